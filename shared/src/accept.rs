@@ -1,0 +1,177 @@
+//! The act of accepting a send: spend the limits, store it in one transaction, push it.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::deliver;
+use crate::error::Error;
+use crate::ids::{NotificationId, SendId, UserId};
+use crate::inbox::{Append, Appended, CHUNK_RECIPIENTS, FirstAnswer};
+use crate::limits::{Rate, Spend, Verdict};
+use crate::send::NewSend;
+
+/// A send that is stored, now or before.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The body of the answer: the first one's, byte for byte, where this is a repeat.
+    pub answer: String,
+    /// Whether it was stored before.
+    pub replayed: bool,
+}
+
+/// The answer, as the contract's `Sent`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sent<'a> {
+    send_id: SendId,
+    status: &'static str,
+    durability: &'static str,
+    notifications: Vec<SentNotification<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SentNotification<'a> {
+    user_id: &'a UserId,
+    id: Option<NotificationId>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+}
+
+/// Accepts a send from `caller` on `route`, within which its key is unique.
+pub async fn accept(
+    app: &App,
+    caller: &Caller,
+    route: &str,
+    send: NewSend,
+) -> Result<Accepted, Error> {
+    let id = match &send.key {
+        Some(key) => SendId::of_key(&caller.user, route, key),
+        None => SendId::random(),
+    };
+    let verdicts = spend(app, &send).await;
+    let admitted: Vec<UserId> = admitted(&send.recipients, &verdicts).cloned().collect();
+    if admitted.is_empty() {
+        // A repeat gets its first answer even now, so the refusal waits until the key was looked up.
+        let first = match send.key {
+            Some(_) => app.inbox.first_answer(id).await?,
+            None => None,
+        };
+        return first.map_or_else(
+            || Err(all_limited(&verdicts)),
+            |first| replay(first, send.fingerprint),
+        );
+    }
+    let answer = answer(id, &send.recipients, &verdicts);
+    let append = Append {
+        id,
+        sender: &caller.user,
+        fingerprint: send.fingerprint,
+        content: Arc::new(send.content),
+        recipients: &admitted,
+        answer: &answer,
+        retention_ms: app.config.retention_ms,
+    };
+    match app.inbox.append(&append, app.clock.at()).await? {
+        Appended::Known(first) => replay(first, send.fingerprint),
+        Appended::Stored(deliveries) => {
+            let unfinished = deliver::offer(app, &deliveries).await;
+            let chunks_wait = admitted.len() > CHUNK_RECIPIENTS;
+            if unfinished || chunks_wait {
+                deliver::wake_drain(app);
+            }
+            Ok(Accepted {
+                answer,
+                replayed: false,
+            })
+        }
+    }
+}
+
+/// Spends one for each recipient; a type without a rate spends nothing.
+async fn spend(app: &App, send: &NewSend) -> Vec<Verdict> {
+    let kind = &send.content.kind;
+    let rate: Option<Rate> = app
+        .config
+        .rate_limit_send_types
+        .get(kind)
+        .copied()
+        .unwrap_or(Some(app.config.rate_limit_send));
+    let Some(rate) = rate else {
+        return vec![Verdict::Admitted; send.recipients.len()];
+    };
+    let spends: Vec<Spend> = send
+        .recipients
+        .iter()
+        // A type holds no space and a user id may, so the type goes first.
+        .map(|user| Spend {
+            bucket: format!("send {kind} {user}"),
+            rate,
+        })
+        .collect();
+    app.limits.spend(&spends, app.clock.at()).await
+}
+
+fn admitted<'a>(
+    recipients: &'a [UserId],
+    verdicts: &'a [Verdict],
+) -> impl Iterator<Item = &'a UserId> {
+    recipients
+        .iter()
+        .zip(verdicts)
+        .filter(|(_, verdict)| **verdict == Verdict::Admitted)
+        .map(|(user, _)| user)
+}
+
+fn all_limited(verdicts: &[Verdict]) -> Error {
+    let waits = verdicts.iter().filter_map(|verdict| match verdict {
+        Verdict::Admitted => None,
+        Verdict::Limited { retry_after_ms } => Some(*retry_after_ms),
+    });
+    Error::RateLimited {
+        retry_after_ms: waits.min().unwrap_or(1_000),
+    }
+}
+
+fn replay(first: FirstAnswer, fingerprint: [u8; 32]) -> Result<Accepted, Error> {
+    if first.fingerprint == fingerprint {
+        Ok(Accepted {
+            answer: first.answer,
+            replayed: true,
+        })
+    } else {
+        Err(Error::IdempotencyKeyReused)
+    }
+}
+
+/// Everything in it follows from what was asked and from the limits, so it can be stored with the send.
+fn answer(id: SendId, recipients: &[UserId], verdicts: &[Verdict]) -> String {
+    let notifications = recipients
+        .iter()
+        .zip(verdicts)
+        .map(|(user_id, verdict)| match verdict {
+            Verdict::Admitted => SentNotification {
+                user_id,
+                id: Some(NotificationId::of(id, user_id)),
+                status: "accepted",
+                retry_after_ms: None,
+            },
+            Verdict::Limited { retry_after_ms } => SentNotification {
+                user_id,
+                id: None,
+                status: "rate_limited",
+                retry_after_ms: Some(*retry_after_ms),
+            },
+        });
+    let sent = Sent {
+        send_id: id,
+        status: "accepted",
+        durability: "durable",
+        notifications: notifications.collect(),
+    };
+    serde_json::to_string(&sent).expect("strings, ids and numbers are JSON")
+}

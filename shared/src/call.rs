@@ -1,0 +1,205 @@
+//! A call over HTTP as a function reads it: which route, who calls, what is asked. The order in which these
+//! are asked for is the contract's order of checks.
+
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt};
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::error::Error;
+use crate::fields::Fields;
+use crate::ids::NotificationId;
+use crate::json;
+
+/// The most bytes of a body.
+pub const MAX_BODY_BYTES: usize = 256 * 1_024;
+
+/// A path of the contract and the methods that it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// As the template writes it: `/api/notifications/{id}`.
+    pub path: &'static str,
+    /// In upper case.
+    pub methods: &'static [&'static str],
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    request: Request,
+    request_id: String,
+    path: String,
+}
+
+impl Call {
+    /// Takes up a request.
+    pub fn new(request: Request) -> Self {
+        let (request_id, route_key) = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => (
+                context.request_id.clone().unwrap_or_default(),
+                context.route_key.clone().unwrap_or_default(),
+            ),
+            _ => (String::new(), String::new()),
+        };
+        // "ANY /api/notifications/{id}": the template's path is what follows the method.
+        let path = route_key
+            .split_once(' ')
+            .map(|(_, path)| path.to_owned())
+            .unwrap_or(route_key);
+        Self {
+            request,
+            request_id,
+            path,
+        }
+    }
+
+    /// API Gateway's name for this call, which our answer and our log carry.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// Path and method, where the function has them: else 404, or 405 with the methods of the path.
+    pub fn route(&self, routes: &[Route]) -> Result<(&'static str, &'static str), Error> {
+        let route = routes
+            .iter()
+            .find(|route| route.path == self.path)
+            .ok_or(Error::NotFound)?;
+        let method = route
+            .methods
+            .iter()
+            .find(|method| **method == self.request.method().as_str());
+        method
+            .map(|method| (route.path, *method))
+            .ok_or(Error::MethodNotAllowed(route.methods))
+    }
+
+    /// Who calls; 401 where the token says it of nobody.
+    pub fn caller(&self, app: &App) -> Result<Caller, Error> {
+        let tokens = app.tokens.as_ref().ok_or(Error::Internal)?;
+        let authorization = self
+            .request
+            .headers()
+            .get("authorization")
+            .map(|value| value.to_str().unwrap_or(" "));
+        tokens.verify(authorization, app.clock.now_ms())
+    }
+
+    /// A header's value; one that is no ASCII counts as absent.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    }
+
+    /// The members of the body, which must be there.
+    pub fn body(&self) -> Result<Map<String, Value>, Error> {
+        let bytes = self.bytes()?;
+        json::object(bytes).map_err(Error::InvalidJson)
+    }
+
+    /// The members of the body, where every one is optional and so is the body.
+    pub fn optional_body(&self) -> Result<Fields, Error> {
+        let members = if self.raw_body().is_empty() {
+            Map::new()
+        } else {
+            self.body()?
+        };
+        Ok(Fields::new(members))
+    }
+
+    /// The parameters of the query. One that stands twice is refused.
+    pub fn query(&self) -> Result<Fields, Error> {
+        let mut members = Map::new();
+        let parameters = self.request.query_string_parameters_ref();
+        for (name, value) in parameters
+            .into_iter()
+            .flat_map(|parameters| parameters.iter())
+        {
+            if members
+                .insert(name.to_owned(), Value::String(value.to_owned()))
+                .is_some()
+            {
+                return Err(Error::field(name, "must stand once"));
+            }
+        }
+        Ok(Fields::new(members))
+    }
+
+    /// The notification that the path names; 404 where it cannot be one of ours.
+    pub fn notification_id(&self) -> Result<NotificationId, Error> {
+        let parameters = self.request.path_parameters_ref();
+        let id = parameters.and_then(|parameters| parameters.first("id"));
+        id.and_then(NotificationId::parse).ok_or(Error::NotFound)
+    }
+
+    fn raw_body(&self) -> &[u8] {
+        match self.request.body() {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(bytes) => bytes,
+            _ => &[],
+        }
+    }
+
+    fn bytes(&self) -> Result<&[u8], Error> {
+        let bytes = self.raw_body();
+        if !bytes.is_empty() {
+            let plain = self
+                .request
+                .headers()
+                .get("content-encoding")
+                .is_none_or(|encoding| encoding == "identity");
+            if !plain || !self.header("content-type").is_some_and(is_json) {
+                return Err(Error::UnsupportedMediaType);
+            }
+        }
+        if bytes.len() > MAX_BODY_BYTES {
+            return Err(Error::PayloadTooLarge("the body must be at most 256 KB"));
+        }
+        Ok(bytes)
+    }
+}
+
+/// `application/json`, in UTF-8 where it says so.
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let json = parts
+        .next()
+        .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
+    json && parts
+        .filter(|parameter| !parameter.is_empty())
+        .all(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            !name.trim().eq_ignore_ascii_case("charset")
+                || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_in_utf_8_is_json() {
+        for good in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+            "application/json; v=2",
+            "application/json;",
+        ] {
+            assert!(is_json(good), "{good}");
+        }
+        for bad in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/json; charset=utf-16",
+            "",
+            "multipart/form-data",
+            "application/jsonx",
+        ] {
+            assert!(!is_json(bad), "{bad}");
+        }
+    }
+}

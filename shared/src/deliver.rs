@@ -1,0 +1,160 @@
+//! The act of telling sockets: which frames go to whom, and what follows from how they were taken.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::connections::Connection;
+use crate::ids::{ConnectionId, UserId};
+use crate::inbox::{Changed, Delivery};
+use crate::protocol::{self, ChangeKind, Event, Frame, MAX_FRAME_BYTES, MAX_IDS};
+use crate::push::Outcome;
+
+/// A connection younger than this may be gone only because its `$connect` has not returned yet.
+const YOUNG_MS: i64 = 10_000;
+/// How long a young connection gets until its second try.
+const SECOND_TRY_AFTER: Duration = Duration::from_millis(250);
+
+/// Offers notifications to all connections of their users. What every connection took is noted in the record;
+/// what was not taken keeps its `push_at`, and the drain takes it over. True where something was left so.
+pub async fn offer(app: &App, deliveries: &[Delivery]) -> bool {
+    if deliveries.is_empty() {
+        return false;
+    }
+    let frames: Vec<Frame> = deliveries.iter().map(arrival).collect();
+    let addressed: Vec<(usize, &Connection)> = deliveries
+        .iter()
+        .enumerate()
+        .flat_map(|(index, delivery)| {
+            delivery
+                .connections
+                .iter()
+                .map(move |connection| (index, connection))
+        })
+        .collect();
+    let push: Vec<(ConnectionId, Frame)> = addressed
+        .iter()
+        .map(|(index, connection)| (connection.id.clone(), frames[*index].clone()))
+        .collect();
+    let outcomes = push_twice_to_the_young(app, &push, &addressed).await;
+
+    let (mut taken, mut gone) = (vec![true; deliveries.len()], Vec::new());
+    for ((index, connection), outcome) in addressed.iter().zip(outcomes) {
+        match outcome {
+            Outcome::Offered => {}
+            Outcome::Gone if !is_young(app, connection) => gone.push(connection.id.clone()),
+            Outcome::Gone | Outcome::Failed => taken[*index] = false,
+        }
+    }
+    let offered: Vec<(&UserId, i64)> = deliveries
+        .iter()
+        .zip(&taken)
+        .filter(|(_, taken)| **taken)
+        .map(|(delivery, _)| (&delivery.user, delivery.notification.cursor.offset))
+        .collect();
+    if !offered.is_empty()
+        && let Err(error) = app.deliveries.mark_offered(&offered, app.clock.at()).await
+    {
+        // Costs a doubled frame: the drain will push them again.
+        tracing::warn!(%error, "what was offered could not be noted");
+    }
+    forget(app, &gone).await;
+    taken.contains(&false)
+}
+
+/// Tells all of a user's connections what one of them changed. A hint: who misses it sees the hole in its
+/// cursors.
+pub async fn tell(app: &App, changed: &Changed, change: ChangeKind) {
+    let event = if changed.ids.len() > MAX_IDS {
+        Event::Resync
+    } else {
+        let (cursor, prev, unread_count) = (changed.cursor, changed.prev, changed.unread);
+        Event::Changed {
+            cursor,
+            prev,
+            ids: &changed.ids,
+            change,
+            unread_count,
+        }
+    };
+    let frame = protocol::frame(&event);
+    let push: Vec<(ConnectionId, Frame)> = changed
+        .connections
+        .iter()
+        .map(|connection| (connection.id.clone(), frame.clone()))
+        .collect();
+    if push.is_empty() {
+        return;
+    }
+    let outcomes = app.push.push(&push).await;
+    let gone: Vec<ConnectionId> = changed
+        .connections
+        .iter()
+        .zip(outcomes)
+        .filter(|(connection, outcome)| *outcome == Outcome::Gone && !is_young(app, connection))
+        .map(|(connection, _)| connection.id.clone())
+        .collect();
+    forget(app, &gone).await;
+}
+
+/// Wakes the drain, where there is a way to.
+pub fn wake_drain(app: &App) {
+    if let Some(wake) = &app.wake {
+        wake.wake_drain();
+    }
+}
+
+/// The frame that tells of an arrival.
+fn arrival(delivery: &Delivery) -> Frame {
+    let cursor = delivery.notification.cursor;
+    let prev = crate::cursor::Cursor {
+        offset: cursor.offset - 1,
+        ..cursor
+    };
+    let notification = &delivery.notification;
+    let frame = protocol::frame(&Event::Notification {
+        cursor,
+        prev,
+        notification,
+        unread_count: delivery.unread,
+    });
+    if frame.len() <= MAX_FRAME_BYTES {
+        return frame;
+    }
+    protocol::frame(&Event::Fetch {
+        cursor,
+        prev,
+        id: notification.id,
+    })
+}
+
+async fn push_twice_to_the_young(
+    app: &App,
+    push: &[(ConnectionId, Frame)],
+    addressed: &[(usize, &Connection)],
+) -> Vec<Outcome> {
+    let mut outcomes = app.push.push(push).await;
+    let again: Vec<usize> = (0..push.len())
+        .filter(|index| outcomes[*index] == Outcome::Gone && is_young(app, addressed[*index].1))
+        .collect();
+    if !again.is_empty() {
+        tokio::time::sleep(SECOND_TRY_AFTER).await;
+        let second: Vec<(ConnectionId, Frame)> =
+            again.iter().map(|index| push[*index].clone()).collect();
+        for (index, outcome) in again.iter().zip(app.push.push(&second).await) {
+            outcomes[*index] = outcome;
+        }
+    }
+    outcomes
+}
+
+fn is_young(app: &App, connection: &Connection) -> bool {
+    app.clock.now_ms() - connection.connected_at_ms < YOUNG_MS
+}
+
+async fn forget(app: &App, gone: &[ConnectionId]) {
+    if !gone.is_empty()
+        && let Err(error) = app.connections.forget(gone).await
+    {
+        tracing::warn!(%error, "connections that are gone could not be forgotten");
+    }
+}

@@ -1,0 +1,31 @@
+//! The promise of the record that nothing stored is forgotten on its way: what is due is found by whoever
+//! looks, however many look at once.
+
+use async_trait::async_trait;
+
+use crate::clock::At;
+use crate::error::StoreError;
+use crate::ids::UserId;
+use crate::inbox::Delivery;
+
+/// What still has to be materialised or pushed.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Materialises one chunk that is due, in a transaction of its own, exactly as `append` does the first;
+    /// `None` where no chunk is due. Two that call it at once never materialise the same chunk.
+    async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError>;
+
+    /// Takes up to `limit` rows whose `push_at` has passed. Each one's `push_at` moves ahead (5 s, doubled
+    /// with every time it was taken, at most 5 min), so that nobody else takes it meanwhile and a dead taker's
+    /// rows come back. Rows that were read or deleted, or whose user has no connection, are no longer due and
+    /// not returned.
+    async fn take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, StoreError>;
+
+    /// Notes that every connection of these rows' users was offered them: they are no longer due. The pairs
+    /// are a user and the offset at which the notification arrived.
+    async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
+
+    /// When the next chunk or row falls due, in milliseconds since 1970; `None` where nothing waits. May lie
+    /// in the past.
+    async fn next_due(&self) -> Result<Option<i64>, StoreError>;
+}

@@ -1,0 +1,207 @@
+//! Ids: whose a thing is, what it is called, and how ids of ours follow from what a caller said, so that every
+//! repeat on any path names the same thing.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::text;
+
+/// A user, as the caller's own system names him: 1–256 bytes of UTF-8 in NFC without control or bidi-override
+/// characters. Never part of a path or a key; it stands in values and statement parameters only.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct UserId(String);
+
+impl UserId {
+    /// Takes an id that a caller gave; the error says what was required.
+    pub fn new(id: impl Into<String>) -> Result<Self, &'static str> {
+        let id = id.into();
+        text::check_user_id(&id).map(|()| Self(id))
+    }
+
+    /// An id that was checked when it was stored.
+    pub fn stored(id: String) -> Self {
+        Self(id)
+    }
+
+    /// The id as its owner wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A socket, as API Gateway names it: 15 base64url characters and `=`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(String);
+
+impl ConnectionId {
+    /// Takes API Gateway's name for a socket as it came.
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    /// API Gateway's name for the socket.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! uuid_id {
+    ($(#[$meta:meta])* $name:ident) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Reads the id as it stands in a path or a frame; `None` where it is no lower-case UUID.
+            pub fn parse(text: &str) -> Option<Self> {
+                let id = Uuid::try_parse(text).ok()?;
+                // `try_parse` also takes braces, capitals and missing hyphens; our ids have one spelling.
+                (id.hyphenated().to_string() == text).then_some(Self(id))
+            }
+
+            /// The 16 bytes under which a store keeps it.
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
+            /// The id from its 16 stored bytes; `None` for any other length.
+            pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                Uuid::from_slice(bytes).ok().map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// One call of `send`, of which many notifications may come.
+    SendId
+}
+
+uuid_id! {
+    /// One notification of one user.
+    NotificationId
+}
+
+impl SendId {
+    /// The send that this caller's key names on this route, however often it is repeated.
+    pub fn of_key(caller: &UserId, route: &str, key: &str) -> Self {
+        Self(derived(&[
+            b"send",
+            caller.as_str().as_bytes(),
+            route.as_bytes(),
+            key.as_bytes(),
+        ]))
+    }
+
+    /// A send without a key: nothing can repeat it.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl NotificationId {
+    /// The notification that a send puts into a user's inbox.
+    pub fn of(send: SendId, user: &UserId) -> Self {
+        Self(derived(&[
+            b"notification",
+            send.as_bytes(),
+            user.as_str().as_bytes(),
+        ]))
+    }
+}
+
+/// SHA-256 of bytes: 32 bytes.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    hash
+}
+
+/// The first 16 bytes of SHA-256 over the parts. Each part's length goes before it, so that no two lists of
+/// parts read alike: (`a:b`, `c`) is not (`a`, `b:c`).
+fn derived(parts: &[&[u8]]) -> Uuid {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    let mut first_half = [0; 16];
+    first_half.copy_from_slice(&context.finish().as_ref()[..16]);
+    // Marked as a custom UUID (RFC 9562, version 8), which is what a truncated hash is.
+    uuid::Builder::from_custom_bytes(first_half).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id).unwrap()
+    }
+
+    #[test]
+    fn a_key_names_the_same_send_for_ever_and_only_for_its_caller_and_route() {
+        let id = SendId::of_key(&user("billing"), "/api/notifications/send", "invoice-7");
+        assert_eq!(id.to_string(), "8214134b-5784-8ca4-baf3-8de40ae24211");
+        assert_ne!(
+            id,
+            SendId::of_key(&user("orders"), "/api/notifications/send", "invoice-7")
+        );
+        assert_ne!(
+            id,
+            SendId::of_key(&user("billing"), "/api/push/send", "invoice-7")
+        );
+    }
+
+    #[test]
+    fn parts_that_only_look_alike_when_joined_give_different_ids() {
+        let first = SendId::of_key(&user("a:b"), "r", "c");
+        assert_ne!(first, SendId::of_key(&user("a"), "r", "b:c"));
+        assert_ne!(
+            NotificationId::of(first, &user("a")),
+            NotificationId::of(first, &user("b"))
+        );
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let id = SendId::random();
+        assert_eq!(SendId::parse(&id.to_string()), Some(id));
+        for other in [
+            id.to_string().to_uppercase(),
+            format!("{{{id}}}"),
+            id.to_string().replace('-', ""),
+            "7".into(),
+        ] {
+            assert_eq!(SendId::parse(&other), None, "{other}");
+        }
+    }
+}

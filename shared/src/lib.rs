@@ -1,0 +1,39 @@
+//! What every Carillon function shares. Four groups, in reading order: the words it speaks, the promises its
+//! stores keep, the acts that more than one function performs, and the stores themselves.
+
+// Words: no input or output, no store.
+pub mod clock;
+pub mod config;
+pub mod cursor;
+pub mod error;
+pub mod fields;
+pub mod ids;
+pub mod json;
+pub mod notification;
+pub mod protocol;
+pub mod send;
+pub mod text;
+
+// Promises of the record, which must outlive everything …
+pub mod connections;
+pub mod deliveries;
+pub mod inbox;
+// … and of the moment, which may vanish at any time without loss.
+pub mod limits;
+pub mod push;
+
+// Acts.
+pub mod accept;
+pub mod app;
+pub mod auth;
+pub mod call;
+pub mod deliver;
+pub mod reply;
+pub mod sync;
+
+// Stores, and the way to the sockets.
+pub mod api_gateway;
+#[cfg(feature = "memory")]
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

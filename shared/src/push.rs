@@ -1,0 +1,34 @@
+//! The promise to hand frames to sockets. Every push is a hint: it may be lost, doubled or overtaken, and the
+//! client's cursor is the truth.
+
+use async_trait::async_trait;
+
+use crate::ids::ConnectionId;
+use crate::protocol::Frame;
+
+/// The way to open sockets.
+#[async_trait]
+pub trait Push: Send + Sync {
+    /// Hands each frame to its connection, many at once; the outcomes are in the same order.
+    async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome>;
+
+    /// Closes sockets, as far as they can be reached; those that are gone already are closed.
+    async fn close(&self, connections: &[ConnectionId]);
+}
+
+/// What became of one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was handed to the socket, which is not yet to the client.
+    Offered,
+    /// There is no such socket, or it is not open yet.
+    Gone,
+    /// It was not handed over, or nobody knows: worth another try later.
+    Failed,
+}
+
+/// The way to the drain, for whoever leaves work that is due soon.
+pub trait Wake: Send + Sync {
+    /// Sees to it that the drain runs soon. Waking it twice is waking it once.
+    fn wake_drain(&self);
+}

@@ -1,0 +1,220 @@
+//! HTTP answers: the only place that knows status codes and error bodies.
+
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
+use lambda_http::{Body, Response};
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// A good answer.
+#[derive(Debug)]
+pub struct Reply {
+    status: u16,
+    body: Option<String>,
+    headers: Vec<(HeaderName, String)>,
+}
+
+impl Reply {
+    /// 200 with JSON.
+    pub fn ok(content: &impl Serialize) -> Self {
+        Self::with_json(200, json(content))
+    }
+
+    /// 201 with JSON.
+    pub fn created(content: &impl Serialize) -> Self {
+        Self::with_json(201, json(content))
+    }
+
+    /// 202 with a text that is JSON already, told as a repeat or not.
+    pub fn accepted(json: String, replayed: bool) -> Self {
+        let reply = Self::with_json(202, json);
+        if replayed {
+            reply.header(HeaderName::from_static("idempotency-replayed"), "true")
+        } else {
+            reply
+        }
+    }
+
+    /// 204.
+    pub fn done() -> Self {
+        Self {
+            status: 204,
+            body: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// 304 with the tag that still holds.
+    pub fn not_modified(etag: &str) -> Self {
+        Self {
+            status: 304,
+            body: None,
+            headers: Vec::new(),
+        }
+        .header(ETAG, etag)
+    }
+
+    /// 503 with JSON: how a health check says that it is down.
+    pub fn down(content: &impl Serialize) -> Self {
+        Self::with_json(503, json(content))
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    fn with_json(status: u16, json: String) -> Self {
+        Self {
+            status,
+            body: Some(json),
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// What a function behind the WebSocket API returns: a status for a handshake, a frame for a frame.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SocketReply {
+    status_code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+}
+
+impl SocketReply {
+    /// Good, and nothing to say.
+    pub fn ok() -> Self {
+        Self {
+            status_code: 200,
+            body: None,
+        }
+    }
+
+    /// Good, and this is the answer.
+    pub fn frame(frame: &str) -> Self {
+        Self {
+            status_code: 200,
+            body: Some(frame.to_owned()),
+        }
+    }
+
+    /// The handshake is refused.
+    pub fn refused(error: &Error, request_id: &str) -> Self {
+        Self {
+            status_code: status(error),
+            body: Some(error_body(error, request_id)),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: ErrorMembers<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ErrorMembers<'a> {
+    code: &'static str,
+    message: String,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<Vec<&'a str>>,
+}
+
+/// The contract's error body.
+pub fn error_body(error: &Error, request_id: &str) -> String {
+    let fields = match error {
+        Error::ValidationFailed(problems) => Some(
+            problems
+                .iter()
+                .map(|problem| problem.field.as_str())
+                .collect(),
+        ),
+        _ => None,
+    };
+    json(&ErrorBody {
+        error: ErrorMembers {
+            code: error.code(),
+            message: error.to_string(),
+            request_id,
+            retry_after_ms: error.retry_after_ms(),
+            fields,
+        },
+    })
+}
+
+/// The status of an error.
+pub fn status(error: &Error) -> u16 {
+    match error {
+        Error::InvalidJson(_) | Error::BadRequest(_) => 400,
+        Error::TokenMissing | Error::TokenExpired | Error::InvalidToken | Error::InvalidTicket => {
+            401
+        }
+        Error::Forbidden(_) | Error::OriginNotAllowed => 403,
+        Error::NotFound => 404,
+        Error::MethodNotAllowed(_) => 405,
+        Error::CursorExpired => 410,
+        Error::PayloadTooLarge(_) => 413,
+        Error::UnsupportedMediaType => 415,
+        Error::ValidationFailed(_) | Error::IdempotencyKeyReused => 422,
+        Error::RateLimited { .. } => 429,
+        Error::Internal => 500,
+        Error::StoreUnavailable | Error::OutcomeUnknown => 503,
+    }
+}
+
+/// Writes an answer as Lambda returns it.
+pub fn respond(result: Result<Reply, Error>, request_id: &str) -> Response<Body> {
+    let reply = result.unwrap_or_else(|error| refusal(&error, request_id));
+    let mut response = Response::new(reply.body.map_or(Body::Empty, Body::Text));
+    *response.status_mut() = http::StatusCode::from_u16(reply.status)
+        .expect("every status in this file is one of HTTP's");
+    let headers = response.headers_mut();
+    if !matches!(reply.status, 204 | 304) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    // Everything here is about somebody; no cache in between may keep it.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
+    let ours = [(
+        HeaderName::from_static("x-request-id"),
+        request_id.to_owned(),
+    )];
+    for (name, value) in reply.headers.into_iter().chain(ours) {
+        // What goes into a header is ours or API Gateway's, never a caller's.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+    response
+}
+
+fn refusal(error: &Error, request_id: &str) -> Reply {
+    let mut reply = Reply::with_json(status(error), error_body(error, request_id));
+    if let Some(wait_ms) = error.retry_after_ms() {
+        reply = reply.header(RETRY_AFTER, wait_ms.div_ceil(1_000).to_string());
+    }
+    match error {
+        Error::MethodNotAllowed(allowed) => reply.header(ALLOW, allowed.join(", ")),
+        Error::TokenMissing => reply.header(WWW_AUTHENTICATE, "Bearer"),
+        Error::TokenExpired | Error::InvalidToken => {
+            reply.header(WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#)
+        }
+        _ => reply,
+    }
+}
+
+fn json(content: &impl Serialize) -> String {
+    serde_json::to_string(content).expect("answers hold nothing that JSON cannot")
+}

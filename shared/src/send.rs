@@ -1,0 +1,500 @@
+//! A send: one call that puts a notification into the inboxes of up to 1,000 users. Here it is read and
+//! checked; `accept.rs` performs it.
+
+use std::collections::HashSet;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::error::Error;
+use crate::fields::Fields;
+use crate::ids::{self, UserId};
+use crate::notification::{Content, Priority};
+use crate::text;
+
+/// The most recipients of one send.
+pub const MAX_RECIPIENTS: usize = 1_000;
+/// The most bytes of `data`, as compact JSON.
+pub const MAX_DATA_BYTES: usize = 16 * 1_024;
+
+/// A send that was read and found good.
+#[derive(Debug)]
+pub struct NewSend {
+    /// What each recipient is told.
+    pub content: Content,
+    /// To whom, without repeats, in the order of first mention.
+    pub recipients: Vec<UserId>,
+    /// The caller's name for this send, by which it may be repeated.
+    pub key: Option<String>,
+    /// SHA-256 over everything that was asked but the key: tells a repeat from another send.
+    pub fingerprint: [u8; 32],
+}
+
+impl NewSend {
+    /// Reads a body in either call shape of the contract. `header_key` is the `Idempotency-Key` header.
+    pub fn read(body: Map<String, Value>, header_key: Option<&str>) -> Result<Self, Error> {
+        let mut fields = Fields::new(body);
+        let key = idempotency_key(&mut fields, header_key);
+        let recipients = recipients(&mut fields);
+        let content = content(&mut fields);
+        refuse_what_cannot_be_done(&mut fields);
+        fields.finish()?;
+        // Every absence has noted a problem, so past `finish` both are there.
+        let (Some(content), Some(recipients)) = (content, recipients) else {
+            return Err(Error::Internal);
+        };
+        let fingerprint = fingerprint(&content, &recipients);
+        Ok(Self {
+            content,
+            recipients,
+            key,
+            fingerprint,
+        })
+    }
+}
+
+fn idempotency_key(fields: &mut Fields, header: Option<&str>) -> Option<String> {
+    const NAME: &str = "idempotencyKey";
+    let visible_ascii = |key: String| {
+        let good =
+            (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if good {
+            Ok(key)
+        } else {
+            Err("must be 1 to 255 visible ASCII characters".to_owned())
+        }
+    };
+    let member = fields.take(NAME).and_then(|value| {
+        fields.checked(NAME, value, |value| match value {
+            Value::String(key) => visible_ascii(key),
+            _ => Err("must be a string".into()),
+        })
+    });
+    let header = header.and_then(|key| fields.checked(NAME, key.to_owned(), visible_ascii));
+    match (header, member) {
+        (Some(header), Some(member)) if header != member => {
+            fields.problem(NAME, "must be the same in header and body");
+            None
+        }
+        (header, member) => header.or(member),
+    }
+}
+
+fn recipients(fields: &mut Fields) -> Option<Vec<UserId>> {
+    let (one, many) = (fields.take("userId"), fields.take("userIds"));
+    match (one, many) {
+        (Some(_), Some(_)) => {
+            fields.problem("userId", "must not stand beside userIds");
+            None
+        }
+        (Some(one), None) => recipient(fields, "userId".into(), one).map(|user| vec![user]),
+        (None, Some(Value::Array(many))) if (1..=MAX_RECIPIENTS).contains(&many.len()) => {
+            let mut seen = HashSet::new();
+            let users: Vec<Option<UserId>> = many
+                .into_iter()
+                .enumerate()
+                .map(|(index, user)| recipient(fields, format!("userIds[{index}]"), user))
+                .collect();
+            let users: Option<Vec<UserId>> = users.into_iter().collect();
+            users.map(|users| {
+                users
+                    .into_iter()
+                    .filter(|user| seen.insert(user.clone()))
+                    .collect()
+            })
+        }
+        (None, Some(_)) => {
+            fields.problem(
+                "userIds",
+                format!("must be an array of 1 to {MAX_RECIPIENTS} strings"),
+            );
+            None
+        }
+        (None, None) => {
+            fields.problem("userIds", "is required");
+            None
+        }
+    }
+}
+
+fn recipient(fields: &mut Fields, name: String, value: Value) -> Option<UserId> {
+    fields.checked(&name, value, |value| match value {
+        Value::String(id) => UserId::new(id).map_err(str::to_owned),
+        _ => Err("must be a string".into()),
+    })
+}
+
+fn content(fields: &mut Fields) -> Option<Content> {
+    let kind = fields.text("type", 1, 64);
+    let kind = kind.and_then(|kind| {
+        fields.checked("type", kind, |kind| {
+            let good = kind
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
+            if good {
+                Ok(kind)
+            } else {
+                Err("must be of A–Z a–z 0–9 _ . : -".into())
+            }
+        })
+    });
+    let kind = fields.required("type", kind);
+    let mut data = data(fields);
+    let title = lifted(fields, &mut data, &["title"], &["title"], |text| {
+        text::check(text, 1, 200)?;
+        if text.contains('\n') || text.trim().is_empty() {
+            return Err("must be one line with something on it".into());
+        }
+        Ok(())
+    });
+    let title = fields.required("title", title);
+    let body = lifted(fields, &mut data, &["body", "message"], &["body"], |text| {
+        text::check(text, 0, 4_000)
+    });
+    let action_url = lifted(
+        fields,
+        &mut data,
+        &["actionUrl"],
+        &["actionUrl"],
+        check_action_url,
+    );
+    let data = data.and_then(|data| compact(fields, data));
+    let priority = match fields.take("priority") {
+        None => Some(Priority::default()),
+        Some(value) => fields.checked("priority", value, |value| {
+            value
+                .as_str()
+                .and_then(Priority::named)
+                .ok_or_else(|| "must be low, normal, high or critical".into())
+        }),
+    };
+    Some(Content {
+        kind: kind?,
+        title: title?,
+        body,
+        data: data?,
+        action_url,
+        priority: priority?,
+    })
+}
+
+/// `data`, or `content` as older services call it; an empty object where neither stands.
+fn data(fields: &mut Fields) -> Option<Map<String, Value>> {
+    let (data, content) = (fields.take("data"), fields.take("content"));
+    if data.is_some() && content.is_some() {
+        fields.problem("content", "must not stand beside data");
+        return None;
+    }
+    let name = if data.is_some() { "data" } else { "content" };
+    let data = match data.or(content) {
+        None => Map::new(),
+        Some(Value::Object(data)) => data,
+        Some(_) => {
+            fields.problem(name, "must be an object");
+            return None;
+        }
+    };
+    if let Some(refused) = refused_string(name, &data) {
+        fields.problem(
+            refused,
+            "control characters other than line feed and tab are refused",
+        );
+        return None;
+    }
+    Some(data)
+}
+
+/// The path of the first string inside `data` that holds a refused character, be it a value or a name.
+fn refused_string(path: &str, object: &Map<String, Value>) -> Option<String> {
+    fn inside(path: String, value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => text.chars().any(text::is_refused).then_some(path),
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .find_map(|(index, item)| inside(format!("{path}[{index}]"), item)),
+            Value::Object(members) => refused_string(&path, members),
+            _ => None,
+        }
+    }
+    object.iter().find_map(|(name, value)| {
+        // The name itself is not repeated where it is what must be refused.
+        if name.chars().any(text::is_refused) {
+            Some(path.into())
+        } else {
+            inside(format!("{path}.{name}"), value)
+        }
+    })
+}
+
+/// Takes a text from the send itself or from inside `data`, where the older services put it.
+fn lifted(
+    fields: &mut Fields,
+    data: &mut Option<Map<String, Value>>,
+    names: &[&str],
+    inside: &[&str],
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Option<String> {
+    let mut found: Vec<(String, Value)> = Vec::new();
+    for name in names {
+        found.extend(fields.take(name).map(|value| ((*name).to_owned(), value)));
+    }
+    for name in inside {
+        let value = data.as_mut().and_then(|data| data.shift_remove(*name));
+        found.extend(value.map(|value| (format!("data.{name}"), value)));
+    }
+    if let [_, second, ..] = found.as_slice() {
+        fields.problem(
+            second.0.clone(),
+            format!("must not stand beside {}", found[0].0),
+        );
+        return None;
+    }
+    let (name, value) = found.pop()?;
+    fields.checked(&name, value, |value| match value {
+        Value::String(text) => check(&text).map(|()| text),
+        _ => Err("must be a string".into()),
+    })
+}
+
+/// A path that begins with exactly one `/`, or an https URL: what a browser cannot be tricked by.
+fn check_action_url(url: &str) -> Result<(), String> {
+    const REQUIRED: &str = "must be a path that begins with one / or an https URL";
+    let plain = !url
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace() || c == '\\');
+    let path = url.starts_with('/') && !url.starts_with("//");
+    let https = url.strip_prefix("https://").is_some_and(|rest| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        // A user name before the host is how one address is made to look like another.
+        !host.is_empty() && !host.contains('@')
+    });
+    if plain && url.len() <= 2_048 && (path || https) {
+        Ok(())
+    } else {
+        Err(REQUIRED.into())
+    }
+}
+
+fn compact(fields: &mut Fields, data: Map<String, Value>) -> Option<Box<RawValue>> {
+    fields.checked("data", data, |data| {
+        let text = Value::Object(data).to_string();
+        if text.len() > MAX_DATA_BYTES {
+            return Err("must be at most 16 KB as compact JSON".into());
+        }
+        RawValue::from_string(text).map_err(|_| "must be an object".into())
+    })
+}
+
+/// What the contract describes and a later version will do. Asked for today it is refused, never ignored.
+fn refuse_what_cannot_be_done(fields: &mut Fields) {
+    const NOT_YET: &str = "is not supported yet";
+    for name in ["delayMs", "delay"] {
+        match fields.take(name) {
+            None => {}
+            Some(value) if value.as_u64() == Some(0) || value.as_f64() == Some(0.0) => {}
+            Some(Value::Number(delay)) if delay.as_u64().is_some() => fields.problem(name, NOT_YET),
+            Some(_) => fields.problem(name, "must be a whole number of milliseconds, 0 to a year"),
+        }
+    }
+    for name in ["deliverAt", "expiresAt", "collapseKey"] {
+        if fields.take(name).is_some() {
+            fields.problem(name, NOT_YET);
+        }
+    }
+    if fields
+        .take("channels")
+        .is_some_and(|channels| channels != json!(["realtime"]))
+    {
+        fields.problem(
+            "channels",
+            "must be exactly [\"realtime\"]: other channels are not supported yet",
+        );
+    }
+    // Until Redis may answer first, a fast accept is a durable one, and the answer says so.
+    if fields
+        .take("accept")
+        .is_some_and(|accept| accept != "durable" && accept != "fast")
+    {
+        fields.problem("accept", "must be durable or fast");
+    }
+}
+
+/// The same for every spelling of the same send: aliases and `userId` resolved, members of `data` in any order.
+fn fingerprint(content: &Content, recipients: &[UserId]) -> [u8; 32] {
+    let mut data: Value = serde_json::from_str(content.data.get()).unwrap_or_default();
+    data.sort_all_objects();
+    let asked = json!({
+        "type": content.kind,
+        "userIds": recipients,
+        "title": content.title,
+        "body": content.body,
+        "actionUrl": content.action_url,
+        "data": data,
+        "priority": content.priority,
+        "delayMs": 0,
+    });
+    ids::sha256(asked.to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: Value) -> Result<NewSend, Error> {
+        let Value::Object(body) = body else {
+            panic!("not an object")
+        };
+        NewSend::read(body, None)
+    }
+
+    fn with(name: &str, value: Value) -> Value {
+        let mut body = json!({"type": "like", "userIds": ["alice"], "title": "Hi"});
+        body[name] = value;
+        body
+    }
+
+    /// The member that is refused first.
+    fn refused(body: Value) -> String {
+        match read(body) {
+            Err(Error::ValidationFailed(problems)) => problems[0].field.clone(),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn both_call_shapes_of_the_older_services_say_the_same() {
+        let flat = read(json!({"type": "REPORT_APPROVED", "userIds": ["u", "u"], "title": "Approved", "body": "Yours",
+            "actionUrl": "/r/1", "data": {"reportId": "1"}, "priority": "high"}))
+        .unwrap();
+        let nested = read(json!({"priority": "high", "userId": "u", "type": "REPORT_APPROVED", "idempotencyKey": "k",
+            "data": {"title": "Approved", "reportId": "1", "actionUrl": "/r/1", "body": "Yours"}}))
+        .unwrap();
+        let aliased = read(json!({"type": "REPORT_APPROVED", "userId": "u", "title": "Approved", "message": "Yours",
+            "actionUrl": "/r/1", "content": {"reportId": "1"}, "delay": 0, "priority": "high"}))
+        .unwrap();
+        assert_eq!(flat.content.data.get(), r#"{"reportId":"1"}"#);
+        assert_eq!(flat.fingerprint, nested.fingerprint);
+        assert_eq!(flat.fingerprint, aliased.fingerprint);
+        assert_eq!(flat.recipients.len(), 1);
+        assert_eq!(nested.key.as_deref(), Some("k"));
+    }
+
+    #[test]
+    fn a_fingerprint_ignores_the_order_of_members_and_nothing_else() {
+        let first = read(with("data", json!({"a": 1, "b": {"c": 2, "d": 3}}))).unwrap();
+        let turned = read(with("data", json!({"b": {"d": 3, "c": 2}, "a": 1}))).unwrap();
+        let other = read(with("data", json!({"a": 1, "b": {"c": 2, "d": 4}}))).unwrap();
+        assert_eq!(first.fingerprint, turned.fingerprint);
+        assert_ne!(first.fingerprint, other.fingerprint);
+    }
+
+    #[test]
+    fn a_member_out_of_range_is_named() {
+        let cases = [
+            ("type", json!("")),
+            ("type", json!("a b")),
+            ("type", json!("x".repeat(65))),
+            ("type", json!(5)),
+            ("title", json!("")),
+            ("title", json!(" ")),
+            ("title", json!("a\nb")),
+            ("title", json!("x".repeat(201))),
+            ("body", json!("x".repeat(4_001))),
+            ("body", json!("bell\u{7}")),
+            ("priority", json!("urgent!!")),
+            ("priority", json!(null)),
+            ("title", json!(null)),
+            ("userIds", json!([])),
+            ("userIds", json!("alice")),
+            ("userIds", json!(vec!["a"; 1_001])),
+            ("userId", json!("bob")),
+            ("data", json!([])),
+            ("data", json!({"x": "y".repeat(16_384)})),
+            ("content", json!(7)),
+            ("accept", json!("soon")),
+            ("channels", json!([])),
+            ("tenant", json!("x")),
+            ("channels", json!(["push"])),
+            ("delayMs", json!(-1)),
+            ("delayMs", json!(1.5)),
+            ("delay", json!("5")),
+            ("delayMs", json!(5_000)),
+            ("deliverAt", json!("2027-01-01T00:00:00Z")),
+            ("collapseKey", json!("k")),
+            ("expiresAt", json!("2027-01-01T00:00:00Z")),
+            ("idempotencyKey", json!("")),
+            ("idempotencyKey", json!("a b")),
+            ("idempotencyKey", json!("k".repeat(256))),
+            ("idempotencyKey", json!("clé")),
+        ];
+        for (name, value) in cases {
+            assert_eq!(refused(with(name, value.clone())), name, "{value}");
+        }
+        assert_eq!(
+            refused(with("userIds", json!(["a", "b", "c", "d\u{202e}"]))),
+            "userIds[3]"
+        );
+        assert_eq!(
+            refused(with("data", json!({"a": [{"b": "\u{0}"}]}))),
+            "data.a[0].b"
+        );
+        assert_eq!(
+            refused(with("data", json!({"title": "again"}))),
+            "data.title"
+        );
+        assert_eq!(refused(json!({"userId": "a", "title": "t"})), "type");
+        assert_eq!(refused(json!({"type": "x", "title": "t"})), "userIds");
+        assert_eq!(
+            refused(json!({"type": "x", "userId": "a", "data": {}})),
+            "title"
+        );
+    }
+
+    #[test]
+    fn header_and_member_must_name_the_same_key() {
+        let body = || {
+            with("idempotencyKey", json!("k1"))
+                .as_object()
+                .unwrap()
+                .clone()
+        };
+        assert_eq!(
+            NewSend::read(body(), Some("k1")).unwrap().key.as_deref(),
+            Some("k1")
+        );
+        assert!(NewSend::read(body(), Some("k2")).is_err());
+    }
+
+    #[test]
+    fn an_action_url_leads_nowhere_unexpected() {
+        for good in ["/reports/1?x=<b>", "/", "https://app.example.com/x#y"] {
+            assert!(read(with("actionUrl", json!(good))).is_ok(), "{good}");
+        }
+        for bad in [
+            "javascript:alert(1)",
+            "JaVaScRiPt:x",
+            "data:text/html,x",
+            "//evil.com",
+            "/\\evil.com",
+            "\\\\evil.com",
+            "https:evil.com",
+            "https://",
+            "https:///x",
+            "http://a.com",
+            "/a b",
+            "/\tevil",
+            "reports/1",
+            "",
+            "https://app.example.com@evil.com/",
+            "\u{1}javascript:x",
+            "ftp://x",
+        ] {
+            assert_eq!(
+                refused(with("actionUrl", json!(bad))),
+                "actionUrl",
+                "{bad:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What a user does to his own inbox, in SQLite: find the rows that change, give each the next offset.
+
+use sqlx::Row;
+
+use super::Connected;
+use super::rows::{self, failed};
+use crate::error::StoreError;
+use crate::ids::{NotificationId, UserId};
+use crate::inbox::{Change, Changed, Position};
+
+/// Performs a change inside a write transaction; `None` where its cursor is not of the inbox's history.
+pub(super) async fn perform(
+    db: &mut Connected,
+    user: &UserId,
+    change: &Change,
+    now_ms: i64,
+) -> Result<Option<Changed>, StoreError> {
+    let position = rows::position(db, user).await?;
+    if let Change::ReadAll {
+        before: Some(before),
+        ..
+    } = change
+        && !position.knows(*before)
+    {
+        return Ok(None);
+    }
+    let known = known(db, user, change).await?;
+    let (offsets, ids) = affected(db, user, change).await?;
+    let unchanged = Changed {
+        prev: position.cursor(),
+        cursor: position.cursor(),
+        ids: Vec::new(),
+        known,
+        unread: position.unread,
+        connections: Vec::new(),
+    };
+    if offsets.is_empty() {
+        return Ok(Some(unchanged));
+    }
+    apply(db, user, change, &position, &offsets, now_ms).await?;
+    let after = rows::position(db, user).await?;
+    let mut connections = rows::connections_of(db, &rows::json_list(&[user]), now_ms).await?;
+    Ok(Some(Changed {
+        cursor: after.cursor(),
+        ids,
+        unread: after.unread,
+        connections: connections.remove(user).unwrap_or_default(),
+        ..unchanged
+    }))
+}
+
+/// How many of the named ids are this user's.
+async fn known(db: &mut Connected, user: &UserId, change: &Change) -> Result<usize, StoreError> {
+    let (ids, also_deleted) = match change {
+        Change::Read(ids) | Change::Unread(ids) => (ids, false),
+        Change::Delete(ids) => (ids, true),
+        Change::ReadAll { .. } => return Ok(0),
+    };
+    let known: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM notifications
+          WHERE user_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2)) AND (?3 OR deleted_at IS NULL)",
+    )
+    .bind(user.as_str())
+    .bind(rows::hex_list(ids))
+    .bind(also_deleted)
+    .fetch_one(db)
+    .await
+    .map_err(failed)?;
+    usize::try_from(known).map_err(|_| rows::broken("a count"))
+}
+
+/// The rows that the change makes different, in the order of their arrival.
+async fn affected(
+    db: &mut Connected,
+    user: &UserId,
+    change: &Change,
+) -> Result<(Vec<i64>, Vec<NotificationId>), StoreError> {
+    macro_rules! standing {
+        ($which:literal) => {
+            concat!(
+                r#"SELECT "offset", id FROM notifications WHERE user_id = ?1 AND deleted_at IS NULL AND "#,
+                $which,
+                r#" ORDER BY "offset""#
+            )
+        };
+    }
+    let by_id = |sql: &'static str, ids: &[NotificationId]| {
+        sqlx::query(sql)
+            .bind(user.as_str().to_owned())
+            .bind(rows::hex_list(ids))
+    };
+    let query = match change {
+        Change::Read(ids) => by_id(
+            standing!("read_at IS NULL AND id IN (SELECT unhex(value) FROM json_each(?2))"),
+            ids,
+        ),
+        Change::Unread(ids) => by_id(
+            standing!("read_at IS NOT NULL AND id IN (SELECT unhex(value) FROM json_each(?2))"),
+            ids,
+        ),
+        Change::Delete(ids) => by_id(
+            standing!("id IN (SELECT unhex(value) FROM json_each(?2))"),
+            ids,
+        ),
+        Change::ReadAll { kind, before } => sqlx::query(standing!(
+            r#"read_at IS NULL AND (?2 IS NULL OR type = ?2) AND "offset" <= ?3"#
+        ))
+        .bind(user.as_str().to_owned())
+        .bind(kind.clone())
+        .bind(before.map_or(i64::MAX, |before| before.offset)),
+    };
+    let rows = query.fetch_all(db).await.map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let offset: i64 = row.try_get("offset").map_err(failed)?;
+            Ok((offset, rows::notification_id(row)?))
+        })
+        .collect()
+}
+
+/// Makes the rows what the change says, each with the next offset as its version.
+async fn apply(
+    db: &mut Connected,
+    user: &UserId,
+    change: &Change,
+    position: &Position,
+    offsets: &[i64],
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    // `key` is the place in the list, from 0. What somebody has read or deleted needs no push any more.
+    macro_rules! update {
+        ($set:literal) => {
+            concat!(
+                "UPDATE notifications SET version = ?2 + 1 + j.key, ",
+                $set,
+                r#" FROM json_each(?3) j WHERE user_id = ?1 AND "offset" = j.value"#
+            )
+        };
+    }
+    let (sql, stamp) = match change {
+        Change::Read(_) | Change::ReadAll { .. } => {
+            (update!("read_at = ?4, push_at = NULL"), Some(now_ms))
+        }
+        Change::Unread(_) => (update!("read_at = ?4"), None),
+        Change::Delete(_) => (update!("deleted_at = ?4, push_at = NULL"), Some(now_ms)),
+    };
+    sqlx::query(sql)
+        .bind(user.as_str())
+        .bind(position.head)
+        .bind(rows::json_list(offsets))
+        .bind(stamp)
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    let steps = i64::try_from(offsets.len()).map_err(|_| rows::broken("an inbox"))?;
+    sqlx::query("UPDATE inboxes SET head = head + ?2 WHERE user_id = ?1")
+        .bind(user.as_str())
+        .bind(steps)
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}

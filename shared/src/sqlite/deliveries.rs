@@ -1,0 +1,152 @@
+//! What still has to be materialised or pushed, in SQLite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use sqlx::Row;
+
+use super::inbox::{count_unread, materialise, select_notifications};
+use super::rows::{self, failed};
+use super::{Connected, SqliteRecord, commit};
+use crate::clock::At;
+use crate::deliveries::Deliveries;
+use crate::error::StoreError;
+use crate::ids::{SendId, UserId};
+use crate::inbox::{Delivery, PUSH_GRACE_MS};
+
+/// The longest that a row waits for its next push.
+const LONGEST_WAIT_MS: i64 = 5 * 60 * 1_000;
+
+#[async_trait]
+impl Deliveries for SqliteRecord {
+    async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
+        let now_ms = at.process_ms();
+        let mut db = self.write().await?;
+        let chunk = sqlx::query(
+            "SELECT c.send_id, c.n, c.recipients, s.type, s.title, s.body, s.data, s.action_url, s.priority
+               FROM send_chunks c JOIN sends s ON s.id = c.send_id
+              WHERE c.state = 'waiting' AND c.due_at <= ?1 ORDER BY c.due_at, c.send_id, c.n LIMIT 1",
+        )
+        .bind(now_ms)
+        .fetch_optional(&mut *db)
+        .await
+        .map_err(failed)?;
+        let Some(chunk) = chunk else { return Ok(None) };
+        let send = SendId::from_bytes(chunk.try_get("send_id").map_err(failed)?)
+            .ok_or_else(|| rows::broken("send_chunks.send_id"))?;
+        let recipients: Vec<String> =
+            serde_json::from_str(chunk.try_get("recipients").map_err(failed)?)
+                .map_err(|_| rows::broken("send_chunks.recipients"))?;
+        let recipients: Vec<UserId> = recipients.into_iter().map(UserId::stored).collect();
+        let content = Arc::new(rows::content(&chunk)?);
+        let deliveries =
+            materialise(&mut db, self.epoch, send, &content, &recipients, now_ms).await?;
+        sqlx::query("UPDATE send_chunks SET state = 'materialised' WHERE send_id = ?1 AND n = ?2")
+            .bind(send.as_bytes().as_slice())
+            .bind(chunk.try_get::<i64, _>("n").map_err(failed)?)
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?;
+        commit(db).await?;
+        Ok(Some(deliveries))
+    }
+
+    async fn take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, StoreError> {
+        let now_ms = at.process_ms();
+        let mut db = self.write().await?;
+        let found = sqlx::query(select_notifications!(
+            "WHERE n.push_at <= ?1 ORDER BY n.push_at LIMIT ?2"
+        ))
+        .bind(now_ms)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(&mut *db)
+        .await
+        .map_err(failed)?;
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let users: Result<Vec<String>, sqlx::Error> =
+            found.iter().map(|row| row.try_get("user_id")).collect();
+        let connections =
+            rows::connections_of(&mut db, &rows::json_list(&users.map_err(failed)?), now_ms)
+                .await?;
+        let (mut deliveries, mut next) = (Vec::new(), Vec::new());
+        for row in &found {
+            let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
+            let notification = rows::notification(row, self.epoch)?;
+            let deleted_at: Option<i64> = row.try_get("deleted_at").map_err(failed)?;
+            let wanted = deleted_at.is_none() && notification.read_at.is_none();
+            let connections = connections
+                .get(&user)
+                .filter(|_| wanted)
+                .cloned()
+                .unwrap_or_default();
+            let attempts: i64 = row.try_get("push_attempts").map_err(failed)?;
+            let push_at = (!connections.is_empty()).then(|| now_ms + wait_ms(attempts));
+            next.push(
+                json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}),
+            );
+            if !connections.is_empty() {
+                deliveries.push(Delivery {
+                    user,
+                    notification,
+                    unread: 0,
+                    connections,
+                });
+            }
+        }
+        set_push_at(&mut db, &next).await?;
+        count_unread(&mut db, &mut deliveries).await?;
+        commit(db).await?;
+        Ok(deliveries)
+    }
+
+    async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        let offered: Vec<Value> = offered
+            .iter()
+            .map(|(user, offset)| json!({"user": user, "offset": offset}))
+            .collect();
+        let mut db = self.write().await?;
+        sqlx::query(
+            r#"UPDATE notifications SET offered_at = ?2, push_at = NULL FROM json_each(?1) j
+                WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#,
+        )
+        .bind(rows::json_list(&offered))
+        .bind(at.process_ms())
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+        commit(db).await
+    }
+
+    async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar(
+            "SELECT min(due) FROM (SELECT min(due_at) AS due FROM send_chunks WHERE state = 'waiting'
+                                   UNION ALL
+                                   SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL)",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(failed)
+    }
+}
+
+/// How long a row that was taken `attempts` times before waits for whoever takes it next.
+fn wait_ms(attempts: i64) -> i64 {
+    PUSH_GRACE_MS
+        .saturating_mul(1 << attempts.clamp(0, 16))
+        .min(LONGEST_WAIT_MS)
+}
+
+async fn set_push_at(db: &mut Connected, next: &[Value]) -> Result<(), StoreError> {
+    sqlx::query(
+        r#"UPDATE notifications SET push_at = j.value ->> 'pushAt', push_attempts = push_attempts + 1
+             FROM json_each(?1) j WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#,
+    )
+    .bind(rows::json_list(next))
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}

@@ -1,0 +1,351 @@
+//! Inboxes in SQLite: appending, and every read.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::json;
+use sqlx::Row;
+
+use super::rows::{self, failed};
+use super::{Connected, SqliteRecord, change, commit};
+use crate::clock::{At, Time};
+use crate::cursor::{Cursor, Epoch};
+use crate::error::StoreError;
+use crate::ids::{NotificationId, SendId, UserId};
+use crate::inbox::{
+    Append, Appended, CHUNK_RECIPIENTS, Change, Changed, Changes, Delivery, FirstAnswer, Inbox,
+    Listed, PUSH_GRACE_MS, Page, Position, Present,
+};
+use crate::notification::{Content, Notification};
+
+/// The columns of [`rows::notification`], and where they come from.
+macro_rules! select_notifications {
+    ($rest:literal) => {
+        concat!(
+            r#"SELECT n.user_id, n."offset", n.version, n.id, n.created_at, n.read_at, n.deleted_at, n.push_attempts,
+                      s.type, s.title, s.body, s.data, s.action_url, s.priority
+                 FROM notifications n JOIN sends s ON s.id = n.send_id "#,
+            $rest
+        )
+    };
+}
+pub(super) use select_notifications;
+
+#[async_trait]
+impl Inbox for SqliteRecord {
+    async fn append(&self, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
+        let now_ms = at.process_ms();
+        let mut db = self.write().await?;
+        if !insert_send(&mut db, append, now_ms).await? {
+            let known = first_answer(&mut db, append.id).await?;
+            return known
+                .map(Appended::Known)
+                .ok_or_else(|| rows::broken("sends.id"));
+        }
+        let (now, later) = append
+            .recipients
+            .split_at(append.recipients.len().min(CHUNK_RECIPIENTS));
+        insert_chunks(&mut db, append.id, later, now_ms).await?;
+        let deliveries =
+            materialise(&mut db, self.epoch, append.id, &append.content, now, now_ms).await?;
+        commit(db).await?;
+        Ok(Appended::Stored(deliveries))
+    }
+
+    async fn first_answer(&self, send: SendId) -> Result<Option<FirstAnswer>, StoreError> {
+        first_answer(&mut *self.readers.acquire().await.map_err(failed)?, send).await
+    }
+
+    async fn position(&self, user: &UserId, _: At) -> Result<Position, StoreError> {
+        rows::position(&mut *self.readers.acquire().await.map_err(failed)?, user).await
+    }
+
+    async fn list(&self, user: &UserId, page: &Page, _: At) -> Result<Listed, StoreError> {
+        let mut db = self.read().await?;
+        let position = rows::position(&mut db, user).await?;
+        let mut found = sqlx::query(select_notifications!(
+            r#"WHERE n.user_id = ?1 AND n."offset" < ?2 AND n.deleted_at IS NULL
+                 AND (?3 IS NULL OR n.type = ?3) AND (NOT ?4 OR n.read_at IS NULL)
+               ORDER BY n."offset" DESC LIMIT ?5"#
+        ))
+        .bind(user.as_str())
+        .bind(page.before.unwrap_or(i64::MAX))
+        .bind(page.kind.as_deref())
+        .bind(page.unread)
+        // One more than asked for tells whether there are more.
+        .bind(limit_beyond(page.limit))
+        .fetch_all(&mut *db)
+        .await
+        .map_err(failed)?;
+        let more = found.len() > page.limit;
+        found.truncate(page.limit);
+        let notifications: Result<Vec<Notification>, StoreError> = found
+            .iter()
+            .map(|row| rows::notification(row, position.epoch))
+            .collect();
+        Ok(Listed {
+            notifications: notifications?,
+            more,
+            position,
+        })
+    }
+
+    async fn find(
+        &self,
+        user: &UserId,
+        id: NotificationId,
+        _: At,
+    ) -> Result<Option<Notification>, StoreError> {
+        let row = sqlx::query(select_notifications!(
+            "WHERE n.user_id = ?1 AND n.id = ?2 AND n.deleted_at IS NULL"
+        ))
+        .bind(user.as_str())
+        .bind(id.as_bytes().as_slice())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed)?;
+        row.map(|row| rows::notification(&row, self.epoch))
+            .transpose()
+    }
+
+    async fn changes(
+        &self,
+        user: &UserId,
+        since: Option<Cursor>,
+        limit: usize,
+        _: At,
+    ) -> Result<Option<Changes>, StoreError> {
+        let mut db = self.read().await?;
+        let position = rows::position(&mut db, user).await?;
+        if since.is_some_and(|since| !position.knows(since)) {
+            return Ok(None);
+        }
+        let mut found = sqlx::query(select_notifications!(
+            "WHERE n.user_id = ?1 AND n.version > ?2 AND (?3 OR n.deleted_at IS NULL) ORDER BY n.version LIMIT ?4"
+        ))
+        .bind(user.as_str())
+        .bind(since.map_or(0, |since| since.offset))
+        .bind(since.is_some())
+        .bind(limit_beyond(limit))
+        .fetch_all(&mut *db)
+        .await
+        .map_err(failed)?;
+        let complete = found.len() <= limit;
+        found.truncate(limit);
+        let changes: Result<Vec<Present>, StoreError> = found
+            .iter()
+            .map(|row| {
+                let version = row.try_get("version").map_err(failed)?;
+                let deleted_at: Option<i64> = row.try_get("deleted_at").map_err(failed)?;
+                Ok(match deleted_at {
+                    Some(_) => Present::Deleted {
+                        version,
+                        id: rows::notification_id(row)?,
+                    },
+                    None => Present::Standing {
+                        version,
+                        notification: rows::notification(row, position.epoch)?,
+                    },
+                })
+            })
+            .collect();
+        Ok(Some(Changes {
+            changes: changes?,
+            complete,
+            position,
+        }))
+    }
+
+    async fn change(
+        &self,
+        user: &UserId,
+        change: &Change,
+        at: At,
+    ) -> Result<Option<Changed>, StoreError> {
+        let mut db = self.write().await?;
+        let changed = change::perform(&mut db, user, change, at.process_ms()).await?;
+        commit(db).await?;
+        Ok(changed)
+    }
+
+    async fn acknowledge(&self, user: &UserId, cursor: Cursor, _: At) -> Result<bool, StoreError> {
+        let mut db = self.write().await?;
+        let settled = sqlx::query(
+            "UPDATE inboxes SET acked = max(acked, ?2)
+              WHERE user_id = ?1 AND epoch = ?3 AND ?2 BETWEEN purged_through AND head",
+        )
+        .bind(user.as_str())
+        .bind(cursor.offset)
+        .bind(cursor.epoch.0.cast_signed())
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+        // Who never got anything has no row, and stands at offset 0 all the same.
+        let known =
+            settled.rows_affected() > 0 || rows::position(&mut db, user).await?.knows(cursor);
+        commit(db).await?;
+        Ok(known)
+    }
+}
+
+/// False where a send of that id is stored already.
+async fn insert_send(
+    db: &mut Connected,
+    append: &Append<'_>,
+    now_ms: i64,
+) -> Result<bool, StoreError> {
+    let content = &append.content;
+    let inserted = sqlx::query(
+        "INSERT INTO sends (id, sender, fingerprint, answer, state, type, title, body, data, action_url, priority,
+                            created_at, due_at, keep_until)
+         VALUES (?1, ?2, ?3, ?4, 'started', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12) ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(append.id.as_bytes().as_slice())
+    .bind(append.sender.as_str())
+    .bind(append.fingerprint.as_slice())
+    .bind(append.answer)
+    .bind(&content.kind)
+    .bind(&content.title)
+    .bind(content.body.as_deref())
+    .bind(content.data.get())
+    .bind(content.action_url.as_deref())
+    .bind(content.priority.name())
+    .bind(now_ms)
+    .bind(now_ms.saturating_add(append.retention_ms))
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+async fn insert_chunks(
+    db: &mut Connected,
+    send: SendId,
+    users: &[UserId],
+    due_at: i64,
+) -> Result<(), StoreError> {
+    for (n, recipients) in (1_i64..).zip(users.chunks(CHUNK_RECIPIENTS)) {
+        sqlx::query(
+            "INSERT INTO send_chunks (send_id, n, recipients, due_at, state) VALUES (?1, ?2, ?3, ?4, 'waiting')",
+        )
+        .bind(send.as_bytes().as_slice())
+        .bind(n)
+        .bind(rows::json_list(recipients))
+        .bind(due_at)
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Puts a send's notification into the inboxes of these users; returns what is to be pushed, which is nothing
+/// for those who have no connection.
+pub(super) async fn materialise(
+    db: &mut Connected,
+    epoch: Epoch,
+    send: SendId,
+    content: &Arc<Content>,
+    users: &[UserId],
+    now_ms: i64,
+) -> Result<Vec<Delivery>, StoreError> {
+    let user_list = rows::json_list(users);
+    let mut connections = rows::connections_of(db, &user_list, now_ms).await?;
+    let heads = sqlx::query(
+        "INSERT INTO inboxes (user_id, epoch, head) SELECT value, ?2, 1 FROM json_each(?1) WHERE true
+         ON CONFLICT (user_id) DO UPDATE SET head = head + 1
+         RETURNING user_id, epoch, head",
+    )
+    .bind(&user_list)
+    .bind(epoch.0.cast_signed())
+    .fetch_all(&mut *db)
+    .await
+    .map_err(failed)?;
+
+    let mut new_rows = Vec::with_capacity(heads.len());
+    let mut deliveries = Vec::new();
+    for head in &heads {
+        let user = UserId::stored(head.try_get("user_id").map_err(failed)?);
+        let epoch = Epoch(
+            head.try_get::<i64, _>("epoch")
+                .map_err(failed)?
+                .cast_unsigned(),
+        );
+        let offset: i64 = head.try_get("head").map_err(failed)?;
+        let id = NotificationId::of(send, &user);
+        let connections = connections.remove(&user).unwrap_or_default();
+        let push_at = (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS);
+        new_rows
+            .push(json!({"user": user, "offset": offset, "id": rows::hex(&id), "pushAt": push_at}));
+        if !connections.is_empty() {
+            let notification = Notification {
+                id,
+                content: Arc::clone(content),
+                cursor: Cursor { epoch, offset },
+                created_at: Time(now_ms),
+                read_at: None,
+            };
+            deliveries.push(Delivery {
+                user,
+                notification,
+                unread: 0,
+                connections,
+            });
+        }
+    }
+    sqlx::query(
+        r#"INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, push_at)
+           SELECT value ->> 'user', value ->> 'offset', value ->> 'offset', unhex(value ->> 'id'), ?2, ?3, ?4,
+                  value ->> 'pushAt'
+             FROM json_each(?1)"#,
+    )
+    .bind(rows::json_list(&new_rows))
+    .bind(send.as_bytes().as_slice())
+    .bind(&content.kind)
+    .bind(now_ms)
+    .execute(&mut *db)
+    .await
+    .map_err(failed)?;
+    count_unread(db, &mut deliveries).await?;
+    Ok(deliveries)
+}
+
+/// Fills in how many each user has not read.
+pub(super) async fn count_unread(
+    db: &mut Connected,
+    deliveries: &mut [Delivery],
+) -> Result<(), StoreError> {
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let users: Vec<&UserId> = deliveries.iter().map(|delivery| &delivery.user).collect();
+    let unread = rows::unread_of(db, &rows::json_list(&users)).await?;
+    for delivery in deliveries {
+        delivery.unread = unread.get(&delivery.user).copied().unwrap_or(0);
+    }
+    Ok(())
+}
+
+async fn first_answer(db: &mut Connected, send: SendId) -> Result<Option<FirstAnswer>, StoreError> {
+    let row = sqlx::query("SELECT fingerprint, answer FROM sends WHERE id = ?1")
+        .bind(send.as_bytes().as_slice())
+        .fetch_optional(db)
+        .await
+        .map_err(failed)?;
+    row.map(|row| {
+        let fingerprint: &[u8] = row.try_get("fingerprint").map_err(failed)?;
+        Ok(FirstAnswer {
+            fingerprint: fingerprint
+                .try_into()
+                .map_err(|_| rows::broken("sends.fingerprint"))?,
+            answer: row.try_get("answer").map_err(failed)?,
+        })
+    })
+    .transpose()
+}
+
+fn limit_beyond(limit: usize) -> i64 {
+    i64::try_from(limit)
+        .unwrap_or(i64::MAX - 1)
+        .saturating_add(1)
+}

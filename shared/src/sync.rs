@@ -1,0 +1,95 @@
+//! The act of telling a client everything that it missed, over any transport.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::app::App;
+use crate::cursor::Cursor;
+use crate::error::Error;
+use crate::ids::{self, UserId};
+use crate::inbox::{Changes, Position, Present};
+use crate::protocol::Sync;
+
+/// What changed in a user's inbox after `since`; asking from there also says that everything up to there was
+/// shown. At most `limit` changes, and at most `max_bytes` of them as JSON, but at least one where there is one.
+pub async fn sync(
+    app: &App,
+    user: &UserId,
+    since: Option<Cursor>,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Sync, Error> {
+    let changes = app
+        .inbox
+        .changes(user, since, limit, app.clock.at())
+        .await?
+        .ok_or(Error::CursorExpired)?;
+    if let Some(since) = since {
+        settle(app, user, &changes.position, since).await?;
+    }
+    Ok(written(user, changes, since, max_bytes))
+}
+
+/// Settles up to a cursor, where that is news.
+pub async fn settle(
+    app: &App,
+    user: &UserId,
+    position: &Position,
+    cursor: Cursor,
+) -> Result<(), Error> {
+    if cursor.offset > position.acked {
+        app.inbox.acknowledge(user, cursor, app.clock.at()).await?;
+    }
+    Ok(())
+}
+
+/// A digest of what a complete sync would tell: equal where nothing changed. Quoted, as a header's value.
+pub fn etag(user: &UserId, position: &Position) -> String {
+    let told = format!("{}\n{}\n{}", user, position.cursor(), position.unread);
+    format!(
+        "\"{}\"",
+        URL_SAFE_NO_PAD.encode(&ids::sha256(told.as_bytes())[..16])
+    )
+}
+
+fn written(user: &UserId, changes: Changes, since: Option<Cursor>, max_bytes: usize) -> Sync {
+    let Changes {
+        changes,
+        mut complete,
+        position,
+    } = changes;
+    let (mut notifications, mut deleted, mut bytes) = (Vec::new(), Vec::new(), 0);
+    let mut told = since.map_or(0, |since| since.offset);
+    for change in changes {
+        bytes += match &change {
+            Present::Standing { notification, .. } => {
+                crate::protocol::frame(notification).len() + 1
+            }
+            Present::Deleted { .. } => 39,
+        };
+        if bytes > max_bytes && !(notifications.is_empty() && deleted.is_empty()) {
+            complete = false;
+            break;
+        }
+        told = change.version();
+        match change {
+            Present::Standing { notification, .. } => notifications.push(notification),
+            Present::Deleted { id, .. } => deleted.push(id),
+        }
+    }
+    Sync {
+        notifications,
+        deleted,
+        chats: complete.then_some([]),
+        chats_complete: complete.then_some(true),
+        events: complete.then_some([]),
+        unread_count: position.unread,
+        cursor: if complete {
+            position.cursor()
+        } else {
+            position.cursor_at(told)
+        },
+        etag: etag(user, &position),
+        complete,
+    }
+}
