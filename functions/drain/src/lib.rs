@@ -1,0 +1,100 @@
+//! The drain: materialises what is due, pushes what was not offered, ends connections whose token has ended.
+//! No leader, no lock, no memory of the last run: any number may run at once, and one that dies is missed by
+//! nobody.
+
+use serde::Serialize;
+use shared::app::App;
+use shared::connections::Connection;
+use shared::deliver;
+use shared::error::{Error, StoreError};
+use shared::ids::ConnectionId;
+use shared::protocol::{self, Frame, Reply};
+
+/// The variables that it cannot do without.
+pub const NEEDS: &[&str] = &["DATABASE_URL", "WS_ENDPOINT"];
+
+/// How many rows are taken at once: what one drain holds when it dies waits 5 s.
+const TAKE: usize = 100;
+/// How long before its deadline a drain stops to begin anything.
+const MARGIN_MS: i64 = 10_000;
+
+/// What one run did.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drained {
+    /// Chunks of large sends whose recipients got their rows.
+    pub chunks: usize,
+    /// Notifications that were pushed because nobody had finished that.
+    pub pushed: usize,
+    /// Connections that were told that their token has ended, and closed.
+    pub ended: usize,
+    /// Whether a store failed, so that the rest was left to the next run.
+    pub failed: bool,
+}
+
+/// Works until nothing is due soon, at most `DRAIN_LINGER_MS`, and ends well before `deadline_ms`
+/// (milliseconds since 1970).
+pub async fn handle(app: &App, deadline_ms: i64) -> Drained {
+    let mut drained = Drained::default();
+    if let Err(error) = drain(app, deadline_ms, &mut drained).await {
+        // What was taken comes back by itself; the schedule is the repetition.
+        tracing::error!(%error, "the drain stopped before its work was done");
+        drained.failed = true;
+    }
+    drained
+}
+
+async fn drain(app: &App, deadline_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
+    let linger_ms = i64::try_from(app.config.drain_linger.as_millis()).unwrap_or(i64::MAX);
+    let until_ms = app
+        .clock
+        .now_ms()
+        .saturating_add(linger_ms)
+        .min(deadline_ms.saturating_sub(MARGIN_MS));
+    drained.ended = end_connections(app).await?;
+    loop {
+        work(app, until_ms, drained).await?;
+        let Some(due_ms) = app.deliveries.next_due().await? else {
+            return Ok(());
+        };
+        if due_ms > until_ms || app.clock.now_ms() > until_ms {
+            return Ok(());
+        }
+        app.clock.sleep_until(due_ms).await;
+    }
+}
+
+/// Does what is due now.
+async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
+    while app.clock.now_ms() <= until_ms
+        && let Some(deliveries) = app.deliveries.materialise_next(app.clock.at()).await?
+    {
+        drained.chunks += 1;
+        deliver::offer(app, &deliveries).await;
+    }
+    while app.clock.now_ms() <= until_ms {
+        let deliveries = app.deliveries.take_due(TAKE, app.clock.at()).await?;
+        if deliveries.is_empty() {
+            break;
+        }
+        drained.pushed += deliveries.len();
+        deliver::offer(app, &deliveries).await;
+    }
+    Ok(())
+}
+
+/// Tells connections that their token has ended, closes and forgets them, in that order.
+async fn end_connections(app: &App) -> Result<usize, StoreError> {
+    let ended: Vec<Connection> = app.connections.sweep(app.clock.at()).await?;
+    if ended.is_empty() {
+        return Ok(0);
+    }
+    let frame = protocol::frame(&Reply::error(None, &Error::TokenExpired));
+    let ids: Vec<ConnectionId> = ended.into_iter().map(|connection| connection.id).collect();
+    let frames: Vec<(ConnectionId, Frame)> =
+        ids.iter().map(|id| (id.clone(), frame.clone())).collect();
+    app.push.push(&frames).await;
+    app.push.close(&ids).await;
+    app.connections.forget(&ids).await?;
+    Ok(ids.len())
+}

@@ -1,0 +1,191 @@
+//! A user's notifications over HTTP: list, read, mark, delete, sync and acknowledge. Everything here is the
+//! caller's own.
+
+mod page;
+
+use http::header::ETAG;
+use lambda_http::{Body, Request, Response};
+use serde::Serialize;
+use serde_json::Value;
+use shared::app::App;
+use shared::auth::Caller;
+use shared::call::{Call, Route};
+use shared::cursor::Cursor;
+use shared::deliver;
+use shared::error::Error;
+use shared::fields::Fields;
+use shared::inbox::{Change, Changed};
+use shared::notification::Notification;
+use shared::protocol;
+use shared::reply::{self, Reply};
+use shared::sync;
+
+/// The paths of this function.
+pub const ROUTES: &[Route] = &[
+    Route {
+        path: "/api/notifications",
+        methods: &["GET"],
+    },
+    Route {
+        path: "/api/notifications/unread-count",
+        methods: &["GET"],
+    },
+    Route {
+        path: "/api/notifications/read-all",
+        methods: &["POST"],
+    },
+    Route {
+        path: "/api/notifications/{id}",
+        methods: &["GET", "DELETE"],
+    },
+    Route {
+        path: "/api/notifications/{id}/read",
+        methods: &["POST"],
+    },
+    Route {
+        path: "/api/notifications/{id}/unread",
+        methods: &["POST"],
+    },
+    Route {
+        path: "/api/sync",
+        methods: &["GET"],
+    },
+    Route {
+        path: "/api/ack",
+        methods: &["POST"],
+    },
+];
+/// The variables that it cannot do without.
+pub const NEEDS: &[&str] = &["DATABASE_URL", "JWT_SECRET", "WS_ENDPOINT"];
+
+/// Answers a call.
+pub async fn handle(app: &App, request: Request) -> Response<Body> {
+    let call = Call::new(request);
+    reply::respond(answer(app, &call).await, call.request_id())
+}
+
+async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
+    let (path, method) = call.route(ROUTES)?;
+    let caller = call.caller(app)?;
+    match (path, method) {
+        ("/api/notifications", _) => page::list(app, call, &caller).await,
+        ("/api/notifications/unread-count", _) => unread_count(app, call, &caller).await,
+        ("/api/notifications/read-all", _) => read_all(app, call, &caller).await,
+        ("/api/notifications/{id}", "GET") => one(app, call, &caller).await,
+        ("/api/notifications/{id}", _) => mark(app, call, &caller, Change::Delete).await,
+        ("/api/notifications/{id}/read", _) => mark(app, call, &caller, Change::Read).await,
+        ("/api/notifications/{id}/unread", _) => mark(app, call, &caller, Change::Unread).await,
+        ("/api/sync", _) => sync(app, call, &caller).await,
+        ("/api/ack", _) => acknowledge(app, call, &caller).await,
+        _ => Err(Error::NotFound),
+    }
+}
+
+#[derive(Serialize)]
+struct Count {
+    count: i64,
+}
+
+async fn unread_count(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
+    call.query()?.finish()?;
+    let position = app.inbox.position(&caller.user, app.clock.at()).await?;
+    Ok(Reply::ok(&Count {
+        count: position.unread,
+    }))
+}
+
+async fn one(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
+    let id = call.notification_id()?;
+    call.query()?.finish()?;
+    let found: Option<Notification> = app.inbox.find(&caller.user, id, app.clock.at()).await?;
+    found
+        .map(|notification| Reply::ok(&notification))
+        .ok_or(Error::NotFound)
+}
+
+/// Marks or deletes the one that the path names.
+async fn mark(
+    app: &App,
+    call: &Call,
+    caller: &Caller,
+    change: impl FnOnce(Vec<shared::ids::NotificationId>) -> Change,
+) -> Result<Reply, Error> {
+    let id = call.notification_id()?;
+    call.optional_body()?.finish()?;
+    let changed = perform(app, caller, &change(vec![id])).await?;
+    if changed.known == 0 {
+        Err(Error::NotFound)
+    } else {
+        Ok(Reply::done())
+    }
+}
+
+#[derive(Serialize)]
+struct Updated {
+    updated: usize,
+}
+
+async fn read_all(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
+    let mut fields = call.optional_body()?;
+    let change = protocol::read_all(&mut fields)?;
+    fields.finish()?;
+    let changed = perform(app, caller, &change).await?;
+    Ok(Reply::ok(&Updated {
+        updated: changed.ids.len(),
+    }))
+}
+
+async fn perform(app: &App, caller: &Caller, change: &Change) -> Result<Changed, Error> {
+    let changed = app
+        .inbox
+        .change(&caller.user, change, app.clock.at())
+        .await?
+        .ok_or(Error::CursorExpired)?;
+    deliver::tell(app, &changed, change.kind()).await;
+    Ok(changed)
+}
+
+async fn sync(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
+    let mut fields = call.query()?;
+    let since: Option<Cursor> = fields.cursor("since")?;
+    let limit = page::limit(&mut fields, 200, 500);
+    fields.finish()?;
+    if let Some(tag) = call.header("if-none-match") {
+        let position = app.inbox.position(&caller.user, app.clock.at()).await?;
+        let at_head = since.is_none_or(|since| since == position.cursor());
+        if at_head && tag == sync::etag(&caller.user, &position) {
+            if let Some(since) = since {
+                sync::settle(app, &caller.user, &position, since).await?;
+            }
+            return Ok(Reply::not_modified(tag));
+        }
+    }
+    let sync = sync::sync(app, &caller.user, since, limit, usize::MAX).await?;
+    Ok(Reply::ok(&sync).header(ETAG, sync.etag.as_str()))
+}
+
+async fn acknowledge(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
+    let mut fields = Fields::new(call.body()?);
+    let cursor = fields.cursor("cursor")?;
+    let cursor = fields.required("cursor", cursor);
+    fields.finish()?;
+    // `finish` fails where it is missing.
+    let cursor = cursor.ok_or(Error::Internal)?;
+    let known = app
+        .inbox
+        .acknowledge(&caller.user, cursor, app.clock.at())
+        .await?;
+    if known {
+        Ok(Reply::done())
+    } else {
+        Err(Error::CursorExpired)
+    }
+}
+
+/// A parameter of a query, which is a string as all of them are.
+fn parameter(fields: &mut Fields, name: &str) -> Option<String> {
+    match fields.take(name)? {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,11 @@
+//! The function `notfound` on Lambda.
+
+use lambda_http::{Error, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    run(service_fn(|request| async {
+        Ok::<_, Error>(notfound::handle(request).await)
+    }))
+    .await
+}

@@ -1,0 +1,75 @@
+//! `POST /api/ws/ticket`: makes a bearer token into a one-time key to a socket, so that no token ever stands in
+//! a URL.
+
+use lambda_http::{Body, Request, Response};
+use serde::Serialize;
+use shared::app::App;
+use shared::auth;
+use shared::call::{Call, Route};
+use shared::clock::Time;
+use shared::connections::Ticket;
+use shared::error::Error;
+use shared::reply::{self, Reply};
+
+/// The paths of this function.
+pub const ROUTES: &[Route] = &[Route {
+    path: "/api/ws/ticket",
+    methods: &["POST"],
+}];
+/// The variables that it cannot do without.
+pub const NEEDS: &[&str] = &["DATABASE_URL", "JWT_SECRET", "WS_URL"];
+
+/// How long a ticket waits to be taken.
+const LIFETIME_MS: i64 = 30_000;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Issued<'a> {
+    ticket: &'a str,
+    expires_at: Time,
+    url: &'a str,
+    events_url: Option<&'a str>,
+}
+
+/// Answers a call.
+pub async fn handle(app: &App, request: Request) -> Response<Body> {
+    let call = Call::new(request);
+    reply::respond(issue(app, &call).await, call.request_id())
+}
+
+async fn issue(app: &App, call: &Call) -> Result<Reply, Error> {
+    call.route(ROUTES)?;
+    let caller = call.caller(app)?;
+    let mut fields = call.optional_body()?;
+    let named = fields.text("origin", 1, 300);
+    fields.finish()?;
+    // A back end names the origin of its browser; a browser's own stands in the header.
+    let origin = named
+        .as_deref()
+        .or(call.header("origin"))
+        .map(str::to_ascii_lowercase);
+    if origin
+        .as_ref()
+        .is_some_and(|origin| !app.config.allowed_origins.allow(origin))
+    {
+        return Err(Error::OriginNotAllowed);
+    }
+    let url = app.config.ws_url.as_deref().ok_or(Error::Internal)?;
+    let (ticket, hash) = auth::new_ticket()?;
+    let expires_at_ms = (app.clock.now_ms() + LIFETIME_MS).min(caller.token_expires_at_ms);
+    let stored = Ticket {
+        hash,
+        user: caller.user,
+        origin,
+        token_expires_at_ms: caller.token_expires_at_ms,
+        expires_at_ms,
+    };
+    app.connections.issue(&stored, app.clock.at()).await?;
+    let events_url = app.config.events_url.as_deref();
+    Ok(Reply::created(&Issued {
+        ticket: &ticket,
+        expires_at: Time(expires_at_ms),
+        url,
+        events_url,
+    }))
+}
