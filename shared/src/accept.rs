@@ -43,12 +43,7 @@ struct SentNotification<'a> {
 }
 
 /// Accepts a send from `caller` on `route`, within which its key is unique.
-pub async fn accept(
-    app: &App,
-    caller: &Caller,
-    route: &str,
-    send: NewSend,
-) -> Result<Accepted, Error> {
+pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> Result<Accepted, Error> {
     let id = match &send.key {
         Some(key) => SendId::of_key(&caller.user, route, key),
         None => SendId::random(),
@@ -61,10 +56,7 @@ pub async fn accept(
             Some(_) => app.inbox.first_answer(id).await?,
             None => None,
         };
-        return first.map_or_else(
-            || Err(all_limited(&verdicts)),
-            |first| replay(first, send.fingerprint),
-        );
+        return first.map_or_else(|| Err(all_limited(&verdicts)), |first| replay(first, send.fingerprint));
     }
     let answer = answer(id, &send.recipients, &verdicts);
     let append = Append {
@@ -84,10 +76,7 @@ pub async fn accept(
             if unfinished || chunks_wait {
                 deliver::wake_drain(app);
             }
-            Ok(Accepted {
-                answer,
-                replayed: false,
-            })
+            Ok(Accepted { answer, replayed: false })
         }
     }
 }
@@ -95,12 +84,8 @@ pub async fn accept(
 /// Spends one for each recipient; a type without a rate spends nothing.
 async fn spend(app: &App, send: &NewSend) -> Vec<Verdict> {
     let kind = &send.content.kind;
-    let rate: Option<Rate> = app
-        .config
-        .rate_limit_send_types
-        .get(kind)
-        .copied()
-        .unwrap_or(Some(app.config.rate_limit_send));
+    let rate: Option<Rate> =
+        app.config.rate_limit_send_types.get(kind).copied().unwrap_or(Some(app.config.rate_limit_send));
     let Some(rate) = rate else {
         return vec![Verdict::Admitted; send.recipients.len()];
     };
@@ -108,23 +93,13 @@ async fn spend(app: &App, send: &NewSend) -> Vec<Verdict> {
         .recipients
         .iter()
         // A type holds no space and a user id may, so the type goes first.
-        .map(|user| Spend {
-            bucket: format!("send {kind} {user}"),
-            rate,
-        })
+        .map(|user| Spend { bucket: format!("send {kind} {user}"), rate })
         .collect();
     app.limits.spend(&spends, app.clock.at()).await
 }
 
-fn admitted<'a>(
-    recipients: &'a [UserId],
-    verdicts: &'a [Verdict],
-) -> impl Iterator<Item = &'a UserId> {
-    recipients
-        .iter()
-        .zip(verdicts)
-        .filter(|(_, verdict)| **verdict == Verdict::Admitted)
-        .map(|(user, _)| user)
+fn admitted<'a>(recipients: &'a [UserId], verdicts: &'a [Verdict]) -> impl Iterator<Item = &'a UserId> {
+    recipients.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Admitted).map(|(user, _)| user)
 }
 
 fn all_limited(verdicts: &[Verdict]) -> Error {
@@ -132,17 +107,12 @@ fn all_limited(verdicts: &[Verdict]) -> Error {
         Verdict::Admitted => None,
         Verdict::Limited { retry_after_ms } => Some(*retry_after_ms),
     });
-    Error::RateLimited {
-        retry_after_ms: waits.min().unwrap_or(1_000),
-    }
+    Error::RateLimited { retry_after_ms: waits.min().unwrap_or(1_000) }
 }
 
 fn replay(first: FirstAnswer, fingerprint: [u8; 32]) -> Result<Accepted, Error> {
     if first.fingerprint == fingerprint {
-        Ok(Accepted {
-            answer: first.answer,
-            replayed: true,
-        })
+        Ok(Accepted { answer: first.answer, replayed: true })
     } else {
         Err(Error::IdempotencyKeyReused)
     }
@@ -150,28 +120,17 @@ fn replay(first: FirstAnswer, fingerprint: [u8; 32]) -> Result<Accepted, Error> 
 
 /// Everything in it follows from what was asked and from the limits, so it can be stored with the send.
 fn answer(id: SendId, recipients: &[UserId], verdicts: &[Verdict]) -> String {
-    let notifications = recipients
-        .iter()
-        .zip(verdicts)
-        .map(|(user_id, verdict)| match verdict {
-            Verdict::Admitted => SentNotification {
-                user_id,
-                id: Some(NotificationId::of(id, user_id)),
-                status: "accepted",
-                retry_after_ms: None,
-            },
-            Verdict::Limited { retry_after_ms } => SentNotification {
-                user_id,
-                id: None,
-                status: "rate_limited",
-                retry_after_ms: Some(*retry_after_ms),
-            },
-        });
-    let sent = Sent {
-        send_id: id,
-        status: "accepted",
-        durability: "durable",
-        notifications: notifications.collect(),
-    };
+    let notifications = recipients.iter().zip(verdicts).map(|(user_id, verdict)| match verdict {
+        Verdict::Admitted => SentNotification {
+            user_id,
+            id: Some(NotificationId::of(id, user_id)),
+            status: "accepted",
+            retry_after_ms: None,
+        },
+        Verdict::Limited { retry_after_ms } => {
+            SentNotification { user_id, id: None, status: "rate_limited", retry_after_ms: Some(*retry_after_ms) }
+        }
+    });
+    let sent = Sent { send_id: id, status: "accepted", durability: "durable", notifications: notifications.collect() };
     serde_json::to_string(&sent).expect("strings, ids and numbers are JSON")
 }

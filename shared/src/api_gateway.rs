@@ -8,9 +8,7 @@ use aws_credential_types::Credentials;
 use aws_sdk_apigatewaymanagement::Client;
 use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
-use aws_sdk_apigatewaymanagement::config::{
-    BehaviorVersion, Config, Region, StalledStreamProtectionConfig,
-};
+use aws_sdk_apigatewaymanagement::config::{BehaviorVersion, Config, Region, StalledStreamProtectionConfig};
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
@@ -48,35 +46,17 @@ impl ApiGatewayPush {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // The second attempt is for a connection that died while the sandbox was frozen. Whatever fails
             // twice waits in the record.
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(2)
-                    .with_initial_backoff(Duration::from_millis(50)),
-            )
+            .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(50)))
             .build();
-        Self {
-            client: Client::from_conf(config),
-        }
+        Self { client: Client::from_conf(config) }
     }
 
     async fn post(&self, connection: &ConnectionId, frame: &Frame) -> Outcome {
         let data = Blob::new(frame.as_bytes());
-        let sent = self
-            .client
-            .post_to_connection()
-            .connection_id(connection.as_str())
-            .data(data)
-            .send()
-            .await;
+        let sent = self.client.post_to_connection().connection_id(connection.as_str()).data(data).send().await;
         match sent {
             Ok(_) => Outcome::Offered,
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|said| said.is_gone_exception()) =>
-            {
-                Outcome::Gone
-            }
+            Err(error) if error.as_service_error().is_some_and(|said| said.is_gone_exception()) => Outcome::Gone,
             Err(error) => {
                 let error = aws_sdk_apigatewaymanagement::error::DisplayErrorContext(error);
                 tracing::warn!(%error, %connection, "a frame was not taken");
@@ -93,11 +73,7 @@ impl Push for ApiGatewayPush {
         let posts: Vec<_> = frames
             .iter()
             .map(|(connection, frame)| async move {
-                if Instant::now() > until {
-                    Outcome::Failed
-                } else {
-                    self.post(connection, frame).await
-                }
+                if Instant::now() > until { Outcome::Failed } else { self.post(connection, frame).await }
             })
             .collect();
         stream::iter(posts).buffered(AT_ONCE).collect().await
@@ -106,18 +82,9 @@ impl Push for ApiGatewayPush {
     async fn close(&self, connections: &[ConnectionId]) {
         stream::iter(connections)
             .for_each_concurrent(AT_ONCE, |connection| async move {
-                let closed = self
-                    .client
-                    .delete_connection()
-                    .connection_id(connection.as_str())
-                    .send()
-                    .await;
+                let closed = self.client.delete_connection().connection_id(connection.as_str()).send().await;
                 match closed {
-                    Err(error)
-                        if !error
-                            .as_service_error()
-                            .is_some_and(|said| said.is_gone_exception()) =>
-                    {
+                    Err(error) if !error.as_service_error().is_some_and(|said| said.is_gone_exception()) => {
                         let error = aws_sdk_apigatewaymanagement::error::DisplayErrorContext(error);
                         tracing::warn!(%error, %connection, "a connection was not closed");
                     }

@@ -80,16 +80,10 @@ impl App {
 
     async fn from_env(needed: &[&str]) -> Result<Self, ConfigError> {
         let config = Config::from_env(needed)?;
-        let url = config
-            .database_url
-            .as_ref()
-            .map(|url| url.reveal().to_owned())
-            .unwrap_or_default();
+        let url = config.database_url.as_ref().map(|url| url.reveal().to_owned()).unwrap_or_default();
         let kind = url.split(':').next().unwrap_or_default();
         // SQLite is one process's file, and a deployed function is many processes.
-        Err(ConfigError(vec![format!(
-            "DATABASE_URL names a store of the kind {kind:?}, which functions cannot use"
-        )]))
+        Err(ConfigError(vec![format!("DATABASE_URL names a store of the kind {kind:?}, which functions cannot use")]))
     }
 }
 
@@ -98,22 +92,13 @@ pub fn push_from(config: &Config) -> Option<ApiGatewayPush> {
     let endpoint = config.ws_endpoint.as_deref()?;
     let (id, key, session) = config.credentials.clone()?;
     let session = session.map(|session| session.reveal().to_owned());
-    let credentials =
-        aws_credential_types::Credentials::new(id, key.reveal(), session, None, "environment");
-    Some(ApiGatewayPush::new(
-        endpoint,
-        config.region.clone(),
-        credentials,
-    ))
+    let credentials = aws_credential_types::Credentials::new(id, key.reveal(), session, None, "environment");
+    Some(ApiGatewayPush::new(endpoint, config.region.clone(), credentials))
 }
 
 /// Logs one JSON object a line to standard output, as Lambda expects it; `RUST_LOG` filters.
 fn log_json() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // A second call in one process finds the first one's subscriber, which is as good.
-    let _ = tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(filter)
-        .without_time()
-        .try_init();
+    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).without_time().try_init();
 }

@@ -30,11 +30,7 @@ pub struct Caller {
 impl Caller {
     /// Refuses a caller whose token lacks a scope.
     pub fn needs(&self, scope: &'static str) -> Result<(), Error> {
-        if self.scopes.iter().any(|held| held == scope) {
-            Ok(())
-        } else {
-            Err(Error::Forbidden(scope))
-        }
+        if self.scopes.iter().any(|held| held == scope) { Ok(()) } else { Err(Error::Forbidden(scope)) }
     }
 }
 
@@ -68,10 +64,7 @@ struct Claims {
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokens")
-            .field("issuer", &self.issuer)
-            .field("audience", &self.audience)
-            .finish_non_exhaustive()
+        f.debug_struct("Tokens").field("issuer", &self.issuer).field("audience", &self.audience).finish_non_exhaustive()
     }
 }
 
@@ -103,21 +96,12 @@ impl Tokens {
         if claims.exp.saturating_mul(1_000) <= now_ms {
             return Err(Error::TokenExpired);
         }
-        if claims.nbf.is_some_and(|nbf| {
-            nbf.saturating_sub(NOT_BEFORE_LEEWAY_S)
-                .saturating_mul(1_000)
-                > now_ms
-        }) {
+        if claims.nbf.is_some_and(|nbf| nbf.saturating_sub(NOT_BEFORE_LEEWAY_S).saturating_mul(1_000) > now_ms) {
             return Err(Error::InvalidToken);
         }
         Ok(Caller {
             user: UserId::new(claims.sub).map_err(|_| Error::InvalidToken)?,
-            scopes: claims
-                .scope
-                .unwrap_or_default()
-                .split(' ')
-                .map(str::to_owned)
-                .collect(),
+            scopes: claims.scope.unwrap_or_default().split(' ').map(str::to_owned).collect(),
             token_expires_at_ms: claims.exp.saturating_mul(1_000),
         })
     }
@@ -162,8 +146,7 @@ pub fn sign(config: &Config, sub: &str, scope: &str, exp_s: i64) -> Result<Strin
         scope: (!scope.is_empty()).then(|| scope.to_owned()),
     };
     let key = EncodingKey::from_secret(secret.reveal().as_bytes());
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key)
-        .map_err(|_| "the token could not be signed")
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(|_| "the token could not be signed")
 }
 
 /// A new ticket: 128 random bits as base64url, and the hash under which it is stored.
@@ -174,6 +157,13 @@ pub fn new_ticket() -> Result<(String, [u8; 32]), Error> {
     let ticket = URL_SAFE_NO_PAD.encode(bits);
     let hash = ticket_hash(&ticket);
     Ok((ticket, hash))
+}
+
+/// A new signing secret: 256 random bits as base64url.
+pub fn new_secret() -> Result<Secret, Error> {
+    let mut bits = [0; 32];
+    rand::fill(&mut bits).map_err(|_| Error::Internal)?;
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(bits)))
 }
 
 /// The hash under which a ticket is stored.
@@ -203,27 +193,15 @@ mod tests {
     fn config(more: &[(&str, &str)]) -> Config {
         let mut vars: HashMap<&str, &str> = more.iter().copied().collect();
         vars.insert("JWT_SECRET", SECRET);
-        Config::read(
-            |name| vars.get(name).map(|value| (*value).to_owned()),
-            &[],
-            Origins::Loopback,
-        )
-        .unwrap()
+        Config::read(|name| vars.get(name).map(|value| (*value).to_owned()), &[], Origins::Loopback).unwrap()
     }
 
     fn verify(config: &Config, token: &str) -> Result<Caller, Error> {
-        Tokens::new(config)
-            .unwrap()
-            .verify(Some(&format!("Bearer {token}")), NOW_S * 1_000)
+        Tokens::new(config).unwrap().verify(Some(&format!("Bearer {token}")), NOW_S * 1_000)
     }
 
     fn signed(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
-        jsonwebtoken::encode(
-            &Header::new(algorithm),
-            claims,
-            &EncodingKey::from_secret(secret.as_bytes()),
-        )
-        .unwrap()
+        jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
     }
 
     fn token(claims: &Value) -> String {
@@ -238,44 +216,23 @@ mod tests {
         assert_eq!(caller.user.as_str(), "alice");
         assert_eq!(caller.token_expires_at_ms, (NOW_S + 60) * 1_000);
         assert!(caller.needs("notify:send").is_ok());
-        assert_eq!(
-            caller.needs("notify:admin"),
-            Err(Error::Forbidden("notify:admin"))
-        );
+        assert_eq!(caller.needs("notify:admin"), Err(Error::Forbidden("notify:admin")));
     }
 
     #[test]
     fn without_a_bearer_token_it_is_missing() {
         let tokens = Tokens::new(&config(&[])).unwrap();
-        for header in [
-            None,
-            Some(""),
-            Some("Bearer"),
-            Some("Bearer "),
-            Some("Basic YWxpY2U6eA=="),
-        ] {
-            assert_eq!(
-                tokens.verify(header, 0),
-                Err(Error::TokenMissing),
-                "{header:?}"
-            );
+        for header in [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Basic YWxpY2U6eA==")] {
+            assert_eq!(tokens.verify(header, 0), Err(Error::TokenMissing), "{header:?}");
         }
     }
 
     #[test]
     fn a_token_ends_to_the_second() {
         let config = config(&[]);
-        assert_eq!(
-            verify(&config, &token(&json!({"sub": "a", "exp": NOW_S}))),
-            Err(Error::TokenExpired)
-        );
+        assert_eq!(verify(&config, &token(&json!({"sub": "a", "exp": NOW_S}))), Err(Error::TokenExpired));
         assert!(verify(&config, &token(&json!({"sub": "a", "exp": NOW_S + 1}))).is_ok());
-        let early = |nbf: i64| {
-            verify(
-                &config,
-                &token(&json!({"sub": "a", "exp": NOW_S + 900, "nbf": nbf})),
-            )
-        };
+        let early = |nbf: i64| verify(&config, &token(&json!({"sub": "a", "exp": NOW_S + 900, "nbf": nbf})));
         assert!(early(NOW_S + 60).is_ok());
         assert_eq!(early(NOW_S + 61), Err(Error::InvalidToken));
     }
@@ -286,11 +243,7 @@ mod tests {
         let good = json!({"sub": "alice", "exp": NOW_S + 900});
         let unsigned = |algorithm: &str| {
             let encode = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
-            format!(
-                "{}.{}.",
-                encode(json!({"alg": algorithm, "typ": "JWT"})),
-                encode(good.clone())
-            )
+            format!("{}.{}.", encode(json!({"alg": algorithm, "typ": "JWT"})), encode(good.clone()))
         };
         let valid = token(&good);
         let (body, signature) = valid.rsplit_once('.').unwrap();
@@ -299,11 +252,7 @@ mod tests {
             unsigned("NoNe"),
             unsigned("HS256"),
             unsigned("RS256"),
-            signed(
-                Algorithm::HS256,
-                "another secret of thirty-two bytes",
-                &good,
-            ),
+            signed(Algorithm::HS256, "another secret of thirty-two bytes", &good),
             signed(Algorithm::HS384, SECRET, &good),
             signed(Algorithm::HS512, SECRET, &good),
             body.into(),
@@ -317,14 +266,7 @@ mod tests {
         ];
         let mut critical = Header::new(Algorithm::HS256);
         critical.crit = Some(vec!["x".into()]);
-        bad.push(
-            jsonwebtoken::encode(
-                &critical,
-                &good,
-                &EncodingKey::from_secret(SECRET.as_bytes()),
-            )
-            .unwrap(),
-        );
+        bad.push(jsonwebtoken::encode(&critical, &good, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap());
         for claims in [
             json!({"exp": NOW_S + 900}),
             json!({"sub": "", "exp": NOW_S + 900}),
@@ -341,32 +283,18 @@ mod tests {
             bad.push(token(&claims));
         }
         for token in bad {
-            assert_eq!(
-                verify(&config, &token),
-                Err(Error::InvalidToken),
-                "{token:.200}"
-            );
+            assert_eq!(verify(&config, &token), Err(Error::InvalidToken), "{token:.200}");
         }
     }
 
     #[test]
     fn issuer_and_audience_are_checked_where_they_are_configured() {
-        let config = config(&[
-            ("JWT_ISSUER", "https://id.example.com"),
-            ("JWT_AUDIENCE", "carillon"),
-        ]);
+        let config = config(&[("JWT_ISSUER", "https://id.example.com"), ("JWT_AUDIENCE", "carillon")]);
         let with = |iss: Value, aud: Value| {
-            verify(
-                &config,
-                &token(&json!({"sub": "a", "exp": NOW_S + 9, "iss": iss, "aud": aud})),
-            )
-            .is_ok()
+            verify(&config, &token(&json!({"sub": "a", "exp": NOW_S + 9, "iss": iss, "aud": aud}))).is_ok()
         };
         assert!(with(json!("https://id.example.com"), json!("carillon")));
-        assert!(with(
-            json!("https://id.example.com"),
-            json!(["x", "carillon"])
-        ));
+        assert!(with(json!("https://id.example.com"), json!(["x", "carillon"])));
         assert!(!with(json!("https://id.example.com/"), json!("carillon")));
         assert!(!with(json!("https://id.example.com"), json!(["x"])));
         assert!(!with(json!("https://id.example.com"), Value::Null));

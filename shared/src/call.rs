@@ -36,22 +36,14 @@ impl Call {
     /// Takes up a request.
     pub fn new(request: Request) -> Self {
         let (request_id, route_key) = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => (
-                context.request_id.clone().unwrap_or_default(),
-                context.route_key.clone().unwrap_or_default(),
-            ),
+            Some(RequestContext::ApiGatewayV2(context)) => {
+                (context.request_id.clone().unwrap_or_default(), context.route_key.clone().unwrap_or_default())
+            }
             _ => (String::new(), String::new()),
         };
         // "ANY /api/notifications/{id}": the template's path is what follows the method.
-        let path = route_key
-            .split_once(' ')
-            .map(|(_, path)| path.to_owned())
-            .unwrap_or(route_key);
-        Self {
-            request,
-            request_id,
-            path,
-        }
+        let path = route_key.split_once(' ').map(|(_, path)| path.to_owned()).unwrap_or(route_key);
+        Self { request, request_id, path }
     }
 
     /// API Gateway's name for this call, which our answer and our log carry.
@@ -61,36 +53,21 @@ impl Call {
 
     /// Path and method, where the function has them: else 404, or 405 with the methods of the path.
     pub fn route(&self, routes: &[Route]) -> Result<(&'static str, &'static str), Error> {
-        let route = routes
-            .iter()
-            .find(|route| route.path == self.path)
-            .ok_or(Error::NotFound)?;
-        let method = route
-            .methods
-            .iter()
-            .find(|method| **method == self.request.method().as_str());
-        method
-            .map(|method| (route.path, *method))
-            .ok_or(Error::MethodNotAllowed(route.methods))
+        let route = routes.iter().find(|route| route.path == self.path).ok_or(Error::NotFound)?;
+        let method = route.methods.iter().find(|method| **method == self.request.method().as_str());
+        method.map(|method| (route.path, *method)).ok_or(Error::MethodNotAllowed(route.methods))
     }
 
     /// Who calls; 401 where the token says it of nobody.
     pub fn caller(&self, app: &App) -> Result<Caller, Error> {
         let tokens = app.tokens.as_ref().ok_or(Error::Internal)?;
-        let authorization = self
-            .request
-            .headers()
-            .get("authorization")
-            .map(|value| value.to_str().unwrap_or(" "));
+        let authorization = self.request.headers().get("authorization").map(|value| value.to_str().unwrap_or(" "));
         tokens.verify(authorization, app.clock.now_ms())
     }
 
     /// A header's value; one that is no ASCII counts as absent.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
+        self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
     /// The members of the body, which must be there.
@@ -101,11 +78,7 @@ impl Call {
 
     /// The members of the body, where every one is optional and so is the body.
     pub fn optional_body(&self) -> Result<Fields, Error> {
-        let members = if self.raw_body().is_empty() {
-            Map::new()
-        } else {
-            self.body()?
-        };
+        let members = if self.raw_body().is_empty() { Map::new() } else { self.body()? };
         Ok(Fields::new(members))
     }
 
@@ -113,14 +86,8 @@ impl Call {
     pub fn query(&self) -> Result<Fields, Error> {
         let mut members = Map::new();
         let parameters = self.request.query_string_parameters_ref();
-        for (name, value) in parameters
-            .into_iter()
-            .flat_map(|parameters| parameters.iter())
-        {
-            if members
-                .insert(name.to_owned(), Value::String(value.to_owned()))
-                .is_some()
-            {
+        for (name, value) in parameters.into_iter().flat_map(|parameters| parameters.iter()) {
+            if members.insert(name.to_owned(), Value::String(value.to_owned())).is_some() {
                 return Err(Error::field(name, "must stand once"));
             }
         }
@@ -145,11 +112,7 @@ impl Call {
     fn bytes(&self) -> Result<&[u8], Error> {
         let bytes = self.raw_body();
         if !bytes.is_empty() {
-            let plain = self
-                .request
-                .headers()
-                .get("content-encoding")
-                .is_none_or(|encoding| encoding == "identity");
+            let plain = self.request.headers().get("content-encoding").is_none_or(|encoding| encoding == "identity");
             if !plain || !self.header("content-type").is_some_and(is_json) {
                 return Err(Error::UnsupportedMediaType);
             }
@@ -164,16 +127,11 @@ impl Call {
 /// `application/json`, in UTF-8 where it says so.
 fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
-    let json = parts
-        .next()
-        .is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
-    json && parts
-        .filter(|parameter| !parameter.is_empty())
-        .all(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            !name.trim().eq_ignore_ascii_case("charset")
-                || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-        })
+    let json = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
+    json && parts.filter(|parameter| !parameter.is_empty()).all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    })
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ pub struct Time(pub i64);
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let instant = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
-            .map_err(|_| std::fmt::Error)?;
+        let instant =
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| std::fmt::Error)?;
         f.write_str(&instant.format(RFC_3339_MS).map_err(|_| std::fmt::Error)?)
     }
 }
@@ -90,9 +90,7 @@ impl Clock {
     /// Turns a standing clock forward and wakes whoever slept until then. The machine's clock stays as it is.
     pub fn turn(&self, by: Duration) {
         if let Hands::Turned(now) = &self.0 {
-            now.send_modify(|now_ms| {
-                *now_ms += i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2)
-            });
+            now.send_modify(|now_ms| *now_ms += i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2));
         }
     }
 
@@ -116,9 +114,7 @@ impl Clock {
 }
 
 fn system_ms() -> i64 {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -128,10 +124,7 @@ mod tests {
 
     #[test]
     fn a_time_is_written_with_milliseconds() {
-        assert_eq!(
-            Time(1_795_190_400_123).to_string(),
-            "2026-11-20T16:00:00.123Z"
-        );
+        assert_eq!(Time(1_795_190_400_123).to_string(), "2026-11-20T16:00:00.123Z");
         assert_eq!(Time(0).to_string(), "1970-01-01T00:00:00.000Z");
     }
 

@@ -49,14 +49,10 @@ impl Origins {
                 let Some(authority) = origin.strip_prefix(scheme) else {
                     return false;
                 };
-                ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| {
-                    match authority.strip_prefix(host) {
-                        Some("") => true,
-                        Some(port) => port
-                            .strip_prefix(':')
-                            .is_some_and(|port| port.parse::<u16>().is_ok()),
-                        None => false,
-                    }
+                ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| match authority.strip_prefix(host) {
+                    Some("") => true,
+                    Some(port) => port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
+                    None => false,
                 })
             }),
         }
@@ -106,16 +102,7 @@ pub struct ConfigError(pub Vec<String>);
 impl Config {
     /// Reads the environment of a function, which needs the variables named; an empty one counts as missing.
     pub fn from_env(needed: &[&str]) -> Result<Self, ConfigError> {
-        Self::read(
-            |name| std::env::var(name).ok(),
-            needed,
-            Origins::Exact(Vec::new()),
-        )
-    }
-
-    /// Reads the environment of a local gateway, where nothing needs to be set.
-    pub fn local() -> Result<Self, ConfigError> {
-        Self::read(|name| std::env::var(name).ok(), &[], Origins::Loopback)
+        Self::read(|name| std::env::var(name).ok(), needed, Origins::Exact(Vec::new()))
     }
 
     /// Reads variables from anywhere.
@@ -124,10 +111,7 @@ impl Config {
         needed: &[&str],
         default_origins: Origins,
     ) -> Result<Self, ConfigError> {
-        let mut vars = Variables {
-            variable,
-            problems: Vec::new(),
-        };
+        let mut vars = Variables { variable, problems: Vec::new() };
         for name in needed {
             // An alias counts for the name that it stands for.
             let alias = (*name == "JWT_SECRET").then_some("JWT_ENCRYPTION_KEY");
@@ -135,21 +119,13 @@ impl Config {
                 vars.problem(name, "is required");
             }
         }
-        if vars.get("JWT_JWKS_URL").is_some() {
-            vars.problem("JWT_JWKS_URL", "is not supported yet: set JWT_SECRET");
+        for (name, instead) in NOT_YET {
+            if vars.get(name).is_some() {
+                vars.problem(name, format_args!("is not supported yet: {instead}"));
+            }
         }
-        let days: i64 = vars.parsed(
-            "RETENTION_DAYS",
-            90,
-            |days| (1..=3_650).contains(days),
-            "1 to 3650",
-        );
-        let linger_ms: u64 = vars.parsed(
-            "DRAIN_LINGER_MS",
-            50_000,
-            |ms| *ms <= 840_000,
-            "0 to 840000",
-        );
+        let days: i64 = vars.parsed("RETENTION_DAYS", 90, |days| (1..=3_650).contains(days), "1 to 3650");
+        let linger_ms: u64 = vars.parsed("DRAIN_LINGER_MS", 50_000, |ms| *ms <= 840_000, "0 to 840000");
         let config = Self {
             database_url: vars.get("DATABASE_URL").map(Secret),
             jwt_secret: vars.jwt_secret(),
@@ -159,21 +135,9 @@ impl Config {
             ws_url: vars.get("WS_URL"),
             events_url: vars.get("EVENTS_URL"),
             allowed_origins: vars.origins(default_origins),
-            rate_limit_send: vars.rate(
-                "RATE_LIMIT_SEND",
-                Rate {
-                    count: 30,
-                    window_ms: 60_000,
-                },
-            ),
+            rate_limit_send: vars.rate("RATE_LIMIT_SEND", Rate { count: 30, window_ms: 60_000 }),
             rate_limit_send_types: vars.rates_of_types(),
-            rate_limit_frames: vars.rate(
-                "RATE_LIMIT_FRAMES",
-                Rate {
-                    count: 50,
-                    window_ms: 1_000,
-                },
-            ),
+            rate_limit_frames: vars.rate("RATE_LIMIT_FRAMES", Rate { count: 50, window_ms: 1_000 }),
             drain_linger: Duration::from_millis(linger_ms),
             retention_ms: days * 24 * 60 * 60 * 1_000,
             region: vars.get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
@@ -182,13 +146,18 @@ impl Config {
                 .zip(vars.get("AWS_SECRET_ACCESS_KEY"))
                 .map(|(id, key)| (id, Secret(key), vars.get("AWS_SESSION_TOKEN").map(Secret))),
         };
-        if vars.problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError(vars.problems))
-        }
+        if vars.problems.is_empty() { Ok(config) } else { Err(ConfigError(vars.problems)) }
     }
 }
+
+/// Variables of the contract that this version cannot honour. Set, they are refused, never ignored.
+const NOT_YET: [(&str, &str); 5] = [
+    ("JWT_JWKS_URL", "set JWT_SECRET"),
+    ("REDIS_URL", "unset it, limits are kept in the process"),
+    ("REDIS_URLS", "unset it, limits are kept in the process"),
+    ("REDIS_HOST", "unset it, limits are kept in the process"),
+    ("VAPID_PRIVATE_KEY", "unset it, there is no Web Push"),
+];
 
 struct Variables<F> {
     variable: F,
@@ -197,22 +166,14 @@ struct Variables<F> {
 
 impl<F: Fn(&str) -> Option<String>> Variables<F> {
     fn get(&self, name: &str) -> Option<String> {
-        (self.variable)(name)
-            .map(|value| value.trim().to_owned())
-            .filter(|value| !value.is_empty())
+        (self.variable)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
     fn problem(&mut self, name: &str, required: impl fmt::Display) {
         self.problems.push(format!("{name} {required}"));
     }
 
-    fn parsed<T: FromStr>(
-        &mut self,
-        name: &str,
-        default: T,
-        fits: impl Fn(&T) -> bool,
-        required: &str,
-    ) -> T {
+    fn parsed<T: FromStr>(&mut self, name: &str, default: T, fits: impl Fn(&T) -> bool, required: &str) -> T {
         match self.get(name).map(|value| value.parse::<T>()) {
             None => default,
             Some(Ok(value)) if fits(&value) => value,
@@ -237,13 +198,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     fn rates_of_types(&mut self) -> HashMap<String, Option<Rate>> {
         const NAME: &str = "RATE_LIMIT_SEND_TYPES";
         let mut rates = HashMap::new();
-        for entry in self
-            .get(NAME)
-            .unwrap_or_default()
-            .split(',')
-            .map(str::trim)
-            .filter(|entry| !entry.is_empty())
-        {
+        for entry in self.get(NAME).unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
             match entry.split_once('=') {
                 Some((kind, "off")) => {
                     rates.insert(kind.to_owned(), None);
@@ -251,10 +206,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
                 Some((kind, rate)) if rate.parse::<Rate>().is_ok() => {
                     rates.insert(kind.to_owned(), rate.parse().ok());
                 }
-                _ => self.problem(
-                    NAME,
-                    "must be a list such as like=10/60s,REPORT_APPROVED=off",
-                ),
+                _ => self.problem(NAME, "must be a list such as like=10/60s,REPORT_APPROVED=off"),
             }
         }
         rates
@@ -271,28 +223,18 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             .filter(|origin| !origin.is_empty())
             .collect();
         let exact = |origin: &String| {
-            let authority = origin
-                .strip_prefix("https://")
-                .or_else(|| origin.strip_prefix("http://"));
-            authority.is_some_and(|authority| {
-                !authority.is_empty() && !authority.contains(['/', '*', '?', '#', '@', ' '])
-            })
+            let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            authority
+                .is_some_and(|authority| !authority.is_empty() && !authority.contains(['/', '*', '?', '#', '@', ' ']))
         };
         if !origins.iter().all(exact) {
-            self.problem(
-                NAME,
-                "must be a list of exact origins such as https://app.example.com",
-            );
+            self.problem(NAME, "must be a list of exact origins such as https://app.example.com");
         }
         Origins::Exact(origins)
     }
 
     fn jwt_secret(&mut self) -> Option<Secret> {
-        let name = if self.get("JWT_SECRET").is_some() {
-            "JWT_SECRET"
-        } else {
-            "JWT_ENCRYPTION_KEY"
-        };
+        let name = if self.get("JWT_SECRET").is_some() { "JWT_SECRET" } else { "JWT_ENCRYPTION_KEY" };
         let secret = self.get(name)?;
         if secret.len() < 32 {
             self.problem(name, "must be at least 32 bytes");
@@ -307,11 +249,7 @@ mod tests {
 
     fn read(vars: &[(&str, &str)], needed: &[&str]) -> Result<Config, ConfigError> {
         let vars: HashMap<&str, &str> = vars.iter().copied().collect();
-        Config::read(
-            |name| vars.get(name).map(|value| (*value).to_owned()),
-            needed,
-            Origins::Loopback,
-        )
+        Config::read(|name| vars.get(name).map(|value| (*value).to_owned()), needed, Origins::Loopback)
     }
 
     #[test]
@@ -324,9 +262,7 @@ mod tests {
             ("RATE_LIMIT_SEND_TYPES", "like"),
             ("JWT_JWKS_URL", "https://x"),
         ];
-        let error = read(&vars, &["DATABASE_URL", "JWT_SECRET", "WS_URL"])
-            .unwrap_err()
-            .to_string();
+        let error = read(&vars, &["DATABASE_URL", "JWT_SECRET", "WS_URL"]).unwrap_err().to_string();
         for name in [
             "DATABASE_URL",
             "WS_URL",
@@ -345,36 +281,16 @@ mod tests {
     #[test]
     fn an_alias_and_empty_values_count_as_the_contract_says() {
         let secret = "0123456789abcdef0123456789abcdef";
-        let config = read(
-            &[("JWT_SECRET", ""), ("JWT_ENCRYPTION_KEY", secret)],
-            &["JWT_SECRET"],
-        )
-        .unwrap();
+        let config = read(&[("JWT_SECRET", ""), ("JWT_ENCRYPTION_KEY", secret)], &["JWT_SECRET"]).unwrap();
         assert_eq!(config.jwt_secret.as_ref().map(Secret::reveal), Some(secret));
         assert!(!format!("{config:?}").contains(secret));
-        assert_eq!(
-            config.rate_limit_send,
-            Rate {
-                count: 30,
-                window_ms: 60_000
-            }
-        );
+        assert_eq!(config.rate_limit_send, Rate { count: 30, window_ms: 60_000 });
     }
 
     #[test]
     fn types_may_have_a_rate_of_their_own_or_none() {
-        let config = read(
-            &[("RATE_LIMIT_SEND_TYPES", "like=10/60s, REPORT_APPROVED=off")],
-            &[],
-        )
-        .unwrap();
-        assert_eq!(
-            config.rate_limit_send_types["like"],
-            Some(Rate {
-                count: 10,
-                window_ms: 60_000
-            })
-        );
+        let config = read(&[("RATE_LIMIT_SEND_TYPES", "like=10/60s, REPORT_APPROVED=off")], &[]).unwrap();
+        assert_eq!(config.rate_limit_send_types["like"], Some(Rate { count: 10, window_ms: 60_000 }));
         assert_eq!(config.rate_limit_send_types["REPORT_APPROVED"], None);
     }
 
@@ -394,19 +310,10 @@ mod tests {
         ] {
             assert!(!exact.allow(origin), "{origin}");
         }
-        for origin in [
-            "http://localhost:5173",
-            "http://127.0.0.1",
-            "https://[::1]:3000",
-        ] {
+        for origin in ["http://localhost:5173", "http://127.0.0.1", "https://[::1]:3000"] {
             assert!(Origins::Loopback.allow(origin), "{origin}");
         }
-        for origin in [
-            "http://localhost.evil.com",
-            "http://localhost:evil",
-            "http://10.0.0.1:3000",
-            "null",
-        ] {
+        for origin in ["http://localhost.evil.com", "http://localhost:evil", "http://10.0.0.1:3000", "null"] {
             assert!(!Origins::Loopback.allow(origin), "{origin}");
         }
     }

@@ -25,12 +25,7 @@ pub trait Connections: Send + Sync {
 
     /// Takes a ticket and moves the end of an open connection to the end of the ticket's token. Refused where
     /// the ticket is another user's or of another origin; the ticket is spent then too.
-    async fn extend(
-        &self,
-        connection: &ConnectionId,
-        ticket_hash: &[u8; 32],
-        at: At,
-    ) -> Result<Extended, StoreError>;
+    async fn extend(&self, connection: &ConnectionId, ticket_hash: &[u8; 32], at: At) -> Result<Extended, StoreError>;
 
     /// The connection of that id; `None` where it is not registered.
     async fn find(&self, connection: &ConnectionId) -> Result<Option<Connection>, StoreError>;

@@ -52,9 +52,7 @@ impl FromStr for Cursor {
             offset: offset.parse().map_err(|_| MalformedCursor)?,
         };
         // One spelling each: what the parsers also take (`+7`, `007`, capitals, a minus) is not ours.
-        (cursor.offset >= 0 && cursor.to_string() == text)
-            .then_some(cursor)
-            .ok_or(MalformedCursor)
+        (cursor.offset >= 0 && cursor.to_string() == text).then_some(cursor).ok_or(MalformedCursor)
     }
 }
 
@@ -64,10 +62,7 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_as_it_was_written() {
-        let cursor = Cursor {
-            epoch: Epoch(0x00ab_cdef_0123_4567),
-            offset: 42,
-        };
+        let cursor = Cursor { epoch: Epoch(0x00ab_cdef_0123_4567), offset: 42 };
         assert_eq!(cursor.to_string(), "00abcdef01234567.42");
         assert_eq!("00abcdef01234567.42".parse(), Ok(cursor));
     }

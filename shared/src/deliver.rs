@@ -24,17 +24,10 @@ pub async fn offer(app: &App, deliveries: &[Delivery]) -> bool {
     let addressed: Vec<(usize, &Connection)> = deliveries
         .iter()
         .enumerate()
-        .flat_map(|(index, delivery)| {
-            delivery
-                .connections
-                .iter()
-                .map(move |connection| (index, connection))
-        })
+        .flat_map(|(index, delivery)| delivery.connections.iter().map(move |connection| (index, connection)))
         .collect();
-    let push: Vec<(ConnectionId, Frame)> = addressed
-        .iter()
-        .map(|(index, connection)| (connection.id.clone(), frames[*index].clone()))
-        .collect();
+    let push: Vec<(ConnectionId, Frame)> =
+        addressed.iter().map(|(index, connection)| (connection.id.clone(), frames[*index].clone())).collect();
     let outcomes = push_twice_to_the_young(app, &push, &addressed).await;
 
     let (mut taken, mut gone) = (vec![true; deliveries.len()], Vec::new());
@@ -68,20 +61,11 @@ pub async fn tell(app: &App, changed: &Changed, change: ChangeKind) {
         Event::Resync
     } else {
         let (cursor, prev, unread_count) = (changed.cursor, changed.prev, changed.unread);
-        Event::Changed {
-            cursor,
-            prev,
-            ids: &changed.ids,
-            change,
-            unread_count,
-        }
+        Event::Changed { cursor, prev, ids: &changed.ids, change, unread_count }
     };
     let frame = protocol::frame(&event);
-    let push: Vec<(ConnectionId, Frame)> = changed
-        .connections
-        .iter()
-        .map(|connection| (connection.id.clone(), frame.clone()))
-        .collect();
+    let push: Vec<(ConnectionId, Frame)> =
+        changed.connections.iter().map(|connection| (connection.id.clone(), frame.clone())).collect();
     if push.is_empty() {
         return;
     }
@@ -106,25 +90,13 @@ pub fn wake_drain(app: &App) {
 /// The frame that tells of an arrival.
 fn arrival(delivery: &Delivery) -> Frame {
     let cursor = delivery.notification.cursor;
-    let prev = crate::cursor::Cursor {
-        offset: cursor.offset - 1,
-        ..cursor
-    };
+    let prev = crate::cursor::Cursor { offset: cursor.offset - 1, ..cursor };
     let notification = &delivery.notification;
-    let frame = protocol::frame(&Event::Notification {
-        cursor,
-        prev,
-        notification,
-        unread_count: delivery.unread,
-    });
+    let frame = protocol::frame(&Event::Notification { cursor, prev, notification, unread_count: delivery.unread });
     if frame.len() <= MAX_FRAME_BYTES {
         return frame;
     }
-    protocol::frame(&Event::Fetch {
-        cursor,
-        prev,
-        id: notification.id,
-    })
+    protocol::frame(&Event::Fetch { cursor, prev, id: notification.id })
 }
 
 async fn push_twice_to_the_young(
@@ -138,8 +110,7 @@ async fn push_twice_to_the_young(
         .collect();
     if !again.is_empty() {
         tokio::time::sleep(SECOND_TRY_AFTER).await;
-        let second: Vec<(ConnectionId, Frame)> =
-            again.iter().map(|index| push[*index].clone()).collect();
+        let second: Vec<(ConnectionId, Frame)> = again.iter().map(|index| push[*index].clone()).collect();
         for (index, outcome) in again.iter().zip(app.push.push(&second).await) {
             outcomes[*index] = outcome;
         }

@@ -71,10 +71,7 @@ pub enum Error {
 impl Error {
     /// One member that is not as it should be.
     pub fn field(name: impl Into<String>, required: impl Into<String>) -> Self {
-        Self::ValidationFailed(vec![Problem {
-            field: name.into(),
-            required: required.into(),
-        }])
+        Self::ValidationFailed(vec![Problem { field: name.into(), required: required.into() }])
     }
 
     /// The contract's name for it.
@@ -144,9 +141,7 @@ impl From<StoreError> for Error {
 }
 
 fn sentence(problems: &[Problem]) -> String {
-    let parts: Vec<String> = problems
-        .iter()
-        .map(|problem| format!("{}: {}", problem.field, problem.required))
-        .collect();
+    let parts: Vec<String> =
+        problems.iter().map(|problem| format!("{}: {}", problem.field, problem.required)).collect();
     parts.join("; ")
 }

@@ -28,10 +28,7 @@ pub struct Fields {
 impl Fields {
     /// Begins to read an object.
     pub fn new(members: Map<String, Value>) -> Self {
-        Self {
-            members,
-            problems: Vec::new(),
-        }
+        Self { members, problems: Vec::new() }
     }
 
     /// Takes a member out. A null is a value, and of the wrong type for every member there is.
@@ -52,11 +49,7 @@ impl Fields {
     /// Takes a boolean.
     pub fn boolean(&mut self, name: &str) -> Option<bool> {
         let value = self.take(name)?;
-        self.checked(name, value, |value| {
-            value
-                .as_bool()
-                .ok_or_else(|| "must be true or false".into())
-        })
+        self.checked(name, value, |value| value.as_bool().ok_or_else(|| "must be true or false".into()))
     }
 
     /// Takes a cursor. A string that is none is a `bad_request`, as it is in a query.
@@ -73,62 +66,36 @@ impl Fields {
 
     /// Notes a problem.
     pub fn problem(&mut self, field: impl Into<String>, required: impl Display) {
-        self.problems.push(Problem {
-            field: field.into(),
-            required: required.to_string(),
-        });
+        self.problems.push(Problem { field: field.into(), required: required.to_string() });
     }
 
     /// Notes that a member is required where `value` is absent and nothing was said about it yet.
     pub fn required<T>(&mut self, name: &str, value: Option<T>) -> Option<T> {
-        if value.is_none()
-            && !self
-                .problems
-                .iter()
-                .any(|problem| problem.field.starts_with(name))
-        {
+        if value.is_none() && !self.problems.iter().any(|problem| problem.field.starts_with(name)) {
             self.problem(name, "is required");
         }
         value
     }
 
     /// Passes a value through a check, and notes a problem where it fails.
-    pub fn checked<V, T>(
-        &mut self,
-        name: &str,
-        value: V,
-        check: impl FnOnce(V) -> Result<T, String>,
-    ) -> Option<T> {
-        check(value)
-            .map_err(|required| self.problem(name, required))
-            .ok()
+    pub fn checked<V, T>(&mut self, name: &str, value: V, check: impl FnOnce(V) -> Result<T, String>) -> Option<T> {
+        check(value).map_err(|required| self.problem(name, required)).ok()
     }
 
     /// Ends the reading: every problem so far, and every member that nobody took.
     pub fn finish(mut self) -> Result<(), Error> {
         for (name, _) in std::mem::take(&mut self.members) {
             // A name is the caller's text too: only a plain one is repeated.
-            let plain = name.len() <= 64
-                && name
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-            self.problem(
-                if plain { name } else { "(unprintable)".into() },
-                "is not known",
-            );
+            let plain = name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+            self.problem(if plain { name } else { "(unprintable)".into() }, "is not known");
         }
-        if self.problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::ValidationFailed(self.problems))
-        }
+        if self.problems.is_empty() { Ok(()) } else { Err(Error::ValidationFailed(self.problems)) }
     }
 }
 
 /// Reads a cursor as it stands in a query or a member.
 pub fn cursor(text: &str) -> Result<Cursor, Error> {
-    text.parse()
-        .map_err(|_| Error::BadRequest("a cursor is <epoch>.<offset> as an answer gave it"))
+    text.parse().map_err(|_| Error::BadRequest("a cursor is <epoch>.<offset> as an answer gave it"))
 }
 
 #[cfg(test)]
@@ -138,8 +105,7 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once_and_no_value_is_repeated() {
-        let mut fields =
-            Fields::new(json::object(br#"{"title":"","on":1,"secret<":"hunter2","x":2}"#).unwrap());
+        let mut fields = Fields::new(json::object(br#"{"title":"","on":1,"secret<":"hunter2","x":2}"#).unwrap());
         let title = fields.text("title", 1, 200);
         fields.required("title", title);
         fields.boolean("on");

@@ -113,12 +113,7 @@ uuid_id! {
 impl SendId {
     /// The send that this caller's key names on this route, however often it is repeated.
     pub fn of_key(caller: &UserId, route: &str, key: &str) -> Self {
-        Self(derived(&[
-            b"send",
-            caller.as_str().as_bytes(),
-            route.as_bytes(),
-            key.as_bytes(),
-        ]))
+        Self(derived(&[b"send", caller.as_str().as_bytes(), route.as_bytes(), key.as_bytes()]))
     }
 
     /// A send without a key: nothing can repeat it.
@@ -130,11 +125,7 @@ impl SendId {
 impl NotificationId {
     /// The notification that a send puts into a user's inbox.
     pub fn of(send: SendId, user: &UserId) -> Self {
-        Self(derived(&[
-            b"notification",
-            send.as_bytes(),
-            user.as_str().as_bytes(),
-        ]))
+        Self(derived(&[b"notification", send.as_bytes(), user.as_str().as_bytes()]))
     }
 }
 
@@ -171,36 +162,22 @@ mod tests {
     fn a_key_names_the_same_send_for_ever_and_only_for_its_caller_and_route() {
         let id = SendId::of_key(&user("billing"), "/api/notifications/send", "invoice-7");
         assert_eq!(id.to_string(), "8214134b-5784-8ca4-baf3-8de40ae24211");
-        assert_ne!(
-            id,
-            SendId::of_key(&user("orders"), "/api/notifications/send", "invoice-7")
-        );
-        assert_ne!(
-            id,
-            SendId::of_key(&user("billing"), "/api/push/send", "invoice-7")
-        );
+        assert_ne!(id, SendId::of_key(&user("orders"), "/api/notifications/send", "invoice-7"));
+        assert_ne!(id, SendId::of_key(&user("billing"), "/api/push/send", "invoice-7"));
     }
 
     #[test]
     fn parts_that_only_look_alike_when_joined_give_different_ids() {
         let first = SendId::of_key(&user("a:b"), "r", "c");
         assert_ne!(first, SendId::of_key(&user("a"), "r", "b:c"));
-        assert_ne!(
-            NotificationId::of(first, &user("a")),
-            NotificationId::of(first, &user("b"))
-        );
+        assert_ne!(NotificationId::of(first, &user("a")), NotificationId::of(first, &user("b")));
     }
 
     #[test]
     fn an_id_has_one_spelling() {
         let id = SendId::random();
         assert_eq!(SendId::parse(&id.to_string()), Some(id));
-        for other in [
-            id.to_string().to_uppercase(),
-            format!("{{{id}}}"),
-            id.to_string().replace('-', ""),
-            "7".into(),
-        ] {
+        for other in [id.to_string().to_uppercase(), format!("{{{id}}}"), id.to_string().replace('-', ""), "7".into()] {
             assert_eq!(SendId::parse(&other), None, "{other}");
         }
     }

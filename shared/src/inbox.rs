@@ -39,12 +39,7 @@ pub trait Inbox: Send + Sync {
     async fn list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, StoreError>;
 
     /// One notification of this user; `None` where it was deleted, never was, or is somebody else's.
-    async fn find(
-        &self,
-        user: &UserId,
-        id: NotificationId,
-        at: At,
-    ) -> Result<Option<Notification>, StoreError>;
+    async fn find(&self, user: &UserId, id: NotificationId, at: At) -> Result<Option<Notification>, StoreError>;
 
     /// What changed after `since`, in order of change and at most `limit` of it, together with the position it
     /// is true for. Without `since`: everything there is, and nothing that was deleted. `None` where the
@@ -60,12 +55,7 @@ pub trait Inbox: Send + Sync {
     /// Performs a change. Each row that it changes takes the next offset as its version; a change that
     /// changes nothing takes none. Repeating it changes nothing. `None` where a `before` is not of the inbox's
     /// history; then nothing was changed.
-    async fn change(
-        &self,
-        user: &UserId,
-        change: &Change,
-        at: At,
-    ) -> Result<Option<Changed>, StoreError>;
+    async fn change(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, StoreError>;
 
     /// Settles everything up to a cursor: `acked` rises to it and never falls. False, and nothing settled,
     /// where the cursor is not of the inbox's history.
@@ -145,10 +135,7 @@ impl Position {
 
     /// Another offset of the same life.
     pub fn cursor_at(&self, offset: i64) -> Cursor {
-        Cursor {
-            epoch: self.epoch,
-            offset,
-        }
+        Cursor { epoch: self.epoch, offset }
     }
 
     /// Whether a cursor is of this inbox's history: of its epoch, not ahead of it, and not older than what is

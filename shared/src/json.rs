@@ -17,14 +17,9 @@ pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, &'static str> {
     let value = Level(1).deserialize(&mut deserializer).map_err(|error| {
         // serde_json's own texts quote what was sent, which an answer never repeats.
         let said = error.to_string();
-        [TWICE, TOO_DEEP]
-            .into_iter()
-            .find(|known| said.starts_with(known))
-            .unwrap_or("the body must be JSON")
+        [TWICE, TOO_DEEP].into_iter().find(|known| said.starts_with(known)).unwrap_or("the body must be JSON")
     })?;
-    deserializer
-        .end()
-        .map_err(|_| "the body must be one JSON object and nothing after it")?;
+    deserializer.end().map_err(|_| "the body must be one JSON object and nothing after it")?;
     match value {
         Value::Object(members) => Ok(members),
         _ => Err("the body must be a JSON object"),
@@ -69,9 +64,7 @@ impl<'de> Visitor<'de> for Level {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number must be finite"))
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number must be finite"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -107,11 +100,7 @@ impl<'de> Visitor<'de> for Level {
 
 impl Level {
     fn enter<E: de::Error>(&self) -> Result<(), E> {
-        if self.0 > MAX_DEPTH {
-            Err(E::custom(TOO_DEEP))
-        } else {
-            Ok(())
-        }
+        if self.0 > MAX_DEPTH { Err(E::custom(TOO_DEEP)) } else { Ok(()) }
     }
 }
 
@@ -121,13 +110,9 @@ mod tests {
 
     #[test]
     fn an_object_is_read_with_its_members_in_order() {
-        let members =
-            object(br#" {"z":1,"a":[null,true,-2,18446744073709551615,0.1,"\u00e9"]} "#).unwrap();
+        let members = object(br#" {"z":1,"a":[null,true,-2,18446744073709551615,0.1,"\u00e9"]} "#).unwrap();
         let written = serde_json::to_string(&members).unwrap();
-        assert_eq!(
-            written,
-            r#"{"z":1,"a":[null,true,-2,18446744073709551615,0.1,"é"]}"#
-        );
+        assert_eq!(written, r#"{"z":1,"a":[null,true,-2,18446744073709551615,0.1,"é"]}"#);
     }
 
     #[test]

@@ -56,19 +56,13 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (count, window) = text.split_once('/').ok_or(MalformedRate)?;
-        let seconds: u32 = window
-            .strip_suffix('s')
-            .and_then(|s| s.parse().ok())
-            .ok_or(MalformedRate)?;
+        let seconds: u32 = window.strip_suffix('s').and_then(|s| s.parse().ok()).ok_or(MalformedRate)?;
         let count: u32 = count.parse().map_err(|_| MalformedRate)?;
         // Up to a day and 100,000: past that the arithmetic of a Redis script is no longer exact.
         if !(1..=100_000).contains(&count) || !(1..=86_400).contains(&seconds) {
             return Err(MalformedRate);
         }
-        Ok(Self {
-            count,
-            window_ms: seconds * 1_000,
-        })
+        Ok(Self { count, window_ms: seconds * 1_000 })
     }
 }
 
@@ -78,25 +72,8 @@ mod tests {
 
     #[test]
     fn a_rate_is_a_count_and_a_window() {
-        assert_eq!(
-            "30/60s".parse(),
-            Ok(Rate {
-                count: 30,
-                window_ms: 60_000
-            })
-        );
-        for text in [
-            "",
-            "30",
-            "30/60",
-            "/60s",
-            "0/60s",
-            "30/0s",
-            "-1/60s",
-            "30/60m",
-            "1/99999s",
-            "9999999/1s",
-        ] {
+        assert_eq!("30/60s".parse(), Ok(Rate { count: 30, window_ms: 60_000 }));
+        for text in ["", "30", "30/60", "/60s", "0/60s", "30/0s", "-1/60s", "30/60m", "1/99999s", "9999999/1s"] {
             assert_eq!(text.parse::<Rate>(), Err(MalformedRate), "{text:?}");
         }
     }

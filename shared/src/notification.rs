@@ -26,18 +26,12 @@ pub enum Priority {
 
 impl Priority {
     /// All of them, as callers write them.
-    pub const NAMES: [(&str, Self); 4] = [
-        ("low", Self::Low),
-        ("normal", Self::Normal),
-        ("high", Self::High),
-        ("critical", Self::Critical),
-    ];
+    pub const NAMES: [(&str, Self); 4] =
+        [("low", Self::Low), ("normal", Self::Normal), ("high", Self::High), ("critical", Self::Critical)];
 
     /// The priority of that name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::NAMES
-            .into_iter()
-            .find_map(|(known, priority)| (known == name).then_some(priority))
+        Self::NAMES.into_iter().find_map(|(known, priority)| (known == name).then_some(priority))
     }
 
     /// As callers write it.

@@ -51,17 +51,11 @@ impl ClientFrame {
         let mut fields = match json::object(text.as_bytes()) {
             Ok(members) => Fields::new(members),
             Err(problem) => {
-                return Self {
-                    reference: None,
-                    action: Err(Error::InvalidJson(problem)),
-                };
+                return Self { reference: None, action: Err(Error::InvalidJson(problem)) };
             }
         };
         let reference = fields.text("ref", 1, 64);
-        Self {
-            reference,
-            action: action(fields),
-        }
+        Self { reference, action: action(fields) }
     }
 }
 
@@ -83,10 +77,7 @@ fn action(mut fields: Fields) -> Result<Action, Error> {
             fields.required("ticket", ticket).map(Action::Auth)
         }
         _ => {
-            fields.problem(
-                "action",
-                "must be ping, sync, ack, read, unread, readAll, delete or auth",
-            );
+            fields.problem("action", "must be ping, sync, ack, read, unread, readAll, delete or auth");
             None
         }
     };
@@ -97,10 +88,7 @@ fn action(mut fields: Fields) -> Result<Action, Error> {
 
 /// The members of `readAll`, which are those of `POST /api/notifications/read-all` too.
 pub fn read_all(fields: &mut Fields) -> Result<Change, Error> {
-    Ok(Change::ReadAll {
-        kind: fields.text("type", 1, 64),
-        before: fields.cursor("before")?,
-    })
+    Ok(Change::ReadAll { kind: fields.text("type", 1, 64), before: fields.cursor("before")? })
 }
 
 /// 1–100 strings; one that cannot be an id of ours is unknown, and unknown ones are skipped.
@@ -108,13 +96,8 @@ fn ids(fields: &mut Fields) -> Option<Vec<NotificationId>> {
     let ids = fields.take("ids");
     let ids = fields.required("ids", ids)?;
     fields.checked("ids", ids, |ids| match ids {
-        Value::Array(ids)
-            if (1..=MAX_IDS).contains(&ids.len()) && ids.iter().all(Value::is_string) =>
-        {
-            Ok(ids
-                .iter()
-                .filter_map(|id| NotificationId::parse(id.as_str()?))
-                .collect())
+        Value::Array(ids) if (1..=MAX_IDS).contains(&ids.len()) && ids.iter().all(Value::is_string) => {
+            Ok(ids.iter().filter_map(|id| NotificationId::parse(id.as_str()?)).collect())
         }
         _ => Err("must be an array of 1 to 100 strings".into()),
     })
@@ -122,11 +105,7 @@ fn ids(fields: &mut Fields) -> Option<Vec<NotificationId>> {
 
 /// What a client is told without having asked; the same over every transport.
 #[derive(Debug, Serialize)]
-#[serde(
-    tag = "type",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event<'a> {
     /// A notification arrived.
     Notification {
@@ -179,11 +158,7 @@ pub enum ChangeKind {
 
 /// The answer to a client's frame.
 #[derive(Debug, Serialize)]
-#[serde(
-    tag = "type",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Reply<'a> {
     /// To `ping`.
     Pong {
@@ -279,9 +254,7 @@ pub type Frame = Arc<str>;
 /// Writes a frame.
 pub fn frame(content: &impl Serialize) -> Frame {
     // Strings, numbers and maps with string keys always serialise.
-    serde_json::to_string(content)
-        .expect("frames hold nothing that JSON cannot")
-        .into()
+    serde_json::to_string(content).expect("frames hold nothing that JSON cannot").into()
 }
 
 #[cfg(test)]
@@ -295,8 +268,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_read_with_its_reference() {
-        let frame =
-            ClientFrame::read(r#"{"action":"sync","since":"00000000000000aa.7","ref":"r1"}"#);
+        let frame = ClientFrame::read(r#"{"action":"sync","since":"00000000000000aa.7","ref":"r1"}"#);
         assert_eq!(frame.reference.as_deref(), Some("r1"));
         assert!(matches!(frame.action, Ok(Action::Sync(Some(cursor))) if cursor.offset == 7));
     }
@@ -304,9 +276,7 @@ mod tests {
     #[test]
     fn unknown_ids_are_skipped() {
         let known = "d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1";
-        let frame = ClientFrame::read(&format!(
-            r#"{{"action":"read","ids":["x","{known}","../.."]}}"#
-        ));
+        let frame = ClientFrame::read(&format!(r#"{{"action":"read","ids":["x","{known}","../.."]}}"#));
         assert!(
             matches!(frame.action, Ok(Action::Change(Change::Read(ids))) if ids[0].to_string() == known && ids.len() == 1)
         );
@@ -314,14 +284,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_is_no_frame_is_refused() {
-        for text in [
-            "",
-            "null",
-            "[]",
-            "\"x\"",
-            "{",
-            "{\"action\":\"ping\",\"action\":\"ping\"}",
-        ] {
+        for text in ["", "null", "[]", "\"x\"", "{", "{\"action\":\"ping\",\"action\":\"ping\"}"] {
             assert_eq!(refusal(text), (None, "invalid_json"), "{text}");
         }
         for text in [
@@ -341,10 +304,7 @@ mod tests {
         ] {
             assert_eq!(refusal(text).1, "validation_failed", "{text}");
         }
-        assert_eq!(
-            refusal(r#"{"action":"ack","cursor":"NaN","ref":"r"}"#),
-            (Some("r".into()), "bad_request")
-        );
+        assert_eq!(refusal(r#"{"action":"ack","cursor":"NaN","ref":"r"}"#), (Some("r".into()), "bad_request"));
         let many = serde_json::json!({"action": "read", "ids": vec!["x"; 101]}).to_string();
         assert_eq!(refusal(&many).1, "validation_failed");
     }

@@ -1,9 +1,6 @@
 //! HTTP answers: the only place that knows status codes and error bodies.
 
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
-};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
@@ -31,30 +28,17 @@ impl Reply {
     /// 202 with a text that is JSON already, told as a repeat or not.
     pub fn accepted(json: String, replayed: bool) -> Self {
         let reply = Self::with_json(202, json);
-        if replayed {
-            reply.header(HeaderName::from_static("idempotency-replayed"), "true")
-        } else {
-            reply
-        }
+        if replayed { reply.header(HeaderName::from_static("idempotency-replayed"), "true") } else { reply }
     }
 
     /// 204.
     pub fn done() -> Self {
-        Self {
-            status: 204,
-            body: None,
-            headers: Vec::new(),
-        }
+        Self { status: 204, body: None, headers: Vec::new() }
     }
 
     /// 304 with the tag that still holds.
     pub fn not_modified(etag: &str) -> Self {
-        Self {
-            status: 304,
-            body: None,
-            headers: Vec::new(),
-        }
-        .header(ETAG, etag)
+        Self { status: 304, body: None, headers: Vec::new() }.header(ETAG, etag)
     }
 
     /// 503 with JSON: how a health check says that it is down.
@@ -69,11 +53,7 @@ impl Reply {
     }
 
     fn with_json(status: u16, json: String) -> Self {
-        Self {
-            status,
-            body: Some(json),
-            headers: Vec::new(),
-        }
+        Self { status, body: Some(json), headers: Vec::new() }
     }
 }
 
@@ -89,26 +69,17 @@ pub struct SocketReply {
 impl SocketReply {
     /// Good, and nothing to say.
     pub fn ok() -> Self {
-        Self {
-            status_code: 200,
-            body: None,
-        }
+        Self { status_code: 200, body: None }
     }
 
     /// Good, and this is the answer.
     pub fn frame(frame: &str) -> Self {
-        Self {
-            status_code: 200,
-            body: Some(frame.to_owned()),
-        }
+        Self { status_code: 200, body: Some(frame.to_owned()) }
     }
 
     /// The handshake is refused.
     pub fn refused(error: &Error, request_id: &str) -> Self {
-        Self {
-            status_code: status(error),
-            body: Some(error_body(error, request_id)),
-        }
+        Self { status_code: status(error), body: Some(error_body(error, request_id)) }
     }
 }
 
@@ -132,12 +103,7 @@ struct ErrorMembers<'a> {
 /// The contract's error body.
 pub fn error_body(error: &Error, request_id: &str) -> String {
     let fields = match error {
-        Error::ValidationFailed(problems) => Some(
-            problems
-                .iter()
-                .map(|problem| problem.field.as_str())
-                .collect(),
-        ),
+        Error::ValidationFailed(problems) => Some(problems.iter().map(|problem| problem.field.as_str()).collect()),
         _ => None,
     };
     json(&ErrorBody {
@@ -155,9 +121,7 @@ pub fn error_body(error: &Error, request_id: &str) -> String {
 pub fn status(error: &Error) -> u16 {
     match error {
         Error::InvalidJson(_) | Error::BadRequest(_) => 400,
-        Error::TokenMissing | Error::TokenExpired | Error::InvalidToken | Error::InvalidTicket => {
-            401
-        }
+        Error::TokenMissing | Error::TokenExpired | Error::InvalidToken | Error::InvalidTicket => 401,
         Error::Forbidden(_) | Error::OriginNotAllowed => 403,
         Error::NotFound => 404,
         Error::MethodNotAllowed(_) => 405,
@@ -175,22 +139,16 @@ pub fn status(error: &Error) -> u16 {
 pub fn respond(result: Result<Reply, Error>, request_id: &str) -> Response<Body> {
     let reply = result.unwrap_or_else(|error| refusal(&error, request_id));
     let mut response = Response::new(reply.body.map_or(Body::Empty, Body::Text));
-    *response.status_mut() = http::StatusCode::from_u16(reply.status)
-        .expect("every status in this file is one of HTTP's");
+    *response.status_mut() =
+        http::StatusCode::from_u16(reply.status).expect("every status in this file is one of HTTP's");
     let headers = response.headers_mut();
     if !matches!(reply.status, 204 | 304) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     // Everything here is about somebody; no cache in between may keep it.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
-    let ours = [(
-        HeaderName::from_static("x-request-id"),
-        request_id.to_owned(),
-    )];
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    let ours = [(HeaderName::from_static("x-request-id"), request_id.to_owned())];
     for (name, value) in reply.headers.into_iter().chain(ours) {
         // What goes into a header is ours or API Gateway's, never a caller's.
         if let Ok(value) = HeaderValue::from_str(&value) {
@@ -208,9 +166,7 @@ fn refusal(error: &Error, request_id: &str) -> Reply {
     match error {
         Error::MethodNotAllowed(allowed) => reply.header(ALLOW, allowed.join(", ")),
         Error::TokenMissing => reply.header(WWW_AUTHENTICATE, "Bearer"),
-        Error::TokenExpired | Error::InvalidToken => {
-            reply.header(WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#)
-        }
+        Error::TokenExpired | Error::InvalidToken => reply.header(WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#),
         _ => reply,
     }
 }

@@ -44,25 +44,15 @@ impl NewSend {
             return Err(Error::Internal);
         };
         let fingerprint = fingerprint(&content, &recipients);
-        Ok(Self {
-            content,
-            recipients,
-            key,
-            fingerprint,
-        })
+        Ok(Self { content, recipients, key, fingerprint })
     }
 }
 
 fn idempotency_key(fields: &mut Fields, header: Option<&str>) -> Option<String> {
     const NAME: &str = "idempotencyKey";
     let visible_ascii = |key: String| {
-        let good =
-            (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-        if good {
-            Ok(key)
-        } else {
-            Err("must be 1 to 255 visible ASCII characters".to_owned())
-        }
+        let good = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if good { Ok(key) } else { Err("must be 1 to 255 visible ASCII characters".to_owned()) }
     };
     let member = fields.take(NAME).and_then(|value| {
         fields.checked(NAME, value, |value| match value {
@@ -96,18 +86,10 @@ fn recipients(fields: &mut Fields) -> Option<Vec<UserId>> {
                 .map(|(index, user)| recipient(fields, format!("userIds[{index}]"), user))
                 .collect();
             let users: Option<Vec<UserId>> = users.into_iter().collect();
-            users.map(|users| {
-                users
-                    .into_iter()
-                    .filter(|user| seen.insert(user.clone()))
-                    .collect()
-            })
+            users.map(|users| users.into_iter().filter(|user| seen.insert(user.clone())).collect())
         }
         (None, Some(_)) => {
-            fields.problem(
-                "userIds",
-                format!("must be an array of 1 to {MAX_RECIPIENTS} strings"),
-            );
+            fields.problem("userIds", format!("must be an array of 1 to {MAX_RECIPIENTS} strings"));
             None
         }
         (None, None) => {
@@ -128,14 +110,8 @@ fn content(fields: &mut Fields) -> Option<Content> {
     let kind = fields.text("type", 1, 64);
     let kind = kind.and_then(|kind| {
         fields.checked("type", kind, |kind| {
-            let good = kind
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
-            if good {
-                Ok(kind)
-            } else {
-                Err("must be of A–Z a–z 0–9 _ . : -".into())
-            }
+            let good = kind.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
+            if good { Ok(kind) } else { Err("must be of A–Z a–z 0–9 _ . : -".into()) }
         })
     });
     let kind = fields.required("type", kind);
@@ -148,34 +124,16 @@ fn content(fields: &mut Fields) -> Option<Content> {
         Ok(())
     });
     let title = fields.required("title", title);
-    let body = lifted(fields, &mut data, &["body", "message"], &["body"], |text| {
-        text::check(text, 0, 4_000)
-    });
-    let action_url = lifted(
-        fields,
-        &mut data,
-        &["actionUrl"],
-        &["actionUrl"],
-        check_action_url,
-    );
+    let body = lifted(fields, &mut data, &["body", "message"], &["body"], |text| text::check(text, 0, 4_000));
+    let action_url = lifted(fields, &mut data, &["actionUrl"], &["actionUrl"], check_action_url);
     let data = data.and_then(|data| compact(fields, data));
     let priority = match fields.take("priority") {
         None => Some(Priority::default()),
         Some(value) => fields.checked("priority", value, |value| {
-            value
-                .as_str()
-                .and_then(Priority::named)
-                .ok_or_else(|| "must be low, normal, high or critical".into())
+            value.as_str().and_then(Priority::named).ok_or_else(|| "must be low, normal, high or critical".into())
         }),
     };
-    Some(Content {
-        kind: kind?,
-        title: title?,
-        body,
-        data: data?,
-        action_url,
-        priority: priority?,
-    })
+    Some(Content { kind: kind?, title: title?, body, data: data?, action_url, priority: priority? })
 }
 
 /// `data`, or `content` as older services call it; an empty object where neither stands.
@@ -195,10 +153,7 @@ fn data(fields: &mut Fields) -> Option<Map<String, Value>> {
         }
     };
     if let Some(refused) = refused_string(name, &data) {
-        fields.problem(
-            refused,
-            "control characters other than line feed and tab are refused",
-        );
+        fields.problem(refused, "control characters other than line feed and tab are refused");
         return None;
     }
     Some(data)
@@ -209,21 +164,16 @@ fn refused_string(path: &str, object: &Map<String, Value>) -> Option<String> {
     fn inside(path: String, value: &Value) -> Option<String> {
         match value {
             Value::String(text) => text.chars().any(text::is_refused).then_some(path),
-            Value::Array(items) => items
-                .iter()
-                .enumerate()
-                .find_map(|(index, item)| inside(format!("{path}[{index}]"), item)),
+            Value::Array(items) => {
+                items.iter().enumerate().find_map(|(index, item)| inside(format!("{path}[{index}]"), item))
+            }
             Value::Object(members) => refused_string(&path, members),
             _ => None,
         }
     }
     object.iter().find_map(|(name, value)| {
         // The name itself is not repeated where it is what must be refused.
-        if name.chars().any(text::is_refused) {
-            Some(path.into())
-        } else {
-            inside(format!("{path}.{name}"), value)
-        }
+        if name.chars().any(text::is_refused) { Some(path.into()) } else { inside(format!("{path}.{name}"), value) }
     })
 }
 
@@ -244,10 +194,7 @@ fn lifted(
         found.extend(value.map(|value| (format!("data.{name}"), value)));
     }
     if let [_, second, ..] = found.as_slice() {
-        fields.problem(
-            second.0.clone(),
-            format!("must not stand beside {}", found[0].0),
-        );
+        fields.problem(second.0.clone(), format!("must not stand beside {}", found[0].0));
         return None;
     }
     let (name, value) = found.pop()?;
@@ -260,20 +207,14 @@ fn lifted(
 /// A path that begins with exactly one `/`, or an https URL: what a browser cannot be tricked by.
 fn check_action_url(url: &str) -> Result<(), String> {
     const REQUIRED: &str = "must be a path that begins with one / or an https URL";
-    let plain = !url
-        .chars()
-        .any(|c| c.is_control() || c.is_whitespace() || c == '\\');
+    let plain = !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\');
     let path = url.starts_with('/') && !url.starts_with("//");
     let https = url.strip_prefix("https://").is_some_and(|rest| {
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         // A user name before the host is how one address is made to look like another.
         !host.is_empty() && !host.contains('@')
     });
-    if plain && url.len() <= 2_048 && (path || https) {
-        Ok(())
-    } else {
-        Err(REQUIRED.into())
-    }
+    if plain && url.len() <= 2_048 && (path || https) { Ok(()) } else { Err(REQUIRED.into()) }
 }
 
 fn compact(fields: &mut Fields, data: Map<String, Value>) -> Option<Box<RawValue>> {
@@ -302,20 +243,11 @@ fn refuse_what_cannot_be_done(fields: &mut Fields) {
             fields.problem(name, NOT_YET);
         }
     }
-    if fields
-        .take("channels")
-        .is_some_and(|channels| channels != json!(["realtime"]))
-    {
-        fields.problem(
-            "channels",
-            "must be exactly [\"realtime\"]: other channels are not supported yet",
-        );
+    if fields.take("channels").is_some_and(|channels| channels != json!(["realtime"])) {
+        fields.problem("channels", "must be exactly [\"realtime\"]: other channels are not supported yet");
     }
     // Until Redis may answer first, a fast accept is a durable one, and the answer says so.
-    if fields
-        .take("accept")
-        .is_some_and(|accept| accept != "durable" && accept != "fast")
-    {
+    if fields.take("accept").is_some_and(|accept| accept != "durable" && accept != "fast") {
         fields.problem("accept", "must be durable or fast");
     }
 }
@@ -342,9 +274,7 @@ mod tests {
     use super::*;
 
     fn read(body: Value) -> Result<NewSend, Error> {
-        let Value::Object(body) = body else {
-            panic!("not an object")
-        };
+        let Value::Object(body) = body else { panic!("not an object") };
         NewSend::read(body, None)
     }
 
@@ -431,38 +361,18 @@ mod tests {
         for (name, value) in cases {
             assert_eq!(refused(with(name, value.clone())), name, "{value}");
         }
-        assert_eq!(
-            refused(with("userIds", json!(["a", "b", "c", "d\u{202e}"]))),
-            "userIds[3]"
-        );
-        assert_eq!(
-            refused(with("data", json!({"a": [{"b": "\u{0}"}]}))),
-            "data.a[0].b"
-        );
-        assert_eq!(
-            refused(with("data", json!({"title": "again"}))),
-            "data.title"
-        );
+        assert_eq!(refused(with("userIds", json!(["a", "b", "c", "d\u{202e}"]))), "userIds[3]");
+        assert_eq!(refused(with("data", json!({"a": [{"b": "\u{0}"}]}))), "data.a[0].b");
+        assert_eq!(refused(with("data", json!({"title": "again"}))), "data.title");
         assert_eq!(refused(json!({"userId": "a", "title": "t"})), "type");
         assert_eq!(refused(json!({"type": "x", "title": "t"})), "userIds");
-        assert_eq!(
-            refused(json!({"type": "x", "userId": "a", "data": {}})),
-            "title"
-        );
+        assert_eq!(refused(json!({"type": "x", "userId": "a", "data": {}})), "title");
     }
 
     #[test]
     fn header_and_member_must_name_the_same_key() {
-        let body = || {
-            with("idempotencyKey", json!("k1"))
-                .as_object()
-                .unwrap()
-                .clone()
-        };
-        assert_eq!(
-            NewSend::read(body(), Some("k1")).unwrap().key.as_deref(),
-            Some("k1")
-        );
+        let body = || with("idempotencyKey", json!("k1")).as_object().unwrap().clone();
+        assert_eq!(NewSend::read(body(), Some("k1")).unwrap().key.as_deref(), Some("k1"));
         assert!(NewSend::read(body(), Some("k2")).is_err());
     }
 
@@ -490,11 +400,7 @@ mod tests {
             "\u{1}javascript:x",
             "ftp://x",
         ] {
-            assert_eq!(
-                refused(with("actionUrl", json!(bad))),
-                "actionUrl",
-                "{bad:?}"
-            );
+            assert_eq!(refused(with("actionUrl", json!(bad))), "actionUrl", "{bad:?}");
         }
     }
 }

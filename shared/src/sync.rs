@@ -19,11 +19,7 @@ pub async fn sync(
     limit: usize,
     max_bytes: usize,
 ) -> Result<Sync, Error> {
-    let changes = app
-        .inbox
-        .changes(user, since, limit, app.clock.at())
-        .await?
-        .ok_or(Error::CursorExpired)?;
+    let changes = app.inbox.changes(user, since, limit, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
     if let Some(since) = since {
         settle(app, user, &changes.position, since).await?;
     }
@@ -31,12 +27,7 @@ pub async fn sync(
 }
 
 /// Settles up to a cursor, where that is news.
-pub async fn settle(
-    app: &App,
-    user: &UserId,
-    position: &Position,
-    cursor: Cursor,
-) -> Result<(), Error> {
+pub async fn settle(app: &App, user: &UserId, position: &Position, cursor: Cursor) -> Result<(), Error> {
     if cursor.offset > position.acked {
         app.inbox.acknowledge(user, cursor, app.clock.at()).await?;
     }
@@ -46,25 +37,16 @@ pub async fn settle(
 /// A digest of what a complete sync would tell: equal where nothing changed. Quoted, as a header's value.
 pub fn etag(user: &UserId, position: &Position) -> String {
     let told = format!("{}\n{}\n{}", user, position.cursor(), position.unread);
-    format!(
-        "\"{}\"",
-        URL_SAFE_NO_PAD.encode(&ids::sha256(told.as_bytes())[..16])
-    )
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&ids::sha256(told.as_bytes())[..16]))
 }
 
 fn written(user: &UserId, changes: Changes, since: Option<Cursor>, max_bytes: usize) -> Sync {
-    let Changes {
-        changes,
-        mut complete,
-        position,
-    } = changes;
+    let Changes { changes, mut complete, position } = changes;
     let (mut notifications, mut deleted, mut bytes) = (Vec::new(), Vec::new(), 0);
     let mut told = since.map_or(0, |since| since.offset);
     for change in changes {
         bytes += match &change {
-            Present::Standing { notification, .. } => {
-                crate::protocol::frame(notification).len() + 1
-            }
+            Present::Standing { notification, .. } => crate::protocol::frame(notification).len() + 1,
             Present::Deleted { .. } => 39,
         };
         if bytes > max_bytes && !(notifications.is_empty() && deleted.is_empty()) {
@@ -84,11 +66,7 @@ fn written(user: &UserId, changes: Changes, since: Option<Cursor>, max_bytes: us
         chats_complete: complete.then_some(true),
         events: complete.then_some([]),
         unread_count: position.unread,
-        cursor: if complete {
-            position.cursor()
-        } else {
-            position.cursor_at(told)
-        },
+        cursor: if complete { position.cursor() } else { position.cursor_at(told) },
         etag: etag(user, &position),
         complete,
     }

@@ -46,19 +46,8 @@ mod tests {
 
     #[test]
     fn hostile_but_printable_user_ids_are_ids_like_any_other() {
-        for id in [
-            "a:b",
-            "{x}",
-            "{}",
-            "a}b",
-            "*",
-            "../..",
-            "%2F",
-            "'; DROP TABLE sends;--",
-            "é",
-            "用户",
-            "__proto__",
-        ] {
+        for id in ["a:b", "{x}", "{}", "a}b", "*", "../..", "%2F", "'; DROP TABLE sends;--", "é", "用户", "__proto__"]
+        {
             assert_eq!(check_user_id(id), Ok(()), "{id}");
         }
     }
@@ -66,18 +55,7 @@ mod tests {
     #[test]
     fn disguised_user_ids_are_refused() {
         let long = "x".repeat(257);
-        for id in [
-            "",
-            "a\nb",
-            "a\tb",
-            "a\0",
-            "\u{202E}a",
-            "a\u{2066}",
-            "e\u{301}",
-            "\u{7f}",
-            "\u{85}",
-            &long,
-        ] {
+        for id in ["", "a\nb", "a\tb", "a\0", "\u{202E}a", "a\u{2066}", "e\u{301}", "\u{7f}", "\u{85}", &long] {
             assert!(check_user_id(id).is_err(), "{id:?}");
         }
     }

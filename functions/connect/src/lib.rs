@@ -15,37 +15,16 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "WS_ENDPOINT"];
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
     match open(app, &event).await {
         Ok(()) => SocketReply::ok(),
-        Err(error) => SocketReply::refused(
-            &error,
-            event
-                .request_context
-                .request_id
-                .as_deref()
-                .unwrap_or_default(),
-        ),
+        Err(error) => SocketReply::refused(&error, event.request_context.request_id.as_deref().unwrap_or_default()),
     }
 }
 
 async fn open(app: &App, event: &ApiGatewayWebsocketProxyRequest) -> Result<(), Error> {
-    let connection = event
-        .request_context
-        .connection_id
-        .as_deref()
-        .map(ConnectionId::new)
-        .ok_or(Error::Internal)?;
-    let ticket = event
-        .query_string_parameters
-        .first("ticket")
-        .ok_or(Error::InvalidTicket)?;
-    let origin = event
-        .headers
-        .get("origin")
-        .map(|origin| origin.to_str().unwrap_or_default().to_ascii_lowercase());
-    let opening = Opening {
-        connection: &connection,
-        ticket_hash: auth::ticket_hash(ticket),
-        origin: origin.as_deref(),
-    };
+    let connection = event.request_context.connection_id.as_deref().map(ConnectionId::new).ok_or(Error::Internal)?;
+    let ticket = event.query_string_parameters.first("ticket").ok_or(Error::InvalidTicket)?;
+    let origin = event.headers.get("origin").map(|origin| origin.to_str().unwrap_or_default().to_ascii_lowercase());
+    let opening =
+        Opening { connection: &connection, ticket_hash: auth::ticket_hash(ticket), origin: origin.as_deref() };
     match app.connections.open(&opening, app.clock.at()).await? {
         Opened::Registered { displaced, .. } => {
             app.push.close(&displaced).await;

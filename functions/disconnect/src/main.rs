@@ -6,8 +6,6 @@ use shared::app::App;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let app = App::start(disconnect::NEEDS).await;
-    run(service_fn(|event: LambdaEvent<_>| async {
-        Ok::<_, Error>(disconnect::handle(&app, event.payload).await)
-    }))
-    .await
+    run(service_fn(|event: LambdaEvent<_>| async { Ok::<_, Error>(disconnect::handle(&app, event.payload).await) }))
+        .await
 }

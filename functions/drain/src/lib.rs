@@ -46,11 +46,7 @@ pub async fn handle(app: &App, deadline_ms: i64) -> Drained {
 
 async fn drain(app: &App, deadline_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
     let linger_ms = i64::try_from(app.config.drain_linger.as_millis()).unwrap_or(i64::MAX);
-    let until_ms = app
-        .clock
-        .now_ms()
-        .saturating_add(linger_ms)
-        .min(deadline_ms.saturating_sub(MARGIN_MS));
+    let until_ms = app.clock.now_ms().saturating_add(linger_ms).min(deadline_ms.saturating_sub(MARGIN_MS));
     drained.ended = end_connections(app).await?;
     loop {
         work(app, until_ms, drained).await?;
@@ -91,8 +87,7 @@ async fn end_connections(app: &App) -> Result<usize, StoreError> {
     }
     let frame = protocol::frame(&Reply::error(None, &Error::TokenExpired));
     let ids: Vec<ConnectionId> = ended.into_iter().map(|connection| connection.id).collect();
-    let frames: Vec<(ConnectionId, Frame)> =
-        ids.iter().map(|id| (id.clone(), frame.clone())).collect();
+    let frames: Vec<(ConnectionId, Frame)> = ids.iter().map(|id| (id.clone(), frame.clone())).collect();
     app.push.push(&frames).await;
     app.push.close(&ids).await;
     app.connections.forget(&ids).await?;

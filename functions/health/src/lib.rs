@@ -8,10 +8,7 @@ use shared::error::Error;
 use shared::reply::{self, Reply};
 
 /// The paths of this function.
-pub const ROUTES: &[Route] = &[Route {
-    path: "/health",
-    methods: &["GET"],
-}];
+pub const ROUTES: &[Route] = &[Route { path: "/health", methods: &["GET"] }];
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL"];
 
@@ -36,16 +33,10 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     call.route(ROUTES)?;
     // The cheapest question that only a working record can answer.
     match app.deliveries.next_due().await {
-        Ok(_) => Ok(Reply::ok(&Health {
-            status: "ok",
-            dependencies: Dependencies { database: "ok" },
-        })),
+        Ok(_) => Ok(Reply::ok(&Health { status: "ok", dependencies: Dependencies { database: "ok" } })),
         Err(error) => {
             tracing::error!(%error, "the database does not answer");
-            Ok(Reply::down(&Health {
-                status: "down",
-                dependencies: Dependencies { database: "down" },
-            }))
+            Ok(Reply::down(&Health { status: "down", dependencies: Dependencies { database: "down" } }))
         }
     }
 }

@@ -6,8 +6,5 @@ use shared::app::App;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let app = App::start(health::NEEDS).await;
-    run(service_fn(|request| async {
-        Ok::<_, Error>(health::handle(&app, request).await)
-    }))
-    .await
+    run(service_fn(|request| async { Ok::<_, Error>(health::handle(&app, request).await) })).await
 }

@@ -22,38 +22,14 @@ use shared::sync;
 
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[
-    Route {
-        path: "/api/notifications",
-        methods: &["GET"],
-    },
-    Route {
-        path: "/api/notifications/unread-count",
-        methods: &["GET"],
-    },
-    Route {
-        path: "/api/notifications/read-all",
-        methods: &["POST"],
-    },
-    Route {
-        path: "/api/notifications/{id}",
-        methods: &["GET", "DELETE"],
-    },
-    Route {
-        path: "/api/notifications/{id}/read",
-        methods: &["POST"],
-    },
-    Route {
-        path: "/api/notifications/{id}/unread",
-        methods: &["POST"],
-    },
-    Route {
-        path: "/api/sync",
-        methods: &["GET"],
-    },
-    Route {
-        path: "/api/ack",
-        methods: &["POST"],
-    },
+    Route { path: "/api/notifications", methods: &["GET"] },
+    Route { path: "/api/notifications/unread-count", methods: &["GET"] },
+    Route { path: "/api/notifications/read-all", methods: &["POST"] },
+    Route { path: "/api/notifications/{id}", methods: &["GET", "DELETE"] },
+    Route { path: "/api/notifications/{id}/read", methods: &["POST"] },
+    Route { path: "/api/notifications/{id}/unread", methods: &["POST"] },
+    Route { path: "/api/sync", methods: &["GET"] },
+    Route { path: "/api/ack", methods: &["POST"] },
 ];
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "JWT_SECRET", "WS_ENDPOINT"];
@@ -89,18 +65,14 @@ struct Count {
 async fn unread_count(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     call.query()?.finish()?;
     let position = app.inbox.position(&caller.user, app.clock.at()).await?;
-    Ok(Reply::ok(&Count {
-        count: position.unread,
-    }))
+    Ok(Reply::ok(&Count { count: position.unread }))
 }
 
 async fn one(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     let id = call.notification_id()?;
     call.query()?.finish()?;
     let found: Option<Notification> = app.inbox.find(&caller.user, id, app.clock.at()).await?;
-    found
-        .map(|notification| Reply::ok(&notification))
-        .ok_or(Error::NotFound)
+    found.map(|notification| Reply::ok(&notification)).ok_or(Error::NotFound)
 }
 
 /// Marks or deletes the one that the path names.
@@ -113,11 +85,7 @@ async fn mark(
     let id = call.notification_id()?;
     call.optional_body()?.finish()?;
     let changed = perform(app, caller, &change(vec![id])).await?;
-    if changed.known == 0 {
-        Err(Error::NotFound)
-    } else {
-        Ok(Reply::done())
-    }
+    if changed.known == 0 { Err(Error::NotFound) } else { Ok(Reply::done()) }
 }
 
 #[derive(Serialize)]
@@ -130,17 +98,11 @@ async fn read_all(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Erro
     let change = protocol::read_all(&mut fields)?;
     fields.finish()?;
     let changed = perform(app, caller, &change).await?;
-    Ok(Reply::ok(&Updated {
-        updated: changed.ids.len(),
-    }))
+    Ok(Reply::ok(&Updated { updated: changed.ids.len() }))
 }
 
 async fn perform(app: &App, caller: &Caller, change: &Change) -> Result<Changed, Error> {
-    let changed = app
-        .inbox
-        .change(&caller.user, change, app.clock.at())
-        .await?
-        .ok_or(Error::CursorExpired)?;
+    let changed = app.inbox.change(&caller.user, change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
     deliver::tell(app, &changed, change.kind()).await;
     Ok(changed)
 }
@@ -171,15 +133,8 @@ async fn acknowledge(app: &App, call: &Call, caller: &Caller) -> Result<Reply, E
     fields.finish()?;
     // `finish` fails where it is missing.
     let cursor = cursor.ok_or(Error::Internal)?;
-    let known = app
-        .inbox
-        .acknowledge(&caller.user, cursor, app.clock.at())
-        .await?;
-    if known {
-        Ok(Reply::done())
-    } else {
-        Err(Error::CursorExpired)
-    }
+    let known = app.inbox.acknowledge(&caller.user, cursor, app.clock.at()).await?;
+    if known { Ok(Reply::done()) } else { Err(Error::CursorExpired) }
 }
 
 /// A parameter of a query, which is a string as all of them are.

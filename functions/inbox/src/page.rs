@@ -31,29 +31,15 @@ pub(crate) async fn list(app: &App, call: &Call, caller: &Caller) -> Result<Repl
     let kind = fields.text("type", 1, 64);
     let unread = flag(&mut fields, "unread");
     fields.finish()?;
-    let page = Page {
-        before: after.map(|after| after.offset),
-        limit,
-        kind,
-        unread,
-    };
-    let Listed {
-        notifications,
-        more,
-        position,
-    } = app.inbox.list(&caller.user, &page, app.clock.at()).await?;
+    let page = Page { before: after.map(|after| after.offset), limit, kind, unread };
+    let Listed { notifications, more, position } = app.inbox.list(&caller.user, &page, app.clock.at()).await?;
     if after.is_some_and(|after| after.epoch != position.epoch) {
         return Err(Error::CursorExpired);
     }
     let last = notifications.last().filter(|_| more);
     let next_cursor = last.map(|last| URL_SAFE_NO_PAD.encode(last.cursor.to_string()));
     let (unread_count, cursor) = (position.unread, position.cursor());
-    Ok(Reply::ok(&List {
-        items: notifications,
-        next_cursor,
-        unread_count,
-        cursor,
-    }))
+    Ok(Reply::ok(&List { items: notifications, next_cursor, unread_count, cursor }))
 }
 
 /// `limit`, from 1 to `most`.
@@ -62,12 +48,8 @@ pub(crate) fn limit(fields: &mut Fields, default: usize, most: usize) -> usize {
         return default;
     };
     let limit = fields.checked("limit", text, |text| {
-        let digits =
-            !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let limit = text
-            .parse()
-            .ok()
-            .filter(|limit| digits && (1..=most).contains(limit));
+        let digits = !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let limit = text.parse().ok().filter(|limit| digits && (1..=most).contains(limit));
         limit.ok_or_else(|| format!("must be a whole number from 1 to {most}"))
     });
     limit.unwrap_or(default)
@@ -90,12 +72,7 @@ fn next_cursor(fields: &mut Fields) -> Result<Option<Cursor>, Error> {
     let Some(text) = parameter(fields, "cursor") else {
         return Ok(None);
     };
-    let unwrapped = URL_SAFE_NO_PAD
-        .decode(text)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok());
+    let unwrapped = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let cursor = unwrapped.and_then(|text| text.parse().ok());
-    cursor.map(Some).ok_or(Error::BadRequest(
-        "cursor must be the nextCursor of the page before",
-    ))
+    cursor.map(Some).ok_or(Error::BadRequest("cursor must be the nextCursor of the page before"))
 }

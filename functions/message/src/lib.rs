@@ -20,17 +20,13 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "WS_ENDPOINT"];
 /// The most changes in one answered `sync`.
 const SYNC_LIMIT: usize = 200;
 /// How often a connection may be refused for its rate before it is closed.
-const REFUSALS: Rate = Rate {
-    count: 10,
-    window_ms: 10_000,
-};
+const REFUSALS: Rate = Rate { count: 10, window_ms: 10_000 };
 
 /// Answers a frame.
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
     // API Gateway names the connection in every event of a socket.
     let id = ConnectionId::new(event.request_context.connection_id.unwrap_or_default());
-    let ClientFrame { reference, action } =
-        ClientFrame::read(event.body.as_deref().unwrap_or_default());
+    let ClientFrame { reference, action } = ClientFrame::read(event.body.as_deref().unwrap_or_default());
     let reference = reference.as_deref();
     let connection = match admit(app, &id).await {
         Ok(connection) => connection,
@@ -61,27 +57,15 @@ enum Refusal {
 
 /// Whose frame it is, where its connection may still send and not too fast.
 async fn admit(app: &App, id: &ConnectionId) -> Result<Connection, Refusal> {
-    let connection = app
-        .connections
-        .find(id)
-        .await
-        .map_err(|error| Refusal::Told(error.into()))?;
+    let connection = app.connections.find(id).await.map_err(|error| Refusal::Told(error.into()))?;
     let connection = connection.ok_or(Refusal::Closed(Error::InvalidTicket))?;
     if connection.token_expires_at_ms <= app.clock.now_ms() {
         return Err(Refusal::Closed(Error::TokenExpired));
     }
-    let frames = Spend {
-        bucket: format!("frames {id}"),
-        rate: app.config.rate_limit_frames,
-    };
-    if let [Verdict::Limited { retry_after_ms }] =
-        app.limits.spend(&[frames], app.clock.at()).await[..]
-    {
+    let frames = Spend { bucket: format!("frames {id}"), rate: app.config.rate_limit_frames };
+    if let [Verdict::Limited { retry_after_ms }] = app.limits.spend(&[frames], app.clock.at()).await[..] {
         let error = Error::RateLimited { retry_after_ms };
-        let refusals = Spend {
-            bucket: format!("refusals {id}"),
-            rate: REFUSALS,
-        };
+        let refusals = Spend { bucket: format!("refusals {id}"), rate: REFUSALS };
         return match app.limits.spend(&[refusals], app.clock.at()).await[..] {
             [Verdict::Admitted] => Err(Refusal::Told(error)),
             _ => Err(Refusal::Closed(error)),
@@ -101,53 +85,26 @@ async fn act(
         Action::Ping => {
             let position = app.inbox.position(user, app.clock.at()).await?;
             let etag = sync::etag(user, &position);
-            return Ok(Some(protocol::frame(&Reply::Pong {
-                reference,
-                cursor: position.cursor(),
-                etag: &etag,
-            })));
+            return Ok(Some(protocol::frame(&Reply::Pong { reference, cursor: position.cursor(), etag: &etag })));
         }
         Action::Sync(since) => {
             let sync = sync::sync(app, user, since, SYNC_LIMIT, MAX_SYNC_BYTES).await?;
-            return Ok(Some(protocol::frame(&Reply::Sync {
-                reference,
-                sync: &sync,
-            })));
+            return Ok(Some(protocol::frame(&Reply::Sync { reference, sync: &sync })));
         }
         Action::Ack(cursor) => {
             let known = app.inbox.acknowledge(user, cursor, app.clock.at()).await?;
-            return if known {
-                Ok(None)
-            } else {
-                Err(Error::CursorExpired)
-            };
+            return if known { Ok(None) } else { Err(Error::CursorExpired) };
         }
         Action::Change(change) => {
-            let changed = app
-                .inbox
-                .change(user, &change, app.clock.at())
-                .await?
-                .ok_or(Error::CursorExpired)?;
+            let changed = app.inbox.change(user, &change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
             deliver::tell(app, &changed, change.kind()).await;
             let updated = matches!(change, Change::ReadAll { .. }).then_some(changed.ids.len());
-            Reply::Ok {
-                reference,
-                updated,
-                expires_at: None,
-            }
+            Reply::Ok { reference, updated, expires_at: None }
         }
         Action::Auth(ticket) => {
             let hash = auth::ticket_hash(&ticket);
-            match app
-                .connections
-                .extend(&connection.id, &hash, app.clock.at())
-                .await?
-            {
-                Extended::Until(end_ms) => Reply::Ok {
-                    reference,
-                    updated: None,
-                    expires_at: Some(Time(end_ms)),
-                },
+            match app.connections.extend(&connection.id, &hash, app.clock.at()).await? {
+                Extended::Until(end_ms) => Reply::Ok { reference, updated: None, expires_at: Some(Time(end_ms)) },
                 Extended::Refused => return Err(Error::InvalidTicket),
             }
         }
@@ -156,12 +113,7 @@ async fn act(
 }
 
 /// Tells why and closes. Told by a push and not by the answer, which would come after the end.
-async fn close(
-    app: &App,
-    id: &ConnectionId,
-    reference: Option<&str>,
-    error: &Error,
-) -> SocketReply {
+async fn close(app: &App, id: &ConnectionId, reference: Option<&str>, error: &Error) -> SocketReply {
     let frame = protocol::frame(&Reply::error(reference, error));
     app.push.push(&[(id.clone(), frame)]).await;
     app.push.close(std::slice::from_ref(id)).await;

@@ -6,8 +6,5 @@ use shared::app::App;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let app = App::start(message::NEEDS).await;
-    run(service_fn(|event: LambdaEvent<_>| async {
-        Ok::<_, Error>(message::handle(&app, event.payload).await)
-    }))
-    .await
+    run(service_fn(|event: LambdaEvent<_>| async { Ok::<_, Error>(message::handle(&app, event.payload).await) })).await
 }

@@ -4,8 +4,5 @@ use lambda_http::{Error, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    run(service_fn(|request| async {
-        Ok::<_, Error>(notfound::handle(request).await)
-    }))
-    .await
+    run(service_fn(|request| async { Ok::<_, Error>(notfound::handle(request).await) })).await
 }

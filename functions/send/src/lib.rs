@@ -9,10 +9,7 @@ use shared::reply::{self, Reply};
 use shared::send::NewSend;
 
 /// The paths of this function.
-pub const ROUTES: &[Route] = &[Route {
-    path: "/api/notifications/send",
-    methods: &["POST"],
-}];
+pub const ROUTES: &[Route] = &[Route { path: "/api/notifications/send", methods: &["POST"] }];
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "JWT_SECRET", "WS_ENDPOINT"];
 

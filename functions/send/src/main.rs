@@ -6,8 +6,5 @@ use shared::app::App;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let app = App::start(send::NEEDS).await;
-    run(service_fn(|request| async {
-        Ok::<_, Error>(send::handle(&app, request).await)
-    }))
-    .await
+    run(service_fn(|request| async { Ok::<_, Error>(send::handle(&app, request).await) })).await
 }

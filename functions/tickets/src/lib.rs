@@ -12,10 +12,7 @@ use shared::error::Error;
 use shared::reply::{self, Reply};
 
 /// The paths of this function.
-pub const ROUTES: &[Route] = &[Route {
-    path: "/api/ws/ticket",
-    methods: &["POST"],
-}];
+pub const ROUTES: &[Route] = &[Route { path: "/api/ws/ticket", methods: &["POST"] }];
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "JWT_SECRET", "WS_URL"];
 
@@ -44,32 +41,16 @@ async fn issue(app: &App, call: &Call) -> Result<Reply, Error> {
     let named = fields.text("origin", 1, 300);
     fields.finish()?;
     // A back end names the origin of its browser; a browser's own stands in the header.
-    let origin = named
-        .as_deref()
-        .or(call.header("origin"))
-        .map(str::to_ascii_lowercase);
-    if origin
-        .as_ref()
-        .is_some_and(|origin| !app.config.allowed_origins.allow(origin))
-    {
+    let origin = named.as_deref().or(call.header("origin")).map(str::to_ascii_lowercase);
+    if origin.as_ref().is_some_and(|origin| !app.config.allowed_origins.allow(origin)) {
         return Err(Error::OriginNotAllowed);
     }
     let url = app.config.ws_url.as_deref().ok_or(Error::Internal)?;
     let (ticket, hash) = auth::new_ticket()?;
     let expires_at_ms = (app.clock.now_ms() + LIFETIME_MS).min(caller.token_expires_at_ms);
-    let stored = Ticket {
-        hash,
-        user: caller.user,
-        origin,
-        token_expires_at_ms: caller.token_expires_at_ms,
-        expires_at_ms,
-    };
+    let stored =
+        Ticket { hash, user: caller.user, origin, token_expires_at_ms: caller.token_expires_at_ms, expires_at_ms };
     app.connections.issue(&stored, app.clock.at()).await?;
     let events_url = app.config.events_url.as_deref();
-    Ok(Reply::created(&Issued {
-        ticket: &ticket,
-        expires_at: Time(expires_at_ms),
-        url,
-        events_url,
-    }))
+    Ok(Reply::created(&Issued { ticket: &ticket, expires_at: Time(expires_at_ms), url, events_url }))
 }

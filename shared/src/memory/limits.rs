@@ -29,10 +29,7 @@ type Fraction = i128;
 
 impl Default for Buckets {
     fn default() -> Self {
-        Self {
-            full_at: HashMap::new(),
-            sweep_at: SWEEP_AT,
-        }
+        Self { full_at: HashMap::new(), sweep_at: SWEEP_AT }
     }
 }
 
@@ -42,10 +39,7 @@ impl Limits for MemoryLimits {
         let now_ms = at.process_ms();
         // A panic while it was held left at worst one bucket too full or too empty.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdicts = spends
-            .iter()
-            .map(|spend| buckets.spend(spend, now_ms))
-            .collect();
+        let verdicts = spends.iter().map(|spend| buckets.spend(spend, now_ms)).collect();
         buckets.sweep(now_ms);
         verdicts
     }
@@ -55,24 +49,14 @@ impl Buckets {
     fn spend(&mut self, spend: &Spend, now_ms: i64) -> Verdict {
         let Rate { count, window_ms } = spend.rate;
         let now = i128::from(now_ms) * i128::from(count);
-        let (step, burst) = (
-            i128::from(window_ms),
-            i128::from(window_ms) * i128::from(count),
-        );
-        let full_at = self
-            .full_at
-            .entry(spend.bucket.clone())
-            .or_default()
-            .entry((count, window_ms))
-            .or_insert(now);
+        let (step, burst) = (i128::from(window_ms), i128::from(window_ms) * i128::from(count));
+        let full_at = self.full_at.entry(spend.bucket.clone()).or_default().entry((count, window_ms)).or_insert(now);
         let after = (*full_at).max(now) + step;
         let over = after - now - burst;
         if over > 0 {
             // Rounded up: a millisecond earlier it would be refused again.
             let retry_after_ms = (over + i128::from(count) - 1) / i128::from(count);
-            return Verdict::Limited {
-                retry_after_ms: u64::try_from(retry_after_ms).unwrap_or(u64::MAX),
-            };
+            return Verdict::Limited { retry_after_ms: u64::try_from(retry_after_ms).unwrap_or(u64::MAX) };
         }
         *full_at = after;
         Verdict::Admitted
@@ -98,35 +82,14 @@ mod tests {
     #[tokio::test]
     async fn full_buckets_are_dropped_once_there_are_many() {
         let limits = MemoryLimits::default();
-        let rate = Rate {
-            count: 1,
-            window_ms: 1_000,
-        };
-        let spends: Vec<Spend> = (0..SWEEP_AT)
-            .map(|n| Spend {
-                bucket: n.to_string(),
-                rate,
-            })
-            .collect();
+        let rate = Rate { count: 1, window_ms: 1_000 };
+        let spends: Vec<Spend> = (0..SWEEP_AT).map(|n| Spend { bucket: n.to_string(), rate }).collect();
         limits.spend(&spends, At::Fixed(0)).await;
         let kept = || limits.buckets.lock().unwrap().full_at.len();
         assert_eq!(kept(), SWEEP_AT);
-        limits
-            .spend(
-                &[Spend {
-                    bucket: "late".into(),
-                    rate,
-                }],
-                At::Fixed(999),
-            )
-            .await;
+        limits.spend(&[Spend { bucket: "late".into(), rate }], At::Fixed(999)).await;
         assert_eq!(kept(), SWEEP_AT + 1);
-        let more: Vec<Spend> = (0..SWEEP_AT)
-            .map(|n| Spend {
-                bucket: format!("more {n}"),
-                rate,
-            })
-            .collect();
+        let more: Vec<Spend> = (0..SWEEP_AT).map(|n| Spend { bucket: format!("more {n}"), rate }).collect();
         limits.spend(&more, At::Fixed(1_000)).await;
         assert_eq!(kept(), SWEEP_AT + 1);
     }

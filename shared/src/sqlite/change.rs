@@ -16,10 +16,7 @@ pub(super) async fn perform(
     now_ms: i64,
 ) -> Result<Option<Changed>, StoreError> {
     let position = rows::position(db, user).await?;
-    if let Change::ReadAll {
-        before: Some(before),
-        ..
-    } = change
+    if let Change::ReadAll { before: Some(before), .. } = change
         && !position.knows(*before)
     {
         return Ok(None);
@@ -85,29 +82,22 @@ async fn affected(
         };
     }
     let by_id = |sql: &'static str, ids: &[NotificationId]| {
-        sqlx::query(sql)
-            .bind(user.as_str().to_owned())
-            .bind(rows::hex_list(ids))
+        sqlx::query(sql).bind(user.as_str().to_owned()).bind(rows::hex_list(ids))
     };
     let query = match change {
-        Change::Read(ids) => by_id(
-            standing!("read_at IS NULL AND id IN (SELECT unhex(value) FROM json_each(?2))"),
-            ids,
-        ),
-        Change::Unread(ids) => by_id(
-            standing!("read_at IS NOT NULL AND id IN (SELECT unhex(value) FROM json_each(?2))"),
-            ids,
-        ),
-        Change::Delete(ids) => by_id(
-            standing!("id IN (SELECT unhex(value) FROM json_each(?2))"),
-            ids,
-        ),
-        Change::ReadAll { kind, before } => sqlx::query(standing!(
-            r#"read_at IS NULL AND (?2 IS NULL OR type = ?2) AND "offset" <= ?3"#
-        ))
-        .bind(user.as_str().to_owned())
-        .bind(kind.clone())
-        .bind(before.map_or(i64::MAX, |before| before.offset)),
+        Change::Read(ids) => {
+            by_id(standing!("read_at IS NULL AND id IN (SELECT unhex(value) FROM json_each(?2))"), ids)
+        }
+        Change::Unread(ids) => {
+            by_id(standing!("read_at IS NOT NULL AND id IN (SELECT unhex(value) FROM json_each(?2))"), ids)
+        }
+        Change::Delete(ids) => by_id(standing!("id IN (SELECT unhex(value) FROM json_each(?2))"), ids),
+        Change::ReadAll { kind, before } => {
+            sqlx::query(standing!(r#"read_at IS NULL AND (?2 IS NULL OR type = ?2) AND "offset" <= ?3"#))
+                .bind(user.as_str().to_owned())
+                .bind(kind.clone())
+                .bind(before.map_or(i64::MAX, |before| before.offset))
+        }
     };
     let rows = query.fetch_all(db).await.map_err(failed)?;
     rows.iter()
@@ -138,9 +128,7 @@ async fn apply(
         };
     }
     let (sql, stamp) = match change {
-        Change::Read(_) | Change::ReadAll { .. } => {
-            (update!("read_at = ?4, push_at = NULL"), Some(now_ms))
-        }
+        Change::Read(_) | Change::ReadAll { .. } => (update!("read_at = ?4, push_at = NULL"), Some(now_ms)),
         Change::Unread(_) => (update!("read_at = ?4"), None),
         Change::Delete(_) => (update!("deleted_at = ?4, push_at = NULL"), Some(now_ms)),
     };

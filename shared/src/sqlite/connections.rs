@@ -7,8 +7,7 @@ use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, commit};
 use crate::clock::At;
 use crate::connections::{
-    Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Opened, Opening,
-    Ticket,
+    Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Opened, Opening, Ticket,
 };
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
@@ -40,10 +39,7 @@ impl Connections for SqliteRecord {
             Some(ticket) => {
                 register(&mut db, opening, &ticket, now_ms).await?;
                 let displaced = displace(&mut db, &ticket.user, opening.connection).await?;
-                Opened::Registered {
-                    user: ticket.user,
-                    displaced,
-                }
+                Opened::Registered { user: ticket.user, displaced }
             }
         };
         // Also where it was refused: the ticket is spent.
@@ -51,12 +47,7 @@ impl Connections for SqliteRecord {
         Ok(opened)
     }
 
-    async fn extend(
-        &self,
-        connection: &ConnectionId,
-        hash: &[u8; 32],
-        at: At,
-    ) -> Result<Extended, StoreError> {
+    async fn extend(&self, connection: &ConnectionId, hash: &[u8; 32], at: At) -> Result<Extended, StoreError> {
         let mut db = self.write().await?;
         let extended = match take(&mut db, hash, at.process_ms()).await? {
             None => Extended::Refused,
@@ -71,11 +62,7 @@ impl Connections for SqliteRecord {
                 .execute(&mut *db)
                 .await
                 .map_err(failed)?;
-                if moved.rows_affected() == 1 {
-                    Extended::Until(ticket.token_expires_at_ms)
-                } else {
-                    Extended::Refused
-                }
+                if moved.rows_affected() == 1 { Extended::Until(ticket.token_expires_at_ms) } else { Extended::Refused }
             }
         };
         commit(db).await?;
@@ -83,13 +70,11 @@ impl Connections for SqliteRecord {
     }
 
     async fn find(&self, connection: &ConnectionId) -> Result<Option<Connection>, StoreError> {
-        let row = sqlx::query(
-            "SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE id = ?1",
-        )
-        .bind(connection.as_str())
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(failed)?;
+        let row = sqlx::query("SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE id = ?1")
+            .bind(connection.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
         row.as_ref().map(rows::connection).transpose()
     }
 
@@ -131,18 +116,13 @@ struct Taken {
 }
 
 /// Takes a ticket out, whatever becomes of it; `None` where it is unknown, too old, or its token has ended.
-async fn take(
-    db: &mut Connected,
-    hash: &[u8; 32],
-    now_ms: i64,
-) -> Result<Option<Taken>, StoreError> {
-    let row = sqlx::query(
-        "DELETE FROM tickets WHERE hash = ?1 RETURNING user_id, origin, token_expires_at, expires_at",
-    )
-    .bind(hash.as_slice())
-    .fetch_optional(db)
-    .await
-    .map_err(failed)?;
+async fn take(db: &mut Connected, hash: &[u8; 32], now_ms: i64) -> Result<Option<Taken>, StoreError> {
+    let row =
+        sqlx::query("DELETE FROM tickets WHERE hash = ?1 RETURNING user_id, origin, token_expires_at, expires_at")
+            .bind(hash.as_slice())
+            .fetch_optional(db)
+            .await
+            .map_err(failed)?;
     let Some(row) = row else { return Ok(None) };
     let expires_at_ms: i64 = row.try_get("expires_at").map_err(failed)?;
     let taken = Taken {
@@ -153,12 +133,7 @@ async fn take(
     Ok((expires_at_ms > now_ms && taken.token_expires_at_ms > now_ms).then_some(taken))
 }
 
-async fn register(
-    db: &mut Connected,
-    opening: &Opening<'_>,
-    ticket: &Taken,
-    now_ms: i64,
-) -> Result<(), StoreError> {
+async fn register(db: &mut Connected, opening: &Opening<'_>, ticket: &Taken, now_ms: i64) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO connections (id, user_id, origin, connected_at, token_expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )
@@ -174,11 +149,7 @@ async fn register(
 }
 
 /// Forgets the oldest connections beyond the most that a user may have; never the newest.
-async fn displace(
-    db: &mut Connected,
-    user: &UserId,
-    newest: &ConnectionId,
-) -> Result<Vec<ConnectionId>, StoreError> {
+async fn displace(db: &mut Connected, user: &UserId, newest: &ConnectionId) -> Result<Vec<ConnectionId>, StoreError> {
     let ids: Vec<String> = sqlx::query_scalar(
         "SELECT id FROM connections WHERE user_id = ?1
           ORDER BY id = ?3 DESC, connected_at DESC, id LIMIT -1 OFFSET ?2",

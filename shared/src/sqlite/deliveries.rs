@@ -35,13 +35,11 @@ impl Deliveries for SqliteRecord {
         let Some(chunk) = chunk else { return Ok(None) };
         let send = SendId::from_bytes(chunk.try_get("send_id").map_err(failed)?)
             .ok_or_else(|| rows::broken("send_chunks.send_id"))?;
-        let recipients: Vec<String> =
-            serde_json::from_str(chunk.try_get("recipients").map_err(failed)?)
-                .map_err(|_| rows::broken("send_chunks.recipients"))?;
+        let recipients: Vec<String> = serde_json::from_str(chunk.try_get("recipients").map_err(failed)?)
+            .map_err(|_| rows::broken("send_chunks.recipients"))?;
         let recipients: Vec<UserId> = recipients.into_iter().map(UserId::stored).collect();
         let content = Arc::new(rows::content(&chunk)?);
-        let deliveries =
-            materialise(&mut db, self.epoch, send, &content, &recipients, now_ms).await?;
+        let deliveries = materialise(&mut db, self.epoch, send, &content, &recipients, now_ms).await?;
         sqlx::query("UPDATE send_chunks SET state = 'materialised' WHERE send_id = ?1 AND n = ?2")
             .bind(send.as_bytes().as_slice())
             .bind(chunk.try_get::<i64, _>("n").map_err(failed)?)
@@ -55,45 +53,29 @@ impl Deliveries for SqliteRecord {
     async fn take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, StoreError> {
         let now_ms = at.process_ms();
         let mut db = self.write().await?;
-        let found = sqlx::query(select_notifications!(
-            "WHERE n.push_at <= ?1 ORDER BY n.push_at LIMIT ?2"
-        ))
-        .bind(now_ms)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&mut *db)
-        .await
-        .map_err(failed)?;
+        let found = sqlx::query(select_notifications!("WHERE n.push_at <= ?1 ORDER BY n.push_at LIMIT ?2"))
+            .bind(now_ms)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *db)
+            .await
+            .map_err(failed)?;
         if found.is_empty() {
             return Ok(Vec::new());
         }
-        let users: Result<Vec<String>, sqlx::Error> =
-            found.iter().map(|row| row.try_get("user_id")).collect();
-        let connections =
-            rows::connections_of(&mut db, &rows::json_list(&users.map_err(failed)?), now_ms)
-                .await?;
+        let users: Result<Vec<String>, sqlx::Error> = found.iter().map(|row| row.try_get("user_id")).collect();
+        let connections = rows::connections_of(&mut db, &rows::json_list(&users.map_err(failed)?), now_ms).await?;
         let (mut deliveries, mut next) = (Vec::new(), Vec::new());
         for row in &found {
             let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
             let notification = rows::notification(row, self.epoch)?;
             let deleted_at: Option<i64> = row.try_get("deleted_at").map_err(failed)?;
             let wanted = deleted_at.is_none() && notification.read_at.is_none();
-            let connections = connections
-                .get(&user)
-                .filter(|_| wanted)
-                .cloned()
-                .unwrap_or_default();
+            let connections = connections.get(&user).filter(|_| wanted).cloned().unwrap_or_default();
             let attempts: i64 = row.try_get("push_attempts").map_err(failed)?;
             let push_at = (!connections.is_empty()).then(|| now_ms + wait_ms(attempts));
-            next.push(
-                json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}),
-            );
+            next.push(json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}));
             if !connections.is_empty() {
-                deliveries.push(Delivery {
-                    user,
-                    notification,
-                    unread: 0,
-                    connections,
-                });
+                deliveries.push(Delivery { user, notification, unread: 0, connections });
             }
         }
         set_push_at(&mut db, &next).await?;
@@ -103,10 +85,8 @@ impl Deliveries for SqliteRecord {
     }
 
     async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
-        let offered: Vec<Value> = offered
-            .iter()
-            .map(|(user, offset)| json!({"user": user, "offset": offset}))
-            .collect();
+        let offered: Vec<Value> =
+            offered.iter().map(|(user, offset)| json!({"user": user, "offset": offset})).collect();
         let mut db = self.write().await?;
         sqlx::query(
             r#"UPDATE notifications SET offered_at = ?2, push_at = NULL FROM json_each(?1) j
@@ -134,9 +114,7 @@ impl Deliveries for SqliteRecord {
 
 /// How long a row that was taken `attempts` times before waits for whoever takes it next.
 fn wait_ms(attempts: i64) -> i64 {
-    PUSH_GRACE_MS
-        .saturating_mul(1 << attempts.clamp(0, 16))
-        .min(LONGEST_WAIT_MS)
+    PUSH_GRACE_MS.saturating_mul(1 << attempts.clamp(0, 16)).min(LONGEST_WAIT_MS)
 }
 
 async fn set_push_at(db: &mut Connected, next: &[Value]) -> Result<(), StoreError> {

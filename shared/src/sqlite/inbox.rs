@@ -13,8 +13,8 @@ use crate::cursor::{Cursor, Epoch};
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::{
-    Append, Appended, CHUNK_RECIPIENTS, Change, Changed, Changes, Delivery, FirstAnswer, Inbox,
-    Listed, PUSH_GRACE_MS, Page, Position, Present,
+    Append, Appended, CHUNK_RECIPIENTS, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, PUSH_GRACE_MS,
+    Page, Position, Present,
 };
 use crate::notification::{Content, Notification};
 
@@ -38,16 +38,11 @@ impl Inbox for SqliteRecord {
         let mut db = self.write().await?;
         if !insert_send(&mut db, append, now_ms).await? {
             let known = first_answer(&mut db, append.id).await?;
-            return known
-                .map(Appended::Known)
-                .ok_or_else(|| rows::broken("sends.id"));
+            return known.map(Appended::Known).ok_or_else(|| rows::broken("sends.id"));
         }
-        let (now, later) = append
-            .recipients
-            .split_at(append.recipients.len().min(CHUNK_RECIPIENTS));
+        let (now, later) = append.recipients.split_at(append.recipients.len().min(CHUNK_RECIPIENTS));
         insert_chunks(&mut db, append.id, later, now_ms).await?;
-        let deliveries =
-            materialise(&mut db, self.epoch, append.id, &append.content, now, now_ms).await?;
+        let deliveries = materialise(&mut db, self.epoch, append.id, &append.content, now, now_ms).await?;
         commit(db).await?;
         Ok(Appended::Stored(deliveries))
     }
@@ -79,33 +74,19 @@ impl Inbox for SqliteRecord {
         .map_err(failed)?;
         let more = found.len() > page.limit;
         found.truncate(page.limit);
-        let notifications: Result<Vec<Notification>, StoreError> = found
-            .iter()
-            .map(|row| rows::notification(row, position.epoch))
-            .collect();
-        Ok(Listed {
-            notifications: notifications?,
-            more,
-            position,
-        })
+        let notifications: Result<Vec<Notification>, StoreError> =
+            found.iter().map(|row| rows::notification(row, position.epoch)).collect();
+        Ok(Listed { notifications: notifications?, more, position })
     }
 
-    async fn find(
-        &self,
-        user: &UserId,
-        id: NotificationId,
-        _: At,
-    ) -> Result<Option<Notification>, StoreError> {
-        let row = sqlx::query(select_notifications!(
-            "WHERE n.user_id = ?1 AND n.id = ?2 AND n.deleted_at IS NULL"
-        ))
-        .bind(user.as_str())
-        .bind(id.as_bytes().as_slice())
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(failed)?;
-        row.map(|row| rows::notification(&row, self.epoch))
-            .transpose()
+    async fn find(&self, user: &UserId, id: NotificationId, _: At) -> Result<Option<Notification>, StoreError> {
+        let row = sqlx::query(select_notifications!("WHERE n.user_id = ?1 AND n.id = ?2 AND n.deleted_at IS NULL"))
+            .bind(user.as_str())
+            .bind(id.as_bytes().as_slice())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
+        row.map(|row| rows::notification(&row, self.epoch)).transpose()
     }
 
     async fn changes(
@@ -138,30 +119,15 @@ impl Inbox for SqliteRecord {
                 let version = row.try_get("version").map_err(failed)?;
                 let deleted_at: Option<i64> = row.try_get("deleted_at").map_err(failed)?;
                 Ok(match deleted_at {
-                    Some(_) => Present::Deleted {
-                        version,
-                        id: rows::notification_id(row)?,
-                    },
-                    None => Present::Standing {
-                        version,
-                        notification: rows::notification(row, position.epoch)?,
-                    },
+                    Some(_) => Present::Deleted { version, id: rows::notification_id(row)? },
+                    None => Present::Standing { version, notification: rows::notification(row, position.epoch)? },
                 })
             })
             .collect();
-        Ok(Some(Changes {
-            changes: changes?,
-            complete,
-            position,
-        }))
+        Ok(Some(Changes { changes: changes?, complete, position }))
     }
 
-    async fn change(
-        &self,
-        user: &UserId,
-        change: &Change,
-        at: At,
-    ) -> Result<Option<Changed>, StoreError> {
+    async fn change(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, StoreError> {
         let mut db = self.write().await?;
         let changed = change::perform(&mut db, user, change, at.process_ms()).await?;
         commit(db).await?;
@@ -181,19 +147,14 @@ impl Inbox for SqliteRecord {
         .await
         .map_err(failed)?;
         // Who never got anything has no row, and stands at offset 0 all the same.
-        let known =
-            settled.rows_affected() > 0 || rows::position(&mut db, user).await?.knows(cursor);
+        let known = settled.rows_affected() > 0 || rows::position(&mut db, user).await?.knows(cursor);
         commit(db).await?;
         Ok(known)
     }
 }
 
 /// False where a send of that id is stored already.
-async fn insert_send(
-    db: &mut Connected,
-    append: &Append<'_>,
-    now_ms: i64,
-) -> Result<bool, StoreError> {
+async fn insert_send(db: &mut Connected, append: &Append<'_>, now_ms: i64) -> Result<bool, StoreError> {
     let content = &append.content;
     let inserted = sqlx::query(
         "INSERT INTO sends (id, sender, fingerprint, answer, state, type, title, body, data, action_url, priority,
@@ -218,12 +179,7 @@ async fn insert_send(
     Ok(inserted.rows_affected() == 1)
 }
 
-async fn insert_chunks(
-    db: &mut Connected,
-    send: SendId,
-    users: &[UserId],
-    due_at: i64,
-) -> Result<(), StoreError> {
+async fn insert_chunks(db: &mut Connected, send: SendId, users: &[UserId], due_at: i64) -> Result<(), StoreError> {
     for (n, recipients) in (1_i64..).zip(users.chunks(CHUNK_RECIPIENTS)) {
         sqlx::query(
             "INSERT INTO send_chunks (send_id, n, recipients, due_at, state) VALUES (?1, ?2, ?3, ?4, 'waiting')",
@@ -266,17 +222,12 @@ pub(super) async fn materialise(
     let mut deliveries = Vec::new();
     for head in &heads {
         let user = UserId::stored(head.try_get("user_id").map_err(failed)?);
-        let epoch = Epoch(
-            head.try_get::<i64, _>("epoch")
-                .map_err(failed)?
-                .cast_unsigned(),
-        );
+        let epoch = Epoch(head.try_get::<i64, _>("epoch").map_err(failed)?.cast_unsigned());
         let offset: i64 = head.try_get("head").map_err(failed)?;
         let id = NotificationId::of(send, &user);
         let connections = connections.remove(&user).unwrap_or_default();
         let push_at = (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS);
-        new_rows
-            .push(json!({"user": user, "offset": offset, "id": rows::hex(&id), "pushAt": push_at}));
+        new_rows.push(json!({"user": user, "offset": offset, "id": rows::hex(&id), "pushAt": push_at}));
         if !connections.is_empty() {
             let notification = Notification {
                 id,
@@ -285,12 +236,7 @@ pub(super) async fn materialise(
                 created_at: Time(now_ms),
                 read_at: None,
             };
-            deliveries.push(Delivery {
-                user,
-                notification,
-                unread: 0,
-                connections,
-            });
+            deliveries.push(Delivery { user, notification, unread: 0, connections });
         }
     }
     sqlx::query(
@@ -311,10 +257,7 @@ pub(super) async fn materialise(
 }
 
 /// Fills in how many each user has not read.
-pub(super) async fn count_unread(
-    db: &mut Connected,
-    deliveries: &mut [Delivery],
-) -> Result<(), StoreError> {
+pub(super) async fn count_unread(db: &mut Connected, deliveries: &mut [Delivery]) -> Result<(), StoreError> {
     if deliveries.is_empty() {
         return Ok(());
     }
@@ -335,9 +278,7 @@ async fn first_answer(db: &mut Connected, send: SendId) -> Result<Option<FirstAn
     row.map(|row| {
         let fingerprint: &[u8] = row.try_get("fingerprint").map_err(failed)?;
         Ok(FirstAnswer {
-            fingerprint: fingerprint
-                .try_into()
-                .map_err(|_| rows::broken("sends.fingerprint"))?,
+            fingerprint: fingerprint.try_into().map_err(|_| rows::broken("sends.fingerprint"))?,
             answer: row.try_get("answer").map_err(failed)?,
         })
     })
@@ -345,7 +286,5 @@ async fn first_answer(db: &mut Connected, send: SendId) -> Result<Option<FirstAn
 }
 
 fn limit_beyond(limit: usize) -> i64 {
-    i64::try_from(limit)
-        .unwrap_or(i64::MAX - 1)
-        .saturating_add(1)
+    i64::try_from(limit).unwrap_or(i64::MAX - 1).saturating_add(1)
 }

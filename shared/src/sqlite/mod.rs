@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Sqlite, Transaction};
 
@@ -68,15 +67,9 @@ pub enum OpenError {
 impl SqliteRecord {
     /// Opens the database file, makes it and its folder where they are missing, and brings it up to date.
     pub async fn open(file: &Path) -> Result<Self, OpenError> {
-        let folder = file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let lock = lock(folder)?;
-        let unreadable = |reason: sqlx::Error| OpenError::Unreadable {
-            file: file.into(),
-            reason: reason.to_string(),
-        };
+        let unreadable = |reason: sqlx::Error| OpenError::Unreadable { file: file.into(), reason: reason.to_string() };
         let options = SqliteConnectOptions::new()
             .filename(file)
             .create_if_missing(true)
@@ -85,28 +78,14 @@ impl SqliteRecord {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5));
-        let writer = pool(1)
-            .connect_with(options.clone())
-            .await
-            .map_err(unreadable)?;
+        let writer = pool(1).connect_with(options.clone()).await.map_err(unreadable)?;
         MIGRATIONS.run(&writer).await.map_err(|error| match error {
-            MigrateError::VersionMissing(version) => OpenError::Newer {
-                file: file.into(),
-                version,
-            },
-            other => OpenError::Unreadable {
-                file: file.into(),
-                reason: other.to_string(),
-            },
+            MigrateError::VersionMissing(version) => OpenError::Newer { file: file.into(), version },
+            other => OpenError::Unreadable { file: file.into(), reason: other.to_string() },
         })?;
         let epoch = epoch(&writer).await.map_err(unreadable)?;
         let readers = pool(4).connect_lazy_with(options.read_only(true));
-        Ok(Self {
-            writer,
-            readers,
-            epoch,
-            _lock: lock,
-        })
+        Ok(Self { writer, readers, epoch, _lock: lock })
     }
 
     /// Closes the file after what is under way.
@@ -117,10 +96,7 @@ impl SqliteRecord {
 
     /// Begins to write. Nobody else writes until it ends.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(rows::failed)
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(rows::failed)
     }
 
     /// Begins to read one state of the database, whatever is written meanwhile.
@@ -131,10 +107,7 @@ impl SqliteRecord {
 
 /// Makes a write true. Past this point a failure leaves open whether it is.
 async fn commit(transaction: Transaction<'_, Sqlite>) -> Result<(), StoreError> {
-    transaction
-        .commit()
-        .await
-        .map_err(|error| StoreError::OutcomeUnknown(error.to_string()))
+    transaction.commit().await.map_err(|error| StoreError::OutcomeUnknown(error.to_string()))
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
@@ -148,17 +121,10 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 }
 
 fn lock(folder: &Path) -> Result<File, OpenError> {
-    let not_writable = |reason| OpenError::NotWritable {
-        folder: folder.into(),
-        reason,
-    };
+    let not_writable = |reason| OpenError::NotWritable { folder: folder.into(), reason };
     fs::create_dir_all(folder).map_err(not_writable)?;
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(folder.join("lock"))
-        .map_err(not_writable)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(not_writable)?;
     match fs4::FileExt::try_lock(&file) {
         Ok(()) => Ok(file),
         Err(fs4::TryLockError::WouldBlock) => Err(OpenError::InUse(folder.into())),
@@ -171,9 +137,7 @@ async fn epoch(writer: &SqlitePool) -> Result<Epoch, sqlx::Error> {
     sqlx::query("INSERT INTO epoch (only_row, epoch) VALUES (1, random()) ON CONFLICT DO NOTHING")
         .execute(writer)
         .await?;
-    let epoch: i64 = sqlx::query_scalar("SELECT epoch FROM epoch")
-        .fetch_one(writer)
-        .await?;
+    let epoch: i64 = sqlx::query_scalar("SELECT epoch FROM epoch").fetch_one(writer).await?;
     Ok(Epoch(epoch.cast_unsigned()))
 }
 

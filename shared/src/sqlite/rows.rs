@@ -19,10 +19,9 @@ use crate::notification::{Content, Notification, Priority};
 /// What a failed statement means for whoever asked.
 pub(super) fn failed(error: sqlx::Error) -> StoreError {
     match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => StoreError::Unavailable(error.to_string()),
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            StoreError::Unavailable(error.to_string())
+        }
         // SQLite's primary codes: 5 busy, 10 input or output, 13 full.
         sqlx::Error::Database(ref said)
             if said
@@ -77,15 +76,9 @@ pub(super) fn notification(row: &SqliteRow, epoch: Epoch) -> Result<Notification
     Ok(Notification {
         id: notification_id(row)?,
         content: Arc::new(content(row)?),
-        cursor: Cursor {
-            epoch,
-            offset: row.try_get("offset").map_err(failed)?,
-        },
+        cursor: Cursor { epoch, offset: row.try_get("offset").map_err(failed)? },
         created_at: Time(row.try_get("created_at").map_err(failed)?),
-        read_at: row
-            .try_get::<Option<i64>, _>("read_at")
-            .map_err(failed)?
-            .map(Time),
+        read_at: row.try_get::<Option<i64>, _>("read_at").map_err(failed)?.map(Time),
     })
 }
 
@@ -119,11 +112,7 @@ pub(super) async fn position(db: &mut Connected, user: &UserId) -> Result<Positi
     .await
     .map_err(failed)?;
     Ok(Position {
-        epoch: Epoch(
-            row.try_get::<i64, _>("epoch")
-                .map_err(failed)?
-                .cast_unsigned(),
-        ),
+        epoch: Epoch(row.try_get::<i64, _>("epoch").map_err(failed)?.cast_unsigned()),
         head: row.try_get("head").map_err(failed)?,
         acked: row.try_get("acked").map_err(failed)?,
         purged_through: row.try_get("purged_through").map_err(failed)?,
@@ -150,20 +139,14 @@ pub(super) async fn connections_of(
     let mut connections: HashMap<UserId, Vec<Connection>> = HashMap::new();
     for row in &rows {
         let connection = connection(row)?;
-        connections
-            .entry(connection.user.clone())
-            .or_default()
-            .push(connection);
+        connections.entry(connection.user.clone()).or_default().push(connection);
     }
     Ok(connections)
 }
 
 /// How many notifications each of these users has not read; users without any are left out. `users`: a JSON
 /// list.
-pub(super) async fn unread_of(
-    db: &mut Connected,
-    users: &str,
-) -> Result<HashMap<UserId, i64>, StoreError> {
+pub(super) async fn unread_of(db: &mut Connected, users: &str) -> Result<HashMap<UserId, i64>, StoreError> {
     let rows = sqlx::query(
         "SELECT user_id, count(*) AS unread FROM notifications
           WHERE user_id IN (SELECT value FROM json_each(?1)) AND read_at IS NULL AND deleted_at IS NULL

@@ -1,0 +1,96 @@
+//! From a template and functions to what is served: every route finds its function, or serving does not begin.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::connections::Connections;
+use crate::cors::Cors;
+use crate::functions::Functions;
+use crate::http_api::{HttpApi, HttpTarget};
+use crate::invocation::Target;
+use crate::options::{AllowsOrigin, Options, ServeError};
+use crate::route_selection::RouteSelection;
+use crate::routing::Routes;
+use crate::running::Running;
+use crate::schedules::ServedSchedule;
+use crate::site::{Phase, Site};
+use crate::template::{self, Template};
+use crate::websocket::{SocketTarget, WebSocketApi};
+
+/// What is served at that address; nothing runs yet.
+pub(crate) fn site(address: SocketAddr, options: Options) -> Result<Site, ServeError> {
+    let Options { template, functions, clock, cors_origins, sign_token, .. } = options;
+    let found = Found::new(&template, &functions);
+    let start_ms = clock.now_ms();
+    let served = |schedule: template::Schedule| {
+        let target = found.target(&schedule.function, &format!("schedule {}", schedule.name))?;
+        Ok(Arc::new(ServedSchedule { schedule, target, start_ms }))
+    };
+    Ok(Site {
+        address,
+        schedules: template.schedules.into_iter().map(served).collect::<Result<_, _>>()?,
+        http_api: template.http_api.map(|api| http_api(api, &found, cors_origins)).transpose()?,
+        websocket_api: template.websocket_api.map(|api| websocket_api(api, &found).map(Arc::new)).transpose()?,
+        functions: found.0,
+        clock,
+        sign_token,
+        connections: Connections::default(),
+        phase: watch::Sender::new(Phase::Serving),
+        invocations: Running::default(),
+        sockets: Running::default(),
+        exchanges: Running::default(),
+    })
+}
+
+/// The template's functions that are there.
+struct Found(BTreeMap<String, Target>);
+
+impl Found {
+    fn new(template: &Template, functions: &Functions) -> Self {
+        let target = |definition: &template::FunctionDefinition| {
+            let function = functions.get(&definition.name)?;
+            let target = Target::new(&definition.name, Arc::clone(function), definition.timeout);
+            Some((definition.name.clone(), target))
+        };
+        Self(template.functions.iter().filter_map(target).collect())
+    }
+
+    fn target(&self, function: &str, user: &str) -> Result<Target, ServeError> {
+        self.0
+            .get(function)
+            .cloned()
+            .ok_or_else(|| ServeError::MissingFunction { user: user.to_owned(), function: function.to_owned() })
+    }
+}
+
+fn http_api(api: template::HttpApi, found: &Found, cors_origins: Option<AllowsOrigin>) -> Result<HttpApi, ServeError> {
+    let route = |route: template::HttpRoute| {
+        let function = found.target(&route.function, &format!("route {} {}", route.method, route.path))?;
+        Ok((route.method, route.path, HttpTarget { function, timeout: route.timeout }))
+    };
+    let routes = api.routes.into_iter().map(route).collect::<Result<Vec<_>, ServeError>>()?;
+    Ok(HttpApi {
+        id: api.id,
+        stage: api.stage,
+        stage_variables: api.stage_variables,
+        cors: api.cors.map(|configuration| Cors::new(configuration, cors_origins)),
+        routes: Routes::new(routes),
+    })
+}
+
+fn websocket_api(api: template::WebSocketApi, found: &Found) -> Result<WebSocketApi, ServeError> {
+    let route = |(key, route): (String, template::WebSocketRoute)| {
+        let function = found.target(&route.function, &format!("route {key}"))?;
+        Ok((key, SocketTarget { function, timeout: route.timeout, two_way: route.two_way }))
+    };
+    Ok(WebSocketApi {
+        routes: api.routes.into_iter().map(route).collect::<Result<_, ServeError>>()?,
+        selection: RouteSelection::parse(&api.route_selection_expression).map_err(ServeError::RouteSelection)?,
+        id: api.id,
+        stage: api.stage,
+        stage_variables: api.stage_variables,
+    })
+}

@@ -1,0 +1,67 @@
+//! `listen`: opens a socket as a user and prints what arrives, the smallest client there is.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, interval_at};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::console;
+
+/// The contract's first ping: by then a frame that overtook the opening would have been missed.
+const FIRST_PING: Duration = Duration::from_secs(2);
+/// API Gateway cuts what is silent for 10 minutes.
+const PING_EACH: Duration = Duration::from_secs(60);
+
+/// Why listening ended.
+pub type ListenFailure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Opens a socket as `sub` at the gateway `url` and prints every frame, until the socket is closed.
+pub async fn listen(url: &str, sub: &str) -> Result<(), ListenFailure> {
+    let address = url.strip_prefix("http://").ok_or("the URL must begin with http://")?.trim_end_matches('/');
+    let sub: String = percent_encoding::utf8_percent_encode(sub, percent_encoding::NON_ALPHANUMERIC).collect();
+    let token = call(address, "GET", &format!("/_gateway/token?sub={sub}"), None).await?;
+    let token = token["token"].as_str().ok_or("the gateway gave no token; is it a local one?")?.to_owned();
+    let ticket = call(address, "POST", "/api/ws/ticket", Some(&token)).await?;
+    let (Some(socket), Some(ticket)) = (ticket["url"].as_str(), ticket["ticket"].as_str()) else {
+        return Err(format!("no ticket: {ticket}").into());
+    };
+    let stream = TcpStream::connect(address).await?;
+    let (mut socket, _) = tokio_tungstenite::client_async(format!("{socket}?ticket={ticket}"), stream).await?;
+    console::say("connected; Ctrl-C ends it");
+    let mut pings = interval_at(Instant::now() + FIRST_PING, PING_EACH);
+    loop {
+        tokio::select! {
+            _ = pings.tick() => socket.send(Message::text(r#"{"action":"ping"}"#)).await?,
+            frame = socket.next() => match frame {
+                Some(Ok(Message::Text(text))) => console::say(&text),
+                Some(Ok(Message::Close(close))) => {
+                    let reason = close.map(|close| format!("{} {}", close.code, close.reason)).unwrap_or_default();
+                    console::say(&format!("closed {reason}"));
+                    return Ok(());
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+async fn call(address: &str, method: &str, path: &str, token: Option<&str>) -> Result<Value, ListenFailure> {
+    let stream = TcpStream::connect(address).await.map_err(|error| format!("nobody answers at {address}: {error}"))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let driver = tokio::spawn(connection);
+    let mut request = http::Request::builder().method(method).uri(path).header("host", address);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let response = sender.send_request(request.body(Empty::<bytes::Bytes>::new())?).await?;
+    let body = response.into_body().collect().await?.to_bytes();
+    driver.abort();
+    Ok(serde_json::from_slice(&body)?)
+}

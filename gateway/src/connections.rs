@@ -1,0 +1,260 @@
+//! The table of open connections, and the bounded queue of what each is still to be sent.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// A connection without messages is closed after this time.
+pub(crate) const IDLE_LIMIT_MS: i64 = 10 * 60 * 1000;
+/// Every connection is closed after this time.
+pub(crate) const AGE_LIMIT_MS: i64 = 2 * 60 * 60 * 1000;
+
+/// How much may wait for a client that does not read: messages, and bytes of them.
+const QUEUE_LIMIT_MESSAGES: usize = 1_000;
+const QUEUE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Why a connection ends: what `$disconnect` is told, and what the client is told if it is still there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Closing {
+    pub(crate) code: u16,
+    pub(crate) reason: Utf8Bytes,
+}
+
+impl Closing {
+    pub(crate) fn new(code: u16, reason: &'static str) -> Self {
+        Self { code, reason: Utf8Bytes::from_static(reason) }
+    }
+
+    /// Idle for too long, open for too long, or the gateway stops.
+    pub(crate) fn going_away() -> Self {
+        Self::new(1001, "Going away")
+    }
+
+    /// By `DELETE @connections`.
+    pub(crate) fn normal() -> Self {
+        Self::new(1000, "Connection Closed Normally")
+    }
+}
+
+/// One open socket, as the rest of the gateway sees it.
+pub(crate) struct Connection {
+    pub(crate) id: String,
+    pub(crate) connected_at_ms: i64,
+    pub(crate) source_ip: String,
+    pub(crate) user_agent: Option<String>,
+    /// The Host header of the handshake.
+    pub(crate) host: String,
+    last_active_ms: AtomicI64,
+    queue: mpsc::Sender<Utf8Bytes>,
+    queued_bytes: AtomicUsize,
+    close: Mutex<Option<oneshot::Sender<Closing>>>,
+}
+
+/// The receiving ends of a connection, for the task that owns its socket.
+pub(crate) struct Outbox {
+    pub(crate) queue: mpsc::Receiver<Utf8Bytes>,
+    pub(crate) closing: oneshot::Receiver<Closing>,
+}
+
+/// What became of a text for a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// It will be sent, in order, if the client is still there.
+    Queued,
+    /// The client does not read what it already has.
+    Full,
+    /// The connection has ended.
+    Gone,
+}
+
+impl Connection {
+    /// A connection that begins at `now_ms`.
+    pub(crate) fn new(
+        id: String,
+        now_ms: i64,
+        source_ip: &str,
+        user_agent: Option<String>,
+        host: &str,
+    ) -> (Arc<Self>, Outbox) {
+        let (queue, queued) = mpsc::channel(QUEUE_LIMIT_MESSAGES);
+        let (close, closing) = oneshot::channel();
+        let connection = Self {
+            id,
+            connected_at_ms: now_ms,
+            source_ip: source_ip.to_owned(),
+            user_agent,
+            host: host.to_owned(),
+            last_active_ms: AtomicI64::new(now_ms),
+            queue,
+            queued_bytes: AtomicUsize::new(0),
+            close: Mutex::new(Some(close)),
+        };
+        (Arc::new(connection), Outbox { queue: queued, closing })
+    }
+
+    /// Queues a text for the client; this counts as activity.
+    pub(crate) fn offer(&self, text: Utf8Bytes, now_ms: i64) -> Offered {
+        let length_bytes = text.len();
+        let before_bytes = self.queued_bytes.fetch_add(length_bytes, Ordering::Relaxed);
+        let outcome = if before_bytes + length_bytes > QUEUE_LIMIT_BYTES {
+            Offered::Full
+        } else {
+            match self.queue.try_send(text) {
+                Ok(()) => Offered::Queued,
+                Err(mpsc::error::TrySendError::Full(_)) => Offered::Full,
+                Err(mpsc::error::TrySendError::Closed(_)) => Offered::Gone,
+            }
+        };
+        match outcome {
+            Offered::Queued => self.touch(now_ms),
+            Offered::Full | Offered::Gone => self.sent(length_bytes),
+        }
+        outcome
+    }
+
+    /// Takes a queued text's bytes off the count.
+    pub(crate) fn sent(&self, length_bytes: usize) {
+        self.queued_bytes.fetch_sub(length_bytes, Ordering::Relaxed);
+    }
+
+    /// A message went one way or the other.
+    pub(crate) fn touch(&self, now_ms: i64) {
+        self.last_active_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// When the last message went either way.
+    pub(crate) fn last_active_ms(&self) -> i64 {
+        self.last_active_ms.load(Ordering::Relaxed)
+    }
+
+    /// Has the socket's task end the connection; only the first reason counts.
+    pub(crate) fn close(&self, closing: Closing) {
+        let close = lock(&self.close).take();
+        if let Some(close) = close {
+            // A task that no longer listens is ending the connection for a reason of its own.
+            let _ = close.send(closing);
+        }
+    }
+
+    /// When the idle or the age limit ends it, if nothing is said until then.
+    fn ends_at_ms(&self) -> i64 {
+        (self.last_active_ms() + IDLE_LIMIT_MS).min(self.connected_at_ms + AGE_LIMIT_MS)
+    }
+}
+
+/// All open connections by id.
+#[derive(Default)]
+pub(crate) struct Connections {
+    table: RwLock<HashMap<String, Arc<Connection>>>,
+    opened: Notify,
+}
+
+impl Connections {
+    /// Makes a connection reachable.
+    pub(crate) fn insert(&self, connection: Arc<Connection>) {
+        self.write().insert(connection.id.clone(), connection);
+        self.opened.notify_one();
+    }
+
+    /// Makes a connection unreachable: from here on it is gone.
+    pub(crate) fn remove(&self, id: &str) -> Option<Arc<Connection>> {
+        self.write().remove(id)
+    }
+
+    /// The open connection of that id.
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Connection>> {
+        self.read().get(id).cloned()
+    }
+
+    /// All open connections, the oldest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
+        let mut all: Vec<_> = self.read().values().cloned().collect();
+        all.sort_by(|left, right| (left.connected_at_ms, &left.id).cmp(&(right.connected_at_ms, &right.id)));
+        all
+    }
+
+    /// Closes every connection.
+    pub(crate) fn close_all(&self, closing: &Closing) {
+        for connection in self.all() {
+            connection.close(closing.clone());
+        }
+    }
+
+    /// Closes what has been idle or open for too long, and returns when to look again; `None` while nothing is open.
+    pub(crate) fn close_ended(&self, now_ms: i64) -> Option<i64> {
+        let mut next_ms = None;
+        for connection in self.read().values() {
+            let ends_at_ms = connection.ends_at_ms();
+            if ends_at_ms <= now_ms {
+                connection.close(Closing::going_away());
+            } else {
+                next_ms = Some(next_ms.map_or(ends_at_ms, |next: i64| next.min(ends_at_ms)));
+            }
+        }
+        next_ms
+    }
+
+    /// Returns once a connection was opened.
+    pub(crate) async fn opened(&self) {
+        self.opened.notified().await;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Arc<Connection>>> {
+        // Nothing under these locks panics halfway through a change.
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Arc<Connection>>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> (Arc<Connection>, Outbox) {
+        Connection::new("AAAAAAAAAAAAAAA=".into(), 0, "127.0.0.1", None, "localhost")
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_fills_its_queue() {
+        let (connection, mut outbox) = connection();
+        let mebibyte = Utf8Bytes::from("x".repeat(1024 * 1024));
+        for _ in 0..4 {
+            assert_eq!(connection.offer(mebibyte.clone(), 1), Offered::Queued);
+        }
+        assert_eq!(connection.offer("x".into(), 1), Offered::Full);
+        connection.sent(outbox.queue.try_recv().unwrap().len());
+        assert_eq!(connection.offer("x".into(), 1), Offered::Queued);
+    }
+
+    #[test]
+    fn many_small_messages_fill_the_queue_too() {
+        let (connection, _outbox) = connection();
+        for _ in 0..QUEUE_LIMIT_MESSAGES {
+            assert_eq!(connection.offer("x".into(), 1), Offered::Queued);
+        }
+        assert_eq!(connection.offer("x".into(), 1), Offered::Full);
+    }
+
+    #[test]
+    fn a_connection_ends_when_it_was_idle_or_open_for_too_long() {
+        let connections = Connections::default();
+        let (connection, mut outbox) = connection();
+        connections.insert(Arc::clone(&connection));
+        assert_eq!(connections.close_ended(0), Some(IDLE_LIMIT_MS));
+        connection.touch(AGE_LIMIT_MS - 1);
+        assert_eq!(connections.close_ended(IDLE_LIMIT_MS), Some(AGE_LIMIT_MS));
+        assert!(outbox.closing.try_recv().is_err());
+        assert_eq!(connections.close_ended(AGE_LIMIT_MS), None);
+        assert_eq!(outbox.closing.try_recv().unwrap(), Closing::going_away());
+    }
+}

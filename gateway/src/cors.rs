@@ -1,0 +1,114 @@
+//! Cross-origin requests by `CorsConfiguration`: the gateway answers preflights and owns the CORS headers.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
+
+use crate::options::AllowsOrigin;
+use crate::reply::{self, Reply};
+use crate::template::CorsConfiguration;
+
+/// Every header that a function cannot set where the gateway has a CORS configuration.
+const CORS_HEADERS: [HeaderName; 6] = [
+    header::ACCESS_CONTROL_ALLOW_ORIGIN,
+    header::ACCESS_CONTROL_ALLOW_METHODS,
+    header::ACCESS_CONTROL_ALLOW_HEADERS,
+    header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+    header::ACCESS_CONTROL_EXPOSE_HEADERS,
+    header::ACCESS_CONTROL_MAX_AGE,
+];
+
+/// The CORS configuration of an HTTP API.
+pub(crate) struct Cors {
+    configuration: CorsConfiguration,
+    /// Replaces the configuration's origins.
+    allows_origin: Option<AllowsOrigin>,
+}
+
+impl Cors {
+    pub(crate) fn new(configuration: CorsConfiguration, allows_origin: Option<AllowsOrigin>) -> Self {
+        Self { configuration, allows_origin }
+    }
+
+    /// The answer to a preflight: 204, with the allow headers if its origin is allowed. `None` for other requests.
+    pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
+        let is_preflight = method == Method::OPTIONS
+            && headers.contains_key(header::ORIGIN)
+            && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        if !is_preflight {
+            return None;
+        }
+        let mut reply = reply::empty(StatusCode::NO_CONTENT);
+        if self.allow_origin(headers.get(header::ORIGIN), reply.headers_mut()) {
+            let configured = &self.configuration;
+            put_list(reply.headers_mut(), header::ACCESS_CONTROL_ALLOW_METHODS, &configured.allow_methods);
+            put_list(reply.headers_mut(), header::ACCESS_CONTROL_ALLOW_HEADERS, &configured.allow_headers);
+            if let Some(max_age_s) = configured.max_age_s {
+                reply.headers_mut().insert(header::ACCESS_CONTROL_MAX_AGE, max_age_s.into());
+            }
+        }
+        Some(reply)
+    }
+
+    /// Replaces the function's CORS headers by the configuration's.
+    pub(crate) fn apply(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+        for name in CORS_HEADERS {
+            headers.remove(name);
+        }
+        if self.allow_origin(origin, headers) {
+            put_list(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.configuration.expose_headers);
+        }
+    }
+
+    /// Puts the headers that let an origin read the answer, if it may.
+    fn allow_origin(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) -> bool {
+        let Some(origin) = origin else { return false };
+        let is_any = self.allows_origin.is_none() && self.configuration.allow_origins.iter().any(|own| own == "*");
+        if !is_any && !origin.to_str().is_ok_and(|origin| self.allows(origin)) {
+            return false;
+        }
+        if is_any && !self.configuration.allow_credentials {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        } else {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            // A cache must not give one origin's answer to another.
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+        }
+        if self.configuration.allow_credentials {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
+        true
+    }
+
+    fn allows(&self, origin: &str) -> bool {
+        match &self.allows_origin {
+            Some(allows) => allows(origin),
+            None => self.configuration.allow_origins.iter().any(|own| own.eq_ignore_ascii_case(origin)),
+        }
+    }
+}
+
+fn put_list(headers: &mut HeaderMap, name: HeaderName, values: &[String]) {
+    if values.is_empty() {
+        return;
+    }
+    if let Ok(value) = HeaderValue::try_from(values.join(",")) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_origin_is_allowed_by_a_star_and_named_where_credentials_are() {
+        let origin = HeaderValue::from_static("https://a.example");
+        for (allow_credentials, expected) in [(false, "*"), (true, "https://a.example")] {
+            let allow_origins = vec!["*".into()];
+            let configuration = CorsConfiguration { allow_origins, allow_credentials, ..CorsConfiguration::default() };
+            let mut headers = HeaderMap::new();
+            Cors::new(configuration, None).apply(Some(&origin), &mut headers);
+            assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], expected);
+        }
+    }
+}

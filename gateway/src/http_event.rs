@@ -1,0 +1,225 @@
+//! The event of an HTTP API in payload format 2.0.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::moments;
+use crate::request::{query_pairs, without_port};
+use crate::template::resolve::ACCOUNT_ID;
+
+/// What an event is made of.
+pub(crate) struct HttpExchange<'a> {
+    pub(crate) method: &'a str,
+    /// The path, decoded once.
+    pub(crate) path: &'a str,
+    /// The query as it was sent.
+    pub(crate) query: &'a str,
+    /// `HTTP/1.1`.
+    pub(crate) protocol: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a Bytes,
+    /// The Host header.
+    pub(crate) host: &'a str,
+    pub(crate) source_ip: &'a str,
+    /// The port that the gateway listens on.
+    pub(crate) port: u16,
+    pub(crate) route_key: &'a str,
+    pub(crate) path_parameters: Vec<(&'a str, String)>,
+    pub(crate) api_id: &'a str,
+    pub(crate) stage: &'a str,
+    pub(crate) stage_variables: &'a BTreeMap<String, String>,
+    pub(crate) request_id: &'a str,
+    pub(crate) trace_id: &'a str,
+    pub(crate) now_ms: i64,
+}
+
+/// Absent members stay absent: AWS sends no nulls and no empty mappings.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event<'a> {
+    version: &'static str,
+    route_key: &'a str,
+    raw_path: &'a str,
+    raw_query_string: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cookies: Vec<String>,
+    headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    query_string_parameters: Map<String, Value>,
+    request_context: RequestContext<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    path_parameters: Map<String, Value>,
+    is_base64_encoded: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    stage_variables: &'a BTreeMap<String, String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext<'a> {
+    account_id: &'static str,
+    api_id: &'a str,
+    domain_name: &'a str,
+    domain_prefix: &'a str,
+    http: Http<'a>,
+    request_id: &'a str,
+    route_key: &'a str,
+    stage: &'a str,
+    time: String,
+    time_epoch: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Http<'a> {
+    method: &'a str,
+    path: &'a str,
+    protocol: &'a str,
+    source_ip: &'a str,
+    user_agent: String,
+}
+
+/// The event's JSON.
+pub(crate) fn http_event(exchange: HttpExchange<'_>) -> Bytes {
+    let (body, is_base64_encoded) = body_text(exchange.headers, exchange.body);
+    let domain_prefix = without_port(exchange.host).split('.').next().unwrap_or_default();
+    let event = Event {
+        version: "2.0",
+        route_key: exchange.route_key,
+        raw_path: exchange.path,
+        raw_query_string: exchange.query,
+        cookies: cookies(exchange.headers),
+        headers: headers(&exchange),
+        query_string_parameters: joined(query_pairs(exchange.query)),
+        request_context: RequestContext {
+            account_id: ACCOUNT_ID,
+            api_id: exchange.api_id,
+            domain_name: exchange.host,
+            domain_prefix,
+            http: Http {
+                method: exchange.method,
+                path: exchange.path,
+                protocol: exchange.protocol,
+                source_ip: exchange.source_ip,
+                user_agent: exchange.headers.get(header::USER_AGENT).map(text).unwrap_or_default(),
+            },
+            request_id: exchange.request_id,
+            route_key: exchange.route_key,
+            stage: exchange.stage,
+            time: moments::log_format(exchange.now_ms),
+            time_epoch: exchange.now_ms,
+        },
+        body,
+        path_parameters: exchange
+            .path_parameters
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect(),
+        is_base64_encoded,
+        stage_variables: exchange.stage_variables,
+    };
+    serde_json::to_vec(&event).expect("an event has text keys and no failing members").into()
+}
+
+/// Whether a header is between a client and its next hop only, and so not part of an event or an answer.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    const NAMES: [HeaderName; 6] = [
+        header::CONNECTION,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::PROXY_AUTHENTICATE,
+    ];
+    NAMES.contains(name) || name == "keep-alive" || name == "proxy-connection"
+}
+
+/// A header's value as text; bytes that are not UTF-8 are replaced.
+pub(crate) fn text(value: &http::HeaderValue) -> String {
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+/// `X-Forwarded-For` with one more hop at its end.
+pub(crate) fn forwarded_for(headers: &HeaderMap, source_ip: &str) -> String {
+    match headers.get("x-forwarded-for") {
+        Some(earlier) => format!("{}, {source_ip}", text(earlier)),
+        None => source_ip.to_owned(),
+    }
+}
+
+/// Names in lower case, values of one name joined; cookies have a member of their own.
+fn headers(exchange: &HttpExchange<'_>) -> BTreeMap<String, String> {
+    let mut headers = BTreeMap::new();
+    for name in exchange.headers.keys().filter(|name| !is_hop_by_hop(name) && *name != header::COOKIE) {
+        let values: Vec<String> = exchange.headers.get_all(name).iter().map(text).collect();
+        headers.insert(name.as_str().to_owned(), values.join(","));
+    }
+    headers.entry("content-length".into()).or_insert_with(|| exchange.body.len().to_string());
+    headers.entry("x-amzn-trace-id".into()).or_insert_with(|| exchange.trace_id.to_owned());
+    headers.insert("x-forwarded-for".into(), forwarded_for(exchange.headers, exchange.source_ip));
+    headers.insert("x-forwarded-port".into(), exchange.port.to_string());
+    headers.insert("x-forwarded-proto".into(), "http".into());
+    headers
+}
+
+fn cookies(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(header::COOKIE).iter().map(text);
+    lines
+        .flat_map(|line| line.split(';').map(|cookie| cookie.trim().to_owned()).collect::<Vec<_>>())
+        .filter(|cookie| !cookie.is_empty())
+        .collect()
+}
+
+/// Values of one name joined by commas, in order.
+fn joined(pairs: Vec<(String, String)>) -> Map<String, Value> {
+    let mut all: Map<String, Value> = Map::new();
+    for (name, value) in pairs {
+        match all.get_mut(&name) {
+            Some(Value::String(earlier)) => {
+                earlier.push(',');
+                earlier.push_str(&value);
+            }
+            _ => {
+                all.insert(name, value.into());
+            }
+        }
+    }
+    all
+}
+
+/// The body as text, in base64 where it is binary by its type or by its bytes.
+fn body_text(headers: &HeaderMap, body: &Bytes) -> (Option<String>, bool) {
+    if body.is_empty() {
+        return (None, false);
+    }
+    let is_binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| is_binary_type(&text(value)));
+    match std::str::from_utf8(body) {
+        Ok(text) if !is_binary => (Some(text.to_owned()), false),
+        _ => (Some(STANDARD.encode(body)), true),
+    }
+}
+
+fn is_binary_type(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let is_xml_or_json = essence.ends_with("+xml") || essence.ends_with("+json");
+    let is_medium = ["image/", "audio/", "video/", "font/"].iter().any(|family| essence.starts_with(family));
+    let is_binary_application = [
+        "application/octet-stream",
+        "application/zip",
+        "application/gzip",
+        "application/pdf",
+        "application/wasm",
+        "application/protobuf",
+        "application/x-protobuf",
+    ]
+    .contains(&essence.as_str());
+    (is_medium && !is_xml_or_json) || is_binary_application
+}

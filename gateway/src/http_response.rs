@@ -1,0 +1,133 @@
+//! What a function gave back, as an HTTP answer by the rules of payload format 2.0.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use serde_json::{Map, Value};
+
+use crate::http_event::is_hop_by_hop;
+use crate::reply::{self, Reply};
+
+/// The answer that a function's output means; 500 where the output means none.
+pub(crate) fn http_reply(output: Bytes) -> Reply {
+    match serde_json::from_slice(&output) {
+        Ok(Value::Object(members)) if members.contains_key("statusCode") => {
+            structured(&members).unwrap_or_else(internal_server_error)
+        }
+        // Anything else is the body itself; API Gateway does not even check that it is JSON.
+        _ => reply::json_text(StatusCode::OK, output),
+    }
+}
+
+/// What the client gets when the function failed or its output is malformed.
+pub(crate) fn internal_server_error() -> Reply {
+    reply::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+}
+
+/// The status that a function's output names, if it is one that can be sent.
+pub(crate) fn status(members: &Map<String, Value>) -> Option<StatusCode> {
+    let code = members.get("statusCode")?.as_u64()?;
+    StatusCode::from_u16(u16::try_from(code).ok()?).ok().filter(|status| (200..600).contains(&status.as_u16()))
+}
+
+/// The body of a function's output, decoded. An absent or null body is empty; one that is not a text is none.
+pub(crate) fn body(members: &Map<String, Value>) -> Option<Bytes> {
+    let text = match members.get("body") {
+        None | Some(Value::Null) => return Some(Bytes::new()),
+        Some(Value::String(text)) => text,
+        Some(_) => return None,
+    };
+    match members.get("isBase64Encoded") {
+        Some(Value::Bool(true)) => STANDARD.decode(text).ok().map(Bytes::from),
+        _ => Some(Bytes::copy_from_slice(text.as_bytes())),
+    }
+}
+
+fn structured(members: &Map<String, Value>) -> Option<Reply> {
+    let mut reply = Response::new(Full::new(body(members)?));
+    *reply.status_mut() = status(members)?;
+    put_headers(members.get("headers"), reply.headers_mut())?;
+    put_cookies(members.get("cookies"), reply.headers_mut())?;
+    if !reply.headers().contains_key(header::CONTENT_TYPE) {
+        reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    }
+    Some(reply)
+}
+
+/// `multiValueHeaders` is not read: format 2.0 ignores it.
+fn put_headers(given: Option<&Value>, headers: &mut HeaderMap) -> Option<()> {
+    let given = match given {
+        None | Some(Value::Null) => return Some(()),
+        Some(Value::Object(given)) => given,
+        Some(_) => return None,
+    };
+    for (name, value) in given {
+        let name = HeaderName::try_from(name).ok()?;
+        let value = match value {
+            Value::Null => continue,
+            Value::String(text) => HeaderValue::try_from(text).ok()?,
+            Value::Bool(_) | Value::Number(_) => HeaderValue::try_from(value.to_string()).ok()?,
+            Value::Array(_) | Value::Object(_) => return None,
+        };
+        // The length is the body's own, and what concerns the connection is the gateway's.
+        if name != header::CONTENT_LENGTH && !is_hop_by_hop(&name) {
+            headers.insert(name, value);
+        }
+    }
+    Some(())
+}
+
+fn put_cookies(given: Option<&Value>, headers: &mut HeaderMap) -> Option<()> {
+    let cookies = match given {
+        None | Some(Value::Null) => return Some(()),
+        Some(Value::Array(cookies)) => cookies,
+        Some(_) => return None,
+    };
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, HeaderValue::try_from(cookie.as_str()?).ok()?);
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status_of(output: &'static str) -> u16 {
+        http_reply(Bytes::from_static(output.as_bytes())).status().as_u16()
+    }
+
+    #[test]
+    fn an_output_with_a_status_code_is_a_response() {
+        assert_eq!(status_of(r#"{"statusCode":201}"#), 201);
+        assert_eq!(status_of(r#"{"statusCode":404,"headers":{"x-a":1},"multiValueHeaders":{},"body":null}"#), 404);
+        assert_eq!(status_of(r#"{"statusCode":200,"body":"aGk=","isBase64Encoded":true,"cookies":["a=1"]}"#), 200);
+    }
+
+    #[test]
+    fn an_output_without_a_status_code_is_the_body() {
+        for output in [r#""Hello""#, "null", "{}", "[1]", "not json", r#"{"statuscode":1}"#] {
+            assert_eq!(status_of(output), 200, "{output}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_response_is_an_internal_server_error() {
+        for output in [
+            r#"{"statusCode":0}"#,
+            r#"{"statusCode":"200"}"#,
+            r#"{"statusCode":101}"#,
+            r#"{"statusCode":200,"body":{}}"#,
+            r#"{"statusCode":200,"body":"%","isBase64Encoded":true}"#,
+            r#"{"statusCode":200,"headers":{"a b":"c"}}"#,
+            r#"{"statusCode":200,"headers":{"a":"line\nbreak"}}"#,
+            r#"{"statusCode":200,"headers":[]}"#,
+            r#"{"statusCode":200,"cookies":"a=1"}"#,
+        ] {
+            assert_eq!(status_of(output), 500, "{output}");
+        }
+    }
+}

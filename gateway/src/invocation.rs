@@ -1,0 +1,113 @@
+//! One call of a function, with what Lambda itself does: limits, the function's own time-out, panics as errors.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+
+use crate::functions::{Function, FunctionError};
+
+/// The largest event and the largest answer of a synchronous invocation.
+const PAYLOAD_LIMIT_BYTES: usize = 6 * 1024 * 1024;
+
+/// A function that can be called. Clones call the same one.
+#[derive(Clone)]
+pub(crate) struct Target {
+    name: Arc<str>,
+    function: Arc<dyn Function>,
+    timeout: Duration,
+}
+
+impl Target {
+    pub(crate) fn new(name: &str, function: Arc<dyn Function>, timeout: Duration) -> Self {
+        Self { name: name.into(), function, timeout }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Calls the function and returns its output. A failure is logged here, once.
+    ///
+    /// Dropping the future ends the call, which no client may do: spawn it.
+    pub(crate) async fn call(&self, event: Bytes) -> Result<Bytes, FunctionError> {
+        let output = self.output(event).await;
+        if let Err(error) = &output {
+            tracing::error!(function = %self.name, "function {} failed: {error}", self.name);
+        }
+        output
+    }
+
+    async fn output(&self, event: Bytes) -> Result<Bytes, FunctionError> {
+        if event.len() > PAYLOAD_LIMIT_BYTES {
+            return Err(too_large("event", event.len()));
+        }
+        // The handler is not used again after a panic of this one call; what it shares is its own to guard.
+        let call = AssertUnwindSafe(self.function.invoke(event)).catch_unwind();
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(Ok(Ok(output))) if output.len() > PAYLOAD_LIMIT_BYTES => Err(too_large("answer", output.len())),
+            Ok(Ok(answer)) => answer,
+            Ok(Err(panic)) => Err(panicked(panic.as_ref())),
+            Err(_) => Err(FunctionError {
+                error_type: "Sandbox.Timedout".into(),
+                message: format!("Task timed out after {:.2} seconds", self.timeout.as_secs_f64()),
+            }),
+        }
+    }
+}
+
+fn too_large(what: &str, length_bytes: usize) -> FunctionError {
+    FunctionError {
+        error_type: "Function.PayloadTooLarge".into(),
+        message: format!("the {what} must be at most {PAYLOAD_LIMIT_BYTES} bytes, met {length_bytes}"),
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> FunctionError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    FunctionError {
+        error_type: "Runtime.Panic".into(),
+        message: format!("Lambda panicked: {}", text.unwrap_or("no message")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::in_process::event_function;
+
+    fn target(function: Arc<dyn Function>) -> Target {
+        Target::new("Test", function, Duration::from_millis(20))
+    }
+
+    #[tokio::test]
+    async fn a_function_is_ended_at_its_own_timeout() {
+        let never = event_function(|(): ()| std::future::pending::<Result<(), lambda_http::Error>>());
+        let error = target(never).call(Bytes::from_static(b"null")).await.unwrap_err();
+        assert_eq!(error.to_string(), "Sandbox.Timedout: Task timed out after 0.02 seconds");
+    }
+
+    #[tokio::test]
+    async fn a_panic_keeps_its_message() {
+        let panics = event_function(|number: i64| async move {
+            assert!(number > 7, "{number} is too small");
+            Ok(())
+        });
+        let error = target(panics).call(Bytes::from_static(b"7")).await.unwrap_err();
+        assert_eq!(error.to_string(), "Runtime.Panic: Lambda panicked: 7 is too small");
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_6_mb_is_an_error_of_the_function() {
+        let talks = event_function(|length: usize| async move { Ok("x".repeat(length)) });
+        let longest = PAYLOAD_LIMIT_BYTES - 2;
+        let talks = Target::new("Test", talks, Duration::from_secs(20));
+        assert!(talks.call(longest.to_string().into()).await.is_ok());
+        let error = talks.call((longest + 1).to_string().into()).await.unwrap_err();
+        assert_eq!(error.error_type, "Function.PayloadTooLarge");
+    }
+}

@@ -1,0 +1,147 @@
+//! The management API, `/{stage}/@connections/{id}`: what `PostToConnection` and its like talk to.
+//! Hit once for every frame that functions push, so it reads little and holds no lock while it waits.
+
+use bytes::Bytes;
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+use uuid::Uuid;
+
+use crate::connections::{Closing, Connection, Offered};
+use crate::ids;
+use crate::moments;
+use crate::reply::{self, Reply};
+use crate::request::{BodyError, percent_decoded, read_body};
+use crate::site::Site;
+
+/// The largest payload.
+const PAYLOAD_LIMIT_BYTES: usize = 128 * 1024;
+
+/// Why a call failed. The type goes into `x-amzn-ErrorType`, without which no SDK knows the error.
+enum Failure {
+    Gone,
+    InvalidId(String),
+    PayloadTooLarge,
+    Payload(&'static str),
+    QueueFull,
+    UnknownOperation,
+}
+
+/// The id in a path below the stage, still percent-encoded; `None` where the path is not of this API.
+pub(crate) fn connection_id(path_in_stage: &str) -> Option<&str> {
+    let id = ["@connections/", "%40connections/"].iter().find_map(|root| path_in_stage.strip_prefix(root))?;
+    (!id.contains('/')).then_some(id)
+}
+
+/// Answers a call about one connection.
+pub(crate) async fn answer(site: &Site, encoded_id: &str, request: Request<Incoming>) -> Reply {
+    let outcome = match percent_decoded(encoded_id) {
+        Some(id) if ids::is_gateway_id(&id) => call(site, &id, request).await,
+        _ => Err(Failure::InvalidId(encoded_id.to_owned())),
+    };
+    let mut reply = outcome.unwrap_or_else(Failure::reply);
+    let headers = reply.headers_mut();
+    headers.insert(HeaderName::from_static("x-amzn-requestid"), header_value(Uuid::new_v4().to_string()));
+    headers.insert(HeaderName::from_static("x-amz-apigw-id"), header_value(ids::gateway_id()));
+    reply
+}
+
+async fn call(site: &Site, id: &str, request: Request<Incoming>) -> Result<Reply, Failure> {
+    match *request.method() {
+        Method::POST => post(site, id, request.into_body()).await,
+        Method::GET => site.connections.get(id).map(|connection| shown(&connection)).ok_or(Failure::Gone),
+        Method::DELETE => {
+            // Removed here, so that it is gone when the answer arrives; its own task tells $disconnect.
+            site.connections.remove(id).ok_or(Failure::Gone)?.close(Closing::normal());
+            Ok(reply::empty(StatusCode::NO_CONTENT))
+        }
+        _ => Err(Failure::UnknownOperation),
+    }
+}
+
+async fn post(site: &Site, id: &str, body: Incoming) -> Result<Reply, Failure> {
+    let payload: Bytes = read_body(body, PAYLOAD_LIMIT_BYTES).await.map_err(|error| match error {
+        BodyError::TooLarge => Failure::PayloadTooLarge,
+        BodyError::Slow => Failure::Payload("the payload did not arrive in time"),
+        BodyError::Broken => Failure::Payload("the payload broke off"),
+    })?;
+    let connection = site.connections.get(id).ok_or(Failure::Gone)?;
+    let text = Utf8Bytes::try_from(payload).map_err(|_| Failure::Payload("the payload must be UTF-8"))?;
+    match connection.offer(text, site.clock.now_ms()) {
+        Offered::Queued => Ok(reply::empty(StatusCode::OK)),
+        Offered::Full => Err(Failure::QueueFull),
+        Offered::Gone => Err(Failure::Gone),
+    }
+}
+
+fn shown(connection: &Connection) -> Reply {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Shown<'a> {
+        connected_at: String,
+        identity: Identity<'a>,
+        last_active_at: String,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Identity<'a> {
+        source_ip: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user_agent: Option<&'a str>,
+    }
+    let identity = Identity { source_ip: &connection.source_ip, user_agent: connection.user_agent.as_deref() };
+    reply::json(
+        StatusCode::OK,
+        &Shown {
+            connected_at: moments::with_milliseconds(connection.connected_at_ms),
+            identity,
+            last_active_at: moments::with_milliseconds(connection.last_active_ms()),
+        },
+    )
+}
+
+impl Failure {
+    fn reply(self) -> Reply {
+        let (status, kind, message) = match self {
+            Self::Gone => (StatusCode::GONE, "GoneException", None),
+            Self::InvalidId(id) => {
+                (StatusCode::BAD_REQUEST, "BadRequestException", Some(format!("Invalid connectionId: {id}")))
+            }
+            Self::PayloadTooLarge => {
+                let message = format!("the payload must be at most {PAYLOAD_LIMIT_BYTES} bytes");
+                (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", Some(message))
+            }
+            Self::Payload(problem) => (StatusCode::BAD_REQUEST, "BadRequestException", Some(problem.to_owned())),
+            Self::QueueFull => (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", None),
+            Self::UnknownOperation => {
+                let message = "Missing Authentication Token".to_owned();
+                (StatusCode::FORBIDDEN, "MissingAuthenticationTokenException", Some(message))
+            }
+        };
+        let mut reply =
+            reply::json(status, &serde_json::json!({ "message": message.map_or(Value::Null, Value::from) }));
+        reply.headers_mut().insert(HeaderName::from_static("x-amzn-errortype"), HeaderValue::from_static(kind));
+        reply
+    }
+}
+
+fn header_value(id: String) -> HeaderValue {
+    HeaderValue::try_from(id).expect("an id is made of letters, digits, -, _ and =")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_at_sign_may_be_encoded() {
+        assert_eq!(connection_id("@connections/abc%3D"), Some("abc%3D"));
+        assert_eq!(connection_id("%40connections/abc="), Some("abc="));
+        for other in ["@connections", "connections/abc", "@connections/a/b", "x@connections/abc"] {
+            assert_eq!(connection_id(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! `/_gateway/*`: what has no route on AWS. Only for this machine: it signs tokens.
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use crate::moments;
+use crate::options::TokenRequest;
+use crate::reply::{self, Reply};
+use crate::request::{is_loopback, is_loopback_origin, percent_decoded, query_pairs};
+use crate::site::{Client, Site};
+
+const ROOT: &str = "/_gateway/";
+const DEFAULT_TTL_S: u64 = 3600;
+
+/// The path below `/_gateway/`, if this request may have it.
+///
+/// The Host keeps out pages whose name was rebound to this machine, the Origin those that only send.
+pub(crate) fn path<'p>(site: &Site, client: &Client<'_>, path: &'p str, headers: &HeaderMap) -> Option<&'p str> {
+    let below = path.strip_prefix(ROOT)?;
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    let is_local_origin = origin.is_none_or(is_loopback_origin);
+    (site.address.ip().is_loopback() && is_loopback(client.host) && is_local_origin).then_some(below)
+}
+
+/// Answers a request for a path below `/_gateway/`.
+pub(crate) async fn answer(site: &Site, path: &str, request: &Request<Incoming>) -> Reply {
+    let method = request.method();
+    let segments: Vec<&str> = path.split('/').collect();
+    match segments[..] {
+        ["token"] if site.sign_token.is_some() => only(Method::GET, method, || token(site, request.uri().query())),
+        ["connections"] => only(Method::GET, method, || connections(site)),
+        ["schedules"] => only(Method::GET, method, || schedules(site)),
+        ["schedules", name, "fire"] if method == Method::POST => fire(site, name).await,
+        ["schedules", _, "fire"] => method_not_allowed(&Method::POST),
+        _ => not_found(),
+    }
+}
+
+fn only(allowed: Method, method: &Method, answer: impl FnOnce() -> Reply) -> Reply {
+    if *method == allowed { answer() } else { method_not_allowed(&allowed) }
+}
+
+fn method_not_allowed(allowed: &Method) -> Reply {
+    let mut reply = reply::message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    let allowed = HeaderValue::try_from(allowed.as_str()).expect("a method is made of visible characters");
+    reply.headers_mut().insert(header::ALLOW, allowed);
+    reply
+}
+
+fn not_found() -> Reply {
+    reply::message(StatusCode::NOT_FOUND, "Not Found")
+}
+
+fn token(site: &Site, query: Option<&str>) -> Reply {
+    let pairs = query_pairs(query.unwrap_or_default());
+    let given = |name: &str| pairs.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
+    let bad_request = |problem: &str| reply::message(StatusCode::BAD_REQUEST, problem);
+
+    let Some(sub) = given("sub").filter(|sub| !sub.is_empty()) else {
+        return bad_request("sub must be given");
+    };
+    let Ok(ttl_s) = given("ttl").map_or(Ok(DEFAULT_TTL_S), str::parse) else {
+        return bad_request("ttl must be a whole number of seconds");
+    };
+    let request = TokenRequest { sub: sub.to_owned(), scope: given("scope").unwrap_or_default().to_owned(), ttl_s };
+    match site.sign_token.as_ref().map(|sign| sign(request)) {
+        Some(Ok(token)) => reply::json(StatusCode::OK, &json!({ "token": token.token, "expiresAt": token.expires_at })),
+        Some(Err(problem)) => bad_request(&problem),
+        None => not_found(),
+    }
+}
+
+fn connections(site: &Site) -> Reply {
+    let connections: Vec<Value> = site
+        .connections
+        .all()
+        .iter()
+        .map(|connection| {
+            json!({
+                "connectionId": connection.id,
+                "connectedAt": moments::with_milliseconds(connection.connected_at_ms),
+                "lastActiveAt": moments::with_milliseconds(connection.last_active_ms()),
+                "sourceIp": connection.source_ip,
+            })
+        })
+        .collect();
+    reply::json(StatusCode::OK, &json!({ "connections": connections }))
+}
+
+fn schedules(site: &Site) -> Reply {
+    let now_ms = site.clock.now_ms();
+    let schedules: Vec<Value> = site
+        .schedules
+        .iter()
+        .map(|served| {
+            json!({
+                "name": served.schedule.name,
+                "expression": served.schedule.expression.to_string(),
+                "function": served.target.name(),
+                "next": served.next_ms(now_ms).map(moments::with_milliseconds),
+            })
+        })
+        .collect();
+    reply::json(StatusCode::OK, &json!({ "schedules": schedules }))
+}
+
+async fn fire(site: &Site, encoded_name: &str) -> Reply {
+    let Some(name) = percent_decoded(encoded_name) else {
+        return not_found();
+    };
+    let Some(served) = site.schedule(&name) else {
+        return not_found();
+    };
+    match served.fire(site, site.clock.now_ms()).await {
+        Ok(output) => reply::json_text(StatusCode::OK, nonempty(output)),
+        Err(error) => reply::json(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
+}
+
+fn nonempty(output: Bytes) -> Bytes {
+    if output.is_empty() { Bytes::from_static(b"null") } else { output }
+}

@@ -1,0 +1,180 @@
+//! What every part reads of an HTTP request: a Host that can be trusted, decoded text, a bounded body.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::reply::{self, Reply};
+
+/// A body has to arrive within this time.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The Host header, `name` or `name:port`, if there is exactly one and a URL can be made of it.
+///
+/// `lambda_http` builds a URL from it and panics where that is impossible.
+pub(crate) fn host(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::HOST).iter();
+    let host = values.next()?.to_str().ok()?;
+    let is_plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
+    (values.next().is_none() && is_plain && Url::parse(&format!("http://{host}/")).is_ok()).then_some(host)
+}
+
+/// The host without its port: `[::1]:3000` gives `[::1]`.
+pub(crate) fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Whether a host, with or without port, is this machine by name: `localhost`, `127.0.0.1` or `[::1]`.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let name = without_port(host);
+    name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
+}
+
+/// Whether an origin is a page of this machine: any port of `localhost`, `127.0.0.1` or `[::1]`.
+pub fn is_loopback_origin(origin: &str) -> bool {
+    let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    host.is_some_and(is_loopback)
+}
+
+/// Percent-decodes once. `None` where a `%` is not followed by two hex digits, or the bytes are not UTF-8.
+pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+    let is_whole = text.split('%').skip(1).all(|after| after.len() >= 2 && is_hex(&after.as_bytes()[..2]));
+    is_whole.then(|| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())).flatten()
+}
+
+fn is_hex(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// The names and values of a query, decoded, in order; what cannot be decoded stays as near as possible.
+pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(query_pair).collect()
+}
+
+fn query_pair(pair: &str) -> (String, String) {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    (decoded(name), decoded(value))
+}
+
+/// How much beyond its limit a body is still read.
+const OVERRUN_BYTES: usize = 1024 * 1024;
+
+/// Why a body could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    /// It is, or says that it will be, longer than the limit.
+    TooLarge,
+    /// It did not arrive in time.
+    Slow,
+    /// The client broke off, or sent broken chunks.
+    Broken,
+}
+
+impl BodyError {
+    /// The answer of an API; the connection ends with it, since the rest of the body is still on its way.
+    pub(crate) fn reply(self) -> Reply {
+        let mut reply = match self {
+            Self::TooLarge => reply::message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+            Self::Slow => reply::message(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
+            Self::Broken => reply::message(StatusCode::BAD_REQUEST, "Bad Request"),
+        };
+        reply.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        reply
+    }
+}
+
+/// The whole body, if it is at most `limit_bytes` long and arrives within 10 s.
+///
+/// A body that is a little too long is read to its end all the same: a client that still sends misses the answer.
+pub(crate) async fn read_body(body: Incoming, limit_bytes: usize) -> Result<Bytes, BodyError> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if body.size_hint().lower() > (limit_bytes + OVERRUN_BYTES) as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit_bytes + OVERRUN_BYTES).collect()).await {
+        Ok(Ok(collected)) => {
+            Some(collected.to_bytes()).filter(|body| body.len() <= limit_bytes).ok_or(BodyError::TooLarge)
+        }
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
+        Ok(Err(_)) => Err(BodyError::Broken),
+        Err(_) => Err(BodyError::Slow),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host_of(value: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, value.parse().unwrap());
+        host(&headers).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_host_that_makes_no_url_is_refused() {
+        for good in ["localhost", "localhost:3000", "127.0.0.1:1", "[::1]:3000", "api.example.com"] {
+            assert_eq!(host_of(good).as_deref(), Some(good));
+        }
+        for bad in ["", "a b", "a/b", "x@y", "local:host", "1.2.3.256", "[::1", "a:99999", "a%b", "xn--a", "a?b", "é"]
+        {
+            assert_eq!(host_of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for host in ["localhost", "LOCALHOST:1", "127.0.0.1:3000", "[::1]", "[::1]:3000"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["example.com", "localhost.example.com", "127.0.0.1.example.com:3000", "::1"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_pages_of_this_machine_have_a_loopback_origin() {
+        for origin in ["http://localhost:5173", "https://localhost", "http://127.0.0.1:3000", "http://[::1]:8080"] {
+            assert!(is_loopback_origin(origin), "{origin}");
+        }
+        for origin in [
+            "null",
+            "",
+            "http://localhost.evil.example",
+            "http://localhost:1@evil.example",
+            "file://localhost",
+            "localhost",
+        ] {
+            assert!(!is_loopback_origin(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn text_is_decoded_once_and_only_where_it_is_valid() {
+        assert_eq!(percent_decoded("a%252Fb").as_deref(), Some("a%2Fb"));
+        assert_eq!(percent_decoded("unicode-%CE%BB").as_deref(), Some("unicode-λ"));
+        for broken in ["%", "a%2", "percent%zz", "%FF"] {
+            assert_eq!(percent_decoded(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_decoded_in_order() {
+        let pairs = query_pairs("repeat=one&plus=a+b&encoded=a%2Bb&empty=&bare&repeat=two");
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let expected =
+            [("repeat", "one"), ("plus", "a b"), ("encoded", "a+b"), ("empty", ""), ("bare", ""), ("repeat", "two")];
+        assert_eq!(pairs, expected);
+    }
+}

@@ -1,0 +1,201 @@
+//! The server: binds a port, serves a template on it with functions, and stops without losing what runs.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::assemble;
+use crate::connections::Closing;
+use crate::functions::FunctionError;
+use crate::options::{Options, ServeError};
+use crate::schedules;
+use crate::site::{self, Phase, Site};
+
+/// The largest request line and headers together; more is 431.
+const HEADERS_LIMIT_BYTES: usize = 10_240;
+/// How long a stop waits for what still runs.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// A machine without free file handles is not asked again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections end to the second, not each at its own millisecond: one sweep serves thousands.
+const SWEEP_PAUSE_MS: i64 = 1_000;
+
+/// A port that is bound and not yet served.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Where it listens, with the port that was picked.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// The port could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {host}:{port}: {source}")]
+pub struct ListenError {
+    host: String,
+    port: u16,
+    source: std::io::Error,
+}
+
+/// Binds a port; 0 picks a free one. Clients can connect from here on, and wait until [`serve`] answers them.
+pub async fn listen(host: &str, port: u16) -> Result<Listener, ListenError> {
+    let bound = async {
+        let listener = TcpListener::bind((host, port)).await?;
+        let address = listener.local_addr()?;
+        Ok(Listener { listener, address })
+    };
+    bound.await.map_err(|source| ListenError { host: host.to_owned(), port, source })
+}
+
+/// Why a call from outside of the template's routes did not come to an answer.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CallError {
+    /// Nothing has that name.
+    #[error("there is no {0}")]
+    Unknown(String),
+    /// The function failed.
+    #[error(transparent)]
+    Failed(#[from] FunctionError),
+}
+
+/// A template that is being served. Dropping it stops serving at once; [`Gateway::stop`] does it with care.
+pub struct Gateway(Arc<Site>);
+
+/// Serves a template on a port, in tasks of its own. Must be called inside a tokio runtime.
+pub fn serve(listener: Listener, options: Options) -> Result<Gateway, ServeError> {
+    let Listener { listener, address } = listener;
+    let fire_at_start = options.fire_at_start;
+    let site = Arc::new(assemble::site(address, options)?);
+    spawn_until(&site, Phase::Stopped, accept(Arc::clone(&site), listener));
+    spawn_until(&site, Phase::Stopping, sweep(Arc::clone(&site)));
+    for served in site.schedules.iter().filter(|served| served.schedule.enabled) {
+        let keeping = schedules::keep(Arc::clone(&site), Arc::clone(served), fire_at_start);
+        spawn_until(&site, Phase::Stopping, keeping);
+    }
+    Ok(Gateway(site))
+}
+
+impl Gateway {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// Calls a function without waiting for it, as Lambda's asynchronous invocation does.
+    /// A failed call is logged and not repeated.
+    pub fn invoke_async(&self, function: &str, event: Bytes) -> Result<(), CallError> {
+        let target =
+            self.0.functions.get(function).ok_or_else(|| CallError::Unknown(format!("function {function}")))?;
+        let target = target.clone();
+        self.0.invocations.spawn(async move { target.call(event).await });
+        Ok(())
+    }
+
+    /// Fires a schedule, enabled or not, and returns what its function gave back.
+    pub async fn fire(&self, schedule: &str) -> Result<Bytes, CallError> {
+        let served = self.0.schedule(schedule).ok_or_else(|| CallError::Unknown(format!("schedule {schedule}")))?;
+        Ok(served.fire(&self.0, self.0.clock.now_ms()).await?)
+    }
+
+    /// Stops: nothing new begins, sockets are closed with 1001 and their `$disconnect` is called,
+    /// and what runs has 3 s to finish, during which it can still push.
+    pub async fn stop(&self) {
+        let site = &self.0;
+        advance(site, Phase::Stopping);
+        site.connections.close_all(&Closing::going_away());
+        let calm = async {
+            site.sockets.finished().await;
+            site.invocations.finished().await;
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, calm).await.is_err() {
+            let (calls, sockets) = (site.invocations.count(), site.sockets.count());
+            tracing::warn!(calls, sockets, "stopped before {calls} calls and {sockets} sockets had ended");
+        }
+        advance(site, Phase::Stopped);
+        // Answers are on their way out; a client that does not take them is not waited for.
+        let _ = tokio::time::timeout(STOP_TIMEOUT, site.exchanges.finished()).await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        advance(&self.0, Phase::Stopped);
+        self.0.connections.close_all(&Closing::going_away());
+    }
+}
+
+fn advance(site: &Site, phase: Phase) {
+    site.phase.send_modify(|now| *now = (*now).max(phase));
+}
+
+fn spawn_until(site: &Arc<Site>, phase: Phase, task: impl Future<Output = ()> + Send + 'static) {
+    let site = Arc::clone(site);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = task => {}
+            () = site.reached(phase) => {}
+        }
+    });
+}
+
+async fn accept(site: Arc<Site>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, source)) => {
+                site.exchanges.spawn(exchange(Arc::clone(&site), stream, source));
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one TCP connection until it ends, is upgraded, or the gateway stops.
+async fn exchange(site: Arc<Site>, stream: TcpStream, source: SocketAddr) {
+    // Frames and answers are small, and each is waited for; a stream without this option is only slower.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request| {
+        let answer = site::answer(Arc::clone(&site), source.ip(), request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        .max_header_size(HEADERS_LIMIT_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    // How a client ends its connection concerns nobody else.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = site.reached(Phase::Stopped) => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+/// Closes connections that have been idle or open for too long; one task for all of them.
+async fn sweep(site: Arc<Site>) {
+    loop {
+        let now_ms = site.clock.now_ms();
+        match site.connections.close_ended(now_ms) {
+            Some(next_ms) => site.clock.sleep_until(next_ms.max(now_ms + SWEEP_PAUSE_MS)).await,
+            None => site.connections.opened().await,
+        }
+    }
+}

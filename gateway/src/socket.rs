@@ -1,0 +1,250 @@
+//! One open socket: a single task that reads, writes and ends it.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::connections::{Closing, Connection, Outbox};
+use crate::site::Site;
+use crate::websocket::{WebSocketApi, disconnected, receive};
+
+/// The largest frame either way, and the largest message, which is made of several.
+const FRAME_LIMIT_BYTES: usize = 32 * 1024;
+const MESSAGE_LIMIT_BYTES: usize = 128 * 1024;
+/// Small, since there may be thousands of sockets; a longer frame takes more while it arrives.
+const READ_BUFFER_BYTES: usize = 2 * 1024;
+/// What is written at once when much is queued.
+const WRITE_BUFFER_BYTES: usize = 8 * 1024;
+/// How long a client has to take the close frame, and then to close its side.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Serves a connection from its handshake until `$disconnect` was told.
+pub(crate) async fn serve(
+    site: Arc<Site>,
+    api: Arc<WebSocketApi>,
+    connection: Arc<Connection>,
+    outbox: Outbox,
+    upgraded: Upgraded,
+) {
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("the accept loop hands TCP streams to hyper");
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_frame_size(Some(FRAME_LIMIT_BYTES))
+        .max_message_size(Some(MESSAGE_LIMIT_BYTES));
+    let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
+
+    let mut open = OpenSocket { socket, outbox, connection: Arc::clone(&connection), has_unflushed: false };
+    let ending = loop {
+        match open.next().await {
+            Step::Received(text) => {
+                connection.touch(site.clock.now_ms());
+                receive(&site, &api, &connection, text);
+            }
+            Step::Ended(ending) => break ending,
+        }
+    };
+    site.connections.remove(&connection.id);
+    open.say_goodbye(&ending).await;
+    disconnected(&site, &api, &connection, &ending.closing);
+    open.hang_up().await;
+}
+
+struct OpenSocket {
+    socket: WebSocketStream<TcpStream>,
+    outbox: Outbox,
+    connection: Arc<Connection>,
+    has_unflushed: bool,
+}
+
+/// What the socket's task has to do something about.
+enum Step {
+    Received(Utf8Bytes),
+    Ended(Ending),
+}
+
+struct Ending {
+    closing: Closing,
+    /// Whether the client still has to be told.
+    is_ours: bool,
+}
+
+impl Ending {
+    fn ours(closing: Closing) -> Self {
+        Self { closing, is_ours: true }
+    }
+
+    fn theirs(code: u16, reason: Utf8Bytes) -> Self {
+        Self { closing: Closing { code, reason }, is_ours: false }
+    }
+}
+
+impl OpenSocket {
+    /// Sends what is queued until something arrives or the connection ends.
+    async fn next(&mut self) -> Step {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// Writing never holds up reading or closing: a client that does not read can still speak and be closed.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        // A broken connection is read once more: the close frame may have arrived before it broke.
+        let is_broken = matches!(self.poll_send(context), Poll::Ready(Err(_)));
+        if let Poll::Ready(Ok(closing)) = Pin::new(&mut self.outbox.closing).poll(context) {
+            return Poll::Ready(Step::Ended(Ending::ours(closing)));
+        }
+        loop {
+            let received = match self.socket.poll_next_unpin(context) {
+                Poll::Ready(received) => received,
+                Poll::Pending if is_broken => return Poll::Ready(Step::Ended(lost())),
+                Poll::Pending => return Poll::Pending,
+            };
+            match received {
+                Some(Ok(Message::Text(text))) => return Poll::Ready(Step::Received(text)),
+                // Pings are answered by the protocol, and neither they nor pongs count as activity.
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Binary(_))) => return Poll::Ready(Step::Ended(binary())),
+                Some(Ok(Message::Close(frame))) => {
+                    return Poll::Ready(Step::Ended(closed_by_client(frame)));
+                }
+                Some(Err(error)) => return Poll::Ready(Step::Ended(ended_by(&error))),
+                None => return Poll::Ready(Step::Ended(lost())),
+            }
+        }
+    }
+
+    /// Moves texts from the queue to the socket as fast as the client takes them.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            std::task::ready!(self.socket.poll_ready_unpin(context))?;
+            match self.outbox.queue.poll_recv(context) {
+                Poll::Ready(Some(text)) => self.start_send(text)?,
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        if self.has_unflushed {
+            std::task::ready!(Pin::new(&mut self.socket).poll_flush(context))?;
+            self.has_unflushed = false;
+        }
+        Poll::Pending
+    }
+
+    fn start_send(&mut self, text: Utf8Bytes) -> Result<(), Error> {
+        self.connection.sent(text.len());
+        self.has_unflushed = true;
+        for frame in frames(text) {
+            self.socket.start_send_unpin(frame)?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is still queued and the close frame, or the reply to the client's, if the client takes them in time.
+    async fn say_goodbye(&mut self, ending: &Ending) {
+        let farewell = async {
+            if ending.is_ours {
+                while let Ok(text) = self.outbox.queue.try_recv() {
+                    self.connection.sent(text.len());
+                    for frame in frames(text) {
+                        self.socket.feed(frame).await?;
+                    }
+                }
+                let frame = CloseFrame { code: ending.closing.code.into(), reason: ending.closing.reason.clone() };
+                self.socket.close(Some(frame)).await
+            } else {
+                self.socket.flush().await
+            }
+        };
+        // A client that is gone already cannot be told, and one that is stuck is not waited for.
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, farewell).await;
+    }
+
+    /// Ends the TCP connection so that the close frame arrives.
+    ///
+    /// Closing it with bytes unread would make the system send a reset, which may overtake the frame.
+    async fn hang_up(self) {
+        let mut stream = self.socket.into_inner();
+        let drained = async {
+            stream.shutdown().await?;
+            // On the heap: in the task itself it would cost every open socket as much.
+            let mut rest = vec![0; 1024];
+            while stream.read(&mut rest).await? > 0 {}
+            Ok::<_, std::io::Error>(())
+        };
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, drained).await;
+    }
+}
+
+/// A text as one frame, or as several of at most 32 KiB.
+fn frames(text: Utf8Bytes) -> impl Iterator<Item = Message> {
+    let mut rest = Bytes::from(text);
+    let mut opcode = Some(Data::Text);
+    std::iter::from_fn(move || {
+        let kind = opcode?;
+        let part = rest.split_to(rest.len().min(FRAME_LIMIT_BYTES));
+        let is_last = rest.is_empty();
+        opcode = (!is_last).then_some(Data::Continue);
+        Some(Message::Frame(Frame::message(part, OpCode::Data(kind), is_last)))
+    })
+}
+
+fn closed_by_client(frame: Option<CloseFrame>) -> Ending {
+    match frame {
+        Some(frame) => Ending::theirs(frame.code.into(), frame.reason),
+        None => Ending::theirs(1005, Utf8Bytes::from_static("Client-side close frame status not set")),
+    }
+}
+
+fn binary() -> Ending {
+    Ending::ours(Closing::new(1003, "Binary data is not accepted"))
+}
+
+/// The connection broke without a close frame.
+fn lost() -> Ending {
+    Ending::theirs(1006, Utf8Bytes::default())
+}
+
+fn ended_by(error: &Error) -> Ending {
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => Ending::ours(Closing::new(1009, "Message too long")),
+        Error::Utf8(_) => Ending::ours(Closing::new(1007, "Invalid frame payload data")),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => lost(),
+        Error::Protocol(_) => Ending::ours(Closing::new(1002, "Protocol error")),
+        _ => lost(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lengths_and_ends(length_bytes: usize) -> Vec<(usize, bool)> {
+        let text = Utf8Bytes::from("x".repeat(length_bytes));
+        let shape = |message| match message {
+            Message::Frame(frame) => (frame.payload().len(), frame.header().is_final),
+            other => panic!("expected a frame, met {other}"),
+        };
+        frames(text).map(shape).collect()
+    }
+
+    #[test]
+    fn a_long_text_is_split_into_frames_of_at_most_32_kib() {
+        assert_eq!(lengths_and_ends(0), [(0, true)]);
+        assert_eq!(lengths_and_ends(32 * 1024), [(32 * 1024, true)]);
+        assert_eq!(lengths_and_ends(70_000), [(32 * 1024, false), (32 * 1024, false), (70_000 - 64 * 1024, true)]);
+    }
+}

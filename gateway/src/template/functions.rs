@@ -1,0 +1,92 @@
+//! `AWS::Serverless::Function` resources and the events they declare.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::resolve::members;
+use super::resource::{Resource, Resources};
+use super::{FunctionDefinition, Template, TemplateError};
+
+/// Served, or without effect where nothing is deployed.
+const KNOWN: [&str; 32] = [
+    "Architectures",
+    "AssumeRolePolicyDocument",
+    "AutoPublishAlias",
+    "AutoPublishAliasAllProperties",
+    "AutoPublishCodeSha256",
+    "CodeSigningConfigArn",
+    "CodeUri",
+    "DeploymentPreference",
+    "Description",
+    "Environment",
+    "EphemeralStorage",
+    "EventInvokeConfig",
+    "Events",
+    "FunctionName",
+    "Handler",
+    "KmsKeyArn",
+    "Layers",
+    "LoggingConfig",
+    "MemorySize",
+    "PackageType",
+    "PermissionsBoundary",
+    "Policies",
+    "PropagateTags",
+    "ProvisionedConcurrencyConfig",
+    "ReservedConcurrentExecutions",
+    "Role",
+    "RolePath",
+    "Runtime",
+    "Tags",
+    "Timeout",
+    "Tracing",
+    "VpcConfig",
+];
+
+/// Lambda's own default.
+const DEFAULT_TIMEOUT_S: u64 = 3;
+const SERVED_EVENTS: [&str; 3] = ["HttpApi", "Schedule", "ScheduleV2"];
+
+pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
+    for resource in resources.of_type("AWS::Serverless::Function") {
+        template.warnings.extend(resource.unserved(&KNOWN));
+        template.warnings.extend(retries(resource)?);
+        template.functions.push(FunctionDefinition {
+            logical_id: resource.id.clone(),
+            name: resource.text("FunctionName")?.unwrap_or_else(|| resource.id.clone()),
+            binary: resource.metadata["BuildProperties"]["Binary"].as_str().map(str::to_owned),
+            timeout: Duration::from_secs(resource.number("Timeout")?.unwrap_or(DEFAULT_TIMEOUT_S)),
+            environment: members(&resource.properties["Environment"]["Variables"])
+                .map(|(name, _)| name.to_owned())
+                .collect(),
+        });
+        for event in events(resource) {
+            if !SERVED_EVENTS.contains(&event.kind) {
+                template.warnings.push(format!("{}: events of type {} are not served here", event.id, event.kind));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The events of a function as resources of their own.
+pub(super) fn events<'r>(function: &'r Resource<'_>) -> impl Iterator<Item = Resource<'r>> {
+    members(&function.properties["Events"]).map(|(name, event)| {
+        let kind = event["Type"].as_str().unwrap_or_default();
+        Resource {
+            id: format!("{}/{name}", function.id),
+            kind,
+            properties: event.get("Properties").cloned().unwrap_or(Value::Null),
+            metadata: Value::Null,
+        }
+    })
+}
+
+/// Lambda repeats a failed asynchronous invocation twice unless it is told not to; the gateway never does.
+fn retries(function: &Resource<'_>) -> Result<Option<String>, TemplateError> {
+    let member = "EventInvokeConfig.MaximumRetryAttempts";
+    let attempts = function.number(member)?;
+    let sentence = "is taken as 0: failed asynchronous invocations are not repeated here";
+    Ok(attempts.filter(|attempts| *attempts > 0).map(|_| function.warning(member, sentence)))
+}

@@ -1,0 +1,128 @@
+//! `AWS::Serverless::HttpApi` and the `HttpApi` events that give it its routes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::functions::events;
+use super::resource::{Resource, Resources};
+use super::{CorsConfiguration, HttpApi, HttpRoute, Template, TemplateError};
+
+/// Served, or without effect where nothing is deployed.
+const KNOWN: [&str; 11] = [
+    "AccessLogSettings",
+    "CorsConfiguration",
+    "Description",
+    "DisableExecuteApiEndpoint",
+    "Domain",
+    "FailOnWarnings",
+    "Name",
+    "PropagateTags",
+    "StageName",
+    "StageVariables",
+    "Tags",
+];
+const KNOWN_OF_EVENT: [&str; 6] = ["ApiId", "Auth", "Method", "Path", "PayloadFormatVersion", "TimeoutInMillis"];
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "ANY"];
+const IMPLICIT_API: &str = "ServerlessHttpApi";
+/// The longest that an HTTP API waits, and its default.
+const LONGEST_TIMEOUT_MS: u64 = 30_000;
+
+pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
+    for resource in resources.of_type("AWS::Serverless::HttpApi") {
+        if let Some(first) = &template.http_api {
+            return Err(resource.invalid("Type", format!("one HTTP API can be served, and {} is one", first.id)));
+        }
+        template.http_api = Some(api(resource, template)?);
+    }
+    for function in resources.of_type("AWS::Serverless::Function") {
+        for event in events(function).filter(|event| event.kind == "HttpApi") {
+            let route = route(template, &function.id, &event)?;
+            let id = event.text("ApiId")?.unwrap_or_else(|| IMPLICIT_API.into());
+            let api = match &mut template.http_api {
+                Some(api) => api,
+                none => none.insert(implicit_api(resources)?),
+            };
+            if api.id != id {
+                let problem = format!("must be the HTTP API that is served, {}, met {id}", api.id);
+                return Err(event.invalid("ApiId", problem));
+            }
+            api.routes.push(route);
+        }
+    }
+    Ok(())
+}
+
+fn api(resource: &Resource<'_>, template: &mut Template) -> Result<HttpApi, TemplateError> {
+    template.warnings.extend(resource.unserved(&KNOWN));
+    Ok(HttpApi {
+        id: resource.id.clone(),
+        stage: resource.text("StageName")?.unwrap_or_else(|| "$default".into()),
+        stage_variables: resource.text_map("StageVariables")?,
+        cors: cors(resource)?,
+        routes: Vec::new(),
+    })
+}
+
+/// What SAM makes for `HttpApi` events without an `ApiId`, with the settings of `Globals`.
+fn implicit_api(resources: &Resources<'_>) -> Result<HttpApi, TemplateError> {
+    let settings = Resource {
+        id: IMPLICIT_API.into(),
+        kind: "AWS::Serverless::HttpApi",
+        properties: resources.global("HttpApi").clone(),
+        metadata: serde_json::Value::Null,
+    };
+    Ok(HttpApi {
+        id: settings.id.clone(),
+        stage: "$default".into(),
+        stage_variables: BTreeMap::new(),
+        cors: cors(&settings)?,
+        routes: Vec::new(),
+    })
+}
+
+fn cors(resource: &Resource<'_>) -> Result<Option<CorsConfiguration>, TemplateError> {
+    let at = "CorsConfiguration";
+    match resource.member(at) {
+        None => Ok(None),
+        Some(value) if !value.is_object() => {
+            let any = || CorsConfiguration { allow_origins: vec!["*".into()], ..CorsConfiguration::default() };
+            Ok(resource.truth(at)?.filter(|wanted| *wanted).map(|_| any()))
+        }
+        Some(_) => Ok(Some(CorsConfiguration {
+            allow_origins: resource.texts("CorsConfiguration.AllowOrigins")?,
+            allow_methods: resource.texts("CorsConfiguration.AllowMethods")?,
+            allow_headers: resource.texts("CorsConfiguration.AllowHeaders")?,
+            expose_headers: resource.texts("CorsConfiguration.ExposeHeaders")?,
+            allow_credentials: resource.truth("CorsConfiguration.AllowCredentials")?.unwrap_or(false),
+            max_age_s: resource.number("CorsConfiguration.MaxAge")?,
+        })),
+    }
+}
+
+fn route(template: &mut Template, function: &str, event: &Resource<'_>) -> Result<HttpRoute, TemplateError> {
+    template.warnings.extend(event.unserved(&KNOWN_OF_EVENT));
+    if event.text("Auth.Authorizer")?.is_some_and(|authorizer| authorizer != "NONE") {
+        template.warnings.push(event.warning("Auth", "is not served here: every request passes"));
+    }
+    if event.text("PayloadFormatVersion")?.is_some_and(|version| version != "2.0") {
+        return Err(event.invalid("PayloadFormatVersion", "must be 2.0, the only format that is served"));
+    }
+    let path = event.text("Path")?.unwrap_or_else(|| "$default".into());
+    if path != "$default" && !path.starts_with('/') {
+        return Err(event.invalid("Path", format!("must be $default or begin with /, met {path}")));
+    }
+    if path.split('/').rev().skip(1).any(|segment| segment.ends_with("+}")) {
+        return Err(event.invalid("Path", format!("a greedy variable must be last, met {path}")));
+    }
+    let method = event.text("Method")?.unwrap_or_else(|| "ANY".into()).to_ascii_uppercase();
+    if method != "*" && !METHODS.contains(&method.as_str()) {
+        return Err(event.invalid("Method", format!("must be an HTTP method or ANY, met {method}")));
+    }
+    let timeout_ms = event.number("TimeoutInMillis")?.unwrap_or(LONGEST_TIMEOUT_MS).min(LONGEST_TIMEOUT_MS);
+    Ok(HttpRoute {
+        method: if method == "*" { "ANY".into() } else { method },
+        path,
+        function: template.function_name(event, "Type", function)?,
+        timeout: Duration::from_millis(timeout_ms),
+    })
+}

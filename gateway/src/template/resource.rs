@@ -1,0 +1,188 @@
+//! Resources with their properties resolved, and readers that name the resource and member in their errors.
+
+use serde_json::{Map, Value};
+
+use super::TemplateError;
+use super::resolve::{Resolver, members, text};
+
+/// Types that the gateway serves, or whose meaning it takes from elsewhere.
+const SERVED: [&str; 11] = [
+    "AWS::Serverless::Function",
+    "AWS::Serverless::HttpApi",
+    "AWS::Serverless::WebSocketApi",
+    "AWS::ApiGatewayV2::Api",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::ApiGatewayV2::RouteResponse",
+    "AWS::ApiGatewayV2::Integration",
+    "AWS::ApiGatewayV2::IntegrationResponse",
+    "AWS::ApiGatewayV2::Stage",
+    "AWS::ApiGatewayV2::Deployment",
+    "AWS::Serverless::LayerVersion",
+];
+
+/// Families of types that answer requests or fire events on AWS.
+const ACTIVE: [&str; 7] = [
+    "AWS::Serverless::",
+    "AWS::ApiGateway::",
+    "AWS::ApiGatewayV2::",
+    "AWS::Events::Rule",
+    "AWS::Scheduler::Schedule",
+    "AWS::Lambda::Function",
+    "AWS::Lambda::EventSourceMapping",
+];
+
+/// A resource, or an event of a function, with its properties resolved.
+pub(super) struct Resource<'a> {
+    /// Its name, `Function/Event` for an event.
+    pub(super) id: String,
+    /// Its type.
+    pub(super) kind: &'a str,
+    /// Its properties; an object.
+    pub(super) properties: Value,
+    /// Its metadata, or null.
+    pub(super) metadata: Value,
+}
+
+/// The resources of a template, without those whose condition is false.
+pub(super) struct Resources<'a> {
+    all: Vec<Resource<'a>>,
+    globals: Value,
+}
+
+impl<'a> Resources<'a> {
+    pub(super) fn resolved(document: &'a Value) -> Result<Self, TemplateError> {
+        let Some(resources) = document.get("Resources").and_then(Value::as_object) else {
+            return Err(TemplateError::NotYaml("it must have a mapping Resources".into()));
+        };
+        let resolver = Resolver::new(document);
+        let globals = resolver.resolve(&document["Globals"]).unwrap_or_default();
+        let exists = |resource: &Value| {
+            resource["Condition"].as_str().and_then(|condition| resolver.condition(condition)).unwrap_or(true)
+        };
+        let read = |(id, resource): (&String, &'a Value)| {
+            let kind = resource["Type"].as_str().unwrap_or_default();
+            let own = resolver.resolve(&resource["Properties"]).unwrap_or_default();
+            let global = kind.strip_prefix("AWS::Serverless::").map_or(&Value::Null, |section| &globals[section]);
+            let metadata = resolver.resolve(&resource["Metadata"]).unwrap_or_default();
+            Resource { id: id.clone(), kind, properties: merged(global, own), metadata }
+        };
+        let all = resources.iter().filter(|(_, resource)| exists(resource)).map(read).collect();
+        Ok(Self { all, globals })
+    }
+
+    /// The resources of a type, in the template's order.
+    pub(super) fn of_type(&self, kind: &str) -> impl Iterator<Item = &Resource<'a>> {
+        self.all.iter().filter(move |resource| resource.kind == kind)
+    }
+
+    /// A section of `Globals`, or null.
+    pub(super) fn global(&self, section: &str) -> &Value {
+        &self.globals[section]
+    }
+
+    /// Warnings about resources that do something on AWS and nothing here.
+    pub(super) fn not_served(&self) -> Vec<String> {
+        let is_silent = |resource: &&Resource<'_>| {
+            ACTIVE.iter().any(|family| resource.kind.starts_with(family)) && !SERVED.contains(&resource.kind)
+        };
+        let warning = |resource: &Resource<'_>| format!("{}: {} is not served here", resource.id, resource.kind);
+        self.all.iter().filter(is_silent).map(warning).collect()
+    }
+}
+
+impl<'a> Resource<'a> {
+    /// The error that a member of this resource makes.
+    pub(super) fn invalid(&self, member: &str, problem: impl Into<String>) -> TemplateError {
+        TemplateError::Invalid { resource: self.id.clone(), member: member.into(), problem: problem.into() }
+    }
+
+    /// A member by its path, `Auth.AuthType` for instance; `None` where it is absent or null.
+    pub(super) fn member(&self, path: &str) -> Option<&Value> {
+        let found = path.split('.').try_fold(&self.properties, |value, name| value.get(name));
+        found.filter(|value| !value.is_null())
+    }
+
+    /// A text; numbers and truths count, as they do for CloudFormation.
+    pub(super) fn text(&self, path: &str) -> Result<Option<String>, TemplateError> {
+        self.read(path, "a text", text)
+    }
+
+    /// A text that has to be there.
+    pub(super) fn required_text(&self, path: &str) -> Result<String, TemplateError> {
+        self.text(path)?.ok_or_else(|| self.invalid(path, "must be given"))
+    }
+
+    /// A whole number that is not negative.
+    pub(super) fn number(&self, path: &str) -> Result<Option<u64>, TemplateError> {
+        self.read(path, "a whole number", |value| text(value)?.parse().ok())
+    }
+
+    /// A truth, in the spellings of YAML 1.1, which CloudFormation reads.
+    pub(super) fn truth(&self, path: &str) -> Result<Option<bool>, TemplateError> {
+        self.read(path, "true or false", |value| match text(value)?.to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" => Some(true),
+            "false" | "no" | "off" => Some(false),
+            _ => None,
+        })
+    }
+
+    /// A list of texts; empty where it is absent, and a single text counts as a list of one.
+    pub(super) fn texts(&self, path: &str) -> Result<Vec<String>, TemplateError> {
+        let read = |value: &Value| match value {
+            Value::Array(items) => items.iter().map(text).collect(),
+            single => text(single).map(|text| vec![text]),
+        };
+        Ok(self.read(path, "a list of texts", read)?.unwrap_or_default())
+    }
+
+    /// The texts of a mapping by name; empty where it is absent.
+    pub(super) fn text_map<M: FromIterator<(String, String)>>(&self, path: &str) -> Result<M, TemplateError> {
+        let pairs = self.member(path).into_iter().flat_map(members);
+        let read = |(name, value): (&str, &Value)| match text(value) {
+            Some(text) => Ok((name.to_owned(), text)),
+            None => Err(self.required(&format!("{path}.{name}"), "a text", value)),
+        };
+        pairs.map(read).collect()
+    }
+
+    /// Warnings about properties that are neither served nor without effect here.
+    pub(super) fn unserved(&self, known: &[&str]) -> Vec<String> {
+        let unknown = members(&self.properties).filter(|(name, _)| !known.contains(name));
+        unknown.map(|(name, _)| self.warning(name, "is not served here")).collect()
+    }
+
+    /// A warning in the form of the others.
+    pub(super) fn warning(&self, member: &str, sentence: &str) -> String {
+        format!("{}: {member} {sentence}", self.id)
+    }
+
+    fn read<T>(&self, path: &str, what: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, TemplateError> {
+        let Some(value) = self.member(path) else {
+            return Ok(None);
+        };
+        read(value).map(Some).ok_or_else(|| self.required(path, what, value))
+    }
+
+    fn required(&self, path: &str, what: &str, met: &Value) -> TemplateError {
+        let unresolved =
+            if met.is_object() { ", which is known only after a deployment or has no default" } else { "" };
+        self.invalid(path, format!("must be {what}, met {met}{unresolved}"))
+    }
+}
+
+/// SAM's merge of `Globals`: mappings member by member, lists joined, anything else replaced.
+pub(super) fn merged(global: &Value, own: Value) -> Value {
+    match (global, own) {
+        (Value::Object(global), Value::Object(own)) => {
+            let mut all: Map<String, Value> = global.clone();
+            for (name, value) in own {
+                let value = merged(all.get(&name).unwrap_or(&Value::Null), value);
+                all.insert(name, value);
+            }
+            Value::Object(all)
+        }
+        (Value::Array(global), Value::Array(own)) => global.iter().cloned().chain(own).collect(),
+        (global @ Value::Object(_), Value::Null) => global.clone(),
+        (_, own) => own,
+    }
+}

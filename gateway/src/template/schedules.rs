@@ -1,0 +1,77 @@
+//! Events of type `Schedule` and `ScheduleV2`.
+
+use super::functions::events;
+use super::resource::{Resource, Resources};
+use super::{Schedule, ScheduleKind, Template, TemplateError};
+use crate::schedule_expression::ScheduleExpression;
+
+/// Served, or without effect on when and with what a function is called.
+const KNOWN: [&str; 17] = [
+    "DeadLetterConfig",
+    "Description",
+    "Enabled",
+    "FlexibleTimeWindow",
+    "GroupName",
+    "Input",
+    "KmsKeyArn",
+    "Name",
+    "OmitName",
+    "PermissionsBoundary",
+    "RetryPolicy",
+    "RoleArn",
+    "Schedule",
+    "ScheduleExpression",
+    "ScheduleExpressionTimezone",
+    "State",
+    "Tags",
+];
+
+pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
+    for function in resources.of_type("AWS::Serverless::Function") {
+        for event in events(function) {
+            let (kind, member) = match event.kind {
+                "Schedule" => (ScheduleKind::Rule, "Schedule"),
+                "ScheduleV2" => (ScheduleKind::Scheduler, "ScheduleExpression"),
+                _ => continue,
+            };
+            template.warnings.extend(event.unserved(&KNOWN));
+            let expression = event.required_text(member)?;
+            if expression.trim_start().starts_with("at(") {
+                template.warnings.push(event.warning(member, "is served here only for rate(…) and cron(…)"));
+                continue;
+            }
+            if event.text("ScheduleExpressionTimezone")?.is_some_and(|zone| zone != "UTC" && zone != "Etc/UTC") {
+                template.warnings.push(event.warning("ScheduleExpressionTimezone", "is taken as UTC here"));
+            }
+            let expression =
+                ScheduleExpression::parse(&expression).map_err(|problem| event.invalid(member, problem))?;
+            let schedule = Schedule {
+                name: event.text("Name")?.unwrap_or_else(|| event.id.replace('/', "")),
+                expression,
+                function: template.function_name(&event, "Type", &function.id)?,
+                input: input(&event)?,
+                enabled: enabled(&event)?,
+                kind,
+            };
+            if template.schedules.iter().any(|other| other.name == schedule.name) {
+                return Err(event.invalid("Name", format!("must be unique, and {} is taken", schedule.name)));
+            }
+            template.schedules.push(schedule);
+        }
+    }
+    Ok(())
+}
+
+fn input(event: &Resource<'_>) -> Result<Option<String>, TemplateError> {
+    let input = event.text("Input")?;
+    if let Some(Err(error)) = input.as_deref().map(serde_json::from_str::<serde::de::IgnoredAny>) {
+        return Err(event.invalid("Input", format!("must be JSON: {error}")));
+    }
+    Ok(input)
+}
+
+fn enabled(event: &Resource<'_>) -> Result<bool, TemplateError> {
+    let is_on = event.truth("Enabled")?.unwrap_or(true);
+    let is_disabled = event.text("State")?.is_some_and(|state| state == "DISABLED");
+    Ok(is_on && !is_disabled)
+}

@@ -1,0 +1,218 @@
+//! The WebSocket API, in SAM's form and in plain CloudFormation's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::resolve::members;
+use super::resource::{Resource, Resources};
+use super::{Template, TemplateError, WebSocketApi, WebSocketRoute};
+use crate::route_selection::RouteSelection;
+
+/// Served, or without effect where nothing is deployed.
+const KNOWN: [&str; 20] = [
+    "AccessLogSettings",
+    "Auth",
+    "DefaultRouteSettings",
+    "Description",
+    "DisableExecuteApiEndpoint",
+    "DisableSchemaValidation",
+    "Domain",
+    "FailOnWarnings",
+    "IpAddressType",
+    "Name",
+    "PropagateTags",
+    "ProtocolType",
+    "RouteSelectionExpression",
+    "RouteSettings",
+    "Routes",
+    "StageName",
+    "StageVariables",
+    "Tags",
+    "Version",
+    "CredentialsArn",
+];
+const KNOWN_OF_ROUTE: [&str; 10] = [
+    "ApiId",
+    "ApiKeyRequired",
+    "AuthorizationType",
+    "FunctionArn",
+    "IntegrationTimeout",
+    "OperationName",
+    "RequestParameters",
+    "RouteKey",
+    "RouteResponseSelectionExpression",
+    "Target",
+];
+/// The longest that a WebSocket API waits, and its default.
+const LONGEST_TIMEOUT_MS: u64 = 29_000;
+
+pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
+    let answered = answered_routes(resources)?;
+    for resource in resources.of_type("AWS::Serverless::WebSocketApi") {
+        let api = sam_api(resource, &answered, template)?;
+        keep(resource, api, template)?;
+    }
+    for resource in resources.of_type("AWS::ApiGatewayV2::Api") {
+        if resource.required_text("ProtocolType")? == "WEBSOCKET" {
+            let api = plain_api(resource, resources, &answered, template)?;
+            keep(resource, api, template)?;
+        } else {
+            template.warnings.push(resource.warning("ProtocolType", "is served here only for WEBSOCKET"));
+        }
+    }
+    Ok(())
+}
+
+fn keep(resource: &Resource<'_>, api: WebSocketApi, template: &mut Template) -> Result<(), TemplateError> {
+    if let Some(first) = &template.websocket_api {
+        return Err(resource.invalid("Type", format!("one WebSocket API can be served, and {} is one", first.id)));
+    }
+    if api.stage.contains('/') || api.stage.starts_with('$') {
+        return Err(resource.invalid("StageName", format!("must be letters, digits, - and _, met {}", api.stage)));
+    }
+    RouteSelection::parse(&api.route_selection_expression)
+        .map_err(|problem| resource.invalid("RouteSelectionExpression", problem))?;
+    template.websocket_api = Some(api);
+    Ok(())
+}
+
+/// The logical ids of the routes that have a `$default` route response.
+fn answered_routes(resources: &Resources<'_>) -> Result<BTreeSet<String>, TemplateError> {
+    let mut routes = BTreeSet::new();
+    for resource in resources.of_type("AWS::ApiGatewayV2::RouteResponse") {
+        if resource.required_text("RouteResponseKey")? == "$default" {
+            routes.insert(reference(resource, "RouteId")?);
+        }
+    }
+    Ok(routes)
+}
+
+fn sam_api(
+    resource: &Resource<'_>,
+    answered: &BTreeSet<String>,
+    template: &mut Template,
+) -> Result<WebSocketApi, TemplateError> {
+    warn_of_api(resource, template);
+    let mut routes = BTreeMap::new();
+    for (key, properties) in members(&resource.properties["Routes"]) {
+        let route = Resource {
+            id: format!("{}/{key}", resource.id),
+            kind: "AWS::ApiGatewayV2::Route",
+            properties: properties.clone(),
+            metadata: serde_json::Value::Null,
+        };
+        let function = route.required_text("FunctionArn")?;
+        let function = template.function_name(&route, "FunctionArn", &function)?;
+        let timeout = timeout(&route, "IntegrationTimeout")?;
+        let two_way = two_way(&route, &generated_route_id(&resource.id, key), answered, template)?;
+        routes.insert(key.to_owned(), WebSocketRoute { function, timeout, two_way });
+    }
+    Ok(WebSocketApi {
+        id: resource.id.clone(),
+        stage: resource.text("StageName")?.unwrap_or_else(|| "default".into()),
+        stage_variables: resource.text_map("StageVariables")?,
+        route_selection_expression: resource.required_text("RouteSelectionExpression")?,
+        routes,
+    })
+}
+
+fn plain_api(
+    resource: &Resource<'_>,
+    resources: &Resources<'_>,
+    answered: &BTreeSet<String>,
+    template: &mut Template,
+) -> Result<WebSocketApi, TemplateError> {
+    warn_of_api(resource, template);
+    let mut routes = BTreeMap::new();
+    for route in resources.of_type("AWS::ApiGatewayV2::Route") {
+        if reference(route, "ApiId")? != resource.id {
+            continue;
+        }
+        let target = route.required_text("Target")?;
+        let integration = target.strip_prefix("integrations/").unwrap_or(&target);
+        let Some(integration) =
+            resources.of_type("AWS::ApiGatewayV2::Integration").find(|candidate| candidate.id == integration)
+        else {
+            return Err(route.invalid("Target", format!("must be an integration of this template, met {target}")));
+        };
+        let uri = integration.required_text("IntegrationUri")?;
+        let function = template.function_name(integration, "IntegrationUri", &uri)?;
+        let timeout = timeout(integration, "TimeoutInMillis")?;
+        let two_way = two_way(route, &route.id, answered, template)?;
+        routes.insert(route.required_text("RouteKey")?, WebSocketRoute { function, timeout, two_way });
+    }
+    let mut stages = resources.of_type("AWS::ApiGatewayV2::Stage");
+    let stage = loop {
+        let stage = stages.next().ok_or_else(|| resource.invalid("Type", "must have an AWS::ApiGatewayV2::Stage"))?;
+        if reference(stage, "ApiId")? == resource.id {
+            break stage;
+        }
+    };
+    Ok(WebSocketApi {
+        id: resource.id.clone(),
+        stage: stage.required_text("StageName")?,
+        stage_variables: stage.text_map("StageVariables")?,
+        route_selection_expression: resource.required_text("RouteSelectionExpression")?,
+        routes,
+    })
+}
+
+fn two_way(
+    route: &Resource<'_>,
+    route_id: &str,
+    answered: &BTreeSet<String>,
+    template: &mut Template,
+) -> Result<bool, TemplateError> {
+    warn_of_route(route, template)?;
+    let member = "RouteResponseSelectionExpression";
+    let selects = route.text(member)?.is_some_and(|expression| expression == "$default");
+    if selects && !answered.contains(route_id) {
+        let sentence = format!("has no effect without an AWS::ApiGatewayV2::RouteResponse for {route_id}");
+        template.warnings.push(route.warning(member, &sentence));
+    }
+    Ok(selects && answered.contains(route_id))
+}
+
+fn warn_of_api(api: &Resource<'_>, template: &mut Template) {
+    template.warnings.extend(api.unserved(&KNOWN));
+    if api.text("Auth.AuthType").is_ok_and(|kind| kind.is_some_and(|kind| kind != "NONE")) {
+        template.warnings.push(api.warning("Auth", "is not served here: every handshake passes"));
+    }
+    for settings in ["DefaultRouteSettings.ThrottlingRateLimit", "DefaultRouteSettings.ThrottlingBurstLimit"] {
+        if api.member(settings).is_some() {
+            template.warnings.push(api.warning(settings, "is not served here"));
+        }
+    }
+}
+
+fn warn_of_route(route: &Resource<'_>, template: &mut Template) -> Result<(), TemplateError> {
+    template.warnings.extend(route.unserved(&KNOWN_OF_ROUTE));
+    if route.truth("ApiKeyRequired")?.unwrap_or(false) {
+        template.warnings.push(route.warning("ApiKeyRequired", "is not served here"));
+    }
+    if route.text("AuthorizationType")?.is_some_and(|kind| kind != "NONE") {
+        template.warnings.push(route.warning("AuthorizationType", "is not served here: every handshake passes"));
+    }
+    Ok(())
+}
+
+fn timeout(resource: &Resource<'_>, member: &str) -> Result<Duration, TemplateError> {
+    let given_ms = resource.number(member)?.unwrap_or(LONGEST_TIMEOUT_MS);
+    Ok(Duration::from_millis(given_ms.min(LONGEST_TIMEOUT_MS)))
+}
+
+/// The logical id that SAM gives a route: `$connect` of `Ws` becomes `WsConnectRoute`.
+fn generated_route_id(api: &str, key: &str) -> String {
+    let key = key.trim_start_matches('$');
+    let (first, rest) = key.split_at(key.chars().next().map_or(0, char::len_utf8));
+    format!("{api}{}{rest}Route", first.to_uppercase())
+}
+
+/// A `Ref` to another resource. One that SAM generates is not in the template, and so stays unresolved.
+fn reference(resource: &Resource<'_>, member: &str) -> Result<String, TemplateError> {
+    let unresolved = resource.member(member).and_then(|value| value.get("Ref")?.as_str());
+    match unresolved {
+        Some(id) => Ok(id.to_owned()),
+        None => resource.required_text(member),
+    }
+}

@@ -1,0 +1,187 @@
+//! The events of a WebSocket API: CONNECT, MESSAGE and DISCONNECT.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::connections::{Closing, Connection};
+use crate::http_event::{forwarded_for, is_hop_by_hop, text};
+use crate::ids;
+use crate::moments;
+use crate::request::query_pairs;
+use crate::websocket::WebSocketApi;
+
+/// Absent members stay absent. There is never an `httpMethod`: `lambda_http` would take the event for a REST API's.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_headers: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_string_parameters: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_query_string_parameters: Option<Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    stage_variables: &'a BTreeMap<String, String>,
+    request_context: RequestContext<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    is_base64_encoded: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext<'a> {
+    route_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disconnect_status_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    event_type: &'static str,
+    extended_request_id: &'a str,
+    request_time: String,
+    message_direction: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disconnect_reason: Option<&'a str>,
+    stage: &'a str,
+    connected_at: i64,
+    request_time_epoch: i64,
+    identity: Identity<'a>,
+    request_id: &'a str,
+    domain_name: &'a str,
+    connection_id: &'a str,
+    api_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity<'a> {
+    source_ip: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'a str>,
+}
+
+/// What all events of a connection say.
+pub(crate) struct Moment<'a> {
+    pub(crate) api: &'a WebSocketApi,
+    pub(crate) connection: &'a Connection,
+    /// New for every event.
+    pub(crate) request_id: &'a str,
+    pub(crate) now_ms: i64,
+}
+
+impl<'a> Moment<'a> {
+    /// The event of a handshake.
+    pub(crate) fn connect(&self, headers: &HeaderMap, query: &str, port: u16) -> Bytes {
+        let all = self.connect_headers(headers, port);
+        let pairs = query_pairs(query);
+        let mut event = self.event("$connect", "CONNECT");
+        event.request_context.identity.user_agent = self.connection.user_agent.as_deref();
+        event.headers =
+            Some(all.iter().map(|(name, values)| (name.clone(), last(values))).collect::<Map<_, _>>().into());
+        event.multi_value_headers = Some(json!(all));
+        if !pairs.is_empty() {
+            let single: Map<_, _> = pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            event.query_string_parameters = Some(single.into());
+            event.multi_value_query_string_parameters = Some(grouped(pairs).into());
+        }
+        written(&event)
+    }
+
+    /// The event of a client's message.
+    pub(crate) fn message(&self, route_key: &str, body: &str) -> Bytes {
+        let mut event = self.event(route_key, "MESSAGE");
+        event.request_context.message_id = Some(ids::gateway_id());
+        event.body = Some(body);
+        written(&event)
+    }
+
+    /// The event of a connection that has ended.
+    pub(crate) fn disconnect(&self, closing: &Closing) -> Bytes {
+        let host = &self.connection.host;
+        let mut event = self.event("$disconnect", "DISCONNECT");
+        event.headers = Some(json!({ "Host": host, "x-api-key": "", "X-Forwarded-For": "", "x-restapi": "" }));
+        event.multi_value_headers =
+            Some(json!({ "Host": [host], "x-api-key": [""], "X-Forwarded-For": [""], "x-restapi": [""] }));
+        event.request_context.disconnect_status_code = Some(closing.code);
+        event.request_context.disconnect_reason = Some(&closing.reason);
+        written(&event)
+    }
+
+    fn event<'e>(&'e self, route_key: &'e str, event_type: &'static str) -> Event<'e> {
+        Event {
+            headers: None,
+            multi_value_headers: None,
+            query_string_parameters: None,
+            multi_value_query_string_parameters: None,
+            stage_variables: &self.api.stage_variables,
+            request_context: RequestContext {
+                route_key,
+                disconnect_status_code: None,
+                message_id: None,
+                event_type,
+                extended_request_id: self.request_id,
+                request_time: moments::log_format(self.now_ms),
+                message_direction: "IN",
+                disconnect_reason: None,
+                stage: &self.api.stage,
+                connected_at: self.connection.connected_at_ms,
+                request_time_epoch: self.now_ms,
+                identity: Identity { source_ip: &self.connection.source_ip, user_agent: None },
+                request_id: self.request_id,
+                domain_name: &self.connection.host,
+                connection_id: &self.connection.id,
+                api_id: &self.api.id,
+            },
+            body: None,
+            is_base64_encoded: false,
+        }
+    }
+
+    /// The client's headers and the gateway's own, by name.
+    fn connect_headers(&self, headers: &HeaderMap, port: u16) -> BTreeMap<String, Vec<String>> {
+        let passed = headers.keys().filter(|name| !is_hop_by_hop(name));
+        let mut all: BTreeMap<String, Vec<String>> =
+            passed.map(|name| (spelled(name), headers.get_all(name).iter().map(text).collect())).collect();
+        all.entry("X-Amzn-Trace-Id".into()).or_insert_with(|| vec![ids::trace_id(self.now_ms)]);
+        all.insert("X-Forwarded-For".into(), vec![forwarded_for(headers, &self.connection.source_ip)]);
+        all.insert("X-Forwarded-Port".into(), vec![port.to_string()]);
+        all.insert("X-Forwarded-Proto".into(), vec!["http".into()]);
+        all
+    }
+}
+
+/// How clients usually spell a header's name.
+///
+/// On AWS the client's own spelling arrives; hyper keeps it to itself, so functions should look without regard to case.
+fn spelled(name: &HeaderName) -> String {
+    let capitalised = |word: &str| match word {
+        "websocket" => "WebSocket".to_owned(),
+        word => word[..1].to_ascii_uppercase() + &word[1..],
+    };
+    let words = name.as_str().split('-').map(|word| if word.is_empty() { String::new() } else { capitalised(word) });
+    words.collect::<Vec<_>>().join("-")
+}
+
+fn grouped(pairs: Vec<(String, String)>) -> Map<String, Value> {
+    let mut all = Map::new();
+    for (name, value) in pairs {
+        if let Value::Array(values) = all.entry(name).or_insert_with(|| json!([])) {
+            values.push(value.into());
+        }
+    }
+    all
+}
+
+fn last(values: &[String]) -> Value {
+    values.last().cloned().into()
+}
+
+fn written(event: &Event<'_>) -> Bytes {
+    serde_json::to_vec(event).expect("an event has text keys and no failing members").into()
+}

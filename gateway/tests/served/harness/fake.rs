@@ -1,0 +1,81 @@
+//! A function that records its events and answers what the test says.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use gateway::{Function, FunctionError};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+
+use super::soon;
+
+type Behaviour = Arc<dyn Fn(Value) -> BoxFuture<'static, Result<Bytes, FunctionError>> + Send + Sync>;
+
+pub struct Fake {
+    behaviour: Mutex<Behaviour>,
+    recorded: mpsc::UnboundedSender<Value>,
+    events: AsyncMutex<mpsc::UnboundedReceiver<Value>>,
+}
+
+impl Fake {
+    /// Answers `{"statusCode":200}` until it is told otherwise.
+    pub fn new() -> Arc<Self> {
+        let (recorded, events) = mpsc::unbounded_channel();
+        let fake = Self {
+            behaviour: Mutex::new(Arc::new(|_| Box::pin(async { Ok(Bytes::new()) }))),
+            recorded,
+            events: AsyncMutex::new(events),
+        };
+        fake.answers(json!({ "statusCode": 200 }));
+        Arc::new(fake)
+    }
+
+    pub fn answers(&self, answer: Value) {
+        self.writes(&answer.to_string());
+    }
+
+    /// Answers a text that may be no JSON.
+    pub fn writes(&self, text: &str) {
+        let text = Bytes::copy_from_slice(text.as_bytes());
+        self.does(move |_| {
+            let text = text.clone();
+            async move { Ok(text) }
+        });
+    }
+
+    pub fn fails(&self) {
+        let error = FunctionError { error_type: "Away".into(), message: "the store is away".into() };
+        self.does(move |_| {
+            let error = error.clone();
+            async move { Err(error) }
+        });
+    }
+
+    pub fn does<F>(&self, behaviour: impl Fn(Value) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Result<Bytes, FunctionError>> + Send + 'static,
+    {
+        *self.behaviour.lock().unwrap() = Arc::new(move |event| Box::pin(behaviour(event)));
+    }
+
+    /// The next event that it was called with.
+    pub async fn event(&self) -> Value {
+        soon(async { self.events.lock().await.recv().await.unwrap() }).await
+    }
+
+    /// Whether it was called with nothing that was not taken yet.
+    pub async fn is_quiet(&self) -> bool {
+        self.events.lock().await.try_recv().is_err()
+    }
+}
+
+#[async_trait::async_trait]
+impl Function for Fake {
+    async fn invoke(&self, event: Bytes) -> Result<Bytes, FunctionError> {
+        let event: Value = serde_json::from_slice(&event).unwrap();
+        let behaviour = Arc::clone(&self.behaviour.lock().unwrap());
+        self.recorded.send(event.clone()).unwrap();
+        behaviour(event).await
+    }
+}

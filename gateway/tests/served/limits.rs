@@ -1,0 +1,105 @@
+//! Limits of size and time.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use crate::harness::{Served, Socket};
+
+const KIB: usize = 1024;
+
+/// A text of a length, in frames of 32 KiB.
+async fn sends_in_frames(socket: &mut Socket, length_bytes: usize) {
+    let text = vec![b'x'; length_bytes];
+    let parts: Vec<_> = text.chunks(32 * KIB).collect();
+    for (index, part) in parts.iter().enumerate() {
+        let kind = if index == 0 { Data::Text } else { Data::Continue };
+        let frame = Frame::message(part.to_vec(), OpCode::Data(kind), index + 1 == parts.len());
+        socket.sends_message(Message::Frame(frame)).await;
+    }
+}
+
+fn disconnected(event: &Value) -> (u64, &str) {
+    let context = &event["requestContext"];
+    assert_eq!(context["eventType"], "DISCONNECT");
+    (context["disconnectStatusCode"].as_u64().unwrap(), context["disconnectReason"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn a_frame_of_32_kib_and_a_message_of_128_kib_pass() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    for length_bytes in [32 * KIB, 128 * KIB] {
+        sends_in_frames(&mut alice, length_bytes).await;
+        assert!(alice.sees().await.contains("Forbidden"), "it was read, and has no route");
+    }
+}
+
+#[tokio::test]
+async fn a_longer_frame_or_message_is_1009() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    alice.sends_message(Message::text("x".repeat(32 * KIB + 1))).await;
+    assert_eq!(alice.sees_close().await.0, 1009);
+    assert_eq!(disconnected(&served.socket.event().await).0, 1009);
+
+    let mut bob = served.connects().await;
+    sends_in_frames(&mut bob, 128 * KIB + 1).await;
+    assert_eq!(bob.sees_close().await.0, 1009);
+    assert_eq!(disconnected(&served.socket.event().await).0, 1009);
+}
+
+#[tokio::test]
+async fn a_binary_message_is_1003() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    alice.sends_message(Message::binary(vec![1, 2, 3])).await;
+    assert_eq!(alice.sees_close().await.0, 1003);
+    assert_eq!(disconnected(&served.socket.event().await).0, 1003);
+}
+
+#[tokio::test]
+async fn a_connection_without_messages_ends_after_10_minutes_whatever_it_pings() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    served.clock.turn(Duration::from_secs(599));
+    alice.sends_message(Message::Ping("beat".into())).await;
+    alice.sees_pong().await;
+    served.clock.turn(Duration::from_secs(1));
+    assert_eq!(alice.sees_close().await, (1001, "Going away".to_owned()));
+    assert_eq!(disconnected(&served.socket.event().await), (1001, "Going away"));
+}
+
+#[tokio::test]
+async fn messages_either_way_keep_a_connection_open_but_not_beyond_2_hours() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    for turn in 0..12 {
+        served.clock.turn(Duration::from_secs(599));
+        if turn % 2 == 0 {
+            assert_eq!(served.pushes(&alice.id, "still there?").await, 200);
+            assert_eq!(alice.sees().await, "still there?");
+        } else {
+            alice.sends("still here").await;
+            assert!(alice.sees().await.contains("Forbidden"));
+        }
+    }
+    served.clock.turn(Duration::from_secs(12));
+    assert_eq!(alice.sees_close().await.0, 1001);
+    assert_eq!(disconnected(&served.socket.event().await), (1001, "Going away"));
+}
+
+#[tokio::test]
+async fn a_body_over_10_mb_is_413_and_headers_over_10_kb_are_431() {
+    let served = Served::start().await;
+    let large = served.http("POST", "/rooms/7").body(vec![b'x'; 10 * KIB * KIB + 1]).send().await;
+    assert_eq!((large.status, large.text()), (413, r#"{"message":"Request Entity Too Large"}"#));
+    let announced = served.http("POST", "/rooms/7").header("Content-Length", "99999999").send().await;
+    assert_eq!(announced.status, 413);
+    let headers = served.http("GET", "/rooms/7").header("X-Long", &"x".repeat(10_240)).send().await;
+    assert_eq!(headers.status, 431);
+    assert!(served.http.is_quiet().await);
+}

@@ -1,0 +1,149 @@
+//! Messages of open sockets, and how sockets end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lambda_http::aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use serde_json::json;
+use tokio::sync::Barrier;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use crate::harness::{START_MS, Served};
+
+#[tokio::test]
+async fn a_message_becomes_an_event_without_headers() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    served.clock.turn(std::time::Duration::from_millis(1_500));
+    alice.sends(r#"{"action":"tell","data":"hello"}"#).await;
+    let mut event = served.socket.event().await;
+    let typed: ApiGatewayWebsocketProxyRequest = serde_json::from_value(event.clone()).unwrap();
+    assert_eq!(typed.request_context.route_key.as_deref(), Some("tell"));
+    let context = &mut event["requestContext"];
+    let (request_id, extended, message_id) =
+        (context["requestId"].take(), context["extendedRequestId"].take(), context["messageId"].take());
+    assert!(request_id == extended && request_id != message_id && message_id.as_str().unwrap().len() == 16);
+    let expected = json!({
+        "requestContext": {
+            "routeKey": "tell", "messageId": null, "eventType": "MESSAGE", "extendedRequestId": null,
+            "requestTime": "29/Nov/2023:08:04:03 +0000", "messageDirection": "IN", "stage": "live",
+            "connectedAt": START_MS, "requestTimeEpoch": START_MS + 1_500, "identity": { "sourceIp": "127.0.0.1" },
+            "requestId": null, "domainName": served.address().to_string(), "connectionId": alice.id, "apiId": "Ws",
+        },
+        "body": "{\"action\":\"tell\",\"data\":\"hello\"}",
+        "isBase64Encoded": false,
+    });
+    assert_eq!(event, expected);
+}
+
+#[tokio::test]
+async fn only_a_two_way_route_sends_its_answer() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    served.socket.answers(json!({ "statusCode": 200, "body": "answered" }));
+    alice.sends(r#"{"action":"tell"}"#).await;
+    served.socket.event().await;
+    alice.sends(r#"{"action":"ask"}"#).await;
+    assert_eq!(alice.sees().await, "answered");
+    for nothing in [json!({ "statusCode": 200, "body": "" }), json!({ "statusCode": 200 }), json!(null)] {
+        served.socket.answers(nothing);
+        alice.sends(r#"{"action":"ask"}"#).await;
+        served.socket.event().await;
+    }
+    served.socket.answers(json!({ "body": "last" }));
+    alice.sends(r#"{"action":"ask"}"#).await;
+    assert_eq!(alice.sees().await, "last");
+}
+
+#[tokio::test]
+async fn a_message_without_a_route_is_forbidden_and_the_connection_stays() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    for message in ["hello", r#"{"action":"unknown"}"#, r#"{"action":"$connect"}"#] {
+        alice.sends(message).await;
+        let frame = alice.sees().await;
+        let start = format!(r#"{{"message": "Forbidden", "connectionId":"{}", "requestId":""#, alice.id);
+        assert!(frame.starts_with(&start) && frame.ends_with("=\"}"), "{frame}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_function_is_an_internal_server_error_frame() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    served.socket.fails();
+    alice.sends(r#"{"action":"tell"}"#).await;
+    let event = served.socket.event().await;
+    let request_id = event["requestContext"]["requestId"].as_str().unwrap();
+    let id = &alice.id;
+    let frame = format!(r#"{{"message": "Internal server error", "connectionId":"{id}", "requestId":"{request_id}"}}"#);
+    assert_eq!(alice.sees().await, frame);
+}
+
+#[tokio::test]
+async fn messages_of_one_connection_are_called_at_once() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    let barrier = Arc::new(Barrier::new(3));
+    served.socket.does(move |_| {
+        let barrier = Arc::clone(&barrier);
+        async move {
+            barrier.wait().await;
+            Ok(Bytes::from_static(br#"{"body":"together"}"#))
+        }
+    });
+    for _ in 0..3 {
+        alice.sends(r#"{"action":"ask"}"#).await;
+    }
+    for _ in 0..3 {
+        assert_eq!(alice.sees().await, "together");
+    }
+}
+
+#[tokio::test]
+async fn a_ping_is_answered() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    alice.sends_message(Message::Ping("beat".into())).await;
+    alice.sees_pong().await;
+}
+
+#[tokio::test]
+async fn disconnect_is_told_how_the_client_left() {
+    let served = Served::start().await;
+    let with_status = CloseFrame { code: 4001.into(), reason: "bored".into() };
+    for (frame, code, reason) in
+        [(Some(with_status), 4001, "bored"), (None, 1005, "Client-side close frame status not set")]
+    {
+        let mut alice = served.connects().await;
+        alice.closes(frame).await;
+        let mut event = served.socket.event().await;
+        let _: ApiGatewayWebsocketProxyRequest = serde_json::from_value(event.clone()).unwrap();
+        event["requestContext"]["requestId"].take();
+        event["requestContext"]["extendedRequestId"].take();
+        let host = served.address().to_string();
+        let expected = json!({
+            "headers": { "Host": host, "x-api-key": "", "X-Forwarded-For": "", "x-restapi": "" },
+            "multiValueHeaders": { "Host": [host], "x-api-key": [""], "X-Forwarded-For": [""], "x-restapi": [""] },
+            "requestContext": {
+                "routeKey": "$disconnect", "disconnectStatusCode": code, "eventType": "DISCONNECT", "extendedRequestId": null,
+                "requestTime": "29/Nov/2023:08:04:01 +0000", "messageDirection": "IN", "disconnectReason": reason, "stage": "live",
+                "connectedAt": START_MS, "requestTimeEpoch": START_MS, "identity": { "sourceIp": "127.0.0.1" },
+                "requestId": null, "domainName": host, "connectionId": alice.id, "apiId": "Ws",
+            },
+            "isBase64Encoded": false,
+        });
+        assert_eq!(event, expected);
+        assert_eq!(served.pushes(&alice.id, "late").await, 410);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_1006() {
+    let served = Served::start().await;
+    let alice = served.connects().await;
+    drop(alice);
+    let event = served.socket.event().await;
+    assert_eq!(event["requestContext"]["disconnectStatusCode"], 1006);
+}

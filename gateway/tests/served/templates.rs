@@ -1,0 +1,150 @@
+//! What templates say, and what is said about templates that cannot be served.
+
+use std::time::Duration;
+
+use gateway::Template;
+use gateway::template::{HttpRoute, WebSocketRoute};
+
+fn with(resources: &str) -> Template {
+    Template::parse(&format!("Resources:\n{resources}")).unwrap()
+}
+
+#[track_caller]
+fn refused(resources: &str, message: &str) {
+    let error = Template::parse(&format!("Resources:\n{resources}")).unwrap_err();
+    assert_eq!(error.to_string(), message);
+}
+
+const FUNCTION: &str = "  F: { Type: AWS::Serverless::Function, Metadata: { BuildProperties: { Binary: f } }, Properties: { CodeUri: . } }\n";
+
+#[test]
+fn a_template_is_read_with_globals_parameters_and_names() {
+    let template = Template::parse(include_str!("template.yaml")).unwrap();
+    assert_eq!(template.warnings, Vec::<String>::new());
+    let socket = template.function("Socket").unwrap();
+    assert_eq!((socket.name.as_str(), socket.timeout), ("local-socket", Duration::from_secs(29)));
+    assert_eq!(socket.environment, ["RUST_LOG"]);
+    let http = template.http_api.unwrap();
+    assert_eq!((http.stage.as_str(), http.routes.len()), ("$default", 3));
+    let hurry = HttpRoute {
+        method: "GET".into(),
+        path: "/hurry".into(),
+        function: "Http".into(),
+        timeout: Duration::from_millis(50),
+    };
+    assert_eq!(http.routes[1], hurry);
+    let ws = template.websocket_api.unwrap();
+    assert_eq!(ws.stage, "live");
+    assert!(ws.routes["ask"].two_way && !ws.routes["tell"].two_way);
+    let schedules: Vec<_> = template.schedules.iter().map(|one| (one.name.as_str(), one.enabled)).collect();
+    assert_eq!(schedules, [("minute", true), ("TickNoon", false)]);
+}
+
+#[test]
+fn plain_cloudformation_says_the_same() {
+    let ws = with(&format!(
+        "{FUNCTION}{}",
+        r#"
+  Ws: { Type: AWS::ApiGatewayV2::Api, Properties: { Name: chat, ProtocolType: WEBSOCKET, RouteSelectionExpression: $request.body.action } }
+  Int: { Type: AWS::ApiGatewayV2::Integration, Properties: { ApiId: !Ref Ws, IntegrationType: AWS_PROXY, TimeoutInMillis: 5000,
+    IntegrationUri: !Sub "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${F.Arn}/invocations" } }
+  ConnectRoute: { Type: AWS::ApiGatewayV2::Route, Properties: { ApiId: !Ref Ws, RouteKey: $connect, Target: !Sub "integrations/${Int}" } }
+  AskRoute: { Type: AWS::ApiGatewayV2::Route, Properties: { ApiId: !Ref Ws, RouteKey: ask, RouteResponseSelectionExpression: $default, Target: !Join [/, [integrations, !Ref Int]] } }
+  AskResponse: { Type: AWS::ApiGatewayV2::RouteResponse, Properties: { ApiId: !Ref Ws, RouteId: !Ref AskRoute, RouteResponseKey: $default } }
+  Stage: { Type: AWS::ApiGatewayV2::Stage, Properties: { ApiId: !Ref Ws, StageName: prod, AutoDeploy: true } }
+"#
+    ))
+    .websocket_api
+    .unwrap();
+    assert_eq!((ws.id.as_str(), ws.stage.as_str()), ("Ws", "prod"));
+    let route = |two_way| WebSocketRoute { function: "F".into(), timeout: Duration::from_secs(5), two_way };
+    assert_eq!(ws.routes["$connect"], route(false));
+    assert_eq!(ws.routes["ask"], route(true));
+}
+
+#[test]
+fn a_route_response_needs_both_of_its_halves() {
+    let template = with(&format!(
+        "{FUNCTION}{}",
+        r"
+  Ws: { Type: AWS::Serverless::WebSocketApi, Properties: { StageName: live, RouteSelectionExpression: $request.body.action,
+    Routes: { ask: { FunctionArn: !GetAtt F.Arn, RouteResponseSelectionExpression: $default } } } }
+"
+    ));
+    assert!(!template.websocket_api.unwrap().routes["ask"].two_way);
+    let warning = "Ws/ask: RouteResponseSelectionExpression has no effect without an AWS::ApiGatewayV2::RouteResponse for WsAskRoute";
+    assert_eq!(template.warnings, [warning]);
+}
+
+#[test]
+fn what_is_not_served_is_said() {
+    let template = with(
+        r"
+  F: { Type: AWS::Serverless::Function, Properties: { CodeUri: ., FunctionUrlConfig: { AuthType: NONE }, MemorySize: 256,
+    Events: { Queue: { Type: SQS, Properties: { Queue: q } }, Get: { Type: HttpApi, Properties: { Path: /, Method: get, Auth: { Authorizer: Jwt } } } } } }
+  Rest: { Type: AWS::Serverless::Api, Properties: { StageName: x } }
+  Database: { Type: AWS::RDS::DBCluster }
+",
+    );
+    let expected = [
+        "Rest: AWS::Serverless::Api is not served here",
+        "F: FunctionUrlConfig is not served here",
+        "F/Queue: events of type SQS are not served here",
+        "F/Get: Auth is not served here: every request passes",
+    ];
+    assert_eq!(template.warnings, expected);
+    assert_eq!(template.http_api.unwrap().id, "ServerlessHttpApi");
+}
+
+#[test]
+fn a_route_below_the_sockets_stage_is_said_to_be_hidden() {
+    let template = include_str!("template.yaml").replace("/hurry", "/live/now");
+    let warnings = Template::parse(&template).unwrap().warnings;
+    assert_eq!(warnings, ["route /live/now is hidden here by what the gateway serves there"]);
+}
+
+#[test]
+fn conditions_take_resources_away() {
+    let text = format!(
+        "Parameters: {{ Env: {{ Type: String, Default: dev }} }}\nConditions: {{ IsProd: !Equals [!Ref Env, prod] }}\nResources:\n{FUNCTION}  G: {{ Type: AWS::Serverless::Function, Condition: IsProd, Properties: {{ CodeUri: . }} }}\n"
+    );
+    let template = Template::parse(&text).unwrap();
+    let names: Vec<_> = template.functions.iter().map(|function| function.logical_id.as_str()).collect();
+    assert_eq!(names, ["F"]);
+    assert_eq!(template.functions[0].binary.as_deref(), Some("f"));
+}
+
+#[test]
+fn errors_name_the_resource_and_the_member() {
+    refused(
+        "  F: { Type: AWS::Serverless::Function, Properties: { Timeout: soon } }\n",
+        r#"F: Timeout: must be a whole number, met "soon""#,
+    );
+    refused(
+        "  F: { Type: AWS::Serverless::Function, Properties: { Events: { T: { Type: Schedule, Properties: { Schedule: rate(1 minutes) } } } } }\n",
+        "F/T: Schedule: a rate must be like rate(1 minute) or rate(2 hours), met rate(1 minutes)",
+    );
+    refused(
+        "  F: { Type: AWS::Serverless::Function, Properties: { Events: { T: { Type: Schedule, Properties: { Schedule: rate(1 day), Input: '{' } } } } }\n",
+        "F/T: Input: must be JSON: EOF while parsing an object at line 1 column 1",
+    );
+    refused(
+        "  F: { Type: AWS::Serverless::Function, Properties: { FunctionName: !GetAtt Other.Name } }\n",
+        r#"F: FunctionName: must be a text, met {"Fn::GetAtt":["Other","Name"]}, which is known only after a deployment or has no default"#,
+    );
+    refused(
+        "  Ws: { Type: AWS::Serverless::WebSocketApi, Properties: { RouteSelectionExpression: $request.body.action, Routes: { $default: { FunctionArn: !GetAtt Nobody.Arn } } } }\n",
+        r#"Ws/$default: FunctionArn: must be a text, met {"Fn::GetAtt":["Nobody","Arn"]}, which is known only after a deployment or has no default"#,
+    );
+    refused(
+        "  Ws: { Type: AWS::Serverless::WebSocketApi, Properties: { Routes: {} } }\n",
+        "Ws: RouteSelectionExpression: must be given",
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = Template::read("missing/template.yaml".as_ref()).unwrap_err();
+    assert!(error.to_string().starts_with("missing/template.yaml: "), "{error}");
+    assert!(Template::parse("Resources: [").unwrap_err().to_string().starts_with("the template is not valid YAML: "));
+}
