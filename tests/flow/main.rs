@@ -1,0 +1,8 @@
+//! Flows: a whole system on a free port, real sockets, told in the words of the domain.
+
+mod bad_input;
+mod catching_up;
+mod changes;
+mod large_sends;
+mod ringing;
+mod sockets;

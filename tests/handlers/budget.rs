@@ -1,0 +1,63 @@
+//! What calls cost, in numbers that no machine changes: round trips to the record, and frames pushed.
+
+use harness::{TestApp, event, request, socket_event};
+use serde_json::{Value, json};
+
+async fn send(test: &TestApp, users: &[&str]) -> usize {
+    let mut sending = event("send");
+    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
+    sending["body"] = json!({"type": "like", "userIds": users, "title": "Hi"}).to_string().into();
+    assert_eq!(send::handle(&test.app, request(sending)).await.status(), 202);
+    test.record.round_trips()
+}
+
+async fn ask(test: &TestApp, name: &str, change: impl FnOnce(&mut Value)) -> usize {
+    let mut asking = event(name);
+    asking["headers"]["authorization"] = test.bearer("alice", "").into();
+    change(&mut asking);
+    inbox::handle(&test.app, request(asking)).await;
+    test.record.round_trips()
+}
+
+#[tokio::test]
+async fn a_send_is_one_round_trip_where_nobody_is_connected_and_two_where_somebody_is() {
+    let test = TestApp::new().await;
+    assert_eq!(send(&test, &["alice", "bob"]).await, 1);
+    test.connect("alice", &["phone"]).await;
+    assert_eq!(send(&test, &["alice", "bob"]).await, 2);
+}
+
+#[tokio::test]
+async fn a_send_is_one_push_for_each_device() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone", "laptop"]).await;
+    test.connect("bob", &["tablet"]).await;
+    send(&test, &["alice", "bob", "carol"]).await;
+    let mut pushed: Vec<String> = test.push.taken().into_iter().map(|(connection, _)| connection).collect();
+    pushed.sort();
+    assert_eq!(pushed, ["laptop", "phone", "tablet"]);
+}
+
+#[tokio::test]
+async fn reads_are_one_round_trip_each() {
+    let test = TestApp::new().await;
+    send(&test, &["alice"]).await;
+    assert_eq!(ask(&test, "list", |_| {}).await, 1);
+    assert_eq!(ask(&test, "sync", |_| {}).await, 1);
+    assert_eq!(ask(&test, "read", |_| {}).await, 1);
+    let user = shared::ids::UserId::new("alice").unwrap();
+    let position = test.app.inbox.position(&user, test.app.clock.at()).await.unwrap();
+    let tag = shared::sync::etag(&user, &position);
+    test.record.round_trips();
+    assert_eq!(ask(&test, "sync", |asking| asking["headers"]["if-none-match"] = tag.into()).await, 1);
+}
+
+#[tokio::test]
+async fn a_frame_costs_its_connection_and_what_it_asks() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["PJqB0fHsqRcCHlw="]).await;
+    message::handle(&test.app, socket_event(event("message"))).await;
+    assert_eq!(test.record.round_trips(), 2);
+    disconnect::handle(&test.app, socket_event(event("disconnect"))).await;
+    assert_eq!(test.record.round_trips(), 1);
+}

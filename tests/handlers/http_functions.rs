@@ -1,0 +1,89 @@
+//! Functions behind the HTTP API.
+
+use harness::{TestApp, body, event, request};
+use serde_json::{Value, json};
+
+/// The event of `tests/events` as this caller makes it.
+fn by(bearer: &str, name: &str) -> Value {
+    let mut event = event(name);
+    event["headers"]["authorization"] = bearer.into();
+    event
+}
+
+#[tokio::test]
+async fn a_send_is_accepted_and_listed() {
+    let test = TestApp::new().await;
+    let sent = send::handle(&test.app, request(by(&test.bearer("reports", "notify:send"), "send"))).await;
+    assert_eq!(sent.status(), 202);
+    assert_eq!(sent.headers()["x-request-id"], "ATfSmjLgPHcESJw=");
+    let answer = body(&sent);
+    assert_eq!((&answer["status"], &answer["durability"]), (&json!("accepted"), &json!("durable")));
+
+    let listed = inbox::handle(&test.app, request(by(&test.bearer("user-123", ""), "list"))).await;
+    let list = body(&listed);
+    let item = &list["items"][0];
+    assert_eq!(item["id"], answer["notifications"][0]["id"]);
+    assert_eq!((&item["title"], &item["data"]), (&json!("Report Approved"), &json!({"reportId": "123"})));
+    assert_eq!((&list["unreadCount"], &list["nextCursor"]), (&json!(1), &Value::Null));
+}
+
+#[tokio::test]
+async fn the_key_may_stand_in_the_header_as_well() {
+    let test = TestApp::new().await;
+    let mut event = by(&test.bearer("reports", "notify:send"), "send");
+    event["headers"]["idempotency-key"] = "another".into();
+    let refused = send::handle(&test.app, request(event.clone())).await;
+    assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["fields"]), (422, &json!(["idempotencyKey"])));
+    event["headers"]["idempotency-key"] = "report-123-approved".into();
+    assert_eq!(send::handle(&test.app, request(event)).await.status(), 202);
+}
+
+#[tokio::test]
+async fn a_body_may_come_in_base64() {
+    let test = TestApp::new().await;
+    let mut event = by(&test.bearer("reports", "notify:send"), "send");
+    event["body"] = "eyJ0eXBlIjoibGlrZSIsInVzZXJJZCI6ImFsaWNlIiwidGl0bGUiOiJIaSJ9".into();
+    event["isBase64Encoded"] = true.into();
+    assert_eq!(send::handle(&test.app, request(event)).await.status(), 202);
+}
+
+#[tokio::test]
+async fn marking_one_changes_it_and_tells_of_an_unknown_one() {
+    let test = TestApp::new().await;
+    let sent = send::handle(&test.app, request(by(&test.bearer("reports", "notify:send"), "send"))).await;
+    let id = body(&sent)["notifications"][0]["id"].clone();
+    let bearer = test.bearer("user-123", "");
+    let unknown = inbox::handle(&test.app, request(by(&bearer, "read"))).await;
+    assert_eq!(unknown.status(), 404);
+    let mut event = by(&bearer, "read");
+    event["pathParameters"]["id"] = id;
+    assert_eq!(inbox::handle(&test.app, request(event)).await.status(), 204);
+    let sync = inbox::handle(&test.app, request(by(&bearer, "sync"))).await;
+    assert_eq!(body(&sync)["unreadCount"], 0);
+    assert_eq!(body(&sync)["notifications"][0]["readAt"], "2027-01-15T08:00:00.000Z");
+}
+
+#[tokio::test]
+async fn a_ticket_ends_with_its_token_at_the_latest() {
+    let test = TestApp::new().await;
+    let bearer = test.bearer("alice", "");
+    let issued = tickets::handle(&test.app, request(by(&bearer, "ticket"))).await;
+    assert_eq!(issued.status(), 201);
+    let ticket = body(&issued);
+    assert_eq!(
+        (&ticket["expiresAt"], &ticket["url"]),
+        (&json!("2027-01-15T08:00:30.000Z"), &json!("ws://localhost/live"))
+    );
+    assert_eq!(ticket["ticket"].as_str().unwrap().len(), 22);
+    test.clock.turn(std::time::Duration::from_secs(3_590));
+    let late = tickets::handle(&test.app, request(by(&bearer, "ticket"))).await;
+    assert_eq!(body(&late)["expiresAt"], "2027-01-15T09:00:00.000Z");
+}
+
+#[tokio::test]
+async fn health_and_the_rest_need_no_token() {
+    let test = TestApp::new().await;
+    assert_eq!(health::handle(&test.app, request(event("health"))).await.status(), 200);
+    let missing = notfound::handle(request(event("notfound"))).await;
+    assert_eq!((missing.status().as_u16(), &body(&missing)["error"]["code"]), (404, &json!("not_found")));
+}
