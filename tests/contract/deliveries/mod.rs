@@ -1,0 +1,4 @@
+//! The suite of `shared::deliveries::Deliveries`.
+
+mod chunks;
+mod due;

@@ -1,0 +1,10 @@
+//! The suite of `shared::inbox::Inbox`, by what is asked of it.
+
+mod acknowledge;
+mod append;
+mod change;
+mod changes;
+mod content;
+mod list;
+mod races;
+mod repeat;

@@ -1,0 +1,185 @@
+//! Acts on one inbox that meet each other: whatever the order, every offset is taken by exactly one change.
+
+use std::collections::HashSet;
+
+use shared::inbox::{Change, Changed, Present};
+
+use crate::record::{Record, at, id, together};
+
+on_each_record! {
+    read_all_meets_appends,
+    read_all_meets_read_all,
+    deleting_meets_reading_the_same_row,
+    everything_meets_everything,
+    reads_see_one_state_while_others_write,
+}
+
+/// How often each meeting is tried.
+const ROUNDS: usize = 20;
+
+const ALL: Change = Change::ReadAll { kind: None, before: None };
+
+/// From where to where an act moved the head.
+type Span = (i64, i64);
+
+fn span(changed: &Changed) -> Span {
+    let span = (changed.prev.offset, changed.cursor.offset);
+    let rows = i64::try_from(changed.ids.len()).unwrap();
+    assert_eq!(span.1 - span.0, rows, "one offset for each changed row");
+    span
+}
+
+/// Rings once; the user has a connection, so that the delivery tells which offset it took.
+async fn ring(record: &Record, key: &str) -> Span {
+    let deliveries = record.ring(&[key], "alice", at(0)).await;
+    let offset = deliveries[0].notification.cursor.offset;
+    (offset - 1, offset)
+}
+
+/// The spans join from the beginning to the head without gap or overlap, and what can be read agrees.
+async fn assert_consistent(record: &Record, mut spans: Vec<Span>) {
+    let position = record.position("alice").await;
+    spans.retain(|(from, to)| from != to);
+    spans.sort_unstable();
+    let mut reached = 0;
+    for (from, to) in spans {
+        assert_eq!(from, reached, "an offset was taken twice or by nobody");
+        reached = to;
+    }
+    assert_eq!(reached, position.head);
+
+    let history = record.history("alice").await;
+    let versions: HashSet<i64> = history.iter().map(Present::version).collect();
+    assert_eq!(versions.len(), history.len(), "two rows have one version");
+    assert!(versions.iter().all(|version| (1..=position.head).contains(version)));
+    let unread = history
+        .iter()
+        .filter(|present| matches!(present, Present::Standing { notification, .. } if notification.read_at.is_none()))
+        .count();
+    assert_eq!(position.unread, i64::try_from(unread).unwrap());
+    let standing = history.iter().filter(|present| matches!(present, Present::Standing { .. })).count();
+    assert_eq!(record.listed("alice").await.len(), standing);
+}
+
+async fn read_all_meets_appends(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    let mut spans = Vec::new();
+    for round in 0..ROUNDS {
+        let met = together(4, |n| {
+            let record = record.clone();
+            async move {
+                if n % 2 == 0 {
+                    ring(&record, &format!("{round} {n}")).await
+                } else {
+                    span(&record.change("alice", ALL, at(1)).await)
+                }
+            }
+        });
+        spans.extend(met.await);
+    }
+    assert_consistent(&record, spans).await;
+    assert_eq!(record.listed("alice").await.len(), 2 * ROUNDS);
+}
+
+async fn read_all_meets_read_all(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    let mut spans = Vec::new();
+    for round in 0..ROUNDS {
+        for n in 0..3 {
+            spans.push(ring(&record, &format!("{round} {n}")).await);
+        }
+        let changed = together(4, |_| {
+            let record = record.clone();
+            async move { record.change("alice", ALL, at(1)).await }
+        })
+        .await;
+        let counts: Vec<usize> = changed.iter().map(|changed| changed.ids.len()).collect();
+        assert_eq!(counts.iter().sum::<usize>(), 3, "each row is read once");
+        assert_eq!(changed.iter().map(|changed| changed.unread).max(), Some(0));
+        spans.extend(changed.iter().map(span));
+    }
+    assert_consistent(&record, spans).await;
+}
+
+async fn deleting_meets_reading_the_same_row(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    let mut spans = Vec::new();
+    for round in 0..ROUNDS {
+        let key = round.to_string();
+        spans.push(ring(&record, &key).await);
+        let changed = together(4, |n| {
+            let (record, named) = (record.clone(), vec![id(&key, "alice")]);
+            async move {
+                let change = if n % 2 == 0 { Change::Delete(named) } else { Change::Read(named) };
+                record.change("alice", change, at(1)).await
+            }
+        })
+        .await;
+        let deletions = changed[0].ids.len() + changed[2].ids.len();
+        assert_eq!(deletions, 1, "it is deleted once");
+        assert_eq!((changed[0].known, changed[2].known), (1, 1));
+        let reads = changed[1].ids.len() + changed[3].ids.len();
+        assert!(reads <= 1, "it is read once, or not where it was deleted before");
+        spans.extend(changed.iter().map(span));
+    }
+    assert_consistent(&record, spans).await;
+    assert!(record.listed("alice").await.is_empty());
+    assert_eq!(record.position("alice").await.unread, 0);
+}
+
+async fn everything_meets_everything(record: Record) {
+    const ACTORS: usize = 8;
+    const EACH: usize = 15;
+    record.connect("alice", "tab", at(0)).await;
+    let spans = together(ACTORS, |n| {
+        let record = record.clone();
+        async move {
+            let mut spans = Vec::new();
+            for m in 0..EACH {
+                // Somebody else's notification, which may or may not have arrived yet.
+                let named = vec![
+                    id(&format!("{} {m}", (n + 1) % ACTORS), "alice"),
+                    id(&format!("{} {}", (n + 2) % ACTORS, m / 2), "alice"),
+                ];
+                spans.push(ring(&record, &format!("{n} {m}")).await);
+                let change = match (n + m) % 4 {
+                    0 => Change::Read(named),
+                    1 => Change::Unread(named),
+                    2 => Change::Delete(named),
+                    _ => ALL,
+                };
+                spans.push(span(&record.change("alice", change, at(1)).await));
+            }
+            spans
+        }
+    })
+    .await;
+    assert_consistent(&record, spans.concat()).await;
+}
+
+async fn reads_see_one_state_while_others_write(record: Record) {
+    together(4, |n| {
+        let record = record.clone();
+        async move {
+            for m in 0..30 {
+                if n < 2 {
+                    record.ring(&[&format!("{n} {m}")], "alice", at(0)).await;
+                    record.change("alice", ALL, at(1)).await;
+                    continue;
+                }
+                let changes = record.changes("alice", None, usize::MAX).await.unwrap();
+                let last = changes.changes.last().map_or(0, Present::version);
+                assert_eq!(last, changes.position.head, "torn between two states");
+                let unread = changes
+                    .changes
+                    .iter()
+                    .filter(|present| {
+                        matches!(present, Present::Standing { notification, .. } if notification.read_at.is_none())
+                    })
+                    .count();
+                assert_eq!(changes.position.unread, i64::try_from(unread).unwrap());
+            }
+        }
+    })
+    .await;
+}

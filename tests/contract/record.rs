@@ -1,0 +1,200 @@
+//! The words of the suites: users who connect, sends that ring, inboxes that change.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use shared::clock::At;
+use shared::connections::{Connections, Opened, Opening, Ticket};
+use shared::cursor::Cursor;
+use shared::deliveries::Deliveries;
+use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
+use shared::inbox::{Append, Appended, Change, Changed, Changes, Delivery, Inbox, Page, Position, Present};
+use shared::notification::{Content, Notification, Priority};
+use tokio::sync::Barrier;
+
+/// When every test begins.
+pub(crate) const START_MS: i64 = 1_800_000_000_000;
+/// Later than any test looks.
+pub(crate) const LATE_MS: i64 = 1_000_000_000;
+/// How long sends are kept.
+const RETENTION_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
+
+/// So many milliseconds after the beginning.
+pub(crate) fn at(after_ms: i64) -> At {
+    At::Fixed(START_MS + after_ms)
+}
+
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+pub(crate) fn users(names: &[&str]) -> Vec<UserId> {
+    names.iter().map(|name| user(name)).collect()
+}
+
+/// The notification that the send of this key puts into this user's inbox.
+pub(crate) fn id(key: &str, name: &str) -> NotificationId {
+    NotificationId::of(Send::new(key).id, &user(name))
+}
+
+/// The notifications of these keys in this user's inbox.
+pub(crate) fn ids(keys: &[&str], name: &str) -> Vec<NotificationId> {
+    keys.iter().map(|key| id(key, name)).collect()
+}
+
+/// A send, named by its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Send {
+    pub(crate) id: SendId,
+    pub(crate) fingerprint: [u8; 32],
+    pub(crate) answer: String,
+    pub(crate) content: Arc<Content>,
+}
+
+impl Send {
+    pub(crate) fn new(key: &str) -> Self {
+        Self {
+            id: SendId::of_key(&user("billing"), "/api/notifications/send", key),
+            fingerprint: sha256(key.as_bytes()),
+            answer: format!("{{\"sendId\": \"{key}\",  \"ü\":\"\\u00fc\"}}"),
+            content: Arc::new(Content {
+                kind: "REPORT_APPROVED".into(),
+                title: key.into(),
+                body: Some("It is ready".into()),
+                data: RawValue::from_string("{}".into()).unwrap(),
+                action_url: None,
+                priority: Priority::Normal,
+            }),
+        }
+    }
+
+    pub(crate) fn of_kind(key: &str, kind: &str) -> Self {
+        let send = Self::new(key);
+        let content = Content { kind: kind.into(), ..Content::clone(&send.content) };
+        Self { content: Arc::new(content), ..send }
+    }
+}
+
+/// A store of the record. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Record(Arc<dyn shared::app::Record>);
+
+impl Record {
+    pub(crate) fn new(store: impl shared::app::Record + 'static) -> Self {
+        Self(Arc::new(store))
+    }
+
+    pub(crate) fn inbox(&self) -> &dyn Inbox {
+        &*self.0
+    }
+
+    pub(crate) fn deliveries(&self) -> &dyn Deliveries {
+        &*self.0
+    }
+
+    pub(crate) fn connections(&self) -> &dyn Connections {
+        &*self.0
+    }
+
+    pub(crate) async fn append(&self, send: &Send, to: &[UserId], at: At) -> Appended {
+        let append = Append {
+            id: send.id,
+            sender: &user("billing"),
+            fingerprint: send.fingerprint,
+            content: Arc::clone(&send.content),
+            recipients: to,
+            answer: &send.answer,
+            retention_ms: RETENTION_MS,
+        };
+        self.inbox().append(&append, at).await.unwrap()
+    }
+
+    /// Appends a send that is new.
+    pub(crate) async fn send(&self, send: &Send, to: &[UserId], at: At) -> Vec<Delivery> {
+        match self.append(send, to, at).await {
+            Appended::Stored(deliveries) => deliveries,
+            Appended::Known(first) => panic!("a new send was known: {first:?}"),
+        }
+    }
+
+    /// One new notification for one user, for each key.
+    pub(crate) async fn ring(&self, keys: &[&str], name: &str, at: At) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
+        for key in keys {
+            deliveries.extend(self.send(&Send::new(key), &[user(name)], at).await);
+        }
+        deliveries
+    }
+
+    /// Opens a connection whose token lasts longer than any test looks.
+    pub(crate) async fn connect(&self, name: &str, connection: &str, at: At) {
+        self.connect_until(name, connection, START_MS + LATE_MS, at).await;
+    }
+
+    /// Opens a connection whose token ends then.
+    pub(crate) async fn connect_until(&self, name: &str, connection: &str, ends_ms: i64, at: At) {
+        let hash = sha256(format!("ticket of {connection}").as_bytes());
+        let ticket = Ticket {
+            hash,
+            user: user(name),
+            origin: None,
+            token_expires_at_ms: ends_ms,
+            expires_at_ms: START_MS + LATE_MS,
+        };
+        self.connections().issue(&ticket, at).await.unwrap();
+        let opening = Opening { connection: &ConnectionId::new(connection), ticket_hash: hash, origin: None };
+        let opened = self.connections().open(&opening, at).await.unwrap();
+        assert!(matches!(opened, Opened::Registered { .. }), "{opened:?}");
+    }
+
+    pub(crate) async fn position(&self, name: &str) -> Position {
+        self.inbox().position(&user(name), at(LATE_MS)).await.unwrap()
+    }
+
+    /// Everything that stands in an inbox, newest first.
+    pub(crate) async fn listed(&self, name: &str) -> Vec<Notification> {
+        let page = Page { limit: usize::MAX, ..Page::default() };
+        let listed = self.inbox().list(&user(name), &page, at(LATE_MS)).await.unwrap();
+        assert!(!listed.more);
+        listed.notifications
+    }
+
+    pub(crate) async fn change(&self, name: &str, change: Change, at: At) -> Changed {
+        let changed = self.inbox().change(&user(name), &change, at).await;
+        changed.unwrap().expect("no cursor that the inbox does not know")
+    }
+
+    pub(crate) async fn changes(&self, name: &str, since: Option<Cursor>, limit: usize) -> Option<Changes> {
+        self.inbox().changes(&user(name), since, limit, at(LATE_MS)).await.unwrap()
+    }
+
+    /// Everything that was ever in an inbox, tombstones too, in order of change.
+    pub(crate) async fn history(&self, name: &str) -> Vec<Present> {
+        let beginning = self.position(name).await.cursor_at(0);
+        let changes = self.changes(name, Some(beginning), usize::MAX).await;
+        changes.unwrap().changes
+    }
+}
+
+/// Does the same many times at once; the results are in the order of the numbers.
+pub(crate) async fn together<T, F>(times: usize, act: impl Fn(usize) -> F) -> Vec<T>
+where
+    T: std::marker::Send + 'static,
+    F: Future<Output = T> + std::marker::Send + 'static,
+{
+    let start = Arc::new(Barrier::new(times));
+    let tasks: Vec<_> = (0..times)
+        .map(|n| {
+            let (start, act) = (Arc::clone(&start), act(n));
+            tokio::spawn(async move {
+                start.wait().await;
+                act.await
+            })
+        })
+        .collect();
+    let mut results = Vec::with_capacity(times);
+    for task in tasks {
+        results.push(task.await.unwrap());
+    }
+    results
+}

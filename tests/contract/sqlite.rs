@@ -1,0 +1,93 @@
+//! What only a record in a file can promise: that it is there after a restart, and that it has one owner.
+
+use shared::clock::At;
+use shared::ids::{ConnectionId, UserId};
+use shared::inbox::Appended;
+use shared::sqlite::{OpenError, SqliteRecord};
+
+use crate::record::{Record, START_MS, Send, at, id, user};
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("new folder").join("carillon.db");
+    let record = Record::new(SqliteRecord::open(&file).await.unwrap());
+    record.connect("alice", "tab", at(0)).await;
+    let many: Vec<UserId> = (0..201).map(|n| user(&n.to_string())).collect();
+    record.ring(&["1"], "alice", at(0)).await;
+    record.send(&Send::new("large"), &many, at(1)).await;
+    let before = record.position("alice").await;
+    drop(record);
+
+    let record = Record::new(open_again(&file).await);
+    assert_eq!(record.position("alice").await, before);
+    assert_eq!(record.listed("alice").await[0].id, id("1", "alice"));
+    let repeat = record.append(&Send::new("1"), &[user("alice")], at(2)).await;
+    assert!(matches!(repeat, Appended::Known(_)));
+    let tab = ConnectionId::new("tab");
+    assert!(record.connections().find(&tab).await.unwrap().is_some());
+    let deliveries = record.deliveries();
+    assert_eq!(deliveries.next_due().await.unwrap(), Some(START_MS + 1));
+    let chunk = deliveries.materialise_next(at(1)).await.unwrap();
+    assert!(chunk.is_some());
+    assert_eq!(record.position("200").await.head, 1);
+    let due = deliveries.take_due(10, at(5_000)).await.unwrap();
+    assert_eq!(due.len(), 1);
+}
+
+/// A dropped pool closes its files after the drop.
+async fn open_again(file: &std::path::Path) -> SqliteRecord {
+    loop {
+        match SqliteRecord::open(file).await {
+            Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_has_one_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("carillon.db");
+    let first = SqliteRecord::open(&file).await.unwrap();
+    let second = SqliteRecord::open(&file).await.unwrap_err();
+    assert!(matches!(second, OpenError::InUse(_)), "{second}");
+    let told = second.to_string();
+    assert!(told.contains(&folder.path().display().to_string()), "{told}");
+    first.close().await;
+    drop(first);
+    SqliteRecord::open(&file).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_databases_are_of_two_epochs() {
+    let (first, _kept) = crate::stores::sqlite().await;
+    let (second, _kept_too) = crate::stores::sqlite().await;
+    let cursor = first.position("alice").await.cursor();
+    assert_ne!(cursor.epoch, second.position("alice").await.epoch);
+    let changes = second.changes("alice", Some(cursor), 10).await;
+    assert!(changes.is_none());
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("carillon.db");
+    std::fs::write(&file, "no database at all, but long enough to be read as one").unwrap();
+    let error = SqliteRecord::open(&file).await.unwrap_err();
+    assert!(matches!(error, OpenError::Unreadable { .. }), "{error}");
+    assert!(error.to_string().contains("carillon.db"), "{error}");
+}
+
+#[tokio::test]
+async fn the_servers_clock_is_the_present() {
+    let (record, _kept) = crate::stores::sqlite().await;
+    let now_ms = || {
+        let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap();
+        i64::try_from(since_1970.as_millis()).unwrap()
+    };
+    let before_ms = now_ms();
+    record.ring(&["1"], "alice", At::Server).await;
+    let created_at = record.listed("alice").await[0].created_at;
+    assert!((before_ms..=now_ms()).contains(&created_at.0));
+}

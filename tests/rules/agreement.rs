@@ -1,0 +1,281 @@
+//! template.yaml, the functions' folders, their routes, and the variables that they read agree.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use shared::call::Route;
+use shared::config::{Config, Origins};
+
+use crate::template::{members, of_type};
+use crate::{access, template, tree};
+
+/// What a function says about itself.
+#[derive(Clone)]
+struct Function {
+    name: &'static str,
+    /// The paths that it answers; a function that is not called over HTTP has none.
+    routes: &'static [Route],
+    /// The variables that it cannot do without.
+    needs: &'static [&'static str],
+}
+
+const FUNCTIONS: [Function; 9] = [
+    function("connect", &[], connect::NEEDS),
+    function("disconnect", &[], disconnect::NEEDS),
+    function("drain", &[], drain::NEEDS),
+    function("health", health::ROUTES, health::NEEDS),
+    function("inbox", inbox::ROUTES, inbox::NEEDS),
+    function("message", &[], message::NEEDS),
+    function("notfound", &[], &[]),
+    function("send", send::ROUTES, send::NEEDS),
+    function("tickets", tickets::ROUTES, tickets::NEEDS),
+];
+/// Where each route of the socket goes.
+const SOCKET_ROUTES: [(&str, &str); 3] =
+    [("$connect", "connect"), ("$disconnect", "disconnect"), ("$default", "message")];
+/// Read by whoever looks at a deployment, and by no function.
+const READ_BY_NOBODY: [&str; 1] = ["ENV"];
+
+const fn function(name: &'static str, routes: &'static [Route], needs: &'static [&'static str]) -> Function {
+    Function { name, routes, needs }
+}
+
+fn parsed() -> Value {
+    template::parse(&tree::read("template.yaml"))
+}
+
+fn source_of(function: &str) -> String {
+    let texts = tree::rust_under(&[&format!("functions/{function}/src")]);
+    assert!(!texts.is_empty(), "functions/{function} has no source");
+    texts.into_iter().map(|text| text.text).collect()
+}
+
+/// Every function is a resource with a binary of its name, and nothing else is.
+fn unbuilt(template: &Value, functions: &[Function]) -> Vec<String> {
+    let resources: BTreeMap<&str, &Value> = of_type(template, "AWS::Serverless::Function").collect();
+    let mut problems = Vec::new();
+    for Function { name, .. } in functions {
+        let Some(resource) = resources.get(name) else {
+            problems.push(format!("{name}: no resource of that name"));
+            continue;
+        };
+        let metadata = &resource["Metadata"];
+        if metadata["BuildProperties"]["Binary"] != *name {
+            problems.push(format!("{name}: its Binary is not {name}"));
+        }
+        if metadata["BuildMethod"] != "rust-cargolambda" {
+            problems.push(format!("{name}: its BuildMethod is not rust-cargolambda"));
+        }
+    }
+    for name in resources.keys() {
+        if !functions.iter().any(|function| function.name == *name) {
+            problems.push(format!("{name}: no folder of that name"));
+        }
+    }
+    problems
+}
+
+/// The HTTP paths of a function in the template are those of its `ROUTES`, each with `ANY`.
+fn unrouted(template: &Value, functions: &[Function]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut taken = BTreeSet::new();
+    for function in functions {
+        let name = function.name;
+        let mut expected: BTreeSet<&str> = function.routes.iter().map(|r| r.path).collect();
+        if name == "notfound" {
+            expected.insert("$default");
+        }
+        let mut found = BTreeSet::new();
+        let events = &template["Resources"][name]["Properties"]["Events"];
+        for (event, value) in members(events).filter(|(_, event)| event["Type"] == "HttpApi") {
+            let properties = &value["Properties"];
+            let path = properties["Path"].as_str().unwrap_or_default();
+            if properties["Method"] != "ANY" {
+                problems.push(format!("{name}/{event}: the method of {path} is not ANY"));
+            }
+            if properties["ApiId"] != json!({ "Ref": "Http" }) {
+                problems.push(format!("{name}/{event}: {path} is of another API"));
+            }
+            if !taken.insert(path) {
+                problems.push(format!("{name}/{event}: {path} stands twice"));
+            }
+            found.insert(path);
+        }
+        let both = [(&expected, &found, "is not in the template"), (&found, &expected, "is in no ROUTES")];
+        for (one, other, what) in both {
+            let missing = one.difference(other);
+            problems.extend(missing.map(|path| format!("{name}: {path} {what}")));
+        }
+        for route in function.routes {
+            let upper = |method: &&str| method.bytes().all(|byte| byte.is_ascii_uppercase());
+            if route.methods.is_empty() || !route.methods.iter().all(upper) {
+                problems.push(format!("{name}: the methods of {}", route.path));
+            }
+        }
+    }
+    problems
+}
+
+/// The socket's routes, and the response without which a reply is dropped.
+fn unplugged(template: &Value) -> Vec<String> {
+    let mut problems = Vec::new();
+    let apis: Vec<_> = of_type(template, "AWS::Serverless::WebSocketApi").collect();
+    let [(id, api)] = apis.as_slice() else {
+        return vec!["there must be one WebSocketApi".into()];
+    };
+    let found: BTreeMap<&str, &Value> = members(&api["Properties"]["Routes"]).collect();
+    let expected = BTreeMap::from(SOCKET_ROUTES);
+    for (route, function) in &expected {
+        let arn = json!({ "Fn::GetAtt": [function, "Arn"] });
+        if found.get(route).is_none_or(|route| route["FunctionArn"] != arn) {
+            problems.push(format!("{id}: {route} does not go to {function}"));
+        }
+    }
+    for route in found.keys().filter(|route| !expected.contains_key(*route)) {
+        problems.push(format!("{id}: {route} is not ours"));
+    }
+    let answers = of_type(template, "AWS::ApiGatewayV2::RouteResponse").any(|(_, response)| {
+        let properties = &response["Properties"];
+        properties["ApiId"] == json!({ "Ref": id })
+            && properties["RouteId"] == json!({ "Ref": format!("{id}DefaultRoute") })
+    });
+    if !answers {
+        problems.push(format!("{id}: $default has no route response"));
+    }
+    problems
+}
+
+/// Every variable that `config.rs` asks for.
+fn readable() -> BTreeSet<String> {
+    let asked = RefCell::new(BTreeSet::new());
+    for answer in [None, Some(String::new()), Some("1".repeat(40))] {
+        let variable = |name: &str| {
+            asked.borrow_mut().insert(name.to_owned());
+            answer.clone()
+        };
+        // Whether these values are good is not asked here.
+        let _ = Config::read(variable, &[], Origins::Loopback);
+    }
+    asked.into_inner()
+}
+
+/// What a function needs is set for it, and what is set for it is read.
+fn unset(template: &Value, functions: &[Function], readable: &BTreeSet<String>) -> Vec<String> {
+    let mut problems = Vec::new();
+    let global = &template["Globals"]["Function"]["Environment"]["Variables"];
+    for Function { name, needs, .. } in functions {
+        let own = &template["Resources"][name]["Properties"]["Environment"]["Variables"];
+        let set: BTreeSet<&str> = members(global).chain(members(own)).map(|(n, _)| n).collect();
+        let missing = needs.iter().filter(|needed| !set.contains(*needed));
+        problems.extend(missing.map(|needed| format!("{name}: {needed} is not set")));
+        for variable in set.iter().chain(*needs) {
+            if !readable.contains(*variable) && !READ_BY_NOBODY.contains(variable) {
+                problems.push(format!("{name}: {variable} is read by nobody"));
+            }
+        }
+    }
+    problems
+}
+
+fn problems(template: &Value, functions: &[Function]) -> Vec<String> {
+    let mut problems = unbuilt(template, functions);
+    problems.extend(unrouted(template, functions));
+    problems.extend(unplugged(template));
+    problems.extend(unset(template, functions, &readable()));
+    for Function { name, .. } in functions {
+        let policies = &template["Resources"][name]["Properties"]["Policies"];
+        problems.extend(access::ungranted(name, policies, &access::used(&source_of(name))));
+    }
+    problems
+}
+
+#[test]
+fn template_routes_functions_and_configuration_agree() {
+    let problems = problems(&parsed(), &FUNCTIONS);
+    assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));
+}
+
+#[test]
+fn every_folder_is_a_function_of_one_name_and_says_what_it_is() {
+    let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
+    assert_eq!(tree::folders_in("functions"), names);
+    for function in &FUNCTIONS {
+        let name = function.name;
+        let manifest = tree::read(&format!("functions/{name}/Cargo.toml"));
+        let named: Vec<&str> = manifest.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
+        // The package's, and the library's and the binary's where they are named at all.
+        assert!(!named.is_empty(), "{name}");
+        assert!(named.iter().all(|named| *named == format!("\"{name}\"")), "{name}: {named:?}");
+        let source = source_of(name);
+        let says = |what: &str| source.contains(&format!("pub const {what}: "));
+        assert_eq!(says("ROUTES"), !function.routes.is_empty(), "{name}");
+        assert_eq!(says("NEEDS"), !function.needs.is_empty(), "{name}");
+        let main = tree::read(&format!("functions/{name}/src/main.rs"));
+        let start = format!("App::start({name}::NEEDS)");
+        assert_eq!(main.contains(&start), says("NEEDS"), "{name}");
+    }
+}
+
+#[test]
+fn the_configuration_asks_for_what_the_contract_names() {
+    let readable = readable();
+    for name in ["DATABASE_URL", "JWT_SECRET", "ALLOWED_ORIGINS", "RETENTION_DAYS"] {
+        assert!(readable.contains(name), "{name} not in {readable:?}");
+    }
+}
+
+#[test]
+fn every_disagreement_is_reported() {
+    let set = |path: &str, value: Value| {
+        let mut template = parsed();
+        *template.pointer_mut(path).unwrap_or_else(|| panic!("{path}")) = value;
+        problems(&template, &FUNCTIONS)
+    };
+    let added = |path: &str, name: &str, value: Value| {
+        let mut template = parsed();
+        let object = template.pointer_mut(path).and_then(Value::as_object_mut);
+        object.unwrap().insert(name.into(), value);
+        problems(&template, &FUNCTIONS)
+    };
+    let manage = |resource: &str| {
+        let action = "execute-api:ManageConnections";
+        json!({ "Statement": [{ "Effect": "Allow", "Action": action, "Resource": resource }] })
+    };
+    let send = "/Resources/send";
+    let ack = "/Resources/inbox/Properties/Events/Ack/Properties";
+    for (found, expected) in [
+        (set(send, Value::Null), "send: no resource of that name"),
+        (set(&format!("{send}/Metadata/BuildProperties/Binary"), json!("sends")), "send: its Binary is not send"),
+        (added("/Resources", "extra", json!({ "Type": "AWS::Serverless::Function" })), "extra: no folder of that name"),
+        (set(&format!("{ack}/Path"), json!("/api/acks")), "inbox: /api/ack is not in the template"),
+        (set(&format!("{ack}/Path"), json!("/api/acks")), "inbox: /api/acks is in no ROUTES"),
+        (set(&format!("{ack}/Path"), json!("/api/sync")), "inbox/Ack: /api/sync stands twice"),
+        (set(&format!("{ack}/Method"), json!("POST")), "inbox/Ack: the method of /api/ack is not ANY"),
+        (set("/Resources/notfound/Properties/Events", json!({})), "notfound: $default is not in the template"),
+        (
+            set("/Resources/Live/Properties/Routes/$default/FunctionArn", json!({ "Fn::GetAtt": ["connect", "Arn"] })),
+            "Live: $default does not go to message",
+        ),
+        (added("/Resources/Live/Properties/Routes", "ping", json!({})), "Live: ping is not ours"),
+        (set("/Resources/LiveDefaultRouteResponse", Value::Null), "Live: $default has no route response"),
+        (set("/Resources/connect/Properties/Environment", Value::Null), "connect: DATABASE_URL is not set"),
+        (
+            added("/Resources/health/Properties/Environment/Variables", "DATABASE_URI", json!("x")),
+            "health: DATABASE_URI is read by nobody",
+        ),
+        (
+            added("/Globals/Function/Environment/Variables", "LOG_LEVEL", json!("x")),
+            "notfound: LOG_LEVEL is read by nobody",
+        ),
+        (
+            added("/Resources/health/Properties", "Policies", manage("x/live/POST/@connections/*")),
+            "health: may POST and does not",
+        ),
+        (set("/Resources/inbox/Properties/Policies", json!([])), "inbox: does POST and may not"),
+        (set("/Resources/connect/Properties/Policies", json!([])), "connect: does DELETE and may not"),
+        (added("/Resources/send/Properties", "Policies", manage("x/live/*")), "send: may do more than it has to"),
+    ] {
+        assert!(found.iter().any(|problem| problem.starts_with(expected)), "{expected:?} not in {found:?}");
+    }
+}
