@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lambda_http::request::LambdaRequest;
@@ -12,6 +12,7 @@ use lambda_http::{Adapter, Body, Context, Error, LambdaEvent, Request, Response,
 use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shared::clock::Clock;
 
 use crate::functions::{Function, FunctionError};
 
@@ -79,10 +80,10 @@ where
 
 /// Handlers compare the deadline with the machine's clock, as on Lambda, whatever the gateway's clock shows.
 fn context(left: Duration) -> Context {
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + left;
+    let deadline_ms = Clock::system().now_ms().unsigned_abs() + u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 2);
     let mut context = Context::default();
     context.request_id = uuid::Uuid::new_v4().to_string();
-    context.deadline = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+    context.deadline = deadline_ms;
     context
 }
 

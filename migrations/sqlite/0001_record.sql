@@ -46,6 +46,7 @@ CREATE TABLE inboxes (
     user_id        TEXT    NOT NULL PRIMARY KEY,
     epoch          INTEGER NOT NULL,
     head           INTEGER NOT NULL DEFAULT 0, -- the offset of the last change
+    unread         INTEGER NOT NULL DEFAULT 0, -- moves with the head, in the same transaction
     acked          INTEGER NOT NULL DEFAULT 0, -- a device acknowledged everything up to here
     purged_through INTEGER NOT NULL DEFAULT 0  -- tombstones up to here may be gone
 ) STRICT, WITHOUT ROWID;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::Error;
-use crate::fields::Fields;
+use crate::fields::{self, Fields};
 use crate::ids::NotificationId;
 use crate::json;
 
@@ -88,7 +88,7 @@ impl Call {
         let parameters = self.request.query_string_parameters_ref();
         for (name, value) in parameters.into_iter().flat_map(|parameters| parameters.iter()) {
             if members.insert(name.to_owned(), Value::String(value.to_owned())).is_some() {
-                return Err(Error::field(name, "must stand once"));
+                return Err(Error::field(fields::printable(name), "must stand once"));
             }
         }
         Ok(Fields::new(members))

@@ -85,12 +85,16 @@ impl Fields {
     /// Ends the reading: every problem so far, and every member that nobody took.
     pub fn finish(mut self) -> Result<(), Error> {
         for (name, _) in std::mem::take(&mut self.members) {
-            // A name is the caller's text too: only a plain one is repeated.
-            let plain = name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-            self.problem(if plain { name } else { "(unprintable)".into() }, "is not known");
+            self.problem(printable(&name), "is not known");
         }
         if self.problems.is_empty() { Ok(()) } else { Err(Error::ValidationFailed(self.problems)) }
     }
+}
+
+/// A name that a caller made up, where it can be repeated: it is his text as much as a value is.
+pub fn printable(name: &str) -> &str {
+    let plain = name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    if plain { name } else { "(unprintable)" }
 }
 
 /// Reads a cursor as it stands in a query or a member.

@@ -22,7 +22,7 @@ pub(super) async fn perform(
         return Ok(None);
     }
     let known = known(db, user, change).await?;
-    let (offsets, ids) = affected(db, user, change).await?;
+    let affected = affected(db, user, change).await?;
     let unchanged = Changed {
         prev: position.cursor(),
         cursor: position.cursor(),
@@ -31,15 +31,15 @@ pub(super) async fn perform(
         unread: position.unread,
         connections: Vec::new(),
     };
-    if offsets.is_empty() {
+    if affected.ids.is_empty() {
         return Ok(Some(unchanged));
     }
-    apply(db, user, change, &position, &offsets, now_ms).await?;
+    apply(db, user, change, &position, &affected, now_ms).await?;
     let after = rows::position(db, user).await?;
     let mut connections = rows::connections_of(db, &rows::json_list(&[user]), now_ms).await?;
     Ok(Some(Changed {
         cursor: after.cursor(),
-        ids,
+        ids: affected.ids,
         unread: after.unread,
         connections: connections.remove(user).unwrap_or_default(),
         ..unchanged
@@ -66,16 +66,19 @@ async fn known(db: &mut Connected, user: &UserId, change: &Change) -> Result<usi
     usize::try_from(known).map_err(|_| rows::broken("a count"))
 }
 
-/// The rows that the change makes different, in the order of their arrival.
-async fn affected(
-    db: &mut Connected,
-    user: &UserId,
-    change: &Change,
-) -> Result<(Vec<i64>, Vec<NotificationId>), StoreError> {
+/// The rows that a change makes different, in the order of their arrival.
+struct Affected {
+    offsets: Vec<i64>,
+    ids: Vec<NotificationId>,
+    /// How many more are unread afterwards.
+    more_unread: i64,
+}
+
+async fn affected(db: &mut Connected, user: &UserId, change: &Change) -> Result<Affected, StoreError> {
     macro_rules! standing {
         ($which:literal) => {
             concat!(
-                r#"SELECT "offset", id FROM notifications WHERE user_id = ?1 AND deleted_at IS NULL AND "#,
+                r#"SELECT "offset", id, read_at FROM notifications WHERE user_id = ?1 AND deleted_at IS NULL AND "#,
                 $which,
                 r#" ORDER BY "offset""#
             )
@@ -100,12 +103,15 @@ async fn affected(
         }
     };
     let rows = query.fetch_all(db).await.map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let offset: i64 = row.try_get("offset").map_err(failed)?;
-            Ok((offset, rows::notification_id(row)?))
-        })
-        .collect()
+    let mut affected = Affected { offsets: Vec::new(), ids: Vec::new(), more_unread: 0 };
+    for row in &rows {
+        affected.offsets.push(row.try_get("offset").map_err(failed)?);
+        affected.ids.push(rows::notification_id(row)?);
+        let was_unread = row.try_get::<Option<i64>, _>("read_at").map_err(failed)?.is_none();
+        let is_unread = matches!(change, Change::Unread(_));
+        affected.more_unread += i64::from(is_unread) - i64::from(was_unread);
+    }
+    Ok(affected)
 }
 
 /// Makes the rows what the change says, each with the next offset as its version.
@@ -114,7 +120,7 @@ async fn apply(
     user: &UserId,
     change: &Change,
     position: &Position,
-    offsets: &[i64],
+    affected: &Affected,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     // `key` is the place in the list, from 0. What somebody has read or deleted needs no push any more.
@@ -135,15 +141,16 @@ async fn apply(
     sqlx::query(sql)
         .bind(user.as_str())
         .bind(position.head)
-        .bind(rows::json_list(offsets))
+        .bind(rows::json_list(&affected.offsets))
         .bind(stamp)
         .execute(&mut *db)
         .await
         .map_err(failed)?;
-    let steps = i64::try_from(offsets.len()).map_err(|_| rows::broken("an inbox"))?;
-    sqlx::query("UPDATE inboxes SET head = head + ?2 WHERE user_id = ?1")
+    let steps = i64::try_from(affected.ids.len()).map_err(|_| rows::broken("an inbox"))?;
+    sqlx::query("UPDATE inboxes SET head = head + ?2, unread = unread + ?3 WHERE user_id = ?1")
         .bind(user.as_str())
         .bind(steps)
+        .bind(affected.more_unread)
         .execute(db)
         .await
         .map_err(failed)?;

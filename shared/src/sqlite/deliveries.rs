@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use super::inbox::{count_unread, materialise, select_notifications};
+use super::inbox::{materialise, select_notifications};
 use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, commit};
 use crate::clock::At;
@@ -75,11 +75,11 @@ impl Deliveries for SqliteRecord {
             let push_at = (!connections.is_empty()).then(|| now_ms + wait_ms(attempts));
             next.push(json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}));
             if !connections.is_empty() {
-                deliveries.push(Delivery { user, notification, unread: 0, connections });
+                let unread = row.try_get("unread").map_err(failed)?;
+                deliveries.push(Delivery { user, notification, unread, connections });
             }
         }
         set_push_at(&mut db, &next).await?;
-        count_unread(&mut db, &mut deliveries).await?;
         commit(db).await?;
         Ok(deliveries)
     }

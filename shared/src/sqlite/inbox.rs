@@ -23,8 +23,8 @@ macro_rules! select_notifications {
     ($rest:literal) => {
         concat!(
             r#"SELECT n.user_id, n."offset", n.version, n.id, n.created_at, n.read_at, n.deleted_at, n.push_attempts,
-                      s.type, s.title, s.body, s.data, s.action_url, s.priority
-                 FROM notifications n JOIN sends s ON s.id = n.send_id "#,
+                      s.type, s.title, s.body, s.data, s.action_url, s.priority, i.unread
+                 FROM notifications n JOIN sends s ON s.id = n.send_id JOIN inboxes i ON i.user_id = n.user_id "#,
             $rest
         )
     };
@@ -208,9 +208,9 @@ pub(super) async fn materialise(
     let user_list = rows::json_list(users);
     let mut connections = rows::connections_of(db, &user_list, now_ms).await?;
     let heads = sqlx::query(
-        "INSERT INTO inboxes (user_id, epoch, head) SELECT value, ?2, 1 FROM json_each(?1) WHERE true
-         ON CONFLICT (user_id) DO UPDATE SET head = head + 1
-         RETURNING user_id, epoch, head",
+        "INSERT INTO inboxes (user_id, epoch, head, unread) SELECT value, ?2, 1, 1 FROM json_each(?1) WHERE true
+         ON CONFLICT (user_id) DO UPDATE SET head = head + 1, unread = unread + 1
+         RETURNING user_id, epoch, head, unread",
     )
     .bind(&user_list)
     .bind(epoch.0.cast_signed())
@@ -236,7 +236,8 @@ pub(super) async fn materialise(
                 created_at: Time(now_ms),
                 read_at: None,
             };
-            deliveries.push(Delivery { user, notification, unread: 0, connections });
+            let unread = head.try_get("unread").map_err(failed)?;
+            deliveries.push(Delivery { user, notification, unread, connections });
         }
     }
     sqlx::query(
@@ -252,21 +253,7 @@ pub(super) async fn materialise(
     .execute(&mut *db)
     .await
     .map_err(failed)?;
-    count_unread(db, &mut deliveries).await?;
     Ok(deliveries)
-}
-
-/// Fills in how many each user has not read.
-pub(super) async fn count_unread(db: &mut Connected, deliveries: &mut [Delivery]) -> Result<(), StoreError> {
-    if deliveries.is_empty() {
-        return Ok(());
-    }
-    let users: Vec<&UserId> = deliveries.iter().map(|delivery| &delivery.user).collect();
-    let unread = rows::unread_of(db, &rows::json_list(&users)).await?;
-    for delivery in deliveries {
-        delivery.unread = unread.get(&delivery.user).copied().unwrap_or(0);
-    }
-    Ok(())
 }
 
 async fn first_answer(db: &mut Connected, send: SendId) -> Result<Option<FirstAnswer>, StoreError> {

@@ -102,9 +102,7 @@ pub(super) fn connection(row: &SqliteRow) -> Result<Connection, StoreError> {
 pub(super) async fn position(db: &mut Connected, user: &UserId) -> Result<Position, StoreError> {
     let row = sqlx::query(
         "SELECT coalesce(i.epoch, e.epoch) AS epoch, coalesce(i.head, 0) AS head, coalesce(i.acked, 0) AS acked,
-                coalesce(i.purged_through, 0) AS purged_through,
-                (SELECT count(*) FROM notifications
-                  WHERE user_id = ?1 AND read_at IS NULL AND deleted_at IS NULL) AS unread
+                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) AS unread
            FROM epoch e LEFT JOIN inboxes i ON i.user_id = ?1",
     )
     .bind(user.as_str())
@@ -142,24 +140,4 @@ pub(super) async fn connections_of(
         connections.entry(connection.user.clone()).or_default().push(connection);
     }
     Ok(connections)
-}
-
-/// How many notifications each of these users has not read; users without any are left out. `users`: a JSON
-/// list.
-pub(super) async fn unread_of(db: &mut Connected, users: &str) -> Result<HashMap<UserId, i64>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT user_id, count(*) AS unread FROM notifications
-          WHERE user_id IN (SELECT value FROM json_each(?1)) AND read_at IS NULL AND deleted_at IS NULL
-          GROUP BY user_id",
-    )
-    .bind(users)
-    .fetch_all(db)
-    .await
-    .map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
-            Ok((user, row.try_get("unread").map_err(failed)?))
-        })
-        .collect()
 }
