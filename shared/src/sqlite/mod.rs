@@ -77,6 +77,8 @@ impl SqliteRecord {
             // An accepted send must survive the machine, not only the process.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // 64 MiB: with SQLite's own 2 MiB a send to many inboxes reads their pages again and again.
+            .pragma("cache_size", "-65536")
             .busy_timeout(Duration::from_secs(5));
         let writer = pool(1).connect_with(options.clone()).await.map_err(unreadable)?;
         MIGRATIONS.run(&writer).await.map_err(|error| match error {

@@ -1,0 +1,69 @@
+//! A service that sends, on one connection that stays open.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use harness::http::call;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::net::TcpStream;
+
+use crate::carillon::Carillon;
+
+/// A service, connected.
+pub(crate) struct Service {
+    sender: SendRequest<Full<Bytes>>,
+    address: SocketAddr,
+    authorization: String,
+}
+
+impl Service {
+    /// Connects, with a token that may send.
+    pub(crate) async fn connect(carillon: &Carillon) -> Self {
+        let address = carillon.address;
+        let authorization = format!("Bearer {}", token(address, "shop", "notify:send").await);
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self { sender, address, authorization }
+    }
+
+    /// Sends; returns the answer, which must be 202.
+    pub(crate) async fn sends(&mut self, body: Bytes) -> Bytes {
+        let request = http::Request::post("/api/notifications/send")
+            .header("host", self.address.to_string())
+            .header("authorization", &self.authorization)
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .unwrap();
+        self.sender.ready().await.unwrap();
+        let response = self.sender.send_request(request).await.unwrap();
+        let status = response.status().as_u16();
+        let answer = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(status, 202, "{}", String::from_utf8_lossy(&answer));
+        answer
+    }
+}
+
+/// A notification of everyday length to these users.
+pub(crate) fn body(users: &[String]) -> Bytes {
+    let body = json!({
+        "type": "order_shipped",
+        "userIds": users,
+        "title": "Your order is on its way",
+        "body": "It left our house this morning and will be with you tomorrow before noon.",
+        "data": {"orderId": "4f1c8a52", "parcels": 2, "carrier": "post"},
+        "actionUrl": "/orders/4f1c8a52",
+    });
+    body.to_string().into()
+}
+
+/// A token of the local gateway.
+pub(crate) async fn token(address: SocketAddr, sub: &str, scope: &str) -> String {
+    let path = format!("/_gateway/token?sub={sub}&scope={scope}&ttl=86400");
+    let signed = call(address, "GET", &path, &[], "").await.expect(200);
+    signed["token"].as_str().unwrap().to_owned()
+}

@@ -1,0 +1,57 @@
+//! How fast it rings: the release build of the local gateway as a process of its own, clients in this one, one
+//! table. Nothing passes or fails, except that a delivery that was lost or doubled ends the run: a wrong figure is
+//! worse than none. Words after `--` choose topics: `make bench ARGS="ringing size"`.
+
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on has nothing to measure")]
+#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+
+mod audience;
+mod build;
+mod carillon;
+mod client;
+mod fanout;
+mod machine;
+mod memory;
+mod report;
+mod ringing;
+mod sending;
+mod size;
+mod start;
+
+use std::process::ExitCode;
+
+/// What can be measured, each a module of that name.
+const TOPICS: [&str; 6] = ["ringing", "sending", "fanout", "memory", "start", "size"];
+
+// One thread: the clients take at most one core from what is measured.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    // Cargo adds `--bench` of its own.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let chosen = |topic: &str| words.is_empty() || words.iter().any(|word| topic.contains(word.as_str()));
+    if !TOPICS.into_iter().any(chosen) {
+        eprintln!("there is no such topic; there are {}", TOPICS.join(", "));
+        return ExitCode::FAILURE;
+    }
+    let gateway = if TOPICS.into_iter().any(|topic| topic != "size" && chosen(topic)) {
+        build::release("gateway")
+    } else {
+        Default::default()
+    };
+
+    machine::introduce();
+    report::heading();
+    for topic in TOPICS.into_iter().filter(|topic| chosen(topic)) {
+        match topic {
+            "ringing" => ringing::measure(&gateway).await,
+            "sending" => sending::measure(&gateway).await,
+            "fanout" => fanout::measure(&gateway).await,
+            "memory" => memory::measure(&gateway).await,
+            "start" => start::measure(&gateway).await,
+            "size" => size::measure(),
+            other => unreachable!("{other} is no topic"),
+        }
+    }
+    machine::take_leave();
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,59 @@
+//! Accept to frame: how long after a service began to send the recipient's socket has read it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::audience::Audience;
+use crate::carillon::Carillon;
+use crate::client::{Service, body};
+use crate::machine;
+use crate::report::{figure, in_ms, number, percentile};
+
+/// How often it rings.
+const RINGS: usize = 1_000;
+/// Rings that fill caches and pools first.
+const WARM_UP: usize = 50;
+/// Taking turns, so that no inbox grows beyond what a person has.
+const USERS: usize = 20;
+
+/// Rings one user after the other, each when the one before was answered.
+pub(crate) async fn measure(program: &Path) {
+    let data = machine::new_folder();
+    let carillon = Carillon::start(program, data.path()).await;
+    let mut audience = Audience::open(&carillon, USERS).await;
+    let mut service = Service::connect(&carillon).await;
+
+    let (mut to_frame, mut to_answer, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+    let mut cpu = Duration::ZERO;
+    for ring in 0..WARM_UP + RINGS {
+        if ring == WARM_UP {
+            cpu = carillon.cpu();
+        }
+        let user = ring % USERS;
+        let body = body(&audience.users[user..=user]);
+        let began = Instant::now();
+        let sending = async { (service.sends(body).await, began.elapsed()) };
+        let ((answer, answered_after), read_at) = tokio::join!(sending, audience.hears(1));
+        answers.push(answer);
+        if ring >= WARM_UP {
+            to_frame.push(read_at - began);
+            to_answer.push(answered_after);
+        }
+    }
+    let cpu = carillon.cpu() - cpu;
+    audience.heard_exactly(&answers).await;
+    carillon.stop().await;
+
+    let how = "POST of one recipient until the frame is read at the socket; 1,000 in a row, keep-alive";
+    row("accept to frame", &to_frame, how);
+    row("accept to answer", &to_answer, "the same rings until the 202 is read");
+    let cpu_us = cpu.as_secs_f64() * 1e6 / RINGS as f64;
+    figure("accept to frame, cpu", number(cpu_us, 0), "us/ring", "user and system time of the gateway over all rings");
+}
+
+fn row(name: &str, taken: &[Duration], how: &str) {
+    let taken = in_ms(taken);
+    for (label, share) in [("p50", 0.5), ("p99", 0.99)] {
+        figure(&format!("{name}, {label}"), number(percentile(&taken, share), 2), "ms", how);
+    }
+}
