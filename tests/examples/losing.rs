@@ -1,0 +1,84 @@
+//! A way to the gateway that loses answers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use harness::http::call;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+const SEND: &str = "/api/notifications/send";
+
+/// Passes everything on, but loses the answer to the first send and answers 503 to the second.
+#[derive(Clone)]
+pub(crate) struct LosingWay {
+    gateway: SocketAddr,
+    address: SocketAddr,
+    keys: Arc<Mutex<Vec<String>>>,
+}
+
+impl LosingWay {
+    /// A new one, to this gateway.
+    pub(crate) async fn to(gateway: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let way = Self { gateway, address: listener.local_addr().unwrap(), keys: Arc::default() };
+        tokio::spawn({
+            let way = way.clone();
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let way = way.clone();
+                    let service = service_fn(move |request| way.clone().pass(request));
+                    // Whoever is cut off is meant to be.
+                    tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                }
+            }
+        });
+        way
+    }
+
+    /// What programs call.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The idempotency key of each send, in order.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.keys.lock().unwrap().clone()
+    }
+
+    async fn pass(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, io::Error> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let passed = ["authorization", "content-type", "idempotency-key", "if-none-match"];
+        let headers: Vec<(&str, &str)> =
+            passed.into_iter().filter_map(|name| Some((name, head.headers.get(name)?.to_str().unwrap()))).collect();
+        let attempt = (head.uri.path() == SEND).then(|| {
+            let mut keys = self.keys.lock().unwrap();
+            keys.push(headers.iter().find(|(name, _)| *name == "idempotency-key").unwrap().1.to_owned());
+            keys.len()
+        });
+        if attempt == Some(2) {
+            return Ok(Response::builder().status(503).header("retry-after", "1").body(Full::default()).unwrap());
+        }
+        let path = head.uri.path_and_query().unwrap().as_str();
+        let answer = call(self.gateway, head.method.as_str(), path, &headers, body).await;
+        if attempt == Some(1) {
+            return Err(io::Error::other("lost"));
+        }
+        let mut response = Response::new(Full::new(Bytes::from(answer.text)));
+        *response.status_mut() = answer.status.try_into().unwrap();
+        for name in ["content-type", "etag", "retry-after"] {
+            if let Some(value) = answer.headers.get(name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+        Ok(response)
+    }
+}
