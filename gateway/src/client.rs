@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, interval_at};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::console;
+use crate::console::say;
 
 /// The contract's first ping: by then a frame that overtook the opening would have been missed.
 const FIRST_PING: Duration = Duration::from_secs(2);
@@ -32,16 +32,16 @@ pub async fn listen(url: &str, sub: &str) -> Result<(), ListenFailure> {
     };
     let stream = TcpStream::connect(address).await?;
     let (mut socket, _) = tokio_tungstenite::client_async(format!("{socket}?ticket={ticket}"), stream).await?;
-    console::say("connected; Ctrl-C ends it");
+    say("connected; Ctrl-C ends it")?;
     let mut pings = interval_at(Instant::now() + FIRST_PING, PING_EACH);
     loop {
         tokio::select! {
             _ = pings.tick() => socket.send(Message::text(r#"{"action":"ping"}"#)).await?,
             frame = socket.next() => match frame {
-                Some(Ok(Message::Text(text))) => console::say(&text),
+                Some(Ok(Message::Text(text))) => say(&text)?,
                 Some(Ok(Message::Close(close))) => {
                     let reason = close.map(|close| format!("{} {}", close.code, close.reason)).unwrap_or_default();
-                    console::say(&format!("closed {reason}"));
+                    say(&format!("closed {reason}"))?;
                     return Ok(());
                 }
                 Some(Ok(_)) => {}

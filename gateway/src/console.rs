@@ -1,8 +1,6 @@
 //! What the gateway says on its terminal: the first screen, and the one line that programs wait for.
 
-// Standard output is this module's whole purpose; logs go to standard error.
-#![allow(clippy::print_stdout)]
-
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::local::Local;
@@ -14,26 +12,36 @@ const TOKEN_TTL_S: u64 = 24 * 60 * 60;
 pub fn first_screen(local: &Local, data: &Path) {
     let base = format!("http://{}", local.address());
     let socket = local.app.config.ws_url.as_deref().unwrap_or_default();
-    println!("Carillon serves {base} and {socket}");
-    println!("Data lie in {}; without that folder it begins anew.", data.display());
-    for warning in &local.warnings {
-        println!("In the template: {warning}");
+    let mut lines = vec![
+        format!("Carillon serves {base} and {socket}; Ctrl-C stops it."),
+        format!("Data lie in {}; without that folder it begins anew.", data.display()),
+        String::new(),
+    ];
+    if local.address().ip().is_loopback() {
+        lines.push("Open a socket, in a second terminal:".into());
+        lines.push(format!("  cargo run -- listen --sub alice{}", at(&base)));
+        lines.push("Ring it, in a third:".into());
+    } else {
+        lines
+            .push("Everybody who reaches this machine can call it, so nobody gets tokens from /_gateway/token.".into());
+        lines.push("Ring alice:".into());
     }
-    println!();
-    println!("Open a socket, in a second terminal:");
-    println!("  cargo run -- listen --sub alice{}", at(&base));
-    println!("Ring it, in a third:");
-    match local.token("shop", "notify:send", TOKEN_TTL_S) {
-        Ok(token) => println!("{}", ring(&base, &token.token)),
-        Err(reason) => println!("  (no token could be signed: {reason})"),
+    lines.push(match local.token("shop", "notify:send", TOKEN_TTL_S) {
+        Ok(token) => ring(&base, &token.token),
+        Err(reason) => format!("  (no token could be signed: {reason})"),
+    });
+    lines.push(String::new());
+    if !local.warnings.is_empty() {
+        lines.push(format!("Of the template this gateway does without: {}", local.warnings.join("; ")));
     }
-    println!();
-    println!("ready {base}");
+    lines.push(format!("ready {base}"));
+    // Whoever closed our standard output still wants to be served.
+    let _ = say(&lines.join("\n"));
 }
 
-/// Prints one line.
-pub fn say(line: &str) {
-    println!("{line}");
+/// Prints one line to standard output; logs go to standard error. Fails where nobody reads it any more.
+pub fn say(line: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
 }
 
 /// The option that names another gateway than the usual one.
@@ -46,6 +54,7 @@ fn ring(base: &str, token: &str) -> String {
         "  curl {base}/api/notifications/send \\\n    \
          -H 'Authorization: Bearer {token}' \\\n    \
          -H 'Content-Type: application/json' \\\n    \
+         -H 'Idempotency-Key: greeting-1' \\\n    \
          -d '{{\"type\":\"greeting\",\"userIds\":[\"alice\"],\"title\":\"It rings\"}}'"
     )
 }

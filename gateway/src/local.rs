@@ -75,7 +75,7 @@ pub enum StartError {
     #[error("{0}")]
     Record(#[from] OpenError),
     /// The signing secret can be neither read nor made.
-    #[error("the secret in {} can be neither read nor made: {reason}", file.display())]
+    #[error("the signing secret {} cannot be used (the first start makes it, or set JWT_SECRET): {reason}", file.display())]
     Secret {
         /// The file.
         file: PathBuf,
@@ -137,17 +137,22 @@ impl Local {
 
 /// The signing secret of a data folder: `JWT_SECRET` where it is set, else one that is made at first use.
 pub fn signing_secret(config: &Config, data: &Path) -> Result<Secret, StartError> {
+    let file = data.join("jwt-secret");
+    if config.jwt_secret.is_none() && !file.exists() {
+        make_secret(&file).map_err(|reason| StartError::Secret { file, reason })?;
+    }
+    existing_secret(config, data)
+}
+
+/// The signing secret of a data folder that a gateway has used already.
+pub fn existing_secret(config: &Config, data: &Path) -> Result<Secret, StartError> {
     if let Some(secret) = &config.jwt_secret {
         return Ok(secret.clone());
     }
     let file = data.join("jwt-secret");
-    let read_or_made = match fs::read_to_string(&file) {
-        Ok(secret) => Ok(secret.trim().to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => make_secret(&file),
-        Err(error) => Err(error),
-    };
+    let read = fs::read_to_string(&file).map(|secret| secret.trim().to_owned());
     let too_short = |secret: &String| secret.len() < 32;
-    match read_or_made {
+    match read {
         Ok(secret) if too_short(&secret) => {
             let reason = io::Error::new(io::ErrorKind::InvalidData, "it must be at least 32 bytes");
             Err(StartError::Secret { file, reason })
@@ -157,7 +162,7 @@ pub fn signing_secret(config: &Config, data: &Path) -> Result<Secret, StartError
     }
 }
 
-fn make_secret(file: &Path) -> io::Result<String> {
+fn make_secret(file: &Path) -> io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     if let Some(folder) = file.parent() {
@@ -165,8 +170,7 @@ fn make_secret(file: &Path) -> io::Result<String> {
     }
     let secret = auth::new_secret().map_err(io::Error::other)?;
     let mut made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    made.write_all(secret.reveal().as_bytes())?;
-    Ok(secret.reveal().to_owned())
+    made.write_all(secret.reveal().as_bytes())
 }
 
 /// The file that `DATABASE_URL` names, or the one in the data folder.

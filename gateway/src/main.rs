@@ -1,5 +1,6 @@
 //! The local gateway as a command: serves everything on one port, signs tokens, opens sockets.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -51,7 +52,7 @@ enum Command {
         #[arg(long, default_value = "")]
         scope: String,
         /// For how many seconds it is good
-        #[arg(long, default_value_t = 3_600)]
+        #[arg(long, default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(1..))]
         ttl: u32,
     },
     /// Open a socket as a user and print what arrives
@@ -75,6 +76,12 @@ async fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has had enough.
+        Err(error)
+            if error.downcast_ref().is_some_and(|error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             eprintln!("{error}");
             let configured = matches!(error.downcast_ref(), Some(StartError::Config(_)));
@@ -108,8 +115,7 @@ async fn run(serve: Serve) -> Result<(), client::ListenFailure> {
 
 fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::ListenFailure> {
     let mut config = Config::read(|name| std::env::var(name).ok(), &[], Origins::Loopback).map_err(StartError::from)?;
-    config.jwt_secret = Some(local::signing_secret(&config, data)?);
+    config.jwt_secret = Some(local::existing_secret(&config, data)?);
     let exp_s = Clock::system().now_ms() / 1_000 + i64::from(ttl_s);
-    console::say(&auth::sign(&config, sub, scope, exp_s)?);
-    Ok(())
+    Ok(console::say(&auth::sign(&config, sub, scope, exp_s)?)?)
 }

@@ -149,7 +149,7 @@ pub enum ScheduleKind {
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The file cannot be read.
-    #[error("{path}: {source}")]
+    #[error("the template {path} cannot be read: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,

@@ -137,8 +137,14 @@ impl Tokens {
 /// `exp_s` is in seconds since 1970.
 pub fn sign(config: &Config, sub: &str, scope: &str, exp_s: i64) -> Result<String, &'static str> {
     let secret: &Secret = config.jwt_secret.as_ref().ok_or("JWT_SECRET is required")?;
+    if scope.split(' ').any(|word| !["", "notify:send", "notify:admin"].contains(&word)) {
+        return Err("scope must be notify:send, notify:admin, both, or nothing");
+    }
     let claims = Claims {
-        sub: UserId::new(sub)?.as_str().to_owned(),
+        sub: UserId::new(sub)
+            .map_err(|_| "sub must be a user id: 1 to 256 bytes, nothing invisible")?
+            .as_str()
+            .to_owned(),
         exp: exp_s,
         nbf: None,
         iss: config.jwt_issuer.clone(),
@@ -211,7 +217,7 @@ mod tests {
     #[test]
     fn a_good_token_names_user_scopes_and_end() {
         let config = config(&[]);
-        let token = sign(&config, "alice", "notify:send other", NOW_S + 60).unwrap();
+        let token = sign(&config, "alice", "notify:send", NOW_S + 60).unwrap();
         let caller = verify(&config, &token).unwrap();
         assert_eq!(caller.user.as_str(), "alice");
         assert_eq!(caller.token_expires_at_ms, (NOW_S + 60) * 1_000);

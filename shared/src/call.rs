@@ -1,6 +1,8 @@
 //! A call over HTTP as a function reads it: which route, who calls, what is asked. The order in which these
 //! are asked for is the contract's order of checks.
 
+use std::borrow::Cow;
+
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use serde_json::{Map, Value};
@@ -61,25 +63,28 @@ impl Call {
     /// Who calls; 401 where the token says it of nobody.
     pub fn caller(&self, app: &App) -> Result<Caller, Error> {
         let tokens = app.tokens.as_ref().ok_or(Error::Internal)?;
-        let authorization = self.request.headers().get("authorization").map(|value| value.to_str().unwrap_or(" "));
-        tokens.verify(authorization, app.clock.now_ms())
+        tokens.verify(self.header("authorization").as_deref(), app.clock.now_ms())
     }
 
-    /// A header's value; one that is no ASCII counts as absent.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.request.headers().get(name).and_then(|value| value.to_str().ok())
+    /// A header's value. Bytes that are no UTF-8 are replaced, so that a wrong value is there and is refused.
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
     }
 
-    /// The members of the body, which must be there.
+    /// The members of the body, which must be there. What takes a body takes no query.
     pub fn body(&self) -> Result<Map<String, Value>, Error> {
-        let bytes = self.bytes()?;
-        json::object(bytes).map_err(Error::InvalidJson)
+        let members = json::object(self.bytes()?).map_err(Error::InvalidJson)?;
+        self.query()?.finish()?;
+        Ok(members)
     }
 
     /// The members of the body, where every one is optional and so is the body.
     pub fn optional_body(&self) -> Result<Fields, Error> {
-        let members = if self.raw_body().is_empty() { Map::new() } else { self.body()? };
-        Ok(Fields::new(members))
+        if self.raw_body().is_empty() {
+            self.query()?.finish()?;
+            return Ok(Fields::default());
+        }
+        Ok(Fields::new(self.body()?))
     }
 
     /// The parameters of the query. One that stands twice is refused.
@@ -113,7 +118,7 @@ impl Call {
         let bytes = self.raw_body();
         if !bytes.is_empty() {
             let plain = self.request.headers().get("content-encoding").is_none_or(|encoding| encoding == "identity");
-            if !plain || !self.header("content-type").is_some_and(is_json) {
+            if !plain || !self.header("content-type").is_some_and(|content_type| is_json(&content_type)) {
                 return Err(Error::UnsupportedMediaType);
             }
         }

@@ -124,6 +124,14 @@ impl Config {
                 vars.problem(name, format_args!("is not supported yet: {instead}"));
             }
         }
+        if vars.get("ACCEPT").is_some_and(|accept| accept != "durable" && accept != "fast") {
+            vars.problem("ACCEPT", "must be durable or fast");
+        }
+        if vars.get("ENV").is_some_and(|env| env == "production")
+            && vars.get("ENABLE_TEST_ENDPOINTS").is_some_and(|enabled| enabled == "true")
+        {
+            vars.problem("ENABLE_TEST_ENDPOINTS", "must not be true where ENV is production");
+        }
         let days: i64 = vars.parsed("RETENTION_DAYS", 90, |days| (1..=3_650).contains(days), "1 to 3650");
         let linger_ms: u64 = vars.parsed("DRAIN_LINGER_MS", 50_000, |ms| *ms <= 840_000, "0 to 840000");
         let config = Self {

@@ -91,10 +91,10 @@ impl Fields {
     }
 }
 
-/// A name that a caller made up, where it can be repeated: it is his text as much as a value is.
+/// A name that a caller made up, where it can be repeated: neither endless nor disguised.
 pub fn printable(name: &str) -> &str {
-    let plain = name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
-    if plain { name } else { "(unprintable)" }
+    let plain = !name.chars().any(|c| c.is_control() || text::is_bidi_override(c));
+    if plain && (1..=64).contains(&name.chars().take(65).count()) { name } else { "(a name that cannot be shown)" }
 }
 
 /// Reads a cursor as it stands in a query or a member.
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once_and_no_value_is_repeated() {
-        let mut fields = Fields::new(json::object(br#"{"title":"","on":1,"secret<":"hunter2","x":2}"#).unwrap());
+        let mut fields = Fields::new(json::object(br#"{"title":"","on":1,"\u202esecret":"hunter2","x":2}"#).unwrap());
         let title = fields.text("title", 1, 200);
         fields.required("title", title);
         fields.boolean("on");
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "title: must be 1 to 200 characters; on: must be true or false; body: is required; \
-             (unprintable): is not known; x: is not known"
+             (a name that cannot be shown): is not known; x: is not known"
         );
     }
 }

@@ -12,22 +12,22 @@ pub const MAX_DEPTH: usize = 32;
 
 /// Reads one JSON object; the error says why it is none.
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, &'static str> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "the body must be UTF-8")?;
+    let text = std::str::from_utf8(bytes).map_err(|_| "must be UTF-8")?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Level(1).deserialize(&mut deserializer).map_err(|error| {
         // serde_json's own texts quote what was sent, which an answer never repeats.
         let said = error.to_string();
-        [TWICE, TOO_DEEP].into_iter().find(|known| said.starts_with(known)).unwrap_or("the body must be JSON")
+        [TWICE, TOO_DEEP].into_iter().find(|known| said.starts_with(known)).unwrap_or("must be JSON")
     })?;
-    deserializer.end().map_err(|_| "the body must be one JSON object and nothing after it")?;
+    deserializer.end().map_err(|_| "must be one JSON object and nothing after it")?;
     match value {
         Value::Object(members) => Ok(members),
-        _ => Err("the body must be a JSON object"),
+        _ => Err("must be a JSON object"),
     }
 }
 
-const TWICE: &str = "a member stands twice in one object";
-const TOO_DEEP: &str = "the body must not nest deeper than 32 levels";
+const TWICE: &str = "must not hold a member twice";
+const TOO_DEEP: &str = "must not nest deeper than 32 levels";
 
 /// Reads a value that stands on this level.
 struct Level(usize);

@@ -76,10 +76,8 @@ fn action(mut fields: Fields) -> Result<Action, Error> {
             let ticket = fields.text("ticket", 1, 64);
             fields.required("ticket", ticket).map(Action::Auth)
         }
-        _ => {
-            fields.problem("action", "must be ping, sync, ack, read, unread, readAll, delete or auth");
-            None
-        }
+        // Which members there may be only the action tells.
+        _ => return Err(Error::field("action", "must be ping, sync, ack, read, unread, readAll, delete or auth")),
     };
     fields.finish()?;
     // Whatever is missing was noted as a problem, and `finish` failed.

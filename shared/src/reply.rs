@@ -63,23 +63,32 @@ impl Reply {
 pub struct SocketReply {
     status_code: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<SocketHeaders>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct SocketHeaders {
+    content_type: &'static str,
 }
 
 impl SocketReply {
     /// Good, and nothing to say.
     pub fn ok() -> Self {
-        Self { status_code: 200, body: None }
+        Self { status_code: 200, headers: None, body: None }
     }
 
     /// Good, and this is the answer.
     pub fn frame(frame: &str) -> Self {
-        Self { status_code: 200, body: Some(frame.to_owned()) }
+        Self { status_code: 200, headers: None, body: Some(frame.to_owned()) }
     }
 
     /// The handshake is refused.
     pub fn refused(error: &Error, request_id: &str) -> Self {
-        Self { status_code: status(error), body: Some(error_body(error, request_id)) }
+        let headers = SocketHeaders { content_type: "application/json" };
+        Self { status_code: status(error), headers: Some(headers), body: Some(error_body(error, request_id)) }
     }
 }
 

@@ -66,6 +66,32 @@ async fn a_body_must_be_strict_json_in_utf_8() {
 }
 
 #[tokio::test]
+async fn a_key_is_visible_ascii_wherever_it_stands() {
+    let world = World::new().await;
+    let shop = world.service("shop");
+    for key in ["a b", "", "clé", "🔔", &"k".repeat(256)] {
+        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+        let answer = shop.calls("POST", SEND, &headers, GOOD).await;
+        assert_eq!(answer.json()["error"]["fields"], json!(["idempotencyKey"]), "{key:?}: {}", answer.text);
+    }
+    assert!(world.user("alice").inbox().await.is_empty());
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn recipients_are_counted_without_repeats() {
+    let world = World::new().await;
+    let shop = world.service("shop");
+    let body = |users: Vec<String>| json!({"type": "like", "userIds": users, "title": "Hi"});
+    let repeated = (0..1_001).map(|n| format!("user-{}", n % 3)).collect();
+    let sent = shop.posts(SEND, body(repeated)).await.expect(202);
+    assert_eq!(sent["notifications"].as_array().map(Vec::len), Some(3));
+    let many = (0..1_001).map(|n| format!("user-{n}")).collect();
+    assert_eq!(shop.posts(SEND, body(many)).await.code(), "validation_failed");
+    world.stops().await;
+}
+
+#[tokio::test]
 async fn hostile_ids_are_users_like_any_other_or_refused() {
     let world = World::new().await;
     let shop = world.service("shop");
@@ -105,8 +131,13 @@ async fn a_query_is_checked_like_a_body() {
         ("/api/notifications/7", "not_found"),
         ("/api/notifications/D9A24CC6-F5C2-8BB7-A2A6-3E0D1D39D4B1", "not_found"),
         ("/api/notifications/unread-count?x=1", "validation_failed"),
+        ("/health?token=x", "validation_failed"),
     ] {
         assert_eq!(alice.gets(path).await.code(), code, "{path}");
+    }
+    for path in ["/api/ws/ticket?x=1", "/api/notifications/read-all?x=1"] {
+        assert_eq!(alice.posts(path, json!({})).await.code(), "validation_failed", "{path}");
+        assert_eq!(alice.calls("POST", path, &[], "").await.code(), "validation_failed", "{path}");
     }
     for (body, code) in [
         (json!({}), "validation_failed"),

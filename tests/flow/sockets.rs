@@ -39,6 +39,8 @@ async fn a_ticket_is_good_for_30_seconds() {
     assert_eq!(Device::open(world.address(), "", None).await.err(), Some(401));
     let bearer = alice.authorization().replace("Bearer ", "");
     assert_eq!(Device::open(world.address(), &bearer, None).await.err(), Some(401));
+    let beside = format!("{}&token={bearer}", alice.ticket().await);
+    assert_eq!(Device::open(world.address(), &beside, None).await.err(), Some(422));
     world.stops().await;
 }
 

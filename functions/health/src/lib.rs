@@ -31,6 +31,7 @@ pub async fn handle(app: &App, request: Request) -> Response<Body> {
 
 async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     call.route(ROUTES)?;
+    call.query()?.finish()?;
     // The cheapest question that only a working record can answer.
     match app.deliveries.next_due().await {
         Ok(_) => Ok(Reply::ok(&Health { status: "ok", dependencies: Dependencies { database: "ok" } })),

@@ -115,11 +115,11 @@ async fn sync(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     if let Some(tag) = call.header("if-none-match") {
         let position = app.inbox.position(&caller.user, app.clock.at()).await?;
         let at_head = since.is_none_or(|since| since == position.cursor());
-        if at_head && tag == sync::etag(&caller.user, &position) {
+        if at_head && *tag == sync::etag(&caller.user, &position) {
             if let Some(since) = since {
                 sync::settle(app, &caller.user, &position, since).await?;
             }
-            return Ok(Reply::not_modified(tag));
+            return Ok(Reply::not_modified(&tag));
         }
     }
     let sync = sync::sync(app, &caller.user, since, limit, usize::MAX).await?;

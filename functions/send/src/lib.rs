@@ -23,7 +23,7 @@ async fn send(app: &App, call: &Call) -> Result<Reply, Error> {
     let (route, _) = call.route(ROUTES)?;
     let caller = call.caller(app)?;
     caller.needs("notify:send")?;
-    let send = NewSend::read(call.body()?, call.header("idempotency-key"))?;
+    let send = NewSend::read(call.body()?, call.header("idempotency-key").as_deref())?;
     let accepted = accept::accept(app, &caller, route, send).await?;
     Ok(Reply::accepted(accepted.answer, accepted.replayed))
 }

@@ -1,6 +1,8 @@
 //! `POST /api/ws/ticket`: makes a bearer token into a one-time key to a socket, so that no token ever stands in
 //! a URL.
 
+use std::borrow::Cow;
+
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::app::App;
@@ -41,7 +43,8 @@ async fn issue(app: &App, call: &Call) -> Result<Reply, Error> {
     let named = fields.text("origin", 1, 300);
     fields.finish()?;
     // A back end names the origin of its browser; a browser's own stands in the header.
-    let origin = named.as_deref().or(call.header("origin")).map(str::to_ascii_lowercase);
+    let origin = named.or_else(|| call.header("origin").map(Cow::into_owned));
+    let origin = origin.map(|origin| origin.to_ascii_lowercase());
     if origin.as_ref().is_some_and(|origin| !app.config.allowed_origins.allow(origin)) {
         return Err(Error::OriginNotAllowed);
     }

@@ -145,6 +145,6 @@ fn errors_name_the_resource_and_the_member() {
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let error = Template::read("missing/template.yaml".as_ref()).unwrap_err();
-    assert!(error.to_string().starts_with("missing/template.yaml: "), "{error}");
+    assert!(error.to_string().contains("missing/template.yaml"), "{error}");
     assert!(Template::parse("Resources: [").unwrap_err().to_string().starts_with("the template is not valid YAML: "));
 }
