@@ -33,7 +33,7 @@ impl fmt::Debug for Secret {
 /// Which origins may ask for tickets and open sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
-    /// Any port of localhost, 127.0.0.1 and [::1].
+    /// Any port of `localhost`, `127.0.0.1` and `[::1]`.
     Loopback,
     /// Exactly these, in lower case.
     Exact(Vec<String>),
