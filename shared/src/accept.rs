@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::deliver;
 use crate::error::Error;
+use crate::hints;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::{Append, Appended, CHUNK_RECIPIENTS, FirstAnswer};
 use crate::limits::{Rate, Spend, Verdict};
@@ -71,7 +72,10 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
     match app.inbox.append(&append, app.clock.at()).await? {
         Appended::Known(first) => replay(first, send.fingerprint),
         Appended::Stored(deliveries) => {
-            let unfinished = deliver::offer(app, &deliveries).await;
+            let hint = |user| hints::Accepted { user, id: NotificationId::of(id, user), kind: &append.content.kind };
+            let hints: Vec<hints::Accepted<'_>> = admitted.iter().map(hint).collect();
+            // Beside the push: programs that listen wait for nobody, and nobody waits for them.
+            let (unfinished, ()) = tokio::join!(deliver::offer(app, &deliveries), app.hints.accepted(&hints));
             let chunks_wait = admitted.len() > CHUNK_RECIPIENTS;
             if unfinished || chunks_wait {
                 deliver::wake_drain(app);

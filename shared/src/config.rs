@@ -59,11 +59,27 @@ impl Origins {
     }
 }
 
+/// How Redis is reached.
+#[derive(Debug, Clone)]
+pub struct RedisConfig {
+    /// `REDIS_URL`, or one made of `REDIS_HOST`, `REDIS_PORT` and `REDIS_TLS`; `REDIS_USERNAME` and `REDIS_PASSWORD`
+    /// fill what it lacks.
+    pub url: Secret,
+    /// `REDIS_KEY_PREFIX`: before every key and channel.
+    pub prefix: String,
+    /// `REDIS_CONNECT_TIMEOUT`: of one attempt.
+    pub connect_timeout: Duration,
+    /// `REDIS_MAX_RETRIES`: attempts of a connection.
+    pub attempts: u32,
+}
+
 /// What a process was told about its surroundings.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `DATABASE_URL`.
     pub database_url: Option<Secret>,
+    /// Redis, where it is used.
+    pub redis: Option<RedisConfig>,
     /// `JWT_SECRET`, or its alias `JWT_ENCRYPTION_KEY`: at least 32 bytes.
     pub jwt_secret: Option<Secret>,
     /// `JWT_ISSUER`: what `iss` must be.
@@ -113,9 +129,7 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut vars = Variables { variable, problems: Vec::new() };
         for name in needed {
-            // An alias counts for the name that it stands for.
-            let alias = (*name == "JWT_SECRET").then_some("JWT_ENCRYPTION_KEY");
-            if vars.get(name).is_none() && alias.is_none_or(|alias| vars.get(alias).is_none()) {
+            if vars.get(name).is_none() && !vars.has_instead(name) {
                 vars.problem(name, "is required");
             }
         }
@@ -136,6 +150,7 @@ impl Config {
         let linger_ms: u64 = vars.parsed("DRAIN_LINGER_MS", 50_000, |ms| *ms <= 840_000, "0 to 840000");
         let config = Self {
             database_url: vars.get("DATABASE_URL").map(Secret),
+            redis: vars.redis(),
             jwt_secret: vars.jwt_secret(),
             jwt_issuer: vars.get("JWT_ISSUER"),
             jwt_audience: vars.get("JWT_AUDIENCE"),
@@ -159,11 +174,9 @@ impl Config {
 }
 
 /// Variables of the contract that this version cannot honour. Set, they are refused, never ignored.
-const NOT_YET: [(&str, &str); 5] = [
+const NOT_YET: [(&str, &str); 3] = [
     ("JWT_JWKS_URL", "set JWT_SECRET"),
-    ("REDIS_URL", "unset it, limits are kept in the process"),
-    ("REDIS_URLS", "unset it, limits are kept in the process"),
-    ("REDIS_HOST", "unset it, limits are kept in the process"),
+    ("REDIS_URLS", "set REDIS_URL"),
     ("VAPID_PRIVATE_KEY", "unset it, there is no Web Push"),
 ];
 
@@ -175,6 +188,50 @@ struct Variables<F> {
 impl<F: Fn(&str) -> Option<String>> Variables<F> {
     fn get(&self, name: &str) -> Option<String> {
         (self.variable)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// Whether something else stands for a variable that is missing.
+    fn has_instead(&self, name: &str) -> bool {
+        match name {
+            "JWT_SECRET" => self.get("JWT_ENCRYPTION_KEY").is_some(),
+            "REDIS_URL" => self.get("REDIS_HOST").is_some() || !self.redis_is_enabled(),
+            _ => false,
+        }
+    }
+
+    fn redis_is_enabled(&self) -> bool {
+        self.get("QUEUE_REDIS_ENABLED").is_none_or(|enabled| enabled != "false")
+    }
+
+    fn redis(&mut self) -> Option<RedisConfig> {
+        for name in ["QUEUE_REDIS_ENABLED", "REDIS_TLS", "REDIS_CLUSTER"] {
+            if self.get(name).is_some_and(|value| value != "true" && value != "false") {
+                self.problem(name, "must be true or false");
+            }
+        }
+        if self.get("REDIS_CLUSTER").is_some_and(|cluster| cluster == "true") {
+            self.problem("REDIS_CLUSTER", "is not supported yet: name one instance");
+        }
+        if !self.redis_is_enabled() {
+            return None;
+        }
+        let timeout_ms = self.parsed("REDIS_CONNECT_TIMEOUT", 2_000, |ms| (1..=60_000).contains(ms), "1 to 60000");
+        let attempts = self.parsed("REDIS_MAX_RETRIES", 3, |attempts| (1..=100).contains(attempts), "1 to 100");
+        let port: u16 = self.parsed("REDIS_PORT", 6_379, |port| *port > 0, "1 to 65535");
+        let tls = self.get("REDIS_TLS").is_some_and(|tls| tls == "true");
+        let url = self.get("REDIS_URL").or_else(|| {
+            let host = self.get("REDIS_HOST")?;
+            Some(format!("{}://{host}:{port}", if tls { "rediss" } else { "redis" }))
+        })?;
+        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+            self.problem("REDIS_URL", "must begin with redis:// or rediss://");
+        }
+        Some(RedisConfig {
+            url: Secret(with_credentials(url, self.get("REDIS_USERNAME"), self.get("REDIS_PASSWORD"))),
+            prefix: self.get("REDIS_KEY_PREFIX").unwrap_or_else(|| "carillon".into()),
+            connect_timeout: Duration::from_millis(timeout_ms),
+            attempts,
+        })
     }
 
     fn problem(&mut self, name: &str, required: impl fmt::Display) {
@@ -251,6 +308,19 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     }
 }
 
+/// The URL with the user and password that it lacks.
+fn with_credentials(url: String, user: Option<String>, password: Option<String>) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    let encoded = |text: String| utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();
+    match url.split_once("://") {
+        Some((scheme, rest)) if !rest.split('/').next().unwrap_or_default().contains('@') && password.is_some() => {
+            let (user, password) = (user.map(encoded).unwrap_or_default(), password.map(encoded).unwrap_or_default());
+            format!("{scheme}://{user}:{password}@{rest}")
+        }
+        _ => url,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,6 +363,26 @@ mod tests {
         assert_eq!(config.jwt_secret.as_ref().map(Secret::reveal), Some(secret));
         assert!(!format!("{config:?}").contains(secret));
         assert_eq!(config.rate_limit_send, Rate { count: 30, window_ms: 60_000 });
+    }
+
+    #[test]
+    fn redis_may_be_named_by_url_or_by_parts_or_not_used() {
+        let url = |vars: &[(&str, &str)]| read(vars, &[]).unwrap().redis.map(|redis| redis.url.reveal().to_owned());
+        assert_eq!(url(&[]), None);
+        assert_eq!(url(&[("REDIS_URL", "redis://h:1"), ("QUEUE_REDIS_ENABLED", "false")]), None);
+        assert_eq!(url(&[("REDIS_HOST", "h"), ("REDIS_TLS", "true")]).as_deref(), Some("rediss://h:6379"));
+        let filled = [("REDIS_URL", "redis://h:1/2"), ("REDIS_USERNAME", "u"), ("REDIS_PASSWORD", "p@ss")];
+        assert_eq!(url(&filled).as_deref(), Some("redis://u:p%40ss@h:1/2"));
+        let full = [("REDIS_URL", "redis://a:b@h:1"), ("REDIS_PASSWORD", "other")];
+        assert_eq!(url(&full).as_deref(), Some("redis://a:b@h:1"));
+        assert!(read(&[("QUEUE_REDIS_ENABLED", "false")], &["REDIS_URL"]).is_ok());
+        assert!(read(&[("REDIS_HOST", "h")], &["REDIS_URL"]).is_ok());
+        for bad in
+            [("REDIS_URL", "http://h"), ("REDIS_TLS", "yes"), ("REDIS_CONNECT_TIMEOUT", "soon"), ("REDIS_PORT", "0")]
+        {
+            let error = read(&[bad, ("REDIS_HOST", "h")], &[]).unwrap_err().to_string();
+            assert!(error.contains(bad.0), "{error}");
+        }
     }
 
     #[test]

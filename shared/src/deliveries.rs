@@ -8,6 +8,9 @@ use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::inbox::Delivery;
 
+/// The longest that a row waits for its next push.
+pub const LONGEST_WAIT_MS: i64 = 5 * 60 * 1_000;
+
 /// What still has to be materialised or pushed.
 #[async_trait]
 pub trait Deliveries: Send + Sync {

@@ -75,6 +75,16 @@ macro_rules! uuid_id {
                 (id.hyphenated().to_string() == text).then_some(Self(id))
             }
 
+            /// The same as a plain UUID, for stores that have such a type.
+            pub fn as_uuid(&self) -> Uuid {
+                self.0
+            }
+
+            /// The id that such a store kept.
+            pub fn from_uuid(id: Uuid) -> Self {
+                Self(id)
+            }
+
             /// The 16 bytes under which a store keeps it.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()

@@ -7,6 +7,7 @@ pub mod config;
 pub mod cursor;
 pub mod error;
 pub mod fields;
+pub mod gcra;
 pub mod ids;
 pub mod json;
 pub mod notification;
@@ -19,8 +20,10 @@ pub mod connections;
 pub mod deliveries;
 pub mod inbox;
 // … and of the moment, which may vanish at any time without loss.
+pub mod hints;
 pub mod limits;
 pub mod push;
+pub mod vitals;
 
 // Acts.
 pub mod accept;
@@ -28,6 +31,8 @@ pub mod app;
 pub mod auth;
 pub mod call;
 pub mod deliver;
+#[cfg(feature = "postgres")]
+pub mod function;
 pub mod reply;
 pub mod sync;
 
@@ -35,5 +40,10 @@ pub mod sync;
 pub mod api_gateway;
 #[cfg(feature = "memory")]
 pub mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod without;

@@ -10,13 +10,10 @@ use super::inbox::{materialise, select_notifications};
 use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, commit};
 use crate::clock::At;
-use crate::deliveries::Deliveries;
+use crate::deliveries::{Deliveries, LONGEST_WAIT_MS};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
 use crate::inbox::{Delivery, PUSH_GRACE_MS};
-
-/// The longest that a row waits for its next push.
-const LONGEST_WAIT_MS: i64 = 5 * 60 * 1_000;
 
 #[async_trait]
 impl Deliveries for SqliteRecord {

@@ -1,24 +1,20 @@
-//! Rate limits in this process.
+//! Rate limits in one process: GCRA over whole numbers, exact to the millisecond. What the moment falls back to, and
+//! all there is of limits on a laptop.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use async_trait::async_trait;
-
-use crate::clock::At;
-use crate::limits::{Limits, Rate, Spend, Verdict};
+use crate::limits::{Rate, Spend, Verdict};
 
 /// How many buckets are kept before those that are full again are dropped.
 const SWEEP_AT: usize = 10_000;
 
-/// Buckets of one process.
+/// The buckets of one process.
 #[derive(Debug, Default)]
-pub struct MemoryLimits {
-    buckets: Mutex<Buckets>,
-}
+pub struct Buckets(Mutex<Kept>);
 
 #[derive(Debug)]
-struct Buckets {
+struct Kept {
     /// For each bucket and rate, when it will be full again.
     full_at: HashMap<String, HashMap<(u32, u32), Fraction>>,
     sweep_at: usize,
@@ -27,25 +23,24 @@ struct Buckets {
 /// An instant in units of a millisecond divided by the rate's count, in which every step is a whole number.
 type Fraction = i128;
 
-impl Default for Buckets {
+impl Default for Kept {
     fn default() -> Self {
         Self { full_at: HashMap::new(), sweep_at: SWEEP_AT }
     }
 }
 
-#[async_trait]
-impl Limits for MemoryLimits {
-    async fn spend(&self, spends: &[Spend], at: At) -> Vec<Verdict> {
-        let now_ms = at.process_ms();
+impl Buckets {
+    /// Spends one from each bucket, in order.
+    pub fn spend(&self, spends: &[Spend], now_ms: i64) -> Vec<Verdict> {
         // A panic while it was held left at worst one bucket too full or too empty.
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdicts = spends.iter().map(|spend| buckets.spend(spend, now_ms)).collect();
-        buckets.sweep(now_ms);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdicts = spends.iter().map(|spend| kept.spend(spend, now_ms)).collect();
+        kept.sweep(now_ms);
         verdicts
     }
 }
 
-impl Buckets {
+impl Kept {
     fn spend(&mut self, spend: &Spend, now_ms: i64) -> Verdict {
         let Rate { count, window_ms } = spend.rate;
         let now = i128::from(now_ms) * i128::from(count);
@@ -79,18 +74,18 @@ impl Buckets {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn full_buckets_are_dropped_once_there_are_many() {
-        let limits = MemoryLimits::default();
+    #[test]
+    fn full_buckets_are_dropped_once_there_are_many() {
+        let limits = Buckets::default();
         let rate = Rate { count: 1, window_ms: 1_000 };
         let spends: Vec<Spend> = (0..SWEEP_AT).map(|n| Spend { bucket: n.to_string(), rate }).collect();
-        limits.spend(&spends, At::Fixed(0)).await;
-        let kept = || limits.buckets.lock().unwrap().full_at.len();
+        limits.spend(&spends, 0);
+        let kept = || limits.0.lock().unwrap().full_at.len();
         assert_eq!(kept(), SWEEP_AT);
-        limits.spend(&[Spend { bucket: "late".into(), rate }], At::Fixed(999)).await;
+        limits.spend(&[Spend { bucket: "late".into(), rate }], 999);
         assert_eq!(kept(), SWEEP_AT + 1);
         let more: Vec<Spend> = (0..SWEEP_AT).map(|n| Spend { bucket: format!("more {n}"), rate }).collect();
-        limits.spend(&more, At::Fixed(1_000)).await;
+        limits.spend(&more, 1_000);
         assert_eq!(kept(), SWEEP_AT + 1);
     }
 }

@@ -1,0 +1,108 @@
+//! The start of a deployed function: its app on the stores that the environment names.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use tracing_subscriber::EnvFilter;
+
+use crate::api_gateway::ApiGatewayPush;
+use crate::app::App;
+use crate::config::{Config, ConfigError};
+use crate::ids::ConnectionId;
+use crate::postgres::PostgresRecord;
+use crate::protocol::Frame;
+use crate::push::{Outcome, Push};
+use crate::without::WithoutMoment;
+
+/// The status of a process whose configuration is wrong, by convention (sysexits.h, EX_CONFIG).
+const EX_CONFIG: i32 = 78;
+/// A sandbox answers one call at a time; the second connection is for what a call does beside it.
+const DATABASE_CONNECTIONS: u32 = 2;
+
+/// The app of a function that needs these variables. Begins to log; where a variable is missing or wrong it says
+/// which, and the process ends. Connects to nothing: that is for the first call.
+#[cfg(feature = "redis")]
+pub fn start(needed: &[&str]) -> App {
+    log();
+    app(needed).unwrap_or_else(|error| exit(&error))
+}
+
+/// The app of a function that asks nothing of the moment, and so does not link Redis.
+pub fn start_without_moment(needed: &[&str]) -> App {
+    log();
+    app_without_moment(needed).unwrap_or_else(|error| exit(&error))
+}
+
+/// Says what is wrong with the configuration, and ends the process.
+pub fn exit(ConfigError(problems): &ConfigError) -> ! {
+    for problem in problems {
+        tracing::error!("{problem}");
+    }
+    std::process::exit(EX_CONFIG);
+}
+
+/// Logs one JSON object a line to standard output, as Lambda expects it; `RUST_LOG` filters.
+pub fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // A second call in one process finds the first one's subscriber, which is as good.
+    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).without_time().try_init();
+}
+
+/// The record that `DATABASE_URL` names.
+pub fn record(config: &Config) -> Result<PostgresRecord, ConfigError> {
+    let url = config.database_url.as_ref().ok_or_else(|| wrong("DATABASE_URL is required"))?;
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme)) {
+        return Err(wrong("DATABASE_URL must begin with postgres://"));
+    }
+    PostgresRecord::new(url, DATABASE_CONNECTIONS).map_err(wrong)
+}
+
+#[cfg(feature = "redis")]
+fn app(needed: &[&str]) -> Result<App, ConfigError> {
+    let config = Config::from_env(needed)?;
+    let Some(redis) = config.redis.clone() else { return app_without_moment(needed) };
+    let (record, push) = (Arc::new(record(&config)?), push(&config));
+    let moment = crate::redis::RedisMoment::new(&redis, crate::clock::Clock::system()).map_err(wrong)?;
+    Ok(App::new(config, record, Arc::new(moment), push))
+}
+
+fn app_without_moment(needed: &[&str]) -> Result<App, ConfigError> {
+    let config = Config::from_env(needed)?;
+    let (record, push) = (Arc::new(record(&config)?), push(&config));
+    Ok(App::new(config, record, Arc::new(WithoutMoment::default()), push))
+}
+
+fn wrong(problem: impl Display) -> ConfigError {
+    ConfigError(vec![problem.to_string()])
+}
+
+/// The push to the sockets of `WS_ENDPOINT`; a function that has no such variable pushes nothing.
+fn push(config: &Config) -> Arc<dyn Push> {
+    let Some(endpoint) = config.ws_endpoint.as_deref() else { return Arc::new(NoSockets) };
+    let credentials = match &config.credentials {
+        Some((id, key, session)) => {
+            let session = session.as_ref().map(|session| session.reveal().to_owned());
+            Credentials::new(id, key.reveal(), session, None, "environment")
+        }
+        // A local gateway asks for none, and the SDK signs with any.
+        None => Credentials::new("local", "local", None, None, "local"),
+    };
+    Arc::new(ApiGatewayPush::new(endpoint, config.region.clone(), credentials))
+}
+
+/// Where a function without `WS_ENDPOINT` would push.
+struct NoSockets;
+
+#[async_trait]
+impl Push for NoSockets {
+    async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
+        tracing::error!("WS_ENDPOINT is not set, so nothing is pushed");
+        vec![Outcome::Failed; frames.len()]
+    }
+
+    async fn close(&self, _: &[ConnectionId]) {
+        tracing::error!("WS_ENDPOINT is not set, so nothing is closed");
+    }
+}

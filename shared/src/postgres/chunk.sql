@@ -1,0 +1,10 @@
+-- Materialises a chunk that this transaction holds.
+-- $1 at  $2 users  $3 notification ids  $4 type  $5 grace_ms  $6 send id: as in materialise.sql
+-- $7 number of the chunk
+WITH clock AS MATERIALIZED (
+    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
+),
+send AS (
+    UPDATE send_chunks SET state = 'materialised' WHERE send_id = $6 AND n = $7 AND state = 'waiting'
+    RETURNING send_id AS id
+),

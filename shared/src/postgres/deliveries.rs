@@ -1,0 +1,119 @@
+//! What still has to be materialised or pushed, in Postgres.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::Connection as _;
+
+use super::inbox::{deliveries, materialising};
+use super::rows::{self, Failure, at_ms, column};
+use super::{PostgresRecord, repeated};
+use crate::clock::At;
+use crate::deliveries::Deliveries;
+use crate::error::StoreError;
+use crate::ids::{SendId, UserId};
+use crate::inbox::{Delivery, PUSH_GRACE_MS};
+
+const CHUNK: &str = concat!(include_str!("chunk.sql"), include_str!("materialise.sql"));
+
+#[async_trait]
+impl Deliveries for PostgresRecord {
+    async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
+        repeated!(self.try_materialise_next(at))
+    }
+
+    async fn take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, StoreError> {
+        repeated!(self.try_take_due(limit, at))
+    }
+
+    async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        repeated!(self.try_mark_offered(offered, at))
+    }
+
+    async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar(
+            "SELECT least((SELECT min(due_at) FROM send_chunks WHERE state = 'waiting'),
+                          (SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL))",
+        )
+        .fetch_one(&mut *self.connection().await?)
+        .await
+        .map_err(rows::read_failed)
+    }
+}
+
+impl PostgresRecord {
+    async fn try_materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
+        let mut connection = self.connection().await?;
+        let mut transaction = connection.begin().await.map_err(rows::write_failed)?;
+        // Held until the commit; whoever else looks takes another one.
+        let chunk = sqlx::query(
+            "SELECT c.send_id, c.n, c.recipients, s.type, s.title, s.body, s.data, s.action_url, s.priority
+               FROM send_chunks c JOIN sends s ON s.id = c.send_id
+              WHERE c.state = 'waiting'
+                AND c.due_at <= coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+              ORDER BY c.due_at, c.send_id, c.n LIMIT 1
+                FOR UPDATE OF c SKIP LOCKED",
+        )
+        .bind(at_ms(at))
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(rows::write_failed)?;
+        let Some(chunk) = chunk else { return Ok(None) };
+        let send = SendId::from_uuid(column(&chunk, "send_id")?);
+        let recipients: Vec<String> =
+            serde_json::from_str(column(&chunk, "recipients")?).map_err(|_| rows::broken("send_chunks.recipients"))?;
+        let recipients: Vec<UserId> = recipients.into_iter().map(UserId::stored).collect();
+        let content = Arc::new(rows::content(&chunk)?);
+        let found = materialising(CHUNK, send, &content, &recipients, at)
+            .bind(column::<i32>(&chunk, "n")?)
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(rows::write_failed)?;
+        transaction.commit().await.map_err(rows::write_failed)?;
+        Ok(Some(deliveries(&found, &content)?))
+    }
+
+    async fn try_take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, Failure> {
+        let found = sqlx::query(include_str!("take_due.sql"))
+            .bind(at_ms(at))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .bind(PUSH_GRACE_MS)
+            .bind(crate::deliveries::LONGEST_WAIT_MS)
+            .fetch_all(&mut *self.connection().await?)
+            .await
+            .map_err(rows::write_failed)?;
+        let mut deliveries = Vec::new();
+        for row in &found {
+            let Some(connection) = rows::connection(row, "connection_id")? else { continue };
+            let user = connection.user.clone();
+            let offset: i64 = column(row, "offset")?;
+            let begin = || {
+                let notification = rows::notification(row, rows::epoch(row)?)?;
+                let unread = column(row, "unread")?;
+                Ok(Delivery { user: user.clone(), notification, unread, connections: Vec::new() })
+            };
+            let is_same = |delivery: &Delivery| delivery.user == user && delivery.notification.cursor.offset == offset;
+            rows::gather(&mut deliveries, connection, begin, is_same)?;
+        }
+        Ok(deliveries)
+    }
+
+    async fn try_mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), Failure> {
+        let users: Vec<String> = offered.iter().map(|(user, _)| user.as_str().to_owned()).collect();
+        let offsets: Vec<i64> = offered.iter().map(|(_, offset)| *offset).collect();
+        sqlx::query(
+            r#"UPDATE notifications AS n
+                  SET push_at = NULL,
+                      offered_at = coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+                 FROM unnest($2::text[], $3::bigint[]) AS offered (user_id, "offset")
+                WHERE n.user_id = offered.user_id AND n."offset" = offered."offset""#,
+        )
+        .bind(at_ms(at))
+        .bind(users)
+        .bind(offsets)
+        .execute(&mut *self.connection().await?)
+        .await
+        .map_err(rows::write_failed)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,324 @@
+//! Inboxes in Postgres.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::query::Query;
+use sqlx::{Connection as _, Postgres, Row};
+use uuid::Uuid;
+
+use super::rows::{self, Failure, at_ms, column};
+use super::{PostgresRecord, repeated};
+use crate::clock::{At, Time};
+use crate::cursor::Cursor;
+use crate::error::StoreError;
+use crate::ids::{NotificationId, SendId, UserId};
+use crate::inbox::{
+    Append, Appended, CHUNK_RECIPIENTS, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, PUSH_GRACE_MS,
+    Page, Position, Present,
+};
+use crate::notification::{Content, Notification};
+
+const APPEND: &str = concat!(include_str!("append.sql"), include_str!("materialise.sql"));
+
+/// Where an inbox stands, for statements that join it with more.
+macro_rules! position {
+    () => {
+        "SELECT coalesce(i.epoch, e.epoch) AS epoch, coalesce(i.head, 0) AS head, coalesce(i.acked, 0) AS acked,
+                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) AS unread
+           FROM epoch e LEFT JOIN inboxes i ON i.user_id = $1"
+    };
+}
+
+/// Notifications with what they say.
+macro_rules! notifications {
+    () => {
+        r#"SELECT n."offset", n.version, n.id, n.created_at, n.read_at, n.deleted_at,
+                  s.type, s.title, s.body, s.data, s.action_url, s.priority
+             FROM notifications n JOIN sends s ON s.id = n.send_id "#
+    };
+}
+
+/// One state of an inbox and some of its notifications; one row without `id` where there are none.
+macro_rules! with_position {
+    ($which:literal, $order:literal) => {
+        concat!(
+            "SELECT * FROM (",
+            position!(),
+            ") AS p LEFT JOIN LATERAL (",
+            notifications!(),
+            $which,
+            ") AS n ON true ORDER BY ",
+            $order
+        )
+    };
+}
+
+#[async_trait]
+impl Inbox for PostgresRecord {
+    async fn append(&self, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
+        let deliveries = repeated!(self.try_append(append, at))?;
+        match deliveries {
+            Some(deliveries) => Ok(Appended::Stored(deliveries)),
+            // The insert waited for whoever was first, so this statement sees his row.
+            None => {
+                let known = self.first_answer(append.id).await?;
+                known.map(Appended::Known).ok_or_else(|| rows::broken("sends.id"))
+            }
+        }
+    }
+
+    async fn first_answer(&self, send: SendId) -> Result<Option<FirstAnswer>, StoreError> {
+        let row = sqlx::query("SELECT fingerprint, answer FROM sends WHERE id = $1")
+            .bind(send.as_uuid())
+            .fetch_optional(&mut *self.connection().await?)
+            .await
+            .map_err(rows::read_failed)?;
+        row.map(|row| {
+            let fingerprint: &[u8] = column(&row, "fingerprint")?;
+            let fingerprint = fingerprint.try_into().map_err(|_| rows::broken("sends.fingerprint"))?;
+            Ok(FirstAnswer { fingerprint, answer: column(&row, "answer")? })
+        })
+        .transpose()
+    }
+
+    async fn position(&self, user: &UserId, _: At) -> Result<Position, StoreError> {
+        let row = sqlx::query(position!())
+            .bind(user.as_str())
+            .fetch_one(&mut *self.connection().await?)
+            .await
+            .map_err(rows::read_failed)?;
+        rows::position(&row)
+    }
+
+    async fn list(&self, user: &UserId, page: &Page, _: At) -> Result<Listed, StoreError> {
+        let found = sqlx::query(with_position!(
+            r#"WHERE n.user_id = $1 AND n."offset" < $2 AND n.deleted_at IS NULL
+                 AND ($3::text IS NULL OR n.type = $3) AND (NOT $4 OR n.read_at IS NULL)
+               ORDER BY n."offset" DESC LIMIT $5"#,
+            r#"n."offset" DESC"#
+        ))
+        .bind(user.as_str())
+        .bind(page.before.unwrap_or(i64::MAX))
+        .bind(page.kind.as_deref())
+        .bind(page.unread)
+        // One more than asked for tells whether there are more.
+        .bind(limit_beyond(page.limit))
+        .fetch_all(&mut *self.connection().await?)
+        .await
+        .map_err(rows::read_failed)?;
+        let (position, mut found) = split(found)?;
+        let more = found.len() > page.limit;
+        found.truncate(page.limit);
+        let notifications: Result<Vec<Notification>, StoreError> =
+            found.iter().map(|row| rows::notification(row, position.epoch)).collect();
+        Ok(Listed { notifications: notifications?, more, position })
+    }
+
+    async fn find(&self, user: &UserId, id: NotificationId, _: At) -> Result<Option<Notification>, StoreError> {
+        let found =
+            sqlx::query(with_position!("WHERE n.user_id = $1 AND n.id = $2 AND n.deleted_at IS NULL", r#"n."offset""#))
+                .bind(user.as_str())
+                .bind(id.as_uuid())
+                .fetch_all(&mut *self.connection().await?)
+                .await
+                .map_err(rows::read_failed)?;
+        let (position, found) = split(found)?;
+        found.first().map(|row| rows::notification(row, position.epoch)).transpose()
+    }
+
+    async fn changes(
+        &self,
+        user: &UserId,
+        since: Option<Cursor>,
+        limit: usize,
+        _: At,
+    ) -> Result<Option<Changes>, StoreError> {
+        let found = sqlx::query(with_position!(
+            "WHERE n.user_id = $1 AND n.version > $2 AND ($3 OR n.deleted_at IS NULL) ORDER BY n.version LIMIT $4",
+            "n.version"
+        ))
+        .bind(user.as_str())
+        .bind(since.map_or(0, |since| since.offset))
+        .bind(since.is_some())
+        .bind(limit_beyond(limit))
+        .fetch_all(&mut *self.connection().await?)
+        .await
+        .map_err(rows::read_failed)?;
+        let (position, mut found) = split(found)?;
+        if since.is_some_and(|since| !position.knows(since)) {
+            return Ok(None);
+        }
+        let complete = found.len() <= limit;
+        found.truncate(limit);
+        let changes: Result<Vec<Present>, StoreError> = found.iter().map(|row| present(row, &position)).collect();
+        Ok(Some(Changes { changes: changes?, complete, position }))
+    }
+
+    async fn change(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, StoreError> {
+        match self.try_change(&mut *self.connection().await?, user, change, at).await {
+            Err(Failure::Lost) => repeated!(self.change_locked(user, change, at)),
+            other => other.map_err(Failure::into_error),
+        }
+    }
+
+    async fn acknowledge(&self, user: &UserId, cursor: Cursor, at: At) -> Result<bool, StoreError> {
+        let settled = sqlx::query(
+            "UPDATE inboxes SET acked = greatest(acked, $2)
+              WHERE user_id = $1 AND epoch = $3 AND $2 BETWEEN purged_through AND head",
+        )
+        .bind(user.as_str())
+        .bind(cursor.offset)
+        .bind(cursor.epoch.0.cast_signed())
+        .execute(&mut *self.connection().await?)
+        .await
+        .map_err(|error| rows::write_failed(error).into_error())?;
+        // Who never got anything has no row, and stands at offset 0 all the same.
+        Ok(settled.rows_affected() > 0 || self.position(user, at).await?.knows(cursor))
+    }
+}
+
+impl PostgresRecord {
+    /// `None` where a send of that id is stored already.
+    async fn try_append(&self, append: &Append<'_>, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
+        let (now, later) = append.recipients.split_at(append.recipients.len().min(CHUNK_RECIPIENTS));
+        let chunks: Vec<String> = later.chunks(CHUNK_RECIPIENTS).map(json_list).collect();
+        let content = &append.content;
+        let rows = materialising(APPEND, append.id, content, now, at)
+            .bind(append.sender.as_str())
+            .bind(append.fingerprint.as_slice())
+            .bind(append.answer)
+            .bind(&content.title)
+            .bind(content.body.as_deref())
+            .bind(content.data.get())
+            .bind(content.action_url.as_deref())
+            .bind(content.priority.name())
+            .bind(append.retention_ms)
+            .bind(chunks)
+            .fetch_all(&mut *self.connection().await?)
+            .await
+            .map_err(rows::write_failed)?;
+        // Every recipient of a new send gets a row, so no row means that it is none.
+        if rows.is_empty() { Ok(None) } else { Ok(Some(deliveries(&rows, content)?)) }
+    }
+
+    /// The change of one who lost: with the inbox's row locked before the statement that reads the rows, nobody else
+    /// can be faster.
+    async fn change_locked(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, Failure> {
+        let mut connection = self.connection().await?;
+        let mut transaction = connection.begin().await.map_err(rows::write_failed)?;
+        sqlx::query("SELECT FROM inboxes WHERE user_id = $1 FOR UPDATE")
+            .bind(user.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map_err(rows::write_failed)?;
+        let changed = self.try_change(&mut transaction, user, change, at).await?;
+        transaction.commit().await.map_err(rows::write_failed)?;
+        Ok(changed)
+    }
+
+    /// One statement; lost where the inbox changed under it.
+    async fn try_change(
+        &self,
+        db: &mut PgConnection,
+        user: &UserId,
+        change: &Change,
+        at: At,
+    ) -> Result<Option<Changed>, Failure> {
+        let (kind, ids, of_type, before) = match change {
+            Change::Read(ids) => ("read", Some(ids), None, None),
+            Change::Unread(ids) => ("unread", Some(ids), None, None),
+            Change::Delete(ids) => ("delete", Some(ids), None, None),
+            Change::ReadAll { kind, before } => ("read", None, kind.as_deref(), *before),
+        };
+        let ids: Option<Vec<Uuid>> = ids.map(|ids| ids.iter().map(NotificationId::as_uuid).collect());
+        let found = sqlx::query(include_str!("change.sql"))
+            .bind(at_ms(at))
+            .bind(user.as_str())
+            .bind(kind)
+            .bind(ids)
+            .bind(of_type)
+            .bind(before.map(|before| before.epoch.0.cast_signed()))
+            .bind(before.map(|before| before.offset))
+            .fetch_all(db)
+            .await
+            .map_err(rows::write_failed)?;
+        let first = found.first().ok_or_else(|| rows::broken("epoch"))?;
+        let position = rows::position(first)?;
+        if before.is_some_and(|before| !position.knows(before)) {
+            return Ok(None);
+        }
+        let ids: Vec<Uuid> = column::<Option<Vec<Uuid>>>(first, "ids")?.unwrap_or_default();
+        let new_head: Option<i64> = column(first, "new_head")?;
+        if !ids.is_empty() && new_head.is_none() {
+            return Err(Failure::Lost);
+        }
+        let connections: Result<Vec<_>, StoreError> = found.iter().map(|row| rows::connection(row, "id")).collect();
+        Ok(Some(Changed {
+            prev: position.cursor(),
+            cursor: position.cursor_at(new_head.unwrap_or(position.head)),
+            ids: ids.into_iter().map(NotificationId::from_uuid).collect(),
+            known: usize::try_from(column::<i64>(first, "known")?).map_err(|_| rows::broken("a count"))?,
+            unread: column::<Option<i64>>(first, "new_unread")?.unwrap_or(position.unread),
+            connections: connections?.into_iter().flatten().collect(),
+        }))
+    }
+}
+
+/// The parameters that every statement ending in `materialise.sql` begins with.
+pub(super) fn materialising<'q>(
+    sql: &'static str,
+    send: SendId,
+    content: &'q Content,
+    users: &[UserId],
+    at: At,
+) -> Query<'q, Postgres, PgArguments> {
+    let ids: Vec<Uuid> = users.iter().map(|user| NotificationId::of(send, user).as_uuid()).collect();
+    let users: Vec<String> = users.iter().map(|user| user.as_str().to_owned()).collect();
+    sqlx::query(sql).bind(at_ms(at)).bind(users).bind(ids).bind(&content.kind).bind(PUSH_GRACE_MS).bind(send.as_uuid())
+}
+
+/// What `materialise.sql` returns: a row for each connection, or one for a user without any.
+pub(super) fn deliveries(found: &[PgRow], content: &Arc<Content>) -> Result<Vec<Delivery>, StoreError> {
+    let mut deliveries = Vec::new();
+    for row in found {
+        let Some(connection) = rows::connection(row, "id")? else { continue };
+        let user = connection.user.clone();
+        let begin = || {
+            let notification = Notification {
+                id: NotificationId::from_uuid(column(row, "notification_id")?),
+                content: Arc::clone(content),
+                cursor: Cursor { epoch: rows::epoch(row)?, offset: column(row, "head")? },
+                created_at: Time(column(row, "now_ms")?),
+                read_at: None,
+            };
+            Ok(Delivery { user: user.clone(), notification, unread: column(row, "unread")?, connections: Vec::new() })
+        };
+        rows::gather(&mut deliveries, connection, begin, |delivery| delivery.user == user)?;
+    }
+    Ok(deliveries)
+}
+
+fn present(row: &PgRow, position: &Position) -> Result<Present, StoreError> {
+    let version = column(row, "version")?;
+    match column::<Option<i64>>(row, "deleted_at")? {
+        Some(_) => Ok(Present::Deleted { version, id: NotificationId::from_uuid(column(row, "id")?) }),
+        None => Ok(Present::Standing { version, notification: rows::notification(row, position.epoch)? }),
+    }
+}
+
+/// The position, which every row repeats, and the rows that have a notification.
+fn split(found: Vec<PgRow>) -> Result<(Position, Vec<PgRow>), StoreError> {
+    let position = rows::position(found.first().ok_or_else(|| rows::broken("epoch"))?)?;
+    let has_notification = |row: &PgRow| row.try_get::<Option<Uuid>, _>("id").is_ok_and(|id| id.is_some());
+    Ok((position, found.into_iter().filter(has_notification).collect()))
+}
+
+fn json_list(users: &[UserId]) -> String {
+    serde_json::to_string(users).expect("a list of strings is JSON")
+}
+
+fn limit_beyond(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX - 1).saturating_add(1)
+}

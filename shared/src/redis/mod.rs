@@ -1,0 +1,232 @@
+//! The moment in Redis: limits that many processes share, and hints for programs beside them. Where Redis is away,
+//! limits are kept in this process and hints are dropped; everything returns by itself.
+
+mod breaker;
+mod gcra;
+mod keys;
+mod link;
+mod scripts;
+mod setup;
+mod trouble;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{ErrorKind, RedisResult, ServerErrorKind};
+use async_trait::async_trait;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use self::gcra::Spends;
+use self::keys::Keys;
+use self::link::{Link, Patience};
+use crate::clock::{At, Clock};
+use crate::config::RedisConfig;
+use crate::gcra::Buckets;
+use crate::hints::{Accepted, Hints};
+use crate::ids::{NotificationId, UserId};
+use crate::limits::{Limits, Rate, Spend, Verdict};
+use crate::vitals::{Vital, Vitals};
+
+/// Keeps the promises of the moment in one Redis.
+///
+/// No request waits for it longer than 150 ms; an outage slows two calls, together by 250 ms at most.
+#[derive(Debug)]
+pub struct RedisMoment {
+    keys: Arc<Keys>,
+    link: Arc<Link>,
+    /// What there is of limits while Redis is away.
+    buckets: Buckets,
+    /// Keys that held what is none of ours, so far.
+    foreign: AtomicU64,
+    /// Hints that an access list forbade, so far.
+    forbidden: AtomicU64,
+}
+
+/// Redis cannot be used as it was named.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// The URL says nothing about where Redis is.
+    #[error("REDIS_URL must read redis://[user:password@]host[:port][/database], or rediss:// for TLS")]
+    Url,
+    /// The prefix would not stay what it is in a key.
+    #[error("REDIS_KEY_PREFIX must be 1 to 64 visible ASCII characters without braces")]
+    Prefix,
+}
+
+impl RedisMoment {
+    /// Touches no network: the first call connects. `clock` tells how long Redis has been away.
+    pub fn new(config: &RedisConfig, clock: Clock) -> Result<Self, SetupError> {
+        Self::patient(config, clock, Patience::OF_A_REQUEST)
+    }
+
+    /// One that waits this long for each answer: for tests of what it answers, on a machine that has much to do.
+    pub fn waiting(config: &RedisConfig, clock: Clock, longest: Duration) -> Result<Self, SetupError> {
+        Self::patient(config, clock, Patience::of(longest))
+    }
+
+    fn patient(config: &RedisConfig, clock: Clock, patience: Patience) -> Result<Self, SetupError> {
+        let keys = Arc::new(Keys::new(&config.prefix).ok_or(SetupError::Prefix)?);
+        // What exactly is wrong with it might quote it.
+        let link = Link::new(config, patience, Arc::clone(&keys), clock).map_err(|_| SetupError::Url)?;
+        Ok(Self {
+            keys,
+            link: Arc::new(link),
+            buckets: Buckets::default(),
+            foreign: AtomicU64::new(0),
+            forbidden: AtomicU64::new(0),
+        })
+    }
+
+    /// How many keys of ours were found to hold what somebody else wrote, since this process began.
+    pub fn foreign_values(&self) -> u64 {
+        self.foreign.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Limits for RedisMoment {
+    async fn spend(&self, spends: &[Spend], at: At) -> Vec<Verdict> {
+        if spends.is_empty() {
+            return Vec::new();
+        }
+        let asked = Spends::new(&self.keys, spends, at);
+        let asked = &asked;
+        let spent = self.link.ask(|mut connection| async move { asked.ask(&mut connection).await }).await;
+        let Some(spent) = spent else {
+            return self.buckets.spend(spends, at.process_ms());
+        };
+        if spent.foreign > 0 {
+            let so_far = self.foreign.fetch_add(spent.foreign, Ordering::Relaxed) + spent.foreign;
+            tracing::warn!(so_far, "{} keys of ours in Redis held what somebody else wrote", spent.foreign);
+        }
+        spent.verdicts
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NotificationEvent<'a> {
+    user_id: &'a UserId,
+    id: NotificationId,
+    r#type: &'a str,
+}
+
+#[async_trait]
+impl Hints for RedisMoment {
+    async fn accepted(&self, accepted: &[Accepted<'_>]) {
+        if accepted.is_empty() {
+            return;
+        }
+        let channel = self.keys.notification_events();
+        let events: Vec<String> = accepted
+            .iter()
+            .filter_map(|Accepted { user, id, kind }| {
+                serde_json::to_string(&NotificationEvent { user_id: user, id: *id, r#type: kind }).ok()
+            })
+            .collect();
+        let (channel, events) = (&channel, &events);
+        let forbidden = self.link.ask(|mut connection| async move { publish(&mut connection, channel, events).await });
+        if let Some(forbidden) = forbidden.await
+            && forbidden > 0
+            && self.forbidden.fetch_add(forbidden, Ordering::Relaxed) == 0
+        {
+            tracing::warn!("Redis does not let us publish hints: its access list must allow the channel {channel}");
+        }
+    }
+}
+
+/// Publishes, and says how many an access list forbade: that is the channel's matter, not the server's.
+async fn publish(connection: &mut MultiplexedConnection, channel: &str, events: &[String]) -> RedisResult<u64> {
+    let commands = events.iter().map(|event| {
+        let mut command = ::redis::cmd("PUBLISH");
+        command.arg(channel).arg(event);
+        command
+    });
+    let mut forbidden = 0;
+    for answer in scripts::pipe(connection, commands).await? {
+        match answer {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => forbidden += 1,
+            answer => drop(answer?),
+        }
+    }
+    Ok(forbidden)
+}
+
+#[async_trait]
+impl Vitals for RedisMoment {
+    async fn vital(&self) -> Vital {
+        // Whether it takes what calls bring, not only whether it is there.
+        let keys = &self.keys;
+        let question = |mut connection| async move {
+            probe(&mut connection, keys).await?;
+            setup::warning(&mut connection).await
+        };
+        let answer = async {
+            match self.link.ask(question).await {
+                None if self.link.is_back().await => self.link.ask(question).await,
+                answer => answer,
+            }
+        };
+        match timeout(self.link.bound(), answer).await {
+            Ok(Some(None)) => Vital::Ok,
+            Ok(Some(Some(warning))) => Vital::Warned(warning),
+            Ok(None) | Err(_) => Vital::Away,
+        }
+    }
+}
+
+/// Does once what calls do, with a budget that is never empty: reads, writes, and leaves the script there.
+async fn probe(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<()> {
+    let spend = Spend { bucket: "probe".into(), rate: Rate { count: 100_000, window_ms: 1_000 } };
+    Spends::new(keys, &[spend], At::Server).ask(connection).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Secret;
+
+    fn named(url: &str, prefix: &str) -> Result<RedisMoment, SetupError> {
+        let config = RedisConfig {
+            url: Secret::new(url),
+            prefix: prefix.into(),
+            connect_timeout: Duration::from_millis(100),
+            attempts: 1,
+        };
+        RedisMoment::new(&config, Clock::standing(0))
+    }
+
+    // No runtime: whatever touched the network, or started a task, would panic.
+    #[test]
+    fn making_one_touches_no_network() {
+        for url in ["redis://127.0.0.1:1", "rediss://user:p%40ss@redis.example.com:6380/2", "redis://[::1]"] {
+            assert!(named(url, "carillon").is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_without_the_secret() {
+        for url in ["redis://", "redis://u:hunter2@h:port", "redis://u:hunter2@h:1/x", "hunter2", "redis://hunter2 :1"]
+        {
+            let error = named(url, "carillon").unwrap_err();
+            assert_eq!(error, SetupError::Url, "{url}");
+            assert!(error.to_string().starts_with("REDIS_URL ") && !error.to_string().contains("hunter2"));
+        }
+        assert_eq!(named("redis://h", "{a}").unwrap_err(), SetupError::Prefix);
+        let debug = format!("{:?}", named("redis://u:hunter2@h", "carillon").unwrap());
+        assert!(!debug.contains("hunter2"), "{debug}");
+    }
+
+    #[tokio::test]
+    async fn where_nobody_listens_every_answer_comes_from_this_process() {
+        let moment = named("redis://127.0.0.1:1", "carillon").unwrap();
+        let spends = [Spend { bucket: "send A alice".into(), rate: Rate { count: 1, window_ms: 1_000 } }];
+        assert_eq!(moment.spend(&spends, At::Fixed(0)).await, [Verdict::Admitted]);
+        let limited = Verdict::Limited { retry_after_ms: 1_000 };
+        assert_eq!(moment.spend(&spends, At::Fixed(0)).await, [limited]);
+        assert_eq!(moment.vital().await, Vital::Away);
+    }
+}
