@@ -1,10 +1,10 @@
 //! The function `connect` on Lambda.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shared::app::App;
+use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = App::start(connect::NEEDS).await;
+    let app = function::start_without_moment(connect::NEEDS);
     run(service_fn(|event: LambdaEvent<_>| async { Ok::<_, Error>(connect::handle(&app, event.payload).await) })).await
 }

@@ -1,11 +1,11 @@
 //! The function `disconnect` on Lambda.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shared::app::App;
+use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = App::start(disconnect::NEEDS).await;
+    let app = function::start_without_moment(disconnect::NEEDS);
     run(service_fn(|event: LambdaEvent<_>| async { Ok::<_, Error>(disconnect::handle(&app, event.payload).await) }))
         .await
 }

@@ -6,11 +6,12 @@ use shared::app::App;
 use shared::call::{Call, Route};
 use shared::error::Error;
 use shared::reply::{self, Reply};
+use shared::vitals::Vital;
 
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[Route { path: "/health", methods: &["GET"] }];
 /// The variables that it cannot do without.
-pub const NEEDS: &[&str] = &["DATABASE_URL"];
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL"];
 
 #[derive(Serialize)]
 struct Health {
@@ -21,6 +22,7 @@ struct Health {
 #[derive(Serialize)]
 struct Dependencies {
     database: &'static str,
+    redis: &'static str,
 }
 
 /// Answers a call.
@@ -33,11 +35,26 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     call.route(ROUTES)?;
     call.query()?.finish()?;
     // The cheapest question that only a working record can answer.
-    match app.deliveries.next_due().await {
-        Ok(_) => Ok(Reply::ok(&Health { status: "ok", dependencies: Dependencies { database: "ok" } })),
+    let (record, moment) = tokio::join!(app.deliveries.next_due(), app.moment.vital());
+    let redis = match moment {
+        Vital::Ok => "ok",
+        Vital::Warned(why) => {
+            tracing::warn!(why, "Redis may lose what it should keep");
+            "warned"
+        }
+        Vital::Away => "down",
+        Vital::Off => "off",
+    };
+    let dependencies = |database| Dependencies { database, redis };
+    Ok(match record {
         Err(error) => {
             tracing::error!(%error, "the database does not answer");
-            Ok(Reply::down(&Health { status: "down", dependencies: Dependencies { database: "down" } }))
+            Reply::down(&Health { status: "down", dependencies: dependencies("down") })
         }
-    }
+        // Everything goes on without Redis, with limits in each process.
+        Ok(_) if redis == "ok" || redis == "off" => {
+            Reply::ok(&Health { status: "ok", dependencies: dependencies("ok") })
+        }
+        Ok(_) => Reply::ok(&Health { status: "degraded", dependencies: dependencies("ok") }),
+    })
 }

@@ -1,10 +1,10 @@
 //! The function `health` on Lambda.
 
 use lambda_http::{Error, run, service_fn};
-use shared::app::App;
+use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = App::start(health::NEEDS).await;
+    let app = function::start(health::NEEDS);
     run(service_fn(|request| async { Ok::<_, Error>(health::handle(&app, request).await) })).await
 }

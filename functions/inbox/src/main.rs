@@ -1,10 +1,10 @@
 //! The function `inbox` on Lambda.
 
 use lambda_http::{Error, run, service_fn};
-use shared::app::App;
+use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = App::start(inbox::NEEDS).await;
+    let app = function::start_without_moment(inbox::NEEDS);
     run(service_fn(|request| async { Ok::<_, Error>(inbox::handle(&app, request).await) })).await
 }

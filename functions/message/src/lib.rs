@@ -15,7 +15,7 @@ use shared::reply::SocketReply;
 use shared::sync;
 
 /// The variables that it cannot do without.
-pub const NEEDS: &[&str] = &["DATABASE_URL", "WS_ENDPOINT"];
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
 /// The most changes in one answered `sync`.
 const SYNC_LIMIT: usize = 200;

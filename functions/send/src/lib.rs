@@ -11,7 +11,7 @@ use shared::send::NewSend;
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[Route { path: "/api/notifications/send", methods: &["POST"] }];
 /// The variables that it cannot do without.
-pub const NEEDS: &[&str] = &["DATABASE_URL", "JWT_SECRET", "WS_ENDPOINT"];
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDPOINT"];
 
 /// Answers a call.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {

@@ -1,10 +1,10 @@
 //! The function `send` on Lambda.
 
 use lambda_http::{Error, run, service_fn};
-use shared::app::App;
+use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = App::start(send::NEEDS).await;
+    let app = function::start(send::NEEDS);
     run(service_fn(|request| async { Ok::<_, Error>(send::handle(&app, request).await) })).await
 }

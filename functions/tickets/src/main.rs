@@ -1,10 +1,10 @@
 //! The function `tickets` on Lambda.
 
 use lambda_http::{Error, run, service_fn};
-use shared::app::App;
+use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = App::start(tickets::NEEDS).await;
+    let app = function::start_without_moment(tickets::NEEDS);
     run(service_fn(|request| async { Ok::<_, Error>(tickets::handle(&app, request).await) })).await
 }
