@@ -3,13 +3,19 @@
 # `make run PROFILE=release` builds optimised.
 release := $(if $(filter release,$(PROFILE)),--release)
 
-.PHONY: help run test bench validate fmt lint clean
+.PHONY: help run watch build test bench validate fmt lint clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Serve everything on one port (ARGS="--port 3000", PROFILE=release)
 	cargo run $(release) -- $(ARGS)
+
+watch: ## Run the functions under cargo lambda watch, for `make run ARGS="--lambda http://127.0.0.1:9000"`
+	tests/watch $(ARGS)
+
+build: ## Bundle the functions for Lambda, arm64 and x86-64 (ARGS=arm64)
+	tests/build $(ARGS)
 
 test: ## Run every test; installs what is missing (NO_INSTALL=1 does not)
 	tests/run $(ARGS)

@@ -3,18 +3,22 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::forward::LambdaUrl;
 use crate::local::Local;
 
 /// How long the tokens of the first screen are good for.
 const TOKEN_TTL_S: u64 = 24 * 60 * 60;
 
-/// Says where it listens, where data lie, and how to make it ring; last of all that it is ready.
+/// Says where it listens, where data lie or functions run, and how to make it ring; last of all that it is ready.
 pub fn first_screen(local: &Local, data: &Path) {
     let base = format!("http://{}", local.address());
-    let socket = local.app.config.ws_url.as_deref().unwrap_or_default();
+    let socket = local.config.ws_url.as_deref().unwrap_or_default();
     let mut lines = vec![
         format!("Carillon serves {base} and {socket}; Ctrl-C stops it."),
-        format!("Data lie in {}; without that folder it begins anew.", data.display()),
+        match &local.lambda {
+            None => format!("Data lie in {}; without that folder it begins anew.", data.display()),
+            Some(url) => elsewhere(local, url, data),
+        },
         String::new(),
     ];
     if local.address().ip().is_loopback() {
@@ -47,6 +51,21 @@ pub fn say(line: &str) -> io::Result<()> {
 /// The option that names another gateway than the usual one.
 fn at(base: &str) -> String {
     if base == crate::DEFAULT_URL { String::new() } else { format!(" --url {base}") }
+}
+
+/// What functions in other processes must be told. No store of a laptop serves them: many processes, one record.
+fn elsewhere(local: &Local, url: &LambdaUrl, data: &Path) -> String {
+    let endpoint = local.config.ws_endpoint.as_deref().unwrap_or_default();
+    let socket = local.config.ws_url.as_deref().unwrap_or_default();
+    let secret = data.join("jwt-secret");
+    format!(
+        "It calls the functions at {url}. Run them there, on servers of yours, in another terminal:\n  \
+         export DATABASE_URL=postgres://… REDIS_URL=redis://…\n  \
+         export WS_ENDPOINT={endpoint} WS_URL={socket}\n  \
+         export JWT_SECRET=\"${{JWT_SECRET:-$(cat {})}}\"\n  \
+         make watch",
+        secret.display()
+    )
 }
 
 fn ring(base: &str, token: &str) -> String {

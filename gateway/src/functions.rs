@@ -15,7 +15,7 @@ pub trait Function: Send + Sync {
 }
 
 /// What Lambda reports when a function did not answer: it returned an error, panicked, or ran out of time.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
 #[error("{error_type}: {message}")]
 pub struct FunctionError {
     /// The kind of error, `errorType` in Lambda's JSON.

@@ -1,4 +1,4 @@
-//! API Gateway on a laptop: serves a SAM `template.yaml` on one port, with its functions in this process.
+//! API Gateway on a laptop: serves a SAM `template.yaml` on one port, with its functions in this process or elsewhere.
 //!
 //! The HTTP API is at `/`, the WebSocket API at `/{stage}`, its management API at `/{stage}/@connections/{id}`;
 //! schedules go by the clock, and `/_gateway/*` shows and moves what has no route on AWS.
@@ -37,9 +37,11 @@
 // Carillon itself: the functions on local stores, and what a terminal sees of it.
 pub mod client;
 pub mod console;
+mod handlers;
 pub mod local;
 
 // What a caller brings: the template, the functions and the options.
+pub mod forward;
 pub mod functions;
 pub mod in_process;
 pub mod options;

@@ -1,4 +1,4 @@
-//! Carillon on a laptop: every function of the template in this process, on stores that need no installing.
+//! Carillon on a laptop: one gateway before its functions, which run in this process or wherever `lambda` says.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,30 +6,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
-use serde_json::{Value, json};
-use shared::api_gateway::ApiGatewayPush;
-use shared::app::App;
 use shared::auth;
 use shared::clock::{Clock, Time};
 use shared::config::{Config, ConfigError, Origins, Secret};
-use shared::memory::MemoryLimits;
-use shared::push::Wake;
-use shared::sqlite::{OpenError, SqliteRecord};
-use tokio::sync::Notify;
+use shared::sqlite::OpenError;
 use tokio::task::JoinHandle;
 
-use crate::{
-    Functions, Gateway, ListenError, Options, ServeError, Template, TemplateError, Token, TokenRequest, event_function,
-    http_function, listen, serve,
-};
-
-/// How often a woken drain is invoked at most; wakes in between are one.
-const WAKE_PAUSE: Duration = Duration::from_millis(100);
-/// How long the local drain may run: the time-out that the template gives it.
-const DRAIN_TIMEOUT_MS: i64 = 90_000;
+use crate::forward::{self, LambdaUrl};
+use crate::handlers::Handlers;
+use crate::{Gateway, ListenError, Options, ServeError, Template, TemplateError, Token, TokenRequest, listen, serve};
 
 /// Where and on what to serve.
 pub struct Settings {
@@ -45,17 +31,27 @@ pub struct Settings {
     pub variables: HashMap<String, String>,
     /// The clock of everything: functions, sockets and schedules.
     pub clock: Clock,
+    /// Where the functions run and keep stores of their own; in this process where it is `None`.
+    pub lambda: Option<LambdaUrl>,
 }
 
 /// A running system.
 pub struct Local {
     /// The gateway.
     pub gateway: Arc<Gateway>,
-    /// What the functions work with.
-    pub app: App,
+    /// What the environment said, completed by where this gateway is and how tokens are signed.
+    pub config: Arc<Config>,
+    /// Where the functions run, if not in this process.
+    pub lambda: Option<LambdaUrl>,
     /// What was met in the template and is not served.
     pub warnings: Vec<String>,
-    record: Arc<SqliteRecord>,
+    clock: Clock,
+    here: Option<Here>,
+}
+
+/// The functions of this process, and the task that wakes their drain.
+struct Here {
+    handlers: Handlers,
     waker: JoinHandle<()>,
 }
 
@@ -88,33 +84,36 @@ pub enum StartError {
 }
 
 impl Local {
-    /// Opens the stores and serves. When this returns, calls are answered.
+    /// Opens the stores, where the functions are in this process, and serves. When this returns, calls are answered.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let mut config = Config::read(|name| settings.variables.get(name).cloned(), &[], Origins::Loopback)?;
+        let Settings { host, port, data, template, variables, clock, lambda } = settings;
+        let mut config = Config::read(|name| variables.get(name).cloned(), &[], Origins::Loopback)?;
         // Which origins there are is for the functions' configuration to say; that there are some turns on CORS.
-        let template = Template::read_with(&settings.template, &[("AllowedOrigins", "http://localhost")])?;
-        let listener = listen(&settings.host, settings.port).await?;
-        let record = Arc::new(SqliteRecord::open(&database_file(&config, &settings.data)?).await?);
-        point_at(&mut config, listener.address(), &template);
-        config.jwt_secret = Some(signing_secret(&config, &settings.data)?);
-
-        let credentials = aws_credential_types::Credentials::new("local", "local", None, None, "local");
-        let endpoint = config.ws_endpoint.as_deref().unwrap_or_default();
-        let push = Arc::new(ApiGatewayPush::new(endpoint, config.region.clone(), credentials));
-        let woken = Arc::new(Notify::new());
-        let mut app = App::new(config, record.clone(), Arc::new(MemoryLimits::default()), push);
-        app.clock = settings.clock.clone();
-        app.wake = Some(Arc::new(WakeByNotify(woken.clone())));
-
+        let template = Template::read_with(&template, &[("AllowedOrigins", "http://localhost")])?;
         let warnings = template.warnings.clone();
-        let mut options = Options::new(template, functions(&app), settings.clock);
-        let origins = app.config.allowed_origins.clone();
+        let listener = listen(&host, port).await?;
+        point_at(&mut config, listener.address(), &template);
+        config.jwt_secret = Some(signing_secret(&config, &data)?);
+        let config = Arc::new(config);
+
+        let (functions, handlers) = match &lambda {
+            Some(url) => (forward::functions(&template, url), None),
+            None => {
+                let handlers = Handlers::open(&config, &data, &clock).await?;
+                (handlers.functions(), Some(handlers))
+            }
+        };
+        let mut options = Options::new(template, functions, clock.clone());
+        let origins = config.allowed_origins.clone();
         options.cors_origins = Some(Arc::new(move |origin| origins.allow(origin)));
-        let signer = app.clone();
-        options.sign_token = Some(Arc::new(move |request| sign(&signer, request)));
+        let (signer, signing_clock) = (config.clone(), clock.clone());
+        options.sign_token = Some(Arc::new(move |request| sign(&signer, &signing_clock, request)));
         let gateway = Arc::new(serve(listener, options)?);
-        let waker = tokio::spawn(wake(gateway.clone(), woken));
-        Ok(Self { gateway, app, warnings, record, waker })
+        let here = handlers.map(|handlers| {
+            let waker = tokio::spawn(handlers.keep_waking(gateway.clone()));
+            Here { handlers, waker }
+        });
+        Ok(Self { gateway, config, lambda, warnings, clock, here })
     }
 
     /// Where it listens.
@@ -124,14 +123,18 @@ impl Local {
 
     /// Signs a token that is good for `ttl_s` seconds.
     pub fn token(&self, sub: &str, scope: &str, ttl_s: u64) -> Result<Token, String> {
-        sign(&self.app, TokenRequest { sub: sub.to_owned(), scope: scope.to_owned(), ttl_s })
+        sign(&self.config, &self.clock, TokenRequest { sub: sub.to_owned(), scope: scope.to_owned(), ttl_s })
     }
 
-    /// Stops cleanly: sockets are closed, what runs may end, the record is closed last.
+    /// Stops cleanly: sockets are closed, what runs may end, the stores are closed last.
     pub async fn stop(self) {
-        self.waker.abort();
+        if let Some(here) = &self.here {
+            here.waker.abort();
+        }
         self.gateway.stop().await;
-        self.record.close().await;
+        if let Some(here) = &self.here {
+            here.handlers.close().await;
+        }
     }
 }
 
@@ -173,18 +176,6 @@ fn make_secret(file: &Path) -> io::Result<()> {
     made.write_all(secret.reveal().as_bytes())
 }
 
-/// The file that `DATABASE_URL` names, or the one in the data folder.
-fn database_file(config: &Config, data: &Path) -> Result<PathBuf, StartError> {
-    let Some(url) = &config.database_url else { return Ok(data.join("carillon.db")) };
-    match url.reveal().strip_prefix("sqlite://") {
-        Some(file) if !file.is_empty() => Ok(file.into()),
-        _ => {
-            Err(ConfigError(vec!["DATABASE_URL must be sqlite:// and a path; no other store is supported yet".into()])
-                .into())
-        }
-    }
-}
-
 /// Points the functions at this very process, where the environment does not say otherwise.
 fn point_at(config: &mut Config, address: SocketAddr, template: &Template) {
     // Listening on all addresses, the functions still reach themselves on loopback.
@@ -195,67 +186,10 @@ fn point_at(config: &mut Config, address: SocketAddr, template: &Template) {
     config.ws_url.get_or_insert(format!("ws://{host}/{stage}"));
 }
 
-fn sign(app: &App, request: TokenRequest) -> Result<Token, String> {
+fn sign(config: &Config, clock: &Clock, request: TokenRequest) -> Result<Token, String> {
     let ttl_s = i64::try_from(request.ttl_s).ok().filter(|ttl_s| (1..=31_536_000).contains(ttl_s));
     let ttl_s = ttl_s.ok_or("ttl must be 1 to 31536000 seconds")?;
-    let exp_s = app.clock.now_ms() / 1_000 + ttl_s;
-    let token = auth::sign(&app.config, &request.sub, &request.scope, exp_s)?;
+    let exp_s = clock.now_ms() / 1_000 + ttl_s;
+    let token = auth::sign(config, &request.sub, &request.scope, exp_s)?;
     Ok(Token { token, expires_at: Time(exp_s * 1_000).to_string() })
-}
-
-/// Every function of the template, by the name that it has there.
-fn functions(app: &App) -> Functions {
-    macro_rules! http {
-        ($function:ident) => {{
-            let app = app.clone();
-            http_function(move |request| {
-                let app = app.clone();
-                async move { Ok($function::handle(&app, request).await) }
-            })
-        }};
-    }
-    macro_rules! socket {
-        ($function:ident) => {{
-            let app = app.clone();
-            event_function(move |event: ApiGatewayWebsocketProxyRequest| {
-                let app = app.clone();
-                async move { Ok($function::handle(&app, event).await) }
-            })
-        }};
-    }
-    let mut functions = Functions::default();
-    functions.insert("send", http!(send));
-    functions.insert("inbox", http!(inbox));
-    functions.insert("tickets", http!(tickets));
-    functions.insert("health", http!(health));
-    functions.insert("notfound", http_function(|request| async { Ok(notfound::handle(request).await) }));
-    functions.insert("connect", socket!(connect));
-    functions.insert("disconnect", socket!(disconnect));
-    functions.insert("message", socket!(message));
-    let draining = app.clone();
-    let drain = event_function(move |_: Value| {
-        let app = draining.clone();
-        async move { Ok(drain::handle(&app, app.clock.now_ms() + DRAIN_TIMEOUT_MS).await) }
-    });
-    functions.insert("drain", drain);
-    functions
-}
-
-struct WakeByNotify(Arc<Notify>);
-
-impl Wake for WakeByNotify {
-    fn wake_drain(&self) {
-        self.0.notify_one();
-    }
-}
-
-/// Invokes the drain whenever somebody left work for it.
-async fn wake(gateway: Arc<Gateway>, woken: Arc<Notify>) {
-    loop {
-        woken.notified().await;
-        if let Err(error) = gateway.invoke_async("drain", json!({}).to_string().into()) {
-            tracing::warn!(%error, "the drain could not be woken");
-        }
-        tokio::time::sleep(WAKE_PAUSE).await;
-    }
 }

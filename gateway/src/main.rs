@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use gateway::forward::LambdaUrl;
 use gateway::local::{self, Local, Settings, StartError};
 use gateway::{DEFAULT_URL, client, console};
 use shared::auth;
 use shared::clock::Clock;
-use shared::config::{Config, Origins};
+use shared::config::{Config, ConfigError, Origins};
+use shared::function;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -39,6 +41,9 @@ struct Serve {
     /// The template to serve
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml"), hide_default_value = true)]
     template: PathBuf,
+    /// Call the functions at this URL, where `make watch` runs them, instead of in this process
+    #[arg(long, value_name = "URL")]
+    lambda: Option<LambdaUrl>,
 }
 
 #[derive(Subcommand)]
@@ -55,6 +60,8 @@ enum Command {
         #[arg(long, default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(1..))]
         ttl: u32,
     },
+    /// Bring the Postgres database at DATABASE_URL up to date
+    Migrate,
     /// Open a socket as a user and print what arrives
     Listen {
         /// Who listens: the user id
@@ -72,6 +79,7 @@ async fn main() -> ExitCode {
     let done = match command {
         None => run(serve).await,
         Some(Command::Token { sub, scope, ttl }) => token(&serve.data, &sub, &scope, ttl),
+        Some(Command::Migrate) => migrate().await,
         Some(Command::Listen { sub, url }) => client::listen(&url, &sub).await,
     };
     match done {
@@ -91,7 +99,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(serve: Serve) -> Result<(), client::ListenFailure> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Migrating, the database remarks on what is there already.
+    let usual = "info,sqlx::postgres::notice=warn";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // Listened for before it is ready, so that whoever waits for that line can stop it.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -102,6 +112,7 @@ async fn run(serve: Serve) -> Result<(), client::ListenFailure> {
         template: serve.template,
         variables: std::env::vars().collect(),
         clock: Clock::system(),
+        lambda: serve.lambda,
     };
     let local = Local::start(settings).await?;
     console::first_screen(&local, &serve.data);
@@ -111,6 +122,13 @@ async fn run(serve: Serve) -> Result<(), client::ListenFailure> {
     }
     local.stop().await;
     Ok(())
+}
+
+async fn migrate() -> Result<(), client::ListenFailure> {
+    let config = Config::read(|name| std::env::var(name).ok(), &["DATABASE_URL"], Origins::Loopback);
+    let record = function::record(&config.map_err(StartError::from)?).map_err(StartError::from)?;
+    let version = record.migrate().await.map_err(|error| StartError::from(ConfigError(vec![error.to_string()])))?;
+    Ok(console::say(&format!("the database has every migration up to {version}"))?)
 }
 
 fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::ListenFailure> {

@@ -1,0 +1,181 @@
+//! Functions that run elsewhere: `cargo lambda watch`, or whatever else serves Lambda's Invoke API, hidden behind
+//! the seam of those in this process. How long a call may last is decided where all functions are called.
+//!
+//! What `cargo lambda watch` does otherwise than Lambda stops here: a failed function is a 500 without
+//! `X-Amz-Function-Error`, a function that is not there a 404 in a form of its own. Only its deadline, always in
+//! 1970, does not pass this way. A call waits for the function to compile; its time-out runs meanwhile, as for any
+//! slow start, so build before (`make watch` does).
+
+use std::error::Error;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+
+use crate::functions::{Function, FunctionError, Functions};
+use crate::template::Template;
+
+/// Where functions are invoked, such as `http://127.0.0.1:9000`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LambdaUrl(String);
+
+impl FromStr for LambdaUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let base = text.trim_end_matches('/');
+        let uri = base.parse::<Uri>().ok();
+        let fits = uri.is_some_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some_and(|h| !h.is_empty()));
+        if fits && !base.contains('?') { Ok(Self(base.to_owned())) } else { Err("must be http:// and a host".into()) }
+    }
+}
+
+impl std::fmt::Display for LambdaUrl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Every function of a template, invoked at that URL by the name of its binary.
+pub fn functions(template: &Template, url: &LambdaUrl) -> Functions {
+    let mut connector = HttpConnector::new();
+    // Events are small, and each is waited for.
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).build(connector);
+    let mut functions = Functions::default();
+    for function in &template.functions {
+        let binary = function.binary.as_ref().unwrap_or(&function.name).clone();
+        let forwarded = Forwarded { client: client.clone(), url: url.clone(), binary };
+        functions.insert(&function.name, Arc::new(forwarded));
+    }
+    functions
+}
+
+struct Forwarded {
+    /// Keeps connections alive; one for all functions.
+    client: Client<HttpConnector, Full<Bytes>>,
+    url: LambdaUrl,
+    binary: String,
+}
+
+#[async_trait::async_trait]
+impl Function for Forwarded {
+    async fn invoke(&self, event: Bytes) -> Result<Bytes, FunctionError> {
+        let Self { client, url, binary } = self;
+        let request = Request::post(format!("{url}/2015-03-31/functions/{binary}/invocations"))
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(event))
+            .map_err(|error| failure("Lambda.Unreachable", format!("{binary} cannot be part of a URL: {error}")))?;
+        let response = client.request(request).await.map_err(|error| {
+            let problem = if error.is_connect() { "nobody answers" } else { "the call was cut off" };
+            failure("Lambda.Unreachable", format!("{problem} at {url}: {}", root_cause(&error)))
+        })?;
+        let (head, body) = response.into_parts();
+        let cut_off = |error| failure("Lambda.Unreachable", format!("the answer of {url} was cut off: {error}"));
+        let body = body.collect().await.map_err(cut_off)?.to_bytes();
+        match head.status {
+            StatusCode::OK if !head.headers.contains_key("x-amz-function-error") => Ok(body),
+            StatusCode::NOT_FOUND => {
+                Err(failure("ResourceNotFoundException", format!("there is no function {binary} at {url}")))
+            }
+            status => Err(serde_json::from_slice(&body).unwrap_or_else(|_| {
+                failure("Lambda.Unexpected", format!("{url} answered {}: {}", status, String::from_utf8_lossy(&body)))
+            })),
+        }
+    }
+}
+
+fn failure(error_type: &str, message: String) -> FunctionError {
+    FunctionError { error_type: error_type.into(), message }
+}
+
+/// What the system said, below what the libraries made of it.
+fn root_cause(error: &dyn Error) -> &dyn Error {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const TEMPLATE: &str = "Resources:\n  Hello:\n    Type: AWS::Serverless::Function\n    \
+                            Metadata: { BuildProperties: { Binary: hello } }\n";
+
+    fn hello(url: &str) -> Arc<dyn Function> {
+        let template = Template::parse(TEMPLATE).unwrap();
+        Arc::clone(functions(&template, &url.parse().unwrap()).get("Hello").unwrap())
+    }
+
+    /// What a call comes to where the server answers this; also the request line that the server saw.
+    async fn answered(status: &str, body: &str) -> (Result<Bytes, FunctionError>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"[7]") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(request).unwrap().lines().next().unwrap().to_owned()
+        });
+        (hello(&url).invoke(Bytes::from_static(b"[7]")).await, server.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_event_goes_to_the_binary_and_its_answer_comes_back() {
+        let (answer, request) = answered("200 OK", r#"{"statusCode":200}"#).await;
+        assert_eq!(answer.unwrap(), r#"{"statusCode":200}"#);
+        assert_eq!(request, "POST /2015-03-31/functions/hello/invocations HTTP/1.1");
+    }
+
+    #[tokio::test]
+    async fn a_failed_function_keeps_its_error_by_either_form() {
+        let error = r#"{"errorType":"Unhandled","errorMessage":"the store is away"}"#;
+        for status in ["500 Internal Server Error", "200 OK\r\nx-amz-function-error: Unhandled"] {
+            let (answer, _) = answered(status, error).await;
+            assert_eq!(answer.unwrap_err().to_string(), "Unhandled: the store is away");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_named() {
+        let (answer, _) = answered("404 Not Found", r#"{"title":"Missing function","detail":"…"}"#).await;
+        let told = answer.unwrap_err().to_string();
+        assert!(told.starts_with("ResourceNotFoundException: there is no function hello at http://127"), "{told}");
+        let (answer, _) = answered("502 Bad Gateway", "upstream").await;
+        let told = answer.unwrap_err().to_string();
+        assert!(told.ends_with("answered 502 Bad Gateway: upstream"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn nobody_at_the_url_is_told_with_the_url() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let told = hello(&url).invoke(Bytes::new()).await.unwrap_err().to_string();
+        assert!(told.starts_with(&format!("Lambda.Unreachable: nobody answers at {url}: ")), "{told}");
+    }
+
+    #[test]
+    fn a_url_of_another_kind_is_refused() {
+        for bad in ["https://127.0.0.1:9000", "127.0.0.1:9000", "http://", "spawn", "", "http://h:1/?x"] {
+            assert!(bad.parse::<LambdaUrl>().is_err(), "{bad}");
+        }
+        assert_eq!("http://127.0.0.1:9000/".parse::<LambdaUrl>().unwrap().to_string(), "http://127.0.0.1:9000");
+    }
+}

@@ -1,0 +1,163 @@
+//! Carillon's functions in this process, on stores that need no installing or on servers.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
+use serde_json::{Value, json};
+use shared::api_gateway::ApiGatewayPush;
+use shared::app::{App, Moment, Record};
+use shared::clock::Clock;
+use shared::config::{Config, ConfigError, Secret};
+use shared::memory::MemoryMoment;
+use shared::postgres::PostgresRecord;
+use shared::push::Wake;
+use shared::redis::RedisMoment;
+use shared::sqlite::SqliteRecord;
+use tokio::sync::Notify;
+
+use crate::local::StartError;
+use crate::{Functions, Gateway, event_function, http_function};
+
+/// One process serves what many sandboxes would, so it connects as often as several.
+const DATABASE_CONNECTIONS: u32 = 10;
+/// How often a woken drain is invoked at most; wakes in between are one.
+const WAKE_PAUSE: Duration = Duration::from_millis(100);
+/// How long the local drain may run: the time-out that the template gives it.
+const DRAIN_TIMEOUT_MS: i64 = 90_000;
+
+/// The functions and what they work with.
+pub(crate) struct Handlers {
+    app: App,
+    stored: Stored,
+    woken: Arc<Notify>,
+}
+
+/// Where the record is.
+enum Stored {
+    /// In a file of the data folder, or wherever `DATABASE_URL` says.
+    Sqlite(Arc<SqliteRecord>),
+    /// On the server that `DATABASE_URL` names.
+    Postgres(PostgresRecord),
+}
+
+impl Handlers {
+    /// Opens the stores.
+    pub(crate) async fn open(config: &Config, data: &Path, clock: &Clock) -> Result<Self, StartError> {
+        let stored = Stored::open(config, data).await?;
+        let record: Arc<dyn Record> = match &stored {
+            Stored::Sqlite(record) => record.clone(),
+            Stored::Postgres(record) => Arc::new(record.clone()),
+        };
+        let moment: Arc<dyn Moment> = match &config.redis {
+            Some(redis) => Arc::new(RedisMoment::new(redis, clock.clone()).map_err(wrong)?),
+            None => Arc::new(MemoryMoment::default()),
+        };
+        let credentials = aws_credential_types::Credentials::new("local", "local", None, None, "local");
+        let endpoint = config.ws_endpoint.as_deref().unwrap_or_default();
+        let push = Arc::new(ApiGatewayPush::new(endpoint, config.region.clone(), credentials));
+        let woken = Arc::new(Notify::new());
+        let mut app = App::new(config.clone(), record, moment, push);
+        app.clock = clock.clone();
+        app.wake = Some(Arc::new(WakeByNotify(woken.clone())));
+        Ok(Self { app, stored, woken })
+    }
+
+    /// Every function of the template, by the name that it has there.
+    pub(crate) fn functions(&self) -> Functions {
+        functions(&self.app)
+    }
+
+    /// Invokes the drain whenever somebody left work for it, for as long as it is polled.
+    pub(crate) fn keep_waking(&self, gateway: Arc<Gateway>) -> impl Future<Output = ()> + Send + 'static {
+        let woken = self.woken.clone();
+        async move {
+            loop {
+                woken.notified().await;
+                if let Err(error) = gateway.invoke_async("drain", json!({}).to_string().into()) {
+                    tracing::warn!(%error, "the drain could not be woken");
+                }
+                tokio::time::sleep(WAKE_PAUSE).await;
+            }
+        }
+    }
+
+    /// Closes the stores; nothing may run any more.
+    pub(crate) async fn close(&self) {
+        match &self.stored {
+            Stored::Sqlite(record) => record.close().await,
+            Stored::Postgres(record) => record.close().await,
+        }
+    }
+}
+
+impl Stored {
+    async fn open(config: &Config, data: &Path) -> Result<Self, StartError> {
+        let url = config.database_url.as_ref();
+        let text = url.map(Secret::reveal);
+        if let (Some(url), Some(text)) = (url, text)
+            && (text.starts_with("postgres://") || text.starts_with("postgresql://"))
+        {
+            let record = PostgresRecord::new(url, DATABASE_CONNECTIONS).map_err(wrong)?;
+            record.migrate().await.map_err(wrong)?;
+            return Ok(Self::Postgres(record));
+        }
+        let file = match text.map(|text| text.strip_prefix("sqlite://")) {
+            None => data.join("carillon.db"),
+            Some(Some(file)) if !file.is_empty() => file.into(),
+            Some(_) => return Err(wrong("DATABASE_URL must be postgres://… or sqlite:// and a path")),
+        };
+        Ok(Self::Sqlite(Arc::new(SqliteRecord::open(&file).await?)))
+    }
+}
+
+fn wrong(problem: impl Display) -> StartError {
+    ConfigError(vec![problem.to_string()]).into()
+}
+
+fn functions(app: &App) -> Functions {
+    macro_rules! http {
+        ($function:ident) => {{
+            let app = app.clone();
+            http_function(move |request| {
+                let app = app.clone();
+                async move { Ok($function::handle(&app, request).await) }
+            })
+        }};
+    }
+    macro_rules! socket {
+        ($function:ident) => {{
+            let app = app.clone();
+            event_function(move |event: ApiGatewayWebsocketProxyRequest| {
+                let app = app.clone();
+                async move { Ok($function::handle(&app, event).await) }
+            })
+        }};
+    }
+    let mut functions = Functions::default();
+    functions.insert("send", http!(send));
+    functions.insert("inbox", http!(inbox));
+    functions.insert("tickets", http!(tickets));
+    functions.insert("health", http!(health));
+    functions.insert("notfound", http_function(|request| async { Ok(notfound::handle(request).await) }));
+    functions.insert("connect", socket!(connect));
+    functions.insert("disconnect", socket!(disconnect));
+    functions.insert("message", socket!(message));
+    let draining = app.clone();
+    let drain = event_function(move |_: Value| {
+        let app = draining.clone();
+        async move { Ok(drain::handle(&app, app.clock.now_ms() + DRAIN_TIMEOUT_MS).await) }
+    });
+    functions.insert("drain", drain);
+    functions
+}
+
+struct WakeByNotify(Arc<Notify>);
+
+impl Wake for WakeByNotify {
+    fn wake_drain(&self) {
+        self.0.notify_one();
+    }
+}
