@@ -29,6 +29,11 @@ pub(crate) struct Carillon {
 impl Carillon {
     /// Starts on a data folder and waits for `ready`.
     pub(crate) async fn start(program: &Path, data: &Path) -> Self {
+        Self::start_with(program, data, &[]).await
+    }
+
+    /// The same with these variables.
+    pub(crate) async fn start_with(program: &Path, data: &Path, variables: &[(&str, String)]) -> Self {
         let began = Instant::now();
         let mut process = Command::new(program)
             .args(["--port", "0", "--data"])
@@ -37,6 +42,7 @@ impl Carillon {
             .env_clear()
             .env("RATE_LIMIT_SEND", "100000/1s")
             .env("RUST_LOG", "warn")
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)

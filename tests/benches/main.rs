@@ -9,6 +9,7 @@ mod audience;
 mod build;
 mod carillon;
 mod client;
+mod cold_start;
 mod fanout;
 mod machine;
 mod memory;
@@ -17,11 +18,14 @@ mod ringing;
 mod sending;
 mod size;
 mod start;
+mod stores;
 
 use std::process::ExitCode;
 
+use crate::stores::Stores;
+
 /// What can be measured, each a module of that name.
-const TOPICS: [&str; 6] = ["ringing", "sending", "fanout", "memory", "start", "size"];
+const TOPICS: [&str; 7] = ["ringing", "sending", "fanout", "memory", "start", "cold_start", "size"];
 
 // One thread: the clients take at most one core from what is measured.
 #[tokio::main(flavor = "current_thread")]
@@ -33,7 +37,7 @@ async fn main() -> ExitCode {
         eprintln!("there is no such topic; there are {}", TOPICS.join(", "));
         return ExitCode::FAILURE;
     }
-    let gateway = if TOPICS.into_iter().any(|topic| topic != "size" && chosen(topic)) {
+    let gateway = if TOPICS.into_iter().any(|topic| !["cold_start", "size"].contains(&topic) && chosen(topic)) {
         build::release("gateway")
     } else {
         Default::default()
@@ -43,11 +47,14 @@ async fn main() -> ExitCode {
     report::heading();
     for topic in TOPICS.into_iter().filter(|topic| chosen(topic)) {
         match topic {
-            "ringing" => ringing::measure(&gateway).await,
-            "sending" => sending::measure(&gateway).await,
+            "ringing" => ringing::measure(&gateway, Stores::Here).await,
+            "sending" => sending::measure(&gateway, Stores::Here).await,
+            "ringing-servers" => ringing::measure(&gateway, Stores::Servers).await,
+            "sending-servers" => sending::measure(&gateway, Stores::Servers).await,
             "fanout" => fanout::measure(&gateway).await,
             "memory" => memory::measure(&gateway).await,
             "start" => start::measure(&gateway).await,
+            "cold_start" => cold_start::measure().await,
             "size" => size::measure(),
             other => unreachable!("{other} is no topic"),
         }

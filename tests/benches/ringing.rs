@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::audience::Audience;
-use crate::carillon::Carillon;
 use crate::client::{Service, body};
 use crate::machine;
 use crate::report::{figure, in_ms, number, percentile};
+use crate::stores::Stores;
 
 /// How often it rings.
 const RINGS: usize = 1_000;
@@ -17,9 +17,9 @@ const WARM_UP: usize = 50;
 const USERS: usize = 20;
 
 /// Rings one user after the other, each when the one before was answered.
-pub(crate) async fn measure(program: &Path) {
+pub(crate) async fn measure(program: &Path, stores: Stores) {
     let data = machine::new_folder();
-    let carillon = Carillon::start(program, data.path()).await;
+    let carillon = stores.start(program, data.path()).await;
     let mut audience = Audience::open(&carillon, USERS).await;
     let mut service = Service::connect(&carillon).await;
 
@@ -45,10 +45,11 @@ pub(crate) async fn measure(program: &Path) {
     carillon.stop().await;
 
     let how = "POST of one recipient until the frame is read at the socket; 1,000 in a row, keep-alive";
-    row("accept to frame", &to_frame, how);
-    row("accept to answer", &to_answer, "the same rings until the 202 is read");
+    row(&stores.named("accept to frame"), &to_frame, how);
+    row(&stores.named("accept to answer"), &to_answer, "the same rings until the 202 is read");
     let cpu_us = cpu.as_secs_f64() * 1e6 / RINGS as f64;
-    figure("accept to frame, cpu", number(cpu_us, 0), "us/ring", "user and system time of the gateway over all rings");
+    let how = "user and system time of the gateway over all rings";
+    figure(&stores.named("accept to frame, cpu"), number(cpu_us, 0), "us/ring", how);
 }
 
 fn row(name: &str, taken: &[Duration], how: &str) {

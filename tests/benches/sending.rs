@@ -11,6 +11,7 @@ use crate::carillon::Carillon;
 use crate::client::{Service, body};
 use crate::machine;
 use crate::report::{figure, spread};
+use crate::stores::Stores;
 
 /// How many sends are under way at once.
 const IN_FLIGHT: [usize; 3] = [1, 16, 64];
@@ -22,9 +23,9 @@ const ROUND: Duration = Duration::from_millis(600);
 const USERS: usize = 1_000;
 
 /// Sends to users without and with an open socket.
-pub(crate) async fn measure(program: &Path) {
-    to_nobody(program).await;
-    to_listeners(program).await;
+pub(crate) async fn measure(program: &Path, stores: Stores) {
+    to_nobody(program, stores).await;
+    to_listeners(program, stores).await;
 }
 
 /// The sends of one level in one round.
@@ -34,9 +35,9 @@ struct Sent {
     cpu_us_each: f64,
 }
 
-async fn to_nobody(program: &Path) {
+async fn to_nobody(program: &Path, stores: Stores) {
     let data = machine::new_folder();
-    let carillon = Carillon::start(program, data.path()).await;
+    let carillon = stores.start(program, data.path()).await;
     let mut services = connect(&carillon).await;
     let users: Vec<String> = (0..USERS).map(|n| format!("absent-{n}")).collect();
     let mut levels = IN_FLIGHT.map(|_| Vec::new());
@@ -46,12 +47,12 @@ async fn to_nobody(program: &Path) {
         }
     }
     carillon.stop().await;
-    rows("sends", &levels, "one recipient without a socket; stored and answered");
+    rows(&stores.named("sends"), &levels, "one recipient without a socket; stored and answered");
 }
 
-async fn to_listeners(program: &Path) {
+async fn to_listeners(program: &Path, stores: Stores) {
     let data = machine::new_folder();
-    let carillon = Carillon::start(program, data.path()).await;
+    let carillon = stores.start(program, data.path()).await;
     let mut services = connect(&carillon).await;
     let mut audience = Audience::open(&carillon, 200).await;
     let mut levels = IN_FLIGHT.map(|_| Vec::new());
@@ -65,7 +66,7 @@ async fn to_listeners(program: &Path) {
     let answers: Vec<Bytes> = levels.iter().flatten().flat_map(|sent| sent.answers.iter().cloned()).collect();
     audience.heard_exactly(&answers).await;
     carillon.stop().await;
-    rows("rings", &levels, "one recipient with a socket; stored, pushed and answered");
+    rows(&stores.named("rings"), &levels, "one recipient with a socket; stored, pushed and answered");
 }
 
 async fn connect(carillon: &Carillon) -> Vec<Service> {

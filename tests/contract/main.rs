@@ -8,6 +8,7 @@ macro_rules! on_each_record {
     ($($behaviour:ident),* $(,)?) => {
         tests_on! { [$($behaviour)*]
             sqlite => crate::stores::sqlite,
+            postgres => crate::stores::postgres,
         }
     };
 }
@@ -17,6 +18,7 @@ macro_rules! on_each_limits {
     ($($behaviour:ident),* $(,)?) => {
         tests_on! { [$($behaviour)*]
             memory => crate::stores::memory,
+            redis => crate::stores::redis,
         }
     };
 }
@@ -46,4 +48,5 @@ mod connections;
 mod deliveries;
 mod inbox;
 mod limits;
+mod model;
 mod sqlite;

@@ -1,9 +1,14 @@
 //! Fresh stores, each with what must be kept for as long as it is used.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use shared::clock::Clock;
+use shared::config::RedisConfig;
 use shared::limits::Limits;
-use shared::memory::MemoryLimits;
+use shared::memory::MemoryMoment;
+use shared::postgres::PostgresRecord;
+use shared::redis::RedisMoment;
 use shared::sqlite::SqliteRecord;
 use tempfile::TempDir;
 
@@ -17,7 +22,32 @@ pub(crate) async fn sqlite() -> (Record, TempDir) {
     (Record::new(store), folder)
 }
 
+/// A record in a database of its own, on one server.
+pub(crate) async fn postgres() -> (Record, ()) {
+    let url = harness::postgres_server::database().await;
+    (Record::new(PostgresRecord::new(&url, 8).unwrap()), ())
+}
+
 /// Limits in this process.
 pub(crate) async fn memory() -> (Arc<dyn Limits>, ()) {
-    (Arc::new(MemoryLimits::default()), ())
+    (Arc::new(MemoryMoment::default()), ())
+}
+
+/// Limits in Redis, under a prefix of their own on one server.
+pub(crate) async fn redis() -> (Arc<dyn Limits>, InRedis) {
+    let config = harness::redis_server::own_prefix();
+    let moment = RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap();
+    (Arc::new(moment), InRedis(config))
+}
+
+/// Limits that cannot be asked admit, by what this process knows; a suite on Redis must have asked it.
+pub(crate) struct InRedis(RedisConfig);
+
+impl Drop for InRedis {
+    fn drop(&mut self) {
+        let mut connection = redis::Client::open(self.0.url.reveal()).unwrap().get_connection().unwrap();
+        let pattern = format!("{}:*", self.0.prefix);
+        let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query(&mut connection).unwrap();
+        assert!(std::thread::panicking() || !keys.is_empty(), "Redis was not asked");
+    }
 }

@@ -165,7 +165,7 @@ async fn every_answer_of_ours_names_its_request_and_is_not_kept() {
         assert!(told.is_none_or(|told| told == answer.header("x-request-id")));
     }
     let health = world.call("GET", "/health", &[], "").await.expect(200);
-    assert_eq!(health, json!({"status": "ok", "dependencies": {"database": "ok"}}));
+    assert_eq!((&health["status"], &health["dependencies"]["database"]), (&json!("ok"), &json!("ok")));
     world.stops().await;
 }
 

@@ -17,7 +17,7 @@ use shared::deliveries::Deliveries;
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
 use shared::inbox::{Append, Appended, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, Page, Position};
-use shared::memory::MemoryLimits;
+use shared::memory::MemoryMoment;
 use shared::notification::Notification;
 use shared::protocol::Frame;
 use shared::push::{Outcome, Push};
@@ -50,7 +50,7 @@ impl TestApp {
         let store = SqliteRecord::open(&data.path().join("carillon.db")).await.unwrap();
         let record = Arc::new(Counted { store, round_trips: AtomicUsize::new(0) });
         let push = Arc::new(FakePush::default());
-        let mut app = App::new(config, record.clone(), Arc::new(MemoryLimits::default()), push.clone());
+        let mut app = App::new(config, record.clone(), Arc::new(MemoryMoment::default()), push.clone());
         let clock = Clock::standing(START_MS);
         app.clock = clock.clone();
         Self { app, push, record, clock, _data: data }

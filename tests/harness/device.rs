@@ -82,6 +82,21 @@ impl Device {
         }
     }
 
+    /// Asserts that the socket is told why and closed. Told twice where two drains ran at once, as any number may.
+    pub async fn is_closed_with(&mut self, code: &str) {
+        assert_eq!(self.told("error").await["code"], code);
+        loop {
+            match self.message().await {
+                Some(Message::Text(text)) => {
+                    let again: Value = serde_json::from_str(&text).unwrap();
+                    assert_eq!(again["code"], code, "{again}");
+                }
+                Some(Message::Close(_)) | None => return,
+                other => panic!("not closed but told {other:?}"),
+            }
+        }
+    }
+
     /// Closes the socket properly and waits until it is closed.
     pub async fn closes(mut self) {
         self.socket.close(None).await.unwrap();

@@ -7,8 +7,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 pub mod app;
+pub mod binaries;
 pub mod device;
 pub mod http;
+pub mod postgres_server;
+pub mod redis_server;
+pub mod sandbox;
 pub mod world;
 
 pub use app::{Counted, FakePush, HttpAnswer, TestApp, body, event, request, socket_event};

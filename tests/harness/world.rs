@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::device::Device;
 use crate::http::{self, Answer};
+use crate::{postgres_server, redis_server};
 
 /// Where the clock of a world stands at first: 2027-01-15T08:00:00Z.
 pub const START_MS: i64 = 1_800_000_000_000;
@@ -36,10 +37,41 @@ impl World {
 
     /// A new one with these variables in its environment.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
+        let mut variables: HashMap<String, String> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        if std::env::var("CARILLON_STORES").is_ok_and(|stores| stores == "servers") {
+            let database = postgres_server::database().await;
+            variables.insert("DATABASE_URL".into(), database.reveal().to_owned());
+            let redis = redis_server::own_prefix();
+            variables.insert("REDIS_URL".into(), redis.url.reveal().to_owned());
+            variables.insert("REDIS_KEY_PREFIX".into(), redis.prefix);
+        }
+        Self::begin(variables, Clock::standing(START_MS)).await
+    }
+
+    /// A new one with exactly these variables in its environment, by this clock: on stores that a test shares or ends.
+    pub async fn on(variables: &[(&str, &str)], clock: Clock) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let (data, clock) = (tempfile::tempdir().unwrap(), Clock::standing(START_MS));
+        Self::begin(variables, clock).await
+    }
+
+    async fn begin(variables: HashMap<String, String>, clock: Clock) -> Self {
+        let data = tempfile::tempdir().unwrap();
         let local = start(data.path(), &variables, &clock).await;
         Self { local, data, variables, clock }
+    }
+
+    /// Only a gateway, by the machine's clock, before functions that run and keep stores of their own at this URL.
+    pub async fn calling(lambda: &str) -> Self {
+        let (data, clock, variables) = (tempfile::tempdir().unwrap(), Clock::system(), HashMap::new());
+        let lambda = Some(lambda.parse().unwrap());
+        let local = Local::start(Settings { lambda, ..settings(data.path(), &variables, &clock) }).await.unwrap();
+        Self { local, data, variables, clock }
+    }
+
+    /// What tokens are signed with.
+    pub fn secret(&self) -> String {
+        self.local.config.jwt_secret.as_ref().unwrap().reveal().to_owned()
     }
 
     /// Stops it and starts it again on the same data.
@@ -93,15 +125,19 @@ impl World {
 }
 
 async fn start(data: &Path, variables: &HashMap<String, String>, clock: &Clock) -> Local {
-    let settings = Settings {
+    Local::start(settings(data, variables, clock)).await.unwrap()
+}
+
+fn settings(data: &Path, variables: &HashMap<String, String>, clock: &Clock) -> Settings {
+    Settings {
         host: "127.0.0.1".into(),
         port: 0,
         data: data.into(),
         template: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml")),
         variables: variables.clone(),
         clock: clock.clone(),
-    };
-    Local::start(settings).await.unwrap()
+        lambda: None,
+    }
 }
 
 /// Somebody with a token.

@@ -20,13 +20,14 @@ struct Function {
     needs: &'static [&'static str],
 }
 
-const FUNCTIONS: [Function; 9] = [
+const FUNCTIONS: [Function; 10] = [
     function("connect", &[], connect::NEEDS),
     function("disconnect", &[], disconnect::NEEDS),
     function("drain", &[], drain::NEEDS),
     function("health", health::ROUTES, health::NEEDS),
     function("inbox", inbox::ROUTES, inbox::NEEDS),
     function("message", &[], message::NEEDS),
+    function("migrate", &[], migrate::NEEDS),
     function("notfound", &[], &[]),
     function("send", send::ROUTES, send::NEEDS),
     function("tickets", tickets::ROUTES, tickets::NEEDS),
@@ -212,8 +213,7 @@ fn every_folder_is_a_function_of_one_name_and_says_what_it_is() {
         assert_eq!(says("ROUTES"), !function.routes.is_empty(), "{name}");
         assert_eq!(says("NEEDS"), !function.needs.is_empty(), "{name}");
         let main = tree::read(&format!("functions/{name}/src/main.rs"));
-        let start = format!("App::start({name}::NEEDS)");
-        assert_eq!(main.contains(&start), says("NEEDS"), "{name}");
+        assert_eq!(main.contains(&format!("({name}::NEEDS)")), says("NEEDS"), "{name}");
     }
 }
 

@@ -1,0 +1,35 @@
+//! From the exec of a function's binary until it asks for its first event: what of a cold start is ours. A bare
+//! handler, built beside it, is what no function goes below.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use harness::binaries;
+use harness::sandbox::{Sandbox, nobody};
+
+use crate::build;
+use crate::report::{figure, in_ms, spread};
+
+/// Starts of each, in turn, so that what disturbs the machine disturbs all.
+const STARTS: usize = 20;
+
+/// Starts each function with its variables and without servers: connecting is for the first call.
+pub(crate) async fn measure() {
+    let mut programs = vec![("bare".to_owned(), PathBuf::from(env!("CARGO_BIN_EXE_bare")))];
+    programs.extend(binaries::functions().into_iter().map(|name| (name.clone(), build::release(&name))));
+
+    let mut taken: Vec<Vec<Duration>> = vec![Vec::new(); programs.len()];
+    for start in 0..=STARTS {
+        for ((_, program), taken) in programs.iter().zip(&mut taken) {
+            let polled = Sandbox::start(program, &nobody()).await.polled().await;
+            // The first start reads the binary from the disk.
+            if start > 0 {
+                taken.push(polled);
+            }
+        }
+    }
+    for ((name, _), taken) in programs.iter().zip(&taken) {
+        let how = format!("exec to the first poll, {STARTS} starts with warm files");
+        figure(&format!("cold start of {name}"), spread(&in_ms(taken), 1), "ms", &how);
+    }
+}

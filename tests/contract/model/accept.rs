@@ -1,0 +1,421 @@
+//! What each answer must be, and what it makes of the model. Where a promise leaves an order open, the model follows
+//! the store's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+
+use shared::connections::{Connection, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Opened, Ticket};
+use shared::deliveries::LONGEST_WAIT_MS;
+use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
+use shared::inbox::{
+    Appended, CHUNK_RECIPIENTS, Changed, Changes, Delivery, FirstAnswer, Listed, PUSH_GRACE_MS, Position, Present,
+};
+use shared::notification::{Content, Notification};
+
+use super::operation::{self, Operation, Outcome, Spot, What};
+use super::state::{Chunk, Inbox, Model, Open, Row};
+
+pub(super) type Accepted = Result<(), String>;
+
+/// Says what was expected and what was met, where they differ.
+pub(super) fn agree<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Accepted {
+    if found == expected { Ok(()) } else { Err(format!("{what}: {found:?}, where {expected:?} was expected")) }
+}
+
+/// A notification, to be compared.
+pub(super) fn told(notification: &Notification) -> String {
+    serde_json::to_string(notification).unwrap()
+}
+
+impl Model {
+    /// Does the same as the store did; the error says why the store may not have answered so.
+    pub(crate) fn accept(&mut self, operation: &Operation, outcome: &Outcome) -> Accepted {
+        match (operation, outcome) {
+            (Operation::Append { key, kind, to, others }, Outcome::Appended(appended)) => {
+                self.append(*key, *kind, *to, *others, appended)
+            }
+            (Operation::Change { user, .. } | Operation::ReadAll { user, .. }, Outcome::Changed(changed)) => {
+                self.changed(*user, operation, changed.as_ref())
+            }
+            (Operation::Acknowledge { user, cursor }, Outcome::Acknowledged(known)) => {
+                self.acknowledged(*user, *cursor, *known)
+            }
+            (Operation::FirstAnswer { key }, Outcome::FirstAnswer(found)) => {
+                let id = self.send(*key, 0, 0, 0).id;
+                agree("the first answer", found.as_ref(), self.sends.get(&id))
+            }
+            (Operation::List { user, .. }, Outcome::Listed(listed)) => self.listed(*user, operation, listed),
+            (Operation::Changes { user, since, limit }, Outcome::Changes(changes)) => {
+                self.changes(*user, *since, *limit, changes.as_ref())
+            }
+            (Operation::Find { user, id }, Outcome::Found(found)) => {
+                let inbox = self.inbox(self.user(*user));
+                let id = self.id(*id);
+                let standing = inbox.standing().find(|(_, row)| row.id == id);
+                let expected = standing.map(|(offset, row)| told(&self.notification(offset, row)));
+                agree("the notification", found.as_ref().map(told), expected)
+            }
+            (Operation::MaterialiseNext, Outcome::Materialised(materialised)) => self.materialised(materialised),
+            (Operation::TakeDue { limit }, Outcome::Taken(first, rest)) => self.taken(*limit, first, rest.as_deref()),
+            (Operation::MarkOffered { rows }, Outcome::Done) => {
+                for (user, offset) in rows {
+                    let inbox = self.inboxes.get_mut(&self.users[*user]);
+                    if let Some(row) = inbox.and_then(|inbox| inbox.rows.get_mut(offset)) {
+                        row.push_at_ms = None;
+                    }
+                }
+                Ok(())
+            }
+            (Operation::Issue { .. }, Outcome::Done) => {
+                let ticket = self.ticket(operation);
+                self.tickets.extend(ticket.map(|ticket| (ticket.hash, ticket)));
+                Ok(())
+            }
+            (Operation::Open { ticket, origin }, Outcome::Opened(opened)) => {
+                let hash = self.ticket_hash(*ticket);
+                self.opened(hash, operation::origin(*origin), &opened[0])
+            }
+            (Operation::Crowd { .. }, Outcome::Opened(opened)) => {
+                for (ticket, opened) in self.crowd(operation).into_iter().zip(opened) {
+                    let hash = ticket.hash;
+                    self.tickets.insert(hash, ticket);
+                    self.opened(hash, None, opened)?;
+                    self.pass(1);
+                }
+                Ok(())
+            }
+            (Operation::Extend { connection, ticket }, Outcome::Extended(extended)) => {
+                self.extended(*connection, self.ticket_hash(*ticket), extended)
+            }
+            (Operation::FindConnection { connection }, Outcome::Connection(found)) => {
+                let id = self.connection(*connection);
+                let open = self.connections.iter().find(|open| open.connection.id == id);
+                agree("the connection", found.as_ref(), open.map(|open| &open.connection))
+            }
+            (Operation::Forget { connections }, Outcome::Done) => {
+                let gone: Vec<ConnectionId> = connections.iter().map(|number| self.connection(*number)).collect();
+                self.connections.retain(|open| !gone.contains(&open.connection.id));
+                Ok(())
+            }
+            (Operation::Sweep, Outcome::Ended(ended)) => self.swept(ended),
+            (Operation::Wait { ms }, Outcome::Done) => {
+                self.pass(*ms);
+                Ok(())
+            }
+            (operation, outcome) => unreachable!("{operation:?} was answered {outcome:?}"),
+        }
+    }
+
+    fn append(&mut self, key: u8, kind: u8, to: u8, others: usize, appended: &Appended) -> Accepted {
+        let send = self.send(key, kind, to, others);
+        let first = FirstAnswer { fingerprint: send.fingerprint, answer: send.answer };
+        match (appended, self.sends.get(&send.id)) {
+            (Appended::Known(answer), Some(first)) => agree("the answer", answer, first),
+            (Appended::Known(_), None) => Err("a new send was known".into()),
+            (Appended::Stored(_), Some(_)) => Err("a known send was stored".into()),
+            (Appended::Stored(deliveries), None) => {
+                self.sends.insert(send.id, first);
+                let recipients = self.recipients(to, others);
+                let (now, later) = recipients.split_at(recipients.len().min(CHUNK_RECIPIENTS));
+                for recipients in later.chunks(CHUNK_RECIPIENTS) {
+                    let (content, recipients) = (send.content.clone(), recipients.to_vec());
+                    self.chunks.push(Chunk { send: send.id, content, recipients, due_ms: self.now_ms() });
+                }
+                self.arrive(send.id, &send.content, now, deliveries)
+            }
+        }
+    }
+
+    fn materialised(&mut self, materialised: &Option<(usize, Vec<Delivery>)>) -> Accepted {
+        let is_due = !self.due_chunks().is_empty();
+        let Some((place, deliveries)) = materialised else {
+            return agree("whether a chunk was due", false, is_due);
+        };
+        agree("whether a chunk was due", true, is_due)?;
+        let chunk = self.chunks.remove(*place);
+        self.arrive(chunk.send, &chunk.content, &chunk.recipients, deliveries)
+    }
+
+    /// A notification arrives in these inboxes; who has connections is told.
+    fn arrive(
+        &mut self,
+        send: SendId,
+        content: &std::sync::Arc<Content>,
+        recipients: &[UserId],
+        deliveries: &[Delivery],
+    ) -> Accepted {
+        let now_ms = self.now_ms();
+        let mut expected = BTreeMap::new();
+        for user in recipients {
+            let connections = self.living(user);
+            let inbox = self.inboxes.entry(user.clone()).or_default();
+            inbox.head += 1;
+            let row = Row {
+                id: NotificationId::of(send, user),
+                content: content.clone(),
+                version: inbox.head,
+                created_at_ms: now_ms,
+                read_at_ms: None,
+                is_deleted: false,
+                push_at_ms: (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS),
+                times_taken: 0,
+            };
+            inbox.rows.insert(inbox.head, row.clone());
+            let offset = inbox.head;
+            if !connections.is_empty() {
+                expected.insert((user.clone(), offset), self.delivery(user, offset, &row, &connections));
+            }
+        }
+        agree("the deliveries", by_row(deliveries)?, expected)
+    }
+
+    /// Everything about a delivery, to be compared.
+    fn delivery(&self, user: &UserId, offset: i64, row: &Row, connections: &[Connection]) -> String {
+        let unread = self.inbox(user).unread();
+        format!("{} unread {unread} to {connections:?}", told(&self.notification(offset, row)))
+    }
+
+    pub(super) fn notification(&self, offset: i64, row: &Row) -> Notification {
+        row.notification(self.cursor(Spot { offset, foreign: false }))
+    }
+
+    pub(super) fn position(&self, user: &UserId) -> Position {
+        let inbox = self.inbox(user);
+        let (head, acked, unread) = (inbox.head, inbox.acked, inbox.unread());
+        Position { epoch: self.epoch, head, acked, purged_through: 0, unread }
+    }
+
+    fn changed(&mut self, user: usize, operation: &Operation, changed: Option<&Changed>) -> Accepted {
+        let (user, now_ms) = (self.user(user).clone(), self.now_ms());
+        let mut inbox = self.inbox(&user);
+        if let Operation::ReadAll { before: Some(before), .. } = operation
+            && !self.knows(&inbox, *before)
+        {
+            return agree("whether the cursor is known", changed.is_some(), false);
+        }
+        let changed = changed.ok_or("the cursor is known, and nothing was changed")?;
+        let (expected, known) = self.affected(&inbox, operation);
+        let ids: BTreeSet<NotificationId> = changed.ids.iter().copied().collect();
+        agree("the ids that changed", (changed.ids.len(), ids), (expected.len(), expected))?;
+        agree("how many ids are known", changed.known, known)?;
+        agree("the cursor before", changed.prev, self.position(&user).cursor())?;
+        for id in &changed.ids {
+            inbox.head += 1;
+            let row = inbox.rows.values_mut().find(|row| row.id == *id).ok_or("an id that is nobody's changed")?;
+            row.version = inbox.head;
+            match operation {
+                Operation::Change { what: What::Unread, .. } => row.read_at_ms = None,
+                Operation::Change { what: What::Delete, .. } => (row.is_deleted, row.push_at_ms) = (true, None),
+                _ => (row.read_at_ms, row.push_at_ms) = (Some(now_ms), None),
+            }
+        }
+        agree("how many are unread", changed.unread, inbox.unread())?;
+        if inbox.head > 0 {
+            self.inboxes.insert(user.clone(), inbox);
+        }
+        agree("the cursor after", changed.cursor, self.position(&user).cursor())?;
+        let told = if changed.ids.is_empty() { Vec::new() } else { self.living(&user) };
+        agree("who is told", by_name(&changed.connections), told)
+    }
+
+    /// The ids that a change makes different, and how many of those that it names are known.
+    fn affected(&self, inbox: &Inbox, operation: &Operation) -> (BTreeSet<NotificationId>, usize) {
+        match operation {
+            Operation::Change { what, ids, .. } => {
+                let named: BTreeSet<NotificationId> = ids.iter().map(|id| self.id(*id)).collect();
+                let rows: Vec<&Row> = inbox.rows.values().filter(|row| named.contains(&row.id)).collect();
+                let standing = rows.iter().filter(|row| !row.is_deleted);
+                let known = if *what == What::Delete { rows.len() } else { standing.clone().count() };
+                let different = standing.filter(|row| match what {
+                    What::Read => row.read_at_ms.is_none(),
+                    What::Unread => row.read_at_ms.is_some(),
+                    What::Delete => true,
+                });
+                (different.map(|row| row.id).collect(), known)
+            }
+            Operation::ReadAll { before, .. } => {
+                let shared::inbox::Change::ReadAll { kind, .. } = self.change(operation) else { unreachable!() };
+                let up_to = before.map_or(i64::MAX, |before| before.offset);
+                let unread = inbox.standing().filter(|(offset, row)| {
+                    row.read_at_ms.is_none()
+                        && *offset <= up_to
+                        && kind.as_ref().is_none_or(|kind| *kind == row.content.kind)
+                });
+                (unread.map(|(_, row)| row.id).collect(), 0)
+            }
+            other => unreachable!("{other:?} is no change"),
+        }
+    }
+
+    fn acknowledged(&mut self, user: usize, cursor: Spot, known: bool) -> Accepted {
+        let user = self.user(user).clone();
+        let expected = self.knows(&self.inbox(&user), cursor);
+        agree("whether the cursor is known", known, expected)?;
+        if let Some(inbox) = self.inboxes.get_mut(&user).filter(|_| known) {
+            inbox.acked = inbox.acked.max(cursor.offset);
+        }
+        Ok(())
+    }
+
+    fn listed(&self, user: usize, operation: &Operation, listed: &Listed) -> Accepted {
+        let (user, page) = (self.user(user), self.page(operation));
+        let inbox = self.inbox(user);
+        let fits = |(offset, row): &(i64, &Row)| {
+            page.before.is_none_or(|before| *offset < before)
+                && page.kind.as_ref().is_none_or(|kind| *kind == row.content.kind)
+                && (!page.unread || row.read_at_ms.is_none())
+        };
+        let all: Vec<String> =
+            inbox.standing().rev().filter(fits).map(|(offset, row)| told(&self.notification(offset, row))).collect();
+        let shown = &all[..all.len().min(page.limit)];
+        agree("the page", listed.notifications.iter().map(told).collect::<Vec<_>>().as_slice(), shown)?;
+        agree("whether more follow", listed.more, all.len() > shown.len())?;
+        agree("the position", listed.position, self.position(user))
+    }
+
+    pub(super) fn changes(
+        &self,
+        user: usize,
+        since: Option<Spot>,
+        limit: usize,
+        changes: Option<&Changes>,
+    ) -> Accepted {
+        let user = self.user(user);
+        let inbox = self.inbox(user);
+        let known = since.is_none_or(|since| self.knows(&inbox, since));
+        agree("whether the cursor is known", changes.is_some(), known)?;
+        let Some(changes) = changes else { return Ok(()) };
+        let all: BTreeMap<i64, String> = inbox
+            .rows
+            .iter()
+            .filter(|(_, row)| since.map_or(!row.is_deleted, |since| row.version > since.offset))
+            .map(|(offset, row)| {
+                let is = if row.is_deleted { row.id.to_string() } else { told(&self.notification(*offset, row)) };
+                (row.version, is)
+            })
+            .collect();
+        let found: Vec<(i64, String)> = changes
+            .changes
+            .iter()
+            .map(|present| match present {
+                Present::Standing { version, notification } => (*version, told(notification)),
+                Present::Deleted { version, id } => (*version, id.to_string()),
+            })
+            .collect();
+        let complete = all.len() <= limit;
+        agree("the changes", found, all.into_iter().take(limit).collect())?;
+        agree("whether these are all", changes.complete, complete)?;
+        agree("the position", changes.position, self.position(user))
+    }
+
+    fn taken(&mut self, limit: usize, first: &[Delivery], rest: Option<&[Delivery]>) -> Accepted {
+        let due = self.due_rows();
+        let mut considered = due.clone();
+        let found: Vec<&Delivery> = first.iter().chain(rest.unwrap_or_default()).collect();
+        let is_found = |user: &UserId, offset: i64| {
+            found.iter().any(|delivery| delivery.user == *user && delivery.notification.cursor.offset == offset)
+        };
+        if rest.is_none() && due.len() > limit {
+            // Of those that fell due together, the store chose; all of them have somewhere to go.
+            let last_ms = due[limit - 1].0;
+            considered.retain(|(push_at_ms, user, offset)| {
+                *push_at_ms < last_ms || (*push_at_ms == last_ms && is_found(user, *offset))
+            });
+            agree("how many were looked at", considered.len(), limit)?;
+        }
+        if first.len() > limit {
+            return Err(format!("{} were taken", first.len()));
+        }
+        let mut expected = BTreeMap::new();
+        for (_, user, offset) in &considered {
+            let connections = self.living(user);
+            let now_ms = self.now_ms();
+            let row = self.inboxes.get_mut(user).and_then(|inbox| inbox.rows.get_mut(offset)).unwrap();
+            let wait_ms = (PUSH_GRACE_MS << row.times_taken.min(16)).min(LONGEST_WAIT_MS);
+            row.push_at_ms = (!connections.is_empty()).then_some(now_ms + wait_ms);
+            row.times_taken += 1;
+            let row = row.clone();
+            if !connections.is_empty() {
+                expected.insert((user.clone(), *offset), self.delivery(user, *offset, &row, &connections));
+            }
+        }
+        let fell_due = |delivery: &&Delivery| {
+            let is = |(_, user, offset): &&(i64, UserId, i64)| {
+                *user == delivery.user && *offset == delivery.notification.cursor.offset
+            };
+            due.iter().find(is).map(|(push_at_ms, ..)| *push_at_ms)
+        };
+        if !found.iter().map(fell_due).is_sorted() {
+            return Err("who waited longer was not taken first".into());
+        }
+        let found: Vec<Delivery> = found.into_iter().cloned().collect();
+        agree("the deliveries", by_row(&found)?, expected)
+    }
+
+    fn opened(&mut self, hash: [u8; 32], origin: Option<String>, opened: &Opened) -> Accepted {
+        let id = self.next_connection(0);
+        self.openings += 1;
+        let (user, token_expires_at_ms) = match self.take(&hash) {
+            None => return agree("the opening", opened, &Opened::TicketRefused),
+            Some(ticket) if ticket.origin != origin => {
+                return agree("the opening", opened, &Opened::OriginRefused);
+            }
+            Some(ticket) => (ticket.user, ticket.token_expires_at_ms),
+        };
+        let connection = Connection { id, user: user.clone(), connected_at_ms: self.now_ms(), token_expires_at_ms };
+        self.connections.push(Open { connection, origin });
+        let of_user = self.connections.iter().map(|open| &open.connection).filter(|open| open.user == user);
+        let mut left: Vec<ConnectionId> = of_user.map(|open| open.id.clone()).collect();
+        left.truncate(left.len().saturating_sub(MAX_CONNECTIONS));
+        self.connections.retain(|open| !left.contains(&open.connection.id));
+        agree("the opening", opened, &Opened::Registered { user, displaced: left })
+    }
+
+    fn extended(&mut self, connection: usize, hash: [u8; 32], extended: &Extended) -> Accepted {
+        let id = self.connection(connection);
+        let ticket = self.take(&hash);
+        let open = self.connections.iter_mut().find(|open| open.connection.id == id);
+        let expected = match (ticket, open) {
+            (Some(ticket), Some(open)) if ticket.user == open.connection.user && ticket.origin == open.origin => {
+                open.connection.token_expires_at_ms = ticket.token_expires_at_ms;
+                Extended::Until(ticket.token_expires_at_ms)
+            }
+            _ => Extended::Refused,
+        };
+        agree("the extension", extended, &expected)
+    }
+
+    /// Takes a ticket out; none where it is too old or its token has ended.
+    fn take(&mut self, hash: &[u8; 32]) -> Option<Ticket> {
+        let now_ms = self.now_ms();
+        let ticket = self.tickets.remove(hash);
+        ticket.filter(|ticket| ticket.expires_at_ms > now_ms && ticket.token_expires_at_ms > now_ms)
+    }
+
+    fn swept(&mut self, ended: &[Connection]) -> Accepted {
+        let now_ms = self.now_ms();
+        self.tickets.retain(|_, ticket| ticket.expires_at_ms > now_ms);
+        self.connections.retain(|open| open.connection.connected_at_ms > now_ms - LONGEST_CONNECTION_MS);
+        let all = self.connections.iter().map(|open| &open.connection);
+        let expected: Vec<Connection> = all.filter(|open| open.token_expires_at_ms <= now_ms).cloned().collect();
+        agree("the connections that ended", by_name(ended), by_name(&expected))
+    }
+}
+
+fn by_name(connections: &[Connection]) -> Vec<Connection> {
+    let mut connections = connections.to_vec();
+    connections.sort_by(|one, other| one.id.cmp(&other.id));
+    connections
+}
+
+/// Deliveries in a form to be compared: their order is the store's matter.
+fn by_row(deliveries: &[Delivery]) -> Result<BTreeMap<(UserId, i64), String>, String> {
+    let mut rows = BTreeMap::new();
+    for Delivery { user, notification, unread, connections } in deliveries {
+        let is = format!("{} unread {unread} to {:?}", told(notification), by_name(connections));
+        if rows.insert((user.clone(), notification.cursor.offset), is).is_some() {
+            return Err(format!("two deliveries to {user} at {}", notification.cursor.offset));
+        }
+    }
+    Ok(rows)
+}

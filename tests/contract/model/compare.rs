@@ -1,0 +1,60 @@
+//! Whether a record holds what its model does.
+
+use futures_util::future::{join_all, try_join_all};
+use shared::clock::At;
+use shared::ids::UserId;
+use shared::inbox::Page;
+
+use super::accept::{Accepted, agree, told};
+use super::{Model, Spot};
+use crate::record::Record;
+
+/// Everything that ever was in the inboxes of the users, where they stand, and what falls due next.
+pub(crate) async fn differences(record: &Record, model: &Model) -> Accepted {
+    let (beginning, at) = (Spot { offset: 0, foreign: false }, At::Fixed(model.now_ms()));
+    let histories = (0..model.users.len()).map(|user| async move {
+        let since = Some(model.cursor(beginning));
+        let changes = record.inbox().changes(model.user(user), since, usize::MAX, at).await;
+        let changes = changes.map_err(|error| error.to_string())?;
+        model.changes(user, Some(beginning), usize::MAX, changes.as_ref()).map_err(|why| {
+            let user = model.user(user);
+            format!("the inbox of {user}: {why}")
+        })
+    });
+    try_join_all(histories).await?;
+    let chunks = model.chunks.iter().map(|chunk| chunk.due_ms);
+    let rows = model.inboxes.values().flat_map(|inbox| inbox.rows.values()).filter_map(|row| row.push_at_ms);
+    let next_due = record.deliveries().next_due().await.map_err(|error| error.to_string())?;
+    agree("when the next is due", next_due, chunks.chain(rows).min())
+}
+
+/// What only other reads show, and the users who are many.
+pub(super) async fn thoroughly(record: &Record, model: &Model) -> Accepted {
+    let at = At::Fixed(model.now_ms());
+    for user in &model.users {
+        let inbox = model.inbox(user);
+        let page = Page { limit: usize::MAX, ..Page::default() };
+        let listed = record.inbox().list(user, &page, at).await.map_err(|error| error.to_string())?;
+        let expected: Vec<String> =
+            inbox.standing().rev().map(|(offset, row)| told(&model.notification(offset, row))).collect();
+        agree("the list", listed.notifications.iter().map(told).collect(), expected)?;
+        for row in inbox.rows.values() {
+            let found = record.inbox().find(user, row.id, at).await.map_err(|error| error.to_string())?;
+            agree("whether it is found", found.is_some(), !row.is_deleted)?;
+        }
+    }
+    for number in 0..model.openings {
+        let id = model.connection(number);
+        let found = record.connections().find(&id).await.map_err(|error| error.to_string())?;
+        let open = model.connections.iter().find(|open| open.connection.id == id);
+        agree("the connection", found.as_ref(), open.map(|open| &open.connection))?;
+    }
+    // Some on each side of where a chunk begins, and some that are in no chunk.
+    let others: Vec<UserId> = (0..450).step_by(13).map(|n| crate::record::user(&format!("other {n}"))).collect();
+    let positions = join_all(others.iter().map(|user| record.inbox().position(user, at))).await;
+    for (user, position) in others.iter().zip(positions) {
+        let position = position.map_err(|error| error.to_string())?;
+        agree("where somebody else's inbox stands", position, model.position(user))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! What a record should be: who has what, in plain maps.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use shared::clock::Time;
+use shared::connections::{Connection, MAX_CONNECTIONS, Ticket};
+use shared::cursor::{Cursor, Epoch};
+use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
+use shared::inbox::{Change, FirstAnswer, Page};
+use shared::notification::{Content, Notification};
+
+use super::operation::{self, Operation, Spot, What};
+use crate::record::{START_MS, Send, user};
+
+/// A record, as its promises describe it. Users, keys, tickets and connections have numbers here.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    pub(super) epoch: Epoch,
+    now_ms: i64,
+    /// Before every key and connection, so that several models can share a record.
+    prefix: String,
+    pub(super) users: Vec<UserId>,
+    pub(super) sends: BTreeMap<SendId, FirstAnswer>,
+    /// Recipients who have no row yet.
+    pub(super) chunks: Vec<Chunk>,
+    pub(super) inboxes: BTreeMap<UserId, Inbox>,
+    pub(super) tickets: BTreeMap<[u8; 32], Ticket>,
+    /// In the order in which they were opened.
+    pub(super) connections: Vec<Open>,
+    /// How many openings were tried.
+    pub(super) openings: usize,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    pub(super) send: SendId,
+    pub(super) content: Arc<Content>,
+    pub(super) recipients: Vec<UserId>,
+    pub(super) due_ms: i64,
+}
+
+/// One inbox; its rows by where they arrived.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inbox {
+    pub(super) head: i64,
+    pub(super) acked: i64,
+    pub(super) rows: BTreeMap<i64, Row>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) id: NotificationId,
+    pub(super) content: Arc<Content>,
+    pub(super) version: i64,
+    pub(super) created_at_ms: i64,
+    pub(super) read_at_ms: Option<i64>,
+    pub(super) is_deleted: bool,
+    pub(super) push_at_ms: Option<i64>,
+    pub(super) times_taken: u32,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    pub(super) connection: Connection,
+    pub(super) origin: Option<String>,
+}
+
+impl Inbox {
+    pub(super) fn unread(&self) -> i64 {
+        let unread = self.rows.values().filter(|row| !row.is_deleted && row.read_at_ms.is_none());
+        i64::try_from(unread.count()).unwrap()
+    }
+
+    pub(super) fn standing(&self) -> impl DoubleEndedIterator<Item = (i64, &Row)> {
+        self.rows.iter().filter(|(_, row)| !row.is_deleted).map(|(offset, row)| (*offset, row))
+    }
+}
+
+impl Row {
+    pub(super) fn notification(&self, cursor: Cursor) -> Notification {
+        Notification {
+            id: self.id,
+            content: Arc::clone(&self.content),
+            cursor,
+            created_at: Time(self.created_at_ms),
+            read_at: self.read_at_ms.map(Time),
+        }
+    }
+}
+
+impl Model {
+    pub(crate) fn new(epoch: Epoch, prefix: &str, users: Vec<UserId>) -> Self {
+        Self {
+            epoch,
+            now_ms: START_MS,
+            prefix: prefix.into(),
+            users,
+            sends: BTreeMap::new(),
+            chunks: Vec::new(),
+            inboxes: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            connections: Vec::new(),
+            openings: 0,
+        }
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// Time passes.
+    pub(crate) fn pass(&mut self, ms: i64) {
+        self.now_ms += ms;
+    }
+
+    pub(crate) fn user(&self, number: usize) -> &UserId {
+        &self.users[number]
+    }
+
+    pub(super) fn inbox(&self, user: &UserId) -> Inbox {
+        self.inboxes.get(user).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn cursor(&self, spot: Spot) -> Cursor {
+        let epoch = if spot.foreign { Epoch(self.epoch.0 ^ 1) } else { self.epoch };
+        Cursor { epoch, offset: spot.offset }
+    }
+
+    /// Whether a cursor is of an inbox's history; nothing is ever purged here.
+    pub(super) fn knows(&self, inbox: &Inbox, spot: Spot) -> bool {
+        !spot.foreign && spot.offset <= inbox.head
+    }
+
+    /// The send of that key, as it would be asked for the first time.
+    pub(super) fn send(&self, key: u8, kind: u8, to: u8, others: usize) -> Send {
+        let asked = format!("{kind} {to} {others}");
+        let send = Send::of_kind(&format!("{}{key}", self.prefix), &kind_name(kind));
+        Send { fingerprint: sha256(asked.as_bytes()), answer: format!("{{\"asked\": \"{asked}\"}}"), ..send }
+    }
+
+    /// The first of the users whose bits are set, then the others, then the rest.
+    pub(super) fn recipients(&self, to: u8, others: usize) -> Vec<UserId> {
+        let set = |n: &usize| to >> *n & 1 == 1;
+        let mut recipients: Vec<UserId> = (0..self.users.len()).filter(set).map(|n| self.users[n].clone()).collect();
+        let others = (0..others).map(|n| user(&format!("other {n}")));
+        recipients.splice(1..1, others);
+        recipients
+    }
+
+    pub(super) fn id(&self, (key, user): (u8, usize)) -> NotificationId {
+        NotificationId::of(self.send(key, 0, 0, 0).id, self.user(user))
+    }
+
+    pub(super) fn change(&self, operation: &Operation) -> Change {
+        match operation {
+            Operation::Change { what, ids, .. } => {
+                let ids = ids.iter().map(|id| self.id(*id)).collect();
+                match what {
+                    What::Read => Change::Read(ids),
+                    What::Unread => Change::Unread(ids),
+                    What::Delete => Change::Delete(ids),
+                }
+            }
+            Operation::ReadAll { kind, before, .. } => {
+                Change::ReadAll { kind: kind.map(kind_name), before: before.map(|before| self.cursor(before)) }
+            }
+            other => unreachable!("{other:?} is no change"),
+        }
+    }
+
+    pub(super) fn page(&self, operation: &Operation) -> Page {
+        let Operation::List { before, limit, kind, unread, .. } = operation else {
+            unreachable!("{operation:?} lists nothing")
+        };
+        Page { before: *before, limit: *limit, kind: kind.map(kind_name), unread: *unread }
+    }
+
+    /// The chunks that are due, each with its place and its first recipient's notification.
+    pub(super) fn due_chunks(&self) -> Vec<(usize, &UserId, NotificationId)> {
+        let due = self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.due_ms <= self.now_ms);
+        due.map(|(place, chunk)| {
+            let first = &chunk.recipients[0];
+            (place, first, NotificationId::of(chunk.send, first))
+        })
+        .collect()
+    }
+
+    /// The rows whose push is due: when it fell due, whose they are and where they arrived.
+    pub(super) fn due_rows(&self) -> Vec<(i64, UserId, i64)> {
+        let rows = self.inboxes.iter().flat_map(|(user, inbox)| {
+            inbox.rows.iter().filter_map(|(offset, row)| Some((row.push_at_ms?, user.clone(), *offset)))
+        });
+        let mut due: Vec<_> = rows.filter(|(push_at_ms, ..)| *push_at_ms <= self.now_ms).collect();
+        due.sort();
+        due
+    }
+
+    /// Whether a taker of so many gets some of several that fell due at once, and cannot tell which of those with
+    /// nowhere to go were forgotten with them.
+    pub(super) fn leaves_a_choice(&self, limit: usize) -> bool {
+        let due = self.due_rows();
+        due.len() > limit && {
+            let last_ms = due[limit - 1].0;
+            due.iter().any(|(push_at_ms, user, _)| *push_at_ms == last_ms && self.living(user).is_empty())
+        }
+    }
+
+    /// The connections of a user whose token has not ended, by name.
+    pub(super) fn living(&self, user: &UserId) -> Vec<Connection> {
+        let of_user = self.connections.iter().map(|open| &open.connection).filter(|open| open.user == *user);
+        let mut living: Vec<_> = of_user.filter(|open| open.token_expires_at_ms > self.now_ms).cloned().collect();
+        living.sort_by(|one, other| one.id.cmp(&other.id));
+        living
+    }
+
+    pub(super) fn connection(&self, number: usize) -> ConnectionId {
+        ConnectionId::new(format!("{}connection {number}", self.prefix))
+    }
+
+    /// The name of the next opening but so many.
+    pub(super) fn next_connection(&self, further: usize) -> ConnectionId {
+        self.connection(self.openings + further)
+    }
+
+    pub(super) fn ticket_hash(&self, number: u8) -> [u8; 32] {
+        sha256(format!("{}ticket {number}", self.prefix).as_bytes())
+    }
+
+    /// The ticket that is issued; none where its number is taken.
+    pub(super) fn ticket(&self, operation: &Operation) -> Option<Ticket> {
+        let Operation::Issue { ticket, user, origin, lives_ms, token_ms } = operation else {
+            unreachable!("{operation:?} issues nothing")
+        };
+        let hash = self.ticket_hash(*ticket);
+        (!self.tickets.contains_key(&hash)).then(|| Ticket {
+            hash,
+            user: self.user(*user).clone(),
+            origin: operation::origin(*origin),
+            token_expires_at_ms: self.now_ms + token_ms,
+            expires_at_ms: self.now_ms + lives_ms,
+        })
+    }
+
+    /// A ticket for each of more openings than a user may have.
+    pub(super) fn crowd(&self, operation: &Operation) -> Vec<Ticket> {
+        let Operation::Crowd { user } = operation else { unreachable!("{operation:?} is no crowd") };
+        let ticket = |n| Ticket {
+            hash: sha256(format!("{}of the crowd {}", self.prefix, self.openings + n).as_bytes()),
+            user: self.user(*user).clone(),
+            origin: None,
+            token_expires_at_ms: self.now_ms + 9_000_000,
+            expires_at_ms: self.now_ms + 30_000,
+        };
+        (0..=MAX_CONNECTIONS).map(ticket).collect()
+    }
+}
+
+fn kind_name(kind: u8) -> String {
+    format!("kind-{kind}")
+}

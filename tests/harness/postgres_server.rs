@@ -1,0 +1,186 @@
+//! Postgres servers of our own, on free ports and with `fsync` on: one that a test process shares, and others to be
+//! killed and brought back.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use shared::config::Secret;
+use shared::postgres::PostgresRecord;
+use tempfile::TempDir;
+
+/// The account that the server runs as where we are root, which Postgres refuses to be: `nobody` has no files.
+const UNPRIVILEGED: u32 = 65_534;
+/// Who may connect: the role `guarded` by its password, everybody else as he is.
+const ACCESS: &str = "host all guarded 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
+
+/// The URL of a new database with all migrations.
+pub async fn database() -> Secret {
+    database_of(shared_port()).await
+}
+
+/// Does a statement that cannot fail.
+pub async fn does(database: &Secret, statement: &str) {
+    let done = tokio::process::Command::from(unprivileged(&binaries().join("psql")))
+        .args(["-q", "-d", database.reveal(), "-c", statement])
+        .output()
+        .await
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// A server that is ours alone; it ends with this, or with the thread that started it.
+pub struct PostgresServer {
+    port: u16,
+    folder: PathBuf,
+    /// A shell around the server, which outlives us by as long as it takes to stop it and to remove its folder.
+    process: Child,
+}
+
+impl PostgresServer {
+    /// One without databases of ours.
+    pub fn start() -> Self {
+        let folder = TempDir::new().unwrap().keep();
+        if is_root() {
+            std::os::unix::fs::chown(&folder, Some(UNPRIVILEGED), None).unwrap();
+        }
+        let made = unprivileged(&binaries().join("initdb"))
+            .args(["--no-sync", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
+            .arg(folder.join("data"))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        std::fs::write(folder.join("data/pg_hba.conf"), ACCESS).unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Self { port, process: spawn(port, &folder), folder };
+        server.is_ready();
+        server
+    }
+
+    /// The URL of a new database with all migrations.
+    pub async fn database(&self) -> Secret {
+        database_of(self.port).await
+    }
+
+    /// Ends it and everybody who works for it, as a crash would.
+    pub fn is_killed(&mut self) {
+        let known = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let postmaster = known.lines().next().unwrap();
+        let workers = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
+        signal("KILL", &format!("{postmaster} {workers}"));
+        self.process.wait().unwrap();
+    }
+
+    /// Starts it again on its data and the same port; returns once it answers.
+    pub fn is_back(&mut self) {
+        self.process = spawn(self.port, &self.folder);
+        self.is_ready();
+    }
+
+    fn is_ready(&self) {
+        for _ in 0..300 {
+            let asked = unprivileged(&binaries().join("pg_isready"))
+                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .status();
+            if asked.unwrap().success() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("Postgres did not start: {}", std::fs::read_to_string(self.folder.join("log")).unwrap_or_default());
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        if matches!(self.process.try_wait(), Ok(None)) {
+            signal("TERM", &self.process.id().to_string());
+            let _ = self.process.wait();
+        }
+        // One that was killed and not brought back has nobody to tidy up behind it.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The port of the server that all tests of this process share.
+fn shared_port() -> u16 {
+    static PORT: OnceLock<u16> = OnceLock::new();
+    *PORT.get_or_init(|| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // The server dies with the thread that started it, so that thread must outlive every test.
+        std::thread::spawn(move || {
+            let server = PostgresServer::start();
+            sender.send(server.port).unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        receiver.recv().expect("Postgres did not start")
+    })
+}
+
+async fn database_of(port: u16) -> Secret {
+    static DATABASES: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+    let named = |name: &str| Secret::new(format!("postgres://postgres@127.0.0.1:{port}/{name}"));
+    does(&named("postgres"), &format!("CREATE DATABASE {name}")).await;
+    let record = PostgresRecord::new(&named(&name), 1).unwrap();
+    record.migrate().await.unwrap();
+    record.close().await;
+    named(&name)
+}
+
+fn spawn(port: u16, folder: &Path) -> Child {
+    // A server that ends by itself leaves its folder to whoever brings it back.
+    let script = r#"trap 'kill -INT "$server"; wait "$server"; rm -rf "$FOLDER"; exit' TERM
+        "$@" >>"$FOLDER/log" 2>&1 & server=$!; wait "$server""#;
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]);
+    if is_root() {
+        command.args(["--reuid", &UNPRIVILEGED.to_string(), "--clear-groups"]);
+    }
+    command
+        .args(["sh", "-c", script, "sh"])
+        .arg(binaries().join("postgres"))
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=300"])
+        .args(["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "full_page_writes=on"])
+        .arg("-c")
+        .arg(format!("unix_socket_directories={}", folder.display()))
+        .env("FOLDER", folder)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("setpriv (util-linux) starts Postgres and ends it with the tests")
+}
+
+/// The shell has `kill` built in; the program of that name may not be installed.
+fn signal(name: &str, processes: &str) {
+    // Whoever has ended meanwhile is where he should be.
+    let _ = Command::new("sh").args(["-c", &format!("kill -{name} {processes}")]).stderr(Stdio::null()).status();
+}
+
+/// Where the server's programs are: on the PATH, or where Debian keeps them.
+fn binaries() -> PathBuf {
+    let on_path =
+        std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
+    let debians = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut folders = on_path.chain(debians.map(|version| version.path().join("bin")));
+    let has_all = |folder: &PathBuf| ["postgres", "initdb", "pg_isready"].iter().all(|name| folder.join(name).exists());
+    folders.find(has_all).expect("Postgres is needed: apt-get install postgresql")
+}
+
+fn unprivileged(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &UNPRIVILEGED.to_string(), "--clear-groups"]).arg(program);
+    command
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}

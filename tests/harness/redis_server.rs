@@ -1,0 +1,169 @@
+//! Redis servers of our own, on free ports: one that a test process shares, and others to be killed, stopped and filled.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use redis::{FromRedisValue, RedisResult};
+use shared::config::{RedisConfig, Secret};
+use tempfile::TempDir;
+
+/// A server that is ours alone; it ends with this, or with the thread that started it.
+pub struct RedisServer {
+    port: u16,
+    options: Vec<String>,
+    folder: TempDir,
+    process: Child,
+}
+
+impl RedisServer {
+    /// An empty one.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// One with further options, as its command line takes them: `["--requirepass", "secret"]`.
+    pub fn with(options: &[&str]) -> Self {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        // A free port may be somebody else's a moment later.
+        for _ in 0..5 {
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let folder = tempfile::tempdir().unwrap();
+            let process = spawn(port, &folder, &options);
+            let mut server = Self { port, options: options.clone(), folder, process };
+            if server.is_ready() {
+                return server;
+            }
+        }
+        panic!("redis-server did not start");
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How a moment reaches it, under this prefix.
+    pub fn config(&self, prefix: &str) -> RedisConfig {
+        config(&format!("redis://127.0.0.1:{}", self.port), prefix)
+    }
+
+    /// Ends it, as a crash would.
+    pub fn is_killed(&mut self) {
+        // It is gone already, or it is gone then.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again, empty, on the same port; returns once it answers.
+    pub fn is_back(&mut self) {
+        self.is_killed();
+        self.process = spawn(self.port, &self.folder, &self.options);
+        assert!(self.is_ready(), "redis-server did not come back");
+    }
+
+    /// From now on it does not answer, nor refuse.
+    pub fn hangs(&self) {
+        self.signal("STOP");
+    }
+
+    /// It goes on where it hung.
+    pub fn goes_on(&self) {
+        self.signal("CONT");
+    }
+
+    /// What it answers to a command, given as its words.
+    pub fn answers<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port))?;
+        let mut connection = client.get_connection_with_timeout(Duration::from_secs(10))?;
+        let (name, arguments) = command.split_first().expect("a command has a name");
+        redis::cmd(name).arg(arguments).query(&mut connection)
+    }
+
+    /// Does a command that cannot fail.
+    pub fn does(&self, command: &[&str]) {
+        let done: RedisResult<redis::Value> = self.answers(command);
+        done.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    }
+
+    /// Its keys, in order.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.answers(&["KEYS", "*"]).unwrap();
+        keys.sort();
+        keys
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()).status();
+        assert!(sent.unwrap().success(), "kill -{name}");
+    }
+
+    /// Whether it answers within ten seconds; a server that wants a password does by asking for it.
+    fn is_ready(&mut self) -> bool {
+        for _ in 0..1_000 {
+            match self.answers::<String>(&["PING"]) {
+                Err(error) if error.code().is_none() => {}
+                _ => return true,
+            }
+            if self.process.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.is_killed();
+    }
+}
+
+/// How a moment reaches the server that all tests of this process share, each under a prefix of its own.
+pub fn own_prefix() -> RedisConfig {
+    static PORT: OnceLock<u16> = OnceLock::new();
+    static PREFIXES: AtomicUsize = AtomicUsize::new(0);
+    let port = *PORT.get_or_init(|| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // The server dies with the thread that started it, so that thread must outlive every test.
+        std::thread::spawn(move || {
+            let server = RedisServer::start();
+            // It keeps nothing there, and at the end nobody is left to remove it.
+            std::fs::remove_dir_all(server.folder.path()).unwrap();
+            sender.send(server.port).unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        receiver.recv().expect("redis-server did not start")
+    });
+    let prefix = format!("t{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
+    config(&format!("redis://127.0.0.1:{port}"), &prefix)
+}
+
+/// How a moment reaches this URL, under this prefix, with the contract's time-outs.
+pub fn config(url: &str, prefix: &str) -> RedisConfig {
+    RedisConfig {
+        url: Secret::new(url),
+        prefix: prefix.to_owned(),
+        connect_timeout: Duration::from_secs(2),
+        attempts: 3,
+    }
+}
+
+/// The server keeps nothing on disk, and ends when the thread that started it does, however that ends.
+fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
+    let is_there = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
+    assert!(is_there, "redis-server 7.0 or later is needed: apt-get install redis-server");
+    Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "redis-server", "--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no", "--dir"])
+        .arg(folder.path())
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("setpriv (util-linux) starts redis-server and ends it with the tests")
+}

@@ -1,0 +1,211 @@
+//! A sandbox of Lambda: one process of a function's binary, and the Runtime API that it polls. Only what
+//! `lambda_runtime` needs; what surrounds an invocation is API Gateway's, and the gateway's tests are about that.
+
+use std::convert::Infallible;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use shared::clock::Clock;
+use tempfile::NamedTempFile;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+/// The longest that a test waits for a process.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What an event may take, as the deadline that comes with it says.
+const TIMEOUT_MS: i64 = 29_000;
+const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
+
+/// Environment variables, by name.
+pub type Variables = Vec<(String, String)>;
+
+/// Every variable that some function needs; nobody is where they point.
+pub fn nobody() -> Variables {
+    let variables = [
+        ("DATABASE_URL", "postgres://carillon@127.0.0.1:9/carillon"),
+        ("REDIS_URL", "redis://127.0.0.1:9"),
+        ("JWT_SECRET", "a secret of at least thirty-two bytes"),
+        ("WS_ENDPOINT", "http://127.0.0.1:9/live"),
+        ("WS_URL", "ws://127.0.0.1:9/live"),
+        ("ALLOWED_ORIGINS", "http://localhost:5173"),
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// A running function.
+pub struct Sandbox {
+    process: Child,
+    started: Instant,
+    events: mpsc::UnboundedSender<Bytes>,
+    told: mpsc::UnboundedReceiver<Told>,
+    log: NamedTempFile,
+    server: JoinHandle<()>,
+}
+
+/// What a function told the Runtime API.
+#[derive(Debug)]
+enum Told {
+    Polled(Instant),
+    Answered(Bytes),
+    Failed(Bytes),
+}
+
+impl Sandbox {
+    /// Starts a binary with these variables and those that Lambda itself sets, and no others.
+    pub async fn start(binary: &Path, variables: &[(String, String)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (events, waiting) = mpsc::unbounded_channel();
+        let (telling, told) = mpsc::unbounded_channel();
+        let api = Arc::new(RuntimeApi { waiting: Mutex::new(waiting), telling });
+        let server = tokio::spawn(serve(listener, api));
+        let log = NamedTempFile::new().unwrap();
+        let started = Instant::now();
+        let process = command(binary, &address.to_string(), variables)
+            .stdout(log.reopen().unwrap())
+            .stderr(log.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        Self { process, started, events, told, log, server }
+    }
+
+    /// How long the start took, from exec to the first question for an event.
+    pub async fn polled(&mut self) -> Duration {
+        match self.next().await {
+            Told::Polled(at) => at - self.started,
+            other => panic!("it did not poll but {other:?}"),
+        }
+    }
+
+    /// The answer to an event, or the error that the function reported.
+    pub async fn invoke(&mut self, event: &Value) -> Result<Value, Value> {
+        self.events.send(event.to_string().into()).unwrap();
+        loop {
+            match self.next().await {
+                Told::Polled(_) => {}
+                Told::Answered(answer) => return Ok(serde_json::from_slice(&answer).unwrap()),
+                Told::Failed(error) => return Err(serde_json::from_slice(&error).unwrap()),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Told {
+        let told = tokio::select! {
+            told = self.told.recv() => told,
+            status = self.process.wait() => panic!("it ended with {}: {}", status.unwrap(), self.log()),
+            () = tokio::time::sleep(PATIENCE) => None,
+        };
+        told.unwrap_or_else(|| panic!("nothing came: {}", self.log()))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// The status and the log of a binary that ends instead of asking for an event.
+pub async fn refused(binary: &Path, variables: &[(String, String)]) -> (i32, String) {
+    // Nobody answers there, which no process that ends at its start finds out.
+    let ended = command(binary, "127.0.0.1:9", variables).stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+    let ended = tokio::time::timeout(PATIENCE, ended).await.expect("it did not end").unwrap();
+    let log = [ended.stdout, ended.stderr].concat();
+    (ended.status.code().unwrap_or(-1), String::from_utf8_lossy(&log).into_owned())
+}
+
+/// Lambda's own variables; without the first four `lambda_runtime` panics.
+fn command(binary: &Path, runtime_api: &str, variables: &[(String, String)]) -> Command {
+    let name = binary.file_name().unwrap().to_str().unwrap();
+    let mut command = Command::new(binary);
+    command
+        .env_clear()
+        .env("AWS_LAMBDA_RUNTIME_API", runtime_api)
+        .env("AWS_LAMBDA_FUNCTION_NAME", name)
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        .env("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/carillon")
+        .env("AWS_LAMBDA_LOG_STREAM_NAME", format!("2027/01/15/{name}[$LATEST]"))
+        .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+        .env("AWS_REGION", "eu-central-1")
+        .env("AWS_DEFAULT_REGION", "eu-central-1")
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("AWS_SESSION_TOKEN", "local")
+        .env("LAMBDA_TASK_ROOT", "/var/task")
+        .env("_HANDLER", "bootstrap")
+        .env("TZ", ":UTC")
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+struct RuntimeApi {
+    waiting: Mutex<mpsc::UnboundedReceiver<Bytes>>,
+    telling: mpsc::UnboundedSender<Told>,
+}
+
+async fn serve(listener: TcpListener, api: Arc<RuntimeApi>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let api = Arc::clone(&api);
+        tokio::spawn(async move {
+            let service = service_fn(|request| async { Ok::<_, Infallible>(api.answer(request).await) });
+            // The function's process ends when it is no longer needed, whatever it was doing.
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+impl RuntimeApi {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let path = head.uri.path().strip_prefix("/2018-06-01/runtime/").unwrap_or_default();
+        let invocation = path.strip_prefix("invocation/").unwrap_or_default();
+        let told = match (&head.method, invocation.split_once('/')) {
+            (&Method::GET, None) if invocation == "next" => return self.next().await,
+            (&Method::POST, Some((REQUEST_ID, "response"))) => Told::Answered(body),
+            (&Method::POST, Some((REQUEST_ID, "error"))) => Told::Failed(body),
+            (&Method::POST, None) if path == "init/error" => Told::Failed(body),
+            _ => return with(StatusCode::NOT_FOUND, format!("there is no {} {}", head.method, head.uri)),
+        };
+        // A test that is over waits for nothing more.
+        let _ = self.telling.send(told);
+        with(StatusCode::ACCEPTED, r#"{"status":"OK"}"#.to_owned())
+    }
+
+    /// The next event, as soon as there is one.
+    async fn next(&self) -> Response<Full<Bytes>> {
+        let _ = self.telling.send(Told::Polled(Instant::now()));
+        let Some(event) = self.waiting.lock().await.recv().await else {
+            return with(StatusCode::GONE, "the sandbox has ended".to_owned());
+        };
+        Response::builder()
+            .header("Lambda-Runtime-Aws-Request-Id", REQUEST_ID)
+            .header("Lambda-Runtime-Deadline-Ms", Clock::system().now_ms() + TIMEOUT_MS)
+            .header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-central-1:123456789012:function:f")
+            .header("Lambda-Runtime-Trace-Id", "Root=1-6a5145a9-1bae89e2512ec92d5d9438a0;Sampled=0")
+            .body(Full::new(event))
+            .unwrap()
+    }
+}
+
+fn with(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    Response::builder().status(status).body(Full::new(text.into())).unwrap()
+}

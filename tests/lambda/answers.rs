@@ -1,0 +1,72 @@
+//! Each binary answers a recorded event of API Gateway, on servers that all of them share.
+
+use std::collections::BTreeSet;
+
+use harness::binaries::{self, Profile};
+use harness::event;
+use harness::sandbox::{Sandbox, Variables};
+use serde_json::{Value, json};
+
+use crate::surroundings::{bearer, servers};
+
+/// Calls functions, each in a sandbox of its own as it is first needed.
+struct Deployment {
+    variables: Variables,
+    called: BTreeSet<&'static str>,
+}
+
+impl Deployment {
+    async fn call(&mut self, function: &'static str, event: &Value) -> Value {
+        self.called.insert(function);
+        let mut sandbox = Sandbox::start(&binaries::built(Profile::Dev)[function], &self.variables).await;
+        let answer = sandbox.invoke(event).await;
+        answer.unwrap_or_else(|error| panic!("{function} failed: {error}"))
+    }
+
+    /// The body of an answer with this status.
+    async fn answers(&mut self, function: &'static str, event: &Value, status: u16) -> Value {
+        let answer = self.call(function, event).await;
+        assert_eq!(answer["statusCode"], status, "{function}: {answer}");
+        answer["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
+    }
+
+    /// A recorded event with a token.
+    fn event_of(&self, name: &str, sub: &str, scope: &str) -> Value {
+        let mut event = event(name);
+        event["headers"]["authorization"] = bearer(&self.variables, sub, scope).into();
+        event
+    }
+}
+
+#[tokio::test]
+async fn every_binary_answers_a_recorded_event() {
+    let mut deployment = Deployment { variables: servers().await, called: BTreeSet::new() };
+    let migrated = deployment.call("migrate", &json!({})).await;
+    assert!(migrated["version"].as_i64().is_some(), "{migrated}");
+
+    let send = deployment.event_of("send", "shop", "notify:send");
+    let asked: Value = serde_json::from_str(send["body"].as_str().unwrap()).unwrap();
+    let user = asked["userIds"][0].as_str().unwrap().to_owned();
+    let sent = deployment.answers("send", &send, 202).await;
+    assert!(sent["notifications"][0]["id"].is_string(), "{sent}");
+    let listed = deployment.answers("inbox", &deployment.event_of("list", &user, ""), 200).await;
+    assert_eq!(listed["items"][0]["id"], sent["notifications"][0]["id"], "{listed}");
+
+    let issued = deployment.answers("tickets", &deployment.event_of("ticket", &user, ""), 201).await;
+    let mut opening = event("connect");
+    opening["queryStringParameters"]["ticket"] = issued["ticket"].clone();
+    opening["multiValueQueryStringParameters"]["ticket"] = json!([issued["ticket"]]);
+    deployment.answers("connect", &opening, 200).await;
+    let pong = deployment.answers("message", &event("message"), 200).await;
+    assert_eq!(pong["type"], "pong", "{pong}");
+    deployment.answers("disconnect", &event("disconnect"), 200).await;
+
+    let drained = deployment.call("drain", &event("schedule")).await;
+    assert_eq!(drained["failed"], false, "{drained}");
+    let health = deployment.answers("health", &event("health"), 200).await;
+    assert_eq!(health["dependencies"]["database"], "ok", "{health}");
+    let refused = deployment.answers("notfound", &event("notfound"), 404).await;
+    assert_eq!(refused["error"]["code"], "not_found", "{refused}");
+
+    assert!(deployment.called.iter().copied().eq(binaries::functions()), "{:?}", deployment.called);
+}

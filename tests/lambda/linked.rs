@@ -1,0 +1,47 @@
+//! What is in a binary: no store of a laptop, and one TLS stack.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use harness::World;
+use harness::binaries::{self, Profile};
+
+/// What only SQLite has in it, and the module of the memory store as symbols name it.
+const OF_A_LAPTOP: [&str; 3] = ["SQLite format 3", "sqlite3_", "6shared6memory"];
+
+fn contains(binary: &Path, text: &str) -> bool {
+    let found = Command::new("grep").args(["-q", "-a", "-F", text]).arg(binary).status().unwrap();
+    found.success()
+}
+
+#[tokio::test]
+async fn no_binary_contains_a_store_of_a_laptop() {
+    for (function, binary) in binaries::built(Profile::Dev) {
+        assert!(contains(binary, "6shared"), "{function} has no symbols to look at");
+        for text in OF_A_LAPTOP {
+            assert!(!contains(binary, text), "{function} contains {text}");
+        }
+    }
+    // This very test runs on both, so that they would be found.
+    World::new().await.stops().await;
+    for text in OF_A_LAPTOP {
+        assert!(contains(&std::env::current_exe().unwrap(), text), "{text} is looked for in vain");
+    }
+}
+
+#[test]
+fn no_binary_has_a_second_tls_stack() {
+    let mut tree = binaries::cargo("tree");
+    tree.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    let output = tree.stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success());
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let mut packages: Vec<&str> = tree.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    let named = |name: &str| packages.iter().filter(|package| package.split(' ').next() == Some(name)).count();
+    assert_eq!((named("rustls"), named("aws-lc-rs"), named("hyper")), (1, 1, 1), "{packages:#?}");
+    for other in ["ring", "native-tls", "openssl", "openssl-sys", "s2n-tls", "libsqlite3-sys"] {
+        assert_eq!(named(other), 0, "{other} is among the dependencies of a function");
+    }
+}

@@ -1,0 +1,58 @@
+//! What is missing or wrong stops a function's start: one line names it, and no secret is told.
+
+use harness::binaries::{self, Profile};
+use harness::sandbox::{Sandbox, nobody, refused};
+
+use crate::surroundings::with;
+
+/// What each function needs. `notfound` needs nothing.
+const NEEDS: [(&str, &[&str]); 10] = [
+    ("connect", connect::NEEDS),
+    ("disconnect", disconnect::NEEDS),
+    ("drain", drain::NEEDS),
+    ("health", health::NEEDS),
+    ("inbox", inbox::NEEDS),
+    ("message", message::NEEDS),
+    ("migrate", migrate::NEEDS),
+    ("notfound", &[]),
+    ("send", send::NEEDS),
+    ("tickets", tickets::NEEDS),
+];
+
+#[tokio::test]
+async fn a_missing_variable_stops_the_start_and_is_named() {
+    let built = binaries::built(Profile::Dev);
+    assert_eq!(NEEDS.map(|(function, _)| function.to_owned()).to_vec(), binaries::functions());
+    for (function, needs) in NEEDS {
+        for missing in needs {
+            let variables: Vec<_> = nobody().into_iter().filter(|(name, _)| name != missing).collect();
+            let (status, log) = refused(&built[function], &variables).await;
+            assert_eq!(status, 78, "{function} without {missing}: {log}");
+            assert!(log.contains(&format!("{missing} is required")), "{function}: {log}");
+            assert_eq!(log.lines().count(), 1, "{function}: {log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_needs_no_server() {
+    for (function, _) in NEEDS {
+        let mut sandbox = Sandbox::start(&binaries::built(Profile::Dev)[function], &nobody()).await;
+        sandbox.polled().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_functions_cannot_use_stops_the_start_and_no_secret_is_told() {
+    let built = binaries::built(Profile::Dev);
+    for url in
+        ["sqlite:///hunter2.db", "postgres://root:hunter2@h:port/x", "mysql://root:hunter2@127.0.0.1/x", "hunter2"]
+    {
+        let (status, log) = refused(&built["send"], &with(nobody(), "DATABASE_URL", url)).await;
+        assert_eq!(status, 78, "{url}: {log}");
+        assert!(log.contains("DATABASE_URL") && !log.contains("hunter2"), "{url}: {log}");
+    }
+    let (status, log) = refused(&built["send"], &with(nobody(), "REDIS_URL", "http://:hunter2@127.0.0.1")).await;
+    assert_eq!(status, 78, "{log}");
+    assert!(log.contains("REDIS_URL") && !log.contains("hunter2"), "{log}");
+}

@@ -1,0 +1,29 @@
+//! What a function needs around it.
+
+use harness::sandbox::{Variables, nobody};
+use harness::{postgres_server, redis_server};
+use shared::auth;
+use shared::config::{Config, Origins};
+
+/// Every variable that some function needs, with a database and a Redis of their own behind them.
+pub(crate) async fn servers() -> Variables {
+    let database = postgres_server::database().await.reveal().to_owned();
+    let redis = redis_server::own_prefix();
+    let variables = with(with(nobody(), "DATABASE_URL", &database), "REDIS_URL", redis.url.reveal());
+    with(variables, "REDIS_KEY_PREFIX", &redis.prefix)
+}
+
+/// These variables with another value for one of them.
+pub(crate) fn with(mut variables: Variables, name: &str, value: &str) -> Variables {
+    variables.retain(|(own, _)| own != name);
+    variables.push((name.to_owned(), value.to_owned()));
+    variables
+}
+
+/// The `Authorization` of somebody whose token is good for an hour by the machine's clock.
+pub(crate) fn bearer(variables: &Variables, sub: &str, scope: &str) -> String {
+    let variable = |name: &str| variables.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
+    let config = Config::read(variable, &[], Origins::Loopback).unwrap();
+    let exp_s = shared::clock::Clock::system().now_ms() / 1_000 + 3_600;
+    format!("Bearer {}", auth::sign(&config, sub, scope, exp_s).unwrap())
+}

@@ -1,0 +1,112 @@
+//! The words of these tests: a moment, and budgets by name.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use harness::redis_server::RedisServer;
+use shared::clock::{At, Clock};
+use shared::config::RedisConfig;
+use shared::limits::{Limits, Rate, Spend, Verdict};
+use shared::redis::RedisMoment;
+use shared::vitals::{Vital, Vitals};
+use tracing::Level;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The prefix of most tests, each of which has a server of its own.
+pub(crate) const PREFIX: &str = "carillon";
+
+/// Less than a call that waits for an answer, and more than one that does not takes on a busy machine.
+pub(crate) const AT_ONCE: Duration = Duration::from_millis(130);
+
+/// One, and the next an hour later.
+pub(crate) const ONE: Rate = Rate { count: 1, window_ms: 3_600_000 };
+/// More than any test spends.
+pub(crate) const PLENTY: Rate = Rate { count: 100_000, window_ms: 3_600_000 };
+
+/// A moment as functions have it. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Moment(pub(crate) Arc<RedisMoment>);
+
+impl Moment {
+    pub(crate) fn new(config: &RedisConfig) -> Self {
+        Self(Arc::new(RedisMoment::new(config, Clock::system()).unwrap()))
+    }
+
+    /// One that has spoken to this server.
+    pub(crate) async fn on(server: &RedisServer) -> Self {
+        let moment = Self::new(&server.config(PREFIX));
+        moment.is_well_within(Duration::from_secs(10)).await;
+        moment
+    }
+
+    pub(crate) async fn spends(&self, bucket: &str, rate: Rate) -> Verdict {
+        let spend = Spend { bucket: bucket.into(), rate };
+        self.0.spend(&[spend], At::Server).await[0]
+    }
+
+    /// Spends, and says how long that took.
+    pub(crate) async fn times(&self, bucket: &str, rate: Rate) -> Duration {
+        let begun = Instant::now();
+        assert_eq!(self.spends(bucket, rate).await, Verdict::Admitted);
+        begun.elapsed()
+    }
+
+    /// Whether budgets are those that all processes share. Two moments without a server would each admit one.
+    pub(crate) async fn shares_budgets_with(&self, other: &Self, bucket: &str) -> bool {
+        let first = self.spends(bucket, ONE).await;
+        assert_eq!(first, Verdict::Admitted, "{bucket} was spent from before");
+        matches!(other.spends(bucket, ONE).await, Verdict::Limited { .. })
+    }
+
+    pub(crate) async fn vital(&self) -> Vital {
+        self.0.vital().await
+    }
+
+    /// How long it takes until it is well, with a call each few milliseconds.
+    pub(crate) async fn is_well_within(&self, longest: Duration) -> Duration {
+        let begun = Instant::now();
+        while self.vital().await != Vital::Ok {
+            assert!(begun.elapsed() < longest, "it was not well within {longest:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        begun.elapsed()
+    }
+}
+
+/// What was logged on this thread.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// For as long as the guard is kept.
+    pub(crate) fn of_this_thread() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt().with_max_level(Level::WARN).with_writer(log.clone()).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    pub(crate) fn said(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}

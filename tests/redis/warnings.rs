@@ -1,0 +1,36 @@
+//! A server that may drop what is kept in it works, and is warned of.
+
+use std::time::Duration;
+
+use harness::redis_server::{RedisServer, config};
+use shared::vitals::Vital;
+
+use crate::moment::{Log, Moment, ONE, PREFIX};
+
+#[tokio::test]
+async fn a_policy_that_drops_keys_is_warned_of_until_it_is_changed() {
+    let (log, _listening) = Log::of_this_thread();
+    let server = RedisServer::start();
+    server.does(&["CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru"]);
+    let moment = Moment::new(&server.config(PREFIX));
+    for n in 0..5 {
+        // Whoever connects looks at the setup, once a process.
+        moment.spends(&format!("send A {n}"), ONE).await;
+        server.does(&["CLIENT", "KILL", "TYPE", "normal"]);
+    }
+    let Vital::Warned(warning) = moment.vital().await else { panic!("no warning") };
+    assert!(warning.contains("allkeys-lru") && warning.contains("noeviction"), "{warning}");
+    assert!(!warning.contains(&server.port().to_string()), "{warning}");
+    assert_eq!((log.said().lines().count(), log.said().matches("allkeys-lru").count()), (1, 1), "{}", log.said());
+    server.does(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    assert_eq!(moment.vital().await, Vital::Ok);
+}
+
+#[tokio::test]
+async fn one_that_does_not_let_us_ask_is_well() {
+    let server = RedisServer::start();
+    server.does(&["CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru"]);
+    server.does(&["ACL", "SETUSER", "carillon", "on", ">p", "~carillon:*", "&carillon:*", "+@all", "-info"]);
+    let moment = Moment::new(&config(&format!("redis://carillon:p@127.0.0.1:{}", server.port()), PREFIX));
+    moment.is_well_within(Duration::from_secs(1)).await;
+}

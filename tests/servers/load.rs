@@ -1,0 +1,187 @@
+//! Services that send without a pause, and the proof that nothing of it was lost or doubled.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use harness::{Caller, Device, World};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How many send at once, each to everybody in turn; as many users have a socket.
+const AT_ONCE: usize = 8;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sending, until it is ended.
+pub(crate) struct Load {
+    devices: Vec<Device>,
+    goes_on: Arc<AtomicBool>,
+    counts: watch::Receiver<Counts>,
+    senders: Vec<JoinHandle<Vec<Answered>>>,
+}
+
+/// How many answers there were so far.
+#[derive(Default)]
+struct Counts {
+    accepted: usize,
+    refused: usize,
+}
+
+/// A send that was accepted at last.
+struct Answered {
+    user: usize,
+    id: String,
+    /// When it was asked first.
+    asked_at: Instant,
+    /// What it took until it was answered first.
+    took: Duration,
+}
+
+/// The users' names.
+pub(crate) fn users() -> Vec<String> {
+    (0..AT_ONCE).map(|n| format!("user-{n}")).collect()
+}
+
+impl Load {
+    /// Everybody connects, and the services begin. An answer that is neither 202 nor, where that is allowed, the 503
+    /// of a store that is away ends a service and fails the test.
+    pub(crate) async fn on(world: &World, may_refuse: bool) -> Self {
+        let mut devices = Vec::new();
+        for user in users() {
+            devices.push(world.user(&user).connects().await);
+        }
+        let goes_on = Arc::new(AtomicBool::new(true));
+        let (count, counts) = watch::channel(Counts::default());
+        let senders = (0..AT_ONCE).map(|sender| {
+            let (service, goes_on, count) = (world.service("shop"), Arc::clone(&goes_on), count.clone());
+            tokio::spawn(async move {
+                let mut sent = Vec::new();
+                while goes_on.load(Ordering::Relaxed) {
+                    let (user, key) = ((sender + sent.len()) % AT_ONCE, format!("{sender}/{}", sent.len()));
+                    sent.push(send(&service, user, &key, may_refuse, &count).await);
+                }
+                sent
+            })
+        });
+        let senders = senders.collect();
+        Self { devices, goes_on, counts, senders }
+    }
+
+    /// Waits for so many more sends to be accepted.
+    pub(crate) async fn goes_on_for(&mut self, sends: usize) {
+        let enough = self.counts.borrow().accepted + sends;
+        self.waits_for(|counts| counts.accepted >= enough).await;
+    }
+
+    /// Waits until so many were refused.
+    pub(crate) async fn is_refused(&mut self, sends: usize) {
+        self.waits_for(|counts| counts.refused >= sends).await;
+    }
+
+    async fn waits_for(&mut self, enough: impl FnMut(&Counts) -> bool) {
+        let waiting = tokio::time::timeout(PATIENCE, self.counts.wait_for(enough)).await;
+        waiting.expect("nobody sends").expect("the services have ended");
+    }
+
+    /// Stops the services.
+    pub(crate) async fn ends(self) -> Sent {
+        self.goes_on.store(false, Ordering::Relaxed);
+        let mut answered = Vec::new();
+        for sender in self.senders {
+            answered.extend(sender.await.unwrap());
+        }
+        Sent { devices: self.devices, answered }
+    }
+}
+
+/// Sends, and repeats what a store refused until it is accepted.
+async fn send(service: &Caller, user: usize, key: &str, may_refuse: bool, count: &watch::Sender<Counts>) -> Answered {
+    let body = json!({"type": "order", "userIds": [format!("user-{user}")], "title": key, "idempotencyKey": key});
+    let (asked_at, mut took) = (Instant::now(), None);
+    loop {
+        let answer = service.posts("/api/notifications/send", body.clone()).await;
+        let took = *took.get_or_insert(asked_at.elapsed());
+        if answer.status == 202 {
+            let id = answer.json()["notifications"][0]["id"].as_str().unwrap().to_owned();
+            count.send_modify(|counts| counts.accepted += 1);
+            return Answered { user, id, asked_at, took };
+        }
+        let code = answer.code();
+        let refused = may_refuse && answer.status == 503 && ["store_unavailable", "outcome_unknown"].contains(&&*code);
+        assert!(refused && answer.header("retry-after") == "1", "{} {}", answer.status, answer.text);
+        count.send_modify(|counts| counts.refused += 1);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// What was accepted, and the sockets that were open meanwhile.
+pub(crate) struct Sent {
+    devices: Vec<Device>,
+    answered: Vec<Answered>,
+}
+
+impl Sent {
+    /// What the sends took that were asked in this time.
+    pub(crate) fn took(&self, from: Instant, to: Instant) -> Vec<Duration> {
+        let asked = self.answered.iter().filter(|answered| (from..to).contains(&answered.asked_at));
+        let mut took: Vec<Duration> = asked.map(|answered| answered.took).collect();
+        took.sort_unstable();
+        took
+    }
+
+    /// Asserts that everything is in the inboxes once, by offsets without a gap, and rang every socket once.
+    pub(crate) async fn is_complete(mut self, world: &World) {
+        for (user, name) in users().into_iter().enumerate() {
+            let accepted = self.accepted(user);
+            assert_eq!(stored(&world.user(&name)).await, accepted, "the inbox of {name}");
+            let mut rang = Vec::new();
+            for _ in &accepted {
+                let frame = self.devices[user].told("notification").await;
+                rang.push(frame["notification"]["id"].as_str().unwrap().to_owned());
+            }
+            self.devices[user].sees_nothing().await;
+            rang.sort_unstable();
+            assert_eq!(rang, accepted, "the socket of {name}");
+        }
+    }
+
+    /// Asserts that everything is in the inboxes once, by offsets without a gap, and nothing else is there.
+    pub(crate) async fn is_stored(&self, world: &World) {
+        for (user, name) in users().into_iter().enumerate() {
+            assert_eq!(stored(&world.user(&name)).await, self.accepted(user), "the inbox of {name}");
+        }
+    }
+
+    fn accepted(&self, user: usize) -> Vec<String> {
+        let sent = self.answered.iter().filter(|answered| answered.user == user);
+        let mut accepted: Vec<String> = sent.map(|answered| answered.id.clone()).collect();
+        accepted.sort_unstable();
+        accepted
+    }
+}
+
+/// The ids that a sync from the beginning finds, in alphabetical order, once it is found that no offset is missing.
+pub(crate) async fn stored(user: &Caller) -> Vec<String> {
+    let (mut ids, mut offset) = (Vec::new(), 0);
+    let mut path = "/api/sync?limit=200".to_owned();
+    loop {
+        let sync = user.gets(&path).await.expect(200);
+        for notification in sync["notifications"].as_array().unwrap() {
+            offset += 1;
+            assert_eq!(offset_of(&notification["cursor"]), offset, "of {}", user.id);
+            ids.push(notification["id"].as_str().unwrap().to_owned());
+        }
+        if sync["complete"] == true {
+            ids.sort_unstable();
+            return ids;
+        }
+        path = format!("/api/sync?limit=200&since={}", sync["cursor"].as_str().unwrap());
+    }
+}
+
+fn offset_of(cursor: &Value) -> u64 {
+    cursor.as_str().and_then(|cursor| cursor.rsplit_once('.')).unwrap().1.parse().unwrap()
+}

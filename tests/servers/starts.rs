@@ -1,0 +1,129 @@
+//! What is configured wrongly stops the start of the gateway: one clear line names the variable and no secret.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use harness::{http, postgres_server};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+/// What no line may tell.
+const SECRET: &str = "hunter2";
+/// The longest that a test waits for a process.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The command, built with what the workspace's tests are built with.
+fn program() -> &'static PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let built = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .args(["build", "--locked", "--workspace", "--bin", "gateway"])
+            .args(["--message-format", "json-render-diagnostics"])
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "the gateway could not be built");
+        let messages = built.stdout.split(|byte| *byte == b'\n');
+        let mut messages = messages.filter_map(|message| serde_json::from_slice::<Value>(message).ok());
+        messages.find_map(|message| message["executable"].as_str().map(PathBuf::from)).unwrap()
+    })
+}
+
+/// The gateway with these arguments and variables, and no others.
+fn gateway(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile::TempDir) {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program());
+    command.env_clear().envs(variables.iter().copied()).args(arguments).arg("--data").arg(data.path());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    (command, data)
+}
+
+/// Asserts that it ends, by the status of what is configured wrongly and with one line: the variable, then this.
+async fn is_refused(arguments: &[&str], variables: &[(&str, &str)], names: &str, why: &str) {
+    let (mut command, _data) = gateway(arguments, variables);
+    let Output { status, stdout, stderr } =
+        tokio::time::timeout(PATIENCE, command.output()).await.expect("it did not end").unwrap();
+    let said = String::from_utf8(stderr).unwrap();
+    let told = format!("{arguments:?} with {names}: {status}, {said:?}");
+    assert_eq!((status.code(), said.lines().count(), stdout.len()), (Some(78), 1, 0), "{told}");
+    assert!(said.contains(names) && said.contains(why) && !said.contains(SECRET), "{told}");
+}
+
+/// As `is_refused`, for the gateway and for the command that only migrates.
+async fn both_refuse(url: &str, why: &str) {
+    for arguments in [&["--port", "0"][..], &["migrate"]] {
+        is_refused(arguments, &[("DATABASE_URL", url)], "DATABASE_URL", why).await;
+    }
+}
+
+#[tokio::test]
+async fn a_database_url_that_does_not_parse() {
+    for url in ["postgres://root:hunter2@h:port/x", "mysql://root:hunter2@127.0.0.1/x", "hunter2", "postgres:hunter2"] {
+        both_refuse(url, "postgres://").await;
+    }
+    is_refused(&["migrate"], &[], "DATABASE_URL", "is required").await;
+}
+
+#[tokio::test]
+async fn a_wrong_password() {
+    let database = postgres_server::database().await;
+    postgres_server::does(&database, "CREATE ROLE guarded LOGIN PASSWORD 'right'").await;
+    let url = database.reveal().replace("postgres@", "guarded:hunter2@");
+    both_refuse(&url, "password authentication failed").await;
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    both_refuse(&format!("postgres://root:hunter2@127.0.0.1:{port}/x"), "nobody answers").await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there() {
+    let database = postgres_server::database().await;
+    let (server, _) = database.reveal().rsplit_once('/').unwrap();
+    both_refuse(&format!("{server}/nowhere"), "\"nowhere\" does not exist").await;
+}
+
+#[tokio::test]
+async fn a_database_with_a_newer_migration() {
+    let database = postgres_server::database().await;
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'of tomorrow', true, '', 0)";
+    postgres_server::does(&database, newer).await;
+    both_refuse(database.reveal(), "newer version (it has migration 9999)").await;
+}
+
+#[tokio::test]
+async fn a_redis_url_that_does_not_parse() {
+    for url in ["redis://u:hunter2@h:port", "http://:hunter2@127.0.0.1", "hunter2", "redis://u:hunter2@h/x"] {
+        is_refused(&["--port", "0"], &[("REDIS_URL", url)], "REDIS_URL", "redis").await;
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_stops_nothing() {
+    let variables = [("REDIS_URL", "redis://:hunter2@127.0.0.1:1"), ("RUST_LOG", "debug")];
+    let (mut command, _data) = gateway(&["--port", "0"], &variables);
+    let mut process = command.spawn().unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let ready = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("it ended before it was ready");
+            if let Some(address) = line.strip_prefix("ready http://") {
+                return address.parse().unwrap();
+            }
+        }
+    };
+    let address = tokio::time::timeout(PATIENCE, ready).await.expect("it was not ready");
+    let health = http::call(address, "GET", "/health", &[], "").await.expect(200);
+    assert_eq!((&health["status"], &health["dependencies"]["redis"]), (&"degraded".into(), &"down".into()));
+    process.start_kill().unwrap();
+    let said = process.wait_with_output().await.unwrap().stderr;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("Redis is away") && !said.contains(SECRET), "{said}");
+}
