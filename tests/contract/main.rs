@@ -46,6 +46,7 @@ mod stores;
 
 mod connections;
 mod deliveries;
+mod held;
 mod inbox;
 mod limits;
 mod model;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// How many send at once, each to everybody in turn; as many users have a socket.
-const AT_ONCE: usize = 8;
+pub(crate) const AT_ONCE: usize = 8;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -133,7 +133,7 @@ impl Sent {
     }
 
     /// Asserts that everything is in the inboxes once, by offsets without a gap, and rang every socket once.
-    pub(crate) async fn is_complete(mut self, world: &World) {
+    pub(crate) async fn arrived(mut self, world: &World) {
         for (user, name) in users().into_iter().enumerate() {
             let accepted = self.accepted(user);
             assert_eq!(stored(&world.user(&name)).await, accepted, "the inbox of {name}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use harness::World;
 use shared::clock::Clock;
 
-use crate::load::Load;
+use crate::load::{AT_ONCE, Load};
 use crate::stores::{Stores, health, is, is_well_within};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -41,12 +41,12 @@ async fn a_redis_that_is_killed_under_load_costs_nothing_and_the_next_send_rings
     rings(&world, "bob").await;
     load.goes_on_for(100).await;
     is(health(&world).await, (200, "ok", "ok", "ok"));
-    load.ends().await.is_complete(&world).await;
+    load.ends().await.arrived(&world).await;
     world.stops().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_hangs_under_load_slows_two_calls_at_most() {
+async fn a_redis_that_hangs_under_load_slows_hardly_anybody() {
     let stores = Stores::new().await;
     let world = stores.gateway().await;
     is_well_within(&world, SECONDS).await;
@@ -67,13 +67,14 @@ async fn a_redis_that_hangs_under_load_slows_two_calls_at_most() {
 
     let sent = load.ends().await;
     let (calm, hung) = (sent.took(calm, hung), sent.took(hung, goes_on));
-    // Were every call to wait, all would be slow; a busy machine slows some of them, before and after alike.
+    // Were every call to wait, all would be slow. Which two are, the moment's own tests count: here a disk that stalls
+    // slows everybody who sends, before and after alike.
     let (usual, median) = (calm[calm.len() / 2], hung[hung.len() / 2]);
-    assert!(median < usual + BOUND / 2, "the median went from {usual:?} to {median:?}");
-    let slowest = calm[calm.len() - 1].max(usual + BOUND / 2);
-    let slowed: Vec<&Duration> = hung.iter().filter(|took| **took > slowest + BOUND / 2).collect();
-    assert!(slowed.len() <= 2, "{slowed:?} were slowed; before it took {usual:?}, {slowest:?} at most");
-    sent.is_complete(&world).await;
+    assert!(median < usual + BOUND / 3, "the median went from {usual:?} to {median:?}");
+    let slow = calm[calm.len() - 1].max(usual + BOUND / 3) + BOUND / 3;
+    let slowed: Vec<&Duration> = hung.iter().filter(|took| **took > slow).collect();
+    assert!(slowed.len() <= 2 + AT_ONCE, "of {} sends {slowed:?}, where {usual:?} is usual", hung.len());
+    sent.arrived(&world).await;
     world.stops().await;
 }
 
@@ -91,7 +92,7 @@ async fn a_redis_that_is_emptied_under_load_is_missed_by_nobody() {
     }
     load.goes_on_for(40).await;
     assert!(!stores.redis.keys().is_empty(), "the limits are not in Redis");
-    load.ends().await.is_complete(&world).await;
+    load.ends().await.arrived(&world).await;
     world.stops().await;
 }
 

@@ -3,17 +3,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::sync::Arc;
 
-use shared::connections::{Connection, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Opened, Ticket};
+use shared::connections::Connection;
 use shared::deliveries::LONGEST_WAIT_MS;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
 use shared::inbox::{
-    Appended, CHUNK_RECIPIENTS, Changed, Changes, Delivery, FirstAnswer, Listed, PUSH_GRACE_MS, Position, Present,
+    Appended, CHUNK_RECIPIENTS, Change, Changed, Changes, Delivery, FirstAnswer, Listed, PUSH_GRACE_MS, Position,
+    Present,
 };
 use shared::notification::{Content, Notification};
 
-use super::operation::{self, Operation, Outcome, Spot, What};
-use super::state::{Chunk, Inbox, Model, Open, Row};
+use super::operation::{self, Operation, Spot, What};
+use super::perform::Outcome;
+use super::sockets::by_name;
+use super::state::{Chunk, Inbox, Model, Row};
 
 pub(super) type Accepted = Result<(), String>;
 
@@ -55,7 +59,9 @@ impl Model {
                 let expected = standing.map(|(offset, row)| told(&self.notification(offset, row)));
                 agree("the notification", found.as_ref().map(told), expected)
             }
-            (Operation::MaterialiseNext, Outcome::Materialised(materialised)) => self.materialised(materialised),
+            (Operation::MaterialiseNext, Outcome::Materialised(materialised)) => {
+                self.materialised(materialised.as_ref())
+            }
             (Operation::TakeDue { limit }, Outcome::Taken(first, rest)) => self.taken(*limit, first, rest.as_deref()),
             (Operation::MarkOffered { rows }, Outcome::Done) => {
                 for (user, offset) in rows {
@@ -75,8 +81,8 @@ impl Model {
                 let hash = self.ticket_hash(*ticket);
                 self.opened(hash, operation::origin(*origin), &opened[0])
             }
-            (Operation::Crowd { .. }, Outcome::Opened(opened)) => {
-                for (ticket, opened) in self.crowd(operation).into_iter().zip(opened) {
+            (Operation::Connect { .. }, Outcome::Opened(opened)) => {
+                for (ticket, opened) in self.connecting(operation).into_iter().zip(opened) {
                     let hash = ticket.hash;
                     self.tickets.insert(hash, ticket);
                     self.opened(hash, None, opened)?;
@@ -126,13 +132,11 @@ impl Model {
         }
     }
 
-    fn materialised(&mut self, materialised: &Option<(usize, Vec<Delivery>)>) -> Accepted {
-        let is_due = !self.due_chunks().is_empty();
-        let Some((place, deliveries)) = materialised else {
-            return agree("whether a chunk was due", false, is_due);
-        };
-        agree("whether a chunk was due", true, is_due)?;
-        let chunk = self.chunks.remove(*place);
+    fn materialised(&mut self, materialised: Option<&(NotificationId, Vec<Delivery>)>) -> Accepted {
+        agree("whether a chunk was due", materialised.is_some(), !self.due_chunks().is_empty())?;
+        let Some((first, deliveries)) = materialised else { return Ok(()) };
+        let place = self.chunks.iter().position(|chunk| chunk.first() == *first).ok_or("that chunk did not wait")?;
+        let chunk = self.chunks.remove(place);
         self.arrive(chunk.send, &chunk.content, &chunk.recipients, deliveries)
     }
 
@@ -140,7 +144,7 @@ impl Model {
     fn arrive(
         &mut self,
         send: SendId,
-        content: &std::sync::Arc<Content>,
+        content: &Arc<Content>,
         recipients: &[UserId],
         deliveries: &[Delivery],
     ) -> Accepted {
@@ -234,7 +238,7 @@ impl Model {
                 (different.map(|row| row.id).collect(), known)
             }
             Operation::ReadAll { before, .. } => {
-                let shared::inbox::Change::ReadAll { kind, .. } = self.change(operation) else { unreachable!() };
+                let Change::ReadAll { kind, .. } = self.change(operation) else { unreachable!() };
                 let up_to = before.map_or(i64::MAX, |before| before.offset);
                 let unread = inbox.standing().filter(|(offset, row)| {
                     row.read_at_ms.is_none()
@@ -351,61 +355,6 @@ impl Model {
         let found: Vec<Delivery> = found.into_iter().cloned().collect();
         agree("the deliveries", by_row(&found)?, expected)
     }
-
-    fn opened(&mut self, hash: [u8; 32], origin: Option<String>, opened: &Opened) -> Accepted {
-        let id = self.next_connection(0);
-        self.openings += 1;
-        let (user, token_expires_at_ms) = match self.take(&hash) {
-            None => return agree("the opening", opened, &Opened::TicketRefused),
-            Some(ticket) if ticket.origin != origin => {
-                return agree("the opening", opened, &Opened::OriginRefused);
-            }
-            Some(ticket) => (ticket.user, ticket.token_expires_at_ms),
-        };
-        let connection = Connection { id, user: user.clone(), connected_at_ms: self.now_ms(), token_expires_at_ms };
-        self.connections.push(Open { connection, origin });
-        let of_user = self.connections.iter().map(|open| &open.connection).filter(|open| open.user == user);
-        let mut left: Vec<ConnectionId> = of_user.map(|open| open.id.clone()).collect();
-        left.truncate(left.len().saturating_sub(MAX_CONNECTIONS));
-        self.connections.retain(|open| !left.contains(&open.connection.id));
-        agree("the opening", opened, &Opened::Registered { user, displaced: left })
-    }
-
-    fn extended(&mut self, connection: usize, hash: [u8; 32], extended: &Extended) -> Accepted {
-        let id = self.connection(connection);
-        let ticket = self.take(&hash);
-        let open = self.connections.iter_mut().find(|open| open.connection.id == id);
-        let expected = match (ticket, open) {
-            (Some(ticket), Some(open)) if ticket.user == open.connection.user && ticket.origin == open.origin => {
-                open.connection.token_expires_at_ms = ticket.token_expires_at_ms;
-                Extended::Until(ticket.token_expires_at_ms)
-            }
-            _ => Extended::Refused,
-        };
-        agree("the extension", extended, &expected)
-    }
-
-    /// Takes a ticket out; none where it is too old or its token has ended.
-    fn take(&mut self, hash: &[u8; 32]) -> Option<Ticket> {
-        let now_ms = self.now_ms();
-        let ticket = self.tickets.remove(hash);
-        ticket.filter(|ticket| ticket.expires_at_ms > now_ms && ticket.token_expires_at_ms > now_ms)
-    }
-
-    fn swept(&mut self, ended: &[Connection]) -> Accepted {
-        let now_ms = self.now_ms();
-        self.tickets.retain(|_, ticket| ticket.expires_at_ms > now_ms);
-        self.connections.retain(|open| open.connection.connected_at_ms > now_ms - LONGEST_CONNECTION_MS);
-        let all = self.connections.iter().map(|open| &open.connection);
-        let expected: Vec<Connection> = all.filter(|open| open.token_expires_at_ms <= now_ms).cloned().collect();
-        agree("the connections that ended", by_name(ended), by_name(&expected))
-    }
-}
-
-fn by_name(connections: &[Connection]) -> Vec<Connection> {
-    let mut connections = connections.to_vec();
-    connections.sort_by(|one, other| one.id.cmp(&other.id));
-    connections
 }
 
 /// Deliveries in a form to be compared: their order is the store's matter.

@@ -2,6 +2,8 @@
 
 use futures_util::future::{join_all, try_join_all};
 use shared::clock::At;
+use shared::connections::LONGEST_CONNECTION_MS;
+use shared::error::StoreError;
 use shared::ids::UserId;
 use shared::inbox::Page;
 
@@ -50,11 +52,24 @@ pub(super) async fn thoroughly(record: &Record, model: &Model) -> Accepted {
         agree("the connection", found.as_ref(), open.map(|open| &open.connection))?;
     }
     // Some on each side of where a chunk begins, and some that are in no chunk.
-    let others: Vec<UserId> = (0..450).step_by(13).map(|n| crate::record::user(&format!("other {n}"))).collect();
+    let others: Vec<UserId> = model.others(450).step_by(13).collect();
     let positions = join_all(others.iter().map(|user| record.inbox().position(user, at))).await;
     for (user, position) in others.iter().zip(positions) {
         let position = position.map_err(|error| error.to_string())?;
         agree("where somebody else's inbox stands", position, model.position(user))?;
     }
     Ok(())
+}
+
+/// Leaves nothing connected, waiting or due to whoever uses the record next.
+pub(crate) async fn leave(record: &Record, model: &Model) -> Accepted {
+    let late = At::Fixed(model.now_ms() + 2 * LONGEST_CONNECTION_MS);
+    let left = async {
+        record.connections().sweep(late).await?;
+        while record.deliveries().materialise_next(late).await?.is_some() {}
+        record.deliveries().take_due(usize::MAX, late).await?;
+        record.deliveries().next_due().await
+    };
+    let left: Result<_, StoreError> = left.await;
+    agree("what is due after everything", left.map_err(|error| error.to_string())?, None)
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shared::clock::Time;
-use shared::connections::{Connection, MAX_CONNECTIONS, Ticket};
+use shared::connections::{Connection, Ticket};
 use shared::cursor::{Cursor, Epoch};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
 use shared::inbox::{Change, FirstAnswer, Page};
 use shared::notification::{Content, Notification};
 
 use super::operation::{self, Operation, Spot, What};
-use crate::record::{START_MS, Send, user};
+use crate::record::{Record, START_MS, Send, user};
 
 /// A record, as its promises describe it. Users, keys, tickets and connections have numbers here.
 #[derive(Debug, Clone)]
@@ -66,6 +66,13 @@ pub(super) struct Open {
     pub(super) origin: Option<String>,
 }
 
+impl Chunk {
+    /// The notification of its first recipient, by which it is known.
+    pub(super) fn first(&self) -> NotificationId {
+        NotificationId::of(self.send, &self.recipients[0])
+    }
+}
+
 impl Inbox {
     pub(super) fn unread(&self) -> i64 {
         let unread = self.rows.values().filter(|row| !row.is_deleted && row.read_at_ms.is_none());
@@ -90,12 +97,13 @@ impl Row {
 }
 
 impl Model {
-    pub(crate) fn new(epoch: Epoch, prefix: &str, users: Vec<UserId>) -> Self {
+    /// Nothing yet, beside what others have in this record.
+    pub(crate) async fn new(record: &Record, prefix: &str, users: &[&str]) -> Self {
         Self {
-            epoch,
+            epoch: record.position("nobody").await.epoch,
             now_ms: START_MS,
             prefix: prefix.into(),
-            users,
+            users: users.iter().map(|name| user(&format!("{prefix}{name}"))).collect(),
             sends: BTreeMap::new(),
             chunks: Vec::new(),
             inboxes: BTreeMap::new(),
@@ -143,9 +151,13 @@ impl Model {
     pub(super) fn recipients(&self, to: u8, others: usize) -> Vec<UserId> {
         let set = |n: &usize| to >> *n & 1 == 1;
         let mut recipients: Vec<UserId> = (0..self.users.len()).filter(set).map(|n| self.users[n].clone()).collect();
-        let others = (0..others).map(|n| user(&format!("other {n}")));
-        recipients.splice(1..1, others);
+        recipients.splice(1..1, self.others(others));
         recipients
+    }
+
+    /// Users without numbers.
+    pub(super) fn others(&self, count: usize) -> impl Iterator<Item = UserId> {
+        (0..count).map(|n| user(&format!("{}other {n}", self.prefix)))
     }
 
     pub(super) fn id(&self, (key, user): (u8, usize)) -> NotificationId {
@@ -176,14 +188,10 @@ impl Model {
         Page { before: *before, limit: *limit, kind: kind.map(kind_name), unread: *unread }
     }
 
-    /// The chunks that are due, each with its place and its first recipient's notification.
-    pub(super) fn due_chunks(&self) -> Vec<(usize, &UserId, NotificationId)> {
-        let due = self.chunks.iter().enumerate().filter(|(_, chunk)| chunk.due_ms <= self.now_ms);
-        due.map(|(place, chunk)| {
-            let first = &chunk.recipients[0];
-            (place, first, NotificationId::of(chunk.send, first))
-        })
-        .collect()
+    /// The first recipients of the chunks that are due, and their notifications.
+    pub(super) fn due_chunks(&self) -> Vec<(&UserId, NotificationId)> {
+        let due = self.chunks.iter().filter(|chunk| chunk.due_ms <= self.now_ms);
+        due.map(|chunk| (&chunk.recipients[0], chunk.first())).collect()
     }
 
     /// The rows whose push is due: when it fell due, whose they are and where they arrived.
@@ -214,7 +222,7 @@ impl Model {
         living
     }
 
-    pub(super) fn connection(&self, number: usize) -> ConnectionId {
+    pub(crate) fn connection(&self, number: usize) -> ConnectionId {
         ConnectionId::new(format!("{}connection {number}", self.prefix))
     }
 
@@ -242,17 +250,19 @@ impl Model {
         })
     }
 
-    /// A ticket for each of more openings than a user may have.
-    pub(super) fn crowd(&self, operation: &Operation) -> Vec<Ticket> {
-        let Operation::Crowd { user } = operation else { unreachable!("{operation:?} is no crowd") };
+    /// The tickets of users who connect.
+    pub(super) fn connecting(&self, operation: &Operation) -> Vec<Ticket> {
+        let Operation::Connect { user, times, token_ms } = operation else {
+            unreachable!("{operation:?} connects nobody")
+        };
         let ticket = |n| Ticket {
-            hash: sha256(format!("{}of the crowd {}", self.prefix, self.openings + n).as_bytes()),
+            hash: sha256(format!("{}ticket of opening {}", self.prefix, self.openings + n).as_bytes()),
             user: self.user(*user).clone(),
             origin: None,
-            token_expires_at_ms: self.now_ms + 9_000_000,
+            token_expires_at_ms: self.now_ms + token_ms,
             expires_at_ms: self.now_ms + 30_000,
         };
-        (0..=MAX_CONNECTIONS).map(ticket).collect()
+        (0..*times).map(ticket).collect()
     }
 }
 

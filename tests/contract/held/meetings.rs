@@ -1,0 +1,162 @@
+//! The acts that meet: an inbox that each of them changes or reads, and what may come of two.
+
+use shared::error::StoreError;
+use shared::ids::UserId;
+
+use super::lock::{Begun, Which};
+use crate::model::{Model, Operation, Outcome, Spot, What, differences, leave, perform};
+use crate::record::Record;
+
+/// What is done to one inbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    /// A send, each time another.
+    Append,
+    /// A send, each time the same.
+    Repeat,
+    Read,
+    Unread,
+    Delete,
+    ReadAll,
+    Acknowledge,
+    MaterialiseNext,
+    TakeDue,
+    MarkOffered,
+}
+
+pub(super) const ACTS: [Act; 10] = [
+    Act::Append,
+    Act::Repeat,
+    Act::Read,
+    Act::Unread,
+    Act::Delete,
+    Act::ReadAll,
+    Act::Acknowledge,
+    Act::MaterialiseNext,
+    Act::TakeDue,
+    Act::MarkOffered,
+];
+
+/// The user whose inbox it is; another one is the first recipient of sends to many.
+const ALICE: usize = 1;
+const FIRST_KEYS: [u8; 4] = [0, 1, 2, 3];
+
+impl Act {
+    /// Whether it cannot end while this is held. Taking waits for nobody, and what was offered touches no inbox.
+    fn needs(self, which: Which) -> bool {
+        match self {
+            Self::Append | Self::Repeat | Self::Acknowledge | Self::MaterialiseNext => which == Which::Inbox,
+            Self::Read | Self::Unread | Self::Delete | Self::ReadAll => true,
+            Self::TakeDue => false,
+            Self::MarkOffered => which == Which::Rows,
+        }
+    }
+
+    fn operation(self, turn: usize, head: i64) -> Operation {
+        let turn_key = u8::try_from(turn).unwrap();
+        let change = |what| Operation::Change { user: ALICE, what, ids: FIRST_KEYS.map(|key| (key, ALICE)).into() };
+        match self {
+            Self::Append => to_alice(10 + turn_key),
+            Self::Repeat => to_alice(20),
+            Self::Read => change(What::Read),
+            Self::Unread => change(What::Unread),
+            Self::Delete => change(What::Delete),
+            Self::ReadAll => Operation::ReadAll { user: ALICE, kind: None, before: None },
+            Self::Acknowledge => {
+                let offset = head - i64::try_from(turn).unwrap();
+                Operation::Acknowledge { user: ALICE, cursor: Spot { offset, foreign: false } }
+            }
+            Self::MaterialiseNext => Operation::MaterialiseNext,
+            Self::TakeDue => Operation::TakeDue { limit: usize::MAX },
+            Self::MarkOffered => Operation::MarkOffered { rows: vec![(ALICE, 1), (ALICE, 2), (ALICE, 3)] },
+        }
+    }
+}
+
+fn to_alice(key: u8) -> Operation {
+    Operation::Append { key, kind: 0, to: 1 << ALICE, others: 0 }
+}
+
+/// Two acts on one inbox, and what is known before them.
+pub(super) struct Meeting {
+    acts: [Act; 2],
+    which: Which,
+    operations: [Operation; 2],
+    before: Model,
+}
+
+impl Meeting {
+    /// An inbox of its own, connected, with something unread, read, deleted and due; where chunks are to be
+    /// materialised, two wait for it.
+    pub(super) async fn prepare(record: &Record, which: Which, acts: [Act; 2]) -> Self {
+        let prefix = format!("{which:?} {acts:?} ");
+        let mut before = Model::new(record, &prefix, &["first", "alice"]).await;
+        let mut beginning = vec![
+            Operation::Issue { ticket: 0, user: ALICE, origin: 0, lives_ms: 1_000, token_ms: 9_000_000 },
+            Operation::Open { ticket: 0, origin: 0 },
+        ];
+        beginning.extend(FIRST_KEYS.map(to_alice));
+        let first_two = |what, key| Operation::Change { user: ALICE, what, ids: vec![(key, ALICE)] };
+        beginning.extend([first_two(What::Read, 1), first_two(What::Delete, 3)]);
+        if acts.contains(&Act::MaterialiseNext) {
+            // The first 200 are others.
+            beginning.extend([5, 6].map(|key| Operation::Append { key, kind: 0, to: 0b11, others: 199 }));
+        }
+        // Past the grace of what was sent.
+        beginning.push(Operation::Wait { ms: 6_000 });
+        for operation in &beginning {
+            let outcome = perform(record, &before, operation).await.unwrap();
+            before.accept(operation, &outcome).unwrap();
+        }
+        let head = record.position(before.user(ALICE).as_str()).await.head;
+        let operations = [acts[0].operation(0, head), acts[1].operation(1, head)];
+        Self { acts, which, operations, before }
+    }
+
+    /// Whose inbox it is.
+    pub(super) fn user(&self) -> &UserId {
+        self.before.user(ALICE)
+    }
+
+    pub(super) fn begin(&self, record: &Record, turn: usize) -> Begun {
+        let (record, before, operation) = (record.clone(), self.before.clone(), self.operations[turn].clone());
+        Begun::new(async move { perform(&record, &before, &operation).await })
+    }
+
+    /// Who needs what is held has not ended.
+    pub(super) fn assert_overlap(&self, begun: [&Begun; 2]) {
+        for (act, begun) in self.acts.iter().zip(begun) {
+            assert!(!(act.needs(self.which) && begun.has_ended()), "{:?} held: {act:?} did not wait", self.which);
+        }
+    }
+
+    /// Both answered, and left the inbox, as one of the two orders would have. Ends what is under way.
+    pub(super) async fn assert_one_after_the_other(self, record: &Record, outcomes: [Result<Outcome, StoreError>; 2]) {
+        let outcomes = outcomes.map(|outcome| outcome.unwrap_or_else(|error| panic!("{:?}: {error}", self.acts)));
+        let mut reasons = Vec::new();
+        for order in [[0, 1], [1, 0]] {
+            match self.ended_as(record, &outcomes, order).await {
+                Ok(()) => break,
+                Err(why) => {
+                    reasons.push(format!("not {:?} before {:?}: {why}", self.acts[order[0]], self.acts[order[1]]))
+                }
+            }
+        }
+        assert!(reasons.len() < 2, "{:?} held: {}\n{outcomes:#?}", self.which, reasons.join("\n"));
+        leave(record, &self.before).await.unwrap();
+    }
+
+    async fn ended_as(&self, record: &Record, outcomes: &[Outcome; 2], order: [usize; 2]) -> Result<(), String> {
+        let mut model = self.before.clone();
+        for turn in order {
+            let outcome = &outcomes[turn];
+            // Who takes what is due waits for nobody: rows that another holds are left to the next.
+            let left_alone =
+                self.which == Which::Rows && matches!(outcome, Outcome::Taken(first, _) if first.is_empty());
+            if !left_alone {
+                model.accept(&self.operations[turn], outcome)?;
+            }
+        }
+        differences(record, &model).await
+    }
+}

@@ -1,0 +1,142 @@
+//! Doing an operation to a record.
+
+use std::sync::Arc;
+
+use shared::clock::At;
+use shared::connections::{Connection, Extended, Opened, Opening};
+use shared::error::StoreError;
+use shared::ids::{ConnectionId, NotificationId};
+use shared::inbox::{Append, Appended, Changed, Changes, Delivery, FirstAnswer, Listed};
+use shared::notification::Notification;
+
+use super::operation::{self, Operation};
+use super::state::Model;
+use crate::record::{Record, user};
+
+/// What a record answered.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Appended(Appended),
+    Changed(Option<Changed>),
+    Acknowledged(bool),
+    FirstAnswer(Option<FirstAnswer>),
+    Listed(Listed),
+    Changes(Option<Changes>),
+    Found(Option<Notification>),
+    /// With the notification of the chunk's first recipient.
+    Materialised(Option<(NotificationId, Vec<Delivery>)>),
+    /// And what was left, where chance could not be told from what was forgotten.
+    Taken(Vec<Delivery>, Option<Vec<Delivery>>),
+    Opened(Vec<Opened>),
+    Extended(Extended),
+    Connection(Option<Connection>),
+    Ended(Vec<Connection>),
+    Done,
+}
+
+/// Does it, at the time of the model. Waiting is the model's matter.
+pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operation) -> Result<Outcome, StoreError> {
+    let (inbox, deliveries, connections) = (record.inbox(), record.deliveries(), record.connections());
+    let at = At::Fixed(model.now_ms());
+    Ok(match operation {
+        Operation::Append { key, kind, to, others } => {
+            let send = model.send(*key, *kind, *to, *others);
+            let append = Append {
+                id: send.id,
+                sender: &user("billing"),
+                fingerprint: send.fingerprint,
+                content: Arc::clone(&send.content),
+                recipients: &model.recipients(*to, *others),
+                answer: &send.answer,
+                retention_ms: i64::MAX / 4,
+            };
+            Outcome::Appended(inbox.append(&append, at).await?)
+        }
+        Operation::Change { user, .. } | Operation::ReadAll { user, .. } => {
+            let change = model.change(operation);
+            Outcome::Changed(inbox.change(model.user(*user), &change, at).await?)
+        }
+        Operation::Acknowledge { user, cursor } => {
+            Outcome::Acknowledged(inbox.acknowledge(model.user(*user), model.cursor(*cursor), at).await?)
+        }
+        Operation::FirstAnswer { key } => {
+            let id = model.send(*key, 0, 0, 0).id;
+            Outcome::FirstAnswer(inbox.first_answer(id).await?)
+        }
+        Operation::List { user, .. } => {
+            Outcome::Listed(inbox.list(model.user(*user), &model.page(operation), at).await?)
+        }
+        Operation::Changes { user, since, limit } => {
+            let since = since.map(|since| model.cursor(since));
+            Outcome::Changes(inbox.changes(model.user(*user), since, *limit, at).await?)
+        }
+        Operation::Find { user, id } => Outcome::Found(inbox.find(model.user(*user), model.id(*id), at).await?),
+        Operation::MaterialiseNext => Outcome::Materialised(match deliveries.materialise_next(at).await? {
+            None => None,
+            Some(deliveries) => Some((which_chunk(record, model, &deliveries).await?, deliveries)),
+        }),
+        Operation::TakeDue { limit } => {
+            let first = deliveries.take_due(*limit, at).await?;
+            let rest =
+                if model.leaves_a_choice(*limit) { Some(deliveries.take_due(usize::MAX, at).await?) } else { None };
+            Outcome::Taken(first, rest)
+        }
+        Operation::MarkOffered { rows } => {
+            let rows: Vec<_> = rows.iter().map(|(user, offset)| (model.user(*user), *offset)).collect();
+            deliveries.mark_offered(&rows, at).await?;
+            Outcome::Done
+        }
+        Operation::Issue { .. } => {
+            if let Some(ticket) = model.ticket(operation) {
+                connections.issue(&ticket, at).await?;
+            }
+            Outcome::Done
+        }
+        Operation::Open { ticket, origin } => {
+            let (connection, origin) = (model.next_connection(0), operation::origin(*origin));
+            let ticket_hash = model.ticket_hash(*ticket);
+            let opening = Opening { connection: &connection, ticket_hash, origin: origin.as_deref() };
+            Outcome::Opened(vec![connections.open(&opening, at).await?])
+        }
+        Operation::Connect { .. } => {
+            let mut opened = Vec::new();
+            for (n, ticket) in model.connecting(operation).into_iter().enumerate() {
+                let at = At::Fixed(model.now_ms() + i64::try_from(n).unwrap_or_default());
+                connections.issue(&ticket, at).await?;
+                let connection = model.next_connection(n);
+                let opening = Opening { connection: &connection, ticket_hash: ticket.hash, origin: None };
+                opened.push(connections.open(&opening, at).await?);
+            }
+            Outcome::Opened(opened)
+        }
+        Operation::Extend { connection, ticket } => {
+            let connection = model.connection(*connection);
+            Outcome::Extended(connections.extend(&connection, &model.ticket_hash(*ticket), at).await?)
+        }
+        Operation::FindConnection { connection } => {
+            Outcome::Connection(connections.find(&model.connection(*connection)).await?)
+        }
+        Operation::Forget { connections: gone } => {
+            let gone: Vec<ConnectionId> = gone.iter().map(|number| model.connection(*number)).collect();
+            connections.forget(&gone).await?;
+            Outcome::Done
+        }
+        Operation::Sweep => Outcome::Ended(connections.sweep(at).await?),
+        Operation::Wait { .. } => Outcome::Done,
+    })
+}
+
+/// Of the chunks that were due, the one whose first recipient has his notification now: which comes first is the record's
+/// matter.
+async fn which_chunk(record: &Record, model: &Model, told: &[Delivery]) -> Result<NotificationId, StoreError> {
+    let candidates = model.due_chunks();
+    if let Some((_, id)) = candidates.iter().find(|(_, id)| told.iter().any(|told| told.notification.id == *id)) {
+        return Ok(*id);
+    }
+    for (user, id) in &candidates {
+        if record.inbox().find(user, *id, At::Fixed(model.now_ms())).await?.is_some() {
+            return Ok(*id);
+        }
+    }
+    Err(StoreError::Broken("a chunk was materialised that was not due".into()))
+}

@@ -1,0 +1,260 @@
+//! What calls cost at the record.
+
+use std::sync::Arc;
+
+use harness::{TestApp, body, event, postgres_server, request, socket_event};
+use serde_json::{Value, json};
+use shared::postgres::PostgresRecord;
+
+use crate::wire::Wire;
+
+/// An app on Postgres, and the wire between them.
+struct Measured {
+    test: TestApp,
+    wire: Wire,
+}
+
+impl Measured {
+    async fn new() -> Self {
+        let (wire, url) = Wire::before(&postgres_server::database().await).await;
+        let mut test = TestApp::new().await;
+        // One connection, as a function has; each statement is prepared on it once.
+        let record = Arc::new(PostgresRecord::new(&url, 1).unwrap());
+        test.app.inbox = record.clone();
+        test.app.deliveries = record.clone();
+        test.app.connections = record;
+        Self { test, wire }
+    }
+
+    /// The second of two calls costs so many statements, and no round trip besides.
+    async fn costs(&self, statements: usize, call: impl AsyncFn()) {
+        call().await;
+        self.costs_first(statements, call()).await;
+    }
+
+    /// The same of a call whose statements are prepared already.
+    async fn costs_first(&self, statements: usize, call: impl Future<Output = ()>) {
+        self.wire.taken();
+        call.await;
+        let noted = self.wire.taken();
+        let found = (noted.statements.len(), noted.round_trips);
+        assert_eq!(found, (statements, statements), "{:#?}", noted.statements);
+    }
+
+    /// Sends; returns the id for the first recipient.
+    async fn sends(&self, users: &[&str], key: Option<&str>) -> String {
+        let mut sending = event("send");
+        sending["headers"]["authorization"] = self.test.bearer("reports", "notify:send").into();
+        let mut asked = json!({"type": "like", "userIds": users, "title": "Hi"});
+        if let Some(key) = key {
+            asked["idempotencyKey"] = key.into();
+        }
+        sending["body"] = asked.to_string().into();
+        let answer = send::handle(&self.test.app, request(sending)).await;
+        assert_eq!(answer.status(), 202, "{answer:?}");
+        body(&answer)["notifications"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks the inbox for something of alice's.
+    async fn asks(&self, method: &str, route: &str, id: &str, query: &str, tag: Option<&str>) -> Value {
+        let mut asking = event(if method == "GET" { "sync" } else { "read" });
+        let path = route.replace("{id}", id);
+        asking["routeKey"] = format!("ANY {route}").into();
+        asking["rawPath"] = path.as_str().into();
+        asking["rawQueryString"] = query.into();
+        asking["pathParameters"] = json!({"id": id});
+        asking["requestContext"]["routeKey"] = format!("ANY {route}").into();
+        asking["requestContext"]["http"]["method"] = method.into();
+        asking["requestContext"]["http"]["path"] = path.as_str().into();
+        asking["headers"]["authorization"] = self.test.bearer("alice", "").into();
+        if let Some(tag) = tag {
+            asking["headers"]["if-none-match"] = tag.into();
+        }
+        let answer = inbox::handle(&self.test.app, request(asking)).await;
+        let is_expected = if tag.is_some() { answer.status() == 304 } else { answer.status().is_success() };
+        assert!(is_expected, "{method} {path}: {answer:?}");
+        body(&answer)
+    }
+
+    async fn gets(&self, route: &str, id: &str, query: &str) -> Value {
+        self.asks("GET", route, id, query, None).await
+    }
+
+    /// Opens a socket of alice's.
+    async fn connects(&self, ticket: &str, connection: &str) {
+        let mut opening = event("connect");
+        opening["queryStringParameters"]["ticket"] = ticket.into();
+        opening["multiValueQueryStringParameters"]["ticket"] = json!([ticket]);
+        opening["requestContext"]["connectionId"] = connection.into();
+        let reply = connect::handle(&self.test.app, socket_event(opening)).await;
+        assert_eq!(serde_json::to_value(&reply).unwrap()["statusCode"], 200);
+    }
+
+    /// Says something on a socket.
+    async fn says(&self, connection: &str, frame: Value) {
+        let mut saying = event("message");
+        saying["requestContext"]["connectionId"] = connection.into();
+        saying["body"] = frame.to_string().into();
+        let reply = message::handle(&self.test.app, socket_event(saying)).await;
+        let reply = serde_json::to_value(&reply).unwrap();
+        assert_eq!(reply["statusCode"], 200);
+        assert!(!reply.to_string().contains("error"), "{frame}: {reply}");
+    }
+
+    async fn drains(&self) {
+        assert!(!drain::handle(&self.test.app, i64::MAX).await.failed);
+    }
+
+    async fn ticket(&self) -> String {
+        let mut asking = event("ticket");
+        asking["headers"]["authorization"] = self.test.bearer("alice", "").into();
+        let answer = tickets::handle(&self.test.app, request(asking)).await;
+        assert_eq!(answer.status(), 201, "{answer:?}");
+        body(&answer)["ticket"].as_str().unwrap().to_owned()
+    }
+}
+
+#[tokio::test]
+async fn a_send_is_one_statement_where_nobody_is_connected_and_two_where_somebody_is() {
+    let measured = Measured::new().await;
+    let to_two = async || drop(measured.sends(&["alice", "bob"], None).await);
+    measured.costs(1, to_two).await;
+    measured.test.connect("alice", &["phone", "laptop"]).await;
+    measured.test.connect("bob", &["tablet"]).await;
+    measured.costs(2, to_two).await;
+    // However many there are.
+    let names: Vec<String> = (0..1_000).map(|n| format!("user {n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    measured.costs(1, async || drop(measured.sends(&names, None).await)).await;
+}
+
+#[tokio::test]
+async fn a_repeat_is_the_try_to_store_it_and_the_first_answer() {
+    let measured = Measured::new().await;
+    measured.sends(&["alice"], Some("invoice-7")).await;
+    measured.costs(2, async || drop(measured.sends(&["alice"], Some("invoice-7")).await)).await;
+}
+
+#[tokio::test]
+async fn a_read_is_one_statement() {
+    let measured = Measured::new().await;
+    let id = measured.sends(&["alice"], None).await;
+    for (route, query) in [
+        ("/api/notifications", "limit=2&type=like&unread=true"),
+        ("/api/notifications/unread-count", ""),
+        ("/api/notifications/{id}", ""),
+        ("/api/sync", ""),
+    ] {
+        measured.costs(1, async || drop(measured.gets(route, &id, query).await)).await;
+    }
+    let synced = measured.gets("/api/sync", "", "").await;
+    let tag = synced["etag"].as_str();
+    measured.costs(1, async || drop(measured.asks("GET", "/api/sync", "", "", tag).await)).await;
+}
+
+#[tokio::test]
+async fn a_sync_settles_what_is_news_with_one_statement_more() {
+    let measured = Measured::new().await;
+    let mut cursors = Vec::new();
+    for _ in 0..2 {
+        measured.sends(&["alice"], None).await;
+        let synced = measured.gets("/api/sync", "", "").await;
+        cursors.push(format!("since={}", synced["cursor"].as_str().unwrap()));
+    }
+    measured.gets("/api/sync", "", &cursors[0]).await;
+    let from_the_head = async || drop(measured.gets("/api/sync", "", &cursors[1]).await);
+    measured.costs_first(2, from_the_head()).await;
+    measured.costs_first(1, from_the_head()).await;
+}
+
+#[tokio::test]
+async fn a_change_is_one_statement_whoever_is_told() {
+    let measured = Measured::new().await;
+    measured.test.connect("alice", &["phone", "laptop"]).await;
+    let id = measured.sends(&["alice"], None).await;
+    measured.sends(&["alice"], None).await;
+    let change = async |method, route| drop(measured.asks(method, route, &id, "", None).await);
+    change("POST", "/api/notifications/{id}/read").await;
+    for (method, route) in [
+        ("POST", "/api/notifications/{id}/unread"),
+        ("POST", "/api/notifications/{id}/read"),
+        ("POST", "/api/notifications/read-all"),
+        ("DELETE", "/api/notifications/{id}"),
+    ] {
+        measured.test.push.taken();
+        measured.costs_first(1, change(method, route)).await;
+        assert_eq!(measured.test.push.taken().len(), 2, "{method} {route}");
+        // The second of two changes nothing.
+        measured.costs_first(1, change(method, route)).await;
+        assert_eq!(measured.test.push.taken(), []);
+    }
+}
+
+#[tokio::test]
+async fn a_socket_is_a_ticket_an_opening_and_a_look_for_one_too_many_then_one_to_close_it() {
+    let measured = Measured::new().await;
+    measured.costs(1, async || drop(measured.ticket().await)).await;
+    for (n, prepared) in [false, true].into_iter().enumerate() {
+        let (ticket, connection) = (measured.ticket().await, n.to_string());
+        let opening = measured.connects(&ticket, &connection);
+        if prepared { measured.costs_first(2, opening).await } else { opening.await }
+    }
+    measured
+        .costs(1, async || {
+            disconnect::handle(&measured.test.app, socket_event(event("disconnect"))).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_frame_is_its_connection_and_what_it_asks() {
+    let measured = Measured::new().await;
+    measured.test.connect("alice", &["phone"]).await;
+    let id = measured.sends(&["alice"], None).await;
+    let cursor = measured.gets("/api/sync", "", "").await["cursor"].clone();
+    for frame in [
+        json!({"action": "ping"}),
+        json!({"action": "sync"}),
+        json!({"action": "ack", "cursor": cursor}),
+        json!({"action": "read", "ids": [id]}),
+        json!({"action": "readAll"}),
+    ] {
+        measured.costs(2, async || measured.says("phone", frame.clone()).await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_drain_without_work_looks_in_four_places() {
+    let measured = Measured::new().await;
+    // Connections, chunks, rows, and what falls due next. A chunk is looked for in a transaction, which would keep it:
+    // its beginning and its end are two more.
+    measured.costs(6, async || measured.drains().await).await;
+}
+
+#[tokio::test]
+async fn a_chunk_is_one_transaction_of_two_statements() {
+    let measured = Measured::new().await;
+    let names: Vec<String> = (0..600).map(|n| format!("user {n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    measured.sends(&names, None).await;
+    measured.drains().await;
+    measured.sends(&names, None).await;
+    // Two chunks of four beside what a drain without work does.
+    measured.costs_first(6 + 2 * 4, measured.drains()).await;
+}
+
+/// Neither is a statement, and the first is waited for: a call on a machine far from its database is slower by it.
+#[tokio::test]
+async fn a_connection_is_tried_before_each_use_and_after_it() {
+    const USES: usize = 10;
+    let measured = Measured::new().await;
+    let count = async || drop(measured.gets("/api/notifications/unread-count", "", "").await);
+    count().await;
+    measured.wire.taken();
+    for _ in 0..USES {
+        count().await;
+    }
+    let tries = measured.wire.taken().tries;
+    // The last one comes after its call, so that it is counted with the next.
+    assert!((2 * USES - 1..=2 * USES + 1).contains(&tries), "{tries}");
+}
