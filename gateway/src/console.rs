@@ -16,6 +16,7 @@ pub fn first_screen(local: &Local, data: &Path) {
     let mut lines = vec![
         format!("Carillon serves {base} and {socket}; Ctrl-C stops it."),
         match &local.lambda {
+            None if local.config.database_url.is_some() => "Data lie where DATABASE_URL says.".to_owned(),
             None => format!("Data lie in {}; without that folder it begins anew.", data.display()),
             Some(url) => elsewhere(local, url, data),
         },
@@ -36,7 +37,7 @@ pub fn first_screen(local: &Local, data: &Path) {
     });
     lines.push(String::new());
     if !local.warnings.is_empty() {
-        lines.push(format!("Of the template this gateway does without: {}", local.warnings.join("; ")));
+        lines.push(format!("Of the template: {}", local.warnings.join("; ")));
     }
     lines.push(format!("ready {base}"));
     // Whoever closed our standard output still wants to be served.
