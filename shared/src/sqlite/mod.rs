@@ -29,7 +29,7 @@ pub struct SqliteRecord {
     readers: SqlitePool,
     epoch: Epoch,
     /// Held for as long as the record is open.
-    _lock: File,
+    lock: File,
 }
 
 /// Why a record could not be opened. Names the folder or file.
@@ -87,13 +87,17 @@ impl SqliteRecord {
         })?;
         let epoch = epoch(&writer).await.map_err(unreadable)?;
         let readers = pool(4).connect_lazy_with(options.read_only(true));
-        Ok(Self { writer, readers, epoch, _lock: lock })
+        Ok(Self { writer, readers, epoch, lock })
     }
 
-    /// Closes the file after what is under way.
+    /// Closes the file after what is under way. Whoever still holds the record can do nothing with it, and keeps
+    /// nobody from opening it anew.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        if let Err(error) = fs4::FileExt::unlock(&self.lock) {
+            tracing::warn!(%error, "the data folder stays locked until this process ends");
+        }
     }
 
     /// Begins to write. Nobody else writes until it ends.
