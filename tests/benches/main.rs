@@ -24,8 +24,9 @@ use std::process::ExitCode;
 
 use crate::stores::Stores;
 
-/// What can be measured, each a module of that name.
-const TOPICS: [&str; 7] = ["ringing", "sending", "fanout", "memory", "start", "cold_start", "size"];
+/// What can be measured, each a module of that name; those with a hyphen are measured on Postgres and Redis.
+const TOPICS: [&str; 9] =
+    ["ringing", "sending", "ringing-servers", "sending-servers", "fanout", "memory", "start", "cold_start", "size"];
 
 // One thread: the clients take at most one core from what is measured.
 #[tokio::main(flavor = "current_thread")]
