@@ -13,6 +13,7 @@ pub mod http;
 pub mod postgres_server;
 pub mod redis_server;
 pub mod sandbox;
+pub mod watch;
 pub mod world;
 
 pub use app::{Counted, FakePush, HttpAnswer, TestApp, body, event, request, socket_event};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use gateway::forward::LambdaUrl;
 use gateway::local::{Local, Settings};
 use serde_json::{Value, json};
 use shared::clock::Clock;
@@ -12,10 +13,14 @@ use tempfile::TempDir;
 
 use crate::device::Device;
 use crate::http::{self, Answer};
+use crate::watch::Watch;
 use crate::{postgres_server, redis_server};
 
 /// Where the clock of a world stands at first: 2027-01-15T08:00:00Z.
 pub const START_MS: i64 = 1_800_000_000_000;
+
+/// What names the stores and the place of functions: `servers`, or `watched` for servers and `cargo lambda watch`.
+const STORES: &str = "CARILLON_STORES";
 
 /// The drain's schedule, as the template names it.
 const DRAIN_SCHEDULE: &str = "drainEveryMinute";
@@ -27,6 +32,14 @@ pub struct World {
     variables: HashMap<String, String>,
     /// The clock of functions, sockets and schedules.
     pub clock: Clock,
+    /// Where functions run, if not in the gateway.
+    watched: Option<Watched>,
+}
+
+/// Functions that are processes of their own, which outlive their gateway.
+struct Watched {
+    lambda: LambdaUrl,
+    _functions: Watch,
 }
 
 impl World {
@@ -39,14 +52,14 @@ impl World {
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         let mut variables: HashMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        if std::env::var("CARILLON_STORES").is_ok_and(|stores| stores == "servers") {
-            let database = postgres_server::database().await;
-            variables.insert("DATABASE_URL".into(), database.reveal().to_owned());
-            let redis = redis_server::own_prefix();
-            variables.insert("REDIS_URL".into(), redis.url.reveal().to_owned());
-            variables.insert("REDIS_KEY_PREFIX".into(), redis.prefix);
+        match std::env::var(STORES).as_deref() {
+            Ok("watched") => Self::watched(variables).await,
+            Ok("servers") => {
+                on_servers(&mut variables).await;
+                Self::begin(variables, Clock::standing(START_MS)).await
+            }
+            _ => Self::begin(variables, Clock::standing(START_MS)).await,
         }
-        Self::begin(variables, Clock::standing(START_MS)).await
     }
 
     /// A new one with exactly these variables in its environment, by this clock: on stores that a test shares or ends.
@@ -57,29 +70,35 @@ impl World {
 
     async fn begin(variables: HashMap<String, String>, clock: Clock) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let local = start(data.path(), &variables, &clock).await;
-        Self { local, data, variables, clock }
+        let local = start(data.path(), &variables, &clock, 0, None).await;
+        Self { local, data, variables, clock, watched: None }
     }
 
-    /// Only a gateway, by the machine's clock, before functions that run and keep stores of their own at this URL.
-    pub async fn calling(lambda: &str) -> Self {
-        let (data, clock, variables) = (tempfile::tempdir().unwrap(), Clock::system(), HashMap::new());
-        let lambda = Some(lambda.parse().unwrap());
-        let local = Local::start(Settings { lambda, ..settings(data.path(), &variables, &clock) }).await.unwrap();
-        Self { local, data, variables, clock }
-    }
-
-    /// What tokens are signed with.
-    pub fn secret(&self) -> String {
-        self.local.config.jwt_secret.as_ref().unwrap().reveal().to_owned()
+    /// A gateway before functions under `cargo lambda watch`, all by the machine's clock.
+    async fn watched(mut variables: HashMap<String, String>) -> Self {
+        on_servers(&mut variables).await;
+        variables.insert("JWT_SECRET".into(), "what gateway and functions of a test both know".into());
+        let (data, clock, lambda) = (tempfile::tempdir().unwrap(), Clock::system(), free_port());
+        let url: LambdaUrl = format!("http://127.0.0.1:{lambda}").parse().unwrap();
+        let local = start(data.path(), &variables, &clock, 0, Some(&url)).await;
+        let (endpoint, sockets) =
+            (format!("http://{}/live", local.address()), format!("ws://{}/live", local.address()));
+        let own = [("WS_ENDPOINT", endpoint.as_str()), ("WS_URL", sockets.as_str())];
+        let others = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let functions = Watch::start(lambda, own.into_iter().chain(others)).await;
+        let watched = Some(Watched { lambda: url, _functions: functions });
+        Self { local, data, variables, clock, watched }
     }
 
     /// Stops it and starts it again on the same data.
     pub async fn restarts(self) -> Self {
-        let Self { local, data, variables, clock } = self;
+        let Self { local, data, variables, clock, watched } = self;
+        let lambda = watched.as_ref().map(|watched| &watched.lambda);
+        // Functions that live on know where it was.
+        let port = if lambda.is_some() { local.address().port() } else { 0 };
         local.stop().await;
-        let local = start(data.path(), &variables, &clock).await;
-        Self { local, data, variables, clock }
+        let local = start(data.path(), &variables, &clock, port, lambda).await;
+        Self { local, data, variables, clock, watched }
     }
 
     /// Ends it, cleanly.
@@ -94,6 +113,10 @@ impl World {
 
     /// Time passes.
     pub fn turns(&self, by: Duration) {
+        assert!(
+            self.watched.is_none(),
+            "functions elsewhere go by the machine's clock: this flow belongs into `in_process`"
+        );
         self.clock.turn(by);
     }
 
@@ -124,20 +147,36 @@ impl World {
     }
 }
 
-async fn start(data: &Path, variables: &HashMap<String, String>, clock: &Clock) -> Local {
-    Local::start(settings(data, variables, clock)).await.unwrap()
-}
-
-fn settings(data: &Path, variables: &HashMap<String, String>, clock: &Clock) -> Settings {
-    Settings {
+async fn start(
+    data: &Path,
+    variables: &HashMap<String, String>,
+    clock: &Clock,
+    port: u16,
+    lambda: Option<&LambdaUrl>,
+) -> Local {
+    let settings = Settings {
         host: "127.0.0.1".into(),
-        port: 0,
+        port,
         data: data.into(),
         template: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml")),
         variables: variables.clone(),
         clock: clock.clone(),
-        lambda: None,
-    }
+        lambda: lambda.cloned(),
+    };
+    Local::start(settings).await.unwrap()
+}
+
+/// A database and a prefix of its own on the servers that all tests share.
+async fn on_servers(variables: &mut HashMap<String, String>) {
+    let database = postgres_server::database().await;
+    variables.insert("DATABASE_URL".into(), database.reveal().to_owned());
+    let redis = redis_server::own_prefix();
+    variables.insert("REDIS_URL".into(), redis.url.reveal().to_owned());
+    variables.insert("REDIS_KEY_PREFIX".into(), redis.prefix);
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Somebody with a token.

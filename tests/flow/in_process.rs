@@ -1,0 +1,195 @@
+//! Flows that only functions in the gateway's own process can follow: the clock stands and is turned, or a drain is
+//! woken.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use harness::{Device, World};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_notification_carries_all_that_was_said() {
+    let world = World::new().await;
+    let alice = world.user("alice");
+    let mut phone = alice.connects().await;
+    let sent = world
+        .service("reports")
+        .posts(
+            "/api/notifications/send",
+            json!({"type": "REPORT_APPROVED", "userId": "alice", "priority": "high", "idempotencyKey": "r-1",
+                "data": {"title": "Approved", "body": "Zeile 1\nДва\t🔔", "actionUrl": "/r/1", "n": 0.1, "deep": [{"x": null}]}}),
+        )
+        .await
+        .expect(202);
+    let frame = phone.sees("Approved").await;
+    let notification = &frame["notification"];
+    let expected = json!({
+        "id": sent["notifications"][0]["id"], "type": "REPORT_APPROVED", "title": "Approved",
+        "body": "Zeile 1\nДва\t🔔", "data": {"n": 0.1, "deep": [{"x": null}]}, "actionUrl": "/r/1", "priority": "high",
+        "createdAt": "2027-01-15T08:00:00.000Z", "readAt": null, "expiresAt": null, "collapseKey": null,
+        "cursor": frame["cursor"],
+    });
+    assert_eq!(*notification, expected);
+    let got = alice.gets(&format!("/api/notifications/{}", notification["id"].as_str().unwrap())).await.expect(200);
+    assert_eq!(got, expected);
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn a_recipient_and_type_have_a_limit_that_refuses_and_never_drops() {
+    let world = World::with(&[("RATE_LIMIT_SEND", "2/60s"), ("RATE_LIMIT_SEND_TYPES", "alarm=off")]).await;
+    let shop = world.service("shop");
+    let send = |users: &[&str], key: &str| {
+        let body = json!({"type": "like", "userIds": users, "title": "Liked", "idempotencyKey": key});
+        let shop = shop.clone();
+        async move { shop.posts("/api/notifications/send", body).await }
+    };
+    send(&["alice"], "1").await.expect(202);
+    let first = send(&["alice"], "2").await;
+    let refused = send(&["alice"], "3").await;
+    assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
+    assert_eq!(refused.header("retry-after"), "30");
+    assert_eq!(refused.json()["error"]["retryAfterMs"], 30_000);
+    // A repeat of what was accepted is answered, limit or not.
+    assert_eq!(send(&["alice"], "2").await.text, first.text);
+
+    let some = send(&["alice", "bob"], "4").await.expect(202);
+    let by_user = &some["notifications"];
+    assert_eq!(by_user[0], json!({"userId": "alice", "id": null, "status": "rate_limited", "retryAfterMs": 30_000}));
+    assert_eq!((&by_user[1]["userId"], &by_user[1]["status"]), (&json!("bob"), &json!("accepted")));
+
+    for _ in 0..5 {
+        let body = json!({"type": "alarm", "userIds": ["alice"], "title": "Fire"});
+        shop.posts("/api/notifications/send", body).await.expect(202);
+    }
+    assert_eq!(world.user("alice").inbox().await.len(), 7);
+    world.turns(Duration::from_secs(30));
+    // The refusal left the key free.
+    send(&["alice"], "3").await.expect(202);
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn a_ticket_is_good_for_30_seconds() {
+    let world = World::new().await;
+    let alice = world.user("alice");
+    let (young, old) = (alice.ticket().await, alice.ticket().await);
+    world.turns(Duration::from_millis(29_999));
+    assert!(Device::open(world.address(), &young, None).await.is_ok());
+    world.turns(Duration::from_millis(1));
+    assert_eq!(Device::open(world.address(), &old, None).await.err(), Some(401));
+    assert_eq!(Device::open(world.address(), "", None).await.err(), Some(401));
+    let bearer = alice.authorization().replace("Bearer ", "");
+    assert_eq!(Device::open(world.address(), &bearer, None).await.err(), Some(401));
+    let beside = format!("{}&token={bearer}", alice.ticket().await);
+    assert_eq!(Device::open(world.address(), &beside, None).await.err(), Some(422));
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn a_socket_ends_with_its_token() {
+    let world = World::new().await;
+    let alice = world.caller("alice", "", 300);
+    let mut phone = alice.connects().await;
+    world.turns(Duration::from_secs(300));
+    world.service("shop").rings(&["alice"], "too late").await;
+    world.drains().await;
+    phone.is_closed_with("token_expired").await;
+    assert_eq!(alice.gets("/api/sync").await.code(), "token_expired");
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn a_socket_lives_on_with_a_ticket_of_a_newer_token() {
+    let world = World::new().await;
+    let mut phone = world.caller("alice", "", 300).connects().await;
+    let ticket = world.caller("alice", "", 900).ticket().await;
+    phone.says(json!({"action": "auth", "ticket": ticket, "ref": "a"})).await;
+    assert_eq!(phone.next().await, json!({"type": "ok", "ref": "a", "expiresAt": "2027-01-15T08:15:00.000Z"}));
+    world.turns(Duration::from_secs(300));
+    world.service("shop").rings(&["alice"], "still here").await;
+    phone.sees("still here").await;
+    // Somebody else's ticket ends the socket instead.
+    let ticket = world.caller("mallory", "", 900).ticket().await;
+    phone.says(json!({"action": "auth", "ticket": ticket})).await;
+    assert_eq!(phone.told("error").await["code"], "invalid_ticket");
+    phone.is_closed().await;
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn the_21st_socket_of_a_user_closes_the_oldest() {
+    let world = World::new().await;
+    let (alice, shop) = (world.user("alice"), world.service("shop"));
+    let mut devices = Vec::new();
+    for _ in 0..21 {
+        devices.push(alice.connects().await);
+        world.turns(Duration::from_millis(1));
+    }
+    let mut oldest = devices.remove(0);
+    oldest.is_closed().await;
+    shop.rings(&["alice"], "hi").await;
+    for device in &mut devices {
+        device.sees("hi").await;
+    }
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn who_floods_is_told_and_then_closed() {
+    let world = World::with(&[("RATE_LIMIT_FRAMES", "3/60s")]).await;
+    let mut phone = world.user("alice").connects().await;
+    for _ in 0..3 {
+        phone.sees_nothing().await;
+    }
+    for _ in 0..11 {
+        phone.says(json!({"action": "ping", "ref": "r"})).await;
+        let error = phone.told("error").await;
+        assert_eq!((&error["code"], &error["ref"]), (&json!("rate_limited"), &json!("r")));
+        assert_eq!(error["retryAfterMs"], 20_000);
+    }
+    phone.is_closed().await;
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn a_vanished_client_is_forgotten_and_holds_nobody_up() {
+    let world = World::new().await;
+    let (alice, shop) = (world.user("alice"), world.service("shop"));
+    let gone = alice.connects().await;
+    let mut phone = alice.connects().await;
+    drop(gone);
+    world.turns(Duration::from_secs(60));
+    shop.rings(&["alice"], "hi").await;
+    phone.sees("hi").await;
+    // Offered to all that are left: nothing waits for the drain.
+    assert_eq!(world.drains().await["pushed"], 0);
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn a_thousand_recipients_are_all_reached_once() {
+    // A drain that came upon what another has pushed and not yet noted would wait, by a clock that stands.
+    let world = World::with(&[("DRAIN_LINGER_MS", "0")]).await;
+    let users: Vec<String> = (0..1_000).map(|n| format!("user-{n}")).collect();
+    let (first, last) = (world.user("user-0"), world.user("user-999"));
+    let (mut near, mut far) = (first.connects().await, last.connects().await);
+    let body = json!({"type": "news", "userIds": users, "title": "For all", "idempotencyKey": "news-1"});
+    let shop = world.service("shop");
+    let sent = shop.posts("/api/notifications/send", body.clone()).await.expect(202);
+    let ids: HashSet<&str> =
+        sent["notifications"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 1_000);
+
+    // The first 200 are pushed by the call itself, the others by the drain that it wakes.
+    near.sees("For all").await;
+    far.sees("For all").await;
+    world.drains().await;
+    for n in [0, 199, 200, 201, 500, 999] {
+        assert_eq!(world.user(&format!("user-{n}")).inbox().await.len(), 1, "user-{n}");
+    }
+    assert!(shop.posts("/api/notifications/send", body).await.header("idempotency-replayed") == "true");
+    near.sees_nothing().await;
+    far.sees_nothing().await;
+    world.stops().await;
+}
