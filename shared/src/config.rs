@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -71,6 +72,8 @@ pub struct RedisConfig {
     pub connect_timeout: Duration,
     /// `REDIS_MAX_RETRIES`: attempts of a connection.
     pub attempts: u32,
+    /// `SSL_CERT_FILE`, as OpenSSL reads it: the certificate authorities (PEM) to trust instead of the public ones.
+    pub authorities: Option<PathBuf>,
 }
 
 /// What a process was told about its surroundings.
@@ -231,6 +234,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             prefix: self.get("REDIS_KEY_PREFIX").unwrap_or_else(|| "carillon".into()),
             connect_timeout: Duration::from_millis(timeout_ms),
             attempts,
+            authorities: self.get("SSL_CERT_FILE").map(PathBuf::from),
         })
     }
 

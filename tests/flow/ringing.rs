@@ -1,7 +1,6 @@
 //! One call rings every open socket of a user.
 
 use harness::World;
-use serde_json::json;
 
 #[tokio::test]
 async fn one_call_rings_every_socket_of_the_user_and_nobody_elses() {

@@ -1,5 +1,6 @@
 //! Redis servers of our own, on free ports: one that a test process shares, and others to be killed, stopped and filled.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,6 +38,26 @@ impl RedisServer {
             }
         }
         panic!("redis-server did not start");
+    }
+
+    /// One that also speaks TLS at the returned port, with a certificate of `authority`.
+    pub fn with_tls(authority: &Authority) -> (Self, u16) {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let files = ["server.pem", "server.key", "authority.pem"].map(|name| authority.file(name));
+        let files = files.each_ref().map(|file| file.to_str().unwrap());
+        let server = Self::with(&[
+            "--tls-port",
+            &port.to_string(),
+            "--tls-cert-file",
+            files[0],
+            "--tls-key-file",
+            files[1],
+            "--tls-ca-cert-file",
+            files[2],
+            "--tls-auth-clients",
+            "no",
+        ]);
+        (server, port)
     }
 
     /// Where it listens.
@@ -121,6 +142,39 @@ impl Drop for RedisServer {
     }
 }
 
+/// A certificate authority that nobody knows, and a server's certificate of it for 127.0.0.1.
+pub struct Authority(TempDir);
+
+impl Authority {
+    /// A new one, known to whoever is given its certificate.
+    pub fn found() -> Self {
+        let authority = Self(tempfile::tempdir().unwrap());
+        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+        let own = ["-keyout", "authority.key", "-out", "authority.pem", "-subj", "/CN=An authority for tests"];
+        authority.openssl(&[&["req", "-x509"][..], &key, &own].concat());
+        let server = ["-keyout", "server.key", "-out", "server.pem", "-subj", "/CN=127.0.0.1"];
+        let extensions = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
+        let by = ["-CA", "authority.pem", "-CAkey", "authority.key"];
+        authority.openssl(&[&["req", "-x509"][..], &key, &server, &extensions, &by].concat());
+        authority
+    }
+
+    /// What others are to trust, as PEM.
+    pub fn certificate(&self) -> PathBuf {
+        self.file("authority.pem")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        let done = Command::new("openssl").args(arguments).current_dir(self.0.path()).output();
+        let done = done.expect("openssl 3 is needed: apt-get install openssl");
+        assert!(done.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
 /// How a moment reaches the server that all tests of this process share, each under a prefix of its own.
 pub fn own_prefix() -> RedisConfig {
     static PORT: OnceLock<u16> = OnceLock::new();
@@ -150,6 +204,7 @@ pub fn config(url: &str, prefix: &str) -> RedisConfig {
         prefix: prefix.to_owned(),
         connect_timeout: Duration::from_secs(2),
         attempts: 3,
+        authorities: None,
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use harness::redis_server::{RedisServer, config};
+use harness::redis_server::{Authority, RedisServer, config};
+use shared::clock::Clock;
+use shared::config::RedisConfig;
 use shared::limits::Verdict;
+use shared::redis::{RedisMoment, SetupError};
 use shared::vitals::Vital;
 
 use crate::moment::{AT_ONCE, Log, Moment, ONE, PLENTY, PREFIX};
@@ -92,4 +95,31 @@ async fn tls_that_the_server_does_not_speak_is_an_outage_and_no_panic() {
     let moment = Moment::new(&config(&format!("rediss://127.0.0.1:{}", server.port()), PREFIX));
     assert_eq!(moment.spends("send A alice", ONE).await, Verdict::Admitted);
     assert_eq!(moment.vital().await, Vital::Away);
+}
+
+#[tokio::test]
+async fn tls_is_spoken_with_a_server_of_an_authority_that_is_trusted_and_with_no_other() {
+    let (authority, other) = (Authority::found(), Authority::found());
+    let (server, port) = RedisServer::with_tls(&authority);
+    let trusting = |authorities| RedisConfig { authorities, ..config(&format!("rediss://127.0.0.1:{port}"), PREFIX) };
+
+    let moment = Moment::new(&trusting(Some(authority.certificate())));
+    moment.is_well_within(SECOND).await;
+    assert_eq!(moment.spends("send A alice", ONE).await, Verdict::Admitted);
+    let written = server.keys();
+    assert!(!written.is_empty(), "it was not written to");
+
+    for stranger in [None, Some(other.certificate())] {
+        let moment = Moment::new(&trusting(stranger));
+        assert_eq!(moment.spends("send A bob", ONE).await, Verdict::Admitted);
+        assert_eq!(moment.vital().await, Vital::Away);
+    }
+    assert_eq!(server.keys(), written, "a server that nobody vouches for was spoken to");
+
+    let unreadable =
+        [authority.certificate().with_file_name("nowhere.pem"), authority.certificate().with_file_name("server.key")];
+    for file in unreadable {
+        let refused = RedisMoment::new(&trusting(Some(file)), Clock::system());
+        assert_eq!(refused.err(), Some(SetupError::Authorities));
+    }
 }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError, RedisResult,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
+    RedisResult, TlsCertificates,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
+use super::SetupError;
 use super::breaker::{Breaker, Hold, Leave};
 use super::keys::Keys;
 use super::setup;
@@ -96,9 +98,14 @@ enum Unanswered {
 }
 
 impl Link {
-    /// Connects to nothing yet. The error is that of a URL that cannot be read.
-    pub(super) fn new(config: &RedisConfig, patience: Patience, keys: Arc<Keys>, clock: Clock) -> RedisResult<Self> {
-        let client = Client::open(connection_info(config)?)?;
+    /// Connects to nothing yet.
+    pub(super) fn new(
+        config: &RedisConfig,
+        patience: Patience,
+        keys: Arc<Keys>,
+        clock: Clock,
+    ) -> Result<Self, SetupError> {
+        let client = client(config)?;
         // Every question has a bound of its own.
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
@@ -346,6 +353,22 @@ impl Drop for Connecting {
     fn drop(&mut self) {
         self.0.standing.send_modify(|standing| standing.connecting = false);
     }
+}
+
+fn client(config: &RedisConfig) -> Result<Client, SetupError> {
+    // What exactly is wrong with the URL might quote it.
+    let info = connection_info(config).map_err(|_| SetupError::Url)?;
+    let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+    let Some(authorities) = config.authorities.as_ref().filter(|_| is_tls) else {
+        return Client::open(info).map_err(|_| SetupError::Url);
+    };
+    let pem = std::fs::read_to_string(authorities).map_err(|_| SetupError::Authorities)?;
+    // Without any, nobody would be trusted, and Redis would be away for good without a word why.
+    if !pem.contains("-----BEGIN CERTIFICATE-----") {
+        return Err(SetupError::Authorities);
+    }
+    let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.into()) };
+    Client::build_with_tls(info, certificates).map_err(|_| SetupError::Authorities)
 }
 
 fn connection_info(config: &RedisConfig) -> RedisResult<ConnectionInfo> {

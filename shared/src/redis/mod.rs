@@ -54,6 +54,9 @@ pub enum SetupError {
     /// The prefix would not stay what it is in a key.
     #[error("REDIS_KEY_PREFIX must be 1 to 64 visible ASCII characters without braces")]
     Prefix,
+    /// The authorities that `rediss://` is to trust cannot be read.
+    #[error("SSL_CERT_FILE must name a readable file of PEM certificates")]
+    Authorities,
 }
 
 impl RedisMoment {
@@ -69,8 +72,7 @@ impl RedisMoment {
 
     fn patient(config: &RedisConfig, clock: Clock, patience: Patience) -> Result<Self, SetupError> {
         let keys = Arc::new(Keys::new(&config.prefix).ok_or(SetupError::Prefix)?);
-        // What exactly is wrong with it might quote it.
-        let link = Link::new(config, patience, Arc::clone(&keys), clock).map_err(|_| SetupError::Url)?;
+        let link = Link::new(config, patience, Arc::clone(&keys), clock)?;
         Ok(Self {
             keys,
             link: Arc::new(link),
@@ -195,6 +197,7 @@ mod tests {
             prefix: prefix.into(),
             connect_timeout: Duration::from_millis(100),
             attempts: 1,
+            authorities: None,
         };
         RedisMoment::new(&config, Clock::standing(0))
     }
