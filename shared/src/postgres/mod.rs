@@ -8,14 +8,16 @@ mod inbox;
 mod rows;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode, Postgres};
+use sqlx::{Connection, PgPool};
 use tokio::sync::OnceCell;
 
+use crate::clock::At;
 use crate::config::Secret;
 use crate::error::StoreError;
 
@@ -26,6 +28,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 const RDS_AUTHORITIES: &[u8] = include_bytes!("rds-ca.pem");
 /// How long a call waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A connection that rested longer is tried before it is used: a frozen sandbox thaws with connections that died
+/// meanwhile. Asked of the wall's clock too, since a process' own may stand still in a freeze.
+const FRESH: Duration = Duration::from_secs(1);
+const FRESH_MS: i64 = 1_000;
 /// How often a statement is repeated that lost against another.
 const ATTEMPTS: usize = 5;
 
@@ -60,12 +66,23 @@ impl PostgresRecord {
     /// The database of that URL; connects with the first call. `connections`: the most at once.
     pub fn new(url: &Secret, connections: u32) -> Result<Self, OpenError> {
         let options = options(url)?;
+        let last_use_ms = AtomicI64::new(0);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .min_connections(0)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A frozen sandbox thaws with connections that died meanwhile.
-            .test_before_acquire(true)
+            .test_before_acquire(false)
+            .before_acquire(move |connection, held| {
+                let now_ms = At::Server.process_ms();
+                let rested_ms = now_ms - last_use_ms.swap(now_ms, Ordering::Relaxed);
+                let is_fresh = held.idle_for < FRESH && (0..FRESH_MS).contains(&rested_ms);
+                Box::pin(async move {
+                    if !is_fresh {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(options);
         Ok(Self { pool, checked: Arc::new(OnceCell::new()) })
     }
