@@ -141,6 +141,13 @@ fn functions(app: &App) -> Functions {
     functions.insert("inbox", http!(inbox));
     functions.insert("tickets", http!(tickets));
     functions.insert("health", http!(health));
+    functions.insert("testing", http!(testing));
+    let config = app.config.clone();
+    let page = http_function(move |request| {
+        let config = config.clone();
+        async move { Ok(page::handle(&config, request).await) }
+    });
+    functions.insert("page", page);
     functions.insert("notfound", http_function(|request| async { Ok(notfound::handle(request).await) }));
     functions.insert("connect", socket!(connect));
     functions.insert("disconnect", socket!(disconnect));

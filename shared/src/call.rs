@@ -80,11 +80,16 @@ impl Call {
 
     /// The members of the body, where every one is optional and so is the body.
     pub fn optional_body(&self) -> Result<Fields, Error> {
+        self.optional_members().map(Fields::new)
+    }
+
+    /// The same, for whoever reads them elsewhere.
+    pub fn optional_members(&self) -> Result<Map<String, Value>, Error> {
         if self.raw_body().is_empty() {
             self.query()?.finish()?;
-            return Ok(Fields::default());
+            return Ok(Map::new());
         }
-        Ok(Fields::new(self.body()?))
+        self.body()
     }
 
     /// The parameters of the query. One that stands twice is refused.

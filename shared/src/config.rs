@@ -101,6 +101,8 @@ pub struct Config {
     pub rate_limit_send: Rate,
     /// `RATE_LIMIT_SEND_TYPES`: types with another rate, or with none.
     pub rate_limit_send_types: HashMap<String, Option<Rate>>,
+    /// `ENABLE_TEST_ENDPOINTS`: whether the test page and the sends for trying things out are there.
+    pub test_endpoints: bool,
     /// `RATE_LIMIT_FRAMES`: per connection.
     pub rate_limit_frames: Rate,
     /// `DRAIN_LINGER_MS`: the longest that a drain stays while there is work.
@@ -144,11 +146,22 @@ impl Config {
         if vars.get("ACCEPT").is_some_and(|accept| accept != "durable" && accept != "fast") {
             vars.problem("ACCEPT", "must be durable or fast");
         }
-        if vars.get("ENV").is_some_and(|env| env == "production")
-            && vars.get("ENABLE_TEST_ENDPOINTS").is_some_and(|enabled| enabled == "true")
-        {
-            vars.problem("ENABLE_TEST_ENDPOINTS", "must not be true where ENV is production");
-        }
+        let is_production = vars.get("ENV").is_some_and(|env| env == "production");
+        // Only a gateway on a laptop lets every loopback origin in.
+        let is_local = matches!(default_origins, Origins::Loopback);
+        let test_endpoints = match vars.get("ENABLE_TEST_ENDPOINTS").as_deref() {
+            None => is_local && !is_production,
+            Some("true") if is_production => {
+                vars.problem("ENABLE_TEST_ENDPOINTS", "must not be true where ENV is production");
+                false
+            }
+            Some("true") => true,
+            Some("false") => false,
+            Some(_) => {
+                vars.problem("ENABLE_TEST_ENDPOINTS", "must be true or false");
+                false
+            }
+        };
         let days: i64 = vars.parsed("RETENTION_DAYS", 90, |days| (1..=3_650).contains(days), "1 to 3650");
         let linger_ms: u64 = vars.parsed("DRAIN_LINGER_MS", 50_000, |ms| *ms <= 840_000, "0 to 840000");
         let config = Self {
@@ -163,6 +176,7 @@ impl Config {
             allowed_origins: vars.origins(default_origins),
             rate_limit_send: vars.rate("RATE_LIMIT_SEND", Rate { count: 30, window_ms: 60_000 }),
             rate_limit_send_types: vars.rates_of_types(),
+            test_endpoints,
             rate_limit_frames: vars.rate("RATE_LIMIT_FRAMES", Rate { count: 50, window_ms: 1_000 }),
             drain_linger: Duration::from_millis(linger_ms),
             retention_ms: days * 24 * 60 * 60 * 1_000,

@@ -31,7 +31,6 @@ pub mod app;
 pub mod auth;
 pub mod call;
 pub mod deliver;
-#[cfg(feature = "postgres")]
 pub mod function;
 pub mod reply;
 pub mod sync;

@@ -41,6 +41,12 @@ impl Reply {
         Self { status: 304, body: None, headers: Vec::new() }.header(ETAG, etag)
     }
 
+    /// 200 with a text of this type, for browsers.
+    pub fn file(content_type: &'static str, content: &str) -> Self {
+        let file = Self { status: 200, body: Some(content.to_owned()), headers: Vec::new() };
+        file.header(CONTENT_TYPE, content_type)
+    }
+
     /// 503 with JSON: how a health check says that it is down.
     pub fn down(content: &impl Serialize) -> Self {
         Self::with_json(503, json(content))

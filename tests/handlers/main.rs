@@ -8,3 +8,4 @@ mod delivering;
 mod drain;
 mod http_functions;
 mod socket_functions;
+mod testing;

@@ -41,6 +41,7 @@ impl Deployment {
 #[tokio::test]
 async fn every_binary_answers_a_recorded_event() {
     let mut deployment = Deployment { variables: servers().await, called: BTreeSet::new() };
+    deployment.variables.push(("ENABLE_TEST_ENDPOINTS".into(), "true".into()));
     let migrated = deployment.call("migrate", &json!({})).await;
     assert!(migrated["version"].as_i64().is_some(), "{migrated}");
 
@@ -65,6 +66,9 @@ async fn every_binary_answers_a_recorded_event() {
     assert_eq!(drained["failed"], false, "{drained}");
     let health = deployment.answers("health", &event("health"), 200).await;
     assert_eq!(health["dependencies"]["database"], "ok", "{health}");
+    let tested = deployment.answers("testing", &deployment.event_of("test", "operator", "notify:admin"), 202).await;
+    assert_eq!(tested["notifications"][0]["userId"], "operator", "{tested}");
+    deployment.answers("page", &event("page"), 200).await;
     let refused = deployment.answers("notfound", &event("notfound"), 404).await;
     assert_eq!(refused["error"]["code"], "not_found", "{refused}");
 

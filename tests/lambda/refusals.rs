@@ -6,7 +6,7 @@ use harness::sandbox::{Sandbox, nobody, refused};
 use crate::surroundings::with;
 
 /// What each function needs. `notfound` needs nothing.
-const NEEDS: [(&str, &[&str]); 10] = [
+const NEEDS: [(&str, &[&str]); 12] = [
     ("connect", connect::NEEDS),
     ("disconnect", disconnect::NEEDS),
     ("drain", drain::NEEDS),
@@ -15,7 +15,9 @@ const NEEDS: [(&str, &[&str]); 10] = [
     ("message", message::NEEDS),
     ("migrate", migrate::NEEDS),
     ("notfound", &[]),
+    ("page", page::NEEDS),
     ("send", send::NEEDS),
+    ("testing", testing::NEEDS),
     ("tickets", tickets::NEEDS),
 ];
 

@@ -20,7 +20,7 @@ struct Function {
     needs: &'static [&'static str],
 }
 
-const FUNCTIONS: [Function; 10] = [
+const FUNCTIONS: [Function; 12] = [
     function("connect", &[], connect::NEEDS),
     function("disconnect", &[], disconnect::NEEDS),
     function("drain", &[], drain::NEEDS),
@@ -29,7 +29,9 @@ const FUNCTIONS: [Function; 10] = [
     function("message", &[], message::NEEDS),
     function("migrate", &[], migrate::NEEDS),
     function("notfound", &[], &[]),
+    function("page", page::ROUTES, page::NEEDS),
     function("send", send::ROUTES, send::NEEDS),
+    function("testing", testing::ROUTES, testing::NEEDS),
     function("tickets", tickets::ROUTES, tickets::NEEDS),
 ];
 /// Where each route of the socket goes.

@@ -71,10 +71,10 @@ fn homes() -> Vec<Rule> {
             "fn f() { redis::cmd(\"GET\"); }",
         ),
         home(
-            "the environment is read by config.rs, and by the gateway's main.rs",
+            "the environment is read by config.rs, by the gateway's main.rs, and where cargo builds",
             "a variable read elsewhere is neither checked at start nor documented",
             &["std::env"],
-            &["shared/src/config.rs", "gateway/src/main.rs"],
+            &["shared/src/config.rs", "gateway/src/main.rs", "functions/*/build.rs"],
             "use std::{env as e, fmt}; fn f() { e::var(\"A\"); }",
         ),
         home(
@@ -105,7 +105,7 @@ fn homes() -> Vec<Rule> {
             "logging is set up where a process begins",
             "a second subscriber is dropped in silence",
             &["tracing_subscriber"],
-            &["shared/src/function.rs", "gateway/src/main.rs"],
+            &["shared/src/function/mod.rs", "gateway/src/main.rs"],
             "fn f() { tracing_subscriber::fmt(); }",
         ),
         Rule {
@@ -146,10 +146,10 @@ fn layers() -> Vec<Rule> {
             "use crate::{clock::At, sqlite::SqliteRecord};",
         ),
         layer(
-            "acts know promises; function.rs alone puts the stores behind them",
+            "acts know promises; function/stores.rs alone puts the stores behind them",
             "an act that knows its store works on no other",
             of(&["Acts"]),
-            &["shared/src/function.rs"],
+            &["shared/src/function/stores.rs"],
             "fn f() { crate::memory::MemoryLimits::default(); }",
         ),
         layer(

@@ -1,23 +1,21 @@
-//! The start of a deployed function: its app on the stores that the environment names.
+//! The app of a deployed function, on the stores that the environment names.
 
 use std::fmt::Display;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
-use tracing_subscriber::EnvFilter;
 
 use crate::api_gateway::ApiGatewayPush;
 use crate::app::App;
 use crate::config::{Config, ConfigError};
+use crate::function::{exit, log};
 use crate::ids::ConnectionId;
 use crate::postgres::PostgresRecord;
 use crate::protocol::Frame;
 use crate::push::{Outcome, Push};
 use crate::without::WithoutMoment;
 
-/// The status of a process whose configuration is wrong, by convention (sysexits.h, EX_CONFIG).
-const EX_CONFIG: i32 = 78;
 /// A sandbox answers one call at a time; the second connection is for what a call does beside it.
 const DATABASE_CONNECTIONS: u32 = 2;
 
@@ -33,21 +31,6 @@ pub fn start(needed: &[&str]) -> App {
 pub fn start_without_moment(needed: &[&str]) -> App {
     log();
     app_without_moment(needed).unwrap_or_else(|error| exit(&error))
-}
-
-/// Says what is wrong with the configuration, and ends the process.
-pub fn exit(ConfigError(problems): &ConfigError) -> ! {
-    for problem in problems {
-        tracing::error!("{problem}");
-    }
-    std::process::exit(EX_CONFIG);
-}
-
-/// Logs one JSON object a line to standard output, as Lambda expects it; `RUST_LOG` filters.
-pub fn log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // A second call in one process finds the first one's subscriber, which is as good.
-    let _ = tracing_subscriber::fmt().json().with_env_filter(filter).without_time().try_init();
 }
 
 /// The record that `DATABASE_URL` names.

@@ -1,0 +1,66 @@
+//! `GET /test/redis-notification`: the page on which anybody sees it work. It is one document, one script and one style;
+//! whatever it shows, it asks for as any client would.
+
+use lambda_http::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
+use lambda_http::{Body, Request, Response};
+use shared::call::{Call, Route};
+use shared::config::Config;
+use shared::error::Error;
+use shared::reply::{self, Reply};
+
+const DOCUMENT: &str = "/test/redis-notification";
+const SCRIPT: &str = "/test/redis-notification/page.js";
+const STYLE: &str = "/test/redis-notification/page.css";
+
+/// The paths of this function.
+pub const ROUTES: &[Route] = &[
+    Route { path: DOCUMENT, methods: &["GET"] },
+    Route { path: SCRIPT, methods: &["GET"] },
+    Route { path: STYLE, methods: &["GET"] },
+];
+/// The variables that it cannot do without.
+pub const NEEDS: &[&str] = &["WS_URL"];
+
+const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Carillon</title>\
+    <p>This page was not built with the rest: it needs Node 20 or later with npm. \
+    With both installed, <code>make run</code> builds it.";
+
+/// Answers a call.
+pub async fn handle(config: &Config, request: Request) -> Response<Body> {
+    let call = Call::new(request);
+    reply::respond(page(config, &call), call.request_id())
+}
+
+fn page(config: &Config, call: &Call) -> Result<Reply, Error> {
+    if !config.test_endpoints {
+        return Err(Error::NotFound);
+    }
+    let (path, _) = call.route(ROUTES)?;
+    Ok(match path {
+        SCRIPT => Reply::file("text/javascript; charset=utf-8", include_str!(concat!(env!("OUT_DIR"), "/page.js"))),
+        STYLE => Reply::file("text/css; charset=utf-8", include_str!(concat!(env!("OUT_DIR"), "/page.css"))),
+        _ => {
+            let built = include_str!(concat!(env!("OUT_DIR"), "/index.html"));
+            let document = if built.is_empty() { NOT_BUILT } else { built };
+            Reply::file("text/html; charset=utf-8", document)
+                .header(CONTENT_SECURITY_POLICY, policy(config))
+                .header(REFERRER_POLICY, "no-referrer")
+        }
+    })
+}
+
+/// The page runs its own script and speaks to its own server and socket, and to nobody else.
+fn policy(config: &Config) -> String {
+    let socket = config.ws_url.as_deref().unwrap_or_default();
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self' {}; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        origin(socket)
+    )
+}
+
+/// Scheme, host and port of a URL.
+fn origin(url: &str) -> &str {
+    let host = url.find("://").map_or(0, |scheme| scheme + 3);
+    url[host..].find('/').map_or(url, |path| &url[..host + path])
+}

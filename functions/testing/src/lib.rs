@@ -1,0 +1,50 @@
+//! Sends for trying things out, through the whole path that every send takes. There only where
+//! `ENABLE_TEST_ENDPOINTS` is on, and only for admins.
+
+use lambda_http::{Body, Request, Response};
+use shared::accept;
+use shared::app::App;
+use shared::call::{Call, Route};
+use shared::error::Error;
+use shared::reply::{self, Reply};
+use shared::send::NewSend;
+
+const TRY: &str = "/api/test/redis-notification";
+const SEND: &str = "/api/notifications/test";
+
+/// The paths of this function.
+pub const ROUTES: &[Route] = &[Route { path: TRY, methods: &["POST"] }, Route { path: SEND, methods: &["POST"] }];
+/// The variables that it cannot do without.
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDPOINT"];
+
+/// Answers a call.
+pub async fn handle(app: &App, request: Request) -> Response<Body> {
+    let call = Call::new(request);
+    reply::respond(test(app, &call).await, call.request_id())
+}
+
+async fn test(app: &App, call: &Call) -> Result<Reply, Error> {
+    if !app.config.test_endpoints {
+        return Err(Error::NotFound);
+    }
+    let (route, _) = call.route(ROUTES)?;
+    let caller = call.caller(app)?;
+    caller.needs("notify:admin")?;
+    let key = call.header("idempotency-key");
+    let mut body = if route == TRY { call.optional_members()? } else { call.body()? };
+    if route == TRY {
+        // Whatever a Send takes may be said; what is left out is a test to oneself.
+        body.entry("type").or_insert("TEST".into());
+        if !body.contains_key("userId") && !body.contains_key("userIds") {
+            body.insert("userId".into(), caller.user.to_string().into());
+        }
+        let inside =
+            ["data", "content"].iter().any(|name| body.get(*name).is_some_and(|data| data.get("title").is_some()));
+        if !inside {
+            body.entry("title").or_insert("A test".into());
+        }
+    }
+    let send = NewSend::read(body, key.as_deref())?;
+    let accepted = accept::accept(app, &caller, route, send).await?;
+    Ok(Reply::accepted(accepted.answer, accepted.replayed))
+}

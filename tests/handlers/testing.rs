@@ -1,0 +1,111 @@
+//! The test page and the sends for trying things out, which are there only behind their switch.
+
+use harness::{TestApp, body, event, request};
+use serde_json::{Value, json};
+
+const PATHS: [&str; 2] = ["/api/test/redis-notification", "/api/notifications/test"];
+
+/// A POST to one of the paths.
+fn posted(path: &str, bearer: &str, asked: &str) -> Value {
+    let mut event = event("test");
+    event["headers"]["authorization"] = bearer.into();
+    event["routeKey"] = format!("ANY {path}").into();
+    event["requestContext"]["routeKey"] = event["routeKey"].clone();
+    event["body"] = asked.into();
+    event
+}
+
+#[tokio::test]
+async fn a_test_rings_its_caller_or_whom_it_names() {
+    let test = TestApp::new().await;
+    let admin = test.bearer("operator", "notify:admin");
+    for (asked, user, title, kind) in [
+        ("", "operator", "A test", "TEST"),
+        ("{}", "operator", "A test", "TEST"),
+        (r#"{"userId":"alice"}"#, "alice", "A test", "TEST"),
+        (r#"{"userIds":["bob"],"title":"Hello","type":"X","priority":"low"}"#, "bob", "Hello", "X"),
+        (r#"{"data":{"title":"Inside"}}"#, "operator", "Inside", "TEST"),
+    ] {
+        let sent = testing::handle(&test.app, request(posted(PATHS[0], &admin, asked))).await;
+        assert_eq!(sent.status(), 202, "{asked}: {sent:?}");
+        let sent = body(&sent);
+        assert_eq!(sent["notifications"][0]["userId"], user, "{asked}");
+        let mut list = event("list");
+        list["headers"]["authorization"] = test.bearer(user, "").into();
+        // The recorded one asks for less.
+        (list["rawQueryString"], list["queryStringParameters"]) = ("".into(), json!({}));
+        let listed = body(&inbox::handle(&test.app, request(list)).await);
+        let newest = &listed["items"][0];
+        assert_eq!(newest["id"], sent["notifications"][0]["id"], "{asked}");
+        assert_eq!((&newest["title"], &newest["type"]), (&json!(title), &json!(kind)), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_send_for_trying_things_out_is_a_send() {
+    let test = TestApp::new().await;
+    let admin = test.bearer("operator", "notify:admin");
+    let call = async |asked: &str| testing::handle(&test.app, request(posted(PATHS[1], &admin, asked))).await;
+    let asked = r#"{"type":"like","userId":"alice","title":"Hi","idempotencyKey":"k"}"#;
+    let first = call(asked).await;
+    assert_eq!(first.status(), 202);
+    let again = call(asked).await;
+    assert_eq!((again.status().as_u16(), again.headers()["idempotency-replayed"].to_str().unwrap()), (202, "true"));
+    assert_eq!(body(&again), body(&first));
+
+    let refused = call("{}").await;
+    let fields = &body(&refused)["error"]["fields"];
+    assert_eq!((refused.status().as_u16(), fields), (422, &json!(["userIds", "type", "title"])));
+    assert_eq!(body(&call("[]").await)["error"]["code"], "invalid_json");
+}
+
+#[tokio::test]
+async fn only_admins_may_test() {
+    let test = TestApp::new().await;
+    for path in PATHS {
+        for (bearer, status) in [("", 401), (test.bearer("shop", "notify:send").as_str(), 403)] {
+            let refused = testing::handle(&test.app, request(posted(path, bearer, "{}"))).await;
+            assert_eq!(refused.status(), status, "{path}");
+        }
+        let mut other = posted(path, "", "");
+        other["requestContext"]["http"]["method"] = "DELETE".into();
+        assert_eq!(testing::handle(&test.app, request(other)).await.status(), 405, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn without_the_switch_there_is_nothing() {
+    let mut test = TestApp::new().await;
+    let admin = test.bearer("operator", "notify:admin");
+    assert!(test.app.config.test_endpoints, "a laptop has it on");
+    let mut config = (*test.app.config).clone();
+    config.test_endpoints = false;
+    test.app.config = config.into();
+    for path in PATHS {
+        let nothing = testing::handle(&test.app, request(posted(path, &admin, "{}"))).await;
+        assert_eq!((nothing.status().as_u16(), &body(&nothing)["error"]["code"]), (404, &json!("not_found")), "{path}");
+    }
+    assert_eq!(page::handle(&test.app.config, request(event("page"))).await.status(), 404);
+}
+
+#[tokio::test]
+async fn the_page_may_run_its_own_script_and_speak_to_its_own_server() {
+    let test = TestApp::new().await;
+    let page = page::handle(&test.app.config, request(event("page"))).await;
+    assert_eq!(page.status(), 200);
+    assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
+    let policy = page.headers()["content-security-policy"].to_str().unwrap();
+    for allowed in
+        ["default-src 'none'", "script-src 'self'", "connect-src 'self' ws://localhost;", "frame-ancestors 'none'"]
+    {
+        assert!(policy.contains(allowed), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    for (file, kind) in [("page.js", "text/javascript; charset=utf-8"), ("page.css", "text/css; charset=utf-8")] {
+        let mut event = event("page");
+        event["routeKey"] = format!("ANY /test/redis-notification/{file}").into();
+        event["requestContext"]["routeKey"] = event["routeKey"].clone();
+        let answer = page::handle(&test.app.config, request(event)).await;
+        assert_eq!((answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap()), (200, kind));
+    }
+}
