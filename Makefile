@@ -9,6 +9,7 @@ help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Serve everything on one port (ARGS="--port 3000", PROFILE=release)
+	client/build-page
 	cargo run $(release) -- $(ARGS)
 
 watch: ## Run the functions under cargo lambda watch, for `make run ARGS="--lambda http://127.0.0.1:9000"`
@@ -39,4 +40,4 @@ lint: ## Check format, clippy, docs and dependencies; warnings are errors
 
 clean: ## Remove what was built and installed here, not the data in .local
 	cargo clean
-	rm -rf .tools
+	rm -rf .tools client/node_modules client/dist client/page/dist
