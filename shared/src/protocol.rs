@@ -22,7 +22,7 @@ pub const MAX_SYNC_BYTES: usize = 96 * 1_024;
 pub const MAX_IDS: usize = 100;
 
 /// What a client asks for.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// Am I still connected, and is my view the present one?
     Ping,

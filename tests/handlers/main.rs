@@ -6,6 +6,7 @@
 mod budget;
 mod delivering;
 mod drain;
+mod frames;
 mod http_functions;
 mod socket_functions;
 mod testing;

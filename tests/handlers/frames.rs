@@ -1,0 +1,249 @@
+//! Every frame on the wire, as the files of `tests/frames` show it. The client's tests read the same files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use shared::clock::Time;
+use shared::cursor::{Cursor, Epoch};
+use shared::error::Error;
+use shared::ids::NotificationId;
+use shared::inbox::Change;
+use shared::notification::{Content, Notification, Priority};
+use shared::protocol::{self, Action, ChangeKind, ClientFrame, Event, Frame, Reply, Sync};
+
+/// Which examples each variant has. A variant that stands in no line does not compile; a file that stands in
+/// none, or is missing, fails.
+macro_rules! examples {
+    ($of:ident $all:ident $type:ty { $($variant:pat => $($file:literal)|+,)+ }) => {
+        const $all: &[&str] = &[$($($file),+),+];
+
+        fn $of(example: &$type) -> &'static [&'static str] {
+            match example {
+                $($variant => &[$($file),+],)+
+            }
+        }
+    };
+}
+
+examples! { of_event ALL_EVENTS Event<'_> {
+    Event::Notification { .. } => "notification" | "notification-bare",
+    Event::Changed { change: ChangeKind::Read, .. } => "changed-read",
+    Event::Changed { change: ChangeKind::Unread, .. } => "changed-unread",
+    Event::Changed { change: ChangeKind::Deleted, .. } => "changed-deleted",
+    Event::Fetch { .. } => "fetch",
+    Event::Resync => "resync",
+}}
+
+examples! { of_reply ALL_REPLIES Reply<'_> {
+    Reply::Pong { .. } => "pong",
+    Reply::Sync { .. } => "sync" | "sync-partial",
+    Reply::Ok { .. } => "ok" | "ok-updated" | "ok-expiresAt",
+    Reply::Error { .. } => "error" | "error-bare",
+}}
+
+examples! { of_action ALL_ACTIONS Action {
+    Action::Ping => "ping",
+    Action::Sync(_) => "sync" | "sync-everything",
+    Action::Ack(_) => "ack",
+    Action::Change(Change::Read(_)) => "read",
+    Action::Change(Change::Unread(_)) => "unread",
+    Action::Change(Change::Delete(_)) => "delete",
+    Action::Change(Change::ReadAll { .. }) => "readAll" | "readAll-bare",
+    Action::Auth(_) => "auth",
+}}
+
+/// The files of `tests/frames`, or of a folder in it, by name.
+fn files(folder: &str) -> BTreeMap<String, String> {
+    let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "frames", folder].iter().collect();
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file());
+    let named = |path: PathBuf| {
+        assert_eq!(path.extension().unwrap(), "json", "{path:?}");
+        (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+    };
+    files.map(named).collect()
+}
+
+fn names<'a>(of: impl IntoIterator<Item = &'a (impl AsRef<str> + 'a + ?Sized)>) -> BTreeSet<&'a str> {
+    of.into_iter().map(AsRef::as_ref).collect()
+}
+
+fn cursor(offset: i64) -> Cursor {
+    Cursor { epoch: Epoch(0x9c1f_6e0b_7a3d_5e24), offset }
+}
+
+fn id(text: &str) -> NotificationId {
+    NotificationId::parse(text).unwrap()
+}
+
+fn report() -> NotificationId {
+    id("8214134b-5784-8ca4-baf3-8de40ae24211")
+}
+
+fn like() -> NotificationId {
+    id("d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1")
+}
+
+/// With every member that a notification can have today.
+fn full(read_at: Option<Time>) -> Notification {
+    Notification {
+        id: report(),
+        content: Arc::new(Content {
+            kind: "REPORT_APPROVED".into(),
+            title: "Report approved".into(),
+            body: Some("Your quarterly report was approved.\nThank you — merci ✓".into()),
+            data: data(r#"{"reportId":"123","pages":7,"share":0.5,"tags":["q3",null]}"#),
+            action_url: Some("/reports/123".into()),
+            priority: Priority::High,
+        }),
+        cursor: cursor(42),
+        created_at: Time(1_795_190_400_123),
+        read_at,
+    }
+}
+
+/// With nothing but what must be.
+fn bare() -> Notification {
+    Notification {
+        id: like(),
+        content: Arc::new(Content {
+            kind: "like".into(),
+            title: "Bob likes your post".into(),
+            body: None,
+            data: data("{}"),
+            action_url: None,
+            priority: Priority::Normal,
+        }),
+        cursor: cursor(43),
+        created_at: Time(1_795_190_401_000),
+        read_at: None,
+    }
+}
+
+fn data(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.into()).unwrap()
+}
+
+const ETAG: &str = r#""3q2-7wAAAAAAAAAAAAAAAA""#;
+
+fn complete() -> Sync {
+    Sync {
+        notifications: vec![bare(), full(Some(Time(1_795_190_700_000)))],
+        deleted: vec![id("5b0e3c77-91d4-8f02-9a6c-7e1f20c8a4d3")],
+        chats: Some([]),
+        chats_complete: Some(true),
+        events: Some([]),
+        unread_count: 1,
+        cursor: cursor(44),
+        etag: ETAG.into(),
+        complete: true,
+    }
+}
+
+fn partial() -> Sync {
+    Sync {
+        notifications: vec![bare()],
+        deleted: Vec::new(),
+        chats: None,
+        chats_complete: None,
+        events: None,
+        unread_count: 250,
+        cursor: cursor(43),
+        etag: ETAG.into(),
+        complete: false,
+    }
+}
+
+/// What the frames of these files say, by the serialisation that goes out.
+struct Written(BTreeMap<&'static str, Value>);
+
+impl Written {
+    fn add(&mut self, name: &'static str, files: &[&str], frame: &Frame) {
+        assert!(files.contains(&name), "{name} is of another type");
+        let frame: Value = serde_json::from_str(frame).unwrap();
+        assert_eq!(frame["type"], name.split('-').next().unwrap(), "a file begins with the type of its frame");
+        assert!(self.0.insert(name, frame).is_none(), "{name} stands twice");
+    }
+
+    fn event(&mut self, name: &'static str, event: &Event<'_>) {
+        self.add(name, of_event(event), &protocol::frame(event));
+    }
+
+    fn reply(&mut self, name: &'static str, reply: &Reply<'_>) {
+        self.add(name, of_reply(reply), &protocol::frame(reply));
+    }
+}
+
+#[test]
+fn what_is_sent_is_what_the_examples_show() {
+    let mut written = Written(BTreeMap::new());
+    let arrived = |head: i64, notification, unread_count| Event::Notification {
+        cursor: cursor(head),
+        prev: cursor(head - 1),
+        notification,
+        unread_count,
+    };
+    let (full, bare, both) = (full(None), bare(), [report(), like()]);
+    written.event("notification", &arrived(42, &full, 3));
+    written.event("notification-bare", &arrived(43, &bare, 1));
+    let changed = |prev, head, ids, change, unread_count| Event::Changed {
+        cursor: cursor(head),
+        prev: cursor(prev),
+        ids,
+        change,
+        unread_count,
+    };
+    written.event("changed-read", &changed(43, 45, &both, ChangeKind::Read, 0));
+    written.event("changed-unread", &changed(45, 46, &both[..1], ChangeKind::Unread, 1));
+    written.event("changed-deleted", &changed(46, 47, &both[..1], ChangeKind::Deleted, 0));
+    written.event("fetch", &Event::Fetch { cursor: cursor(42), prev: cursor(41), id: report() });
+    written.event("resync", &Event::Resync);
+
+    written.reply("pong", &Reply::Pong { reference: Some("p1"), cursor: cursor(43), etag: ETAG });
+    written.reply("sync", &Reply::Sync { reference: Some("s1"), sync: &complete() });
+    written.reply("sync-partial", &Reply::Sync { reference: Some("s2"), sync: &partial() });
+    written.reply("ok", &Reply::Ok { reference: Some("r1"), updated: None, expires_at: None });
+    written.reply("ok-updated", &Reply::Ok { reference: Some("r2"), updated: Some(2), expires_at: None });
+    let until = Some(Time(1_795_194_000_000));
+    written.reply("ok-expiresAt", &Reply::Ok { reference: Some("a1"), updated: None, expires_at: until });
+    written.reply("error", &Reply::error(Some("r3"), &Error::RateLimited { retry_after_ms: 250 }));
+    written.reply("error-bare", &Reply::error(None, &Error::TokenExpired));
+
+    let files = files("");
+    assert_eq!(names(written.0.keys()), names(ALL_EVENTS.iter().chain(ALL_REPLIES)));
+    assert_eq!(names(files.keys()), names(written.0.keys()));
+    for (name, frame) in &written.0 {
+        let example: Value = serde_json::from_str(&files[*name]).unwrap();
+        assert_eq!(*frame, example, "{name}");
+    }
+}
+
+#[test]
+fn what_the_examples_of_clients_ask_is_understood() {
+    let since = Some(cursor(41));
+    let of_type = Change::ReadAll { kind: Some("like".into()), before: Some(cursor(43)) };
+    let asked = [
+        ("ping", Some("p1"), Action::Ping),
+        ("sync", Some("s1"), Action::Sync(since)),
+        ("sync-everything", Some("s2"), Action::Sync(None)),
+        ("ack", None, Action::Ack(cursor(43))),
+        ("read", Some("r1"), Action::Change(Change::Read(vec![report(), like()]))),
+        ("unread", Some("r4"), Action::Change(Change::Unread(vec![report()]))),
+        ("delete", Some("r5"), Action::Change(Change::Delete(vec![report()]))),
+        ("readAll", Some("r2"), Action::Change(of_type)),
+        ("readAll-bare", None, Action::Change(Change::ReadAll { kind: None, before: None })),
+        ("auth", Some("a1"), Action::Auth("q83vASNFZ4mrze8BI0VniQ".into())),
+    ];
+    let files = files("client");
+    assert_eq!(names(asked.iter().map(|(name, ..)| name)), names(ALL_ACTIONS));
+    assert_eq!(names(files.keys()), names(ALL_ACTIONS));
+    for (name, reference, action) in asked {
+        assert!(of_action(&action).contains(&name), "{name} is of another action");
+        let example: Value = serde_json::from_str(&files[name]).unwrap();
+        assert_eq!(example["action"], name.split('-').next().unwrap(), "a file begins with its action");
+        let read = ClientFrame::read(&files[name]);
+        assert_eq!((read.reference.as_deref(), read.action), (reference, Ok(action)), "{name}");
+    }
+}
