@@ -148,6 +148,7 @@ fn functions(app: &App) -> Functions {
         async move { Ok(page::handle(&config, request).await) }
     });
     functions.insert("page", page);
+    functions.insert("history", http!(history));
     functions.insert("notfound", http_function(|request| async { Ok(notfound::handle(request).await) }));
     functions.insert("connect", socket!(connect));
     functions.insert("disconnect", socket!(disconnect));

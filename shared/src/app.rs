@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::connections::Connections;
 use crate::deliveries::Deliveries;
 use crate::hints::Hints;
+use crate::history::History;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
 use crate::push::{Push, Wake};
@@ -26,6 +27,8 @@ pub struct App {
     pub inbox: Arc<dyn Inbox>,
     /// The record's unfinished work.
     pub deliveries: Arc<dyn Deliveries>,
+    /// The record's account of what became of sends.
+    pub history: Arc<dyn History>,
     /// The record's sockets and tickets.
     pub connections: Arc<dyn Connections>,
     /// The moment's budgets.
@@ -41,9 +44,9 @@ pub struct App {
 }
 
 /// Who keeps the promises of the record: one store, all of them.
-pub trait Record: Inbox + Deliveries + Connections {}
+pub trait Record: Inbox + Deliveries + Connections + History {}
 
-impl<T: Inbox + Deliveries + Connections> Record for T {}
+impl<T: Inbox + Deliveries + Connections + History> Record for T {}
 
 /// Who keeps the promises of the moment: one store, all of them.
 pub trait Moment: Limits + Hints + Vitals {}
@@ -59,6 +62,7 @@ impl App {
             clock: Clock::system(),
             inbox: record.clone(),
             deliveries: record.clone(),
+            history: record.clone(),
             connections: record,
             limits: moment.clone(),
             hints: moment.clone(),

@@ -64,6 +64,27 @@ impl Fields {
         }
     }
 
+    /// Takes a parameter of a query, which is a string as all of them are.
+    pub fn parameter(&mut self, name: &str) -> Option<String> {
+        match self.take(name)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Takes the parameter `limit`, from 1 to `most`.
+    pub fn limit(&mut self, default: usize, most: usize) -> usize {
+        let Some(text) = self.parameter("limit") else {
+            return default;
+        };
+        let limit = self.checked("limit", text, |text| {
+            let digits = !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+            let limit = text.parse().ok().filter(|limit| digits && (1..=most).contains(limit));
+            limit.ok_or_else(|| format!("must be a whole number from 1 to {most}"))
+        });
+        limit.unwrap_or(default)
+    }
+
     /// Notes a problem.
     pub fn problem(&mut self, field: impl Into<String>, required: impl Display) {
         self.problems.push(Problem { field: field.into(), required: required.to_string() });

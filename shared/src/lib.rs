@@ -18,6 +18,7 @@ pub mod text;
 // Promises of the record, which must outlive everything …
 pub mod connections;
 pub mod deliveries;
+pub mod history;
 pub mod inbox;
 // … and of the moment, which may vanish at any time without loss.
 pub mod hints;

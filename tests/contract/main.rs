@@ -47,6 +47,7 @@ mod stores;
 mod connections;
 mod deliveries;
 mod held;
+mod history;
 mod inbox;
 mod limits;
 mod model;

@@ -7,6 +7,7 @@ use shared::clock::At;
 use shared::connections::{Connections, Opened, Opening, Ticket};
 use shared::cursor::Cursor;
 use shared::deliveries::Deliveries;
+use shared::history::History;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
 use shared::inbox::{Append, Appended, Change, Changed, Changes, Delivery, Inbox, Page, Position, Present};
 use shared::notification::{Content, Notification, Priority};
@@ -92,14 +93,22 @@ impl Record {
         &*self.0
     }
 
+    pub(crate) fn sent(&self) -> &dyn History {
+        &*self.0
+    }
+
     pub(crate) fn connections(&self) -> &dyn Connections {
         &*self.0
     }
 
     pub(crate) async fn append(&self, send: &Send, to: &[UserId], at: At) -> Appended {
+        self.append_of("billing", send, to, at).await
+    }
+
+    pub(crate) async fn append_of(&self, sender: &str, send: &Send, to: &[UserId], at: At) -> Appended {
         let append = Append {
             id: send.id,
-            sender: &user("billing"),
+            sender: &user(sender),
             fingerprint: send.fingerprint,
             content: Arc::clone(&send.content),
             recipients: to,

@@ -5,6 +5,7 @@
 mod bad_input;
 mod catching_up;
 mod changes;
+mod history;
 mod in_process;
 mod large_sends;
 mod ringing;

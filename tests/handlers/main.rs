@@ -7,6 +7,7 @@ mod budget;
 mod delivering;
 mod drain;
 mod frames;
+mod history;
 mod http_functions;
 mod socket_functions;
 mod testing;

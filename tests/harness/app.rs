@@ -15,6 +15,7 @@ use shared::connections::{Connection, Connections, Extended, Opened, Opening, Ti
 use shared::cursor::Cursor;
 use shared::deliveries::Deliveries;
 use shared::error::StoreError;
+use shared::history::{History, SendPage, SendQuery, Trace};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
 use shared::inbox::{Append, Appended, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, Page, Position};
 use shared::memory::MemoryMoment;
@@ -196,6 +197,16 @@ impl Deliveries for Counted {
     }
     async fn next_due(&self) -> Result<Option<i64>, StoreError> {
         self.asked().next_due().await
+    }
+}
+
+#[async_trait]
+impl History for Counted {
+    async fn sends(&self, query: &SendQuery, at: At) -> Result<SendPage, StoreError> {
+        self.asked().sends(query, at).await
+    }
+    async fn trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, StoreError> {
+        self.asked().trace(id, of, at).await
     }
 }
 

@@ -53,6 +53,9 @@ async fn every_binary_answers_a_recorded_event() {
     let listed = deployment.answers("inbox", &deployment.event_of("list", &user, ""), 200).await;
     assert_eq!(listed["items"][0]["id"], sent["notifications"][0]["id"], "{listed}");
 
+    let history = deployment.answers("history", &deployment.event_of("history", "shop", "notify:send"), 200).await;
+    assert_eq!(history["items"][0]["sendId"], sent["sendId"], "{history}");
+
     let issued = deployment.answers("tickets", &deployment.event_of("ticket", &user, ""), 201).await;
     let mut opening = event("connect");
     opening["queryStringParameters"]["ticket"] = issued["ticket"].clone();

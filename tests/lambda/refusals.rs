@@ -6,11 +6,12 @@ use harness::sandbox::{Sandbox, nobody, refused};
 use crate::surroundings::with;
 
 /// What each function needs. `notfound` needs nothing.
-const NEEDS: [(&str, &[&str]); 12] = [
+const NEEDS: [(&str, &[&str]); 13] = [
     ("connect", connect::NEEDS),
     ("disconnect", disconnect::NEEDS),
     ("drain", drain::NEEDS),
     ("health", health::NEEDS),
+    ("history", history::NEEDS),
     ("inbox", inbox::NEEDS),
     ("message", message::NEEDS),
     ("migrate", migrate::NEEDS),

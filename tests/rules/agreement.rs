@@ -20,11 +20,12 @@ struct Function {
     needs: &'static [&'static str],
 }
 
-const FUNCTIONS: [Function; 12] = [
+const FUNCTIONS: [Function; 13] = [
     function("connect", &[], connect::NEEDS),
     function("disconnect", &[], disconnect::NEEDS),
     function("drain", &[], drain::NEEDS),
     function("health", health::ROUTES, health::NEEDS),
+    function("history", history::ROUTES, history::NEEDS),
     function("inbox", inbox::ROUTES, inbox::NEEDS),
     function("message", &[], message::NEEDS),
     function("migrate", &[], migrate::NEEDS),

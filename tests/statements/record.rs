@@ -23,6 +23,7 @@ impl Measured {
         let record = Arc::new(PostgresRecord::new(&url, 1).unwrap());
         test.app.inbox = record.clone();
         test.app.deliveries = record.clone();
+        test.app.history = record.clone();
         test.app.connections = record;
         Self { test, wire }
     }
@@ -151,6 +152,34 @@ async fn a_read_is_one_statement() {
     let synced = measured.gets("/api/sync", "", "").await;
     let tag = synced["etag"].as_str();
     measured.costs(1, async || drop(measured.asks("GET", "/api/sync", "", "", tag).await)).await;
+}
+
+#[tokio::test]
+async fn a_history_and_a_trace_are_one_statement_each() {
+    let measured = Measured::new().await;
+    let names: Vec<String> = (0..300).map(|n| format!("user {n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let id = measured.sends(&names, None).await;
+    let asks = async |name, scope, query: &str, id: &str| {
+        let mut asking = event(name);
+        asking["headers"]["authorization"] = measured.test.bearer("reports", scope).into();
+        asking["rawQueryString"] = query.into();
+        asking["pathParameters"] = json!({"id": id});
+        let answer = history::handle(&measured.test.app, request(asking)).await;
+        assert_eq!(answer.status(), if id == ABSENT { 404 } else { 200 }, "{answer:?}");
+    };
+    const ABSENT: &str = "00000000-0000-8000-8000-000000000000";
+    for (name, scope, query, id) in [
+        ("history", "notify:send", "", ""),
+        ("history", "notify:admin", "", ""),
+        ("history", "notify:admin", "userId=user%201&type=like&state=waiting&limit=1", ""),
+        ("trace", "notify:admin", "", id.as_str()),
+        // Looked for in what is not materialised yet, too.
+        ("trace", "notify:admin", "", ABSENT),
+        ("trace", "", "", ABSENT),
+    ] {
+        measured.costs(1, async || asks(name, scope, query, id).await).await;
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ mod page;
 use http::header::ETAG;
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
-use serde_json::Value;
 use shared::app::App;
 use shared::auth::Caller;
 use shared::call::{Call, Route};
@@ -110,7 +109,7 @@ async fn perform(app: &App, caller: &Caller, change: &Change) -> Result<Changed,
 async fn sync(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     let mut fields = call.query()?;
     let since: Option<Cursor> = fields.cursor("since")?;
-    let limit = page::limit(&mut fields, 200, 500);
+    let limit = fields.limit(200, 500);
     fields.finish()?;
     if let Some(tag) = call.header("if-none-match") {
         let position = app.inbox.position(&caller.user, app.clock.at()).await?;
@@ -135,12 +134,4 @@ async fn acknowledge(app: &App, call: &Call, caller: &Caller) -> Result<Reply, E
     let cursor = cursor.ok_or(Error::Internal)?;
     let known = app.inbox.acknowledge(&caller.user, cursor, app.clock.at()).await?;
     if known { Ok(Reply::done()) } else { Err(Error::CursorExpired) }
-}
-
-/// A parameter of a query, which is a string as all of them are.
-fn parameter(fields: &mut Fields, name: &str) -> Option<String> {
-    match fields.take(name)? {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
 }

@@ -13,8 +13,6 @@ use shared::inbox::{Listed, Page};
 use shared::notification::Notification;
 use shared::reply::Reply;
 
-use crate::parameter;
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct List {
@@ -27,7 +25,7 @@ struct List {
 pub(crate) async fn list(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     let mut fields = call.query()?;
     let after = next_cursor(&mut fields)?;
-    let limit = limit(&mut fields, 50, 200);
+    let limit = fields.limit(50, 200);
     let kind = fields.text("type", 1, 64);
     let unread = flag(&mut fields, "unread");
     fields.finish()?;
@@ -42,21 +40,8 @@ pub(crate) async fn list(app: &App, call: &Call, caller: &Caller) -> Result<Repl
     Ok(Reply::ok(&List { items: notifications, next_cursor, unread_count, cursor }))
 }
 
-/// `limit`, from 1 to `most`.
-pub(crate) fn limit(fields: &mut Fields, default: usize, most: usize) -> usize {
-    let Some(text) = parameter(fields, "limit") else {
-        return default;
-    };
-    let limit = fields.checked("limit", text, |text| {
-        let digits = !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let limit = text.parse().ok().filter(|limit| digits && (1..=most).contains(limit));
-        limit.ok_or_else(|| format!("must be a whole number from 1 to {most}"))
-    });
-    limit.unwrap_or(default)
-}
-
 fn flag(fields: &mut Fields, name: &str) -> bool {
-    let Some(text) = parameter(fields, name) else {
+    let Some(text) = fields.parameter(name) else {
         return false;
     };
     let flag = fields.checked(name, text, |text| match text.as_str() {
@@ -69,7 +54,7 @@ fn flag(fields: &mut Fields, name: &str) -> bool {
 
 /// Where the page before ended: a cursor in a wrapping that keeps it from being taken for one to sync from.
 fn next_cursor(fields: &mut Fields) -> Result<Option<Cursor>, Error> {
-    let Some(text) = parameter(fields, "cursor") else {
+    let Some(text) = fields.parameter("cursor") else {
         return Ok(None);
     };
     let unwrapped = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());

@@ -4,6 +4,7 @@
 
 mod connections;
 mod deliveries;
+mod history;
 mod inbox;
 mod rows;
 
@@ -35,7 +36,7 @@ const FRESH_MS: i64 = 1_000;
 /// How often a statement is repeated that lost against another.
 const ATTEMPTS: usize = 5;
 
-/// The record in a Postgres database. Keeps the promises of `inbox`, `deliveries` and `connections`.
+/// The record in a Postgres database. Keeps the promises of `inbox`, `deliveries`, `history` and `connections`.
 #[derive(Debug, Clone)]
 pub struct PostgresRecord {
     pool: PgPool,

@@ -4,6 +4,7 @@
 mod change;
 mod connections;
 mod deliveries;
+mod history;
 mod inbox;
 mod rows;
 
@@ -22,7 +23,7 @@ use crate::error::StoreError;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 
-/// The record in a SQLite file. Keeps the promises of `inbox`, `deliveries` and `connections`.
+/// The record in a SQLite file. Keeps the promises of `inbox`, `deliveries`, `history` and `connections`.
 #[derive(Debug)]
 pub struct SqliteRecord {
     writer: SqlitePool,

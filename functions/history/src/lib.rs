@@ -1,0 +1,122 @@
+//! What became of sends, for whoever sent them, and by which steps one notification went, for whom it is meant for;
+//! of all, for an administrator.
+
+mod place;
+
+use lambda_http::{Body, Request, Response};
+use serde::Serialize;
+use shared::app::App;
+use shared::auth::Caller;
+use shared::call::{Call, Route};
+use shared::clock::Time;
+use shared::error::Error;
+use shared::fields::Fields;
+use shared::history::{MAX_SENDS, PastSend, SendPage, SendQuery, State, States, Steps};
+use shared::ids::{NotificationId, SendId, UserId};
+use shared::reply::{self, Reply};
+
+/// The paths of this function.
+pub const ROUTES: &[Route] = &[
+    Route { path: "/api/notifications/history", methods: &["GET"] },
+    Route { path: "/api/notifications/{id}/trace", methods: &["GET"] },
+];
+/// The variables that it cannot do without.
+pub const NEEDS: &[&str] = &["DATABASE_URL", "JWT_SECRET"];
+
+/// How many sends a page has that asks for no number.
+const DEFAULT_LIMIT: usize = 50;
+
+/// Answers a call.
+pub async fn handle(app: &App, request: Request) -> Response<Body> {
+    let call = Call::new(request);
+    reply::respond(answer(app, &call).await, call.request_id())
+}
+
+async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
+    let (path, _) = call.route(ROUTES)?;
+    let caller = call.caller(app)?;
+    match path {
+        "/api/notifications/history" => sends(app, call, &caller).await,
+        "/api/notifications/{id}/trace" => trace(app, call, &caller).await,
+        _ => Err(Error::NotFound),
+    }
+}
+
+fn is_admin(caller: &Caller) -> bool {
+    caller.needs("notify:admin").is_ok()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    items: Vec<Item>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    send_id: SendId,
+    r#type: String,
+    title: String,
+    created_at: Time,
+    recipients: i64,
+    states: States,
+}
+
+async fn sends(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
+    let sender = if is_admin(caller) { None } else { Some(caller.needs("notify:send").map(|()| caller.user.clone())?) };
+    let mut fields = call.query()?;
+    let after = place::after(&mut fields)?;
+    let query = SendQuery {
+        sender,
+        after,
+        limit: fields.limit(DEFAULT_LIMIT, MAX_SENDS),
+        recipient: recipient(&mut fields),
+        kind: fields.text("type", 1, 64),
+        state: state(&mut fields),
+    };
+    fields.finish()?;
+    let SendPage { sends, next } = app.history.sends(&query, app.clock.at()).await?;
+    Ok(Reply::ok(&List { items: sends.into_iter().map(item).collect(), next_cursor: next.map(place::written) }))
+}
+
+fn recipient(fields: &mut Fields) -> Option<UserId> {
+    let id = fields.parameter("userId")?;
+    fields.checked("userId", id, |id| UserId::new(id).map_err(str::to_owned))
+}
+
+fn state(fields: &mut Fields) -> Option<State> {
+    let name = fields.parameter("state")?;
+    fields.checked("state", name, |name| {
+        State::named(&name).ok_or_else(|| format!("must be one of {}", State::NAMES.map(|(name, _)| name).join(", ")))
+    })
+}
+
+fn item(PastSend { place, kind, title, states }: PastSend) -> Item {
+    Item {
+        send_id: place.id,
+        r#type: kind,
+        title,
+        created_at: Time(place.created_at_ms),
+        recipients: states.sum(),
+        states,
+    }
+}
+
+#[derive(Serialize)]
+struct Traced {
+    id: NotificationId,
+    #[serde(flatten)]
+    steps: Steps,
+}
+
+async fn trace(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
+    let id = call.notification_id()?;
+    call.query()?.finish()?;
+    let of = if is_admin(caller) { None } else { Some(&caller.user) };
+    let trace = app.history.trace(id, of, app.clock.at()).await?.ok_or(Error::NotFound)?;
+    // Nobody keeps what became of single pushes yet.
+    let steps = trace.steps(None, app.clock.now_ms());
+    Ok(Reply::ok(&Traced { id, steps }))
+}

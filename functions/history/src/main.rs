@@ -1,0 +1,10 @@
+//! The function `history` on Lambda.
+
+use lambda_http::{Error, run, service_fn};
+use shared::function;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let app = function::start_without_moment(history::NEEDS);
+    run(service_fn(|request| async { Ok::<_, Error>(history::handle(&app, request).await) })).await
+}

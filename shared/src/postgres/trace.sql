@@ -1,0 +1,21 @@
+-- The way of one notification, or, where it has no row and anybody's is asked for, the chunks that it may be in.
+-- $1 at  $2 notification id  $3 user, or null for anybody's  $4 the most chunks
+WITH clock AS MATERIALIZED (
+    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
+),
+found AS MATERIALIZED (
+    SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at, n.expires_at
+      FROM notifications n JOIN sends s ON s.id = n.send_id
+     WHERE n.id = $2 AND ($3::text IS NULL OR n.user_id = $3)
+),
+waiting AS (
+    SELECT s.created_at AS accepted_at, c.send_id, c.recipients
+      FROM send_chunks c JOIN sends s ON s.id = c.send_id
+     WHERE c.state = 'waiting' AND $3::text IS NULL AND NOT EXISTS (SELECT FROM found)
+     ORDER BY c.due_at LIMIT $4
+)
+SELECT accepted_at, created_at, offered_at, read_at, deleted_at,
+       CASE WHEN expires_at <= now_ms THEN expires_at END AS expired_at, NULL::uuid AS send_id, NULL::text AS recipients
+  FROM clock, found
+UNION ALL
+SELECT accepted_at, NULL, NULL, NULL, NULL, NULL, send_id, recipients FROM waiting
