@@ -9,6 +9,8 @@ use crate::ids::{ConnectionId, UserId};
 
 /// The most connections of one user; one more closes the oldest.
 pub const MAX_CONNECTIONS: usize = 20;
+/// When API Gateway ends a connection, in milliseconds from its beginning.
+pub const SOCKET_LIFE_MS: i64 = 2 * 60 * 60 * 1_000;
 /// How long a connection can live at all (API Gateway ends it after 2 h); a row older than this lost its
 /// `$disconnect`.
 pub const LONGEST_CONNECTION_MS: i64 = 130 * 60 * 1_000;
@@ -37,6 +39,18 @@ pub trait Connections: Send + Sync {
     /// connections whose token has ended, to be told and closed; they stay until they are forgotten, so that
     /// a sweep that died is repeated by the next.
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError>;
+
+    /// How many sockets are open: those whose token has not ended and that are younger than [`SOCKET_LIFE_MS`].
+    async fn count(&self, at: At) -> Result<Online, StoreError>;
+}
+
+/// Who is connected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Online {
+    /// Open sockets.
+    pub connections: u64,
+    /// Users who have one or more of them.
+    pub users: u64,
 }
 
 /// A one-time key to a socket, as it is stored.

@@ -31,4 +31,18 @@ pub trait Deliveries: Send + Sync {
     /// When the next chunk or row falls due, in milliseconds since 1970; `None` where nothing waits. May lie
     /// in the past.
     async fn next_due(&self) -> Result<Option<i64>, StoreError>;
+
+    /// How much waits now. Each row and chunk that waits is looked at: what is settled costs nothing.
+    async fn backlog(&self, at: At) -> Result<Backlog, StoreError>;
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Notifications that still have to be pushed, whenever that is, and recipients of chunks that are due.
+    pub waiting: u64,
+    /// Recipients of chunks that are not due yet.
+    pub delayed: u64,
+    /// For how long the first of what is due has been due, in milliseconds; 0 where nothing is.
+    pub oldest_ms: u64,
 }

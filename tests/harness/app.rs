@@ -11,9 +11,9 @@ use shared::app::App;
 use shared::auth;
 use shared::clock::{At, Clock};
 use shared::config::{Config, Origins};
-use shared::connections::{Connection, Connections, Extended, Opened, Opening, Ticket};
+use shared::connections::{Connection, Connections, Extended, Online, Opened, Opening, Ticket};
 use shared::cursor::Cursor;
-use shared::deliveries::Deliveries;
+use shared::deliveries::{Backlog, Deliveries};
 use shared::error::StoreError;
 use shared::history::{History, SendPage, SendQuery, Trace};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
@@ -144,6 +144,11 @@ impl Counted {
         self.round_trips.swap(0, Ordering::Relaxed)
     }
 
+    /// From now on it does not answer.
+    pub async fn goes_away(&self) {
+        self.store.close().await;
+    }
+
     fn asked(&self) -> &SqliteRecord {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
         &self.store
@@ -198,6 +203,9 @@ impl Deliveries for Counted {
     async fn next_due(&self) -> Result<Option<i64>, StoreError> {
         self.asked().next_due().await
     }
+    async fn backlog(&self, at: At) -> Result<Backlog, StoreError> {
+        self.asked().backlog(at).await
+    }
 }
 
 #[async_trait]
@@ -229,6 +237,9 @@ impl Connections for Counted {
     }
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError> {
         self.asked().sweep(at).await
+    }
+    async fn count(&self, at: At) -> Result<Online, StoreError> {
+        self.asked().count(at).await
     }
 }
 

@@ -6,7 +6,8 @@ use super::rows::{self, Failure, at_ms, column};
 use super::{PostgresRecord, repeated};
 use crate::clock::At;
 use crate::connections::{
-    Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Opened, Opening, Ticket,
+    Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, Opening, SOCKET_LIFE_MS,
+    Ticket,
 };
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
@@ -78,6 +79,22 @@ impl Connections for PostgresRecord {
 
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError> {
         repeated!(self.try_sweep(at))
+    }
+
+    async fn count(&self, at: At) -> Result<Online, StoreError> {
+        let row = sqlx::query(
+            "WITH clock AS MATERIALIZED (
+                 SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
+             )
+             SELECT count(*) AS connections, count(DISTINCT user_id) AS users FROM connections, clock
+              WHERE token_expires_at > clock.now_ms AND connected_at > clock.now_ms - $2",
+        )
+        .bind(at_ms(at))
+        .bind(SOCKET_LIFE_MS)
+        .fetch_one(&mut *self.connection().await?)
+        .await
+        .map_err(rows::read_failed)?;
+        Ok(Online { connections: rows::count(&row, "connections")?, users: rows::count(&row, "users")? })
     }
 }
 

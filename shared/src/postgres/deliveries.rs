@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use sqlx::Connection as _;
 
 use super::inbox::{deliveries, materialising};
-use super::rows::{self, Failure, at_ms, column};
+use super::rows::{self, Failure, at_ms, column, count};
 use super::{PostgresRecord, repeated};
 use crate::clock::At;
-use crate::deliveries::Deliveries;
+use crate::deliveries::{Backlog, Deliveries};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
 use crate::inbox::{Delivery, PUSH_GRACE_MS};
@@ -38,6 +38,19 @@ impl Deliveries for PostgresRecord {
         .fetch_one(&mut *self.connection().await?)
         .await
         .map_err(rows::read_failed)
+    }
+
+    async fn backlog(&self, at: At) -> Result<Backlog, StoreError> {
+        let row = sqlx::query(include_str!("backlog.sql"))
+            .bind(at_ms(at))
+            .fetch_one(&mut *self.connection().await?)
+            .await
+            .map_err(rows::read_failed)?;
+        Ok(Backlog {
+            waiting: count(&row, "waiting")?,
+            delayed: count(&row, "delayed")?,
+            oldest_ms: count(&row, "oldest_ms")?,
+        })
     }
 }
 

@@ -106,6 +106,11 @@ where
     row.try_get(name).map_err(|error| StoreError::Broken(error.to_string()))
 }
 
+/// A column that counts.
+pub(super) fn count(row: &PgRow, name: &str) -> Result<u64, StoreError> {
+    u64::try_from(column::<i64>(row, name)?).map_err(|_| broken(name))
+}
+
 /// A value that is stored and is not what we store.
 pub(super) fn broken(what: &str) -> StoreError {
     StoreError::Broken(format!("{what} holds what was never written there"))

@@ -7,7 +7,8 @@ use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, commit};
 use crate::clock::At;
 use crate::connections::{
-    Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Opened, Opening, Ticket,
+    Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, Opening, SOCKET_LIFE_MS,
+    Ticket,
 };
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
@@ -106,6 +107,19 @@ impl Connections for SqliteRecord {
         .map_err(failed)?;
         commit(db).await?;
         ended.iter().map(rows::connection).collect()
+    }
+
+    async fn count(&self, at: At) -> Result<Online, StoreError> {
+        let row = sqlx::query(
+            "SELECT count(*) AS connections, count(DISTINCT user_id) AS users FROM connections
+              WHERE token_expires_at > ?1 AND connected_at > ?1 - ?2",
+        )
+        .bind(at.process_ms())
+        .bind(SOCKET_LIFE_MS)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(failed)?;
+        Ok(Online { connections: rows::count(&row, "connections")?, users: rows::count(&row, "users")? })
     }
 }
 

@@ -10,7 +10,7 @@ use super::inbox::{materialise, select_notifications};
 use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, commit};
 use crate::clock::At;
-use crate::deliveries::{Deliveries, LONGEST_WAIT_MS};
+use crate::deliveries::{Backlog, Deliveries, LONGEST_WAIT_MS};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
 use crate::inbox::{Delivery, PUSH_GRACE_MS};
@@ -106,6 +106,26 @@ impl Deliveries for SqliteRecord {
         .fetch_one(&self.readers)
         .await
         .map_err(failed)
+    }
+
+    async fn backlog(&self, at: At) -> Result<Backlog, StoreError> {
+        let row = sqlx::query(
+            "SELECT coalesce(sum(CASE WHEN is_row OR due_at <= ?1 THEN n END), 0) AS waiting,
+                    coalesce(sum(CASE WHEN NOT is_row AND due_at > ?1 THEN n END), 0) AS delayed,
+                    coalesce(max(0, ?1 - min(due_at)), 0) AS oldest_ms
+               FROM (SELECT TRUE AS is_row, 1 AS n, push_at AS due_at FROM notifications WHERE push_at IS NOT NULL
+                     UNION ALL
+                     SELECT FALSE, json_array_length(recipients), due_at FROM send_chunks WHERE state = 'waiting')",
+        )
+        .bind(at.process_ms())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(failed)?;
+        Ok(Backlog {
+            waiting: rows::count(&row, "waiting")?,
+            delayed: rows::count(&row, "delayed")?,
+            oldest_ms: rows::count(&row, "oldest_ms")?,
+        })
     }
 }
 

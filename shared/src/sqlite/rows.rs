@@ -40,6 +40,11 @@ pub(super) fn broken(what: &str) -> StoreError {
     StoreError::Broken(format!("{what} holds what was never written there"))
 }
 
+/// A column that counts.
+pub(super) fn count(row: &SqliteRow, name: &str) -> Result<u64, StoreError> {
+    u64::try_from(row.try_get::<i64, _>(name).map_err(failed)?).map_err(|_| broken(name))
+}
+
 /// A list as the JSON text that `json_each` takes apart.
 pub(super) fn json_list<T: serde::Serialize>(items: &[T]) -> String {
     // Strings and numbers always serialise.

@@ -1,6 +1,6 @@
 //! Who is connected: at most so many a user, found and forgotten by name, swept when they are over.
 
-use shared::connections::{LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Opened};
+use shared::connections::{LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, SOCKET_LIFE_MS};
 use shared::ids::ConnectionId;
 
 use super::{TOO_OLD_MS, issue, open, ticket};
@@ -15,6 +15,7 @@ on_each_record! {
     a_sweep_forgets_tickets_that_are_too_old,
     a_sweep_tells_connections_whose_token_has_ended_until_they_are_forgotten,
     a_sweep_forgets_connections_that_cannot_live_any_more,
+    those_who_are_there_are_counted,
 }
 
 async fn is_found(record: &Record, connection: &str) -> bool {
@@ -169,4 +170,23 @@ async fn a_sweep_forgets_connections_that_cannot_live_any_more(record: Record) {
     assert!(is_found(&record, "younger").await);
     assert!(sweep(&record, LATE_MS - 1).await.is_empty());
     assert!(!is_found(&record, "younger").await);
+}
+
+async fn those_who_are_there_are_counted(record: Record) {
+    let count = async |now_ms: i64| record.connections().count(at(now_ms)).await.unwrap();
+    let online = |connections, users| Online { connections, users };
+    assert_eq!(count(0).await, Online::default());
+    record.connect("alice", "phone", at(0)).await;
+    record.connect("alice", "desk", at(10)).await;
+    record.connect_until("bob", "bob's", START_MS + 5_000, at(20)).await;
+    assert_eq!(count(20).await, online(3, 2));
+    // A token that has ended counts no more, whether or not anybody has swept.
+    assert_eq!(count(4_999).await, online(3, 2));
+    assert_eq!(count(5_000).await, online(2, 1));
+    // Nor does what API Gateway must have ended.
+    assert_eq!(count(SOCKET_LIFE_MS - 1).await, online(2, 1));
+    assert_eq!(count(SOCKET_LIFE_MS).await, online(1, 1));
+    assert_eq!(count(SOCKET_LIFE_MS + 10).await, Online::default());
+    record.connections().forget(&[ConnectionId::new("phone")]).await.unwrap();
+    assert_eq!(count(4_999).await, online(2, 2));
 }

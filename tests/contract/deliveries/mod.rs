@@ -1,4 +1,5 @@
 //! The suite of `shared::deliveries::Deliveries`.
 
+mod backlog;
 mod chunks;
 mod due;

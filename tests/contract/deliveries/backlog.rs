@@ -1,0 +1,73 @@
+//! How much waits, and for how long.
+
+use shared::deliveries::Backlog;
+use shared::inbox::{CHUNK_RECIPIENTS, Change};
+
+use crate::record::{LATE_MS, Record, Send, at, ids, user};
+
+on_each_record! {
+    nothing_waits_at_first,
+    a_row_waits_until_it_was_offered,
+    what_is_due_ages,
+    recipients_of_chunks_wait_from_their_time_on,
+    what_nobody_has_to_push_does_not_wait,
+}
+
+async fn backlog(record: &Record, now_ms: i64) -> Backlog {
+    record.deliveries().backlog(at(now_ms)).await.unwrap()
+}
+
+async fn nothing_waits_at_first(record: Record) {
+    assert_eq!(backlog(&record, 0).await, Backlog::default());
+    // Nor where something was sent to somebody who is not there.
+    record.ring(&["1"], "alice", at(0)).await;
+    assert_eq!(backlog(&record, LATE_MS).await, Backlog::default());
+}
+
+async fn a_row_waits_until_it_was_offered(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    record.ring(&["1", "2"], "alice", at(0)).await;
+    assert_eq!(backlog(&record, 0).await, Backlog { waiting: 2, ..Backlog::default() });
+    let alice = user("alice");
+    record.deliveries().mark_offered(&[(&alice, 1)], at(1)).await.unwrap();
+    assert_eq!(backlog(&record, 1).await, Backlog { waiting: 1, ..Backlog::default() });
+    // Whoever takes it may die: it waits on.
+    record.deliveries().take_due(10, at(5_000)).await.unwrap();
+    assert_eq!(backlog(&record, 5_000).await, Backlog { waiting: 1, ..Backlog::default() });
+    record.deliveries().mark_offered(&[(&alice, 2)], at(5_001)).await.unwrap();
+    assert_eq!(backlog(&record, LATE_MS).await, Backlog::default());
+}
+
+async fn what_is_due_ages(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    record.ring(&["1"], "alice", at(700)).await;
+    record.ring(&["2"], "alice", at(0)).await;
+    for (now_ms, oldest_ms) in [(0, 0), (4_999, 0), (5_000, 0), (5_001, 1), (65_000, 60_000)] {
+        assert_eq!(backlog(&record, now_ms).await, Backlog { waiting: 2, delayed: 0, oldest_ms }, "at {now_ms} ms");
+    }
+    // A chunk ages as a row does.
+    let many: Vec<_> = (0..CHUNK_RECIPIENTS + 1).map(|n| user(&format!("user {n}"))).collect();
+    record.send(&Send::new("large"), &many, at(3_000)).await;
+    assert_eq!(backlog(&record, 65_000).await, Backlog { waiting: 3, delayed: 0, oldest_ms: 62_000 });
+}
+
+async fn recipients_of_chunks_wait_from_their_time_on(record: Record) {
+    let many: Vec<_> = (0..3 * CHUNK_RECIPIENTS + 7).map(|n| user(&format!("user \"{n}\", 🔔"))).collect();
+    record.send(&Send::new("1"), &many, at(1_000)).await;
+    let beyond = many.len() as u64 - CHUNK_RECIPIENTS as u64;
+    assert_eq!(backlog(&record, 999).await, Backlog { delayed: beyond, ..Backlog::default() });
+    assert_eq!(backlog(&record, 1_000).await, Backlog { waiting: beyond, ..Backlog::default() });
+    for left in [beyond - 200, beyond - 400, 0] {
+        assert!(record.deliveries().materialise_next(at(1_000)).await.unwrap().is_some());
+        let oldest_ms = if left > 0 { 500 } else { 0 };
+        assert_eq!(backlog(&record, 1_500).await, Backlog { waiting: left, delayed: 0, oldest_ms });
+    }
+}
+
+async fn what_nobody_has_to_push_does_not_wait(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    record.ring(&["1", "2"], "alice", at(0)).await;
+    record.change("alice", Change::Read(ids(&["1"], "alice")), at(1)).await;
+    record.deliveries().take_due(10, at(5_000)).await.unwrap();
+    assert_eq!(backlog(&record, 5_000).await, Backlog { waiting: 1, ..Backlog::default() });
+}
