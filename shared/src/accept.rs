@@ -8,10 +8,10 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::deliver;
 use crate::error::Error;
-use crate::hints;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::{Append, Appended, CHUNK_RECIPIENTS, FirstAnswer};
 use crate::limits::{Rate, Spend, Verdict};
+use crate::notes::{Counts, Hint, Noted};
 use crate::send::NewSend;
 
 /// A send that is stored, now or before.
@@ -49,6 +49,7 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
         Some(key) => SendId::of_key(&caller.user, route, key),
         None => SendId::random(),
     };
+    let begun_ms = app.clock.now_ms();
     let verdicts = spend(app, &send).await;
     let admitted: Vec<UserId> = admitted(&send.recipients, &verdicts).cloned().collect();
     if admitted.is_empty() {
@@ -57,7 +58,12 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
             Some(_) => app.inbox.first_answer(id).await?,
             None => None,
         };
-        return first.map_or_else(|| Err(all_limited(&verdicts)), |first| replay(first, send.fingerprint));
+        if let Some(first) = first {
+            return replay(first, send.fingerprint);
+        }
+        let counts = Counts { rate_limited: verdicts.len() as u64, ..Counts::default() };
+        app.notes.note(&Noted { counts, ..Noted::default() }, app.clock.at()).await;
+        return Err(all_limited(&verdicts));
     }
     let answer = answer(id, &send.recipients, &verdicts);
     let append = Append {
@@ -72,10 +78,15 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
     match app.inbox.append(&append, app.clock.at()).await? {
         Appended::Known(first) => replay(first, send.fingerprint),
         Appended::Stored(deliveries) => {
-            let hint = |user| hints::Accepted { user, id: NotificationId::of(id, user), kind: &append.content.kind };
-            let hints: Vec<hints::Accepted<'_>> = admitted.iter().map(hint).collect();
-            // Beside the push: programs that listen wait for nobody, and nobody waits for them.
-            let (unfinished, ()) = tokio::join!(deliver::offer(app, &deliveries), app.hints.accepted(&hints));
+            let hint = |user| Hint { user, id: NotificationId::of(id, user), kind: &append.content.kind };
+            let mut counts = Counts {
+                accepted: admitted.len() as u64,
+                rate_limited: (verdicts.len() - admitted.len()) as u64,
+                ..Counts::default()
+            };
+            counts.accept_ms.add(app.clock.now_ms() - begun_ms);
+            let noted = Noted { hints: admitted.iter().map(hint).collect(), counts, ..Noted::default() };
+            let unfinished = deliver::offer(app, &deliveries, noted).await;
             let chunks_wait = admitted.len() > CHUNK_RECIPIENTS;
             if unfinished || chunks_wait {
                 deliver::wake_drain(app);

@@ -7,10 +7,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::connections::Connections;
 use crate::deliveries::Deliveries;
-use crate::hints::Hints;
 use crate::history::History;
 use crate::inbox::Inbox;
 use crate::limits::Limits;
+use crate::notes::{Counts, Noted, Notes};
 use crate::push::{Push, Wake};
 use crate::vitals::Vitals;
 
@@ -33,8 +33,8 @@ pub struct App {
     pub connections: Arc<dyn Connections>,
     /// The moment's budgets.
     pub limits: Arc<dyn Limits>,
-    /// The moment's word to programs beside us.
-    pub hints: Arc<dyn Hints>,
+    /// The moment's notes of what happens.
+    pub notes: Arc<dyn Notes>,
     /// How the moment is.
     pub moment: Arc<dyn Vitals>,
     /// The way to the sockets.
@@ -49,9 +49,9 @@ pub trait Record: Inbox + Deliveries + Connections + History {}
 impl<T: Inbox + Deliveries + Connections + History> Record for T {}
 
 /// Who keeps the promises of the moment: one store, all of them.
-pub trait Moment: Limits + Hints + Vitals {}
+pub trait Moment: Limits + Notes + Vitals {}
 
-impl<T: Limits + Hints + Vitals> Moment for T {}
+impl<T: Limits + Notes + Vitals> Moment for T {}
 
 impl App {
     /// An app on these stores, by the machine's clock and with nobody to wake.
@@ -65,10 +65,16 @@ impl App {
             history: record.clone(),
             connections: record,
             limits: moment.clone(),
-            hints: moment.clone(),
+            notes: moment.clone(),
             moment,
             push,
             wake: None,
         }
+    }
+
+    /// Counts an answer that was a fault of ours.
+    pub async fn note_error(&self) {
+        let counts = Counts { errors: 1, ..Counts::default() };
+        self.notes.note(&Noted { counts, ..Noted::default() }, self.clock.at()).await;
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use lambda_http::request::RequestContext;
-use lambda_http::{Body, Request, RequestExt};
+use lambda_http::{Body, Request, RequestExt, Response};
 use serde_json::{Map, Value};
 
 use crate::app::App;
@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::fields::{self, Fields};
 use crate::ids::NotificationId;
 use crate::json;
+use crate::reply::{self, Reply};
 
 /// The most bytes of a body.
 pub const MAX_BODY_BYTES: usize = 256 * 1_024;
@@ -51,6 +52,15 @@ impl Call {
     /// API Gateway's name for this call, which our answer and our log carry.
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// Writes the answer as Lambda returns it, and counts one that is a fault of ours: also where the record is away.
+    pub async fn answer(&self, app: &App, result: Result<Reply, Error>) -> Response<Body> {
+        let response = reply::respond(result, &self.request_id);
+        if response.status().is_server_error() {
+            app.note_error().await;
+        }
+        response
     }
 
     /// Path and method, where the function has them: else 404, or 405 with the methods of the path.

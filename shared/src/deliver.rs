@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::connections::Connection;
 use crate::ids::{ConnectionId, UserId};
 use crate::inbox::{Changed, Delivery};
+use crate::notes::Noted;
 use crate::protocol::{self, ChangeKind, Event, Frame, MAX_FRAME_BYTES, MAX_IDS};
 use crate::push::Outcome;
 
@@ -16,42 +17,40 @@ const SECOND_TRY_AFTER: Duration = Duration::from_millis(250);
 
 /// Offers notifications to all connections of their users. What every connection took is noted in the record;
 /// what was not taken keeps its `push_at`, and the drain takes it over. True where something was left so.
-pub async fn offer(app: &App, deliveries: &[Delivery]) -> bool {
-    if deliveries.is_empty() {
-        return false;
-    }
-    let frames: Vec<Frame> = deliveries.iter().map(arrival).collect();
+///
+/// What became of it goes to the moment together with whatever else the call has to note: in one pipeline, beside what
+/// the record is told.
+pub async fn offer<'a>(app: &App, deliveries: &'a [Delivery], mut noted: Noted<'a>) -> bool {
     let addressed: Vec<(usize, &Connection)> = deliveries
         .iter()
         .enumerate()
         .flat_map(|(index, delivery)| delivery.connections.iter().map(move |connection| (index, connection)))
         .collect();
-    let push: Vec<(ConnectionId, Frame)> =
-        addressed.iter().map(|(index, connection)| (connection.id.clone(), frames[*index].clone())).collect();
-    let outcomes = push_twice_to_the_young(app, &push, &addressed).await;
+    let outcomes = if addressed.is_empty() { Vec::new() } else { push(app, deliveries, &addressed).await };
 
-    let (mut taken, mut gone) = (vec![true; deliveries.len()], Vec::new());
+    let (mut taken, mut gone) = (vec![0; deliveries.len()], Vec::new());
+    let mut left = vec![false; deliveries.len()];
     for ((index, connection), outcome) in addressed.iter().zip(outcomes) {
         match outcome {
-            Outcome::Offered => {}
+            Outcome::Offered => taken[*index] += 1,
             Outcome::Gone if !is_young(app, connection) => gone.push(connection.id.clone()),
-            Outcome::Gone | Outcome::Failed => taken[*index] = false,
+            Outcome::Gone | Outcome::Failed => left[*index] = true,
         }
+        noted.outcomes.push((deliveries[*index].notification.id, &connection.id, outcome));
     }
-    let offered: Vec<(&UserId, i64)> = deliveries
-        .iter()
-        .zip(&taken)
-        .filter(|(_, taken)| **taken)
-        .map(|(delivery, _)| (&delivery.user, delivery.notification.cursor.offset))
+    let now_ms = app.clock.now_ms();
+    let finished = |index: &usize| !left[*index];
+    let offered: Vec<(&UserId, i64)> = (0..deliveries.len())
+        .filter(finished)
+        .map(|index| (&deliveries[index].user, deliveries[index].notification.cursor.offset))
         .collect();
-    if !offered.is_empty()
-        && let Err(error) = app.deliveries.mark_offered(&offered, app.clock.at()).await
-    {
-        // Costs a doubled frame: the drain will push them again.
-        tracing::warn!(%error, "what was offered could not be noted");
+    // Where all were gone it is finished, and nobody got it.
+    for index in (0..deliveries.len()).filter(finished).filter(|index| taken[*index] > 0) {
+        noted.counts.delivered += 1;
+        noted.counts.deliver_ms.add(now_ms - deliveries[index].notification.created_at.0);
     }
-    forget(app, &gone).await;
-    taken.contains(&false)
+    tokio::join!(settle(app, &offered, &gone), app.notes.note(&noted, app.clock.at()));
+    left.contains(&true)
 }
 
 /// Tells all of a user's connections what one of them changed. A hint: who misses it sees the hole in its
@@ -97,6 +96,25 @@ fn arrival(delivery: &Delivery) -> Frame {
         return frame;
     }
     protocol::frame(&Event::Fetch { cursor, prev, id: notification.id })
+}
+
+/// One frame of each delivery to each of its connections.
+async fn push(app: &App, deliveries: &[Delivery], addressed: &[(usize, &Connection)]) -> Vec<Outcome> {
+    let frames: Vec<Frame> = deliveries.iter().map(arrival).collect();
+    let push: Vec<(ConnectionId, Frame)> =
+        addressed.iter().map(|(index, connection)| (connection.id.clone(), frames[*index].clone())).collect();
+    push_twice_to_the_young(app, &push, addressed).await
+}
+
+/// Tells the record what every connection took, and which connections are gone.
+async fn settle(app: &App, offered: &[(&UserId, i64)], gone: &[ConnectionId]) {
+    if !offered.is_empty()
+        && let Err(error) = app.deliveries.mark_offered(offered, app.clock.at()).await
+    {
+        // Costs a doubled frame: the drain will push them again.
+        tracing::warn!(%error, "what was offered could not be noted");
+    }
+    forget(app, gone).await;
 }
 
 async fn push_twice_to_the_young(

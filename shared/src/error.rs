@@ -99,6 +99,11 @@ impl Error {
         }
     }
 
+    /// Whether the fault is ours: what is counted among the errors.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Internal | Self::StoreUnavailable | Self::OutcomeUnknown)
+    }
+
     /// After how long the same call may succeed; `None` where only another call can.
     pub fn retry_after_ms(&self) -> Option<u64> {
         match self {

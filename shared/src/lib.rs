@@ -8,6 +8,7 @@ pub mod cursor;
 pub mod error;
 pub mod fields;
 pub mod gcra;
+pub mod histogram;
 pub mod ids;
 pub mod json;
 pub mod notification;
@@ -21,8 +22,8 @@ pub mod deliveries;
 pub mod history;
 pub mod inbox;
 // … and of the moment, which may vanish at any time without loss.
-pub mod hints;
 pub mod limits;
+pub mod notes;
 pub mod push;
 pub mod vitals;
 

@@ -27,6 +27,25 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// Every one there is.
+    pub const ALL: [Self; 3] = [Self::Offered, Self::Gone, Self::Failed];
+
+    /// Its name, in stores and answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Offered => "offered",
+            Self::Gone => "gone",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.name() == name)
+    }
+}
+
 /// The way to the drain, for whoever leaves work that is due soon.
 pub trait Wake: Send + Sync {
     /// Sees to it that the drain runs soon. Waking it twice is waking it once.

@@ -189,3 +189,25 @@ fn refusal(error: &Error, request_id: &str) -> Reply {
 fn json(content: &impl Serialize) -> String {
     serde_json::to_string(content).expect("answers hold nothing that JSON cannot")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ours_is_a_5xx_and_nothing_else_is() {
+        for error in [
+            Error::InvalidJson(""),
+            Error::TokenMissing,
+            Error::Forbidden(""),
+            Error::NotFound,
+            Error::ValidationFailed(Vec::new()),
+            Error::RateLimited { retry_after_ms: 1 },
+            Error::Internal,
+            Error::StoreUnavailable,
+            Error::OutcomeUnknown,
+        ] {
+            assert_eq!(error.is_ours(), status(&error) >= 500, "{error}");
+        }
+    }
+}

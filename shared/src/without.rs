@@ -1,12 +1,13 @@
-//! The moment where there is none: limits in this process, nobody who listens.
+//! The moment where there is none: limits in this process, nobody who listens or keeps notes.
 
 use async_trait::async_trait;
 
 use crate::clock::At;
 use crate::gcra::Buckets;
-use crate::hints::{Accepted, Hints};
+use crate::ids::NotificationId;
 use crate::limits::{Limits, Spend, Verdict};
-use crate::vitals::{Vital, Vitals};
+use crate::notes::{Counts, Noted, Notes, Pushed};
+use crate::vitals::{Layout, Mode, Vital, Vitals};
 
 /// Keeps the promises of the moment with `QUEUE_REDIS_ENABLED=false`: what a process forgets, it forgets.
 #[derive(Debug, Default)]
@@ -22,13 +23,25 @@ impl Limits for WithoutMoment {
 }
 
 #[async_trait]
-impl Hints for WithoutMoment {
-    async fn accepted(&self, _: &[Accepted<'_>]) {}
+impl Notes for WithoutMoment {
+    async fn note(&self, _: &Noted<'_>, _: At) {}
+
+    async fn counted(&self, _: At) -> Option<Counts> {
+        None
+    }
+
+    async fn outcomes(&self, _: NotificationId, _: At) -> Option<Vec<Pushed>> {
+        None
+    }
 }
 
 #[async_trait]
 impl Vitals for WithoutMoment {
     async fn vital(&self) -> Vital {
         Vital::Off
+    }
+
+    async fn layout(&self) -> Layout {
+        Layout { mode: Mode::Memory, instances: Vec::new() }
     }
 }

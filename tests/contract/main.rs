@@ -23,6 +23,16 @@ macro_rules! on_each_limits {
     };
 }
 
+/// The stores of the moment that keep notes.
+macro_rules! on_each_notes {
+    ($($behaviour:ident),* $(,)?) => {
+        tests_on! { [$($behaviour)*]
+            memory => crate::stores::memory,
+            redis => crate::stores::redis,
+        }
+    };
+}
+
 macro_rules! tests_on {
     (@ [$($behaviour:ident)*] $open:path) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -51,4 +61,5 @@ mod history;
 mod inbox;
 mod limits;
 mod model;
+mod notes;
 mod sqlite;

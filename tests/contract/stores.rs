@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use shared::clock::Clock;
 use shared::config::RedisConfig;
-use shared::limits::Limits;
 use shared::memory::MemoryMoment;
 use shared::postgres::PostgresRecord;
 use shared::redis::RedisMoment;
@@ -28,19 +27,20 @@ pub(crate) async fn postgres() -> (Record, ()) {
     (Record::new(PostgresRecord::new(&url, 8).unwrap()), ())
 }
 
-/// Limits in this process.
-pub(crate) async fn memory() -> (Arc<dyn Limits>, ()) {
+/// A moment in this process.
+pub(crate) async fn memory() -> (Arc<MemoryMoment>, ()) {
     (Arc::new(MemoryMoment::default()), ())
 }
 
-/// Limits in Redis, under a prefix of their own on one server.
-pub(crate) async fn redis() -> (Arc<dyn Limits>, InRedis) {
+/// A moment in Redis, under a prefix of its own on one server.
+pub(crate) async fn redis() -> (Arc<RedisMoment>, InRedis) {
     let config = harness::redis_server::own_prefix();
     let moment = RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap();
     (Arc::new(moment), InRedis(config))
 }
 
-/// Limits that cannot be asked admit, by what this process knows; a suite on Redis must have asked it.
+/// Limits that cannot be asked admit, by what this process knows, and notes are dropped; a suite on Redis must have
+/// asked it.
 pub(crate) struct InRedis(RedisConfig);
 
 impl Drop for InRedis {

@@ -6,9 +6,10 @@ use futures_util::StreamExt;
 use harness::redis_server::{RedisServer, config};
 use redis::aio::PubSub;
 use serde_json::{Value, json};
-use shared::hints::{Accepted, Hints};
+use shared::clock::At;
 use shared::ids::{NotificationId, SendId, UserId};
 use shared::limits::Verdict;
+use shared::notes::{Hint, Noted, Notes};
 use shared::vitals::Vital;
 
 use crate::moment::{AT_ONCE, Moment, ONE, PREFIX};
@@ -34,9 +35,8 @@ fn users(count: usize) -> Vec<UserId> {
 async fn accept(moment: &Moment, users: &[UserId]) -> Vec<NotificationId> {
     let send = SendId::random();
     let ids: Vec<NotificationId> = users.iter().map(|user| NotificationId::of(send, user)).collect();
-    let accepted: Vec<Accepted<'_>> =
-        users.iter().zip(&ids).map(|(user, id)| Accepted { user, id: *id, kind: "REPORT_APPROVED" }).collect();
-    moment.0.accepted(&accepted).await;
+    let hints = users.iter().zip(&ids).map(|(user, id)| Hint { user, id: *id, kind: "REPORT_APPROVED" }).collect();
+    moment.0.note(&Noted { hints, ..Noted::default() }, At::Server).await;
     ids
 }
 

@@ -6,7 +6,9 @@
 mod moment;
 
 mod hints;
+mod notes;
 mod outages;
 mod refusals;
 mod values;
+mod vitals;
 mod warnings;

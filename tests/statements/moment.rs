@@ -23,7 +23,8 @@ impl Measured {
         let moment = Arc::new(RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap());
         let mut test = TestApp::new().await;
         test.app.limits = moment.clone();
-        test.app.hints = moment;
+        test.app.notes = moment.clone();
+        test.app.moment = moment;
         Self { test, redis }
     }
 
@@ -47,11 +48,19 @@ impl Measured {
         calls.filter(|(command, _)| !ours.contains(&command.as_str())).collect()
     }
 
-    /// How many partitions have keys.
+    /// How many partitions have budgets.
     fn partitions(&self) -> usize {
         let keys = self.redis.keys();
-        let tags: BTreeSet<&str> = keys.iter().map(|key| key.split(['{', '}']).nth(1).unwrap()).collect();
+        let budgets = keys.iter().filter(|key| key.contains("}:limit:"));
+        let tags: BTreeSet<&str> = budgets.map(|key| key.split(['{', '}']).nth(1).unwrap()).collect();
         tags.len()
+    }
+
+    /// How often Redis has read from a connection: once for what came in one piece.
+    fn reads(&self) -> usize {
+        let stats: String = self.redis.answers(&["INFO", "stats"]).unwrap();
+        let reads = stats.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
+        reads.unwrap().parse().unwrap()
     }
 }
 
@@ -64,7 +73,7 @@ fn calls<const N: usize>(calls: [(&str, usize); N]) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test]
-async fn a_send_is_one_script_for_each_partition_and_one_hint_for_each_recipient() {
+async fn a_send_is_one_script_for_each_partition_one_hint_for_each_recipient_and_one_to_count_them() {
     let measured = Measured::new().await;
     for (count, partitions) in [(1, 1..=1), (5, 1..=5), (200, 150..=200)] {
         measured.sends(&users(count)).await;
@@ -73,16 +82,48 @@ async fn a_send_is_one_script_for_each_partition_and_one_hint_for_each_recipient
         let found = measured.taken();
         let scripts = measured.partitions();
         assert!(partitions.contains(&scripts), "{scripts}");
-        // Each budget is read and written once.
-        assert_eq!(found, calls([("evalsha", scripts), ("get", count), ("publish", count), ("set", count)]));
+        // Each budget is read and written once; the send and how long it took are counted at once.
+        let limits = [("evalsha", scripts + 1), ("get", count), ("set", count)];
+        let notes = [("publish", count), ("hincrby", 2), ("pexpire", 1)];
+        assert_eq!(found, calls::<6>([limits, notes].concat().try_into().unwrap()));
     }
+}
+
+#[tokio::test]
+async fn a_send_to_devices_notes_their_outcomes_with_one_script_for_each_notification() {
+    let measured = Measured::new().await;
+    measured.test.connect("user 0", &["phone", "laptop"]).await;
+    measured.test.connect("user 1", &["tablet"]).await;
+    for _ in 0..2 {
+        measured.taken();
+        measured.sends(&users(3)).await;
+    }
+    let limits = [("get", 3), ("set", 3)];
+    let notes = [("evalsha", measured.partitions() + 1 + 2), ("publish", 3), ("hincrby", 4)];
+    let outcomes = [("rpush", 2), ("ltrim", 2), ("pexpire", 1 + 2)];
+    assert_eq!(measured.taken(), calls::<8>([&limits[..], &notes, &outcomes].concat().try_into().unwrap()));
+}
+
+#[tokio::test]
+async fn a_send_asks_twice_for_its_limits_and_with_its_notes() {
+    const SENDS: usize = 10;
+    let measured = Measured::new().await;
+    measured.test.connect("user 0", &["phone", "laptop"]).await;
+    measured.sends(&users(5)).await;
+    let before = measured.reads();
+    let looking = measured.reads() - before;
+    for _ in 0..SENDS {
+        measured.sends(&users(5)).await;
+    }
+    assert_eq!(measured.reads() - before - 2 * looking, 2 * SENDS);
 }
 
 #[tokio::test]
 async fn a_script_is_brought_along_once() {
     let measured = Measured::new().await;
     measured.sends(&users(40)).await;
-    assert_eq!(measured.taken()["eval"], 1);
+    // That of the limits, and that of the counts.
+    assert_eq!(measured.taken()["eval"], 2);
     measured.sends(&users(40)).await;
     assert_eq!(measured.taken().get("eval"), None);
 }

@@ -8,10 +8,11 @@ use shared::connections::Connection;
 use shared::deliver;
 use shared::error::{Error, StoreError};
 use shared::ids::ConnectionId;
+use shared::notes::{Counts, Noted};
 use shared::protocol::{self, Frame, Reply};
 
 /// The variables that it cannot do without.
-pub const NEEDS: &[&str] = &["DATABASE_URL", "WS_ENDPOINT"];
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
 /// How many rows are taken at once: what one drain holds when it dies waits 5 s.
 const TAKE: usize = 100;
@@ -66,7 +67,7 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), Sto
         && let Some(deliveries) = app.deliveries.materialise_next(app.clock.at()).await?
     {
         drained.chunks += 1;
-        deliver::offer(app, &deliveries).await;
+        deliver::offer(app, &deliveries, Noted::default()).await;
     }
     while app.clock.now_ms() <= until_ms {
         let deliveries = app.deliveries.take_due(TAKE, app.clock.at()).await?;
@@ -74,7 +75,8 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), Sto
             break;
         }
         drained.pushed += deliveries.len();
-        deliver::offer(app, &deliveries).await;
+        let counts = Counts { retried: deliveries.len() as u64, ..Counts::default() };
+        deliver::offer(app, &deliveries, Noted { counts, ..Noted::default() }).await;
     }
     Ok(())
 }

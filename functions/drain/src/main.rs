@@ -6,7 +6,7 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start_without_moment(drain::NEEDS);
+    let app = function::start(drain::NEEDS);
     let app = &app;
     run(service_fn(|event: LambdaEvent<Value>| {
         // Only an emulator calls after the deadline (`cargo lambda watch` says 1970): then there is none.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use shared::app::App;
 use shared::call::{Call, Route};
 use shared::error::Error;
-use shared::reply::{self, Reply};
+use shared::reply::Reply;
 use shared::vitals::Vital;
 
 /// The paths of this function.
@@ -28,7 +28,7 @@ struct Dependencies {
 /// Answers a call.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
-    reply::respond(health(app, &call).await, call.request_id())
+    call.answer(app, health(app, &call).await).await
 }
 
 async fn health(app: &App, call: &Call) -> Result<Reply, Error> {

@@ -16,7 +16,7 @@ use shared::fields::Fields;
 use shared::inbox::{Change, Changed};
 use shared::notification::Notification;
 use shared::protocol;
-use shared::reply::{self, Reply};
+use shared::reply::Reply;
 use shared::sync;
 
 /// The paths of this function.
@@ -31,12 +31,12 @@ pub const ROUTES: &[Route] = &[
     Route { path: "/api/ack", methods: &["POST"] },
 ];
 /// The variables that it cannot do without.
-pub const NEEDS: &[&str] = &["DATABASE_URL", "JWT_SECRET", "WS_ENDPOINT"];
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDPOINT"];
 
 /// Answers a call.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
-    reply::respond(answer(app, &call).await, call.request_id())
+    call.answer(app, answer(app, &call).await).await
 }
 
 async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {

@@ -30,9 +30,7 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
     let reference = reference.as_deref();
     let connection = match admit(app, &id).await {
         Ok(connection) => connection,
-        Err(Refusal::Told(error)) => {
-            return SocketReply::frame(&protocol::frame(&Reply::error(reference, &error)));
-        }
+        Err(Refusal::Told(error)) => return tell(app, reference, &error).await,
         Err(Refusal::Closed(error)) => return close(app, &id, reference, &error).await,
     };
     let answer = match action {
@@ -43,8 +41,16 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
         Ok(Some(frame)) => SocketReply::frame(&frame),
         Ok(None) => SocketReply::ok(),
         Err(Error::InvalidTicket) => close(app, &id, reference, &Error::InvalidTicket).await,
-        Err(error) => SocketReply::frame(&protocol::frame(&Reply::error(reference, &error))),
+        Err(error) => tell(app, reference, &error).await,
     }
+}
+
+/// The answer that says what is wrong; a fault of ours is counted.
+async fn tell(app: &App, reference: Option<&str>, error: &Error) -> SocketReply {
+    if error.is_ours() {
+        app.note_error().await;
+    }
+    SocketReply::frame(&protocol::frame(&Reply::error(reference, error)))
 }
 
 /// Why a frame is not acted on.

@@ -5,7 +5,7 @@ use shared::accept;
 use shared::app::App;
 use shared::call::{Call, Route};
 use shared::error::Error;
-use shared::reply::{self, Reply};
+use shared::reply::Reply;
 use shared::send::NewSend;
 
 /// The paths of this function.
@@ -16,7 +16,7 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDP
 /// Answers a call.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
-    reply::respond(send(app, &call).await, call.request_id())
+    call.answer(app, send(app, &call).await).await
 }
 
 async fn send(app: &App, call: &Call) -> Result<Reply, Error> {

@@ -11,12 +11,12 @@ use shared::call::{Call, Route};
 use shared::clock::Time;
 use shared::connections::Ticket;
 use shared::error::Error;
-use shared::reply::{self, Reply};
+use shared::reply::Reply;
 
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[Route { path: "/api/ws/ticket", methods: &["POST"] }];
 /// The variables that it cannot do without.
-pub const NEEDS: &[&str] = &["DATABASE_URL", "JWT_SECRET", "WS_URL"];
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_URL"];
 
 /// How long a ticket waits to be taken.
 const LIFETIME_MS: i64 = 30_000;
@@ -33,7 +33,7 @@ struct Issued<'a> {
 /// Answers a call.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
-    reply::respond(issue(app, &call).await, call.request_id())
+    call.answer(app, issue(app, &call).await).await
 }
 
 async fn issue(app: &App, call: &Call) -> Result<Reply, Error> {

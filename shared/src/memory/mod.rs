@@ -1,36 +1,81 @@
 //! The moment in this process: for the local gateway and for tests. A process that ends forgets it, as
 //! the moment may be forgotten at any time.
 
+mod notes;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use async_trait::async_trait;
 
+use self::notes::Kept;
 use crate::clock::At;
 use crate::gcra::Buckets;
-use crate::hints::{Accepted, Hints};
+use crate::ids::NotificationId;
 use crate::limits::{Limits, Spend, Verdict};
-use crate::vitals::{Vital, Vitals};
+use crate::notes::{Counts, Noted, Notes, Pushed};
+use crate::vitals::{BreakerState, Instance, Layout, Mode, Vital, Vitals};
 
 /// Keeps the promises of the moment within one process.
 #[derive(Debug, Default)]
 pub struct MemoryMoment {
     buckets: Buckets,
+    notes: Mutex<Kept>,
+    operations: AtomicU64,
+}
+
+impl MemoryMoment {
+    fn asked<T>(&self, question: impl FnOnce(&mut Kept) -> T) -> T {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        // A panic while it was held left at worst a part of one note.
+        question(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 #[async_trait]
 impl Limits for MemoryMoment {
     async fn spend(&self, spends: &[Spend], at: At) -> Vec<Verdict> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
         self.buckets.spend(spends, at.process_ms())
     }
 }
 
 #[async_trait]
-impl Hints for MemoryMoment {
-    /// There is no program beside this process that could listen.
-    async fn accepted(&self, _: &[Accepted<'_>]) {}
+impl Notes for MemoryMoment {
+    /// Hints are dropped: there is no program beside this process that could listen.
+    async fn note(&self, noted: &Noted<'_>, at: At) {
+        self.asked(|notes| notes.note(noted, at.process_ms()));
+    }
+
+    async fn counted(&self, at: At) -> Option<Counts> {
+        Some(self.asked(|notes| notes.counted(at.process_ms())))
+    }
+
+    async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<Pushed>> {
+        Some(self.asked(|notes| notes.outcomes(id, at.process_ms())))
+    }
 }
 
 #[async_trait]
 impl Vitals for MemoryMoment {
     async fn vital(&self) -> Vital {
         Vital::Off
+    }
+
+    /// Nothing here takes time worth measuring.
+    async fn layout(&self) -> Layout {
+        let instance = Instance {
+            name: "memory".into(),
+            healthy: true,
+            role: None,
+            operations: self.operations.load(Ordering::Relaxed),
+            errors: 0,
+            p50_ms: 0.0,
+            p99_ms: 0.0,
+            used_memory_bytes: None,
+            breaker: BreakerState::Closed,
+            last_error: None,
+        };
+        Layout { mode: Mode::Memory, instances: vec![instance] }
     }
 }

@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisResult, from_redis_value};
 
 use super::keys::{Keys, Partition};
-use super::scripts::{Call, Script};
+use super::scripts::{self, Call, Script};
 use crate::clock::At;
 use crate::limits::{Rate, Spend, Verdict};
 
@@ -33,10 +33,7 @@ pub(super) struct Spent {
 
 impl Spends {
     pub(super) fn new(keys: &Keys, spends: &[Spend], at: At) -> Self {
-        let now_ms = match at {
-            At::Server => 0,
-            At::Fixed(at_ms) => at_ms,
-        };
+        let now_ms = scripts::now_ms(at);
         let mut budgets: BTreeMap<Partition, Vec<(Rate, String, Vec<usize>)>> = BTreeMap::new();
         let mut known: HashMap<(&str, u32, u32), (Partition, usize)> = HashMap::new();
         for (place, Spend { bucket, rate }) in spends.iter().enumerate() {
@@ -54,12 +51,13 @@ impl Spends {
         }
         let (mut calls, mut places) = (Vec::new(), Vec::new());
         for (_, budgets) in budgets {
-            let mut call = Call { keys: Vec::new(), arguments: vec![now_ms] };
+            let mut call = Call { keys: Vec::new(), arguments: vec![now_ms.to_string()] };
             let mut of_keys = Vec::new();
             for (rate, key, of_key) in budgets {
                 let times = i64::try_from(of_key.len()).unwrap_or(i64::MAX);
                 call.keys.push(key);
-                call.arguments.extend([i64::from(rate.count), i64::from(rate.window_ms), times]);
+                let numbers = [i64::from(rate.count), i64::from(rate.window_ms), times];
+                call.arguments.extend(numbers.map(|number| number.to_string()));
                 of_keys.push(of_key);
             }
             calls.push(call);
@@ -109,10 +107,10 @@ mod tests {
         for call in &spends.calls {
             let tags = call.keys.iter().map(|key| &key[..key.find('}').unwrap()]);
             assert_eq!(tags.collect::<std::collections::BTreeSet<_>>().len(), 1);
-            assert_eq!((call.arguments[0], call.arguments.len()), (1_234, 1 + 3 * call.keys.len()));
+            assert_eq!((call.arguments[0].as_str(), call.arguments.len()), ("1234", 1 + 3 * call.keys.len()));
         }
         let seventh = spends.places.iter().flatten().find(|places| places.contains(&7)).unwrap();
         assert_eq!(*seventh, [7, 3_000]);
-        assert_eq!(Spends::new(&keys, &list, At::Server).calls[0].arguments[0], 0);
+        assert_eq!(Spends::new(&keys, &list, At::Server).calls[0].arguments[0], "0");
     }
 }

@@ -3,18 +3,23 @@
 //! | pattern | type | lifetime | why |
 //! | --- | --- | --- | --- |
 //! | `<prefix>:{pNNNN}:limit:<count>/<window ms>:<hash>` | string: `<ms> <parts>` | twice the time until it is full again, at least 60 s | a budget, as the instant at which it is full again; full and absent are the same, so its end loses nothing |
+//! | `<prefix>:{pNNNN}:counts:<minute>` | hash: `accepted`, `delivered`, `retried`, `rateLimited`, `errors`, `acceptMs:<from>`, `deliverMs:<from>` to whole numbers | 2 h | what was counted in a minute; `<minute>` is minutes since 1970, `<from>` where a bucket of a histogram begins |
+//! | `<prefix>:{pNNNN}:outcomes:<notification id>` | list: `<ms> <outcome> <connection>`, the latest last, at most 100 | 48 h | what became of the pushes of a notification |
 //! | `<prefix>:notification-events` | channel | | `{"userId","id","type"}` of each notification that was accepted |
 //!
 //! `<prefix>` is `REDIS_KEY_PREFIX`. `{pNNNN}` is one of 1,024 partitions, each one hash tag: what one script touches
 //! lies in one slot. `<hash>` is 128 bits of SHA-256 over prefix and bucket, as base64url; the partition is other bits
 //! of it. Names that strangers chose stand in no key, so what is in them is nobody's problem.
+//!
+//! All processes count in one hash a minute, each call once: that key is the hottest there is, and in a cluster its
+//! slot is another one with every minute.
 
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::ids::sha256;
+use crate::ids::{NotificationId, sha256};
 use crate::limits::Rate;
 
 /// How many hash tags there are; never changes in a deployment.
@@ -46,12 +51,29 @@ impl Keys {
 
     /// A bucket's budget, and where it lies.
     pub(super) fn limit(&self, bucket: &str, rate: Rate) -> (Partition, String) {
-        // The prefix has no byte 0, so no two pairs read alike.
-        let hash = sha256(&[self.prefix.as_bytes(), &[0], bucket.as_bytes()].concat());
-        let partition = Partition(u16::from_be_bytes([hash[30], hash[31]]) % PARTITIONS);
+        let (partition, hash) = self.partition(bucket);
         let name = URL_SAFE_NO_PAD.encode(&hash[..16]);
         let Rate { count, window_ms } = rate;
         (partition, format!("{}:{partition}:limit:{count}/{window_ms}:{name}", self.prefix))
+    }
+
+    /// What was counted in a minute, in minutes since 1970.
+    pub(super) fn counts(&self, minute: i64) -> String {
+        let name = format!("counts:{minute}");
+        format!("{}:{}:{name}", self.prefix, self.partition(&name).0)
+    }
+
+    /// What became of the pushes of a notification.
+    pub(super) fn outcomes(&self, id: NotificationId) -> String {
+        let name = format!("outcomes:{id}");
+        format!("{}:{}:{name}", self.prefix, self.partition(&name).0)
+    }
+
+    /// Where what has this name lies, and the hash of the name.
+    fn partition(&self, name: &str) -> (Partition, [u8; 32]) {
+        // The prefix has no byte 0, so no two pairs read alike.
+        let hash = sha256(&[self.prefix.as_bytes(), &[0], name.as_bytes()].concat());
+        (Partition(u16::from_be_bytes([hash[30], hash[31]]) % PARTITIONS), hash)
     }
 
     /// What was accepted, for programs beside us.
@@ -73,6 +95,14 @@ mod tests {
     #[test]
     fn a_budgets_key_never_changes() {
         assert_eq!(key("carillon", "send LIKE alice"), "carillon:{p0408}:limit:30/60000:uTQDKKtHcUMC1vhrc4jttA");
+    }
+
+    #[test]
+    fn the_keys_of_notes_never_change() {
+        let keys = Keys::new("carillon").unwrap();
+        assert_eq!(keys.counts(30_000_000), "carillon:{p0072}:counts:30000000");
+        let id = NotificationId::parse("d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1").unwrap();
+        assert_eq!(keys.outcomes(id), "carillon:{p0700}:outcomes:d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! answer, longer than its bound.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -19,9 +19,11 @@ use super::SetupError;
 use super::breaker::{Breaker, Hold, Leave};
 use super::keys::Keys;
 use super::setup;
-use super::trouble::{Trouble, told};
+use super::trouble::{self, Trouble, told};
 use crate::clock::Clock;
 use crate::config::RedisConfig;
+use crate::histogram::Histogram;
+use crate::vitals::BreakerState;
 
 /// How long the kernel keeps a connection whose peer acknowledges nothing.
 #[cfg(target_os = "linux")]
@@ -70,6 +72,20 @@ pub(super) struct Link {
     standing: watch::Sender<Standing>,
     /// The right to wait for the whole bound.
     waiting: Semaphore,
+    tally: Mutex<Tally>,
+}
+
+/// What became of the questions of this process so far.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    /// How many were put.
+    pub(super) operations: u64,
+    /// How many had no answer, or none in time.
+    pub(super) errors: u64,
+    /// How long answers took, in microseconds.
+    pub(super) took_us: Histogram,
+    /// Why there was no answer, or no connection, the last time that there was none.
+    pub(super) last_error: Option<String>,
 }
 
 struct Standing {
@@ -92,7 +108,7 @@ struct Live {
 enum Unanswered {
     /// It waited for its whole bound.
     TimedOut,
-    /// Another one waits already.
+    /// Another one waits already, or has waited in vain.
     Beside,
     Failed(RedisError),
 }
@@ -126,6 +142,7 @@ impl Link {
             clock,
             standing: watch::Sender::new(standing),
             waiting: Semaphore::new(1),
+            tally: Mutex::default(),
         })
     }
 
@@ -146,12 +163,14 @@ impl Link {
                 return None;
             }
         };
+        let begun = Instant::now();
         let answer = tokio::select! {
             biased;
             answer = self.answer(&question) => answer.map_err(Unanswered::Failed),
-            () = self.opens() => return None,
+            () = self.opens() => Err(Unanswered::Beside),
             unanswered = self.patience_ends(bound) => Err(unanswered),
         };
+        self.tally_up(begun.elapsed(), answer.is_ok());
         match answer {
             Ok(answer) => {
                 self.standing.send_if_modified(|standing| {
@@ -162,7 +181,7 @@ impl Link {
             }
             Err(Unanswered::Beside) => None,
             Err(Unanswered::TimedOut) => {
-                self.give_up(SILENT, |breaker, now_ms, jitter| breaker.unanswered(now_ms, jitter));
+                self.give_up(SILENT, SILENT, |breaker, now_ms, jitter| breaker.unanswered(now_ms, jitter));
                 None
             }
             Err(Unanswered::Failed(error)) => {
@@ -182,6 +201,32 @@ impl Link {
         let mut standing = self.standing.subscribe();
         // The sender lives in `self`, so the channel cannot close while this waits.
         standing.wait_for(|standing| !standing.connecting).await.is_ok_and(|standing| !standing.breaker.is_open())
+    }
+
+    /// What became of the questions so far.
+    pub(super) fn tally(&self) -> Tally {
+        // A panic while it was held left at worst one question half counted.
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether Redis is asked.
+    pub(super) fn breaker(&self) -> BreakerState {
+        let standing = self.standing.borrow();
+        match (standing.breaker.is_open(), standing.connecting) {
+            (false, _) => BreakerState::Closed,
+            (true, false) => BreakerState::Open,
+            (true, true) => BreakerState::Probing,
+        }
+    }
+
+    fn tally_up(&self, took: Duration, is_answered: bool) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        tally.operations += 1;
+        if is_answered {
+            tally.took_us.add(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+        } else {
+            tally.errors += 1;
+        }
     }
 
     async fn answer<T, F>(self: &Arc<Self>, question: &impl Fn(MultiplexedConnection) -> F) -> RedisResult<T>
@@ -308,12 +353,14 @@ impl Link {
     fn failed(&self, error: &RedisError) {
         let hold = if Trouble::of(error) == Trouble::Refused { Hold::Long } else { Hold::Short };
         let told = if error.is_timeout() { SILENT.to_owned() } else { told(error) };
-        self.give_up(&told, |breaker, now_ms, jitter| breaker.open(now_ms, hold, jitter));
+        let named = trouble::named(error).unwrap_or_else(|| SILENT.to_owned());
+        self.give_up(&told, &named, |breaker, now_ms, jitter| breaker.open(now_ms, hold, jitter));
     }
 
     /// Drops the connection, so that the next one finds its way anew, and tells the breaker. Where that opens, whoever
     /// waits is let go, and why is said once.
-    fn give_up(&self, reason: &str, tell: impl FnOnce(&mut Breaker, i64, f64)) {
+    fn give_up(&self, reason: &str, named: &str, tell: impl FnOnce(&mut Breaker, i64, f64)) {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).last_error = Some(named.to_owned());
         let jitter = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
         let mut is_news = false;
         self.standing.send_if_modified(|standing| {
@@ -333,7 +380,7 @@ impl Link {
         if is_news {
             tracing::warn!(
                 reason,
-                "Redis is away ({reason}): limits are kept in this process, hints are dropped, until it is back"
+                "Redis is away ({reason}): limits are kept in this process, nothing is noted, until it is back"
             );
         }
     }

@@ -1,10 +1,11 @@
-//! The moment in Redis: limits that many processes share, and hints for programs beside them. Where Redis is away,
-//! limits are kept in this process and hints are dropped; everything returns by itself.
+//! The moment in Redis: limits that many processes share, and notes of what they do. Where Redis is away, limits are
+//! kept in this process and nothing is noted; everything returns by itself.
 
 mod breaker;
 mod gcra;
 mod keys;
 mod link;
+mod notes;
 mod scripts;
 mod setup;
 mod trouble;
@@ -13,22 +14,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{ErrorKind, RedisResult, ServerErrorKind};
 use async_trait::async_trait;
-use serde::Serialize;
 use tokio::time::timeout;
 
 use self::gcra::Spends;
 use self::keys::Keys;
-use self::link::{Link, Patience};
+use self::link::{Link, Patience, Tally};
+use self::notes::Telling;
 use crate::clock::{At, Clock};
 use crate::config::RedisConfig;
 use crate::gcra::Buckets;
-use crate::hints::{Accepted, Hints};
-use crate::ids::{NotificationId, UserId};
+use crate::ids::NotificationId;
 use crate::limits::{Limits, Rate, Spend, Verdict};
-use crate::vitals::{Vital, Vitals};
+use crate::notes::{Counts, Noted, Notes, Pushed};
+use crate::vitals::{BreakerState, Instance, Layout, Mode, Vital, Vitals};
 
 /// Keeps the promises of the moment in one Redis.
 ///
@@ -39,7 +40,7 @@ pub struct RedisMoment {
     link: Arc<Link>,
     /// What there is of limits while Redis is away.
     buckets: Buckets,
-    /// Keys that held what is none of ours, so far.
+    /// Values under our keys that are none of ours, so far.
     foreign: AtomicU64,
     /// Hints that an access list forbade, so far.
     forbidden: AtomicU64,
@@ -82,9 +83,30 @@ impl RedisMoment {
         })
     }
 
-    /// How many keys of ours were found to hold what somebody else wrote, since this process began.
+    /// How many values were found under our keys that somebody else wrote, since this process began.
     pub fn foreign_values(&self) -> u64 {
         self.foreign.load(Ordering::Relaxed)
+    }
+
+    fn met_foreign(&self, values: u64) {
+        if values > 0 {
+            let so_far = self.foreign.fetch_add(values, Ordering::Relaxed) + values;
+            tracing::warn!(so_far, "{values} values under our keys in Redis were written by somebody else");
+        }
+    }
+
+    /// What Redis answers, also where it is found to be back just now, within the bound of one call.
+    async fn patiently<T, F>(&self, question: impl Fn(MultiplexedConnection) -> F) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let answer = async {
+            match self.link.ask(&question).await {
+                None if self.link.is_back().await => self.link.ask(&question).await,
+                answer => answer,
+            }
+        };
+        timeout(self.link.bound(), answer).await.ok().flatten()
     }
 }
 
@@ -100,61 +122,43 @@ impl Limits for RedisMoment {
         let Some(spent) = spent else {
             return self.buckets.spend(spends, at.process_ms());
         };
-        if spent.foreign > 0 {
-            let so_far = self.foreign.fetch_add(spent.foreign, Ordering::Relaxed) + spent.foreign;
-            tracing::warn!(so_far, "{} keys of ours in Redis held what somebody else wrote", spent.foreign);
-        }
+        self.met_foreign(spent.foreign);
         spent.verdicts
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct NotificationEvent<'a> {
-    user_id: &'a UserId,
-    id: NotificationId,
-    r#type: &'a str,
-}
-
 #[async_trait]
-impl Hints for RedisMoment {
-    async fn accepted(&self, accepted: &[Accepted<'_>]) {
-        if accepted.is_empty() {
+impl Notes for RedisMoment {
+    async fn note(&self, noted: &Noted<'_>, at: At) {
+        if noted.is_empty() {
             return;
         }
-        let channel = self.keys.notification_events();
-        let events: Vec<String> = accepted
-            .iter()
-            .filter_map(|Accepted { user, id, kind }| {
-                serde_json::to_string(&NotificationEvent { user_id: user, id: *id, r#type: kind }).ok()
-            })
-            .collect();
-        let (channel, events) = (&channel, &events);
-        let forbidden = self.link.ask(|mut connection| async move { publish(&mut connection, channel, events).await });
-        if let Some(forbidden) = forbidden.await
-            && forbidden > 0
-            && self.forbidden.fetch_add(forbidden, Ordering::Relaxed) == 0
-        {
+        let telling = Telling::new(&self.keys, noted, at);
+        let telling = &telling;
+        let told = self.link.ask(|mut connection| async move { telling.tell(&mut connection).await }).await;
+        let Some(told) = told else { return };
+        self.met_foreign(told.foreign);
+        if told.forbidden > 0 && self.forbidden.fetch_add(told.forbidden, Ordering::Relaxed) == 0 {
+            let channel = self.keys.notification_events();
             tracing::warn!("Redis does not let us publish hints: its access list must allow the channel {channel}");
         }
     }
-}
 
-/// Publishes, and says how many an access list forbade: that is the channel's matter, not the server's.
-async fn publish(connection: &mut MultiplexedConnection, channel: &str, events: &[String]) -> RedisResult<u64> {
-    let commands = events.iter().map(|event| {
-        let mut command = ::redis::cmd("PUBLISH");
-        command.arg(channel).arg(event);
-        command
-    });
-    let mut forbidden = 0;
-    for answer in scripts::pipe(connection, commands).await? {
-        match answer {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => forbidden += 1,
-            answer => drop(answer?),
-        }
+    async fn counted(&self, at: At) -> Option<Counts> {
+        let keys = &self.keys;
+        let question = |mut connection| async move { notes::counted(&mut connection, keys, at).await };
+        let (counts, foreign) = self.patiently(question).await?;
+        self.met_foreign(foreign);
+        Some(counts)
     }
-    Ok(forbidden)
+
+    async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<Pushed>> {
+        let keys = &self.keys;
+        let question = |mut connection| async move { notes::outcomes(&mut connection, keys, id, at).await };
+        let (pushes, foreign) = self.patiently(question).await?;
+        self.met_foreign(foreign);
+        Some(pushes)
+    }
 }
 
 #[async_trait]
@@ -166,17 +170,32 @@ impl Vitals for RedisMoment {
             probe(&mut connection, keys).await?;
             setup::warning(&mut connection).await
         };
-        let answer = async {
-            match self.link.ask(question).await {
-                None if self.link.is_back().await => self.link.ask(question).await,
-                answer => answer,
-            }
-        };
-        match timeout(self.link.bound(), answer).await {
-            Ok(Some(None)) => Vital::Ok,
-            Ok(Some(Some(warning))) => Vital::Warned(warning),
-            Ok(None) | Err(_) => Vital::Away,
+        match self.patiently(question).await {
+            Some(None) => Vital::Ok,
+            Some(Some(warning)) => Vital::Warned(warning),
+            None => Vital::Away,
         }
+    }
+
+    async fn layout(&self) -> Layout {
+        let standing = self.patiently(|mut connection| async move { setup::standing(&mut connection).await }).await;
+        let breaker = self.link.breaker();
+        let (role, used_memory_bytes) = standing.unwrap_or_default();
+        let Tally { operations, errors, took_us, last_error } = self.link.tally();
+        let percentile_ms = |percent| took_us.percentile(percent) as f64 / 1_000.0;
+        let instance = Instance {
+            name: "redis-1".into(),
+            healthy: standing.is_some() && breaker == BreakerState::Closed,
+            role,
+            operations,
+            errors,
+            p50_ms: percentile_ms(50),
+            p99_ms: percentile_ms(99),
+            used_memory_bytes,
+            breaker,
+            last_error,
+        };
+        Layout { mode: Mode::Single, instances: vec![instance] }
     }
 }
 

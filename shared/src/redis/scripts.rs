@@ -1,10 +1,13 @@
 //! Scripts: each one atomic step, in a Lua file of its own whose head says what goes in and comes out, with one caller.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use aws_lc_rs::digest;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, RedisResult, ServerErrorKind, Value};
+
+use crate::clock::At;
 
 /// A script and the hash by which Redis knows it.
 #[derive(Debug)]
@@ -13,11 +16,20 @@ pub(super) struct Script {
     sha1: String,
 }
 
-/// What a script is given: keys of one partition, and numbers.
+/// What a script is given: keys of one partition, and numbers or texts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Call {
     pub(super) keys: Vec<String>,
-    pub(super) arguments: Vec<i64>,
+    pub(super) arguments: Vec<String>,
+}
+
+/// One step of a pipeline.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    /// A command.
+    Plain(Cmd),
+    /// A call of a script.
+    Script(&'a Script, &'a Call),
 }
 
 impl Script {
@@ -31,33 +43,59 @@ impl Script {
         Self { text, sha1 }
     }
 
-    /// Runs the script once for each call, all in one pipeline; the answers are in the same order. A script that Redis
-    /// does not know is brought along and run again: a call that was not understood did nothing.
+    /// Runs the script once for each call, all in one pipeline; the answers are in the same order.
     pub(super) async fn run(&self, connection: &mut MultiplexedConnection, calls: &[Call]) -> RedisResult<Vec<Value>> {
-        let by_hash = calls.iter().map(|call| command("EVALSHA", &self.sha1, call));
-        let mut answers = pipe(connection, by_hash).await?;
-        let is_unknown = |answer: &RedisResult<Value>| {
-            answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
-        };
-        let unknown: Vec<usize> = (0..answers.len()).filter(|n| is_unknown(&answers[*n])).collect();
-        if !unknown.is_empty() {
-            // The first brings the script; the others stand behind it and find it.
-            let again = unknown.iter().enumerate().map(|(nth, n)| match nth {
-                0 => command("EVAL", self.text, &calls[*n]),
-                _ => command("EVALSHA", &self.sha1, &calls[*n]),
-            });
-            for (n, answer) in unknown.iter().zip(pipe(connection, again).await?) {
-                answers[*n] = answer;
-            }
-        }
-        answers.into_iter().collect()
+        let steps: Vec<Step<'_>> = calls.iter().map(|call| Step::Script(self, call)).collect();
+        perform(connection, &steps).await?.into_iter().collect()
     }
+}
+
+/// Performs steps in one pipeline; each has an answer of its own. A script that Redis does not know is brought along and
+/// called again: a call that was not understood did nothing.
+pub(super) async fn perform(
+    connection: &mut MultiplexedConnection,
+    steps: &[Step<'_>],
+) -> RedisResult<Vec<RedisResult<Value>>> {
+    let by_hash = steps.iter().map(|step| match step {
+        Step::Plain(command) => command.clone(),
+        Step::Script(script, call) => command("EVALSHA", &script.sha1, call),
+    });
+    let mut answers = pipe(connection, by_hash).await?;
+    let is_unknown = |answer: &RedisResult<Value>| {
+        answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+    };
+    let (mut unknown, mut again, mut brought) = (Vec::new(), Vec::new(), HashSet::new());
+    for (n, step) in steps.iter().enumerate().filter(|(n, _)| is_unknown(&answers[*n])) {
+        if let Step::Script(script, call) = step {
+            // The first brings the script; the others stand behind it and find it.
+            let is_first = brought.insert(&script.sha1);
+            again.push(match is_first {
+                true => command("EVAL", script.text, call),
+                false => command("EVALSHA", &script.sha1, call),
+            });
+            unknown.push(n);
+        }
+    }
+    if !unknown.is_empty() {
+        for (n, answer) in unknown.into_iter().zip(pipe(connection, again).await?) {
+            answers[n] = answer;
+        }
+    }
+    Ok(answers)
 }
 
 fn command(name: &str, script: &str, call: &Call) -> Cmd {
     let mut command = redis::cmd(name);
     command.arg(script).arg(call.keys.len()).arg(&call.keys).arg(&call.arguments);
     command
+}
+
+/// An instant as scripts are given it; 0 asks for the clock of Redis.
+pub(super) fn now_ms(at: At) -> i64 {
+    match at {
+        At::Server => 0,
+        At::Fixed(at_ms) => at_ms,
+    }
 }
 
 /// Sends commands in one piece; each has an answer of its own.

@@ -41,6 +41,19 @@ pub(super) fn told(error: &RedisError) -> String {
     }
 }
 
+/// An error in words for whoever asks over HTTP: never what a server or a certificate says, which may name anything.
+/// `None` where it says nothing: nobody answered in time.
+pub(super) fn named(error: &RedisError) -> Option<String> {
+    let named = match error.code() {
+        Some(code) if code.bytes().all(|byte| byte.is_ascii_alphanumeric()) => code,
+        _ if error.is_timeout() => return None,
+        _ if error.is_connection_refusal() => "connection refused",
+        _ if error.is_connection_dropped() => "connection closed",
+        _ => error.category(),
+    };
+    Some(named.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -64,6 +77,11 @@ mod tests {
         ] {
             assert_eq!((Trouble::of(&said(code)), told(&said(code))), (trouble, code.to_owned()));
         }
+        let name = |error: &RedisError| named(error).unwrap_or_default();
+        assert_eq!(name(&said("ERR")), "ERR");
+        assert_eq!(named(&io::Error::from(io::ErrorKind::TimedOut).into()), None);
+        assert_eq!(name(&io::Error::other("no such host: redis.internal").into()), "I/O error");
+        assert_eq!(name(&io::Error::from(io::ErrorKind::ConnectionRefused).into()), "connection refused");
         for (kind, trouble) in [
             (io::ErrorKind::BrokenPipe, Trouble::Connection),
             (io::ErrorKind::ConnectionReset, Trouble::Connection),

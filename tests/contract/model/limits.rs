@@ -58,7 +58,7 @@ impl Bucket {
     }
 }
 
-fn meet_their_model<K>(open: impl AsyncFn() -> (Arc<dyn Limits>, K)) {
+fn meet_their_model<L: Limits, K>(open: impl AsyncFn() -> (Arc<L>, K)) {
     always(steps(), async |steps: Vec<Step>| {
         let (limits, kept) = open().await;
         let (mut buckets, mut now_ms) = (BTreeMap::new(), 0);

@@ -1,0 +1,126 @@
+//! How long things took, as counts: small enough to be kept in a store and added up over many processes.
+
+use std::collections::BTreeMap;
+
+/// Steps an octave, as a power of two: 8.
+const STEPS_LOG2: u32 = 3;
+/// The largest value that is told apart from larger ones.
+const LARGEST: u64 = u32::MAX as u64;
+
+/// Whole numbers of some unit, counted in buckets of which eight make an octave. Up to 15 each value has a bucket of
+/// its own; what is told of a larger one is the middle of its bucket, at most 6.25 % away from it. From 2^32 on all are
+/// one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Histogram(BTreeMap<u64, u64>);
+
+impl Histogram {
+    /// Counts a value; a negative one, as of a clock that went back, as 0.
+    pub fn add(&mut self, value: i64) {
+        self.add_to(lower_bound(u64::try_from(value).unwrap_or(0)), 1);
+    }
+
+    /// Counts so many in the bucket that begins with `lower`. False, and nothing counted, where none does.
+    pub fn add_bucket(&mut self, lower: u64, count: u64) -> bool {
+        let is_one = lower_bound(lower) == lower;
+        if is_one {
+            self.add_to(lower, count);
+        }
+        is_one
+    }
+
+    /// Counts everything that another one counted.
+    pub fn add_all(&mut self, other: &Self) {
+        for (lower, count) in other.buckets() {
+            self.add_to(lower, count);
+        }
+    }
+
+    /// The buckets that hold something, in order: with what they begin, and how many they hold.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().map(|(lower, count)| (*lower, *count))
+    }
+
+    /// The value that so many per cent do not exceed; 0 where nothing was counted.
+    pub fn percentile(&self, percent: u64) -> u64 {
+        let all: u128 = self.0.values().map(|count| u128::from(*count)).sum();
+        let rank = (all * u128::from(percent)).div_ceil(100).max(1);
+        let mut so_far = 0;
+        let found = self.buckets().find(|(_, count)| {
+            so_far += u128::from(*count);
+            so_far >= rank
+        });
+        found.map_or(0, |(lower, _)| lower + (width(lower) - 1) / 2)
+    }
+
+    fn add_to(&mut self, lower: u64, count: u64) {
+        let counted = self.0.entry(lower).or_default();
+        *counted = counted.saturating_add(count);
+    }
+}
+
+/// With what the bucket of a value begins.
+fn lower_bound(value: u64) -> u64 {
+    let value = value.min(LARGEST);
+    value - value % width(value)
+}
+
+/// How many values share a value's bucket.
+fn width(value: u64) -> u64 {
+    let octave = value.max(1).ilog2();
+    1 << octave.saturating_sub(STEPS_LOG2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: impl IntoIterator<Item = i64>) -> Histogram {
+        let mut histogram = Histogram::default();
+        values.into_iter().for_each(|value| histogram.add(value));
+        histogram
+    }
+
+    #[test]
+    fn a_single_value_is_told_within_a_sixteenth() {
+        for value in (0..5_000).chain([100_000, 123_456_789, i64::from(u32::MAX)]) {
+            let told = i64::try_from(of([value]).percentile(50)).unwrap();
+            assert!((told - value).abs() * 16 <= value, "{value} is told as {told}");
+            assert!(value > 15 || told == value, "{value} is told as {told}");
+        }
+        assert_eq!(of([-7]).percentile(99), 0);
+        assert_eq!(of([i64::MAX]), of([i64::from(u32::MAX)]));
+    }
+
+    #[test]
+    fn a_percentile_is_what_so_many_do_not_exceed() {
+        assert_eq!(Histogram::default().percentile(50), 0);
+        let ten = of(1..=10);
+        let told = [0, 10, 11, 50, 51, 99, 100].map(|percent| ten.percentile(percent));
+        assert_eq!(told, [1, 1, 2, 5, 6, 10, 10]);
+        let mut skewed = of(std::iter::repeat_n(3, 99));
+        assert_eq!(skewed.percentile(99), 3);
+        skewed.add(14);
+        skewed.add(14);
+        assert_eq!((skewed.percentile(50), skewed.percentile(99)), (3, 14));
+    }
+
+    #[test]
+    fn what_was_counted_apart_adds_up() {
+        let (mut one, other) = (of([1, 20, 300]), of([1, 21, 4_000]));
+        one.add_all(&other);
+        assert_eq!(one, of([1, 1, 20, 21, 300, 4_000]));
+        let mut copy = Histogram::default();
+        assert!(one.buckets().all(|(lower, count)| copy.add_bucket(lower, count)));
+        assert_eq!(copy, one);
+    }
+
+    #[test]
+    fn only_a_bucket_takes_counts() {
+        let mut histogram = Histogram::default();
+        for not_one in [17, 33, 1_000, u64::from(u32::MAX), u64::MAX] {
+            assert!(!histogram.add_bucket(not_one, 1), "{not_one}");
+        }
+        assert!(histogram.add_bucket(16, u64::MAX) && histogram.add_bucket(16, 1));
+        assert_eq!(histogram.percentile(99), 16);
+    }
+}

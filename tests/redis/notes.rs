@@ -1,0 +1,202 @@
+//! Notes in Redis: under which names and for how long, what others may have made of them, and what faults cost.
+
+use std::time::{Duration, Instant};
+
+use harness::redis_server::RedisServer;
+use shared::clock::{At, Clock};
+use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
+use shared::notes::{Counts, Noted, Notes};
+use shared::push::Outcome;
+use shared::vitals::Vital;
+
+use crate::moment::{AT_ONCE, Moment, ONE};
+
+fn id() -> NotificationId {
+    NotificationId::of(SendId::of_key(&user("shop"), "/", "1"), &user("alice"))
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+/// Notes one acceptance and one push, now.
+async fn note(moment: &Moment) {
+    let phone = ConnectionId::new("PJqB0fHsqRcCHlw=");
+    let mut counts = Counts { accepted: 1, ..Counts::default() };
+    counts.accept_ms.add(20);
+    let outcomes = vec![(id(), &phone, Outcome::Offered)];
+    moment.0.note(&Noted { counts, outcomes, ..Noted::default() }, At::Server).await;
+}
+
+async fn accepted(moment: &Moment) -> u64 {
+    moment.0.counted(At::Server).await.unwrap().accepted
+}
+
+async fn pushes(moment: &Moment) -> usize {
+    moment.0.outcomes(id(), At::Server).await.unwrap().len()
+}
+
+/// The key that holds this among its name.
+fn key(server: &RedisServer, part: &str) -> String {
+    let keys = server.keys();
+    let found: Vec<&String> = keys.iter().filter(|key| key.contains(part)).collect();
+    let [key] = found[..] else { panic!("{keys:?}") };
+    key.clone()
+}
+
+#[tokio::test]
+async fn all_processes_count_together_by_the_clock_of_now() {
+    let server = RedisServer::start();
+    let (one, other) = (Moment::on(&server).await, Moment::on(&server).await);
+    note(&one).await;
+    note(&other).await;
+    assert_eq!((accepted(&one).await, pushes(&other).await), (2, 2));
+    let now_ms = Clock::system().now_ms();
+    let pushed = one.0.outcomes(id(), At::Server).await.unwrap();
+    assert!(pushed.iter().all(|push| (now_ms - 10_000..=now_ms + 10_000).contains(&push.at_ms)), "{pushed:?}");
+}
+
+#[tokio::test]
+async fn notes_bear_the_prefix_and_a_tag_and_end_by_themselves() {
+    let server = RedisServer::start();
+    let moment = Moment::on(&server).await;
+    note(&moment).await;
+    let (counts, outcomes) = (key(&server, "}:counts:"), key(&server, "}:outcomes:"));
+    assert!(counts.starts_with("carillon:{p") && outcomes.starts_with("carillon:{p"), "{counts} {outcomes}");
+    assert!(outcomes.ends_with(&format!(":{}", id())), "{outcomes}");
+    for (key, hours) in [(&counts, 2), (&outcomes, 48)] {
+        let life_ms: i64 = server.answers(&["PTTL", key]).unwrap();
+        assert!((hours * 3_600_000 - 60_000..=hours * 3_600_000).contains(&life_ms), "{key}: {life_ms}");
+    }
+    // As keys.rs says it.
+    let kept: Vec<String> = server.answers(&["HGETALL", &counts]).unwrap();
+    assert_eq!(kept, ["accepted", "1", "acceptMs:20", "1"]);
+    let kept: Vec<String> = server.answers(&["LRANGE", &outcomes, "0", "-1"]).unwrap();
+    let words: Vec<&str> = kept[0].split(' ').collect();
+    assert_eq!(words[1..], ["offered", "PJqB0fHsqRcCHlw="]);
+    assert!(words[0].parse::<i64>().is_ok(), "{kept:?}");
+    // Where nothing is to be noted, nothing is.
+    moment.0.note(&Noted::default(), At::Server).await;
+    assert_eq!(server.keys().len(), 3, "{:?}", server.keys());
+}
+
+#[tokio::test]
+async fn what_others_wrote_counts_as_absent_and_is_counted_and_written_over() {
+    let server = RedisServer::start();
+    let moment = Moment::on(&server).await;
+    note(&moment).await;
+    let (counts, outcomes) = (key(&server, "}:counts:"), key(&server, "}:outcomes:"));
+    let (counts, outcomes) = (counts.as_str(), outcomes.as_str());
+    let other_types = |key| {
+        [
+            ["SET", key, "1"].to_vec(),
+            ["ZADD", key, "1", "a"].to_vec(),
+            ["XADD", key, "*", "a", "b"].to_vec(),
+            ["SADD", key, "a"].to_vec(),
+        ]
+    };
+    let mut foreign = other_types(counts).to_vec();
+    foreign.push(["LPUSH", counts, "1"].to_vec());
+    for value in ["", "much", "1.5", "1e3", " 1", "99999999999999999999"] {
+        foreign.push(["HSET", counts, "accepted", value].to_vec());
+    }
+    for command in foreign {
+        server.does(&["DEL", counts]);
+        server.does(&command);
+        let met = moment.0.foreign_values();
+        assert_eq!(accepted(&moment).await, 0, "{command:?}");
+        note(&moment).await;
+        assert_eq!(moment.0.foreign_values(), met + 2, "{command:?}: read, and written over");
+        assert_eq!(accepted(&moment).await, 1, "{command:?}");
+        assert_eq!(moment.0.foreign_values(), met + 2, "{command:?}");
+    }
+    // A bucket that is none, and a name that a later version may have.
+    server.does(&["HSET", counts, "acceptMs:17", "5", "acceptMs:x", "5", "deliverMs:", "5", "invented", "5"]);
+    let met = moment.0.foreign_values();
+    let counted = moment.0.counted(At::Server).await.unwrap();
+    assert_eq!((counted.accepted, counted.accept_ms.buckets().count()), (1, 1));
+    assert_eq!(moment.0.foreign_values(), met + 3);
+
+    let mut foreign = other_types(outcomes).to_vec();
+    foreign.push(["HSET", outcomes, "a", "b"].to_vec());
+    for command in foreign {
+        server.does(&["DEL", outcomes]);
+        server.does(&command);
+        let met = moment.0.foreign_values();
+        assert_eq!(pushes(&moment).await, 0, "{command:?}");
+        note(&moment).await;
+        assert_eq!((pushes(&moment).await, moment.0.foreign_values()), (1, met + 2), "{command:?}");
+    }
+    let met = moment.0.foreign_values();
+    server.does(&["RPUSH", outcomes, "", "1", "soon offered a", "1800000000000 taken a", "1800000000000 offered"]);
+    assert_eq!((pushes(&moment).await, moment.0.foreign_values()), (1, met + 5));
+    assert_eq!(moment.vital().await, Vital::Ok);
+}
+
+#[tokio::test]
+async fn forgotten_scripts_are_brought_along_again_and_nothing_is_noted_twice() {
+    let server = RedisServer::start();
+    let moment = Moment::on(&server).await;
+    for n in 1..=3 {
+        server.does(&["SCRIPT", "FLUSH"]);
+        note(&moment).await;
+        assert_eq!((accepted(&moment).await, pushes(&moment).await), (n, n as usize));
+    }
+}
+
+#[tokio::test]
+async fn a_closed_connection_costs_no_note() {
+    let server = RedisServer::start();
+    let moment = Moment::on(&server).await;
+    for n in 1..=10 {
+        server.does(&["CLIENT", "KILL", "TYPE", "normal"]);
+        note(&moment).await;
+        assert_eq!(accepted(&moment).await, n);
+    }
+}
+
+#[tokio::test]
+async fn where_redis_is_away_nothing_is_known_and_nobody_waits() {
+    let mut server = RedisServer::start();
+    let moment = Moment::on(&server).await;
+    note(&moment).await;
+    server.is_killed();
+    let begun = Instant::now();
+    note(&moment).await;
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    assert_eq!(moment.0.counted(At::Server).await, None);
+    assert_eq!(moment.0.outcomes(id(), At::Server).await, None);
+    server.is_back();
+    moment.is_well_within(Duration::from_secs(1)).await;
+    // It comes back empty, which is nothing that was noted.
+    assert_eq!((accepted(&moment).await, pushes(&moment).await), (0, 0));
+    note(&moment).await;
+    assert_eq!((accepted(&moment).await, pushes(&moment).await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_costs_a_note_its_bound() {
+    let server = RedisServer::start();
+    let moment = Moment::on(&server).await;
+    server.hangs();
+    let begun = Instant::now();
+    for _ in 0..20 {
+        note(&moment).await;
+    }
+    assert!(begun.elapsed() < Duration::from_millis(250 + 100), "{:?}", begun.elapsed());
+    server.goes_on();
+    moment.is_well_within(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn keys_that_are_forbidden_are_an_outage() {
+    let server = RedisServer::start();
+    server.does(&["ACL", "SETUSER", "carillon", "on", ">p", "~*:limit:*", "&*", "+@all"]);
+    let url = format!("redis://carillon:p@127.0.0.1:{}", server.port());
+    let moment = Moment::new(&harness::redis_server::config(&url, "carillon"));
+    moment.is_well_within(Duration::from_secs(1)).await;
+    note(&moment).await;
+    assert_eq!(moment.0.counted(At::Server).await, None);
+    // Limits go on in this process.
+    moment.spends("send A alice", ONE).await;
+}
