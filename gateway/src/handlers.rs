@@ -141,6 +141,7 @@ fn functions(app: &App) -> Functions {
     functions.insert("inbox", http!(inbox));
     functions.insert("tickets", http!(tickets));
     functions.insert("health", http!(health));
+    functions.insert("metrics", http!(metrics));
     functions.insert("testing", http!(testing));
     let config = app.config.clone();
     let page = http_function(move |request| {

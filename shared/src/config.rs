@@ -190,6 +190,14 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Which database `DATABASE_URL` names: `postgres`, or `sqlite`, which is what there is without it.
+    pub fn database_kind(&self) -> &'static str {
+        let is_postgres = self.database_url.as_ref().is_some_and(|url| url.reveal().starts_with("postgres"));
+        if is_postgres { "postgres" } else { "sqlite" }
+    }
+}
+
 /// Variables of the contract that this version cannot honour. Set, they are refused, never ignored.
 const NOT_YET: [(&str, &str); 3] = [
     ("JWT_JWKS_URL", "set JWT_SECRET"),

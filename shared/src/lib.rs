@@ -34,6 +34,7 @@ pub mod auth;
 pub mod call;
 pub mod deliver;
 pub mod function;
+pub mod metrics;
 pub mod reply;
 pub mod sync;
 

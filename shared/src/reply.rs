@@ -20,6 +20,11 @@ impl Reply {
         Self::with_json(200, json(content))
     }
 
+    /// 200 with a text of this type.
+    pub fn text(text: String, content_type: &'static str) -> Self {
+        Self::with_json(200, text).header(CONTENT_TYPE, content_type)
+    }
+
     /// 201 with JSON.
     pub fn created(content: &impl Serialize) -> Self {
         Self::with_json(201, json(content))

@@ -9,5 +9,6 @@ mod drain;
 mod frames;
 mod history;
 mod http_functions;
+mod metrics;
 mod socket_functions;
 mod testing;

@@ -6,7 +6,7 @@ use harness::sandbox::{Sandbox, nobody, refused};
 use crate::surroundings::with;
 
 /// What each function needs. `notfound` needs nothing.
-const NEEDS: [(&str, &[&str]); 13] = [
+const NEEDS: [(&str, &[&str]); 14] = [
     ("connect", connect::NEEDS),
     ("disconnect", disconnect::NEEDS),
     ("drain", drain::NEEDS),
@@ -14,6 +14,7 @@ const NEEDS: [(&str, &[&str]); 13] = [
     ("history", history::NEEDS),
     ("inbox", inbox::NEEDS),
     ("message", message::NEEDS),
+    ("metrics", metrics::NEEDS),
     ("migrate", migrate::NEEDS),
     ("notfound", &[]),
     ("page", page::NEEDS),

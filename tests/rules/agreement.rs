@@ -20,7 +20,7 @@ struct Function {
     needs: &'static [&'static str],
 }
 
-const FUNCTIONS: [Function; 13] = [
+const FUNCTIONS: [Function; 14] = [
     function("connect", &[], connect::NEEDS),
     function("disconnect", &[], disconnect::NEEDS),
     function("drain", &[], drain::NEEDS),
@@ -28,6 +28,7 @@ const FUNCTIONS: [Function; 13] = [
     function("history", history::ROUTES, history::NEEDS),
     function("inbox", inbox::ROUTES, inbox::NEEDS),
     function("message", &[], message::NEEDS),
+    function("metrics", metrics::ROUTES, metrics::NEEDS),
     function("migrate", &[], migrate::NEEDS),
     function("notfound", &[], &[]),
     function("page", page::ROUTES, page::NEEDS),

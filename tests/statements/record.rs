@@ -254,6 +254,21 @@ async fn a_frame_is_its_connection_and_what_it_asks() {
 }
 
 #[tokio::test]
+async fn metrics_are_what_waits_and_who_is_connected() {
+    let measured = Measured::new().await;
+    measured.test.connect("alice", &["phone"]).await;
+    measured.sends(&["alice"], None).await;
+    measured
+        .costs(2, async || {
+            let mut asking = event("metrics");
+            asking["headers"]["authorization"] = measured.test.bearer("ops", "notify:admin").into();
+            let answer = body(&metrics::handle(&measured.test.app, request(asking)).await);
+            assert_eq!((&answer["connections"], &answer["database"]["healthy"]), (&json!(1), &json!(true)));
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn a_drain_without_work_looks_in_four_places() {
     let measured = Measured::new().await;
     // Connections, chunks, rows, and what falls due next. A chunk is looked for in a transaction, which would keep it:

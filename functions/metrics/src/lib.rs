@@ -1,0 +1,36 @@
+//! `GET /api/notifications/metrics/redis` and `GET /metrics`: how everything is, for operators, as JSON and as
+//! OpenMetrics text.
+
+mod text;
+
+use lambda_http::{Body, Request, Response};
+use shared::app::App;
+use shared::call::{Call, Route};
+use shared::error::Error;
+use shared::metrics;
+use shared::reply::Reply;
+
+/// The paths of this function.
+pub const ROUTES: &[Route] = &[
+    Route { path: "/api/notifications/metrics/redis", methods: &["GET"] },
+    Route { path: "/metrics", methods: &["GET"] },
+];
+/// The variables that it cannot do without.
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET"];
+
+/// Answers a call.
+pub async fn handle(app: &App, request: Request) -> Response<Body> {
+    let call = Call::new(request);
+    call.answer(app, tell(app, &call).await).await
+}
+
+async fn tell(app: &App, call: &Call) -> Result<Reply, Error> {
+    let (path, _) = call.route(ROUTES)?;
+    call.caller(app)?.needs("notify:admin")?;
+    call.query()?.finish()?;
+    let metrics = metrics::metrics(app).await;
+    Ok(match path {
+        "/metrics" => Reply::text(text::open_metrics(&metrics), text::CONTENT_TYPE),
+        _ => Reply::ok(&metrics),
+    })
+}

@@ -1,0 +1,122 @@
+//! Metrics as OpenMetrics text (https://github.com/prometheus/OpenMetrics, version 1.0.0). Written by hand: a registry
+//! of counters has nothing to register where every number is read from a store.
+
+use std::fmt::{Display, Write};
+
+use shared::metrics::{Metrics, Percentiles};
+use shared::vitals::{BreakerState, Instance};
+
+/// What the text is.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Counts of a window and states of now are gauges, since they fall as well; a latency is a summary of its quantiles.
+/// Units are those of the format: seconds and bytes.
+pub(crate) fn open_metrics(metrics: &Metrics) -> String {
+    let mut text = Text::default();
+    for (name, count, help) in [
+        ("accepted", metrics.accepted, "Notifications stored"),
+        ("delivered", metrics.delivered, "Notifications that every open connection of their user has taken"),
+        ("retried", metrics.retried, "Notifications that the drain pushed since nobody had finished that"),
+        ("rate_limited", metrics.rate_limited, "Recipients refused"),
+        ("errors", metrics.errors, "Answers that were a fault of ours"),
+    ] {
+        text.gauge(&format!("{name}_last_hour"), &format!("{help}, in the last hour"), count);
+    }
+    let queue = &metrics.queue;
+    let states = [
+        ("waiting", queue.waiting),
+        ("processing", queue.processing),
+        ("delayed", queue.delayed),
+        ("dead_letters", queue.dead_letters),
+    ];
+    let states = states.map(|(state, count)| (vec![("state", state)], count));
+    text.family("queue", "gauge", "Notifications on their way", states);
+    text.gauge("queue_oldest_seconds", "For how long the first of what is due has been due", seconds(queue.oldest_ms));
+    let lag = seconds(metrics.persist_lag_ms);
+    text.gauge("persist_lag_seconds", "For how long what only Redis has waits for the database", lag);
+    text.gauge("connections", "Open sockets", metrics.connections);
+    text.gauge("online_users", "Users with an open socket", metrics.online_users);
+    let degraded = u8::from(metrics.degraded);
+    text.gauge("degraded", "Whether the counts of the last hour are not known, and 0 therefore", degraded);
+    let healthy = (vec![("kind", metrics.database.kind)], u8::from(metrics.database.healthy));
+    text.family("database_healthy", "gauge", "Whether the database answered just now", [healthy]);
+    let latency = &metrics.latency;
+    text.latency("accept_seconds", "From a send's call until the database had it, in the last hour", latency.accept_ms);
+    text.latency("deliver_seconds", "From createdAt until it was delivered, in the last hour", latency.deliver_ms);
+    instances(&mut text, &metrics.redis.instances);
+    text.0.push_str("# EOF\n");
+    text.0
+}
+
+/// What is told of each Redis. How often it was asked is of the process that answers, and begins anew with each.
+fn instances(text: &mut Text, instances: &[Instance]) {
+    let named = |instance: &Instance, value: u64| (vec![("instance", instance.name.clone())], value);
+    let healthy = instances.iter().map(|instance| named(instance, u64::from(instance.healthy)));
+    text.family("redis_healthy", "gauge", "Whether Redis answered just now", healthy);
+    let states = [(BreakerState::Closed, "closed"), (BreakerState::Open, "open"), (BreakerState::Probing, "probing")];
+    let breakers = instances.iter().flat_map(|instance| {
+        states.map(|(state, name)| {
+            let labels = vec![("instance", instance.name.clone()), ("carillon_redis_breaker", name.to_owned())];
+            (labels, u8::from(instance.breaker == state))
+        })
+    });
+    text.family("redis_breaker", "stateset", "Whether Redis is asked", breakers);
+    let operations = instances.iter().map(|instance| named(instance, instance.operations));
+    text.family("redis_operations", "gauge", "How often this process has asked Redis", operations);
+    let errors = instances.iter().map(|instance| named(instance, instance.errors));
+    text.family("redis_errors", "gauge", "How often this process had no answer of Redis", errors);
+    let latencies = instances.iter().flat_map(|instance| {
+        [("0.5", instance.p50_ms), ("0.99", instance.p99_ms)].map(|(quantile, ms)| {
+            (vec![("instance", instance.name.clone()), ("quantile", quantile.to_owned())], ms / 1_000.0)
+        })
+    });
+    text.family("redis_seconds", "summary", "How long answers of Redis took this process", latencies);
+    let memory = instances.iter().filter_map(|instance| Some(named(instance, instance.used_memory_bytes?)));
+    text.family("redis_used_memory_bytes", "gauge", "Memory that Redis uses", memory);
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    /// A metric with one value.
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.family(name, "gauge", help, [(Vec::<(&str, &str)>::new(), value)]);
+    }
+
+    fn latency(&mut self, name: &str, help: &str, Percentiles { p50, p99 }: Percentiles) {
+        let quantiles = [("0.5", p50), ("0.99", p99)].map(|(quantile, ms)| (vec![("quantile", quantile)], seconds(ms)));
+        self.family(name, "summary", help, quantiles);
+    }
+
+    /// A metric with a value for each set of labels. A name that ends with a unit has that unit.
+    fn family<L: Display, V: Display>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Vec<(&'static str, L)>, V)>,
+    ) {
+        let (name, text) = (format!("carillon_{name}"), &mut self.0);
+        // A text takes whatever is written to it.
+        let _ = writeln!(text, "# TYPE {name} {kind}");
+        if let Some(unit) = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(&format!("_{unit}"))) {
+            let _ = writeln!(text, "# UNIT {name} {unit}");
+        }
+        let _ = writeln!(text, "# HELP {name} {}", escaped(help));
+        for (labels, value) in values {
+            let labels = labels.into_iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(&value.to_string())));
+            let labels: Vec<String> = labels.collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            let _ = writeln!(text, "{name}{labels} {value}");
+        }
+    }
+}
+
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1_000.0
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

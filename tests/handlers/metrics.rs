@@ -1,0 +1,358 @@
+//! What operators are told: numbers that are exact, whatever happened and whatever is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness::redis_server::RedisServer;
+use harness::{HttpAnswer, TestApp, body, event, request, socket_event};
+use lambda_http::Body;
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use shared::ids::NotificationId;
+use shared::notes::Pushed;
+use shared::push::Outcome;
+use shared::redis::RedisMoment;
+use shared::without::WithoutMoment;
+
+async fn ask(test: &TestApp, path: &str, scope: &str, query: &str) -> HttpAnswer {
+    let mut asking = event("metrics");
+    asking["headers"]["authorization"] = test.bearer("ops", scope).into();
+    asking["requestContext"]["routeKey"] = format!("ANY {path}").into();
+    asking["rawPath"] = path.into();
+    asking["rawQueryString"] = query.into();
+    metrics::handle(&test.app, request(asking)).await
+}
+
+async fn told(test: &TestApp) -> Value {
+    let answer = ask(test, "/api/notifications/metrics/redis", "notify:admin", "").await;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    body(&answer)
+}
+
+/// Accepted, delivered, retried, rate-limited, errors.
+async fn counts(test: &TestApp) -> [u64; 5] {
+    let told = told(test).await;
+    ["accepted", "delivered", "retried", "rateLimited", "errors"].map(|name| told[name].as_u64().unwrap())
+}
+
+async fn text(test: &TestApp) -> String {
+    let answer = ask(test, "/metrics", "notify:admin", "").await;
+    let content_type = answer.headers()["content-type"].to_str().unwrap();
+    assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    match answer.into_body() {
+        Body::Text(text) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sends to these users; the answer.
+async fn send(test: &TestApp, users: &[&str], key: Option<&str>) -> HttpAnswer {
+    let mut sending = event("send");
+    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
+    let mut asked = json!({"type": "like", "userIds": users, "title": "Hi"});
+    if let Some(key) = key {
+        asked["idempotencyKey"] = key.into();
+    }
+    sending["body"] = asked.to_string().into();
+    send::handle(&test.app, request(sending)).await
+}
+
+/// The id of the first notification of a send.
+fn first(answer: &HttpAnswer) -> NotificationId {
+    NotificationId::parse(body(answer)["notifications"][0]["id"].as_str().unwrap()).unwrap()
+}
+
+async fn outcomes(test: &TestApp, id: NotificationId) -> Vec<(String, Outcome)> {
+    let pushed = test.app.notes.outcomes(id, test.app.clock.at()).await.unwrap();
+    pushed.into_iter().map(|Pushed { connection, outcome, .. }| (connection.to_string(), outcome)).collect()
+}
+
+/// Does what is due, and does not stay.
+async fn drains(test: &TestApp) {
+    assert!(!drain::handle(&test.app, test.clock.now_ms() + 10_000).await.failed);
+}
+
+fn with_rate(test: &mut TestApp, rate: &str) {
+    let mut config = shared::config::Config::clone(&test.app.config);
+    config.rate_limit_send = rate.parse().unwrap();
+    test.app.config = Arc::new(config);
+}
+
+#[tokio::test]
+async fn before_the_first_event_every_member_is_there_and_zero() {
+    let test = TestApp::new().await;
+    let memory = json!({
+        "name": "memory", "healthy": true, "role": null, "operations": 1, "errors": 0, "p50Ms": 0.0, "p99Ms": 0.0,
+        "usedMemoryBytes": null, "breaker": "closed", "lastError": null,
+    });
+    let expected = json!({
+        "queue": { "waiting": 0, "processing": 0, "delayed": 0, "deadLetters": 0, "oldestMs": 0 },
+        "accepted": 0, "delivered": 0, "retried": 0, "rateLimited": 0, "errors": 0,
+        "connections": 0, "onlineUsers": 0, "persistLagMs": 0, "degraded": false,
+        "redis": { "mode": "memory", "instances": [memory] },
+        "database": { "healthy": true, "kind": "sqlite" },
+        "latency": { "acceptMs": { "p50": 0, "p99": 0 }, "deliverMs": { "p50": 0, "p99": 0 } },
+    });
+    assert_eq!(told(&test).await, expected);
+}
+
+#[tokio::test]
+async fn only_who_may_is_told_and_what_is_not_known_is_refused() {
+    let test = TestApp::new().await;
+    for path in ["/api/notifications/metrics/redis", "/metrics"] {
+        for scope in ["", "notify:send"] {
+            let refused = ask(&test, path, scope, "").await;
+            assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["code"]), (403, &json!("forbidden")));
+        }
+        let refused = ask(&test, path, "notify:admin", "since=1").await;
+        assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["fields"]), (422, &json!(["since"])));
+        let mut nobody = event("metrics");
+        nobody["requestContext"]["routeKey"] = format!("ANY {path}").into();
+        let refused = metrics::handle(&test.app, request(nobody.clone())).await;
+        assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["code"]), (401, &json!("token_missing")));
+        nobody["requestContext"]["http"]["method"] = "POST".into();
+        let refused = metrics::handle(&test.app, request(nobody)).await;
+        assert_eq!((refused.status().as_u16(), &refused.headers()["allow"]), (405, &"GET".parse().unwrap()));
+    }
+    assert_eq!(counts(&test).await, [0; 5]);
+}
+
+#[tokio::test]
+async fn what_is_sent_is_accepted_and_where_somebody_is_connected_delivered() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone", "laptop"]).await;
+    test.connect("bob", &["tablet"]).await;
+    let sent = send(&test, &["alice", "bob", "carol"], Some("1")).await;
+    assert_eq!(counts(&test).await, [3, 2, 0, 0, 0]);
+    let offered = |connection: &str| (connection.to_owned(), Outcome::Offered);
+    assert_eq!(outcomes(&test, first(&sent)).await, [offered("laptop"), offered("phone")]);
+    // A repeat is no second one, and a refusal none at all.
+    assert_eq!(send(&test, &["alice", "bob", "carol"], Some("1")).await.status(), 202);
+    assert_eq!(send(&test, &["dave"], Some("1")).await.status(), 422);
+    assert_eq!(send(&test, &[], None).await.status(), 422);
+    assert_eq!(counts(&test).await, [3, 2, 0, 0, 0]);
+    let told = told(&test).await;
+    assert_eq!((&told["connections"], &told["onlineUsers"]), (&json!(3), &json!(2)));
+    assert_eq!(told["queue"]["waiting"], 0);
+    // An hour later it is history.
+    test.clock.turn(Duration::from_secs(3_600));
+    assert_eq!(counts(&test).await, [0; 5]);
+}
+
+#[tokio::test]
+async fn what_fails_waits_and_is_counted_as_it_is_retried_and_delivered() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone", "laptop"]).await;
+    test.push.will("phone", &[Outcome::Failed, Outcome::Failed]);
+    let sent = send(&test, &["alice"], None).await;
+    assert_eq!(counts(&test).await, [1, 0, 0, 0, 0]);
+    test.clock.turn(Duration::from_secs(6));
+    let queue = told(&test).await["queue"].clone();
+    let expected = json!({ "waiting": 1, "processing": 0, "delayed": 0, "deadLetters": 0, "oldestMs": 1_000 });
+    assert_eq!(queue, expected);
+    drains(&test).await;
+    assert_eq!(counts(&test).await, [1, 0, 1, 0, 0]);
+    test.clock.turn(Duration::from_secs(5));
+    drains(&test).await;
+    let told = told(&test).await;
+    assert_eq!(counts(&test).await, [1, 1, 2, 0, 0]);
+    assert_eq!((&told["queue"]["waiting"], &told["queue"]["oldestMs"]), (&json!(0), &json!(0)));
+    // Eleven seconds, as exactly as buckets tell them.
+    assert_eq!(told["latency"]["deliverMs"], json!({ "p50": 10_751, "p99": 10_751 }));
+    let pushed = test.app.notes.outcomes(first(&sent), test.app.clock.at()).await.unwrap();
+    let (begun_ms, outcome) = (pushed[0].at_ms, |n: usize| (pushed[n].connection.as_str(), pushed[n].outcome));
+    let times: Vec<i64> = pushed.iter().map(|push| push.at_ms - begun_ms).collect();
+    assert_eq!(times, [0, 0, 6_000, 6_000, 11_000, 11_000]);
+    let found = [outcome(1), outcome(3), outcome(4), outcome(5)];
+    let [failed, offered] = [Outcome::Failed, Outcome::Offered];
+    assert_eq!(found, [("phone", failed), ("phone", failed), ("laptop", offered), ("phone", offered)]);
+}
+
+#[tokio::test]
+async fn what_nobody_got_is_not_delivered() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["gone"]).await;
+    test.clock.turn(Duration::from_secs(10));
+    test.push.will("gone", &[Outcome::Gone]);
+    let sent = send(&test, &["alice"], None).await;
+    assert_eq!(counts(&test).await, [1, 0, 0, 0, 0]);
+    assert_eq!(outcomes(&test, first(&sent)).await, [("gone".to_owned(), Outcome::Gone)]);
+    let told = told(&test).await;
+    assert_eq!((&told["queue"]["waiting"], &told["connections"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test]
+async fn who_is_refused_is_counted_once() {
+    let mut test = TestApp::new().await;
+    with_rate(&mut test, "1/60s");
+    send(&test, &["alice"], Some("1")).await;
+    send(&test, &["alice", "bob"], Some("2")).await;
+    assert_eq!(counts(&test).await, [2, 0, 0, 1, 0]);
+    let refused = send(&test, &["alice", "bob"], Some("3")).await;
+    assert_eq!(refused.status(), 429);
+    assert_eq!(counts(&test).await, [2, 0, 0, 3, 0]);
+    // A repeat gets its first answer although all are limited, so nobody is refused.
+    for key in ["1", "1"] {
+        assert_eq!(send(&test, &["alice"], Some(key)).await.status(), 202);
+    }
+    assert_eq!(counts(&test).await, [2, 0, 0, 3, 0]);
+}
+
+#[tokio::test]
+async fn large_sends_wait_in_chunks_and_are_delivered_by_the_drain() {
+    let test = TestApp::new().await;
+    test.connect("user-0", &["first"]).await;
+    test.connect("user-999", &["last"]).await;
+    let users: Vec<String> = (0..1_000).map(|n| format!("user-{n}")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).collect();
+    send(&test, &users, None).await;
+    assert_eq!(counts(&test).await, [1_000, 1, 0, 0, 0]);
+    assert_eq!(told(&test).await["queue"]["waiting"], 800);
+    drains(&test).await;
+    assert_eq!(counts(&test).await, [1_000, 2, 0, 0, 0]);
+    assert_eq!(told(&test).await["queue"]["waiting"], 0);
+}
+
+#[tokio::test]
+async fn without_the_database_errors_are_counted_and_metrics_are_told_all_the_same() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["PJqB0fHsqRcCHlw="]).await;
+    send(&test, &["alice"], None).await;
+    test.record.goes_away().await;
+    // 503 of four functions, and of one that only looks.
+    assert_eq!(send(&test, &["alice"], None).await.status(), 503);
+    for name in ["list", "ticket"] {
+        let mut asking = event(name);
+        asking["headers"]["authorization"] = test.bearer("alice", "").into();
+        let answer = match name {
+            "list" => inbox::handle(&test.app, request(asking)).await,
+            _ => tickets::handle(&test.app, request(asking)).await,
+        };
+        assert_eq!(answer.status(), 503, "{name}");
+    }
+    assert_eq!(health::handle(&test.app, request(event("health"))).await.status(), 503);
+    let reply = message::handle(&test.app, socket_event(event("message"))).await;
+    assert!(serde_json::to_string(&reply).unwrap().contains("store_unavailable"));
+    let told = told(&test).await;
+    assert_eq!(counts(&test).await, [1, 1, 0, 0, 5]);
+    assert_eq!((&told["database"], &told["degraded"]), (&json!({"healthy": false, "kind": "sqlite"}), &json!(false)));
+    let queue = json!({ "waiting": 0, "processing": 0, "delayed": 0, "deadLetters": 0, "oldestMs": 0 });
+    assert_eq!((&told["queue"], &told["connections"], &told["onlineUsers"]), (&queue, &json!(0), &json!(0)));
+}
+
+#[tokio::test]
+async fn what_a_caller_did_wrong_is_no_error_of_ours() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["PJqB0fHsqRcCHlw="]).await;
+    let mut wrong = event("message");
+    wrong["body"] = "{".into();
+    let reply = message::handle(&test.app, socket_event(wrong)).await;
+    assert!(serde_json::to_string(&reply).unwrap().contains("invalid_json"));
+    assert_eq!(notfound::handle(request(event("notfound"))).await.status(), 404);
+    assert_eq!(send(&test, &[], None).await.status(), 422);
+    assert_eq!(counts(&test).await, [0; 5]);
+}
+
+#[tokio::test]
+async fn without_redis_counts_are_zero_and_said_to_be_unknown() {
+    let mut server = RedisServer::start();
+    let mut test = TestApp::new().await;
+    let config = server.config("carillon");
+    let moment = RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(5)).unwrap();
+    let moment = Arc::new(moment);
+    (test.app.limits, test.app.notes, test.app.moment) = (moment.clone(), moment.clone(), moment);
+    test.connect("alice", &["phone"]).await;
+    send(&test, &["alice"], None).await;
+    assert_eq!(counts(&test).await, [1, 1, 0, 0, 0]);
+    let before = told(&test).await;
+    let instance = &before["redis"]["instances"][0];
+    assert_eq!((&before["degraded"], &before["redis"]["mode"]), (&json!(false), &json!("single")));
+    assert_eq!((&instance["name"], &instance["role"]), (&json!("redis-1"), &json!("primary")));
+
+    server.is_killed();
+    assert_eq!(send(&test, &["alice"], None).await.status(), 202);
+    let during = told(&test).await;
+    assert_eq!(
+        (&during["degraded"], &during["accepted"], &during["connections"]),
+        (&json!(true), &json!(0), &json!(1))
+    );
+    let instance = &during["redis"]["instances"][0];
+    assert_eq!((&instance["healthy"], &instance["role"]), (&json!(false), &Value::Null));
+    assert!(instance["breaker"] != "closed" && instance["lastError"].is_string(), "{instance}");
+    assert!(!during.to_string().contains("127.0.0.1") && !during.to_string().contains(&server.port().to_string()));
+    assert!(text(&test).await.contains("\ncarillon_degraded 1\n"));
+}
+
+#[tokio::test]
+async fn a_deployment_without_redis_says_that_it_counts_nothing() {
+    let mut test = TestApp::new().await;
+    let moment = Arc::new(WithoutMoment::default());
+    (test.app.limits, test.app.notes, test.app.moment) = (moment.clone(), moment.clone(), moment);
+    send(&test, &["alice"], None).await;
+    let told = told(&test).await;
+    assert_eq!((&told["degraded"], &told["accepted"]), (&json!(true), &json!(0)));
+    assert_eq!(told["redis"], json!({ "mode": "memory", "instances": [] }));
+}
+
+/// What a line of OpenMetrics says: its name, its labels as they are written, its value.
+fn sample(line: &str) -> (&str, &str, f64) {
+    let (name, value) = line.rsplit_once(' ').unwrap();
+    let (name, labels) = match name.split_once('{') {
+        Some((name, labels)) => (name, labels.strip_suffix('}').unwrap()),
+        None => (name, ""),
+    };
+    (name, labels, value.parse().unwrap())
+}
+
+#[tokio::test]
+async fn every_line_of_the_text_is_one_of_openmetrics_and_says_what_the_json_says() {
+    let mut test = TestApp::new().await;
+    with_rate(&mut test, "1/60s");
+    test.connect("alice", &["phone"]).await;
+    send(&test, &["alice", "bob"], None).await;
+    send(&test, &["alice"], None).await;
+    let text = text(&test).await;
+    let lines: Vec<&str> = text.strip_suffix("# EOF\n").expect("the end is marked").lines().collect();
+    let (mut family, mut kinds, mut values) = (String::new(), Vec::new(), Vec::new());
+    for line in lines {
+        if let Some(described) = line.strip_prefix("# ") {
+            let [word, name, rest] = described.splitn(3, ' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            match word {
+                "TYPE" => {
+                    assert!(["gauge", "summary", "stateset"].contains(&rest), "{line}");
+                    assert!(!kinds.contains(&name.to_owned()), "{name} stands twice");
+                    name.clone_into(&mut family);
+                    kinds.push(family.clone());
+                }
+                "UNIT" => assert!(name.ends_with(&format!("_{rest}")), "{line}"),
+                "HELP" => assert!(!rest.is_empty(), "{line}"),
+                _ => panic!("{line}"),
+            }
+            assert_eq!(name, family, "{line}");
+            continue;
+        }
+        let (name, labels, value) = sample(line);
+        assert_eq!(name, family, "{line}");
+        assert!(name.starts_with("carillon_") && value >= 0.0, "{line}");
+        for label in labels.split(',').filter(|label| !label.is_empty()) {
+            let (_, value) = label.split_once("=\"").unwrap();
+            assert!(value.ends_with('"'), "{line}");
+        }
+        values.push((format!("{name} {labels}"), value));
+    }
+    for (name, value) in [
+        ("carillon_accepted_last_hour ", 2.0),
+        ("carillon_delivered_last_hour ", 1.0),
+        ("carillon_rate_limited_last_hour ", 1.0),
+        ("carillon_errors_last_hour ", 0.0),
+        ("carillon_connections ", 1.0),
+        ("carillon_queue state=\"waiting\"", 0.0),
+        ("carillon_degraded ", 0.0),
+        ("carillon_database_healthy kind=\"sqlite\"", 1.0),
+        ("carillon_accept_seconds quantile=\"0.99\"", 0.0),
+        ("carillon_redis_breaker instance=\"memory\",carillon_redis_breaker=\"closed\"", 1.0),
+        ("carillon_redis_breaker instance=\"memory\",carillon_redis_breaker=\"open\"", 0.0),
+    ] {
+        assert!(values.contains(&(name.to_owned(), value)), "{name} {value} not in {values:#?}");
+    }
+}
