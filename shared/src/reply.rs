@@ -21,8 +21,8 @@ impl Reply {
     }
 
     /// 200 with a text of this type.
-    pub fn text(text: String, content_type: &'static str) -> Self {
-        Self::with_json(200, text).header(CONTENT_TYPE, content_type)
+    pub fn text(text: impl Into<String>, content_type: &'static str) -> Self {
+        Self::with_json(200, text.into()).header(CONTENT_TYPE, content_type)
     }
 
     /// 201 with JSON.
@@ -44,12 +44,6 @@ impl Reply {
     /// 304 with the tag that still holds.
     pub fn not_modified(etag: &str) -> Self {
         Self { status: 304, body: None, headers: Vec::new() }.header(ETAG, etag)
-    }
-
-    /// 200 with a text of this type, for browsers.
-    pub fn file(content_type: &'static str, content: &str) -> Self {
-        let file = Self { status: 200, body: Some(content.to_owned()), headers: Vec::new() };
-        file.header(CONTENT_TYPE, content_type)
     }
 
     /// 503 with JSON: how a health check says that it is down.

@@ -60,6 +60,17 @@ async fn a_send_for_trying_things_out_is_a_send() {
 }
 
 #[tokio::test]
+async fn the_metrics_are_there_to_look_at_meanwhile() {
+    let test = TestApp::new().await;
+    let admin = test.bearer("operator", "notify:admin");
+    testing::handle(&test.app, request(posted(PATHS[0], &admin, ""))).await;
+    let mut asking = posted(PATHS[0], &admin, "");
+    asking["requestContext"]["http"]["method"] = "GET".into();
+    let metrics = testing::handle(&test.app, request(asking)).await;
+    assert_eq!((metrics.status().as_u16(), &body(&metrics)["accepted"]), (200, &json!(1)));
+}
+
+#[tokio::test]
 async fn only_admins_may_test() {
     let test = TestApp::new().await;
     for path in PATHS {

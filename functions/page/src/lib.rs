@@ -37,12 +37,12 @@ fn page(config: &Config, call: &Call) -> Result<Reply, Error> {
     }
     let (path, _) = call.route(ROUTES)?;
     Ok(match path {
-        SCRIPT => Reply::file("text/javascript; charset=utf-8", include_str!(concat!(env!("OUT_DIR"), "/page.js"))),
-        STYLE => Reply::file("text/css; charset=utf-8", include_str!(concat!(env!("OUT_DIR"), "/page.css"))),
+        SCRIPT => Reply::text(include_str!(concat!(env!("OUT_DIR"), "/page.js")), "text/javascript; charset=utf-8"),
+        STYLE => Reply::text(include_str!(concat!(env!("OUT_DIR"), "/page.css")), "text/css; charset=utf-8"),
         _ => {
             let built = include_str!(concat!(env!("OUT_DIR"), "/index.html"));
             let document = if built.is_empty() { NOT_BUILT } else { built };
-            Reply::file("text/html; charset=utf-8", document)
+            Reply::text(document, "text/html; charset=utf-8")
                 .header(CONTENT_SECURITY_POLICY, policy(config))
                 .header(REFERRER_POLICY, "no-referrer")
         }

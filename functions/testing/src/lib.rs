@@ -1,35 +1,41 @@
-//! Sends for trying things out, through the whole path that every send takes. There only where
-//! `ENABLE_TEST_ENDPOINTS` is on, and only for admins.
+//! Sends for trying things out, through the whole path that every send takes, and the metrics to look at meanwhile.
+//! There only where `ENABLE_TEST_ENDPOINTS` is on, and only for admins.
 
 use lambda_http::{Body, Request, Response};
 use shared::accept;
 use shared::app::App;
 use shared::call::{Call, Route};
 use shared::error::Error;
-use shared::reply::{self, Reply};
+use shared::metrics;
+use shared::reply::Reply;
 use shared::send::NewSend;
 
 const TRY: &str = "/api/test/redis-notification";
 const SEND: &str = "/api/notifications/test";
 
 /// The paths of this function.
-pub const ROUTES: &[Route] = &[Route { path: TRY, methods: &["POST"] }, Route { path: SEND, methods: &["POST"] }];
+pub const ROUTES: &[Route] =
+    &[Route { path: TRY, methods: &["GET", "POST"] }, Route { path: SEND, methods: &["POST"] }];
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDPOINT"];
 
 /// Answers a call.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
-    reply::respond(test(app, &call).await, call.request_id())
+    call.answer(app, test(app, &call).await).await
 }
 
 async fn test(app: &App, call: &Call) -> Result<Reply, Error> {
     if !app.config.test_endpoints {
         return Err(Error::NotFound);
     }
-    let (route, _) = call.route(ROUTES)?;
+    let (route, method) = call.route(ROUTES)?;
     let caller = call.caller(app)?;
     caller.needs("notify:admin")?;
+    if method == "GET" {
+        call.query()?.finish()?;
+        return Ok(Reply::ok(&metrics::metrics(app).await));
+    }
     let key = call.header("idempotency-key");
     let mut body = if route == TRY { call.optional_members()? } else { call.body()? };
     if route == TRY {
