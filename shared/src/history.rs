@@ -6,17 +6,13 @@ use serde::Serialize;
 
 use crate::clock::{At, Time};
 use crate::error::StoreError;
-use crate::ids::{ConnectionId, NotificationId, SendId, UserId};
-use crate::push::Outcome;
+use crate::ids::{NotificationId, SendId, UserId};
+use crate::notes::{Pushed, REMEMBERED_MS, REMEMBERED_PUSHES};
 
 /// The most sends of a page, and the most that are looked at for one.
 pub const MAX_SENDS: usize = 200;
 /// In how many chunks that are still to be materialised a trace looks for its notification: those due first.
 pub const TRACED_CHUNKS: usize = 500;
-/// How long what became of a push is remembered, in milliseconds.
-pub const REMEMBERED_MS: i64 = 24 * 60 * 60 * 1_000;
-/// How many pushes of one notification are remembered: the last ones.
-pub const REMEMBERED_PUSHES: usize = 100;
 
 /// What became of sends.
 #[async_trait]
@@ -178,17 +174,6 @@ pub struct Trace {
     pub expired_at_ms: Option<i64>,
 }
 
-/// A push of a notification to a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pushed {
-    /// To whom.
-    pub connection: ConnectionId,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// When it was noted, in milliseconds since 1970.
-    pub at_ms: i64,
-}
-
 /// The steps of a notification, as the contract tells them.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Steps {
@@ -216,11 +201,14 @@ pub struct Step {
 
 impl Trace {
     /// The steps, with what the moment remembers of the pushes: `None` where it is away. They are all there were
-    /// unless some were forgotten, for their age or their number.
+    /// unless some were forgotten, for their age or their number, or because the moment was away or emptied: then the
+    /// record knows of an offer, and the moment of no push.
     pub fn steps(&self, pushes: Option<&[Pushed]>, now_ms: i64) -> Steps {
         let came_at_ms = self.materialised_at_ms.unwrap_or(self.accepted_at_ms);
-        let complete =
-            now_ms - came_at_ms <= REMEMBERED_MS && pushes.is_some_and(|pushes| pushes.len() < REMEMBERED_PUSHES);
+        let is_whole = |pushes: &[Pushed]| {
+            pushes.len() < REMEMBERED_PUSHES && (self.offered_at_ms.is_none() || !pushes.is_empty())
+        };
+        let complete = now_ms - came_at_ms <= REMEMBERED_MS && pushes.is_some_and(is_whole);
         let step = |step| move |at_ms| Step { step, at: Time(at_ms), connection_id: None, status: None };
         // At the same time in this order.
         let mut steps = vec![step("accepted")(self.accepted_at_ms)];
@@ -229,11 +217,7 @@ impl Trace {
             step: "pushed",
             at: Time(pushed.at_ms),
             connection_id: Some(pushed.connection.to_string()),
-            status: Some(match pushed.outcome {
-                Outcome::Offered => "offered",
-                Outcome::Gone => "gone",
-                Outcome::Failed => "failed",
-            }),
+            status: Some(pushed.outcome.name()),
         }));
         steps.extend(self.offered_at_ms.map(step("offered")));
         steps.extend(self.read_at_ms.map(step("read")));
@@ -256,6 +240,8 @@ pub fn is_in_chunk(id: NotificationId, send: SendId, recipients: &str) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ConnectionId;
+    use crate::push::Outcome;
 
     /// The last one is the newest, and is told first.
     fn sends(states: &[(i64, i64)]) -> Vec<PastSend> {
@@ -362,5 +348,8 @@ mod tests {
         let many = vec![pushed("tab", Outcome::Failed, 1_000); REMEMBERED_PUSHES];
         assert!(!trace.steps(Some(&many), 1_000).complete);
         assert!(trace.steps(Some(&many[1..]), 1_000).complete);
+        let offered = Trace { offered_at_ms: Some(1_000), ..trace };
+        assert!(!offered.steps(Some(&[]), 1_000).complete);
+        assert!(offered.steps(Some(&many[1..]), 1_000).complete);
     }
 }

@@ -1,9 +1,12 @@
 //! What became of sends, and by which steps one notification went.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use harness::{HttpAnswer, TestApp, body, event, request};
 use serde_json::{Value, json};
+use shared::push::Outcome;
+use shared::without::WithoutMoment;
 
 const START: &str = "2027-01-15T08:00:00.000Z";
 
@@ -159,10 +162,11 @@ async fn a_trace_tells_the_steps_in_order() {
     let accepted = json!({"step": "accepted", "at": START});
     let mut steps = vec![
         accepted,
+        json!({"step": "pushed", "at": START, "connectionId": "phone", "status": "offered"}),
         json!({"step": "offered", "at": START}),
         json!({"step": "read", "at": "2027-01-15T08:00:01.500Z"}),
     ];
-    assert_eq!(body(&told)["steps"], json!(steps));
+    assert_eq!((&body(&told)["steps"], &body(&told)["complete"]), (&json!(steps), &json!(true)));
 
     test.clock.turn(Duration::from_millis(1));
     reading["routeKey"] = "ANY /api/notifications/{id}".into();
@@ -174,6 +178,47 @@ async fn a_trace_tells_the_steps_in_order() {
         let told = trace(&test, sub, scope, id, "").await;
         assert_eq!(body(&told)["steps"], json!(steps), "{sub}");
     }
+}
+
+#[tokio::test]
+async fn a_trace_tells_what_became_of_each_push() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone", "tab"]).await;
+    test.clock.turn(Duration::from_secs(20));
+    test.push.will("phone", &[Outcome::Gone]);
+    test.push.will("tab", &[Outcome::Failed]);
+    let (_, id) = sends(&test, "shop", "like", &["alice"]).await;
+    test.clock.turn(Duration::from_secs(6));
+    assert!(!drain::handle(&test.app, i64::MAX).await.failed);
+    let told = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
+    let steps = told["steps"].as_array().unwrap().iter();
+    let steps: Vec<Vec<&str>> = steps
+        .map(|step| ["at", "step", "connectionId", "status"].iter().filter_map(|name| step[name].as_str()).collect())
+        .collect();
+    let expected: [&[&str]; 5] = [
+        &["2027-01-15T08:00:20.000Z", "accepted"],
+        &["2027-01-15T08:00:20.000Z", "pushed", "phone", "gone"],
+        &["2027-01-15T08:00:20.000Z", "pushed", "tab", "failed"],
+        &["2027-01-15T08:00:26.000Z", "pushed", "tab", "offered"],
+        &["2027-01-15T08:00:26.000Z", "offered"],
+    ];
+    assert_eq!((steps, &told["complete"]), (expected.map(<[&str]>::to_vec).to_vec(), &json!(true)));
+
+    // A day later nobody remembers.
+    test.clock.turn(Duration::from_secs(24 * 60 * 60));
+    let told = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
+    assert_eq!((told["steps"].as_array().unwrap().len(), &told["complete"]), (2, &json!(false)));
+}
+
+#[tokio::test]
+async fn a_trace_without_the_moment_is_what_the_record_knows() {
+    let mut test = TestApp::new().await;
+    test.connect("alice", &["phone"]).await;
+    let (_, id) = sends(&test, "shop", "like", &["alice"]).await;
+    test.app.notes = Arc::new(WithoutMoment::default());
+    let told = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
+    let steps = json!([{"step": "accepted", "at": START}, {"step": "offered", "at": START}]);
+    assert_eq!((&told["steps"], &told["complete"]), (&steps, &json!(false)));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use shared::error::Error;
 use shared::fields::Fields;
 use shared::history::{MAX_SENDS, PastSend, SendPage, SendQuery, State, States, Steps};
 use shared::ids::{NotificationId, SendId, UserId};
-use shared::reply::{self, Reply};
+use shared::reply::Reply;
 
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[
@@ -21,7 +21,7 @@ pub const ROUTES: &[Route] = &[
     Route { path: "/api/notifications/{id}/trace", methods: &["GET"] },
 ];
 /// The variables that it cannot do without.
-pub const NEEDS: &[&str] = &["DATABASE_URL", "JWT_SECRET"];
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET"];
 
 /// How many sends a page has that asks for no number.
 const DEFAULT_LIMIT: usize = 50;
@@ -29,7 +29,7 @@ const DEFAULT_LIMIT: usize = 50;
 /// Answers a call.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
-    reply::respond(answer(app, &call).await, call.request_id())
+    call.answer(app, answer(app, &call).await).await
 }
 
 async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
@@ -116,7 +116,7 @@ async fn trace(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> 
     call.query()?.finish()?;
     let of = if is_admin(caller) { None } else { Some(&caller.user) };
     let trace = app.history.trace(id, of, app.clock.at()).await?.ok_or(Error::NotFound)?;
-    // Nobody keeps what became of single pushes yet.
-    let steps = trace.steps(None, app.clock.now_ms());
+    let pushes = app.notes.outcomes(id, app.clock.at()).await;
+    let steps = trace.steps(pushes.as_deref(), app.clock.now_ms());
     Ok(Reply::ok(&Traced { id, steps }))
 }
