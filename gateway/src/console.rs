@@ -23,6 +23,9 @@ pub fn first_screen(local: &Local, data: &Path) {
         String::new(),
     ];
     if local.address().ip().is_loopback() {
+        if local.config.test_endpoints {
+            lines.push(format!("Watch it: {base}/test/redis-notification"));
+        }
         lines.push("Open a socket, in a second terminal:".into());
         lines.push(format!("  cargo run -- listen --sub alice{}", at(&base)));
         lines.push("Ring it, in a third:".into());
