@@ -1,11 +1,19 @@
 //! What becomes of a push that is not taken.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use harness::{TestApp, event, request};
+use async_trait::async_trait;
+use harness::{Counted, TestApp, event, request};
 use serde_json::json;
-use shared::ids::ConnectionId;
+use shared::clock::At;
+use shared::deliveries::{Backlog, Deliveries};
+use shared::error::StoreError;
+use shared::ids::{ConnectionId, NotificationId, UserId};
+use shared::inbox::Delivery;
+use shared::notes::{Counts, Noted, Notes, Pushed};
 use shared::push::Outcome;
+use tokio::sync::Barrier;
 
 async fn send(test: &TestApp) {
     let mut sending = event("send");
@@ -97,4 +105,53 @@ async fn what_was_read_meanwhile_is_not_pushed() {
     test.push.taken();
     test.clock.turn(Duration::from_secs(60));
     assert_eq!(drained(&test).await, 0);
+}
+
+/// A record and a moment of which neither answers before the other is asked as well.
+struct Meeting {
+    record: Arc<Counted>,
+    both: Barrier,
+}
+
+#[async_trait]
+impl Deliveries for Meeting {
+    async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
+        self.record.materialise_next(at).await
+    }
+    async fn take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, StoreError> {
+        self.record.take_due(limit, at).await
+    }
+    async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        self.both.wait().await;
+        self.record.mark_offered(rows, at).await
+    }
+    async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+        self.record.next_due().await
+    }
+    async fn backlog(&self, at: At) -> Result<Backlog, StoreError> {
+        self.record.backlog(at).await
+    }
+}
+
+#[async_trait]
+impl Notes for Meeting {
+    async fn note(&self, noted: &Noted<'_>, _: At) {
+        assert_eq!((noted.hints.len(), noted.counts.delivered, noted.outcomes.len()), (1, 1, 1), "all in one");
+        self.both.wait().await;
+    }
+    async fn counted(&self, _: At) -> Option<Counts> {
+        None
+    }
+    async fn outcomes(&self, _: NotificationId, _: At) -> Option<Vec<Pushed>> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn the_moment_is_told_beside_the_record_so_that_nobody_waits_for_it() {
+    let mut test = TestApp::new().await;
+    test.connect("alice", &["phone"]).await;
+    let meeting = Arc::new(Meeting { record: test.record.clone(), both: Barrier::new(2) });
+    (test.app.deliveries, test.app.notes) = (meeting.clone(), meeting);
+    tokio::time::timeout(Duration::from_secs(10), send(&test)).await.expect("they are asked one after the other");
 }
