@@ -41,6 +41,15 @@ impl Moment {
         moment
     }
 
+    /// One that waits for its answers however much the machine has to do: for what it answers, not for how soon.
+    pub(crate) async fn patient(server: &RedisServer) -> Self {
+        let config = server.config(PREFIX);
+        let moment = RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap();
+        let moment = Self(Arc::new(moment));
+        moment.is_well_within(Duration::from_secs(10)).await;
+        moment
+    }
+
     pub(crate) async fn spends(&self, bucket: &str, rate: Rate) -> Verdict {
         let spend = Spend { bucket: bucket.into(), rate };
         self.0.spend(&[spend], At::Server).await[0]

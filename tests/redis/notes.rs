@@ -47,7 +47,7 @@ fn key(server: &RedisServer, part: &str) -> String {
 #[tokio::test]
 async fn all_processes_count_together_by_the_clock_of_now() {
     let server = RedisServer::start();
-    let (one, other) = (Moment::on(&server).await, Moment::on(&server).await);
+    let (one, other) = (Moment::patient(&server).await, Moment::patient(&server).await);
     note(&one).await;
     note(&other).await;
     assert_eq!((accepted(&one).await, pushes(&other).await), (2, 2));
@@ -59,7 +59,7 @@ async fn all_processes_count_together_by_the_clock_of_now() {
 #[tokio::test]
 async fn notes_bear_the_prefix_and_a_tag_and_end_by_themselves() {
     let server = RedisServer::start();
-    let moment = Moment::on(&server).await;
+    let moment = Moment::patient(&server).await;
     note(&moment).await;
     let (counts, outcomes) = (key(&server, "}:counts:"), key(&server, "}:outcomes:"));
     assert!(counts.starts_with("carillon:{p") && outcomes.starts_with("carillon:{p"), "{counts} {outcomes}");
@@ -83,7 +83,7 @@ async fn notes_bear_the_prefix_and_a_tag_and_end_by_themselves() {
 #[tokio::test]
 async fn what_others_wrote_counts_as_absent_and_is_counted_and_written_over() {
     let server = RedisServer::start();
-    let moment = Moment::on(&server).await;
+    let moment = Moment::patient(&server).await;
     note(&moment).await;
     let (counts, outcomes) = (key(&server, "}:counts:"), key(&server, "}:outcomes:"));
     let (counts, outcomes) = (counts.as_str(), outcomes.as_str());
@@ -136,7 +136,7 @@ async fn what_others_wrote_counts_as_absent_and_is_counted_and_written_over() {
 #[tokio::test]
 async fn forgotten_scripts_are_brought_along_again_and_nothing_is_noted_twice() {
     let server = RedisServer::start();
-    let moment = Moment::on(&server).await;
+    let moment = Moment::patient(&server).await;
     for n in 1..=3 {
         server.does(&["SCRIPT", "FLUSH"]);
         note(&moment).await;
@@ -147,7 +147,7 @@ async fn forgotten_scripts_are_brought_along_again_and_nothing_is_noted_twice() 
 #[tokio::test]
 async fn a_closed_connection_costs_no_note() {
     let server = RedisServer::start();
-    let moment = Moment::on(&server).await;
+    let moment = Moment::patient(&server).await;
     for n in 1..=10 {
         server.does(&["CLIENT", "KILL", "TYPE", "normal"]);
         note(&moment).await;

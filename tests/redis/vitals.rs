@@ -18,7 +18,7 @@ async fn instance(moment: &Moment) -> Instance {
 #[tokio::test]
 async fn an_instance_that_works_says_what_it_does() {
     let server = RedisServer::start();
-    let moment = Moment::on(&server).await;
+    let moment = Moment::patient(&server).await;
     let before = instance(&moment).await;
     for n in 0..100 {
         moment.spends(&format!("send A {n}"), ONE).await;
