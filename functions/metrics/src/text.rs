@@ -1,4 +1,4 @@
-//! Metrics as OpenMetrics text (https://github.com/prometheus/OpenMetrics, version 1.0.0). Written by hand: a registry
+//! Metrics as OpenMetrics text, version 1.0.0 (`https://github.com/prometheus/OpenMetrics`). Written by hand: a registry
 //! of counters has nothing to register where every number is read from a store.
 
 use std::fmt::{Display, Write};
