@@ -1,6 +1,7 @@
 //! Frames to sockets through API Gateway's management API, with the AWS SDK. On a laptop the same client
 //! talks to the local gateway.
 
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,10 +24,14 @@ const AT_ONCE: usize = 64;
 const BEGIN_WITHIN: Duration = Duration::from_millis(300);
 
 /// The sockets of one WebSocket API.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ApiGatewayPush {
-    client: Client,
+    /// Made with the first frame: reading the machine's certificates takes longer than the rest of a cold start, and
+    /// most calls push nothing.
+    client: Arc<LazyClient>,
 }
+
+type LazyClient = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 
 impl ApiGatewayPush {
     /// `endpoint` is the base of `@connections`: `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
@@ -48,7 +53,7 @@ impl ApiGatewayPush {
             // twice waits in the record.
             .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(50)))
             .build();
-        Self { client: Client::from_conf(config) }
+        Self { client: Arc::new(LazyLock::new(Box::new(|| Client::from_conf(config)))) }
     }
 
     async fn post(&self, connection: &ConnectionId, frame: &Frame) -> Outcome {
