@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use harness::{http, postgres_server};
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
@@ -96,6 +97,25 @@ async fn a_database_with_a_newer_migration() {
         VALUES (9999, 'of tomorrow', true, '', 0)";
     postgres_server::does(&database, newer).await;
     both_refuse(database.reveal(), "newer version (it has migration 9999)").await;
+}
+
+/// A function's statements are given up sooner; an index of a large table must not be.
+#[tokio::test]
+async fn a_migration_waits_for_whoever_holds_it_up() {
+    const LONGER_THAN_ANY_CALL: Duration = Duration::from_millis(5_500);
+    let database = postgres_server::database().await;
+    // Everything is to be made once more, and somebody is about to make the first of it.
+    let tables = "DROP TABLE send_chunks, notifications, sends, inboxes, connections, tickets, epoch, _sqlx_migrations";
+    postgres_server::does(&database, tables).await;
+    let mut other = PgConnection::connect(database.reveal()).await.unwrap();
+    sqlx::raw_sql("BEGIN; CREATE TABLE epoch ()").execute(&mut other).await.unwrap();
+    let (mut command, _data) = gateway(&["migrate"], &[("DATABASE_URL", database.reveal())]);
+    let mut process = command.spawn().unwrap();
+    tokio::time::sleep(LONGER_THAN_ANY_CALL).await;
+    assert!(process.try_wait().unwrap().is_none(), "nothing held it up");
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    let migrated = process.wait_with_output().await.unwrap();
+    assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
 }
 
 #[tokio::test]

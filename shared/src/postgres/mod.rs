@@ -88,15 +88,25 @@ impl PostgresRecord {
         Ok(Self { pool, checked: Arc::new(OnceCell::new()) })
     }
 
-    /// Brings the database up to date; returns its last migration. Two that migrate at once wait for each other.
+    /// Brings the database up to date; returns its last migration. Two that migrate at once wait for each other, and an
+    /// index of a large table takes as long as it takes.
     pub async fn migrate(&self) -> Result<i64, OpenError> {
-        MIGRATIONS.run(&self.pool).await.map_err(|error| match error {
+        self.migrate_unhurried().await.map_err(|error| match error {
             MigrateError::VersionMissing(version) => OpenError::Newer(version),
             MigrateError::Execute(sqlx::Error::PoolTimedOut) => OpenError::Unreachable("nobody answers there".into()),
             MigrateError::Execute(sqlx::Error::Database(said)) => OpenError::Unreachable(said.message().to_owned()),
             other => OpenError::Unreachable(other.to_string()),
         })?;
         Ok(last_migration())
+    }
+
+    async fn migrate_unhurried(&self) -> Result<(), MigrateError> {
+        let mut connection = self.pool.acquire().await?;
+        let unhurried = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0";
+        sqlx::raw_sql(unhurried).execute(&mut *connection).await?;
+        // Nobody else is to have its patience.
+        connection.close_on_drop();
+        MIGRATIONS.run(&mut *connection).await
     }
 
     /// Closes the pool after what is under way.
