@@ -1,0 +1,125 @@
+// The hooks: a thin bridge between a client's store and React.
+
+import {
+  createContext,
+  type ReactElement,
+  type ReactNode,
+  useContext,
+  useEffect,
+  useMemo,
+  useRef,
+  useState,
+  useSyncExternalStore,
+} from "react";
+import { groupByDay, type NotificationGroup } from "./days.js";
+import type { Client, Notification, Problem, State, Status, Transport } from "./types.js";
+
+export type { NotificationGroup } from "./days.js";
+
+/** What `useNotifications` gives. */
+export interface Notifications {
+  /** Newest first. An unchanged one keeps its identity, so a memoised row renders once. */
+  readonly notifications: readonly Notification[];
+  /** Those of the active tab. */
+  readonly filteredNotifications: readonly Notification[];
+  /** Those of the active tab, by day. */
+  readonly groupedNotifications: readonly NotificationGroup[];
+  readonly hasNotifications: boolean;
+  readonly unreadCount: number;
+  readonly loading: boolean;
+  readonly error: Problem | null;
+  /** `"all"`, `"unread"`, or a type; shared by all components under one provider. */
+  readonly activeTab: string;
+  readonly setActiveTab: (tab: string) => void;
+  readonly markAsRead: Client["markAsRead"];
+  readonly markAsUnread: Client["markAsUnread"];
+  readonly markAllAsRead: () => Promise<void>;
+  readonly deleteNotification: Client["deleteNotification"];
+  readonly hasMore: boolean;
+  readonly loadMore: () => Promise<void>;
+  readonly wsStatus: Status;
+  readonly transport: Transport | null;
+}
+
+interface Provided {
+  readonly client: Client;
+  readonly activeTab: string;
+  readonly setActiveTab: (tab: string) => void;
+}
+
+const Context = createContext<Provided | null>(null);
+
+/** Holds the connection for as long as it is mounted. */
+export function CarillonProvider({ client, children }: { client: Client; children?: ReactNode }): ReactElement {
+  const [activeTab, setActiveTab] = useState("all");
+  useEffect(() => {
+    client.connect();
+    return () => client.close();
+  }, [client]);
+  const provided = useMemo(() => ({ client, activeTab, setActiveTab }), [client, activeTab]);
+  return <Context.Provider value={provided}>{children}</Context.Provider>;
+}
+
+function useProvided(): Provided {
+  const provided = useContext(Context);
+  if (!provided) throw new Error("no CarillonProvider above this component");
+  return provided;
+}
+
+/** The client of the provider above. */
+export function useClient(): Client {
+  return useProvided().client;
+}
+
+/** Part of the state. What the selector returns must be the same while the state is. */
+export function useCarillon<T>(selector: (state: State) => T): T {
+  const { store } = useClient();
+  return useSyncExternalStore(
+    store.subscribe,
+    () => selector(store.getState()),
+    () => selector(store.getInitialState()),
+  );
+}
+
+function isIn(tab: string, notification: Notification): boolean {
+  return tab === "unread" ? notification.readAt === null : notification.type === tab;
+}
+
+/** The inbox, and what may be done with it. */
+export function useNotifications(): Notifications {
+  const { client, activeTab, setActiveTab } = useProvided();
+  const { notifications, unreadCount, loading, error, hasMore, wsStatus, transport } = useCarillon((state) => state);
+  const filteredNotifications = useMemo(
+    () => (activeTab === "all" ? notifications : notifications.filter((notification) => isIn(activeTab, notification))),
+    [notifications, activeTab],
+  );
+  const groups = useRef<readonly NotificationGroup[]>([]);
+  const groupedNotifications = useMemo(
+    () => groupByDay(filteredNotifications, groups.current),
+    [filteredNotifications],
+  );
+  useEffect(() => {
+    groups.current = groupedNotifications;
+  }, [groupedNotifications]);
+  const markAllAsRead = useMemo(() => () => client.markAllAsRead(), [client]);
+
+  return {
+    notifications,
+    filteredNotifications,
+    groupedNotifications,
+    hasNotifications: notifications.length > 0,
+    unreadCount,
+    loading,
+    error,
+    activeTab,
+    setActiveTab,
+    markAsRead: client.markAsRead,
+    markAsUnread: client.markAsUnread,
+    markAllAsRead,
+    deleteNotification: client.deleteNotification,
+    hasMore,
+    loadMore: client.loadMore,
+    wsStatus,
+    transport,
+  };
+}

@@ -1,0 +1,278 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { WebSocket } from "ws";
+import {
+  type CarillonEvent,
+  type Client,
+  type ClientOptions,
+  createClient,
+  type Problem,
+  type State,
+} from "../../src/index.js";
+import { createNotification, sendNotification } from "../../src/server.js";
+import { FakeBrowser } from "../harness/browser.js";
+import { Gateway } from "./gateway.js";
+
+let gateway: Gateway;
+let users = 0;
+let user: string;
+let clients: Client[];
+
+beforeAll(async () => {
+  gateway = await Gateway.start();
+});
+
+afterAll(async () => {
+  await gateway?.stop();
+});
+
+beforeEach(() => {
+  user = `user-${++users}`;
+  clients = [];
+});
+
+afterEach(() => {
+  for (const client of clients) client.close();
+});
+
+interface Device {
+  readonly client: Client;
+  readonly events: CarillonEvent[];
+  readonly problems: Problem[];
+  state(): State;
+  titles(): string[];
+}
+
+function device(options: Partial<ClientOptions> = {}): Device {
+  const events: CarillonEvent[] = [];
+  const problems: Problem[] = [];
+  const client = createClient({
+    baseUrl: gateway.url,
+    getToken: () => gateway.token(user),
+    onProblem: (problem) => problems.push(problem),
+    pollMs: 200,
+    ...options,
+    environment: { WebSocket: WebSocket as unknown as typeof globalThis.WebSocket, ...options.environment },
+  });
+  client.onEvent((event) => events.push(event));
+  clients.push(client);
+  client.connect();
+  const state = client.store.getState;
+  return { client, events, problems, state, titles: () => state().notifications.map(({ title }) => title) };
+}
+
+const until = (what: () => void): Promise<void> => vi.waitFor(what, { timeout: 20_000, interval: 20 });
+const isConnected = (transport: string, ...devices: Device[]): Promise<void> =>
+  until(() => {
+    for (const { state } of devices)
+      expect(state()).toMatchObject({ wsStatus: "connected", transport, loading: false });
+  });
+
+const send = async (title: string, more: object = {}): Promise<string> =>
+  sendNotification(
+    { type: "like", userIds: [user], title, ...more },
+    { baseUrl: gateway.url, getToken: () => gateway.token("shop") },
+  );
+
+const titles = (count: number): string[] => Array.from({ length: count }, (_, n) => `t${n}`);
+
+/** All of them, each once, on the page and in the listener's ears. */
+function expectEach(seen: Device, expected: readonly string[]): void {
+  expect([...seen.titles()].sort()).toEqual([...expected].sort());
+  const rung = seen.events.filter((event) => event.type === "notification").map((event) => event.notification.id);
+  expect(new Set(rung).size).toBe(rung.length);
+}
+
+test("it rings over the socket, and everything that is done shows on another device", async () => {
+  const [phone, laptop] = [device(), device()];
+  await isConnected("websocket", phone, laptop);
+  await send("hello", { data: { orderId: 7 } });
+  await until(() => expect(phone.titles()).toEqual(["hello"]));
+  const id = phone.state().notifications[0]?.id ?? "";
+  expect(phone.state().notifications[0]).toMatchObject({ data: { orderId: 7 }, readAt: null });
+  await phone.client.markAsRead(id);
+  await until(() => expect(laptop.state().unreadCount).toBe(0));
+  await laptop.client.markAsUnread(id);
+  await until(() => expect(phone.state().unreadCount).toBe(1));
+  await laptop.client.markAllAsRead();
+  await until(() => expect(phone.state().unreadCount).toBe(0));
+  await laptop.client.deleteNotification(id);
+  await until(() => expect(phone.titles()).toEqual([]));
+  expect([...phone.problems, ...laptop.problems]).toEqual([]);
+});
+
+test("many are read at once", async () => {
+  const phone = device();
+  await isConnected("websocket", phone);
+  for (const title of titles(5)) await send(title);
+  await until(() => expect(phone.titles().length).toBe(5));
+  await phone.client.markAsRead(phone.state().notifications.map(({ id }) => id));
+  await until(() => expect(phone.state().cursor?.split(".")[1]).toBe("10"));
+  expect(phone.state().unreadCount).toBe(0);
+});
+
+test("what is too large for a frame is there all the same", async () => {
+  const phone = device();
+  await isConnected("websocket", phone);
+  await send("large", { body: "❄".repeat(4_000), data: { text: "x".repeat(15_000), more: "é".repeat(400) } });
+  await until(() => expect(phone.titles()).toEqual(["large"]));
+  expect(phone.state().notifications[0]?.body?.length).toBe(4_000);
+  await send("large too", { body: "\n".repeat(4_000), data: { text: '"'.repeat(8_000) } });
+  await until(() => expect(phone.titles()).toEqual(["large too", "large"]));
+  expectEach(phone, ["large", "large too"]);
+});
+
+test("a refusal is taken back", async () => {
+  const phone = device();
+  await isConnected("websocket", phone);
+  await expect(phone.client.markAsRead("8214134b-5784-8ca4-baf3-8de40ae24211")).rejects.toMatchObject({
+    code: "not_found",
+    status: 404,
+    requestId: expect.any(String),
+  });
+  expect(phone.state().error).toMatchObject({ code: "not_found", source: "change" });
+});
+
+test("one hundred sends while it is away, and a killed gateway, lose nothing and double nothing", async () => {
+  const phone = device();
+  await isConnected("websocket", phone);
+  await send("before");
+  await until(() => expect(phone.titles()).toEqual(["before"]));
+  phone.client.close();
+  for (const title of titles(100)) await send(title);
+  await gateway.kill();
+  phone.client.connect();
+  await until(() => expect(phone.state().wsStatus).toBe("offline"));
+  await gateway.startAgain();
+  await isConnected("websocket", phone);
+  await until(() => expect(phone.titles().length).toBe(101));
+  expectEach(phone, ["before", ...titles(100)]);
+  expect(phone.state().error).toBeNull();
+});
+
+test("a gateway that is killed in the middle of a stream of sends loses and doubles nothing", async () => {
+  const [phone, polling] = [device(), device({ transports: ["polling"] })];
+  await isConnected("websocket", phone);
+  await isConnected("polling", polling);
+  const sending = Promise.all(titles(40).map((title) => send(title)));
+  await until(() => expect(phone.titles().length).toBeGreaterThan(0));
+  await gateway.kill();
+  await gateway.startAgain();
+  await sending;
+  await until(() => {
+    for (const seen of [phone, polling]) expect(seen.titles().length).toBe(40);
+  });
+  for (const seen of [phone, polling]) expectEach(seen, titles(40));
+});
+
+test("forced from one transport to the other and back, it misses nothing", async () => {
+  const phone = device();
+  for (const [n, transport] of (["websocket", "polling", "websocket", "polling"] as const).entries()) {
+    phone.client.setTransports([transport]);
+    await isConnected(transport, phone);
+    await send(`t${n}`);
+    await until(() => expect(phone.titles().length).toBe(n + 1));
+  }
+  expectEach(phone, titles(4));
+  expect(phone.events.length).toBe(4);
+});
+
+test("a socket that is refused is replaced by polling", async () => {
+  const elsewhere = class extends WebSocket {
+    constructor(url: string | URL) {
+      super(String(url).replace("/live", "/nowhere"));
+    }
+  };
+  const phone = device({ environment: { WebSocket: elsewhere as unknown as typeof globalThis.WebSocket } });
+  await isConnected("polling", phone);
+  expect(phone.problems.map(({ code }) => code)).toContain("socket_refused");
+  await send("polled");
+  await until(() => expect(phone.titles()).toEqual(["polled"]));
+});
+
+test("two tabs share a socket, show the same, and one takes over from the other", async () => {
+  const browser = new FakeBrowser();
+  const tab = (): Device => {
+    const { BroadcastChannel, locks } = browser.tab();
+    return device({
+      environment: { WebSocket: WebSocket as unknown as typeof globalThis.WebSocket, BroadcastChannel, locks },
+    });
+  };
+  const before = await gateway.connections();
+  const [first, second] = [tab(), tab()];
+  await isConnected("websocket", first, second);
+  expect([first, second].filter(({ state }) => state().leader).length).toBe(1);
+  await send("both");
+  await until(() => expect([first.titles(), second.titles()]).toEqual([["both"], ["both"]]));
+  expect((await gateway.connections()) - before).toBe(1);
+  const [leader, follower] = first.state().leader ? [first, second] : [second, first];
+  const sending = Promise.all(titles(20).map((title) => send(title)));
+  leader.client.close();
+  await sending;
+  await until(() => expect(follower.titles().length).toBe(21));
+  expect(follower.state()).toMatchObject({ leader: true, wsStatus: "connected" });
+  expectEach(follower, ["both", ...titles(20)]);
+});
+
+test("a long inbox is paged", async () => {
+  for (const title of titles(25)) await send(title);
+  const phone = device({ pageSize: 10 });
+  await isConnected("websocket", phone);
+  expect(phone.titles().length).toBe(10);
+  while (phone.state().hasMore) await phone.client.loadMore();
+  expect(phone.titles()).toEqual(titles(25).reverse());
+});
+
+test("a socket is given a new token before the first one ends", async () => {
+  const told: string[] = [];
+  const overheard = class extends WebSocket {
+    constructor(url: string | URL) {
+      super(url);
+      this.addEventListener("message", ({ data }) => told.push(String(data)));
+    }
+  };
+  const phone = device({
+    getToken: () => gateway.token(user, "", 8),
+    environment: { WebSocket: overheard as unknown as typeof globalThis.WebSocket },
+  });
+  await isConnected("websocket", phone);
+  const statuses = new Set<string>();
+  phone.client.store.subscribe(({ wsStatus }) => statuses.add(wsStatus));
+  await until(() =>
+    expect(told.filter((text) => text.includes('"expiresAt"') && text.includes('"ok"')).length).toBe(2),
+  );
+  await send("beyond");
+  await until(() => expect(phone.titles()).toEqual(["beyond"]));
+  expect([...statuses]).toEqual(["connected"]);
+  expect(phone.problems).toEqual([]);
+});
+
+describe("a back end", () => {
+  test("sends under a key, and a repeat rings once", async () => {
+    const phone = device();
+    await isConnected("websocket", phone);
+    const [first, second] = [await send("once", { idempotencyKey: "k" }), await send("once", { idempotencyKey: "k" })];
+    expect(second).toBe(first);
+    await send("after");
+    await until(() => expect(phone.titles()).toEqual(["after", "once"]));
+  });
+
+  test("creates a notification as the documents write it", async () => {
+    const phone = device();
+    await isConnected("websocket", phone);
+    const id = await createNotification(
+      { userId: user, type: "like", title: "New Like", message: "Someone liked your story", content: { storyId: "7" } },
+      { baseUrl: gateway.url, token: await gateway.token("shop") },
+    );
+    expect(id).toMatch(/^[0-9a-f-]{36}$/);
+    await until(() =>
+      expect(phone.state().notifications[0]).toMatchObject({
+        body: "Someone liked your story",
+        data: { storyId: "7" },
+      }),
+    );
+  });
+
+  test("is told what is wrong", async () => {
+    await expect(send("")).rejects.toMatchObject({ code: "validation_failed", status: 422, fields: expect.any(Array) });
+  });
+});

@@ -1,0 +1,93 @@
+// A device with a client on it: what it is told, what it shows, what goes wrong.
+
+import { vi } from "vitest";
+import {
+  type CarillonEvent,
+  type Client,
+  type ClientOptions,
+  createClient,
+  type Environment,
+  type Problem,
+  type State,
+} from "../../src/index.js";
+import { BASE_URL, type FakeServer } from "./server.js";
+import { tokenOf } from "./token.js";
+
+export interface Device {
+  readonly client: Client;
+  readonly problems: Problem[];
+  readonly events: CarillonEvent[];
+  readonly page: FakePage;
+  state(): State;
+  titles(): string[];
+  /** Codes of what went wrong so far. */
+  codes(): string[];
+}
+
+/** The parts of a page that tell of visibility and network. */
+export class FakePage extends EventTarget {
+  visibilityState: DocumentVisibilityState = "visible";
+  isOnline = true;
+
+  hide(): void {
+    this.visibilityState = "hidden";
+    this.dispatchEvent(new Event("visibilitychange"));
+  }
+
+  show(): void {
+    this.visibilityState = "visible";
+    this.dispatchEvent(new Event("visibilitychange"));
+  }
+}
+
+type Choice = Partial<ClientOptions> & { sub?: string };
+
+export function deviceOf(server: FakeServer, { sub = "alice", ...options }: Choice = {}): Device {
+  const problems: Problem[] = [];
+  const events: CarillonEvent[] = [];
+  const page = new FakePage();
+  const environment: Partial<Environment> = {
+    fetch: server.fetch,
+    WebSocket: server.WebSocket,
+    indexedDB: null,
+    BroadcastChannel: null,
+    locks: null,
+    document: page as unknown as Document,
+    window: page as unknown as Window,
+    isOnline: () => page.isOnline,
+    random: () => 0.5,
+    ...options.environment,
+  };
+  const client = createClient({
+    baseUrl: BASE_URL,
+    getToken: () => tokenOf(sub),
+    onProblem: (problem) => problems.push(problem),
+    ...options,
+    environment,
+  });
+  client.onEvent((event) => events.push(event));
+  return {
+    client,
+    problems,
+    events,
+    page,
+    state: client.store.getState,
+    titles: () => client.store.getState().notifications.map(({ title }) => title),
+    codes: () => problems.map(({ code }) => code),
+  };
+}
+
+/** Lets everything happen that is due within so long. */
+export const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+
+/** Lets everything happen that needs no time. */
+export const settle = (): Promise<unknown> => pass(0);
+
+export async function connected(device: Device): Promise<Device> {
+  device.client.connect();
+  await settle();
+  // Cache and tabs are loaded on demand, which takes real time.
+  await vi.dynamicImportSettled();
+  await settle();
+  return device;
+}

@@ -1,0 +1,311 @@
+import { IDBObjectStore } from "fake-indexeddb";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { EventCache } from "../../src/index.js";
+import { FakeBrowser } from "../harness/browser.js";
+import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { FakeServer, refusal } from "../harness/server.js";
+import { tokenOf } from "../harness/token.js";
+
+let server: FakeServer;
+let browser: FakeBrowser;
+const devices: Device[] = [];
+
+beforeEach(() => {
+  // IndexedDB answers in its own time.
+  vi.useFakeTimers({ now: Date.parse("2026-11-21T12:00:00Z"), toFake: ["setTimeout", "clearTimeout", "Date"] });
+  server = new FakeServer();
+  browser = new FakeBrowser();
+});
+
+afterEach(() => {
+  for (const device of devices.splice(0)) device.client.close();
+  vi.useRealTimers();
+});
+
+const noAnswer = (): never => {
+  throw new TypeError("fetch failed");
+};
+
+type Options = Parameters<typeof deviceOf>[1];
+
+async function opens(options: Options = {}): Promise<Device> {
+  const device = deviceOf(server, {
+    ...options,
+    environment: { indexedDB: browser.indexedDB, ...options?.environment },
+  });
+  devices.push(device);
+  await connected(device);
+  await stored();
+  return device;
+}
+
+/** Lets storage finish what was begun. */
+async function stored(): Promise<void> {
+  await vi.dynamicImportSettled();
+  for (let n = 0; n < 30; n++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    await settle();
+  }
+}
+
+/** One visit, after which something is kept. */
+async function visit(options: Options = {}): Promise<void> {
+  const device = await opens(options);
+  await pass(1_000);
+  await stored();
+  device.client.close();
+  await stored();
+}
+
+test("what was there is shown while nothing answers, and confirmed when something does", async () => {
+  server.send({ title: "kept" });
+  await visit();
+  server.fault = noAnswer;
+  const device = await opens();
+  expect(device.titles()).toEqual(["kept"]);
+  expect(device.state()).toMatchObject({
+    fromCache: true,
+    loading: false,
+    wsStatus: "offline",
+    unreadCount: 1,
+    userId: "alice",
+  });
+  server.send({ title: "new" });
+  server.fault = () => undefined;
+  device.page.dispatchEvent(new Event("online"));
+  await settle();
+  expect(device.titles()).toEqual(["new", "kept"]);
+  expect(device.state()).toMatchObject({ fromCache: false, wsStatus: "connected", error: null });
+  // Only the difference was asked for, and only that is told.
+  expect(server.calledTo("/api/notifications?").length).toBe(1);
+  expect(device.events.length).toBe(1);
+});
+
+test("what was kept of one user is never shown to another", async () => {
+  server.send({ title: "alice's" });
+  await visit();
+  server.fault = noAnswer;
+  const bob = await opens({ sub: "bob" });
+  expect(bob.titles()).toEqual([]);
+  const elsewhere = await opens({ baseUrl: "http://other.test" });
+  expect(elsewhere.titles()).toEqual([]);
+});
+
+test("when somebody else signs in, nothing of the one before is left on the page", async () => {
+  let sub = "alice";
+  server.send({ title: "alice's" });
+  const device = await opens({ getToken: () => tokenOf(sub, Date.now() + 60_000) });
+  expect(device.titles()).toEqual(["alice's"]);
+  const seen: string[] = [];
+  device.client.store.subscribe(({ userId, notifications }) => {
+    if (userId === "bob") seen.push(...notifications.map(({ title }) => title));
+  });
+  sub = "bob";
+  await pass(120_000);
+  await stored();
+  expect(device.state()).toMatchObject({ userId: "bob", notifications: [], unreadCount: 0 });
+  expect(seen).toEqual([]);
+  expect(device.codes()).not.toContain("user_changed");
+  expect(server.openSockets.length).toBe(1);
+});
+
+test("an answer that was meant for the user before is not shown to the next", async () => {
+  let sub = "alice";
+  let release = (): void => {};
+  const device = await opens({ getToken: () => tokenOf(sub, Date.now() + 20_000) });
+  server.send({ title: "alice's", frame: "lost" });
+  server.fault = async ({ path }) => {
+    if (path.startsWith("/api/sync")) {
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+    }
+    return undefined;
+  };
+  const refreshed = device.client.refresh().catch(({ code }) => code);
+  await settle();
+  sub = "bob";
+  await device.client.request("GET", "/api/notifications?limit=1").catch(() => {});
+  release();
+  expect(await refreshed).toBe("closed");
+  await stored();
+  expect(device.state()).toMatchObject({ userId: "bob", notifications: [] });
+});
+
+test("while no token can be had, the application may say whose inbox it is", async () => {
+  server.send({ title: "kept" });
+  await visit();
+  const getToken = (): never => {
+    throw new Error("the sign-in is away");
+  };
+  const unknown = await opens({ getToken });
+  expect(unknown.titles()).toEqual([]);
+  const known = await opens({ getToken, userId: "alice" });
+  expect(known.titles()).toEqual(["kept"]);
+  expect(known.state().error?.code).toBe("token_unavailable");
+  const mistaken = await opens({ sub: "bob", userId: "alice" });
+  expect(mistaken.state()).toMatchObject({ userId: "bob", notifications: [] });
+});
+
+test("of a long inbox the newest are kept, and the rest is paged from there", async () => {
+  for (let n = 0; n < 450; n++) server.send({ title: `t${n}` });
+  const first = await opens({ pageSize: 200 });
+  await first.client.loadMore();
+  expect(first.titles().length).toBe(400);
+  await pass(1_000);
+  await stored();
+  first.client.close();
+  await stored();
+  const device = await opens({ pageSize: 200 });
+  expect(device.titles().length).toBe(200);
+  expect(device.state().hasMore).toBe(true);
+  await device.client.loadMore();
+  await device.client.loadMore();
+  expect(device.titles()).toEqual(Array.from({ length: 450 }, (_, n) => `t${449 - n}`));
+  expect(device.state().hasMore).toBe(false);
+});
+
+test("a cursor that was kept too long lists anew", async () => {
+  server.send({ title: "old" });
+  await visit();
+  server.beginAnew();
+  server.send({ title: "new" });
+  const device = await opens();
+  expect(device.titles()).toEqual(["new"]);
+  expect(device.codes()).toContain("cursor_expired");
+});
+
+test("events are kept, each once, and are there on the next visit", async () => {
+  const device = await opens();
+  server.send({ title: "first" });
+  const emitted = { type: "system", id: "s1", name: null, title: "t", body: null, data: {} } as const;
+  await device.client.cacheEvent(emitted);
+  await device.client.cacheEvent(emitted);
+  await pass(1_000);
+  await stored();
+  device.client.close();
+  await stored();
+  const again = await opens();
+  const kept = await again.client.loadCachedEvents();
+  expect(kept.map(({ type }) => type)).toEqual(["system", "notification"]);
+  const bob = await opens({ sub: "bob" });
+  expect(await bob.client.loadCachedEvents()).toEqual([]);
+});
+
+test("no more than the last hundred events are kept", async () => {
+  const device = await opens();
+  for (let n = 0; n < 130; n++) {
+    await device.client.cacheEvent({ type: "system", id: `s${n}`, name: null, title: null, body: null, data: {} });
+  }
+  const kept = await device.client.loadCachedEvents();
+  expect(kept.length).toBe(100);
+  expect(kept.at(-1)).toMatchObject({ id: "s129" });
+});
+
+test("after clearing nothing is left", async () => {
+  server.send({ title: "kept" });
+  await visit();
+  const device = await opens();
+  await device.client.clearCache();
+  device.client.close();
+  server.fault = noAnswer;
+  const again = await opens();
+  expect(again.titles()).toEqual([]);
+});
+
+test("neither tokens nor tickets are kept", async () => {
+  server.send({ title: "kept" });
+  const token = tokenOf("alice");
+  await visit({ getToken: () => token });
+  const names = await new Promise<unknown>((resolve) => {
+    const request = browser.indexedDB.open("carillon");
+    request.onsuccess = () => {
+      const all: unknown[] = [];
+      const transaction = request.result.transaction(["inboxes", "events"]);
+      for (const name of ["inboxes", "events"]) {
+        const read = transaction.objectStore(name).getAll();
+        read.onsuccess = () => all.push(read.result);
+      }
+      transaction.oncomplete = () => resolve(all);
+    };
+  });
+  expect(JSON.stringify(names)).toContain("kept");
+  expect(JSON.stringify(names)).not.toContain(token);
+});
+
+describe("storage that fails", () => {
+  const failing = (name: string): EventCache => {
+    const fail = async (): Promise<never> => {
+      throw new DOMException("no", name);
+    };
+    return { loadInbox: fail, saveInbox: fail, loadEvents: fail, addEvents: fail, clear: fail };
+  };
+
+  test("because it is full is told once, and does no harm", async () => {
+    const full = vi.spyOn(IDBObjectStore.prototype as globalThis.IDBObjectStore, "put").mockImplementation(() => {
+      throw new DOMException("full", "QuotaExceededError");
+    });
+    const device = await opens();
+    for (let n = 0; n < 3; n++) {
+      server.send({ title: `t${n}` });
+      await pass(1_000);
+      await stored();
+    }
+    expect(device.codes()).toEqual(["cache_full"]);
+    expect(device.problems[0]?.source).toBe("cache");
+    expect(device.state()).toMatchObject({ wsStatus: "connected", error: null });
+    expect(device.titles()).toEqual(["t2", "t1", "t0"]);
+    full.mockRestore();
+    server.send({ title: "t3" });
+    await pass(1_000);
+    await stored();
+    device.client.close();
+    server.fault = noAnswer;
+    expect((await opens()).titles()).toEqual(["t3", "t2", "t1", "t0"]);
+  });
+
+  test("because it is forbidden is told, and does no harm", async () => {
+    const indexedDB = {
+      open() {
+        throw new DOMException("no", "SecurityError");
+      },
+    } as unknown as IDBFactory;
+    server.send({ title: "shown" });
+    const device = await opens({ environment: { indexedDB } });
+    expect(device.codes()).toEqual(["cache_unavailable"]);
+    expect(device.titles()).toEqual(["shown"]);
+    expect(await device.client.loadCachedEvents()).toEqual([]);
+  });
+
+  test("because it hangs is not waited for", async () => {
+    const indexedDB = { open: () => ({}) } as unknown as IDBFactory;
+    server.send({ title: "shown" });
+    const device = await opens({ environment: { indexedDB } });
+    await pass(1_000);
+    expect(device.titles()).toEqual(["shown"]);
+  });
+
+  test("because it holds something else is as if it held nothing", async () => {
+    server.send({ title: "shown" });
+    const cache = { ...failing("x"), loadInbox: async () => ({ hello: "world" }) as never };
+    const device = await opens({ cache });
+    expect(device.titles()).toEqual(["shown"]);
+  });
+
+  test("may be the application's own", async () => {
+    const device = await opens({ cache: failing("QuotaExceededError") });
+    expect(device.state().wsStatus).toBe("connected");
+    await device.client.cacheEvent({ type: "system", id: "s", name: null, title: null, body: null, data: {} });
+    expect(device.problems.every(({ source }) => source === "cache")).toBe(true);
+    expect(device.problems.length).toBeGreaterThan(0);
+  });
+});
+
+test("a cache that is not wanted is not opened", async () => {
+  const open = vi.spyOn(browser.indexedDB, "open");
+  const device = await opens({ cache: false });
+  server.fault = () => refusal(500, "internal");
+  await pass(2_000);
+  expect(device.codes()).toEqual([]);
+  expect(open).not.toHaveBeenCalled();
+});

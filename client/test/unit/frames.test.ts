@@ -1,0 +1,72 @@
+// The frames that Rust writes and reads are those that the client reads and writes.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { fitOf } from "../../src/inbox.js";
+import { type ClientFrame, type Frame, readFrame } from "../../src/protocol.js";
+
+const folder = new URL("../../../tests/frames/", import.meta.url);
+
+function examples(below: string): [string, string][] {
+  const url = new URL(below, folder);
+  const names = readdirSync(url).filter((name) => name.endsWith(".json"));
+  return names.map((name) => [name, readFileSync(new URL(name, url), "utf8")]);
+}
+
+describe("frames from the server", () => {
+  const frames = examples("");
+
+  test("are there", () => {
+    expect(frames.length).toBeGreaterThan(0);
+  });
+
+  test.each(frames)("%s is read with nothing lost", (name, text) => {
+    const frame = readFrame(text) as Frame;
+    expect(frame).toEqual(JSON.parse(text));
+    expect(name).toContain(frame.type);
+  });
+
+  test.each(frames.filter(([, text]) => "prev" in JSON.parse(text)))("%s fits where it begins", (_, text) => {
+    const step = JSON.parse(text);
+    expect(fitOf(step.prev, step)).toBe("apply");
+    expect(fitOf(step.cursor, step)).toBe("drop");
+  });
+
+  // Each member that the client relies on is looked at: without it a frame is none.
+  test.each(frames)("%s without what the client needs of it is none", (_, text) => {
+    const frame = JSON.parse(text);
+    const needed: Record<string, string[]> = {
+      notification: ["cursor", "prev", "notification", "unreadCount"],
+      changed: ["cursor", "prev", "ids", "change", "unreadCount"],
+      fetch: ["cursor", "prev"],
+      pong: ["cursor", "etag"],
+      sync: ["notifications", "deleted", "unreadCount", "cursor", "etag", "complete"],
+      error: ["code"],
+      system: ["id"],
+      dashboard: ["id"],
+      announcement: ["id"],
+      ok: [],
+      resync: [],
+    };
+    expect(Object.keys(needed)).toContain(frame.type);
+    for (const member of needed[frame.type] ?? []) {
+      const { [member]: _, ...rest } = frame;
+      expect(readFrame(JSON.stringify(rest)), member).toBeNull();
+      expect(readFrame(JSON.stringify({ ...rest, [member]: { no: 1 } })), member).toBeNull();
+    }
+  });
+});
+
+test("the frames that the client sends have the members that the server reads", () => {
+  const sent: Record<string, ClientFrame> = {
+    ping: { action: "ping", ref: "p1" },
+    ack: { action: "ack", cursor: "9c1f6e0b7a3d5e24.43" },
+    auth: { action: "auth", ref: "a1", ticket: "q83vASNFZ4mrze8BI0VniQ" },
+  };
+  const read = new Map(examples("client/").map(([name, text]) => [name, JSON.parse(text)]));
+  for (const [name, frame] of Object.entries(sent)) {
+    const example = read.get(`${name}.json`);
+    expect(Object.keys(frame).sort(), name).toEqual(Object.keys(example ?? {}).sort());
+    expect(frame.action).toBe(example.action);
+  }
+});

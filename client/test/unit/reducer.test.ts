@@ -1,0 +1,113 @@
+import { expect, test, vi } from "vitest";
+import { emptyInbox, type Inbox, reduce } from "../../src/inbox.js";
+import type { Notification } from "../../src/index.js";
+import { type Intent, overlaid } from "../../src/overlay.js";
+import { createStore } from "../../src/store.js";
+
+const at = "2026-11-21T12:00:00.000Z";
+
+function item(offset: number): Notification {
+  return {
+    id: `n${offset}`,
+    type: "like",
+    title: `t${offset}`,
+    body: null,
+    data: {},
+    actionUrl: null,
+    priority: "normal",
+    createdAt: at,
+    readAt: null,
+    expiresAt: null,
+    collapseKey: null,
+    cursor: `e.${offset}`,
+  };
+}
+
+function inboxOf(count: number): Inbox {
+  const items = Array.from({ length: count }, (_, n) => item(count - n));
+  return { ...emptyInbox, items, unreadCount: count, cursor: `e.${count}` };
+}
+
+const arrival = (offset: number) =>
+  ({
+    type: "event",
+    at,
+    event: {
+      type: "notification",
+      prev: `e.${offset - 1}`,
+      cursor: `e.${offset}`,
+      notification: item(offset),
+      unreadCount: offset,
+    },
+  }) as const;
+
+test("it changes nothing that it was given", () => {
+  const before = inboxOf(3);
+  const copy = structuredClone(before);
+  const frozen = { ...before, items: Object.freeze([...before.items]) };
+  reduce(frozen, arrival(4));
+  const ids = ["n1", "n2"];
+  const step = { prev: "e.3", cursor: "e.5", unreadCount: 1, ids };
+  for (const change of ["read", "unread", "deleted", "expired"] as const) {
+    reduce(frozen, { type: "event", at, event: { type: "changed", change, ...step } });
+  }
+  expect(before).toEqual(copy);
+});
+
+test("an event looks closely at what it concerns, and at nothing else", () => {
+  const before = inboxOf(10_000);
+  const looks = [vi.spyOn(JSON, "stringify"), vi.spyOn(Date, "parse"), vi.spyOn(Array.prototype, "sort")];
+  const arrived = reduce(before, arrival(10_001));
+  const read = reduce(arrived, {
+    type: "event",
+    at,
+    event: { type: "changed", change: "read", prev: "e.10001", cursor: "e.10002", ids: ["n77"], unreadCount: 10_000 },
+  });
+  for (const look of looks) expect(look).not.toHaveBeenCalled();
+  // One new array each, and in it the very same objects but one.
+  expect(arrived.items.slice(1).every((same, n) => same === before.items[n])).toBe(true);
+  expect(read.items.filter((other, n) => other !== arrived.items[n]).map(({ id }) => id)).toEqual(["n77"]);
+  const view = overlaid(read, []);
+  expect(view.notifications).toBe(read.items);
+});
+
+test("what is laid over one leaves the others as they are, and itself the same each time", () => {
+  const inbox = inboxOf(100);
+  const intent: Intent = {
+    kind: "read",
+    ids: new Set(["n5"]),
+    untold: new Set(["n5"]),
+    type: undefined,
+    before: null,
+    at,
+    isDone: false,
+    made: new WeakMap(),
+  };
+  const [first, second] = [overlaid(inbox, [intent]), overlaid(reduce(inbox, arrival(101)), [intent])];
+  const of = (view: typeof first): Notification | undefined => view.notifications.find(({ id }) => id === "n5");
+  expect(of(first)?.readAt).toBe(at);
+  expect(of(first)).toBe(of(second));
+  expect(first.notifications.filter((other, n) => other !== inbox.items[n]).length).toBe(1);
+  expect([first.unreadCount, second.unreadCount]).toEqual([99, 100]);
+});
+
+test("a list that says nothing new keeps every row", () => {
+  const inbox = inboxOf(50);
+  const items = structuredClone(inbox.items);
+  const after = reduce(inbox, { type: "list", answer: { items, nextCursor: null, unreadCount: 50, cursor: "e.50" } });
+  expect(after.items.every((same, n) => same === inbox.items[n])).toBe(true);
+});
+
+test("a store tells of nothing where nothing differs", () => {
+  const { store, update } = createStore({ a: 1, b: 2 });
+  const told = vi.fn();
+  const stop = store.subscribe(told);
+  update({ a: 1 });
+  expect(told).not.toHaveBeenCalled();
+  update({ a: 2 });
+  expect(told).toHaveBeenCalledWith({ a: 2, b: 2 }, { a: 1, b: 2 });
+  stop();
+  update({ a: 3 });
+  expect(told).toHaveBeenCalledTimes(1);
+  expect(store.getInitialState()).toEqual({ a: 1, b: 2 });
+});

@@ -1,0 +1,179 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { FakeBrowser } from "../harness/browser.js";
+import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { FakeServer } from "../harness/server.js";
+
+let server: FakeServer;
+let browser: FakeBrowser;
+let tabs: Device[];
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: Date.parse("2026-11-21T12:00:00Z") });
+  server = new FakeServer();
+  browser = new FakeBrowser();
+  tabs = [];
+});
+
+afterEach(() => {
+  for (const tab of tabs) tab.client.close();
+  vi.useRealTimers();
+});
+
+async function opens(options: Parameters<typeof deviceOf>[1] = {}): Promise<Device> {
+  const environment = { ...browser.tab(), indexedDB: null, ...options.environment };
+  const tab = deviceOf(server, { ...options, environment });
+  tabs.push(tab);
+  return connected(tab);
+}
+
+const leaders = (): number => tabs.filter((tab) => tab.state().leader).length;
+
+test("of three tabs one holds the socket, and all show the same", async () => {
+  server.send({ title: "before" });
+  const [first, second, third] = [await opens(), await opens(), await opens()];
+  expect(server.openSockets.length).toBe(1);
+  expect(leaders()).toBe(1);
+  for (const tab of [first, second, third]) {
+    expect(tab.state()).toMatchObject({ wsStatus: "connected", transport: "websocket" });
+  }
+  await pass(3_000);
+  const calls = server.calls.length;
+  server.send({ title: "after" });
+  await settle();
+  for (const tab of tabs) {
+    expect(tab.titles()).toEqual(["after", "before"]);
+    expect(tab.events.length).toBe(1);
+  }
+  expect(server.calls.length).toBe(calls);
+});
+
+test("what the leader learns by asking is told to the others", async () => {
+  await opens();
+  await opens();
+  server.areSocketsRefused = true;
+  server.openSockets[0]?.end();
+  await pass(10_000);
+  expect(tabs.map((tab) => tab.state().transport)).toEqual(["polling", "polling"]);
+  const syncs = server.calledTo("/api/sync").length;
+  server.send({ title: "polled" });
+  await pass(5_000);
+  expect(tabs.map((tab) => tab.titles())).toEqual([["polled"], ["polled"]]);
+  expect(tabs.map((tab) => tab.events.length)).toEqual([1, 1]);
+  expect(server.calledTo("/api/sync").length - syncs).toBeLessThanOrEqual(2);
+});
+
+test("a change in one tab shows in all, once", async () => {
+  const { id } = server.send();
+  const [first, second] = [await opens(), await opens()];
+  await second.client.markAsRead(id);
+  await pass(1_000);
+  expect(first.state().unreadCount).toBe(0);
+  expect(second.state().unreadCount).toBe(0);
+  await first.client.deleteNotification(id);
+  await pass(1_000);
+  expect(second.titles()).toEqual([]);
+});
+
+test("when the leader closes another takes over from where it was itself, and nothing is lost or told twice", async () => {
+  const [first, second, third] = [await opens(), await opens(), await opens()];
+  await pass(3_000);
+  server.send({ title: "one" });
+  await settle();
+  first.client.close();
+  // In the moment when nobody holds a socket.
+  server.send({ title: "two" });
+  await settle();
+  expect(server.openSockets.length).toBe(1);
+  expect(second.state()).toMatchObject({ leader: true, wsStatus: "connected" });
+  expect(third.state()).toMatchObject({ leader: false, wsStatus: "connected" });
+  server.send({ title: "three" });
+  await settle();
+  for (const tab of [second, third]) {
+    expect(tab.titles()).toEqual(["three", "two", "one"]);
+    expect(tab.events.length).toBe(3);
+  }
+});
+
+test("a leader that is frozen is deposed, and ends its socket when it thaws", async () => {
+  const [first, second] = [await opens(), await opens()];
+  await pass(6_000);
+  // Frozen: it hears nothing and says nothing, and holds the lock all the same.
+  const [channel] = browser.channels;
+  const ears = channel?.onmessage ?? null;
+  if (channel) channel.onmessage = null;
+  await pass(66_000);
+  expect(second.state().leader).toBe(true);
+  if (channel) channel.onmessage = ears;
+  await settle();
+  expect(first.state().leader).toBe(false);
+  expect(server.openSockets.length).toBe(1);
+  server.send({ title: "after" });
+  await settle();
+  expect(tabs.map((tab) => tab.titles())).toEqual([["after"], ["after"]]);
+});
+
+test("a hidden tab deposes nobody", async () => {
+  const [, second] = [await opens(), await opens()];
+  await pass(6_000);
+  const [channel] = browser.channels;
+  if (channel) channel.onmessage = null;
+  second.page.hide();
+  await pass(200_000);
+  expect(second.state().leader).toBe(false);
+});
+
+test("a follower that missed something finds out", async () => {
+  const [, second] = [await opens(), await opens()];
+  await pass(6_000);
+  const channel = [...browser.channels][1];
+  const ears = channel?.onmessage ?? null;
+  if (channel) channel.onmessage = null;
+  server.send({ title: "missed" });
+  await settle();
+  if (channel) channel.onmessage = ears;
+  server.send({ title: "heard" });
+  await pass(250);
+  expect(second.titles()).toEqual(["heard", "missed"]);
+  if (channel) channel.onmessage = null;
+  server.send({ title: "last" });
+  await settle();
+  if (channel) channel.onmessage = ears;
+  await pass(66_000);
+  expect(second.titles()).toEqual(["last", "heard", "missed"]);
+});
+
+test("tabs of two users have nothing to do with each other", async () => {
+  await opens();
+  await opens({ sub: "bob" });
+  expect(leaders()).toBe(2);
+  server.send({ title: "for alice" });
+  await settle();
+  expect(tabs[1]?.titles()).toEqual([]);
+});
+
+const forbidden = (): never => {
+  throw new DOMException("no", "SecurityError");
+};
+
+test.each([
+  ["without channels", { BroadcastChannel: null }],
+  ["without locks", { locks: null }],
+  ["with forbidden channels", { BroadcastChannel: forbidden as unknown as typeof BroadcastChannel }],
+  ["with forbidden locks", { locks: { request: forbidden } as unknown as LockManager }],
+  ["with refused locks", { locks: { request: async () => forbidden() } as unknown as LockManager }],
+])("%s each tab works by itself", async (_, environment) => {
+  await opens({ environment });
+  await opens({ environment });
+  await settle();
+  expect(leaders()).toBe(2);
+  server.send({ title: "both" });
+  await settle();
+  expect(tabs.map((tab) => tab.titles())).toEqual([["both"], ["both"]]);
+});
+
+test("tabs that are not wanted are not looked for", async () => {
+  await opens({ tabs: false });
+  await opens({ tabs: false });
+  expect(leaders()).toBe(2);
+  expect(browser.channels.size).toBe(0);
+});

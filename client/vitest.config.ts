@@ -1,0 +1,14 @@
+import { defineConfig, type ViteUserConfig } from "vitest/config";
+
+// What needs neither a gateway, nor a browser, nor a built package.
+const config: ViteUserConfig = defineConfig({
+  test: {
+    include: ["test/unit/**/*.test.{ts,tsx}"],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    restoreMocks: true,
+    unstubGlobals: true,
+  },
+});
+
+export default config;
