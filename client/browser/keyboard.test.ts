@@ -1,0 +1,91 @@
+// The page without a mouse, and on a phone.
+
+import type { Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { Stage } from "./stage.js";
+
+let stage: Stage;
+beforeAll(async () => {
+  stage = await Stage.set();
+});
+afterEach(() => stage.clear());
+afterAll(() => stage.strike());
+
+/** What has the focus, as a listener hears it. */
+async function focused(page: Page): Promise<string> {
+  return page.evaluate(() => {
+    const element = document.activeElement;
+    return element?.getAttribute("aria-label") ?? element?.textContent?.trim() ?? "";
+  });
+}
+
+/** Presses Tab until the focus is there. */
+async function tabTo(page: Page, name: RegExp): Promise<void> {
+  for (let presses = 0; presses < 80; presses++) {
+    if (name.test(await focused(page))) return;
+    await page.keyboard.press("Tab");
+  }
+  throw new Error(`Tab never comes to ${name}`);
+}
+
+test("bell, tabs, reading and deleting work by keyboard alone, and the focus is never lost", async () => {
+  const alice = stage.user("alice");
+  const { page, ...tab } = await stage.visit(alice).then((visit) => ({ page: visit.page, visit }));
+  const [first] = await stage.gateway.send({ userIds: [alice], title: "First", type: "like" });
+  const [second] = await stage.gateway.send({ userIds: [alice], title: "Second", type: "like" });
+  const [third] = await stage.gateway.send({ userIds: [alice], title: "Third", type: "like" });
+  if (!first || !second || !third) throw new Error("nothing was sent");
+  await tab.visit.countsUnread(3);
+
+  await tabTo(page, /^Notifications, 3 unread$/);
+  expect(await tab.visit.bell.getAttribute("aria-expanded")).toBe("true");
+  await page.keyboard.press("Enter");
+  expect(await tab.visit.inbox.isVisible()).toBe(false);
+  await page.keyboard.press("Enter");
+  expect(await tab.visit.inbox.isVisible()).toBe(true);
+
+  await tabTo(page, /^All$/);
+  await page.keyboard.press("ArrowRight");
+  expect(await focused(page)).toMatch(/^Unread/);
+  await page.keyboard.press("End");
+  expect(await focused(page)).toMatch(/^Like/);
+  await page.keyboard.press("ArrowRight");
+  expect(await focused(page)).toMatch(/^All/);
+  await page.keyboard.press("ArrowLeft");
+  expect(await tab.visit.tab("Like").getAttribute("aria-selected")).toBe("true");
+  // One stop for all tabs: the next one is in the list.
+  await page.keyboard.press("Tab");
+  expect(await focused(page)).toBe("Mark as read: Third");
+
+  await page.keyboard.press("Enter");
+  await tab.visit.countsUnread(2);
+  expect(await focused(page)).toBe("Mark as unread: Third");
+
+  await tabTo(page, /^Delete: Third$/);
+  await page.keyboard.press("Enter");
+  await tab.visit.shows([first, second]);
+  expect(await focused(page)).toBe("Delete: Second");
+  await page.keyboard.press("Enter");
+  await tab.visit.shows([first]);
+  expect(await focused(page)).toBe("Delete: First");
+  await page.keyboard.press("Enter");
+  await tab.visit.shows([]);
+  await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe("inbox-panel");
+});
+
+test("on a phone the bell opens the inbox over the page, and Escape gives the focus back to it", async () => {
+  const alice = stage.user("alice");
+  const visit = await stage.visit(alice, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  const ids = await stage.gateway.send({ userIds: [alice], title: "On the go" });
+  await visit.countsUnread(1);
+  expect(await visit.inbox.isVisible()).toBe(false);
+  // Nothing is wider than the screen.
+  expect(await visit.page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+
+  await visit.bell.tap();
+  await visit.shows(ids);
+  expect(await visit.page.locator("main").evaluate((main) => (main as HTMLElement).inert)).toBe(true);
+  await visit.page.keyboard.press("Escape");
+  await visit.inbox.waitFor({ state: "hidden" });
+  expect(await focused(visit.page)).toBe("Notifications, 1 unread");
+});

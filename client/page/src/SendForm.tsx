@@ -1,0 +1,236 @@
+// Sends a notification as a service would, and says what became of it.
+
+import type { Priority } from "@carillon/client";
+import { useClient } from "@carillon/client/react";
+import { type FormEvent, type ReactElement, useId, useRef, useState } from "react";
+import { FailureNote } from "./FailureNote.js";
+import { type Failure, failure } from "./failure.js";
+import { SendIcon } from "./icons.js";
+import { useTracing } from "./tracing.js";
+import { duration, PRIORITIES } from "./words.js";
+
+interface SentNotification {
+  readonly userId: string;
+  readonly id: string | null;
+  readonly status: "accepted" | "rate_limited";
+  readonly retryAfterMs?: number | null;
+}
+
+interface Sent {
+  readonly sendId: string;
+  readonly status: "accepted" | "scheduled";
+  readonly durability?: string;
+  readonly notifications: readonly SentNotification[];
+}
+
+type Outcome = { sent: Sent; what: string } | { failure: Failure } | null;
+
+const SOME_TYPES = ["REPORT_APPROVED", "ORDER_SHIPPED", "COMMENT_ADDED", "BUILD_FAILED", "like"];
+
+export function SendForm({ user }: { user: string }): ReactElement {
+  const id = useId();
+  const client = useClient();
+  const { remember } = useTracing();
+  const [outcome, setOutcome] = useState<Outcome>(null);
+  const [busy, setBusy] = useState(false);
+  // A key names one wish. As long as no answer came, the same content is the same wish.
+  const wish = useRef({ content: "", key: "" });
+
+  const submit = async (call: () => Promise<Sent>, what: string): Promise<void> => {
+    if (busy) return;
+    setBusy(true);
+    try {
+      const sent = await call();
+      wish.current = { content: "", key: "" };
+      const made = sent.notifications.flatMap(({ userId, id }) => (id === null ? [] : [{ userId, id }]));
+      remember(sent.sendId, made);
+      setOutcome({ sent, what });
+      // The history looks again.
+      dispatchEvent(new Event("carillon:sent"));
+    } catch (thrown) {
+      setOutcome({ failure: failure(thrown) });
+    } finally {
+      setBusy(false);
+    }
+  };
+
+  const onSubmit = (event: FormEvent<HTMLFormElement>): void => {
+    event.preventDefault();
+    const fields = new FormData(event.currentTarget);
+    const text = (name: string): string => String(fields.get(name) ?? "");
+    const body = {
+      type: text("type").trim(),
+      userIds: text("users")
+        .split(/[\n,]/)
+        .map((one) => one.trim())
+        .filter((one) => one !== ""),
+      title: text("title"),
+      priority: text("priority"),
+      ...(text("body") !== "" && { body: text("body") }),
+      ...(text("actionUrl") !== "" && { actionUrl: text("actionUrl") }),
+    };
+    const content = JSON.stringify(body);
+    if (wish.current.content !== content) wish.current = { content, key: crypto.randomUUID() };
+    const headers = { "Idempotency-Key": wish.current.key };
+    void submit(() => client.request<Sent>("POST", "/api/notifications/send", { body, headers }), "Notification");
+  };
+
+  const sendTest = (): void => {
+    const body = { userIds: [user] };
+    void submit(() => client.request<Sent>("POST", "/api/test/redis-notification", { body }), "Test");
+  };
+
+  const refused = outcome && "failure" in outcome ? outcome.failure.fields : [];
+  const invalid = (member: string): boolean =>
+    refused.some((field) => field === member || field.startsWith(`${member}[`));
+
+  return (
+    <section className="card" aria-labelledby="send-title">
+      <h2 id="send-title">Send</h2>
+      <form className="send" onSubmit={onSubmit}>
+        <div className="field">
+          <label htmlFor={`${id}type`}>Type</label>
+          <input
+            id={`${id}type`}
+            name="type"
+            className="mono"
+            list={`${id}types`}
+            defaultValue="REPORT_APPROVED"
+            maxLength={64}
+            pattern="[A-Za-z0-9_.:\-]+"
+            title="Letters, digits and _ . : -"
+            autoComplete="off"
+            spellCheck={false}
+            required
+            aria-invalid={invalid("type")}
+          />
+          <datalist id={`${id}types`}>
+            {SOME_TYPES.map((type) => (
+              <option key={type} value={type} />
+            ))}
+          </datalist>
+        </div>
+        <div className="field">
+          <label htmlFor={`${id}users`}>Users</label>
+          <input
+            id={`${id}users`}
+            name="users"
+            defaultValue={user}
+            autoComplete="off"
+            spellCheck={false}
+            required
+            aria-describedby={`${id}users-hint`}
+            aria-invalid={invalid("userIds")}
+          />
+          <p className="hint" id={`${id}users-hint`}>
+            Several with commas
+          </p>
+        </div>
+        <fieldset className="field whole segments">
+          <legend>Priority</legend>
+          <div>
+            {PRIORITIES.map((priority: Priority) => (
+              <label key={priority}>
+                <input type="radio" name="priority" value={priority} defaultChecked={priority === "normal"} />
+                <span>{priority}</span>
+              </label>
+            ))}
+          </div>
+        </fieldset>
+        <div className="field whole">
+          <label htmlFor={`${id}title`}>Title</label>
+          <input
+            id={`${id}title`}
+            name="title"
+            defaultValue="Your report was approved"
+            maxLength={200}
+            autoComplete="off"
+            required
+            aria-invalid={invalid("title")}
+          />
+        </div>
+        <div className="field whole">
+          <label htmlFor={`${id}body`}>
+            Text <span className="optional">optional</span>
+          </label>
+          <textarea id={`${id}body`} name="body" rows={2} maxLength={4000} aria-invalid={invalid("body")} />
+        </div>
+        <div className="field whole">
+          <label htmlFor={`${id}actionUrl`}>
+            Link <span className="optional">optional</span>
+          </label>
+          <input
+            id={`${id}actionUrl`}
+            name="actionUrl"
+            placeholder="/reports/123 or https://…"
+            autoComplete="off"
+            spellCheck={false}
+            aria-invalid={invalid("actionUrl")}
+          />
+        </div>
+        <div className="buttons whole">
+          <button type="submit" className="button primary" aria-disabled={busy}>
+            <SendIcon /> {busy ? "Sending…" : "Send"}
+          </button>
+          <button type="button" className="button" aria-disabled={busy} onClick={sendTest}>
+            Send a test to {user}
+          </button>
+        </div>
+      </form>
+      <div className="outcome" role="status">
+        <OutcomeOf outcome={outcome} />
+      </div>
+    </section>
+  );
+}
+
+function OutcomeOf({ outcome }: { outcome: Outcome }): ReactElement {
+  const { trace } = useTracing();
+  if (!outcome) return <p className="hint">The answer of the server appears here.</p>;
+  if ("failure" in outcome) {
+    const { failure } = outcome;
+    return (
+      <FailureNote title={failure.status ? "Refused" : "No answer"} failure={failure}>
+        {failure.fields.length > 0 && (
+          <p className="note-small">
+            Look at <code>{failure.fields.join(", ")}</code>
+          </p>
+        )}
+        {!failure.status && (
+          <p className="note-small">
+            It may or may not have arrived. Sending the same again is safe: it keeps its key.
+          </p>
+        )}
+      </FailureNote>
+    );
+  }
+  const { sent, what } = outcome;
+  const accepted = sent.notifications.filter(({ status }) => status === "accepted").length;
+  return (
+    <div className="note good">
+      <div>
+        <p className="note-title">
+          {what} {sent.status} for {accepted} of {sent.notifications.length}{" "}
+          {sent.durability && <code>{sent.durability}</code>}
+        </p>
+        <ul className="recipients">
+          {sent.notifications.slice(0, 5).map(({ userId, id, retryAfterMs }) => (
+            <li key={userId}>
+              <span className="recipient">{userId}</span>
+              {id === null ? (
+                <span className="hint">
+                  rate limited{typeof retryAfterMs === "number" ? `, again in ${duration(retryAfterMs)}` : ""}
+                </span>
+              ) : (
+                <button type="button" className="link" onClick={() => trace(id)}>
+                  Trace<span className="for-listeners"> the notification of {userId}</span>
+                </button>
+              )}
+            </li>
+          ))}
+        </ul>
+        {sent.notifications.length > 5 && <p className="note-small">and {sent.notifications.length - 5} more</p>}
+      </div>
+    </div>
+  );
+}

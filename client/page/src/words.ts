@@ -1,0 +1,88 @@
+// How things are called and written on the page.
+
+import type { Priority, Status, Transport } from "@carillon/client";
+
+export const STATUS: Record<Status, { name: string; tone: Tone; says: string }> = {
+  connecting: { name: "Connecting", tone: "wait", says: "Asking the server for a way in." },
+  connected: { name: "Connected", tone: "good", says: "What is sent arrives here at once." },
+  reconnecting: { name: "Reconnecting", tone: "wait", says: "Lost for the moment; tried again by itself." },
+  offline: { name: "Offline", tone: "bad", says: "Nothing answers. What was kept is shown." },
+  closed: { name: "Closed", tone: "idle", says: "Nothing is received until the page connects again." },
+};
+
+/** What a colour says; always beside words. */
+export type Tone = "good" | "wait" | "bad" | "idle";
+
+export const TRANSPORT: Record<Transport, string> = {
+  websocket: "WebSocket",
+  sse: "Event stream",
+  polling: "Polling",
+};
+
+export const PRIORITIES: readonly Priority[] = ["low", "normal", "high", "critical"];
+
+/** `REPORT_APPROVED` as people write it. */
+export function typeName(type: string): string {
+  const words = type.replace(/[_.:-]+/g, " ").trim();
+  if (words === "") return type;
+  const lower = words === words.toUpperCase() ? words.toLowerCase() : words;
+  return lower.charAt(0).toUpperCase() + lower.slice(1);
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const clockWithSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const dayOfYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
+const short = new Intl.DateTimeFormat(undefined, {
+  day: "numeric",
+  month: "short",
+  hour: "2-digit",
+  minute: "2-digit",
+});
+
+export const atClock = (time: Date): string => clock.format(time);
+export const atSecond = (time: Date): string => clockWithSeconds.format(time);
+export const inFull = (time: Date): string => whole.format(time);
+export const inShort = (time: Date): string => short.format(time);
+
+/** A day, seen from another. */
+export function dayName(date: Date, now: Date = new Date()): string {
+  const midnight = (time: Date): number => new Date(time).setHours(0, 0, 0, 0);
+  // Rounded, since a day of a clock change has 23 or 25 hours.
+  const daysAgo = Math.round((midnight(now) - midnight(date)) / 86_400_000);
+  if (daysAgo === 0) return "Today";
+  if (daysAgo === 1) return "Yesterday";
+  return (date.getFullYear() === now.getFullYear() ? day : dayOfYear).format(date);
+}
+
+const exact = new Intl.NumberFormat();
+const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
+
+/** A count that keeps to its place. */
+export function count(value: number): string {
+  return Math.abs(value) < 100_000 ? exact.format(value) : compact.format(value);
+}
+
+/** A duration in the unit in which it is short. */
+export function duration(ms: number): string {
+  if (ms < 10) return `${Math.round(ms * 10) / 10} ms`;
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 3_600_000) return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
+  return `${Math.floor(ms / 3_600_000)} h ${Math.floor((ms % 3_600_000) / 60_000)} min`;
+}
+
+export function bytes(value: number): string {
+  if (value < 1024) return `${value} B`;
+  if (value < 1024 ** 2) return `${(value / 1024).toFixed(1)} KB`;
+  if (value < 1024 ** 3) return `${(value / 1024 ** 2).toFixed(1)} MB`;
+  return `${(value / 1024 ** 3).toFixed(1)} GB`;
+}
+
+/** Whether a notification's link may be followed: a path of this server, or https. */
+export function isSafeUrl(url: string): boolean {
+  // Browsers read "/\" as "//", and drop tabs and line breaks before they read at all.
+  if (/[\s\p{Cc}]/u.test(url)) return false;
+  return /^\/(?![/\\])/.test(url) || /^https:\/\/[^/]/i.test(url);
+}

@@ -1,0 +1,41 @@
+// Builds the test page into exactly three files with fixed names, which is all that its route serves.
+
+import { fileURLToPath } from "node:url";
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vite";
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+// For `vite dev page`: where a gateway answers.
+const gateway = process.env["CARILLON_URL"] ?? "http://127.0.0.1:3000";
+
+export default defineConfig({
+  root: here("."),
+  base: "/test/redis-notification/",
+  plugins: [react()],
+  resolve: {
+    alias: [
+      { find: "@carillon/client/react", replacement: here("../src/react.tsx") },
+      { find: "@carillon/client", replacement: here("../src/index.ts") },
+    ],
+  },
+  server: {
+    proxy: Object.fromEntries(
+      ["/api", "/live", "/_gateway", "/health"].map((path) => [path, { target: gateway, ws: path === "/live" }]),
+    ),
+  },
+  build: {
+    target: "es2022",
+    outDir: "dist",
+    // Its policy forbids inline scripts, and there is nothing to preload.
+    modulePreload: false,
+    assetsInlineLimit: 0,
+    cssCodeSplit: false,
+    rolldownOptions: {
+      output: {
+        entryFileNames: "page.js",
+        assetFileNames: "page[extname]",
+        codeSplitting: false,
+      },
+    },
+  },
+});
