@@ -1,6 +1,6 @@
 // How the page is connected, a button for each way that exists, and as whom one looks.
 
-import type { Transport } from "@carillon/client";
+import type { Status, Transport } from "@carillon/client";
 import { useCarillon, useClient } from "@carillon/client/react";
 import { type FormEvent, type ReactElement, useId, useState } from "react";
 import { FailureLine } from "./FailureNote.js";
@@ -33,7 +33,9 @@ export function Connection({ user, pasted, onSwitchUser, onForgetToken }: Connec
       <div className="connection-now" role="status">
         <span className={`dot large ${status.tone}`} aria-hidden="true" />
         <p className="connection-name">{status.name}</p>
-        <p className="connection-says">{status.says}</p>
+        <p className="connection-says">
+          {transport === "polling" ? "The server is asked every few seconds." : status.says}
+        </p>
         <p className="connection-why">
           {error?.source === "connection" && <FailureLine failure={fromProblem(error)} />}
         </p>
@@ -49,7 +51,7 @@ export function Connection({ user, pasted, onSwitchUser, onForgetToken }: Connec
         </div>
         <div>
           <dt>Shown from</dt>
-          <dd>{fromCache ? "This browser's cache" : cursor === null ? "Nothing yet" : "The server"}</dd>
+          <dd>{shownFrom(fromCache, cursor, wsStatus)}</dd>
         </div>
         <div>
           <dt>Inbox position</dt>
@@ -113,4 +115,10 @@ function SwitchUser({ user, onSwitchUser }: { user: string; onSwitchUser: (user:
       </div>
     </form>
   );
+}
+
+function shownFrom(fromCache: boolean, cursor: string | null, status: Status): string {
+  if (fromCache) return "This browser's cache";
+  if (cursor === null) return "Nothing yet";
+  return status === "offline" ? "The server's last word" : "The server";
 }

@@ -46,8 +46,8 @@ export function Metrics(): ReactElement {
             ))}
           </ul>
           <div className="facts-row">
-            <Latency name="Time to accept" quantiles={data?.latency?.acceptMs} />
-            <Latency name="Time to deliver" quantiles={data?.latency?.deliverMs} />
+            <Latency name="Time to accept" quantiles={data?.accepted ? data.latency?.acceptMs : null} />
+            <Latency name="Time to deliver" quantiles={data?.delivered ? data.latency?.deliverMs : null} />
             <Fact name="Behind with storing" value={data ? orDash(data.persistLagMs, duration) : "—"} />
             <Fact name="Redis" value={data?.redis?.mode ?? "—"} />
           </div>
@@ -95,6 +95,7 @@ function Latency({ name, quantiles }: { name: string; quantiles: Quantiles | nul
       <h3>{name}</h3>
       <p className="numbers">
         {orDash(quantiles?.p50, duration)} <small>p50</small>
+        <span className="for-listeners">, </span>
         <span className="fact-next">
           {orDash(quantiles?.p99, duration)} <small>p99</small>
         </span>

@@ -184,6 +184,16 @@ export function SendForm({ user }: { user: string }): ReactElement {
   );
 }
 
+/** The members of a send, by the labels of the form. */
+const LABELS: Readonly<Record<string, string>> = {
+  type: "Type",
+  userIds: "Users",
+  priority: "Priority",
+  title: "Title",
+  body: "Text",
+  actionUrl: "Link",
+};
+
 function OutcomeOf({ outcome }: { outcome: Outcome }): ReactElement {
   const { trace } = useTracing();
   if (!outcome) return <p className="hint">The answer of the server appears here.</p>;
@@ -192,9 +202,7 @@ function OutcomeOf({ outcome }: { outcome: Outcome }): ReactElement {
     return (
       <FailureNote title={failure.status ? "Refused" : "No answer"} failure={failure}>
         {failure.fields.length > 0 && (
-          <p className="note-small">
-            Look at <code>{failure.fields.join(", ")}</code>
-          </p>
+          <p className="note-small">Look at: {failure.fields.map((field) => LABELS[field] ?? field).join(", ")}</p>
         )}
         {!failure.status && (
           <p className="note-small">

@@ -100,9 +100,7 @@ function Steps({ trace: { steps, complete } }: { trace: TraceAnswer }): ReactEle
           );
         })}
       </ol>
-      <p className="hint">
-        {complete ? "Every push is among these." : "Some pushes may be missing: they are remembered for a day only."}
-      </p>
+      {!complete && <p className="hint">Some pushes may be missing: they are remembered for a day only.</p>}
     </>
   );
 }

@@ -54,11 +54,11 @@ export const SERIES: readonly Series[] = [
   { name: "Errors", of: (m) => m.errors, kind: "counter", alarming: true },
   { name: "Connections", of: (m) => m.connections, kind: "gauge" },
   { name: "Users online", of: (m) => m.onlineUsers, kind: "gauge" },
-  { name: "Waiting", of: (m) => m.queue?.waiting, kind: "gauge" },
+  { name: "To be pushed", of: (m) => m.queue?.waiting, kind: "gauge" },
   { name: "Processing", of: (m) => m.queue?.processing, kind: "gauge" },
   { name: "Delayed", of: (m) => m.queue?.delayed, kind: "gauge" },
   { name: "Dead letters", of: (m) => m.queue?.deadLetters, kind: "gauge", alarming: true },
-  { name: "Oldest waiting", of: (m) => m.queue?.oldestMs, kind: "gauge", unit: "ms" },
+  { name: "Oldest due", of: (m) => m.queue?.oldestMs, kind: "gauge", unit: "ms" },
 ];
 
 /** How many answers a chart holds. */

@@ -22,8 +22,8 @@ pub const ROUTES: &[Route] = &[
 pub const NEEDS: &[&str] = &["WS_URL"];
 
 const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Carillon</title>\
-    <p>This page was not built with the rest: it needs Node 20 or later with npm. \
-    With both installed, <code>make run</code> builds it.";
+    <p>This page was not built with the rest: <code>make run</code> builds it, with Node 20.19 or later and npm, \
+    and says why where it cannot.";
 
 /// Answers a call.
 pub async fn handle(config: &Config, request: Request) -> Response<Body> {
