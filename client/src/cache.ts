@@ -41,7 +41,8 @@ export function createIndexedDbCache(indexedDB: IDBFactory): EventCache {
       const transaction = database.transaction(stores, mode);
       let result: T | undefined;
       transaction.oncomplete = () => resolve(result as T);
-      transaction.onabort = transaction.onerror = () => reject(transaction.error);
+      // An error leads to it, and only then stands in the transaction.
+      transaction.onabort = () => reject(transaction.error);
       act(transaction, (value) => {
         result = value;
       });

@@ -1,13 +1,13 @@
 // Keeps the inbox without holes: puts events in order, and asks the server for whatever they did not tell.
 
 import { backoffMs } from "./backoff.js";
-import { isAhead } from "./cursor.js";
+import { compareCursors, isAhead } from "./cursor.js";
 import type { Answer } from "./http.js";
-import { fitOf, type Inbox, type InboxChange } from "./inbox.js";
+import { fitOf, type Inbox, type InboxChange, missed } from "./inbox.js";
 import { createPause } from "./pause.js";
-import { asError, CarillonError } from "./problem.js";
+import { asError, CarillonError, invalid } from "./problem.js";
 import { type InboxEvent, isListAnswer, isSyncAnswer, type ListAnswer, type SyncAnswer } from "./protocol.js";
-import type { CarillonEvent, ChangedEvent, NotificationEvent, RequestOptions } from "./types.js";
+import type { CarillonEvent, RequestOptions } from "./types.js";
 
 /** How long an event may wait for the one before it. */
 export const GAP_MS = 250;
@@ -23,8 +23,8 @@ export interface CatchUpHost {
   change(change: InboxChange): void;
   /** What an application is told; each once. */
   tell(events: readonly CarillonEvent[]): void;
-  /** For the other tabs. */
-  relay(since: string, answer: SyncAnswer): void;
+  /** For the other tabs; `start` is where the whole answer begins, of which this is a part. */
+  relay(since: string, answer: SyncAnswer, start: string): void;
   /** Begins to ask; what is returned is called when everything up to that moment is known. */
   asking(): () => void;
   failed(error: CarillonError): void;
@@ -33,7 +33,7 @@ export interface CatchUpHost {
 export interface CatchUp {
   accept(event: InboxEvent): void;
   /** Another tab's answer. */
-  acceptSync(since: string, answer: SyncAnswer): void;
+  acceptSync(since: string, answer: SyncAnswer, start?: string): void;
   /** Resolves when everything is known that was so at the call. */
   sync(): Promise<void>;
   /** Syncs, again and again with backoff until it succeeds. */
@@ -43,8 +43,6 @@ export interface CatchUp {
   wake(): void;
   stop(): void;
 }
-
-const invalid = (): CarillonError => new CarillonError("invalid_answer", "the answer is not what was asked for");
 
 export function createCatchUp(host: CatchUpHost): CatchUp {
   let waiting: InboxEvent[] = [];
@@ -92,6 +90,7 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
   }
 
   function watchGap(): void {
+    if (isStopped) return;
     // Where the answer to a sync does not close the hole either, ask ever more rarely.
     gapTimer ??= setTimeout(
       () => {
@@ -102,14 +101,14 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
     );
   }
 
-  function acceptSync(since: string, answer: SyncAnswer): void {
+  function acceptSync(since: string, answer: SyncAnswer, start = since): void {
     const before = host.inbox();
     if (before.cursor === null) return;
     const order = fitOf(before.cursor, { prev: since, cursor: answer.cursor });
     if (order === "wait" || order === "foreign") return keepSyncing();
     if (order === "drop" && answer.cursor !== before.cursor) return;
     host.change({ type: "sync", answer });
-    host.tell(eventsOf(before.cursor, answer));
+    host.tell(missed(before, since, start, answer));
     takeWaiting();
   }
 
@@ -121,10 +120,10 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
         headers: etag ? { "if-none-match": etag } : {},
       });
       if (status === 304) return;
-      // A partial answer that leads nowhere would be asked for without end.
-      if (!isSyncAnswer(body) || !(body.complete || isAhead(body.cursor, since))) throw invalid();
-      acceptSync(since, body);
-      host.relay(since, body);
+      // A partial answer that leads nowhere, or one of another history, would be asked for without end.
+      if (!isSyncAnswer(body) || (compareCursors(body.cursor, since) ?? -1) < (body.complete ? 0 : 1)) throw invalid();
+      acceptSync(since, body, start);
+      host.relay(since, body, start);
       if (body.complete) return;
       since = body.cursor;
     }
@@ -200,19 +199,23 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
   }
 
   async function nextPage(): Promise<void> {
-    const behind = createPause();
     let failures = 0;
     while (host.inbox().hasMore) {
       const { items, nextCursor } = host.inbox();
       // What the cache holds has no place to go on from: page from the top until something is new.
       const size = nextCursor ? host.pageSize : CACHED_PAGE_SIZE;
       const answer = await list(`limit=${size}${nextCursor ? `&cursor=${encodeURIComponent(nextCursor)}` : ""}`);
-      const { cursor } = host.inbox();
+      const { cursor, nextCursor: place } = host.inbox();
       if (cursor === null) return;
-      if (isAhead(cursor, answer.cursor)) {
+      // The list has come anew meanwhile: below it, this page would leave a hole.
+      if (place !== nextCursor) continue;
+      const step = compareCursors(answer.cursor, cursor);
+      // Of another history, which lists anew.
+      if (step === null) return sync();
+      if (step < 0) {
         // It would show what has changed since as it was.
         if (++failures === MAX_LIST_ATTEMPTS) throw new CarillonError("list_behind", "the list lags behind the inbox");
-        await behind.for(backoffMs(failures, host.random));
+        await pause.for(backoffMs(failures, host.random));
         continue;
       }
       host.change({ type: "page", answer });
@@ -227,9 +230,15 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
     sync,
     keepSyncing,
     loadMore() {
-      loading ??= nextPage().finally(() => {
-        loading = null;
-      });
+      loading ??= nextPage()
+        .catch((thrown) => {
+          // That its place is refused may be the first sign of what has changed.
+          keepSyncing();
+          throw thrown;
+        })
+        .finally(() => {
+          loading = null;
+        });
       return loading;
     },
     wake: pause.wake,
@@ -239,27 +248,4 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
       pause.wake();
     },
   };
-}
-
-/** What an answer tells beyond `own`, as the events that were missed. */
-function eventsOf(own: string, answer: SyncAnswer): CarillonEvent[] {
-  const { cursor, unreadCount } = answer;
-  const arrived: NotificationEvent[] = [];
-  const ids: Record<"read" | "unread", string[]> = { read: [], unread: [] };
-  for (const notification of answer.notifications) {
-    if (isAhead(notification.cursor, own)) {
-      arrived.push({ type: "notification", cursor, prev: own, notification, unreadCount });
-    } else {
-      ids[notification.readAt === null ? "unread" : "read"].push(notification.id);
-    }
-  }
-  const changed = (change: ChangedEvent["change"], which: readonly string[]): ChangedEvent[] =>
-    which.length ? [{ type: "changed", cursor, prev: own, ids: which, change, unreadCount }] : [];
-  return [
-    ...arrived,
-    ...changed("read", ids.read),
-    ...changed("unread", ids.unread),
-    ...changed("deleted", answer.deleted),
-    ...(answer.events ?? []),
-  ];
 }

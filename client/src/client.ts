@@ -6,11 +6,11 @@ import { createHttp } from "./http.js";
 import { emptyInbox, type Inbox } from "./inbox.js";
 import type { Intent } from "./overlay.js";
 import { createPause } from "./pause.js";
-import { asError, CarillonError, problem, storageProblem } from "./problem.js";
+import { asError, CarillonError, closed, problem, storageProblem } from "./problem.js";
 import { createSession, type Session } from "./session.js";
-import { createStore } from "./store.js";
+import { apart, createStore } from "./store.js";
 import type { Token } from "./token.js";
-import type { CarillonEvent, Client, ClientOptions, EventCache, State, Transport } from "./types.js";
+import type { CarillonEvent, Client, ClientOptions, EventCache, Problem, State, Transport } from "./types.js";
 
 const initial: State = {
   notifications: [],
@@ -33,6 +33,8 @@ export function createClient(options: ClientOptions): Client {
   const listeners = new Set<(event: CarillonEvent) => void>();
   const cache = chosenCache(options.cache ?? true, environment.indexedDB);
   const pause = createPause();
+  const seen = new Set<string>();
+  const report = (what: Problem): void => apart(() => options.onProblem?.(what));
   let transports: readonly Transport[] = options.transports ?? ["websocket", "polling"];
   let wanted: object | null = null;
   let session: Session | null = null;
@@ -52,7 +54,7 @@ export function createClient(options: ClientOptions): Client {
     if (!session || token.userId === null || token.userId === sessionUser) return;
     leave();
     enter(token.userId);
-    throw new CarillonError("user_changed", "the token is another user's");
+    throw userChanged();
   }
 
   const keyOf = (userId: string): string => `${options.baseUrl} ${userId}`;
@@ -60,6 +62,7 @@ export function createClient(options: ClientOptions): Client {
   function enter(userId: string | null): void {
     if (userId === null || userId !== store.getState().userId) {
       inbox = emptyInbox;
+      seen.clear();
       update({ ...initial, wsStatus: "connecting", userId });
     }
     sessionUser = userId;
@@ -74,35 +77,29 @@ export function createClient(options: ClientOptions): Client {
       pageSize: options.pageSize ?? 50,
       pollMs: options.pollMs ?? 5_000,
       inbox,
+      seen,
       transports: () => transports,
       state: store.getState,
       update,
       tell(event) {
-        for (const listener of listeners) {
-          try {
-            listener(event);
-          } catch (thrown) {
-            // One that fails must not keep the others, or the inbox, from going on.
-            queueMicrotask(() => {
-              throw thrown;
-            });
-          }
-        }
+        for (const listener of listeners) apart(() => listener(event));
       },
-      report: (what) => options.onProblem?.(what),
+      report,
     });
   }
 
   function leave(): void {
-    if (!session) return;
-    inbox = session.inbox();
-    session.end();
+    const left = session;
+    if (!left) return;
+    // A listener that hears of the end may close once more.
     session = null;
+    inbox = left.inbox();
+    left.end();
   }
 
   /** Learns who the user is, and enters. */
   async function begin(mine: object): Promise<void> {
-    if (options.userId !== undefined) return enter(options.userId);
+    if (options.userId !== undefined) return enter(store.getState().userId ?? options.userId);
     update({ wsStatus: "connecting", loading: true });
     for (let failures = 1; wanted === mine; failures++) {
       try {
@@ -112,9 +109,10 @@ export function createClient(options: ClientOptions): Client {
       } catch (thrown) {
         if (wanted !== mine) return;
         const error = problem("connection", asError(thrown));
-        options.onProblem?.(error);
-        update({ error, loading: false, wsStatus: environment.isOnline() ? "reconnecting" : "offline" });
-        await pause.for(backoffMs(failures, environment.random));
+        report(error);
+        const isThere = error.code !== "no_answer" && environment.isOnline();
+        update({ error, loading: false, wsStatus: isThere ? "reconnecting" : "offline" });
+        await pause.for(backoffMs(failures, environment.random, error.retryAfterMs));
       }
     }
   }
@@ -127,9 +125,9 @@ export function createClient(options: ClientOptions): Client {
     const { userId } = store.getState();
     if (!cache || userId === null) return otherwise;
     try {
-      return await use(cache, keyOf(userId));
+      return await use(await cache(), keyOf(userId));
     } catch (thrown) {
-      options.onProblem?.(storageProblem(thrown));
+      report(storageProblem(thrown));
       return otherwise;
     }
   }
@@ -151,6 +149,8 @@ export function createClient(options: ClientOptions): Client {
       environment.window?.removeEventListener("online", pause.wake);
       pause.wake();
       leave();
+      // Whoever connects next may be somebody else.
+      http.forget();
       update({ wsStatus: "closed", loading: false });
     },
     setTransports(allowed) {
@@ -168,7 +168,11 @@ export function createClient(options: ClientOptions): Client {
     loadMore: () => session?.loadMore() ?? notConnected(),
     refresh: () => session?.refresh() ?? notConnected(),
     async request<T>(method: string, path: string, request = {}) {
-      return (await http.call(method, path, request)).body as T;
+      const { userId } = store.getState();
+      const { body } = await http.call(method, path, request);
+      // It was meant for whoever was here then.
+      if (userId !== null && userId !== store.getState().userId) throw userChanged();
+      return body as T;
     },
     cacheEvent: (event) => cached((kept, key) => kept.addEvents(key, [event]), undefined),
     loadCachedEvents: () => cached<CarillonEvent[]>((kept, key) => kept.loadEvents(key), []),
@@ -179,27 +183,22 @@ export function createClient(options: ClientOptions): Client {
   };
 }
 
+const userChanged = (): CarillonError => new CarillonError("user_changed", "the token is another user's");
+
 function notConnected(): Promise<void> {
-  const refusal = Promise.reject(new CarillonError("closed", "connect the client first"));
+  const refusal = Promise.reject(closed());
   // Like every other refusal, it is nobody's unhandled rejection.
   refusal.catch(() => {});
   return refusal;
 }
 
-function chosenCache(choice: boolean | EventCache, indexedDB: IDBFactory | null): EventCache | null {
-  if (typeof choice === "object") return choice;
+/** Loaded where it is used: an application with a cache of its own, or with none, does without ours. */
+function chosenCache(choice: boolean | EventCache, indexedDB: IDBFactory | null): (() => Promise<EventCache>) | null {
+  if (typeof choice === "object") return async () => choice;
   if (!choice || !indexedDB) return null;
   let loading: Promise<EventCache> | undefined;
-  // Loaded where it is used: an application with a cache of its own, or with none, does without.
-  const loaded = (): Promise<EventCache> => {
+  return () => {
     loading ??= import("./cache.js").then(({ createIndexedDbCache }) => createIndexedDbCache(indexedDB));
     return loading;
-  };
-  return {
-    loadInbox: async (key) => (await loaded()).loadInbox(key),
-    saveInbox: async (key, inbox) => (await loaded()).saveInbox(key, inbox),
-    loadEvents: async (key) => (await loaded()).loadEvents(key),
-    addEvents: async (key, events) => (await loaded()).addEvents(key, events),
-    clear: async (key) => (await loaded()).clear(key),
   };
 }

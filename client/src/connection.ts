@@ -26,7 +26,7 @@ const streams: Partial<Record<Transport, OpenStream>> = { websocket: openSocket 
 export interface Ticket {
   readonly ticket: string;
   /** Where each kind of stream is, if there is one. */
-  readonly urls: Partial<Record<Transport, string>>;
+  readonly urls: Partial<Record<Transport, unknown>>;
   /** How long the token behind it lasts, by the server's clock. */
   readonly lastsMs: number | null;
 }
@@ -103,7 +103,8 @@ export function createConnection(host: ConnectionHost): Connection {
       hasAnswered = true;
       const url = urls[kind];
       const openStream = streams[kind];
-      if (!url || !openStream) throw new CarillonError("socket_refused", `the server offers no ${kind}`);
+      if (typeof url !== "string" || !openStream)
+        throw new CarillonError("socket_refused", `the server offers no ${kind}`);
       // Never two at once: what comes between the old one's end and the new one's beginning, the sync brings.
       stream?.close();
       stream = null;
@@ -212,6 +213,7 @@ export function createConnection(host: ConnectionHost): Connection {
         if (polling !== mine) return;
         const error = asError(thrown);
         isPolled = false;
+        failures ||= 1;
         failed(error);
         wait = backoffMs(++pollFailures, random, error.retryAfterMs);
       }
@@ -225,7 +227,7 @@ export function createConnection(host: ConnectionHost): Connection {
   } else if (mayPoll) startPolling();
   else {
     hasAnswered = false;
-    host.failed(new CarillonError("no_transport", "none of the allowed transports is there"), false);
+    host.failed(new CarillonError("no_transport", "no allowed transport is there"), false);
   }
   show();
 

@@ -10,8 +10,8 @@ export function isCursor(value: unknown): value is string {
  * which are two histories. Offsets may pass what a number holds exactly, so they are compared as digits.
  */
 export function compareCursors(a: string, b: string): number | null {
-  const [epoch, offset = ""] = a.split(".");
-  const [otherEpoch, otherOffset = ""] = b.split(".");
+  const [epoch, offset] = a.split(".") as [string, string];
+  const [otherEpoch, otherOffset] = b.split(".") as [string, string];
   if (epoch !== otherEpoch) return null;
   if (offset.length !== otherOffset.length) return offset.length - otherOffset.length;
   return offset < otherOffset ? -1 : offset > otherOffset ? 1 : 0;

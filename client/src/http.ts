@@ -1,6 +1,6 @@
 // Calls to the API: a token, a bound on the time, and one kind of error whatever went wrong.
 
-import { asError, CarillonError } from "./problem.js";
+import { asError, CarillonError, closed } from "./problem.js";
 import { isObject } from "./protocol.js";
 import { readToken, type Token } from "./token.js";
 import type { RequestOptions } from "./types.js";
@@ -8,6 +8,8 @@ import type { RequestOptions } from "./types.js";
 const TIMEOUT_MS = 20_000;
 /** A token that ends sooner is not used for another call. */
 const SPARE_MS = 30_000;
+/** What browsers and Node say where nobody answers `fetch`; a mistake in the application is a `TypeError` too. */
+const NO_NETWORK = /to fetch|(fetch|load) failed|network/i;
 
 /** A 2xx or 304. */
 export interface Answer {
@@ -20,6 +22,8 @@ export interface Http {
   call(method: string, path: string, options?: RequestOptions): Promise<Answer>;
   /** The present token, or a new one where that ends within `spareMs`. */
   token(spareMs?: number): Promise<Token>;
+  /** Forgets the token, which may be of somebody who has left, and waits for nothing that is under way. */
+  forget(): void;
 }
 
 export interface HttpOptions {
@@ -34,14 +38,36 @@ export function createHttp({ baseUrl, getToken, fetch, onToken }: HttpOptions): 
   const root = baseUrl.replace(/\/+$/, "");
   let last: Token | null = null;
   let asking: Promise<Token> | null = null;
+  const waits = new Set<() => void>();
+
+  /** Waits for it, but not for ever; `ended` hears whether that was for time. */
+  function bounded<T>(act: () => T | Promise<T>, ended?: (isLate: boolean) => void): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        waits.delete(over);
+      };
+      const over = (isLate = false): void => {
+        done();
+        ended?.(isLate);
+        reject(isLate ? new Error("it took too long") : closed());
+      };
+      const timer = setTimeout(over, TIMEOUT_MS, true);
+      waits.add(over);
+      Promise.resolve().then(act).finally(done).then(resolve, reject);
+    });
+  }
 
   async function ask(): Promise<Token> {
     try {
-      last = readToken(await getToken());
-      return last;
+      const text = await bounded(getToken);
+      // Else it would not fit into a header, and `fetch` would say so as if nobody had answered.
+      if (typeof text !== "string" || /[^\x21-\x7e]/.test(text)) throw new Error("it gave no token");
+      return readToken(text);
     } catch (thrown) {
-      last = null;
-      throw new CarillonError("token_unavailable", `getToken failed: ${thrown}`);
+      if (thrown instanceof CarillonError) throw thrown;
+      const isNetwork = thrown instanceof TypeError && NO_NETWORK.test(thrown.message);
+      throw new CarillonError(isNetwork ? "no_answer" : "token_unavailable", `getToken failed: ${thrown}`);
     }
   }
 
@@ -49,10 +75,14 @@ export function createHttp({ baseUrl, getToken, fetch, onToken }: HttpOptions): 
     let present = last;
     // Without an end nobody knows how long it is good, so the application decides each time.
     if (present?.endsMs == null || present.endsMs - Date.now() < spareMs) {
-      asking ??= ask().finally(() => {
-        asking = null;
-      });
-      present = await asking;
+      asking ??= ask();
+      const asked = asking;
+      try {
+        present = await asked;
+        if (asking === asked) last = present;
+      } finally {
+        if (asking === asked) asking = null;
+      }
     }
     onToken?.(present);
     return present;
@@ -61,8 +91,7 @@ export function createHttp({ baseUrl, getToken, fetch, onToken }: HttpOptions): 
   async function once(method: string, path: string, options: RequestOptions, bearer: Token): Promise<Answer> {
     const { body, headers } = options;
     const abort = new AbortController();
-    const timer = setTimeout(() => abort.abort(), TIMEOUT_MS);
-    try {
+    const ask = async (): Promise<Answer> => {
       const response = await fetch(root + path, {
         method,
         headers: {
@@ -77,16 +106,22 @@ export function createHttp({ baseUrl, getToken, fetch, onToken }: HttpOptions): 
         ...(body !== undefined && { body: JSON.stringify(body) }),
       });
       return read(response, await response.text());
+    };
+    try {
+      // What a user did just before leaving may still arrive.
+      return await bounded(ask, (isLate) => (isLate || method === "GET") && abort.abort());
     } catch (thrown) {
       if (thrown instanceof CarillonError) throw thrown;
       throw new CarillonError("no_answer", `no answer to ${method} ${path.split("?")[0]}`);
-    } finally {
-      clearTimeout(timer);
     }
   }
 
   return {
     token,
+    forget() {
+      last = asking = null;
+      for (const over of waits) over();
+    },
     async call(method, path, options = {}) {
       const used = await token();
       try {

@@ -2,7 +2,9 @@
 
 import { compareCursors, isAhead } from "./cursor.js";
 import type { ListAnswer, SyncAnswer } from "./protocol.js";
-import type { CachedInbox, ChangedEvent, Notification, NotificationEvent } from "./types.js";
+import type { CachedInbox, CarillonEvent, ChangedEvent, Notification, NotificationEvent } from "./types.js";
+
+const MAX_CACHED = 200;
 
 /** The inbox as far as it is known. */
 export interface Inbox {
@@ -102,6 +104,45 @@ export function reduce(inbox: Inbox, change: InboxChange): Inbox {
     case "cached":
       return { ...change.cached, etag: null };
   }
+}
+
+/**
+ * What an answer from `since` on tells beyond what is known, as the events that were missed.
+ * It may be a part of one that began at `start`; and frames may have told some of it while it was on its way.
+ */
+export function missed(inbox: Inbox, since: string, start: string, answer: SyncAnswer): CarillonEvent[] {
+  const { cursor, unreadCount } = answer;
+  const prev = inbox.cursor ?? since;
+  const known = new Map(inbox.items.map((item) => [item.id, item]));
+  const arrived: NotificationEvent[] = [];
+  const ids: Record<"read" | "unread", string[]> = { read: [], unread: [] };
+  for (const notification of answer.notifications) {
+    const before = known.get(notification.id);
+    const isUnread = notification.readAt === null;
+    if (!before && isAhead(notification.cursor, start)) {
+      arrived.push({ type: "notification", cursor, prev, notification, unreadCount });
+    } else if (!before || (before.readAt === null) !== isUnread) {
+      ids[isUnread ? "unread" : "read"].push(notification.id);
+    }
+  }
+  // Of what is not shown nobody knows whether a frame has told it.
+  const deleted = answer.deleted.filter((id) => known.has(id) || prev === since);
+  const changed = (change: ChangedEvent["change"], which: readonly string[]): ChangedEvent[] =>
+    which.length ? [{ type: "changed", cursor, prev, ids: which, change, unreadCount }] : [];
+  return [
+    ...arrived,
+    ...changed("read", ids.read),
+    ...changed("unread", ids.unread),
+    ...changed("deleted", deleted),
+    ...(answer.events ?? []),
+  ];
+}
+
+/** What is kept of it until the next visit: the newest. What is cut off has no place to page on from. */
+export function cachedOf(inbox: Inbox, cursor: string): CachedInbox {
+  const { items, unreadCount, hasMore, nextCursor } = inbox;
+  const cut = items.length > MAX_CACHED && { items: items.slice(0, MAX_CACHED), hasMore: true, nextCursor: null };
+  return { items, unreadCount, cursor, hasMore, nextCursor, ...cut };
 }
 
 function afterEvent(inbox: Inbox, event: NotificationEvent | ChangedEvent, at: string): Inbox {

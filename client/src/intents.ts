@@ -5,7 +5,7 @@ import { GAP_MS } from "./catchup.js";
 import type { Answer } from "./http.js";
 import type { Intent } from "./overlay.js";
 import { createPause } from "./pause.js";
-import { asError, CarillonError, isTemporary } from "./problem.js";
+import { asError, type CarillonError, closed, isTemporary } from "./problem.js";
 import type { CarillonEvent, ChangeKind, RequestOptions } from "./types.js";
 
 export interface IntentsHost {
@@ -49,7 +49,7 @@ export function createIntents(host: IntentsHost): Intents {
   /** Repeats until there is an answer: every change may be made twice. */
   async function insist(attempt: () => Promise<Answer>): Promise<void> {
     for (let failures = 1; ; failures++) {
-      if (isStopped) throw new CarillonError("closed", "the client was closed before there was an answer");
+      if (isStopped) throw closed();
       try {
         await attempt();
         // Nothing else may be left to show that whatever was in the way is gone.
@@ -58,7 +58,8 @@ export function createIntents(host: IntentsHost): Intents {
       } catch (thrown) {
         const error = asError(thrown);
         if (!isTemporary(error)) throw error;
-        if (!isStopped) host.failed(error);
+        if (isStopped) continue;
+        host.failed(error);
         await pause.for(backoffMs(failures, host.random, error.retryAfterMs));
       }
     }
@@ -101,9 +102,10 @@ export function createIntents(host: IntentsHost): Intents {
   function settle(intent: Intent): void {
     const isTold = intent.kind !== "readAll" && [...intent.ids].every((id) => !intent.untold.has(id));
     if (isTold) return remove([intent]);
-    setTimeout(() => {
+    if (isStopped) return;
+    void pause.for(GAP_MS).then(() => {
       if (!isStopped && intents.includes(intent)) host.keepSyncing();
-    }, GAP_MS);
+    });
   }
 
   return {

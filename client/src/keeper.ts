@@ -1,17 +1,17 @@
 // Keeps the inbox and the last events in a cache, now and then; whatever fails there is told and does no harm.
 
-import type { Inbox } from "./inbox.js";
+import { cachedOf, type Inbox } from "./inbox.js";
+import { createPause } from "./pause.js";
 import { storageProblem } from "./problem.js";
-import { isObject } from "./protocol.js";
+import { isListAnswer } from "./protocol.js";
 import type { CachedInbox, CarillonEvent, EventCache, Problem } from "./types.js";
 
 const SAVE_MS = 1_000;
 /** Storage may hang; what it holds is then not worth waiting for. */
 const LOAD_MS = 1_000;
-const MAX_CACHED = 200;
 
 export interface KeeperHost {
-  readonly cache: EventCache;
+  readonly cache: () => Promise<EventCache>;
   readonly key: string;
   inbox(): Inbox;
   /** The other tabs see the same; one of them keeping it is enough. */
@@ -34,6 +34,7 @@ export function createKeeper(host: KeeperHost): Keeper {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let unsaved: CarillonEvent[] = [];
   let isForgotten = false;
+  const hurry = createPause();
   let lastCode = "";
 
   async function save(): Promise<void> {
@@ -45,10 +46,11 @@ export function createKeeper(host: KeeperHost): Keeper {
     const inbox = host.inbox();
     const { cursor } = inbox;
     try {
+      const kept = await cache();
       // Both at once, so that what clears them comes after both.
       await Promise.all([
-        cursor !== null && cache.saveInbox(key, cachedOf(inbox, cursor)),
-        events.length > 0 && cache.addEvents(key, events),
+        cursor !== null && kept.saveInbox(key, cachedOf(inbox, cursor)),
+        events.length > 0 && kept.addEvents(key, events),
       ]);
       lastCode = "";
     } catch (thrown) {
@@ -65,16 +67,18 @@ export function createKeeper(host: KeeperHost): Keeper {
 
   return {
     async load() {
-      const hurry = new Promise<null>((resolve) => setTimeout(resolve, LOAD_MS, null));
       try {
-        const cached: unknown = await Promise.race([cache.loadInbox(key), hurry]);
+        const cached: unknown = await Promise.race([cache().then((kept) => kept.loadInbox(key)), hurry.for(LOAD_MS)]);
         return isCachedInbox(cached) ? cached : null;
       } catch (thrown) {
         failed(thrown);
         return null;
+      } finally {
+        hurry.wake();
       }
     },
     note(events) {
+      if (isForgotten) return;
       unsaved.push(...events);
       timer ??= setTimeout(() => void save(), SAVE_MS);
     },
@@ -83,17 +87,12 @@ export function createKeeper(host: KeeperHost): Keeper {
     },
     forget() {
       isForgotten = true;
+      clearTimeout(timer);
+      hurry.wake();
     },
   };
 }
 
-/** The newest of it. What is cut off has no place to page on from. */
-function cachedOf(inbox: Inbox, cursor: string): CachedInbox {
-  const { items, unreadCount, hasMore, nextCursor } = inbox;
-  const cut = items.length > MAX_CACHED && { items: items.slice(0, MAX_CACHED), hasMore: true, nextCursor: null };
-  return { items, unreadCount, cursor, hasMore, nextCursor, ...cut };
-}
-
 function isCachedInbox(value: unknown): value is CachedInbox {
-  return isObject(value) && Array.isArray(value["items"]) && typeof value["cursor"] === "string";
+  return isListAnswer(value) && "hasMore" in value;
 }

@@ -46,6 +46,10 @@ export function overlaid(inbox: Inbox, intents: readonly Intent[]): View {
       unreadCount += becomesUnread ? 1 : -1;
       return made(intent, item, becomesUnread ? null : intent.at);
     });
+    // Those that are not loaded are read too; whatever is newer than `before` is loaded.
+    if (intent.kind === "readAll" && intent.type === undefined) {
+      unreadCount = notifications.filter((item) => item.readAt === null).length;
+    }
   }
   // The count may lag behind the items by an event.
   return { notifications, unreadCount: Math.max(0, unreadCount) };

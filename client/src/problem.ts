@@ -12,7 +12,7 @@ export interface ErrorDetails {
 
 /** A call that failed. `status` is 0 where there was no answer. */
 export class CarillonError extends Error {
-  readonly code: string;
+  declare readonly code: string;
   declare readonly status: number;
   declare readonly requestId: string | null;
   declare readonly retryAfterMs?: number;
@@ -22,10 +22,15 @@ export class CarillonError extends Error {
   constructor(code: string, message: string, details: ErrorDetails = {}) {
     super(message);
     this.name = "CarillonError";
-    this.code = code;
-    Object.assign(this, { status: 0, requestId: null }, details);
+    Object.assign(this, { code, status: 0, requestId: null }, details);
   }
 }
+
+/** What whoever waits is told when there is no longer anybody to wait for. */
+export const closed = (): CarillonError => new CarillonError("closed", "the client is not connected");
+
+/** What came is an answer, but to nothing that was asked. */
+export const invalid = (): CarillonError => new CarillonError("invalid_answer", "the answer is not the one asked for");
 
 /** Whether the same call may succeed later: nobody answered, or somebody was too busy. */
 export function isTemporary(error: CarillonError): boolean {

@@ -119,6 +119,12 @@ const checks: Readonly<Record<Frame["type"], Check>> = {
   error: (frame) => isText(frame["code"]),
 };
 
+/** Whether this is a frame that the client understands. */
+export function isFrame(value: unknown): value is Frame {
+  const type = isObject(value) && (value["type"] as Frame["type"]);
+  return type !== false && Object.hasOwn(checks, type) && checks[type](value as unknown as Members);
+}
+
 /**
  * A frame as the client understands it; `"unknown"` is of a type that a later server may have,
  * `null` is none at all, or one that lacks what its type needs: something may have been lost.
@@ -131,7 +137,6 @@ export function readFrame(text: unknown): Frame | "unknown" | null {
   } catch {
     return null;
   }
-  if (!isObject(frame) || !isText(frame["type"])) return null;
-  if (!Object.hasOwn(checks, frame["type"])) return "unknown";
-  return checks[frame["type"] as Frame["type"]](frame) ? (frame as unknown as Frame) : null;
+  if (isFrame(frame)) return frame;
+  return isObject(frame) && isText(frame["type"]) && !Object.hasOwn(checks, frame["type"]) ? "unknown" : null;
 }

@@ -49,13 +49,26 @@ interface Provided {
 
 const Context = createContext<Provided | null>(null);
 
-/** Holds the connection for as long as it is mounted. */
+/** How many providers hold each. */
+const holders = new WeakMap<Client, number>();
+
+function hold(client: Client): () => void {
+  const count = (by: number): number => {
+    const held = (holders.get(client) ?? 0) + by;
+    holders.set(client, held);
+    return held;
+  };
+  count(1);
+  client.connect();
+  return () => {
+    if (count(-1) === 0) client.close();
+  };
+}
+
+/** Holds the connection for as long as it, or another one of the same client, is mounted. */
 export function CarillonProvider({ client, children }: { client: Client; children?: ReactNode }): ReactElement {
   const [activeTab, setActiveTab] = useState("all");
-  useEffect(() => {
-    client.connect();
-    return () => client.close();
-  }, [client]);
+  useEffect(() => hold(client), [client]);
   const provided = useMemo(() => ({ client, activeTab, setActiveTab }), [client, activeTab]);
   return <Context.Provider value={provided}>{children}</Context.Provider>;
 }

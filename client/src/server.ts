@@ -76,6 +76,20 @@ export interface History {
   readonly nextCursor: string | null;
 }
 
+/** One of the Redis instances, or the memory in the place of one. */
+export interface RedisInstance {
+  readonly name: string;
+  readonly healthy: boolean;
+  readonly role: string | null;
+  readonly operations: number;
+  readonly errors: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly usedMemoryBytes: number | null;
+  readonly breaker: "closed" | "open" | "probing";
+  readonly lastError: string | null;
+}
+
 /** How the system does; counters are of the last 60 min. */
 export interface Metrics {
   readonly queue: Readonly<Record<"waiting" | "processing" | "delayed" | "deadLetters" | "oldestMs", number>>;
@@ -90,9 +104,10 @@ export interface Metrics {
   readonly degraded: boolean;
   readonly redis: {
     readonly mode: "memory" | "single" | "balanced" | "cluster";
-    readonly instances: readonly Readonly<Record<string, unknown>>[];
+    readonly instances: readonly RedisInstance[];
   };
-  readonly database: Readonly<Record<string, unknown>>;
+  /** States without addresses. */
+  readonly database: { readonly healthy: boolean; readonly kind: string } & Readonly<Record<string, unknown>>;
   readonly latency: Readonly<Record<"acceptMs" | "deliverMs", Readonly<Record<"p50" | "p99", number>>>>;
 }
 

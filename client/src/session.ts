@@ -10,8 +10,8 @@ import { createIntents } from "./intents.js";
 import { createKeeper } from "./keeper.js";
 import { type Intent, overlaid } from "./overlay.js";
 import { createPause } from "./pause.js";
-import { asError, CarillonError, problem } from "./problem.js";
-import { type Frame, isObject } from "./protocol.js";
+import { asError, CarillonError, closed, invalid, problem } from "./problem.js";
+import { type Frame, isFrame, isObject, isSyncAnswer } from "./protocol.js";
 import type { TabMessage, Tabs } from "./tabs.js";
 import type { CarillonEvent, EventCache, Problem, RequestOptions, State, Transport } from "./types.js";
 
@@ -25,12 +25,14 @@ export interface SessionHost {
   readonly userId: string | null;
   /** Names server and user. */
   readonly key: string;
-  readonly cache: EventCache | null;
+  readonly cache: (() => Promise<EventCache>) | null;
   readonly tabs: boolean;
   readonly pageSize: number;
   readonly pollMs: number;
   /** What is known already, from before a `close`. */
   readonly inbox: Inbox;
+  /** Ids of what was emitted and told. */
+  readonly seen: Set<string>;
   transports(): readonly Transport[];
   state(): State;
   update(part: Partial<State>): void;
@@ -51,7 +53,7 @@ export interface Session {
 }
 
 export function createSession(host: SessionHost): Session {
-  const { environment, cache } = host;
+  const { environment, cache, seen } = host;
   const { random } = environment;
   let inbox = host.inbox;
   let isOver = false;
@@ -62,7 +64,6 @@ export function createSession(host: SessionHost): Session {
   let skewMs = 0;
   let acked: string | null = null;
   let ackTimer: ReturnType<typeof setTimeout> | undefined;
-  const seen = new Set<string>();
 
   async function call(method: string, path: string, options?: RequestOptions): Promise<Answer> {
     if (isOver) throw closed();
@@ -90,6 +91,8 @@ export function createSession(host: SessionHost): Session {
     inbox = reduce(inbox, what);
     if (inbox === before) return;
     show();
+    // Whoever was shown it may have closed.
+    if (isOver) return;
     if (inbox.cursor !== before.cursor) ackSoon();
     keeper?.note([]);
     // An event brings one item; to look at all of them for each would be for nothing.
@@ -159,7 +162,7 @@ export function createSession(host: SessionHost): Session {
     inbox: () => inbox,
     change,
     tell,
-    relay: (since, answer) => post({ kind: "sync", since, answer }),
+    relay: (since, answer, start) => post({ kind: "sync", since, answer, start }),
     asking() {
       const settle = intents.settling();
       return () => {
@@ -221,9 +224,7 @@ export function createSession(host: SessionHost): Session {
   async function ticket(spareMs?: number): Promise<Ticket> {
     const token = await host.http.token(spareMs);
     const { body } = await call("POST", "/api/ws/ticket");
-    if (!isObject(body) || typeof body["ticket"] !== "string") {
-      throw new CarillonError("invalid_answer", "the answer is no ticket");
-    }
+    if (!isObject(body) || typeof body["ticket"] !== "string") throw invalid();
     const { ticket, url, eventsUrl, expiresAt } = body;
     const issuedMs = Date.parse(String(expiresAt)) - TICKET_MS;
     let lastsMs = token.endsMs;
@@ -232,10 +233,7 @@ export function createSession(host: SessionHost): Session {
       if (issuedMs + TICKET_MS < lastsMs) skewMs = issuedMs - Date.now();
       lastsMs = Math.max(0, lastsMs - Date.now() - skewMs);
     }
-    const urls: Partial<Record<Transport, string>> = {};
-    if (typeof url === "string") urls.websocket = url;
-    if (typeof eventsUrl === "string") urls.sse = eventsUrl;
-    return { ticket, urls, lastsMs };
+    return { ticket, urls: { websocket: url, sse: eventsUrl }, lastsMs };
   }
 
   function connect(): void {
@@ -295,9 +293,10 @@ export function createSession(host: SessionHost): Session {
         if (message.cursor && inbox.cursor) compare(message.cursor, message.etag);
         return;
       case "sync":
-        return catchUp.acceptSync(message.since, message.answer);
+        if (isSyncAnswer(message.answer)) catchUp.acceptSync(message.since, message.answer, message.start);
+        return;
       case "frame":
-        return receive(message.frame);
+        if (isFrame(message.frame)) receive(message.frame);
     }
   }
 
@@ -305,7 +304,7 @@ export function createSession(host: SessionHost): Session {
     if (inbox.cursor === null) {
       const cached = await keeper?.load();
       if (isOver) return;
-      if (cached) {
+      if (cached && inbox.cursor === null) {
         change({ type: "cached", cached });
         update({ fromCache: true, loading: false });
       }
@@ -342,9 +341,13 @@ export function createSession(host: SessionHost): Session {
     return promise;
   }
 
-  environment.document?.addEventListener("visibilitychange", looked);
-  // Hints, both: the one that it is worth trying, the other that it is worth finding out.
-  for (const hint of ["online", "offline"]) environment.window?.addEventListener(hint, wake);
+  function listen(how: "addEventListener" | "removeEventListener"): void {
+    environment.document?.[how]("visibilitychange", looked);
+    // Hints, both: the one that it is worth trying, the other that it is worth finding out.
+    for (const hint of ["online", "offline"]) environment.window?.[how](hint, wake);
+  }
+
+  listen("addEventListener");
   void begin();
 
   return {
@@ -352,7 +355,10 @@ export function createSession(host: SessionHost): Session {
     act(kind, ids, type) {
       changeProblem = null;
       showProblem();
-      return intents.add(kind, ids, inbox.cursor, type);
+      const before = inbox.cursor ?? inbox.items[0]?.cursor ?? null;
+      // Nothing has arrived here; without a bound it would be all that is there.
+      if (kind === "readAll" && before === null) return Promise.resolve();
+      return intents.add(kind, ids, before, type);
     },
     loadMore() {
       if (!inbox.hasMore) return Promise.resolve();
@@ -371,18 +377,21 @@ export function createSession(host: SessionHost): Session {
     end() {
       if (ackTimer !== undefined) ack();
       keeper?.flush();
-      update({ wsStatus: "closed", transport: null, leader: false, loading: false });
+      keeper?.forget();
+      intents.stop();
+      // What has no answer may never have arrived.
+      const confirmed = overlaid(
+        inbox,
+        intents.all().filter(({ isDone }) => isDone),
+      );
+      update({ ...confirmed, wsStatus: "closed", transport: null, leader: false, loading: false });
       isOver = true;
-      environment.document?.removeEventListener("visibilitychange", looked);
-      for (const hint of ["online", "offline"]) environment.window?.removeEventListener(hint, wake);
+      listen("removeEventListener");
       clearTimeout(ackTimer);
       expiry.stop();
       catchUp.stop();
-      intents.stop();
       connection?.close();
       tabs?.leave();
     },
   };
 }
-
-const closed = (): CarillonError => new CarillonError("closed", "the client was closed");

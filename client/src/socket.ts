@@ -43,11 +43,10 @@ export const openSocket: OpenStream = (host) => {
   let pings = 0;
   let nextPing: ReturnType<typeof setTimeout> | undefined;
   let patience: ReturnType<typeof setTimeout> | undefined;
-  if (!WebSocket) throw new CarillonError("socket_refused", "there is no WebSocket here");
   const socket = open(WebSocket, `${host.url}?ticket=${encodeURIComponent(host.ticket)}`);
 
-  function expect(code: string, message: string): void {
-    patience ??= setTimeout(() => over(new CarillonError(code, message)), PATIENCE_MS);
+  function expect(message: string): void {
+    patience ??= setTimeout(over, PATIENCE_MS, message);
   }
 
   function satisfied(): void {
@@ -68,7 +67,7 @@ export const openSocket: OpenStream = (host) => {
 
   function ping(): void {
     if (!send({ action: "ping", ref: `p${++pings}` })) return;
-    expect("socket_closed", "the socket was silent");
+    expect("the socket was silent");
     pingIn(document?.visibilityState === "hidden" ? HIDDEN_PING_MS : PING_MS);
   }
 
@@ -79,10 +78,10 @@ export const openSocket: OpenStream = (host) => {
     socket.close();
   }
 
-  function over(error: CarillonError): void {
+  function over(message: string): void {
     if (isOver) return;
     end();
-    host.closed(error);
+    host.closed(new CarillonError(isOpen ? "socket_closed" : "socket_refused", message));
   }
 
   socket.onopen = () => {
@@ -102,11 +101,9 @@ export const openSocket: OpenStream = (host) => {
   // A close follows. In Node an error that nobody listens to ends the process.
   socket.onerror = () => {};
   socket.onclose = ({ code, reason }) => {
-    const why = `${code}${reason && ` ${reason}`}`;
-    if (isOpen) over(new CarillonError("socket_closed", `the socket closed: ${why}`));
-    else over(new CarillonError("socket_refused", `the socket did not open: ${why}`));
+    over(`the socket ${isOpen ? "closed" : "did not open"}: ${code}${reason && ` ${reason}`}`);
   };
-  expect("socket_refused", "the socket did not open in time");
+  expect("the socket did not open in time");
 
   return {
     send,
@@ -117,11 +114,11 @@ export const openSocket: OpenStream = (host) => {
   };
 };
 
-function open(Socket: typeof WebSocket, url: string): WebSocket {
+function open(Socket: Environment["WebSocket"], url: string): WebSocket {
   try {
-    return new Socket(url);
+    if (Socket) return new Socket(url);
   } catch {
     // What was thrown names the address, and with it the ticket.
-    throw new CarillonError("socket_refused", "the page may not open a socket there");
   }
+  throw new CarillonError("socket_refused", "the page may open no socket there");
 }

@@ -2,6 +2,17 @@
 
 import type { Store } from "./types.js";
 
+/** An application's part of the work: what fails there must not keep the client from going on. */
+export function apart(act: () => void): void {
+  try {
+    act();
+  } catch (thrown) {
+    queueMicrotask(() => {
+      throw thrown;
+    });
+  }
+}
+
 /** A store, and the way to change it that its readers do not get. */
 export interface OwnedStore<S> {
   readonly store: Store<S>;
@@ -25,7 +36,7 @@ export function createStore<S extends object>(initial: S): OwnedStore<S> {
       const previous = state;
       if ((Object.keys(part) as (keyof S)[]).every((key) => Object.is(part[key], previous[key]))) return;
       state = { ...previous, ...part };
-      for (const listener of listeners) listener(state, previous);
+      for (const listener of listeners) apart(() => listener(state, previous));
     },
   };
 }

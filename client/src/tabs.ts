@@ -12,7 +12,7 @@ const ANSWER_MS = 5_000;
 /** What tabs say to each other. */
 export type TabMessage =
   | { readonly kind: "frame"; readonly frame: InboxEvent | EmittedEvent | { readonly type: "resync" } }
-  | { readonly kind: "sync"; readonly since: string; readonly answer: SyncAnswer }
+  | { readonly kind: "sync"; readonly since: string; readonly answer: SyncAnswer; readonly start?: string }
   | {
       readonly kind: "status";
       readonly status: Status;
@@ -49,6 +49,7 @@ export function joinTabs(host: TabsHost): Tabs {
   let hasLeft = false;
   let heard = 0;
   let release = (): void => {};
+  let answerTimer: ReturnType<typeof setTimeout> | undefined;
 
   function post(message: TabMessage): void {
     channel?.postMessage(message);
@@ -87,7 +88,9 @@ export function joinTabs(host: TabsHost): Tabs {
     while (!hasLeft && !isLeader) {
       const before = heard;
       post({ kind: "hello" });
-      await new Promise((resolve) => setTimeout(resolve, ANSWER_MS));
+      await new Promise((resolve) => {
+        answerTimer = setTimeout(resolve, ANSWER_MS);
+      });
       if (hasLeft || isLeader) return;
       if (heard === before && document?.visibilityState !== "hidden") return queue(true);
       await pause.for(ASK_MS);
@@ -98,7 +101,8 @@ export function joinTabs(host: TabsHost): Tabs {
     channel = new BroadcastChannel(host.name);
     channel.onmessage = ({ data }) => {
       if (hasLeft) return;
-      const message = data as TabMessage;
+      const message = data as TabMessage | null;
+      if (!message) return;
       if (message.kind === "status") heard++;
       if ((message.kind === "hello") === isLeader) host.told(message);
     };
@@ -114,6 +118,7 @@ export function joinTabs(host: TabsHost): Tabs {
     leave() {
       hasLeft = true;
       document?.removeEventListener("visibilitychange", pause.wake);
+      clearTimeout(answerTimer);
       leaving.abort();
       release();
       pause.wake();

@@ -132,7 +132,11 @@ export interface EventCache {
 export interface ClientOptions {
   /** Where the API is, without a slash at the end; `""` is the page's own origin. */
   readonly baseUrl: string;
-  /** A valid JWT. It is asked again whenever the last one nears its end, and is kept in memory only. */
+  /**
+   * A valid JWT. It is asked again whenever the last one nears its end, at each `connect`,
+   * and where it takes longer than 20 s; it is kept in memory only. What it throws is told as `token_unavailable`,
+   * a network that does not answer as `no_answer`, and a `CarillonError` as what it is.
+   */
   readonly getToken: () => string | Promise<string>;
   /** What may be used, in order. Default: `["websocket", "polling"]`. */
   readonly transports?: readonly Transport[];
@@ -167,7 +171,10 @@ export interface Client {
   readonly store: Store<State>;
   /** Begins, or begins again after `close`. Twice is once. */
   connect(): void;
-  /** Ends the connection and what is under way. What is shown stays. */
+  /**
+   * Ends the connection and what is under way. What is shown stays, but for changes without an answer.
+   * Whoever connects next may be another user.
+   */
   close(): void;
   setTransports(transports: readonly Transport[]): void;
   /** Returns how to stop listening. */

@@ -8,7 +8,15 @@ import {
   type Problem,
   type State,
 } from "../../src/index.js";
-import { createNotification, sendNotification } from "../../src/server.js";
+import {
+  createNotification,
+  getHistory,
+  getMetrics,
+  type HistoryItem,
+  type Metrics,
+  type ServerOptions,
+  sendNotification,
+} from "../../src/server.js";
 import { FakeBrowser } from "../harness/browser.js";
 import { Gateway } from "./gateway.js";
 
@@ -270,6 +278,72 @@ describe("a back end", () => {
         data: { storyId: "7" },
       }),
     );
+  });
+
+  test("sees how the system does, and what became of its sends", async () => {
+    const ops: ServerOptions = {
+      baseUrl: gateway.url,
+      token: await gateway.token("ops", "notify:send notify:admin"),
+    };
+    const { accepted: before } = await getMetrics(ops);
+    const sendId = await sendNotification({ type: "like", userIds: [user, "ops"], title: "counted" }, ops);
+    await sendNotification({ type: "like", userIds: [user], title: "counted too" }, ops);
+    const metrics = await getMetrics(ops);
+    expect(metrics.accepted).toBe(before + 3);
+    const count = expect.any(Number);
+    expect(metrics).toEqual({
+      queue: { waiting: count, processing: count, delayed: count, deadLetters: count, oldestMs: count },
+      accepted: count,
+      delivered: count,
+      retried: count,
+      rateLimited: count,
+      errors: count,
+      connections: count,
+      onlineUsers: count,
+      persistLagMs: count,
+      degraded: false,
+      redis: {
+        mode: "memory",
+        instances: [
+          {
+            name: "memory",
+            healthy: true,
+            role: null,
+            operations: count,
+            errors: count,
+            p50Ms: count,
+            p99Ms: count,
+            usedMemoryBytes: null,
+            breaker: "closed",
+            lastError: null,
+          },
+        ],
+      },
+      database: { healthy: true, kind: "sqlite" },
+      latency: { acceptMs: { p50: count, p99: count }, deliverMs: { p50: count, p99: count } },
+    } satisfies Metrics);
+
+    const newest = await getHistory({ type: "like", limit: 1 }, ops);
+    expect(newest.items.map(({ title }) => title)).toEqual(["counted too"]);
+    const { items } = await getHistory({ limit: 1, cursor: newest.nextCursor ?? "" }, ops);
+    expect(items).toEqual([
+      {
+        sendId,
+        type: "like",
+        title: "counted",
+        createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z$/),
+        recipients: 2,
+        states: { waiting: count, offered: count, settled: count, expired: count, dead: count },
+      },
+    ] satisfies HistoryItem[]);
+    const { waiting, offered, settled, expired, dead } = items[0]?.states ?? ({} as HistoryItem["states"]);
+    expect(waiting + offered + settled + expired + dead).toBe(2);
+    expect((await getHistory({ userId: user }, ops)).items.length).toBe(2);
+    expect((await getHistory({}, { ...ops, token: await gateway.token("nobody") })).items).toEqual([]);
+    await expect(getMetrics({ ...ops, token: await gateway.token("nobody") })).rejects.toMatchObject({
+      code: "forbidden",
+      status: 403,
+    });
   });
 
   test("is told what is wrong", async () => {

@@ -264,6 +264,26 @@ describe("storage that fails", () => {
     expect((await opens()).titles()).toEqual(["t3", "t2", "t1", "t0"]);
   });
 
+  test("because it is full is named, also where only the request fails", async () => {
+    // As a browser has it: an error at the request, and then the transaction that aborts with it.
+    const transaction: Record<string, unknown> = { error: null, objectStore: () => ({ put: fails, get: fails }) };
+    const fails = (): object => {
+      queueMicrotask(() => {
+        (transaction["onerror"] as (() => void) | undefined)?.();
+        transaction["error"] = new DOMException("full", "QuotaExceededError");
+        (transaction["onabort"] as () => void)();
+      });
+      return {};
+    };
+    const request: Record<string, unknown> = { result: { transaction: () => transaction } };
+    const open = (): object => {
+      queueMicrotask(() => (request["onsuccess"] as () => void)());
+      return request;
+    };
+    const device = await opens({ environment: { indexedDB: { open } as unknown as IDBFactory } });
+    expect(device.codes()).toEqual(["cache_full"]);
+  });
+
   test("because it is forbidden is told, and does no harm", async () => {
     const indexedDB = {
       open() {

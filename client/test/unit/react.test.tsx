@@ -132,6 +132,16 @@ describe("a page", () => {
     expect(server.openSockets).toEqual([]);
     expect(device.state().wsStatus).toBe("closed");
   });
+
+  test("with two providers of one client is connected until the last is gone", async () => {
+    const first = render(<Inbox />, { wrapper: within });
+    const second = render(<Inbox />, { wrapper: within });
+    await eventually(() => expect(device.state().wsStatus).toBe("connected"));
+    first.unmount();
+    expect(device.state().wsStatus).toBe("connected");
+    second.unmount();
+    expect(device.state().wsStatus).toBe("closed");
+  });
 });
 
 describe("hooks", () => {

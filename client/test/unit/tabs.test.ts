@@ -177,3 +177,33 @@ test("tabs that are not wanted are not looked for", async () => {
   expect(leaders()).toBe(2);
   expect(browser.channels.size).toBe(0);
 });
+
+test("what is no message of ours does no harm", async () => {
+  const tabs = [await opens(), await opens()];
+  await pass(3_000);
+  const [name = ""] = [...browser.channels].map((channel) => channel.name);
+  const stranger = new (browser.tab().BroadcastChannel as typeof BroadcastChannel)(name);
+  const event = { type: "notification", cursor: "e1.1", prev: "e1.0", unreadCount: 1, notification: { title: 7 } };
+  for (const message of [
+    null,
+    7,
+    "hello",
+    {},
+    { kind: "frame" },
+    { kind: "frame", frame: event },
+    { kind: "frame", frame: { ...event, notification: null } },
+    { kind: "sync", since: "e1.0" },
+    { kind: "sync", since: "e1.0", answer: { notifications: [null], deleted: [], cursor: "e1.5", complete: true } },
+    { kind: "weather" },
+  ]) {
+    stranger.postMessage(message);
+    await settle();
+  }
+  stranger.close();
+  server.send({ title: "rung" });
+  await pass(1_000);
+  for (const tab of tabs) {
+    expect(tab.titles()).toEqual(["rung"]);
+    expect(tab.events.length).toBe(1);
+  }
+});

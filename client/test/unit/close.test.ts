@@ -1,0 +1,139 @@
+// After the end nothing goes on: no timer, no call, no write, and nothing is shown that was never confirmed.
+
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { FakeServer, refusal } from "../harness/server.js";
+
+let server: FakeServer;
+let device: Device;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: Date.parse("2026-11-21T12:00:00Z") });
+  server = new FakeServer();
+});
+
+afterEach(() => {
+  device.client.close();
+  vi.useRealTimers();
+});
+
+const saved: string[] = [];
+const cache = {
+  loadInbox: async () => null,
+  saveInbox: async (key: string) => {
+    saved.push(key);
+  },
+  loadEvents: async () => [],
+  addEvents: async (key: string) => {
+    saved.push(key);
+  },
+  clear: async () => {},
+};
+
+const hang = (): Promise<undefined> => new Promise(() => {});
+
+test("closing in a store's listener leaves no timer and writes nothing later", async () => {
+  device = await connected(deviceOf(server, { cache }));
+  await pass(3_000);
+  const stop = device.client.store.subscribe(() => {
+    stop();
+    device.client.close();
+  });
+  server.send({ title: "last", expiresAt: "2026-11-21T13:00:00.000Z" });
+  saved.length = 0;
+  expect(vi.getTimerCount()).toBe(0);
+  await pass(5_000);
+  expect(saved).toEqual([]);
+});
+
+test.each([
+  ["a token is asked for", { getToken: () => new Promise<string>(() => {}) }, () => {}],
+  ["the cache is read", { cache: { ...cache, loadInbox: () => new Promise<never>(() => {}) } }, () => {}],
+  ["everything hangs", {}, () => (server.fault = hang)],
+  ["everything is refused", {}, () => (server.fault = () => refusal(503, "overloaded", 5_000))],
+  ["a socket opens", {}, () => (server.connected = (socket) => (socket.isDead = true))],
+] as const)("closing while %s leaves no timer", async (_, options, prepare) => {
+  prepare();
+  device = await connected(deviceOf(server, options));
+  device.client.close();
+  await settle();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test("closing while changes and pages are under way leaves no timer", async () => {
+  for (let n = 0; n < 30; n++) server.send();
+  device = await connected(deviceOf(server, { pageSize: 10 }));
+  await pass(3_000);
+  const { head } = server;
+  server.fault = ({ path, method }) => {
+    if (method === "POST") return refusal(503, "overloaded", 5_000);
+    if (!path.includes("&cursor=")) return undefined;
+    // Behind, so it is asked for again after a pause.
+    return new Response(JSON.stringify({ items: [], nextCursor: "1", unreadCount: 0, cursor: `e1.${head - 1}` }));
+  };
+  const calls = [device.client.markAsRead("n1"), device.client.markAllAsRead(), device.client.loadMore()];
+  const ended = Promise.all(calls.map((call) => expect(call).rejects.toMatchObject({ code: "closed" })));
+  await pass(1_000);
+  device.client.close();
+  await ended;
+  await settle();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test("a change that closing ended is taken back", async () => {
+  const { id } = server.send();
+  device = await connected(deviceOf(server));
+  await pass(3_000);
+  server.fault = ({ method }) => (method === "POST" ? refusal(503, "overloaded") : undefined);
+  const ended = expect(device.client.markAsRead(id)).rejects.toMatchObject({ code: "closed" });
+  expect(device.state().unreadCount).toBe(0);
+  await settle();
+  device.client.close();
+  await ended;
+  server.fault = () => undefined;
+  await connected(device);
+  await pass(3_000);
+  expect(server.unreadCount).toBe(1);
+  expect(device.state().unreadCount).toBe(1);
+  expect(device.state().notifications[0]?.readAt).toBeNull();
+});
+
+test("a change that is on its way when the page leaves arrives all the same, and shows on return", async () => {
+  const { id } = server.send();
+  device = await connected(deviceOf(server));
+  await pass(3_000);
+  let release = (): void => {};
+  server.fault = ({ method }) =>
+    method === "POST"
+      ? new Promise((resolve) => {
+          release = () => resolve(undefined);
+        })
+      : undefined;
+  const ended = expect(device.client.markAsRead(id)).rejects.toMatchObject({ code: "closed" });
+  await settle();
+  device.client.close();
+  await ended;
+  release();
+  server.fault = () => undefined;
+  await settle();
+  expect(server.unreadCount).toBe(0);
+  await connected(device);
+  expect(device.state().unreadCount).toBe(0);
+});
+
+test("a listener that closes at whatever it hears closes once", async () => {
+  const { id } = server.send();
+  device = await connected(deviceOf(server));
+  await pass(3_000);
+  // Done, and not told yet, so that there is something laid over.
+  server.push = () => {};
+  await device.client.markAsRead(id);
+  let heard = 0;
+  device.client.store.subscribe(() => {
+    heard++;
+    device.client.close();
+  });
+  device.client.close();
+  expect(heard).toBeLessThan(4);
+  expect(device.state().wsStatus).toBe("closed");
+});

@@ -1,0 +1,292 @@
+// What comes between a question and its answer.
+
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { CachedInbox } from "../../src/index.js";
+import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { FakeServer, json, refusal } from "../harness/server.js";
+
+let server: FakeServer;
+let device: Device;
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: Date.parse("2026-11-21T12:00:00Z") });
+  server = new FakeServer();
+});
+
+afterEach(() => {
+  device.client.close();
+  vi.useRealTimers();
+});
+
+async function quiet(options: Parameters<typeof deviceOf>[1] = {}): Promise<Device> {
+  device = await connected(deviceOf(server, options));
+  await pass(3_000);
+  return device;
+}
+
+/** Holds the next call to this path before it is answered; what is returned lets it go on. */
+function holds(path: string): () => void {
+  let release = (): void => {};
+  server.fault = (call) => {
+    if (!call.path.startsWith(path)) return undefined;
+    server.fault = () => undefined;
+    return new Promise((resolve) => {
+      release = () => resolve(undefined);
+    });
+  };
+  return () => release();
+}
+
+describe("an answer that holds what frames have told already", () => {
+  test("is told only in what is new", async () => {
+    await quiet();
+    const read = server.send({ title: "read" });
+    const deleted = server.send({ title: "deleted" });
+    device.events.length = 0;
+    const release = holds("/api/sync");
+    const refreshed = device.client.refresh();
+    await settle();
+    server.send({ title: "rung" });
+    server.change("read", [read.id]);
+    server.change("deleted", [deleted.id]);
+    server.send({ title: "lost", frame: "lost" });
+    release();
+    await refreshed;
+    expect(device.titles()).toEqual(["lost", "rung", "read"]);
+    expect(device.events.map((event) => (event.type === "changed" ? event.change : event.type))).toEqual([
+      "notification",
+      "read",
+      "deleted",
+      "notification",
+    ]);
+  });
+
+  test("tells nothing where they have told it all", async () => {
+    await quiet();
+    const release = holds("/api/sync");
+    const refreshed = device.client.refresh();
+    await settle();
+    server.send({ title: "rung" });
+    release();
+    await refreshed;
+    expect(device.events.map(({ type }) => type)).toEqual(["notification"]);
+  });
+});
+
+test("what arrived and was read elsewhere, behind the first part of an answer, is told as an arrival", async () => {
+  await quiet();
+  const { id } = server.send({ frame: "lost" });
+  server.maxSync = 2;
+  for (let n = 0; n < 3; n++) server.send({ frame: "lost" });
+  server.change("read", [id], false);
+  await device.client.refresh();
+  const rung = device.events.flatMap((event) => (event.type === "notification" ? event.notification.id : []));
+  expect(rung.sort()).toEqual(["n1", "n2", "n3", "n4"]);
+  expect(device.events.length).toBe(4);
+});
+
+test("what was emitted is told once, also where the page connects again", async () => {
+  device = deviceOf(server);
+  const emitted = { type: "announcement", id: "a1", name: "n", title: "t", body: null, data: {} };
+  await connected(device);
+  server.push(emitted);
+  server.fault = ({ path }) =>
+    path.startsWith("/api/sync")
+      ? json(200, {
+          notifications: [],
+          deleted: [],
+          events: [emitted],
+          unreadCount: 0,
+          cursor: server.cursor,
+          etag: "x",
+          complete: true,
+        })
+      : undefined;
+  device.client.close();
+  await connected(device);
+  expect(device.events).toEqual([emitted]);
+});
+
+test("an answer of another history does not make it ask without a pause", async () => {
+  await quiet();
+  const before = server.calledTo("/api/sync").length;
+  server.fault = ({ path }) => {
+    if (!path.startsWith("/api/sync")) return undefined;
+    if (server.calledTo("/api/sync").length - before > 50) throw new Error("a hot loop");
+    return json(200, { notifications: [], deleted: [], unreadCount: 0, cursor: "e9.1", etag: "x", complete: true });
+  };
+  server.push({ type: "resync" });
+  await pass(5_000);
+  expect(server.calledTo("/api/sync").length - before).toBeLessThan(10);
+  expect(device.codes()).toContain("invalid_answer");
+});
+
+test("a server that asks for a pause longer than a timer can wait is not asked at once", async () => {
+  server.fault = () => refusal(503, "overloaded", 2 ** 40);
+  device = await connected(deviceOf(server));
+  await pass(60_000);
+  expect(server.calls.length).toBeLessThan(10);
+});
+
+describe("a page", () => {
+  test("that was asked for before the list came anew leaves no hole", async () => {
+    for (let n = 0; n < 40; n++) server.send({ title: `t${n}` });
+    await quiet({ pageSize: 10 });
+    // Forty more, and the cursor is too old: the list comes anew while the page is under way.
+    const release = holds("/api/notifications?");
+    const more = device.client.loadMore();
+    await settle();
+    for (let n = 40; n < 80; n++) server.send({ title: `t${n}`, frame: "lost" });
+    server.purgedThrough = 60;
+    await device.client.refresh();
+    release();
+    await more;
+    while (device.state().hasMore) await device.client.loadMore();
+    expect(device.titles()).toEqual(Array.from({ length: 80 }, (_, n) => `t${79 - n}`));
+  });
+
+  test("whose place the server no longer knows says so, and the list comes anew", async () => {
+    for (let n = 0; n < 30; n++) server.send();
+    await quiet({ pageSize: 10 });
+    server.beginAnew();
+    for (let n = 0; n < 15; n++) server.send({ title: `new ${n}`, frame: "lost" });
+    server.fault = ({ path }) => {
+      if (!path.includes("&cursor=")) return undefined;
+      server.fault = () => undefined;
+      return refusal(410, "cursor_expired");
+    };
+    await expect(device.client.loadMore()).rejects.toMatchObject({ code: "cursor_expired" });
+    await settle();
+    expect(device.titles().length).toBe(10);
+    expect(device.state()).toMatchObject({ cursor: "e2.15", error: null });
+    await device.client.loadMore();
+    expect(device.titles()).toEqual(Array.from({ length: 15 }, (_, n) => `new ${14 - n}`));
+  });
+
+  test("of another history is not mixed with this one", async () => {
+    for (let n = 0; n < 30; n++) server.send();
+    await quiet({ pageSize: 10 });
+    server.beginAnew();
+    for (let n = 0; n < 15; n++) server.send({ title: `new ${n}`, frame: "lost" });
+    const shown: number[] = [];
+    device.client.store.subscribe(({ notifications }) => shown.push(notifications.length));
+    await device.client.loadMore();
+    expect(new Set(shown)).toEqual(new Set([10]));
+    expect(device.titles()[0]).toBe("new 14");
+  });
+});
+
+test("what the cache had kept does not replace what came while it was read", async () => {
+  const old = server.send({ title: "old" });
+  let give = (_: CachedInbox | null): void => {};
+  const nothing = async (): Promise<never[]> => [];
+  const cache = {
+    loadInbox: () =>
+      new Promise<CachedInbox | null>((resolve) => {
+        give = resolve;
+      }),
+    saveInbox: async () => {},
+    loadEvents: nothing,
+    addEvents: async () => {},
+    clear: async () => {},
+  };
+  device = await connected(deviceOf(server, { cache }));
+  server.send({ title: "new" });
+  await device.client.refresh();
+  const shown: string[] = [];
+  device.client.store.subscribe(({ notifications }) => shown.push(notifications.map(({ title }) => title).join()));
+  const { frame, ...item } = old;
+  give({ items: [item], unreadCount: 1, cursor: "e1.1", hasMore: false, nextCursor: null });
+  await pass(3_000);
+  expect(new Set(shown)).toEqual(new Set(["new,old"]));
+  expect(device.events).toEqual([]);
+});
+
+test("what the cache holds of another form is as if it held nothing", async () => {
+  server.send({ title: "shown" });
+  const broken = { items: [null], unreadCount: 1, cursor: "e1.1", hasMore: false, nextCursor: null };
+  const cache = {
+    loadInbox: async () => broken as never,
+    saveInbox: async () => {},
+    loadEvents: async () => [],
+    addEvents: async () => {},
+    clear: async () => {},
+  };
+  device = await connected(deviceOf(server, { cache }));
+  await settle();
+  expect(device.titles()).toEqual(["shown"]);
+  expect(device.state().wsStatus).toBe("connected");
+});
+
+describe("an application's mistake", () => {
+  const thrown: unknown[] = [];
+  const catcher = (error: unknown): unknown => thrown.push(error);
+  beforeEach(() => {
+    thrown.length = 0;
+    process.on("uncaughtException", catcher);
+  });
+  afterEach(async () => {
+    vi.useRealTimers();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off("uncaughtException", catcher);
+  });
+
+  test("in onProblem does not keep it from trying again", async () => {
+    device = deviceOf(server, {
+      onProblem: () => {
+        throw new Error("of the application");
+      },
+    });
+    await connected(device);
+    server.openSockets[0]?.end();
+    await pass(1_000);
+    expect(device.state().wsStatus).toBe("connected");
+  });
+
+  test("in a store's listener loses no event", async () => {
+    await quiet();
+    const stop = device.client.store.subscribe(() => {
+      throw new Error("of the application");
+    });
+    server.send({ title: "rung" });
+    expect(device.events.length).toBe(1);
+    stop();
+  });
+});
+
+describe("reading all", () => {
+  test("before anything is there marks nothing", async () => {
+    server.send({ title: "never seen" });
+    server.fault = ({ path }) => (path.startsWith("/api/notifications?") ? refusal(503, "overloaded") : undefined);
+    device = await connected(deviceOf(server));
+    await device.client.markAllAsRead();
+    server.fault = () => undefined;
+    await pass(10_000);
+    expect(device.state()).toMatchObject({ unreadCount: 1 });
+    expect(server.calledTo("/api/notifications/read-all")).toEqual([]);
+  });
+
+  test("counts also those that are not loaded, and what arrives meanwhile", async () => {
+    for (let n = 0; n < 30; n++) server.send();
+    await quiet({ pageSize: 10 });
+    const release = holds("/api/notifications/read-all");
+    const done = device.client.markAllAsRead();
+    expect(device.state().unreadCount).toBe(0);
+    await settle();
+    server.send();
+    expect(device.state().unreadCount).toBe(1);
+    release();
+    await done;
+    await pass(1_000);
+    expect(device.state().unreadCount).toBe(1);
+    expect(server.unreadCount).toBe(1);
+  });
+});
+
+test("polling that fails is reconnecting, not still connecting", async () => {
+  device = await connected(deviceOf(server, { transports: ["polling"] }));
+  expect(device.state().wsStatus).toBe("connected");
+  server.fault = () => refusal(503, "overloaded");
+  await pass(5_000);
+  expect(device.state()).toMatchObject({ wsStatus: "reconnecting", error: { code: "overloaded" } });
+});
