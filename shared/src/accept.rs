@@ -12,7 +12,10 @@ use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::{Append, Appended, CHUNK_RECIPIENTS, FirstAnswer};
 use crate::limits::{Rate, Spend, Verdict};
 use crate::notes::{Counts, Hint, Noted};
-use crate::send::NewSend;
+use crate::send::{Due, LONGEST_DELAY_MS, NewSend};
+
+/// Work that is due later than this is found in time by the drain's schedule.
+const WAKE_WITHIN_MS: i64 = 60_000;
 
 /// A send that is stored, now or before.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,22 +53,31 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
         None => SendId::random(),
     };
     let begun_ms = app.clock.now_ms();
+    let due = match send.due {
+        // This is asked only of a key that is new.
+        Due::At(at_ms) if at_ms.saturating_sub(begun_ms) > LONGEST_DELAY_MS => {
+            return match first_answer(app, id, &send).await? {
+                Some(first) => replay(first, send.fingerprint),
+                None => Err(Error::field("deliverAt", "must be at most a year ahead")),
+            };
+        }
+        // What the answer says must be known before it is stored, so an instant is past by our clock. Otherwise the
+        // store's decides.
+        Due::At(at_ms) if at_ms <= begun_ms => Due::Now,
+        due => due,
+    };
     let verdicts = spend(app, &send).await;
     let admitted: Vec<UserId> = admitted(&send.recipients, &verdicts).cloned().collect();
     if admitted.is_empty() {
         // A repeat gets its first answer even now, so the refusal waits until the key was looked up.
-        let first = match send.key {
-            Some(_) => app.inbox.first_answer(id).await?,
-            None => None,
-        };
-        if let Some(first) = first {
+        if let Some(first) = first_answer(app, id, &send).await? {
             return replay(first, send.fingerprint);
         }
         let counts = Counts { rate_limited: verdicts.len() as u64, ..Counts::default() };
         app.notes.note(&Noted { counts, ..Noted::default() }, app.clock.at()).await;
         return Err(all_limited(&verdicts));
     }
-    let answer = answer(id, &send.recipients, &verdicts);
+    let answer = answer(id, &send.recipients, &verdicts, due);
     let append = Append {
         id,
         sender: &caller.user,
@@ -73,6 +85,7 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
         content: Arc::new(send.content),
         recipients: &admitted,
         answer: &answer,
+        due,
         retention_ms: app.config.retention_ms,
     };
     match app.inbox.append(&append, app.clock.at()).await? {
@@ -87,7 +100,11 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
             counts.accept_ms.add(app.clock.now_ms() - begun_ms);
             let noted = Noted { hints: admitted.iter().map(hint).collect(), counts, ..Noted::default() };
             let unfinished = deliver::offer(app, &deliveries, noted).await;
-            let chunks_wait = admitted.len() > CHUNK_RECIPIENTS;
+            let chunks_wait = match due {
+                Due::Now => admitted.len() > CHUNK_RECIPIENTS,
+                Due::After(delay_ms) => delay_ms <= WAKE_WITHIN_MS,
+                Due::At(at_ms) => at_ms - begun_ms <= WAKE_WITHIN_MS,
+            };
             if unfinished || chunks_wait {
                 deliver::wake_drain(app);
             }
@@ -125,6 +142,14 @@ fn all_limited(verdicts: &[Verdict]) -> Error {
     Error::RateLimited { retry_after_ms: waits.min().unwrap_or(1_000) }
 }
 
+/// What was answered to this key before; without one nothing was.
+async fn first_answer(app: &App, id: SendId, send: &NewSend) -> Result<Option<FirstAnswer>, Error> {
+    match send.key {
+        Some(_) => Ok(app.inbox.first_answer(id).await?),
+        None => Ok(None),
+    }
+}
+
 fn replay(first: FirstAnswer, fingerprint: [u8; 32]) -> Result<Accepted, Error> {
     if first.fingerprint == fingerprint {
         Ok(Accepted { answer: first.answer, replayed: true })
@@ -134,7 +159,7 @@ fn replay(first: FirstAnswer, fingerprint: [u8; 32]) -> Result<Accepted, Error> 
 }
 
 /// Everything in it follows from what was asked and from the limits, so it can be stored with the send.
-fn answer(id: SendId, recipients: &[UserId], verdicts: &[Verdict]) -> String {
+fn answer(id: SendId, recipients: &[UserId], verdicts: &[Verdict], due: Due) -> String {
     let notifications = recipients.iter().zip(verdicts).map(|(user_id, verdict)| match verdict {
         Verdict::Admitted => SentNotification {
             user_id,
@@ -146,6 +171,7 @@ fn answer(id: SendId, recipients: &[UserId], verdicts: &[Verdict]) -> String {
             SentNotification { user_id, id: None, status: "rate_limited", retry_after_ms: Some(*retry_after_ms) }
         }
     });
-    let sent = Sent { send_id: id, status: "accepted", durability: "durable", notifications: notifications.collect() };
+    let status = if due == Due::Now { "accepted" } else { "scheduled" };
+    let sent = Sent { send_id: id, status, durability: "durable", notifications: notifications.collect() };
     serde_json::to_string(&sent).expect("strings, ids and numbers are JSON")
 }

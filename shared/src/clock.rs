@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
+use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use tokio::sync::watch;
 
@@ -15,6 +16,16 @@ const RFC_3339_MS: StaticFormatDescription =
 /// An instant on the wire: milliseconds since 1970 inside, `2026-11-20T16:00:00.123Z` outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub i64);
+
+impl Time {
+    /// Reads an instant of RFC 3339, at any offset; `None` for anything else. What is finer than a millisecond is
+    /// rounded up, so that nothing happens before it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let ms = -(-instant.unix_timestamp_nanos()).div_euclid(1_000_000);
+        i64::try_from(ms).ok().map(Self)
+    }
+}
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -126,6 +137,24 @@ mod tests {
     fn a_time_is_written_with_milliseconds() {
         assert_eq!(Time(1_795_190_400_123).to_string(), "2026-11-20T16:00:00.123Z");
         assert_eq!(Time(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_time_is_read_at_any_offset_and_never_as_an_earlier_one() {
+        for (text, ms) in [
+            ("2026-11-20T16:00:00.123Z", 1_795_190_400_123),
+            ("2026-11-20T18:30:00.123+02:30", 1_795_190_400_123),
+            ("2026-11-20T16:00:00Z", 1_795_190_400_000),
+            ("2026-11-20T16:00:00.1230001Z", 1_795_190_400_124),
+            ("1969-12-31T23:59:59.9989Z", -1),
+        ] {
+            assert_eq!(Time::parse(text), Some(Time(ms)), "{text}");
+        }
+        for text in
+            ["", "now", "2026-11-20", "2026-11-20T16:00:00", "2026-13-20T16:00:00Z", "99999-01-01T00:00:00Z", "7"]
+        {
+            assert_eq!(Time::parse(text), None, "{text}");
+        }
     }
 
     #[tokio::test]

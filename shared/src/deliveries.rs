@@ -15,7 +15,8 @@ pub const LONGEST_WAIT_MS: i64 = 5 * 60 * 1_000;
 #[async_trait]
 pub trait Deliveries: Send + Sync {
     /// Materialises one chunk that is due, in a transaction of its own, exactly as `append` does the first;
-    /// `None` where no chunk is due. Two that call it at once never materialise the same chunk.
+    /// `None` where no chunk is due by the store's clock. The first chunk of a scheduled send starts it, in the same
+    /// transaction. Two that call it at once never materialise the same chunk.
     async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError>;
 
     /// Takes up to `limit` rows whose `push_at` has passed. Each one's `push_at` moves ahead (5 s, doubled

@@ -12,6 +12,7 @@ use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::notification::{Content, Notification};
 use crate::protocol::ChangeKind;
+use crate::send::Due;
 
 /// How many recipients one transaction materialises; the rest of a send waits in chunks of this size.
 pub const CHUNK_RECIPIENTS: usize = 200;
@@ -23,6 +24,9 @@ pub const PUSH_GRACE_MS: i64 = 5_000;
 pub trait Inbox: Send + Sync {
     /// Stores a send and puts its notification into the inboxes of the first [`CHUNK_RECIPIENTS`] recipients;
     /// the others become chunks that are due at once. All of it or nothing, in one transaction.
+    ///
+    /// One that is due later puts nothing into any inbox: it is scheduled, and all its recipients become chunks that
+    /// are due with it. The first of them that is materialised starts it, for good.
     ///
     /// Each recipient's notification takes the next offset of his inbox, in commit order. The row of a user
     /// with connections gets `push_at` = now + [`PUSH_GRACE_MS`]. A send whose id is stored already changes
@@ -77,7 +81,9 @@ pub struct Append<'a> {
     pub recipients: &'a [UserId],
     /// The body of the answer, which every repeat will get, byte for byte.
     pub answer: &'a str,
-    /// How long the send is kept, and with it its key.
+    /// When; an instant that is past is not `Now`, but due for whoever materialises.
+    pub due: Due,
+    /// How long the send is kept after it is due, and with it its key.
     pub retention_ms: i64,
 }
 

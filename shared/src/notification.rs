@@ -71,7 +71,8 @@ pub struct Notification {
     pub content: Arc<Content>,
     /// Where it arrived in the inbox; never changes.
     pub cursor: Cursor,
-    /// When it came into the inbox: with its send, or soon after for recipients beyond the first 200.
+    /// When it came into the inbox: with its send, or soon after for recipients beyond the first 200 and for those of a
+    /// send that was due later.
     pub created_at: Time,
     /// When one of the user's devices said that it was read.
     pub read_at: Option<Time>,

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use crate::clock::Time;
 use crate::error::Error;
 use crate::fields::Fields;
 use crate::ids::{self, UserId};
@@ -16,6 +17,19 @@ use crate::text;
 pub const MAX_RECIPIENTS: usize = 1_000;
 /// The most bytes of `data`, as compact JSON.
 pub const MAX_DATA_BYTES: usize = 16 * 1_024;
+/// The farthest ahead that a send may be due: 365 days.
+pub const LONGEST_DELAY_MS: i64 = 365 * 24 * 60 * 60 * 1_000;
+
+/// When a send is to reach the inboxes of its recipients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// With the call.
+    Now,
+    /// So many milliseconds after it was stored, by the clock of the store.
+    After(i64),
+    /// Then, in milliseconds since 1970.
+    At(i64),
+}
 
 /// A send that was read and found good.
 #[derive(Debug)]
@@ -26,6 +40,8 @@ pub struct NewSend {
     pub recipients: Vec<UserId>,
     /// The caller's name for this send, by which it may be repeated.
     pub key: Option<String>,
+    /// When, as it was asked: an instant may be past by now, or too far ahead.
+    pub due: Due,
     /// SHA-256 over everything that was asked but the key: tells a repeat from another send.
     pub fingerprint: [u8; 32],
 }
@@ -37,14 +53,15 @@ impl NewSend {
         let key = idempotency_key(&mut fields, header_key);
         let recipients = recipients(&mut fields);
         let content = content(&mut fields);
+        let due = due(&mut fields);
         refuse_what_cannot_be_done(&mut fields);
         fields.finish()?;
         // Every absence has noted a problem, so past `finish` both are there.
-        let (Some(content), Some(recipients)) = (content, recipients) else {
+        let (Some(content), Some(recipients), Some(due)) = (content, recipients, due) else {
             return Err(Error::Internal);
         };
-        let fingerprint = fingerprint(&content, &recipients);
-        Ok(Self { content, recipients, key, fingerprint })
+        let fingerprint = fingerprint(&content, &recipients, due);
+        Ok(Self { content, recipients, key, due, fingerprint })
     }
 }
 
@@ -230,22 +247,40 @@ fn compact(fields: &mut Fields, data: Map<String, Value>) -> Option<Box<RawValue
     })
 }
 
+/// `delayMs`, or `delay` as older services call it, or `deliverAt`; at once where none stands.
+fn due(fields: &mut Fields) -> Option<Due> {
+    let names = ["delayMs", "delay", "deliverAt"];
+    let mut given: Vec<(&str, Value)> =
+        names.into_iter().filter_map(|name| fields.take(name).map(|value| (name, value))).collect();
+    if let [(first, _), (second, _), ..] = given.as_slice() {
+        fields.problem(*second, format!("must not stand beside {first}"));
+        return None;
+    }
+    match given.pop() {
+        None => Some(Due::Now),
+        Some(("deliverAt", value)) => fields.checked("deliverAt", value, |value| {
+            let at = value.as_str().and_then(Time::parse);
+            at.map(|at| Due::At(at.0)).ok_or_else(|| "must be an instant of RFC 3339".into())
+        }),
+        Some((name, value)) => fields.checked(name, value, |value| match whole(&value) {
+            Some(0) => Ok(Due::Now),
+            Some(delay_ms @ 1..=LONGEST_DELAY_MS) => Ok(Due::After(delay_ms)),
+            _ => Err("must be a whole number of milliseconds, 0 to a year".into()),
+        }),
+    }
+}
+
+/// A whole number, however it is written: `5e3` is one.
+fn whole(value: &Value) -> Option<i64> {
+    let written_otherwise = || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and an i64 holds more than 1e15")]
+    value.as_i64().or_else(|| written_otherwise().map(|number| number as i64))
+}
+
 /// What the contract describes and a later version will do. Asked for today it is refused, never ignored.
 fn refuse_what_cannot_be_done(fields: &mut Fields) {
     const NOT_YET: &str = "is not supported yet";
-    let delays = [("delayMs", fields.take("delayMs")), ("delay", fields.take("delay"))];
-    if delays.iter().all(|(_, delay)| delay.is_some()) {
-        fields.problem("delay", "must not stand beside delayMs");
-    }
-    for (name, delay) in delays {
-        match delay {
-            None => {}
-            Some(value) if value.as_u64() == Some(0) || value.as_f64() == Some(0.0) => {}
-            Some(Value::Number(delay)) if delay.as_u64().is_some() => fields.problem(name, NOT_YET),
-            Some(_) => fields.problem(name, "must be a whole number of milliseconds, 0 to a year"),
-        }
-    }
-    for name in ["deliverAt", "expiresAt", "collapseKey"] {
+    for name in ["expiresAt", "collapseKey"] {
         if fields.take(name).is_some() {
             fields.problem(name, NOT_YET);
         }
@@ -260,10 +295,10 @@ fn refuse_what_cannot_be_done(fields: &mut Fields) {
 }
 
 /// The same for every spelling of the same send: aliases and `userId` resolved, members of `data` in any order.
-fn fingerprint(content: &Content, recipients: &[UserId]) -> [u8; 32] {
+fn fingerprint(content: &Content, recipients: &[UserId], due: Due) -> [u8; 32] {
     let mut data: Value = serde_json::from_str(content.data.get()).unwrap_or_default();
     data.sort_all_objects();
-    let asked = json!({
+    let mut asked = json!({
         "type": content.kind,
         "userIds": recipients,
         "title": content.title,
@@ -271,8 +306,12 @@ fn fingerprint(content: &Content, recipients: &[UserId]) -> [u8; 32] {
         "actionUrl": content.action_url,
         "data": data,
         "priority": content.priority,
-        "delayMs": 0,
+        "delayMs": if let Due::After(delay_ms) = due { delay_ms } else { 0 },
     });
+    // Only where it was given: fingerprints are kept, and those of sends without it must not change.
+    if let Due::At(at_ms) = due {
+        asked["deliverAt"] = at_ms.into();
+    }
     ids::sha256(asked.to_string().as_bytes())
 }
 
@@ -356,8 +395,13 @@ mod tests {
             ("delayMs", json!(-1)),
             ("delayMs", json!(1.5)),
             ("delay", json!("5")),
-            ("delayMs", json!(5_000)),
-            ("deliverAt", json!("2027-01-01T00:00:00Z")),
+            ("delayMs", json!(LONGEST_DELAY_MS + 1)),
+            ("delayMs", json!(1e300)),
+            ("delayMs", json!(u64::MAX)),
+            ("delayMs", json!(null)),
+            ("deliverAt", json!("tomorrow")),
+            ("deliverAt", json!("2027-01-01T00:00:00")),
+            ("deliverAt", json!(1_800_000_000_000_i64)),
             ("collapseKey", json!("k")),
             ("expiresAt", json!("2027-01-01T00:00:00Z")),
             ("idempotencyKey", json!("")),
@@ -374,6 +418,44 @@ mod tests {
         assert_eq!(refused(json!({"userId": "a", "title": "t"})), "type");
         assert_eq!(refused(json!({"type": "x", "title": "t"})), "userIds");
         assert_eq!(refused(json!({"type": "x", "userId": "a", "data": {}})), "title");
+    }
+
+    #[test]
+    fn a_send_is_due_when_it_says() {
+        let due = |name, value| read(with(name, value)).unwrap().due;
+        assert_eq!(due("delayMs", json!(0)), Due::Now);
+        assert_eq!(due("delay", json!(0.0)), Due::Now);
+        assert_eq!(due("delayMs", json!(1)), Due::After(1));
+        assert_eq!(due("delay", json!(5e3)), Due::After(5_000));
+        assert_eq!(due("delayMs", json!(LONGEST_DELAY_MS)), Due::After(LONGEST_DELAY_MS));
+        assert_eq!(due("deliverAt", json!("2026-11-20T17:00:00.123+01:00")), Due::At(1_795_190_400_123));
+        let twice = |other: &str, value: Value| {
+            let mut body = with("delayMs", json!(0));
+            body[other] = value;
+            refused(body)
+        };
+        assert_eq!(twice("delay", json!(0)), "delay");
+        assert_eq!(twice("deliverAt", json!("2027-01-01T00:00:00Z")), "deliverAt");
+    }
+
+    #[test]
+    fn a_fingerprint_knows_when_and_not_how_it_was_said() {
+        let of = |name, value| read(with(name, value)).unwrap().fingerprint;
+        let now = read(with("priority", json!("normal"))).unwrap().fingerprint;
+        assert_eq!(of("delayMs", json!(0)), now);
+        assert_eq!(of("delayMs", json!(5_000)), of("delay", json!(5e3)));
+        assert_eq!(
+            of("deliverAt", json!("2026-11-20T17:00:00+01:00")),
+            of("deliverAt", json!("2026-11-20T16:00:00.000Z"))
+        );
+        let different = [
+            now,
+            of("delayMs", json!(1)),
+            of("delayMs", json!(2)),
+            of("deliverAt", json!("2026-11-20T16:00:00Z")),
+            of("deliverAt", json!("2026-11-20T16:00:00.001Z")),
+        ];
+        assert_eq!(different.iter().collect::<HashSet<_>>().len(), different.len());
     }
 
     #[test]

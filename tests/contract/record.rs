@@ -11,6 +11,7 @@ use shared::history::History;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
 use shared::inbox::{Append, Appended, Change, Changed, Changes, Delivery, Inbox, Page, Position, Present};
 use shared::notification::{Content, Notification, Priority};
+use shared::send::Due;
 use tokio::sync::Barrier;
 
 /// When every test begins.
@@ -50,6 +51,7 @@ pub(crate) struct Send {
     pub(crate) fingerprint: [u8; 32],
     pub(crate) answer: String,
     pub(crate) content: Arc<Content>,
+    pub(crate) due: Due,
 }
 
 impl Send {
@@ -66,7 +68,12 @@ impl Send {
                 action_url: None,
                 priority: Priority::Normal,
             }),
+            due: Due::Now,
         }
+    }
+
+    pub(crate) fn due(key: &str, due: Due) -> Self {
+        Self { due, ..Self::new(key) }
     }
 
     pub(crate) fn of_kind(key: &str, kind: &str) -> Self {
@@ -113,6 +120,7 @@ impl Record {
             content: Arc::clone(&send.content),
             recipients: to,
             answer: &send.answer,
+            due: send.due,
             retention_ms: RETENTION_MS,
         };
         self.inbox().append(&append, at).await.unwrap()

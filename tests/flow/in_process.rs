@@ -193,3 +193,33 @@ async fn a_thousand_recipients_are_all_reached_once() {
     far.sees_nothing().await;
     world.stops().await;
 }
+
+#[tokio::test]
+async fn a_delayed_notification_rings_at_its_time_and_not_before() {
+    let world = World::new().await;
+    let (alice, shop) = (world.user("alice"), world.service("shop"));
+    let mut phone = alice.connects().await;
+    let asked = |title: &str| json!({"type": "reminder", "userId": "alice", "title": title});
+    let mut soon = asked("soon");
+    soon["delayMs"] = 30_000.into();
+    let mut later = asked("later");
+    later["deliverAt"] = "2027-01-15T09:05:00+01:00".into();
+    for body in [soon, later] {
+        let sent = shop.posts("/api/notifications/send", body).await.expect(202);
+        assert_eq!(sent["status"], "scheduled");
+    }
+    world.turns(Duration::from_millis(29_999));
+    phone.sees_nothing().await;
+    assert!(alice.inbox().await.is_empty());
+    // The drain was woken by the send, and waits.
+    world.turns(Duration::from_millis(1));
+    phone.sees("soon").await;
+    world.turns(Duration::from_millis(269_999));
+    phone.sees_nothing().await;
+    // That one is found by the schedule.
+    world.turns(Duration::from_millis(1));
+    let frame = phone.sees("later").await;
+    assert_eq!(frame["notification"]["createdAt"], "2027-01-15T08:05:00.000Z");
+    assert_eq!(alice.inbox().await.len(), 2);
+    world.stops().await;
+}

@@ -10,5 +10,6 @@ mod frames;
 mod history;
 mod http_functions;
 mod metrics;
+mod scheduled;
 mod socket_functions;
 mod testing;

@@ -19,4 +19,4 @@ pub mod world;
 pub use app::{Counted, FakePush, HttpAnswer, TestApp, body, event, request, socket_event};
 pub use device::Device;
 pub use http::Answer;
-pub use world::{Caller, World};
+pub use world::{Caller, START_MS, World};

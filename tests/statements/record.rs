@@ -288,6 +288,26 @@ async fn a_chunk_is_one_transaction_of_two_statements() {
     measured.costs_first(6 + 2 * 4, measured.drains()).await;
 }
 
+#[tokio::test]
+async fn a_delayed_send_is_one_statement_and_its_start_one_more() {
+    let measured = Measured::new().await;
+    let names: Vec<String> = (0..300).map(|n| format!("user {n}")).collect();
+    let delayed = async || {
+        let mut sending = event("send");
+        sending["headers"]["authorization"] = measured.test.bearer("reports", "notify:send").into();
+        let asked = json!({"type": "like", "userIds": names, "title": "Hi", "delayMs": 60_000});
+        sending["body"] = asked.to_string().into();
+        assert_eq!(send::handle(&measured.test.app, request(sending)).await.status(), 202);
+    };
+    measured.costs(1, delayed).await;
+    measured.test.clock.turn(Duration::from_secs(60));
+    measured.drains().await;
+    delayed().await;
+    measured.test.clock.turn(Duration::from_secs(60));
+    // Two chunks of four, beside what a drain without work does; the first of them starts the send.
+    measured.costs_first(6 + 2 * 4 + 1, measured.drains()).await;
+}
+
 /// After each use, while nobody waits for it; before a use only where the connection has rested.
 #[tokio::test]
 async fn a_connection_is_tried_after_each_use_and_before_one_only_after_a_rest() {

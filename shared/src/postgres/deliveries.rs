@@ -60,7 +60,7 @@ impl PostgresRecord {
         let mut transaction = connection.begin().await.map_err(rows::write_failed)?;
         // Held until the commit; whoever else looks takes another one.
         let chunk = sqlx::query(
-            "SELECT c.send_id, c.n, c.recipients, s.type, s.title, s.body, s.data, s.action_url, s.priority
+            "SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority
                FROM send_chunks c JOIN sends s ON s.id = c.send_id
               WHERE c.state = 'waiting'
                 AND c.due_at <= coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
@@ -77,6 +77,14 @@ impl PostgresRecord {
             serde_json::from_str(column(&chunk, "recipients")?).map_err(|_| rows::broken("send_chunks.recipients"))?;
         let recipients: Vec<UserId> = recipients.into_iter().map(UserId::stored).collect();
         let content = Arc::new(rows::content(&chunk)?);
+        // What has started stays so, and needs no lock: its chunks do not wait for each other.
+        if column::<&str>(&chunk, "state")? == "scheduled" {
+            sqlx::query("UPDATE sends SET state = 'started' WHERE id = $1")
+                .bind(send.as_uuid())
+                .execute(&mut *transaction)
+                .await
+                .map_err(rows::write_failed)?;
+        }
         let found = materialising(CHUNK, send, &content, &recipients, at)
             .bind(column::<i32>(&chunk, "n")?)
             .fetch_all(&mut *transaction)

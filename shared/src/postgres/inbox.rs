@@ -19,6 +19,7 @@ use crate::inbox::{
     Page, Position, Present,
 };
 use crate::notification::{Content, Notification};
+use crate::send::Due;
 
 const APPEND: &str = concat!(include_str!("append.sql"), include_str!("materialise.sql"));
 
@@ -58,7 +59,10 @@ macro_rules! with_position {
 #[async_trait]
 impl Inbox for PostgresRecord {
     async fn append(&self, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
-        let deliveries = repeated!(self.try_append(append, at))?;
+        let deliveries = match append.due {
+            Due::Now => repeated!(self.try_append(append, at))?,
+            Due::After(_) | Due::At(_) => repeated!(self.try_schedule(append, at))?,
+        };
         match deliveries {
             Some(deliveries) => Ok(Appended::Stored(deliveries)),
             // The insert waited for whoever was first, so this statement sees his row.
@@ -201,6 +205,37 @@ impl PostgresRecord {
             .map_err(rows::write_failed)?;
         // Every recipient of a new send gets a row, so no row means that it is none.
         if rows.is_empty() { Ok(None) } else { Ok(Some(deliveries(&rows, content)?)) }
+    }
+
+    /// Nothing to push; `None` where a send of that id is stored already.
+    async fn try_schedule(&self, append: &Append<'_>, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
+        let chunks: Vec<String> = append.recipients.chunks(CHUNK_RECIPIENTS).map(json_list).collect();
+        let (delay_ms, due_ms) = match append.due {
+            Due::Now => (Some(0), None),
+            Due::After(delay_ms) => (Some(delay_ms), None),
+            Due::At(at_ms) => (None, Some(at_ms)),
+        };
+        let content = &append.content;
+        let stored = sqlx::query(include_str!("schedule.sql"))
+            .bind(at_ms(at))
+            .bind(append.id.as_uuid())
+            .bind(append.sender.as_str())
+            .bind(append.fingerprint.as_slice())
+            .bind(append.answer)
+            .bind(&content.kind)
+            .bind(&content.title)
+            .bind(content.body.as_deref())
+            .bind(content.data.get())
+            .bind(content.action_url.as_deref())
+            .bind(content.priority.name())
+            .bind(append.retention_ms)
+            .bind(chunks)
+            .bind(delay_ms)
+            .bind(due_ms)
+            .fetch_optional(&mut *self.connection().await?)
+            .await
+            .map_err(rows::write_failed)?;
+        Ok(stored.map(|_| Vec::new()))
     }
 
     /// The change of one who lost: with the inbox's row locked before the statement that reads the rows, nobody else

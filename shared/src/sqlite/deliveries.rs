@@ -37,6 +37,11 @@ impl Deliveries for SqliteRecord {
         let recipients: Vec<UserId> = recipients.into_iter().map(UserId::stored).collect();
         let content = Arc::new(rows::content(&chunk)?);
         let deliveries = materialise(&mut db, self.epoch, send, &content, &recipients, now_ms).await?;
+        sqlx::query("UPDATE sends SET state = 'started' WHERE id = ?1 AND state = 'scheduled'")
+            .bind(send.as_bytes().as_slice())
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?;
         sqlx::query("UPDATE send_chunks SET state = 'materialised' WHERE send_id = ?1 AND n = ?2")
             .bind(send.as_bytes().as_slice())
             .bind(chunk.try_get::<i64, _>("n").map_err(failed)?)

@@ -17,6 +17,7 @@ use crate::inbox::{
     Page, Position, Present,
 };
 use crate::notification::{Content, Notification};
+use crate::send::Due;
 
 /// The columns of [`rows::notification`], and where they come from.
 macro_rules! select_notifications {
@@ -36,12 +37,18 @@ impl Inbox for SqliteRecord {
     async fn append(&self, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
         let now_ms = at.process_ms();
         let mut db = self.write().await?;
-        if !insert_send(&mut db, append, now_ms).await? {
+        let due_ms = match append.due {
+            Due::Now => now_ms,
+            Due::After(delay_ms) => now_ms.saturating_add(delay_ms),
+            Due::At(at_ms) => at_ms,
+        };
+        if !insert_send(&mut db, append, now_ms, due_ms).await? {
             let known = first_answer(&mut db, append.id).await?;
             return known.map(Appended::Known).ok_or_else(|| rows::broken("sends.id"));
         }
-        let (now, later) = append.recipients.split_at(append.recipients.len().min(CHUNK_RECIPIENTS));
-        insert_chunks(&mut db, append.id, later, now_ms).await?;
+        let at_once = if append.due == Due::Now { CHUNK_RECIPIENTS.min(append.recipients.len()) } else { 0 };
+        let (now, later) = append.recipients.split_at(at_once);
+        insert_chunks(&mut db, append.id, later, due_ms).await?;
         let deliveries = materialise(&mut db, self.epoch, append.id, &append.content, now, now_ms).await?;
         commit(db).await?;
         Ok(Appended::Stored(deliveries))
@@ -154,12 +161,12 @@ impl Inbox for SqliteRecord {
 }
 
 /// False where a send of that id is stored already.
-async fn insert_send(db: &mut Connected, append: &Append<'_>, now_ms: i64) -> Result<bool, StoreError> {
+async fn insert_send(db: &mut Connected, append: &Append<'_>, now_ms: i64, due_ms: i64) -> Result<bool, StoreError> {
     let content = &append.content;
     let inserted = sqlx::query(
         "INSERT INTO sends (id, sender, fingerprint, answer, state, type, title, body, data, action_url, priority,
                             created_at, due_at, keep_until)
-         VALUES (?1, ?2, ?3, ?4, 'started', ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11, ?12) ON CONFLICT (id) DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?14, ?12) ON CONFLICT (id) DO NOTHING",
     )
     .bind(append.id.as_bytes().as_slice())
     .bind(append.sender.as_str())
@@ -172,7 +179,9 @@ async fn insert_send(db: &mut Connected, append: &Append<'_>, now_ms: i64) -> Re
     .bind(content.action_url.as_deref())
     .bind(content.priority.name())
     .bind(now_ms)
-    .bind(now_ms.saturating_add(append.retention_ms))
+    .bind(due_ms.saturating_add(append.retention_ms))
+    .bind(if append.due == Due::Now { "started" } else { "scheduled" })
+    .bind(due_ms)
     .execute(db)
     .await
     .map_err(failed)?;

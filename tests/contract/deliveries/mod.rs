@@ -3,3 +3,4 @@
 mod backlog;
 mod chunks;
 mod due;
+mod scheduled;

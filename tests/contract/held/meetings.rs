@@ -74,7 +74,7 @@ impl Act {
 }
 
 fn to_alice(key: u8) -> Operation {
-    Operation::Append { key, kind: 0, to: 1 << ALICE, others: 0 }
+    Operation::Append { key, kind: 0, to: 1 << ALICE, others: 0, delay_ms: 0 }
 }
 
 /// Two acts on one inbox, and what is known before them.
@@ -100,7 +100,7 @@ impl Meeting {
         beginning.extend([first_two(What::Read, 1), first_two(What::Delete, 3)]);
         if acts.contains(&Act::MaterialiseNext) {
             // The first 200 are others.
-            beginning.extend([5, 6].map(|key| Operation::Append { key, kind: 0, to: 0b11, others: 199 }));
+            beginning.extend([5, 6].map(|key| Operation::Append { key, kind: 0, to: 0b11, others: 199, delay_ms: 0 }));
         }
         // Past the grace of what was sent.
         beginning.push(Operation::Wait { ms: 6_000 });

@@ -18,6 +18,7 @@ use super::operation::{self, Operation, Spot, What};
 use super::perform::Outcome;
 use super::sockets::by_name;
 use super::state::{Chunk, Inbox, Model, Row};
+use crate::record::Send;
 
 pub(super) type Accepted = Result<(), String>;
 
@@ -35,8 +36,9 @@ impl Model {
     /// Does the same as the store did; the error says why the store may not have answered so.
     pub(crate) fn accept(&mut self, operation: &Operation, outcome: &Outcome) -> Accepted {
         match (operation, outcome) {
-            (Operation::Append { key, kind, to, others }, Outcome::Appended(appended)) => {
-                self.append(*key, *kind, *to, *others, appended)
+            (Operation::Append { key, kind, to, others, delay_ms }, Outcome::Appended(appended)) => {
+                let send = self.send(*key, *kind, *to, *others);
+                self.append(send, &self.recipients(*to, *others), *delay_ms, appended)
             }
             (Operation::Change { user, .. } | Operation::ReadAll { user, .. }, Outcome::Changed(changed)) => {
                 self.changed(*user, operation, changed.as_ref())
@@ -112,8 +114,7 @@ impl Model {
         }
     }
 
-    fn append(&mut self, key: u8, kind: u8, to: u8, others: usize, appended: &Appended) -> Accepted {
-        let send = self.send(key, kind, to, others);
+    fn append(&mut self, send: Send, recipients: &[UserId], delay_ms: i64, appended: &Appended) -> Accepted {
         let first = FirstAnswer { fingerprint: send.fingerprint, answer: send.answer };
         match (appended, self.sends.get(&send.id)) {
             (Appended::Known(answer), Some(first)) => agree("the answer", answer, first),
@@ -121,11 +122,11 @@ impl Model {
             (Appended::Stored(_), Some(_)) => Err("a known send was stored".into()),
             (Appended::Stored(deliveries), None) => {
                 self.sends.insert(send.id, first);
-                let recipients = self.recipients(to, others);
-                let (now, later) = recipients.split_at(recipients.len().min(CHUNK_RECIPIENTS));
+                let at_once = if delay_ms == 0 { recipients.len().min(CHUNK_RECIPIENTS) } else { 0 };
+                let (now, later) = recipients.split_at(at_once);
                 for recipients in later.chunks(CHUNK_RECIPIENTS) {
                     let (content, recipients) = (send.content.clone(), recipients.to_vec());
-                    self.chunks.push(Chunk { send: send.id, content, recipients, due_ms: self.now_ms() });
+                    self.chunks.push(Chunk { send: send.id, content, recipients, due_ms: self.now_ms() + delay_ms });
                 }
                 self.arrive(send.id, &send.content, now, deliveries)
             }

@@ -13,12 +13,13 @@ const KINDS: u8 = 3;
 /// One call of a promise. Users, keys, tickets and connections are numbers, so that what fails reads short.
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
-    /// `to` has a bit for each user; so many others stand after the first of them.
+    /// `to` has a bit for each user; so many others stand after the first of them. Due at once where it does not wait.
     Append {
         key: u8,
         kind: u8,
         to: u8,
         others: usize,
+        delay_ms: i64,
     },
     /// Each id is that of a key in the inbox of a user, which need not be this one nor ever have arrived.
     Change {
@@ -127,12 +128,9 @@ fn operation() -> impl Strategy<Value = Operation> {
 }
 
 fn append(others: impl Strategy<Value = usize>) -> impl Strategy<Value = Operation> {
-    (key(), 0..KINDS, 1_u8..1 << USERS, others).prop_map(|(key, kind, to, others)| Operation::Append {
-        key,
-        kind,
-        to,
-        others,
-    })
+    let delay_ms = prop_oneof![3 => Just(0_i64), 1 => prop::sample::select(vec![1, 999, 60_000, 300_000])];
+    (key(), 0..KINDS, 1_u8..1 << USERS, others, delay_ms)
+        .prop_map(|(key, kind, to, others, delay_ms)| Operation::Append { key, kind, to, others, delay_ms })
 }
 
 fn changing() -> impl Strategy<Value = Operation> {

@@ -8,6 +8,7 @@ use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId};
 use shared::inbox::{Append, Appended, Changed, Changes, Delivery, FirstAnswer, Listed};
 use shared::notification::Notification;
+use shared::send::Due;
 
 use super::operation::{self, Operation};
 use super::state::Model;
@@ -39,7 +40,7 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
     let (inbox, deliveries, connections) = (record.inbox(), record.deliveries(), record.connections());
     let at = At::Fixed(model.now_ms());
     Ok(match operation {
-        Operation::Append { key, kind, to, others } => {
+        Operation::Append { key, kind, to, others, delay_ms } => {
             let send = model.send(*key, *kind, *to, *others);
             let append = Append {
                 id: send.id,
@@ -48,6 +49,7 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
                 content: Arc::clone(&send.content),
                 recipients: &model.recipients(*to, *others),
                 answer: &send.answer,
+                due: if *delay_ms == 0 { Due::Now } else { Due::After(*delay_ms) },
                 retention_ms: i64::MAX / 4,
             };
             Outcome::Appended(inbox.append(&append, at).await?)

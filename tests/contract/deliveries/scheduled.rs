@@ -1,0 +1,139 @@
+//! Sends that are due later: in no inbox before, in each once from then on.
+
+use shared::deliveries::Backlog;
+use shared::history::{SendQuery, States};
+use shared::ids::UserId;
+use shared::inbox::{Appended, CHUNK_RECIPIENTS};
+use shared::send::Due;
+
+use crate::record::{LATE_MS, Record, START_MS, Send, at, id, together, user, users};
+
+on_each_record! {
+    what_is_due_later_comes_at_its_time_and_not_a_millisecond_before,
+    an_instant_that_is_past_is_due_for_whoever_materialises,
+    all_recipients_of_a_delayed_send_wait_in_chunks,
+    many_drains_at_once_start_a_send_once,
+    a_repeat_gets_the_first_answer_before_and_after_its_time,
+    a_send_that_waits_counts_its_recipients_as_waiting,
+}
+
+pub(super) fn delayed(key: &str, delay_ms: i64) -> Send {
+    Send::due(key, Due::After(delay_ms))
+}
+
+async fn materialises(record: &Record, now_ms: i64) -> bool {
+    record.deliveries().materialise_next(at(now_ms)).await.unwrap().is_some()
+}
+
+async fn what_is_due_later_comes_at_its_time_and_not_a_millisecond_before(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    for (key, due, due_ms) in
+        [("1", Due::After(5_000), 5_010), ("2", Due::At(START_MS + 6_000), 6_000), ("3", Due::After(1), 6_011)]
+    {
+        let asked_ms = if key == "3" { 6_010 } else { 10 };
+        let before = record.position("alice").await;
+        assert!(record.send(&Send::due(key, due), &users(&["alice"]), at(asked_ms)).await.is_empty());
+        assert_eq!(record.position("alice").await, before);
+        assert!(record.inbox().find(&user("alice"), id(key, "alice"), at(LATE_MS)).await.unwrap().is_none());
+
+        assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + due_ms));
+        assert!(!materialises(&record, due_ms - 1).await, "{key} came early");
+        let deliveries = record.deliveries().materialise_next(at(due_ms)).await.unwrap().unwrap();
+        let [delivery] = deliveries.as_slice() else { panic!("{deliveries:?}") };
+        assert_eq!(delivery.notification.id, id(key, "alice"));
+        assert_eq!(delivery.notification.created_at.0, START_MS + due_ms, "when it came into the inbox");
+        assert_eq!(delivery.notification.cursor.offset, before.head + 1);
+        assert!(!materialises(&record, LATE_MS).await, "{key} came twice");
+        let taken = record.deliveries().mark_offered(&[(&delivery.user, before.head + 1)], at(due_ms)).await;
+        taken.unwrap();
+    }
+    assert_eq!(record.listed("alice").await.len(), 3);
+}
+
+async fn an_instant_that_is_past_is_due_for_whoever_materialises(record: Record) {
+    let past = Send::due("1", Due::At(START_MS - 5));
+    assert!(record.send(&past, &users(&["alice"]), at(0)).await.is_empty());
+    assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS - 5));
+    assert!(materialises(&record, 0).await);
+    assert_eq!(record.listed("alice").await[0].created_at.0, START_MS);
+}
+
+async fn all_recipients_of_a_delayed_send_wait_in_chunks(record: Record) {
+    let to: Vec<UserId> = (0..2 * CHUNK_RECIPIENTS + 50).map(|n| user(&format!("user \"{n}\""))).collect();
+    record.send(&delayed("1", 1_000), &to, at(0)).await;
+    let backlog = async |now_ms| record.deliveries().backlog(at(now_ms)).await.unwrap();
+    assert_eq!(backlog(999).await, Backlog { delayed: 450, ..Backlog::default() });
+    assert_eq!(backlog(1_000).await, Backlog { waiting: 450, ..Backlog::default() });
+    for left in [250, 50, 0] {
+        assert!(!materialises(&record, 999).await);
+        assert!(materialises(&record, 1_000).await);
+        assert_eq!(backlog(1_000).await, Backlog { waiting: left, ..Backlog::default() });
+    }
+    assert!(!materialises(&record, LATE_MS).await);
+    for recipient in &to {
+        assert_eq!(record.position(recipient.as_str()).await.head, 1, "{recipient}");
+    }
+}
+
+async fn many_drains_at_once_start_a_send_once(record: Record) {
+    let to: Vec<UserId> = (0..4 * CHUNK_RECIPIENTS).map(|n| user(&format!("user {n}"))).collect();
+    record.send(&delayed("1", 1_000), &to, at(0)).await;
+    let materialised = together(8, |_| {
+        let record = record.clone();
+        async move {
+            let mut mine = 0;
+            while materialises(&record, 1_000).await {
+                mine += 1;
+            }
+            mine
+        }
+    })
+    .await;
+    assert_eq!(materialised.iter().sum::<i32>(), 4, "{materialised:?}");
+    for recipient in &to {
+        assert_eq!(record.position(recipient.as_str()).await.head, 1, "{recipient}");
+    }
+}
+
+async fn a_repeat_gets_the_first_answer_before_and_after_its_time(record: Record) {
+    let send = delayed("1", 1_000);
+    record.send(&send, &users(&["alice"]), at(0)).await;
+    // Also where it says now that it is due at once.
+    let repeats = [send.clone(), Send::new("1"), Send::due("1", Due::At(START_MS))];
+    for (now_ms, arrived) in [(1, 0), (1_000, 1)] {
+        for repeat in &repeats {
+            match record.append(repeat, &users(&["alice", "bob"]), at(now_ms)).await {
+                Appended::Known(first) => assert_eq!(first.answer, send.answer),
+                stored => panic!("{stored:?}"),
+            }
+        }
+        assert_eq!(materialises(&record, now_ms).await, arrived == 1);
+        assert_eq!(record.position("alice").await.head, arrived);
+    }
+    assert_eq!(record.position("bob").await.head, 0);
+    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    // At the same time.
+    let appended = together(6, |_| {
+        let record = record.clone();
+        async move { record.append(&delayed("2", 1_000), &users(&["carol"]), at(0)).await }
+    })
+    .await;
+    let stored = appended.iter().filter(|appended| matches!(appended, Appended::Stored(_)));
+    assert_eq!(stored.count(), 1);
+    assert!(materialises(&record, 1_000).await && !materialises(&record, 1_000).await);
+}
+
+async fn a_send_that_waits_counts_its_recipients_as_waiting(record: Record) {
+    record.send(&delayed("1", 1_000), &users(&["alice", "bob"]), at(7)).await;
+    let states = async || {
+        let page = record.sent().sends(&SendQuery { limit: 1, ..SendQuery::default() }, at(10)).await.unwrap();
+        (page.sends[0].place.created_at_ms, page.sends[0].states)
+    };
+    let waiting = (START_MS + 7, States { waiting: 2, ..States::default() });
+    assert_eq!(states().await, waiting);
+    let trace = async || record.sent().trace(id("1", "bob"), None, at(10)).await.unwrap().unwrap();
+    assert_eq!((trace().await.accepted_at_ms, trace().await.materialised_at_ms), (START_MS + 7, None));
+    assert!(materialises(&record, 1_007).await);
+    assert_eq!(states().await, waiting);
+    assert_eq!(trace().await.materialised_at_ms, Some(START_MS + 1_007));
+}

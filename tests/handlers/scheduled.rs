@@ -1,0 +1,160 @@
+//! Sends that are due later.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use harness::{HttpAnswer, START_MS, TestApp, body, event, request};
+use serde_json::{Value, json};
+use shared::clock::{Clock, Time};
+use shared::push::Wake;
+use shared::send::LONGEST_DELAY_MS;
+
+/// Sends to alice, with this member besides.
+async fn sends(test: &TestApp, key: Option<&str>, name: &str, value: Value) -> HttpAnswer {
+    let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
+    if let Some(key) = key {
+        asked["idempotencyKey"] = key.into();
+    }
+    asked[name] = value;
+    let mut sending = event("send");
+    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
+    sending["body"] = asked.to_string().into();
+    send::handle(&test.app, request(sending)).await
+}
+
+/// The ids in alice's inbox.
+async fn listed(test: &TestApp) -> Vec<Value> {
+    let mut list = event("list");
+    list["headers"]["authorization"] = test.bearer("alice", "").into();
+    (list["rawQueryString"], list["queryStringParameters"]) = ("".into(), json!({}));
+    let listed = body(&inbox::handle(&test.app, request(list)).await);
+    listed["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect()
+}
+
+fn instant(after_ms: i64) -> Value {
+    Time(START_MS + after_ms).to_string().into()
+}
+
+#[tokio::test]
+async fn a_delayed_send_is_answered_with_its_ids_and_comes_when_it_is_due() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone"]).await;
+    for (name, value) in [("delayMs", json!(60_000)), ("delay", json!(6e4)), ("deliverAt", instant(180_000))] {
+        let sent = sends(&test, None, name, value).await;
+        assert_eq!(sent.status(), 202);
+        let answer = body(&sent);
+        assert_eq!((&answer["status"], &answer["durability"]), (&json!("scheduled"), &json!("durable")));
+        assert_eq!(answer["notifications"][0]["status"], "accepted");
+        let id = &answer["notifications"][0]["id"];
+        assert!(id.is_string() && !listed(&test).await.contains(id));
+
+        test.clock.turn(Duration::from_millis(59_999));
+        // The deadline leaves no time to wait for it.
+        let early = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
+        assert_eq!((early.chunks, test.push.taken().len()), (0, 0), "{name}");
+        test.clock.turn(Duration::from_millis(1));
+        assert_eq!(drain::handle(&test.app, i64::MAX).await.chunks, 1, "{name}");
+        let pushed = test.push.taken();
+        assert_eq!(pushed[0].1["notification"]["id"], *id, "{name}");
+        assert_eq!(pushed[0].1["notification"]["createdAt"], Time(test.clock.now_ms()).to_string());
+        assert_eq!(listed(&test).await[0], *id);
+    }
+}
+
+#[tokio::test]
+async fn an_instant_that_is_past_means_now() {
+    let test = TestApp::new().await;
+    for after_ms in [-LONGEST_DELAY_MS * 2, -1, 0] {
+        let answer = body(&sends(&test, None, "deliverAt", instant(after_ms)).await);
+        assert_eq!(answer["status"], "accepted", "{after_ms}");
+        assert_eq!(listed(&test).await[0], answer["notifications"][0]["id"]);
+    }
+    assert_eq!(body(&sends(&test, None, "deliverAt", instant(1)).await)["status"], "scheduled");
+}
+
+#[tokio::test]
+async fn a_time_that_cannot_be_is_refused_by_its_name() {
+    let test = TestApp::new().await;
+    for (name, value) in [
+        ("delayMs", json!(-1)),
+        ("delayMs", json!(1.5)),
+        ("delay", json!("5")),
+        ("delayMs", json!(LONGEST_DELAY_MS + 1)),
+        ("deliverAt", json!("soon")),
+        ("deliverAt", json!(1_800_000_000_000_i64)),
+        ("deliverAt", instant(LONGEST_DELAY_MS + 1)),
+    ] {
+        let refused = sends(&test, Some("key"), name, value.clone()).await;
+        let found = (refused.status().as_u16(), body(&refused)["error"]["fields"].clone());
+        assert_eq!(found, (422, json!([name])), "{name}: {value}");
+    }
+    // Nothing was stored, and the key is free.
+    assert_eq!(sends(&test, Some("key"), "deliverAt", instant(LONGEST_DELAY_MS)).await.status(), 202);
+    assert_eq!(sends(&test, None, "delayMs", json!(LONGEST_DELAY_MS)).await.status(), 202);
+}
+
+#[tokio::test]
+async fn a_year_ahead_is_asked_only_of_a_new_key() {
+    let mut test = TestApp::new().await;
+    let first = sends(&test, Some("key"), "deliverAt", instant(LONGEST_DELAY_MS)).await;
+    assert_eq!(first.status(), 202);
+    // Another process, whose clock is behind.
+    test.app.clock = Clock::standing(START_MS - 1_000);
+    let again = sends(&test, Some("key"), "deliverAt", instant(LONGEST_DELAY_MS)).await;
+    assert_eq!((again.status().as_u16(), body(&again)), (202, body(&first)));
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    let other = sends(&test, Some("key"), "deliverAt", instant(LONGEST_DELAY_MS + 1)).await;
+    assert_eq!(body(&other)["error"]["code"], "idempotency_key_reused");
+    assert_eq!(sends(&test, Some("new"), "deliverAt", instant(LONGEST_DELAY_MS)).await.status(), 422);
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_as_the_first_though_its_time_has_come() {
+    let test = TestApp::new().await;
+    let first = body(&sends(&test, Some("key"), "deliverAt", instant(60_000)).await);
+    test.clock.turn(Duration::from_secs(60));
+    for _ in 0..2 {
+        let again = sends(&test, Some("key"), "deliverAt", instant(60_000)).await;
+        assert_eq!((body(&again), again.headers()["idempotency-replayed"].to_str().unwrap()), (first.clone(), "true"));
+        drain::handle(&test.app, i64::MAX).await;
+    }
+    assert_eq!(listed(&test).await.len(), 1);
+    let other = sends(&test, Some("key"), "delayMs", json!(60_000)).await;
+    assert_eq!(body(&other)["error"]["code"], "idempotency_key_reused");
+}
+
+#[tokio::test]
+async fn limits_are_spent_when_it_is_accepted() {
+    let test = TestApp::new().await;
+    for n in 0..30 {
+        assert_eq!(sends(&test, None, "delayMs", json!(1_000_000)).await.status(), 202, "{n}");
+    }
+    assert_eq!(sends(&test, None, "delayMs", json!(1_000_000)).await.status(), 429);
+    assert_eq!(sends(&test, None, "priority", json!("low")).await.status(), 429);
+}
+
+#[tokio::test]
+async fn what_is_due_within_a_minute_wakes_the_drain() {
+    struct Counting(AtomicUsize);
+    impl Wake for Counting {
+        fn wake_drain(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let mut test = TestApp::new().await;
+    let woken = Arc::new(Counting(AtomicUsize::new(0)));
+    test.app.wake = Some(woken.clone());
+    for (name, value, times) in [
+        ("delayMs", json!(0), 0),
+        ("delayMs", json!(1), 1),
+        ("delayMs", json!(60_000), 1),
+        ("delayMs", json!(60_001), 0),
+        ("deliverAt", instant(0), 0),
+        ("deliverAt", instant(60_000), 1),
+        ("deliverAt", instant(60_001), 0),
+    ] {
+        sends(&test, None, name, value.clone()).await;
+        assert_eq!(woken.0.swap(0, Ordering::Relaxed), times, "{name}: {value}");
+    }
+}
