@@ -165,8 +165,9 @@ fn functions(app: &App) -> Functions {
 
 struct WakeByNotify(Arc<Notify>);
 
+#[async_trait::async_trait]
 impl Wake for WakeByNotify {
-    fn wake_drain(&self) {
+    async fn wake_drain(&self) {
         self.0.notify_one();
     }
 }

@@ -106,7 +106,7 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
                 Due::At(at_ms) => at_ms - begun_ms <= WAKE_WITHIN_MS,
             };
             if unfinished || chunks_wait {
-                deliver::wake_drain(app);
+                deliver::wake_drain(app).await;
             }
             Ok(Accepted { answer, replayed: false })
         }

@@ -105,6 +105,10 @@ pub struct Config {
     pub test_endpoints: bool,
     /// `RATE_LIMIT_FRAMES`: per connection.
     pub rate_limit_frames: Rate,
+    /// `DRAIN_FUNCTION`: the name of the function to wake where work is left for it.
+    pub drain_function: Option<String>,
+    /// `AWS_ENDPOINT_URL_LAMBDA`, as every AWS SDK reads it: where functions are invoked, if not at AWS.
+    pub lambda_endpoint: Option<String>,
     /// `DRAIN_LINGER_MS`: the longest that a drain stays while there is work.
     pub drain_linger: Duration,
     /// `RETENTION_DAYS`, in milliseconds.
@@ -178,6 +182,8 @@ impl Config {
             rate_limit_send_types: vars.rates_of_types(),
             test_endpoints,
             rate_limit_frames: vars.rate("RATE_LIMIT_FRAMES", Rate { count: 50, window_ms: 1_000 }),
+            drain_function: vars.get("DRAIN_FUNCTION"),
+            lambda_endpoint: vars.get("AWS_ENDPOINT_URL_LAMBDA"),
             drain_linger: Duration::from_millis(linger_ms),
             retention_ms: days * 24 * 60 * 60 * 1_000,
             region: vars.get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),

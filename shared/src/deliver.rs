@@ -80,9 +80,9 @@ pub async fn tell(app: &App, changed: &Changed, change: ChangeKind) {
 }
 
 /// Wakes the drain, where there is a way to.
-pub fn wake_drain(app: &App) {
+pub async fn wake_drain(app: &App) {
     if let Some(wake) = &app.wake {
-        wake.wake_drain();
+        wake.wake_drain().await;
     }
 }
 

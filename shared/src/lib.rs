@@ -38,8 +38,9 @@ pub mod metrics;
 pub mod reply;
 pub mod sync;
 
-// Stores, and the way to the sockets.
+// Stores, and the ways to the sockets and to the drain.
 pub mod api_gateway;
+pub mod lambda;
 #[cfg(feature = "memory")]
 pub mod memory;
 #[cfg(feature = "postgres")]

@@ -47,7 +47,9 @@ impl Outcome {
 }
 
 /// The way to the drain, for whoever leaves work that is due soon.
+#[async_trait]
 pub trait Wake: Send + Sync {
-    /// Sees to it that the drain runs soon. Waking it twice is waking it once.
-    fn wake_drain(&self);
+    /// Sees to it that the drain runs soon, and returns within half a second. Waking it twice is waking it once. Where it
+    /// fails, the drain's schedule is soon enough.
+    async fn wake_drain(&self);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use harness::{HttpAnswer, START_MS, TestApp, body, event, request};
 use serde_json::{Value, json};
 use shared::clock::{Clock, Time};
@@ -137,8 +138,9 @@ async fn limits_are_spent_when_it_is_accepted() {
 #[tokio::test]
 async fn what_is_due_within_a_minute_wakes_the_drain() {
     struct Counting(AtomicUsize);
+    #[async_trait]
     impl Wake for Counting {
-        fn wake_drain(&self) {
+        async fn wake_drain(&self) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -6,3 +6,4 @@ mod answers;
 mod linked;
 mod refusals;
 mod surroundings;
+mod waking;

@@ -1,4 +1,4 @@
-//! Only functions that push to sockets or close them may, and each may only what it does.
+//! Only functions that push to sockets, close them or wake the drain may, and each may only what it does.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,10 @@ use crate::{paths, tokens};
 /// The right to push to sockets and to close them.
 const MANAGE: &str = "execute-api:ManageConnections";
 
-/// What the code of a function does to sockets: `POST` is a push, `DELETE` closes.
+/// The right to wake the drain.
+const INVOKE: &str = "lambda:InvokeFunction";
+
+/// What the code of a function does: `POST` pushes to sockets, `DELETE` closes them, `invoke` wakes the drain.
 pub(crate) fn used(source: &str) -> BTreeSet<&'static str> {
     let tokens = tokens::shipped(source);
     let calls = |name: &str| {
@@ -30,17 +33,25 @@ pub(crate) fn used(source: &str) -> BTreeSet<&'static str> {
     if calls("close") {
         used.insert("DELETE");
     }
+    if source.contains("function::start_waking(") {
+        used.insert("invoke");
+    }
     used
 }
 
-/// What a function may do to sockets by its policies, and what it may too much.
+/// What a function may do by its policies, and what it may too much.
 fn granted(policies: &Value) -> (BTreeSet<&'static str>, Vec<String>) {
     let (mut granted, mut wide) = (BTreeSet::new(), Vec::new());
     let statements = list(policies).into_iter().flat_map(|policy| list(&policy["Statement"]));
     for statement in statements {
         let actions: Vec<&str> = list(&statement["Action"]).into_iter().filter_map(Value::as_str).collect();
         wide.extend(actions.iter().filter(|action| action.contains('*')).map(ToString::to_string));
-        for resource in list(&statement["Resource"]).into_iter().map(ToString::to_string) {
+        for resource in list(&statement["Resource"]) {
+            if actions == [INVOKE] && *resource == json!({ "Fn::GetAtt": ["drain", "Arn"] }) {
+                granted.insert("invoke");
+                continue;
+            }
+            let resource = resource.to_string();
             let verb = ["POST", "DELETE"].into_iter().find(|verb| resource.contains(&format!("/{verb}/@connections/")));
             if resource == "\"*\"" || (verb.is_none() && actions.contains(&MANAGE)) {
                 wide.push(resource);
@@ -52,7 +63,7 @@ fn granted(policies: &Value) -> (BTreeSet<&'static str>, Vec<String>) {
     (granted, wide)
 }
 
-/// A function may do to sockets what it does, does what it may, and has no rights by the dozen.
+/// A function may do what it does, does what it may, and has no rights by the dozen.
 pub(crate) fn ungranted(name: &str, policies: &Value, used: &BTreeSet<&'static str>) -> Vec<String> {
     let (granted, wide) = granted(policies);
     let wide = wide.into_iter().map(|what| format!("{name}: may do more than it has to: {what}"));
@@ -67,6 +78,7 @@ fn what_pushes_or_closes_is_seen_in_the_code() {
     assert_eq!(used("fn f() { app.push.push(&x); app\n.push\n.close(&y) }"), both);
     let acts = "use shared::deliver; fn f() { deliver::tell(app) }";
     assert_eq!(used(acts), BTreeSet::from(["POST"]));
+    assert_eq!(used("fn main() { function::start_waking(x) }"), BTreeSet::from(["invoke"]));
     assert!(used("fn f() { list.push(push.close()); // app.push.push()\n }").is_empty());
 }
 

@@ -5,7 +5,7 @@ use crate::tree::{self, Text};
 
 const SOURCES: [&str; 3] = ["shared/src/", "functions/", "gateway/src/"];
 /// Whoever keeps a promise. Each may have a folder or a file in `shared/src`.
-const STORES: [&str; 6] = ["sqlite", "postgres", "memory", "redis", "without", "api_gateway"];
+const STORES: [&str; 7] = ["sqlite", "postgres", "memory", "redis", "without", "api_gateway", "lambda"];
 
 /// The modules of `shared` in one of the groups that its `lib.rs` lists under a comment.
 fn group(lib: &str, name: &str) -> Vec<String> {

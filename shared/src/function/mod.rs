@@ -7,10 +7,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::ConfigError;
 
-#[cfg(all(feature = "postgres", feature = "redis"))]
-pub use stores::start;
 #[cfg(feature = "postgres")]
 pub use stores::{record, start_without_moment};
+#[cfg(all(feature = "postgres", feature = "redis"))]
+pub use stores::{start, start_waking};
 
 /// The status of a process whose configuration is wrong, by convention (sysexits.h, EX_CONFIG).
 const EX_CONFIG: i32 = 78;

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::config::{Config, ConfigError};
 use crate::function::{exit, log};
 use crate::ids::ConnectionId;
+use crate::lambda::LambdaWake;
 use crate::postgres::PostgresRecord;
 use crate::protocol::Frame;
 use crate::push::{Outcome, Push};
@@ -25,6 +26,17 @@ const DATABASE_CONNECTIONS: u32 = 2;
 pub fn start(needed: &[&str]) -> App {
     log();
     app(needed).unwrap_or_else(|error| exit(&error))
+}
+
+/// As [`start`], for a function that may leave work for the drain: it wakes the one that `DRAIN_FUNCTION` names.
+#[cfg(feature = "redis")]
+pub fn start_waking(needed: &[&str]) -> App {
+    let mut app = start(needed);
+    if let Some(function) = app.config.drain_function.clone() {
+        let Config { lambda_endpoint, region, .. } = &*app.config;
+        app.wake = Some(LambdaWake::new(function, lambda_endpoint.clone(), region.clone(), credentials(&app.config)));
+    }
+    app
 }
 
 /// The app of a function that asks nothing of the moment, and so does not link Redis.
@@ -64,15 +76,18 @@ fn wrong(problem: impl Display) -> ConfigError {
 /// The push to the sockets of `WS_ENDPOINT`; a function that has no such variable pushes nothing.
 fn push(config: &Config) -> Arc<dyn Push> {
     let Some(endpoint) = config.ws_endpoint.as_deref() else { return Arc::new(NoSockets) };
-    let credentials = match &config.credentials {
+    Arc::new(ApiGatewayPush::new(endpoint, config.region.clone(), credentials(config)))
+}
+
+fn credentials(config: &Config) -> Credentials {
+    match &config.credentials {
         Some((id, key, session)) => {
             let session = session.as_ref().map(|session| session.reveal().to_owned());
             Credentials::new(id, key.reveal(), session, None, "environment")
         }
         // A local gateway asks for none, and the SDK signs with any.
         None => Credentials::new("local", "local", None, None, "local"),
-    };
-    Arc::new(ApiGatewayPush::new(endpoint, config.region.clone(), credentials))
+    }
 }
 
 /// Where a function without `WS_ENDPOINT` would push.
