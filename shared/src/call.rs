@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::fields::{self, Fields};
-use crate::ids::NotificationId;
+use crate::ids::{NotificationId, SendId};
 use crate::json;
 use crate::reply::{self, Reply};
 
@@ -116,9 +116,16 @@ impl Call {
 
     /// The notification that the path names; 404 where it cannot be one of ours.
     pub fn notification_id(&self) -> Result<NotificationId, Error> {
-        let parameters = self.request.path_parameters_ref();
-        let id = parameters.and_then(|parameters| parameters.first("id"));
-        id.and_then(NotificationId::parse).ok_or(Error::NotFound)
+        self.parameter("id").and_then(NotificationId::parse).ok_or(Error::NotFound)
+    }
+
+    /// The send that the path names; 404 where it cannot be one of ours.
+    pub fn send_id(&self) -> Result<SendId, Error> {
+        self.parameter("sendId").and_then(SendId::parse).ok_or(Error::NotFound)
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.request.path_parameters_ref()?.first(name)
     }
 
     fn raw_body(&self) -> &[u8] {

@@ -36,6 +36,9 @@ pub enum Error {
     /// The route exists, the method on it does not.
     #[error("this route takes {}", .0.join(", "))]
     MethodNotAllowed(&'static [&'static str]),
+    /// It cannot be done any more, as things stand.
+    #[error("{0}")]
+    Conflict(&'static str),
     /// The cursor's history is no longer kept, or never was: list, and start from that answer's cursor.
     #[error("the cursor is of another epoch, ahead of the inbox, or older than what is kept")]
     CursorExpired,
@@ -87,6 +90,7 @@ impl Error {
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",
+            Self::Conflict(_) => "conflict",
             Self::CursorExpired => "cursor_expired",
             Self::PayloadTooLarge(_) => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",

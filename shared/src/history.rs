@@ -23,12 +23,14 @@ pub trait History: Send + Sync {
 
     /// When which step of a notification was done: one of this user's, or with `None` anybody's. A deleted one has its
     /// trace for as long as its tombstone is kept. One without a row yet is found only as anybody's, and only in the
-    /// [`TRACED_CHUNKS`] chunks that are due first. `None` where there is no such notification.
+    /// [`TRACED_CHUNKS`] chunks that are due first. `None` where there is no such notification, which a cancelled send
+    /// has none of.
     async fn trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, StoreError>;
 }
 
 /// What became of one recipient's notification: exactly one of these, the first that fits. Whoever was refused by a
-/// limit has no notification and so no state.
+/// limit has no notification and so no state, and neither has a recipient of a send that was cancelled: it reached
+/// nobody and never will, so it is told of with no recipients at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// A device acknowledged its offset or a later one, or its user read it, or deleted it before it expired.

@@ -36,6 +36,11 @@ pub trait Inbox: Send + Sync {
     /// What was answered to a send when it was first stored; `None` where it was not.
     async fn first_answer(&self, send: SendId) -> Result<Option<FirstAnswer>, StoreError>;
 
+    /// Cancels a send that is scheduled, for its sender: from then on none of it ever comes into an inbox, though a
+    /// chunk of it was due, or is about to be materialised meanwhile. One that has started, as every send does that is
+    /// due at once, is left alone. Cancelling it twice is cancelling it once; its first answer stays known.
+    async fn cancel(&self, send: SendId, sender: &UserId) -> Result<Cancelled, StoreError>;
+
     /// Where a user's inbox stands. One who never got anything stands at offset 0.
     async fn position(&self, user: &UserId, at: At) -> Result<Position, StoreError>;
 
@@ -103,6 +108,17 @@ pub struct FirstAnswer {
     pub fingerprint: [u8; 32],
     /// The body that was answered then.
     pub answer: String,
+}
+
+/// What became of a cancelling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It is cancelled, now or before.
+    Done,
+    /// It has started: some of it stands in an inbox.
+    Started,
+    /// This sender has no such send.
+    Unknown,
 }
 
 /// A notification on its way to the sockets of its user.

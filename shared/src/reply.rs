@@ -139,6 +139,7 @@ pub fn status(error: &Error) -> u16 {
         Error::Forbidden(_) | Error::OriginNotAllowed => 403,
         Error::NotFound => 404,
         Error::MethodNotAllowed(_) => 405,
+        Error::Conflict(_) => 409,
         Error::CursorExpired => 410,
         Error::PayloadTooLarge(_) => 413,
         Error::UnsupportedMediaType => 415,

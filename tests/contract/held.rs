@@ -31,6 +31,9 @@ async fn each_meets_each<L: Lock>(record: &Record, mut lock: L) {
     for which in L::KINDS {
         for first in ACTS {
             for second in ACTS {
+                if !Meeting::is_one(*which, [first, second]) {
+                    continue;
+                }
                 // The first begins, and comes to the lock, before the second; both end after it is released.
                 let meeting = Meeting::prepare(record, *which, [first, second]).await;
                 lock.hold(*which, meeting.user()).await;

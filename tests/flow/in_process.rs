@@ -223,3 +223,30 @@ async fn a_delayed_notification_rings_at_its_time_and_not_before() {
     assert_eq!(alice.inbox().await.len(), 2);
     world.stops().await;
 }
+
+#[tokio::test]
+async fn what_is_due_later_can_be_cancelled_until_it_comes() {
+    let world = World::new().await;
+    let (shop, alice) = (world.service("shop"), world.user("alice"));
+    let mut phone = alice.connects().await;
+    let mut paths = Vec::new();
+    for title in ["Taken back", "Due"] {
+        let body = json!({"type": "greeting", "userId": "alice", "title": title, "delayMs": 60_000});
+        let sent = shop.posts("/api/notifications/send", body).await.expect(202);
+        paths.push(format!("/api/notifications/scheduled/{}", sent["sendId"].as_str().unwrap()));
+    }
+    let refused = alice.deletes(&paths[0]).await;
+    assert_eq!((refused.status, refused.code().as_str()), (403, "forbidden"));
+    assert_eq!(world.service("bank").deletes(&paths[0]).await.code(), "not_found");
+    for _ in 0..2 {
+        shop.deletes(&paths[0]).await.expect(204);
+    }
+    world.turns(Duration::from_secs(60));
+    world.drains().await;
+    phone.sees("Due").await;
+    assert_eq!(alice.inbox().await.len(), 1);
+    let late = shop.deletes(&paths[1]).await;
+    assert_eq!((late.status, late.code().as_str()), (409, "conflict"));
+    assert_eq!(shop.gets(&paths[1]).await.header("allow"), "DELETE");
+    world.stops().await;
+}

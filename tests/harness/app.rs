@@ -17,7 +17,9 @@ use shared::deliveries::{Backlog, Deliveries};
 use shared::error::StoreError;
 use shared::history::{History, SendPage, SendQuery, Trace};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
-use shared::inbox::{Append, Appended, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, Page, Position};
+use shared::inbox::{
+    Append, Appended, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, Page, Position,
+};
 use shared::memory::MemoryMoment;
 use shared::notification::Notification;
 use shared::protocol::Frame;
@@ -162,6 +164,9 @@ impl Inbox for Counted {
     }
     async fn first_answer(&self, send: SendId) -> Result<Option<FirstAnswer>, StoreError> {
         self.asked().first_answer(send).await
+    }
+    async fn cancel(&self, send: SendId, sender: &UserId) -> Result<Cancelled, StoreError> {
+        self.asked().cancel(send, sender).await
     }
     async fn position(&self, user: &UserId, at: At) -> Result<Position, StoreError> {
         self.asked().position(user, at).await

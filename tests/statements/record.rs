@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use harness::{TestApp, body, event, postgres_server, request, socket_event};
 use serde_json::{Value, json};
+use shared::ids::{SendId, UserId};
+use shared::inbox::Cancelled;
 use shared::postgres::PostgresRecord;
 
 use crate::wire::Wire;
@@ -55,6 +57,16 @@ impl Measured {
         let answer = send::handle(&self.test.app, request(sending)).await;
         assert_eq!(answer.status(), 202, "{answer:?}");
         body(&answer)["notifications"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends this; returns the send's id.
+    async fn asks_for(&self, send: Value) -> SendId {
+        let mut sending = event("send");
+        sending["headers"]["authorization"] = self.test.bearer("reports", "notify:send").into();
+        sending["body"] = send.to_string().into();
+        let answer = send::handle(&self.test.app, request(sending)).await;
+        assert_eq!(answer.status(), 202, "{answer:?}");
+        SendId::parse(body(&answer)["sendId"].as_str().unwrap()).unwrap()
     }
 
     /// Asks the inbox for something of alice's.
@@ -306,6 +318,23 @@ async fn a_delayed_send_is_one_statement_and_its_start_one_more() {
     measured.test.clock.turn(Duration::from_secs(60));
     // Two chunks of four, beside what a drain without work does; the first of them starts the send.
     measured.costs_first(6 + 2 * 4 + 1, measured.drains()).await;
+}
+
+#[tokio::test]
+async fn a_cancelling_is_one_statement() {
+    let measured = Measured::new().await;
+    let sender = UserId::new("reports").unwrap();
+    for known in [false, true] {
+        measured
+            .costs(1, async || {
+                let delayed = json!({"type": "like", "userId": "alice", "title": "Hi", "delayMs": 60_000});
+                let id = if known { measured.asks_for(delayed).await } else { SendId::random() };
+                measured.wire.taken();
+                let cancelled = measured.test.app.inbox.cancel(id, &sender).await.unwrap();
+                assert_eq!(cancelled, if known { Cancelled::Done } else { Cancelled::Unknown });
+            })
+            .await;
+    }
 }
 
 /// After each use, while nobody waits for it; before a use only where the connection has rested.

@@ -1,29 +1,49 @@
-//! `POST /api/notifications/send`: one call, up to 1,000 notifications, stored before it is answered.
+//! `POST /api/notifications/send`: one call, up to 1,000 notifications, stored before it is answered; and its cancelling,
+//! while it waits to be due.
 
 use lambda_http::{Body, Request, Response};
 use shared::accept;
 use shared::app::App;
+use shared::auth::Caller;
 use shared::call::{Call, Route};
 use shared::error::Error;
+use shared::inbox::Cancelled;
 use shared::reply::Reply;
 use shared::send::NewSend;
 
+const SCHEDULED: &str = "/api/notifications/scheduled/{sendId}";
+
 /// The paths of this function.
-pub const ROUTES: &[Route] = &[Route { path: "/api/notifications/send", methods: &["POST"] }];
+pub const ROUTES: &[Route] =
+    &[Route { path: "/api/notifications/send", methods: &["POST"] }, Route { path: SCHEDULED, methods: &["DELETE"] }];
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDPOINT"];
 
 /// Answers a call.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
-    call.answer(app, send(app, &call).await).await
+    call.answer(app, answer(app, &call).await).await
 }
 
-async fn send(app: &App, call: &Call) -> Result<Reply, Error> {
+async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
     let (route, _) = call.route(ROUTES)?;
     let caller = call.caller(app)?;
     caller.needs("notify:send")?;
+    if route == SCHEDULED { cancel(app, call, &caller).await } else { send(app, call, &caller, route).await }
+}
+
+async fn send(app: &App, call: &Call, caller: &Caller, route: &str) -> Result<Reply, Error> {
     let send = NewSend::read(call.body()?, call.header("idempotency-key").as_deref())?;
-    let accepted = accept::accept(app, &caller, route, send).await?;
+    let accepted = accept::accept(app, caller, route, send).await?;
     Ok(Reply::accepted(accepted.answer, accepted.replayed))
+}
+
+async fn cancel(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
+    let id = call.send_id()?;
+    call.optional_body()?.finish()?;
+    match app.inbox.cancel(id, &caller.user).await? {
+        Cancelled::Done => Ok(Reply::done()),
+        Cancelled::Started => Err(Error::Conflict("it was due already: some of it stands in an inbox")),
+        Cancelled::Unknown => Err(Error::NotFound),
+    }
 }

@@ -78,12 +78,22 @@ impl PostgresRecord {
         let recipients: Vec<UserId> = recipients.into_iter().map(UserId::stored).collect();
         let content = Arc::new(rows::content(&chunk)?);
         // What has started stays so, and needs no lock: its chunks do not wait for each other.
-        if column::<&str>(&chunk, "state")? == "scheduled" {
-            sqlx::query("UPDATE sends SET state = 'started' WHERE id = $1")
+        if column::<&str>(&chunk, "state")? != "started" {
+            let started = sqlx::query("UPDATE sends SET state = 'started' WHERE id = $1 AND state <> 'cancelled'")
                 .bind(send.as_uuid())
                 .execute(&mut *transaction)
                 .await
                 .map_err(rows::write_failed)?;
+            if started.rows_affected() == 0 {
+                // Whoever cancels takes the chunks with it, so this was done by hand. It must not come again.
+                sqlx::query("UPDATE send_chunks SET state = 'cancelled' WHERE send_id = $1 AND state = 'waiting'")
+                    .bind(send.as_uuid())
+                    .execute(&mut *transaction)
+                    .await
+                    .map_err(rows::write_failed)?;
+                transaction.commit().await.map_err(rows::write_failed)?;
+                return Err(Failure::Lost);
+            }
         }
         let found = materialising(CHUNK, send, &content, &recipients, at)
             .bind(column::<i32>(&chunk, "n")?)

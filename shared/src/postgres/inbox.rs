@@ -15,8 +15,8 @@ use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::{
-    Append, Appended, CHUNK_RECIPIENTS, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, PUSH_GRACE_MS,
-    Page, Position, Present,
+    Append, Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed,
+    PUSH_GRACE_MS, Page, Position, Present,
 };
 use crate::notification::{Content, Notification};
 use crate::send::Due;
@@ -85,6 +85,10 @@ impl Inbox for PostgresRecord {
             Ok(FirstAnswer { fingerprint, answer: column(&row, "answer")? })
         })
         .transpose()
+    }
+
+    async fn cancel(&self, send: SendId, sender: &UserId) -> Result<Cancelled, StoreError> {
+        repeated!(self.try_cancel(send, sender))
     }
 
     async fn position(&self, user: &UserId, _: At) -> Result<Position, StoreError> {
@@ -236,6 +240,22 @@ impl PostgresRecord {
             .await
             .map_err(rows::write_failed)?;
         Ok(stored.map(|_| Vec::new()))
+    }
+
+    /// One statement; lost where the send changed under it.
+    async fn try_cancel(&self, send: SendId, sender: &UserId) -> Result<Cancelled, Failure> {
+        let found = sqlx::query(include_str!("cancel.sql"))
+            .bind(send.as_uuid())
+            .bind(sender.as_str())
+            .fetch_optional(&mut *self.connection().await?)
+            .await
+            .map_err(rows::write_failed)?;
+        let Some(found) = found else { return Ok(Cancelled::Unknown) };
+        match (column(&found, "state")?, column(&found, "is_cancelled")?) {
+            (_, true) | ("cancelled", _) => Ok(Cancelled::Done),
+            ("scheduled", _) => Err(Failure::Lost),
+            _ => Ok(Cancelled::Started),
+        }
     }
 
     /// The change of one who lost: with the inbox's row locked before the statement that reads the rows, nobody else

@@ -21,7 +21,7 @@ impl Deliveries for SqliteRecord {
         let now_ms = at.process_ms();
         let mut db = self.write().await?;
         let chunk = sqlx::query(
-            "SELECT c.send_id, c.n, c.recipients, s.type, s.title, s.body, s.data, s.action_url, s.priority
+            "SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority
                FROM send_chunks c JOIN sends s ON s.id = c.send_id
               WHERE c.state = 'waiting' AND c.due_at <= ?1 ORDER BY c.due_at, c.send_id, c.n LIMIT 1",
         )
@@ -32,6 +32,16 @@ impl Deliveries for SqliteRecord {
         let Some(chunk) = chunk else { return Ok(None) };
         let send = SendId::from_bytes(chunk.try_get("send_id").map_err(failed)?)
             .ok_or_else(|| rows::broken("send_chunks.send_id"))?;
+        if chunk.try_get::<&str, _>("state").map_err(failed)? == "cancelled" {
+            // Whoever cancels takes the chunks with it, so this was done by hand. It must not come again.
+            sqlx::query("UPDATE send_chunks SET state = 'cancelled' WHERE send_id = ?1 AND state = 'waiting'")
+                .bind(send.as_bytes().as_slice())
+                .execute(&mut *db)
+                .await
+                .map_err(failed)?;
+            commit(db).await?;
+            return self.materialise_next(at).await;
+        }
         let recipients: Vec<String> = serde_json::from_str(chunk.try_get("recipients").map_err(failed)?)
             .map_err(|_| rows::broken("send_chunks.recipients"))?;
         let recipients: Vec<UserId> = recipients.into_iter().map(UserId::stored).collect();

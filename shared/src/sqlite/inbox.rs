@@ -13,8 +13,8 @@ use crate::cursor::{Cursor, Epoch};
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::{
-    Append, Appended, CHUNK_RECIPIENTS, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, PUSH_GRACE_MS,
-    Page, Position, Present,
+    Append, Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed,
+    PUSH_GRACE_MS, Page, Position, Present,
 };
 use crate::notification::{Content, Notification};
 use crate::send::Due;
@@ -56,6 +56,37 @@ impl Inbox for SqliteRecord {
 
     async fn first_answer(&self, send: SendId) -> Result<Option<FirstAnswer>, StoreError> {
         first_answer(&mut *self.readers.acquire().await.map_err(failed)?, send).await
+    }
+
+    async fn cancel(&self, send: SendId, sender: &UserId) -> Result<Cancelled, StoreError> {
+        let mut db = self.write().await?;
+        let cancelled =
+            sqlx::query("UPDATE sends SET state = 'cancelled' WHERE id = ?1 AND sender = ?2 AND state = 'scheduled'")
+                .bind(send.as_bytes().as_slice())
+                .bind(sender.as_str())
+                .execute(&mut *db)
+                .await
+                .map_err(failed)?;
+        if cancelled.rows_affected() == 0 {
+            let state: Option<String> = sqlx::query_scalar("SELECT state FROM sends WHERE id = ?1 AND sender = ?2")
+                .bind(send.as_bytes().as_slice())
+                .bind(sender.as_str())
+                .fetch_optional(&mut *db)
+                .await
+                .map_err(failed)?;
+            return match state.as_deref() {
+                Some("cancelled") => Ok(Cancelled::Done),
+                Some(_) => Ok(Cancelled::Started),
+                None => Ok(Cancelled::Unknown),
+            };
+        }
+        sqlx::query("UPDATE send_chunks SET state = 'cancelled' WHERE send_id = ?1")
+            .bind(send.as_bytes().as_slice())
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?;
+        commit(db).await?;
+        Ok(Cancelled::Done)
     }
 
     async fn position(&self, user: &UserId, _: At) -> Result<Position, StoreError> {

@@ -21,6 +21,8 @@ pub(super) enum Which {
     Inbox,
     /// Its notifications.
     Rows,
+    /// All sends that there are.
+    Sends,
 }
 
 /// A lock beside a store.
@@ -120,13 +122,14 @@ impl InPostgres {
 }
 
 impl Lock for InPostgres {
-    const KINDS: &[Which] = &[Which::Inbox, Which::Rows];
+    const KINDS: &[Which] = &[Which::Inbox, Which::Rows, Which::Sends];
 
     async fn hold(&mut self, which: Which, user: &UserId) {
         self.holds.execute("BEGIN").await.unwrap();
         let lock = match which {
             Which::Inbox => "SELECT FROM inboxes WHERE user_id = $1 FOR UPDATE",
             Which::Rows => "SELECT FROM notifications WHERE user_id = $1 FOR UPDATE",
+            Which::Sends => "SELECT FROM sends WHERE $1 <> '' FOR UPDATE",
         };
         let held = sqlx::query(lock).bind(user.as_str()).execute(&mut self.holds).await.unwrap();
         assert!(held.rows_affected() > 0);

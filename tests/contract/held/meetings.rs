@@ -20,11 +20,13 @@ pub(super) enum Act {
     ReadAll,
     Acknowledge,
     MaterialiseNext,
+    /// Of a send that is due, and still scheduled.
+    Cancel,
     TakeDue,
     MarkOffered,
 }
 
-pub(super) const ACTS: [Act; 10] = [
+pub(super) const ACTS: [Act; 11] = [
     Act::Append,
     Act::Repeat,
     Act::Read,
@@ -33,6 +35,7 @@ pub(super) const ACTS: [Act; 10] = [
     Act::ReadAll,
     Act::Acknowledge,
     Act::MaterialiseNext,
+    Act::Cancel,
     Act::TakeDue,
     Act::MarkOffered,
 ];
@@ -40,13 +43,17 @@ pub(super) const ACTS: [Act; 10] = [
 /// The user whose inbox it is; another one is the first recipient of sends to many.
 const ALICE: usize = 1;
 const FIRST_KEYS: [u8; 4] = [0, 1, 2, 3];
+const SCHEDULED: u8 = 7;
 
 impl Act {
-    /// Whether it cannot end while this is held. Taking waits for nobody, and what was offered touches no inbox.
+    /// Whether it cannot end while this is held. Taking waits for nobody; what was offered touches no inbox, and neither
+    /// does cancelling.
     fn needs(self, which: Which) -> bool {
         match self {
-            Self::Append | Self::Repeat | Self::Acknowledge | Self::MaterialiseNext => which == Which::Inbox,
-            Self::Read | Self::Unread | Self::Delete | Self::ReadAll => true,
+            Self::Append | Self::Repeat | Self::Acknowledge => which == Which::Inbox,
+            Self::MaterialiseNext => which != Which::Rows,
+            Self::Cancel => which == Which::Sends,
+            Self::Read | Self::Unread | Self::Delete | Self::ReadAll => which != Which::Sends,
             Self::TakeDue => false,
             Self::MarkOffered => which == Which::Rows,
         }
@@ -67,6 +74,7 @@ impl Act {
                 Operation::Acknowledge { user: ALICE, cursor: Spot { offset, foreign: false } }
             }
             Self::MaterialiseNext => Operation::MaterialiseNext,
+            Self::Cancel => Operation::Cancel { key: SCHEDULED },
             Self::TakeDue => Operation::TakeDue { limit: usize::MAX },
             Self::MarkOffered => Operation::MarkOffered { rows: vec![(ALICE, 1), (ALICE, 2), (ALICE, 3)] },
         }
@@ -98,7 +106,10 @@ impl Meeting {
         beginning.extend(FIRST_KEYS.map(to_alice));
         let first_two = |what, key| Operation::Change { user: ALICE, what, ids: vec![(key, ALICE)] };
         beginning.extend([first_two(What::Read, 1), first_two(What::Delete, 3)]);
-        if acts.contains(&Act::MaterialiseNext) {
+        if acts.contains(&Act::Cancel) {
+            // The only chunk that there is, for whoever materialises.
+            beginning.push(Operation::Append { key: SCHEDULED, kind: 0, to: 1 << ALICE, others: 0, delay_ms: 1_000 });
+        } else if acts.contains(&Act::MaterialiseNext) {
             // The first 200 are others.
             beginning.extend([5, 6].map(|key| Operation::Append { key, kind: 0, to: 0b11, others: 199, delay_ms: 0 }));
         }
@@ -111,6 +122,11 @@ impl Meeting {
         let head = record.position(before.user(ALICE).as_str()).await.head;
         let operations = [acts[0].operation(0, head), acts[1].operation(1, head)];
         Self { acts, which, operations, before }
+    }
+
+    /// Whether anybody could wait for what is held.
+    pub(super) fn is_one(which: Which, acts: [Act; 2]) -> bool {
+        which != Which::Sends || acts.iter().any(|act| act.needs(which))
     }
 
     /// Whose inbox it is.
@@ -126,7 +142,13 @@ impl Meeting {
     /// Who needs what is held has not ended.
     pub(super) fn assert_overlap(&self, begun: [&Begun; 2]) {
         for (act, begun) in self.acts.iter().zip(begun) {
-            assert!(!(act.needs(self.which) && begun.has_ended()), "{:?} held: {act:?} did not wait", self.which);
+            // What is cancelled, or about to be, is not there to be materialised.
+            let finds_nothing = self.acts == [Act::Cancel, Act::MaterialiseNext] && *act == Act::MaterialiseNext;
+            assert!(
+                finds_nothing || !(act.needs(self.which) && begun.has_ended()),
+                "{:?} held: {act:?} did not wait",
+                self.which
+            );
         }
     }
 

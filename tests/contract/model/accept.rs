@@ -9,8 +9,8 @@ use shared::connections::Connection;
 use shared::deliveries::LONGEST_WAIT_MS;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
 use shared::inbox::{
-    Appended, CHUNK_RECIPIENTS, Change, Changed, Changes, Delivery, FirstAnswer, Listed, PUSH_GRACE_MS, Position,
-    Present,
+    Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Listed, PUSH_GRACE_MS,
+    Position, Present,
 };
 use shared::notification::{Content, Notification};
 
@@ -39,6 +39,10 @@ impl Model {
             (Operation::Append { key, kind, to, others, delay_ms }, Outcome::Appended(appended)) => {
                 let send = self.send(*key, *kind, *to, *others);
                 self.append(send, &self.recipients(*to, *others), *delay_ms, appended)
+            }
+            (Operation::Cancel { key }, Outcome::Cancelled(cancelled)) => {
+                let id = self.send(*key, 0, 0, 0).id;
+                agree("the cancelling", *cancelled, self.cancel(id))
             }
             (Operation::Change { user, .. } | Operation::ReadAll { user, .. }, Outcome::Changed(changed)) => {
                 self.changed(*user, operation, changed.as_ref())
@@ -122,6 +126,9 @@ impl Model {
             (Appended::Stored(_), Some(_)) => Err("a known send was stored".into()),
             (Appended::Stored(deliveries), None) => {
                 self.sends.insert(send.id, first);
+                if delay_ms > 0 {
+                    self.scheduled.insert(send.id);
+                }
                 let at_once = if delay_ms == 0 { recipients.len().min(CHUNK_RECIPIENTS) } else { 0 };
                 let (now, later) = recipients.split_at(at_once);
                 for recipients in later.chunks(CHUNK_RECIPIENTS) {
@@ -133,11 +140,24 @@ impl Model {
         }
     }
 
+    fn cancel(&mut self, send: SendId) -> Cancelled {
+        if self.scheduled.remove(&send) {
+            self.cancelled.insert(send);
+            self.chunks.retain(|chunk| chunk.send != send);
+        }
+        match (self.cancelled.contains(&send), self.sends.contains_key(&send)) {
+            (true, _) => Cancelled::Done,
+            (false, true) => Cancelled::Started,
+            (false, false) => Cancelled::Unknown,
+        }
+    }
+
     fn materialised(&mut self, materialised: Option<&(NotificationId, Vec<Delivery>)>) -> Accepted {
         agree("whether a chunk was due", materialised.is_some(), !self.due_chunks().is_empty())?;
         let Some((first, deliveries)) = materialised else { return Ok(()) };
         let place = self.chunks.iter().position(|chunk| chunk.first() == *first).ok_or("that chunk did not wait")?;
         let chunk = self.chunks.remove(place);
+        self.scheduled.remove(&chunk.send);
         self.arrive(chunk.send, &chunk.content, &chunk.recipients, deliveries)
     }
 

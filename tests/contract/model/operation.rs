@@ -21,6 +21,9 @@ pub(crate) enum Operation {
         others: usize,
         delay_ms: i64,
     },
+    Cancel {
+        key: u8,
+    },
     /// Each id is that of a key in the inbox of a user, which need not be this one nor ever have arrived.
     Change {
         user: usize,
@@ -166,6 +169,7 @@ fn reading() -> impl Strategy<Value = Operation> {
 fn delivering() -> impl Strategy<Value = Operation> {
     prop_oneof![
         2 => Just(Operation::MaterialiseNext),
+        2 => key().prop_map(|key| Operation::Cancel { key }),
         4 => prop_oneof![1..4_usize, Just(usize::MAX)].prop_map(|limit| Operation::TakeDue { limit }),
         2 => vec((user(), 1..8_i64), 0..5).prop_map(|rows| Operation::MarkOffered { rows }),
     ]

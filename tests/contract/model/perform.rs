@@ -6,7 +6,7 @@ use shared::clock::At;
 use shared::connections::{Connection, Extended, Opened, Opening};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId};
-use shared::inbox::{Append, Appended, Changed, Changes, Delivery, FirstAnswer, Listed};
+use shared::inbox::{Append, Appended, Cancelled, Changed, Changes, Delivery, FirstAnswer, Listed};
 use shared::notification::Notification;
 use shared::send::Due;
 
@@ -18,6 +18,7 @@ use crate::record::{Record, user};
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Appended(Appended),
+    Cancelled(Cancelled),
     Changed(Option<Changed>),
     Acknowledged(bool),
     FirstAnswer(Option<FirstAnswer>),
@@ -53,6 +54,9 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
                 retention_ms: i64::MAX / 4,
             };
             Outcome::Appended(inbox.append(&append, at).await?)
+        }
+        Operation::Cancel { key } => {
+            Outcome::Cancelled(inbox.cancel(model.send(*key, 0, 0, 0).id, &user("billing")).await?)
         }
         Operation::Change { user, .. } | Operation::ReadAll { user, .. } => {
             let change = model.change(operation);

@@ -1,6 +1,6 @@
 //! What a record should be: who has what, in plain maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shared::clock::Time;
@@ -22,6 +22,9 @@ pub(crate) struct Model {
     prefix: String,
     pub(super) users: Vec<UserId>,
     pub(super) sends: BTreeMap<SendId, FirstAnswer>,
+    /// Sends of which nothing has come, nor must.
+    pub(super) scheduled: BTreeSet<SendId>,
+    pub(super) cancelled: BTreeSet<SendId>,
     /// Recipients who have no row yet.
     pub(super) chunks: Vec<Chunk>,
     pub(super) inboxes: BTreeMap<UserId, Inbox>,
@@ -105,6 +108,8 @@ impl Model {
             prefix: prefix.into(),
             users: users.iter().map(|name| user(&format!("{prefix}{name}"))).collect(),
             sends: BTreeMap::new(),
+            scheduled: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
             chunks: Vec::new(),
             inboxes: BTreeMap::new(),
             tickets: BTreeMap::new(),
