@@ -141,6 +141,18 @@ export function createNotification(notification: NewNotification, options: Serve
   return sendNotification(notification, options);
 }
 
+/**
+ * Queues a notification that rings `delayMs` from now (0 to a year), and returns the send's id.
+ * Until then `DELETE /api/notifications/scheduled/{id}` takes it back.
+ */
+export function queueNotification(
+  notification: Omit<NewNotification, "delayMs" | "delay" | "deliverAt">,
+  delayMs: number,
+  options: ServerOptions,
+): Promise<string> {
+  return sendNotification({ ...notification, delayMs }, options);
+}
+
 /** How the system does; needs `notify:admin`. */
 export async function getMetrics(options: ServerOptions): Promise<Metrics> {
   return (await httpOf(options).call("GET", "/api/notifications/metrics/redis")).body as Metrics;

@@ -14,6 +14,7 @@ import {
   getMetrics,
   type HistoryItem,
   type Metrics,
+  queueNotification,
   type ServerOptions,
   sendNotification,
 } from "../../src/server.js";
@@ -278,6 +279,17 @@ describe("a back end", () => {
         data: { storyId: "7" },
       }),
     );
+  });
+
+  test("queues a notification, which rings no earlier than it should", async () => {
+    const phone = device();
+    await isConnected("websocket", phone);
+    const queuedMs = Date.now();
+    const options = { baseUrl: gateway.url, token: await gateway.token("shop") };
+    await queueNotification({ userId: user, type: "reminder", title: "later" }, 1_500, options);
+    await send("now");
+    await until(() => expect(phone.titles()).toEqual(["later", "now"]));
+    expect(Date.now() - queuedMs).toBeGreaterThanOrEqual(1_500);
   });
 
   test("sees how the system does, and what became of its sends", async () => {

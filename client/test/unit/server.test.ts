@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { createNotification, getHistory, getMetrics, sendNotification } from "../../src/server.js";
+import { createNotification, getHistory, getMetrics, queueNotification, sendNotification } from "../../src/server.js";
 import { json, refusal } from "../harness/server.js";
 
 const send = { type: "REPORT_APPROVED", userIds: ["user-123"], title: "Report approved" };
@@ -97,6 +97,12 @@ test("one notification is created as the documents write it", async () => {
   const like = { userId: "u", type: "like", title: "New Like", message: "Someone liked it", content: { storyId: "7" } };
   expect(await createNotification(like, options)).toBe("s1");
   expect(JSON.parse(String(asked[0]?.init.body))).toEqual(like);
+});
+
+test("one notification is queued, to ring later", async () => {
+  const reminder = { userId: "u", type: "reminder", title: "Stand up" };
+  expect(await queueNotification(reminder, 60_000, options)).toBe("s1");
+  expect(JSON.parse(String(asked[0]?.init.body))).toEqual({ ...reminder, delayMs: 60_000 });
 });
 
 describe("looking", () => {
