@@ -75,6 +75,11 @@ impl Audience {
         last
     }
 
+    /// Which notification each frame told, and when it was read.
+    pub(crate) fn heard(&self) -> impl Iterator<Item = (String, Instant)> {
+        self.heard.iter().map(|arrival| (notification_id(arrival), arrival.at))
+    }
+
     /// Panics unless every user heard exactly what these answers promised, once. Costs time: not while measuring.
     pub(crate) async fn heard_exactly(mut self, answers: &[Bytes]) {
         tokio::time::sleep(AFTERMATH).await;
@@ -84,9 +89,7 @@ impl Audience {
         // By user and notification: how often it was heard more than it was promised.
         let mut balance: HashMap<(String, String), i32> = HashMap::new();
         for arrival in &self.heard {
-            let frame: Value = serde_json::from_str(&arrival.text).unwrap();
-            let id = frame["notification"]["id"].as_str().unwrap_or_else(|| panic!("WRONG: {frame}"));
-            *balance.entry((self.users[arrival.user].clone(), id.into())).or_default() += 1;
+            *balance.entry((self.users[arrival.user].clone(), notification_id(arrival))).or_default() += 1;
         }
         for answer in answers {
             let sent: Value = serde_json::from_slice(answer).unwrap();
@@ -100,6 +103,11 @@ impl Audience {
         let heard = self.heard.len();
         assert!(lost + surplus == 0, "WRONG: of {heard} frames {lost} were lost, {surplus} doubled or not sent");
     }
+}
+
+fn notification_id(arrival: &Arrival) -> String {
+    let frame: Value = serde_json::from_str(&arrival.text).unwrap();
+    frame["notification"]["id"].as_str().unwrap_or_else(|| panic!("WRONG: {frame}")).to_owned()
 }
 
 async fn open(address: SocketAddr, user: &str) -> WebSocketStream<TcpStream> {

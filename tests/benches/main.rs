@@ -11,6 +11,7 @@ mod carillon;
 mod client;
 mod cold_start;
 mod fanout;
+mod lateness;
 mod machine;
 mod memory;
 mod report;
@@ -25,8 +26,19 @@ use std::process::ExitCode;
 use crate::stores::Stores;
 
 /// What can be measured, each a module of that name; those with a hyphen are measured on Postgres and Redis.
-const TOPICS: [&str; 9] =
-    ["ringing", "sending", "ringing-servers", "sending-servers", "fanout", "memory", "start", "cold_start", "size"];
+const TOPICS: [&str; 11] = [
+    "ringing",
+    "sending",
+    "lateness",
+    "ringing-servers",
+    "sending-servers",
+    "lateness-servers",
+    "fanout",
+    "memory",
+    "start",
+    "cold_start",
+    "size",
+];
 
 // One thread: the clients take at most one core from what is measured.
 #[tokio::main(flavor = "current_thread")]
@@ -52,6 +64,8 @@ async fn main() -> ExitCode {
             "sending" => sending::measure(&gateway, Stores::Here).await,
             "ringing-servers" => ringing::measure(&gateway, Stores::Servers).await,
             "sending-servers" => sending::measure(&gateway, Stores::Servers).await,
+            "lateness" => lateness::measure(&gateway, Stores::Here).await,
+            "lateness-servers" => lateness::measure(&gateway, Stores::Servers).await,
             "fanout" => fanout::measure(&gateway).await,
             "memory" => memory::measure(&gateway).await,
             "start" => start::measure(&gateway).await,
