@@ -12,6 +12,7 @@ use crate::inbox::Inbox;
 use crate::limits::Limits;
 use crate::notes::{Counts, Noted, Notes};
 use crate::push::{Push, Wake};
+use crate::queue::Queue;
 use crate::vitals::Vitals;
 
 /// Built once a process, handed to every call. Clones share everything.
@@ -35,6 +36,8 @@ pub struct App {
     pub limits: Arc<dyn Limits>,
     /// The moment's notes of what happens.
     pub notes: Arc<dyn Notes>,
+    /// The moment's work that is left.
+    pub queue: Arc<dyn Queue>,
     /// How the moment is.
     pub moment: Arc<dyn Vitals>,
     /// The way to the sockets.
@@ -49,9 +52,9 @@ pub trait Record: Inbox + Deliveries + Connections + History {}
 impl<T: Inbox + Deliveries + Connections + History> Record for T {}
 
 /// Who keeps the promises of the moment: one store, all of them.
-pub trait Moment: Limits + Notes + Vitals {}
+pub trait Moment: Limits + Notes + Queue + Vitals {}
 
-impl<T: Limits + Notes + Vitals> Moment for T {}
+impl<T: Limits + Notes + Queue + Vitals> Moment for T {}
 
 impl App {
     /// An app on these stores, by the machine's clock and with nobody to wake.
@@ -66,6 +69,7 @@ impl App {
             connections: record,
             limits: moment.clone(),
             notes: moment.clone(),
+            queue: moment.clone(),
             moment,
             push,
             wake: None,

@@ -15,6 +15,7 @@ pub mod notification;
 pub mod protocol;
 pub mod send;
 pub mod text;
+pub mod turns;
 
 // Promises of the record, which must outlive everything …
 pub mod connections;
@@ -25,6 +26,7 @@ pub mod inbox;
 pub mod limits;
 pub mod notes;
 pub mod push;
+pub mod queue;
 pub mod vitals;
 
 // Acts.

@@ -7,6 +7,7 @@ use crate::gcra::Buckets;
 use crate::ids::NotificationId;
 use crate::limits::{Limits, Spend, Verdict};
 use crate::notes::{Counts, Noted, Notes, Pushed};
+use crate::queue::{Added, Claims, Depth, Entry, Queue, Settled};
 use crate::vitals::{Layout, Mode, Vital, Vitals};
 
 /// Keeps the promises of the moment with `QUEUE_REDIS_ENABLED=false`: what a process forgets, it forgets.
@@ -31,6 +32,34 @@ impl Notes for WithoutMoment {
     }
 
     async fn outcomes(&self, _: NotificationId, _: At) -> Option<Vec<Pushed>> {
+        None
+    }
+}
+
+/// Nothing waits here: everything is refused, and the record finds it.
+#[async_trait]
+impl Queue for WithoutMoment {
+    async fn add(&self, entries: &[Entry], _: At) -> Added {
+        Added { refused: entries.len(), drain_is_awake: false }
+    }
+
+    async fn claim(&self, _: usize, _: At) -> Option<Claims> {
+        None
+    }
+
+    async fn settle(&self, _: &[Settled], _: At) -> bool {
+        false
+    }
+
+    async fn watch(&self, _: At) -> Option<u64> {
+        None
+    }
+
+    async fn rest(&self, _: At) -> Option<u64> {
+        None
+    }
+
+    async fn depth(&self, _: At) -> Option<Depth> {
         None
     }
 }

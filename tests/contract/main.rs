@@ -33,6 +33,16 @@ macro_rules! on_each_notes {
     };
 }
 
+/// The stores of the moment that keep a queue.
+macro_rules! on_each_queue {
+    ($($behaviour:ident),* $(,)?) => {
+        tests_on! { [$($behaviour)*]
+            memory => crate::stores::memory,
+            redis => crate::stores::redis,
+        }
+    };
+}
+
 macro_rules! tests_on {
     (@ [$($behaviour:ident)*] $open:path) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -62,4 +72,5 @@ mod inbox;
 mod limits;
 mod model;
 mod notes;
+mod queue;
 mod sqlite;

@@ -8,6 +8,7 @@ mod moment;
 mod hints;
 mod notes;
 mod outages;
+mod queue;
 mod refusals;
 mod values;
 mod vitals;

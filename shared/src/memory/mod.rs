@@ -2,18 +2,21 @@
 //! the moment may be forgotten at any time.
 
 mod notes;
+mod queue;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use self::notes::Kept;
+use self::queue::Waiting;
 use crate::clock::At;
 use crate::gcra::Buckets;
 use crate::ids::NotificationId;
 use crate::limits::{Limits, Spend, Verdict};
 use crate::notes::{Counts, Noted, Notes, Pushed};
+use crate::queue::{Added, Claims, Depth, Entry, Queue, Settled};
 use crate::vitals::{BreakerState, Instance, Layout, Mode, Vital, Vitals};
 
 /// Keeps the promises of the moment within one process.
@@ -21,6 +24,7 @@ use crate::vitals::{BreakerState, Instance, Layout, Mode, Vital, Vitals};
 pub struct MemoryMoment {
     buckets: Buckets,
     notes: Mutex<Kept>,
+    queue: Mutex<Waiting>,
     operations: AtomicU64,
 }
 
@@ -29,6 +33,12 @@ impl MemoryMoment {
         self.operations.fetch_add(1, Ordering::Relaxed);
         // A panic while it was held left at worst a part of one note.
         question(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Waiting> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        // A panic while it was held left at worst an entry that the record knows.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -53,6 +63,34 @@ impl Notes for MemoryMoment {
 
     async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<Pushed>> {
         Some(self.asked(|notes| notes.outcomes(id, at.process_ms())))
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryMoment {
+    async fn add(&self, entries: &[Entry], at: At) -> Added {
+        self.queue().add(entries, at.process_ms())
+    }
+
+    async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
+        Some(self.queue().claim(limit, at.process_ms()))
+    }
+
+    async fn settle(&self, settled: &[Settled], at: At) -> bool {
+        self.queue().settle(settled, at.process_ms());
+        true
+    }
+
+    async fn watch(&self, at: At) -> Option<u64> {
+        Some(self.queue().watch(at.process_ms()))
+    }
+
+    async fn rest(&self, _: At) -> Option<u64> {
+        Some(self.queue().rest())
+    }
+
+    async fn depth(&self, at: At) -> Option<Depth> {
+        Some(self.queue().depth(at.process_ms()))
     }
 }
 

@@ -51,7 +51,7 @@ impl Spends {
         }
         let (mut calls, mut places) = (Vec::new(), Vec::new());
         for (_, budgets) in budgets {
-            let mut call = Call { keys: Vec::new(), arguments: vec![now_ms.to_string()] };
+            let mut call = Call { arguments: vec![now_ms.to_string()], ..Call::default() };
             let mut of_keys = Vec::new();
             for (rate, key, of_key) in budgets {
                 let times = i64::try_from(of_key.len()).unwrap_or(i64::MAX);

@@ -5,11 +5,16 @@
 //! | `<prefix>:{pNNNN}:limit:<count>/<window ms>:<hash>` | string: `<ms> <parts>` | twice the time until it is full again, at least 60 s | a budget, as the instant at which it is full again; full and absent are the same, so its end loses nothing |
 //! | `<prefix>:{pNNNN}:counts:<minute>` | hash: `accepted`, `delivered`, `retried`, `rateLimited`, `errors`, `acceptMs:<from>`, `deliverMs:<from>` to whole numbers | 2 h | what was counted in a minute; `<minute>` is minutes since 1970, `<from>` where a bucket of a histogram begins |
 //! | `<prefix>:{pNNNN}:outcomes:<notification id>` | list: `<ms> <outcome> <connection>`, the latest last, at most 100 | 48 h | what became of the pushes of a notification |
+//! | `<prefix>:{qNN}:critical`, `:high`, `:normal`, `:low` | stream: field `w`, a work's text; the id's time is when it fell due | until claimed | what waits for a drain, by priority |
+//! | `<prefix>:{qNN}:later` | sorted set: a work's text by milliseconds since 1970 | until due | what is not due yet |
+//! | `<prefix>:{qNN}:claimed` | sorted set: `<claims> <priority> <id> <text>` by milliseconds since 1970 | until settled | what a drain works on, by when its claim lapses |
+//! | `<prefix>:{queue}:news` | string: a whole number | none | how often drains were told of work |
+//! | `<prefix>:{queue}:awake` | string: milliseconds since 1970 | 6 s | until when a drain counts as awake |
 //! | `<prefix>:notification-events` | channel | | `{"userId","id","type"}` of each notification that was accepted |
 //!
 //! `<prefix>` is `REDIS_KEY_PREFIX`. `{pNNNN}` is one of 1,024 partitions, each one hash tag: what one script touches
 //! lies in one slot. `<hash>` is 128 bits of SHA-256 over prefix and bucket, as base64url; the partition is other bits
-//! of it. Names that strangers chose stand in no key, so what is in them is nobody's problem.
+//! of it. `{qNN}` is one of the 16 shards of the queue. Names that strangers chose stand in no key, so what is in them is nobody's problem.
 //!
 //! All processes count in one hash a minute, each call once: that key is the hottest there is, and in a cluster its
 //! slot is another one with every minute.
@@ -69,6 +74,17 @@ impl Keys {
         format!("{}:{}:{name}", self.prefix, self.partition(&name).0)
     }
 
+    /// What waits in a shard of the queue, critical first, what is not due yet, and what is claimed.
+    pub(super) fn queue(&self, shard: usize) -> [String; 6] {
+        ["critical", "high", "normal", "low", "later", "claimed"]
+            .map(|name| format!("{}:{{q{shard:02}}}:{name}", self.prefix))
+    }
+
+    /// How often drains were told of work, and until when one counts as awake.
+    pub(super) fn drains(&self) -> [String; 2] {
+        ["news", "awake"].map(|name| format!("{}:{{queue}}:{name}", self.prefix))
+    }
+
     /// Where what has this name lies, and the hash of the name.
     fn partition(&self, name: &str) -> (Partition, [u8; 32]) {
         // The prefix has no byte 0, so no two pairs read alike.
@@ -103,6 +119,14 @@ mod tests {
         assert_eq!(keys.counts(30_000_000), "carillon:{p0072}:counts:30000000");
         let id = NotificationId::parse("d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1").unwrap();
         assert_eq!(keys.outcomes(id), "carillon:{p0700}:outcomes:d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1");
+    }
+
+    #[test]
+    fn the_queues_keys_never_change() {
+        let keys = Keys::new("carillon").unwrap();
+        assert_eq!(keys.queue(7)[0], "carillon:{q07}:critical");
+        assert_eq!(keys.queue(15)[4..], ["carillon:{q15}:later", "carillon:{q15}:claimed"]);
+        assert_eq!(keys.drains(), ["carillon:{queue}:news", "carillon:{queue}:awake"]);
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! The moment in Redis: limits that many processes share, and notes of what they do. Where Redis is away, limits are
-//! kept in this process and nothing is noted; everything returns by itself.
+//! The moment in Redis: limits that many processes share, notes of what they do, and the queue of what is left. Where
+//! Redis is away, limits are kept in this process, nothing is noted and nothing waits; everything returns by itself.
 
 mod breaker;
 mod gcra;
 mod keys;
 mod link;
 mod notes;
+mod queue;
 mod scripts;
 mod setup;
 mod trouble;
@@ -23,12 +24,15 @@ use self::gcra::Spends;
 use self::keys::Keys;
 use self::link::{Link, Patience, Tally};
 use self::notes::Telling;
+use self::queue::Adding;
 use crate::clock::{At, Clock};
 use crate::config::RedisConfig;
 use crate::gcra::Buckets;
 use crate::ids::NotificationId;
 use crate::limits::{Limits, Rate, Spend, Verdict};
 use crate::notes::{Counts, Noted, Notes, Pushed};
+use crate::queue::{AWAKE_MS, Added, Claims, Depth, Entry, Queue, Settled};
+use crate::turns::Turns;
 use crate::vitals::{BreakerState, Instance, Layout, Mode, Vital, Vitals};
 
 /// Keeps the promises of the moment in one Redis.
@@ -38,6 +42,11 @@ use crate::vitals::{BreakerState, Instance, Layout, Mode, Vital, Vitals};
 pub struct RedisMoment {
     keys: Arc<Keys>,
     link: Arc<Link>,
+    /// Of whoever empties the queue. A Redis that is full takes nothing, but gives, and so gets room: what it refuses to
+    /// others must not keep a drain from asking. Connects with the first claim, so in drains alone.
+    drains: Arc<Link>,
+    /// Of the claims of this process.
+    turns: Turns,
     /// What there is of limits while Redis is away.
     buckets: Buckets,
     /// Values under our keys that are none of ours, so far.
@@ -73,10 +82,13 @@ impl RedisMoment {
 
     fn patient(config: &RedisConfig, clock: Clock, patience: Patience) -> Result<Self, SetupError> {
         let keys = Arc::new(Keys::new(&config.prefix).ok_or(SetupError::Prefix)?);
-        let link = Link::new(config, patience, Arc::clone(&keys), clock)?;
+        let link = Link::new(config, patience, Arc::clone(&keys), clock.clone())?;
+        let drains = Link::new(config, patience, Arc::clone(&keys), clock)?;
         Ok(Self {
             keys,
             link: Arc::new(link),
+            drains: Arc::new(drains),
+            turns: Turns::default(),
             buckets: Buckets::default(),
             foreign: AtomicU64::new(0),
             forbidden: AtomicU64::new(0),
@@ -93,6 +105,15 @@ impl RedisMoment {
             let so_far = self.foreign.fetch_add(values, Ordering::Relaxed) + values;
             tracing::warn!(so_far, "{values} values under our keys in Redis were written by somebody else");
         }
+    }
+
+    /// Counts a drain as awake for so long, or none; returns what there is new.
+    async fn hold(&self, awake_ms: i64, at: At) -> Option<u64> {
+        let keys = &self.keys;
+        let question = |mut connection| async move { queue::hold(&mut connection, keys, awake_ms, at).await };
+        let (news, foreign) = self.drains.ask(question).await?;
+        self.met_foreign(foreign);
+        Some(news)
     }
 
     /// What Redis answers, also where it is found to be back just now, within the bound of one call.
@@ -158,6 +179,50 @@ impl Notes for RedisMoment {
         let (pushes, foreign) = self.patiently(question).await?;
         self.met_foreign(foreign);
         Some(pushes)
+    }
+}
+
+#[async_trait]
+impl Queue for RedisMoment {
+    async fn add(&self, entries: &[Entry], at: At) -> Added {
+        let adding = Adding::new(&self.keys, entries, at);
+        let adding = &adding;
+        let added = self.link.ask(|mut connection| async move { adding.ask(&mut connection).await }).await;
+        let Some((added, foreign)) = added else { return Added { refused: entries.len(), drain_is_awake: false } };
+        self.met_foreign(foreign);
+        added
+    }
+
+    async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
+        let (keys, turns) = (&self.keys, &self.turns);
+        let question = |mut connection| async move { queue::claim(&mut connection, keys, turns, limit, at).await };
+        let (claims, foreign) = self.drains.ask(question).await?;
+        self.met_foreign(foreign);
+        Some(claims)
+    }
+
+    async fn settle(&self, settled: &[Settled], at: At) -> bool {
+        let keys = &self.keys;
+        let question = |mut connection| async move { queue::settle(&mut connection, keys, settled, at).await };
+        let foreign = self.drains.ask(question).await;
+        self.met_foreign(foreign.unwrap_or_default());
+        foreign.is_some()
+    }
+
+    async fn watch(&self, at: At) -> Option<u64> {
+        self.hold(AWAKE_MS, at).await
+    }
+
+    async fn rest(&self, at: At) -> Option<u64> {
+        self.hold(0, at).await
+    }
+
+    async fn depth(&self, at: At) -> Option<Depth> {
+        let keys = &self.keys;
+        let question = |mut connection| async move { queue::depth(&mut connection, keys, at).await };
+        let (depth, foreign) = self.patiently(question).await?;
+        self.met_foreign(foreign);
+        Some(depth)
     }
 }
 

@@ -106,7 +106,7 @@ fn count(keys: &Keys, counts: &Counts, at: At) -> Option<Call> {
     }
     let mut arguments = vec![(2 * COUNTED_MS).to_string()];
     arguments.extend(added.into_iter().flat_map(|(name, count)| [name, count.to_string()]));
-    Some(Call { keys: vec![keys.counts(minute(at))], arguments })
+    Some(Call { keys: vec![keys.counts(minute(at))], arguments, ..Call::default() })
 }
 
 /// One call for each notification, which may lie anywhere.
@@ -120,7 +120,7 @@ fn remember(keys: &Keys, outcomes: &[(NotificationId, &ConnectionId, Outcome)], 
         pushes.drain(..too_many);
         let numbers = [scripts::now_ms(at), 2 * REMEMBERED_MS, REMEMBERED_PUSHES as i64];
         let arguments = numbers.map(|number| number.to_string()).into_iter().chain(pushes).collect();
-        Call { keys: vec![keys.outcomes(id)], arguments }
+        Call { keys: vec![keys.outcomes(id)], arguments, ..Call::default() }
     };
     by_notification.into_iter().map(call).collect()
 }

@@ -21,6 +21,8 @@ pub(super) struct Script {
 pub(super) struct Call {
     pub(super) keys: Vec<String>,
     pub(super) arguments: Vec<String>,
+    /// Further arguments, which are as Redis gave them, and so perhaps no text.
+    pub(super) bytes: Vec<Vec<u8>>,
 }
 
 /// One step of a pipeline.
@@ -86,7 +88,7 @@ pub(super) async fn perform(
 
 fn command(name: &str, script: &str, call: &Call) -> Cmd {
     let mut command = redis::cmd(name);
-    command.arg(script).arg(call.keys.len()).arg(&call.keys).arg(&call.arguments);
+    command.arg(script).arg(call.keys.len()).arg(&call.keys).arg(&call.arguments).arg(&call.bytes);
     command
 }
 
@@ -106,6 +108,10 @@ pub(super) async fn pipe(
     let mut pipeline = Pipeline::new();
     for command in commands {
         pipeline.add_command(command);
+    }
+    if pipeline.is_empty() {
+        // It would be an error, and of the connection at that.
+        return Ok(Vec::new());
     }
     pipeline.ignore_errors().query_async(connection).await
 }

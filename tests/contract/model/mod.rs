@@ -9,6 +9,7 @@ mod compare;
 mod limits;
 mod operation;
 mod perform;
+mod queue;
 mod sockets;
 mod state;
 

@@ -1,0 +1,86 @@
+//! The suite of `shared::queue::Queue`: what is left is claimed by one at a time, in order of priority, and settled or
+//! recovered.
+
+mod awake;
+mod claims;
+mod order;
+mod waits;
+
+use std::sync::Arc;
+
+use shared::ids::ConnectionId;
+use shared::notification::Priority;
+use shared::queue::{Added, Claimed, Claims, Depth, Entry, Queue, Settled, Work};
+
+use crate::record::{at, user};
+
+pub(crate) type Store = Arc<dyn Queue>;
+
+/// Work for a user, told apart by its offset.
+pub(crate) fn work(name: &str, offset: i64) -> Work {
+    Work {
+        user: user(name),
+        offset,
+        fence_ms: 1_800_000_005_000 + offset,
+        priority: Priority::Normal,
+        attempt: 1,
+        throttled: 0,
+        left: vec![ConnectionId::new("phone")],
+    }
+}
+
+pub(crate) fn urgent(priority: Priority, offset: i64) -> Work {
+    Work { priority, ..work("alice", offset) }
+}
+
+pub(crate) fn due(work: Work) -> Entry {
+    Entry { work, wait_ms: 0 }
+}
+
+pub(crate) fn after(wait_ms: i64, work: Work) -> Entry {
+    Entry { work, wait_ms }
+}
+
+/// Adds what all fits.
+async fn add(queue: &Store, entries: &[Entry], now_ms: i64) -> Added {
+    let added = queue.add(entries, at(now_ms)).await;
+    assert_eq!(added.refused, 0);
+    added
+}
+
+/// Adds work of alice's with these offsets, due at once.
+async fn add_due(queue: &Store, offsets: std::ops::Range<i64>, now_ms: i64) {
+    let entries: Vec<Entry> = offsets.map(|offset| due(work("alice", offset))).collect();
+    add(queue, &entries, now_ms).await;
+}
+
+async fn claim(queue: &Store, limit: usize, now_ms: i64) -> Claims {
+    queue.claim(limit, at(now_ms)).await.expect("it is there")
+}
+
+/// The offsets of what is claimed.
+async fn claimed(queue: &Store, limit: usize, now_ms: i64) -> Vec<i64> {
+    offsets(&claim(queue, limit, now_ms).await.claimed)
+}
+
+fn offsets(claimed: &[Claimed]) -> Vec<i64> {
+    claimed.iter().map(|claimed| claimed.work.as_ref().expect("ours").offset).collect()
+}
+
+async fn settle(queue: &Store, settled: &[Settled], now_ms: i64) {
+    assert!(queue.settle(settled, at(now_ms)).await, "it is there");
+}
+
+fn done(claimed: &[Claimed]) -> Vec<Settled> {
+    claimed.iter().map(|claimed| Settled::Done(claimed.id.clone())).collect()
+}
+
+async fn depth(queue: &Store, now_ms: i64) -> Depth {
+    queue.depth(at(now_ms)).await.expect("it is there")
+}
+
+/// Waiting, processing and delayed.
+async fn counts(queue: &Store, now_ms: i64) -> [u64; 3] {
+    let Depth { waiting, processing, delayed, .. } = depth(queue, now_ms).await;
+    [waiting, processing, delayed]
+}

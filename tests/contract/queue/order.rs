@@ -1,0 +1,70 @@
+//! In which order entries are claimed.
+
+use shared::notification::Priority;
+
+use super::{Store, add, after, claim, claimed, done, due, settle, urgent, work};
+
+on_each_queue! {
+    what_is_urgent_comes_first,
+    nobody_starves,
+    of_one_user_and_priority_the_first_due_comes_first,
+    a_busy_user_does_not_keep_others_waiting,
+}
+
+const PRIORITIES: [Priority; 4] = [Priority::Critical, Priority::High, Priority::Normal, Priority::Low];
+
+async fn what_is_urgent_comes_first(queue: Store) {
+    for (n, priority) in PRIORITIES.into_iter().rev().enumerate() {
+        add(&queue, &[due(urgent(priority, n as i64))], n as i64).await;
+        add(
+            &queue,
+            &[due(crate::queue::Work { user: crate::record::user("bob"), ..urgent(priority, 10 + n as i64) })],
+            9,
+        )
+        .await;
+    }
+    let claims = claim(&queue, 64, 10).await.claimed;
+    let ranks: Vec<Priority> = claims.iter().map(|claimed| claimed.work.as_ref().unwrap().priority).collect();
+    let expected: Vec<Priority> = PRIORITIES.into_iter().flat_map(|priority| [priority; 2]).collect();
+    assert_eq!(ranks, expected);
+}
+
+async fn nobody_starves(queue: Store) {
+    const EACH: i64 = 100;
+    for (n, priority) in PRIORITIES.into_iter().enumerate() {
+        let entries: Vec<_> = (0..EACH).map(|m| due(urgent(priority, n as i64 * EACH + m))).collect();
+        add(&queue, &entries, 0).await;
+    }
+    // Fifteen at once, or as many one by one.
+    for limit in [15, 1, 4] {
+        let mut found = [0; 4];
+        for _ in 0..(60_usize.div_ceil(limit)) {
+            let claims = claim(&queue, limit, 0).await.claimed;
+            for claimed in &claims {
+                found[usize::try_from(claimed.work.as_ref().unwrap().offset / EACH).unwrap()] += 1;
+            }
+            settle(&queue, &done(&claims), 0).await;
+            // Whatever is done is followed by more of the same.
+            let more: Vec<_> = claims.into_iter().map(|claimed| due(claimed.work.unwrap())).collect();
+            add(&queue, &more, 0).await;
+        }
+        assert_eq!(found, [32, 16, 8, 4], "{limit} at once");
+    }
+}
+
+async fn of_one_user_and_priority_the_first_due_comes_first(queue: Store) {
+    add(&queue, &[after(30, work("alice", 4)), due(work("alice", 1)), after(20, work("alice", 3))], 0).await;
+    add(&queue, &[due(work("alice", 2))], 10).await;
+    assert_eq!(claimed(&queue, 1, 40).await, [1]);
+    assert_eq!(claimed(&queue, 64, 40).await, [2, 3, 4]);
+}
+
+async fn a_busy_user_does_not_keep_others_waiting(queue: Store) {
+    let busy: Vec<_> = (0..1_000).map(|n| due(work("alice", n))).collect();
+    add(&queue, &busy, 0).await;
+    let other = (0..).map(|n| format!("user {n}")).find(|name| {
+        shared::queue::shard(&crate::record::user(name)) != shared::queue::shard(&crate::record::user("alice"))
+    });
+    add(&queue, &[due(work(&other.unwrap(), -1))], 1).await;
+    assert!(claimed(&queue, 2, 1).await.contains(&-1));
+}

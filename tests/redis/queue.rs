@@ -1,0 +1,258 @@
+//! The queue in Redis: under which names, what others may have made of it, and what faults cost.
+
+use std::time::{Duration, Instant};
+
+use harness::redis_server::RedisServer;
+use shared::clock::At;
+use shared::ids::UserId;
+use shared::notification::Priority;
+use shared::queue::{Added, Claimed, Depth, Entry, MOST_DELIVERIES, Queue, Settled, Work};
+use shared::vitals::Vital;
+
+use crate::moment::{AT_ONCE, Moment};
+
+fn entry(name: &str, offset: i64, wait_ms: i64) -> Entry {
+    let work = Work {
+        user: UserId::new(name).unwrap(),
+        offset,
+        fence_ms: 1_800_000_005_000,
+        priority: Priority::High,
+        attempt: 1,
+        throttled: 0,
+        left: Vec::new(),
+    };
+    Entry { work, wait_ms }
+}
+
+async fn add(moment: &Moment, entries: &[Entry]) -> Added {
+    moment.0.add(entries, At::Server).await
+}
+
+async fn claim(moment: &Moment) -> Vec<Claimed> {
+    moment.0.claim(64, At::Server).await.expect("it is there").claimed
+}
+
+async fn depth(moment: &Moment) -> [u64; 3] {
+    let Depth { waiting, processing, delayed, .. } = moment.0.depth(At::Server).await.expect("it is there");
+    [waiting, processing, delayed]
+}
+
+/// What is claimed: offsets of ours, and what else stands there.
+fn told(claimed: &[Claimed]) -> Vec<Result<i64, String>> {
+    claimed.iter().map(|claimed| claimed.work.clone().map(|work| work.offset)).collect()
+}
+
+fn done(claimed: &[Claimed]) -> Vec<Settled> {
+    claimed.iter().map(|claimed| Settled::Done(claimed.id.clone())).collect()
+}
+
+/// Of alice's shard.
+fn key(name: &str) -> String {
+    format!("carillon:{{q11}}:{name}")
+}
+
+#[tokio::test]
+async fn entries_stand_in_the_shard_of_their_user_as_they_are_documented() {
+    let server = RedisServer::start();
+    let moment = Moment::patient(&server).await;
+    add(&moment, &[entry("alice", 7, 0), entry("alice", 8, 60_000)]).await;
+    let text = |offset| format!(r#"1 high {{"user":"alice","offset":{offset},"fence":1800000005000,"attempt":1}}"#);
+    let stream: Vec<(String, Vec<String>)> = server.answers(&["XRANGE", &key("high"), "-", "+"]).unwrap();
+    assert_eq!(stream[0].1, ["w".to_owned(), text(7)]);
+    let later: Vec<String> = server.answers(&["ZRANGE", &key("later"), "0", "-1"]).unwrap();
+    assert_eq!(later, [text(8)]);
+    let claimed = claim(&moment).await;
+    let held: Vec<String> = server.answers(&["ZRANGE", &key("claimed"), "0", "-1"]).unwrap();
+    assert_eq!(held, [format!("1 2 {} {}", stream[0].0, text(7))]);
+    assert!(moment.0.settle(&done(&claimed), At::Server).await);
+    let keys = server.keys();
+    let ours: Vec<&String> = keys.iter().filter(|key| !key.contains(":{p")).collect();
+    // A stream that is empty is kept, since it knows its last id.
+    assert_eq!(ours, [&key("high"), &key("later"), "carillon:{queue}:awake", "carillon:{queue}:news"]);
+    let life_ms: i64 = server.answers(&["PTTL", "carillon:{queue}:awake"]).unwrap();
+    assert!((3_000..=6_000).contains(&life_ms), "{life_ms}");
+}
+
+#[tokio::test]
+async fn what_was_written_by_hand_is_told_as_it_stands_there_and_neighbours_come_unharmed() {
+    let server = RedisServer::start();
+    let moment = Moment::patient(&server).await;
+    add(&moment, &[entry("alice", 1, 0)]).await;
+    let later_version = r#"2 high {"user":"alice","offset":9,"fence":1}"#;
+    for fields in [
+        ["w", "not ours"].as_slice(),
+        &["w", later_version],
+        &["w", ""],
+        &["job", "{}"],
+        &["w", "1 high {}", "x", "y"],
+        &["w", "1 high {\"user\":\"alice\",\"offset\":1.5,\"fence\":1}"],
+    ] {
+        server.does(&[&["XADD", &key("high"), "*"], fields].concat());
+    }
+    server.does(&["ZADD", &key("later"), "1", "by hand"]);
+    add(&moment, &[entry("alice", 2, 0)]).await;
+    let claimed = claim(&moment).await;
+    let expected = [
+        Ok(1),
+        Ok(2),
+        Err("not ours"),
+        Err(later_version),
+        Err(""),
+        Err("job {}"),
+        Err("w 1 high {} x y"),
+        Err("1 high {\"user\":\"alice\",\"offset\":1.5,\"fence\":1}"),
+        Err("by hand"),
+    ];
+    assert_eq!(told(&claimed), expected.map(|told| told.map_err(str::to_owned)));
+    assert_eq!(depth(&moment).await, [0, 9, 0]);
+    // Whoever sets them aside settles them as any other.
+    assert!(moment.0.settle(&done(&claimed), At::Server).await);
+    assert_eq!(depth(&moment).await, [0, 0, 0]);
+    assert_eq!(moment.vital().await, Vital::Ok);
+}
+
+#[tokio::test]
+async fn claims_written_by_hand_come_back_as_what_cannot_be_read() {
+    let server = RedisServer::start();
+    let moment = Moment::patient(&server).await;
+    for (name, told, deliveries) in [
+        ("by hand", "by hand", 2),
+        ("", "", 2),
+        ("7 2 1-1 more", "more", 8),
+        ("99999999999999999999 2 1-1 x", "x", 1_000_000),
+    ] {
+        server.does(&["ZADD", &key("claimed"), "1", name]);
+        let claimed = claim(&moment).await;
+        assert_eq!((claimed.len(), &claimed[0].work, claimed[0].deliveries), (1, &Err(told.to_owned()), deliveries));
+        assert_eq!(claimed[0].is_poisoned(), deliveries > MOST_DELIVERIES);
+        assert!(moment.0.settle(&done(&claimed), At::Server).await);
+        assert_eq!(depth(&moment).await, [0, 0, 0], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_are_told_and_settled_all_the_same() {
+    let server = RedisServer::start();
+    let moment = Moment::patient(&server).await;
+    server.does(&["EVAL", "return redis.call('XADD', KEYS[1], '*', 'w', '\\255\\0\\254')", "1", &key("low")]);
+    let claimed = claim(&moment).await;
+    assert_eq!(told(&claimed), [Err("\u{fffd}\0\u{fffd}".to_owned())]);
+    assert!(moment.0.settle(&done(&claimed), At::Server).await);
+    assert_eq!(depth(&moment).await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn keys_of_another_type_count_as_absent() {
+    let server = RedisServer::start();
+    let moment = Moment::patient(&server).await;
+    for name in ["critical", "high", "normal", "low", "later", "claimed"] {
+        for command in
+            [["SET", &key(name), "1"].as_slice(), &["SADD", &key(name), "1"], &["HSET", &key(name), "a", "b"]]
+        {
+            server.does(&["DEL", &key(name)]);
+            server.does(command);
+            assert_eq!(depth(&moment).await, [0, 0, 0], "{command:?}");
+            let added = add(&moment, &[entry("alice", 1, 0), entry("alice", 2, 1)]).await;
+            assert_eq!(added.refused, 0, "{command:?}");
+            tokio::time::sleep(Duration::from_millis(3)).await;
+            server.does(&["DEL", &key("claimed")]);
+            server.does(&["SET", &key("claimed"), "1"]);
+            let claimed = claim(&moment).await;
+            assert_eq!(told(&claimed), [Ok(1), Ok(2)], "{command:?}");
+            assert!(moment.0.settle(&done(&claimed), At::Server).await);
+            assert_eq!(depth(&moment).await, [0, 0, 0], "{command:?}");
+        }
+    }
+    for name in ["news", "awake"] {
+        let key = format!("carillon:{{queue}}:{name}");
+        for command in [["SET", &key, "x"].as_slice(), &["SET", &key, "99999999999999999999"], &["LPUSH", &key, "1"]] {
+            moment.0.rest(At::Server).await;
+            server.does(&["DEL", &key]);
+            server.does(command);
+            assert!(!add(&moment, &[]).await.drain_is_awake, "{command:?}");
+            server.does(&["DEL", &key]);
+            server.does(command);
+            let news = moment.0.watch(At::Server).await.expect("it is there");
+            let added = add(&moment, &[]).await;
+            assert!(added.drain_is_awake, "{command:?}");
+            assert_ne!(moment.0.rest(At::Server).await, Some(news), "{command:?}");
+        }
+    }
+    assert_eq!(moment.vital().await, Vital::Ok);
+}
+
+#[tokio::test]
+async fn the_last_id_there_is_stops_nothing() {
+    let server = RedisServer::start();
+    let moment = Moment::patient(&server).await;
+    server.does(&["XADD", &key("high"), "18446744073709551615-18446744073709551615", "w", "by hand"]);
+    assert_eq!(add(&moment, &[entry("alice", 1, 0)]).await.refused, 0);
+    assert_eq!(told(&claim(&moment).await), [Ok(1)]);
+}
+
+#[tokio::test]
+async fn a_redis_that_was_emptied_goes_on_and_old_claims_settle_nothing() {
+    let server = RedisServer::start();
+    let moment = Moment::patient(&server).await;
+    add(&moment, &[entry("alice", 1, 0), entry("alice", 2, 60_000)]).await;
+    let claimed = claim(&moment).await;
+    server.does(&["FLUSHALL"]);
+    server.does(&["SCRIPT", "FLUSH"]);
+    let again = Settled::Again(claimed[0].id.clone(), entry("alice", 1, 1));
+    assert!(moment.0.settle(&[again], At::Server).await);
+    assert_eq!(depth(&moment).await, [0, 0, 0]);
+    assert_eq!(claim(&moment).await, []);
+    add(&moment, &[entry("alice", 3, 0)]).await;
+    assert_eq!(told(&claim(&moment).await), [Ok(3)]);
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_and_can_be_emptied() {
+    let server = RedisServer::start();
+    let (fills, drains) = (Moment::patient(&server).await, Moment::patient(&server).await);
+    let entries: Vec<Entry> =
+        (0..200).map(|n| entry(&format!("user {n}"), n, if n % 2 == 0 { 0 } else { 1 })).collect();
+    assert_eq!(add(&fills, &entries).await.refused, 0);
+    server.does(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(add(&fills, &entries[..1]).await, Added { refused: 1, drain_is_awake: false });
+    // A drain that was refused something else goes on all the same.
+    assert_eq!(add(&drains, &[]).await, Added { refused: 0, drain_is_awake: false });
+    let mut settled = 0;
+    while let claimed = claim(&drains).await
+        && !claimed.is_empty()
+    {
+        let again = Settled::Again(claimed[0].id.clone(), entry("alice", 1_000 + settled, 60_000));
+        assert!(drains.0.settle(&[done(&claimed[1..]), vec![again]].concat(), At::Server).await);
+        settled += claimed.len() as i64;
+    }
+    assert_eq!(settled, 200);
+    server.does(&["CONFIG", "SET", "maxmemory", "0"]);
+    fills.is_well_within(Duration::from_secs(2)).await;
+    assert_eq!(depth(&fills).await, [0, 0, 4]);
+}
+
+#[tokio::test]
+async fn where_redis_is_away_everything_is_refused_and_nobody_waits() {
+    let mut server = RedisServer::start();
+    let moment = Moment::on(&server).await;
+    claim(&moment).await;
+    server.is_killed();
+    let begun = Instant::now();
+    let entries = [entry("alice", 1, 0), entry("bob", 2, 0)];
+    assert_eq!(add(&moment, &entries).await, Added { refused: 2, drain_is_awake: false });
+    assert_eq!(moment.0.claim(64, At::Server).await, None);
+    assert!(!moment.0.settle(&[], At::Server).await);
+    assert_eq!((moment.0.watch(At::Server).await, moment.0.rest(At::Server).await), (None, None));
+    assert!(begun.elapsed() < 2 * AT_ONCE, "{:?}", begun.elapsed());
+    assert_eq!(moment.0.depth(At::Server).await, None);
+    server.is_back();
+    moment.is_well_within(Duration::from_secs(1)).await;
+    assert_eq!(add(&moment, &entries).await.refused, 0);
+    // That of the drains is back within a second too.
+    let begun = Instant::now();
+    while moment.0.claim(0, At::Server).await.is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(told(&claim(&moment).await).len(), 2);
+}
