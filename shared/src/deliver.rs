@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::connections::Connection;
+use crate::deliveries::Resync;
 use crate::ids::{ConnectionId, UserId};
 use crate::inbox::{Changed, Delivery};
 use crate::notes::Noted;
@@ -27,15 +28,8 @@ pub async fn offer<'a>(app: &App, deliveries: &'a [Delivery], mut noted: Noted<'
         .flat_map(|(index, delivery)| delivery.connections.iter().map(move |connection| (index, connection)))
         .collect();
     let outcomes = if addressed.is_empty() { Vec::new() } else { push(app, deliveries, &addressed).await };
-
-    let (mut taken, mut gone) = (vec![0; deliveries.len()], Vec::new());
-    let mut left = vec![false; deliveries.len()];
+    let Settled { taken, left, gone } = settled(app, deliveries.len(), &addressed, &outcomes);
     for ((index, connection), outcome) in addressed.iter().zip(outcomes) {
-        match outcome {
-            Outcome::Offered => taken[*index] += 1,
-            Outcome::Gone if !is_young(app, connection) => gone.push(connection.id.clone()),
-            Outcome::Gone | Outcome::Failed => left[*index] = true,
-        }
         noted.outcomes.push((deliveries[*index].notification.id, &connection.id, outcome));
     }
     let now_ms = app.clock.now_ms();
@@ -51,6 +45,32 @@ pub async fn offer<'a>(app: &App, deliveries: &'a [Delivery], mut noted: Noted<'
     }
     tokio::join!(settle(app, &offered, &gone), app.notes.note(&noted, app.clock.at()));
     left.contains(&true)
+}
+
+/// Tells users of whom too much is due to sync, in one frame. What every connection of a user took is noted in the
+/// record; what was not taken waits, and the drain takes it over.
+pub async fn resync(app: &App, resyncs: &[Resync]) {
+    let addressed: Vec<(usize, &Connection)> = resyncs
+        .iter()
+        .enumerate()
+        .flat_map(|(index, resync)| resync.connections.iter().map(move |connection| (index, connection)))
+        .collect();
+    if addressed.is_empty() {
+        return;
+    }
+    let frame = protocol::frame(&Event::Resync);
+    let push: Vec<(ConnectionId, Frame)> =
+        addressed.iter().map(|(_, connection)| (connection.id.clone(), frame.clone())).collect();
+    let outcomes = push_twice_to_the_young(app, &push, &addressed).await;
+    let Settled { left, gone, .. } = settled(app, resyncs.len(), &addressed, &outcomes);
+    let told: Vec<(&UserId, i64)> =
+        resyncs.iter().zip(left).filter(|(_, left)| !left).map(|(resync, _)| (&resync.user, resync.through)).collect();
+    if !told.is_empty()
+        && let Err(error) = app.deliveries.mark_resynced(&told, app.clock.at()).await
+    {
+        tracing::warn!(%error, "who was told to sync could not be noted");
+    }
+    forget(app, &gone).await;
 }
 
 /// Tells all of a user's connections what one of them changed. A hint: who misses it sees the hole in its
@@ -84,6 +104,28 @@ pub async fn wake_drain(app: &App) {
     if let Some(wake) = &app.wake {
         wake.wake_drain().await;
     }
+}
+
+/// How frames were taken, by the index of what they tell.
+struct Settled {
+    /// How many connections took it.
+    taken: Vec<usize>,
+    /// Whether one did not, and may yet.
+    left: Vec<bool>,
+    /// Connections that are no more.
+    gone: Vec<ConnectionId>,
+}
+
+fn settled(app: &App, told: usize, addressed: &[(usize, &Connection)], outcomes: &[Outcome]) -> Settled {
+    let mut settled = Settled { taken: vec![0; told], left: vec![false; told], gone: Vec::new() };
+    for ((index, connection), outcome) in addressed.iter().zip(outcomes) {
+        match outcome {
+            Outcome::Offered => settled.taken[*index] += 1,
+            Outcome::Gone if !is_young(app, connection) => settled.gone.push(connection.id.clone()),
+            Outcome::Gone | Outcome::Failed => settled.left[*index] = true,
+        }
+    }
+    settled
 }
 
 /// The frame that tells of an arrival.

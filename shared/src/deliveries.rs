@@ -4,12 +4,20 @@
 use async_trait::async_trait;
 
 use crate::clock::At;
+use crate::connections::Connection;
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::inbox::Delivery;
 
 /// The longest that a row waits for its next push.
 pub const LONGEST_WAIT_MS: i64 = 5 * 60 * 1_000;
+/// For how many rows that are due at once a user gets a frame each. Of whom more is due, as after an outage, is told to
+/// sync instead: one frame.
+pub const MOST_FRAMES: usize = 5;
+/// How many rows of users who are told to sync one statement changes at most, so that nobody waits long for it.
+pub const STEP_ROWS: usize = 1_000;
+/// How many such statements one call makes at most; what is beyond waits for the next.
+pub const MOST_STEPS: usize = 100;
 
 /// What still has to be materialised or pushed.
 #[async_trait]
@@ -23,11 +31,18 @@ pub trait Deliveries: Send + Sync {
     /// with every time it was taken, at most 5 min), so that nobody else takes it meanwhile and a dead taker's
     /// rows come back. Rows that were read or deleted, or whose user has no connection, are no longer due and
     /// not returned.
-    async fn take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, StoreError>;
+    ///
+    /// Where one of them is a user's of whom more than [`MOST_FRAMES`] rows are due, all of his are taken, beyond
+    /// `limit`, and returned as one: in steps of [`STEP_ROWS`], each committed by itself, and at most [`MOST_STEPS`].
+    async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError>;
 
     /// Notes that every connection of these rows' users was offered them: they are no longer due. The pairs
     /// are a user and the offset at which the notification arrived.
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
+
+    /// Notes that every connection of these users was told to sync: whatever was to be pushed and arrived up to the
+    /// offset beside each is offered. In the steps of `take_due`; what is beyond them stays as it is.
+    async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
 
     /// When the next chunk or row falls due, in milliseconds since 1970; `None` where nothing waits. May lie
     /// in the past.
@@ -35,6 +50,33 @@ pub trait Deliveries: Send + Sync {
 
     /// How much waits now. Each row and chunk that waits is looked at: what is settled costs nothing.
     async fn backlog(&self, at: At) -> Result<Backlog, StoreError>;
+}
+
+/// What was taken to be pushed.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// A frame each: what was due longest first.
+    pub deliveries: Vec<Delivery>,
+    /// A frame for all that is due.
+    pub resyncs: Vec<Resync>,
+}
+
+impl Taken {
+    /// Whether there is nothing to push.
+    pub fn is_empty(&self) -> bool {
+        self.deliveries.is_empty() && self.resyncs.is_empty()
+    }
+}
+
+/// A user of whom so much is due that he is told to sync instead.
+#[derive(Debug, Clone)]
+pub struct Resync {
+    /// Whose inbox it is.
+    pub user: UserId,
+    /// Its head when the rows were taken: whoever syncs from then on learns of all that had arrived.
+    pub through: i64,
+    /// Where to; those whose token has ended are left out.
+    pub connections: Vec<Connection>,
 }
 
 /// How much waits.

@@ -70,6 +70,7 @@ mod held;
 mod history;
 mod inbox;
 mod limits;
+mod migrations;
 mod model;
 mod notes;
 mod queue;

@@ -31,7 +31,7 @@ async fn everything_is_there_after_a_restart() {
     let chunk = deliveries.materialise_next(at(1)).await.unwrap();
     assert!(chunk.is_some());
     assert_eq!(record.position("200").await.head, 1);
-    let due = deliveries.take_due(10, at(5_000)).await.unwrap();
+    let due = deliveries.take_due(10, at(5_000)).await.unwrap().deliveries;
     assert_eq!(due.len(), 1);
 }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use harness::{Counted, TestApp, event, request};
 use serde_json::json;
 use shared::clock::At;
-use shared::deliveries::{Backlog, Deliveries};
+use shared::deliveries::{Backlog, Deliveries, Taken};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
 use shared::inbox::Delivery;
@@ -118,8 +118,11 @@ impl Deliveries for Meeting {
     async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
         self.record.materialise_next(at).await
     }
-    async fn take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, StoreError> {
+    async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
         self.record.take_due(limit, at).await
+    }
+    async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        self.record.mark_resynced(users, at).await
     }
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.both.wait().await;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod after_an_outage;
 mod budget;
 mod cancelling;
 mod delivering;

@@ -13,7 +13,7 @@ use shared::clock::{At, Clock};
 use shared::config::{Config, Origins};
 use shared::connections::{Connection, Connections, Extended, Online, Opened, Opening, Ticket};
 use shared::cursor::Cursor;
-use shared::deliveries::{Backlog, Deliveries};
+use shared::deliveries::{Backlog, Deliveries, Taken};
 use shared::error::StoreError;
 use shared::history::{History, SendPage, SendQuery, Trace};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
@@ -199,8 +199,11 @@ impl Deliveries for Counted {
     async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
         self.asked().materialise_next(at).await
     }
-    async fn take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, StoreError> {
+    async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
         self.asked().take_due(limit, at).await
+    }
+    async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        self.asked().mark_resynced(users, at).await
     }
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.asked().mark_offered(rows, at).await

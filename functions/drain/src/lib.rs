@@ -6,6 +6,7 @@ use serde::Serialize;
 use shared::app::App;
 use shared::connections::Connection;
 use shared::deliver;
+use shared::deliveries::Taken;
 use shared::error::{Error, StoreError};
 use shared::ids::ConnectionId;
 use shared::notes::{Counts, Noted};
@@ -27,6 +28,8 @@ pub struct Drained {
     pub chunks: usize,
     /// Notifications that were pushed because nobody had finished that.
     pub pushed: usize,
+    /// Users of whom so much was due that they were told to sync instead.
+    pub resynced: usize,
     /// Connections that were told that their token has ended, and closed.
     pub ended: usize,
     /// Whether a store failed, so that the rest was left to the next run.
@@ -70,13 +73,16 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), Sto
         deliver::offer(app, &deliveries, Noted::default()).await;
     }
     while app.clock.now_ms() <= until_ms {
-        let deliveries = app.deliveries.take_due(TAKE, app.clock.at()).await?;
-        if deliveries.is_empty() {
+        let taken = app.deliveries.take_due(TAKE, app.clock.at()).await?;
+        if taken.is_empty() {
             break;
         }
+        let Taken { deliveries, resyncs } = taken;
         drained.pushed += deliveries.len();
+        drained.resynced += resyncs.len();
         let counts = Counts { retried: deliveries.len() as u64, ..Counts::default() };
         deliver::offer(app, &deliveries, Noted { counts, ..Noted::default() }).await;
+        deliver::resync(app, &resyncs).await;
     }
     Ok(())
 }

@@ -9,10 +9,10 @@ use super::inbox::{deliveries, materialising};
 use super::rows::{self, Failure, at_ms, column, count};
 use super::{PostgresRecord, repeated};
 use crate::clock::At;
-use crate::deliveries::{Backlog, Deliveries};
+use crate::deliveries::{Backlog, Deliveries, Taken};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
-use crate::inbox::{Delivery, PUSH_GRACE_MS};
+use crate::inbox::Delivery;
 
 const CHUNK: &str = concat!(include_str!("chunk.sql"), include_str!("materialise.sql"));
 
@@ -22,12 +22,16 @@ impl Deliveries for PostgresRecord {
         repeated!(self.try_materialise_next(at))
     }
 
-    async fn take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, StoreError> {
-        repeated!(self.try_take_due(limit, at))
+    async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
+        self.take(limit, at).await
     }
 
     async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         repeated!(self.try_mark_offered(offered, at))
+    }
+
+    async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        self.resynced(users, at).await
     }
 
     async fn next_due(&self) -> Result<Option<i64>, StoreError> {
@@ -102,31 +106,6 @@ impl PostgresRecord {
             .map_err(rows::write_failed)?;
         transaction.commit().await.map_err(rows::write_failed)?;
         Ok(Some(deliveries(&found, &content)?))
-    }
-
-    async fn try_take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, Failure> {
-        let found = sqlx::query(include_str!("take_due.sql"))
-            .bind(at_ms(at))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .bind(PUSH_GRACE_MS)
-            .bind(crate::deliveries::LONGEST_WAIT_MS)
-            .fetch_all(&mut *self.connection().await?)
-            .await
-            .map_err(rows::write_failed)?;
-        let mut deliveries = Vec::new();
-        for row in &found {
-            let Some(connection) = rows::connection(row, "connection_id")? else { continue };
-            let user = connection.user.clone();
-            let offset: i64 = column(row, "offset")?;
-            let begin = || {
-                let notification = rows::notification(row, rows::epoch(row)?)?;
-                let unread = column(row, "unread")?;
-                Ok(Delivery { user: user.clone(), notification, unread, connections: Vec::new() })
-            };
-            let is_same = |delivery: &Delivery| delivery.user == user && delivery.notification.cursor.offset == offset;
-            rows::gather(&mut deliveries, connection, begin, is_same)?;
-        }
-        Ok(deliveries)
     }
 
     async fn try_mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), Failure> {

@@ -4,6 +4,7 @@
 
 mod connections;
 mod deliveries;
+mod due;
 mod history;
 mod inbox;
 mod rows;
@@ -128,19 +129,20 @@ impl PostgresRecord {
 /// Compares the database's migrations with ours. Only reads: a function's role need not be allowed more.
 async fn check(connection: &mut PoolConnection<Postgres>) -> Result<(), OpenError> {
     const UNDEFINED_TABLE: &str = "42P01";
+    let applied: Result<Vec<i64>, sqlx::Error> =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(&mut **connection).await;
+    let applied = match applied {
+        Err(sqlx::Error::Database(said)) if said.code().as_deref() == Some(UNDEFINED_TABLE) => Vec::new(),
+        other => other.map_err(|error| OpenError::Unreachable(error.to_string()))?,
+    };
     let last = last_migration();
-    let applied: Result<Option<i64>, sqlx::Error> =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-            .fetch_one(&mut **connection)
-            .await;
-    match applied {
-        Ok(Some(version)) if version > last => Err(OpenError::Newer(version)),
-        Ok(Some(version)) if version == last => Ok(()),
-        Ok(_) => Err(OpenError::Older(last)),
-        Err(sqlx::Error::Database(said)) if said.code().as_deref() == Some(UNDEFINED_TABLE) => {
-            Err(OpenError::Older(last))
-        }
-        Err(error) => Err(OpenError::Unreachable(error.to_string())),
+    if let Some(version) = applied.iter().max().filter(|version| **version > last) {
+        return Err(OpenError::Newer(*version));
+    }
+    // Each of them: a number may have been left out when a later one was applied.
+    match MIGRATIONS.iter().find(|ours| !applied.contains(&ours.version)) {
+        Some(missing) => Err(OpenError::Older(missing.version)),
+        None => Ok(()),
     }
 }
 

@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use super::inbox::{materialise, select_notifications};
+use super::inbox::materialise;
 use super::rows::{self, failed};
-use super::{Connected, SqliteRecord, commit};
+use super::{SqliteRecord, commit};
 use crate::clock::At;
-use crate::deliveries::{Backlog, Deliveries, LONGEST_WAIT_MS};
+use crate::deliveries::{Backlog, Deliveries, Taken};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
-use crate::inbox::{Delivery, PUSH_GRACE_MS};
+use crate::inbox::Delivery;
 
 #[async_trait]
 impl Deliveries for SqliteRecord {
@@ -62,38 +62,8 @@ impl Deliveries for SqliteRecord {
         Ok(Some(deliveries))
     }
 
-    async fn take_due(&self, limit: usize, at: At) -> Result<Vec<Delivery>, StoreError> {
-        let now_ms = at.process_ms();
-        let mut db = self.write().await?;
-        let found = sqlx::query(select_notifications!("WHERE n.push_at <= ?1 ORDER BY n.push_at LIMIT ?2"))
-            .bind(now_ms)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&mut *db)
-            .await
-            .map_err(failed)?;
-        if found.is_empty() {
-            return Ok(Vec::new());
-        }
-        let users: Result<Vec<String>, sqlx::Error> = found.iter().map(|row| row.try_get("user_id")).collect();
-        let connections = rows::connections_of(&mut db, &rows::json_list(&users.map_err(failed)?), now_ms).await?;
-        let (mut deliveries, mut next) = (Vec::new(), Vec::new());
-        for row in &found {
-            let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
-            let notification = rows::notification(row, self.epoch)?;
-            let deleted_at: Option<i64> = row.try_get("deleted_at").map_err(failed)?;
-            let wanted = deleted_at.is_none() && notification.read_at.is_none();
-            let connections = connections.get(&user).filter(|_| wanted).cloned().unwrap_or_default();
-            let attempts: i64 = row.try_get("push_attempts").map_err(failed)?;
-            let push_at = (!connections.is_empty()).then(|| now_ms + wait_ms(attempts));
-            next.push(json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}));
-            if !connections.is_empty() {
-                let unread = row.try_get("unread").map_err(failed)?;
-                deliveries.push(Delivery { user, notification, unread, connections });
-            }
-        }
-        set_push_at(&mut db, &next).await?;
-        commit(db).await?;
-        Ok(deliveries)
+    async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
+        self.take(limit, at.process_ms()).await
     }
 
     async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
@@ -110,6 +80,10 @@ impl Deliveries for SqliteRecord {
         .await
         .map_err(failed)?;
         commit(db).await
+    }
+
+    async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        self.resynced(users, at.process_ms()).await
     }
 
     async fn next_due(&self) -> Result<Option<i64>, StoreError> {
@@ -142,21 +116,4 @@ impl Deliveries for SqliteRecord {
             oldest_ms: rows::count(&row, "oldest_ms")?,
         })
     }
-}
-
-/// How long a row that was taken `attempts` times before waits for whoever takes it next.
-fn wait_ms(attempts: i64) -> i64 {
-    PUSH_GRACE_MS.saturating_mul(1 << attempts.clamp(0, 16)).min(LONGEST_WAIT_MS)
-}
-
-async fn set_push_at(db: &mut Connected, next: &[Value]) -> Result<(), StoreError> {
-    sqlx::query(
-        r#"UPDATE notifications SET push_at = j.value ->> 'pushAt', push_attempts = push_attempts + 1
-             FROM json_each(?1) j WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#,
-    )
-    .bind(rows::json_list(next))
-    .execute(db)
-    .await
-    .map_err(failed)?;
-    Ok(())
 }

@@ -4,6 +4,7 @@
 mod change;
 mod connections;
 mod deliveries;
+mod due;
 mod history;
 mod inbox;
 mod rows;

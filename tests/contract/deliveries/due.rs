@@ -23,7 +23,7 @@ on_each_record! {
 
 async fn take(record: &Record, limit: usize, now_ms: i64) -> Vec<Delivery> {
     let taken = record.deliveries().take_due(limit, at(now_ms)).await;
-    taken.unwrap()
+    taken.unwrap().deliveries
 }
 
 async fn taken_ids(record: &Record, limit: usize, now_ms: i64) -> Vec<NotificationId> {

@@ -1,6 +1,7 @@
 //! The suite of `shared::deliveries::Deliveries`.
 
 mod backlog;
+mod behind;
 mod cancelled;
 mod chunks;
 mod due;

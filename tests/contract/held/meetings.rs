@@ -24,9 +24,10 @@ pub(super) enum Act {
     Cancel,
     TakeDue,
     MarkOffered,
+    MarkResynced,
 }
 
-pub(super) const ACTS: [Act; 11] = [
+pub(super) const ACTS: [Act; 12] = [
     Act::Append,
     Act::Repeat,
     Act::Read,
@@ -38,6 +39,7 @@ pub(super) const ACTS: [Act; 11] = [
     Act::Cancel,
     Act::TakeDue,
     Act::MarkOffered,
+    Act::MarkResynced,
 ];
 
 /// The user whose inbox it is; another one is the first recipient of sends to many.
@@ -55,7 +57,7 @@ impl Act {
             Self::Cancel => which == Which::Sends,
             Self::Read | Self::Unread | Self::Delete | Self::ReadAll => which != Which::Sends,
             Self::TakeDue => false,
-            Self::MarkOffered => which == Which::Rows,
+            Self::MarkOffered | Self::MarkResynced => which == Which::Rows,
         }
     }
 
@@ -77,6 +79,7 @@ impl Act {
             Self::Cancel => Operation::Cancel { key: SCHEDULED },
             Self::TakeDue => Operation::TakeDue { limit: usize::MAX },
             Self::MarkOffered => Operation::MarkOffered { rows: vec![(ALICE, 1), (ALICE, 2), (ALICE, 3)] },
+            Self::MarkResynced => Operation::MarkResynced { users: vec![(ALICE, 3)] },
         }
     }
 }

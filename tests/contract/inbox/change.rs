@@ -236,7 +236,7 @@ async fn what_was_read_or_deleted_is_not_pushed(record: Record) {
     ] {
         record.change("alice", change, at(1)).await;
     }
-    let due = record.deliveries().take_due(10, at(5_000)).await.unwrap();
+    let due = record.deliveries().take_due(10, at(5_000)).await.unwrap().deliveries;
     let due: Vec<_> = due.iter().map(|row| row.notification.id).collect();
     assert_eq!(due, ids(&["4"], "alice"));
     let read = Change::Read(ids(&["4"], "alice"));

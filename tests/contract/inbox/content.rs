@@ -102,7 +102,7 @@ async fn content_comes_back_byte_for_byte_on_every_path(record: Record) {
         let deliveries = record.send(&send, &[user("alice")], at(0)).await;
         assert_same(&deliveries[0].notification.content, &send.content);
 
-        let due = record.deliveries().take_due(10, at(5_000)).await.unwrap();
+        let due = record.deliveries().take_due(10, at(5_000)).await.unwrap().deliveries;
         assert_same(&due[0].notification.content, &send.content);
         let offered = (&user("alice"), due[0].notification.cursor.offset);
         record.deliveries().mark_offered(&[offered], at(0)).await.unwrap();
@@ -155,7 +155,7 @@ async fn hostile_ids_survive_chunks_and_pushes(record: Record) {
     record.send(&Send::new("all"), &everybody, at(0)).await;
     let chunk = record.deliveries().materialise_next(at(0)).await.unwrap();
     assert_eq!(chunk.unwrap().len(), names.len());
-    let due = record.deliveries().take_due(1_000, at(5_000)).await.unwrap();
+    let due = record.deliveries().take_due(1_000, at(5_000)).await.unwrap().deliveries;
     assert_eq!(due.len(), names.len());
     let offered: Vec<_> = due.iter().map(|row| (&row.user, row.notification.cursor.offset)).collect();
     record.deliveries().mark_offered(&offered, at(5_001)).await.unwrap();

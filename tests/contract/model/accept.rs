@@ -6,7 +6,6 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use shared::connections::Connection;
-use shared::deliveries::LONGEST_WAIT_MS;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
 use shared::inbox::{
     Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Listed, PUSH_GRACE_MS,
@@ -68,7 +67,7 @@ impl Model {
             (Operation::MaterialiseNext, Outcome::Materialised(materialised)) => {
                 self.materialised(materialised.as_ref())
             }
-            (Operation::TakeDue { limit }, Outcome::Taken(first, rest)) => self.taken(*limit, first, rest.as_deref()),
+            (Operation::TakeDue { limit }, Outcome::Taken(first, rest)) => self.taken(*limit, first, rest.as_ref()),
             (Operation::MarkOffered { rows }, Outcome::Done) => {
                 for (user, offset) in rows {
                     let inbox = self.inboxes.get_mut(&self.users[*user]);
@@ -76,6 +75,10 @@ impl Model {
                         row.push_at_ms = None;
                     }
                 }
+                Ok(())
+            }
+            (Operation::MarkResynced { users }, Outcome::Done) => {
+                self.resynced(users);
                 Ok(())
             }
             (Operation::Issue { .. }, Outcome::Done) => {
@@ -195,7 +198,7 @@ impl Model {
     }
 
     /// Everything about a delivery, to be compared.
-    fn delivery(&self, user: &UserId, offset: i64, row: &Row, connections: &[Connection]) -> String {
+    pub(super) fn delivery(&self, user: &UserId, offset: i64, row: &Row, connections: &[Connection]) -> String {
         let unread = self.inbox(user).unread();
         format!("{} unread {unread} to {connections:?}", told(&self.notification(offset, row)))
     }
@@ -332,54 +335,10 @@ impl Model {
         agree("whether these are all", changes.complete, complete)?;
         agree("the position", changes.position, self.position(user))
     }
-
-    fn taken(&mut self, limit: usize, first: &[Delivery], rest: Option<&[Delivery]>) -> Accepted {
-        let due = self.due_rows();
-        let mut considered = due.clone();
-        let found: Vec<&Delivery> = first.iter().chain(rest.unwrap_or_default()).collect();
-        let is_found = |user: &UserId, offset: i64| {
-            found.iter().any(|delivery| delivery.user == *user && delivery.notification.cursor.offset == offset)
-        };
-        if rest.is_none() && due.len() > limit {
-            // Of those that fell due together, the store chose; all of them have somewhere to go.
-            let last_ms = due[limit - 1].0;
-            considered.retain(|(push_at_ms, user, offset)| {
-                *push_at_ms < last_ms || (*push_at_ms == last_ms && is_found(user, *offset))
-            });
-            agree("how many were looked at", considered.len(), limit)?;
-        }
-        if first.len() > limit {
-            return Err(format!("{} were taken", first.len()));
-        }
-        let mut expected = BTreeMap::new();
-        for (_, user, offset) in &considered {
-            let connections = self.living(user);
-            let now_ms = self.now_ms();
-            let row = self.inboxes.get_mut(user).and_then(|inbox| inbox.rows.get_mut(offset)).unwrap();
-            let wait_ms = (PUSH_GRACE_MS << row.times_taken.min(16)).min(LONGEST_WAIT_MS);
-            row.push_at_ms = (!connections.is_empty()).then_some(now_ms + wait_ms);
-            row.times_taken += 1;
-            let row = row.clone();
-            if !connections.is_empty() {
-                expected.insert((user.clone(), *offset), self.delivery(user, *offset, &row, &connections));
-            }
-        }
-        let fell_due = |delivery: &&Delivery| {
-            let is = |(_, user, offset): &&(i64, UserId, i64)| {
-                *user == delivery.user && *offset == delivery.notification.cursor.offset
-            };
-            due.iter().find(is).map(|(push_at_ms, ..)| *push_at_ms)
-        };
-        if !found.iter().map(fell_due).is_sorted() {
-            return Err("who waited longer was not taken first".into());
-        }
-        let found: Vec<Delivery> = found.into_iter().cloned().collect();
-        agree("the deliveries", by_row(&found)?, expected)
-    }
 }
 
 /// Deliveries in a form to be compared: their order is the store's matter.
-fn by_row(deliveries: &[Delivery]) -> Result<BTreeMap<(UserId, i64), String>, String> {
+pub(super) fn by_row(deliveries: &[Delivery]) -> Result<BTreeMap<(UserId, i64), String>, String> {
     let mut rows = BTreeMap::new();
     for Delivery { user, notification, unread, connections } in deliveries {
         let is = format!("{} unread {unread} to {:?}", told(notification), by_name(connections));

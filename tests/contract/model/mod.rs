@@ -6,6 +6,7 @@
 
 mod accept;
 mod compare;
+mod due;
 mod limits;
 mod operation;
 mod perform;

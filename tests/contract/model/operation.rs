@@ -65,6 +65,9 @@ pub(crate) enum Operation {
     MarkOffered {
         rows: Vec<(usize, i64)>,
     },
+    MarkResynced {
+        users: Vec<(usize, i64)>,
+    },
     Issue {
         ticket: u8,
         user: usize,
@@ -172,6 +175,7 @@ fn delivering() -> impl Strategy<Value = Operation> {
         2 => key().prop_map(|key| Operation::Cancel { key }),
         4 => prop_oneof![1..4_usize, Just(usize::MAX)].prop_map(|limit| Operation::TakeDue { limit }),
         2 => vec((user(), 1..8_i64), 0..5).prop_map(|rows| Operation::MarkOffered { rows }),
+        1 => vec((user(), 0..8_i64), 0..3).prop_map(|users| Operation::MarkResynced { users }),
     ]
 }
 

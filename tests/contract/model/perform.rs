@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shared::clock::At;
 use shared::connections::{Connection, Extended, Opened, Opening};
+use shared::deliveries::Taken;
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId};
 use shared::inbox::{Append, Appended, Cancelled, Changed, Changes, Delivery, FirstAnswer, Listed};
@@ -28,7 +29,7 @@ pub(crate) enum Outcome {
     /// With the notification of the chunk's first recipient.
     Materialised(Option<(NotificationId, Vec<Delivery>)>),
     /// And what was left, where chance could not be told from what was forgotten.
-    Taken(Vec<Delivery>, Option<Vec<Delivery>>),
+    Taken(Taken, Option<Taken>),
     Opened(Vec<Opened>),
     Extended(Extended),
     Connection(Option<Connection>),
@@ -90,6 +91,11 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
         Operation::MarkOffered { rows } => {
             let rows: Vec<_> = rows.iter().map(|(user, offset)| (model.user(*user), *offset)).collect();
             deliveries.mark_offered(&rows, at).await?;
+            Outcome::Done
+        }
+        Operation::MarkResynced { users } => {
+            let users: Vec<_> = users.iter().map(|(user, through)| (model.user(*user), *through)).collect();
+            deliveries.mark_resynced(&users, at).await?;
             Outcome::Done
         }
         Operation::Issue { .. } => {

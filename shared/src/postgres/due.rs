@@ -1,0 +1,118 @@
+//! Taking what is due, in Postgres: a row each, and, of whom too much is due, all of it as one.
+
+use sqlx::postgres::PgRow;
+
+use super::rows::{self, Failure, at_ms, column};
+use super::{PostgresRecord, repeated};
+use crate::clock::At;
+use crate::deliveries::{LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken};
+use crate::error::StoreError;
+use crate::ids::UserId;
+use crate::inbox::{Delivery, PUSH_GRACE_MS};
+
+impl PostgresRecord {
+    pub(super) async fn take(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
+        let (taken, behind, mut rest) = repeated!(self.try_take(limit, at))?;
+        let mut steps = 1;
+        while rest >= STEP_ROWS && steps < MOST_STEPS {
+            rest = repeated!(self.try_take_rest(&behind, at))?;
+            steps += 1;
+        }
+        Ok(taken)
+    }
+
+    pub(super) async fn resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        if users.is_empty() {
+            return Ok(());
+        }
+        for _ in 0..MOST_STEPS {
+            if repeated!(self.try_resynced(users, at))? < STEP_ROWS {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What was taken, of whom too much is due, and how many rows of theirs were taken.
+    async fn try_take(&self, limit: usize, at: At) -> Result<(Taken, Vec<String>, usize), Failure> {
+        let found = sqlx::query(include_str!("take_due.sql"))
+            .bind(at_ms(at))
+            .bind(number(limit))
+            .bind(PUSH_GRACE_MS)
+            .bind(LONGEST_WAIT_MS)
+            .bind(number(MOST_FRAMES))
+            .bind(number(STEP_ROWS))
+            .fetch_all(&mut *self.connection().await?)
+            .await
+            .map_err(rows::write_failed)?;
+        let (mut taken, mut behind) = (Taken::default(), Vec::new());
+        for row in &found {
+            match column::<Option<i64>>(row, "offset")? {
+                Some(offset) => add_delivery(&mut taken.deliveries, row, offset)?,
+                None => add_resync(&mut taken.resyncs, &mut behind, row)?,
+            }
+        }
+        let rest = found.first().map_or(Ok(0), |row| rows::count(row, "rest"))?;
+        Ok((taken, behind, usize::try_from(rest).unwrap_or(usize::MAX)))
+    }
+
+    async fn try_take_rest(&self, behind: &[String], at: At) -> Result<usize, Failure> {
+        let taken = sqlx::query(include_str!("take_rest.sql"))
+            .bind(at_ms(at))
+            .bind(behind)
+            .bind(PUSH_GRACE_MS)
+            .bind(LONGEST_WAIT_MS)
+            .bind(number(STEP_ROWS))
+            .execute(&mut *self.connection().await?)
+            .await
+            .map_err(rows::write_failed)?;
+        Ok(usize::try_from(taken.rows_affected()).unwrap_or(usize::MAX))
+    }
+
+    async fn try_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<usize, Failure> {
+        let ids: Vec<String> = users.iter().map(|(user, _)| user.as_str().to_owned()).collect();
+        let through: Vec<i64> = users.iter().map(|(_, through)| *through).collect();
+        let told = sqlx::query(include_str!("mark_resynced.sql"))
+            .bind(at_ms(at))
+            .bind(ids)
+            .bind(through)
+            .bind(number(STEP_ROWS))
+            .execute(&mut *self.connection().await?)
+            .await
+            .map_err(rows::write_failed)?;
+        Ok(usize::try_from(told.rows_affected()).unwrap_or(usize::MAX))
+    }
+}
+
+fn add_delivery(deliveries: &mut Vec<Delivery>, row: &PgRow, offset: i64) -> Result<(), StoreError> {
+    let Some(connection) = rows::connection(row, "connection_id")? else { return Ok(()) };
+    let user = connection.user.clone();
+    let begin = || {
+        let notification = rows::notification(row, rows::epoch(row)?)?;
+        let unread = column(row, "unread")?;
+        Ok(Delivery { user: user.clone(), notification, unread, connections: Vec::new() })
+    };
+    let is_same = |delivery: &Delivery| delivery.user == user && delivery.notification.cursor.offset == offset;
+    rows::gather(deliveries, connection, begin, is_same)
+}
+
+/// Who has no connection is behind, and is told nothing.
+fn add_resync(resyncs: &mut Vec<Resync>, behind: &mut Vec<String>, row: &PgRow) -> Result<(), StoreError> {
+    let user: &str = column(row, "user_id")?;
+    if behind.last().is_none_or(|last| last != user) {
+        behind.push(user.to_owned());
+    }
+    let Some(connection) = rows::connection(row, "connection_id")? else { return Ok(()) };
+    match resyncs.last_mut().filter(|last| last.user == connection.user) {
+        Some(resync) => resync.connections.push(connection),
+        None => {
+            let (user, through) = (connection.user.clone(), column(row, "head")?);
+            resyncs.push(Resync { user, through, connections: vec![connection] });
+        }
+    }
+    Ok(())
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,174 @@
+//! Taking what is due, in SQLite: a row each, and, of whom too much is due, all of it as one.
+
+use serde_json::{Value, json};
+use sqlx::Row;
+
+use super::inbox::select_notifications;
+use super::rows::{self, failed};
+use super::{Connected, SqliteRecord, commit};
+use crate::cursor::Epoch;
+use crate::deliveries::{LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken};
+use crate::error::StoreError;
+use crate::ids::UserId;
+use crate::inbox::{Delivery, PUSH_GRACE_MS};
+
+impl SqliteRecord {
+    pub(super) async fn take(&self, limit: usize, now_ms: i64) -> Result<Taken, StoreError> {
+        let mut db = self.write().await?;
+        let limit = number(limit);
+        let behind = rows::json_list(&behind(&mut db, limit, now_ms).await?);
+        let deliveries = take_rows(&mut db, self.epoch, limit, &behind, now_ms).await?;
+        let resyncs = resyncs(&mut db, &behind, now_ms).await?;
+        let mut rest = take_rest(&mut db, &behind, now_ms).await?;
+        commit(db).await?;
+        let mut steps = 1;
+        while rest >= STEP_ROWS && steps < MOST_STEPS {
+            let mut db = self.write().await?;
+            rest = take_rest(&mut db, &behind, now_ms).await?;
+            commit(db).await?;
+            steps += 1;
+        }
+        Ok(Taken { deliveries, resyncs })
+    }
+
+    pub(super) async fn resynced(&self, users: &[(&UserId, i64)], now_ms: i64) -> Result<(), StoreError> {
+        let users: Vec<Value> = users.iter().map(|(user, through)| json!({"user": user, "through": through})).collect();
+        for _ in 0..MOST_STEPS {
+            let mut db = self.write().await?;
+            let told = sqlx::query(
+                r#"UPDATE notifications SET offered_at = ?2, push_at = NULL
+                    WHERE (user_id, "offset") IN (
+                        SELECT n.user_id, n."offset" FROM json_each(?1) j JOIN notifications n
+                            ON n.user_id = j.value ->> 'user' AND n."offset" <= j.value ->> 'through'
+                         WHERE n.push_at IS NOT NULL LIMIT ?3)"#,
+            )
+            .bind(rows::json_list(&users))
+            .bind(now_ms)
+            .bind(number(STEP_ROWS))
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?;
+            commit(db).await?;
+            if told.rows_affected() < STEP_ROWS as u64 {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of those whose rows are due first, who has more due than gets a frame each.
+async fn behind(db: &mut Connected, limit: i64, now_ms: i64) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar(
+        "SELECT user_id
+           FROM (SELECT DISTINCT user_id
+                   FROM (SELECT user_id FROM notifications WHERE push_at <= ?1 ORDER BY push_at LIMIT ?2)) AS users
+          WHERE ?3 < (SELECT count(*)
+                        FROM (SELECT 1 FROM notifications n
+                               WHERE n.user_id = users.user_id AND n.push_at <= ?1 LIMIT ?3 + 1))",
+    )
+    .bind(now_ms)
+    .bind(limit)
+    .bind(number(MOST_FRAMES))
+    .fetch_all(db)
+    .await
+    .map_err(failed)
+}
+
+/// Takes the rows that are due first, but those of users who are behind.
+async fn take_rows(
+    db: &mut Connected,
+    epoch: Epoch,
+    limit: i64,
+    behind: &str,
+    now_ms: i64,
+) -> Result<Vec<Delivery>, StoreError> {
+    let found = sqlx::query(select_notifications!(
+        r#"WHERE (n.user_id, n."offset") IN (SELECT user_id, "offset" FROM notifications
+                                              WHERE push_at <= ?1 ORDER BY push_at LIMIT ?2)
+             AND n.user_id NOT IN (SELECT value FROM json_each(?3))
+           ORDER BY n.push_at"#
+    ))
+    .bind(now_ms)
+    .bind(limit)
+    .bind(behind)
+    .fetch_all(&mut *db)
+    .await
+    .map_err(failed)?;
+    let users: Result<Vec<String>, sqlx::Error> = found.iter().map(|row| row.try_get("user_id")).collect();
+    let connections = rows::connections_of(db, &rows::json_list(&users.map_err(failed)?), now_ms).await?;
+    let (mut deliveries, mut next) = (Vec::new(), Vec::new());
+    for row in &found {
+        let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
+        let notification = rows::notification(row, epoch)?;
+        let deleted_at: Option<i64> = row.try_get("deleted_at").map_err(failed)?;
+        let wanted = deleted_at.is_none() && notification.read_at.is_none();
+        let connections = connections.get(&user).filter(|_| wanted).cloned().unwrap_or_default();
+        let attempts: i64 = row.try_get("push_attempts").map_err(failed)?;
+        let push_at = (!connections.is_empty()).then(|| now_ms + wait_ms(attempts));
+        next.push(json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}));
+        if !connections.is_empty() {
+            let unread = row.try_get("unread").map_err(failed)?;
+            deliveries.push(Delivery { user, notification, unread, connections });
+        }
+    }
+    set_push_at(db, &next).await?;
+    Ok(deliveries)
+}
+
+/// Who is told to sync: of those who are behind, whoever has a connection.
+async fn resyncs(db: &mut Connected, behind: &str, now_ms: i64) -> Result<Vec<Resync>, StoreError> {
+    let mut resyncs = Vec::new();
+    for (user, connections) in rows::connections_of(db, behind, now_ms).await? {
+        let through = rows::position(db, &user).await?.head;
+        resyncs.push(Resync { user, through, connections });
+    }
+    Ok(resyncs)
+}
+
+/// Takes what is due of users who are behind, as much of it as one statement may change; returns how much that was.
+async fn take_rest(db: &mut Connected, behind: &str, now_ms: i64) -> Result<usize, StoreError> {
+    let taken = sqlx::query(
+        r#"UPDATE notifications AS n
+              SET push_attempts = push_attempts + 1,
+                  push_at = CASE
+                      WHEN read_at IS NULL AND deleted_at IS NULL
+                           AND EXISTS (SELECT 1 FROM connections c
+                                        WHERE c.user_id = n.user_id AND c.token_expires_at > ?2)
+                      THEN ?2 + min(?4, ?3 * (1 << min(push_attempts, 16)))
+                  END
+            WHERE (n.user_id, n."offset") IN (
+                SELECT user_id, "offset" FROM notifications
+                 WHERE user_id IN (SELECT value FROM json_each(?1)) AND push_at <= ?2 LIMIT ?5)"#,
+    )
+    .bind(behind)
+    .bind(now_ms)
+    .bind(PUSH_GRACE_MS)
+    .bind(LONGEST_WAIT_MS)
+    .bind(number(STEP_ROWS))
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(usize::try_from(taken.rows_affected()).unwrap_or(usize::MAX))
+}
+
+/// How long a row that was taken `attempts` times before waits for whoever takes it next.
+fn wait_ms(attempts: i64) -> i64 {
+    PUSH_GRACE_MS.saturating_mul(1 << attempts.clamp(0, 16)).min(LONGEST_WAIT_MS)
+}
+
+async fn set_push_at(db: &mut Connected, next: &[Value]) -> Result<(), StoreError> {
+    sqlx::query(
+        r#"UPDATE notifications SET push_at = j.value ->> 'pushAt', push_attempts = push_attempts + 1
+             FROM json_each(?1) j WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#,
+    )
+    .bind(rows::json_list(next))
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

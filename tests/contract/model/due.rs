@@ -1,0 +1,114 @@
+//! The model's rows that are due: who takes which, and of whom so much is due that it is taken as one.
+
+use std::collections::BTreeMap;
+
+use shared::connections::Connection;
+use shared::deliveries::{LONGEST_WAIT_MS, MOST_FRAMES, Resync, Taken};
+use shared::ids::UserId;
+use shared::inbox::{Delivery, PUSH_GRACE_MS};
+
+use super::accept::{Accepted, agree, by_row};
+use super::sockets::by_name;
+use super::state::Model;
+
+impl Model {
+    pub(super) fn taken(&mut self, limit: usize, first: &Taken, rest: Option<&Taken>) -> Accepted {
+        let due = self.due_rows();
+        let found: Vec<Delivery> =
+            [Some(first), rest].into_iter().flatten().flat_map(|taken| taken.deliveries.clone()).collect();
+        let resyncs: Vec<Resync> =
+            [Some(first), rest].into_iter().flatten().flat_map(|taken| taken.resyncs.clone()).collect();
+        if first.deliveries.len() > limit {
+            return Err(format!("{} were taken", first.deliveries.len()));
+        }
+        let mut looked_at = due.clone();
+        if rest.is_none() && due.len() > limit {
+            looked_at = self.chosen(limit, &due, &found, &resyncs)?;
+        }
+        let is_behind = |user: &UserId| due.iter().filter(|(_, of, _)| of == user).count() > MOST_FRAMES;
+        let (mut expected, mut behind) = (BTreeMap::new(), BTreeMap::new());
+        for (_, user, _) in &looked_at {
+            let connections = self.living(user);
+            if is_behind(user) && !connections.is_empty() {
+                behind.insert(user.clone(), (self.inbox(user).head, connections));
+            }
+        }
+        // All of theirs, whatever the limit is.
+        let is_taken = |row: &&(i64, UserId, i64)| {
+            looked_at.contains(row) || (is_behind(&row.1) && looked_at.iter().any(|(_, user, _)| *user == row.1))
+        };
+        for (_, user, offset) in due.iter().filter(is_taken) {
+            let connections = self.living(user);
+            let now_ms = self.now_ms();
+            let row = self.inboxes.get_mut(user).and_then(|inbox| inbox.rows.get_mut(offset)).unwrap();
+            let wait_ms = (PUSH_GRACE_MS << row.times_taken.min(16)).min(LONGEST_WAIT_MS);
+            row.push_at_ms = (!connections.is_empty()).then_some(now_ms + wait_ms);
+            row.times_taken += 1;
+            let row = row.clone();
+            if !connections.is_empty() && !is_behind(user) {
+                expected.insert((user.clone(), *offset), self.delivery(user, *offset, &row, &connections));
+            }
+        }
+        let fell_due = |delivery: &Delivery| {
+            let is = |(_, user, offset): &&(i64, UserId, i64)| {
+                *user == delivery.user && *offset == delivery.notification.cursor.offset
+            };
+            due.iter().find(is).map(|(push_at_ms, ..)| *push_at_ms)
+        };
+        if !found.iter().map(fell_due).is_sorted() {
+            return Err("who waited longer was not taken first".into());
+        }
+        agree("who is told to sync", by_user(&resyncs)?, behind)?;
+        agree("the deliveries", by_row(&found)?, expected)
+    }
+
+    /// The rows that a taker of so many looked at. Of those that fell due together the store chose; all of them have
+    /// somewhere to go.
+    fn chosen(
+        &self,
+        limit: usize,
+        due: &[(i64, UserId, i64)],
+        found: &[Delivery],
+        resyncs: &[Resync],
+    ) -> Result<Vec<(i64, UserId, i64)>, String> {
+        let Some(last_ms) = limit.checked_sub(1).map(|last| due[last].0) else { return Ok(Vec::new()) };
+        let mut chosen: Vec<_> = due.iter().filter(|(push_at_ms, ..)| *push_at_ms < last_ms).cloned().collect();
+        let left = limit - chosen.len();
+        let told = |user: &UserId| resyncs.iter().any(|resync| resync.user == *user);
+        let of_all: Vec<_> = due.iter().filter(|(push_at_ms, user, _)| *push_at_ms == last_ms && told(user)).collect();
+        let is_found = |(push_at_ms, user, offset): &&(i64, UserId, i64)| {
+            let is = |delivery: &Delivery| delivery.user == *user && delivery.notification.cursor.offset == *offset;
+            *push_at_ms == last_ms && found.iter().any(is)
+        };
+        let rows: Vec<_> = due.iter().filter(is_found).cloned().collect();
+        // Who is told to sync was looked at once or more often.
+        if rows.len() > left || rows.len() + of_all.len() < left {
+            return Err(format!(
+                "{} rows of those that fell due last were taken, and {left} were asked for",
+                rows.len()
+            ));
+        }
+        chosen.extend(rows);
+        chosen.extend(of_all.into_iter().cloned());
+        Ok(chosen)
+    }
+
+    pub(super) fn resynced(&mut self, users: &[(usize, i64)]) {
+        for (user, through) in users {
+            if let Some(inbox) = self.inboxes.get_mut(&self.users[*user]) {
+                inbox.rows.range_mut(..=through).for_each(|(_, row)| row.push_at_ms = None);
+            }
+        }
+    }
+}
+
+/// Who is told to sync in a form to be compared: the order is the store's matter.
+fn by_user(resyncs: &[Resync]) -> Result<BTreeMap<UserId, (i64, Vec<Connection>)>, String> {
+    let mut users = BTreeMap::new();
+    for Resync { user, through, connections } in resyncs {
+        if users.insert(user.clone(), (*through, by_name(connections))).is_some() {
+            return Err(format!("{user} is told to sync twice"));
+        }
+    }
+    Ok(users)
+}
