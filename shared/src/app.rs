@@ -6,6 +6,7 @@ use crate::auth::Tokens;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::connections::Connections;
+use crate::dead_letters::DeadLetters;
 use crate::deliveries::Deliveries;
 use crate::history::History;
 use crate::inbox::Inbox;
@@ -28,6 +29,8 @@ pub struct App {
     pub inbox: Arc<dyn Inbox>,
     /// The record's unfinished work.
     pub deliveries: Arc<dyn Deliveries>,
+    /// What the record has set aside.
+    pub dead_letters: Arc<dyn DeadLetters>,
     /// The record's account of what became of sends.
     pub history: Arc<dyn History>,
     /// The record's sockets and tickets.
@@ -47,9 +50,9 @@ pub struct App {
 }
 
 /// Who keeps the promises of the record: one store, all of them.
-pub trait Record: Inbox + Deliveries + Connections + History {}
+pub trait Record: Inbox + Deliveries + DeadLetters + Connections + History {}
 
-impl<T: Inbox + Deliveries + Connections + History> Record for T {}
+impl<T: Inbox + Deliveries + DeadLetters + Connections + History> Record for T {}
 
 /// Who keeps the promises of the moment: one store, all of them.
 pub trait Moment: Limits + Notes + Queue + Vitals {}
@@ -65,6 +68,7 @@ impl App {
             clock: Clock::system(),
             inbox: record.clone(),
             deliveries: record.clone(),
+            dead_letters: record.clone(),
             history: record.clone(),
             connections: record,
             limits: moment.clone(),

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::fields::{self, Fields};
-use crate::ids::{NotificationId, SendId};
+use crate::ids::{LetterId, NotificationId, SendId};
 use crate::json;
 use crate::reply::{self, Reply};
 
@@ -122,6 +122,11 @@ impl Call {
     /// The send that the path names; 404 where it cannot be one of ours.
     pub fn send_id(&self) -> Result<SendId, Error> {
         self.parameter("sendId").and_then(SendId::parse).ok_or(Error::NotFound)
+    }
+
+    /// The dead letter that the path names; 404 where it cannot be one of ours.
+    pub fn letter_id(&self) -> Result<LetterId, Error> {
+        self.parameter("id").and_then(LetterId::parse).ok_or(Error::NotFound)
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {

@@ -86,6 +86,8 @@ pub struct Backlog {
     pub waiting: u64,
     /// Recipients of chunks that are not due yet.
     pub delayed: u64,
+    /// Letters about what was set aside.
+    pub dead_letters: u64,
     /// For how long the first of what is due has been due, in milliseconds; 0 where nothing is.
     pub oldest_ms: u64,
 }

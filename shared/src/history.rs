@@ -37,7 +37,7 @@ pub enum State {
     Settled,
     /// Its `expires_at` has passed.
     Expired,
-    /// It was set aside as one that cannot be processed. Nothing is set aside yet.
+    /// It was set aside as one that cannot be processed; of recipients who cannot be read, one stands for all.
     Dead,
     /// Every connection that its user had took it.
     Offered,

@@ -120,6 +120,33 @@ uuid_id! {
     NotificationId
 }
 
+uuid_id! {
+    /// One thing that was set aside.
+    LetterId
+}
+
+impl LetterId {
+    /// About the push of the row that arrived there.
+    pub fn of_push(user: &UserId, offset: i64) -> Self {
+        Self(derived(&[b"push", user.as_str().as_bytes(), &offset.to_be_bytes()]))
+    }
+
+    /// About a notification without a row.
+    pub fn of_recipient(notification: NotificationId) -> Self {
+        Self(derived(&[b"recipient", notification.as_bytes()]))
+    }
+
+    /// About a whole chunk, by its number.
+    pub fn of_chunk(send: SendId, n: i64) -> Self {
+        Self(derived(&[b"chunk", send.as_bytes(), &n.to_be_bytes()]))
+    }
+
+    /// About something that nobody can read.
+    pub fn of_payload(payload: &str) -> Self {
+        Self(derived(&[b"payload", payload.as_bytes()]))
+    }
+}
+
 impl SendId {
     /// The send that this caller's key names on this route, however often it is repeated.
     pub fn of_key(caller: &UserId, route: &str, key: &str) -> Self {

@@ -19,6 +19,7 @@ pub mod turns;
 
 // Promises of the record, which must outlive everything …
 pub mod connections;
+pub mod dead_letters;
 pub mod deliveries;
 pub mod history;
 pub mod inbox;

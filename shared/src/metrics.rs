@@ -55,7 +55,7 @@ pub struct Queue {
     pub processing: u64,
     /// Recipients whose time has not come.
     pub delayed: u64,
-    /// What was set aside. Nothing is yet, so it is 0.
+    /// What was set aside.
     pub dead_letters: u64,
     /// For how long the first of what is due has been due; 0 where nothing is.
     pub oldest_ms: u64,
@@ -104,9 +104,10 @@ pub async fn metrics(app: &App) -> Metrics {
             false
         }
     };
-    let (Backlog { waiting, delayed, oldest_ms }, Online { connections, users }) = stored.unwrap_or_default();
+    let (Backlog { waiting, delayed, dead_letters, oldest_ms }, Online { connections, users }) =
+        stored.unwrap_or_default();
     Metrics {
-        queue: Queue { waiting, processing: 0, delayed, dead_letters: 0, oldest_ms },
+        queue: Queue { waiting, processing: 0, delayed, dead_letters, oldest_ms },
         accepted,
         delivered,
         retried,

@@ -36,6 +36,11 @@ impl Reply {
         if replayed { reply.header(HeaderName::from_static("idempotency-replayed"), "true") } else { reply }
     }
 
+    /// 202 where there is nothing to tell: it was begun.
+    pub fn begun() -> Self {
+        Self { status: 202, body: None, headers: Vec::new() }
+    }
+
     /// 204.
     pub fn done() -> Self {
         Self { status: 204, body: None, headers: Vec::new() }

@@ -65,6 +65,7 @@ mod record;
 mod stores;
 
 mod connections;
+mod dead_letters;
 mod deliveries;
 mod held;
 mod history;

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 use shared::clock::At;
 use shared::connections::{Connections, Opened, Opening, Ticket};
 use shared::cursor::Cursor;
+use shared::dead_letters::DeadLetters;
 use shared::deliveries::Deliveries;
 use shared::history::History;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
@@ -97,6 +98,10 @@ impl Record {
     }
 
     pub(crate) fn deliveries(&self) -> &dyn Deliveries {
+        &*self.0
+    }
+
+    pub(crate) fn dead_letters(&self) -> &dyn DeadLetters {
         &*self.0
     }
 

@@ -13,10 +13,11 @@ use shared::clock::{At, Clock};
 use shared::config::{Config, Origins};
 use shared::connections::{Connection, Connections, Extended, Online, Opened, Opening, Ticket};
 use shared::cursor::Cursor;
+use shared::dead_letters::{Dead, DeadLetters, LetterPlace, Letters, Why};
 use shared::deliveries::{Backlog, Deliveries, Taken};
 use shared::error::StoreError;
 use shared::history::{History, SendPage, SendQuery, Trace};
-use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
+use shared::ids::{ConnectionId, LetterId, NotificationId, SendId, UserId};
 use shared::inbox::{
     Append, Appended, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, Page, Position,
 };
@@ -213,6 +214,22 @@ impl Deliveries for Counted {
     }
     async fn backlog(&self, at: At) -> Result<Backlog, StoreError> {
         self.asked().backlog(at).await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for Counted {
+    async fn set_aside(&self, dead: &Dead<'_>, why: Why, at: At) -> Result<(), StoreError> {
+        self.asked().set_aside(dead, why, at).await
+    }
+    async fn letters(&self, after: Option<LetterPlace>, limit: usize) -> Result<Letters, StoreError> {
+        self.asked().letters(after, limit).await
+    }
+    async fn redrive(&self, id: LetterId, at: At) -> Result<bool, StoreError> {
+        self.asked().redrive(id, at).await
+    }
+    async fn discard(&self, id: LetterId) -> Result<bool, StoreError> {
+        self.asked().discard(id).await
     }
 }
 

@@ -6,8 +6,9 @@ use harness::sandbox::{Sandbox, nobody, refused};
 use crate::surroundings::with;
 
 /// What each function needs. `notfound` needs nothing.
-const NEEDS: [(&str, &[&str]); 14] = [
+const NEEDS: [(&str, &[&str]); 15] = [
     ("connect", connect::NEEDS),
+    ("deadletters", deadletters::NEEDS),
     ("disconnect", disconnect::NEEDS),
     ("drain", drain::NEEDS),
     ("health", health::NEEDS),

@@ -20,8 +20,9 @@ struct Function {
     needs: &'static [&'static str],
 }
 
-const FUNCTIONS: [Function; 14] = [
+const FUNCTIONS: [Function; 15] = [
     function("connect", &[], connect::NEEDS),
+    function("deadletters", deadletters::ROUTES, deadletters::NEEDS),
     function("disconnect", &[], disconnect::NEEDS),
     function("drain", &[], drain::NEEDS),
     function("health", health::ROUTES, health::NEEDS),

@@ -105,7 +105,7 @@ async fn a_migration_waits_for_whoever_holds_it_up() {
     const LONGER_THAN_ANY_CALL: Duration = Duration::from_millis(5_500);
     let database = postgres_server::database().await;
     // Everything is to be made once more, and somebody is about to make the first of it.
-    let tables = "DROP TABLE send_chunks, notifications, sends, inboxes, connections, tickets, epoch, _sqlx_migrations";
+    let tables = "DROP TABLE dead_letters, send_chunks, notifications, sends, inboxes, connections, tickets, epoch, _sqlx_migrations";
     postgres_server::does(&database, tables).await;
     let mut other = PgConnection::connect(database.reveal()).await.unwrap();
     sqlx::raw_sql("BEGIN; CREATE TABLE epoch ()").execute(&mut other).await.unwrap();

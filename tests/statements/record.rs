@@ -25,6 +25,7 @@ impl Measured {
         let record = Arc::new(PostgresRecord::new(&url, 1).unwrap());
         test.app.inbox = record.clone();
         test.app.deliveries = record.clone();
+        test.app.dead_letters = record.clone();
         test.app.history = record.clone();
         test.app.connections = record;
         Self { test, wire }

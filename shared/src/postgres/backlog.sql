@@ -16,6 +16,7 @@ chunks AS (
 )
 SELECT pushes.waiting + chunks.waiting AS waiting,
        chunks.delayed,
+       (SELECT count(*) FROM dead_letters) AS dead_letters,
        -- `least` skips what is null, `greatest` too.
        greatest(0, clock.now_ms - least(pushes.due_at, chunks.due_at)) AS oldest_ms
   FROM clock, pushes, chunks

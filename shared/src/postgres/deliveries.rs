@@ -53,6 +53,7 @@ impl Deliveries for PostgresRecord {
         Ok(Backlog {
             waiting: count(&row, "waiting")?,
             delayed: count(&row, "delayed")?,
+            dead_letters: count(&row, "dead_letters")?,
             oldest_ms: count(&row, "oldest_ms")?,
         })
     }

@@ -98,7 +98,7 @@ fn past_send(row: &PgRow) -> Result<PastSend, StoreError> {
             offered: column(row, "offered")?,
             settled: column(row, "settled")?,
             expired: column(row, "expired")?,
-            dead: 0,
+            dead: column(row, "dead")?,
         },
     })
 }

@@ -3,6 +3,7 @@
 //! a proxy in transaction mode would have to pin.
 
 mod connections;
+mod dead_letters;
 mod deliveries;
 mod due;
 mod history;
@@ -37,7 +38,7 @@ const FRESH_MS: i64 = 1_000;
 /// How often a statement is repeated that lost against another.
 const ATTEMPTS: usize = 5;
 
-/// The record in a Postgres database. Keeps the promises of `inbox`, `deliveries`, `history` and `connections`.
+/// The record in a Postgres database. Keeps the promises of `inbox`, `deliveries`, `dead_letters`, `history` and `connections`.
 #[derive(Debug, Clone)]
 pub struct PostgresRecord {
     pool: PgPool,

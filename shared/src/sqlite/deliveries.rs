@@ -101,6 +101,7 @@ impl Deliveries for SqliteRecord {
         let row = sqlx::query(
             "SELECT coalesce(sum(CASE WHEN is_row OR due_at <= ?1 THEN n END), 0) AS waiting,
                     coalesce(sum(CASE WHEN NOT is_row AND due_at > ?1 THEN n END), 0) AS delayed,
+                    (SELECT count(*) FROM dead_letters) AS dead_letters,
                     coalesce(max(0, ?1 - min(due_at)), 0) AS oldest_ms
                FROM (SELECT TRUE AS is_row, 1 AS n, push_at AS due_at FROM notifications WHERE push_at IS NOT NULL
                      UNION ALL
@@ -113,6 +114,7 @@ impl Deliveries for SqliteRecord {
         Ok(Backlog {
             waiting: rows::count(&row, "waiting")?,
             delayed: rows::count(&row, "delayed")?,
+            dead_letters: rows::count(&row, "dead_letters")?,
             oldest_ms: rows::count(&row, "oldest_ms")?,
         })
     }

@@ -106,7 +106,7 @@ fn past_send(row: &SqliteRow) -> Result<PastSend, StoreError> {
             offered: row.try_get("offered").map_err(failed)?,
             settled: row.try_get("settled").map_err(failed)?,
             expired: row.try_get("expired").map_err(failed)?,
-            dead: 0,
+            dead: row.try_get("dead").map_err(failed)?,
         },
     })
 }

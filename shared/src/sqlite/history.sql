@@ -6,24 +6,31 @@
            CASE WHEN n.read_at IS NOT NULL OR n.deleted_at < coalesce(n.expires_at, n.deleted_at + 1)
                   OR inboxes.acked >= n."offset" THEN 'settled'
                 WHEN n.expires_at <= ?1 THEN 'expired'
+                WHEN letters.id IS NOT NULL THEN 'dead'
                 WHEN n.offered_at IS NOT NULL THEN 'offered'
                 ELSE 'waiting' END AS state, 1 AS recipients
       FROM examined JOIN notifications n ON n.send_id = examined.id JOIN inboxes ON inboxes.user_id = n.user_id
+           LEFT JOIN dead_letters letters
+             ON letters.send_id = n.send_id AND letters.user_id = n.user_id AND letters."offset" = n."offset"
     UNION ALL
     -- Recipients without a row yet.
     SELECT c.send_id, CASE WHEN examined.expires_at <= ?1 THEN 'expired' ELSE 'waiting' END,
            json_array_length(c.recipients)
       FROM examined JOIN send_chunks c ON c.send_id = examined.id
      WHERE c.state = 'waiting'
+    UNION ALL
+    -- Recipients who were set aside before they got one.
+    SELECT d.send_id, 'dead', d.recipients FROM examined JOIN dead_letters d ON d.send_id = examined.id
 ),
 states AS (
     SELECT send_id, coalesce(sum(recipients) FILTER (WHERE state = 'settled'), 0) AS settled,
            coalesce(sum(recipients) FILTER (WHERE state = 'expired'), 0) AS expired,
+           coalesce(sum(recipients) FILTER (WHERE state = 'dead'), 0) AS dead,
            coalesce(sum(recipients) FILTER (WHERE state = 'offered'), 0) AS offered,
            coalesce(sum(recipients) FILTER (WHERE state = 'waiting'), 0) AS waiting
       FROM arrived GROUP BY send_id
 )
 SELECT examined.id, examined.type, examined.title, examined.created_at, coalesce(settled, 0) AS settled,
-       coalesce(expired, 0) AS expired, coalesce(offered, 0) AS offered, coalesce(waiting, 0) AS waiting
+       coalesce(expired, 0) AS expired, coalesce(dead, 0) AS dead, coalesce(offered, 0) AS offered, coalesce(waiting, 0) AS waiting
   FROM examined LEFT JOIN states ON states.send_id = examined.id
  ORDER BY examined.created_at DESC, examined.id DESC

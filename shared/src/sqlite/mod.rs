@@ -3,6 +3,7 @@
 
 mod change;
 mod connections;
+mod dead_letters;
 mod deliveries;
 mod due;
 mod history;
@@ -24,7 +25,7 @@ use crate::error::StoreError;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 
-/// The record in a SQLite file. Keeps the promises of `inbox`, `deliveries`, `history` and `connections`.
+/// The record in a SQLite file. Keeps the promises of `inbox`, `deliveries`, `dead_letters`, `history` and `connections`.
 #[derive(Debug)]
 pub struct SqliteRecord {
     writer: SqlitePool,

@@ -1,0 +1,96 @@
+//! What could not be processed and was set aside: an operator lists it, lets it be tried again, or forgets it.
+
+mod place;
+
+use lambda_http::{Body, Request, Response};
+use serde::Serialize;
+use shared::app::App;
+use shared::call::{Call, Route};
+use shared::clock::Time;
+use shared::dead_letters::{Letter, Letters, MAX_LETTERS};
+use shared::error::Error;
+use shared::ids::{LetterId, NotificationId, UserId};
+use shared::reply::Reply;
+
+const LIST: &str = "/api/dead-letters";
+const ONE: &str = "/api/dead-letters/{id}";
+const REDRIVE: &str = "/api/dead-letters/{id}/redrive";
+
+/// The paths of this function.
+pub const ROUTES: &[Route] = &[
+    Route { path: LIST, methods: &["GET"] },
+    Route { path: ONE, methods: &["DELETE"] },
+    Route { path: REDRIVE, methods: &["POST"] },
+];
+/// The variables that it cannot do without.
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET"];
+
+/// How many letters a page has that asks for no number.
+const DEFAULT_LIMIT: usize = 50;
+
+/// Answers a call.
+pub async fn handle(app: &App, request: Request) -> Response<Body> {
+    let call = Call::new(request);
+    call.answer(app, answer(app, &call).await).await
+}
+
+async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
+    let (path, _) = call.route(ROUTES)?;
+    call.caller(app)?.needs("notify:admin")?;
+    match path {
+        LIST => list(app, call).await,
+        ONE => discard(app, call).await,
+        REDRIVE => redrive(app, call).await,
+        _ => Err(Error::NotFound),
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List {
+    items: Vec<Item>,
+    next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    id: LetterId,
+    user_id: Option<UserId>,
+    notification_id: Option<NotificationId>,
+    error: String,
+    attempts: i64,
+    at: Time,
+}
+
+async fn list(app: &App, call: &Call) -> Result<Reply, Error> {
+    let mut fields = call.query()?;
+    let after = place::after(&mut fields)?;
+    let limit = fields.limit(DEFAULT_LIMIT, MAX_LETTERS);
+    fields.finish()?;
+    let Letters { letters, next } = app.dead_letters.letters(after, limit).await?;
+    Ok(Reply::ok(&List { items: letters.into_iter().map(item).collect(), next_cursor: next.map(place::written) }))
+}
+
+fn item(Letter { place, user, notification, error, attempts }: Letter) -> Item {
+    Item { id: place.id, user_id: user, notification_id: notification, error, attempts, at: Time(place.at_ms) }
+}
+
+async fn discard(app: &App, call: &Call) -> Result<Reply, Error> {
+    let id = call.letter_id()?;
+    call.optional_body()?.finish()?;
+    if app.dead_letters.discard(id).await? { Ok(Reply::done()) } else { Err(Error::NotFound) }
+}
+
+async fn redrive(app: &App, call: &Call) -> Result<Reply, Error> {
+    let id = call.letter_id()?;
+    call.optional_body()?.finish()?;
+    if !app.dead_letters.redrive(id, app.clock.at()).await? {
+        return Err(Error::NotFound);
+    }
+    // It is due now.
+    if let Some(wake) = &app.wake {
+        wake.wake_drain().await;
+    }
+    Ok(Reply::begun())
+}

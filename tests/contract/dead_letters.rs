@@ -1,0 +1,203 @@
+//! The suite of `shared::dead_letters::DeadLetters`: what is set aside holds up nobody, and is tried again when told to.
+
+use shared::dead_letters::{Dead, Letter, MAX_PAYLOAD_BYTES, Why};
+use shared::history::{SendQuery, States};
+use shared::ids::LetterId;
+use shared::inbox::Change;
+
+use crate::record::{LATE_MS, Record, START_MS, Send, at, id, ids, together, user, users};
+
+on_each_record! {
+    a_push_that_is_set_aside_is_no_longer_due_and_its_row_stays,
+    it_is_told_with_its_reason_and_nothing_of_a_strangers,
+    what_is_set_aside_twice_is_one_letter,
+    what_is_not_to_be_pushed_is_not_set_aside,
+    what_is_redriven_is_due_at_once_and_begins_anew,
+    what_was_read_meanwhile_is_not_due_again,
+    a_letter_is_redriven_or_discarded_once,
+    what_cannot_be_read_is_kept_and_forgotten_at_last,
+    pages_follow_one_another_newest_first,
+    a_send_tells_how_many_are_dead,
+}
+
+async fn letters(record: &Record) -> Vec<Letter> {
+    record.dead_letters().letters(None, 200).await.unwrap().letters
+}
+
+async fn sets_aside(record: &Record, name: &str, offset: i64, now_ms: i64) {
+    let dead = Dead::Push { user: &user(name), offset };
+    record.dead_letters().set_aside(&dead, Why::Poisoned, at(now_ms)).await.unwrap();
+}
+
+/// Two notifications of alice's, of which the first is set aside.
+async fn one_of_two(record: &Record) -> LetterId {
+    record.connect("alice", "tab", at(0)).await;
+    record.ring(&["1", "2"], "alice", at(0)).await;
+    sets_aside(record, "alice", 1, 10).await;
+    letters(record).await[0].place.id
+}
+
+async fn taken(record: &Record, now_ms: i64) -> Vec<i64> {
+    let taken = record.deliveries().take_due(10, at(now_ms)).await.unwrap();
+    taken.deliveries.iter().map(|delivery| delivery.notification.cursor.offset).collect()
+}
+
+async fn a_push_that_is_set_aside_is_no_longer_due_and_its_row_stays(record: Record) {
+    let before = record.position("alice").await;
+    one_of_two(&record).await;
+    assert_eq!(taken(&record, LATE_MS - 1).await, [2]);
+    assert_eq!(record.listed("alice").await.len(), 2);
+    assert_eq!(record.changes("alice", Some(before.cursor()), 10).await.unwrap().changes.len(), 2);
+    let backlog = record.deliveries().backlog(at(20)).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.dead_letters), (1, 1));
+}
+
+async fn it_is_told_with_its_reason_and_nothing_of_a_strangers(record: Record) {
+    let letter = one_of_two(&record).await;
+    let told = letters(&record).await;
+    let [told] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((told.place.id, told.place.at_ms), (letter, START_MS + 10));
+    assert_eq!((told.user.clone(), told.notification), (Some(user("alice")), Some(id("1", "alice"))));
+    assert_eq!((told.error.as_str(), told.attempts), (Why::Poisoned.sentence(), 0));
+}
+
+async fn what_is_set_aside_twice_is_one_letter(record: Record) {
+    one_of_two(&record).await;
+    let first = letters(&record).await;
+    sets_aside(&record, "alice", 1, 99).await;
+    let strange = Dead::Strange { payload: "{" };
+    together(4, |n| {
+        let (record, strange) = (record.clone(), strange.clone());
+        async move {
+            let at = at(i64::try_from(n).unwrap());
+            record.dead_letters().set_aside(&strange, Why::Unreadable, at).await.unwrap();
+            sets_aside(&record, "alice", 2, 5).await;
+        }
+    })
+    .await;
+    let all = letters(&record).await;
+    assert_eq!(all.len(), 3);
+    assert_eq!(all[0], first[0], "the newest is as it was");
+}
+
+async fn what_is_not_to_be_pushed_is_not_set_aside(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    record.ring(&["1"], "alice", at(0)).await;
+    record.ring(&["2"], "bob", at(0)).await;
+    record.deliveries().mark_offered(&[(&user("alice"), 1)], at(1)).await.unwrap();
+    for (name, offset) in [("alice", 1), ("alice", 2), ("bob", 1), ("nobody", 1)] {
+        sets_aside(&record, name, offset, 10).await;
+    }
+    assert_eq!(letters(&record).await, []);
+}
+
+async fn what_is_redriven_is_due_at_once_and_begins_anew(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    record.ring(&["1"], "alice", at(0)).await;
+    for now_ms in [5_000, 10_000] {
+        assert_eq!(taken(&record, now_ms).await, [1]);
+    }
+    sets_aside(&record, "alice", 1, 10_001).await;
+    let letter = letters(&record).await.remove(0);
+    assert_eq!(letter.attempts, 2);
+    assert!(record.dead_letters().redrive(letter.place.id, at(60_000)).await.unwrap());
+    assert_eq!(letters(&record).await, []);
+    assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 60_000));
+    assert_eq!(taken(&record, 60_000).await, [1]);
+    assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 65_000));
+    // It can be set aside once more.
+    sets_aside(&record, "alice", 1, 70_000).await;
+    assert_eq!(letters(&record).await.len(), 1);
+}
+
+async fn what_was_read_meanwhile_is_not_due_again(record: Record) {
+    let letter = one_of_two(&record).await;
+    record.change("alice", Change::Read(ids(&["1"], "alice")), at(20)).await;
+    assert!(record.dead_letters().redrive(letter, at(30)).await.unwrap());
+    assert_eq!(letters(&record).await, []);
+    assert_eq!(taken(&record, LATE_MS - 1).await, [2]);
+}
+
+async fn a_letter_is_redriven_or_discarded_once(record: Record) {
+    let letter = one_of_two(&record).await;
+    let done = together(6, |n| {
+        let record = record.clone();
+        async move {
+            let dead_letters = record.dead_letters();
+            let done = if n % 2 == 0 {
+                dead_letters.redrive(letter, at(30)).await
+            } else {
+                dead_letters.discard(letter).await
+            };
+            done.unwrap()
+        }
+    })
+    .await;
+    assert_eq!(done.iter().filter(|done| **done).count(), 1, "{done:?}");
+    sets_aside(&record, "alice", 2, 40).await;
+    let other = letters(&record).await[0].place.id;
+    assert!(record.dead_letters().discard(other).await.unwrap());
+    assert!(!record.dead_letters().discard(other).await.unwrap());
+    assert!(!record.dead_letters().redrive(other, at(50)).await.unwrap());
+    assert_eq!(record.listed("alice").await.len(), 2, "its row stays");
+}
+
+async fn what_cannot_be_read_is_kept_and_forgotten_at_last(record: Record) {
+    for payload in ["", "\0 \u{7}", "{\"user\":", &"ü".repeat(MAX_PAYLOAD_BYTES)] {
+        let dead = Dead::Strange { payload };
+        record.dead_letters().set_aside(&dead, Why::Unreadable, at(7)).await.unwrap();
+    }
+    let all = letters(&record).await;
+    assert_eq!(all.len(), 4);
+    for letter in all {
+        assert_eq!((letter.user, letter.notification), (None, None));
+        assert_eq!(letter.error, Why::Unreadable.sentence());
+        assert!(record.dead_letters().redrive(letter.place.id, at(8)).await.unwrap());
+    }
+    assert_eq!(letters(&record).await, []);
+    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+}
+
+async fn pages_follow_one_another_newest_first(record: Record) {
+    for n in 0..7 {
+        let payload = n.to_string();
+        // Some at one time.
+        let at = at(n / 3);
+        record.dead_letters().set_aside(&Dead::Strange { payload: &payload }, Why::Unreadable, at).await.unwrap();
+    }
+    let all = letters(&record).await;
+    assert!(all.is_sorted_by(|one, next| one.place > next.place) && all.len() == 7);
+    let (mut paged, mut after) = (Vec::new(), None);
+    loop {
+        let page = record.dead_letters().letters(after, 3).await.unwrap();
+        paged.extend(page.letters);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(paged, all);
+    assert_eq!(record.dead_letters().letters(None, 7).await.unwrap().next, None);
+}
+
+async fn a_send_tells_how_many_are_dead(record: Record) {
+    let three = users(&["alice", "bob", "carol"]);
+    for name in ["alice", "bob"] {
+        record.connect(name, &format!("{name}'s"), at(0)).await;
+    }
+    record.send(&Send::new("1"), &three, at(0)).await;
+    for name in ["alice", "bob"] {
+        sets_aside(&record, name, 1, 10).await;
+    }
+    let states = async || {
+        let page = record.sent().sends(&SendQuery { limit: 1, ..SendQuery::default() }, at(10)).await.unwrap();
+        page.sends[0].states
+    };
+    assert_eq!(states().await, States { dead: 2, waiting: 1, ..States::default() });
+    // What was seen all the same is settled.
+    record.change("alice", Change::Read(ids(&["1"], "alice")), at(20)).await;
+    assert_eq!(states().await, States { dead: 1, settled: 1, waiting: 1, ..States::default() });
+    let bobs = letters(&record).await.into_iter().find(|letter| letter.user == Some(user("bob"))).unwrap();
+    record.dead_letters().redrive(bobs.place.id, at(30)).await.unwrap();
+    assert_eq!(states().await, States { settled: 1, waiting: 2, ..States::default() });
+}

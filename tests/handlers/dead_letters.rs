@@ -1,0 +1,144 @@
+//! What was set aside, over HTTP.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use harness::{HttpAnswer, TestApp, body, event, request};
+use serde_json::{Value, json};
+use shared::dead_letters::{Dead, Why};
+use shared::ids::UserId;
+use shared::push::{Outcome, Wake};
+
+async fn ask(test: &TestApp, scope: &str, method: &str, path: &str, id: &str, query: Value) -> HttpAnswer {
+    let mut asking = event("dead_letters");
+    asking["headers"]["authorization"] = test.bearer("ops", scope).into();
+    let route = format!("ANY {path}");
+    asking["routeKey"] = route.as_str().into();
+    asking["requestContext"]["routeKey"] = route.into();
+    let path = path.replace("{id}", id);
+    asking["rawPath"] = path.as_str().into();
+    asking["requestContext"]["http"]["path"] = path.into();
+    asking["requestContext"]["http"]["method"] = method.into();
+    asking["pathParameters"] = json!({ "id": id });
+    let pairs = query.as_object().unwrap().iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap()));
+    asking["rawQueryString"] = pairs.collect::<Vec<_>>().join("&").into();
+    asking["queryStringParameters"] = query;
+    deadletters::handle(&test.app, request(asking)).await
+}
+
+const LIST: &str = "/api/dead-letters";
+const ONE: &str = "/api/dead-letters/{id}";
+const REDRIVE: &str = "/api/dead-letters/{id}/redrive";
+
+async fn list(test: &TestApp, query: Value) -> Value {
+    let answer = ask(test, "notify:admin", "GET", LIST, "", query).await;
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    body(&answer)
+}
+
+/// The id of a letter about a push to alice's phone; the notification's, too.
+async fn one_is_dead(test: &TestApp) -> (String, Value) {
+    test.connect("alice", &["phone"]).await;
+    test.push.will("phone", &[Outcome::Failed]);
+    let mut sending = event("send");
+    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
+    sending["body"] = json!({"type": "like", "userId": "alice", "title": "Hi"}).to_string().into();
+    let sent = body(&send::handle(&test.app, request(sending)).await);
+    test.push.taken();
+    let dead = Dead::Push { user: &UserId::new("alice").unwrap(), offset: 1 };
+    test.app.dead_letters.set_aside(&dead, Why::Poisoned, test.app.clock.at()).await.unwrap();
+    let id = list(test, json!({})).await["items"][0]["id"].as_str().unwrap().to_owned();
+    (id, sent["notifications"][0]["id"].clone())
+}
+
+#[tokio::test]
+async fn a_letter_is_told_as_the_contract_says() {
+    let test = TestApp::new().await;
+    assert_eq!(list(&test, json!({})).await, json!({"items": [], "nextCursor": null}));
+    let (id, notification) = one_is_dead(&test).await;
+    let told = list(&test, json!({"limit": "1"})).await;
+    let at = shared::clock::Time(test.clock.now_ms()).to_string();
+    let letter = json!({"id": id, "userId": "alice", "notificationId": notification, "error": Why::Poisoned.sentence(),
+        "attempts": 0, "at": at});
+    assert_eq!(told, json!({"items": [letter], "nextCursor": null}));
+    let metrics = shared::metrics::metrics(&test.app).await;
+    assert_eq!((metrics.queue.dead_letters, metrics.queue.waiting), (1, 0));
+}
+
+#[tokio::test]
+async fn a_letter_that_is_redriven_wakes_the_drain_which_pushes_it() {
+    struct Counting(AtomicUsize);
+    #[async_trait]
+    impl Wake for Counting {
+        async fn wake_drain(&self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let mut test = TestApp::new().await;
+    let woken = Arc::new(Counting(AtomicUsize::new(0)));
+    let (id, notification) = one_is_dead(&test).await;
+    test.app.wake = Some(woken.clone());
+    test.clock.turn(Duration::from_secs(600));
+    drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
+    assert!(test.push.taken().is_empty(), "it was set aside");
+    let redriven = ask(&test, "notify:admin", "POST", REDRIVE, &id, json!({})).await;
+    assert_eq!((redriven.status().as_u16(), woken.0.load(Ordering::Relaxed)), (202, 1));
+    drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
+    assert_eq!(test.push.taken()[0].1["notification"]["id"], notification);
+    for (method, path) in [("POST", REDRIVE), ("DELETE", ONE)] {
+        assert_eq!(ask(&test, "notify:admin", method, path, &id, json!({})).await.status(), 404, "{method}");
+    }
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1, "nothing is due");
+}
+
+#[tokio::test]
+async fn a_letter_that_is_deleted_is_forgotten() {
+    let test = TestApp::new().await;
+    let (id, _) = one_is_dead(&test).await;
+    assert_eq!(ask(&test, "notify:admin", "DELETE", ONE, &id, json!({})).await.status(), 204);
+    assert_eq!(ask(&test, "notify:admin", "DELETE", ONE, &id, json!({})).await.status(), 404);
+    assert_eq!(list(&test, json!({})).await["items"], json!([]));
+}
+
+#[tokio::test]
+async fn pages_follow_one_another() {
+    let test = TestApp::new().await;
+    for n in 0..3 {
+        let dead = Dead::Strange { payload: &n.to_string() };
+        test.app.dead_letters.set_aside(&dead, Why::Unreadable, test.app.clock.at()).await.unwrap();
+        test.clock.turn(Duration::from_millis(1));
+    }
+    let all = list(&test, json!({})).await["items"].clone();
+    let first = list(&test, json!({"limit": "2"})).await;
+    let second = list(&test, json!({"limit": "2", "cursor": first["nextCursor"]})).await;
+    assert_eq!((&first["items"][0], &first["items"][1], &second["items"][0]), (&all[0], &all[1], &all[2]));
+    assert_eq!((&second["nextCursor"], &all[0]["userId"]), (&Value::Null, &Value::Null));
+}
+
+#[tokio::test]
+async fn only_admins_may_and_what_is_not_known_is_refused() {
+    let test = TestApp::new().await;
+    let (id, _) = one_is_dead(&test).await;
+    for (method, path) in [("GET", LIST), ("POST", REDRIVE), ("DELETE", ONE)] {
+        let forbidden = ask(&test, "notify:send", method, path, &id, json!({})).await;
+        assert_eq!((forbidden.status().as_u16(), &body(&forbidden)["error"]["code"]), (403, &json!("forbidden")));
+        assert_eq!(ask(&test, "notify:admin", "PUT", path, &id, json!({})).await.status(), 405, "{path}");
+    }
+    for id in ["7", "00000000-0000-8000-8000-000000000000"] {
+        assert_eq!(ask(&test, "notify:admin", "POST", REDRIVE, id, json!({})).await.status(), 404, "{id}");
+        assert_eq!(ask(&test, "notify:admin", "DELETE", ONE, id, json!({})).await.status(), 404, "{id}");
+    }
+    for (query, status) in [
+        (json!({"cursor": "x"}), 400),
+        (json!({"limit": "0"}), 422),
+        (json!({"limit": "201"}), 422),
+        (json!({"x": "1"}), 422),
+    ] {
+        let refused = ask(&test, "notify:admin", "GET", LIST, "", query.clone()).await;
+        assert_eq!(refused.status(), status, "{query}");
+    }
+    let body_where_none_is_taken = ask(&test, "notify:admin", "POST", REDRIVE, &id, json!({"x": "1"})).await;
+    assert_eq!(body_where_none_is_taken.status(), 422);
+}
