@@ -3,7 +3,7 @@
 # `make run PROFILE=release` builds optimised.
 release := $(if $(filter release,$(PROFILE)),--release)
 
-.PHONY: help run watch build test bench validate fmt lint clean
+.PHONY: help run watch build test faults bench validate fmt lint clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ build: ## Bundle the functions for Lambda, arm64 and x86-64 (ARGS=arm64)
 
 test: ## Run every test; installs what is missing (NO_INSTALL=1 does not)
 	tests/run $(ARGS)
+
+faults: ## Break everything on real servers, and count what is lost (ONLY=F03,F24)
+	cargo test --locked --package tests --test faults -- all
 
 bench: ## Measure, and print the numbers
 	cargo bench --locked --package tests -- $(ARGS)

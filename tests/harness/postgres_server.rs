@@ -64,13 +64,33 @@ impl PostgresServer {
         database_of(self.port).await
     }
 
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Ends it and everybody who works for it, as a crash would.
     pub fn is_killed(&mut self) {
+        signal("KILL", &self.everybody());
+        self.process.wait().unwrap();
+    }
+
+    /// From now on neither it nor anybody who works for it answers or refuses.
+    pub fn hangs(&self) {
+        signal("STOP", &self.everybody());
+    }
+
+    /// All go on where they hung.
+    pub fn goes_on(&self) {
+        signal("CONT", &self.everybody());
+    }
+
+    /// The processes of the server and of those who work for it.
+    fn everybody(&self) -> String {
         let known = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
         let postmaster = known.lines().next().unwrap();
         let workers = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
-        signal("KILL", &format!("{postmaster} {workers}"));
-        self.process.wait().unwrap();
+        format!("{postmaster} {workers}")
     }
 
     /// Starts it again on its data and the same port; returns once it answers.

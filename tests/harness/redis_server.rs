@@ -77,11 +77,21 @@ impl RedisServer {
         let _ = self.process.wait();
     }
 
-    /// Starts it again, empty, on the same port; returns once it answers.
+    /// Starts it again, empty, on the same port; returns once it answers. One with an append-only file has what that holds.
     pub fn is_back(&mut self) {
         self.is_killed();
         self.process = spawn(self.port, &self.folder, &self.options);
         assert!(self.is_ready(), "redis-server did not come back");
+    }
+
+    /// Ends it, as a crash would, together with whatever it had on disk.
+    pub fn is_wiped(&mut self) {
+        self.is_killed();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            removed.unwrap();
+        }
     }
 
     /// From now on it does not answer, nor refuse.

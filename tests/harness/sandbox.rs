@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use shared::clock::Clock;
 use tempfile::NamedTempFile;
@@ -100,6 +101,32 @@ impl Sandbox {
         }
     }
 
+    /// The answer to an event or the error that the function reported, each as it came, however long it takes; `None`
+    /// where the process ended before.
+    pub async fn answers(&mut self, event: Bytes) -> Option<Result<Bytes, Bytes>> {
+        self.events.send(event).ok()?;
+        loop {
+            tokio::select! {
+                told = self.told.recv() => match told? {
+                    Told::Polled(_) => {}
+                    Told::Answered(answer) => return Some(Ok(answer)),
+                    Told::Failed(error) => return Some(Err(error)),
+                },
+                _ = self.process.wait() => return None,
+            }
+        }
+    }
+
+    /// The number of its process.
+    pub fn process(&self) -> Option<Process> {
+        self.process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).map(Process)
+    }
+
+    /// Whether its process has ended by itself or by force.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
     async fn next(&mut self) -> Told {
         let told = tokio::select! {
             told = self.told.recv() => told,
@@ -109,8 +136,35 @@ impl Sandbox {
         told.unwrap_or_else(|| panic!("nothing came: {}", self.log()))
     }
 
-    fn log(&self) -> String {
+    /// What it wrote so far.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.log.path()).unwrap()
+    }
+}
+
+/// The process of a sandbox, as long as that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process(Pid);
+
+impl Process {
+    /// Ends it at once, whatever it does.
+    pub fn is_killed(self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// From now on it does nothing.
+    pub fn freezes(self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on where it froze.
+    pub fn thaws(self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(self, signal: Signal) {
+        // Whoever has ended meanwhile is where he should be.
+        let _ = kill_process(self.0, signal);
     }
 }
 
