@@ -12,6 +12,8 @@ use crate::stores::{Stores, health, is, is_well_within};
 
 /// What a call waits for a connection, and what a busy machine adds.
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
+/// What a call waits for an answer on a connection that it has.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(10);
 const SECONDS: Duration = Duration::from_secs(5);
 
 async fn begun() -> (PostgresServer, Stores, World) {
@@ -61,6 +63,31 @@ async fn without_postgres_calls_are_refused_soon_and_sockets_stay() {
     device.sees_nothing().await;
     assert_eq!(alice.inbox().await.len(), 2);
     device.closes().await;
+    world.stops().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_hangs_is_not_waited_for_without_end() {
+    let (server, _stores, world) = begun().await;
+    let (alice, shop) = (world.user("alice"), world.service("shop"));
+    shop.rings(&["alice"], "before").await;
+    let parcel = json!({"type": "order", "userIds": ["alice"], "title": "meanwhile", "idempotencyKey": "order-7"});
+    let send = async || shop.posts("/api/notifications/send", parcel.clone()).await;
+
+    server.hangs();
+    let asked_at = Instant::now();
+    let (sent, read) = tokio::join!(send(), alice.gets("/api/notifications"));
+    assert!(asked_at.elapsed() < GIVEN_UP_WITHIN, "refused after {:?}", asked_at.elapsed());
+    for refused in [sent, read] {
+        assert_eq!((refused.status, refused.header("retry-after")), (503, "1"), "{}", refused.text);
+    }
+
+    server.goes_on();
+    is_well_within(&world, GIVEN_UP_WITHIN).await;
+    let answer = send().await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    assert_eq!(send().await.text, answer.text);
+    assert_eq!(alice.inbox().await.len(), 2, "what was given up may have been stored, and only once");
     world.stops().await;
 }
 

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use super::held::InTime;
 use super::rows::{self, Failure, at_ms, column};
 use super::{PostgresRecord, repeated};
 use crate::clock::At;
@@ -24,6 +25,7 @@ impl Connections for PostgresRecord {
         .bind(ticket.token_expires_at_ms)
         .bind(ticket.expires_at_ms)
         .execute(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(|error| rows::write_failed(error).into_error())?;
         Ok(())
@@ -56,6 +58,7 @@ impl Connections for PostgresRecord {
         .bind(hash.as_slice())
         .bind(connection.as_str())
         .fetch_optional(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(|error| rows::write_failed(error).into_error())?;
         Ok(end.map_or(Extended::Refused, Extended::Until))
@@ -65,6 +68,7 @@ impl Connections for PostgresRecord {
         let row = sqlx::query("SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE id = $1")
             .bind(connection.as_str())
             .fetch_optional(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::read_failed)?;
         row.map_or(Ok(None), |row| rows::connection(&row, "id"))
@@ -92,6 +96,7 @@ impl Connections for PostgresRecord {
         .bind(at_ms(at))
         .bind(SOCKET_LIFE_MS)
         .fetch_one(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(rows::read_failed)?;
         Ok(Online { connections: rows::count(&row, "connections")?, users: rows::count(&row, "users")? })
@@ -106,6 +111,7 @@ impl PostgresRecord {
             .bind(opening.connection.as_str())
             .bind(opening.origin)
             .fetch_one(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
         let Some(user) = column::<Option<String>>(&row, "user_id")? else {
@@ -128,6 +134,7 @@ impl PostgresRecord {
         .bind(user.as_str())
         .bind(i64::try_from(MAX_CONNECTIONS).unwrap_or(i64::MAX))
         .fetch_all(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(rows::write_failed)?;
         Ok(displaced.into_iter().map(ConnectionId::new).collect())
@@ -138,6 +145,7 @@ impl PostgresRecord {
         sqlx::query("DELETE FROM connections WHERE id = ANY ($1)")
             .bind(ids)
             .execute(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
         Ok(())
@@ -158,6 +166,7 @@ impl PostgresRecord {
         .bind(at_ms(at))
         .bind(LONGEST_CONNECTION_MS)
         .fetch_all(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(rows::write_failed)?;
         let ended: Result<Vec<Option<Connection>>, StoreError> =

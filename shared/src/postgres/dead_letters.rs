@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
+use super::held::InTime;
 use super::rows::{self, Failure, at_ms, column};
 use super::{PostgresRecord, repeated};
 use crate::clock::At;
@@ -30,6 +31,7 @@ impl DeadLetters for PostgresRecord {
         // One more than asked for tells whether there are more.
         .bind(i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX))
         .fetch_all(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(rows::read_failed)?;
         let letters: Result<Vec<Letter>, StoreError> = found.iter().map(letter).collect();
@@ -44,6 +46,7 @@ impl DeadLetters for PostgresRecord {
         let discarded = sqlx::query("DELETE FROM dead_letters WHERE id = $1")
             .bind(id.as_uuid())
             .execute(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(|error| rows::write_failed(error).into_error())?;
         Ok(discarded.rows_affected() > 0)
@@ -70,6 +73,7 @@ impl PostgresRecord {
         .bind(offset)
         .bind(why.sentence())
         .execute(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(rows::write_failed)?;
         Ok(())
@@ -86,6 +90,7 @@ impl PostgresRecord {
         .bind(kept(payload))
         .bind(why.sentence())
         .execute(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(rows::write_failed)?;
         Ok(())
@@ -96,6 +101,7 @@ impl PostgresRecord {
             .bind(at_ms(at))
             .bind(id.as_uuid())
             .fetch_optional(&mut *self.connection().await?)
+            .in_time()
             .await;
         match redriven {
             // Another letter of the same send was faster, and its chunk has the number.

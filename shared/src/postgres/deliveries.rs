@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sqlx::Connection as _;
 
+use super::held::InTime;
 use super::inbox::{deliveries, materialising};
 use super::rows::{self, Failure, at_ms, column, count};
 use super::{PostgresRecord, repeated};
@@ -40,6 +41,7 @@ impl Deliveries for PostgresRecord {
                           (SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL))",
         )
         .fetch_one(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(rows::read_failed)
     }
@@ -48,6 +50,7 @@ impl Deliveries for PostgresRecord {
         let row = sqlx::query(include_str!("backlog.sql"))
             .bind(at_ms(at))
             .fetch_one(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::read_failed)?;
         Ok(Backlog {
@@ -62,7 +65,7 @@ impl Deliveries for PostgresRecord {
 impl PostgresRecord {
     async fn try_materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
         let mut connection = self.connection().await?;
-        let mut transaction = connection.begin().await.map_err(rows::write_failed)?;
+        let mut transaction = connection.begin().in_time().await.map_err(rows::write_failed)?;
         // Held until the commit; whoever else looks takes another one.
         let chunk = sqlx::query(
             "SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority
@@ -74,6 +77,7 @@ impl PostgresRecord {
         )
         .bind(at_ms(at))
         .fetch_optional(&mut *transaction)
+        .in_time()
         .await
         .map_err(rows::write_failed)?;
         let Some(chunk) = chunk else { return Ok(None) };
@@ -87,6 +91,7 @@ impl PostgresRecord {
             let started = sqlx::query("UPDATE sends SET state = 'started' WHERE id = $1 AND state <> 'cancelled'")
                 .bind(send.as_uuid())
                 .execute(&mut *transaction)
+                .in_time()
                 .await
                 .map_err(rows::write_failed)?;
             if started.rows_affected() == 0 {
@@ -94,18 +99,20 @@ impl PostgresRecord {
                 sqlx::query("UPDATE send_chunks SET state = 'cancelled' WHERE send_id = $1 AND state = 'waiting'")
                     .bind(send.as_uuid())
                     .execute(&mut *transaction)
+                    .in_time()
                     .await
                     .map_err(rows::write_failed)?;
-                transaction.commit().await.map_err(rows::write_failed)?;
+                transaction.commit().in_time().await.map_err(rows::write_failed)?;
                 return Err(Failure::Lost);
             }
         }
         let found = materialising(CHUNK, send, &content, &recipients, at)
             .bind(column::<i32>(&chunk, "n")?)
             .fetch_all(&mut *transaction)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
-        transaction.commit().await.map_err(rows::write_failed)?;
+        transaction.commit().in_time().await.map_err(rows::write_failed)?;
         Ok(Some(deliveries(&found, &content)?))
     }
 
@@ -123,6 +130,7 @@ impl PostgresRecord {
         .bind(users)
         .bind(offsets)
         .execute(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(rows::write_failed)?;
         Ok(())

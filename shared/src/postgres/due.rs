@@ -2,6 +2,7 @@
 
 use sqlx::postgres::PgRow;
 
+use super::held::InTime;
 use super::rows::{self, Failure, at_ms, column};
 use super::{PostgresRecord, repeated};
 use crate::clock::At;
@@ -43,6 +44,7 @@ impl PostgresRecord {
             .bind(number(MOST_FRAMES))
             .bind(number(STEP_ROWS))
             .fetch_all(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
         let (mut taken, mut behind) = (Taken::default(), Vec::new());
@@ -64,6 +66,7 @@ impl PostgresRecord {
             .bind(LONGEST_WAIT_MS)
             .bind(number(STEP_ROWS))
             .execute(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
         Ok(usize::try_from(taken.rows_affected()).unwrap_or(usize::MAX))
@@ -78,6 +81,7 @@ impl PostgresRecord {
             .bind(through)
             .bind(number(STEP_ROWS))
             .execute(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
         Ok(usize::try_from(told.rows_affected()).unwrap_or(usize::MAX))

@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::PostgresRecord;
+use super::held::InTime;
 use super::rows::{self, at_ms, column};
 use crate::clock::At;
 use crate::error::StoreError;
@@ -26,6 +27,7 @@ impl History for PostgresRecord {
             .bind(query.after.map_or(Uuid::max(), |after| after.id.as_uuid()))
             .bind(i64::try_from(query.examined() + 1).unwrap_or(i64::MAX))
             .fetch_all(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::read_failed)?;
         let found: Result<Vec<PastSend>, StoreError> = found.iter().map(past_send).collect();
@@ -39,6 +41,7 @@ impl History for PostgresRecord {
             .bind(of.map(UserId::as_str))
             .bind(i64::try_from(TRACED_CHUNKS).unwrap_or(i64::MAX))
             .fetch_all(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::read_failed)?;
         for row in &found {

@@ -8,6 +8,7 @@ use sqlx::query::Query;
 use sqlx::{Connection as _, Postgres, Row};
 use uuid::Uuid;
 
+use super::held::InTime;
 use super::rows::{self, Failure, at_ms, column};
 use super::{PostgresRecord, repeated};
 use crate::clock::{At, Time};
@@ -77,6 +78,7 @@ impl Inbox for PostgresRecord {
         let row = sqlx::query("SELECT fingerprint, answer FROM sends WHERE id = $1")
             .bind(send.as_uuid())
             .fetch_optional(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::read_failed)?;
         row.map(|row| {
@@ -95,6 +97,7 @@ impl Inbox for PostgresRecord {
         let row = sqlx::query(position!())
             .bind(user.as_str())
             .fetch_one(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::read_failed)?;
         rows::position(&row)
@@ -114,6 +117,7 @@ impl Inbox for PostgresRecord {
         // One more than asked for tells whether there are more.
         .bind(limit_beyond(page.limit))
         .fetch_all(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(rows::read_failed)?;
         let (position, mut found) = split(found)?;
@@ -130,6 +134,7 @@ impl Inbox for PostgresRecord {
                 .bind(user.as_str())
                 .bind(id.as_uuid())
                 .fetch_all(&mut *self.connection().await?)
+                .in_time()
                 .await
                 .map_err(rows::read_failed)?;
         let (position, found) = split(found)?;
@@ -152,6 +157,7 @@ impl Inbox for PostgresRecord {
         .bind(since.is_some())
         .bind(limit_beyond(limit))
         .fetch_all(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(rows::read_failed)?;
         let (position, mut found) = split(found)?;
@@ -180,6 +186,7 @@ impl Inbox for PostgresRecord {
         .bind(cursor.offset)
         .bind(cursor.epoch.0.cast_signed())
         .execute(&mut *self.connection().await?)
+        .in_time()
         .await
         .map_err(|error| rows::write_failed(error).into_error())?;
         // Who never got anything has no row, and stands at offset 0 all the same.
@@ -205,6 +212,7 @@ impl PostgresRecord {
             .bind(append.retention_ms)
             .bind(chunks)
             .fetch_all(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
         // Every recipient of a new send gets a row, so no row means that it is none.
@@ -237,6 +245,7 @@ impl PostgresRecord {
             .bind(delay_ms)
             .bind(due_ms)
             .fetch_optional(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
         Ok(stored.map(|_| Vec::new()))
@@ -248,6 +257,7 @@ impl PostgresRecord {
             .bind(send.as_uuid())
             .bind(sender.as_str())
             .fetch_optional(&mut *self.connection().await?)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
         let Some(found) = found else { return Ok(Cancelled::Unknown) };
@@ -262,14 +272,15 @@ impl PostgresRecord {
     /// can be faster.
     async fn change_locked(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, Failure> {
         let mut connection = self.connection().await?;
-        let mut transaction = connection.begin().await.map_err(rows::write_failed)?;
+        let mut transaction = connection.begin().in_time().await.map_err(rows::write_failed)?;
         sqlx::query("SELECT FROM inboxes WHERE user_id = $1 FOR UPDATE")
             .bind(user.as_str())
             .execute(&mut *transaction)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
         let changed = self.try_change(&mut transaction, user, change, at).await?;
-        transaction.commit().await.map_err(rows::write_failed)?;
+        transaction.commit().in_time().await.map_err(rows::write_failed)?;
         Ok(changed)
     }
 
@@ -297,6 +308,7 @@ impl PostgresRecord {
             .bind(before.map(|before| before.epoch.0.cast_signed()))
             .bind(before.map(|before| before.offset))
             .fetch_all(db)
+            .in_time()
             .await
             .map_err(rows::write_failed)?;
         let first = found.first().ok_or_else(|| rows::broken("epoch"))?;

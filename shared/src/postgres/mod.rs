@@ -6,6 +6,7 @@ mod connections;
 mod dead_letters;
 mod deliveries;
 mod due;
+mod held;
 mod history;
 mod inbox;
 mod rows;
@@ -15,14 +16,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, PgPool};
 use tokio::sync::OnceCell;
 
 use crate::clock::At;
 use crate::config::Secret;
 use crate::error::StoreError;
+use held::{Held, InTime};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
@@ -117,8 +118,8 @@ impl PostgresRecord {
     }
 
     /// A connection to a database that has our migrations.
-    async fn connection(&self) -> Result<PoolConnection<Postgres>, StoreError> {
-        let mut connection = self.pool.acquire().await.map_err(rows::unavailable)?;
+    async fn connection(&self) -> Result<Held, StoreError> {
+        let mut connection = Held::new(self.pool.acquire().await.map_err(rows::unavailable)?);
         self.checked
             .get_or_try_init(|| async { check(&mut connection).await })
             .await
@@ -128,10 +129,13 @@ impl PostgresRecord {
 }
 
 /// Compares the database's migrations with ours. Only reads: a function's role need not be allowed more.
-async fn check(connection: &mut PoolConnection<Postgres>) -> Result<(), OpenError> {
+async fn check(connection: &mut Held) -> Result<(), OpenError> {
     const UNDEFINED_TABLE: &str = "42P01";
     let applied: Result<Vec<i64>, sqlx::Error> =
-        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success").fetch_all(&mut **connection).await;
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+            .fetch_all(&mut **connection)
+            .in_time()
+            .await;
     let applied = match applied {
         Err(sqlx::Error::Database(said)) if said.code().as_deref() == Some(UNDEFINED_TABLE) => Vec::new(),
         other => other.map_err(|error| OpenError::Unreachable(error.to_string()))?,
