@@ -21,7 +21,7 @@ build: ## Bundle the functions for Lambda, arm64 and x86-64 (ARGS=arm64)
 test: ## Run every test; installs what is missing (NO_INSTALL=1 does not)
 	tests/run $(ARGS)
 
-faults: ## Break everything on real servers, and count what is lost (ONLY=F03,F24)
+faults: ## Break everything on real servers, and count what is lost (ONLY=F03,F24; SEED=1 DURATION_S=600: a random mix)
 	cargo test --locked --package tests --test faults -- all
 
 bench: ## Measure, and print the numbers

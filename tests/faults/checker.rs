@@ -106,6 +106,10 @@ impl Found {
             self.order_violations += 1;
             self.breaks("I3", format!("a device of {}: {wrong}", device.user));
         }
+        let (shown, all) = (seen.shown.len(), stored.keys().filter(|(user, _)| *user == device.user).count());
+        if shown != all {
+            self.breaks("I1", format!("a device of {} shows {shown} of {all}", device.user));
+        }
         let mut titles = HashSet::new();
         let mut latest: HashMap<String, usize> = HashMap::new();
         let mut before = 0;

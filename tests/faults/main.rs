@@ -2,7 +2,8 @@
 //!
 //! A row breaks something while services send and devices listen, mends it, lets everything come to rest, and compares
 //! what services were promised with the database and with what every device shows. Without words the selection of every
-//! test run is played; `all` plays everything; other words choose rows by number. `ONLY=F03,F24` chooses too.
+//! test run is played; `all` plays everything; other words choose rows by number. `ONLY=F03,F24` chooses too, and
+//! `SEED=n DURATION_S=n` plays the random mix alone, for so many seconds.
 
 #![allow(clippy::unwrap_used, reason = "a harness that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
@@ -15,6 +16,7 @@ mod gateway_faults;
 mod lambda;
 mod load_faults;
 mod management;
+mod mix;
 mod postgres_faults;
 mod proxy;
 mod redis_faults;
@@ -33,7 +35,7 @@ use std::process::ExitCode;
 use futures_util::FutureExt;
 
 use crate::report::Report;
-use crate::rows::{REST, Row};
+use crate::rows::{MIX, REST, Row};
 use crate::servers::Servers;
 use crate::stage::Stage;
 
@@ -91,6 +93,8 @@ fn chosen() -> Vec<Row> {
     rows.retain(|row| {
         if flags {
             false
+        } else if only.is_empty() && number("DURATION_S").is_some() {
+            row.number == MIX
         } else if !only.is_empty() {
             only.iter().any(|number| number.eq_ignore_ascii_case(row.number))
         } else if words.is_empty() {
@@ -102,6 +106,7 @@ fn chosen() -> Vec<Row> {
     rows
 }
 
+/// A whole number of the environment; `None` where it is not set.
 fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok().filter(|value| !value.is_empty())?;
     Some(value.parse().unwrap_or_else(|_| panic!("{variable} must be a whole number")))

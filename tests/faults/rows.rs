@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::stage::Stage;
-use crate::{baseline, gateway_faults, load_faults, postgres_faults, redis_faults, worker_faults};
+use crate::{baseline, gateway_faults, load_faults, mix, postgres_faults, redis_faults, worker_faults};
 
 /// One fault.
 pub(crate) struct Row {
@@ -19,15 +19,17 @@ pub(crate) struct Row {
 
 type Play = for<'a> fn(&'a mut Stage) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
+/// The random mix.
+pub(crate) const MIX: &str = "F60";
 /// How many services send where a row does not say otherwise, and how long each rests after a send.
 const SERVICES: usize = 4;
 pub(crate) const REST: Duration = Duration::from_millis(25);
 
 macro_rules! row {
-    ($number:literal, $what:literal, $play:path) => {
+    ($number:expr, $what:literal, $play:path) => {
         row!($number, $what, $play, SERVICES)
     };
-    ($number:literal, $what:literal, $play:path, $services:expr) => {
+    ($number:expr, $what:literal, $play:path, $services:expr) => {
         Row {
             number: $number,
             what: $what,
@@ -55,6 +57,7 @@ pub(crate) fn all() -> Vec<Row> {
         row!("F19", "Redis forgets scripts and functions", redis_faults::scripts_forgotten),
         row!("F20", "Redis is flushed", redis_faults::flushed),
         row!("F24", "Postgres and everybody in it is killed", postgres_faults::killed),
+        row!("F26", "Postgres hangs", postgres_faults::hung),
         row!("F27", "Postgres' connection ends at every step of a send", postgres_faults::cut_at_every_step, 0),
         row!("F28", "Postgres' backends are terminated", postgres_faults::terminated),
         row!("F35", "send and drain are killed at every step", worker_faults::killed_at_every_step, 0),
@@ -72,6 +75,7 @@ pub(crate) fn all() -> Vec<Row> {
         row!("F52", "ten times the load", load_faults::overload),
         row!("F55", "one key by four at once while Redis flaps", load_faults::one_key_at_once),
         row!("F56", "one key with four bodies at once", load_faults::one_key_other_body),
+        row!(MIX, "a random mix of all that", mix::random),
     ];
     rows.into_iter().map(|row| Row { is_selected: SELECTED.contains(&row.number), ..row }).collect()
 }

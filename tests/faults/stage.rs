@@ -213,6 +213,12 @@ impl Stage {
         sqlx::query_scalar(query).fetch_one(&self.database).await.unwrap()
     }
 
+    /// Ends the backends that work for functions; returns how many.
+    pub(crate) async fn ends_backends(&self) -> i64 {
+        self.counts("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'carillon'")
+            .await
+    }
+
     /// The fault is over: everything passes again, and from here recovery is measured.
     pub(crate) fn heals(&mut self) {
         self.postgres.does(Mode::Pass);
