@@ -12,7 +12,7 @@ use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::{Append, Appended, CHUNK_RECIPIENTS, FirstAnswer};
 use crate::limits::{Rate, Spend, Verdict};
 use crate::notes::{Counts, Hint, Noted};
-use crate::send::{Due, LONGEST_DELAY_MS, NewSend};
+use crate::send::{Due, EXPIRES_AFTER, LONGEST_DELAY_MS, NewSend};
 
 /// Work that is due later than this is found in time by the drain's schedule.
 const WAKE_WITHIN_MS: i64 = 60_000;
@@ -54,18 +54,18 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
     };
     let begun_ms = app.clock.now_ms();
     let due = match send.due {
-        // This is asked only of a key that is new.
-        Due::At(at_ms) if at_ms.saturating_sub(begun_ms) > LONGEST_DELAY_MS => {
-            return match first_answer(app, id, &send).await? {
-                Some(first) => replay(first, send.fingerprint),
-                None => Err(Error::field("deliverAt", "must be at most a year ahead")),
-            };
-        }
         // What the answer says must be known before it is stored, so an instant is past by our clock. Otherwise the
         // store's decides.
         Due::At(at_ms) if at_ms <= begun_ms => Due::Now,
         due => due,
     };
+    if let Some(refusal) = refusal_by_now(&send, due, begun_ms) {
+        // What depends on the time is asked only of a key that is new.
+        return match first_answer(app, id, &send).await? {
+            Some(first) => replay(first, send.fingerprint),
+            None => Err(refusal),
+        };
+    }
     let verdicts = spend(app, &send).await;
     let admitted: Vec<UserId> = admitted(&send.recipients, &verdicts).cloned().collect();
     if admitted.is_empty() {
@@ -102,14 +102,32 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
             let unfinished = deliver::offer(app, &deliveries, noted).await;
             let chunks_wait = match due {
                 Due::Now => admitted.len() > CHUNK_RECIPIENTS,
-                Due::After(delay_ms) => delay_ms <= WAKE_WITHIN_MS,
-                Due::At(at_ms) => at_ms - begun_ms <= WAKE_WITHIN_MS,
+                Due::After(_) | Due::At(_) => due_ms(due, begun_ms) - begun_ms <= WAKE_WITHIN_MS,
             };
             if unfinished || chunks_wait {
                 deliver::wake_drain(app).await;
             }
             Ok(Accepted { answer, replayed: false })
         }
+    }
+}
+
+/// Why a send cannot be accepted that could have been at another time.
+fn refusal_by_now(send: &NewSend, due: Due, now_ms: i64) -> Option<Error> {
+    let due_ms = due_ms(due, now_ms);
+    if due_ms.saturating_sub(now_ms) > LONGEST_DELAY_MS {
+        return Some(Error::field("deliverAt", "must be at most a year ahead"));
+    }
+    let expires_at = send.content.expires_at?;
+    (expires_at.0 <= due_ms).then(|| Error::field("expiresAt", EXPIRES_AFTER))
+}
+
+/// When it is due, by our clock.
+fn due_ms(due: Due, now_ms: i64) -> i64 {
+    match due {
+        Due::Now => now_ms,
+        Due::After(delay_ms) => now_ms.saturating_add(delay_ms),
+        Due::At(at_ms) => at_ms,
     }
 }
 

@@ -73,25 +73,27 @@ pub async fn resync(app: &App, resyncs: &[Resync]) {
     forget(app, &gone).await;
 }
 
-/// Tells all of a user's connections what one of them changed. A hint: who misses it sees the hole in its
+/// Tells all connections of each user what was changed in his inbox. A hint: who misses it sees the hole in its
 /// cursors.
-pub async fn tell(app: &App, changed: &Changed, change: ChangeKind) {
-    let event = if changed.ids.len() > MAX_IDS {
-        Event::Resync
-    } else {
-        let (cursor, prev, unread_count) = (changed.cursor, changed.prev, changed.unread);
-        Event::Changed { cursor, prev, ids: &changed.ids, change, unread_count }
-    };
-    let frame = protocol::frame(&event);
-    let push: Vec<(ConnectionId, Frame)> =
-        changed.connections.iter().map(|connection| (connection.id.clone(), frame.clone())).collect();
+pub async fn tell(app: &App, changed: &[&Changed], change: ChangeKind) {
+    let (mut push, mut connections) = (Vec::new(), Vec::new());
+    for changed in changed.iter().filter(|changed| !changed.connections.is_empty()) {
+        let event = if changed.ids.len() > MAX_IDS {
+            Event::Resync
+        } else {
+            let (cursor, prev, unread_count) = (changed.cursor, changed.prev, changed.unread);
+            Event::Changed { cursor, prev, ids: &changed.ids, change, unread_count }
+        };
+        let frame = protocol::frame(&event);
+        push.extend(changed.connections.iter().map(|connection| (connection.id.clone(), frame.clone())));
+        connections.extend(&changed.connections);
+    }
     if push.is_empty() {
         return;
     }
     let outcomes = app.push.push(&push).await;
-    let gone: Vec<ConnectionId> = changed
-        .connections
-        .iter()
+    let gone: Vec<ConnectionId> = connections
+        .into_iter()
         .zip(outcomes)
         .filter(|(connection, outcome)| *outcome == Outcome::Gone && !is_young(app, connection))
         .map(|(connection, _)| connection.id.clone())

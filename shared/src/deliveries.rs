@@ -7,7 +7,7 @@ use crate::clock::At;
 use crate::connections::Connection;
 use crate::error::StoreError;
 use crate::ids::UserId;
-use crate::inbox::Delivery;
+use crate::inbox::{Changed, Delivery};
 
 /// The longest that a row waits for its next push.
 pub const LONGEST_WAIT_MS: i64 = 5 * 60 * 1_000;
@@ -24,13 +24,14 @@ pub const MOST_STEPS: usize = 100;
 pub trait Deliveries: Send + Sync {
     /// Materialises one chunk that is due, in a transaction of its own, exactly as `append` does the first;
     /// `None` where no chunk is due by the store's clock. The first chunk of a scheduled send starts it, in the same
-    /// transaction. Two that call it at once never materialise the same chunk.
+    /// transaction. Two that call it at once never materialise the same chunk. One of a send that has expired is settled
+    /// without a row for anybody: it returns nothing to push.
     async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError>;
 
     /// Takes up to `limit` rows whose `push_at` has passed. Each one's `push_at` moves ahead (5 s, doubled
     /// with every time it was taken, at most 5 min), so that nobody else takes it meanwhile and a dead taker's
-    /// rows come back. Rows that were read or deleted, or whose user has no connection, are no longer due and
-    /// not returned.
+    /// rows come back. Rows that were read or deleted or have expired, or whose user has no connection, are no
+    /// longer due and not returned.
     ///
     /// Where one of them is a user's of whom more than [`MOST_FRAMES`] rows are due, all of his are taken, beyond
     /// `limit`, and returned as one: in steps of [`STEP_ROWS`], each committed by itself, and at most [`MOST_STEPS`].
@@ -44,7 +45,12 @@ pub trait Deliveries: Send + Sync {
     /// offset beside each is offered. In the steps of `take_due`; what is beyond them stays as it is.
     async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
 
-    /// When the next chunk or row falls due, in milliseconds since 1970; `None` where nothing waits. May lie
+    /// Makes tombstones of up to `limit` notifications that have expired, those first that expired first: each takes
+    /// the next offset of its inbox. Returns whose inbox changed and how. None are left where it returns nothing, unless
+    /// another is at work on them.
+    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError>;
+
+    /// When the next chunk or row falls due or expires, in milliseconds since 1970; `None` where nothing waits. May lie
     /// in the past.
     async fn next_due(&self) -> Result<Option<i64>, StoreError>;
 

@@ -11,7 +11,8 @@ use crate::notes::{Pushed, REMEMBERED_MS, REMEMBERED_PUSHES};
 
 /// The most sends of a page, and the most that are looked at for one.
 pub const MAX_SENDS: usize = 200;
-/// In how many chunks that are still to be materialised a trace looks for its notification: those due first.
+/// In how many chunks that are still to be materialised a trace looks for its notification, those due first, and in how
+/// many that expired before they were.
 pub const TRACED_CHUNKS: usize = 500;
 
 /// What became of sends.
@@ -22,8 +23,8 @@ pub trait History: Send + Sync {
     async fn sends(&self, query: &SendQuery, at: At) -> Result<SendPage, StoreError>;
 
     /// When which step of a notification was done: one of this user's, or with `None` anybody's. A deleted one has its
-    /// trace for as long as its tombstone is kept. One without a row yet is found only as anybody's, and only in the
-    /// [`TRACED_CHUNKS`] chunks that are due first. `None` where there is no such notification, which a cancelled send
+    /// trace for as long as its tombstone is kept. One without a row is found only as anybody's, and only in the
+    /// [`TRACED_CHUNKS`] chunks that are due first, or that were due last of those that expired. `None` where there is no such notification, which a cancelled send
     /// has none of.
     async fn trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, StoreError>;
 }

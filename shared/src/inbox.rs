@@ -28,6 +28,9 @@ pub trait Inbox: Send + Sync {
     /// One that is due later puts nothing into any inbox: it is scheduled, and all its recipients become chunks that
     /// are due with it. The first of them that is materialised starts it, for good.
     ///
+    /// One that expires is from that instant on in nobody's list, count or sync and is pushed to nobody, whenever
+    /// `Deliveries::expire` comes to make tombstones.
+    ///
     /// Each recipient's notification takes the next offset of his inbox, in commit order. The row of a user
     /// with connections gets `push_at` = now + [`PUSH_GRACE_MS`]. A send whose id is stored already changes
     /// nothing and gives the first answer; one that meets a concurrent append of its id waits for it.
@@ -47,11 +50,12 @@ pub trait Inbox: Send + Sync {
     /// A page of the inbox, newest arrival first, together with the position it is true for.
     async fn list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, StoreError>;
 
-    /// One notification of this user; `None` where it was deleted, never was, or is somebody else's.
+    /// One notification of this user; `None` where it was deleted or expired, never was, or is somebody else's.
     async fn find(&self, user: &UserId, id: NotificationId, at: At) -> Result<Option<Notification>, StoreError>;
 
     /// What changed after `since`, in order of change and at most `limit` of it, together with the position it
-    /// is true for. Without `since`: everything there is, and nothing that was deleted. `None` where the
+    /// is true for. Without `since`: everything there is, and nothing that was deleted. What has expired counts as
+    /// deleted, and is told so again with the offset of its tombstone. `None` where the
     /// inbox cannot tell, because `since` is not of its history ([`Position::knows`]).
     async fn changes(
         &self,
@@ -88,7 +92,7 @@ pub struct Append<'a> {
     pub answer: &'a str,
     /// When; an instant that is past is not `Now`, but due for whoever materialises.
     pub due: Due,
-    /// How long the send is kept after it is due, and with it its key.
+    /// How long the send is kept after it is due, and with it its key; one that expires later, until then.
     pub retention_ms: i64,
 }
 
@@ -147,6 +151,8 @@ pub struct Position {
     pub purged_through: i64,
     /// How many notifications are unread.
     pub unread: i64,
+    /// How many have expired and are no tombstones yet: the head does not know of them, whoever lists does.
+    pub expired: i64,
 }
 
 impl Position {
@@ -212,9 +218,9 @@ pub enum Present {
         /// As it is now.
         notification: Notification,
     },
-    /// It was deleted.
+    /// It was deleted, or expired.
     Deleted {
-        /// The offset of the deletion.
+        /// The offset of the deletion; of what has just expired, of the change before.
         version: i64,
         /// What it was.
         id: NotificationId,
@@ -268,7 +274,8 @@ pub struct Changed {
     pub cursor: Cursor,
     /// The rows that changed, in the order of their new versions.
     pub ids: Vec<NotificationId>,
-    /// How many of the ids that were named are this user's: standing ones, for a deletion deleted ones too.
+    /// How many of the ids that were named are this user's: standing ones, for a deletion also those that were deleted
+    /// or have expired.
     pub known: usize,
     /// How many are unread after it.
     pub unread: i64,

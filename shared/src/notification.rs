@@ -60,6 +60,8 @@ pub struct Content {
     pub action_url: Option<String>,
     /// How urgent it is.
     pub priority: Priority,
+    /// From when on it is in no inbox any more.
+    pub expires_at: Option<Time>,
 }
 
 /// One notification as it stands in one user's inbox; serialises as the contract's `Notification`.
@@ -107,8 +109,8 @@ impl Serialize for Notification {
             priority: content.priority,
             created_at: self.created_at,
             read_at: self.read_at,
-            // No send can ask for either yet; the members are part of the contract all the same.
-            expires_at: None,
+            expires_at: content.expires_at,
+            // No send can ask for one yet; the member is part of the contract all the same.
             collapse_key: None,
             cursor: self.cursor,
         }

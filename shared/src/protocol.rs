@@ -152,6 +152,8 @@ pub enum ChangeKind {
     Unread,
     /// They were deleted.
     Deleted,
+    /// Their time was over.
+    Expired,
 }
 
 /// The answer to a client's frame.

@@ -20,6 +20,9 @@ pub const MAX_DATA_BYTES: usize = 16 * 1_024;
 /// The farthest ahead that a send may be due: 365 days.
 pub const LONGEST_DELAY_MS: i64 = 365 * 24 * 60 * 60 * 1_000;
 
+/// What an end must be.
+pub const EXPIRES_AFTER: &str = "must be after the time at which it is due";
+
 /// When a send is to reach the inboxes of its recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
@@ -54,6 +57,7 @@ impl NewSend {
         let recipients = recipients(&mut fields);
         let content = content(&mut fields);
         let due = due(&mut fields);
+        refuse_what_expires_before_it_is_due(&mut fields, content.as_ref(), due);
         refuse_what_cannot_be_done(&mut fields);
         fields.finish()?;
         // Every absence has noted a problem, so past `finish` both are there.
@@ -153,7 +157,8 @@ fn content(fields: &mut Fields) -> Option<Content> {
             value.as_str().and_then(Priority::named).ok_or_else(|| "must be low, normal, high or critical".into())
         }),
     };
-    Some(Content { kind: kind?, title: title?, body, data: data?, action_url, priority: priority? })
+    let expires_at = instant(fields, "expiresAt");
+    Some(Content { kind: kind?, title: title?, body, data: data?, action_url, priority: priority?, expires_at })
 }
 
 /// `data`, or `content` as older services call it; an empty object where neither stands.
@@ -258,16 +263,23 @@ fn due(fields: &mut Fields) -> Option<Due> {
     }
     match given.pop() {
         None => Some(Due::Now),
-        Some(("deliverAt", value)) => fields.checked("deliverAt", value, |value| {
-            let at = value.as_str().and_then(Time::parse);
-            at.map(|at| Due::At(at.0)).ok_or_else(|| "must be an instant of RFC 3339".into())
-        }),
+        Some((name @ "deliverAt", value)) => fields.checked(name, value, an_instant).map(|at| Due::At(at.0)),
         Some((name, value)) => fields.checked(name, value, |value| match whole(&value) {
             Some(0) => Ok(Due::Now),
             Some(delay_ms @ 1..=LONGEST_DELAY_MS) => Ok(Due::After(delay_ms)),
             _ => Err("must be a whole number of milliseconds, 0 to a year".into()),
         }),
     }
+}
+
+fn instant(fields: &mut Fields, name: &str) -> Option<Time> {
+    let value = fields.take(name)?;
+    fields.checked(name, value, an_instant)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a check gets what it checks")]
+fn an_instant(value: Value) -> Result<Time, String> {
+    value.as_str().and_then(Time::parse).ok_or_else(|| "must be an instant of RFC 3339".into())
 }
 
 /// A whole number, however it is written: `5e3` is one.
@@ -277,13 +289,20 @@ fn whole(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| written_otherwise().map(|number| number as i64))
 }
 
+/// Where both are instants. Where the time now decides it is asked of new keys only.
+fn refuse_what_expires_before_it_is_due(fields: &mut Fields, content: Option<&Content>, due: Option<Due>) {
+    let expires_at = content.and_then(|content| content.expires_at);
+    if let (Some(Time(expires_ms)), Some(Due::At(due_ms))) = (expires_at, due)
+        && expires_ms <= due_ms
+    {
+        fields.problem("expiresAt", EXPIRES_AFTER);
+    }
+}
+
 /// What the contract describes and a later version will do. Asked for today it is refused, never ignored.
 fn refuse_what_cannot_be_done(fields: &mut Fields) {
-    const NOT_YET: &str = "is not supported yet";
-    for name in ["expiresAt", "collapseKey"] {
-        if fields.take(name).is_some() {
-            fields.problem(name, NOT_YET);
-        }
+    if fields.take("collapseKey").is_some() {
+        fields.problem("collapseKey", "is not supported yet");
     }
     if fields.take("channels").is_some_and(|channels| channels != json!(["realtime"])) {
         fields.problem("channels", "must be exactly [\"realtime\"]: other channels are not supported yet");
@@ -311,6 +330,9 @@ fn fingerprint(content: &Content, recipients: &[UserId], due: Due) -> [u8; 32] {
     // Only where it was given: fingerprints are kept, and those of sends without it must not change.
     if let Due::At(at_ms) = due {
         asked["deliverAt"] = at_ms.into();
+    }
+    if let Some(Time(expires_ms)) = content.expires_at {
+        asked["expiresAt"] = expires_ms.into();
     }
     ids::sha256(asked.to_string().as_bytes())
 }
@@ -403,7 +425,9 @@ mod tests {
             ("deliverAt", json!("2027-01-01T00:00:00")),
             ("deliverAt", json!(1_800_000_000_000_i64)),
             ("collapseKey", json!("k")),
-            ("expiresAt", json!("2027-01-01T00:00:00Z")),
+            ("expiresAt", json!("2027-01-01")),
+            ("expiresAt", json!(1_800_000_000_000_i64)),
+            ("expiresAt", json!(null)),
             ("idempotencyKey", json!("")),
             ("idempotencyKey", json!("a b")),
             ("idempotencyKey", json!("k".repeat(256))),
@@ -439,6 +463,21 @@ mod tests {
     }
 
     #[test]
+    fn an_end_is_after_the_time_at_which_it_is_due() {
+        let ends = |deliver_at: &str| {
+            let mut body = with("expiresAt", json!("2027-01-01T00:00:00Z"));
+            body["deliverAt"] = deliver_at.into();
+            body
+        };
+        let good = read(ends("2026-12-31T23:59:59.999Z")).unwrap();
+        assert_eq!(good.content.expires_at, Time::parse("2027-01-01T00:00:00Z"));
+        assert_eq!(refused(ends("2027-01-01T00:00:00Z")), "expiresAt");
+        assert_eq!(refused(ends("2027-01-01T01:00:00+00:30")), "expiresAt");
+        // Whether it is past depends on the time now.
+        assert!(read(with("expiresAt", json!("1999-01-01T00:00:00Z"))).is_ok());
+    }
+
+    #[test]
     fn a_fingerprint_knows_when_and_not_how_it_was_said() {
         let of = |name, value| read(with(name, value)).unwrap().fingerprint;
         let now = read(with("priority", json!("normal"))).unwrap().fingerprint;
@@ -454,6 +493,8 @@ mod tests {
             of("delayMs", json!(2)),
             of("deliverAt", json!("2026-11-20T16:00:00Z")),
             of("deliverAt", json!("2026-11-20T16:00:00.001Z")),
+            of("expiresAt", json!("2026-11-20T16:00:00Z")),
+            of("expiresAt", json!("2026-11-20T16:00:00.001Z")),
         ];
         assert_eq!(different.iter().collect::<HashSet<_>>().len(), different.len());
     }

@@ -36,7 +36,7 @@ pub async fn settle(app: &App, user: &UserId, position: &Position, cursor: Curso
 
 /// A digest of what a complete sync would tell: equal where nothing changed. Quoted, as a header's value.
 pub fn etag(user: &UserId, position: &Position) -> String {
-    let told = format!("{}\n{}\n{}", user, position.cursor(), position.unread);
+    let told = format!("{}\n{}\n{}\n{}", user, position.cursor(), position.unread, position.expired);
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(&ids::sha256(told.as_bytes())[..16]))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
-use shared::clock::At;
+use shared::clock::{At, Time};
 use shared::connections::{Connections, Opened, Opening, Ticket};
 use shared::cursor::Cursor;
 use shared::dead_letters::DeadLetters;
@@ -68,6 +68,7 @@ impl Send {
                 data: RawValue::from_string("{}".into()).unwrap(),
                 action_url: None,
                 priority: Priority::Normal,
+                expires_at: None,
             }),
             due: Due::Now,
         }
@@ -75,6 +76,12 @@ impl Send {
 
     pub(crate) fn due(key: &str, due: Due) -> Self {
         Self { due, ..Self::new(key) }
+    }
+
+    /// It expires so long after the beginning.
+    pub(crate) fn until(self, after_ms: i64) -> Self {
+        let content = Content { expires_at: Some(Time(START_MS + after_ms)), ..Content::clone(&self.content) };
+        Self { content: Arc::new(content), ..self }
     }
 
     pub(crate) fn of_kind(key: &str, kind: &str) -> Self {

@@ -250,3 +250,33 @@ async fn what_is_due_later_can_be_cancelled_until_it_comes() {
     assert_eq!(shop.gets(&paths[1]).await.header("allow"), "DELETE");
     world.stops().await;
 }
+
+#[tokio::test]
+async fn what_expires_is_gone_at_once_and_every_device_is_told_within_a_minute() {
+    let world = World::new().await;
+    let (shop, alice) = (world.service("shop"), world.user("alice"));
+    let mut phone = alice.connects().await;
+    let body = json!({"type": "offer", "userId": "alice", "title": "Today only", "expiresAt": "2027-01-15T08:00:10Z"});
+    let sent = shop.posts("/api/notifications/send", body).await.expect(202);
+    let frame = phone.sees("Today only").await;
+    assert_eq!(frame["notification"]["expiresAt"], "2027-01-15T08:00:10.000Z");
+    world.turns(Duration::from_millis(9_999));
+    assert_eq!(alice.inbox().await.len(), 1);
+    world.turns(Duration::from_millis(1));
+    assert!(alice.inbox().await.is_empty());
+    assert_eq!(alice.gets("/api/notifications/unread-count").await.expect(200), json!({"count": 0}));
+    let id = &sent["notifications"][0]["id"];
+    assert_eq!(alice.gets(&format!("/api/notifications/{}", id.as_str().unwrap())).await.code(), "not_found");
+
+    world.drains().await;
+    let changed = phone.told("changed").await;
+    assert_eq!(
+        (&changed["change"], &changed["ids"], &changed["unreadCount"]),
+        (&json!("expired"), &json!([id]), &json!(0))
+    );
+    let history = shop.gets("/api/notifications/history").await.expect(200);
+    assert_eq!(history["items"][0]["states"]["expired"], 1);
+    let missed = alice.gets(&format!("/api/sync?since={}", frame["cursor"].as_str().unwrap())).await.expect(200);
+    assert_eq!((&missed["deleted"], &missed["cursor"]), (&json!([id]), &changed["cursor"]));
+    world.stops().await;
+}

@@ -14,6 +14,9 @@ async fn a_chunk_left_by_a_stopped_system_is_materialised_after_the_restart() {
     for n in [0, 200, 399, 400, 449] {
         assert_eq!(world.user(&format!("user-{n}")).inbox().await.len(), 1, "user-{n}");
     }
-    assert_eq!(world.drains().await, json!({"chunks": 0, "pushed": 0, "ended": 0, "failed": false}));
+    assert_eq!(
+        world.drains().await,
+        json!({"chunks": 0, "pushed": 0, "resynced": 0, "expired": 0, "ended": 0, "failed": false})
+    );
     world.stops().await;
 }

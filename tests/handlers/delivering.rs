@@ -10,7 +10,7 @@ use shared::clock::At;
 use shared::deliveries::{Backlog, Deliveries, Taken};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
-use shared::inbox::Delivery;
+use shared::inbox::{Changed, Delivery};
 use shared::notes::{Counts, Noted, Notes, Pushed};
 use shared::push::Outcome;
 use tokio::sync::Barrier;
@@ -127,6 +127,9 @@ impl Deliveries for Meeting {
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.both.wait().await;
         self.record.mark_offered(rows, at).await
+    }
+    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {
+        self.record.expire(limit, at).await
     }
     async fn next_due(&self) -> Result<Option<i64>, StoreError> {
         self.record.next_due().await

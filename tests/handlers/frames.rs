@@ -33,6 +33,7 @@ examples! { of_event ALL_EVENTS Event<'_> {
     Event::Changed { change: ChangeKind::Read, .. } => "changed-read",
     Event::Changed { change: ChangeKind::Unread, .. } => "changed-unread",
     Event::Changed { change: ChangeKind::Deleted, .. } => "changed-deleted",
+    Event::Changed { change: ChangeKind::Expired, .. } => "changed-expired",
     Event::Fetch { .. } => "fetch",
     Event::Resync => "resync",
 }}
@@ -97,6 +98,7 @@ fn full(read_at: Option<Time>) -> Notification {
             data: data(r#"{"reportId":"123","pages":7,"share":0.5,"tags":["q3",null]}"#),
             action_url: Some("/reports/123".into()),
             priority: Priority::High,
+            expires_at: Some(Time(1_795_276_800_123)),
         }),
         cursor: cursor(42),
         created_at: Time(1_795_190_400_123),
@@ -115,6 +117,7 @@ fn bare() -> Notification {
             data: data("{}"),
             action_url: None,
             priority: Priority::Normal,
+            expires_at: None,
         }),
         cursor: cursor(43),
         created_at: Time(1_795_190_401_000),
@@ -198,6 +201,7 @@ fn what_is_sent_is_what_the_examples_show() {
     written.event("changed-read", &changed(43, 45, &both, ChangeKind::Read, 0));
     written.event("changed-unread", &changed(45, 46, &both[..1], ChangeKind::Unread, 1));
     written.event("changed-deleted", &changed(46, 47, &both[..1], ChangeKind::Deleted, 0));
+    written.event("changed-expired", &changed(47, 48, &both[1..], ChangeKind::Expired, 0));
     written.event("fetch", &Event::Fetch { cursor: cursor(42), prev: cursor(41), id: report() });
     written.event("resync", &Event::Resync);
 

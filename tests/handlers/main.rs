@@ -9,6 +9,7 @@ mod cancelling;
 mod dead_letters;
 mod delivering;
 mod drain;
+mod expiring;
 mod frames;
 mod history;
 mod http_functions;

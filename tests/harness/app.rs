@@ -209,6 +209,9 @@ impl Deliveries for Counted {
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.asked().mark_offered(rows, at).await
     }
+    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {
+        self.asked().expire(limit, at).await
+    }
     async fn next_due(&self) -> Result<Option<i64>, StoreError> {
         self.asked().next_due().await
     }

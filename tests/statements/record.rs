@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use harness::{TestApp, body, event, postgres_server, request, socket_event};
 use serde_json::{Value, json};
+use shared::clock::Time;
 use shared::ids::{SendId, UserId};
 use shared::inbox::Cancelled;
 use shared::postgres::PostgresRecord;
@@ -282,11 +283,11 @@ async fn metrics_are_what_waits_and_who_is_connected() {
 }
 
 #[tokio::test]
-async fn a_drain_without_work_looks_in_four_places() {
+async fn a_drain_without_work_looks_in_five_places() {
     let measured = Measured::new().await;
-    // Connections, chunks, rows, and what falls due next. A chunk is looked for in a transaction, which would keep it:
-    // its beginning and its end are two more.
-    measured.costs(6, async || measured.drains().await).await;
+    // Connections, chunks, what has expired, rows, and what falls due next. A chunk is looked for in a transaction, which
+    // would keep it: its beginning and its end are two more.
+    measured.costs(7, async || measured.drains().await).await;
 }
 
 #[tokio::test]
@@ -298,7 +299,7 @@ async fn a_chunk_is_one_transaction_of_two_statements() {
     measured.drains().await;
     measured.sends(&names, None).await;
     // Two chunks of four beside what a drain without work does.
-    measured.costs_first(6 + 2 * 4, measured.drains()).await;
+    measured.costs_first(7 + 2 * 4, measured.drains()).await;
 }
 
 #[tokio::test]
@@ -318,7 +319,33 @@ async fn a_delayed_send_is_one_statement_and_its_start_one_more() {
     delayed().await;
     measured.test.clock.turn(Duration::from_secs(60));
     // Two chunks of four, beside what a drain without work does; the first of them starts the send.
-    measured.costs_first(6 + 2 * 4 + 1, measured.drains()).await;
+    measured.costs_first(7 + 2 * 4 + 1, measured.drains()).await;
+}
+
+#[tokio::test]
+async fn what_has_expired_is_one_transaction_of_two_statements_however_many_inboxes_it_was_in() {
+    let measured = Measured::new().await;
+    measured.test.connect("alice", &["phone"]).await;
+    let names: Vec<String> = (0..100).map(|n| format!("user {n}")).collect();
+    let expires = async || {
+        let ends = Time(measured.test.clock.now_ms() + 1_000).to_string();
+        let asked = json!({"type": "like", "userIds": names, "title": "Hi", "expiresAt": ends});
+        measured.asks_for(asked).await;
+        measured.test.clock.turn(Duration::from_secs(1));
+    };
+    expires().await;
+    measured.drains().await;
+    expires().await;
+    // It is looked for once more after it, as are rows.
+    measured.costs_first(7 + 4 + 2, measured.drains()).await;
+    // Whoever sends it pays nothing for it.
+    let ends = Time(measured.test.clock.now_ms() + 1_000).to_string();
+    let asked = json!({"type": "like", "userId": "bob", "title": "Hi", "expiresAt": ends});
+    measured
+        .costs(1, async || {
+            measured.asks_for(asked.clone()).await;
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The drain: materialises what is due, pushes what was not offered, ends connections whose token has ended.
+//! The drain: materialises what is due, pushes what was not offered, makes what has expired tombstones, ends connections whose token has ended.
 //! No leader, no lock, no memory of the last run: any number may run at once, and one that dies is missed by
 //! nobody.
 
@@ -9,14 +9,17 @@ use shared::deliver;
 use shared::deliveries::Taken;
 use shared::error::{Error, StoreError};
 use shared::ids::ConnectionId;
+use shared::inbox::Changed;
 use shared::notes::{Counts, Noted};
-use shared::protocol::{self, Frame, Reply};
+use shared::protocol::{self, ChangeKind, Frame, Reply};
 
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
 /// How many rows are taken at once: what one drain holds when it dies waits 5 s.
 const TAKE: usize = 100;
+/// How many expired notifications become tombstones at once.
+const EXPIRE: usize = 500;
 /// How long before its deadline a drain stops to begin anything.
 const MARGIN_MS: i64 = 10_000;
 
@@ -30,6 +33,8 @@ pub struct Drained {
     pub pushed: usize,
     /// Users of whom so much was due that they were told to sync instead.
     pub resynced: usize,
+    /// Notifications that became tombstones because they had expired.
+    pub expired: usize,
     /// Connections that were told that their token has ended, and closed.
     pub ended: usize,
     /// Whether a store failed, so that the rest was left to the next run.
@@ -73,8 +78,11 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), Sto
         deliver::offer(app, &deliveries, Noted::default()).await;
     }
     while app.clock.now_ms() <= until_ms {
+        // In turns, so that neither waits for the end of the other.
+        let expired = expire(app).await?;
+        drained.expired += expired;
         let taken = app.deliveries.take_due(TAKE, app.clock.at()).await?;
-        if taken.is_empty() {
+        if taken.is_empty() && expired == 0 {
             break;
         }
         let Taken { deliveries, resyncs } = taken;
@@ -85,6 +93,14 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), Sto
         deliver::resync(app, &resyncs).await;
     }
     Ok(())
+}
+
+/// Makes tombstones of what has expired, and tells whose inbox it was in.
+async fn expire(app: &App) -> Result<usize, StoreError> {
+    let expired = app.deliveries.expire(EXPIRE, app.clock.at()).await?;
+    let changed: Vec<&Changed> = expired.iter().map(|(_, changed)| changed).collect();
+    deliver::tell(app, &changed, ChangeKind::Expired).await;
+    Ok(changed.iter().map(|changed| changed.ids.len()).sum())
 }
 
 /// Tells connections that their token has ended, closes and forgets them, in that order.

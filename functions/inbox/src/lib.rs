@@ -102,7 +102,7 @@ async fn read_all(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Erro
 
 async fn perform(app: &App, caller: &Caller, change: &Change) -> Result<Changed, Error> {
     let changed = app.inbox.change(&caller.user, change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
-    deliver::tell(app, &changed, change.kind()).await;
+    deliver::tell(app, &[&changed], change.kind()).await;
     Ok(changed)
 }
 

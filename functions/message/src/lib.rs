@@ -103,7 +103,7 @@ async fn act(
         }
         Action::Change(change) => {
             let changed = app.inbox.change(user, &change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
-            deliver::tell(app, &changed, change.kind()).await;
+            deliver::tell(app, &[&changed], change.kind()).await;
             let updated = matches!(change, Change::ReadAll { .. }).then_some(changed.ids.len());
             Reply::Ok { reference, updated, expires_at: None }
         }

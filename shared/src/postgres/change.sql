@@ -7,11 +7,17 @@ WITH clock AS MATERIALIZED (
 inbox AS MATERIALIZED (
     SELECT epoch, head, acked, purged_through, unread FROM inboxes WHERE user_id = $2
 ),
+-- What has expired is gone, though no tombstone yet.
+expired AS MATERIALIZED (
+    SELECT count(*) AS expired, count(*) FILTER (WHERE n.read_at IS NULL) AS unread
+      FROM clock, notifications n
+     WHERE n.user_id = $2 AND n.deleted_at IS NULL AND n.expires_at <= clock.now_ms
+),
 -- The rows that become different, in the order of their arrival; none where the cursor is of another history.
 target AS MATERIALIZED (
     SELECT n."offset", n.id, (n.read_at IS NULL)::integer AS was_unread, row_number() OVER (ORDER BY n."offset") AS step
-      FROM notifications n, inbox
-     WHERE n.user_id = $2 AND n.deleted_at IS NULL
+      FROM notifications n, inbox, clock
+     WHERE n.user_id = $2 AND n.deleted_at IS NULL AND coalesce(n.expires_at > clock.now_ms, true)
        AND ($4::uuid[] IS NULL OR n.id = ANY ($4))
        AND ($5::text IS NULL OR n.type = $5)
        AND ($7::bigint IS NULL
@@ -40,13 +46,14 @@ changed AS (
      WHERE n.user_id = $2 AND n."offset" = target."offset" AND EXISTS (SELECT FROM raised)
 )
 SELECT coalesce(inbox.epoch, epoch.epoch) AS epoch, coalesce(inbox.head, 0) AS head, coalesce(inbox.acked, 0) AS acked,
-       coalesce(inbox.purged_through, 0) AS purged_through, coalesce(inbox.unread, 0) AS unread,
-       raised.head AS new_head, raised.unread AS new_unread,
+       coalesce(inbox.purged_through, 0) AS purged_through, coalesce(inbox.unread, 0) - expired.unread AS unread,
+       expired.expired, raised.head AS new_head, raised.unread - expired.unread AS new_unread,
        (SELECT array_agg(target.id ORDER BY target.step) FROM target) AS ids,
        (SELECT count(*) FROM notifications n
-         WHERE n.user_id = $2 AND n.id = ANY ($4) AND ($3 = 'delete' OR n.deleted_at IS NULL)) AS known,
+         WHERE n.user_id = $2 AND n.id = ANY ($4)
+           AND ($3 = 'delete' OR n.deleted_at IS NULL AND coalesce(n.expires_at > clock.now_ms, true))) AS known,
        connections.id, connections.user_id, connections.connected_at, connections.token_expires_at
-  FROM epoch CROSS JOIN clock
+  FROM epoch CROSS JOIN clock CROSS JOIN expired
   LEFT JOIN inbox ON true
   LEFT JOIN raised ON true
   LEFT JOIN connections ON connections.user_id = $2 AND connections.token_expires_at > clock.now_ms

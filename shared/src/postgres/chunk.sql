@@ -5,6 +5,7 @@ WITH clock AS MATERIALIZED (
     SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
 ),
 send AS (
-    UPDATE send_chunks SET state = 'materialised' WHERE send_id = $6 AND n = $7 AND state = 'waiting'
-    RETURNING send_id AS id
+    UPDATE send_chunks AS c SET state = 'materialised' FROM sends
+     WHERE c.send_id = $6 AND c.n = $7 AND c.state = 'waiting' AND sends.id = $6
+    RETURNING sends.id, sends.expires_at
 ),

@@ -13,7 +13,7 @@ use crate::clock::At;
 use crate::deliveries::{Backlog, Deliveries, Taken};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
-use crate::inbox::Delivery;
+use crate::inbox::{Changed, Delivery};
 
 const CHUNK: &str = concat!(include_str!("chunk.sql"), include_str!("materialise.sql"));
 
@@ -35,10 +35,16 @@ impl Deliveries for PostgresRecord {
         self.resynced(users, at).await
     }
 
+    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {
+        repeated!(self.try_expire(limit, at))
+    }
+
     async fn next_due(&self) -> Result<Option<i64>, StoreError> {
         sqlx::query_scalar(
             "SELECT least((SELECT min(due_at) FROM send_chunks WHERE state = 'waiting'),
-                          (SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL))",
+                          (SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL),
+                          (SELECT min(expires_at) FROM notifications
+                            WHERE expires_at IS NOT NULL AND deleted_at IS NULL))",
         )
         .fetch_one(&mut *self.connection().await?)
         .in_time()
@@ -68,10 +74,13 @@ impl PostgresRecord {
         let mut transaction = connection.begin().in_time().await.map_err(rows::write_failed)?;
         // Held until the commit; whoever else looks takes another one.
         let chunk = sqlx::query(
-            "SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority
+            "WITH clock AS MATERIALIZED (
+                 SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
+             )
+             SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
+                    s.expires_at, coalesce(s.expires_at <= (SELECT now_ms FROM clock), false) AS is_expired
                FROM send_chunks c JOIN sends s ON s.id = c.send_id
-              WHERE c.state = 'waiting'
-                AND c.due_at <= coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
+              WHERE c.state = 'waiting' AND c.due_at <= (SELECT now_ms FROM clock)
               ORDER BY c.due_at, c.send_id, c.n LIMIT 1
                 FOR UPDATE OF c SKIP LOCKED",
         )
@@ -86,6 +95,17 @@ impl PostgresRecord {
             serde_json::from_str(column(&chunk, "recipients")?).map_err(|_| rows::broken("send_chunks.recipients"))?;
         let recipients: Vec<UserId> = recipients.into_iter().map(UserId::stored).collect();
         let content = Arc::new(rows::content(&chunk)?);
+        if column(&chunk, "is_expired")? {
+            sqlx::query("UPDATE send_chunks SET state = 'expired' WHERE send_id = $1 AND n = $2")
+                .bind(send.as_uuid())
+                .bind(column::<i32>(&chunk, "n")?)
+                .execute(&mut *transaction)
+                .in_time()
+                .await
+                .map_err(rows::write_failed)?;
+            transaction.commit().in_time().await.map_err(rows::write_failed)?;
+            return Ok(Some(Vec::new()));
+        }
         // What has started stays so, and needs no lock: its chunks do not wait for each other.
         if column::<&str>(&chunk, "state")? != "started" {
             let started = sqlx::query("UPDATE sends SET state = 'started' WHERE id = $1 AND state <> 'cancelled'")

@@ -70,7 +70,8 @@ fn statement(query: &SendQuery) -> String {
         query.recipient.is_some(),
         "s.id = ANY (ARRAY(
              SELECT n.send_id FROM notifications n WHERE n.user_id = $4
-              UNION SELECT c.send_id FROM send_chunks c WHERE c.state = 'waiting' AND c.recipients::jsonb ? $4))",
+              UNION SELECT c.send_id FROM send_chunks c WHERE c.state = 'waiting' AND c.recipients::jsonb ? $4
+              UNION SELECT c.send_id FROM send_chunks c WHERE c.state = 'expired' AND c.recipients::jsonb ? $4))",
         "$4::text IS NULL",
     );
     // Of a limit that is a parameter the planner thinks that it may be a tenth of the table, and prepares for as much.

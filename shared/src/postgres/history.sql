@@ -2,8 +2,9 @@
 -- says what the states mean and which comes first.
 SELECT examined.id, examined.type, examined.title, examined.created_at,
        arrived.settled, arrived.offered, arrived.dead + aside.recipients AS dead,
-       arrived.expired + CASE WHEN examined.expires_at <= clock.now_ms THEN later.recipients ELSE 0 END AS expired,
-       arrived.waiting + CASE WHEN examined.expires_at <= clock.now_ms THEN 0 ELSE later.recipients END AS waiting
+       arrived.expired + later.expired + CASE WHEN examined.expires_at <= clock.now_ms THEN later.waiting ELSE 0 END
+           AS expired,
+       arrived.waiting + CASE WHEN examined.expires_at <= clock.now_ms THEN 0 ELSE later.waiting END AS waiting
   FROM clock, examined
  CROSS JOIN LATERAL (
      SELECT count(*) FILTER (WHERE state = 'settled') AS settled, count(*) FILTER (WHERE state = 'expired') AS expired,
@@ -20,11 +21,13 @@ SELECT examined.id, examined.type, examined.title, examined.created_at,
                       ON letters.send_id = examined.id AND letters.user_id = n.user_id AND letters."offset" = n."offset"
               WHERE n.send_id = examined.id) AS states
  ) AS arrived
- -- Recipients without a row yet.
+ -- Recipients without a row, yet or for ever.
  CROSS JOIN LATERAL (
-     SELECT coalesce(sum(json_array_length(c.recipients::json)), 0)::bigint AS recipients
-       FROM send_chunks c
-      WHERE c.send_id = examined.id AND c.state = 'waiting'
+     SELECT coalesce(sum(recipients) FILTER (WHERE state = 'waiting'), 0)::bigint AS waiting,
+            coalesce(sum(recipients) FILTER (WHERE state = 'expired'), 0)::bigint AS expired
+       FROM (SELECT json_array_length(c.recipients::json) AS recipients, c.state
+               FROM send_chunks c
+              WHERE c.send_id = examined.id AND c.state IN ('waiting', 'expired')) AS kept
  ) AS later
  -- Recipients who were set aside before they got one.
  CROSS JOIN LATERAL (

@@ -24,20 +24,35 @@ use crate::send::Due;
 
 const APPEND: &str = concat!(include_str!("append.sql"), include_str!("materialise.sql"));
 
-/// Where an inbox stands, for statements that join it with more.
+/// What the following begin with. $1 user  $2 at
+macro_rules! by_the_clock {
+    () => {
+        "WITH clock AS MATERIALIZED (
+             SELECT coalesce($2, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
+         ) "
+    };
+}
+
+/// Where an inbox stands, for statements that join it with more. What has expired is gone, though no tombstone yet.
 macro_rules! position {
     () => {
         "SELECT coalesce(i.epoch, e.epoch) AS epoch, coalesce(i.head, 0) AS head, coalesce(i.acked, 0) AS acked,
-                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) AS unread
-           FROM epoch e LEFT JOIN inboxes i ON i.user_id = $1"
+                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) - gone.unread AS unread,
+                gone.expired
+           FROM epoch e LEFT JOIN inboxes i ON i.user_id = $1
+          CROSS JOIN (
+              SELECT count(*) AS expired, count(*) FILTER (WHERE read_at IS NULL) AS unread
+                FROM notifications
+               WHERE user_id = $1 AND deleted_at IS NULL AND expires_at <= (SELECT now_ms FROM clock)) AS gone"
     };
 }
 
 /// Notifications with what they say.
 macro_rules! notifications {
     () => {
-        r#"SELECT n."offset", n.version, n.id, n.created_at, n.read_at, n.deleted_at,
-                  s.type, s.title, s.body, s.data, s.action_url, s.priority
+        r#"SELECT n."offset", n.version, n.id, n.created_at, n.read_at,
+                  n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= (SELECT now_ms FROM clock), false) AS is_gone,
+                  s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at
              FROM notifications n JOIN sends s ON s.id = n.send_id "#
     };
 }
@@ -46,6 +61,7 @@ macro_rules! notifications {
 macro_rules! with_position {
     ($which:literal, $order:literal) => {
         concat!(
+            by_the_clock!(),
             "SELECT * FROM (",
             position!(),
             ") AS p LEFT JOIN LATERAL (",
@@ -93,9 +109,10 @@ impl Inbox for PostgresRecord {
         repeated!(self.try_cancel(send, sender))
     }
 
-    async fn position(&self, user: &UserId, _: At) -> Result<Position, StoreError> {
-        let row = sqlx::query(position!())
+    async fn position(&self, user: &UserId, at: At) -> Result<Position, StoreError> {
+        let row = sqlx::query(concat!(by_the_clock!(), position!()))
             .bind(user.as_str())
+            .bind(at_ms(at))
             .fetch_one(&mut *self.connection().await?)
             .in_time()
             .await
@@ -103,14 +120,16 @@ impl Inbox for PostgresRecord {
         rows::position(&row)
     }
 
-    async fn list(&self, user: &UserId, page: &Page, _: At) -> Result<Listed, StoreError> {
+    async fn list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, StoreError> {
         let found = sqlx::query(with_position!(
-            r#"WHERE n.user_id = $1 AND n."offset" < $2 AND n.deleted_at IS NULL
-                 AND ($3::text IS NULL OR n.type = $3) AND (NOT $4 OR n.read_at IS NULL)
-               ORDER BY n."offset" DESC LIMIT $5"#,
+            r#"WHERE n.user_id = $1 AND n."offset" < $3 AND n.deleted_at IS NULL
+                 AND coalesce(n.expires_at > (SELECT now_ms FROM clock), true)
+                 AND ($4::text IS NULL OR n.type = $4) AND (NOT $5 OR n.read_at IS NULL)
+               ORDER BY n."offset" DESC LIMIT $6"#,
             r#"n."offset" DESC"#
         ))
         .bind(user.as_str())
+        .bind(at_ms(at))
         .bind(page.before.unwrap_or(i64::MAX))
         .bind(page.kind.as_deref())
         .bind(page.unread)
@@ -128,15 +147,19 @@ impl Inbox for PostgresRecord {
         Ok(Listed { notifications: notifications?, more, position })
     }
 
-    async fn find(&self, user: &UserId, id: NotificationId, _: At) -> Result<Option<Notification>, StoreError> {
-        let found =
-            sqlx::query(with_position!("WHERE n.user_id = $1 AND n.id = $2 AND n.deleted_at IS NULL", r#"n."offset""#))
-                .bind(user.as_str())
-                .bind(id.as_uuid())
-                .fetch_all(&mut *self.connection().await?)
-                .in_time()
-                .await
-                .map_err(rows::read_failed)?;
+    async fn find(&self, user: &UserId, id: NotificationId, at: At) -> Result<Option<Notification>, StoreError> {
+        let found = sqlx::query(with_position!(
+            "WHERE n.user_id = $1 AND n.id = $3 AND n.deleted_at IS NULL
+               AND coalesce(n.expires_at > (SELECT now_ms FROM clock), true)",
+            r#"n."offset""#
+        ))
+        .bind(user.as_str())
+        .bind(at_ms(at))
+        .bind(id.as_uuid())
+        .fetch_all(&mut *self.connection().await?)
+        .in_time()
+        .await
+        .map_err(rows::read_failed)?;
         let (position, found) = split(found)?;
         found.first().map(|row| rows::notification(row, position.epoch)).transpose()
     }
@@ -146,13 +169,16 @@ impl Inbox for PostgresRecord {
         user: &UserId,
         since: Option<Cursor>,
         limit: usize,
-        _: At,
+        at: At,
     ) -> Result<Option<Changes>, StoreError> {
         let found = sqlx::query(with_position!(
-            "WHERE n.user_id = $1 AND n.version > $2 AND ($3 OR n.deleted_at IS NULL) ORDER BY n.version LIMIT $4",
+            "WHERE n.user_id = $1 AND n.version > $3
+               AND ($4 OR n.deleted_at IS NULL AND coalesce(n.expires_at > (SELECT now_ms FROM clock), true))
+             ORDER BY n.version LIMIT $5",
             "n.version"
         ))
         .bind(user.as_str())
+        .bind(at_ms(at))
         .bind(since.map_or(0, |since| since.offset))
         .bind(since.is_some())
         .bind(limit_beyond(limit))
@@ -211,6 +237,7 @@ impl PostgresRecord {
             .bind(content.priority.name())
             .bind(append.retention_ms)
             .bind(chunks)
+            .bind(content.expires_at.map(|end| end.0))
             .fetch_all(&mut *self.connection().await?)
             .in_time()
             .await
@@ -244,6 +271,7 @@ impl PostgresRecord {
             .bind(chunks)
             .bind(delay_ms)
             .bind(due_ms)
+            .bind(content.expires_at.map(|end| end.0))
             .fetch_optional(&mut *self.connection().await?)
             .in_time()
             .await
@@ -369,9 +397,10 @@ pub(super) fn deliveries(found: &[PgRow], content: &Arc<Content>) -> Result<Vec<
 
 fn present(row: &PgRow, position: &Position) -> Result<Present, StoreError> {
     let version = column(row, "version")?;
-    match column::<Option<i64>>(row, "deleted_at")? {
-        Some(_) => Ok(Present::Deleted { version, id: NotificationId::from_uuid(column(row, "id")?) }),
-        None => Ok(Present::Standing { version, notification: rows::notification(row, position.epoch)? }),
+    if column(row, "is_gone")? {
+        Ok(Present::Deleted { version, id: NotificationId::from_uuid(column(row, "id")?) })
+    } else {
+        Ok(Present::Standing { version, notification: rows::notification(row, position.epoch)? })
     }
 }
 

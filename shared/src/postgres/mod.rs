@@ -6,6 +6,7 @@ mod connections;
 mod dead_letters;
 mod deliveries;
 mod due;
+mod expire;
 mod held;
 mod history;
 mod inbox;
@@ -166,7 +167,8 @@ fn options(url: &Secret) -> Result<PgConnectOptions, OpenError> {
     // Far above what any statement here takes; what takes longer waits for somebody who hangs.
     let limits =
         [("statement_timeout", "5000"), ("lock_timeout", "3000"), ("idle_in_transaction_session_timeout", "5000")];
-    Ok(options.application_name("carillon").options(limits))
+    // To compile a statement takes a hundred times as long as any of ours does.
+    Ok(options.application_name("carillon").options(limits).options([("jit", "off")]))
 }
 
 fn is_rds(host: &str) -> bool {

@@ -120,7 +120,7 @@ pub(super) fn epoch(row: &PgRow) -> Result<Epoch, StoreError> {
     Ok(Epoch(column::<i64>(row, "epoch")?.cast_unsigned()))
 }
 
-/// Columns: type, title, body, data, action_url, priority.
+/// Columns: type, title, body, data, action_url, priority, expires_at.
 pub(super) fn content(row: &PgRow) -> Result<Content, StoreError> {
     Ok(Content {
         kind: column(row, "type")?,
@@ -129,6 +129,7 @@ pub(super) fn content(row: &PgRow) -> Result<Content, StoreError> {
         data: RawValue::from_string(column(row, "data")?).map_err(|_| broken("sends.data"))?,
         action_url: column(row, "action_url")?,
         priority: Priority::named(column(row, "priority")?).ok_or_else(|| broken("sends.priority"))?,
+        expires_at: column::<Option<i64>>(row, "expires_at")?.map(Time),
     })
 }
 
@@ -155,7 +156,7 @@ pub(super) fn connection(row: &PgRow, id: &str) -> Result<Option<Connection>, St
     }))
 }
 
-/// Columns: epoch, head, acked, purged_through, unread.
+/// Columns: epoch, head, acked, purged_through, unread, expired.
 pub(super) fn position(row: &PgRow) -> Result<Position, StoreError> {
     Ok(Position {
         epoch: epoch(row)?,
@@ -163,6 +164,7 @@ pub(super) fn position(row: &PgRow) -> Result<Position, StoreError> {
         acked: column(row, "acked")?,
         purged_through: column(row, "purged_through")?,
         unread: column(row, "unread")?,
+        expired: column(row, "expired")?,
     })
 }
 

@@ -36,12 +36,12 @@ living AS MATERIALIZED (
       FROM clock, connections
      WHERE connections.user_id IN (SELECT user_id FROM due) AND connections.token_expires_at > clock.now_ms
 ),
--- What was read or deleted, and what has nowhere to go, is no longer due.
+-- What was read or deleted or has expired, and what has nowhere to go, is no longer due.
 taken AS (
     UPDATE notifications AS n
        SET push_attempts = n.push_attempts + 1,
            push_at = CASE
-               WHEN n.read_at IS NULL AND n.deleted_at IS NULL
+               WHEN n.read_at IS NULL AND n.deleted_at IS NULL AND coalesce(n.expires_at > clock.now_ms, true)
                     AND EXISTS (SELECT FROM living WHERE living.user_id = n.user_id)
                THEN clock.now_ms + least($4, $3 * (1::bigint << least(n.push_attempts, 16)::integer))
            END
@@ -57,11 +57,15 @@ items AS (
     UNION ALL
     SELECT user_id, NULL, NULL, NULL, NULL, NULL, NULL FROM behind
 )
-SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, inboxes.epoch, inboxes.head, inboxes.unread,
-       s.type, s.title, s.body, s.data, s.action_url, s.priority,
+SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, inboxes.epoch, inboxes.head,
+       inboxes.unread - (
+           SELECT count(*) FROM notifications e
+            WHERE e.user_id = n.user_id AND e.deleted_at IS NULL AND e.read_at IS NULL AND e.expires_at <= clock.now_ms
+       ) AS unread,
+       s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at,
        living.id AS connection_id, living.connected_at, living.token_expires_at,
        (SELECT count(*) FROM rest) AS rest
-  FROM items n
+  FROM clock CROSS JOIN items n
   JOIN inboxes ON inboxes.user_id = n.user_id
   LEFT JOIN sends s ON s.id = n.send_id
   LEFT JOIN living ON living.user_id = n.user_id

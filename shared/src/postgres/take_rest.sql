@@ -16,7 +16,7 @@ rest AS MATERIALIZED (
 UPDATE notifications AS n
    SET push_attempts = n.push_attempts + 1,
        push_at = CASE
-           WHEN n.read_at IS NULL AND n.deleted_at IS NULL
+           WHEN n.read_at IS NULL AND n.deleted_at IS NULL AND coalesce(n.expires_at > clock.now_ms, true)
                 AND EXISTS (SELECT FROM connections c WHERE c.user_id = n.user_id AND c.token_expires_at > clock.now_ms)
            THEN clock.now_ms + least($4, $3 * (1::bigint << least(n.push_attempts, 16)::integer))
        END

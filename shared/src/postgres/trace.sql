@@ -1,4 +1,5 @@
--- The way of one notification, or, where it has no row and anybody's is asked for, the chunks that it may be in.
+-- The way of one notification, or, where it has no row and anybody's is asked for, the chunks that it may be in: those
+-- that wait, and those that expired before they were materialised.
 -- $1 at  $2 notification id  $3 user, or null for anybody's  $4 the most chunks
 WITH clock AS MATERIALIZED (
     SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
@@ -9,13 +10,21 @@ found AS MATERIALIZED (
      WHERE n.id = $2 AND ($3::text IS NULL OR n.user_id = $3)
 ),
 waiting AS (
-    SELECT s.created_at AS accepted_at, c.send_id, c.recipients
+    SELECT s.created_at AS accepted_at, s.expires_at, c.send_id, c.recipients
       FROM send_chunks c JOIN sends s ON s.id = c.send_id
      WHERE c.state = 'waiting' AND $3::text IS NULL AND NOT EXISTS (SELECT FROM found)
      ORDER BY c.due_at LIMIT $4
-)
+),
+expired AS (
+    SELECT s.created_at AS accepted_at, s.expires_at, c.send_id, c.recipients
+      FROM send_chunks c JOIN sends s ON s.id = c.send_id
+     WHERE c.state = 'expired' AND $3::text IS NULL AND NOT EXISTS (SELECT FROM found)
+     ORDER BY c.due_at DESC LIMIT $4
+),
+nowhere AS (SELECT * FROM waiting UNION ALL SELECT * FROM expired)
 SELECT accepted_at, created_at, offered_at, read_at, deleted_at,
        CASE WHEN expires_at <= now_ms THEN expires_at END AS expired_at, NULL::uuid AS send_id, NULL::text AS recipients
   FROM clock, found
 UNION ALL
-SELECT accepted_at, NULL, NULL, NULL, NULL, NULL, send_id, recipients FROM waiting
+SELECT accepted_at, NULL, NULL, NULL, NULL, CASE WHEN expires_at <= now_ms THEN expires_at END, send_id, recipients
+  FROM clock, nowhere

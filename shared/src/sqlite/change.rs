@@ -15,14 +15,14 @@ pub(super) async fn perform(
     change: &Change,
     now_ms: i64,
 ) -> Result<Option<Changed>, StoreError> {
-    let position = rows::position(db, user).await?;
+    let position = rows::position(db, user, now_ms).await?;
     if let Change::ReadAll { before: Some(before), .. } = change
         && !position.knows(*before)
     {
         return Ok(None);
     }
-    let known = known(db, user, change).await?;
-    let affected = affected(db, user, change).await?;
+    let known = known(db, user, change, now_ms).await?;
+    let affected = affected(db, user, change, now_ms).await?;
     let unchanged = Changed {
         prev: position.cursor(),
         cursor: position.cursor(),
@@ -35,7 +35,7 @@ pub(super) async fn perform(
         return Ok(Some(unchanged));
     }
     apply(db, user, change, &position, &affected, now_ms).await?;
-    let after = rows::position(db, user).await?;
+    let after = rows::position(db, user, now_ms).await?;
     let mut connections = rows::connections_of(db, &rows::json_list(&[user]), now_ms).await?;
     Ok(Some(Changed {
         cursor: after.cursor(),
@@ -47,7 +47,7 @@ pub(super) async fn perform(
 }
 
 /// How many of the named ids are this user's.
-async fn known(db: &mut Connected, user: &UserId, change: &Change) -> Result<usize, StoreError> {
+async fn known(db: &mut Connected, user: &UserId, change: &Change, now_ms: i64) -> Result<usize, StoreError> {
     let (ids, also_deleted) = match change {
         Change::Read(ids) | Change::Unread(ids) => (ids, false),
         Change::Delete(ids) => (ids, true),
@@ -55,11 +55,13 @@ async fn known(db: &mut Connected, user: &UserId, change: &Change) -> Result<usi
     };
     let known: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM notifications
-          WHERE user_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2)) AND (?3 OR deleted_at IS NULL)",
+          WHERE user_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2))
+            AND (?3 OR deleted_at IS NULL AND coalesce(expires_at > ?4, TRUE))",
     )
     .bind(user.as_str())
     .bind(rows::hex_list(ids))
     .bind(also_deleted)
+    .bind(now_ms)
     .fetch_one(db)
     .await
     .map_err(failed)?;
@@ -74,30 +76,32 @@ struct Affected {
     more_unread: i64,
 }
 
-async fn affected(db: &mut Connected, user: &UserId, change: &Change) -> Result<Affected, StoreError> {
+async fn affected(db: &mut Connected, user: &UserId, change: &Change, now_ms: i64) -> Result<Affected, StoreError> {
     macro_rules! standing {
         ($which:literal) => {
             concat!(
-                r#"SELECT "offset", id, read_at FROM notifications WHERE user_id = ?1 AND deleted_at IS NULL AND "#,
+                r#"SELECT "offset", id, read_at FROM notifications
+                    WHERE user_id = ?1 AND deleted_at IS NULL AND coalesce(expires_at > ?2, TRUE) AND "#,
                 $which,
                 r#" ORDER BY "offset""#
             )
         };
     }
     let by_id = |sql: &'static str, ids: &[NotificationId]| {
-        sqlx::query(sql).bind(user.as_str().to_owned()).bind(rows::hex_list(ids))
+        sqlx::query(sql).bind(user.as_str().to_owned()).bind(now_ms).bind(rows::hex_list(ids))
     };
     let query = match change {
         Change::Read(ids) => {
-            by_id(standing!("read_at IS NULL AND id IN (SELECT unhex(value) FROM json_each(?2))"), ids)
+            by_id(standing!("read_at IS NULL AND id IN (SELECT unhex(value) FROM json_each(?3))"), ids)
         }
         Change::Unread(ids) => {
-            by_id(standing!("read_at IS NOT NULL AND id IN (SELECT unhex(value) FROM json_each(?2))"), ids)
+            by_id(standing!("read_at IS NOT NULL AND id IN (SELECT unhex(value) FROM json_each(?3))"), ids)
         }
-        Change::Delete(ids) => by_id(standing!("id IN (SELECT unhex(value) FROM json_each(?2))"), ids),
+        Change::Delete(ids) => by_id(standing!("id IN (SELECT unhex(value) FROM json_each(?3))"), ids),
         Change::ReadAll { kind, before } => {
-            sqlx::query(standing!(r#"read_at IS NULL AND (?2 IS NULL OR type = ?2) AND "offset" <= ?3"#))
+            sqlx::query(standing!(r#"read_at IS NULL AND (?3 IS NULL OR type = ?3) AND "offset" <= ?4"#))
                 .bind(user.as_str().to_owned())
+                .bind(now_ms)
                 .bind(kind.clone())
                 .bind(before.map_or(i64::MAX, |before| before.offset))
         }

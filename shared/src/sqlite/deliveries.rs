@@ -13,7 +13,7 @@ use crate::clock::At;
 use crate::deliveries::{Backlog, Deliveries, Taken};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
-use crate::inbox::Delivery;
+use crate::inbox::{Changed, Delivery};
 
 #[async_trait]
 impl Deliveries for SqliteRecord {
@@ -21,7 +21,8 @@ impl Deliveries for SqliteRecord {
         let now_ms = at.process_ms();
         let mut db = self.write().await?;
         let chunk = sqlx::query(
-            "SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority
+            "SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
+                    s.expires_at
                FROM send_chunks c JOIN sends s ON s.id = c.send_id
               WHERE c.state = 'waiting' AND c.due_at <= ?1 ORDER BY c.due_at, c.send_id, c.n LIMIT 1",
         )
@@ -46,15 +47,21 @@ impl Deliveries for SqliteRecord {
             .map_err(|_| rows::broken("send_chunks.recipients"))?;
         let recipients: Vec<UserId> = recipients.into_iter().map(UserId::stored).collect();
         let content = Arc::new(rows::content(&chunk)?);
-        let deliveries = materialise(&mut db, self.epoch, send, &content, &recipients, now_ms).await?;
-        sqlx::query("UPDATE sends SET state = 'started' WHERE id = ?1 AND state = 'scheduled'")
-            .bind(send.as_bytes().as_slice())
-            .execute(&mut *db)
-            .await
-            .map_err(failed)?;
-        sqlx::query("UPDATE send_chunks SET state = 'materialised' WHERE send_id = ?1 AND n = ?2")
+        let is_expired = content.expires_at.is_some_and(|end| end.0 <= now_ms);
+        let deliveries = if is_expired {
+            Vec::new()
+        } else {
+            sqlx::query("UPDATE sends SET state = 'started' WHERE id = ?1 AND state = 'scheduled'")
+                .bind(send.as_bytes().as_slice())
+                .execute(&mut *db)
+                .await
+                .map_err(failed)?;
+            materialise(&mut db, self.epoch, send, &content, &recipients, now_ms).await?
+        };
+        sqlx::query("UPDATE send_chunks SET state = ?3 WHERE send_id = ?1 AND n = ?2")
             .bind(send.as_bytes().as_slice())
             .bind(chunk.try_get::<i64, _>("n").map_err(failed)?)
+            .bind(if is_expired { "expired" } else { "materialised" })
             .execute(&mut *db)
             .await
             .map_err(failed)?;
@@ -86,11 +93,18 @@ impl Deliveries for SqliteRecord {
         self.resynced(users, at.process_ms()).await
     }
 
+    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {
+        self.make_tombstones(limit, at.process_ms()).await
+    }
+
     async fn next_due(&self) -> Result<Option<i64>, StoreError> {
         sqlx::query_scalar(
             "SELECT min(due) FROM (SELECT min(due_at) AS due FROM send_chunks WHERE state = 'waiting'
                                    UNION ALL
-                                   SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL)",
+                                   SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL
+                                   UNION ALL
+                                   SELECT min(expires_at) FROM notifications
+                                    WHERE expires_at IS NOT NULL AND deleted_at IS NULL)",
         )
         .fetch_one(&self.readers)
         .await

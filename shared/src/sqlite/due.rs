@@ -85,30 +85,32 @@ async fn take_rows(
 ) -> Result<Vec<Delivery>, StoreError> {
     let found = sqlx::query(select_notifications!(
         r#"WHERE (n.user_id, n."offset") IN (SELECT user_id, "offset" FROM notifications
-                                              WHERE push_at <= ?1 ORDER BY push_at LIMIT ?2)
+                                              WHERE push_at <= ?2 ORDER BY push_at LIMIT ?1)
              AND n.user_id NOT IN (SELECT value FROM json_each(?3))
            ORDER BY n.push_at"#
     ))
-    .bind(now_ms)
     .bind(limit)
+    .bind(now_ms)
     .bind(behind)
     .fetch_all(&mut *db)
     .await
     .map_err(failed)?;
     let users: Result<Vec<String>, sqlx::Error> = found.iter().map(|row| row.try_get("user_id")).collect();
-    let connections = rows::connections_of(db, &rows::json_list(&users.map_err(failed)?), now_ms).await?;
+    let users = rows::json_list(&users.map_err(failed)?);
+    let connections = rows::connections_of(db, &users, now_ms).await?;
+    let expired = rows::expired_unread(db, &users, now_ms).await?;
     let (mut deliveries, mut next) = (Vec::new(), Vec::new());
     for row in &found {
         let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
         let notification = rows::notification(row, epoch)?;
-        let deleted_at: Option<i64> = row.try_get("deleted_at").map_err(failed)?;
-        let wanted = deleted_at.is_none() && notification.read_at.is_none();
+        let is_gone: bool = row.try_get("is_gone").map_err(failed)?;
+        let wanted = !is_gone && notification.read_at.is_none();
         let connections = connections.get(&user).filter(|_| wanted).cloned().unwrap_or_default();
         let attempts: i64 = row.try_get("push_attempts").map_err(failed)?;
         let push_at = (!connections.is_empty()).then(|| now_ms + wait_ms(attempts));
         next.push(json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}));
         if !connections.is_empty() {
-            let unread = row.try_get("unread").map_err(failed)?;
+            let unread = row.try_get::<i64, _>("unread").map_err(failed)? - expired.get(&user).copied().unwrap_or(0);
             deliveries.push(Delivery { user, notification, unread, connections });
         }
     }
@@ -120,7 +122,7 @@ async fn take_rows(
 async fn resyncs(db: &mut Connected, behind: &str, now_ms: i64) -> Result<Vec<Resync>, StoreError> {
     let mut resyncs = Vec::new();
     for (user, connections) in rows::connections_of(db, behind, now_ms).await? {
-        let through = rows::position(db, &user).await?.head;
+        let through = rows::position(db, &user, now_ms).await?.head;
         resyncs.push(Resync { user, through, connections });
     }
     Ok(resyncs)
@@ -132,7 +134,7 @@ async fn take_rest(db: &mut Connected, behind: &str, now_ms: i64) -> Result<usiz
         r#"UPDATE notifications AS n
               SET push_attempts = push_attempts + 1,
                   push_at = CASE
-                      WHEN read_at IS NULL AND deleted_at IS NULL
+                      WHEN read_at IS NULL AND deleted_at IS NULL AND coalesce(expires_at > ?2, TRUE)
                            AND EXISTS (SELECT 1 FROM connections c
                                         WHERE c.user_id = n.user_id AND c.token_expires_at > ?2)
                       THEN ?2 + min(?4, ?3 * (1 << min(push_attempts, 16)))

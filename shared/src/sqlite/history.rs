@@ -40,12 +40,20 @@ impl History for SqliteRecord {
              )
              SELECT found.*, NULL AS send_id, NULL AS recipients FROM found
              UNION ALL
-             -- Where it has no row and anybody's is asked for: the chunks that it may be in.
+             -- Where it has no row and anybody's is asked for: the chunks that it may be in, those that wait, and those that
+             -- expired before they were materialised.
              SELECT * FROM (
-                 SELECT s.created_at, NULL, NULL, NULL, NULL, NULL, c.send_id, c.recipients
+                 SELECT s.created_at, NULL, NULL, NULL, NULL, CASE WHEN s.expires_at <= ?1 THEN s.expires_at END,
+                        c.send_id, c.recipients
                    FROM send_chunks c JOIN sends s ON s.id = c.send_id
                   WHERE c.state = 'waiting' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM found)
-                  ORDER BY c.due_at LIMIT ?4)",
+                  ORDER BY c.due_at LIMIT ?4)
+             UNION ALL
+             SELECT * FROM (
+                 SELECT s.created_at, NULL, NULL, NULL, NULL, s.expires_at, c.send_id, c.recipients
+                   FROM send_chunks c JOIN sends s ON s.id = c.send_id
+                  WHERE c.state = 'expired' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM found)
+                  ORDER BY c.due_at DESC LIMIT ?4)",
         )
         .bind(at.process_ms())
         .bind(id.as_bytes().as_slice())
@@ -81,7 +89,9 @@ fn statement(query: &SendQuery) -> String {
         query.recipient.is_some(),
         "s.id IN (SELECT n.send_id FROM notifications n WHERE n.user_id = ?4
                    UNION SELECT c.send_id FROM send_chunks c, json_each(c.recipients) AS recipient
-                          WHERE c.state = 'waiting' AND recipient.value = ?4)",
+                          WHERE c.state = 'waiting' AND recipient.value = ?4
+                   UNION SELECT c.send_id FROM send_chunks c, json_each(c.recipients) AS recipient
+                          WHERE c.state = 'expired' AND recipient.value = ?4)",
         "?4 IS NULL",
     );
     format!(

@@ -13,11 +13,11 @@
            LEFT JOIN dead_letters letters
              ON letters.send_id = n.send_id AND letters.user_id = n.user_id AND letters."offset" = n."offset"
     UNION ALL
-    -- Recipients without a row yet.
-    SELECT c.send_id, CASE WHEN examined.expires_at <= ?1 THEN 'expired' ELSE 'waiting' END,
+    -- Recipients without a row, yet or for ever.
+    SELECT c.send_id, CASE WHEN c.state = 'expired' OR examined.expires_at <= ?1 THEN 'expired' ELSE 'waiting' END,
            json_array_length(c.recipients)
       FROM examined JOIN send_chunks c ON c.send_id = examined.id
-     WHERE c.state = 'waiting'
+     WHERE c.state IN ('waiting', 'expired')
     UNION ALL
     -- Recipients who were set aside before they got one.
     SELECT d.send_id, 'dead', d.recipients FROM examined JOIN dead_letters d ON d.send_id = examined.id

@@ -19,12 +19,13 @@ use crate::inbox::{
 use crate::notification::{Content, Notification};
 use crate::send::Due;
 
-/// The columns of [`rows::notification`], and where they come from.
+/// The columns of [`rows::notification`], and where they come from. `?2` is the present time.
 macro_rules! select_notifications {
     ($rest:literal) => {
         concat!(
-            r#"SELECT n.user_id, n."offset", n.version, n.id, n.created_at, n.read_at, n.deleted_at, n.push_attempts,
-                      s.type, s.title, s.body, s.data, s.action_url, s.priority, i.unread
+            r#"SELECT n.user_id, n."offset", n.version, n.id, n.created_at, n.read_at, n.push_attempts,
+                      n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= ?2, FALSE) AS is_gone,
+                      s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, i.unread
                  FROM notifications n JOIN sends s ON s.id = n.send_id JOIN inboxes i ON i.user_id = n.user_id "#,
             $rest
         )
@@ -89,19 +90,21 @@ impl Inbox for SqliteRecord {
         Ok(Cancelled::Done)
     }
 
-    async fn position(&self, user: &UserId, _: At) -> Result<Position, StoreError> {
-        rows::position(&mut *self.readers.acquire().await.map_err(failed)?, user).await
+    async fn position(&self, user: &UserId, at: At) -> Result<Position, StoreError> {
+        rows::position(&mut *self.readers.acquire().await.map_err(failed)?, user, at.process_ms()).await
     }
 
-    async fn list(&self, user: &UserId, page: &Page, _: At) -> Result<Listed, StoreError> {
+    async fn list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, StoreError> {
+        let now_ms = at.process_ms();
         let mut db = self.read().await?;
-        let position = rows::position(&mut db, user).await?;
+        let position = rows::position(&mut db, user, now_ms).await?;
         let mut found = sqlx::query(select_notifications!(
-            r#"WHERE n.user_id = ?1 AND n."offset" < ?2 AND n.deleted_at IS NULL
-                 AND (?3 IS NULL OR n.type = ?3) AND (NOT ?4 OR n.read_at IS NULL)
-               ORDER BY n."offset" DESC LIMIT ?5"#
+            r#"WHERE n.user_id = ?1 AND n."offset" < ?3 AND NOT is_gone
+                 AND (?4 IS NULL OR n.type = ?4) AND (NOT ?5 OR n.read_at IS NULL)
+               ORDER BY n."offset" DESC LIMIT ?6"#
         ))
         .bind(user.as_str())
+        .bind(now_ms)
         .bind(page.before.unwrap_or(i64::MAX))
         .bind(page.kind.as_deref())
         .bind(page.unread)
@@ -117,9 +120,10 @@ impl Inbox for SqliteRecord {
         Ok(Listed { notifications: notifications?, more, position })
     }
 
-    async fn find(&self, user: &UserId, id: NotificationId, _: At) -> Result<Option<Notification>, StoreError> {
-        let row = sqlx::query(select_notifications!("WHERE n.user_id = ?1 AND n.id = ?2 AND n.deleted_at IS NULL"))
+    async fn find(&self, user: &UserId, id: NotificationId, at: At) -> Result<Option<Notification>, StoreError> {
+        let row = sqlx::query(select_notifications!("WHERE n.user_id = ?1 AND n.id = ?3 AND NOT is_gone"))
             .bind(user.as_str())
+            .bind(at.process_ms())
             .bind(id.as_bytes().as_slice())
             .fetch_optional(&self.readers)
             .await
@@ -132,17 +136,19 @@ impl Inbox for SqliteRecord {
         user: &UserId,
         since: Option<Cursor>,
         limit: usize,
-        _: At,
+        at: At,
     ) -> Result<Option<Changes>, StoreError> {
+        let now_ms = at.process_ms();
         let mut db = self.read().await?;
-        let position = rows::position(&mut db, user).await?;
+        let position = rows::position(&mut db, user, now_ms).await?;
         if since.is_some_and(|since| !position.knows(since)) {
             return Ok(None);
         }
         let mut found = sqlx::query(select_notifications!(
-            "WHERE n.user_id = ?1 AND n.version > ?2 AND (?3 OR n.deleted_at IS NULL) ORDER BY n.version LIMIT ?4"
+            "WHERE n.user_id = ?1 AND n.version > ?3 AND (?4 OR NOT is_gone) ORDER BY n.version LIMIT ?5"
         ))
         .bind(user.as_str())
+        .bind(now_ms)
         .bind(since.map_or(0, |since| since.offset))
         .bind(since.is_some())
         .bind(limit_beyond(limit))
@@ -155,10 +161,11 @@ impl Inbox for SqliteRecord {
             .iter()
             .map(|row| {
                 let version = row.try_get("version").map_err(failed)?;
-                let deleted_at: Option<i64> = row.try_get("deleted_at").map_err(failed)?;
-                Ok(match deleted_at {
-                    Some(_) => Present::Deleted { version, id: rows::notification_id(row)? },
-                    None => Present::Standing { version, notification: rows::notification(row, position.epoch)? },
+                let is_gone: bool = row.try_get("is_gone").map_err(failed)?;
+                Ok(if is_gone {
+                    Present::Deleted { version, id: rows::notification_id(row)? }
+                } else {
+                    Present::Standing { version, notification: rows::notification(row, position.epoch)? }
                 })
             })
             .collect();
@@ -172,7 +179,7 @@ impl Inbox for SqliteRecord {
         Ok(changed)
     }
 
-    async fn acknowledge(&self, user: &UserId, cursor: Cursor, _: At) -> Result<bool, StoreError> {
+    async fn acknowledge(&self, user: &UserId, cursor: Cursor, at: At) -> Result<bool, StoreError> {
         let mut db = self.write().await?;
         let settled = sqlx::query(
             "UPDATE inboxes SET acked = max(acked, ?2)
@@ -185,7 +192,7 @@ impl Inbox for SqliteRecord {
         .await
         .map_err(failed)?;
         // Who never got anything has no row, and stands at offset 0 all the same.
-        let known = settled.rows_affected() > 0 || rows::position(&mut db, user).await?.knows(cursor);
+        let known = settled.rows_affected() > 0 || rows::position(&mut db, user, at.process_ms()).await?.knows(cursor);
         commit(db).await?;
         Ok(known)
     }
@@ -194,10 +201,11 @@ impl Inbox for SqliteRecord {
 /// False where a send of that id is stored already.
 async fn insert_send(db: &mut Connected, append: &Append<'_>, now_ms: i64, due_ms: i64) -> Result<bool, StoreError> {
     let content = &append.content;
+    let expires_ms = content.expires_at.map(|end| end.0);
     let inserted = sqlx::query(
         "INSERT INTO sends (id, sender, fingerprint, answer, state, type, title, body, data, action_url, priority,
-                            created_at, due_at, keep_until)
-         VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?14, ?12) ON CONFLICT (id) DO NOTHING",
+                            created_at, due_at, keep_until, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?14, ?12, ?15) ON CONFLICT (id) DO NOTHING",
     )
     .bind(append.id.as_bytes().as_slice())
     .bind(append.sender.as_str())
@@ -210,9 +218,10 @@ async fn insert_send(db: &mut Connected, append: &Append<'_>, now_ms: i64, due_m
     .bind(content.action_url.as_deref())
     .bind(content.priority.name())
     .bind(now_ms)
-    .bind(due_ms.saturating_add(append.retention_ms))
+    .bind(due_ms.saturating_add(append.retention_ms).max(expires_ms.unwrap_or(i64::MIN)))
     .bind(if append.due == Due::Now { "started" } else { "scheduled" })
     .bind(due_ms)
+    .bind(expires_ms)
     .execute(db)
     .await
     .map_err(failed)?;
@@ -246,14 +255,23 @@ pub(super) async fn materialise(
     now_ms: i64,
 ) -> Result<Vec<Delivery>, StoreError> {
     let user_list = rows::json_list(users);
+    let expires_ms = content.expires_at.map(|end| end.0);
     let mut connections = rows::connections_of(db, &user_list, now_ms).await?;
+    if expires_ms.is_some_and(|end_ms| end_ms <= now_ms) {
+        // It has expired while it came here.
+        connections.clear();
+    }
     let heads = sqlx::query(
         "INSERT INTO inboxes (user_id, epoch, head, unread) SELECT value, ?2, 1, 1 FROM json_each(?1) WHERE true
          ON CONFLICT (user_id) DO UPDATE SET head = head + 1, unread = unread + 1
-         RETURNING user_id, epoch, head, unread",
+         RETURNING user_id, epoch, head, unread - (
+             SELECT count(*) FROM notifications n
+              WHERE n.user_id = inboxes.user_id AND n.deleted_at IS NULL AND n.read_at IS NULL AND n.expires_at <= ?3
+         ) AS unread",
     )
     .bind(&user_list)
     .bind(epoch.0.cast_signed())
+    .bind(now_ms)
     .fetch_all(&mut *db)
     .await
     .map_err(failed)?;
@@ -281,8 +299,8 @@ pub(super) async fn materialise(
         }
     }
     sqlx::query(
-        r#"INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, push_at)
-           SELECT value ->> 'user', value ->> 'offset', value ->> 'offset', unhex(value ->> 'id'), ?2, ?3, ?4,
+        r#"INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, expires_at, push_at)
+           SELECT value ->> 'user', value ->> 'offset', value ->> 'offset', unhex(value ->> 'id'), ?2, ?3, ?4, ?5,
                   value ->> 'pushAt'
              FROM json_each(?1)"#,
     )
@@ -290,6 +308,7 @@ pub(super) async fn materialise(
     .bind(send.as_bytes().as_slice())
     .bind(&content.kind)
     .bind(now_ms)
+    .bind(expires_ms)
     .execute(&mut *db)
     .await
     .map_err(failed)?;

@@ -6,6 +6,7 @@ mod connections;
 mod dead_letters;
 mod deliveries;
 mod due;
+mod expire;
 mod history;
 mod inbox;
 mod rows;

@@ -62,7 +62,7 @@ pub(super) fn hex(id: &NotificationId) -> String {
     id.to_string().replace('-', "")
 }
 
-/// What a row of `sends` says. Columns: type, title, body, data, action_url, priority.
+/// What a row of `sends` says. Columns: type, title, body, data, action_url, priority, expires_at.
 pub(super) fn content(row: &SqliteRow) -> Result<Content, StoreError> {
     let data: String = row.try_get("data").map_err(failed)?;
     let priority: &str = row.try_get("priority").map_err(failed)?;
@@ -73,6 +73,7 @@ pub(super) fn content(row: &SqliteRow) -> Result<Content, StoreError> {
         data: RawValue::from_string(data).map_err(|_| broken("sends.data"))?,
         action_url: row.try_get("action_url").map_err(failed)?,
         priority: Priority::named(priority).ok_or_else(|| broken("sends.priority"))?,
+        expires_at: row.try_get::<Option<i64>, _>("expires_at").map_err(failed)?.map(Time),
     })
 }
 
@@ -103,14 +104,18 @@ pub(super) fn connection(row: &SqliteRow) -> Result<Connection, StoreError> {
     })
 }
 
-/// Where an inbox stands.
-pub(super) async fn position(db: &mut Connected, user: &UserId) -> Result<Position, StoreError> {
+/// Where an inbox stands. What has expired is gone, though no tombstone yet.
+pub(super) async fn position(db: &mut Connected, user: &UserId, now_ms: i64) -> Result<Position, StoreError> {
     let row = sqlx::query(
         "SELECT coalesce(i.epoch, e.epoch) AS epoch, coalesce(i.head, 0) AS head, coalesce(i.acked, 0) AS acked,
-                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) AS unread
-           FROM epoch e LEFT JOIN inboxes i ON i.user_id = ?1",
+                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) - gone.unread AS unread,
+                gone.expired
+           FROM epoch e LEFT JOIN inboxes i ON i.user_id = ?1,
+                (SELECT count(*) AS expired, count(*) FILTER (WHERE read_at IS NULL) AS unread FROM notifications
+                  WHERE user_id = ?1 AND deleted_at IS NULL AND expires_at <= ?2) AS gone",
     )
     .bind(user.as_str())
+    .bind(now_ms)
     .fetch_one(db)
     .await
     .map_err(failed)?;
@@ -120,6 +125,7 @@ pub(super) async fn position(db: &mut Connected, user: &UserId) -> Result<Positi
         acked: row.try_get("acked").map_err(failed)?,
         purged_through: row.try_get("purged_through").map_err(failed)?,
         unread: row.try_get("unread").map_err(failed)?,
+        expired: row.try_get("expired").map_err(failed)?,
     })
 }
 
@@ -145,4 +151,25 @@ pub(super) async fn connections_of(
         connections.entry(connection.user.clone()).or_default().push(connection);
     }
     Ok(connections)
+}
+
+/// How many unread ones of these users have expired and still count in `inboxes.unread`. `users`: a JSON list.
+pub(super) async fn expired_unread(
+    db: &mut Connected,
+    users: &str,
+    now_ms: i64,
+) -> Result<HashMap<UserId, i64>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT user_id, count(*) AS expired FROM notifications
+          WHERE user_id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NULL AND read_at IS NULL
+            AND expires_at <= ?2
+          GROUP BY user_id",
+    )
+    .bind(users)
+    .bind(now_ms)
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    let expired = |row: &SqliteRow| Ok((UserId::stored(row.try_get("user_id")?), row.try_get("expired")?));
+    rows.iter().map(expired).collect::<Result<_, sqlx::Error>>().map_err(failed)
 }

@@ -5,4 +5,5 @@ mod behind;
 mod cancelled;
 mod chunks;
 mod due;
+mod expired;
 mod scheduled;

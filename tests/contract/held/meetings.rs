@@ -25,9 +25,10 @@ pub(super) enum Act {
     TakeDue,
     MarkOffered,
     MarkResynced,
+    Expire,
 }
 
-pub(super) const ACTS: [Act; 12] = [
+pub(super) const ACTS: [Act; 13] = [
     Act::Append,
     Act::Repeat,
     Act::Read,
@@ -40,12 +41,14 @@ pub(super) const ACTS: [Act; 12] = [
     Act::TakeDue,
     Act::MarkOffered,
     Act::MarkResynced,
+    Act::Expire,
 ];
 
 /// The user whose inbox it is; another one is the first recipient of sends to many.
 const ALICE: usize = 1;
 const FIRST_KEYS: [u8; 4] = [0, 1, 2, 3];
 const SCHEDULED: u8 = 7;
+const EXPIRED_KEYS: [u8; 3] = [8, 9, 30];
 
 impl Act {
     /// Whether it cannot end while this is held. Taking waits for nobody; what was offered touches no inbox, and neither
@@ -55,7 +58,7 @@ impl Act {
             Self::Append | Self::Repeat | Self::Acknowledge => which == Which::Inbox,
             Self::MaterialiseNext => which != Which::Rows,
             Self::Cancel => which == Which::Sends,
-            Self::Read | Self::Unread | Self::Delete | Self::ReadAll => which != Which::Sends,
+            Self::Read | Self::Unread | Self::Delete | Self::ReadAll | Self::Expire => which != Which::Sends,
             Self::TakeDue => false,
             Self::MarkOffered | Self::MarkResynced => which == Which::Rows,
         }
@@ -63,7 +66,8 @@ impl Act {
 
     fn operation(self, turn: usize, head: i64) -> Operation {
         let turn_key = u8::try_from(turn).unwrap();
-        let change = |what| Operation::Change { user: ALICE, what, ids: FIRST_KEYS.map(|key| (key, ALICE)).into() };
+        let all = || FIRST_KEYS.into_iter().chain(EXPIRED_KEYS).map(|key| (key, ALICE)).collect();
+        let change = |what| Operation::Change { user: ALICE, what, ids: all() };
         match self {
             Self::Append => to_alice(10 + turn_key),
             Self::Repeat => to_alice(20),
@@ -78,6 +82,7 @@ impl Act {
             Self::MaterialiseNext => Operation::MaterialiseNext,
             Self::Cancel => Operation::Cancel { key: SCHEDULED },
             Self::TakeDue => Operation::TakeDue { limit: usize::MAX },
+            Self::Expire => Operation::Expire { limit: usize::MAX },
             Self::MarkOffered => Operation::MarkOffered { rows: vec![(ALICE, 1), (ALICE, 2), (ALICE, 3)] },
             Self::MarkResynced => Operation::MarkResynced { users: vec![(ALICE, 3)] },
         }
@@ -85,7 +90,7 @@ impl Act {
 }
 
 fn to_alice(key: u8) -> Operation {
-    Operation::Append { key, kind: 0, to: 1 << ALICE, others: 0, delay_ms: 0 }
+    Operation::Append { key, kind: 0, to: 1 << ALICE, others: 0, delay_ms: 0, lives_ms: None }
 }
 
 /// Two acts on one inbox, and what is known before them.
@@ -97,7 +102,7 @@ pub(super) struct Meeting {
 }
 
 impl Meeting {
-    /// An inbox of its own, connected, with something unread, read, deleted and due; where chunks are to be
+    /// An inbox of its own, connected, with something unread, read, deleted, due and expired; where chunks are to be
     /// materialised, two wait for it.
     pub(super) async fn prepare(record: &Record, which: Which, acts: [Act; 2]) -> Self {
         let prefix = format!("{which:?} {acts:?} ");
@@ -107,14 +112,36 @@ impl Meeting {
             Operation::Open { ticket: 0, origin: 0 },
         ];
         beginning.extend(FIRST_KEYS.map(to_alice));
+        beginning.extend(EXPIRED_KEYS.map(|key| Operation::Append {
+            key,
+            kind: 0,
+            to: 1 << ALICE,
+            others: 0,
+            delay_ms: 0,
+            lives_ms: Some(3_000),
+        }));
         let first_two = |what, key| Operation::Change { user: ALICE, what, ids: vec![(key, ALICE)] };
-        beginning.extend([first_two(What::Read, 1), first_two(What::Delete, 3)]);
+        beginning.extend([first_two(What::Read, 1), first_two(What::Delete, 3), first_two(What::Read, 8)]);
         if acts.contains(&Act::Cancel) {
             // The only chunk that there is, for whoever materialises.
-            beginning.push(Operation::Append { key: SCHEDULED, kind: 0, to: 1 << ALICE, others: 0, delay_ms: 1_000 });
+            beginning.push(Operation::Append {
+                key: SCHEDULED,
+                kind: 0,
+                to: 1 << ALICE,
+                others: 0,
+                delay_ms: 1_000,
+                lives_ms: None,
+            });
         } else if acts.contains(&Act::MaterialiseNext) {
             // The first 200 are others.
-            beginning.extend([5, 6].map(|key| Operation::Append { key, kind: 0, to: 0b11, others: 199, delay_ms: 0 }));
+            beginning.extend([5, 6].map(|key| Operation::Append {
+                key,
+                kind: 0,
+                to: 0b11,
+                others: 199,
+                delay_ms: 0,
+                lives_ms: None,
+            }));
         }
         // Past the grace of what was sent.
         beginning.push(Operation::Wait { ms: 6_000 });

@@ -1,4 +1,4 @@
-//! No send can ask for an end yet, but the columns are there, and what they say is told.
+//! What expired, in the history: set by hand, so that one send holds what ends and what does not.
 
 use shared::history::{SendQuery, State, States, Trace};
 use shared::ids::UserId;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use shared::clock::Time;
 use shared::inbox::{CHUNK_RECIPIENTS, Change, Present};
 use shared::notification::{Content, Priority};
 
-use crate::record::{Record, Send, at, id, user};
+use crate::record::{LATE_MS, Record, START_MS, Send, at, id, user};
 
 on_each_record! {
     content_comes_back_byte_for_byte_on_every_path,
@@ -81,6 +82,7 @@ fn contents() -> Vec<Content> {
             data: RawValue::from_string(data.into()).unwrap(),
             action_url: (n % 2 == 0).then(|| "/r/7?x='1'&y=%20#ü".into()),
             priority,
+            expires_at: (n % 2 == 0).then_some(Time(START_MS + 2 * LATE_MS)),
         })
         .collect()
 }
@@ -92,6 +94,7 @@ fn assert_same(found: &Content, sent: &Content) {
     assert_eq!(found.data.get(), sent.data.get());
     assert_eq!(found.action_url, sent.action_url);
     assert_eq!(found.priority, sent.priority);
+    assert_eq!(found.expires_at, sent.expires_at);
 }
 
 async fn content_comes_back_byte_for_byte_on_every_path(record: Record) {

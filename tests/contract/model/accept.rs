@@ -35,8 +35,8 @@ impl Model {
     /// Does the same as the store did; the error says why the store may not have answered so.
     pub(crate) fn accept(&mut self, operation: &Operation, outcome: &Outcome) -> Accepted {
         match (operation, outcome) {
-            (Operation::Append { key, kind, to, others, delay_ms }, Outcome::Appended(appended)) => {
-                let send = self.send(*key, *kind, *to, *others);
+            (Operation::Append { key, kind, to, others, delay_ms, lives_ms }, Outcome::Appended(appended)) => {
+                let send = self.expiring(self.send(*key, *kind, *to, *others), *delay_ms, *lives_ms);
                 self.append(send, &self.recipients(*to, *others), *delay_ms, appended)
             }
             (Operation::Cancel { key }, Outcome::Cancelled(cancelled)) => {
@@ -60,7 +60,7 @@ impl Model {
             (Operation::Find { user, id }, Outcome::Found(found)) => {
                 let inbox = self.inbox(self.user(*user));
                 let id = self.id(*id);
-                let standing = inbox.standing().find(|(_, row)| row.id == id);
+                let standing = inbox.standing(self.now_ms()).find(|(_, row)| row.id == id);
                 let expected = standing.map(|(offset, row)| told(&self.notification(offset, row)));
                 agree("the notification", found.as_ref().map(told), expected)
             }
@@ -68,6 +68,7 @@ impl Model {
                 self.materialised(materialised.as_ref())
             }
             (Operation::TakeDue { limit }, Outcome::Taken(first, rest)) => self.taken(*limit, first, rest.as_ref()),
+            (Operation::Expire { limit }, Outcome::Expired(expired)) => self.expired(*limit, expired),
             (Operation::MarkOffered { rows }, Outcome::Done) => {
                 for (user, offset) in rows {
                     let inbox = self.inboxes.get_mut(&self.users[*user]);
@@ -160,6 +161,9 @@ impl Model {
         let Some((first, deliveries)) = materialised else { return Ok(()) };
         let place = self.chunks.iter().position(|chunk| chunk.first() == *first).ok_or("that chunk did not wait")?;
         let chunk = self.chunks.remove(place);
+        if chunk.has_expired(self.now_ms()) {
+            return agree("whom to push to", deliveries.len(), 0);
+        }
         self.scheduled.remove(&chunk.send);
         self.arrive(chunk.send, &chunk.content, &chunk.recipients, deliveries)
     }
@@ -199,7 +203,7 @@ impl Model {
 
     /// Everything about a delivery, to be compared.
     pub(super) fn delivery(&self, user: &UserId, offset: i64, row: &Row, connections: &[Connection]) -> String {
-        let unread = self.inbox(user).unread();
+        let unread = self.inbox(user).unread(self.now_ms());
         format!("{} unread {unread} to {connections:?}", told(&self.notification(offset, row)))
     }
 
@@ -209,8 +213,9 @@ impl Model {
 
     pub(super) fn position(&self, user: &UserId) -> Position {
         let inbox = self.inbox(user);
-        let (head, acked, unread) = (inbox.head, inbox.acked, inbox.unread());
-        Position { epoch: self.epoch, head, acked, purged_through: 0, unread }
+        let (head, acked, unread) = (inbox.head, inbox.acked, inbox.unread(self.now_ms()));
+        let expired = i64::try_from(inbox.expired(self.now_ms()).count()).unwrap();
+        Position { epoch: self.epoch, head, acked, purged_through: 0, unread, expired }
     }
 
     fn changed(&mut self, user: usize, operation: &Operation, changed: Option<&Changed>) -> Accepted {
@@ -237,7 +242,7 @@ impl Model {
                 _ => (row.read_at_ms, row.push_at_ms) = (Some(now_ms), None),
             }
         }
-        agree("how many are unread", changed.unread, inbox.unread())?;
+        agree("how many are unread", changed.unread, inbox.unread(now_ms))?;
         if inbox.head > 0 {
             self.inboxes.insert(user.clone(), inbox);
         }
@@ -246,13 +251,39 @@ impl Model {
         agree("who is told", by_name(&changed.connections), told)
     }
 
+    /// The first that expired become tombstones, in each inbox in the order of their arrival.
+    fn expired(&mut self, limit: usize, expired: &[(UserId, Changed)]) -> Accepted {
+        let now_ms = self.now_ms();
+        let mut by_user: BTreeMap<UserId, BTreeSet<i64>> = BTreeMap::new();
+        for (_, user, offset) in self.expired_rows().into_iter().take(limit) {
+            by_user.entry(user).or_default().insert(offset);
+        }
+        agree("whose expired", expired.iter().map(|(user, _)| user).collect(), by_user.keys().collect::<Vec<_>>())?;
+        for ((user, changed), offsets) in expired.iter().zip(by_user.values()) {
+            agree("the cursor before", changed.prev, self.position(user).cursor())?;
+            let inbox = self.inboxes.get_mut(user).unwrap();
+            let mut ids = Vec::new();
+            for offset in offsets {
+                inbox.head += 1;
+                let row = inbox.rows.get_mut(offset).unwrap();
+                (row.version, row.is_deleted, row.push_at_ms) = (inbox.head, true, None);
+                ids.push(row.id);
+            }
+            agree("what expired", (&changed.ids, changed.known), (&ids, ids.len()))?;
+            agree("how many are unread", changed.unread, inbox.unread(now_ms))?;
+            agree("the cursor after", changed.cursor, self.position(user).cursor())?;
+            agree("who is told", by_name(&changed.connections), self.living(user))?;
+        }
+        Ok(())
+    }
+
     /// The ids that a change makes different, and how many of those that it names are known.
     fn affected(&self, inbox: &Inbox, operation: &Operation) -> (BTreeSet<NotificationId>, usize) {
         match operation {
             Operation::Change { what, ids, .. } => {
                 let named: BTreeSet<NotificationId> = ids.iter().map(|id| self.id(*id)).collect();
                 let rows: Vec<&Row> = inbox.rows.values().filter(|row| named.contains(&row.id)).collect();
-                let standing = rows.iter().filter(|row| !row.is_deleted);
+                let standing = rows.iter().filter(|row| !row.is_gone(self.now_ms()));
                 let known = if *what == What::Delete { rows.len() } else { standing.clone().count() };
                 let different = standing.filter(|row| match what {
                     What::Read => row.read_at_ms.is_none(),
@@ -264,7 +295,7 @@ impl Model {
             Operation::ReadAll { before, .. } => {
                 let Change::ReadAll { kind, .. } = self.change(operation) else { unreachable!() };
                 let up_to = before.map_or(i64::MAX, |before| before.offset);
-                let unread = inbox.standing().filter(|(offset, row)| {
+                let unread = inbox.standing(self.now_ms()).filter(|(offset, row)| {
                     row.read_at_ms.is_none()
                         && *offset <= up_to
                         && kind.as_ref().is_none_or(|kind| *kind == row.content.kind)
@@ -293,8 +324,12 @@ impl Model {
                 && page.kind.as_ref().is_none_or(|kind| *kind == row.content.kind)
                 && (!page.unread || row.read_at_ms.is_none())
         };
-        let all: Vec<String> =
-            inbox.standing().rev().filter(fits).map(|(offset, row)| told(&self.notification(offset, row))).collect();
+        let all: Vec<String> = inbox
+            .standing(self.now_ms())
+            .rev()
+            .filter(fits)
+            .map(|(offset, row)| told(&self.notification(offset, row)))
+            .collect();
         let shown = &all[..all.len().min(page.limit)];
         agree("the page", listed.notifications.iter().map(told).collect::<Vec<_>>().as_slice(), shown)?;
         agree("whether more follow", listed.more, all.len() > shown.len())?;
@@ -313,12 +348,13 @@ impl Model {
         let known = since.is_none_or(|since| self.knows(&inbox, since));
         agree("whether the cursor is known", changes.is_some(), known)?;
         let Some(changes) = changes else { return Ok(()) };
+        let now_ms = self.now_ms();
         let all: BTreeMap<i64, String> = inbox
             .rows
             .iter()
-            .filter(|(_, row)| since.map_or(!row.is_deleted, |since| row.version > since.offset))
+            .filter(|(_, row)| since.map_or(!row.is_gone(now_ms), |since| row.version > since.offset))
             .map(|(offset, row)| {
-                let is = if row.is_deleted { row.id.to_string() } else { told(&self.notification(*offset, row)) };
+                let is = if row.is_gone(now_ms) { row.id.to_string() } else { told(&self.notification(*offset, row)) };
                 (row.version, is)
             })
             .collect();

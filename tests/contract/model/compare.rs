@@ -8,6 +8,7 @@ use shared::ids::UserId;
 use shared::inbox::Page;
 
 use super::accept::{Accepted, agree, told};
+use super::state::Row;
 use super::{Model, Spot};
 use crate::record::Record;
 
@@ -26,8 +27,9 @@ pub(crate) async fn differences(record: &Record, model: &Model) -> Accepted {
     try_join_all(histories).await?;
     let chunks = model.chunks.iter().map(|chunk| chunk.due_ms);
     let rows = model.inboxes.values().flat_map(|inbox| inbox.rows.values()).filter_map(|row| row.push_at_ms);
+    let ends = model.inboxes.values().flat_map(|inbox| inbox.rows.values()).filter_map(Row::expires_ms);
     let next_due = record.deliveries().next_due().await.map_err(|error| error.to_string())?;
-    agree("when the next is due", next_due, chunks.chain(rows).min())
+    agree("when the next is due", next_due, chunks.chain(rows).chain(ends).min())
 }
 
 /// What only other reads show, and the users who are many.
@@ -38,11 +40,11 @@ pub(super) async fn thoroughly(record: &Record, model: &Model) -> Accepted {
         let page = Page { limit: usize::MAX, ..Page::default() };
         let listed = record.inbox().list(user, &page, at).await.map_err(|error| error.to_string())?;
         let expected: Vec<String> =
-            inbox.standing().rev().map(|(offset, row)| told(&model.notification(offset, row))).collect();
+            inbox.standing(model.now_ms()).rev().map(|(offset, row)| told(&model.notification(offset, row))).collect();
         agree("the list", listed.notifications.iter().map(told).collect(), expected)?;
         for row in inbox.rows.values() {
             let found = record.inbox().find(user, row.id, at).await.map_err(|error| error.to_string())?;
-            agree("whether it is found", found.is_some(), !row.is_deleted)?;
+            agree("whether it is found", found.is_some(), !row.is_gone(model.now_ms()))?;
         }
     }
     for number in 0..model.openings {
@@ -68,6 +70,7 @@ pub(crate) async fn leave(record: &Record, model: &Model) -> Accepted {
         record.connections().sweep(late).await?;
         while record.deliveries().materialise_next(late).await?.is_some() {}
         record.deliveries().take_due(usize::MAX, late).await?;
+        record.deliveries().expire(usize::MAX, late).await?;
         record.deliveries().next_due().await
     };
     let left: Result<_, StoreError> = left.await;

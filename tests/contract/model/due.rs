@@ -42,10 +42,11 @@ impl Model {
             let now_ms = self.now_ms();
             let row = self.inboxes.get_mut(user).and_then(|inbox| inbox.rows.get_mut(offset)).unwrap();
             let wait_ms = (PUSH_GRACE_MS << row.times_taken.min(16)).min(LONGEST_WAIT_MS);
-            row.push_at_ms = (!connections.is_empty()).then_some(now_ms + wait_ms);
+            let is_pushed = !connections.is_empty() && !row.is_gone(now_ms);
+            row.push_at_ms = is_pushed.then_some(now_ms + wait_ms);
             row.times_taken += 1;
             let row = row.clone();
-            if !connections.is_empty() && !is_behind(user) {
+            if is_pushed && !is_behind(user) {
                 expected.insert((user.clone(), *offset), self.delivery(user, *offset, &row, &connections));
             }
         }

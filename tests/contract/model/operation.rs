@@ -13,13 +13,15 @@ const KINDS: u8 = 3;
 /// One call of a promise. Users, keys, tickets and connections are numbers, so that what fails reads short.
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
-    /// `to` has a bit for each user; so many others stand after the first of them. Due at once where it does not wait.
+    /// `to` has a bit for each user; so many others stand after the first of them. Due at once where it does not wait;
+    /// expires so long after that.
     Append {
         key: u8,
         kind: u8,
         to: u8,
         others: usize,
         delay_ms: i64,
+        lives_ms: Option<i64>,
     },
     Cancel {
         key: u8,
@@ -60,6 +62,9 @@ pub(crate) enum Operation {
     },
     MaterialiseNext,
     TakeDue {
+        limit: usize,
+    },
+    Expire {
         limit: usize,
     },
     MarkOffered {
@@ -135,8 +140,10 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 fn append(others: impl Strategy<Value = usize>) -> impl Strategy<Value = Operation> {
     let delay_ms = prop_oneof![3 => Just(0_i64), 1 => prop::sample::select(vec![1, 999, 60_000, 300_000])];
-    (key(), 0..KINDS, 1_u8..1 << USERS, others, delay_ms)
-        .prop_map(|(key, kind, to, others, delay_ms)| Operation::Append { key, kind, to, others, delay_ms })
+    let lives_ms = prop_oneof![3 => Just(None), 2 => prop::sample::select(vec![1, 5, 999, 60_000]).prop_map(Some)];
+    (key(), 0..KINDS, 1_u8..1 << USERS, others, delay_ms, lives_ms).prop_map(
+        |(key, kind, to, others, delay_ms, lives_ms)| Operation::Append { key, kind, to, others, delay_ms, lives_ms },
+    )
 }
 
 fn changing() -> impl Strategy<Value = Operation> {
@@ -174,6 +181,7 @@ fn delivering() -> impl Strategy<Value = Operation> {
         2 => Just(Operation::MaterialiseNext),
         2 => key().prop_map(|key| Operation::Cancel { key }),
         4 => prop_oneof![1..4_usize, Just(usize::MAX)].prop_map(|limit| Operation::TakeDue { limit }),
+        2 => prop_oneof![1..4_usize, Just(usize::MAX)].prop_map(|limit| Operation::Expire { limit }),
         2 => vec((user(), 1..8_i64), 0..5).prop_map(|rows| Operation::MarkOffered { rows }),
         1 => vec((user(), 0..8_i64), 0..3).prop_map(|users| Operation::MarkResynced { users }),
     ]

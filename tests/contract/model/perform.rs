@@ -6,13 +6,13 @@ use shared::clock::At;
 use shared::connections::{Connection, Extended, Opened, Opening};
 use shared::deliveries::Taken;
 use shared::error::StoreError;
-use shared::ids::{ConnectionId, NotificationId};
+use shared::ids::{ConnectionId, NotificationId, UserId};
 use shared::inbox::{Append, Appended, Cancelled, Changed, Changes, Delivery, FirstAnswer, Listed};
 use shared::notification::Notification;
 use shared::send::Due;
 
 use super::operation::{self, Operation};
-use super::state::Model;
+use super::state::{Chunk, Model};
 use crate::record::{Record, user};
 
 /// What a record answered.
@@ -21,6 +21,7 @@ pub(crate) enum Outcome {
     Appended(Appended),
     Cancelled(Cancelled),
     Changed(Option<Changed>),
+    Expired(Vec<(UserId, Changed)>),
     Acknowledged(bool),
     FirstAnswer(Option<FirstAnswer>),
     Listed(Listed),
@@ -42,8 +43,8 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
     let (inbox, deliveries, connections) = (record.inbox(), record.deliveries(), record.connections());
     let at = At::Fixed(model.now_ms());
     Ok(match operation {
-        Operation::Append { key, kind, to, others, delay_ms } => {
-            let send = model.send(*key, *kind, *to, *others);
+        Operation::Append { key, kind, to, others, delay_ms, lives_ms } => {
+            let send = model.expiring(model.send(*key, *kind, *to, *others), *delay_ms, *lives_ms);
             let append = Append {
                 id: send.id,
                 sender: &user("billing"),
@@ -88,6 +89,7 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
                 if model.leaves_a_choice(*limit) { Some(deliveries.take_due(usize::MAX, at).await?) } else { None };
             Outcome::Taken(first, rest)
         }
+        Operation::Expire { limit } => Outcome::Expired(deliveries.expire(*limit, at).await?),
         Operation::MarkOffered { rows } => {
             let rows: Vec<_> = rows.iter().map(|(user, offset)| (model.user(*user), *offset)).collect();
             deliveries.mark_offered(&rows, at).await?;
@@ -139,7 +141,7 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
 }
 
 /// Of the chunks that were due, the one whose first recipient has his notification now: which comes first is the record's
-/// matter.
+/// matter, but where it left no trace.
 async fn which_chunk(record: &Record, model: &Model, told: &[Delivery]) -> Result<NotificationId, StoreError> {
     let candidates = model.due_chunks();
     if let Some((_, id)) = candidates.iter().find(|(_, id)| told.iter().any(|told| told.notification.id == *id)) {
@@ -150,5 +152,7 @@ async fn which_chunk(record: &Record, model: &Model, told: &[Delivery]) -> Resul
             return Ok(*id);
         }
     }
-    Err(StoreError::Broken("a chunk was materialised that was not due".into()))
+    // Nobody gets a row of what has expired.
+    let first = model.first_due_chunk().filter(|first| first.has_expired(model.now_ms()));
+    first.map(Chunk::first).ok_or_else(|| StoreError::Broken("a chunk was materialised that was not due".into()))
 }

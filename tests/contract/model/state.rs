@@ -74,20 +74,44 @@ impl Chunk {
     pub(super) fn first(&self) -> NotificationId {
         NotificationId::of(self.send, &self.recipients[0])
     }
+
+    pub(super) fn has_expired(&self, now_ms: i64) -> bool {
+        has_expired(&self.content, now_ms)
+    }
 }
 
 impl Inbox {
-    pub(super) fn unread(&self) -> i64 {
-        let unread = self.rows.values().filter(|row| !row.is_deleted && row.read_at_ms.is_none());
+    pub(super) fn unread(&self, now_ms: i64) -> i64 {
+        let unread = self.standing(now_ms).filter(|(_, row)| row.read_at_ms.is_none());
         i64::try_from(unread.count()).unwrap()
     }
 
-    pub(super) fn standing(&self) -> impl DoubleEndedIterator<Item = (i64, &Row)> {
-        self.rows.iter().filter(|(_, row)| !row.is_deleted).map(|(offset, row)| (*offset, row))
+    pub(super) fn standing(&self, now_ms: i64) -> impl DoubleEndedIterator<Item = (i64, &Row)> {
+        self.rows.iter().filter(move |(_, row)| !row.is_gone(now_ms)).map(|(offset, row)| (*offset, row))
+    }
+
+    /// What has expired and is no tombstone yet.
+    pub(super) fn expired(&self, now_ms: i64) -> impl Iterator<Item = (i64, &Row)> {
+        let expired = self.rows.iter().filter(move |(_, row)| !row.is_deleted && row.is_gone(now_ms));
+        expired.map(|(offset, row)| (*offset, row))
     }
 }
 
+fn has_expired(content: &Content, now_ms: i64) -> bool {
+    content.expires_at.is_some_and(|end| end.0 <= now_ms)
+}
+
 impl Row {
+    /// Whether it was deleted or has expired.
+    pub(super) fn is_gone(&self, now_ms: i64) -> bool {
+        self.is_deleted || has_expired(&self.content, now_ms)
+    }
+
+    /// When it expires, where it is no tombstone.
+    pub(super) fn expires_ms(&self) -> Option<i64> {
+        self.content.expires_at.filter(|_| !self.is_deleted).map(|end| end.0)
+    }
+
     pub(super) fn notification(&self, cursor: Cursor) -> Notification {
         Notification {
             id: self.id,
@@ -152,6 +176,12 @@ impl Model {
         Send { fingerprint: sha256(asked.as_bytes()), answer: format!("{{\"asked\": \"{asked}\"}}"), ..send }
     }
 
+    /// The same, expiring so long after it is due.
+    pub(super) fn expiring(&self, send: Send, delay_ms: i64, lives_ms: Option<i64>) -> Send {
+        let expires_at = lives_ms.map(|lives_ms| Time(self.now_ms + delay_ms + lives_ms));
+        Send { content: Arc::new(Content { expires_at, ..Content::clone(&send.content) }), ..send }
+    }
+
     /// The first of the users whose bits are set, then the others, then the rest.
     pub(super) fn recipients(&self, to: u8, others: usize) -> Vec<UserId> {
         let set = |n: &usize| to >> *n & 1 == 1;
@@ -199,6 +229,24 @@ impl Model {
         due.map(|chunk| (&chunk.recipients[0], chunk.first())).collect()
     }
 
+    /// Of the chunks that are due, the one that a record without others at work materialises first.
+    pub(super) fn first_due_chunk(&self) -> Option<&Chunk> {
+        let due = self.chunks.iter().filter(|chunk| chunk.due_ms <= self.now_ms);
+        // Of equal ones the first.
+        due.min_by_key(|chunk| (chunk.due_ms, chunk.send))
+    }
+
+    /// What has expired and is no tombstone yet, in the order in which it becomes one.
+    pub(super) fn expired_rows(&self) -> Vec<(i64, UserId, i64)> {
+        let rows = self.inboxes.iter().flat_map(|(user, inbox)| {
+            let expired = inbox.expired(self.now_ms);
+            expired.filter_map(|(offset, row)| Some((row.expires_ms()?, user.clone(), offset)))
+        });
+        let mut expired: Vec<_> = rows.collect();
+        expired.sort();
+        expired
+    }
+
     /// The rows whose push is due: when it fell due, whose they are and where they arrived.
     pub(super) fn due_rows(&self) -> Vec<(i64, UserId, i64)> {
         let rows = self.inboxes.iter().flat_map(|(user, inbox)| {
@@ -215,7 +263,10 @@ impl Model {
         let due = self.due_rows();
         due.len() > limit && {
             let last_ms = due[limit - 1].0;
-            due.iter().any(|(push_at_ms, user, _)| *push_at_ms == last_ms && self.living(user).is_empty())
+            due.iter().any(|(push_at_ms, user, offset)| {
+                let goes_nowhere = self.living(user).is_empty() || self.inboxes[user].rows[offset].is_gone(self.now_ms);
+                *push_at_ms == last_ms && goes_nowhere
+            })
         }
     }
 

@@ -1,0 +1,175 @@
+//! Sends that expire.
+
+use std::time::Duration;
+
+use harness::{HttpAnswer, START_MS, TestApp, body, event, request};
+use serde_json::{Value, json};
+use shared::clock::{Clock, Time};
+
+/// Sends to alice, with these members besides.
+async fn sends(test: &TestApp, members: Value) -> HttpAnswer {
+    let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
+    asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let mut sending = event("send");
+    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
+    sending["body"] = asked.to_string().into();
+    send::handle(&test.app, request(sending)).await
+}
+
+/// Asks alice's inbox.
+async fn asks(test: &TestApp, name: &str, query: &str, tag: Option<&str>) -> HttpAnswer {
+    let mut asking = event(name);
+    asking["headers"]["authorization"] = test.bearer("alice", "").into();
+    asking["rawQueryString"] = query.into();
+    if let Some(tag) = tag {
+        asking["headers"]["if-none-match"] = tag.into();
+    }
+    inbox::handle(&test.app, request(asking)).await
+}
+
+fn instant(after_ms: i64) -> Value {
+    Time(START_MS + after_ms).to_string().into()
+}
+
+#[tokio::test]
+async fn an_end_that_is_not_after_the_due_time_is_refused_by_its_name() {
+    let test = TestApp::new().await;
+    for members in [
+        json!({"expiresAt": "soon"}),
+        json!({"expiresAt": instant(0)}),
+        json!({"expiresAt": instant(-1)}),
+        json!({"expiresAt": instant(60_000), "delayMs": 60_000}),
+        json!({"expiresAt": instant(60_000), "deliverAt": instant(60_000)}),
+        json!({"expiresAt": instant(-1), "deliverAt": instant(-2)}),
+    ] {
+        let mut members = members;
+        members["idempotencyKey"] = "key".into();
+        let refused = sends(&test, members.clone()).await;
+        let found = (refused.status().as_u16(), body(&refused)["error"]["fields"].clone());
+        assert_eq!(found, (422, json!(["expiresAt"])), "{members}");
+    }
+    // Nothing was stored, and the key is free.
+    for members in [
+        json!({"expiresAt": instant(1), "idempotencyKey": "key"}),
+        json!({"expiresAt": instant(60_001), "delayMs": 60_000}),
+        json!({"expiresAt": instant(60_001), "deliverAt": instant(60_000)}),
+        json!({"expiresAt": instant(1), "deliverAt": instant(-1)}),
+    ] {
+        assert_eq!(sends(&test, members.clone()).await.status(), 202, "{members}");
+    }
+}
+
+#[tokio::test]
+async fn whether_an_end_is_past_is_asked_only_of_a_new_key() {
+    let mut test = TestApp::new().await;
+    let asked = json!({"expiresAt": instant(1_000), "idempotencyKey": "key"});
+    let first = sends(&test, asked.clone()).await;
+    test.clock.turn(Duration::from_secs(1));
+    let again = sends(&test, asked.clone()).await;
+    assert_eq!((again.status().as_u16(), body(&again)), (202, body(&first)));
+    assert_eq!(again.headers()["idempotency-replayed"], "true");
+    let other = sends(&test, json!({"expiresAt": instant(999), "idempotencyKey": "key"})).await;
+    assert_eq!(body(&other)["error"]["code"], "idempotency_key_reused");
+    assert_eq!(sends(&test, json!({"expiresAt": instant(1_000), "idempotencyKey": "new"})).await.status(), 422);
+    // By another process' clock it is not past: the record's decides, and nobody sees it.
+    test.connect("alice", &["phone"]).await;
+    test.app.clock = Clock::standing(START_MS);
+    assert_eq!(sends(&test, json!({"expiresAt": instant(1)})).await.status(), 202);
+    test.app.clock = test.clock.clone();
+    assert_eq!(body(&asks(&test, "list", "", None).await)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn every_answer_is_without_it_from_that_instant_on() {
+    let test = TestApp::new().await;
+    let sent = body(&sends(&test, json!({"expiresAt": instant(1_000)})).await);
+    let id = &sent["notifications"][0]["id"];
+    let listed = body(&asks(&test, "list", "", None).await);
+    assert_eq!((&listed["items"][0]["id"], &listed["items"][0]["expiresAt"]), (id, &instant(1_000)));
+    assert_eq!(listed["unreadCount"], 1);
+    let synced = body(&asks(&test, "sync", "", None).await);
+    let (tag, since) = (synced["etag"].as_str().unwrap(), format!("since={}", synced["cursor"].as_str().unwrap()));
+    test.clock.turn(Duration::from_millis(999));
+    assert_eq!(asks(&test, "sync", &since, Some(tag)).await.status(), 304);
+
+    test.clock.turn(Duration::from_millis(1));
+    // The head has not moved, but not everything is as it was.
+    let after = asks(&test, "sync", &since, Some(tag)).await;
+    assert_eq!((after.status().as_u16(), &body(&after)["unreadCount"]), (200, &json!(0)));
+    let listed = body(&asks(&test, "list", "", None).await);
+    assert_eq!((&listed["items"], &listed["unreadCount"]), (&json!([]), &json!(0)));
+    let tag = body(&after)["etag"].as_str().unwrap().to_owned();
+    assert_eq!(asks(&test, "sync", &since, Some(&tag)).await.status(), 304);
+
+    assert_eq!(drain::handle(&test.app, i64::MAX).await.expired, 1);
+    let told = body(&asks(&test, "sync", &since, Some(&tag)).await);
+    assert_eq!((&told["deleted"], &told["notifications"]), (&json!([id]), &json!([])));
+}
+
+/// Also where nothing unread has gone.
+#[tokio::test]
+async fn a_tag_changes_when_a_read_one_expires() {
+    let test = TestApp::new().await;
+    let sent = body(&sends(&test, json!({"expiresAt": instant(1_000)})).await);
+    let mut reading = event("read");
+    reading["headers"]["authorization"] = test.bearer("alice", "").into();
+    reading["pathParameters"]["id"] = sent["notifications"][0]["id"].clone();
+    assert_eq!(inbox::handle(&test.app, request(reading)).await.status(), 204);
+    let tag = body(&asks(&test, "sync", "", None).await)["etag"].as_str().unwrap().to_owned();
+    test.clock.turn(Duration::from_secs(1));
+    let synced = asks(&test, "sync", "", Some(&tag)).await;
+    assert_eq!((synced.status().as_u16(), &body(&synced)["notifications"]), (200, &json!([])));
+}
+
+#[tokio::test]
+async fn every_device_is_told_when_the_drain_makes_the_tombstone() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone", "laptop"]).await;
+    let mut ids = Vec::new();
+    for end_ms in [1_000, 1_000, 60_000] {
+        let sent = body(&sends(&test, json!({"expiresAt": instant(end_ms)})).await);
+        ids.push(sent["notifications"][0]["id"].clone());
+    }
+    test.push.taken();
+    test.clock.turn(Duration::from_secs(1));
+    // The deadline leaves no time to wait for the third.
+    assert_eq!(drain::handle(&test.app, test.clock.now_ms() + 10_000).await.expired, 2);
+    let told = test.push.taken();
+    assert_eq!(told.len(), 2);
+    for (_, frame) in &told {
+        assert_eq!((&frame["type"], &frame["change"]), (&json!("changed"), &json!("expired")));
+        assert_eq!((&frame["ids"], &frame["unreadCount"]), (&json!(ids[..2]), &json!(1)));
+    }
+    assert_eq!(drain::handle(&test.app, test.clock.now_ms() + 10_000).await.expired, 0);
+    assert!(test.push.taken().is_empty());
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_what_expires_soon() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone"]).await;
+    sends(&test, json!({"expiresAt": instant(30_000)})).await;
+    test.push.taken();
+    let draining = async { drain::handle(&test.app, i64::MAX).await };
+    let turning = async {
+        tokio::task::yield_now().await;
+        test.clock.turn(Duration::from_secs(30));
+    };
+    let (drained, ()) = tokio::join!(draining, turning);
+    assert_eq!((drained.expired, test.push.taken()[0].1["change"].clone()), (1, json!("expired")));
+}
+
+#[tokio::test]
+async fn more_than_a_frame_names_is_a_resync() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone"]).await;
+    for n in 0..101 {
+        // Each type has a limit of its own.
+        let members = json!({"expiresAt": instant(1_000), "type": format!("like.{}", n / 20)});
+        assert_eq!(sends(&test, members).await.status(), 202);
+    }
+    test.push.taken();
+    test.clock.turn(Duration::from_secs(1));
+    assert_eq!(drain::handle(&test.app, i64::MAX).await.expired, 101);
+    assert_eq!(test.push.taken(), [("phone".to_owned(), json!({"type": "resync"}))]);
+}
