@@ -132,6 +132,9 @@ pub enum StoreError {
     /// It went away during a commit: the change was made or was not.
     #[error("the outcome of a commit is unknown: {0}")]
     OutcomeUnknown(String),
+    /// It does not take what was to be stored, because of what that is or meets there; nothing was changed.
+    #[error("the store refuses what was to be stored: {0}")]
+    Refused(String),
     /// What it answered or holds is not what we wrote: a fault of ours.
     #[error("the store holds or said what it should not: {0}")]
     Broken(String),
@@ -144,7 +147,7 @@ impl From<StoreError> for Error {
         match error {
             StoreError::Unavailable(_) => Self::StoreUnavailable,
             StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown,
-            StoreError::Broken(_) => Self::Internal,
+            StoreError::Refused(_) | StoreError::Broken(_) => Self::Internal,
         }
     }
 }

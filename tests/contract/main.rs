@@ -75,4 +75,5 @@ mod migrations;
 mod model;
 mod notes;
 mod queue;
+mod refused;
 mod sqlite;

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::Connection as _;
+use sqlx::postgres::PgRow;
+use sqlx::{Connection as _, Postgres, Transaction};
 
 use super::held::InTime;
 use super::inbox::{deliveries, materialising};
 use super::rows::{self, Failure, at_ms, column, count};
-use super::{PostgresRecord, repeated};
+use super::{PostgresRecord, apart, repeated};
 use crate::clock::At;
 use crate::deliveries::{Backlog, Deliveries, Taken};
 use crate::error::StoreError;
@@ -20,7 +21,13 @@ const CHUNK: &str = concat!(include_str!("chunk.sql"), include_str!("materialise
 #[async_trait]
 impl Deliveries for PostgresRecord {
     async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
-        repeated!(self.try_materialise_next(at))
+        match repeated!(self.try_materialise_next(Way::AtOnce, at)) {
+            // Something in the chunk does not go: which, is found out with more statements.
+            Err(StoreError::Refused(_) | StoreError::Broken(_)) => {
+                repeated!(self.try_materialise_next(Way::Apart, at))
+            }
+            other => other,
+        }
     }
 
     async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
@@ -68,8 +75,17 @@ impl Deliveries for PostgresRecord {
     }
 }
 
+/// How a chunk is materialised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In one statement, which fails where one of its recipients does not go.
+    AtOnce,
+    /// So that nobody holds up the others.
+    Apart,
+}
+
 impl PostgresRecord {
-    async fn try_materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
+    async fn try_materialise_next(&self, way: Way, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
         let mut connection = self.connection().await?;
         let mut transaction = connection.begin().in_time().await.map_err(rows::write_failed)?;
         // Held until the commit; whoever else looks takes another one.
@@ -91,14 +107,21 @@ impl PostgresRecord {
         .map_err(rows::write_failed)?;
         let Some(chunk) = chunk else { return Ok(None) };
         let send = SendId::from_uuid(column(&chunk, "send_id")?);
-        let recipients: Vec<String> =
-            serde_json::from_str(column(&chunk, "recipients")?).map_err(|_| rows::broken("send_chunks.recipients"))?;
-        let recipients: Vec<UserId> = recipients.into_iter().map(UserId::stored).collect();
-        let content = Arc::new(rows::content(&chunk)?);
+        let n: i32 = column(&chunk, "n")?;
+        let (recipients, content) = match (recipients(&chunk), rows::content(&chunk)) {
+            (Ok(recipients), Ok(content)) => (recipients, Arc::new(content)),
+            (recipients, _) if way == Way::Apart => {
+                let recipients = recipients.map_or(1, |recipients| recipients.len());
+                apart::set_chunk_aside(&mut transaction, send, n, recipients, at).await?;
+                transaction.commit().in_time().await.map_err(rows::write_failed)?;
+                return Ok(Some(Vec::new()));
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(let_go(transaction, error.into()).await),
+        };
         if column(&chunk, "is_expired")? {
             sqlx::query("UPDATE send_chunks SET state = 'expired' WHERE send_id = $1 AND n = $2")
                 .bind(send.as_uuid())
-                .bind(column::<i32>(&chunk, "n")?)
+                .bind(n)
                 .execute(&mut *transaction)
                 .in_time()
                 .await
@@ -126,14 +149,18 @@ impl PostgresRecord {
                 return Err(Failure::Lost);
             }
         }
-        let found = materialising(CHUNK, send, &content, &recipients, at)
-            .bind(column::<i32>(&chunk, "n")?)
-            .fetch_all(&mut *transaction)
-            .in_time()
-            .await
-            .map_err(rows::write_failed)?;
+        let deliveries = match way {
+            Way::AtOnce => {
+                let chunk = materialising(CHUNK, send, &content, &recipients, at).bind(n);
+                match chunk.fetch_all(&mut *transaction).in_time().await {
+                    Ok(found) => deliveries(&found, &content)?,
+                    Err(error) => return Err(let_go(transaction, rows::write_failed(error)).await),
+                }
+            }
+            Way::Apart => apart::materialise_chunk(&mut transaction, send, n, &content, recipients, at).await?,
+        };
         transaction.commit().in_time().await.map_err(rows::write_failed)?;
-        Ok(Some(deliveries(&found, &content)?))
+        Ok(Some(deliveries))
     }
 
     async fn try_mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), Failure> {
@@ -155,4 +182,18 @@ impl PostgresRecord {
         .map_err(rows::write_failed)?;
         Ok(())
     }
+}
+
+/// Lets go of the chunk before somebody looks for it again: a transaction that is dropped ends a little later.
+async fn let_go(transaction: Transaction<'_, Postgres>, failure: Failure) -> Failure {
+    if let Err(error) = transaction.rollback().in_time().await {
+        tracing::debug!(%error, "it has ended by itself");
+    }
+    failure
+}
+
+fn recipients(chunk: &PgRow) -> Result<Vec<UserId>, StoreError> {
+    let recipients: Vec<String> =
+        serde_json::from_str(column(chunk, "recipients")?).map_err(|_| rows::broken("send_chunks.recipients"))?;
+    Ok(recipients.into_iter().map(UserId::stored).collect())
 }

@@ -6,14 +6,32 @@ use super::held::InTime;
 use super::rows::{self, Failure, at_ms, column};
 use super::{PostgresRecord, repeated};
 use crate::clock::At;
+use crate::dead_letters::{Dead, DeadLetters, Why};
 use crate::deliveries::{LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken};
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::inbox::{Delivery, PUSH_GRACE_MS};
 
+/// What one statement took.
+struct Took {
+    taken: Taken,
+    /// Of whom too much is due.
+    behind: Vec<String>,
+    /// How many rows of theirs were taken.
+    rest: usize,
+    /// Rows that say what nobody can read.
+    unreadable: Vec<(UserId, i64)>,
+}
+
 impl PostgresRecord {
     pub(super) async fn take(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
-        let (taken, behind, mut rest) = repeated!(self.try_take(limit, at))?;
+        let Took { taken, behind, mut rest, unreadable } = repeated!(self.try_take(limit, at))?;
+        for (user, offset) in &unreadable {
+            let dead = Dead::Push { user, offset: *offset };
+            if let Err(error) = self.set_aside(&dead, Why::Unreadable, at).await {
+                tracing::warn!(%error, "a row that cannot be read comes back");
+            }
+        }
         let mut steps = 1;
         while rest >= STEP_ROWS && steps < MOST_STEPS {
             rest = repeated!(self.try_take_rest(&behind, at))?;
@@ -34,8 +52,7 @@ impl PostgresRecord {
         Ok(())
     }
 
-    /// What was taken, of whom too much is due, and how many rows of theirs were taken.
-    async fn try_take(&self, limit: usize, at: At) -> Result<(Taken, Vec<String>, usize), Failure> {
+    async fn try_take(&self, limit: usize, at: At) -> Result<Took, Failure> {
         let found = sqlx::query(include_str!("take_due.sql"))
             .bind(at_ms(at))
             .bind(number(limit))
@@ -47,15 +64,21 @@ impl PostgresRecord {
             .in_time()
             .await
             .map_err(rows::write_failed)?;
-        let (mut taken, mut behind) = (Taken::default(), Vec::new());
+        let (mut taken, mut behind, mut unreadable) = (Taken::default(), Vec::new(), Vec::new());
         for row in &found {
             match column::<Option<i64>>(row, "offset")? {
-                Some(offset) => add_delivery(&mut taken.deliveries, row, offset)?,
+                Some(offset) => {
+                    if add_delivery(&mut taken.deliveries, row, offset).is_err() {
+                        unreadable.push((UserId::stored(column(row, "user_id")?), offset));
+                    }
+                }
                 None => add_resync(&mut taken.resyncs, &mut behind, row)?,
             }
         }
         let rest = found.first().map_or(Ok(0), |row| rows::count(row, "rest"))?;
-        Ok((taken, behind, usize::try_from(rest).unwrap_or(usize::MAX)))
+        // It stands there once for each connection.
+        unreadable.dedup();
+        Ok(Took { taken, behind, rest: usize::try_from(rest).unwrap_or(usize::MAX), unreadable })
     }
 
     async fn try_take_rest(&self, behind: &[String], at: At) -> Result<usize, Failure> {

@@ -8,6 +8,7 @@ use sqlx::query::Query;
 use sqlx::{Connection as _, Postgres, Row};
 use uuid::Uuid;
 
+use super::apart::{self, Parted};
 use super::held::InTime;
 use super::rows::{self, Failure, at_ms, column};
 use super::{PostgresRecord, repeated};
@@ -77,7 +78,11 @@ macro_rules! with_position {
 impl Inbox for PostgresRecord {
     async fn append(&self, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
         let deliveries = match append.due {
-            Due::Now => repeated!(self.try_append(append, at))?,
+            Due::Now => match repeated!(self.try_append(append, at)) {
+                // One of the recipients does not go: the others do not wait for him.
+                Err(StoreError::Refused(_)) => repeated!(self.try_append_apart(append, at))?,
+                other => other?,
+            },
             Due::After(_) | Due::At(_) => repeated!(self.try_schedule(append, at))?,
         };
         match deliveries {
@@ -246,37 +251,26 @@ impl PostgresRecord {
         if rows.is_empty() { Ok(None) } else { Ok(Some(deliveries(&rows, content)?)) }
     }
 
+    /// The append of a send of which some recipients' rows are refused: these wait in a chunk, and the drain sets them
+    /// aside.
+    async fn try_append_apart(&self, append: &Append<'_>, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
+        let (now, later) = append.recipients.split_at(append.recipients.len().min(CHUNK_RECIPIENTS));
+        let mut connection = self.connection().await?;
+        let mut transaction = connection.begin().in_time().await.map_err(rows::write_failed)?;
+        if !schedule(&mut transaction, append, later, at).await? {
+            return Ok(None);
+        }
+        let Parted { deliveries, refused } =
+            apart::materialise(&mut transaction, append.id, &append.content, now.to_vec(), at).await?;
+        apart::start(&mut transaction, append.id, &refused, at).await?;
+        transaction.commit().in_time().await.map_err(rows::write_failed)?;
+        Ok(Some(deliveries))
+    }
+
     /// Nothing to push; `None` where a send of that id is stored already.
     async fn try_schedule(&self, append: &Append<'_>, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
-        let chunks: Vec<String> = append.recipients.chunks(CHUNK_RECIPIENTS).map(json_list).collect();
-        let (delay_ms, due_ms) = match append.due {
-            Due::Now => (Some(0), None),
-            Due::After(delay_ms) => (Some(delay_ms), None),
-            Due::At(at_ms) => (None, Some(at_ms)),
-        };
-        let content = &append.content;
-        let stored = sqlx::query(include_str!("schedule.sql"))
-            .bind(at_ms(at))
-            .bind(append.id.as_uuid())
-            .bind(append.sender.as_str())
-            .bind(append.fingerprint.as_slice())
-            .bind(append.answer)
-            .bind(&content.kind)
-            .bind(&content.title)
-            .bind(content.body.as_deref())
-            .bind(content.data.get())
-            .bind(content.action_url.as_deref())
-            .bind(content.priority.name())
-            .bind(append.retention_ms)
-            .bind(chunks)
-            .bind(delay_ms)
-            .bind(due_ms)
-            .bind(content.expires_at.map(|end| end.0))
-            .fetch_optional(&mut *self.connection().await?)
-            .in_time()
-            .await
-            .map_err(rows::write_failed)?;
-        Ok(stored.map(|_| Vec::new()))
+        let stored = schedule(&mut *self.connection().await?, append, append.recipients, at).await?;
+        Ok(stored.then(Vec::new))
     }
 
     /// One statement; lost where the send changed under it.
@@ -361,6 +355,39 @@ impl PostgresRecord {
     }
 }
 
+/// Stores a send with all these recipients as chunks; false where one of that id is stored already.
+async fn schedule(db: &mut PgConnection, append: &Append<'_>, to: &[UserId], at: At) -> Result<bool, Failure> {
+    let chunks: Vec<String> = to.chunks(CHUNK_RECIPIENTS).map(json_list).collect();
+    let (delay_ms, due_ms) = match append.due {
+        Due::Now => (Some(0), None),
+        Due::After(delay_ms) => (Some(delay_ms), None),
+        Due::At(at_ms) => (None, Some(at_ms)),
+    };
+    let content = &append.content;
+    let stored = sqlx::query(include_str!("schedule.sql"))
+        .bind(at_ms(at))
+        .bind(append.id.as_uuid())
+        .bind(append.sender.as_str())
+        .bind(append.fingerprint.as_slice())
+        .bind(append.answer)
+        .bind(&content.kind)
+        .bind(&content.title)
+        .bind(content.body.as_deref())
+        .bind(content.data.get())
+        .bind(content.action_url.as_deref())
+        .bind(content.priority.name())
+        .bind(append.retention_ms)
+        .bind(chunks)
+        .bind(delay_ms)
+        .bind(due_ms)
+        .bind(content.expires_at.map(|end| end.0))
+        .fetch_optional(db)
+        .in_time()
+        .await
+        .map_err(rows::write_failed)?;
+    Ok(stored.is_some())
+}
+
 /// The parameters that every statement ending in `materialise.sql` begins with.
 pub(super) fn materialising<'q>(
     sql: &'static str,
@@ -411,7 +438,7 @@ fn split(found: Vec<PgRow>) -> Result<(Position, Vec<PgRow>), StoreError> {
     Ok((position, found.into_iter().filter(has_notification).collect()))
 }
 
-fn json_list(users: &[UserId]) -> String {
+pub(super) fn json_list(users: &[UserId]) -> String {
     serde_json::to_string(users).expect("a list of strings is JSON")
 }
 

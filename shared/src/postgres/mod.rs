@@ -2,6 +2,7 @@
 //! have changed; a pool that fits a function: connected with the first call, one or two connections, nothing that
 //! a proxy in transaction mode would have to pin.
 
+mod apart;
 mod connections;
 mod dead_letters;
 mod deliveries;

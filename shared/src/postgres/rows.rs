@@ -41,7 +41,7 @@ impl From<StoreError> for Failure {
 /// What a failed read means.
 pub(super) fn read_failed(error: sqlx::Error) -> StoreError {
     match class(&error) {
-        Class::Broken => StoreError::Broken(error.to_string()),
+        Class::Refused | Class::Broken => StoreError::Broken(error.to_string()),
         Class::Lost | Class::Unavailable | Class::Unknown => StoreError::Unavailable(error.to_string()),
     }
 }
@@ -52,6 +52,7 @@ pub(super) fn write_failed(error: sqlx::Error) -> Failure {
         Class::Lost => Failure::Lost,
         Class::Unavailable => StoreError::Unavailable(error.to_string()).into(),
         Class::Unknown => StoreError::OutcomeUnknown(error.to_string()).into(),
+        Class::Refused => StoreError::Refused(error.to_string()).into(),
         Class::Broken => StoreError::Broken(error.to_string()).into(),
     }
 }
@@ -65,6 +66,7 @@ enum Class {
     Lost,
     Unavailable,
     Unknown,
+    Refused,
     Broken,
 }
 
@@ -80,6 +82,8 @@ fn class(error: &sqlx::Error) -> Class {
             Some(code) if ["08", "53", "57", "58", "28", "3D", "42P01"].iter().any(|class| code.starts_with(class)) => {
                 Class::Unavailable
             }
+            // Twice in one statement, out of range or malformed, against a constraint.
+            Some(code) if ["21", "22", "23"].iter().any(|class| code.starts_with(class)) => Class::Refused,
             _ => Class::Broken,
         },
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Configuration(_) => Class::Unavailable,

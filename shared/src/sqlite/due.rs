@@ -3,10 +3,12 @@
 use serde_json::{Value, json};
 use sqlx::Row;
 
+use super::dead_letters::set_push_aside;
 use super::inbox::select_notifications;
 use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, commit};
 use crate::cursor::Epoch;
+use crate::dead_letters::Why;
 use crate::deliveries::{LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken};
 use crate::error::StoreError;
 use crate::ids::UserId;
@@ -102,7 +104,11 @@ async fn take_rows(
     let (mut deliveries, mut next) = (Vec::new(), Vec::new());
     for row in &found {
         let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
-        let notification = rows::notification(row, epoch)?;
+        let Ok(notification) = rows::notification(row, epoch) else {
+            let offset = row.try_get("offset").map_err(failed)?;
+            set_push_aside(db, &user, offset, Why::Unreadable, now_ms).await?;
+            continue;
+        };
         let is_gone: bool = row.try_get("is_gone").map_err(failed)?;
         let wanted = !is_gone && notification.read_at.is_none();
         let connections = connections.get(&user).filter(|_| wanted).cloned().unwrap_or_default();

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use sqlx::Row;
 
+use super::apart::{self, Way};
 use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, change, commit};
 use crate::clock::{At, Time};
@@ -36,23 +37,11 @@ pub(super) use select_notifications;
 #[async_trait]
 impl Inbox for SqliteRecord {
     async fn append(&self, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
-        let now_ms = at.process_ms();
-        let mut db = self.write().await?;
-        let due_ms = match append.due {
-            Due::Now => now_ms,
-            Due::After(delay_ms) => now_ms.saturating_add(delay_ms),
-            Due::At(at_ms) => at_ms,
-        };
-        if !insert_send(&mut db, append, now_ms, due_ms).await? {
-            let known = first_answer(&mut db, append.id).await?;
-            return known.map(Appended::Known).ok_or_else(|| rows::broken("sends.id"));
+        match self.append_by(Way::AtOnce, append, at).await {
+            // One of the recipients does not go: the others do not wait for him.
+            Err(StoreError::Refused(_)) => self.append_by(Way::Apart, append, at).await,
+            other => other,
         }
-        let at_once = if append.due == Due::Now { CHUNK_RECIPIENTS.min(append.recipients.len()) } else { 0 };
-        let (now, later) = append.recipients.split_at(at_once);
-        insert_chunks(&mut db, append.id, later, due_ms).await?;
-        let deliveries = materialise(&mut db, self.epoch, append.id, &append.content, now, now_ms).await?;
-        commit(db).await?;
-        Ok(Appended::Stored(deliveries))
     }
 
     async fn first_answer(&self, send: SendId) -> Result<Option<FirstAnswer>, StoreError> {
@@ -195,6 +184,37 @@ impl Inbox for SqliteRecord {
         let known = settled.rows_affected() > 0 || rows::position(&mut db, user, at.process_ms()).await?.knows(cursor);
         commit(db).await?;
         Ok(known)
+    }
+}
+
+impl SqliteRecord {
+    /// Apart, the recipients whose rows are refused wait in a chunk, and the drain sets them aside.
+    async fn append_by(&self, way: Way, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
+        let now_ms = at.process_ms();
+        let mut db = self.write().await?;
+        let due_ms = match append.due {
+            Due::Now => now_ms,
+            Due::After(delay_ms) => now_ms.saturating_add(delay_ms),
+            Due::At(at_ms) => at_ms,
+        };
+        if !insert_send(&mut db, append, now_ms, due_ms).await? {
+            let known = first_answer(&mut db, append.id).await?;
+            return known.map(Appended::Known).ok_or_else(|| rows::broken("sends.id"));
+        }
+        let at_once = if append.due == Due::Now { CHUNK_RECIPIENTS.min(append.recipients.len()) } else { 0 };
+        let (now, later) = append.recipients.split_at(at_once);
+        insert_chunks(&mut db, append.id, later, due_ms).await?;
+        let deliveries = match way {
+            Way::AtOnce => materialise(&mut db, self.epoch, append.id, &append.content, now, now_ms).await?,
+            Way::Apart => {
+                let to = now.to_vec();
+                let parted = apart::materialise(&mut db, self.epoch, append.id, &append.content, to, now_ms).await?;
+                apart::leave_in_chunk(&mut db, append.id, &parted.refused, due_ms).await?;
+                parted.deliveries
+            }
+        };
+        commit(db).await?;
+        Ok(Appended::Stored(deliveries))
     }
 }
 

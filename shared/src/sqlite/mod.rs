@@ -1,6 +1,7 @@
 //! The record in one SQLite file: for the local gateway and for tests. WAL, one writer, a pool of readers, and
 //! a lock on the data folder, since two processes would not see each other's wakes.
 
+mod apart;
 mod change;
 mod connections;
 mod dead_letters;

@@ -22,15 +22,12 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
             StoreError::Unavailable(error.to_string())
         }
-        // SQLite's primary codes: 5 busy, 10 input or output, 13 full.
-        sqlx::Error::Database(ref said)
-            if said
-                .code()
-                .and_then(|code| code.parse::<u32>().ok())
-                .is_some_and(|code| [5, 10, 13].contains(&(code & 0xff))) =>
-        {
-            StoreError::Unavailable(error.to_string())
-        }
+        sqlx::Error::Database(ref said) => match said.code().and_then(|code| code.parse::<u32>().ok()) {
+            // Its primary codes: 5 busy, 10 input or output, 13 full; 19 against a constraint, 20 of another type.
+            Some(code) if [5, 10, 13].contains(&(code & 0xff)) => StoreError::Unavailable(error.to_string()),
+            Some(code) if [19, 20].contains(&(code & 0xff)) => StoreError::Refused(error.to_string()),
+            _ => StoreError::Broken(error.to_string()),
+        },
         other => StoreError::Broken(other.to_string()),
     }
 }

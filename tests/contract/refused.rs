@@ -1,0 +1,255 @@
+//! One broken recipient or row never holds up the others, on either record: what somebody did to the tables by hand is
+//! set aside, and everything else goes on.
+
+use std::path::PathBuf;
+
+use shared::config::Secret;
+use shared::dead_letters::{Letter, Why};
+use shared::history::{SendQuery, States};
+use shared::ids::UserId;
+use shared::inbox::{Appended, CHUNK_RECIPIENTS};
+use shared::postgres::PostgresRecord;
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use tempfile::TempDir;
+
+use crate::record::{LATE_MS, Record, Send, at, id, user, users};
+
+/// The same test for each store, with somebody who can write to its tables.
+macro_rules! on_each {
+    ($($behaviour:ident),* $(,)?) => {$(
+        mod $behaviour {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn sqlite() {
+                let (record, by_hand, _kept) = super::sqlite().await;
+                super::$behaviour(record, by_hand).await;
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn postgres() {
+                let (record, by_hand) = super::postgres().await;
+                super::$behaviour(record, by_hand).await;
+            }
+        }
+    )*};
+}
+
+on_each! {
+    a_recipient_who_is_refused_holds_up_nobody,
+    several_who_are_refused_are_set_aside_each,
+    a_recipient_gets_his_row_once_his_inbox_is_mended,
+    recipients_that_cannot_be_read_are_set_aside_as_a_whole,
+    a_send_that_cannot_be_read_holds_up_no_other,
+    an_immediate_send_reaches_all_but_the_broken,
+    a_row_that_cannot_be_read_holds_up_no_neighbour,
+}
+
+/// Beside the store.
+enum ByHand {
+    Sqlite(PathBuf),
+    Postgres(Secret),
+}
+
+impl ByHand {
+    async fn does(&self, sql: &str) {
+        match self {
+            Self::Sqlite(file) => {
+                let mut file = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut file).await.unwrap();
+            }
+            Self::Postgres(url) => {
+                let mut server = sqlx::PgConnection::connect(url.reveal()).await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut server).await.unwrap();
+            }
+        }
+    }
+
+    /// Nothing can arrive in this inbox any more.
+    async fn breaks(&self, name: &str) {
+        self.does(&format!("UPDATE inboxes SET head = 9223372036854775807 WHERE user_id = '{name}'")).await;
+    }
+
+    async fn mends(&self, name: &str) {
+        self.does(&format!("UPDATE inboxes SET head = 1 WHERE user_id = '{name}'")).await;
+    }
+}
+
+async fn sqlite() -> (Record, ByHand, TempDir) {
+    let (record, folder) = crate::stores::sqlite().await;
+    let file = folder.path().join("carillon.db");
+    (record, ByHand::Sqlite(file), folder)
+}
+
+async fn postgres() -> (Record, ByHand) {
+    let url = harness::postgres_server::database().await;
+    (Record::new(PostgresRecord::new(&url, 8).unwrap()), ByHand::Postgres(url))
+}
+
+/// The first 200 are others.
+fn many(beyond: usize) -> Vec<UserId> {
+    (0..CHUNK_RECIPIENTS + beyond).map(|n| user(&format!("user {n:03}"))).collect()
+}
+
+/// Whose inboxes nothing can arrive in; one notification stands in each.
+async fn broken(record: &Record, by_hand: &ByHand, names: &[&str]) {
+    for name in names {
+        record.ring(&[&format!("before {name}")], name, at(0)).await;
+        by_hand.breaks(name).await;
+    }
+}
+
+async fn materialises(record: &Record, now_ms: i64) -> bool {
+    record.deliveries().materialise_next(at(now_ms)).await.unwrap().is_some()
+}
+
+async fn letters(record: &Record) -> Vec<Letter> {
+    record.dead_letters().letters(None, 200).await.unwrap().letters
+}
+
+async fn states(record: &Record) -> States {
+    record.sent().sends(&SendQuery { limit: 1, ..SendQuery::default() }, at(100)).await.unwrap().sends[0].states
+}
+
+async fn a_recipient_who_is_refused_holds_up_nobody(record: Record, by_hand: ByHand) {
+    broken(&record, &by_hand, &["user 277"]).await;
+    let to = many(150);
+    record.connect("user 349", "tab", at(0)).await;
+    record.send(&Send::new("1"), &to, at(1)).await;
+    let deliveries = record.deliveries().materialise_next(at(2)).await.unwrap().unwrap();
+    assert_eq!(deliveries.len(), 1, "who is connected is told");
+    assert_eq!(deliveries[0].user, user("user 349"));
+    assert!(!materialises(&record, LATE_MS).await, "it is done");
+    for recipient in to.iter().filter(|recipient| recipient.as_str() != "user 277") {
+        assert_eq!(record.position(recipient.as_str()).await.head, 1, "{recipient}");
+    }
+    assert_eq!(record.listed("user 277").await.len(), 1);
+    let letters = letters(&record).await;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    assert_eq!((letter.user.clone(), letter.notification), (Some(user("user 277")), Some(id("1", "user 277"))));
+    assert_eq!((letter.error.as_str(), letter.attempts), (Why::Refused.sentence(), 1));
+    assert_eq!(states(&record).await, States { waiting: 349, dead: 1, ..States::default() });
+}
+
+async fn several_who_are_refused_are_set_aside_each(record: Record, by_hand: ByHand) {
+    let names = ["user 200", "user 201", "user 250", "user 349"];
+    broken(&record, &by_hand, &names).await;
+    record.send(&Send::new("1"), &many(150), at(1)).await;
+    assert!(materialises(&record, 2).await && !materialises(&record, LATE_MS).await);
+    let mut dead: Vec<String> =
+        letters(&record).await.into_iter().map(|letter| letter.user.unwrap().to_string()).collect();
+    dead.sort();
+    assert_eq!(dead, names);
+    assert_eq!(states(&record).await, States { waiting: 346, dead: 4, ..States::default() });
+}
+
+async fn a_recipient_gets_his_row_once_his_inbox_is_mended(record: Record, by_hand: ByHand) {
+    broken(&record, &by_hand, &["user 200"]).await;
+    record.send(&Send::new("1"), &many(2), at(1)).await;
+    assert!(materialises(&record, 2).await);
+    // Nothing was done about it, so it is set aside again.
+    for now_ms in [10, 20] {
+        let letter = letters(&record).await.remove(0);
+        assert!(record.dead_letters().redrive(letter.place.id, at(now_ms)).await.unwrap());
+        assert_eq!(letters(&record).await, []);
+        assert!(!materialises(&record, now_ms - 1).await);
+        assert!(materialises(&record, now_ms).await && !materialises(&record, LATE_MS).await);
+    }
+    let letter = letters(&record).await.remove(0);
+    by_hand.mends("user 200").await;
+    assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
+    assert!(materialises(&record, 30).await && !materialises(&record, LATE_MS).await);
+    let listed: Vec<_> = record.listed("user 200").await.into_iter().map(|one| one.id).collect();
+    assert_eq!(listed, [id("1", "user 200"), id("before user 200", "user 200")]);
+    assert_eq!((letters(&record).await, record.position("user 201").await.head), (Vec::new(), 1));
+    assert_eq!(states(&record).await, States { waiting: 202, ..States::default() });
+}
+
+async fn recipients_that_cannot_be_read_are_set_aside_as_a_whole(record: Record, by_hand: ByHand) {
+    record.send(&Send::new("1"), &many(2 * CHUNK_RECIPIENTS), at(1)).await;
+    by_hand.does("UPDATE send_chunks SET recipients = '[\"user 200\", 7' WHERE n = 1").await;
+    assert!(materialises(&record, 2).await && materialises(&record, 2).await && !materialises(&record, LATE_MS).await);
+    assert_eq!((record.position("user 399").await.head, record.position("user 400").await.head), (0, 1));
+    let letter = letters(&record).await.remove(0);
+    assert_eq!((letter.user, letter.notification), (None, None));
+    assert_eq!(letter.error, Why::Unreadable.sentence());
+    assert_eq!(states(&record).await, States { waiting: 400, dead: 1, ..States::default() });
+    by_hand.does("UPDATE dead_letters SET payload = '[\"user 200\", \"user 201\"]'").await;
+    assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
+    assert!(materialises(&record, 30).await && !materialises(&record, LATE_MS).await);
+    assert_eq!((record.position("user 200").await.head, record.position("user 202").await.head), (1, 0));
+}
+
+async fn a_send_that_cannot_be_read_holds_up_no_other(record: Record, by_hand: ByHand) {
+    record.send(&Send::new("broken"), &many(3), at(1)).await;
+    record.send(&Send::new("good"), &many(1), at(2)).await;
+    by_hand.does("UPDATE sends SET data = '{' WHERE title = 'broken'").await;
+    assert!(materialises(&record, 3).await && materialises(&record, 3).await && !materialises(&record, LATE_MS).await);
+    assert_eq!(record.listed("user 200").await.len(), 1);
+    let backlog = record.deliveries().backlog(at(3)).await.unwrap();
+    assert_eq!((backlog.waiting, backlog.dead_letters), (0, 1));
+    by_hand.does("UPDATE sends SET data = '{}' WHERE title = 'broken'").await;
+    let letter = letters(&record).await.remove(0);
+    assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
+    assert!(materialises(&record, 30).await);
+    assert_eq!(record.position("user 202").await.head, 1);
+}
+
+async fn an_immediate_send_reaches_all_but_the_broken(record: Record, by_hand: ByHand) {
+    broken(&record, &by_hand, &["bob", "user 350"]).await;
+    for name in ["alice", "bob", "carol"] {
+        record.connect(name, &format!("{name}'s"), at(0)).await;
+    }
+    let mut to = users(&["carol", "bob", "alice"]);
+    to.extend(many(200));
+    let send = Send::new("1");
+    let Appended::Stored(deliveries) = record.append(&send, &to, at(5)).await else { panic!("it is new") };
+    let mut told: Vec<&str> = deliveries.iter().map(|delivery| delivery.user.as_str()).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["alice", "carol"]);
+    assert_eq!(states(&record).await, States { waiting: 403, ..States::default() });
+    assert!(matches!(record.append(&send, &to, at(6)).await, Appended::Known(first) if first.answer == send.answer));
+    assert_eq!(record.position("alice").await.head, 1, "once");
+    // The rest, and the broken one, wait for the drain.
+    let mut chunks = 0;
+    while materialises(&record, 7).await {
+        chunks += 1;
+    }
+    assert_eq!((chunks, record.position("user 399").await.head), (3, 1));
+    assert_eq!(states(&record).await, States { waiting: 401, dead: 2, ..States::default() });
+}
+
+async fn a_row_that_cannot_be_read_holds_up_no_neighbour(record: Record, by_hand: ByHand) {
+    record.connect("alice", "tab", at(0)).await;
+    record.connect("alice", "desk", at(0)).await;
+    record.ring(&["1", "broken", "3"], "alice", at(0)).await;
+    by_hand.does("UPDATE sends SET priority = 'urgent' WHERE title = 'broken'").await;
+    let take = async |now_ms| record.deliveries().take_due(10, at(now_ms)).await.unwrap().deliveries;
+    let taken: Vec<_> = take(5_000).await.into_iter().map(|delivery| delivery.notification.id).collect();
+    assert_eq!(taken, [id("1", "alice"), id("3", "alice")]);
+    let letter = letters(&record).await.remove(0);
+    assert_eq!((letter.notification, letter.error.as_str()), (Some(id("broken", "alice")), Why::Unreadable.sentence()));
+    assert_eq!(record.position("alice").await.head, 3, "its row stays");
+    let alice = user("alice");
+    record.deliveries().mark_offered(&[(&alice, 1), (&alice, 3)], at(5_001)).await.unwrap();
+    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    by_hand.does("UPDATE sends SET priority = 'high' WHERE title = 'broken'").await;
+    assert!(record.dead_letters().redrive(letter.place.id, at(6_000)).await.unwrap());
+    assert_eq!(take(6_000).await.len(), 1);
+}
+
+/// A database that does not answer in time says nothing about what it was asked to store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn trouble_of_the_store_sets_nothing_aside() {
+    let (record, ByHand::Postgres(url)) = postgres().await else { unreachable!() };
+    record.ring(&["before"], "user 200", at(0)).await;
+    record.send(&Send::new("1"), &many(2), at(1)).await;
+    let mut holder = sqlx::PgConnection::connect(url.reveal()).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT FROM inboxes WHERE user_id = 'user 200' FOR UPDATE")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    let away = record.deliveries().materialise_next(at(2)).await;
+    assert!(matches!(away, Err(shared::error::StoreError::Unavailable(_))), "{away:?}");
+    assert_eq!(letters(&record).await, []);
+    sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
+    assert!(materialises(&record, 2).await && !materialises(&record, LATE_MS).await);
+    assert_eq!((letters(&record).await, record.position("user 200").await.head), (Vec::new(), 2));
+}
