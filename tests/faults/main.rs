@@ -8,10 +8,12 @@
 #![allow(clippy::unwrap_used, reason = "a harness that cannot go on has failed")]
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
+mod backlog;
 mod baseline;
 mod checker;
 mod device;
 mod dice;
+mod ending;
 mod gateway_faults;
 mod lambda;
 mod load_faults;

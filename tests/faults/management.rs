@@ -113,7 +113,7 @@ impl Management {
         self.desk.posts.lock().unwrap().values().copied().max().unwrap_or(0)
     }
 
-    /// How many pushes there were.
+    /// How many pushes of notifications there were.
     pub(crate) fn posts(&self) -> usize {
         self.desk.posts.lock().unwrap().values().sum()
     }
@@ -151,7 +151,9 @@ impl Desk {
 
     async fn posted(self: &Arc<Self>, path: &str, body: Bytes) -> Response<Full<Bytes>> {
         let frame: Value = serde_json::from_slice(&body).unwrap_or_default();
-        *self.posts.lock().unwrap().entry((path.to_owned(), frame["cursor"].to_string())).or_default() += 1;
+        if let Some(cursor) = frame["cursor"].as_str() {
+            *self.posts.lock().unwrap().entry((path.to_owned(), cursor.to_owned())).or_default() += 1;
+        }
         let born = *self.born.lock().unwrap().entry(path.to_owned()).or_insert_with(Instant::now);
         let day = *self.day.lock().unwrap();
         let spoilt = match day {

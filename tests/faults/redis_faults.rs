@@ -161,8 +161,9 @@ async fn repeats(stage: &mut Stage, commands: &[&[&str]], each_ms: u64) {
     nobody_notices(stage, from);
 }
 
-/// No call was refused for it.
+/// No call was refused for it, and no frame may come twice.
 fn nobody_notices(stage: &mut Stage, from: Instant) {
+    stage.doubles_nothing = true;
     let refused = stage.answered(from, Instant::now(), |status| !(200..300).contains(&status));
     stage.requires(refused == 0, format!("{refused} sends were refused, though the database was there"));
 }

@@ -87,43 +87,42 @@ impl Report {
     }
 }
 
-/// Prints all rows below each other.
+/// Prints all rows below each other, and their sum.
 pub(crate) fn table(reports: &[Report]) {
-    println!(
-        "\n{:<5} {:<62} {:>8} {:>5} {:>7} {:>5} {:>6} {:>6} {:>11} {:>9} {:>8} {:>8}  ",
-        "row",
-        "fault",
-        "accepted",
-        "lost",
-        "frames",
-        "twice",
-        "shown2",
-        "order",
-        "p50/p99 ms",
-        "recovery",
-        "retries",
-        "refused"
-    );
-    println!("{}", "-".repeat(160));
+    let heads = ["lost", "frames", "doubled", "shown twice", "order", "accept ms", "recovery", "retries", "refused"];
+    println!();
+    line("row", "fault", "accepted", heads.map(str::to_owned), "p50/p99; order: violations");
+    println!("{}", "-".repeat(185));
     for report in reports {
         let Found { accepted, lost, frames, duplicate_frames, shown_twice, order_violations, .. } = &report.found;
         let [p50, p99] = report.accept_ms;
-        println!(
-            "{:<5} {:<62} {accepted:>8} {lost:>5} {frames:>7} {duplicate_frames:>5} {shown_twice:>6} {order_violations:>6} {:>11} {:>9} {:>8} {:>6.1} %  {}",
-            report.number,
-            report.what,
-            format!("{p50:.0}/{p99:.0}"),
-            report.recovery_text(),
-            report.retries,
-            report.refused * 100.0,
-            report.verdict()
-        );
+        let counts = [lost, frames, duplicate_frames, shown_twice, order_violations].map(ToString::to_string);
+        let [lost, frames, doubled, twice, order] = counts;
+        let accept = if report.is_baseline { "-".into() } else { format!("{p50:.0}/{p99:.0}") };
+        let refused = format!("{:.1} %", report.refused * 100.0);
+        let rest =
+            [lost, frames, doubled, twice, order, accept, report.recovery_text(), report.retries.to_string(), refused];
+        line(report.number, report.what, &accepted.to_string(), rest, report.verdict());
     }
-    let own = || reports.iter().filter(|report| !report.is_baseline);
-    let accepted: usize = own().map(|report| report.found.accepted).sum();
-    let lost: usize = own().map(|report| report.found.lost).sum();
-    let shown_twice: usize = own().map(|report| report.found.shown_twice).sum();
-    println!("\nof {accepted} accepted: lost {lost}, shown twice {shown_twice}");
+    let own: Vec<&Report> = reports.iter().filter(|report| !report.is_baseline).collect();
+    let sum = |count: fn(&Found) -> usize| own.iter().map(|report| count(&report.found)).sum::<usize>();
+    let doubled = sum(|found| found.duplicate_frames) as f64 / sum(|found| found.frames).max(1) as f64;
+    println!(
+        "\nof {} accepted: lost {}, shown twice {}; of {} frames {:.1} % came again",
+        sum(|found| found.accepted),
+        sum(|found| found.lost),
+        sum(|found| found.shown_twice),
+        sum(|found| found.frames),
+        doubled * 100.0
+    );
+}
+
+fn line(number: &str, what: &str, accepted: &str, rest: [String; 9], verdict: &str) {
+    print!("{number:<5} {what:<52} {accepted:>8}");
+    for figure in rest {
+        print!(" {figure:>11}");
+    }
+    println!("  {verdict}");
 }
 
 /// p50 and p99 in milliseconds of the calls that were answered with 2xx.

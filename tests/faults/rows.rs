@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::stage::Stage;
-use crate::{baseline, gateway_faults, load_faults, mix, postgres_faults, redis_faults, worker_faults};
+use crate::{backlog, baseline, gateway_faults, load_faults, mix, postgres_faults, redis_faults, worker_faults};
 
 /// One fault.
 pub(crate) struct Row {
@@ -72,6 +72,7 @@ pub(crate) fn all() -> Vec<Row> {
         row!("F46", "200 for frames that are dropped, 10 %", gateway_faults::lossy),
         row!("F47", "frames are overtaken and doubled", gateway_faults::disorderly),
         row!("F48", "$disconnect never comes", gateway_faults::never_disconnected),
+        row!("F50", "100,000 are due at once after an outage", backlog::after_an_outage, 0),
         row!("F52", "ten times the load", load_faults::overload),
         row!("F55", "one key by four at once while Redis flaps", load_faults::one_key_at_once),
         row!("F56", "one key with four bodies at once", load_faults::one_key_other_body),

@@ -11,32 +11,25 @@ use harness::sandbox::{Variables, nobody};
 use shared::auth;
 use shared::clock::Clock;
 use shared::config::{Config, Origins};
+use shared::redis::RedisMoment;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinHandle;
 
-use crate::checker::{self, Found};
 use crate::device::Device;
 use crate::lambda::Lambda;
 use crate::management::{Day, Management};
 use crate::proxy::{Mode, Proxy};
-use crate::report::{self, Report};
-use crate::rows::Row;
-use crate::sender::{Load, Log, Sent, Service};
+use crate::report;
+use crate::sender::{Load, Log, Service};
 use crate::servers::Servers;
 
 /// The users; the first has two devices.
 const USERS: usize = 6;
 /// How often the drain is called: the schedule's minute, quickened.
 const DRAIN_EVERY: Duration = Duration::from_millis(700);
-/// How long sending goes on after the fault.
-const AFTERWARDS: Duration = Duration::from_secs(3);
 /// How long what is under way may take until everything is where it belongs.
-const QUIESCENCE: Duration = Duration::from_secs(45);
-/// From then on what waits for its next try is due at once, so that nobody waits for five minutes.
-const PATIENCE: Duration = Duration::from_secs(9);
-/// How many keys are sent again to compare the answers.
-const REPEATED: usize = 60;
+pub(crate) const QUIESCENCE: Duration = Duration::from_secs(45);
 
 /// Everything on it. Rows break it, `heals` mends it.
 pub(crate) struct Stage {
@@ -49,6 +42,8 @@ pub(crate) struct Stage {
     pub(crate) management: Management,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) gateway: Gateway,
+    /// The database's name.
+    pub(crate) name: String,
     /// The database itself, not by the proxy.
     pub(crate) database: PgPool,
     pub(crate) devices: Vec<Device>,
@@ -57,13 +52,17 @@ pub(crate) struct Stage {
     /// Where chance begins.
     pub(crate) seed: u64,
     config: Config,
-    load: Vec<Load>,
-    schedule: JoinHandle<()>,
-    healed: Option<Instant>,
-    remarks: Vec<String>,
-    broken: Vec<String>,
-    baseline: Option<[usize; 2]>,
-    begun: Instant,
+    pub(crate) load: Vec<Load>,
+    pub(crate) schedule: JoinHandle<()>,
+    pub(crate) healed: Option<Instant>,
+    pub(crate) remarks: Vec<String>,
+    pub(crate) broken: Vec<String>,
+    /// Whether a frame that came twice breaks the row.
+    pub(crate) doubles_nothing: bool,
+    /// The queue, asked as functions ask it.
+    pub(crate) queue: RedisMoment,
+    pub(crate) baseline: Option<[usize; 2]>,
+    pub(crate) begun: Instant,
 }
 
 impl Stage {
@@ -98,6 +97,7 @@ impl Stage {
             let value = |name: &str| variables.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
             Config::read(value, &[], Origins::Loopback).unwrap()
         };
+        let queue = RedisMoment::new(config.redis.as_ref().expect("REDIS_URL is set"), Clock::system()).unwrap();
         let lambda = Arc::new(Lambda::new(&template, |function| match function {
             "send" | "drain" => variables(postgres.watched_port, redis.watched_port),
             _ => variables(postgres.port, redis.port),
@@ -118,6 +118,7 @@ impl Stage {
             management,
             lambda,
             gateway,
+            name: name.to_owned(),
             database,
             devices: Vec::new(),
             service,
@@ -129,6 +130,8 @@ impl Stage {
             healed: None,
             remarks: Vec::new(),
             broken: Vec::new(),
+            doubles_nothing: false,
+            queue,
             baseline: None,
             begun,
         };
@@ -255,96 +258,6 @@ impl Stage {
     pub(crate) fn answered(&self, from: Instant, to: Instant, status: impl Fn(u16) -> bool) -> usize {
         let tries = self.service.log.tries.lock().unwrap();
         tries.iter().filter(|call| (from..to).contains(&call.at) && status(call.status)).count()
-    }
-
-    /// Waits until nothing waits and every device has everything, or for as long as that may take.
-    pub(crate) async fn comes_to_rest(&self) {
-        let begun = Instant::now();
-        while begun.elapsed() < QUIESCENCE && !self.is_at_rest().await {
-            if begun.elapsed() > PATIENCE {
-                self.is_due().await;
-            }
-            pause(300).await;
-        }
-    }
-
-    async fn is_at_rest(&self) -> bool {
-        let waiting = "SELECT (SELECT count(*) FROM notifications WHERE push_at IS NOT NULL)
-                            + (SELECT count(*) FROM send_chunks WHERE state = 'waiting')";
-        if self.counts(waiting).await > 0 {
-            return false;
-        }
-        let heads: Vec<(String, i64)> =
-            sqlx::query_as("SELECT user_id, head FROM inboxes").fetch_all(&self.database).await.unwrap();
-        let is_there =
-            |device: &Device| heads.iter().all(|(user, head)| device.user != *user || device.offset() == *head);
-        self.devices.iter().all(is_there)
-    }
-
-    /// Every repeat of a key must get its first answer: I4.
-    async fn repeats(&self, found: &mut Found) {
-        let accepted = self.service.log.accepted.lock().unwrap().clone();
-        let step = accepted.len().div_ceil(REPEATED).max(1);
-        for sent in accepted.iter().step_by(step) {
-            let headers =
-                [("authorization", self.service.authorization.as_str()), ("content-type", "application/json")];
-            let path = "/api/notifications/send";
-            let call = harness::http::call(self.service.address, "POST", path, &headers, sent.asked.to_string());
-            let answer = call.await;
-            if answer.text != sent.answer || answer.header("idempotency-replayed") != "true" {
-                let how = format!("{} was answered {} and then {}", sent.asked["title"], sent.answer, answer.text);
-                found.breaks("I4", how);
-            }
-        }
-    }
-
-    /// Ends the row: mends what is broken, lets everything come to rest, and compares.
-    pub(crate) async fn ends(mut self, row: &Row) -> (Servers, Report) {
-        if self.healed.is_none() {
-            self.heals();
-        }
-        let healed = self.healed.unwrap_or(self.begun);
-        self.starts_the_schedule();
-        if !self.load.is_empty() {
-            tokio::time::sleep(AFTERWARDS).await;
-        }
-        self.sends_no_more().await;
-        self.comes_to_rest().await;
-        let accepted = self.service.log.accepted.lock().unwrap().clone();
-        let mut found = checker::compare(&self.database, &accepted, &self.devices).await;
-        self.repeats(&mut found).await;
-        if let Some([accepted, lost]) = self.baseline {
-            (found.accepted, found.lost) = (accepted, lost);
-        }
-        for broken in &self.broken {
-            found.breaks(row.number, broken.clone());
-        }
-        let report = self.report(row, found, &accepted, healed);
-        self.schedule.abort();
-        self.devices.clear();
-        self.gateway.stop().await;
-        self.database.close().await;
-        (self.servers, report)
-    }
-
-    fn report(&mut self, row: &Row, mut found: Found, accepted: &[Sent], healed: Instant) -> Report {
-        let tries = self.service.log.tries.lock().unwrap();
-        for call in tries.iter().filter(|call| (400..500).contains(&call.status) && call.status != 429) {
-            found.breaks("answers", format!("a good send was answered {} {}", call.status, call.code));
-        }
-        let refused = tries.iter().filter(|call| !(200..300).contains(&call.status)).count();
-        Report {
-            number: row.number,
-            what: row.what,
-            is_baseline: self.baseline.is_some(),
-            accept_ms: report::accept_ms(tries.iter()),
-            recovery: report::recovery(accepted, &self.devices, healed),
-            retries: tries.iter().filter(|call| call.is_retry).count(),
-            refused: refused as f64 / tries.len().max(1) as f64,
-            remarks: std::mem::take(&mut self.remarks),
-            took: self.begun.elapsed(),
-            found,
-        }
     }
 }
 

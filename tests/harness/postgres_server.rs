@@ -69,6 +69,12 @@ impl PostgresServer {
         self.port
     }
 
+    /// Removes a database, whoever uses it.
+    pub async fn drops(&self, database: &str) {
+        let postgres = Secret::new(format!("postgres://postgres@127.0.0.1:{}/postgres", self.port));
+        does(&postgres, &format!("DROP DATABASE {database} WITH (FORCE)")).await;
+    }
+
     /// Ends it and everybody who works for it, as a crash would.
     pub fn is_killed(&mut self) {
         signal("KILL", &self.everybody());
@@ -100,7 +106,8 @@ impl PostgresServer {
     }
 
     fn is_ready(&self) {
-        for _ in 0..300 {
+        // After a crash it first syncs every file that it has.
+        for _ in 0..1_200 {
             let asked = unprivileged(&binaries().join("pg_isready"))
                 .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
                 .status();
