@@ -14,6 +14,7 @@ use crate::limits::Limits;
 use crate::notes::{Counts, Noted, Notes};
 use crate::push::{Push, Wake};
 use crate::queue::Queue;
+use crate::retention::Retention;
 use crate::vitals::Vitals;
 
 /// Built once a process, handed to every call. Clones share everything.
@@ -33,6 +34,8 @@ pub struct App {
     pub dead_letters: Arc<dyn DeadLetters>,
     /// The record's account of what became of sends.
     pub history: Arc<dyn History>,
+    /// The record's way to let go of what is too old.
+    pub retention: Arc<dyn Retention>,
     /// The record's sockets and tickets.
     pub connections: Arc<dyn Connections>,
     /// The moment's budgets.
@@ -50,9 +53,9 @@ pub struct App {
 }
 
 /// Who keeps the promises of the record: one store, all of them.
-pub trait Record: Inbox + Deliveries + DeadLetters + Connections + History {}
+pub trait Record: Inbox + Deliveries + DeadLetters + Connections + History + Retention {}
 
-impl<T: Inbox + Deliveries + DeadLetters + Connections + History> Record for T {}
+impl<T: Inbox + Deliveries + DeadLetters + Connections + History + Retention> Record for T {}
 
 /// Who keeps the promises of the moment: one store, all of them.
 pub trait Moment: Limits + Notes + Queue + Vitals {}
@@ -70,6 +73,7 @@ impl App {
             deliveries: record.clone(),
             dead_letters: record.clone(),
             history: record.clone(),
+            retention: record.clone(),
             connections: record,
             limits: moment.clone(),
             notes: moment.clone(),

@@ -15,6 +15,9 @@ pub const SOCKET_LIFE_MS: i64 = 2 * 60 * 60 * 1_000;
 /// `$disconnect`.
 pub const LONGEST_CONNECTION_MS: i64 = 130 * 60 * 1_000;
 
+/// How many tickets, connections, and connections whose token has ended one statement of a sweep takes.
+pub const SWEPT_AT_ONCE: usize = 1_000;
+
 /// The registry of open sockets, and the tickets that open them.
 #[async_trait]
 pub trait Connections: Send + Sync {
@@ -35,9 +38,9 @@ pub trait Connections: Send + Sync {
     /// Forgets connections; unknown ones are skipped.
     async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError>;
 
-    /// Forgets tickets that are too old and connections older than [`LONGEST_CONNECTION_MS`]. Returns the
-    /// connections whose token has ended, to be told and closed; they stay until they are forgotten, so that
-    /// a sweep that died is repeated by the next.
+    /// Forgets tickets that are too old and connections older than [`LONGEST_CONNECTION_MS`]. Returns
+    /// connections whose token has ended, at most [`SWEPT_AT_ONCE`], to be told and closed; they stay until they are
+    /// forgotten, so that a sweep that died is repeated by the next.
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError>;
 
     /// How many sockets are open: those whose token has not ended and that are younger than [`SOCKET_LIFE_MS`].

@@ -23,6 +23,7 @@ pub mod dead_letters;
 pub mod deliveries;
 pub mod history;
 pub mod inbox;
+pub mod retention;
 // … and of the moment, which may vanish at any time without loss.
 pub mod limits;
 pub mod notes;

@@ -76,4 +76,5 @@ mod model;
 mod notes;
 mod queue;
 mod refused;
+mod retention;
 mod sqlite;

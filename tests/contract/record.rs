@@ -12,6 +12,7 @@ use shared::history::History;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
 use shared::inbox::{Append, Appended, Change, Changed, Changes, Delivery, Inbox, Page, Position, Present};
 use shared::notification::{Content, Notification, Priority};
+use shared::retention::Retention;
 use shared::send::Due;
 use tokio::sync::Barrier;
 
@@ -20,7 +21,7 @@ pub(crate) const START_MS: i64 = 1_800_000_000_000;
 /// Later than any test looks.
 pub(crate) const LATE_MS: i64 = 1_000_000_000;
 /// How long sends are kept.
-const RETENTION_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
+pub(crate) const RETENTION_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 
 /// So many milliseconds after the beginning.
 pub(crate) fn at(after_ms: i64) -> At {
@@ -109,6 +110,10 @@ impl Record {
     }
 
     pub(crate) fn dead_letters(&self) -> &dyn DeadLetters {
+        &*self.0
+    }
+
+    pub(crate) fn retention(&self) -> &dyn Retention {
         &*self.0
     }
 

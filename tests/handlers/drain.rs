@@ -5,6 +5,7 @@ use std::time::Duration;
 use drain::Drained;
 use harness::{TestApp, event, request};
 use serde_json::json;
+use shared::inbox::{Change, Page};
 
 async fn send_to(test: &TestApp, recipients: usize) {
     let users: Vec<String> = (0..recipients).map(|n| format!("user-{n}")).collect();
@@ -74,4 +75,44 @@ async fn connections_whose_token_ended_are_told_closed_and_forgotten() {
     assert_eq!((told[0].0.as_str(), &told[0].1["code"]), ("phone", &json!("token_expired")));
     assert_eq!(test.push.closed(), ["phone"]);
     assert_eq!(drain::handle(&test.app, i64::MAX).await.ended, 0);
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_let_go_of() {
+    let test = TestApp::new().await;
+    send_to(&test, 1).await;
+    let user = shared::ids::UserId::new("user-0").unwrap();
+    let listed = test.app.inbox.list(&user, &Page { limit: 1, ..Page::default() }, test.app.clock.at()).await.unwrap();
+    let delete = Change::Delete(vec![listed.notifications[0].id]);
+    test.app.inbox.change(&user, &delete, test.app.clock.at()).await.unwrap();
+    let retention = Duration::from_millis(test.app.config.retention_ms.unsigned_abs());
+    test.clock.turn(retention - Duration::from_millis(1));
+    assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 0);
+    test.clock.turn(Duration::from_millis(1));
+    assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 2, "the tombstone and its send");
+    let position = test.app.inbox.position(&user, test.app.clock.at()).await.unwrap();
+    assert_eq!((position.head, position.purged_through), (2, 2));
+}
+
+#[tokio::test]
+async fn what_stands_at_the_end_of_its_time_expires() {
+    let test = TestApp::new().await;
+    send_to(&test, 1).await;
+    test.clock.turn(Duration::from_millis(test.app.config.retention_ms.unsigned_abs()));
+    assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 2, "it expires, and its send waits for it");
+    let user = shared::ids::UserId::new("user-0").unwrap();
+    let at = |after_ms| shared::clock::At::Fixed(test.clock.now_ms() + after_ms);
+    let page = Page { limit: 1, ..Page::default() };
+    assert_eq!(test.app.inbox.list(&user, &page, at(1)).await.unwrap().notifications.len(), 0);
+    assert_eq!(test.app.inbox.position(&user, at(1)).await.unwrap().unread, 0);
+    // Who is connected is told with the tombstone.
+    test.connect("user-0", &["phone"]).await;
+    test.clock.turn(Duration::from_millis(1));
+    drain::handle(&test.app, i64::MAX).await;
+    let told = test.push.taken();
+    assert_eq!((&told[0].1["change"], &told[0].1["unreadCount"]), (&json!("expired"), &json!(0)));
+    // And after as long again nothing is left.
+    test.clock.turn(Duration::from_millis(test.app.config.retention_ms.unsigned_abs()));
+    drain::handle(&test.app, i64::MAX).await;
+    assert_eq!(test.app.inbox.changes(&user, None, 10, at(0)).await.unwrap().unwrap().position.purged_through, 2);
 }

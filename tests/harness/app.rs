@@ -25,6 +25,7 @@ use shared::memory::MemoryMoment;
 use shared::notification::Notification;
 use shared::protocol::Frame;
 use shared::push::{Outcome, Push};
+use shared::retention::{Purged, Retention};
 use shared::sqlite::SqliteRecord;
 use tempfile::TempDir;
 
@@ -233,6 +234,13 @@ impl DeadLetters for Counted {
     }
     async fn discard(&self, id: LetterId) -> Result<bool, StoreError> {
         self.asked().discard(id).await
+    }
+}
+
+#[async_trait]
+impl Retention for Counted {
+    async fn purge(&self, retention_ms: i64, at: At) -> Result<Purged, StoreError> {
+        self.asked().purge(retention_ms, at).await
     }
 }
 

@@ -28,6 +28,7 @@ impl Measured {
         test.app.deliveries = record.clone();
         test.app.dead_letters = record.clone();
         test.app.history = record.clone();
+        test.app.retention = record.clone();
         test.app.connections = record;
         Self { test, wire }
     }
@@ -283,11 +284,11 @@ async fn metrics_are_what_waits_and_who_is_connected() {
 }
 
 #[tokio::test]
-async fn a_drain_without_work_looks_in_five_places() {
+async fn a_drain_without_work_looks_in_eight_places() {
     let measured = Measured::new().await;
-    // Connections, chunks, what has expired, rows, and what falls due next. A chunk is looked for in a transaction, which
-    // would keep it: its beginning and its end are two more.
-    measured.costs(7, async || measured.drains().await).await;
+    // Connections, chunks, what has expired, rows, what falls due next, and three kinds of what is too old. A chunk is
+    // looked for in a transaction, which would keep it: its beginning and its end are two more.
+    measured.costs(10, async || measured.drains().await).await;
 }
 
 #[tokio::test]
@@ -299,7 +300,7 @@ async fn a_chunk_is_one_transaction_of_two_statements() {
     measured.drains().await;
     measured.sends(&names, None).await;
     // Two chunks of four beside what a drain without work does.
-    measured.costs_first(7 + 2 * 4, measured.drains()).await;
+    measured.costs_first(10 + 2 * 4, measured.drains()).await;
 }
 
 #[tokio::test]
@@ -319,7 +320,7 @@ async fn a_delayed_send_is_one_statement_and_its_start_one_more() {
     delayed().await;
     measured.test.clock.turn(Duration::from_secs(60));
     // Two chunks of four, beside what a drain without work does; the first of them starts the send.
-    measured.costs_first(7 + 2 * 4 + 1, measured.drains()).await;
+    measured.costs_first(10 + 2 * 4 + 1, measured.drains()).await;
 }
 
 #[tokio::test]
@@ -337,7 +338,7 @@ async fn what_has_expired_is_one_transaction_of_two_statements_however_many_inbo
     measured.drains().await;
     expires().await;
     // It is looked for once more after it, as are rows.
-    measured.costs_first(7 + 4 + 2, measured.drains()).await;
+    measured.costs_first(10 + 4 + 2, measured.drains()).await;
     // Whoever sends it pays nothing for it.
     let ends = Time(measured.test.clock.now_ms() + 1_000).to_string();
     let asked = json!({"type": "like", "userId": "bob", "title": "Hi", "expiresAt": ends});

@@ -1,10 +1,11 @@
-//! The drain: materialises what is due, pushes what was not offered, makes what has expired tombstones, ends connections whose token has ended.
+//! The drain: materialises what is due, pushes what was not offered, makes what has expired tombstones, ends connections
+//! whose token has ended, and lets go of what is too old.
 //! No leader, no lock, no memory of the last run: any number may run at once, and one that dies is missed by
 //! nobody.
 
 use serde::Serialize;
 use shared::app::App;
-use shared::connections::Connection;
+use shared::connections::{Connection, SWEPT_AT_ONCE};
 use shared::deliver;
 use shared::deliveries::Taken;
 use shared::error::{Error, StoreError};
@@ -37,6 +38,8 @@ pub struct Drained {
     pub expired: usize,
     /// Connections that were told that their token has ended, and closed.
     pub ended: usize,
+    /// Old rows that were let go of.
+    pub purged: usize,
     /// Whether a store failed, so that the rest was left to the next run.
     pub failed: bool,
 }
@@ -56,7 +59,13 @@ pub async fn handle(app: &App, deadline_ms: i64) -> Drained {
 async fn drain(app: &App, deadline_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
     let linger_ms = i64::try_from(app.config.drain_linger.as_millis()).unwrap_or(i64::MAX);
     let until_ms = app.clock.now_ms().saturating_add(linger_ms).min(deadline_ms.saturating_sub(MARGIN_MS));
-    drained.ended = end_connections(app).await?;
+    end_connections(app, until_ms, drained).await?;
+    stay(app, until_ms, drained).await?;
+    purge(app, until_ms, drained).await
+}
+
+/// Does what is due, for as long as more falls due soon.
+async fn stay(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
     loop {
         work(app, until_ms, drained).await?;
         let Some(due_ms) = app.deliveries.next_due().await? else {
@@ -103,8 +112,30 @@ async fn expire(app: &App) -> Result<usize, StoreError> {
     Ok(changed.iter().map(|changed| changed.ids.len()).sum())
 }
 
+/// Lets go of what is too old; at least of some of it.
+async fn purge(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
+    loop {
+        let purged = app.retention.purge(app.config.retention_ms, app.clock.at()).await?;
+        drained.purged += purged.sum();
+        if !purged.is_part() || app.clock.now_ms() > until_ms {
+            return Ok(());
+        }
+    }
+}
+
+/// Ends connections whose token has ended.
+async fn end_connections(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
+    loop {
+        let ended = end_some_connections(app).await?;
+        drained.ended += ended;
+        if ended < SWEPT_AT_ONCE || app.clock.now_ms() > until_ms {
+            return Ok(());
+        }
+    }
+}
+
 /// Tells connections that their token has ended, closes and forgets them, in that order.
-async fn end_connections(app: &App) -> Result<usize, StoreError> {
+async fn end_some_connections(app: &App) -> Result<usize, StoreError> {
     let ended: Vec<Connection> = app.connections.sweep(app.clock.at()).await?;
     if ended.is_empty() {
         return Ok(0);

@@ -8,10 +8,13 @@ use super::{PostgresRecord, repeated};
 use crate::clock::At;
 use crate::connections::{
     Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, Opening, SOCKET_LIFE_MS,
-    Ticket,
+    SWEPT_AT_ONCE, Ticket,
 };
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
+
+/// How many statements a sweep makes at most; what is beyond waits for the next.
+const MOST_SWEEPS: usize = 100;
 
 #[async_trait]
 impl Connections for PostgresRecord {
@@ -82,7 +85,12 @@ impl Connections for PostgresRecord {
     }
 
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError> {
-        repeated!(self.try_sweep(at))
+        for _ in 1..MOST_SWEEPS {
+            if let Some(ended) = repeated!(self.try_sweep(at))? {
+                return Ok(ended);
+            }
+        }
+        Ok(repeated!(self.try_sweep(at))?.unwrap_or_default())
     }
 
     async fn count(&self, at: At) -> Result<Online, StoreError> {
@@ -151,26 +159,41 @@ impl PostgresRecord {
         Ok(())
     }
 
-    async fn try_sweep(&self, at: At) -> Result<Vec<Connection>, Failure> {
+    /// `None` where there may be more to forget.
+    async fn try_sweep(&self, at: At) -> Result<Option<Vec<Connection>>, Failure> {
         let found = sqlx::query(
             "WITH clock AS MATERIALIZED (
                  SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
              ), old_tickets AS (
-                 DELETE FROM tickets USING clock WHERE tickets.expires_at <= clock.now_ms
+                 DELETE FROM tickets
+                  WHERE hash IN (SELECT hash FROM clock, tickets WHERE expires_at <= clock.now_ms LIMIT $3)
+                 RETURNING 1
              ), old_connections AS (
-                 DELETE FROM connections USING clock WHERE connections.connected_at <= clock.now_ms - $2
+                 DELETE FROM connections
+                  WHERE id IN (SELECT id FROM clock, connections WHERE connected_at <= clock.now_ms - $2 LIMIT $3)
+                 RETURNING 1
+             ), ended AS (
+                 SELECT id, user_id, connected_at, token_expires_at FROM connections, clock
+                  WHERE token_expires_at <= clock.now_ms AND connected_at > clock.now_ms - $2
+                  ORDER BY token_expires_at LIMIT $3
              )
-             SELECT id, user_id, connected_at, token_expires_at FROM connections, clock
-              WHERE token_expires_at <= clock.now_ms AND connected_at > clock.now_ms - $2",
+             SELECT ended.*,
+                    greatest((SELECT count(*) FROM old_tickets), (SELECT count(*) FROM old_connections)) AS forgotten
+               FROM (SELECT) AS once LEFT JOIN ended ON true",
         )
         .bind(at_ms(at))
         .bind(LONGEST_CONNECTION_MS)
+        .bind(i64::try_from(SWEPT_AT_ONCE).unwrap_or(i64::MAX))
         .fetch_all(&mut *self.connection().await?)
         .in_time()
         .await
         .map_err(rows::write_failed)?;
+        let forgotten = found.first().map_or(Ok(0), |row| rows::count(row, "forgotten"))?;
+        if forgotten >= SWEPT_AT_ONCE as u64 {
+            return Ok(None);
+        }
         let ended: Result<Vec<Option<Connection>>, StoreError> =
             found.iter().map(|row| rows::connection(row, "id")).collect();
-        Ok(ended?.into_iter().flatten().collect())
+        Ok(Some(ended?.into_iter().flatten().collect()))
     }
 }

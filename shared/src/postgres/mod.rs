@@ -11,6 +11,7 @@ mod expire;
 mod held;
 mod history;
 mod inbox;
+mod retention;
 mod rows;
 
 use std::sync::Arc;
@@ -41,7 +42,7 @@ const FRESH_MS: i64 = 1_000;
 /// How often a statement is repeated that lost against another.
 const ATTEMPTS: usize = 5;
 
-/// The record in a Postgres database. Keeps the promises of `inbox`, `deliveries`, `dead_letters`, `history` and `connections`.
+/// The record in a Postgres database. Keeps the promises of `inbox`, `deliveries`, `dead_letters`, `history`, `connections` and `retention`.
 #[derive(Debug, Clone)]
 pub struct PostgresRecord {
     pool: PgPool,

@@ -8,7 +8,7 @@ use super::{Connected, SqliteRecord, commit};
 use crate::clock::At;
 use crate::connections::{
     Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, Opening, SOCKET_LIFE_MS,
-    Ticket,
+    SWEPT_AT_ONCE, Ticket,
 };
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
@@ -99,9 +99,11 @@ impl Connections for SqliteRecord {
             .await
             .map_err(failed)?;
         let ended = sqlx::query(
-            "SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE token_expires_at <= ?1",
+            "SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE token_expires_at <= ?1
+              ORDER BY token_expires_at LIMIT ?2",
         )
         .bind(now_ms)
+        .bind(i64::try_from(SWEPT_AT_ONCE).unwrap_or(i64::MAX))
         .fetch_all(&mut *db)
         .await
         .map_err(failed)?;

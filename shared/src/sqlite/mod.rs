@@ -10,6 +10,7 @@ mod due;
 mod expire;
 mod history;
 mod inbox;
+mod retention;
 mod rows;
 
 use std::fs::{self, File};
@@ -27,7 +28,7 @@ use crate::error::StoreError;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
 
-/// The record in a SQLite file. Keeps the promises of `inbox`, `deliveries`, `dead_letters`, `history` and `connections`.
+/// The record in a SQLite file. Keeps the promises of `inbox`, `deliveries`, `dead_letters`, `history`, `connections` and `retention`.
 #[derive(Debug)]
 pub struct SqliteRecord {
     writer: SqlitePool,

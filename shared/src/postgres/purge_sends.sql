@@ -1,0 +1,22 @@
+-- Sends that are to be kept no longer are gone; those of which something is left are kept a while longer.
+-- $1 at  $2 retention_ms  $3 the most rows
+WITH clock AS MATERIALIZED (
+    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
+),
+old AS MATERIALIZED (
+    SELECT s.id,
+           EXISTS (SELECT FROM notifications n WHERE n.send_id = s.id)
+           OR EXISTS (SELECT FROM send_chunks c WHERE c.send_id = s.id AND c.state = 'waiting')
+           OR EXISTS (SELECT FROM dead_letters d WHERE d.send_id = s.id AND d.recipients > 0) AS is_needed
+      FROM clock, sends s
+     WHERE s.keep_until <= clock.now_ms
+     ORDER BY s.keep_until LIMIT $3
+       FOR UPDATE OF s SKIP LOCKED
+),
+kept AS (
+    UPDATE sends AS s SET keep_until = clock.now_ms + $2 FROM clock, old WHERE s.id = old.id AND old.is_needed
+),
+gone AS (
+    DELETE FROM sends AS s USING old WHERE s.id = old.id AND NOT old.is_needed
+)
+SELECT count(*) FROM old
