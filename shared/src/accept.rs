@@ -12,6 +12,7 @@ use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::{Append, Appended, CHUNK_RECIPIENTS, FirstAnswer};
 use crate::limits::{Rate, Spend, Verdict};
 use crate::notes::{Counts, Hint, Noted};
+use crate::queue::Entry;
 use crate::send::{Due, EXPIRES_AFTER, LONGEST_DELAY_MS, NewSend};
 
 /// Work that is due later than this is found in time by the drain's schedule.
@@ -99,13 +100,13 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
             };
             counts.accept_ms.add(app.clock.now_ms() - begun_ms);
             let noted = Noted { hints: admitted.iter().map(hint).collect(), counts, ..Noted::default() };
-            let unfinished = deliver::offer(app, &deliveries, noted).await;
+            let left: Vec<Entry> = deliver::offer(app, &deliveries, &[], noted).await.into_iter().flatten().collect();
             let chunks_wait = match due {
                 Due::Now => admitted.len() > CHUNK_RECIPIENTS,
                 Due::After(_) | Due::At(_) => due_ms(due, begun_ms) - begun_ms <= WAKE_WITHIN_MS,
             };
-            if unfinished || chunks_wait {
-                deliver::wake_drain(app).await;
+            if !left.is_empty() || chunks_wait {
+                deliver::leave(app, &left).await;
             }
             Ok(Accepted { answer, replayed: false })
         }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_apigatewaymanagement::Client;
+use aws_sdk_apigatewaymanagement::config::http::HttpResponse;
 use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
 use aws_sdk_apigatewaymanagement::config::{BehaviorVersion, Config, Region, StalledStreamProtectionConfig};
+use aws_sdk_apigatewaymanagement::error::SdkError;
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
@@ -49,25 +51,44 @@ impl ApiGatewayPush {
             .endpoint_url(endpoint)
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // The second attempt is for a connection that died while the sandbox was frozen. Whatever fails
-            // twice waits in the record.
-            .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(50)))
+            // Of its own, the client would try again what it was told to leave alone for a while.
+            .retry_config(RetryConfig::disabled())
             .build();
         Self { client: Arc::new(LazyLock::new(Box::new(|| Client::from_conf(config)))) }
     }
 
     async fn post(&self, connection: &ConnectionId, frame: &Frame) -> Outcome {
-        let data = Blob::new(frame.as_bytes());
-        let sent = self.client.post_to_connection().connection_id(connection.as_str()).data(data).send().await;
-        match sent {
-            Ok(_) => Outcome::Offered,
-            Err(error) if error.as_service_error().is_some_and(|said| said.is_gone_exception()) => Outcome::Gone,
-            Err(error) => {
-                let error = aws_sdk_apigatewaymanagement::error::DisplayErrorContext(error);
-                tracing::warn!(%error, %connection, "a frame was not taken");
-                Outcome::Failed
+        let post = || {
+            let data = Blob::new(frame.as_bytes());
+            self.client.post_to_connection().connection_id(connection.as_str()).data(data).send()
+        };
+        let sent = match post().await {
+            // A connection to API Gateway that died while the sandbox was frozen.
+            Err(SdkError::DispatchFailure(failure)) if !failure.is_timeout() => post().await,
+            sent => sent,
+        };
+        let error = match sent {
+            Ok(_) => return Outcome::Offered,
+            Err(error) if error.as_service_error().is_some_and(|said| said.is_gone_exception()) => {
+                return Outcome::Gone;
             }
-        }
+            Err(error) => error,
+        };
+        let outcome = error.raw_response().map_or(Outcome::Failed, refused);
+        let error = aws_sdk_apigatewaymanagement::error::DisplayErrorContext(error);
+        tracing::warn!(%error, %connection, "a frame was not taken");
+        outcome
+    }
+}
+
+/// What an answer means that is neither good nor 410: 429 is said of what was sent too much, and so is 503 where it says
+/// how long to wait.
+fn refused(answer: &HttpResponse) -> Outcome {
+    let seconds = answer.headers().get("retry-after").and_then(|after| after.trim().parse::<u32>().ok());
+    match (answer.status().as_u16(), seconds) {
+        (429, None) => Outcome::Throttled { retry_after_ms: 0 },
+        (429 | 503, Some(seconds)) => Outcome::Throttled { retry_after_ms: seconds.saturating_mul(1_000) },
+        _ => Outcome::Failed,
     }
 }
 

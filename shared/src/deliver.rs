@@ -2,26 +2,46 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::app::App;
 use crate::connections::Connection;
-use crate::deliveries::Resync;
+use crate::deliveries::{Resync, retry_within_ms};
 use crate::ids::{ConnectionId, UserId};
-use crate::inbox::{Changed, Delivery};
+use crate::inbox::{Changed, Delivery, PUSH_GRACE_MS};
 use crate::notes::Noted;
 use crate::protocol::{self, ChangeKind, Event, Frame, MAX_FRAME_BYTES, MAX_IDS};
 use crate::push::Outcome;
+use crate::queue::{Entry, Work};
 
 /// A connection younger than this may be gone only because its `$connect` has not returned yet.
 const YOUNG_MS: i64 = 10_000;
 /// How long a young connection gets until its second try.
 const SECOND_TRY_AFTER: Duration = Duration::from_millis(250);
 
-/// Offers notifications to all connections of their users. What every connection took is noted in the record;
-/// what was not taken keeps its `push_at`, and the drain takes it over. True where something was left so.
+/// How long what is tried again at once would only fail again, in milliseconds: a connection that is not open yet, and
+/// one that was sent too much so often that it is to be told to sync.
+const REST_MS: i64 = 1_000;
+/// How long we wait at most because we were asked to, in milliseconds: less than it takes a row to come back from the
+/// record by itself.
+const LONGEST_HEEDED_MS: i64 = PUSH_GRACE_MS - 500;
+/// How often in a row a connection was sent too much before it gets no more frames, but is told to sync.
+pub const MOST_THROTTLED: u32 = 3;
+
+/// Offers notifications to their connections. What every connection took is noted in the record; what was not taken
+/// keeps its `push_at`, and is returned in its place as what is left to do: sooner than that, if somebody remembers it.
+///
+/// `throttled`: how often in a row each one was not taken before because a connection had been sent too much; 0 for
+/// those beyond its end.
 ///
 /// What became of it goes to the moment together with whatever else the call has to note: in one pipeline, beside what
 /// the record is told.
-pub async fn offer<'a>(app: &App, deliveries: &'a [Delivery], mut noted: Noted<'a>) -> bool {
+pub async fn offer<'a>(
+    app: &App,
+    deliveries: &'a [Delivery],
+    throttled: &[u32],
+    mut noted: Noted<'a>,
+) -> Vec<Option<Entry>> {
     let addressed: Vec<(usize, &Connection)> = deliveries
         .iter()
         .enumerate()
@@ -29,6 +49,15 @@ pub async fn offer<'a>(app: &App, deliveries: &'a [Delivery], mut noted: Noted<'
         .collect();
     let outcomes = if addressed.is_empty() { Vec::new() } else { push(app, deliveries, &addressed).await };
     let Settled { taken, left, gone } = settled(app, deliveries.len(), &addressed, &outcomes);
+    let mut again: Vec<Option<Entry>> = vec![None; deliveries.len()];
+    for ((index, connection), outcome) in addressed.iter().zip(&outcomes).filter(|((index, _), _)| left[*index]) {
+        if *outcome == Outcome::Gone && !is_young(app, connection) {
+            continue;
+        }
+        let throttled = throttled.get(*index).copied().unwrap_or(0);
+        let entry = again[*index].get_or_insert_with(|| untouched(&deliveries[*index]));
+        leave_to(entry, connection, *outcome, throttled);
+    }
     for ((index, connection), outcome) in addressed.iter().zip(outcomes) {
         noted.outcomes.push((deliveries[*index].notification.id, &connection.id, outcome));
     }
@@ -44,33 +73,63 @@ pub async fn offer<'a>(app: &App, deliveries: &'a [Delivery], mut noted: Noted<'
         noted.counts.deliver_ms.add(now_ms - deliveries[index].notification.created_at.0);
     }
     tokio::join!(settle(app, &offered, &gone), app.notes.note(&noted, app.clock.at()));
-    left.contains(&true)
+    again
+}
+
+/// Notes that every connection took these rows, each a user and an offset.
+pub async fn note_offered(app: &App, rows: &[(&UserId, i64)]) {
+    if !rows.is_empty()
+        && let Err(error) = app.deliveries.mark_offered(rows, app.clock.at()).await
+    {
+        // Costs a doubled frame: the drain will push them again.
+        tracing::warn!(%error, "what was offered could not be noted");
+    }
+}
+
+/// Leaves work to the drain, and wakes it where none is awake: also without entries, for what only the record knows. An
+/// entry that the queue does not take comes back from the record.
+pub async fn leave(app: &App, entries: &[Entry]) {
+    if !app.queue.add(entries, app.clock.at()).await.drain_is_awake {
+        wake_drain(app).await;
+    }
 }
 
 /// Tells users of whom too much is due to sync, in one frame. What every connection of a user took is noted in the
-/// record; what was not taken waits, and the drain takes it over.
-pub async fn resync(app: &App, resyncs: &[Resync]) {
-    let addressed: Vec<(usize, &Connection)> = resyncs
+/// record; what was not taken waits, and the drain takes it over. For each of them, whether that is so.
+pub async fn resync(app: &App, resyncs: &[Resync]) -> Vec<bool> {
+    let to: Vec<&[Connection]> = resyncs.iter().map(|resync| resync.connections.as_slice()).collect();
+    let left = push_resync(app, &to).await;
+    let told: Vec<(&UserId, i64)> = resyncs
         .iter()
-        .enumerate()
-        .flat_map(|(index, resync)| resync.connections.iter().map(move |connection| (index, connection)))
+        .zip(&left)
+        .filter(|(_, left)| !**left)
+        .map(|(resync, _)| (&resync.user, resync.through))
         .collect();
-    if addressed.is_empty() {
-        return;
-    }
-    let frame = protocol::frame(&Event::Resync);
-    let push: Vec<(ConnectionId, Frame)> =
-        addressed.iter().map(|(_, connection)| (connection.id.clone(), frame.clone())).collect();
-    let outcomes = push_twice_to_the_young(app, &push, &addressed).await;
-    let Settled { left, gone, .. } = settled(app, resyncs.len(), &addressed, &outcomes);
-    let told: Vec<(&UserId, i64)> =
-        resyncs.iter().zip(left).filter(|(_, left)| !left).map(|(resync, _)| (&resync.user, resync.through)).collect();
     if !told.is_empty()
         && let Err(error) = app.deliveries.mark_resynced(&told, app.clock.at()).await
     {
         tracing::warn!(%error, "who was told to sync could not be noted");
     }
+    left
+}
+
+/// Tells the connections of several users to sync. For each of them, whether one did not take it and may yet.
+pub async fn push_resync(app: &App, to: &[&[Connection]]) -> Vec<bool> {
+    let addressed: Vec<(usize, &Connection)> = to
+        .iter()
+        .enumerate()
+        .flat_map(|(index, connections)| connections.iter().map(move |connection| (index, connection)))
+        .collect();
+    if addressed.is_empty() {
+        return vec![false; to.len()];
+    }
+    let frame = protocol::frame(&Event::Resync);
+    let push: Vec<(ConnectionId, Frame)> =
+        addressed.iter().map(|(_, connection)| (connection.id.clone(), frame.clone())).collect();
+    let outcomes = push_twice_to_the_young(app, &push, &addressed).await;
+    let Settled { left, gone, .. } = settled(app, to.len(), &addressed, &outcomes);
     forget(app, &gone).await;
+    left
 }
 
 /// Tells all connections of each user what was changed in his inbox. A hint: who misses it sees the hole in its
@@ -101,6 +160,13 @@ pub async fn tell(app: &App, changed: &[&Changed], change: ChangeKind) {
     forget(app, &gone).await;
 }
 
+/// How long it is until the next try of what was pushed `attempt` times before this time, in milliseconds: full jitter,
+/// so that what failed together is not tried again together.
+pub fn backoff_ms(attempt: u32) -> i64 {
+    let jitter = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
+    (retry_within_ms(attempt) as f64 * jitter) as i64
+}
+
 /// Wakes the drain, where there is a way to.
 pub async fn wake_drain(app: &App) {
     if let Some(wake) = &app.wake {
@@ -124,10 +190,40 @@ fn settled(app: &App, told: usize, addressed: &[(usize, &Connection)], outcomes:
         match outcome {
             Outcome::Offered => settled.taken[*index] += 1,
             Outcome::Gone if !is_young(app, connection) => settled.gone.push(connection.id.clone()),
-            Outcome::Gone | Outcome::Failed => settled.left[*index] = true,
+            Outcome::Gone | Outcome::Failed | Outcome::Throttled { .. } => settled.left[*index] = true,
         }
     }
     settled
+}
+
+/// All of a delivery as what is left to do.
+fn untouched(delivery: &Delivery) -> Entry {
+    let work = Work {
+        user: delivery.user.clone(),
+        offset: delivery.notification.cursor.offset,
+        fence_ms: delivery.fence_ms,
+        priority: delivery.notification.content.priority,
+        throttled: 0,
+        left: Vec::new(),
+    };
+    Entry { work, wait_ms: backoff_ms(delivery.attempt) }
+}
+
+/// Adds to what is left what became of one connection.
+fn leave_to(entry: &mut Entry, connection: &Connection, outcome: Outcome, throttled: u32) {
+    let wait_ms = match outcome {
+        Outcome::Offered => return,
+        // Not open yet.
+        Outcome::Gone => REST_MS,
+        Outcome::Failed => 0,
+        Outcome::Throttled { retry_after_ms } => {
+            entry.work.throttled = throttled.saturating_add(1);
+            let rest_ms = if entry.work.throttled >= MOST_THROTTLED { REST_MS } else { 0 };
+            i64::from(retry_after_ms).clamp(rest_ms, LONGEST_HEEDED_MS)
+        }
+    };
+    entry.wait_ms = entry.wait_ms.max(wait_ms);
+    entry.work.left.push(connection.id.clone());
 }
 
 /// The frame that tells of an arrival.
@@ -152,12 +248,7 @@ async fn push(app: &App, deliveries: &[Delivery], addressed: &[(usize, &Connecti
 
 /// Tells the record what every connection took, and which connections are gone.
 async fn settle(app: &App, offered: &[(&UserId, i64)], gone: &[ConnectionId]) {
-    if !offered.is_empty()
-        && let Err(error) = app.deliveries.mark_offered(offered, app.clock.at()).await
-    {
-        // Costs a doubled frame: the drain will push them again.
-        tracing::warn!(%error, "what was offered could not be noted");
-    }
+    note_offered(app, offered).await;
     forget(app, gone).await;
 }
 

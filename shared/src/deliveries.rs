@@ -37,6 +37,13 @@ pub trait Deliveries: Send + Sync {
     /// `limit`, and returned as one: in steps of [`STEP_ROWS`], each committed by itself, and at most [`MOST_STEPS`].
     async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError>;
 
+    /// Takes these rows, whether or not they are due by themselves: those whose `push_at` is the fence, so that nobody
+    /// took or finished them since it was read. The others are not returned, nor are those that `take_due` would not
+    /// return. Each one's `push_at` moves ahead by 5 s and [`retry_within_ms`] of how often it was pushed before: where
+    /// whoever takes it leaves it to the queue, and the queue loses it, it comes back that much later. In the order of
+    /// users and offsets.
+    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError>;
+
     /// Notes that every connection of these rows' users was offered them: they are no longer due. The pairs
     /// are a user and the offset at which the notification arrived.
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
@@ -56,6 +63,23 @@ pub trait Deliveries: Send + Sync {
 
     /// How much waits now. Each row and chunk that waits is looked at: what is settled costs nothing.
     async fn backlog(&self, at: At) -> Result<Backlog, StoreError>;
+}
+
+/// A row, and how it stood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key<'a> {
+    /// Whose it is.
+    pub user: &'a UserId,
+    /// Where it arrived in his inbox.
+    pub offset: i64,
+    /// Its `push_at`, in milliseconds since 1970.
+    pub fence_ms: i64,
+}
+
+/// Within how many milliseconds a row is tried again that was pushed `attempt` times before this time: 100, doubled each
+/// time, at most a minute.
+pub fn retry_within_ms(attempt: u32) -> i64 {
+    100 * (1 << attempt.min(10)).min(600)
 }
 
 /// What was taken to be pushed.

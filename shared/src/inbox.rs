@@ -136,6 +136,10 @@ pub struct Delivery {
     pub unread: i64,
     /// Where to; those whose token has ended are left out.
     pub connections: Vec<Connection>,
+    /// The row's `push_at`, in milliseconds since 1970: when it comes back by itself, unless it was offered until then.
+    pub fence_ms: i64,
+    /// How often it was pushed before.
+    pub attempt: u32,
 }
 
 /// Where an inbox stands.

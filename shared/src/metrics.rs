@@ -49,15 +49,16 @@ pub struct Metrics {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Queue {
-    /// Notifications to be pushed, and recipients who are due to get theirs.
+    /// Notifications to be pushed, and recipients who are due to get theirs, but those that a drain works on.
     pub waiting: u64,
-    /// What somebody works on just now. Whatever the drain takes keeps waiting until it is done, so it is 0.
+    /// Notifications that a drain has claimed from the queue. The record counts them too, as it does everything that
+    /// waits there, so they are taken from `waiting`. 0 where the queue does not answer.
     pub processing: u64,
     /// Recipients whose time has not come.
     pub delayed: u64,
     /// What was set aside.
     pub dead_letters: u64,
-    /// For how long the first of what is due has been due; 0 where nothing is.
+    /// For how long the first of what is due, in the record or in the queue, has been due; 0 where nothing is.
     pub oldest_ms: u64,
 }
 
@@ -93,7 +94,8 @@ pub struct Percentiles {
 /// How everything is now. Never fails: whatever does not answer is told as such.
 pub async fn metrics(app: &App) -> Metrics {
     let at = app.clock.at();
-    let (counted, redis, stored) = tokio::join!(app.notes.counted(at), app.moment.layout(), stored(app));
+    let (counted, redis, queued, stored) =
+        tokio::join!(app.notes.counted(at), app.moment.layout(), app.queue.depth(at), stored(app));
     let degraded = counted.is_none();
     let Counts { accepted, delivered, retried, rate_limited, errors, accept_ms, deliver_ms } =
         counted.unwrap_or_default();
@@ -106,8 +108,11 @@ pub async fn metrics(app: &App) -> Metrics {
     };
     let (Backlog { waiting, delayed, dead_letters, oldest_ms }, Online { connections, users }) =
         stored.unwrap_or_default();
+    let queued = queued.unwrap_or_default();
+    let processing = queued.processing.min(waiting);
+    let oldest_ms = oldest_ms.max(queued.oldest_ms);
     Metrics {
-        queue: Queue { waiting, processing: 0, delayed, dead_letters, oldest_ms },
+        queue: Queue { waiting: waiting - processing, processing, delayed, dead_letters, oldest_ms },
         accepted,
         delivered,
         retried,

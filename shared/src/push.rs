@@ -25,11 +25,17 @@ pub enum Outcome {
     Gone,
     /// It was not handed over, or nobody knows: worth another try later.
     Failed,
+    /// It was not handed over, as the connection or all of them had been sent too much: worth another try, and not
+    /// before that.
+    Throttled {
+        /// What was asked for, in milliseconds; 0 where nothing was. Not remembered with the outcome.
+        retry_after_ms: u32,
+    },
 }
 
 impl Outcome {
     /// Every one there is.
-    pub const ALL: [Self; 3] = [Self::Offered, Self::Gone, Self::Failed];
+    pub const ALL: [Self; 4] = [Self::Offered, Self::Gone, Self::Failed, Self::Throttled { retry_after_ms: 0 }];
 
     /// Its name, in stores and answers.
     pub fn name(self) -> &'static str {
@@ -37,6 +43,7 @@ impl Outcome {
             Self::Offered => "offered",
             Self::Gone => "gone",
             Self::Failed => "failed",
+            Self::Throttled { .. } => "throttled",
         }
     }
 

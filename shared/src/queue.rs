@@ -12,8 +12,8 @@ use crate::notification::Priority;
 pub const SHARDS: usize = 16;
 /// How many entries a shard holds at most; whatever is more is refused.
 pub const MOST_OF_A_SHARD: usize = 16_384;
-/// How long a claim lasts, in milliseconds: longer than any drain may run, so that nobody who works on it is robbed.
-pub const CLAIM_MS: i64 = 75_000;
+/// How long a claim lasts, in milliseconds: 15 s longer than any drain may run, so that nobody who works on it is robbed.
+pub const CLAIM_MS: i64 = 105_000;
 /// How often an entry is worked on before it counts as poisoned: whoever claimed it so often never came to its end.
 pub const MOST_DELIVERIES: u32 = 5;
 /// For how long a drain is held to be awake after it was last heard of, in milliseconds.
@@ -67,9 +67,7 @@ pub struct Work {
     pub fence_ms: i64,
     /// In which order it is claimed.
     pub priority: Priority,
-    /// How often the row was pushed before.
-    pub attempt: u32,
-    /// How many of these ended one after the other, up to the last, because a connection had been sent too much.
+    /// How often in a row, up to the last time, it was not taken because a connection had been sent too much.
     pub throttled: u32,
     /// The connections that have not taken it; all that the user has where there are none.
     pub left: Vec<ConnectionId>,
@@ -177,8 +175,6 @@ struct Rest {
     offset: i64,
     fence: i64,
     #[serde(default, skip_serializing_if = "is_zero")]
-    attempt: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
     throttled: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     left: Vec<String>,
@@ -196,7 +192,6 @@ impl Work {
             user: self.user.to_string(),
             offset: self.offset,
             fence: self.fence_ms,
-            attempt: self.attempt,
             throttled: self.throttled,
             left: self.left.iter().map(ToString::to_string).collect(),
         };
@@ -211,8 +206,8 @@ impl Work {
         let rest: Rest = serde_json::from_str(words.next()?).ok()?;
         let user = UserId::new(rest.user).ok()?;
         let left = rest.left.into_iter().map(ConnectionId::new).collect();
-        let (offset, fence_ms, attempt, throttled) = (rest.offset, rest.fence, rest.attempt, rest.throttled);
-        (version == VERSION).then_some(Self { user, offset, fence_ms, priority, attempt, throttled, left })
+        let (offset, fence_ms, throttled) = (rest.offset, rest.fence, rest.throttled);
+        (version == VERSION).then_some(Self { user, offset, fence_ms, priority, throttled, left })
     }
 }
 
@@ -241,7 +236,6 @@ mod tests {
             offset: 7,
             fence_ms: 1_800_000_005_000,
             priority: Priority::High,
-            attempt: 0,
             throttled: 0,
             left: Vec::new(),
         }
@@ -252,8 +246,9 @@ mod tests {
         let text = r#"1 high {"user":"alice b","offset":7,"fence":1800000005000}"#;
         assert_eq!(work().text(), text);
         let left = vec![ConnectionId::new("PJqB0fHsqRcCHlw=")];
-        let again = Work { attempt: 2, throttled: 1, left, ..work() };
-        let text = r#"1 high {"user":"alice b","offset":7,"fence":1800000005000,"attempt":2,"throttled":1,"left":["PJqB0fHsqRcCHlw="]}"#;
+        let again = Work { throttled: 1, left, ..work() };
+        let text =
+            r#"1 high {"user":"alice b","offset":7,"fence":1800000005000,"throttled":1,"left":["PJqB0fHsqRcCHlw="]}"#;
         assert_eq!(again.text(), text);
     }
 
@@ -263,7 +258,7 @@ mod tests {
             for (_, priority) in Priority::NAMES {
                 let left = vec![ConnectionId::new("a b"), ConnectionId::new("")];
                 let user = UserId::new(user).unwrap();
-                let work = Work { user, priority, attempt: u32::MAX, throttled: 3, left, ..work() };
+                let work = Work { user, priority, throttled: u32::MAX, left, ..work() };
                 assert_eq!(Work::read(work.text().as_bytes()), Some(work));
             }
         }

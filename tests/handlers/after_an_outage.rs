@@ -28,7 +28,8 @@ async fn drained(test: &TestApp) -> Vec<String> {
 
 #[tokio::test]
 async fn a_few_come_by_themselves_and_many_as_one_resync() {
-    let test = TestApp::new().await;
+    let mut test = TestApp::new().await;
+    test.loses_its_queue();
     test.connect("alice", &["phone"]).await;
     missed(&test, MOST_FRAMES).await;
     test.clock.turn(Duration::from_secs(5));
@@ -42,7 +43,8 @@ async fn a_few_come_by_themselves_and_many_as_one_resync() {
 
 #[tokio::test]
 async fn a_resync_goes_to_each_device_and_comes_again_until_all_took_it() {
-    let test = TestApp::new().await;
+    let mut test = TestApp::new().await;
+    test.loses_its_queue();
     test.connect("alice", &["phone", "laptop", "gone"]).await;
     test.clock.turn(Duration::from_secs(10));
     missed(&test, 20).await;
@@ -62,7 +64,8 @@ async fn a_resync_goes_to_each_device_and_comes_again_until_all_took_it() {
 
 #[tokio::test]
 async fn what_arrives_meanwhile_has_its_own_frame() {
-    let test = TestApp::new().await;
+    let mut test = TestApp::new().await;
+    test.loses_its_queue();
     test.connect("alice", &["phone"]).await;
     missed(&test, 20).await;
     test.clock.turn(Duration::from_secs(4));

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use harness::{Counted, TestApp, event, request};
 use serde_json::json;
 use shared::clock::At;
-use shared::deliveries::{Backlog, Deliveries, Taken};
+use shared::deliveries::{Backlog, Deliveries, Key, Taken};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
 use shared::inbox::{Changed, Delivery};
@@ -43,8 +43,9 @@ async fn what_was_taken_is_not_pushed_again() {
 }
 
 #[tokio::test]
-async fn what_failed_waits_for_the_drain() {
-    let test = TestApp::new().await;
+async fn what_failed_comes_back_from_the_record_by_itself() {
+    let mut test = TestApp::new().await;
+    test.loses_its_queue();
     test.connect("alice", &["phone"]).await;
     test.push.will("phone", &[Outcome::Failed, Outcome::Failed]);
     send(&test).await;
@@ -123,6 +124,9 @@ impl Deliveries for Meeting {
     }
     async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.record.mark_resynced(users, at).await
+    }
+    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+        self.record.take(keys, at).await
     }
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.both.wait().await;

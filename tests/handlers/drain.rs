@@ -47,7 +47,8 @@ async fn chunks_of_a_large_send_are_materialised_and_pushed_once_by_any_number_o
 
 #[tokio::test]
 async fn a_drain_stays_for_what_is_due_soon_and_no_longer_than_it_may() {
-    let test = TestApp::new().await;
+    let mut test = TestApp::new().await;
+    test.loses_its_queue();
     test.connect("user-0", &["phone"]).await;
     test.push.will("phone", &[shared::push::Outcome::Failed]);
     send_to(&test, 1).await;

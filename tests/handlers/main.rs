@@ -14,6 +14,8 @@ mod frames;
 mod history;
 mod http_functions;
 mod metrics;
+mod queue;
+mod refusing;
 mod scheduled;
 mod socket_functions;
 mod testing;

@@ -141,7 +141,8 @@ async fn what_is_sent_is_accepted_and_where_somebody_is_connected_delivered() {
 
 #[tokio::test]
 async fn what_fails_waits_and_is_counted_as_it_is_retried_and_delivered() {
-    let test = TestApp::new().await;
+    let mut test = TestApp::new().await;
+    test.loses_its_queue();
     test.connect("alice", &["phone", "laptop"]).await;
     test.push.will("phone", &[Outcome::Failed, Outcome::Failed]);
     let sent = send(&test, &["alice"], None).await;

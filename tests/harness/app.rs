@@ -14,7 +14,7 @@ use shared::config::{Config, Origins};
 use shared::connections::{Connection, Connections, Extended, Online, Opened, Opening, Ticket};
 use shared::cursor::Cursor;
 use shared::dead_letters::{Dead, DeadLetters, LetterPlace, Letters, Why};
-use shared::deliveries::{Backlog, Deliveries, Taken};
+use shared::deliveries::{Backlog, Deliveries, Key, Taken};
 use shared::error::StoreError;
 use shared::history::{History, SendPage, SendQuery, Trace};
 use shared::ids::{ConnectionId, LetterId, NotificationId, SendId, UserId};
@@ -27,6 +27,7 @@ use shared::protocol::Frame;
 use shared::push::{Outcome, Push};
 use shared::retention::{Purged, Retention};
 use shared::sqlite::SqliteRecord;
+use shared::without::WithoutMoment;
 use tempfile::TempDir;
 
 use crate::world::START_MS;
@@ -59,6 +60,11 @@ impl TestApp {
         let clock = Clock::standing(START_MS);
         app.clock = clock.clone();
         Self { app, push, record, clock, _data: data }
+    }
+
+    /// From now on nothing waits in a queue: what is left comes back from the record alone.
+    pub fn loses_its_queue(&mut self) {
+        self.app.queue = Arc::new(WithoutMoment::default());
     }
 
     /// The `Authorization` of somebody whose token is good for an hour.
@@ -206,6 +212,9 @@ impl Deliveries for Counted {
     }
     async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.asked().mark_resynced(users, at).await
+    }
+    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+        self.asked().take(keys, at).await
     }
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.asked().mark_offered(rows, at).await

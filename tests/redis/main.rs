@@ -5,6 +5,7 @@
 
 mod moment;
 
+mod draining;
 mod hints;
 mod notes;
 mod outages;

@@ -17,7 +17,6 @@ fn entry(name: &str, offset: i64, wait_ms: i64) -> Entry {
         offset,
         fence_ms: 1_800_000_005_000,
         priority: Priority::High,
-        attempt: 1,
         throttled: 0,
         left: Vec::new(),
     };
@@ -56,7 +55,7 @@ async fn entries_stand_in_the_shard_of_their_user_as_they_are_documented() {
     let server = RedisServer::start();
     let moment = Moment::patient(&server).await;
     add(&moment, &[entry("alice", 7, 0), entry("alice", 8, 60_000)]).await;
-    let text = |offset| format!(r#"1 high {{"user":"alice","offset":{offset},"fence":1800000005000,"attempt":1}}"#);
+    let text = |offset| format!(r#"1 high {{"user":"alice","offset":{offset},"fence":1800000005000}}"#);
     let stream: Vec<(String, Vec<String>)> = server.answers(&["XRANGE", &key("high"), "-", "+"]).unwrap();
     assert_eq!(stream[0].1, ["w".to_owned(), text(7)]);
     let later: Vec<String> = server.answers(&["ZRANGE", &key("later"), "0", "-1"]).unwrap();

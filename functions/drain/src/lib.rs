@@ -1,7 +1,11 @@
-//! The drain: materialises what is due, pushes what was not offered, makes what has expired tombstones, ends connections
-//! whose token has ended, and lets go of what is too old.
+//! The drain: works off the queue, materialises what is due, pushes what was not offered, makes what has expired
+//! tombstones, ends connections whose token has ended, and lets go of what is too old.
 //! No leader, no lock, no memory of the last run: any number may run at once, and one that dies is missed by
 //! nobody.
+
+mod claims;
+
+use std::time::Duration;
 
 use serde::Serialize;
 use shared::app::App;
@@ -10,9 +14,12 @@ use shared::deliver;
 use shared::deliveries::Taken;
 use shared::error::{Error, StoreError};
 use shared::ids::ConnectionId;
-use shared::inbox::Changed;
+use shared::inbox::{Changed, Delivery};
 use shared::notes::{Counts, Noted};
 use shared::protocol::{self, ChangeKind, Frame, Reply};
+use shared::queue::Entry;
+
+use crate::claims::Found;
 
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
@@ -21,6 +28,8 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 const TAKE: usize = 100;
 /// How many expired notifications become tombstones at once.
 const EXPIRE: usize = 500;
+/// How often a drain that waits looks whether somebody has left work: half of that is how long work waits for it.
+const LISTENS_EVERY: Duration = Duration::from_millis(25);
 /// How long before its deadline a drain stops to begin anything.
 const MARGIN_MS: i64 = 10_000;
 
@@ -36,6 +45,8 @@ pub struct Drained {
     pub resynced: usize,
     /// Notifications that became tombstones because they had expired.
     pub expired: usize,
+    /// Entries of the queue that nobody can work on.
+    pub set_aside: usize,
     /// Connections that were told that their token has ended, and closed.
     pub ended: usize,
     /// Old rows that were let go of.
@@ -67,49 +78,92 @@ async fn drain(app: &App, deadline_ms: i64, drained: &mut Drained) -> Result<(),
 /// Does what is due, for as long as more falls due soon.
 async fn stay(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
     loop {
-        work(app, until_ms, drained).await?;
-        let Some(due_ms) = app.deliveries.next_due().await? else {
-            return Ok(());
+        let found = work(app, until_ms, drained).await?;
+        let now_ms = app.clock.now_ms();
+        let due_ms = [app.deliveries.next_due().await?, found.next_in_ms.map(|in_ms| now_ms.saturating_add(in_ms))];
+        let due_ms = due_ms.into_iter().flatten().min().filter(|due_ms| *due_ms <= until_ms);
+        let Some(due_ms) = due_ms.filter(|_| now_ms <= until_ms) else {
+            // Whoever leaves work from now on wakes another; whoever did until now believed this one awake.
+            let news = app.queue.rest(app.clock.at()).await;
+            if news == found.news || news.is_none() || app.clock.now_ms() > until_ms {
+                return Ok(());
+            }
+            continue;
         };
-        if due_ms > until_ms || app.clock.now_ms() > until_ms {
-            return Ok(());
+        tokio::select! {
+            () = app.clock.sleep_until(due_ms) => {}
+            () = hears(app, found.news) => {}
         }
-        app.clock.sleep_until(due_ms).await;
     }
 }
 
-/// Does what is due now.
-async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
-    while app.clock.now_ms() <= until_ms
-        && let Some(deliveries) = app.deliveries.materialise_next(app.clock.at()).await?
-    {
-        drained.chunks += 1;
-        deliver::offer(app, &deliveries, Noted::default()).await;
-    }
-    while app.clock.now_ms() <= until_ms {
-        // In turns, so that neither waits for the end of the other.
-        let expired = expire(app).await?;
-        drained.expired += expired;
-        let taken = app.deliveries.take_due(TAKE, app.clock.at()).await?;
-        if taken.is_empty() && expired == 0 {
-            break;
+/// Does what is due now, in turns, so that neither the queue nor the record waits for the other.
+async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, StoreError> {
+    let (mut has_chunks, mut has_expired, mut has_rows) = (true, true, true);
+    loop {
+        let found = claims::work(app, until_ms, drained).await?;
+        has_chunks = has_chunks && app.clock.now_ms() <= until_ms && materialise(app, drained).await?;
+        has_expired = has_expired && app.clock.now_ms() <= until_ms && expire(app, drained).await?;
+        has_rows = has_rows && app.clock.now_ms() <= until_ms && push_due(app, drained).await?;
+        let is_done = !has_chunks && !has_expired && !has_rows && found.next_in_ms != Some(0);
+        if is_done || app.clock.now_ms() > until_ms {
+            return Ok(found);
         }
-        let Taken { deliveries, resyncs } = taken;
-        drained.pushed += deliveries.len();
-        drained.resynced += resyncs.len();
+    }
+}
+
+/// Gives the recipients of one chunk their rows, and pushes them. Whether there was one.
+async fn materialise(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
+    let Some(deliveries) = app.deliveries.materialise_next(app.clock.at()).await? else { return Ok(false) };
+    drained.chunks += 1;
+    offer(app, &deliveries, Noted::default()).await;
+    Ok(true)
+}
+
+/// Pushes rows that came back by themselves. Whether there were any.
+async fn push_due(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
+    let taken = app.deliveries.take_due(TAKE, app.clock.at()).await?;
+    if taken.is_empty() {
+        return Ok(false);
+    }
+    let Taken { deliveries, resyncs } = taken;
+    drained.pushed += deliveries.len();
+    drained.resynced += resyncs.len();
+    if !deliveries.is_empty() {
         let counts = Counts { retried: deliveries.len() as u64, ..Counts::default() };
-        deliver::offer(app, &deliveries, Noted { counts, ..Noted::default() }).await;
-        deliver::resync(app, &resyncs).await;
+        offer(app, &deliveries, Noted { counts, ..Noted::default() }).await;
     }
-    Ok(())
+    deliver::resync(app, &resyncs).await;
+    Ok(true)
 }
 
-/// Makes tombstones of what has expired, and tells whose inbox it was in.
-async fn expire(app: &App) -> Result<usize, StoreError> {
+/// Offers what the record had. What is left of it goes on the queue, for whichever drain is there then.
+async fn offer<'a>(app: &App, deliveries: &'a [Delivery], noted: Noted<'a>) {
+    let left: Vec<Entry> = deliver::offer(app, deliveries, &[], noted).await.into_iter().flatten().collect();
+    if !left.is_empty() {
+        app.queue.add(&left, app.clock.at()).await;
+    }
+}
+
+/// Returns once somebody has left work since `news`; never where there is no queue.
+async fn hears(app: &App, news: Option<u64>) {
+    loop {
+        tokio::time::sleep(LISTENS_EVERY).await;
+        let heard = app.queue.watch(app.clock.at()).await;
+        if heard.is_some() && heard != news {
+            return;
+        }
+    }
+}
+
+/// Makes tombstones of what has expired, and tells whose inbox it was in. Whether there was anything.
+async fn expire(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
     let expired = app.deliveries.expire(EXPIRE, app.clock.at()).await?;
     let changed: Vec<&Changed> = expired.iter().map(|(_, changed)| changed).collect();
     deliver::tell(app, &changed, ChangeKind::Expired).await;
-    Ok(changed.iter().map(|changed| changed.ids.len()).sum())
+    let expired: usize = changed.iter().map(|changed| changed.ids.len()).sum();
+    drained.expired += expired;
+    Ok(expired > 0)
 }
 
 /// Lets go of what is too old; at least of some of it.

@@ -11,7 +11,7 @@ use super::inbox::{deliveries, materialising};
 use super::rows::{self, Failure, at_ms, column, count};
 use super::{PostgresRecord, apart, repeated};
 use crate::clock::At;
-use crate::deliveries::{Backlog, Deliveries, Taken};
+use crate::deliveries::{Backlog, Deliveries, Key, Taken};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
 use crate::inbox::{Changed, Delivery};
@@ -32,6 +32,10 @@ impl Deliveries for PostgresRecord {
 
     async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
         self.take(limit, at).await
+    }
+
+    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+        self.take_named(keys, at).await
     }
 
     async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use super::rows::{self, Failure, at_ms, column};
 use super::{PostgresRecord, repeated};
 use crate::clock::At;
 use crate::dead_letters::{Dead, DeadLetters, Why};
-use crate::deliveries::{LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken};
+use crate::deliveries::{Key, LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken};
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::inbox::{Delivery, PUSH_GRACE_MS};
@@ -26,12 +26,7 @@ struct Took {
 impl PostgresRecord {
     pub(super) async fn take(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
         let Took { taken, behind, mut rest, unreadable } = repeated!(self.try_take(limit, at))?;
-        for (user, offset) in &unreadable {
-            let dead = Dead::Push { user, offset: *offset };
-            if let Err(error) = self.set_aside(&dead, Why::Unreadable, at).await {
-                tracing::warn!(%error, "a row that cannot be read comes back");
-            }
-        }
+        self.set_unreadable_aside(&unreadable, at).await;
         let mut steps = 1;
         while rest >= STEP_ROWS && steps < MOST_STEPS {
             rest = repeated!(self.try_take_rest(&behind, at))?;
@@ -50,6 +45,21 @@ impl PostgresRecord {
             }
         }
         Ok(())
+    }
+
+    pub(super) async fn take_named(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+        let (deliveries, unreadable) = repeated!(self.try_take_named(keys, at))?;
+        self.set_unreadable_aside(&unreadable, at).await;
+        Ok(deliveries)
+    }
+
+    async fn set_unreadable_aside(&self, rows: &[(UserId, i64)], at: At) {
+        for (user, offset) in rows {
+            let dead = Dead::Push { user, offset: *offset };
+            if let Err(error) = self.set_aside(&dead, Why::Unreadable, at).await {
+                tracing::warn!(%error, "a row that cannot be read comes back");
+            }
+        }
     }
 
     async fn try_take(&self, limit: usize, at: At) -> Result<Took, Failure> {
@@ -79,6 +89,33 @@ impl PostgresRecord {
         // It stands there once for each connection.
         unreadable.dedup();
         Ok(Took { taken, behind, rest: usize::try_from(rest).unwrap_or(usize::MAX), unreadable })
+    }
+
+    /// What was taken, and what of it nobody can read.
+    async fn try_take_named(&self, keys: &[Key<'_>], at: At) -> Result<(Vec<Delivery>, Vec<(UserId, i64)>), Failure> {
+        let users: Vec<&str> = keys.iter().map(|key| key.user.as_str()).collect();
+        let offsets: Vec<i64> = keys.iter().map(|key| key.offset).collect();
+        let fences: Vec<i64> = keys.iter().map(|key| key.fence_ms).collect();
+        let found = sqlx::query(include_str!("take.sql"))
+            .bind(at_ms(at))
+            .bind(users)
+            .bind(offsets)
+            .bind(fences)
+            .bind(PUSH_GRACE_MS)
+            .fetch_all(&mut *self.connection().await?)
+            .in_time()
+            .await
+            .map_err(rows::write_failed)?;
+        let (mut deliveries, mut unreadable) = (Vec::new(), Vec::new());
+        for row in &found {
+            let offset = column(row, "offset")?;
+            if add_delivery(&mut deliveries, row, offset).is_err() {
+                unreadable.push((UserId::stored(column(row, "user_id")?), offset));
+            }
+        }
+        // It stands there once for each connection.
+        unreadable.dedup();
+        Ok((deliveries, unreadable))
     }
 
     async fn try_take_rest(&self, behind: &[String], at: At) -> Result<usize, Failure> {
@@ -116,8 +153,14 @@ fn add_delivery(deliveries: &mut Vec<Delivery>, row: &PgRow, offset: i64) -> Res
     let user = connection.user.clone();
     let begin = || {
         let notification = rows::notification(row, rows::epoch(row)?)?;
-        let unread = column(row, "unread")?;
-        Ok(Delivery { user: user.clone(), notification, unread, connections: Vec::new() })
+        Ok(Delivery {
+            user: user.clone(),
+            notification,
+            unread: column(row, "unread")?,
+            connections: Vec::new(),
+            fence_ms: column(row, "push_at")?,
+            attempt: u32::try_from(column::<i64>(row, "push_attempts")?).unwrap_or(u32::MAX),
+        })
     };
     let is_same = |delivery: &Delivery| delivery.user == user && delivery.notification.cursor.offset == offset;
     rows::gather(deliveries, connection, begin, is_same)

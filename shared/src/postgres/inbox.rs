@@ -415,7 +415,14 @@ pub(super) fn deliveries(found: &[PgRow], content: &Arc<Content>) -> Result<Vec<
                 created_at: Time(column(row, "now_ms")?),
                 read_at: None,
             };
-            Ok(Delivery { user: user.clone(), notification, unread: column(row, "unread")?, connections: Vec::new() })
+            Ok(Delivery {
+                user: user.clone(),
+                fence_ms: notification.created_at.0 + PUSH_GRACE_MS,
+                notification,
+                unread: column(row, "unread")?,
+                connections: Vec::new(),
+                attempt: 0,
+            })
         };
         rows::gather(&mut deliveries, connection, begin, |delivery| delivery.user == user)?;
     }

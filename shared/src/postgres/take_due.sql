@@ -51,13 +51,14 @@ taken AS (
 ),
 -- A row each; of whom too much is due, one without an offset.
 items AS (
-    SELECT user_id, "offset", id, send_id, created_at, read_at, due_at
+    SELECT user_id, "offset", id, send_id, created_at, read_at, due_at, push_at, push_attempts
       FROM taken
      WHERE push_at IS NOT NULL AND user_id NOT IN (SELECT user_id FROM behind)
     UNION ALL
-    SELECT user_id, NULL, NULL, NULL, NULL, NULL, NULL FROM behind
+    SELECT user_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM behind
 )
-SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, inboxes.epoch, inboxes.head,
+SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, n.push_at, n.push_attempts,
+       inboxes.epoch, inboxes.head,
        inboxes.unread - (
            SELECT count(*) FROM notifications e
             WHERE e.user_id = n.user_id AND e.deleted_at IS NULL AND e.read_at IS NULL AND e.expires_at <= clock.now_ms

@@ -12,7 +12,7 @@ use super::inbox::materialise;
 use super::rows::{self, failed};
 use super::{SqliteRecord, commit};
 use crate::clock::At;
-use crate::deliveries::{Backlog, Deliveries, Taken};
+use crate::deliveries::{Backlog, Deliveries, Key, Taken};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
 use crate::inbox::{Changed, Delivery};
@@ -29,6 +29,10 @@ impl Deliveries for SqliteRecord {
 
     async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
         self.take(limit, at.process_ms()).await
+    }
+
+    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+        self.take_named(keys, at.process_ms()).await
     }
 
     async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {

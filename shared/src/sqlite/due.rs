@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use super::dead_letters::set_push_aside;
 use super::inbox::select_notifications;
@@ -9,7 +10,7 @@ use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, commit};
 use crate::cursor::Epoch;
 use crate::dead_letters::Why;
-use crate::deliveries::{LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken};
+use crate::deliveries::{Key, LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken, retry_within_ms};
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::inbox::{Delivery, PUSH_GRACE_MS};
@@ -31,6 +32,17 @@ impl SqliteRecord {
             steps += 1;
         }
         Ok(Taken { deliveries, resyncs })
+    }
+
+    pub(super) async fn take_named(&self, keys: &[Key<'_>], now_ms: i64) -> Result<Vec<Delivery>, StoreError> {
+        let keys: Vec<Value> = keys
+            .iter()
+            .map(|Key { user, offset, fence_ms }| json!({"user": user, "offset": offset, "fence": fence_ms}))
+            .collect();
+        let mut db = self.write().await?;
+        let deliveries = take_keys(&mut db, self.epoch, &rows::json_list(&keys), now_ms).await?;
+        commit(db).await?;
+        Ok(deliveries)
     }
 
     pub(super) async fn resynced(&self, users: &[(&UserId, i64)], now_ms: i64) -> Result<(), StoreError> {
@@ -97,12 +109,39 @@ async fn take_rows(
     .fetch_all(&mut *db)
     .await
     .map_err(failed)?;
+    take_found(db, epoch, &found, now_ms, wait_ms).await
+}
+
+/// Takes the rows of a user that stand at these offsets and are due then and at no other time. `keys`: a JSON list.
+async fn take_keys(db: &mut Connected, epoch: Epoch, keys: &str, now_ms: i64) -> Result<Vec<Delivery>, StoreError> {
+    let found = sqlx::query(select_notifications!(
+        r#"WHERE (n.user_id, n."offset", n.push_at) IN (SELECT value ->> 'user', value ->> 'offset', value ->> 'fence'
+                                                          FROM json_each(?1))
+           ORDER BY n.user_id, n."offset""#
+    ))
+    .bind(keys)
+    .bind(now_ms)
+    .fetch_all(&mut *db)
+    .await
+    .map_err(failed)?;
+    take_found(db, epoch, &found, now_ms, net_ms).await
+}
+
+/// Takes rows: each one's `push_at` moves ahead by what `wait_ms` makes of the times it was taken before, or goes where
+/// nothing is left to push.
+async fn take_found(
+    db: &mut Connected,
+    epoch: Epoch,
+    found: &[SqliteRow],
+    now_ms: i64,
+    wait_ms: fn(i64) -> i64,
+) -> Result<Vec<Delivery>, StoreError> {
     let users: Result<Vec<String>, sqlx::Error> = found.iter().map(|row| row.try_get("user_id")).collect();
     let users = rows::json_list(&users.map_err(failed)?);
     let connections = rows::connections_of(db, &users, now_ms).await?;
     let expired = rows::expired_unread(db, &users, now_ms).await?;
     let (mut deliveries, mut next) = (Vec::new(), Vec::new());
-    for row in &found {
+    for row in found {
         let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
         let Ok(notification) = rows::notification(row, epoch) else {
             let offset = row.try_get("offset").map_err(failed)?;
@@ -113,11 +152,13 @@ async fn take_rows(
         let wanted = !is_gone && notification.read_at.is_none();
         let connections = connections.get(&user).filter(|_| wanted).cloned().unwrap_or_default();
         let attempts: i64 = row.try_get("push_attempts").map_err(failed)?;
-        let push_at = (!connections.is_empty()).then(|| now_ms + wait_ms(attempts));
+        let fence_ms = now_ms + wait_ms(attempts);
+        let push_at = (!connections.is_empty()).then_some(fence_ms);
         next.push(json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}));
         if !connections.is_empty() {
             let unread = row.try_get::<i64, _>("unread").map_err(failed)? - expired.get(&user).copied().unwrap_or(0);
-            deliveries.push(Delivery { user, notification, unread, connections });
+            let attempt = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
+            deliveries.push(Delivery { user, notification, unread, connections, fence_ms, attempt });
         }
     }
     set_push_at(db, &next).await?;
@@ -158,6 +199,12 @@ async fn take_rest(db: &mut Connected, behind: &str, now_ms: i64) -> Result<usiz
     .await
     .map_err(failed)?;
     Ok(usize::try_from(taken.rows_affected()).unwrap_or(usize::MAX))
+}
+
+/// How long a row that was taken by its key, and `attempts` times before, waits until it comes back by itself.
+fn net_ms(attempts: i64) -> i64 {
+    let attempt = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
+    PUSH_GRACE_MS + retry_within_ms(attempt)
 }
 
 /// How long a row that was taken `attempts` times before waits for whoever takes it next.

@@ -315,7 +315,8 @@ pub(super) async fn materialise(
                 read_at: None,
             };
             let unread = head.try_get("unread").map_err(failed)?;
-            deliveries.push(Delivery { user, notification, unread, connections });
+            let fence_ms = now_ms + PUSH_GRACE_MS;
+            deliveries.push(Delivery { user, notification, unread, connections, fence_ms, attempt: 0 });
         }
     }
     sqlx::query(

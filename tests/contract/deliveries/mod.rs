@@ -6,4 +6,5 @@ mod cancelled;
 mod chunks;
 mod due;
 mod expired;
+mod keys;
 mod scheduled;

@@ -23,12 +23,13 @@ pub(super) enum Act {
     /// Of a send that is due, and still scheduled.
     Cancel,
     TakeDue,
+    Take,
     MarkOffered,
     MarkResynced,
     Expire,
 }
 
-pub(super) const ACTS: [Act; 13] = [
+pub(super) const ACTS: [Act; 14] = [
     Act::Append,
     Act::Repeat,
     Act::Read,
@@ -39,6 +40,7 @@ pub(super) const ACTS: [Act; 13] = [
     Act::MaterialiseNext,
     Act::Cancel,
     Act::TakeDue,
+    Act::Take,
     Act::MarkOffered,
     Act::MarkResynced,
     Act::Expire,
@@ -59,7 +61,7 @@ impl Act {
             Self::MaterialiseNext => which != Which::Rows,
             Self::Cancel => which == Which::Sends,
             Self::Read | Self::Unread | Self::Delete | Self::ReadAll | Self::Expire => which != Which::Sends,
-            Self::TakeDue => false,
+            Self::TakeDue | Self::Take => false,
             Self::MarkOffered | Self::MarkResynced => which == Which::Rows,
         }
     }
@@ -83,6 +85,7 @@ impl Act {
             Self::Cancel => Operation::Cancel { key: SCHEDULED },
             Self::TakeDue => Operation::TakeDue { limit: usize::MAX },
             Self::Expire => Operation::Expire { limit: usize::MAX },
+            Self::Take => Operation::Take { rows: vec![(ALICE, 1, 0), (ALICE, 3, 0)] },
             Self::MarkOffered => Operation::MarkOffered { rows: vec![(ALICE, 1), (ALICE, 2), (ALICE, 3)] },
             Self::MarkResynced => Operation::MarkResynced { users: vec![(ALICE, 3)] },
         }
@@ -203,8 +206,12 @@ impl Meeting {
         for turn in order {
             let outcome = &outcomes[turn];
             // Who takes what is due waits for nobody: rows that another holds are left to the next.
-            let left_alone =
-                self.which == Which::Rows && matches!(outcome, Outcome::Taken(first, _) if first.is_empty());
+            let is_empty = match outcome {
+                Outcome::Taken(first, _) => first.is_empty(),
+                Outcome::TakenByKey(_, found) => found.is_empty(),
+                _ => false,
+            };
+            let left_alone = self.which == Which::Rows && is_empty;
             if !left_alone {
                 model.accept(&self.operations[turn], outcome)?;
             }

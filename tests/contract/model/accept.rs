@@ -69,6 +69,7 @@ impl Model {
             }
             (Operation::TakeDue { limit }, Outcome::Taken(first, rest)) => self.taken(*limit, first, rest.as_ref()),
             (Operation::Expire { limit }, Outcome::Expired(expired)) => self.expired(*limit, expired),
+            (Operation::Take { rows }, Outcome::TakenByKey(fences, found)) => self.taken_by_key(rows, fences, found),
             (Operation::MarkOffered { rows }, Outcome::Done) => {
                 for (user, offset) in rows {
                     let inbox = self.inboxes.get_mut(&self.users[*user]);
@@ -204,7 +205,9 @@ impl Model {
     /// Everything about a delivery, to be compared.
     pub(super) fn delivery(&self, user: &UserId, offset: i64, row: &Row, connections: &[Connection]) -> String {
         let unread = self.inbox(user).unread(self.now_ms());
-        format!("{} unread {unread} to {connections:?}", told(&self.notification(offset, row)))
+        let (fence_ms, attempt) = (row.push_at_ms.unwrap_or_default(), row.times_taken);
+        let told = told(&self.notification(offset, row));
+        format!("{told} unread {unread} to {connections:?} until {fence_ms}, try {attempt}")
     }
 
     pub(super) fn notification(&self, offset: i64, row: &Row) -> Notification {
@@ -376,8 +379,9 @@ impl Model {
 /// Deliveries in a form to be compared: their order is the store's matter.
 pub(super) fn by_row(deliveries: &[Delivery]) -> Result<BTreeMap<(UserId, i64), String>, String> {
     let mut rows = BTreeMap::new();
-    for Delivery { user, notification, unread, connections } in deliveries {
-        let is = format!("{} unread {unread} to {:?}", told(notification), by_name(connections));
+    for Delivery { user, notification, unread, connections, fence_ms, attempt } in deliveries {
+        let connections = by_name(connections);
+        let is = format!("{} unread {unread} to {connections:?} until {fence_ms}, try {attempt}", told(notification));
         if rows.insert((user.clone(), notification.cursor.offset), is).is_some() {
             return Err(format!("two deliveries to {user} at {}", notification.cursor.offset));
         }

@@ -1,9 +1,9 @@
 //! The model's rows that are due: who takes which, and of whom so much is due that it is taken as one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use shared::connections::Connection;
-use shared::deliveries::{LONGEST_WAIT_MS, MOST_FRAMES, Resync, Taken};
+use shared::deliveries::{Key, LONGEST_WAIT_MS, MOST_FRAMES, Resync, Taken};
 use shared::ids::UserId;
 use shared::inbox::{Delivery, PUSH_GRACE_MS};
 
@@ -92,6 +92,38 @@ impl Model {
         chosen.extend(rows);
         chosen.extend(of_all.into_iter().cloned());
         Ok(chosen)
+    }
+
+    /// The key of a row by which it would be taken now, or of none that there is.
+    pub(super) fn key(&self, (user, offset, off_ms): &(usize, i64, i64)) -> Key<'_> {
+        let user = &self.users[*user];
+        let push_at_ms = self.inbox(user).rows.get(offset).and_then(|row| row.push_at_ms);
+        Key { user, offset: *offset, fence_ms: push_at_ms.unwrap_or_else(|| self.now_ms()) + off_ms }
+    }
+
+    pub(super) fn taken_by_key(&mut self, rows: &[(usize, i64, i64)], fences: &[i64], found: &[Delivery]) -> Accepted {
+        let mut expected = BTreeMap::new();
+        let named =
+            rows.iter().zip(fences).map(|((user, offset, _), fence)| (self.users[*user].clone(), *offset, *fence));
+        for (user, offset, fence_ms) in named.collect::<BTreeSet<(UserId, i64, i64)>>() {
+            let (connections, now_ms) = (self.living(&user), self.now_ms());
+            let row = self.inboxes.get_mut(&user).and_then(|inbox| inbox.rows.get_mut(&offset));
+            let Some(row) = row.filter(|row| row.push_at_ms == Some(fence_ms)) else { continue };
+            row.times_taken += 1;
+            let is_left = !connections.is_empty() && row.read_at_ms.is_none() && !row.is_gone(now_ms);
+            // Five seconds after the longest that it may wait for its next try.
+            let retry_ms = [100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 60_000];
+            let retry_ms = retry_ms[(row.times_taken as usize).min(10)];
+            row.push_at_ms = is_left.then_some(now_ms + PUSH_GRACE_MS + retry_ms);
+            let row = row.clone();
+            if is_left {
+                expected.insert((user.clone(), offset), self.delivery(&user, offset, &row, &connections));
+            }
+        }
+        if !found.iter().map(|row| (&row.user, row.notification.cursor.offset)).is_sorted() {
+            return Err("they are in no order".into());
+        }
+        agree("the deliveries", by_row(found)?, expected)
     }
 
     pub(super) fn resynced(&mut self, users: &[(usize, i64)]) {

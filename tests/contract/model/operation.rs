@@ -67,6 +67,10 @@ pub(crate) enum Operation {
     Expire {
         limit: usize,
     },
+    /// Rows by user and offset, and how many milliseconds the fence is off.
+    Take {
+        rows: Vec<(usize, i64, i64)>,
+    },
     MarkOffered {
         rows: Vec<(usize, i64)>,
     },
@@ -182,6 +186,8 @@ fn delivering() -> impl Strategy<Value = Operation> {
         2 => key().prop_map(|key| Operation::Cancel { key }),
         4 => prop_oneof![1..4_usize, Just(usize::MAX)].prop_map(|limit| Operation::TakeDue { limit }),
         2 => prop_oneof![1..4_usize, Just(usize::MAX)].prop_map(|limit| Operation::Expire { limit }),
+        3 => vec((user(), 1..8_i64, prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1)]), 0..8)
+            .prop_map(|rows| Operation::Take { rows }),
         2 => vec((user(), 1..8_i64), 0..5).prop_map(|rows| Operation::MarkOffered { rows }),
         1 => vec((user(), 0..8_i64), 0..3).prop_map(|users| Operation::MarkResynced { users }),
     ]

@@ -31,6 +31,8 @@ pub(crate) enum Outcome {
     Materialised(Option<(NotificationId, Vec<Delivery>)>),
     /// And what was left, where chance could not be told from what was forgotten.
     Taken(Taken, Option<Taken>),
+    /// The fences that were asked for, and what was taken.
+    TakenByKey(Vec<i64>, Vec<Delivery>),
     Opened(Vec<Opened>),
     Extended(Extended),
     Connection(Option<Connection>),
@@ -90,6 +92,11 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
             Outcome::Taken(first, rest)
         }
         Operation::Expire { limit } => Outcome::Expired(deliveries.expire(*limit, at).await?),
+        Operation::Take { rows } => {
+            let keys: Vec<_> = rows.iter().map(|row| model.key(row)).collect();
+            let fences = keys.iter().map(|key| key.fence_ms).collect();
+            Outcome::TakenByKey(fences, deliveries.take(&keys, at).await?)
+        }
         Operation::MarkOffered { rows } => {
             let rows: Vec<_> = rows.iter().map(|(user, offset)| (model.user(*user), *offset)).collect();
             deliveries.mark_offered(&rows, at).await?;

@@ -126,8 +126,8 @@ impl Model {
 
     fn work(&mut self, name: &str, priority: Priority) -> Work {
         self.next += 1;
-        let (attempt, throttled, left) = (0, 0, Vec::new());
-        Work { user: user(name), offset: self.next, fence_ms: 1, priority, attempt, throttled, left }
+        let (throttled, left) = (0, Vec::new());
+        Work { user: user(name), offset: self.next, fence_ms: 1, priority, throttled, left }
     }
 
     fn state(&self, wait_ms: i64, is_due: bool) -> State {

@@ -36,9 +36,9 @@ async fn work_comes_out_as_it_went_in(queue: Store) {
     let left = ["PJqB0fHsqRcCHlw=", "a b", "", "🔔"].map(ConnectionId::new).to_vec();
     let mut works = Vec::new();
     for (offset, name) in ["alice", "a b", "{}", "1 high {\"user\":\"x\"}", "🔔", "a:b"].into_iter().enumerate() {
-        works.push(Work { attempt: 2, throttled: 1, left: left.clone(), ..work(name, offset as i64) });
+        works.push(Work { throttled: 1, left: left.clone(), ..work(name, offset as i64) });
     }
-    works.push(Work { offset: i64::MAX, fence_ms: i64::MIN, attempt: u32::MAX, left: Vec::new(), ..work("bob", 0) });
+    works.push(Work { offset: i64::MAX, fence_ms: i64::MIN, throttled: u32::MAX, left: Vec::new(), ..work("bob", 0) });
     for work in &works {
         add(&queue, &[due(work.clone())], 0).await;
         add(&queue, &[after(1, work.clone())], 0).await;

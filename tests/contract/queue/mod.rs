@@ -23,7 +23,6 @@ pub(crate) fn work(name: &str, offset: i64) -> Work {
         offset,
         fence_ms: 1_800_000_005_000 + offset,
         priority: Priority::Normal,
-        attempt: 1,
         throttled: 0,
         left: vec![ConnectionId::new("phone")],
     }

@@ -1,0 +1,119 @@
+//! Rows that are taken by their keys: each once, by whoever knows how it stood.
+
+use shared::deliveries::Key;
+use shared::ids::NotificationId;
+use shared::inbox::{Change, Delivery};
+
+use crate::record::{LATE_MS, Record, START_MS, at, id, ids, together, user};
+
+on_each_record! {
+    a_row_is_taken_before_it_is_due,
+    a_stale_key_takes_nothing,
+    each_taking_comes_back_after_the_longest_try_and_five_seconds,
+    what_is_finished_is_not_taken,
+    of_many_with_one_key_one_takes_the_row,
+    whoever_takes_what_is_due_makes_keys_stale,
+    keys_of_what_there_is_not_take_nothing,
+}
+
+fn key(delivery: &Delivery) -> Key<'_> {
+    Key { user: &delivery.user, offset: delivery.notification.cursor.offset, fence_ms: delivery.fence_ms }
+}
+
+async fn take(record: &Record, keys: &[Key<'_>], now_ms: i64) -> Vec<Delivery> {
+    let taken = record.deliveries().take(keys, at(now_ms)).await;
+    taken.unwrap()
+}
+
+fn taken_ids(taken: &[Delivery]) -> Vec<NotificationId> {
+    taken.iter().map(|row| row.notification.id).collect()
+}
+
+async fn a_row_is_taken_before_it_is_due(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    let sent = record.ring(&["1", "2", "3"], "alice", at(0)).await;
+    assert!(sent.iter().all(|row| (row.fence_ms, row.attempt) == (START_MS + 5_000, 0)));
+    let taken = take(&record, &[key(&sent[2]), key(&sent[0])], 100).await;
+    assert_eq!(taken_ids(&taken), ids(&["1", "3"], "alice"));
+    assert!(taken.iter().all(|row| (row.fence_ms, row.attempt) == (START_MS + 5_300, 1)));
+    assert!(taken.iter().all(|row| row.connections.len() == 1 && row.unread == 3));
+    // The other is where it was.
+    let due = record.deliveries().take_due(10, at(5_000)).await.unwrap().deliveries;
+    assert_eq!(taken_ids(&due), ids(&["2"], "alice"));
+    assert_eq!((due[0].fence_ms, due[0].attempt), (START_MS + 10_000, 1));
+}
+
+async fn a_stale_key_takes_nothing(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    let sent = record.ring(&["1"], "alice", at(0)).await;
+    for off_ms in [-1, 1, i64::MIN, i64::MAX] {
+        let stale = Key { fence_ms: sent[0].fence_ms.saturating_add(off_ms), ..key(&sent[0]) };
+        assert!(take(&record, &[stale], 0).await.is_empty());
+    }
+    let first = take(&record, &[key(&sent[0])], 0).await;
+    assert!(take(&record, &[key(&sent[0])], 0).await.is_empty(), "twice");
+    // The new one is good once.
+    assert_eq!(take(&record, &[key(&first[0]), key(&first[0])], 1).await.len(), 1);
+    assert!(take(&record, &[key(&first[0])], 1).await.is_empty());
+}
+
+async fn each_taking_comes_back_after_the_longest_try_and_five_seconds(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    let mut row = record.ring(&["1"], "alice", at(0)).await.remove(0);
+    for (n, retry_ms) in [200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 60_000, 60_000].iter().enumerate()
+    {
+        row = take(&record, &[key(&row)], 0).await.remove(0);
+        assert_eq!((row.fence_ms - START_MS, row.attempt as usize), (5_000 + retry_ms, n + 1));
+        let due = record.deliveries().next_due().await.unwrap();
+        assert_eq!(due, Some(row.fence_ms));
+    }
+}
+
+async fn what_is_finished_is_not_taken(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    record.connect_until("bob", "bob's", START_MS + 1_000, at(0)).await;
+    let sent = record.ring(&["offered", "read", "deleted", "left"], "alice", at(0)).await;
+    let bobs = record.ring(&["bob's"], "bob", at(0)).await;
+    record.deliveries().mark_offered(&[(&sent[0].user, 1)], at(1)).await.unwrap();
+    record.change("alice", Change::Read(vec![id("read", "alice")]), at(1)).await;
+    record.change("alice", Change::Delete(vec![id("deleted", "alice")]), at(1)).await;
+    let keys: Vec<Key<'_>> = sent.iter().chain(&bobs).map(key).collect();
+    assert_eq!(taken_ids(&take(&record, &keys, 1_000).await), ids(&["left"], "alice"));
+    // Nobody finds the others again either.
+    let due = record.deliveries().take_due(10, at(LATE_MS - 1)).await.unwrap();
+    assert_eq!(taken_ids(&due.deliveries), ids(&["left"], "alice"));
+}
+
+async fn of_many_with_one_key_one_takes_the_row(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    let sent = record.ring(&["1", "2", "3", "4"], "alice", at(0)).await;
+    let taken = together(8, |_| {
+        let (record, sent) = (record.clone(), sent.clone());
+        async move {
+            let keys: Vec<Key<'_>> = sent.iter().map(key).collect();
+            take(&record, &keys, 100).await.len()
+        }
+    })
+    .await;
+    assert_eq!(taken.iter().sum::<usize>(), 4, "{taken:?}");
+}
+
+async fn whoever_takes_what_is_due_makes_keys_stale(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    let sent = record.ring(&["1", "2"], "alice", at(0)).await;
+    take(&record, &[key(&sent[0])], 4_999).await;
+    let due = record.deliveries().take_due(10, at(5_000)).await.unwrap();
+    assert_eq!(taken_ids(&due.deliveries), ids(&["2"], "alice"));
+    assert!(take(&record, &[key(&sent[0]), key(&sent[1])], 5_000).await.is_empty());
+}
+
+async fn keys_of_what_there_is_not_take_nothing(record: Record) {
+    let alice = user("alice");
+    assert!(take(&record, &[], 0).await.is_empty());
+    let none = Key { user: &alice, offset: 1, fence_ms: 0 };
+    assert!(take(&record, &[none], 0).await.is_empty());
+    // Who was not connected has nothing to push.
+    record.ring(&["1"], "alice", at(0)).await;
+    record.connect("alice", "tab", at(1)).await;
+    assert!(take(&record, &[none, Key { fence_ms: START_MS + 5_000, ..none }], 1).await.is_empty());
+}

@@ -1,0 +1,62 @@
+//! What an answer of API Gateway means, and how often it is asked.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::Response;
+use http_body_util::Empty;
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use shared::api_gateway::ApiGatewayPush;
+use shared::ids::ConnectionId;
+use shared::protocol::{self, Event};
+use shared::push::{Outcome, Push};
+use tokio::net::TcpListener;
+
+/// Posts one frame to a gateway that answers so: what it means, and how often it was asked.
+async fn posted(status: u16, headers: &'static [(&'static str, &'static str)]) -> (Outcome, usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/live", listener.local_addr().unwrap());
+    let posts = Arc::new(AtomicUsize::new(0));
+    let counting = Arc::clone(&posts);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let counting = Arc::clone(&counting);
+            let service = service_fn(move |_: http::Request<Incoming>| {
+                counting.fetch_add(1, Ordering::Relaxed);
+                let answer = headers
+                    .iter()
+                    .fold(Response::builder().status(status), |answer, (name, value)| answer.header(*name, *value));
+                async move { answer.body(Empty::<Bytes>::new()) }
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(async move { http.serve_connection(TokioIo::new(stream), service).await });
+        }
+        Ok::<_, Infallible>(())
+    });
+    let credentials = aws_credential_types::Credentials::new("local", "local", None, None, "local");
+    let push = ApiGatewayPush::new(&endpoint, "eu-central-1".into(), credentials);
+    let frame = protocol::frame(&Event::Resync);
+    let outcomes = push.push(&[(ConnectionId::new("PJqB0fHsqRcCHlw="), frame)]).await;
+    (outcomes[0], posts.load(Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn each_answer_means_something_of_its_own_and_none_is_asked_for_twice() {
+    let throttled = |retry_after_ms| Outcome::Throttled { retry_after_ms };
+    for (status, headers, outcome) in [
+        (200, [].as_slice(), Outcome::Offered),
+        (410, &[("x-amzn-errortype", "GoneException")], Outcome::Gone),
+        (429, &[("x-amzn-errortype", "LimitExceededException")], throttled(0)),
+        (429, &[("x-amzn-errortype", "LimitExceededException"), ("retry-after", "2")], throttled(2_000)),
+        (429, &[("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT")], throttled(0)),
+        (503, &[("retry-after", "7")], throttled(7_000)),
+        (503, &[], Outcome::Failed),
+        (500, &[("retry-after", "7")], Outcome::Failed),
+        (403, &[("x-amzn-errortype", "ForbiddenException")], Outcome::Failed),
+    ] {
+        assert_eq!(posted(status, headers).await, (outcome, 1), "{status} {headers:?}");
+    }
+}
