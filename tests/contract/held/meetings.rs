@@ -26,10 +26,12 @@ pub(super) enum Act {
     Take,
     MarkOffered,
     MarkResynced,
+    /// Of the tombstones that stand before.
+    Purge,
     Expire,
 }
 
-pub(super) const ACTS: [Act; 14] = [
+pub(super) const ACTS: [Act; 15] = [
     Act::Append,
     Act::Repeat,
     Act::Read,
@@ -43,6 +45,7 @@ pub(super) const ACTS: [Act; 14] = [
     Act::Take,
     Act::MarkOffered,
     Act::MarkResynced,
+    Act::Purge,
     Act::Expire,
 ];
 
@@ -61,7 +64,8 @@ impl Act {
             Self::MaterialiseNext => which != Which::Rows,
             Self::Cancel => which == Which::Sends,
             Self::Read | Self::Unread | Self::Delete | Self::ReadAll | Self::Expire => which != Which::Sends,
-            Self::TakeDue | Self::Take => false,
+            // Of two that purge, the second finds nothing left.
+            Self::TakeDue | Self::Take | Self::Purge => false,
             Self::MarkOffered | Self::MarkResynced => which == Which::Rows,
         }
     }
@@ -87,6 +91,8 @@ impl Act {
             Self::Expire => Operation::Expire { limit: usize::MAX },
             Self::Take => Operation::Take { rows: vec![(ALICE, 1, 0), (ALICE, 3, 0)] },
             Self::MarkOffered => Operation::MarkOffered { rows: vec![(ALICE, 1), (ALICE, 2), (ALICE, 3)] },
+            // Not of those that the other act makes.
+            Self::Purge => Operation::Purge { retention_ms: 1_000 },
             Self::MarkResynced => Operation::MarkResynced { users: vec![(ALICE, 3)] },
         }
     }
@@ -205,13 +211,13 @@ impl Meeting {
         let mut model = self.before.clone();
         for turn in order {
             let outcome = &outcomes[turn];
-            // Who takes what is due waits for nobody: rows that another holds are left to the next.
-            let is_empty = match outcome {
-                Outcome::Taken(first, _) => first.is_empty(),
-                Outcome::TakenByKey(_, found) => found.is_empty(),
-                _ => false,
-            };
-            let left_alone = self.which == Which::Rows && is_empty;
+            // Who takes what is due, or purges, waits for nobody: rows that another holds are left to the next.
+            let left_alone = self.which == Which::Rows
+                && match outcome {
+                    Outcome::Taken(first, _) => first.is_empty(),
+                    Outcome::TakenByKey(_, found) => found.is_empty(),
+                    _ => self.acts[turn] == Act::Purge,
+                };
             if !left_alone {
                 model.accept(&self.operations[turn], outcome)?;
             }

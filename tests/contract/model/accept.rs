@@ -79,6 +79,10 @@ impl Model {
                 }
                 Ok(())
             }
+            (Operation::Purge { retention_ms }, Outcome::Done) => {
+                self.purge(*retention_ms);
+                Ok(())
+            }
             (Operation::MarkResynced { users }, Outcome::Done) => {
                 self.resynced(users);
                 Ok(())
@@ -190,6 +194,7 @@ impl Model {
                 created_at_ms: now_ms,
                 read_at_ms: None,
                 is_deleted: false,
+                deleted_at_ms: 0,
                 push_at_ms: (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS),
                 times_taken: 0,
             };
@@ -218,7 +223,7 @@ impl Model {
         let inbox = self.inbox(user);
         let (head, acked, unread) = (inbox.head, inbox.acked, inbox.unread(self.now_ms()));
         let expired = i64::try_from(inbox.expired(self.now_ms()).count()).unwrap();
-        Position { epoch: self.epoch, head, acked, purged_through: 0, unread, expired }
+        Position { epoch: self.epoch, head, acked, purged_through: inbox.purged_through, unread, expired }
     }
 
     fn changed(&mut self, user: usize, operation: &Operation, changed: Option<&Changed>) -> Accepted {
@@ -241,7 +246,9 @@ impl Model {
             row.version = inbox.head;
             match operation {
                 Operation::Change { what: What::Unread, .. } => row.read_at_ms = None,
-                Operation::Change { what: What::Delete, .. } => (row.is_deleted, row.push_at_ms) = (true, None),
+                Operation::Change { what: What::Delete, .. } => {
+                    (row.is_deleted, row.deleted_at_ms, row.push_at_ms) = (true, now_ms, None);
+                }
                 _ => (row.read_at_ms, row.push_at_ms) = (Some(now_ms), None),
             }
         }
@@ -270,6 +277,7 @@ impl Model {
                 inbox.head += 1;
                 let row = inbox.rows.get_mut(offset).unwrap();
                 (row.version, row.is_deleted, row.push_at_ms) = (inbox.head, true, None);
+                row.deleted_at_ms = now_ms;
                 ids.push(row.id);
             }
             agree("what expired", (&changed.ids, changed.known), (&ids, ids.len()))?;

@@ -14,8 +14,9 @@ use crate::record::Record;
 
 /// Everything that ever was in the inboxes of the users, where they stand, and what falls due next.
 pub(crate) async fn differences(record: &Record, model: &Model) -> Accepted {
-    let (beginning, at) = (Spot { offset: 0, foreign: false }, At::Fixed(model.now_ms()));
+    let at = At::Fixed(model.now_ms());
     let histories = (0..model.users.len()).map(|user| async move {
+        let beginning = Spot { offset: model.inbox(model.user(user)).purged_through, foreign: false };
         let since = Some(model.cursor(beginning));
         let changes = record.inbox().changes(model.user(user), since, usize::MAX, at).await;
         let changes = changes.map_err(|error| error.to_string())?;

@@ -77,6 +77,9 @@ pub(crate) enum Operation {
     MarkResynced {
         users: Vec<(usize, i64)>,
     },
+    Purge {
+        retention_ms: i64,
+    },
     Issue {
         ticket: u8,
         user: usize,
@@ -190,6 +193,7 @@ fn delivering() -> impl Strategy<Value = Operation> {
             .prop_map(|rows| Operation::Take { rows }),
         2 => vec((user(), 1..8_i64), 0..5).prop_map(|rows| Operation::MarkOffered { rows }),
         1 => vec((user(), 0..8_i64), 0..3).prop_map(|users| Operation::MarkResynced { users }),
+        1 => prop::sample::select(vec![0, 2_000, 60_000]).prop_map(|retention_ms| Operation::Purge { retention_ms }),
     ]
 }
 

@@ -102,6 +102,10 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
             deliveries.mark_offered(&rows, at).await?;
             Outcome::Done
         }
+        Operation::Purge { retention_ms } => {
+            record.retention().purge(*retention_ms, at).await?;
+            Outcome::Done
+        }
         Operation::MarkResynced { users } => {
             let users: Vec<_> = users.iter().map(|(user, through)| (model.user(*user), *through)).collect();
             deliveries.mark_resynced(&users, at).await?;

@@ -48,6 +48,7 @@ pub(super) struct Chunk {
 pub(super) struct Inbox {
     pub(super) head: i64,
     pub(super) acked: i64,
+    pub(super) purged_through: i64,
     pub(super) rows: BTreeMap<i64, Row>,
 }
 
@@ -59,6 +60,8 @@ pub(super) struct Row {
     pub(super) created_at_ms: i64,
     pub(super) read_at_ms: Option<i64>,
     pub(super) is_deleted: bool,
+    /// When it was made a tombstone.
+    pub(super) deleted_at_ms: i64,
     pub(super) push_at_ms: Option<i64>,
     pub(super) times_taken: u32,
 }
@@ -164,9 +167,19 @@ impl Model {
         Cursor { epoch, offset: spot.offset }
     }
 
-    /// Whether a cursor is of an inbox's history; nothing is ever purged here.
+    /// Whether a cursor is of an inbox's history.
     pub(super) fn knows(&self, inbox: &Inbox, spot: Spot) -> bool {
-        !spot.foreign && spot.offset <= inbox.head
+        !spot.foreign && (inbox.purged_through..=inbox.head).contains(&spot.offset)
+    }
+
+    /// Tombstones that were made so long ago are gone.
+    pub(super) fn purge(&mut self, retention_ms: i64) {
+        let until_ms = self.now_ms - retention_ms;
+        for inbox in self.inboxes.values_mut() {
+            let gone = inbox.rows.extract_if(.., |_, row| row.is_deleted && row.deleted_at_ms <= until_ms);
+            let through = gone.map(|(_, row)| row.version).max().unwrap_or(0);
+            inbox.purged_through = inbox.purged_through.max(through);
+        }
     }
 
     /// The send of that key, as it would be asked for the first time.
