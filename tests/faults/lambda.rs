@@ -153,7 +153,7 @@ impl Pool {
         loop {
             let resting = self.idle.lock().unwrap().pop();
             let Some(mut sandbox) = resting else {
-                return Sandbox::start(self.binary, &self.variables).await;
+                return Sandbox::start_tied(self.binary, &self.variables).await;
             };
             if !sandbox.has_ended() {
                 sandbox.process().inspect(|process| process.thaws());

@@ -30,7 +30,7 @@ pub(crate) async fn one_key_at_once(stage: &mut Stage) {
     for n in 0..40 {
         stage.redis.does(modes[n % modes.len()]);
         let asked = message("parallel", n, &stage.users[..3]);
-        let (service, asked_at) = (stage.service.clone(), Instant::now());
+        let service = stage.service.clone();
         let answers = join_all((0..4).map(|_| service.tries(&asked, false))).await;
         let answers: Vec<Answer> = answers.into_iter().flatten().collect();
         let accepted: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 202).collect();
@@ -39,7 +39,7 @@ pub(crate) async fn one_key_at_once(stage: &mut Stage) {
         stage.requires(accepted.len() == 4, format!("parallel/{n} was refused to {} of 4", 4 - accepted.len()));
         if let Some(first) = accepted.first() {
             let (answer, accepted_at) = (first.text.clone(), Instant::now());
-            stage.service.log.accepted.lock().unwrap().push(Sent { asked, answer, asked_at, accepted_at });
+            stage.service.log.accepted.lock().unwrap().push(Sent { asked, answer, accepted_at });
         }
         pause(60).await;
     }
@@ -57,7 +57,6 @@ pub(crate) async fn one_key_other_body(stage: &mut Stage) {
                 asked
             })
             .collect();
-        let asked_at = Instant::now();
         let (service, headers) = (
             stage.service.clone(),
             [("authorization", stage.service.authorization.as_str()), ("content-type", "application/json")],
@@ -73,7 +72,7 @@ pub(crate) async fn one_key_other_body(stage: &mut Stage) {
         stage.requires(told == (1, 3), format!("contested/{n}: accepted and refused are {told:?}"));
         for index in winners {
             let (answer, accepted_at) = (answers[index].text.clone(), Instant::now());
-            let sent = Sent { asked: asked[index].clone(), answer, asked_at, accepted_at };
+            let sent = Sent { asked: asked[index].clone(), answer, accepted_at };
             stage.service.log.accepted.lock().unwrap().push(sent);
         }
     }

@@ -6,7 +6,7 @@ use crate::checker::Found;
 use crate::device::Device;
 use crate::sender::{Sent, Try};
 
-/// A frame that comes later than this after its send was asked for is not what users call live.
+/// A frame that comes later than this after its send was answered is not what users call live.
 const LIVE: Duration = Duration::from_millis(250);
 
 /// When frames were live again.
@@ -141,15 +141,15 @@ pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
 
 /// How long after `healed` it took until 99 of 100 frames were live, from then on.
 pub(crate) fn recovery(accepted: &[Sent], devices: &[Device], healed: Instant) -> Recovery {
-    // When it was asked for, and whether it rang everywhere in time.
+    // When it was accepted, and whether it rang everywhere in time.
     let mut rang: Vec<(Instant, bool)> = Vec::new();
     for sent in accepted.iter().filter(|sent| sent.accepted_at > healed) {
         for (user, id) in sent.promised() {
             let live = devices.iter().filter(|device| device.user == user).all(|device| {
                 let seen = device.seen.lock().unwrap();
-                seen.rang.get(&id).is_some_and(|at| at.saturating_duration_since(sent.asked_at) < LIVE)
+                seen.rang.get(&id).is_some_and(|at| at.saturating_duration_since(sent.accepted_at) < LIVE)
             });
-            rang.push((sent.asked_at.max(healed), live));
+            rang.push((sent.accepted_at, live));
         }
     }
     rang.sort_by_key(|(at, _)| *at);

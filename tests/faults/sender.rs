@@ -37,7 +37,6 @@ pub(crate) struct Sent {
     pub(crate) asked: Value,
     /// The body of the answer.
     pub(crate) answer: String,
-    pub(crate) asked_at: Instant,
     pub(crate) accepted_at: Instant,
 }
 
@@ -66,13 +65,12 @@ impl Sent {
 impl Service {
     /// Sends until it is answered with 2xx or 4xx; a 429 is no such answer.
     pub(crate) async fn sends(&self, asked: Value) -> Option<Sent> {
-        let asked_at = Instant::now();
         let mut is_retry = false;
         loop {
             let answer = self.tries(&asked, is_retry).await;
             if let Some(answer) = answer {
                 if (200..300).contains(&answer.status) {
-                    let sent = Sent { asked, answer: answer.text, asked_at, accepted_at: Instant::now() };
+                    let sent = Sent { asked, answer: answer.text, accepted_at: Instant::now() };
                     self.log.accepted.lock().unwrap().push(sent.clone());
                     return Some(sent);
                 }

@@ -65,6 +65,17 @@ enum Told {
 impl Sandbox {
     /// Starts a binary with these variables and those that Lambda itself sets, and no others.
     pub async fn start(binary: &Path, variables: &[(String, String)]) -> Self {
+        Self::spawn(Command::new(binary), binary, variables).await
+    }
+
+    /// Starts one that ends when the thread that starts it does, however that ends: who is frozen would stay for ever.
+    pub async fn start_tied(binary: &Path, variables: &[(String, String)]) -> Self {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--pdeathsig", "KILL"]).arg(binary);
+        Self::spawn(setpriv, binary, variables).await
+    }
+
+    async fn spawn(command: Command, binary: &Path, variables: &[(String, String)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (events, waiting) = mpsc::unbounded_channel();
@@ -73,7 +84,7 @@ impl Sandbox {
         let server = tokio::spawn(serve(listener, api));
         let log = NamedTempFile::new().unwrap();
         let started = Instant::now();
-        let process = command(binary, &address.to_string(), variables)
+        let process = surrounded(command, binary, &address.to_string(), variables)
             .stdout(log.reopen().unwrap())
             .stderr(log.reopen().unwrap())
             .spawn()
@@ -177,18 +188,21 @@ impl Drop for Sandbox {
 /// The status and the log of a binary that ends instead of asking for an event.
 pub async fn refused(binary: &Path, variables: &[(String, String)]) -> (i32, String) {
     // Nobody answers there, which no process that ends at its start finds out.
-    let ended = command(binary, "127.0.0.1:9", variables).stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+    let ended = surrounded(Command::new(binary), binary, "127.0.0.1:9", variables)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .output();
     let ended = tokio::time::timeout(PATIENCE, ended).await.expect("it did not end").unwrap();
     let log = [ended.stdout, ended.stderr].concat();
     (ended.status.code().unwrap_or(-1), String::from_utf8_lossy(&log).into_owned())
 }
 
 /// Lambda's own variables; without the first four `lambda_runtime` panics.
-fn command(binary: &Path, runtime_api: &str, variables: &[(String, String)]) -> Command {
+fn surrounded(mut command: Command, binary: &Path, runtime_api: &str, variables: &[(String, String)]) -> Command {
     let name = binary.file_name().unwrap().to_str().unwrap();
-    let mut command = Command::new(binary);
     command
         .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("AWS_LAMBDA_RUNTIME_API", runtime_api)
         .env("AWS_LAMBDA_FUNCTION_NAME", name)
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256")
