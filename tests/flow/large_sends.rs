@@ -17,7 +17,7 @@ async fn a_chunk_left_by_a_stopped_system_is_materialised_after_the_restart() {
     assert_eq!(
         world.drains().await,
         json!({
-            "chunks": 0, "pushed": 0, "resynced": 0, "expired": 0, "setAside": 0, "ended": 0, "failed": false
+            "chunks": 0, "pushed": 0, "resynced": 0, "expired": 0, "setAside": 0, "purged": 0, "ended": 0, "failed": false
         })
     );
     world.stops().await;
