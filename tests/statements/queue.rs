@@ -1,0 +1,97 @@
+//! What waits costs: bytes in Redis, commands, statements and pushes of what is tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness::redis_server::RedisServer;
+use shared::clock::{At, Clock};
+use shared::ids::{ConnectionId, UserId};
+use shared::notification::Priority;
+use shared::queue::{CLAIM_MS, Entry, Queue, Settled, Work};
+use shared::redis::RedisMoment;
+
+const ENTRIES: i64 = 1_000;
+
+fn moment(redis: &RedisServer) -> Arc<RedisMoment> {
+    let config = redis.config("carillon");
+    Arc::new(RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap())
+}
+
+/// As a send leaves it whose only device did not take it.
+fn entry(n: i64, wait_ms: i64) -> Entry {
+    let work = Work {
+        user: UserId::new(format!("user-{n}")).unwrap(),
+        offset: 1_000 + n,
+        fence_ms: 1_800_000_000_000 + n,
+        priority: Priority::Normal,
+        throttled: 0,
+        left: vec![ConnectionId::new("PJqB0fHsqRcCHlw=")],
+    };
+    Entry { work, wait_ms }
+}
+
+/// What Redis uses for all keys of the queue, in bytes.
+fn bytes(redis: &RedisServer) -> i64 {
+    let ours = redis.keys().into_iter().filter(|key| key.contains(":{q"));
+    ours.map(|key| redis.answers::<i64>(&["MEMORY", "USAGE", &key, "SAMPLES", "0"]).unwrap()).sum()
+}
+
+/// How often a command was done since the last time.
+fn calls(redis: &RedisServer, command: &str) -> usize {
+    let stats: String = redis.answers(&["INFO", "commandstats"]).unwrap();
+    redis.does(&["CONFIG", "RESETSTAT"]);
+    let line = format!("cmdstat_{command}:calls=");
+    let calls = stats.lines().find_map(|stat| stat.strip_prefix(&line)?.split(',').next()?.parse().ok());
+    calls.unwrap_or(0)
+}
+
+#[tokio::test]
+async fn an_entry_takes_few_bytes_whether_it_waits_or_is_claimed() {
+    let redis = RedisServer::start();
+    let queue = moment(&redis);
+    for (wait_ms, most) in [(0, 160), (CLAIM_MS, 320)] {
+        redis.does(&["FLUSHALL"]);
+        let entries: Vec<Entry> = (0..ENTRIES).map(|n| entry(n, wait_ms)).collect();
+        assert_eq!(queue.add(&entries, At::Server).await.refused, 0);
+        let each = bytes(&redis) / ENTRIES;
+        assert!((100..=most).contains(&each), "{each} bytes where it waits {wait_ms} ms");
+    }
+    redis.does(&["FLUSHALL"]);
+    let entries: Vec<Entry> = (0..ENTRIES).map(|n| entry(n, 0)).collect();
+    queue.add(&entries, At::Server).await;
+    let claims = queue.claim(ENTRIES as usize, At::Server).await.unwrap().claimed;
+    assert_eq!(claims.len(), ENTRIES as usize);
+    let each = bytes(&redis) / ENTRIES;
+    assert!((100..=400).contains(&each), "{each} bytes where it is claimed");
+}
+
+#[tokio::test]
+async fn a_look_at_the_queue_is_one_script_a_shard_and_listening_is_one() {
+    let redis = RedisServer::start();
+    let queue = moment(&redis);
+    let all: Vec<Entry> = (0..64).map(|n| entry(n, 0)).collect();
+    let (mut found, mut expected) = ([0; 5], [0; 5]);
+    // The first time, scripts are brought along.
+    for _ in 0..2 {
+        queue.add(&all, At::Server).await;
+        calls(&redis, "evalsha");
+        let claims = queue.claim(64, At::Server).await.unwrap().claimed;
+        let shards: std::collections::BTreeSet<usize> =
+            claims.iter().map(|claimed| shared::queue::shard(&claimed.work.as_ref().unwrap().user)).collect();
+        let claiming = calls(&redis, "evalsha");
+        let done: Vec<Settled> = claims.into_iter().map(|claimed| Settled::Done(claimed.id)).collect();
+        queue.settle(&done, At::Server).await;
+        let settling = calls(&redis, "evalsha");
+        queue.watch(At::Server).await;
+        let watching = calls(&redis, "evalsha");
+        queue.add(&all[..1], At::Server).await;
+        let adding = calls(&redis, "evalsha");
+        queue.claim(64, At::Server).await;
+        calls(&redis, "evalsha");
+        queue.claim(64, At::Server).await;
+        let idle = calls(&redis, "evalsha");
+        found = [claiming, settling, watching, adding, idle];
+        expected = [1 + 16 + shards.len(), shards.len(), 1, 2, 1 + 16];
+    }
+    assert_eq!(found, expected, "claiming, settling, watching, adding, and claiming where there is nothing");
+}
