@@ -73,6 +73,7 @@ pub(crate) fn all() -> Vec<Row> {
         row!("F47", "frames are overtaken and doubled", gateway_faults::disorderly),
         row!("F48", "$disconnect never comes", gateway_faults::never_disconnected),
         row!("F50", "100,000 are due at once after an outage", backlog::after_an_outage, 0),
+        row!("F51", "the queue holds what nobody can read", worker_faults::poisoned),
         row!("F52", "ten times the load", load_faults::overload),
         row!("F55", "one key by four at once while Redis flaps", load_faults::one_key_at_once),
         row!("F56", "one key with four bodies at once", load_faults::one_key_other_body),

@@ -1,5 +1,10 @@
 //! Functions die, freeze, come twice and come at once.
 
+use shared::clock::At;
+use shared::ids::UserId;
+use shared::notification::Priority;
+use shared::queue::{Entry, Queue, SHARDS, Work};
+
 use crate::management::Day;
 use crate::stage::{Stage, pause};
 use crate::steps::{self, Place, Then};
@@ -82,4 +87,37 @@ pub(crate) async fn repeated_events(stage: &mut Stage) {
         stage.lambda.repeats(function, false);
     }
     stage.heals();
+}
+
+/// F51: in every part of the queue there is what nobody can read, what a later version wrote, and work for a user who is
+/// gone. The first two are set aside, and whatever stands behind them is delivered.
+pub(crate) async fn poisoned(stage: &mut Stage) {
+    stage.management.has(Day::Limited(0.5));
+    stage.works_for(1.0).await;
+    let mut strange = 0;
+    for shard in 0..SHARDS {
+        for (priority, text) in
+            [("critical", format!("none of ours, {shard}")), ("normal", format!("9 normal {{{shard}}}"))]
+        {
+            let key = format!("{}:{{q{shard:02}}}:{priority}", stage.name);
+            stage.servers.redis.does(&["XADD", &key, "*", "w", &text]);
+            strange += 1;
+        }
+    }
+    let gone = (0..20).map(|n| Entry {
+        work: Work {
+            user: UserId::new(format!("gone-{n}")).unwrap(),
+            offset: 1,
+            fence_ms: 1,
+            priority: Priority::High,
+            throttled: 0,
+            left: Vec::new(),
+        },
+        wait_ms: 0,
+    });
+    stage.queue.add(&gone.collect::<Vec<_>>(), At::Server).await;
+    stage.works_for(6.0).await;
+    stage.heals();
+    let letters = stage.counts("SELECT count(*) FROM dead_letters WHERE payload IS NOT NULL").await;
+    stage.requires(letters == strange, format!("{letters} of {strange} that nobody can read were set aside"));
 }
