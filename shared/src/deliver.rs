@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::connections::Connection;
+use crate::cursor::Cursor;
 use crate::deliveries::{Resync, retry_within_ms};
 use crate::ids::{ConnectionId, UserId};
 use crate::inbox::{Changed, Delivery, PUSH_GRACE_MS};
@@ -229,12 +230,19 @@ fn leave_to(entry: &mut Entry, connection: &Connection, outcome: Outcome, thrott
 /// The frame that tells of an arrival.
 fn arrival(delivery: &Delivery) -> Frame {
     let cursor = delivery.notification.cursor;
-    let prev = crate::cursor::Cursor { offset: cursor.offset - 1, ..cursor };
-    let notification = &delivery.notification;
-    let frame = protocol::frame(&Event::Notification { cursor, prev, notification, unread_count: delivery.unread });
+    let (notification, replaces) = (&delivery.notification, delivery.replaces.as_slice());
+    if replaces.len() > MAX_IDS {
+        return protocol::frame(&Event::Resync);
+    }
+    let steps_back = |steps: usize| cursor.offset - i64::try_from(steps).unwrap_or(0);
+    let prev = Cursor { offset: steps_back(1 + replaces.len()), ..cursor };
+    let unread_count = delivery.unread;
+    let frame = protocol::frame(&Event::Notification { cursor, prev, notification, unread_count, replaces });
     if frame.len() <= MAX_FRAME_BYTES {
         return frame;
     }
+    // It cannot tell what was replaced: whoever has not heard of that sees a hole.
+    let prev = Cursor { offset: steps_back(1), ..cursor };
     protocol::frame(&Event::Fetch { cursor, prev, id: notification.id })
 }
 

@@ -36,7 +36,7 @@ pub trait History: Send + Sync {
 pub enum State {
     /// A device acknowledged its offset or a later one, or its user read it, or deleted it before it expired.
     Settled,
-    /// Its `expires_at` has passed.
+    /// Its `expires_at` has passed, or a newer one of its collapse key replaced it before it was read.
     Expired,
     /// It was set aside as one that cannot be processed; of recipients who cannot be read, one stands for all.
     Dead,
@@ -175,6 +175,8 @@ pub struct Trace {
     pub deleted_at_ms: Option<i64>,
     /// When it expired.
     pub expired_at_ms: Option<i64>,
+    /// When a newer one of its collapse key replaced it.
+    pub collapsed_at_ms: Option<i64>,
 }
 
 /// The steps of a notification, as the contract tells them.
@@ -226,7 +228,8 @@ impl Trace {
         steps.extend(self.read_at_ms.map(step("read")));
         // What an expiry makes a tombstone was deleted by nobody.
         let deleted = self.deleted_at_ms.filter(|at_ms| self.expired_at_ms.is_none_or(|expired| *at_ms < expired));
-        steps.extend(deleted.map(step("deleted")));
+        steps.extend(deleted.filter(|_| self.collapsed_at_ms.is_none()).map(step("deleted")));
+        steps.extend(self.collapsed_at_ms.map(step("collapsed")));
         steps.extend(self.expired_at_ms.map(step("expired")));
         steps.sort_by_key(|step| step.at);
         Steps { steps, complete }
@@ -306,7 +309,7 @@ mod tests {
             offered_at_ms: Some(30),
             read_at_ms: Some(25),
             deleted_at_ms: Some(40),
-            expired_at_ms: None,
+            ..Trace::default()
         };
         let pushes = [
             pushed("phone", Outcome::Gone, 21),
@@ -337,6 +340,8 @@ mod tests {
     fn what_expired_was_not_deleted_by_its_tombstone() {
         let trace = Trace { expired_at_ms: Some(20), deleted_at_ms: Some(20), ..Trace::default() };
         assert_eq!(names(&trace.steps(Some(&[]), 50)), [("accepted", 0), ("expired", 20)]);
+        let trace = Trace { collapsed_at_ms: Some(20), deleted_at_ms: Some(20), ..Trace::default() };
+        assert_eq!(names(&trace.steps(Some(&[]), 50)), [("accepted", 0), ("collapsed", 20)]);
         let trace = Trace { expired_at_ms: Some(20), deleted_at_ms: Some(19), ..Trace::default() };
         assert_eq!(names(&trace.steps(Some(&[]), 50)), [("accepted", 0), ("deleted", 19), ("expired", 20)]);
     }

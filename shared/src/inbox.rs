@@ -28,6 +28,10 @@ pub trait Inbox: Send + Sync {
     /// One that is due later puts nothing into any inbox: it is scheduled, and all its recipients become chunks that
     /// are due with it. The first of them that is materialised starts it, for good.
     ///
+    /// One with a collapse key replaces what is older, unread and of the same key in an inbox: that becomes a tombstone,
+    /// in an offset before its own. Older is what was due earlier, then what was accepted earlier. What an older one's
+    /// chunk brings after it is a tombstone from the beginning: it takes an offset, and is shown to nobody.
+    ///
     /// One that expires is from that instant on in nobody's list, count or sync and is pushed to nobody, whenever
     /// `Deliveries::expire` comes to make tombstones.
     ///
@@ -134,6 +138,8 @@ pub struct Delivery {
     pub notification: Notification,
     /// How many the user has not read, this one included.
     pub unread: i64,
+    /// What it replaced as it arrived, in the offsets before its own; nothing where it comes again.
+    pub replaces: Vec<NotificationId>,
     /// Where to; those whose token has ended are left out.
     pub connections: Vec<Connection>,
     /// The row's `push_at`, in milliseconds since 1970: when it comes back by itself, unless it was offered until then.

@@ -62,6 +62,8 @@ pub struct Content {
     pub priority: Priority,
     /// From when on it is in no inbox any more.
     pub expires_at: Option<Time>,
+    /// 1–64 characters: a newer one replaces an unread older one of the same key in the same inbox.
+    pub collapse_key: Option<String>,
 }
 
 /// One notification as it stands in one user's inbox; serialises as the contract's `Notification`.
@@ -110,8 +112,7 @@ impl Serialize for Notification {
             created_at: self.created_at,
             read_at: self.read_at,
             expires_at: content.expires_at,
-            // No send can ask for one yet; the member is part of the contract all the same.
-            collapse_key: None,
+            collapse_key: content.collapse_key.as_deref(),
             cursor: self.cursor,
         }
         .serialize(serializer)

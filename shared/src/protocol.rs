@@ -115,6 +115,9 @@ pub enum Event<'a> {
         notification: &'a Notification,
         /// How many are unread with it.
         unread_count: i64,
+        /// What it replaced.
+        #[serde(skip_serializing_if = "<[NotificationId]>::is_empty")]
+        replaces: &'a [NotificationId],
     },
     /// One of the user's devices changed something.
     Changed {

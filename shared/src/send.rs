@@ -158,7 +158,9 @@ fn content(fields: &mut Fields) -> Option<Content> {
         }),
     };
     let expires_at = instant(fields, "expiresAt");
-    Some(Content { kind: kind?, title: title?, body, data: data?, action_url, priority: priority?, expires_at })
+    let collapse_key = fields.text("collapseKey", 1, 64);
+    let (kind, title, data, priority) = (kind?, title?, data?, priority?);
+    Some(Content { kind, title, body, data, action_url, priority, expires_at, collapse_key })
 }
 
 /// `data`, or `content` as older services call it; an empty object where neither stands.
@@ -301,9 +303,6 @@ fn refuse_what_expires_before_it_is_due(fields: &mut Fields, content: Option<&Co
 
 /// What the contract describes and a later version will do. Asked for today it is refused, never ignored.
 fn refuse_what_cannot_be_done(fields: &mut Fields) {
-    if fields.take("collapseKey").is_some() {
-        fields.problem("collapseKey", "is not supported yet");
-    }
     if fields.take("channels").is_some_and(|channels| channels != json!(["realtime"])) {
         fields.problem("channels", "must be exactly [\"realtime\"]: other channels are not supported yet");
     }
@@ -333,6 +332,9 @@ fn fingerprint(content: &Content, recipients: &[UserId], due: Due) -> [u8; 32] {
     }
     if let Some(Time(expires_ms)) = content.expires_at {
         asked["expiresAt"] = expires_ms.into();
+    }
+    if let Some(key) = &content.collapse_key {
+        asked["collapseKey"] = key.as_str().into();
     }
     ids::sha256(asked.to_string().as_bytes())
 }
@@ -424,7 +426,10 @@ mod tests {
             ("deliverAt", json!("tomorrow")),
             ("deliverAt", json!("2027-01-01T00:00:00")),
             ("deliverAt", json!(1_800_000_000_000_i64)),
-            ("collapseKey", json!("k")),
+            ("collapseKey", json!("")),
+            ("collapseKey", json!("k".repeat(65))),
+            ("collapseKey", json!("a\u{7}")),
+            ("collapseKey", json!(7)),
             ("expiresAt", json!("2027-01-01")),
             ("expiresAt", json!(1_800_000_000_000_i64)),
             ("expiresAt", json!(null)),
@@ -495,6 +500,8 @@ mod tests {
             of("deliverAt", json!("2026-11-20T16:00:00.001Z")),
             of("expiresAt", json!("2026-11-20T16:00:00Z")),
             of("expiresAt", json!("2026-11-20T16:00:00.001Z")),
+            of("collapseKey", json!("a")),
+            of("collapseKey", json!("b")),
         ];
         assert_eq!(different.iter().collect::<HashSet<_>>().len(), different.len());
     }

@@ -70,6 +70,7 @@ impl Send {
                 action_url: None,
                 priority: Priority::Normal,
                 expires_at: None,
+                collapse_key: None,
             }),
             due: Due::Now,
         }
@@ -82,6 +83,12 @@ impl Send {
     /// It expires so long after the beginning.
     pub(crate) fn until(self, after_ms: i64) -> Self {
         let content = Content { expires_at: Some(Time(START_MS + after_ms)), ..Content::clone(&self.content) };
+        Self { content: Arc::new(content), ..self }
+    }
+
+    /// A newer one of this key replaces it.
+    pub(crate) fn collapsing(self, key: &str) -> Self {
+        let content = Content { collapse_key: Some(key.into()), ..Content::clone(&self.content) };
         Self { content: Arc::new(content), ..self }
     }
 

@@ -39,6 +39,7 @@ on_each! {
     recipients_that_cannot_be_read_are_set_aside_as_a_whole,
     a_send_that_cannot_be_read_holds_up_no_other,
     an_immediate_send_reaches_all_but_the_broken,
+    a_newer_one_replaces_an_older_one_of_all_but_the_broken,
     a_row_that_cannot_be_read_holds_up_no_neighbour,
 }
 
@@ -214,6 +215,27 @@ async fn an_immediate_send_reaches_all_but_the_broken(record: Record, by_hand: B
     }
     assert_eq!((chunks, record.position("user 399").await.head), (3, 1));
     assert_eq!(states(&record).await, States { waiting: 401, dead: 2, ..States::default() });
+}
+
+async fn a_newer_one_replaces_an_older_one_of_all_but_the_broken(record: Record, by_hand: ByHand) {
+    record.send(&Send::new("1").collapsing("door"), &users(&["alice", "bob", "carol"]), at(0)).await;
+    by_hand.breaks("bob").await;
+    for name in ["alice", "carol"] {
+        record.connect(name, &format!("{name}'s"), at(1)).await;
+    }
+    let newer = record.send(&Send::new("2").collapsing("door"), &users(&["alice", "bob", "carol"]), at(2)).await;
+    let told = |name: &str| newer.iter().find(|delivery| delivery.user.as_str() == name).unwrap();
+    assert_eq!(newer.len(), 2);
+    for name in ["alice", "carol"] {
+        let (delivery, listed) = (told(name), record.listed(name).await);
+        assert_eq!((delivery.replaces.as_slice(), delivery.unread), ([id("1", name)].as_slice(), 1));
+        assert_eq!(listed.iter().map(|one| one.id).collect::<Vec<_>>(), [id("2", name)]);
+        assert_eq!(record.position(name).await.head, 3);
+    }
+    // He keeps what he has.
+    assert!(materialises(&record, 3).await);
+    assert_eq!(letters(&record).await[0].user, Some(user("bob")));
+    assert_eq!(record.listed("bob").await[0].id, id("1", "bob"));
 }
 
 async fn a_row_that_cannot_be_read_holds_up_no_neighbour(record: Record, by_hand: ByHand) {

@@ -280,3 +280,32 @@ async fn what_expires_is_gone_at_once_and_every_device_is_told_within_a_minute()
     assert_eq!((&missed["deleted"], &missed["cursor"]), (&json!([id]), &changed["cursor"]));
     world.stops().await;
 }
+
+#[tokio::test]
+async fn a_newer_one_takes_the_place_of_an_older_one_of_its_key() {
+    let world = World::new().await;
+    let (shop, alice) = (world.service("shop"), world.user("alice"));
+    let mut phone = alice.connects().await;
+    let parcel = |title: &str| json!({"type": "parcel", "userId": "alice", "title": title, "collapseKey": "parcel-7"});
+    let mut delayed = parcel("Packed");
+    delayed["delayMs"] = 60_000.into();
+    shop.posts("/api/notifications/send", delayed).await.expect(202);
+    let old = shop.posts("/api/notifications/send", parcel("Ordered")).await.expect(202);
+    let ordered = phone.sees("Ordered").await;
+    world.turns(Duration::from_secs(30));
+    shop.posts("/api/notifications/send", parcel("Paid")).await.expect(202);
+    let paid = phone.sees("Paid").await;
+    assert_eq!((&paid["replaces"], &paid["prev"]), (&json!([old["notifications"][0]["id"]]), &ordered["cursor"]));
+    let missed = alice.gets(&format!("/api/sync?since={}", ordered["cursor"].as_str().unwrap())).await.expect(200);
+    assert_eq!(
+        (&missed["deleted"], &missed["notifications"][0]["id"]),
+        (&paid["replaces"], &paid["notification"]["id"])
+    );
+    // Due at last, and the newest.
+    world.turns(Duration::from_secs(30));
+    world.drains().await;
+    let packed = phone.sees("Packed").await;
+    assert_eq!(packed["unreadCount"], 1);
+    assert_eq!(alice.inbox().await, [packed["notification"]["id"].as_str().unwrap()]);
+    world.stops().await;
+}

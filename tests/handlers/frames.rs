@@ -99,6 +99,7 @@ fn full(read_at: Option<Time>) -> Notification {
             action_url: Some("/reports/123".into()),
             priority: Priority::High,
             expires_at: Some(Time(1_795_276_800_123)),
+            collapse_key: Some("report-123".into()),
         }),
         cursor: cursor(42),
         created_at: Time(1_795_190_400_123),
@@ -118,6 +119,7 @@ fn bare() -> Notification {
             action_url: None,
             priority: Priority::Normal,
             expires_at: None,
+            collapse_key: None,
         }),
         cursor: cursor(43),
         created_at: Time(1_795_190_401_000),
@@ -182,15 +184,16 @@ impl Written {
 #[test]
 fn what_is_sent_is_what_the_examples_show() {
     let mut written = Written(BTreeMap::new());
-    let arrived = |head: i64, notification, unread_count| Event::Notification {
+    let arrived = |prev, head, notification, unread_count, replaces| Event::Notification {
         cursor: cursor(head),
-        prev: cursor(head - 1),
+        prev: cursor(prev),
         notification,
         unread_count,
+        replaces,
     };
     let (full, bare, both) = (full(None), bare(), [report(), like()]);
-    written.event("notification", &arrived(42, &full, 3));
-    written.event("notification-bare", &arrived(43, &bare, 1));
+    written.event("notification", &arrived(40, 42, &full, 3, &both[1..]));
+    written.event("notification-bare", &arrived(42, 43, &bare, 1, &[]));
     let changed = |prev, head, ids, change, unread_count| Event::Changed {
         cursor: cursor(head),
         prev: cursor(prev),

@@ -6,6 +6,7 @@
 mod after_an_outage;
 mod budget;
 mod cancelling;
+mod collapsing;
 mod dead_letters;
 mod delivering;
 mod drain;

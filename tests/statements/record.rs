@@ -350,6 +350,27 @@ async fn what_has_expired_is_one_transaction_of_two_statements_however_many_inbo
 }
 
 #[tokio::test]
+async fn one_with_a_collapse_key_locks_the_heads_in_a_transaction_before_it_is_stored() {
+    let measured = Measured::new().await;
+    let keyed = |more: Value| {
+        let mut asked = json!({"type": "like", "userIds": ["alice", "bob"], "title": "Hi", "collapseKey": "door"});
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        asked
+    };
+    let send = async |more: Value| {
+        measured.asks_for(keyed(more)).await;
+    };
+    measured.costs(4, async || send(json!({})).await).await;
+    // Whoever delays it locks nobody; the drain does, with one statement more for each chunk.
+    measured.costs(1, async || send(json!({"delayMs": 60_000})).await).await;
+    measured.test.clock.turn(Duration::from_secs(60));
+    measured.drains().await;
+    send(json!({"delayMs": 60_000})).await;
+    measured.test.clock.turn(Duration::from_secs(60));
+    measured.costs_first(10 + 4 + 1 + 1, measured.drains()).await;
+}
+
+#[tokio::test]
 async fn a_cancelling_is_one_statement() {
     let measured = Measured::new().await;
     let sender = UserId::new("reports").unwrap();

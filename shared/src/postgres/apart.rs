@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::held::InTime;
-use super::inbox::{deliveries, json_list, materialising};
+use super::inbox::{deliveries, json_list, lock_heads, materialising};
 use super::rows::{self, Failure, at_ms};
 use crate::clock::At;
 use crate::dead_letters::{Why, kept};
@@ -18,6 +18,7 @@ use crate::inbox::Delivery;
 use crate::notification::Content;
 
 const PART: &str = concat!(include_str!("part.sql"), include_str!("materialise.sql"));
+const PART_AND_COLLAPSE: &str = concat!(include_str!("part.sql"), include_str!("collapse.sql"));
 
 /// What became of recipients.
 pub(super) struct Parted {
@@ -41,11 +42,10 @@ pub(super) async fn materialise(
     let mut parts = vec![recipients];
     while let Some(mut part) = parts.pop() {
         let mut tried = db.begin().in_time().await.map_err(rows::write_failed)?;
-        let found = materialising(PART, send, content, &part, at).fetch_all(&mut *tried).in_time().await;
-        match found.map_err(rows::write_failed) {
-            Ok(found) => {
+        match materialise_part(&mut tried, send, content, &part, at).await {
+            Ok(deliveries) => {
                 tried.commit().in_time().await.map_err(rows::write_failed)?;
-                parted.deliveries.extend(deliveries(&found, content)?);
+                parted.deliveries.extend(deliveries);
             }
             Err(Failure::Failed(StoreError::Refused(why))) => {
                 tried.rollback().in_time().await.map_err(rows::write_failed)?;
@@ -61,6 +61,23 @@ pub(super) async fn materialise(
         }
     }
     Ok(parted)
+}
+
+async fn materialise_part(
+    db: &mut PgConnection,
+    send: SendId,
+    content: &Arc<Content>,
+    part: &[UserId],
+    at: At,
+) -> Result<Vec<Delivery>, Failure> {
+    let sql = if content.collapse_key.is_some() {
+        lock_heads(db, part).await?;
+        PART_AND_COLLAPSE
+    } else {
+        PART
+    };
+    let found = materialising(sql, send, content, part, at).fetch_all(db).in_time().await;
+    Ok(deliveries(&found.map_err(rows::write_failed)?, content)?)
 }
 
 /// Materialises a chunk that this transaction holds, and sets aside who is refused.

@@ -7,5 +7,5 @@ WITH clock AS MATERIALIZED (
 send AS (
     UPDATE send_chunks AS c SET state = 'materialised' FROM sends
      WHERE c.send_id = $6 AND c.n = $7 AND c.state = 'waiting' AND sends.id = $6
-    RETURNING sends.id, sends.expires_at
+    RETURNING sends.id, sends.created_at, sends.due_at, sends.expires_at, sends.collapse_key, true AS may_be_late
 ),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection as _, Postgres, Transaction};
 
 use super::held::InTime;
-use super::inbox::{deliveries, materialising};
+use super::inbox::{deliveries, lock_heads, materialising};
 use super::rows::{self, Failure, at_ms, column, count};
 use super::{PostgresRecord, apart, repeated};
 use crate::clock::At;
@@ -15,8 +15,10 @@ use crate::deliveries::{Backlog, Deliveries, Key, Taken};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
 use crate::inbox::{Changed, Delivery};
+use crate::notification::Content;
 
 const CHUNK: &str = concat!(include_str!("chunk.sql"), include_str!("materialise.sql"));
+const CHUNK_AND_COLLAPSE: &str = concat!(include_str!("chunk.sql"), include_str!("collapse.sql"));
 
 #[async_trait]
 impl Deliveries for PostgresRecord {
@@ -98,7 +100,7 @@ impl PostgresRecord {
                  SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
              )
              SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
-                    s.expires_at, coalesce(s.expires_at <= (SELECT now_ms FROM clock), false) AS is_expired
+                    s.expires_at, s.collapse_key, coalesce(s.expires_at <= (SELECT now_ms FROM clock), false) AS is_expired
                FROM send_chunks c JOIN sends s ON s.id = c.send_id
               WHERE c.state = 'waiting' AND c.due_at <= (SELECT now_ms FROM clock)
               ORDER BY c.due_at, c.send_id, c.n LIMIT 1
@@ -154,13 +156,10 @@ impl PostgresRecord {
             }
         }
         let deliveries = match way {
-            Way::AtOnce => {
-                let chunk = materialising(CHUNK, send, &content, &recipients, at).bind(n);
-                match chunk.fetch_all(&mut *transaction).in_time().await {
-                    Ok(found) => deliveries(&found, &content)?,
-                    Err(error) => return Err(let_go(transaction, rows::write_failed(error)).await),
-                }
-            }
+            Way::AtOnce => match materialise_at_once(&mut transaction, send, n, &content, &recipients, at).await {
+                Ok(deliveries) => deliveries,
+                Err(failure) => return Err(let_go(transaction, failure).await),
+            },
             Way::Apart => apart::materialise_chunk(&mut transaction, send, n, &content, recipients, at).await?,
         };
         transaction.commit().in_time().await.map_err(rows::write_failed)?;
@@ -186,6 +185,26 @@ impl PostgresRecord {
         .map_err(rows::write_failed)?;
         Ok(())
     }
+}
+
+/// Materialises a chunk that this transaction holds in one statement, before which the heads are locked where something
+/// may be replaced.
+async fn materialise_at_once(
+    db: &mut PgConnection,
+    send: SendId,
+    n: i32,
+    content: &Arc<Content>,
+    recipients: &[UserId],
+    at: At,
+) -> Result<Vec<Delivery>, Failure> {
+    let sql = if content.collapse_key.is_some() {
+        lock_heads(db, recipients).await?;
+        CHUNK_AND_COLLAPSE
+    } else {
+        CHUNK
+    };
+    let found = materialising(sql, send, content, recipients, at).bind(n).fetch_all(db).in_time().await;
+    Ok(deliveries(&found.map_err(rows::write_failed)?, content)?)
 }
 
 /// Lets go of the chunk before somebody looks for it again: a transaction that is dropped ends a little later.

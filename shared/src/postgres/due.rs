@@ -157,6 +157,7 @@ fn add_delivery(deliveries: &mut Vec<Delivery>, row: &PgRow, offset: i64) -> Res
             user: user.clone(),
             notification,
             unread: column(row, "unread")?,
+            replaces: Vec::new(),
             connections: Vec::new(),
             fence_ms: column(row, "push_at")?,
             attempt: u32::try_from(column::<i64>(row, "push_attempts")?).unwrap_or(u32::MAX),

@@ -115,5 +115,6 @@ fn trace(row: &PgRow) -> Result<Trace, StoreError> {
         read_at_ms: column(row, "read_at")?,
         deleted_at_ms: column(row, "deleted_at")?,
         expired_at_ms: column(row, "expired_at")?,
+        collapsed_at_ms: column(row, "collapsed_at")?,
     })
 }

@@ -10,7 +10,8 @@ SELECT examined.id, examined.type, examined.title, examined.created_at,
      SELECT count(*) FILTER (WHERE state = 'settled') AS settled, count(*) FILTER (WHERE state = 'expired') AS expired,
             count(*) FILTER (WHERE state = 'dead') AS dead,
             count(*) FILTER (WHERE state = 'offered') AS offered, count(*) FILTER (WHERE state = 'waiting') AS waiting
-       FROM (SELECT CASE WHEN n.read_at IS NOT NULL OR n.deleted_at < coalesce(n.expires_at, n.deleted_at + 1)
+       FROM (SELECT CASE WHEN n.collapsed_at IS NOT NULL THEN 'expired'
+                         WHEN n.read_at IS NOT NULL OR n.deleted_at < coalesce(n.expires_at, n.deleted_at + 1)
                            OR inboxes.acked >= n."offset" THEN 'settled'
                          WHEN n.expires_at <= clock.now_ms THEN 'expired'
                          WHEN letters.id IS NOT NULL THEN 'dead'

@@ -24,6 +24,7 @@ use crate::notification::{Content, Notification};
 use crate::send::Due;
 
 const APPEND: &str = concat!(include_str!("append.sql"), include_str!("materialise.sql"));
+const APPEND_AND_COLLAPSE: &str = concat!(include_str!("append.sql"), include_str!("collapse.sql"));
 
 /// What the following begin with. $1 user  $2 at
 macro_rules! by_the_clock {
@@ -53,7 +54,7 @@ macro_rules! notifications {
     () => {
         r#"SELECT n."offset", n.version, n.id, n.created_at, n.read_at,
                   n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= (SELECT now_ms FROM clock), false) AS is_gone,
-                  s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at
+                  s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key
              FROM notifications n JOIN sends s ON s.id = n.send_id "#
     };
 }
@@ -228,10 +229,33 @@ impl Inbox for PostgresRecord {
 impl PostgresRecord {
     /// `None` where a send of that id is stored already.
     async fn try_append(&self, append: &Append<'_>, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
+        let now = &append.recipients[..append.recipients.len().min(CHUNK_RECIPIENTS)];
+        let content = &append.content;
+        let mut connection = self.connection().await?;
+        if content.collapse_key.is_none() {
+            return self.append_with(APPEND, &mut connection, append, at).await;
+        }
+        let mut transaction = connection.begin().in_time().await.map_err(rows::write_failed)?;
+        lock_heads(&mut transaction, now).await?;
+        let stored = self.append_with(APPEND_AND_COLLAPSE, &mut transaction, append, at).await?;
+        // Where it was stored before, not even an inbox is made.
+        if stored.is_some() {
+            transaction.commit().in_time().await.map_err(rows::write_failed)?;
+        }
+        Ok(stored)
+    }
+
+    async fn append_with(
+        &self,
+        sql: &'static str,
+        db: &mut PgConnection,
+        append: &Append<'_>,
+        at: At,
+    ) -> Result<Option<Vec<Delivery>>, Failure> {
         let (now, later) = append.recipients.split_at(append.recipients.len().min(CHUNK_RECIPIENTS));
         let chunks: Vec<String> = later.chunks(CHUNK_RECIPIENTS).map(json_list).collect();
         let content = &append.content;
-        let rows = materialising(APPEND, append.id, content, now, at)
+        let rows = materialising(sql, append.id, content, now, at)
             .bind(append.sender.as_str())
             .bind(append.fingerprint.as_slice())
             .bind(append.answer)
@@ -243,7 +267,8 @@ impl PostgresRecord {
             .bind(append.retention_ms)
             .bind(chunks)
             .bind(content.expires_at.map(|end| end.0))
-            .fetch_all(&mut *self.connection().await?)
+            .bind(content.collapse_key.as_deref())
+            .fetch_all(db)
             .in_time()
             .await
             .map_err(rows::write_failed)?;
@@ -381,6 +406,7 @@ async fn schedule(db: &mut PgConnection, append: &Append<'_>, to: &[UserId], at:
         .bind(delay_ms)
         .bind(due_ms)
         .bind(content.expires_at.map(|end| end.0))
+        .bind(content.collapse_key.as_deref())
         .fetch_optional(db)
         .in_time()
         .await
@@ -388,7 +414,24 @@ async fn schedule(db: &mut PgConnection, append: &Append<'_>, to: &[UserId], at:
     Ok(stored.is_some())
 }
 
-/// The parameters that every statement ending in `materialise.sql` begins with.
+/// Locks the heads of these users' inboxes, in the order of the users, and makes those that are missing: whoever reads
+/// their rows in a later statement of the transaction sees them as they stay.
+pub(super) async fn lock_heads(db: &mut PgConnection, users: &[UserId]) -> Result<(), Failure> {
+    let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
+    sqlx::query(
+        r#"INSERT INTO inboxes AS inbox (user_id, epoch)
+           SELECT user_id, epoch FROM unnest($1::text[]) AS users (user_id), epoch ORDER BY user_id COLLATE "C"
+           ON CONFLICT (user_id) DO UPDATE SET head = inbox.head"#,
+    )
+    .bind(users)
+    .execute(db)
+    .in_time()
+    .await
+    .map_err(rows::write_failed)?;
+    Ok(())
+}
+
+/// The parameters that every statement ending in `materialise.sql` or `collapse.sql` begins with.
 pub(super) fn materialising<'q>(
     sql: &'static str,
     send: SendId,
@@ -401,7 +444,7 @@ pub(super) fn materialising<'q>(
     sqlx::query(sql).bind(at_ms(at)).bind(users).bind(ids).bind(&content.kind).bind(PUSH_GRACE_MS).bind(send.as_uuid())
 }
 
-/// What `materialise.sql` returns: a row for each connection, or one for a user without any.
+/// What these return: a row for each connection, or one for a user without any.
 pub(super) fn deliveries(found: &[PgRow], content: &Arc<Content>) -> Result<Vec<Delivery>, StoreError> {
     let mut deliveries = Vec::new();
     for row in found {
@@ -415,11 +458,13 @@ pub(super) fn deliveries(found: &[PgRow], content: &Arc<Content>) -> Result<Vec<
                 created_at: Time(column(row, "now_ms")?),
                 read_at: None,
             };
+            let replaces: Option<Vec<Uuid>> = column(row, "replaces")?;
             Ok(Delivery {
                 user: user.clone(),
                 fence_ms: notification.created_at.0 + PUSH_GRACE_MS,
                 notification,
                 unread: column(row, "unread")?,
+                replaces: replaces.unwrap_or_default().into_iter().map(NotificationId::from_uuid).collect(),
                 connections: Vec::new(),
                 attempt: 0,
             })

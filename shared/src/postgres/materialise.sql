@@ -31,7 +31,7 @@ SELECT heads.user_id, recipients.id AS notification_id, heads.epoch, heads.head,
            SELECT count(*) FROM notifications n
             WHERE n.user_id = heads.user_id AND n.deleted_at IS NULL AND n.read_at IS NULL
               AND n.expires_at > heads.expired_through AND n.expires_at <= clock.now_ms)
-       END AS unread,
+       END AS unread, NULL::uuid[] AS replaces,
        living.id, living.connected_at, living.token_expires_at
   FROM clock, heads
   JOIN recipients ON recipients.user_id = heads.user_id

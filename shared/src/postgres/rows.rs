@@ -124,7 +124,7 @@ pub(super) fn epoch(row: &PgRow) -> Result<Epoch, StoreError> {
     Ok(Epoch(column::<i64>(row, "epoch")?.cast_unsigned()))
 }
 
-/// Columns: type, title, body, data, action_url, priority, expires_at.
+/// Columns: type, title, body, data, action_url, priority, expires_at, collapse_key.
 pub(super) fn content(row: &PgRow) -> Result<Content, StoreError> {
     Ok(Content {
         kind: column(row, "type")?,
@@ -134,6 +134,7 @@ pub(super) fn content(row: &PgRow) -> Result<Content, StoreError> {
         action_url: column(row, "action_url")?,
         priority: Priority::named(column(row, "priority")?).ok_or_else(|| broken("sends.priority"))?,
         expires_at: column::<Option<i64>>(row, "expires_at")?.map(Time),
+        collapse_key: column(row, "collapse_key")?,
     })
 }
 

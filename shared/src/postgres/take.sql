@@ -35,7 +35,7 @@ SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, n.push_at, n.push_a
            SELECT count(*) FROM notifications e
             WHERE e.user_id = n.user_id AND e.deleted_at IS NULL AND e.read_at IS NULL AND e.expires_at <= clock.now_ms
        ) AS unread,
-       s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at,
+       s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key,
        living.id AS connection_id, living.connected_at, living.token_expires_at
   FROM clock CROSS JOIN taken n
   JOIN inboxes ON inboxes.user_id = n.user_id

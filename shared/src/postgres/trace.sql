@@ -5,7 +5,8 @@ WITH clock AS MATERIALIZED (
     SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
 ),
 found AS MATERIALIZED (
-    SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at, n.expires_at
+    SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at, n.collapsed_at,
+           CASE WHEN n.collapsed_at IS NULL THEN n.expires_at END AS expires_at
       FROM notifications n JOIN sends s ON s.id = n.send_id
      WHERE n.id = $2 AND ($3::text IS NULL OR n.user_id = $3)
 ),
@@ -23,8 +24,8 @@ expired AS (
 ),
 nowhere AS (SELECT * FROM waiting UNION ALL SELECT * FROM expired)
 SELECT accepted_at, created_at, offered_at, read_at, deleted_at,
-       CASE WHEN expires_at <= now_ms THEN expires_at END AS expired_at, NULL::uuid AS send_id, NULL::text AS recipients
+       CASE WHEN expires_at <= now_ms THEN expires_at END AS expired_at, collapsed_at, NULL::uuid AS send_id, NULL::text AS recipients
   FROM clock, found
 UNION ALL
-SELECT accepted_at, NULL, NULL, NULL, NULL, CASE WHEN expires_at <= now_ms THEN expires_at END, send_id, recipients
+SELECT accepted_at, NULL, NULL, NULL, NULL, CASE WHEN expires_at <= now_ms THEN expires_at END, NULL, send_id, recipients
   FROM clock, nowhere

@@ -1,18 +1,16 @@
 //! Materialising, in SQLite, where some recipient's row is refused: who he is shows by halving, and he holds up nobody
 //! else.
 
-use std::sync::Arc;
-
 use sqlx::Connection as _;
 
 use super::Connected;
+use super::materialise::Arriving;
 use super::rows::{self, failed};
 use crate::cursor::Epoch;
 use crate::dead_letters::Why;
 use crate::error::StoreError;
 use crate::ids::{LetterId, NotificationId, SendId, UserId};
 use crate::inbox::Delivery;
-use crate::notification::Content;
 
 /// How recipients get their rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +32,7 @@ pub(super) struct Parted {
 pub(super) async fn materialise(
     db: &mut Connected,
     epoch: Epoch,
-    send: SendId,
-    content: &Arc<Content>,
+    arriving: &Arriving<'_>,
     recipients: Vec<UserId>,
     now_ms: i64,
 ) -> Result<Parted, StoreError> {
@@ -43,7 +40,7 @@ pub(super) async fn materialise(
     let mut parts = vec![recipients];
     while let Some(mut part) = parts.pop() {
         let mut tried = db.begin().await.map_err(failed)?;
-        match super::inbox::materialise(&mut tried, epoch, send, content, &part, now_ms).await {
+        match super::materialise::materialise(&mut tried, epoch, arriving, &part, now_ms).await {
             Ok(deliveries) => {
                 tried.commit().await.map_err(failed)?;
                 parted.deliveries.extend(deliveries);
@@ -54,7 +51,7 @@ pub(super) async fn materialise(
                     let second = part.split_off(part.len() / 2);
                     parts.extend([second, part]);
                 } else {
-                    tracing::error!(%send, why, "the row of a recipient is refused");
+                    tracing::error!(send = %arriving.send, why, "the row of a recipient is refused");
                     parted.refused.extend(part);
                 }
             }

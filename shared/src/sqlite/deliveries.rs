@@ -8,7 +8,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::apart::{self, Way};
-use super::inbox::materialise;
+use super::materialise::{Arriving, materialise};
 use super::rows::{self, failed};
 use super::{SqliteRecord, commit};
 use crate::clock::At;
@@ -102,7 +102,7 @@ impl SqliteRecord {
         let mut db = self.write().await?;
         let chunk = sqlx::query(
             "SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
-                    s.expires_at
+                    s.expires_at, s.collapse_key, s.due_at, s.created_at
                FROM send_chunks c JOIN sends s ON s.id = c.send_id
               WHERE c.state = 'waiting' AND c.due_at <= ?1 ORDER BY c.due_at, c.send_id, c.n LIMIT 1",
         )
@@ -142,11 +142,13 @@ impl SqliteRecord {
                 .await
                 .map_err(failed)?;
         }
+        let newness = (chunk.try_get("due_at").map_err(failed)?, chunk.try_get("created_at").map_err(failed)?);
+        let arriving = Arriving { send, content: &content, newness, may_be_late: true };
         let deliveries = match way {
             _ if is_expired => Vec::new(),
-            Way::AtOnce => materialise(&mut db, self.epoch, send, &content, &recipients, now_ms).await?,
+            Way::AtOnce => materialise(&mut db, self.epoch, &arriving, &recipients, now_ms).await?,
             Way::Apart => {
-                let parted = apart::materialise(&mut db, self.epoch, send, &content, recipients, now_ms).await?;
+                let parted = apart::materialise(&mut db, self.epoch, &arriving, recipients, now_ms).await?;
                 apart::set_recipients_aside(&mut db, send, &parted.refused, now_ms).await?;
                 parted.deliveries
             }

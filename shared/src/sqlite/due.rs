@@ -158,7 +158,8 @@ async fn take_found(
         if !connections.is_empty() {
             let unread = row.try_get::<i64, _>("unread").map_err(failed)? - expired.get(&user).copied().unwrap_or(0);
             let attempt = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
-            deliveries.push(Delivery { user, notification, unread, connections, fence_ms, attempt });
+            let replaces = Vec::new();
+            deliveries.push(Delivery { user, notification, unread, replaces, connections, fence_ms, attempt });
         }
     }
     set_push_at(db, &next).await?;

@@ -34,7 +34,8 @@ impl History for SqliteRecord {
         let found = sqlx::query(
             "WITH found AS MATERIALIZED (
                  SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at,
-                        CASE WHEN n.expires_at <= ?1 THEN n.expires_at END AS expired_at
+                        CASE WHEN n.expires_at <= ?1 AND n.collapsed_at IS NULL THEN n.expires_at END AS expired_at,
+                        n.collapsed_at
                    FROM notifications n JOIN sends s ON s.id = n.send_id
                   WHERE n.id = ?2 AND (?3 IS NULL OR n.user_id = ?3)
              )
@@ -44,13 +45,13 @@ impl History for SqliteRecord {
              -- expired before they were materialised.
              SELECT * FROM (
                  SELECT s.created_at, NULL, NULL, NULL, NULL, CASE WHEN s.expires_at <= ?1 THEN s.expires_at END,
-                        c.send_id, c.recipients
+                        NULL, c.send_id, c.recipients
                    FROM send_chunks c JOIN sends s ON s.id = c.send_id
                   WHERE c.state = 'waiting' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM found)
                   ORDER BY c.due_at LIMIT ?4)
              UNION ALL
              SELECT * FROM (
-                 SELECT s.created_at, NULL, NULL, NULL, NULL, s.expires_at, c.send_id, c.recipients
+                 SELECT s.created_at, NULL, NULL, NULL, NULL, s.expires_at, NULL, c.send_id, c.recipients
                    FROM send_chunks c JOIN sends s ON s.id = c.send_id
                   WHERE c.state = 'expired' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM found)
                   ORDER BY c.due_at DESC LIMIT ?4)",
@@ -129,5 +130,6 @@ fn trace(row: &SqliteRow) -> Result<Trace, sqlx::Error> {
         read_at_ms: row.try_get("read_at")?,
         deleted_at_ms: row.try_get("deleted_at")?,
         expired_at_ms: row.try_get("expired_at")?,
+        collapsed_at_ms: row.try_get("collapsed_at")?,
     })
 }

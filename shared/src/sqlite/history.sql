@@ -3,7 +3,8 @@
 -- ?1 at
 , arrived AS (
     SELECT n.send_id,
-           CASE WHEN n.read_at IS NOT NULL OR n.deleted_at < coalesce(n.expires_at, n.deleted_at + 1)
+           CASE WHEN n.collapsed_at IS NOT NULL THEN 'expired'
+                 WHEN n.read_at IS NOT NULL OR n.deleted_at < coalesce(n.expires_at, n.deleted_at + 1)
                   OR inboxes.acked >= n."offset" THEN 'settled'
                 WHEN n.expires_at <= ?1 THEN 'expired'
                 WHEN letters.id IS NOT NULL THEN 'dead'

@@ -1,23 +1,21 @@
 //! Inboxes in SQLite: appending, and every read.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use serde_json::json;
 use sqlx::Row;
 
 use super::apart::{self, Way};
+use super::materialise::{Arriving, materialise};
 use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, change, commit};
-use crate::clock::{At, Time};
-use crate::cursor::{Cursor, Epoch};
+use crate::clock::At;
+use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::{
-    Append, Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed,
-    PUSH_GRACE_MS, Page, Position, Present,
+    Append, Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, FirstAnswer, Inbox, Listed, Page,
+    Position, Present,
 };
-use crate::notification::{Content, Notification};
+use crate::notification::Notification;
 use crate::send::Due;
 
 /// The columns of [`rows::notification`], and where they come from. `?2` is the present time.
@@ -26,7 +24,7 @@ macro_rules! select_notifications {
         concat!(
             r#"SELECT n.user_id, n."offset", n.version, n.id, n.created_at, n.read_at, n.push_attempts,
                       n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= ?2, FALSE) AS is_gone,
-                      s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, i.unread
+                      s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key, i.unread
                  FROM notifications n JOIN sends s ON s.id = n.send_id JOIN inboxes i ON i.user_id = n.user_id "#,
             $rest
         )
@@ -204,11 +202,13 @@ impl SqliteRecord {
         let at_once = if append.due == Due::Now { CHUNK_RECIPIENTS.min(append.recipients.len()) } else { 0 };
         let (now, later) = append.recipients.split_at(at_once);
         insert_chunks(&mut db, append.id, later, due_ms).await?;
+        let arriving =
+            Arriving { send: append.id, content: &append.content, newness: (now_ms, now_ms), may_be_late: false };
         let deliveries = match way {
-            Way::AtOnce => materialise(&mut db, self.epoch, append.id, &append.content, now, now_ms).await?,
+            Way::AtOnce => materialise(&mut db, self.epoch, &arriving, now, now_ms).await?,
             Way::Apart => {
                 let to = now.to_vec();
-                let parted = apart::materialise(&mut db, self.epoch, append.id, &append.content, to, now_ms).await?;
+                let parted = apart::materialise(&mut db, self.epoch, &arriving, to, now_ms).await?;
                 apart::leave_in_chunk(&mut db, append.id, &parted.refused, due_ms).await?;
                 parted.deliveries
             }
@@ -224,8 +224,8 @@ async fn insert_send(db: &mut Connected, append: &Append<'_>, now_ms: i64, due_m
     let expires_ms = content.expires_at.map(|end| end.0);
     let inserted = sqlx::query(
         "INSERT INTO sends (id, sender, fingerprint, answer, state, type, title, body, data, action_url, priority,
-                            created_at, due_at, keep_until, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?14, ?12, ?15) ON CONFLICT (id) DO NOTHING",
+                            created_at, due_at, keep_until, expires_at, collapse_key)
+         VALUES (?1, ?2, ?3, ?4, ?13, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?14, ?12, ?15, ?16) ON CONFLICT (id) DO NOTHING",
     )
     .bind(append.id.as_bytes().as_slice())
     .bind(append.sender.as_str())
@@ -242,6 +242,7 @@ async fn insert_send(db: &mut Connected, append: &Append<'_>, now_ms: i64, due_m
     .bind(if append.due == Due::Now { "started" } else { "scheduled" })
     .bind(due_ms)
     .bind(expires_ms)
+    .bind(content.collapse_key.as_deref())
     .execute(db)
     .await
     .map_err(failed)?;
@@ -262,78 +263,6 @@ async fn insert_chunks(db: &mut Connected, send: SendId, users: &[UserId], due_a
         .map_err(failed)?;
     }
     Ok(())
-}
-
-/// Puts a send's notification into the inboxes of these users; returns what is to be pushed, which is nothing
-/// for those who have no connection.
-pub(super) async fn materialise(
-    db: &mut Connected,
-    epoch: Epoch,
-    send: SendId,
-    content: &Arc<Content>,
-    users: &[UserId],
-    now_ms: i64,
-) -> Result<Vec<Delivery>, StoreError> {
-    let user_list = rows::json_list(users);
-    let expires_ms = content.expires_at.map(|end| end.0);
-    let mut connections = rows::connections_of(db, &user_list, now_ms).await?;
-    if expires_ms.is_some_and(|end_ms| end_ms <= now_ms) {
-        // It has expired while it came here.
-        connections.clear();
-    }
-    let heads = sqlx::query(
-        "INSERT INTO inboxes (user_id, epoch, head, unread) SELECT value, ?2, 1, 1 FROM json_each(?1) WHERE true
-         ON CONFLICT (user_id) DO UPDATE SET head = head + 1, unread = unread + 1
-         RETURNING user_id, epoch, head, unread - (
-             SELECT count(*) FROM notifications n
-              WHERE n.user_id = inboxes.user_id AND n.deleted_at IS NULL AND n.read_at IS NULL AND n.expires_at <= ?3
-         ) AS unread",
-    )
-    .bind(&user_list)
-    .bind(epoch.0.cast_signed())
-    .bind(now_ms)
-    .fetch_all(&mut *db)
-    .await
-    .map_err(failed)?;
-
-    let mut new_rows = Vec::with_capacity(heads.len());
-    let mut deliveries = Vec::new();
-    for head in &heads {
-        let user = UserId::stored(head.try_get("user_id").map_err(failed)?);
-        let epoch = Epoch(head.try_get::<i64, _>("epoch").map_err(failed)?.cast_unsigned());
-        let offset: i64 = head.try_get("head").map_err(failed)?;
-        let id = NotificationId::of(send, &user);
-        let connections = connections.remove(&user).unwrap_or_default();
-        let push_at = (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS);
-        new_rows.push(json!({"user": user, "offset": offset, "id": rows::hex(&id), "pushAt": push_at}));
-        if !connections.is_empty() {
-            let notification = Notification {
-                id,
-                content: Arc::clone(content),
-                cursor: Cursor { epoch, offset },
-                created_at: Time(now_ms),
-                read_at: None,
-            };
-            let unread = head.try_get("unread").map_err(failed)?;
-            let fence_ms = now_ms + PUSH_GRACE_MS;
-            deliveries.push(Delivery { user, notification, unread, connections, fence_ms, attempt: 0 });
-        }
-    }
-    sqlx::query(
-        r#"INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, expires_at, push_at)
-           SELECT value ->> 'user', value ->> 'offset', value ->> 'offset', unhex(value ->> 'id'), ?2, ?3, ?4, ?5,
-                  value ->> 'pushAt'
-             FROM json_each(?1)"#,
-    )
-    .bind(rows::json_list(&new_rows))
-    .bind(send.as_bytes().as_slice())
-    .bind(&content.kind)
-    .bind(now_ms)
-    .bind(expires_ms)
-    .execute(&mut *db)
-    .await
-    .map_err(failed)?;
-    Ok(deliveries)
 }
 
 async fn first_answer(db: &mut Connected, send: SendId) -> Result<Option<FirstAnswer>, StoreError> {

@@ -10,6 +10,7 @@ mod due;
 mod expire;
 mod history;
 mod inbox;
+mod materialise;
 mod retention;
 mod rows;
 

@@ -59,7 +59,7 @@ pub(super) fn hex(id: &NotificationId) -> String {
     id.to_string().replace('-', "")
 }
 
-/// What a row of `sends` says. Columns: type, title, body, data, action_url, priority, expires_at.
+/// What a row of `sends` says. Columns: type, title, body, data, action_url, priority, expires_at, collapse_key.
 pub(super) fn content(row: &SqliteRow) -> Result<Content, StoreError> {
     let data: String = row.try_get("data").map_err(failed)?;
     let priority: &str = row.try_get("priority").map_err(failed)?;
@@ -71,6 +71,7 @@ pub(super) fn content(row: &SqliteRow) -> Result<Content, StoreError> {
         action_url: row.try_get("action_url").map_err(failed)?,
         priority: Priority::named(priority).ok_or_else(|| broken("sends.priority"))?,
         expires_at: row.try_get::<Option<i64>, _>("expires_at").map_err(failed)?.map(Time),
+        collapse_key: row.try_get("collapse_key").map_err(failed)?,
     })
 }
 

@@ -12,6 +12,8 @@ use crate::record::Record;
 pub(super) enum Act {
     /// A send, each time another.
     Append,
+    /// A send, each time another, of the same collapse key as one that is unread.
+    Collapse,
     /// A send, each time the same.
     Repeat,
     Read,
@@ -31,8 +33,9 @@ pub(super) enum Act {
     Expire,
 }
 
-pub(super) const ACTS: [Act; 15] = [
+pub(super) const ACTS: [Act; 16] = [
     Act::Append,
+    Act::Collapse,
     Act::Repeat,
     Act::Read,
     Act::Unread,
@@ -53,6 +56,8 @@ pub(super) const ACTS: [Act; 15] = [
 const ALICE: usize = 1;
 const FIRST_KEYS: [u8; 4] = [0, 1, 2, 3];
 const SCHEDULED: u8 = 7;
+/// Of a collapse key.
+const FIRST_OF_ITS_KEY: u8 = 31;
 const EXPIRED_KEYS: [u8; 3] = [8, 9, 30];
 
 impl Act {
@@ -63,7 +68,9 @@ impl Act {
             Self::Append | Self::Repeat | Self::Acknowledge => which == Which::Inbox,
             Self::MaterialiseNext => which != Which::Rows,
             Self::Cancel => which == Which::Sends,
-            Self::Read | Self::Unread | Self::Delete | Self::ReadAll | Self::Expire => which != Which::Sends,
+            Self::Read | Self::Unread | Self::Delete | Self::ReadAll | Self::Expire | Self::Collapse => {
+                which != Which::Sends
+            }
             // Of two that purge, the second finds nothing left.
             Self::TakeDue | Self::Take | Self::Purge => false,
             Self::MarkOffered | Self::MarkResynced => which == Which::Rows,
@@ -72,11 +79,13 @@ impl Act {
 
     fn operation(self, turn: usize, head: i64) -> Operation {
         let turn_key = u8::try_from(turn).unwrap();
-        let all = || FIRST_KEYS.into_iter().chain(EXPIRED_KEYS).map(|key| (key, ALICE)).collect();
+        let all =
+            || FIRST_KEYS.into_iter().chain(EXPIRED_KEYS).chain([FIRST_OF_ITS_KEY]).map(|key| (key, ALICE)).collect();
         let change = |what| Operation::Change { user: ALICE, what, ids: all() };
         match self {
             Self::Append => to_alice(10 + turn_key),
             Self::Repeat => to_alice(20),
+            Self::Collapse => collapsing(40 + turn_key, 0),
             Self::Read => change(What::Read),
             Self::Unread => change(What::Unread),
             Self::Delete => change(What::Delete),
@@ -99,7 +108,11 @@ impl Act {
 }
 
 fn to_alice(key: u8) -> Operation {
-    Operation::Append { key, kind: 0, to: 1 << ALICE, others: 0, delay_ms: 0, lives_ms: None }
+    Operation::Append { key, kind: 0, to: 1 << ALICE, others: 0, delay_ms: 0, lives_ms: None, collapse: None }
+}
+
+fn collapsing(key: u8, delay_ms: i64) -> Operation {
+    Operation::Append { key, kind: 0, to: 1 << ALICE, others: 0, delay_ms, lives_ms: None, collapse: Some(0) }
 }
 
 /// Two acts on one inbox, and what is known before them.
@@ -128,7 +141,9 @@ impl Meeting {
             others: 0,
             delay_ms: 0,
             lives_ms: Some(3_000),
+            collapse: None,
         }));
+        beginning.push(collapsing(FIRST_OF_ITS_KEY, 0));
         let first_two = |what, key| Operation::Change { user: ALICE, what, ids: vec![(key, ALICE)] };
         beginning.extend([first_two(What::Read, 1), first_two(What::Delete, 3), first_two(What::Read, 8)]);
         if acts.contains(&Act::Cancel) {
@@ -140,6 +155,7 @@ impl Meeting {
                 others: 0,
                 delay_ms: 1_000,
                 lives_ms: None,
+                collapse: Some(0),
             });
         } else if acts.contains(&Act::MaterialiseNext) {
             // The first 200 are others.
@@ -150,6 +166,7 @@ impl Meeting {
                 others: 199,
                 delay_ms: 0,
                 lives_ms: None,
+                collapse: (key == 6).then_some(0),
             }));
         }
         // Past the grace of what was sent.

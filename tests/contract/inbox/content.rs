@@ -82,6 +82,7 @@ fn contents() -> Vec<Content> {
             data: RawValue::from_string(data.into()).unwrap(),
             action_url: (n % 2 == 0).then(|| "/r/7?x='1'&y=%20#ü".into()),
             priority,
+            collapse_key: (n % 2 == 1).then(|| format!("k'1' \"{n}\" ü")),
             expires_at: (n % 2 == 0).then_some(Time(START_MS + 2 * LATE_MS)),
         })
         .collect()
@@ -95,6 +96,7 @@ fn assert_same(found: &Content, sent: &Content) {
     assert_eq!(found.action_url, sent.action_url);
     assert_eq!(found.priority, sent.priority);
     assert_eq!(found.expires_at, sent.expires_at);
+    assert_eq!(found.collapse_key, sent.collapse_key);
 }
 
 async fn content_comes_back_byte_for_byte_on_every_path(record: Record) {

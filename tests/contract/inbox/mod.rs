@@ -4,6 +4,7 @@ mod acknowledge;
 mod append;
 mod change;
 mod changes;
+mod collapse;
 mod content;
 mod list;
 mod races;

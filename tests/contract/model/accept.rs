@@ -35,8 +35,11 @@ impl Model {
     /// Does the same as the store did; the error says why the store may not have answered so.
     pub(crate) fn accept(&mut self, operation: &Operation, outcome: &Outcome) -> Accepted {
         match (operation, outcome) {
-            (Operation::Append { key, kind, to, others, delay_ms, lives_ms }, Outcome::Appended(appended)) => {
-                let send = self.expiring(self.send(*key, *kind, *to, *others), *delay_ms, *lives_ms);
+            (
+                Operation::Append { key, kind, to, others, delay_ms, lives_ms, collapse },
+                Outcome::Appended(appended),
+            ) => {
+                let send = self.ending(self.send(*key, *kind, *to, *others), *delay_ms, *lives_ms, *collapse);
                 self.append(send, &self.recipients(*to, *others), *delay_ms, appended)
             }
             (Operation::Cancel { key }, Outcome::Cancelled(cancelled)) => {
@@ -142,9 +145,15 @@ impl Model {
                 let (now, later) = recipients.split_at(at_once);
                 for recipients in later.chunks(CHUNK_RECIPIENTS) {
                     let (content, recipients) = (send.content.clone(), recipients.to_vec());
-                    self.chunks.push(Chunk { send: send.id, content, recipients, due_ms: self.now_ms() + delay_ms });
+                    self.chunks.push(Chunk {
+                        send: send.id,
+                        content,
+                        recipients,
+                        due_ms: self.now_ms() + delay_ms,
+                        accepted_ms: self.now_ms(),
+                    });
                 }
-                self.arrive(send.id, &send.content, now, deliveries)
+                self.arrive(send.id, &send.content, now, (self.now_ms(), self.now_ms()), deliveries)
             }
         }
     }
@@ -170,7 +179,7 @@ impl Model {
             return agree("whom to push to", deliveries.len(), 0);
         }
         self.scheduled.remove(&chunk.send);
-        self.arrive(chunk.send, &chunk.content, &chunk.recipients, deliveries)
+        self.arrive(chunk.send, &chunk.content, &chunk.recipients, (chunk.due_ms, chunk.accepted_ms), deliveries)
     }
 
     /// A notification arrives in these inboxes; who has connections is told.
@@ -179,6 +188,7 @@ impl Model {
         send: SendId,
         content: &Arc<Content>,
         recipients: &[UserId],
+        newness: (i64, i64),
         deliveries: &[Delivery],
     ) -> Accepted {
         let now_ms = self.now_ms();
@@ -186,33 +196,52 @@ impl Model {
         for user in recipients {
             let connections = self.living(user);
             let inbox = self.inboxes.entry(user.clone()).or_default();
+            let replaced = inbox.replaced(content.collapse_key.as_ref(), newness, now_ms);
+            let is_late = replaced.is_none();
+            let mut replaces = Vec::new();
+            for offset in replaced.unwrap_or_default() {
+                inbox.head += 1;
+                let older = inbox.rows.get_mut(&offset).unwrap();
+                (older.version, older.is_deleted, older.push_at_ms) = (inbox.head, true, None);
+                older.deleted_at_ms = now_ms;
+                replaces.push(older.id);
+            }
+            let is_pushed = !connections.is_empty() && !is_late;
             inbox.head += 1;
             let row = Row {
                 id: NotificationId::of(send, user),
                 content: content.clone(),
                 version: inbox.head,
+                newness,
                 created_at_ms: now_ms,
                 read_at_ms: None,
-                is_deleted: false,
-                deleted_at_ms: 0,
-                push_at_ms: (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS),
+                is_deleted: is_late,
+                deleted_at_ms: if is_late { now_ms } else { 0 },
+                push_at_ms: is_pushed.then_some(now_ms + PUSH_GRACE_MS),
                 times_taken: 0,
             };
             inbox.rows.insert(inbox.head, row.clone());
             let offset = inbox.head;
-            if !connections.is_empty() {
-                expected.insert((user.clone(), offset), self.delivery(user, offset, &row, &connections));
+            if is_pushed {
+                expected.insert((user.clone(), offset), self.delivery(user, offset, &row, &replaces, &connections));
             }
         }
         agree("the deliveries", by_row(deliveries)?, expected)
     }
 
     /// Everything about a delivery, to be compared.
-    pub(super) fn delivery(&self, user: &UserId, offset: i64, row: &Row, connections: &[Connection]) -> String {
+    pub(super) fn delivery(
+        &self,
+        user: &UserId,
+        offset: i64,
+        row: &Row,
+        replaces: &[NotificationId],
+        connections: &[Connection],
+    ) -> String {
         let unread = self.inbox(user).unread(self.now_ms());
         let (fence_ms, attempt) = (row.push_at_ms.unwrap_or_default(), row.times_taken);
         let told = told(&self.notification(offset, row));
-        format!("{told} unread {unread} to {connections:?} until {fence_ms}, try {attempt}")
+        format!("{told} unread {unread} instead of {replaces:?} to {connections:?} until {fence_ms}, try {attempt}")
     }
 
     pub(super) fn notification(&self, offset: i64, row: &Row) -> Notification {
@@ -387,9 +416,11 @@ impl Model {
 /// Deliveries in a form to be compared: their order is the store's matter.
 pub(super) fn by_row(deliveries: &[Delivery]) -> Result<BTreeMap<(UserId, i64), String>, String> {
     let mut rows = BTreeMap::new();
-    for Delivery { user, notification, unread, connections, fence_ms, attempt } in deliveries {
-        let connections = by_name(connections);
-        let is = format!("{} unread {unread} to {connections:?} until {fence_ms}, try {attempt}", told(notification));
+    for Delivery { user, notification, unread, replaces, connections, fence_ms, attempt } in deliveries {
+        let (told, connections) = (told(notification), by_name(connections));
+        let is = format!(
+            "{told} unread {unread} instead of {replaces:?} to {connections:?} until {fence_ms}, try {attempt}"
+        );
         if rows.insert((user.clone(), notification.cursor.offset), is).is_some() {
             return Err(format!("two deliveries to {user} at {}", notification.cursor.offset));
         }

@@ -47,7 +47,7 @@ impl Model {
             row.times_taken += 1;
             let row = row.clone();
             if is_pushed && !is_behind(user) {
-                expected.insert((user.clone(), *offset), self.delivery(user, *offset, &row, &connections));
+                expected.insert((user.clone(), *offset), self.delivery(user, *offset, &row, &[], &connections));
             }
         }
         let fell_due = |delivery: &Delivery| {
@@ -117,7 +117,7 @@ impl Model {
             row.push_at_ms = is_left.then_some(now_ms + PUSH_GRACE_MS + retry_ms);
             let row = row.clone();
             if is_left {
-                expected.insert((user.clone(), offset), self.delivery(&user, offset, &row, &connections));
+                expected.insert((user.clone(), offset), self.delivery(&user, offset, &row, &[], &connections));
             }
         }
         if !found.iter().map(|row| (&row.user, row.notification.cursor.offset)).is_sorted() {

@@ -14,7 +14,7 @@ const KINDS: u8 = 3;
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
     /// `to` has a bit for each user; so many others stand after the first of them. Due at once where it does not wait;
-    /// expires so long after that.
+    /// expires so long after that, and replaces older ones of its collapse key.
     Append {
         key: u8,
         kind: u8,
@@ -22,6 +22,7 @@ pub(crate) enum Operation {
         others: usize,
         delay_ms: i64,
         lives_ms: Option<i64>,
+        collapse: Option<u8>,
     },
     Cancel {
         key: u8,
@@ -148,8 +149,17 @@ fn operation() -> impl Strategy<Value = Operation> {
 fn append(others: impl Strategy<Value = usize>) -> impl Strategy<Value = Operation> {
     let delay_ms = prop_oneof![3 => Just(0_i64), 1 => prop::sample::select(vec![1, 999, 60_000, 300_000])];
     let lives_ms = prop_oneof![3 => Just(None), 2 => prop::sample::select(vec![1, 5, 999, 60_000]).prop_map(Some)];
-    (key(), 0..KINDS, 1_u8..1 << USERS, others, delay_ms, lives_ms).prop_map(
-        |(key, kind, to, others, delay_ms, lives_ms)| Operation::Append { key, kind, to, others, delay_ms, lives_ms },
+    let collapse = prop_oneof![3 => Just(None), 3 => (0..2_u8).prop_map(Some)];
+    (key(), 0..KINDS, 1_u8..1 << USERS, others, delay_ms, lives_ms, collapse).prop_map(
+        |(key, kind, to, others, delay_ms, lives_ms, collapse)| Operation::Append {
+            key,
+            kind,
+            to,
+            others,
+            delay_ms,
+            lives_ms,
+            collapse,
+        },
     )
 }
 

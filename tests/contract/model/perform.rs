@@ -45,8 +45,8 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
     let (inbox, deliveries, connections) = (record.inbox(), record.deliveries(), record.connections());
     let at = At::Fixed(model.now_ms());
     Ok(match operation {
-        Operation::Append { key, kind, to, others, delay_ms, lives_ms } => {
-            let send = model.expiring(model.send(*key, *kind, *to, *others), *delay_ms, *lives_ms);
+        Operation::Append { key, kind, to, others, delay_ms, lives_ms, collapse } => {
+            let send = model.ending(model.send(*key, *kind, *to, *others), *delay_ms, *lives_ms, *collapse);
             let append = Append {
                 id: send.id,
                 sender: &user("billing"),
@@ -158,8 +158,13 @@ async fn which_chunk(record: &Record, model: &Model, told: &[Delivery]) -> Resul
     if let Some((_, id)) = candidates.iter().find(|(_, id)| told.iter().any(|told| told.notification.id == *id)) {
         return Ok(*id);
     }
-    for (user, id) in &candidates {
-        if record.inbox().find(user, *id, At::Fixed(model.now_ms())).await?.is_some() {
+    for (_, id) in &candidates {
+        if record
+            .sent()
+            .trace(*id, None, At::Fixed(model.now_ms()))
+            .await?
+            .is_some_and(|it| it.materialised_at_ms.is_some())
+        {
             return Ok(*id);
         }
     }

@@ -41,6 +41,7 @@ pub(super) struct Chunk {
     pub(super) content: Arc<Content>,
     pub(super) recipients: Vec<UserId>,
     pub(super) due_ms: i64,
+    pub(super) accepted_ms: i64,
 }
 
 /// One inbox; its rows by where they arrived.
@@ -57,6 +58,8 @@ pub(super) struct Row {
     pub(super) id: NotificationId,
     pub(super) content: Arc<Content>,
     pub(super) version: i64,
+    /// When its send was due and accepted: the greater is the newer.
+    pub(super) newness: (i64, i64),
     pub(super) created_at_ms: i64,
     pub(super) read_at_ms: Option<i64>,
     pub(super) is_deleted: bool,
@@ -87,6 +90,17 @@ impl Inbox {
     pub(super) fn unread(&self, now_ms: i64) -> i64 {
         let unread = self.standing(now_ms).filter(|(_, row)| row.read_at_ms.is_none());
         i64::try_from(unread.count()).unwrap()
+    }
+
+    /// What one of this key that arrives replaces; `None` where it is late, since a newer one has arrived before.
+    pub(super) fn replaced(&self, key: Option<&String>, newness: (i64, i64), now_ms: i64) -> Option<Vec<i64>> {
+        let Some(key) = key else { return Some(Vec::new()) };
+        let of_key = |row: &&Row| row.content.collapse_key.as_ref() == Some(key);
+        if self.rows.values().filter(of_key).any(|row| row.newness > newness) {
+            return None;
+        }
+        let unread = self.standing(now_ms).filter(|(_, row)| of_key(row) && row.read_at_ms.is_none());
+        Some(unread.map(|(offset, _)| offset).collect())
     }
 
     pub(super) fn standing(&self, now_ms: i64) -> impl DoubleEndedIterator<Item = (i64, &Row)> {
@@ -189,10 +203,11 @@ impl Model {
         Send { fingerprint: sha256(asked.as_bytes()), answer: format!("{{\"asked\": \"{asked}\"}}"), ..send }
     }
 
-    /// The same, expiring so long after it is due.
-    pub(super) fn expiring(&self, send: Send, delay_ms: i64, lives_ms: Option<i64>) -> Send {
+    /// The same, expiring so long after it is due, and of this collapse key.
+    pub(super) fn ending(&self, send: Send, delay_ms: i64, lives_ms: Option<i64>, collapse: Option<u8>) -> Send {
         let expires_at = lives_ms.map(|lives_ms| Time(self.now_ms + delay_ms + lives_ms));
-        Send { content: Arc::new(Content { expires_at, ..Content::clone(&send.content) }), ..send }
+        let collapse_key = collapse.map(|number| format!("collapse {number}"));
+        Send { content: Arc::new(Content { expires_at, collapse_key, ..Content::clone(&send.content) }), ..send }
     }
 
     /// The first of the users whose bits are set, then the others, then the rest.

@@ -1,0 +1,93 @@
+//! Sends of a collapse key.
+
+use std::time::Duration;
+
+use harness::{HttpAnswer, TestApp, body, event, request};
+use serde_json::{Value, json};
+
+/// Sends to alice, with these members besides.
+async fn sends(test: &TestApp, members: Value) -> HttpAnswer {
+    let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
+    asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let mut sending = event("send");
+    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
+    sending["body"] = asked.to_string().into();
+    send::handle(&test.app, request(sending)).await
+}
+
+/// The id of the notification that a send makes.
+async fn sent(test: &TestApp, members: Value) -> Value {
+    let answer = sends(test, members).await;
+    assert_eq!(answer.status(), 202, "{answer:?}");
+    body(&answer)["notifications"][0]["id"].clone()
+}
+
+async fn listed(test: &TestApp) -> Value {
+    let mut list = event("list");
+    list["headers"]["authorization"] = test.bearer("alice", "").into();
+    (list["rawQueryString"], list["queryStringParameters"]) = ("".into(), json!({}));
+    body(&inbox::handle(&test.app, request(list)).await)
+}
+
+#[tokio::test]
+async fn the_frame_of_a_newer_one_says_what_it_replaces() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone", "laptop"]).await;
+    let older = sent(&test, json!({"collapseKey": "door"})).await;
+    let first = test.push.taken();
+    assert_eq!(first[0].1["replaces"], Value::Null);
+    let newer = sent(&test, json!({"collapseKey": "door"})).await;
+    let second = test.push.taken();
+    assert_eq!(second.len(), 2);
+    for (_, frame) in &second {
+        assert_eq!((&frame["replaces"], &frame["unreadCount"]), (&json!([older]), &json!(1)));
+        assert_eq!((&frame["notification"]["id"], &frame["notification"]["collapseKey"]), (&newer, &json!("door")));
+        // It tells all that is between the two cursors.
+        assert_eq!((&frame["prev"], &frame["cursor"]), (&first[0].1["cursor"], &frame["notification"]["cursor"]));
+    }
+    let listed = listed(&test).await;
+    assert_eq!((listed["items"].as_array().unwrap().len(), &listed["items"][0]["id"]), (1, &newer));
+    assert_eq!((&listed["unreadCount"], &listed["cursor"]), (&json!(1), &second[0].1["cursor"]));
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_a_frame_leaves_a_hole_where_the_older_one_went() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone"]).await;
+    sent(&test, json!({"collapseKey": "door"})).await;
+    let large = json!({"collapseKey": "door", "body": "\u{1f514}".repeat(4_000), "data": {"x": "y".repeat(16_000)},
+        "actionUrl": format!("/{}", "z".repeat(2_000))});
+    let newer = sent(&test, large).await;
+    let frames = test.push.taken();
+    let (first, fetch) = (&frames[0].1, &frames[1].1);
+    assert_eq!((&fetch["type"], &fetch["id"]), (&json!("fetch"), &newer));
+    assert_ne!(fetch["prev"], first["cursor"], "whoever does not know of the tombstone must ask");
+    assert_ne!(fetch["prev"], fetch["cursor"]);
+}
+
+#[tokio::test]
+async fn a_late_one_rings_nowhere() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone"]).await;
+    sent(&test, json!({"collapseKey": "door", "delayMs": 60_000})).await;
+    test.clock.turn(Duration::from_secs(61));
+    let newer = sent(&test, json!({"collapseKey": "door"})).await;
+    assert_eq!(test.push.taken().len(), 1);
+    assert_eq!(drain::handle(&test.app, i64::MAX).await.chunks, 1);
+    assert!(test.push.taken().is_empty());
+    let listed = listed(&test).await;
+    assert_eq!((listed["items"].as_array().unwrap().len(), &listed["items"][0]["id"]), (1, &newer));
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_is_refused_by_its_name_and_another_one_is_another_send() {
+    let test = TestApp::new().await;
+    for value in [json!(""), json!("k".repeat(65)), json!(7), json!(null), json!("a\u{0}")] {
+        let refused = sends(&test, json!({"collapseKey": value})).await;
+        let found = (refused.status().as_u16(), body(&refused)["error"]["fields"].clone());
+        assert_eq!(found, (422, json!(["collapseKey"])), "{value}");
+    }
+    sent(&test, json!({"collapseKey": "k".repeat(64), "idempotencyKey": "key"})).await;
+    let other = sends(&test, json!({"collapseKey": "j", "idempotencyKey": "key"})).await;
+    assert_eq!(body(&other)["error"]["code"], "idempotency_key_reused");
+}
