@@ -151,8 +151,10 @@ async fn reads(redis: &mut MultiplexedConnection, database: &PgPool) -> RedisRes
             read.push(entry);
         }
         if !read.is_empty() {
-            cmd("XACK").arg(&[QUEUE, GROUP]).arg(&read).exec_async(redis).await?;
-            cmd("XDEL").arg(QUEUE).arg(&read).exec_async(redis).await?;
+            // Both or neither: one killed in between would leave an entry that nobody reads again.
+            let mut finished = redis::pipe();
+            finished.atomic().cmd("XACK").arg(&[QUEUE, GROUP]).arg(&read).cmd("XDEL").arg(QUEUE).arg(&read);
+            finished.exec_async(redis).await?;
             done += read.len();
         }
     }
