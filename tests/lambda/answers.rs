@@ -71,6 +71,9 @@ async fn every_binary_answers_a_recorded_event() {
     assert_eq!(health["dependencies"]["database"], "ok", "{health}");
     let metrics = deployment.answers("metrics", &deployment.event_of("metrics", "ops", "notify:admin"), 200).await;
     assert_eq!((&metrics["accepted"], &metrics["degraded"]), (&json!(1), &json!(false)), "{metrics}");
+    let letters = deployment.event_of("dead_letters", "ops", "notify:admin");
+    let letters = deployment.answers("deadletters", &letters, 200).await;
+    assert_eq!(letters["items"], json!([]), "{letters}");
     let tested = deployment.answers("testing", &deployment.event_of("test", "operator", "notify:admin"), 202).await;
     assert_eq!(tested["notifications"][0]["userId"], "operator", "{tested}");
     deployment.answers("page", &event("page"), 200).await;

@@ -1,11 +1,98 @@
-//! A drain on a queue that others have written into.
+//! A drain on a queue that others have written into, or that is not what the record says.
+
+use std::time::Duration;
 
 use harness::TestApp;
 use harness::redis_server::RedisServer;
 use shared::ids::UserId;
+use shared::push::Outcome;
 use shared::queue::{Entry, Work};
 
 use crate::moment::Moment;
+
+const USERS: usize = 30;
+/// Longer than the record waits by itself after a first try.
+const LATER: Duration = Duration::from_secs(6);
+
+/// An app on SQLite and this Redis, with a device of each user.
+async fn listening(server: &RedisServer) -> TestApp {
+    let mut test = TestApp::new().await;
+    test.app.queue = Moment::patient(server).await.0;
+    for n in 0..USERS {
+        test.connect(&format!("user-{n}"), &[&format!("device-{n}")]).await;
+    }
+    test
+}
+
+/// Sends to each user what his device does not take.
+async fn leave(test: &TestApp) {
+    for n in 0..USERS {
+        test.push.will(&format!("device-{n}"), &[Outcome::Failed]);
+        let mut sending = harness::event("send");
+        sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
+        sending["body"] = format!(r#"{{"type":"like","userId":"user-{n}","title":"Hi"}}"#).into();
+        assert_eq!(send::handle(&test.app, harness::request(sending)).await.status(), 202);
+    }
+    test.push.taken();
+}
+
+/// How much is to be pushed by the record and by the queue.
+async fn to_push(test: &TestApp) -> (u64, u64) {
+    let record = test.app.deliveries.backlog(test.app.clock.at()).await.unwrap().waiting;
+    let queue = test.app.queue.depth(test.app.clock.at()).await.map_or(0, |depth| {
+        assert_eq!(depth.processing, 0);
+        depth.waiting + depth.delayed
+    });
+    (record, queue)
+}
+
+/// To how many devices a drain pushes, each once.
+async fn drains(test: &TestApp) -> usize {
+    test.clock.turn(LATER);
+    assert!(!drain::handle(&test.app, i64::MAX).await.failed);
+    let mut to: Vec<String> = test.push.taken().into_iter().map(|(device, _)| device).collect();
+    to.sort();
+    let frames = to.len();
+    to.dedup();
+    assert_eq!(to.len(), frames);
+    frames
+}
+
+#[tokio::test]
+async fn what_an_emptied_redis_knew_comes_from_the_record() {
+    let server = RedisServer::start();
+    let test = listening(&server).await;
+    leave(&test).await;
+    assert_eq!(to_push(&test).await, (USERS as u64, USERS as u64));
+    server.does(&["FLUSHALL"]);
+    assert_eq!(to_push(&test).await, (USERS as u64, 0));
+    assert_eq!((drains(&test).await, to_push(&test).await), (USERS, (0, 0)));
+}
+
+#[tokio::test]
+async fn what_a_redis_that_was_away_never_heard_of_comes_from_the_record() {
+    let server = RedisServer::start();
+    let mut test = listening(&server).await;
+    let back = test.app.queue.clone();
+    test.loses_its_queue();
+    leave(&test).await;
+    test.app.queue = back;
+    assert_eq!(to_push(&test).await, (USERS as u64, 0));
+    assert_eq!((drains(&test).await, to_push(&test).await), (USERS, (0, 0)));
+}
+
+#[tokio::test]
+async fn what_a_redis_that_was_away_still_believes_to_be_left_is_let_go_of() {
+    let server = RedisServer::start();
+    let mut test = listening(&server).await;
+    leave(&test).await;
+    let back = test.app.queue.clone();
+    test.loses_its_queue();
+    assert_eq!(drains(&test).await, USERS);
+    test.app.queue = back;
+    assert_eq!(to_push(&test).await, (0, USERS as u64));
+    assert_eq!((drains(&test).await, to_push(&test).await), (0, (0, 0)));
+}
 
 #[tokio::test]
 async fn what_cannot_be_read_is_set_aside_and_its_neighbours_are_pushed() {

@@ -8,6 +8,7 @@ use harness::redis_server::RedisServer;
 use harness::{TestApp, event, request, socket_event};
 use serde_json::json;
 use shared::clock::Clock;
+use shared::push::Outcome;
 use shared::redis::RedisMoment;
 
 /// An app on a Redis of its own.
@@ -24,6 +25,7 @@ impl Measured {
         let mut test = TestApp::new().await;
         test.app.limits = moment.clone();
         test.app.notes = moment.clone();
+        test.app.queue = moment.clone();
         test.app.moment = moment;
         Self { test, redis }
     }
@@ -126,6 +128,34 @@ async fn a_script_is_brought_along_once() {
     assert_eq!(measured.taken()["eval"], 2);
     measured.sends(&users(40)).await;
     assert_eq!(measured.taken().get("eval"), None);
+}
+
+#[tokio::test]
+async fn what_is_tried_again_is_added_claimed_settled_and_noted_once() {
+    let measured = Measured::new().await;
+    measured.test.connect("user 0", &["phone", "laptop"]).await;
+    let is_left = async || {
+        measured.test.push.will("phone", &[Outcome::Failed]);
+        measured.sends(&users(1)).await;
+        measured.test.clock.turn(Duration::from_secs(1));
+    };
+    let drains = async || {
+        let run = drain::handle(&measured.test.app, i64::MAX).await;
+        assert!(!run.failed, "{run:?}");
+        run.pushed
+    };
+    is_left().await;
+    assert_eq!(drains().await, 1);
+    measured.taken();
+    is_left().await;
+    // The limit, the counts, the outcomes, the entry, and that there is one.
+    assert_eq!(measured.taken()["evalsha"], 3 + 2);
+    assert_eq!(drains().await, 1);
+    let found = measured.taken()["evalsha"];
+    assert_eq!(drains().await, 0);
+    let idle = measured.taken()["evalsha"];
+    // The claim and the settling in its shard, the counts and the outcomes.
+    assert_eq!((found, idle), (idle + 2 + 2, 1 + 16 + 1));
 }
 
 #[tokio::test]

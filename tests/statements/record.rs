@@ -9,6 +9,7 @@ use shared::clock::Time;
 use shared::ids::{SendId, UserId};
 use shared::inbox::Cancelled;
 use shared::postgres::PostgresRecord;
+use shared::push::Outcome;
 
 use crate::wire::Wire;
 
@@ -321,6 +322,28 @@ async fn a_delayed_send_is_one_statement_and_its_start_one_more() {
     measured.test.clock.turn(Duration::from_secs(60));
     // Two chunks of four, beside what a drain without work does; the first of them starts the send.
     measured.costs_first(10 + 2 * 4 + 1, measured.drains()).await;
+}
+
+#[tokio::test]
+async fn a_retry_is_the_row_and_that_it_was_taken_and_a_push_to_each_device_that_is_left() {
+    let measured = Measured::new().await;
+    measured.test.connect("alice", &["phone", "laptop", "tablet"]).await;
+    let is_left = async || {
+        for device in ["phone", "tablet"] {
+            measured.test.push.will(device, &[Outcome::Failed]);
+        }
+        measured.sends(&["alice"], None).await;
+        // Longer than the queue waits for the second try, and less than the record does.
+        measured.test.clock.turn(Duration::from_secs(1));
+        measured.test.push.taken();
+    };
+    // Nothing was offered to everybody, so nothing is noted.
+    is_left().await;
+    measured.drains().await;
+    measured.costs_first(1, is_left()).await;
+    measured.costs_first(10 + 2, measured.drains()).await;
+    let to: Vec<String> = measured.test.push.taken().into_iter().map(|(device, _)| device).collect();
+    assert_eq!(to, ["phone", "tablet"]);
 }
 
 #[tokio::test]
