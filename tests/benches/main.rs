@@ -14,6 +14,7 @@ mod fanout;
 mod lateness;
 mod machine;
 mod memory;
+mod queue;
 mod report;
 mod ringing;
 mod sending;
@@ -26,19 +27,24 @@ use std::process::ExitCode;
 use crate::stores::Stores;
 
 /// What can be measured, each a module of that name; those with a hyphen are measured on Postgres and Redis.
-const TOPICS: [&str; 11] = [
+const TOPICS: [&str; 13] = [
     "ringing",
     "sending",
     "lateness",
+    "queue",
     "ringing-servers",
     "sending-servers",
     "lateness-servers",
+    "queue-servers",
     "fanout",
     "memory",
     "start",
     "cold_start",
     "size",
 ];
+
+/// Those that measure nothing of the gateway.
+const WITHOUT_GATEWAY: [&str; 4] = ["queue", "queue-servers", "cold_start", "size"];
 
 // One thread: the clients take at most one core from what is measured.
 #[tokio::main(flavor = "current_thread")]
@@ -50,7 +56,7 @@ async fn main() -> ExitCode {
         eprintln!("there is no such topic; there are {}", TOPICS.join(", "));
         return ExitCode::FAILURE;
     }
-    let gateway = if TOPICS.into_iter().any(|topic| !["cold_start", "size"].contains(&topic) && chosen(topic)) {
+    let gateway = if TOPICS.into_iter().any(|topic| !WITHOUT_GATEWAY.contains(&topic) && chosen(topic)) {
         build::release("gateway")
     } else {
         Default::default()
@@ -66,6 +72,8 @@ async fn main() -> ExitCode {
             "sending-servers" => sending::measure(&gateway, Stores::Servers).await,
             "lateness" => lateness::measure(&gateway, Stores::Here).await,
             "lateness-servers" => lateness::measure(&gateway, Stores::Servers).await,
+            "queue" => queue::measure(Stores::Here).await,
+            "queue-servers" => queue::measure(Stores::Servers).await,
             "fanout" => fanout::measure(&gateway).await,
             "memory" => memory::measure(&gateway).await,
             "start" => start::measure(&gateway).await,

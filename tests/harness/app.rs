@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use shared::app::App;
+use shared::app::{App, Moment, Record};
 use shared::auth;
 use shared::clock::{At, Clock};
 use shared::config::{Config, Origins};
@@ -60,6 +60,24 @@ impl TestApp {
         let clock = Clock::standing(START_MS);
         app.clock = clock.clone();
         Self { app, push, record, clock, _data: data }
+    }
+
+    /// From now on this is its record; what was connected before is not.
+    pub fn uses_record(&mut self, record: Arc<dyn Record>) {
+        self.app.inbox = record.clone();
+        self.app.deliveries = record.clone();
+        self.app.dead_letters = record.clone();
+        self.app.history = record.clone();
+        self.app.retention = record.clone();
+        self.app.connections = record;
+    }
+
+    /// From now on this is its moment.
+    pub fn uses_moment(&mut self, moment: Arc<dyn Moment>) {
+        self.app.limits = moment.clone();
+        self.app.notes = moment.clone();
+        self.app.queue = moment.clone();
+        self.app.moment = moment;
     }
 
     /// From now on nothing waits in a queue: what is left comes back from the record alone.
@@ -215,6 +233,9 @@ impl Deliveries for Counted {
     }
     async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
         self.asked().take(keys, at).await
+    }
+    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
+        self.asked().postpone(rows, at).await
     }
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.asked().mark_offered(rows, at).await

@@ -21,12 +21,9 @@ impl Measured {
     async fn new() -> Self {
         let redis = RedisServer::start();
         let config = redis.config("carillon");
-        let moment = Arc::new(RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap());
+        let moment = RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap();
         let mut test = TestApp::new().await;
-        test.app.limits = moment.clone();
-        test.app.notes = moment.clone();
-        test.app.queue = moment.clone();
-        test.app.moment = moment;
+        test.uses_moment(Arc::new(moment));
         Self { test, redis }
     }
 

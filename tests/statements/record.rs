@@ -24,13 +24,7 @@ impl Measured {
         let (wire, url) = Wire::before(&postgres_server::database().await).await;
         let mut test = TestApp::new().await;
         // One connection, as a function has; each statement is prepared on it once.
-        let record = Arc::new(PostgresRecord::new(&url, 1).unwrap());
-        test.app.inbox = record.clone();
-        test.app.deliveries = record.clone();
-        test.app.dead_letters = record.clone();
-        test.app.history = record.clone();
-        test.app.retention = record.clone();
-        test.app.connections = record;
+        test.uses_record(Arc::new(PostgresRecord::new(&url, 1).unwrap()));
         Self { test, wire }
     }
 
