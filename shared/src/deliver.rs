@@ -7,9 +7,9 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::connections::Connection;
 use crate::cursor::Cursor;
-use crate::deliveries::{Resync, retry_within_ms};
+use crate::deliveries::{Key, LONGEST_WAIT_MS, Resync, retry_within_ms};
 use crate::ids::{ConnectionId, UserId};
-use crate::inbox::{Changed, Delivery, PUSH_GRACE_MS};
+use crate::inbox::{Changed, Delivery};
 use crate::notes::Noted;
 use crate::protocol::{self, ChangeKind, Event, Frame, MAX_FRAME_BYTES, MAX_IDS};
 use crate::push::Outcome;
@@ -23,9 +23,9 @@ const SECOND_TRY_AFTER: Duration = Duration::from_millis(250);
 /// How long what is tried again at once would only fail again, in milliseconds: a connection that is not open yet, and
 /// one that was sent too much so often that it is to be told to sync.
 const REST_MS: i64 = 1_000;
-/// How long we wait at most because we were asked to, in milliseconds: less than it takes a row to come back from the
-/// record by itself.
-const LONGEST_HEEDED_MS: i64 = PUSH_GRACE_MS - 500;
+/// How long before a row comes back from the record by itself it must be tried at the latest, in milliseconds: what
+/// waits for longer is postponed.
+const SPARE_MS: i64 = 500;
 /// How often in a row a connection was sent too much before it gets no more frames, but is told to sync.
 pub const MOST_THROTTLED: u32 = 3;
 
@@ -73,8 +73,40 @@ pub async fn offer<'a>(
         noted.counts.delivered += 1;
         noted.counts.deliver_ms.add(now_ms - deliveries[index].notification.created_at.0);
     }
-    tokio::join!(settle(app, &offered, &gone), app.notes.note(&noted, app.clock.at()));
+    let postponed = postpone(app, &mut again);
+    tokio::join!(settle(app, &offered, &gone), app.notes.note(&noted, app.clock.at()), postponed);
     again
+}
+
+/// Sees to it that what is to be left alone for long does not come back from the record meanwhile. What nobody holds any
+/// more is somebody else's.
+async fn postpone(app: &App, again: &mut [Option<Entry>]) {
+    let now_ms = app.clock.now_ms();
+    let mut long: Vec<&mut Option<Entry>> = again
+        .iter_mut()
+        .filter(|entry| {
+            entry.as_ref().is_some_and(|Entry { work, wait_ms }| now_ms + wait_ms > work.fence_ms - SPARE_MS)
+        })
+        .collect();
+    if long.is_empty() {
+        return;
+    }
+    let rows: Vec<(Key<'_>, i64)> =
+        long.iter().flat_map(|entry| entry.as_ref()).map(|Entry { work, wait_ms }| (work.into(), *wait_ms)).collect();
+    match app.deliveries.postpone(&rows, app.clock.at()).await {
+        Ok(fences) => {
+            for (entry, fence) in long.iter_mut().zip(fences) {
+                **entry = entry
+                    .take()
+                    .zip(fence)
+                    .map(|(Entry { work, wait_ms }, fence_ms)| Entry { work: Work { fence_ms, ..work }, wait_ms });
+            }
+        }
+        Err(error) => {
+            // It comes back from the record sooner than was asked for, and its entry is stale then.
+            tracing::warn!(%error, "what is to be left alone could not be postponed");
+        }
+    }
 }
 
 /// Notes that every connection took these rows, each a user and an offset.
@@ -220,7 +252,7 @@ fn leave_to(entry: &mut Entry, connection: &Connection, outcome: Outcome, thrott
         Outcome::Throttled { retry_after_ms } => {
             entry.work.throttled = throttled.saturating_add(1);
             let rest_ms = if entry.work.throttled >= MOST_THROTTLED { REST_MS } else { 0 };
-            i64::from(retry_after_ms).clamp(rest_ms, LONGEST_HEEDED_MS)
+            i64::from(retry_after_ms).clamp(rest_ms, LONGEST_WAIT_MS)
         }
     };
     entry.wait_ms = entry.wait_ms.max(wait_ms);

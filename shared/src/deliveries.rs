@@ -8,6 +8,7 @@ use crate::connections::Connection;
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::inbox::{Changed, Delivery};
+use crate::queue::Work;
 
 /// The longest that a row waits for its next push.
 pub const LONGEST_WAIT_MS: i64 = 5 * 60 * 1_000;
@@ -44,6 +45,11 @@ pub trait Deliveries: Send + Sync {
     /// users and offsets.
     async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError>;
 
+    /// Leaves rows alone for so many milliseconds each, as somebody asked: each one's `push_at` moves to 5 s after that.
+    /// For whoever holds them: those whose `push_at` is not the fence stay as they are. Returns, in the order of `rows`,
+    /// each one's new `push_at`; `None` for one that stayed.
+    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError>;
+
     /// Notes that every connection of these rows' users was offered them: they are no longer due. The pairs
     /// are a user and the offset at which the notification arrived.
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
@@ -74,6 +80,12 @@ pub struct Key<'a> {
     pub offset: i64,
     /// Its `push_at`, in milliseconds since 1970.
     pub fence_ms: i64,
+}
+
+impl<'a> From<&'a Work> for Key<'a> {
+    fn from(work: &'a Work) -> Self {
+        Self { user: &work.user, offset: work.offset, fence_ms: work.fence_ms }
+    }
 }
 
 /// Within how many milliseconds a row is tried again that was pushed `attempt` times before this time: 100, doubled each

@@ -128,6 +128,9 @@ impl Deliveries for Meeting {
     async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
         self.record.take(keys, at).await
     }
+    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
+        self.record.postpone(rows, at).await
+    }
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.both.wait().await;
         self.record.mark_offered(rows, at).await

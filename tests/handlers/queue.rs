@@ -115,6 +115,33 @@ async fn who_asks_to_wait_is_left_alone_for_so_long() {
 }
 
 #[tokio::test]
+async fn who_asks_to_wait_for_longer_than_the_record_does_is_left_alone_by_both() {
+    for (asked_ms, waits_ms) in [(4_600, 4_600), (30_000, 30_000), (u32::MAX, 300_000)] {
+        for loses in [false, true] {
+            let mut test = TestApp::new().await;
+            test.connect("alice", &["phone", "laptop"]).await;
+            test.push.will("phone", &[Outcome::Throttled { retry_after_ms: asked_ms }]);
+            send(&test, "alice").await;
+            // What only the record knows is tried by itself 5 s later, and everywhere.
+            let (waits_ms, to) = if loses {
+                test.loses_its_queue();
+                (waits_ms + 5_000, vec!["laptop", "phone"])
+            } else {
+                (waits_ms, vec!["phone"])
+            };
+            turn(&test, waits_ms - 1).await;
+            assert_eq!(pushes(&test).await, []);
+            turn(&test, 1).await;
+            let mut told = pushes(&test).await;
+            told.sort();
+            assert_eq!(told, frames(&to.iter().map(|to| (*to, "notification")).collect::<Vec<_>>()), "{asked_ms}");
+            turn(&test, 600_000).await;
+            assert_eq!(pushes(&test).await, []);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_was_sent_too_much_three_times_is_told_to_sync_instead() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone", "laptop"]).await;

@@ -85,7 +85,7 @@ async fn work_on(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<
     if works.is_empty() {
         return Ok(dead);
     }
-    let keys: Vec<Key<'_>> = works.iter().map(|(_, work)| key(work)).collect();
+    let keys: Vec<Key<'_>> = works.iter().map(|(_, work)| (*work).into()).collect();
     let taken = app.deliveries.take(&keys, app.clock.at()).await?;
     let mut taken: HashMap<(UserId, i64), Delivery> =
         taken.into_iter().map(|row| ((row.user.clone(), row.notification.cursor.offset), row)).collect();
@@ -121,15 +121,11 @@ async fn work_on(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<
     Ok(settled.into_values().chain(dead).collect())
 }
 
-fn key(work: &Work) -> Key<'_> {
-    Key { user: &work.user, offset: work.offset, fence_ms: work.fence_ms }
-}
-
 /// Sets aside what nobody can read, and a row whose workers never came to its end, unless it is finished or another's.
 async fn set_aside(app: &App, work: Result<&Work, &String>, drained: &mut Drained) -> Result<(), StoreError> {
     let (dead, why) = match work {
         Err(payload) => (Dead::Strange { payload }, Why::Unreadable),
-        Ok(work) if app.deliveries.take(&[key(work)], app.clock.at()).await?.is_empty() => return Ok(()),
+        Ok(work) if app.deliveries.take(&[work.into()], app.clock.at()).await?.is_empty() => return Ok(()),
         Ok(Work { user, offset, .. }) => (Dead::Push { user, offset: *offset }, Why::Poisoned),
     };
     app.dead_letters.set_aside(&dead, why, app.clock.at()).await?;

@@ -40,6 +40,10 @@ impl Deliveries for PostgresRecord {
         self.take_named(keys, at).await
     }
 
+    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
+        repeated!(self.try_postpone(rows, at))
+    }
+
     async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         repeated!(self.try_mark_offered(offered, at))
     }

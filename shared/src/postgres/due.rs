@@ -1,5 +1,7 @@
 //! Taking what is due, in Postgres: a row each, and, of whom too much is due, all of it as one.
 
+use std::collections::HashMap;
+
 use sqlx::postgres::PgRow;
 
 use super::held::InTime;
@@ -116,6 +118,29 @@ impl PostgresRecord {
         // It stands there once for each connection.
         unreadable.dedup();
         Ok((deliveries, unreadable))
+    }
+
+    pub(super) async fn try_postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, Failure> {
+        let users: Vec<&str> = rows.iter().map(|(key, _)| key.user.as_str()).collect();
+        let offsets: Vec<i64> = rows.iter().map(|(key, _)| key.offset).collect();
+        let fences: Vec<i64> = rows.iter().map(|(key, _)| key.fence_ms).collect();
+        let waits: Vec<i64> = rows.iter().map(|(_, wait_ms)| *wait_ms).collect();
+        let moved = sqlx::query(include_str!("postpone.sql"))
+            .bind(at_ms(at))
+            .bind(users)
+            .bind(offsets)
+            .bind(fences)
+            .bind(waits)
+            .bind(PUSH_GRACE_MS)
+            .fetch_all(&mut *self.connection().await?)
+            .in_time()
+            .await
+            .map_err(rows::write_failed)?;
+        let mut fences: HashMap<(String, i64), i64> = HashMap::new();
+        for row in &moved {
+            fences.insert((column(row, "user_id")?, column(row, "offset")?), column(row, "push_at")?);
+        }
+        Ok(rows.iter().map(|(key, _)| fences.get(&(key.user.as_str().to_owned(), key.offset)).copied()).collect())
     }
 
     async fn try_take_rest(&self, behind: &[String], at: At) -> Result<usize, Failure> {

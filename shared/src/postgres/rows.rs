@@ -107,7 +107,11 @@ pub(super) fn column<'r, T>(row: &'r PgRow, name: &str) -> Result<T, StoreError>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
-    row.try_get(name).map_err(|error| StoreError::Broken(error.to_string()))
+    row.try_get(name).map_err(|error| match error {
+        // What is broken may be set aside, and this is no fault of the row.
+        sqlx::Error::ColumnNotFound(_) => unreachable!("a statement of ours returns no {name}"),
+        error => StoreError::Broken(error.to_string()),
+    })
 }
 
 /// A column that counts.

@@ -35,6 +35,10 @@ impl Deliveries for SqliteRecord {
         self.take_named(keys, at.process_ms()).await
     }
 
+    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
+        self.postpone_rows(rows, at.process_ms()).await
+    }
+
     async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         let offered: Vec<Value> =
             offered.iter().map(|(user, offset)| json!({"user": user, "offset": offset})).collect();

@@ -45,6 +45,33 @@ impl SqliteRecord {
         Ok(deliveries)
     }
 
+    pub(super) async fn postpone_rows(
+        &self,
+        rows: &[(Key<'_>, i64)],
+        now_ms: i64,
+    ) -> Result<Vec<Option<i64>>, StoreError> {
+        let mut db = self.write().await?;
+        let mut moved = Vec::new();
+        for (key, wait_ms) in rows {
+            let push_at = sqlx::query_scalar(
+                r#"UPDATE notifications SET push_at = ?4 + ?5 + ?6
+                    WHERE user_id = ?1 AND "offset" = ?2 AND push_at = ?3 RETURNING push_at"#,
+            )
+            .bind(key.user.as_str())
+            .bind(key.offset)
+            .bind(key.fence_ms)
+            .bind(now_ms)
+            .bind(wait_ms)
+            .bind(PUSH_GRACE_MS)
+            .fetch_optional(&mut *db)
+            .await
+            .map_err(failed)?;
+            moved.push(push_at);
+        }
+        commit(db).await?;
+        Ok(moved)
+    }
+
     pub(super) async fn resynced(&self, users: &[(&UserId, i64)], now_ms: i64) -> Result<(), StoreError> {
         let users: Vec<Value> = users.iter().map(|(user, through)| json!({"user": user, "through": through})).collect();
         for _ in 0..MOST_STEPS {

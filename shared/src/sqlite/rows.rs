@@ -28,6 +28,8 @@ pub(super) fn failed(error: sqlx::Error) -> StoreError {
             Some(code) if [19, 20].contains(&(code & 0xff)) => StoreError::Refused(error.to_string()),
             _ => StoreError::Broken(error.to_string()),
         },
+        // What is broken may be set aside, and this is no fault of the row.
+        sqlx::Error::ColumnNotFound(name) => unreachable!("a statement of ours returns no {name}"),
         other => StoreError::Broken(other.to_string()),
     }
 }

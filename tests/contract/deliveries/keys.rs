@@ -14,6 +14,8 @@ on_each_record! {
     of_many_with_one_key_one_takes_the_row,
     whoever_takes_what_is_due_makes_keys_stale,
     keys_of_what_there_is_not_take_nothing,
+    what_is_postponed_comes_back_by_itself_so_much_later,
+    only_whoever_holds_a_row_postpones_it,
 }
 
 fn key(delivery: &Delivery) -> Key<'_> {
@@ -116,4 +118,36 @@ async fn keys_of_what_there_is_not_take_nothing(record: Record) {
     record.ring(&["1"], "alice", at(0)).await;
     record.connect("alice", "tab", at(1)).await;
     assert!(take(&record, &[none, Key { fence_ms: START_MS + 5_000, ..none }], 1).await.is_empty());
+}
+
+async fn what_is_postponed_comes_back_by_itself_so_much_later(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    let sent = record.ring(&["1", "2", "3"], "alice", at(0)).await;
+    let rows = [(key(&sent[2]), 60_000), (key(&sent[0]), 30_000)];
+    let fences = record.deliveries().postpone(&rows, at(100)).await.unwrap();
+    assert_eq!(fences, [Some(START_MS + 65_100), Some(START_MS + 35_100)]);
+    let due = record.deliveries().take_due(10, at(35_099)).await.unwrap().deliveries;
+    assert_eq!(taken_ids(&due), ids(&["2"], "alice"), "the others are left alone");
+    record.deliveries().mark_offered(&[(&due[0].user, 2)], at(35_099)).await.unwrap();
+    assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 35_100));
+    // The new key takes it before that; it counts as tried no oftener than it was.
+    let sooner = Key { fence_ms: START_MS + 65_100, ..key(&sent[2]) };
+    let taken = take(&record, &[key(&sent[2]), sooner], 30_100).await;
+    assert_eq!((taken_ids(&taken), taken[0].attempt), (ids(&["3"], "alice"), 1));
+    let due = record.deliveries().take_due(10, at(35_100)).await.unwrap().deliveries;
+    assert_eq!(taken_ids(&due), ids(&["1"], "alice"));
+}
+
+async fn only_whoever_holds_a_row_postpones_it(record: Record) {
+    record.connect("alice", "tab", at(0)).await;
+    let sent = record.ring(&["held", "offered", "taken"], "alice", at(0)).await;
+    record.deliveries().mark_offered(&[(&sent[1].user, 2)], at(1)).await.unwrap();
+    take(&record, &[key(&sent[2])], 1).await;
+    let (stale, alice) = (Key { fence_ms: sent[0].fence_ms - 1, ..key(&sent[0]) }, user("alice"));
+    let none = Key { user: &alice, offset: 9, fence_ms: START_MS + 5_000 };
+    let rows = [key(&sent[1]), key(&sent[2]), stale, none].map(|key| (key, 60_000));
+    assert_eq!(record.deliveries().postpone(&rows, at(2)).await.unwrap(), [None; 4]);
+    assert_eq!(record.deliveries().postpone(&[], at(2)).await.unwrap(), []);
+    let due = record.deliveries().take_due(10, at(LATE_MS - 1)).await.unwrap().deliveries;
+    assert_eq!(taken_ids(&due), ids(&["held", "taken"], "alice"));
 }
