@@ -15,6 +15,8 @@ pub const LONGEST_WAIT_MS: i64 = 5 * 60 * 1_000;
 /// For how many rows that are due at once a user gets a frame each. Of whom more is due, as after an outage, is told to
 /// sync instead: one frame.
 pub const MOST_FRAMES: usize = 5;
+/// How many recipients are materialised in one transaction, unless one chunk alone has more.
+pub const MOST_TOGETHER: usize = 200;
 /// How many rows of users who are told to sync one statement changes at most, so that nobody waits long for it.
 pub const STEP_ROWS: usize = 1_000;
 /// How many such statements one call makes at most; what is beyond waits for the next.
@@ -23,11 +25,20 @@ pub const MOST_STEPS: usize = 100;
 /// What still has to be materialised or pushed.
 #[async_trait]
 pub trait Deliveries: Send + Sync {
-    /// Materialises one chunk that is due, in a transaction of its own, exactly as `append` does the first;
-    /// `None` where no chunk is due by the store's clock. The first chunk of a scheduled send starts it, in the same
-    /// transaction. Two that call it at once never materialise the same chunk. One of a send that has expired is settled
-    /// without a row for anybody: it returns nothing to push.
-    async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError>;
+    /// Materialises up to `limit` chunks that are due by the store's clock, those first that are due first, in one
+    /// transaction, exactly as `append` does the first chunk of a send. The first chunk of a scheduled send starts it, in
+    /// the same transaction. Two that call it at once never materialise the same chunk. One of a send that has expired is
+    /// settled without a row for anybody: it returns nothing to push.
+    ///
+    /// Several go together only as far as they have [`MOST_TOGETHER`] recipients, and nothing about them takes more than
+    /// that: no collapse key, no expiry that has passed, nothing that is refused. None are due where it says 0 chunks.
+    async fn materialise(&self, limit: usize, at: At) -> Result<Materialised, StoreError>;
+
+    /// Materialises one chunk that is due; `None` where there is none.
+    async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
+        let Materialised { chunks, deliveries } = self.materialise(1, at).await?;
+        Ok((chunks > 0).then_some(deliveries))
+    }
 
     /// Takes up to `limit` rows whose `push_at` has passed. Each one's `push_at` moves ahead (5 s, doubled
     /// with every time it was taken, at most 5 min), so that nobody else takes it meanwhile and a dead taker's
@@ -69,6 +80,15 @@ pub trait Deliveries: Send + Sync {
 
     /// How much waits now. Each row and chunk that waits is looked at: what is settled costs nothing.
     async fn backlog(&self, at: At) -> Result<Backlog, StoreError>;
+}
+
+/// What was materialised.
+#[derive(Debug, Default)]
+pub struct Materialised {
+    /// How many chunks.
+    pub chunks: usize,
+    /// What is to be pushed, in the order in which they were due.
+    pub deliveries: Vec<Delivery>,
 }
 
 /// A row, and how it stood.
@@ -132,4 +152,14 @@ pub struct Backlog {
     pub dead_letters: u64,
     /// For how long the first of what is due has been due, in milliseconds; 0 where nothing is.
     pub oldest_ms: u64,
+}
+
+/// How many of these chunks, from the first on, go into one transaction: each has so many recipients, or must go by itself.
+pub(crate) fn together(chunks: impl Iterator<Item = Option<usize>>) -> usize {
+    let mut recipients = 0;
+    let fits = |chunk: &Option<usize>| {
+        recipients += chunk.unwrap_or(MOST_TOGETHER + 1);
+        recipients <= MOST_TOGETHER
+    };
+    chunks.take_while(fits).count()
 }

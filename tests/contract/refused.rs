@@ -9,6 +9,7 @@ use shared::history::{SendQuery, States};
 use shared::ids::UserId;
 use shared::inbox::{Appended, CHUNK_RECIPIENTS};
 use shared::postgres::PostgresRecord;
+use shared::send::Due;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tempfile::TempDir;
 
@@ -38,6 +39,7 @@ on_each! {
     a_recipient_gets_his_row_once_his_inbox_is_mended,
     recipients_that_cannot_be_read_are_set_aside_as_a_whole,
     a_send_that_cannot_be_read_holds_up_no_other,
+    one_among_several_that_are_due_together_holds_up_nobody,
     an_immediate_send_reaches_all_but_the_broken,
     a_newer_one_replaces_an_older_one_of_all_but_the_broken,
     a_row_that_cannot_be_read_holds_up_no_neighbour,
@@ -191,6 +193,29 @@ async fn a_send_that_cannot_be_read_holds_up_no_other(record: Record, by_hand: B
     assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
     assert!(materialises(&record, 30).await);
     assert_eq!(record.position("user 202").await.head, 1);
+}
+
+async fn one_among_several_that_are_due_together_holds_up_nobody(record: Record, by_hand: ByHand) {
+    broken(&record, &by_hand, &["user 3"]).await;
+    for n in 0..8 {
+        let send = Send::due(&n.to_string(), Due::After(1_000 + n));
+        record.send(&send, &users(&[&format!("user {n}"), "everybody"]), at(0)).await;
+    }
+    by_hand.does("UPDATE sends SET priority = 'urgent' WHERE title = '5'").await;
+    let mut counts = Vec::new();
+    while counts.last() != Some(&0) {
+        counts.push(record.deliveries().materialise(100, at(2_000)).await.unwrap().chunks);
+    }
+    // Before the refused one each goes by itself, and the unreadable one is never together with others.
+    assert_eq!(counts, [1, 1, 1, 1, 1, 1, 2, 0]);
+    for (name, count) in [("everybody", 7), ("user 2", 1), ("user 4", 1), ("user 5", 0), ("user 7", 1)] {
+        assert_eq!(record.listed(name).await.len(), count, "{name}");
+    }
+    let mut dead: Vec<String> = letters(&record).await.into_iter().map(|letter| letter.error).collect();
+    dead.sort();
+    let mut expected = [Why::Unreadable.sentence(), Why::Refused.sentence()];
+    expected.sort_unstable();
+    assert_eq!(dead, expected);
 }
 
 async fn an_immediate_send_reaches_all_but_the_broken(record: Record, by_hand: ByHand) {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use harness::{Counted, TestApp, event, request};
 use serde_json::json;
 use shared::clock::At;
-use shared::deliveries::{Backlog, Deliveries, Key, Taken};
+use shared::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
 use shared::inbox::{Changed, Delivery};
@@ -116,8 +116,8 @@ struct Meeting {
 
 #[async_trait]
 impl Deliveries for Meeting {
-    async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
-        self.record.materialise_next(at).await
+    async fn materialise(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
+        self.record.materialise(limit, at).await
     }
     async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
         self.record.take_due(limit, at).await

@@ -14,7 +14,7 @@ use shared::config::{Config, Origins};
 use shared::connections::{Connection, Connections, Extended, Online, Opened, Opening, Ticket};
 use shared::cursor::Cursor;
 use shared::dead_letters::{Dead, DeadLetters, LetterPlace, Letters, Why};
-use shared::deliveries::{Backlog, Deliveries, Key, Taken};
+use shared::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
 use shared::error::StoreError;
 use shared::history::{History, SendPage, SendQuery, Trace};
 use shared::ids::{ConnectionId, LetterId, NotificationId, SendId, UserId};
@@ -222,8 +222,8 @@ impl Inbox for Counted {
 
 #[async_trait]
 impl Deliveries for Counted {
-    async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
-        self.asked().materialise_next(at).await
+    async fn materialise(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
+        self.asked().materialise(limit, at).await
     }
     async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
         self.asked().take_due(limit, at).await

@@ -319,6 +319,24 @@ async fn a_delayed_send_is_one_statement_and_its_start_one_more() {
 }
 
 #[tokio::test]
+async fn small_sends_that_are_due_are_one_transaction_of_three_statements_however_many() {
+    let measured = Measured::new().await;
+    measured.test.connect("user 7", &["phone"]).await;
+    let delay = async || {
+        for n in 0..50 {
+            let to = format!("user {n}");
+            measured.asks_for(json!({"type": "like", "userId": to, "title": "Hi", "delayMs": 60_000})).await;
+        }
+        measured.test.clock.turn(Duration::from_secs(60));
+    };
+    delay().await;
+    measured.drains().await;
+    delay().await;
+    // Its beginning, the chunks, their start, the rows, its end; and that one was taken.
+    measured.costs_first(10 + 5 + 1, measured.drains()).await;
+}
+
+#[tokio::test]
 async fn a_retry_is_the_row_and_that_it_was_taken_and_a_push_to_each_device_that_is_left() {
     let measured = Measured::new().await;
     measured.test.connect("alice", &["phone", "laptop", "tablet"]).await;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use shared::app::App;
 use shared::connections::{Connection, SWEPT_AT_ONCE};
 use shared::deliver;
-use shared::deliveries::Taken;
+use shared::deliveries::{Materialised, Taken};
 use shared::error::{Error, StoreError};
 use shared::ids::ConnectionId;
 use shared::inbox::{Changed, Delivery};
@@ -26,6 +26,8 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
 /// How many rows are taken at once: what one drain holds when it dies waits 5 s.
 const TAKE: usize = 100;
+/// How many chunks, each mostly a small send that is due now, are materialised at once.
+const CHUNKS: usize = 100;
 /// How many expired notifications become tombstones at once.
 const EXPIRE: usize = 500;
 /// How often a drain that waits looks whether somebody has left work: half of that is how long work waits for it.
@@ -112,12 +114,14 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, 
     }
 }
 
-/// Gives the recipients of one chunk their rows, and pushes them. Whether there was one.
+/// Gives the recipients of some chunks their rows, and pushes them. Whether there were any.
 async fn materialise(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
-    let Some(deliveries) = app.deliveries.materialise_next(app.clock.at()).await? else { return Ok(false) };
-    drained.chunks += 1;
-    offer(app, &deliveries, Noted::default()).await;
-    Ok(true)
+    let Materialised { chunks, deliveries } = app.deliveries.materialise(CHUNKS, app.clock.at()).await?;
+    drained.chunks += chunks;
+    if !deliveries.is_empty() {
+        offer(app, &deliveries, Noted::default()).await;
+    }
+    Ok(chunks > 0)
 }
 
 /// Pushes rows that came back by themselves. Whether there were any.

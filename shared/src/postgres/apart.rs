@@ -77,7 +77,7 @@ async fn materialise_part(
         PART
     };
     let found = materialising(sql, send, content, part, at).fetch_all(db).in_time().await;
-    Ok(deliveries(&found.map_err(rows::write_failed)?, content)?)
+    Ok(deliveries(&found.map_err(rows::write_failed)?, |_| Ok(Arc::clone(content)))?)
 }
 
 /// Materialises a chunk that this transaction holds, and sets aside who is refused.

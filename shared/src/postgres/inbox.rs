@@ -273,7 +273,7 @@ impl PostgresRecord {
             .await
             .map_err(rows::write_failed)?;
         // Every recipient of a new send gets a row, so no row means that it is none.
-        if rows.is_empty() { Ok(None) } else { Ok(Some(deliveries(&rows, content)?)) }
+        if rows.is_empty() { Ok(None) } else { Ok(Some(deliveries(&rows, |_| Ok(Arc::clone(content)))?)) }
     }
 
     /// The append of a send of which some recipients' rows are refused: these wait in a chunk, and the drain sets them
@@ -445,15 +445,19 @@ pub(super) fn materialising<'q>(
 }
 
 /// What these return: a row for each connection, or one for a user without any.
-pub(super) fn deliveries(found: &[PgRow], content: &Arc<Content>) -> Result<Vec<Delivery>, StoreError> {
+pub(super) fn deliveries(
+    found: &[PgRow],
+    content: impl Fn(&PgRow) -> Result<Arc<Content>, StoreError>,
+) -> Result<Vec<Delivery>, StoreError> {
     let mut deliveries = Vec::new();
     for row in found {
         let Some(connection) = rows::connection(row, "id")? else { continue };
         let user = connection.user.clone();
+        let id = NotificationId::from_uuid(column(row, "notification_id")?);
         let begin = || {
             let notification = Notification {
-                id: NotificationId::from_uuid(column(row, "notification_id")?),
-                content: Arc::clone(content),
+                id,
+                content: content(row)?,
                 cursor: Cursor { epoch: rows::epoch(row)?, offset: column(row, "head")? },
                 created_at: Time(column(row, "now_ms")?),
                 read_at: None,
@@ -469,7 +473,7 @@ pub(super) fn deliveries(found: &[PgRow], content: &Arc<Content>) -> Result<Vec<
                 attempt: 0,
             })
         };
-        rows::gather(&mut deliveries, connection, begin, |delivery| delivery.user == user)?;
+        rows::gather(&mut deliveries, connection, begin, |delivery| delivery.notification.id == id)?;
     }
     Ok(deliveries)
 }

@@ -3,6 +3,7 @@
 //! a proxy in transaction mode would have to pin.
 
 mod apart;
+mod chunks;
 mod connections;
 mod dead_letters;
 mod deliveries;

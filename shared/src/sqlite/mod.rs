@@ -3,6 +3,7 @@
 
 mod apart;
 mod change;
+mod chunks;
 mod connections;
 mod dead_letters;
 mod deliveries;

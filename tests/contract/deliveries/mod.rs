@@ -8,3 +8,4 @@ mod due;
 mod expired;
 mod keys;
 mod scheduled;
+mod together;

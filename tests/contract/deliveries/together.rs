@@ -1,0 +1,181 @@
+//! Chunks of several sends that are due: together in one transaction, as if one after the other.
+
+use std::collections::HashSet;
+
+use shared::deliveries::{MOST_TOGETHER, Materialised};
+use shared::ids::UserId;
+use shared::inbox::{Cancelled, Delivery};
+
+use super::scheduled::delayed;
+use crate::record::{LATE_MS, Record, Send, at, together, user, users};
+
+on_each_record! {
+    several_that_are_due_come_as_they_would_one_after_the_other,
+    no_more_go_together_than_a_transaction_is_to_hold,
+    many_drains_at_once_materialise_each_once_beside_sends_and_cancellings,
+}
+
+async fn materialise(record: &Record, limit: usize, now_ms: i64) -> Materialised {
+    record.deliveries().materialise(limit, at(now_ms)).await.unwrap()
+}
+
+/// To whom, what, where, and what he is told of it.
+type Told = (String, String, i64, i64, usize, usize);
+
+/// Sends of all sorts to three users of this name, materialised up to so many at once: how many were each time, what
+/// was to be pushed, and what stands in the inboxes.
+async fn play(record: &Record, name: &str, limit: usize, begin_ms: i64) -> (Vec<usize>, Vec<Told>, Vec<Told>) {
+    let [a, b, c] = ["a", "b", "c"].map(|letter| user(&format!("{name} {letter}")));
+    record.connect(a.as_str(), &format!("{a}'s tab"), at(0)).await;
+    record.connect(b.as_str(), &format!("{b}'s phone"), at(0)).await;
+    record.connect(b.as_str(), &format!("{b}'s laptop"), at(0)).await;
+    let key = |n: usize| format!("{name}{n}");
+    let after = |n: usize| delayed(&key(n), 1_000 + n as i64);
+    let sends = [
+        (after(0), vec![b.clone(), a.clone()]),
+        (after(1), vec![b.clone()]),
+        (after(2).until(begin_ms + 5_000), vec![a.clone()]),
+        (after(3).until(begin_ms + 1_500), vec![a.clone(), b.clone()]),
+        (after(4).collapsing("door"), vec![a.clone(), c.clone()]),
+        (after(5), vec![a.clone(), c.clone()]),
+        (after(6), vec![b.clone(), a.clone()]),
+        (after(7).collapsing("door"), vec![c.clone(), a.clone()]),
+        (after(8), vec![c.clone(), b.clone()]),
+        (after(9), vec![b.clone()]),
+    ];
+    for (send, to) in &sends {
+        assert!(record.send(send, to, at(begin_ms)).await.is_empty());
+    }
+    let (mut counts, mut told) = (Vec::new(), Vec::new());
+    loop {
+        let Materialised { chunks, deliveries } = materialise(record, limit, begin_ms + 2_000).await;
+        if chunks == 0 {
+            break;
+        }
+        counts.push(chunks);
+        let mut these: Vec<Told> = deliveries.iter().map(|delivery| self::told(name, delivery)).collect();
+        if chunks == 1 {
+            // Of one send the order means nothing.
+            these.sort();
+        }
+        told.extend(these);
+    }
+    let mut stand = Vec::new();
+    for who in [&a, &b, &c] {
+        let position = record.position(who.as_str()).await;
+        let without = |text: &str| text.replace(name, "");
+        for row in record.listed(who.as_str()).await {
+            let (title, offset) = (without(&row.content.title), row.cursor.offset);
+            stand.push((without(who.as_str()), title, offset, position.unread, position.head as usize, 0));
+        }
+    }
+    (counts, told, stand)
+}
+
+fn told(name: &str, delivery: &Delivery) -> Told {
+    let Delivery { user, notification, unread, connections, replaces, .. } = delivery;
+    assert_eq!(delivery.fence_ms, notification.created_at.0 + 5_000);
+    let title = notification.content.title.replace(name, "");
+    (user.as_str().replace(name, ""), title, notification.cursor.offset, *unread, connections.len(), replaces.len())
+}
+
+async fn several_that_are_due_come_as_they_would_one_after_the_other(record: Record) {
+    let (one_by_one, mut told_one_by_one, stand_one_by_one) = play(&record, "one", 1, 0).await;
+    let (at_once, mut told_at_once, stand_at_once) = play(&record, "all", 100, 20_000).await;
+    assert_eq!(one_by_one, [1; 10]);
+    // Up to the one that has expired, to the one that collapses, and to the next.
+    assert_eq!(at_once, [3, 1, 1, 2, 1, 2]);
+    let in_order: Vec<&String> = told_at_once.iter().map(|told| &told.1).collect();
+    assert!(in_order.is_sorted(), "{in_order:?}");
+    told_one_by_one.sort();
+    told_at_once.sort();
+    assert_eq!(told_at_once, told_one_by_one);
+    assert_eq!(stand_at_once, stand_one_by_one);
+    assert_eq!(told_at_once.len(), 11);
+    // Whoever was to push them may die, of either; what was replaced needs nobody.
+    let waiting = record.deliveries().backlog(at(22_000)).await.unwrap().waiting;
+    assert_eq!(waiting, 2 * (11 - 1));
+}
+
+async fn no_more_go_together_than_a_transaction_is_to_hold(record: Record) {
+    for (n, recipients) in [150, 40, 10, 1, 2, MOST_TOGETHER, 3].into_iter().enumerate() {
+        let to: Vec<UserId> = (0..recipients).map(|of| user(&format!("user {n} {of}"))).collect();
+        record.send(&delayed(&n.to_string(), 1_000 + n as i64), &to, at(0)).await;
+    }
+    assert_eq!(materialise(&record, 100, 999).await.chunks, 0);
+    let mut counts = Vec::new();
+    for limit in [100, 1, 100, 100, 100] {
+        counts.push(materialise(&record, limit, 2_000).await.chunks);
+    }
+    assert_eq!(counts, [3, 1, 1, 1, 1]);
+    assert_eq!(materialise(&record, 100, LATE_MS).await.chunks, 0);
+    assert_eq!(record.position("user 6 2").await.head, 1);
+}
+
+async fn many_drains_at_once_materialise_each_once_beside_sends_and_cancellings(record: Record) {
+    const SENDS: usize = 240;
+    const USERS: usize = 16;
+    let to = |n: usize| users(&[&format!("user {}", n % USERS), &format!("user {}", (n * 7 + 1) % USERS)]);
+    for n in 0..USERS {
+        record.connect(&format!("user {n}"), &format!("tab {n}"), at(0)).await;
+    }
+    let mut ids = Vec::new();
+    for n in 0..SENDS {
+        let send = delayed(&n.to_string(), 1_000 + (n % 5) as i64);
+        ids.push(send.id);
+        record.send(&send, &to(n), at(0)).await;
+    }
+    let done = together(8, |task| {
+        let (record, ids) = (record.clone(), ids.clone());
+        async move {
+            let (mut mine, mut cancelled) = (Vec::new(), HashSet::new());
+            for n in 0..40 {
+                match task {
+                    0 => {
+                        record.send(&Send::new(&format!("now {n}")), &to(n), at(2_000)).await;
+                    }
+                    1 => {
+                        let n = SENDS - 1 - n;
+                        let found = record.inbox().cancel(ids[n], &user("billing")).await.unwrap();
+                        if found == Cancelled::Done {
+                            cancelled.insert(n);
+                        }
+                    }
+                    _ => {
+                        let limit = if n % 4 == 0 { 1 } else { 9 };
+                        mine.extend(materialise(&record, limit, 2_000).await.deliveries);
+                    }
+                }
+            }
+            (mine, cancelled)
+        }
+    })
+    .await;
+    let (mut deliveries, mut cancelled) = (Vec::new(), HashSet::new());
+    for (mine, theirs) in done {
+        deliveries.extend(mine);
+        cancelled.extend(theirs);
+    }
+    loop {
+        let rest = materialise(&record, 100, 2_000).await;
+        if rest.chunks == 0 {
+            break;
+        }
+        deliveries.extend(rest.deliveries);
+    }
+    let expected: usize = (0..SENDS).filter(|n| !cancelled.contains(n)).map(|n| to(n).len()).sum();
+    assert_eq!(deliveries.len(), expected, "{} were cancelled", cancelled.len());
+    let different: HashSet<_> = deliveries.iter().map(|delivery| delivery.notification.id).collect();
+    assert_eq!(different.len(), expected, "one came twice");
+    let mut rows = 0;
+    for n in 0..USERS {
+        let name = format!("user {n}");
+        let mut offsets: Vec<i64> = record.listed(&name).await.iter().map(|row| row.cursor.offset).collect();
+        offsets.sort_unstable();
+        let position = record.position(&name).await;
+        assert_eq!(offsets, (1..=position.head).collect::<Vec<_>>(), "{name}");
+        assert_eq!(position.unread, position.head, "{name}");
+        rows += offsets.len();
+    }
+    assert_eq!(rows, expected + (0..40).map(|n| to(n).len()).sum::<usize>());
+}
