@@ -14,3 +14,4 @@ mod template;
 mod tokens;
 mod tree;
 mod unfinished;
+mod waiting;

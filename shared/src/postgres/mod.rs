@@ -110,7 +110,7 @@ impl PostgresRecord {
     async fn migrate_unhurried(&self) -> Result<(), MigrateError> {
         let mut connection = self.pool.acquire().await?;
         let unhurried = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0";
-        sqlx::raw_sql(unhurried).execute(&mut *connection).await?;
+        sqlx::raw_sql(unhurried).execute(&mut *connection).in_time().await?;
         // Nobody else is to have its patience.
         connection.close_on_drop();
         MIGRATIONS.run(&mut *connection).await
