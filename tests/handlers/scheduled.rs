@@ -160,3 +160,35 @@ async fn what_is_due_within_a_minute_wakes_the_drain() {
         assert_eq!(woken.0.swap(0, Ordering::Relaxed), times, "{name}: {value}");
     }
 }
+
+#[tokio::test]
+async fn of_whom_many_are_due_at_once_one_frame_tells_to_sync() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone", "laptop"]).await;
+    for (count, told) in [(5, "notification"), (6, "resync")] {
+        for _ in 0..count {
+            assert_eq!(sends(&test, None, "delayMs", json!(60_000)).await.status(), 202);
+        }
+        test.clock.turn(Duration::from_secs(60));
+        test.push.will("laptop", &[shared::push::Outcome::Failed]);
+        let before = listed(&test).await.len();
+        let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
+        assert_eq!((run.chunks, run.resynced), (count, usize::from(told == "resync")));
+        let frames: Vec<Value> = test.push.taken().into_iter().map(|(_, frame)| frame["type"].clone()).collect();
+        assert_eq!(frames, vec![told; if told == "resync" { 2 } else { 2 * count }]);
+        assert_eq!(listed(&test).await.len(), before + count);
+        // The laptop, which took nothing of it, or not the first.
+        test.clock.turn(Duration::from_secs(5));
+        drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
+        let again: Vec<(String, Value)> =
+            test.push.taken().into_iter().map(|(to, frame)| (to, frame["type"].clone())).collect();
+        let expected: &[&str] = if told == "resync" { &["laptop", "phone"] } else { &["laptop"] };
+        let mut to: Vec<&str> = again.iter().map(|(to, _)| to.as_str()).collect();
+        to.sort_unstable();
+        assert_eq!(to, expected, "{again:?}");
+        assert!(again.iter().all(|(_, kind)| kind == told), "{again:?}");
+        test.clock.turn(Duration::from_secs(600));
+        drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
+        assert_eq!(test.push.taken(), []);
+    }
+}

@@ -135,16 +135,16 @@ async fn set_aside(app: &App, work: Result<&Work, &String>, drained: &mut Draine
 }
 
 /// Rows, and where they stand among what is worked on.
-type Rows = Vec<(usize, Delivery)>;
+pub(crate) type Rows = Vec<(usize, Delivery)>;
 /// What is left of a row as it is: its place, its fence, and how long it waits.
-type Again = (usize, i64, i64);
+pub(crate) type Again = (usize, i64, i64);
 
 fn again((n, row): &(usize, Delivery)) -> Again {
     (*n, row.fence_ms, REST_MS + backoff_ms(row.attempt))
 }
 
 /// The rows of users who have too many for a frame each, by user, and the others.
-fn far_behind(rows: Rows) -> (BTreeMap<UserId, Rows>, Rows) {
+pub(crate) fn far_behind(rows: Rows) -> (BTreeMap<UserId, Rows>, Rows) {
     let mut counts: HashMap<UserId, usize> = HashMap::new();
     for (_, row) in &rows {
         *counts.entry(row.user.clone()).or_default() += 1;
@@ -161,7 +161,7 @@ fn far_behind(rows: Rows) -> (BTreeMap<UserId, Rows>, Rows) {
 
 /// Tells users who are far behind to sync, on all their connections: whatever arrived until then is told by that, and
 /// entries of it that wait yet are stale.
-async fn resync_all(app: &App, behind: &BTreeMap<UserId, Rows>) -> Vec<Again> {
+pub(crate) async fn resync_all(app: &App, behind: &BTreeMap<UserId, Rows>) -> Vec<Again> {
     let resync = |(user, rows): (&UserId, &Rows)| Resync {
         user: user.clone(),
         through: rows.iter().map(|(_, row)| row.notification.cursor.offset).max().unwrap_or_default(),

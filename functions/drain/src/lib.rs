@@ -118,8 +118,13 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, 
 async fn materialise(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
     let Materialised { chunks, deliveries } = app.deliveries.materialise(CHUNKS, app.clock.at()).await?;
     drained.chunks += chunks;
-    if !deliveries.is_empty() {
-        offer(app, &deliveries, Noted::default()).await;
+    let (behind, few) = claims::far_behind(deliveries.into_iter().enumerate().collect());
+    drained.resynced += behind.len();
+    // Whoever does not take it is told when his rows come back.
+    claims::resync_all(app, &behind).await;
+    let few: Vec<Delivery> = few.into_iter().map(|(_, delivery)| delivery).collect();
+    if !few.is_empty() {
+        offer(app, &few, Noted::default()).await;
     }
     Ok(chunks > 0)
 }
