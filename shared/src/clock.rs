@@ -1,5 +1,6 @@
 //! The present time: milliseconds since 1970, from here and nowhere else, so that tests can turn it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,19 +19,24 @@ const RFC_3339_MS: StaticFormatDescription =
 pub struct Time(pub i64);
 
 impl Time {
-    /// Reads an instant of RFC 3339, at any offset; `None` for anything else. What is finer than a millisecond is
-    /// rounded up, so that nothing happens before it.
+    /// The first and the last that can be written: of the years 0 to 9999.
+    const WRITTEN: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+
+    /// Reads an instant of RFC 3339, at any offset; `None` for anything else, and for what could not be written. What is
+    /// finer than a millisecond is rounded up, so that nothing happens before it.
     pub fn parse(text: &str) -> Option<Self> {
         let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let ms = -(-instant.unix_timestamp_nanos()).div_euclid(1_000_000);
-        i64::try_from(ms).ok().map(Self)
+        i64::try_from(ms).ok().filter(|ms| Self::WRITTEN.contains(ms)).map(Self)
     }
 }
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Whatever a token or a row says, an answer can be written.
+        let ms = self.0.clamp(*Self::WRITTEN.start(), *Self::WRITTEN.end());
         let instant =
-            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| std::fmt::Error)?;
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).map_err(|_| std::fmt::Error)?;
         f.write_str(&instant.format(RFC_3339_MS).map_err(|_| std::fmt::Error)?)
     }
 }
@@ -137,6 +143,30 @@ mod tests {
     fn a_time_is_written_with_milliseconds() {
         assert_eq!(Time(1_795_190_400_123).to_string(), "2026-11-20T16:00:00.123Z");
         assert_eq!(Time(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn whatever_is_stored_can_be_written() {
+        for ms in [i64::MAX, 253_402_300_800_000, 1_800_000_000_000_000] {
+            assert_eq!(serde_json::to_string(&Time(ms)).unwrap(), r#""9999-12-31T23:59:59.999Z""#);
+        }
+        for ms in [i64::MIN, -62_167_219_200_001] {
+            assert_eq!(Time(ms).to_string(), "0000-01-01T00:00:00.000Z");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_not_read() {
+        assert_eq!(Time::parse("9999-12-31T23:59:59.999Z"), Some(Time(253_402_300_799_999)));
+        assert_eq!(Time::parse("0000-01-01T00:00:00Z"), Some(Time(-62_167_219_200_000)));
+        for text in [
+            "9999-12-31T23:59:59.9999999Z",
+            "9999-12-31T23:59:59-01:00",
+            "9999-12-31T23:59:60Z",
+            "0000-01-01T00:00:00+01:00",
+        ] {
+            assert_eq!(Time::parse(text), None, "{text}");
+        }
     }
 
     #[test]

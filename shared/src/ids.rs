@@ -136,9 +136,9 @@ impl LetterId {
         Self(derived(&[b"recipient", notification.as_bytes()]))
     }
 
-    /// About a whole chunk, by its number.
-    pub fn of_chunk(send: SendId, n: i64) -> Self {
-        Self(derived(&[b"chunk", send.as_bytes(), &n.to_be_bytes()]))
+    /// About a whole chunk, by what it says of its recipients: its number may be another's later.
+    pub fn of_chunk(send: SendId, recipients: &[u8]) -> Self {
+        Self(derived(&[b"chunk", send.as_bytes(), recipients]))
     }
 
     /// About something that nobody can read.

@@ -40,6 +40,7 @@ on_each! {
     recipients_that_cannot_be_read_are_set_aside_as_a_whole,
     a_send_that_cannot_be_read_holds_up_no_other,
     one_among_several_that_are_due_together_holds_up_nobody,
+    chunks_that_are_set_aside_again_and_again_are_all_kept,
     an_immediate_send_reaches_all_but_the_broken,
     a_newer_one_replaces_an_older_one_of_all_but_the_broken,
     a_row_that_cannot_be_read_holds_up_no_neighbour,
@@ -193,6 +194,32 @@ async fn a_send_that_cannot_be_read_holds_up_no_other(record: Record, by_hand: B
     assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
     assert!(materialises(&record, 30).await);
     assert_eq!(record.position("user 202").await.head, 1);
+}
+
+async fn chunks_that_are_set_aside_again_and_again_are_all_kept(record: Record, by_hand: ByHand) {
+    let to = many(150);
+    record.send(&Send::due("1", Due::After(1_000)), &to, at(0)).await;
+    by_hand.does("UPDATE sends SET priority = 'urgent'").await;
+    let aside = async || {
+        while materialises(&record, 2_000).await {}
+        letters(&record).await
+    };
+    assert_eq!(aside().await.len(), 2);
+    for _ in 0..3 {
+        for n in 0..2 {
+            let letter = letters(&record).await[n].place.id;
+            assert!(record.dead_letters().redrive(letter, at(2_000)).await.unwrap());
+            assert_eq!(aside().await.len(), 2, "one took the place of the other");
+        }
+    }
+    by_hand.does("UPDATE sends SET priority = 'high'").await;
+    for letter in letters(&record).await {
+        assert!(record.dead_letters().redrive(letter.place.id, at(2_000)).await.unwrap());
+    }
+    assert!(aside().await.is_empty());
+    for recipient in &to {
+        assert_eq!(record.position(recipient.as_str()).await.head, 1, "{recipient}");
+    }
 }
 
 async fn one_among_several_that_are_due_together_holds_up_nobody(record: Record, by_hand: ByHand) {

@@ -101,11 +101,12 @@ pub(super) async fn materialise_chunk(
     Ok(deliveries)
 }
 
-/// Sets aside a chunk that this transaction holds, of so many recipients, as a whole.
+/// Sets aside a chunk that this transaction holds, of so many recipients, as a whole. `text` is what it says of them.
 pub(super) async fn set_chunk_aside(
     db: &mut PgConnection,
     send: SendId,
     n: i32,
+    text: &str,
     recipients: usize,
     at: At,
 ) -> Result<(), Failure> {
@@ -119,7 +120,7 @@ pub(super) async fn set_chunk_aside(
     .bind(at_ms(at))
     .bind(send.as_uuid())
     .bind(n)
-    .bind(LetterId::of_chunk(send, n.into()).as_uuid())
+    .bind(LetterId::of_chunk(send, text.as_bytes()).as_uuid())
     .bind(i64::try_from(recipients.max(1)).unwrap_or(i64::MAX))
     .bind(Why::Unreadable.sentence())
     .execute(db)

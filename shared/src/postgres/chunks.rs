@@ -35,6 +35,7 @@ enum Way {
 struct Chunk {
     send: SendId,
     n: i32,
+    text: String,
     recipients: Result<Vec<UserId>, StoreError>,
     content: Result<Arc<Content>, StoreError>,
     is_started: bool,
@@ -48,6 +49,7 @@ impl Chunk {
         Ok(Self {
             send: SendId::from_uuid(column(row, "send_id")?),
             n: column(row, "n")?,
+            text: column(row, "recipients")?,
             recipients: recipients(row),
             content: rows::content(row).map(Arc::new),
             is_started: state == "started",
@@ -200,7 +202,7 @@ async fn materialise_alone(db: &mut PgConnection, chunk: Chunk, way: Way, at: At
         (Ok(recipients), Ok(content)) => (recipients, content),
         (recipients, _) if way == Way::Apart => {
             let recipients = recipients.map_or(1, |recipients| recipients.len());
-            apart::set_chunk_aside(db, send, n, recipients, at).await?;
+            apart::set_chunk_aside(db, send, n, &chunk.text, recipients, at).await?;
             return Ok(Vec::new());
         }
         (Err(error), _) | (_, Err(error)) => return Err(error.into()),

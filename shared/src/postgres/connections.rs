@@ -166,15 +166,18 @@ impl PostgresRecord {
                  SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
              ), old_tickets AS (
                  DELETE FROM tickets
-                  WHERE hash IN (SELECT hash FROM clock, tickets WHERE expires_at <= clock.now_ms LIMIT $3)
+                  WHERE hash IN (SELECT hash FROM tickets WHERE expires_at <= (SELECT now_ms FROM clock) LIMIT $3)
                  RETURNING 1
              ), old_connections AS (
                  DELETE FROM connections
-                  WHERE id IN (SELECT id FROM clock, connections WHERE connected_at <= clock.now_ms - $2 LIMIT $3)
+                  WHERE id IN (SELECT id FROM connections
+                               WHERE connected_at <= (SELECT now_ms FROM clock) - $2 LIMIT $3)
                  RETURNING 1
              ), ended AS (
-                 SELECT id, user_id, connected_at, token_expires_at FROM connections, clock
-                  WHERE token_expires_at <= clock.now_ms AND connected_at > clock.now_ms - $2
+                 SELECT id, user_id, connected_at, token_expires_at FROM connections
+                  -- As subqueries: a join would look at all that live, too.
+                  WHERE token_expires_at <= (SELECT now_ms FROM clock)
+                    AND connected_at > (SELECT now_ms FROM clock) - $2
                   ORDER BY token_expires_at LIMIT $3
              )
              SELECT ended.*,

@@ -5,8 +5,9 @@ WITH clock AS MATERIALIZED (
 ),
 old AS MATERIALIZED (
     SELECT n.user_id, n."offset", n.version
-      FROM clock, notifications n
-     WHERE n.deleted_at <= clock.now_ms - $2
+      FROM notifications n
+     -- As a subquery: a join would look at all that is younger, too.
+     WHERE n.deleted_at <= (SELECT now_ms FROM clock) - $2
      ORDER BY n.deleted_at LIMIT $3
        FOR UPDATE OF n SKIP LOCKED
 ),

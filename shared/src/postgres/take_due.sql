@@ -6,8 +6,9 @@ WITH clock AS MATERIALIZED (
 ),
 due AS MATERIALIZED (
     SELECT notifications.user_id, notifications."offset", notifications.push_at AS due_at
-      FROM notifications, clock
-     WHERE notifications.push_at <= clock.now_ms
+      FROM notifications
+     -- As a subquery: a join would look at all that is due later, too.
+     WHERE notifications.push_at <= (SELECT now_ms FROM clock)
      ORDER BY notifications.push_at
      LIMIT $2
        FOR UPDATE OF notifications SKIP LOCKED
@@ -15,10 +16,10 @@ due AS MATERIALIZED (
 -- Who has more due than gets a frame each, whether or not somebody else takes some of it.
 behind AS MATERIALIZED (
     SELECT users.user_id
-      FROM clock, (SELECT DISTINCT user_id FROM due) AS users
+      FROM (SELECT DISTINCT user_id FROM due) AS users
      WHERE $5 < (SELECT count(*)
                    FROM (SELECT FROM notifications n
-                          WHERE n.user_id = users.user_id AND n.push_at <= clock.now_ms LIMIT $5 + 1) AS counted)
+                          WHERE n.user_id = users.user_id AND n.push_at <= (SELECT now_ms FROM clock) LIMIT $5 + 1) AS counted)
 ),
 rest AS MATERIALIZED (
     -- User by user: of everything that is due, only theirs is looked at.

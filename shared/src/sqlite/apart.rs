@@ -61,11 +61,12 @@ pub(super) async fn materialise(
     Ok(parted)
 }
 
-/// Sets aside a chunk of so many recipients as a whole.
+/// Sets aside a chunk of so many recipients as a whole. `text` is what it says of them.
 pub(super) async fn set_chunk_aside(
     db: &mut Connected,
     send: SendId,
     n: i64,
+    text: &[u8],
     recipients: usize,
     now_ms: i64,
 ) -> Result<(), StoreError> {
@@ -74,7 +75,7 @@ pub(super) async fn set_chunk_aside(
          SELECT ?1, send_id, ?4, recipients, ?5, 1, ?6 FROM send_chunks WHERE send_id = ?2 AND n = ?3
          ON CONFLICT (id) DO NOTHING",
     )
-    .bind(LetterId::of_chunk(send, n).as_bytes().as_slice())
+    .bind(LetterId::of_chunk(send, text).as_bytes().as_slice())
     .bind(send.as_bytes().as_slice())
     .bind(n)
     .bind(i64::try_from(recipients.max(1)).unwrap_or(i64::MAX))

@@ -9,6 +9,7 @@ use super::apart::{self, Way};
 use super::materialise::{Arriving, materialise};
 use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, commit};
+use crate::clock::At;
 use crate::deliveries::{Materialised, together};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
@@ -19,6 +20,7 @@ use crate::notification::Content;
 struct Chunk {
     send: SendId,
     n: i64,
+    text: Vec<u8>,
     recipients: Result<Vec<UserId>, StoreError>,
     content: Result<Arc<Content>, StoreError>,
     /// When its send was due and when it was accepted.
@@ -34,6 +36,7 @@ impl Chunk {
         Ok(Self {
             send: send.ok_or_else(|| rows::broken("send_chunks.send_id"))?,
             n: row.try_get("n").map_err(failed)?,
+            text: row.try_get("text").map_err(failed)?,
             recipients: recipients(row),
             content: rows::content(row).map(Arc::new),
             newness: (row.try_get("due_at").map_err(failed)?, row.try_get("created_at").map_err(failed)?),
@@ -51,16 +54,17 @@ impl Chunk {
 }
 
 impl SqliteRecord {
-    pub(super) async fn materialise_due(&self, limit: usize, now_ms: i64) -> Result<Materialised, StoreError> {
-        match self.try_materialise(limit, Way::AtOnce, now_ms).await {
+    pub(super) async fn materialise_due(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
+        match self.try_materialise(limit, Way::AtOnce, at).await {
             // Something in a chunk does not go: which, is found out with more statements, one chunk after the other.
-            Err(StoreError::Refused(_) | StoreError::Broken(_)) => self.try_materialise(1, Way::Apart, now_ms).await,
+            Err(StoreError::Refused(_) | StoreError::Broken(_)) => self.try_materialise(1, Way::Apart, at).await,
             other => other,
         }
     }
 
-    async fn try_materialise(&self, limit: usize, way: Way, now_ms: i64) -> Result<Materialised, StoreError> {
+    async fn try_materialise(&self, limit: usize, way: Way, at: At) -> Result<Materialised, StoreError> {
         let mut db = self.write().await?;
+        let now_ms = at.process_ms();
         let mut chunks = due(&mut db, limit, now_ms).await?;
         while let Some(cancelled) = chunks.first().filter(|chunk| chunk.is_cancelled) {
             // Whoever cancels takes the chunks with it, so this was done by hand. It must not come again.
@@ -93,7 +97,7 @@ impl SqliteRecord {
             (Ok(recipients), Ok(content)) => (recipients, content),
             (recipients, _) if way == Way::Apart => {
                 let recipients = recipients.map_or(1, |recipients| recipients.len());
-                apart::set_chunk_aside(db, send, n, recipients, now_ms).await?;
+                apart::set_chunk_aside(db, send, n, &chunk.text, recipients, now_ms).await?;
                 return Ok(Vec::new());
             }
             (Err(error), _) | (_, Err(error)) => return Err(error),
@@ -129,7 +133,7 @@ impl SqliteRecord {
 /// The chunks that are due first.
 async fn due(db: &mut Connected, limit: usize, now_ms: i64) -> Result<Vec<Chunk>, StoreError> {
     let found = sqlx::query(
-        "SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
+        "SELECT c.send_id, c.n, c.recipients, CAST(c.recipients AS BLOB) AS text, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
                 s.expires_at, s.collapse_key, s.due_at, s.created_at
            FROM send_chunks c JOIN sends s ON s.id = c.send_id
           WHERE c.state = 'waiting' AND c.due_at <= ?1 ORDER BY c.due_at, c.send_id, c.n LIMIT ?2",

@@ -32,8 +32,8 @@ impl Connections for SqliteRecord {
     }
 
     async fn open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, StoreError> {
-        let now_ms = at.process_ms();
         let mut db = self.write().await?;
+        let now_ms = at.process_ms();
         let opened = match take(&mut db, &opening.ticket_hash, now_ms).await? {
             None => Opened::TicketRefused,
             Some(ticket) if ticket.origin.as_deref() != opening.origin => Opened::OriginRefused,
@@ -86,8 +86,8 @@ impl Connections for SqliteRecord {
     }
 
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError> {
-        let now_ms = at.process_ms();
         let mut db = self.write().await?;
+        let now_ms = at.process_ms();
         sqlx::query("DELETE FROM tickets WHERE expires_at <= ?1")
             .bind(now_ms)
             .execute(&mut *db)

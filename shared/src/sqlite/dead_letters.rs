@@ -39,8 +39,8 @@ impl DeadLetters for SqliteRecord {
     }
 
     async fn redrive(&self, id: LetterId, at: At) -> Result<bool, StoreError> {
-        let now_ms = at.process_ms();
         let mut db = self.write().await?;
+        let now_ms = at.process_ms();
         let letter = sqlx::query(
             r#"DELETE FROM dead_letters WHERE id = ?1 RETURNING send_id, user_id, "offset", recipients, payload"#,
         )

@@ -14,19 +14,19 @@ use crate::inbox::{Changed, Delivery};
 #[async_trait]
 impl Deliveries for SqliteRecord {
     async fn materialise(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
-        self.materialise_due(limit, at.process_ms()).await
+        self.materialise_due(limit, at).await
     }
 
     async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
-        self.take(limit, at.process_ms()).await
+        self.take(limit, at).await
     }
 
     async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
-        self.take_named(keys, at.process_ms()).await
+        self.take_named(keys, at).await
     }
 
     async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
-        self.postpone_rows(rows, at.process_ms()).await
+        self.postpone_rows(rows, at).await
     }
 
     async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
@@ -46,7 +46,7 @@ impl Deliveries for SqliteRecord {
     }
 
     async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
-        self.resynced(users, at.process_ms()).await
+        self.resynced(users, at).await
     }
 
     async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {

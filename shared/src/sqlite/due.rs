@@ -8,6 +8,7 @@ use super::dead_letters::set_push_aside;
 use super::inbox::select_notifications;
 use super::rows::{self, failed};
 use super::{Connected, SqliteRecord, commit};
+use crate::clock::At;
 use crate::cursor::Epoch;
 use crate::dead_letters::Why;
 use crate::deliveries::{Key, LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken, retry_within_ms};
@@ -16,8 +17,9 @@ use crate::ids::UserId;
 use crate::inbox::{Delivery, PUSH_GRACE_MS};
 
 impl SqliteRecord {
-    pub(super) async fn take(&self, limit: usize, now_ms: i64) -> Result<Taken, StoreError> {
+    pub(super) async fn take(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
         let mut db = self.write().await?;
+        let now_ms = at.process_ms();
         let limit = number(limit);
         let behind = rows::json_list(&behind(&mut db, limit, now_ms).await?);
         let deliveries = take_rows(&mut db, self.epoch, limit, &behind, now_ms).await?;
@@ -34,24 +36,20 @@ impl SqliteRecord {
         Ok(Taken { deliveries, resyncs })
     }
 
-    pub(super) async fn take_named(&self, keys: &[Key<'_>], now_ms: i64) -> Result<Vec<Delivery>, StoreError> {
+    pub(super) async fn take_named(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
         let keys: Vec<Value> = keys
             .iter()
             .map(|Key { user, offset, fence_ms }| json!({"user": user, "offset": offset, "fence": fence_ms}))
             .collect();
         let mut db = self.write().await?;
-        let deliveries = take_keys(&mut db, self.epoch, &rows::json_list(&keys), now_ms).await?;
+        let deliveries = take_keys(&mut db, self.epoch, &rows::json_list(&keys), at.process_ms()).await?;
         commit(db).await?;
         Ok(deliveries)
     }
 
-    pub(super) async fn postpone_rows(
-        &self,
-        rows: &[(Key<'_>, i64)],
-        now_ms: i64,
-    ) -> Result<Vec<Option<i64>>, StoreError> {
+    pub(super) async fn postpone_rows(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
         let mut db = self.write().await?;
-        let mut moved = Vec::new();
+        let (now_ms, mut moved) = (at.process_ms(), Vec::new());
         for (key, wait_ms) in rows {
             let push_at = sqlx::query_scalar(
                 r#"UPDATE notifications SET push_at = ?4 + ?5 + ?6
@@ -72,7 +70,7 @@ impl SqliteRecord {
         Ok(moved)
     }
 
-    pub(super) async fn resynced(&self, users: &[(&UserId, i64)], now_ms: i64) -> Result<(), StoreError> {
+    pub(super) async fn resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         let users: Vec<Value> = users.iter().map(|(user, through)| json!({"user": user, "through": through})).collect();
         for _ in 0..MOST_STEPS {
             let mut db = self.write().await?;
@@ -84,7 +82,7 @@ impl SqliteRecord {
                          WHERE n.push_at IS NOT NULL LIMIT ?3)"#,
             )
             .bind(rows::json_list(&users))
-            .bind(now_ms)
+            .bind(at.process_ms())
             .bind(number(STEP_ROWS))
             .execute(&mut *db)
             .await

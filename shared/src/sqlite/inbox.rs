@@ -188,8 +188,8 @@ impl Inbox for SqliteRecord {
 impl SqliteRecord {
     /// Apart, the recipients whose rows are refused wait in a chunk, and the drain sets them aside.
     async fn append_by(&self, way: Way, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
-        let now_ms = at.process_ms();
         let mut db = self.write().await?;
+        let now_ms = at.process_ms();
         let due_ms = match append.due {
             Due::Now => now_ms,
             Due::After(delay_ms) => now_ms.saturating_add(delay_ms),

@@ -108,7 +108,8 @@ impl SqliteRecord {
         }
     }
 
-    /// Begins to write. Nobody else writes until it ends.
+    /// Begins to write. Nobody else writes until it ends, so that the present time is asked for after this: who waits
+    /// is the later.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(rows::failed)
     }
