@@ -168,7 +168,7 @@ struct WakeByNotify(Arc<Notify>);
 
 #[async_trait::async_trait]
 impl Wake for WakeByNotify {
-    async fn wake_drain(&self) {
+    async fn wake_drain(&self, _: bool) {
         self.0.notify_one();
     }
 }

@@ -1,8 +1,10 @@
--- Tells drains that there is work, and says whether one of them is awake.
+-- Tells drains that there is work, and says whether one of them is awake. Where none is, one counts as awake from now on,
+-- since whoever told is to wake it.
 --
 -- KEYS[1]  the number of times that this was told
 -- KEYS[2]  until when a drain counts as awake, in milliseconds since 1970
 -- ARGV[1]  now, in milliseconds since 1970; 0: by the clock of Redis
+-- ARGV[2]  for how long one that is to be woken counts as awake, in milliseconds
 --
 -- Returns { foreign, awake }
 --   foreign  how many keys held what is none of ours; they count as absent and are written over
@@ -38,6 +40,11 @@ if until_ms then
   elseif until_ms > now then
     awake = 1
   end
+end
+
+if awake == 0 then
+  local waking = tonumber(ARGV[2])
+  redis.call('SET', KEYS[2], string.format('%.0f', now + waking), 'PX', string.format('%.0f', 2 * waking))
 end
 
 return { foreign, awake }

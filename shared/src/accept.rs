@@ -106,7 +106,7 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
                 Due::After(_) | Due::At(_) => due_ms(due, begun_ms) - begun_ms <= WAKE_WITHIN_MS,
             };
             if !left.is_empty() || chunks_wait {
-                deliver::leave(app, &left).await;
+                app.leave(&left).await;
             }
             Ok(Accepted { answer, replayed: false })
         }

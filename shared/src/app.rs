@@ -13,7 +13,7 @@ use crate::inbox::Inbox;
 use crate::limits::Limits;
 use crate::notes::{Counts, Noted, Notes};
 use crate::push::{Push, Wake};
-use crate::queue::Queue;
+use crate::queue::{Entry, Queue};
 use crate::retention::Retention;
 use crate::vitals::Vitals;
 
@@ -81,6 +81,17 @@ impl App {
             moment,
             push,
             wake: None,
+        }
+    }
+
+    /// Leaves work to the drain, and wakes it where none is awake: also without entries, for what only the record knows.
+    /// An entry that the queue does not take comes back from the record.
+    pub async fn leave(&self, entries: &[Entry]) {
+        let is_awake = self.queue.add(entries, self.clock.at()).await.drain_is_awake;
+        if is_awake != Some(true)
+            && let Some(wake) = &self.wake
+        {
+            wake.wake_drain(is_awake == Some(false)).await;
         }
     }
 

@@ -9,7 +9,7 @@ use crate::connections::Connection;
 use crate::cursor::Cursor;
 use crate::deliveries::{Key, LONGEST_WAIT_MS, Resync, retry_within_ms};
 use crate::ids::{ConnectionId, UserId};
-use crate::inbox::{Changed, Delivery};
+use crate::inbox::{Changed, Delivery, PUSH_GRACE_MS};
 use crate::notes::Noted;
 use crate::protocol::{self, ChangeKind, Event, Frame, MAX_FRAME_BYTES, MAX_IDS};
 use crate::push::Outcome;
@@ -26,6 +26,9 @@ const REST_MS: i64 = 1_000;
 /// How long before a row comes back from the record by itself it must be tried at the latest, in milliseconds: what
 /// waits for longer is postponed.
 const SPARE_MS: i64 = 500;
+/// For how long the other connections of a user are made to wait at most because one asked to be left alone, in
+/// milliseconds.
+const HEEDED_BY_ALL_MS: i64 = PUSH_GRACE_MS - SPARE_MS;
 /// How often in a row a connection was sent too much before it gets no more frames, but is told to sync.
 pub const MOST_THROTTLED: u32 = 3;
 
@@ -51,13 +54,21 @@ pub async fn offer<'a>(
     let outcomes = if addressed.is_empty() { Vec::new() } else { push(app, deliveries, &addressed).await };
     let Settled { taken, left, gone } = settled(app, deliveries.len(), &addressed, &outcomes);
     let mut again: Vec<Option<Entry>> = vec![None; deliveries.len()];
+    let mut waiting: Vec<(usize, &Connection, Outcome)> = Vec::new();
+    let mut longest_ms = vec![LONGEST_WAIT_MS; deliveries.len()];
     for ((index, connection), outcome) in addressed.iter().zip(&outcomes).filter(|((index, _), _)| left[*index]) {
-        if *outcome == Outcome::Gone && !is_young(app, connection) {
-            continue;
+        match outcome {
+            Outcome::Offered => continue,
+            Outcome::Gone if !is_young(app, connection) => continue,
+            Outcome::Throttled { retry_after_ms } if i64::from(*retry_after_ms) > HEEDED_BY_ALL_MS => {}
+            _ => longest_ms[*index] = HEEDED_BY_ALL_MS,
         }
-        let throttled = throttled.get(*index).copied().unwrap_or(0);
-        let entry = again[*index].get_or_insert_with(|| untouched(&deliveries[*index]));
-        leave_to(entry, connection, *outcome, throttled);
+        waiting.push((*index, *connection, *outcome));
+    }
+    for (index, connection, outcome) in waiting {
+        let throttled = throttled.get(index).copied().unwrap_or(0);
+        let entry = again[index].get_or_insert_with(|| untouched(&deliveries[index]));
+        leave_to(entry, connection, outcome, throttled, longest_ms[index]);
     }
     for ((index, connection), outcome) in addressed.iter().zip(outcomes) {
         noted.outcomes.push((deliveries[*index].notification.id, &connection.id, outcome));
@@ -116,14 +127,6 @@ pub async fn note_offered(app: &App, rows: &[(&UserId, i64)]) {
     {
         // Costs a doubled frame: the drain will push them again.
         tracing::warn!(%error, "what was offered could not be noted");
-    }
-}
-
-/// Leaves work to the drain, and wakes it where none is awake: also without entries, for what only the record knows. An
-/// entry that the queue does not take comes back from the record.
-pub async fn leave(app: &App, entries: &[Entry]) {
-    if !app.queue.add(entries, app.clock.at()).await.drain_is_awake {
-        wake_drain(app).await;
     }
 }
 
@@ -200,13 +203,6 @@ pub fn backoff_ms(attempt: u32) -> i64 {
     (retry_within_ms(attempt) as f64 * jitter) as i64
 }
 
-/// Wakes the drain, where there is a way to.
-pub async fn wake_drain(app: &App) {
-    if let Some(wake) = &app.wake {
-        wake.wake_drain().await;
-    }
-}
-
 /// How frames were taken, by the index of what they tell.
 struct Settled {
     /// How many connections took it.
@@ -242,8 +238,8 @@ fn untouched(delivery: &Delivery) -> Entry {
     Entry { work, wait_ms: backoff_ms(delivery.attempt) }
 }
 
-/// Adds to what is left what became of one connection.
-fn leave_to(entry: &mut Entry, connection: &Connection, outcome: Outcome, throttled: u32) {
+/// Adds to what is left what became of one connection. It is left alone for `longest_ms` at most, whatever it asked for.
+fn leave_to(entry: &mut Entry, connection: &Connection, outcome: Outcome, throttled: u32, longest_ms: i64) {
     let wait_ms = match outcome {
         Outcome::Offered => return,
         // Not open yet.
@@ -252,7 +248,7 @@ fn leave_to(entry: &mut Entry, connection: &Connection, outcome: Outcome, thrott
         Outcome::Throttled { retry_after_ms } => {
             entry.work.throttled = throttled.saturating_add(1);
             let rest_ms = if entry.work.throttled >= MOST_THROTTLED { REST_MS } else { 0 };
-            i64::from(retry_after_ms).clamp(rest_ms, LONGEST_WAIT_MS)
+            i64::from(retry_after_ms).clamp(rest_ms, longest_ms)
         }
     };
     entry.wait_ms = entry.wait_ms.max(wait_ms);

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::push::Wake;
 
-/// How often one sandbox invokes the drain at most.
+/// How often one sandbox invokes the drain at most that does not know whether it is awake.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// Whoever sent waits for this.
 const WITHIN: Duration = Duration::from_millis(500);
@@ -51,11 +51,11 @@ impl LambdaWake {
 
 #[async_trait]
 impl Wake for LambdaWake {
-    async fn wake_drain(&self) {
+    async fn wake_drain(&self, is_asked: bool) {
         let now = Instant::now();
         {
             let mut woken = self.woken.lock().await;
-            if woken.is_some_and(|at| now - at < AT_MOST_EVERY) {
+            if !is_asked && woken.is_some_and(|at| now - at < AT_MOST_EVERY) {
                 return;
             }
             *woken = Some(now);

@@ -18,6 +18,8 @@ pub const CLAIM_MS: i64 = 105_000;
 pub const MOST_DELIVERIES: u32 = 5;
 /// For how long a drain is held to be awake after it was last heard of, in milliseconds.
 pub const AWAKE_MS: i64 = 3_000;
+/// For how long a drain counts as awake that somebody was just asked to wake, in milliseconds.
+pub const WAKING_MS: i64 = 1_000;
 
 /// Work that is left, waiting for a drain.
 #[async_trait]
@@ -87,8 +89,9 @@ pub struct Entry {
 pub struct Added {
     /// How many are not known to wait.
     pub refused: usize,
-    /// Whether some drain works or waits just now, and so will find them. False where nobody knows.
-    pub drain_is_awake: bool,
+    /// Whether some drain works or waits just now, or was to be woken within [`WAKING_MS`], and so will find them;
+    /// whoever reads false is to wake one. `None` where nobody knows.
+    pub drain_is_awake: Option<bool>,
 }
 
 /// What was claimed.

@@ -40,7 +40,7 @@ impl Notes for WithoutMoment {
 #[async_trait]
 impl Queue for WithoutMoment {
     async fn add(&self, entries: &[Entry], _: At) -> Added {
-        Added { refused: entries.len(), drain_is_awake: false }
+        Added { refused: entries.len(), drain_is_awake: None }
     }
 
     async fn claim(&self, _: usize, _: At) -> Option<Claims> {

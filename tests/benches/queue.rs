@@ -176,7 +176,7 @@ async fn pickup(stores: Stores) {
         tokio::time::sleep(Duration::from_micros(30_000 + 7_919 * n as u64 % 25_000)).await;
         let begun = Instant::now();
         let added = queue.add(&[Entry { work: claimed.work.unwrap(), wait_ms: 0 }], test.app.clock.at()).await;
-        assert!(added.refused == 0 && added.drain_is_awake, "WRONG");
+        assert!(added.refused == 0 && added.drain_is_awake == Some(true), "WRONG");
         taken.push(hears.recv().await.unwrap() - begun);
     }
     drain.await.unwrap();

@@ -72,7 +72,7 @@ async fn a_letter_that_is_redriven_wakes_the_drain_which_pushes_it() {
     struct Counting(AtomicUsize);
     #[async_trait]
     impl Wake for Counting {
-        async fn wake_drain(&self) {
+        async fn wake_drain(&self, _: bool) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drain::Drained;
-use harness::{TestApp, event, request};
+use harness::{FakePush, TestApp, event, request};
 use serde_json::json;
 use shared::deliveries::MOST_FRAMES;
-use shared::ids::UserId;
+use shared::ids::{ConnectionId, UserId};
 use shared::inbox::Change;
 use shared::notification::Priority;
-use shared::push::{Outcome, Wake};
+use shared::protocol::Frame;
+use shared::push::{Outcome, Push, Wake};
 use shared::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MOST_DELIVERIES, Work};
 
 const THROTTLED: Outcome = Outcome::Throttled { retry_after_ms: 0 };
@@ -139,6 +140,45 @@ async fn who_asks_to_wait_for_longer_than_the_record_does_is_left_alone_by_both(
             assert_eq!(pushes(&test).await, []);
         }
     }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_long_because_another_device_was_asked_to() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone", "laptop"]).await;
+    test.push.will("phone", &[Outcome::Failed]);
+    test.push.will("laptop", &[Outcome::Throttled { retry_after_ms: 300_000 }]);
+    send(&test, "alice").await;
+    turn(&test, 4_500).await;
+    let mut told = pushes(&test).await;
+    told.sort();
+    assert_eq!(told, frames(&[("laptop", "notification"), ("phone", "notification")]));
+    turn(&test, 600_000).await;
+    assert_eq!(pushes(&test).await, []);
+}
+
+#[tokio::test]
+async fn a_drain_that_stays_tries_again_as_soon_as_one_that_comes() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone"]).await;
+    test.push.will("phone", &[Outcome::Failed; 5]);
+    send(&test, "alice").await;
+    test.push.taken();
+    let app = test.app.clone();
+    let staying = tokio::spawn(async move { drain::handle(&app, i64::MAX).await });
+    let (mut tries, mut now_ms) = (0, 0);
+    while tries < 5 {
+        assert!(now_ms < 4_000, "{tries} tries: the record was waited for");
+        turn(&test, 50).await;
+        now_ms += 50;
+        // It gets some time of this process, and nothing of the clock's.
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            tries += test.push.taken().len();
+        }
+    }
+    // Up to 0.1, 0.2, 0.4, 0.8 and 1.6 s.
+    assert_eq!(staying.await.unwrap(), Drained { pushed: 5, ..Drained::default() });
 }
 
 #[tokio::test]
@@ -326,7 +366,7 @@ struct Bell(AtomicUsize);
 
 #[async_trait]
 impl Wake for Bell {
-    async fn wake_drain(&self) {
+    async fn wake_drain(&self, _: bool) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -369,7 +409,7 @@ async fn a_drain_that_waits_hears_of_new_work() {
     assert_eq!(bell.0.swap(0, Ordering::Relaxed), 1);
     let (app, deadline_ms) = (test.app.clone(), test.clock.now_ms() + 60_000);
     let staying = tokio::spawn(async move { drain::handle(&app, deadline_ms).await });
-    while !test.app.queue.add(&[], test.app.clock.at()).await.drain_is_awake {
+    while !test.app.queue.add(&[], test.app.clock.at()).await.drain_is_awake.unwrap() {
         tokio::task::yield_now().await;
     }
     test.push.taken();
@@ -385,4 +425,49 @@ async fn a_drain_that_waits_hears_of_new_work() {
     assert_eq!([&told[0].0, &told[1].0], ["tablet", "tablet"], "the call itself, and the drain");
     turn(&test, 4_000).await;
     assert_eq!(staying.await.unwrap(), Drained { pushed: 2, ..Drained::default() });
+}
+
+/// Sockets of which one ends whoever pushes to it.
+struct Deadly(Arc<FakePush>);
+
+#[async_trait]
+impl Push for Deadly {
+    async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
+        assert!(frames.iter().all(|(connection, _)| connection.as_str() != "deadly"), "as it was to be");
+        self.0.push(frames).await
+    }
+
+    async fn close(&self, connections: &[ConnectionId]) {
+        self.0.close(connections).await;
+    }
+}
+
+#[tokio::test]
+async fn what_ends_its_workers_again_and_again_takes_no_neighbour_with_it() {
+    let mut test = TestApp::new().await;
+    test.loses_its_queue();
+    test.connect("bob", &["deadly"]).await;
+    test.push.will("deadly", &[Outcome::Failed; 7]);
+    send(&test, "bob").await;
+    for _ in 0..MOST_DELIVERIES {
+        turn(&test, 300_000).await;
+        assert_eq!(pushes(&test).await, frames(&[("deadly", "notification")]));
+    }
+    for user in ["alice", "carol"] {
+        test.connect(user, &[&format!("{user}'s")]).await;
+        test.push.will(&format!("{user}'s"), &[Outcome::Failed]);
+        send(&test, user).await;
+    }
+    turn(&test, 300_000).await;
+    test.push.taken();
+    test.app.push = Arc::new(Deadly(test.push.clone()));
+    let app = test.app.clone();
+    assert!(tokio::spawn(async move { drain::handle(&app, i64::MAX).await }).await.unwrap_err().is_panic());
+    let mut told: Vec<String> = test.push.taken().into_iter().map(|(to, _)| to).collect();
+    told.sort();
+    assert_eq!(told, ["alice's", "carol's"]);
+    // And it was noted.
+    test.app.push = test.push.clone();
+    turn(&test, 600_000).await;
+    assert_eq!(pushes(&test).await, frames(&[("deadly", "notification")]));
 }

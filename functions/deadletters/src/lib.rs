@@ -89,8 +89,6 @@ async fn redrive(app: &App, call: &Call) -> Result<Reply, Error> {
         return Err(Error::NotFound);
     }
     // It is due now.
-    if let Some(wake) = &app.wake {
-        wake.wake_drain().await;
-    }
+    app.leave(&[]).await;
     Ok(Reply::begun())
 }

@@ -38,7 +38,7 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
     if is_late(app) {
         return Ok(Found::default());
     }
-    let Some(Claims { claimed, next_in_ms, news }) = app.queue.claim(CLAIM, app.clock.at()).await else {
+    let Some(Claims { claimed, mut next_in_ms, news }) = app.queue.claim(CLAIM, app.clock.at()).await else {
         return Ok(Found::default());
     };
     let (crowd, others) = crowd(claimed);
@@ -49,6 +49,8 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
             // Where it is not heard, they come back later, and find that they are stale.
             app.queue.settle(&settled, app.clock.at()).await;
         }
+        // What is left is due again soon, and nobody is told of it.
+        next_in_ms = next_in_ms.into_iter().chain(settled.iter().filter_map(wait_ms)).min();
     }
     Ok(Found { next_in_ms, news: Some(news) })
 }
@@ -60,6 +62,14 @@ fn crowd(claimed: Vec<Claimed>) -> (Vec<Claimed>, Vec<Claimed>) {
         *counts.entry(work.user.clone()).or_default() += 1;
     }
     claimed.into_iter().partition(|claimed| claimed.work.as_ref().is_ok_and(|work| counts[&work.user] > MOST_FRAMES))
+}
+
+/// In how many milliseconds a claim's entry is due again.
+fn wait_ms(settled: &Settled) -> Option<i64> {
+    match settled {
+        Settled::Done(_) => None,
+        Settled::Again(_, entry) => Some(entry.wait_ms),
+    }
 }
 
 /// Claims that somebody else is to work on, at once.

@@ -17,7 +17,7 @@ use shared::ids::ConnectionId;
 use shared::inbox::{Changed, Delivery};
 use shared::notes::{Counts, Noted};
 use shared::protocol::{self, ChangeKind, Frame, Reply};
-use shared::queue::Entry;
+use shared::queue::{Entry, MOST_DELIVERIES};
 
 use crate::claims::Found;
 
@@ -26,17 +26,26 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
 /// How many rows are taken at once: what one drain holds when it dies waits 5 s.
 const TAKE: usize = 100;
-/// How many chunks, each mostly a small send that is due now, are materialised at once.
-const CHUNKS: usize = 100;
+/// How many chunks are materialised at once, where they are small sends that are due now.
+const MOST_CHUNKS: usize = 100;
+/// How many are looked at where the last ones were large.
+const FEWEST_CHUNKS: usize = 4;
+/// After how many turns at the queue everything else is looked at again, though there was nothing before.
+const LOOKS_AGAIN: usize = 16;
 /// How many expired notifications become tombstones at once.
 const EXPIRE: usize = 500;
 /// How often a drain that waits looks whether somebody has left work: half of that is how long work waits for it.
 const LISTENS_EVERY: Duration = Duration::from_millis(25);
+/// How much longer than `DRAIN_LINGER_MS` it waits for what falls due, as a part of that: a minute and more where nobody
+/// chose another, so that nothing falls due between two runs of the schedule.
+const WAITS_LONGER: f64 = 0.3;
+/// For how long a drain that ends works on what was left to it at the very last, in milliseconds.
+const LAST_LOOK_MS: i64 = 2_000;
 /// How long before its deadline a drain stops to begin anything.
 const MARGIN_MS: i64 = 10_000;
 
 /// What one run did.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Drained {
     /// Chunks of large sends whose recipients got their rows.
@@ -57,8 +66,8 @@ pub struct Drained {
     pub failed: bool,
 }
 
-/// Works until nothing is due soon, at most `DRAIN_LINGER_MS`, and ends well before `deadline_ms`
-/// (milliseconds since 1970).
+/// Works until nothing is due soon: at most `DRAIN_LINGER_MS` where there is work all the time, and a third longer where it
+/// waits for what falls due. Ends well before `deadline_ms` (milliseconds since 1970).
 pub async fn handle(app: &App, deadline_ms: i64) -> Drained {
     let mut drained = Drained::default();
     if let Err(error) = drain(app, deadline_ms, &mut drained).await {
@@ -70,30 +79,59 @@ pub async fn handle(app: &App, deadline_ms: i64) -> Drained {
 }
 
 async fn drain(app: &App, deadline_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
-    let linger_ms = i64::try_from(app.config.drain_linger.as_millis()).unwrap_or(i64::MAX);
-    let until_ms = app.clock.now_ms().saturating_add(linger_ms).min(deadline_ms.saturating_sub(MARGIN_MS));
-    end_connections(app, until_ms, drained).await?;
-    stay(app, until_ms, drained).await?;
-    purge(app, until_ms, drained).await
+    let ends = Ends::new(app, deadline_ms);
+    end_connections(app, ends.work_ms, drained).await?;
+    let stayed = stay(app, &ends, drained).await;
+    if stayed.is_err() {
+        // Whoever leaves work from now on wakes another.
+        app.queue.rest(app.clock.at()).await;
+    }
+    stayed?;
+    purge(app, ends.wait_ms, drained).await
+}
+
+/// When a run ends, in milliseconds since 1970.
+struct Ends {
+    /// Where there is work all the time.
+    work_ms: i64,
+    /// Where it only waits for what falls due.
+    wait_ms: i64,
+}
+
+impl Ends {
+    fn new(app: &App, deadline_ms: i64) -> Self {
+        let (linger, last_ms) = (app.config.drain_linger, deadline_ms.saturating_sub(MARGIN_MS));
+        let after = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let at = |time| app.clock.now_ms().saturating_add(after(time)).min(last_ms);
+        Self { work_ms: at(linger), wait_ms: at(linger.mul_f64(1.0 + WAITS_LONGER)) }
+    }
 }
 
 /// Does what is due, for as long as more falls due soon.
-async fn stay(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
+async fn stay(app: &App, ends: &Ends, drained: &mut Drained) -> Result<(), StoreError> {
     loop {
+        let until_ms = if app.clock.now_ms() <= ends.work_ms { ends.work_ms } else { ends.wait_ms };
+        let before = *drained;
         let found = work(app, until_ms, drained).await?;
         let now_ms = app.clock.now_ms();
         let due_ms = [app.deliveries.next_due().await?, found.next_in_ms.map(|in_ms| now_ms.saturating_add(in_ms))];
-        let due_ms = due_ms.into_iter().flatten().min().filter(|due_ms| *due_ms <= until_ms);
+        let due_ms = due_ms.into_iter().flatten().min().filter(|due_ms| *due_ms <= ends.wait_ms);
         let Some(due_ms) = due_ms.filter(|_| now_ms <= until_ms) else {
             // Whoever leaves work from now on wakes another; whoever did until now believed this one awake.
             let news = app.queue.rest(app.clock.at()).await;
-            if news == found.news || news.is_none() || app.clock.now_ms() > until_ms {
+            if news == found.news || news.is_none() {
+                return Ok(());
+            }
+            if app.clock.now_ms() > until_ms {
+                claims::work(app, app.clock.now_ms() + LAST_LOOK_MS, drained).await?;
                 return Ok(());
             }
             continue;
         };
         tokio::select! {
-            () = app.clock.sleep_until(due_ms) => {}
+            // Due, and not to be had: another holds it, or the record's clock is behind this one.
+            () = tokio::time::sleep(LISTENS_EVERY), if due_ms <= now_ms && before == *drained => {}
+            () = app.clock.sleep_until(due_ms), if due_ms > now_ms || before != *drained => {}
             () = hears(app, found.news) => {}
         }
     }
@@ -102,9 +140,20 @@ async fn stay(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), Sto
 /// Does what is due now, in turns, so that neither the queue nor the record waits for the other.
 async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, StoreError> {
     let (mut has_chunks, mut has_expired, mut has_rows) = (true, true, true);
+    let mut chunks = MOST_CHUNKS;
+    let mut turn = 0_usize;
     loop {
+        turn += 1;
         let found = claims::work(app, until_ms, drained).await?;
-        has_chunks = has_chunks && app.clock.now_ms() <= until_ms && materialise(app, drained).await?;
+        if turn.is_multiple_of(LOOKS_AGAIN) {
+            (has_chunks, has_expired, has_rows) = (true, true, true);
+        }
+        if has_chunks && app.clock.now_ms() <= until_ms {
+            let done = materialise(app, chunks, drained).await?;
+            // Large ones come one by one: the others would be read in vain.
+            chunks = (2 * done).clamp(FEWEST_CHUNKS, MOST_CHUNKS);
+            has_chunks = done > 0;
+        }
         has_expired = has_expired && app.clock.now_ms() <= until_ms && expire(app, drained).await?;
         has_rows = has_rows && app.clock.now_ms() <= until_ms && push_due(app, drained).await?;
         let is_done = !has_chunks && !has_expired && !has_rows && found.next_in_ms != Some(0);
@@ -114,9 +163,9 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, 
     }
 }
 
-/// Gives the recipients of some chunks their rows, and pushes them. Whether there were any.
-async fn materialise(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
-    let Materialised { chunks, deliveries } = app.deliveries.materialise(CHUNKS, app.clock.at()).await?;
+/// Gives the recipients of up to so many chunks their rows, and pushes them. How many there were.
+async fn materialise(app: &App, limit: usize, drained: &mut Drained) -> Result<usize, StoreError> {
+    let Materialised { chunks, deliveries } = app.deliveries.materialise(limit, app.clock.at()).await?;
     drained.chunks += chunks;
     let (behind, few) = claims::far_behind(deliveries.into_iter().enumerate().collect());
     drained.resynced += behind.len();
@@ -126,7 +175,7 @@ async fn materialise(app: &App, drained: &mut Drained) -> Result<bool, StoreErro
     if !few.is_empty() {
         offer(app, &few, Noted::default()).await;
     }
-    Ok(chunks > 0)
+    Ok(chunks)
 }
 
 /// Pushes rows that came back by themselves. Whether there were any.
@@ -138,11 +187,14 @@ async fn push_due(app: &App, drained: &mut Drained) -> Result<bool, StoreError> 
     let Taken { deliveries, resyncs } = taken;
     drained.pushed += deliveries.len();
     drained.resynced += resyncs.len();
-    if !deliveries.is_empty() {
-        let counts = Counts { retried: deliveries.len() as u64, ..Counts::default() };
-        offer(app, &deliveries, Noted { counts, ..Noted::default() }).await;
-    }
     deliver::resync(app, &resyncs).await;
+    // What was taken so often may be what ends its workers: last, and each by itself.
+    let (suspects, others): (Vec<_>, Vec<_>) =
+        deliveries.into_iter().partition(|delivery| delivery.attempt > MOST_DELIVERIES);
+    for together in [others.as_slice()].into_iter().chain(suspects.chunks(1)).filter(|rows| !rows.is_empty()) {
+        let counts = Counts { retried: together.len() as u64, ..Counts::default() };
+        offer(app, together, Noted { counts, ..Noted::default() }).await;
+    }
     Ok(true)
 }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::queue::{
-    AWAKE_MS, Added, CLAIM_MS, ClaimId, Claimed, Claims, Depth, Entry, MOST_OF_A_SHARD, SHARDS, Settled, found, rank,
-    shard,
+    AWAKE_MS, Added, CLAIM_MS, ClaimId, Claimed, Claims, Depth, Entry, MOST_OF_A_SHARD, SHARDS, Settled, WAKING_MS,
+    found, rank, shard,
 };
 use crate::turns::{PRIORITIES, Turns};
 
@@ -57,7 +57,11 @@ impl Waiting {
             }
         }
         self.news += 1;
-        Added { refused, drain_is_awake: self.awake_until_ms > now_ms }
+        let is_awake = self.awake_until_ms > now_ms;
+        if !is_awake {
+            self.awake_until_ms = now_ms + WAKING_MS;
+        }
+        Added { refused, drain_is_awake: Some(is_awake) }
     }
 
     pub(super) fn claim(&mut self, limit: usize, now_ms: i64) -> Claims {

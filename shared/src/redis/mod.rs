@@ -188,7 +188,7 @@ impl Queue for RedisMoment {
         let adding = Adding::new(&self.keys, entries, at);
         let adding = &adding;
         let added = self.link.ask(|mut connection| async move { adding.ask(&mut connection).await }).await;
-        let Some((added, foreign)) = added else { return Added { refused: entries.len(), drain_is_awake: false } };
+        let Some((added, foreign)) = added else { return Added { refused: entries.len(), drain_is_awake: None } };
         self.met_foreign(foreign);
         added
     }

@@ -11,8 +11,8 @@ use super::keys::Keys;
 use super::scripts::{self, Call, Script, Step};
 use crate::clock::At;
 use crate::queue::{
-    AWAKE_MS, Added, CLAIM_MS, ClaimId, Claimed, Claims, Depth, Entry, MOST_OF_A_SHARD, SHARDS, Settled, found, rank,
-    shard,
+    AWAKE_MS, Added, CLAIM_MS, ClaimId, Claimed, Claims, Depth, Entry, MOST_OF_A_SHARD, SHARDS, Settled, WAKING_MS,
+    found, rank, shard,
 };
 use crate::turns::{PRIORITIES, Turns};
 
@@ -48,7 +48,7 @@ impl Adding {
             let arguments = numbers.into_iter().chain(entries).collect();
             Call { keys: keys.queue(shard).into(), arguments, ..Call::default() }
         };
-        let arguments = vec![scripts::now_ms(at).to_string()];
+        let arguments = vec![scripts::now_ms(at).to_string(), WAKING_MS.to_string()];
         let tell = Call { keys: keys.drains().into(), arguments, ..Call::default() };
         Self { calls: by_shard.into_iter().map(call).collect(), tell }
     }
@@ -67,7 +67,7 @@ impl Adding {
         }
         let told = answers.next().ok_or_else(|| unexpected("a pipeline was not answered"))??;
         let [strange, awake]: [u64; 2] = from_redis_value(told)?;
-        Ok((Added { refused, drain_is_awake: awake == 1 }, foreign + strange))
+        Ok((Added { refused, drain_is_awake: Some(awake == 1) }, foreign + strange))
     }
 }
 

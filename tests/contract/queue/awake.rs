@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use shared::queue::AWAKE_MS;
+use shared::queue::{AWAKE_MS, WAKING_MS};
 
 use super::{Store, add, add_due, claim, due, work};
 use crate::record::{at, together};
 
 on_each_queue! {
     nobody_is_awake_at_first,
+    whoever_finds_none_awake_is_to_wake_one_for_all,
     whoever_claims_or_watches_is_awake_for_a_while,
     whoever_rests_is_not_awake,
     whoever_adds_is_news,
@@ -17,7 +18,7 @@ on_each_queue! {
 }
 
 async fn is_awake(queue: &Store, now_ms: i64) -> bool {
-    add(queue, &[], now_ms).await.drain_is_awake
+    add(queue, &[], now_ms).await.drain_is_awake.expect("it is there")
 }
 
 async fn watch(queue: &Store, now_ms: i64) -> u64 {
@@ -25,8 +26,18 @@ async fn watch(queue: &Store, now_ms: i64) -> u64 {
 }
 
 async fn nobody_is_awake_at_first(queue: Store) {
-    assert!(!is_awake(&queue, 0).await);
-    assert!(!add(&queue, &[due(work("alice", 1))], 0).await.drain_is_awake);
+    assert_eq!(add(&queue, &[due(work("alice", 1))], 0).await.drain_is_awake, Some(false));
+}
+
+async fn whoever_finds_none_awake_is_to_wake_one_for_all(queue: Store) {
+    for begin_ms in [0, WAKING_MS] {
+        assert!(!is_awake(&queue, begin_ms).await);
+        assert!(is_awake(&queue, begin_ms).await);
+        assert!(is_awake(&queue, begin_ms + WAKING_MS - 1).await);
+    }
+    // It came, and found nothing: the next one is to be woken.
+    queue.rest(at(WAKING_MS + 1)).await.expect("it is there");
+    assert!(!is_awake(&queue, WAKING_MS + 1).await);
 }
 
 async fn whoever_claims_or_watches_is_awake_for_a_while(queue: Store) {
@@ -35,7 +46,7 @@ async fn whoever_claims_or_watches_is_awake_for_a_while(queue: Store) {
     assert!(!is_awake(&queue, AWAKE_MS).await);
     watch(&queue, 2 * AWAKE_MS).await;
     watch(&queue, 2 * AWAKE_MS + 100).await;
-    assert!(add(&queue, &[due(work("alice", 1))], 3 * AWAKE_MS + 99).await.drain_is_awake);
+    assert_eq!(add(&queue, &[due(work("alice", 1))], 3 * AWAKE_MS + 99).await.drain_is_awake, Some(true));
     assert!(!is_awake(&queue, 3 * AWAKE_MS + 100).await);
 }
 
