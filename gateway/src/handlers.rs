@@ -16,7 +16,7 @@ use shared::postgres::PostgresRecord;
 use shared::push::Wake;
 use shared::redis::RedisMoment;
 use shared::sqlite::SqliteRecord;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::local::StartError;
 use crate::{Functions, Gateway, event_function, http_function};
@@ -33,6 +33,8 @@ pub(crate) struct Handlers {
     app: App,
     stored: Stored,
     woken: Arc<Notify>,
+    /// Whether this process is about to end.
+    is_ending: watch::Sender<bool>,
 }
 
 /// Where the record is.
@@ -62,12 +64,12 @@ impl Handlers {
         let mut app = App::new(config.clone(), record, moment, push);
         app.clock = clock.clone();
         app.wake = Some(Arc::new(WakeByNotify(woken.clone())));
-        Ok(Self { app, stored, woken })
+        Ok(Self { app, stored, woken, is_ending: watch::Sender::new(false) })
     }
 
     /// Every function of the template, by the name that it has there.
     pub(crate) fn functions(&self) -> Functions {
-        functions(&self.app)
+        functions(&self.app, self.is_ending.subscribe())
     }
 
     /// Invokes the drain whenever somebody left work for it, for as long as it is polled.
@@ -82,6 +84,11 @@ impl Handlers {
                 tokio::time::sleep(WAKE_PAUSE).await;
             }
         }
+    }
+
+    /// From now on a drain finishes what it has begun and waits for nothing more.
+    pub(crate) fn end(&self) {
+        self.is_ending.send_replace(true);
     }
 
     /// Closes the stores; nothing may run any more.
@@ -117,7 +124,7 @@ fn wrong(problem: impl Display) -> StartError {
     ConfigError(vec![problem.to_string()]).into()
 }
 
-fn functions(app: &App) -> Functions {
+fn functions(app: &App, ending: watch::Receiver<bool>) -> Functions {
     macro_rules! http {
         ($function:ident) => {{
             let app = app.clone();
@@ -155,10 +162,13 @@ fn functions(app: &App) -> Functions {
     functions.insert("connect", socket!(connect));
     functions.insert("disconnect", socket!(disconnect));
     functions.insert("message", socket!(message));
-    let draining = app.clone();
+    let draining = (app.clone(), ending);
     let drain = event_function(move |_: Value| {
-        let app = draining.clone();
-        async move { Ok(drain::handle(&app, app.clock.now_ms() + DRAIN_TIMEOUT_MS).await) }
+        let (app, mut ending) = draining.clone();
+        async move {
+            let ended = async { drop(ending.wait_for(|is_ending| *is_ending).await) };
+            Ok(drain::handle_until(&app, app.clock.now_ms() + DRAIN_TIMEOUT_MS, ended).await)
+        }
     });
     functions.insert("drain", drain);
     functions

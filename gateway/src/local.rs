@@ -130,6 +130,7 @@ impl Local {
     pub async fn stop(self) {
         if let Some(here) = &self.here {
             here.waker.abort();
+            here.handlers.end();
         }
         self.gateway.stop().await;
         if let Some(here) = &self.here {

@@ -11,6 +11,16 @@ use shared::clock::{Clock, Time};
 use shared::push::Wake;
 use shared::send::LONGEST_DELAY_MS;
 
+/// Counts how often the drain is woken.
+struct Counting(AtomicUsize);
+
+#[async_trait]
+impl Wake for Counting {
+    async fn wake_drain(&self, _: bool) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// Sends to alice, with this member besides.
 async fn sends(test: &TestApp, key: Option<&str>, name: &str, value: Value) -> HttpAnswer {
     let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
@@ -137,13 +147,6 @@ async fn limits_are_spent_when_it_is_accepted() {
 
 #[tokio::test]
 async fn what_is_due_within_a_minute_wakes_the_drain() {
-    struct Counting(AtomicUsize);
-    #[async_trait]
-    impl Wake for Counting {
-        async fn wake_drain(&self, _: bool) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
     let mut test = TestApp::new().await;
     let woken = Arc::new(Counting(AtomicUsize::new(0)));
     test.app.wake = Some(woken.clone());
@@ -193,4 +196,17 @@ async fn of_whom_many_are_due_at_once_one_frame_tells_to_sync() {
         drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
         assert_eq!(test.push.taken(), []);
     }
+}
+
+#[tokio::test]
+async fn a_drain_whose_process_ends_waits_for_nothing() {
+    let mut test = TestApp::new().await;
+    assert_eq!(sends(&test, None, "delayMs", json!(30_000)).await.status(), 202);
+    // The clock stands: without that it would wait without end.
+    let run = drain::handle_until(&test.app, i64::MAX, std::future::ready(())).await;
+    assert_eq!(run, drain::Drained::default());
+    let bell = Arc::new(Counting(AtomicUsize::new(0)));
+    test.app.wake = Some(bell.clone());
+    assert_eq!(sends(&test, None, "delayMs", json!(30_000)).await.status(), 202);
+    assert_eq!(bell.0.load(Ordering::Relaxed), 1, "nobody believes it awake");
 }

@@ -5,6 +5,7 @@
 
 mod claims;
 
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -69,8 +70,13 @@ pub struct Drained {
 /// Works until nothing is due soon: at most `DRAIN_LINGER_MS` where there is work all the time, and a third longer where it
 /// waits for what falls due. Ends well before `deadline_ms` (milliseconds since 1970).
 pub async fn handle(app: &App, deadline_ms: i64) -> Drained {
+    handle_until(app, deadline_ms, std::future::pending()).await
+}
+
+/// The same in a process that may have to end before: once `ended` returns, nothing more is waited for.
+pub async fn handle_until(app: &App, deadline_ms: i64, ended: impl Future<Output = ()>) -> Drained {
     let mut drained = Drained::default();
-    if let Err(error) = drain(app, deadline_ms, &mut drained).await {
+    if let Err(error) = drain(app, deadline_ms, pin!(ended), &mut drained).await {
         // What was taken comes back by itself; the schedule is the repetition.
         tracing::error!(%error, "the drain stopped before its work was done");
         drained.failed = true;
@@ -78,10 +84,15 @@ pub async fn handle(app: &App, deadline_ms: i64) -> Drained {
     drained
 }
 
-async fn drain(app: &App, deadline_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
+async fn drain(
+    app: &App,
+    deadline_ms: i64,
+    ended: Pin<&mut impl Future<Output = ()>>,
+    drained: &mut Drained,
+) -> Result<(), StoreError> {
     let ends = Ends::new(app, deadline_ms);
     end_connections(app, ends.work_ms, drained).await?;
-    let stayed = stay(app, &ends, drained).await;
+    let stayed = stay(app, &ends, ended, drained).await;
     if stayed.is_err() {
         // Whoever leaves work from now on wakes another.
         app.queue.rest(app.clock.at()).await;
@@ -108,7 +119,12 @@ impl Ends {
 }
 
 /// Does what is due, for as long as more falls due soon.
-async fn stay(app: &App, ends: &Ends, drained: &mut Drained) -> Result<(), StoreError> {
+async fn stay(
+    app: &App,
+    ends: &Ends,
+    mut ended: Pin<&mut impl Future<Output = ()>>,
+    drained: &mut Drained,
+) -> Result<(), StoreError> {
     loop {
         let until_ms = if app.clock.now_ms() <= ends.work_ms { ends.work_ms } else { ends.wait_ms };
         let before = *drained;
@@ -133,6 +149,10 @@ async fn stay(app: &App, ends: &Ends, drained: &mut Drained) -> Result<(), Store
             () = tokio::time::sleep(LISTENS_EVERY), if due_ms <= now_ms && before == *drained => {}
             () = app.clock.sleep_until(due_ms), if due_ms > now_ms || before != *drained => {}
             () = hears(app, found.news) => {}
+            () = &mut ended => {
+                app.queue.rest(app.clock.at()).await;
+                return Ok(());
+            }
         }
     }
 }
