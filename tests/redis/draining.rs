@@ -1,11 +1,15 @@
 //! A drain on a queue that others have written into, or that is not what the record says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use harness::TestApp;
+use async_trait::async_trait;
 use harness::redis_server::RedisServer;
-use shared::ids::UserId;
-use shared::push::Outcome;
+use harness::{FakePush, TestApp};
+use shared::clock::Clock;
+use shared::ids::{ConnectionId, UserId};
+use shared::protocol::Frame;
+use shared::push::{Outcome, Push};
 use shared::queue::{Entry, Work};
 
 use crate::moment::Moment;
@@ -123,4 +127,35 @@ async fn what_cannot_be_read_is_set_aside_and_its_neighbours_are_pushed() {
     assert_eq!(test.push.taken()[0].0, "phone");
     let letters = test.app.dead_letters.letters(None, 10).await.unwrap().letters;
     assert!(letters.len() == 2 && letters.iter().all(|letter| letter.user.is_none()), "{letters:?}");
+}
+
+/// Sockets for each frame of which much time passes.
+struct Slow(Arc<FakePush>, Clock);
+
+#[async_trait]
+impl Push for Slow {
+    async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
+        self.1.turn(Duration::from_secs(60));
+        self.0.push(frames).await
+    }
+
+    async fn close(&self, connections: &[ConnectionId]) {
+        self.0.close(connections).await;
+    }
+}
+
+#[tokio::test]
+async fn a_drain_whose_time_is_over_keeps_nothing_of_what_it_claimed() {
+    let server = RedisServer::start();
+    let mut test = listening(&server).await;
+    leave(&test).await;
+    server.does(&["XADD", "carillon:{q11}:high", "*", "w", "2 high {\"of\":\"tomorrow\"}"]);
+    server.does(&["XADD", "carillon:{q03}:low", "*", "job", "by hand"]);
+    test.clock.turn(Duration::from_secs(1));
+    test.app.push = Arc::new(Slow(test.push.clone(), test.clock.clone()));
+    let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
+    assert!(!run.failed && run.pushed < USERS, "{run:?}");
+    assert_eq!(run.set_aside, 2);
+    let depth = test.app.queue.depth(test.app.clock.at()).await.unwrap();
+    assert_eq!((depth.processing, depth.waiting + depth.delayed), (0, (USERS - run.pushed) as u64));
 }

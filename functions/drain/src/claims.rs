@@ -44,7 +44,8 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
     let (crowd, others) = crowd(claimed);
     let crowd = if crowd.is_empty() { None } else { Some(crowd.as_slice()) };
     for chunk in others.chunks(CHUNK).chain(crowd) {
-        let settled = if is_late(app) { give_back(chunk) } else { work_on(app, chunk, drained).await? };
+        let settled =
+            if is_late(app) { give_back(app, chunk, drained).await? } else { work_on(app, chunk, drained).await? };
         if !settled.is_empty() {
             // Where it is not heard, they come back later, and find that they are stale.
             app.queue.settle(&settled, app.clock.at()).await;
@@ -72,13 +73,19 @@ fn wait_ms(settled: &Settled) -> Option<i64> {
     }
 }
 
-/// Claims that somebody else is to work on, at once.
-fn give_back(chunk: &[Claimed]) -> Vec<Settled> {
-    let again = |claimed: &Claimed| {
-        let work = claimed.work.clone().ok()?;
-        Some(Settled::Again(claimed.id.clone(), Entry { work, wait_ms: 0 }))
-    };
-    chunk.iter().filter_map(again).collect()
+/// Claims that somebody else is to work on, at once. What nobody can read cannot be given back, and is set aside.
+async fn give_back(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Settled>, StoreError> {
+    let mut settled = Vec::new();
+    for Claimed { id, work, .. } in chunk {
+        settled.push(match work {
+            Ok(work) => Settled::Again(id.clone(), Entry { work: work.clone(), wait_ms: 0 }),
+            Err(payload) => {
+                set_aside(app, Err(payload), drained).await?;
+                Settled::Done(id.clone())
+            }
+        });
+    }
+    Ok(settled)
 }
 
 async fn work_on(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Settled>, StoreError> {
