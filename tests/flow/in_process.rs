@@ -241,8 +241,8 @@ async fn what_is_due_later_can_be_cancelled_until_it_comes() {
     for _ in 0..2 {
         shop.deletes(&paths[0]).await.expect(204);
     }
+    // A drain was woken, and waits.
     world.turns(Duration::from_secs(60));
-    world.drains().await;
     phone.sees("Due").await;
     assert_eq!(alice.inbox().await.len(), 1);
     let late = shop.deletes(&paths[1]).await;
@@ -301,9 +301,8 @@ async fn a_newer_one_takes_the_place_of_an_older_one_of_its_key() {
         (&missed["deleted"], &missed["notifications"][0]["id"]),
         (&paid["replaces"], &paid["notification"]["id"])
     );
-    // Due at last, and the newest.
+    // Due at last, and the newest; a drain waits for it.
     world.turns(Duration::from_secs(30));
-    world.drains().await;
     let packed = phone.sees("Packed").await;
     assert_eq!(packed["unreadCount"], 1);
     assert_eq!(alice.inbox().await, [packed["notification"]["id"].as_str().unwrap()]);
