@@ -2,18 +2,10 @@
 
 use std::time::Duration;
 
-use harness::{HttpAnswer, TestApp, body, event, request};
+use harness::{TestApp, body, event, request};
 use serde_json::{Value, json};
 
-/// Sends to alice, with these members besides.
-async fn sends(test: &TestApp, members: Value) -> HttpAnswer {
-    let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
-    asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-    let mut sending = event("send");
-    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
-    sending["body"] = asked.to_string().into();
-    send::handle(&test.app, request(sending)).await
-}
+use crate::sending::sends;
 
 /// The id of the notification that a send makes.
 async fn sent(test: &TestApp, members: Value) -> Value {

@@ -6,15 +6,7 @@ use harness::{HttpAnswer, START_MS, TestApp, body, event, request};
 use serde_json::{Value, json};
 use shared::clock::{Clock, Time};
 
-/// Sends to alice, with these members besides.
-async fn sends(test: &TestApp, members: Value) -> HttpAnswer {
-    let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
-    asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-    let mut sending = event("send");
-    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
-    sending["body"] = asked.to_string().into();
-    send::handle(&test.app, request(sending)).await
-}
+use crate::sending::sends;
 
 /// Asks alice's inbox.
 async fn asks(test: &TestApp, name: &str, query: &str, tag: Option<&str>) -> HttpAnswer {

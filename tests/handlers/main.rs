@@ -18,5 +18,6 @@ mod metrics;
 mod queue;
 mod refusing;
 mod scheduled;
+mod sending;
 mod socket_functions;
 mod testing;

@@ -92,12 +92,11 @@ async fn drain(
 ) -> Result<(), StoreError> {
     let ends = Ends::new(app, deadline_ms);
     end_connections(app, ends.work_ms, drained).await?;
-    let stayed = stay(app, &ends, ended, drained).await;
-    if stayed.is_err() {
+    if let Err(error) = stay(app, &ends, ended, drained).await {
         // Whoever leaves work from now on wakes another.
         app.queue.rest(app.clock.at()).await;
+        return Err(error);
     }
-    stayed?;
     purge(app, ends.wait_ms, drained).await
 }
 
@@ -144,10 +143,11 @@ async fn stay(
             }
             continue;
         };
+        // Due, and not to be had: another holds it, or the record's clock is behind this one.
+        let is_held = due_ms <= now_ms && before == *drained;
         tokio::select! {
-            // Due, and not to be had: another holds it, or the record's clock is behind this one.
-            () = tokio::time::sleep(LISTENS_EVERY), if due_ms <= now_ms && before == *drained => {}
-            () = app.clock.sleep_until(due_ms), if due_ms > now_ms || before != *drained => {}
+            () = tokio::time::sleep(LISTENS_EVERY), if is_held => {}
+            () = app.clock.sleep_until(due_ms), if !is_held => {}
             () = hears(app, found.news) => {}
             () = &mut ended => {
                 app.queue.rest(app.clock.at()).await;

@@ -1,0 +1,14 @@
+//! What several of these files send.
+
+use harness::{HttpAnswer, TestApp, event, request};
+use serde_json::{Value, json};
+
+/// Sends to alice, with these members besides.
+pub(crate) async fn sends(test: &TestApp, members: Value) -> HttpAnswer {
+    let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
+    asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let mut sending = event("send");
+    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
+    sending["body"] = asked.to_string().into();
+    send::handle(&test.app, request(sending)).await
+}
