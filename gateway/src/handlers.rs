@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use serde_json::{Value, json};
-use shared::api_gateway::ApiGatewayPush;
 use shared::app::{App, Moment, Record};
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError, Secret};
-use shared::memory::MemoryMoment;
-use shared::postgres::PostgresRecord;
-use shared::push::Wake;
-use shared::redis::RedisMoment;
-use shared::sqlite::SqliteRecord;
+use shared::delivery::wake::Wake;
+use shared::moment::memory::MemoryMoment;
+use shared::moment::redis::RedisMoment;
+use shared::record::postgres::PostgresRecord;
+use shared::record::sqlite::SqliteRecord;
+use shared::sockets::api_gateway::ApiGatewayPush;
 use tokio::sync::{Notify, watch};
 
 use crate::local::StartError;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use shared::auth;
 use shared::clock::{Clock, Time};
 use shared::config::{Config, ConfigError, Origins, Secret};
-use shared::sqlite::OpenError;
+use shared::record::sqlite::OpenError;
 use tokio::task::JoinHandle;
 
 use crate::forward::{self, LambdaUrl};

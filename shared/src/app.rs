@@ -5,17 +5,18 @@ use std::sync::Arc;
 use crate::auth::Tokens;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connections::Connections;
-use crate::dead_letters::DeadLetters;
-use crate::deliveries::Deliveries;
-use crate::history::History;
+use crate::delivery::dead_letters::DeadLetters;
+use crate::delivery::deliveries::Deliveries;
+use crate::delivery::queue::{Entry, Queue};
+use crate::delivery::wake::Wake;
 use crate::inbox::Inbox;
+use crate::inbox::history::History;
+use crate::inbox::retention::Retention;
 use crate::limits::Limits;
-use crate::notes::{Counts, Noted, Notes};
-use crate::push::{Push, Wake};
-use crate::queue::{Entry, Queue};
-use crate::retention::Retention;
-use crate::vitals::Vitals;
+use crate::sockets::connections::Connections;
+use crate::sockets::push::Push;
+use crate::telemetry::health::Vitals;
+use crate::telemetry::{Counts, Noted, Notes};
 
 /// Built once a process, handed to every call. Clones share everything.
 #[derive(Clone)]

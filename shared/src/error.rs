@@ -1,7 +1,7 @@
 //! What can go wrong for whoever calls us, by what he can do about it. Which status and which body an error
 //! gets is decided in `reply.rs`.
 
-use crate::fields::Problem;
+use crate::http::fields::Problem;
 
 /// An error in the words of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

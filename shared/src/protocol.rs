@@ -8,11 +8,11 @@ use serde_json::Value;
 use crate::clock::Time;
 use crate::cursor::Cursor;
 use crate::error::Error;
-use crate::fields::Fields;
+use crate::http::fields::Fields;
+use crate::http::json;
 use crate::ids::NotificationId;
 use crate::inbox::Change;
-use crate::json;
-use crate::notification::Notification;
+use crate::inbox::notification::Notification;
 
 /// The most bytes of a frame to a client; what is larger is fetched.
 pub const MAX_FRAME_BYTES: usize = 32 * 1_024;

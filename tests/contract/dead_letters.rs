@@ -1,9 +1,9 @@
-//! The suite of `shared::dead_letters::DeadLetters`: what is set aside holds up nobody, and is tried again when told to.
+//! The suite of `shared::delivery::dead_letters::DeadLetters`: what is set aside holds up nobody, and is tried again when told to.
 
-use shared::dead_letters::{Dead, Letter, MAX_PAYLOAD_BYTES, Why};
-use shared::history::{SendQuery, States};
+use shared::delivery::dead_letters::{Dead, Letter, MAX_PAYLOAD_BYTES, Why};
 use shared::ids::LetterId;
 use shared::inbox::Change;
+use shared::inbox::history::{SendQuery, States};
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, id, ids, together, user, users};
 

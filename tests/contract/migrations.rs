@@ -4,8 +4,8 @@
 use shared::error::StoreError;
 use shared::ids::UserId;
 use shared::inbox::Inbox;
-use shared::postgres::PostgresRecord;
-use shared::sqlite::SqliteRecord;
+use shared::record::postgres::PostgresRecord;
+use shared::record::sqlite::SqliteRecord;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::record::at;

@@ -1,10 +1,10 @@
-//! The suite of `shared::notes::Notes`: counts of the last hour, and what became of pushes in the last day.
+//! The suite of `shared::telemetry::Notes`: counts of the last hour, and what became of pushes in the last day.
 
 use std::sync::Arc;
 
 use shared::ids::{ConnectionId, NotificationId};
-use shared::notes::{COUNTED_MS, Counts, Noted, Notes, Pushed, REMEMBERED_MS, REMEMBERED_PUSHES};
-use shared::push::Outcome;
+use shared::sockets::push::Outcome;
+use shared::telemetry::{COUNTED_MS, Counts, Noted, Notes, Pushed, REMEMBERED_MS, REMEMBERED_PUSHES};
 
 use crate::record::{START_MS, at, id, together};
 

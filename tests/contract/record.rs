@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use shared::clock::{At, Time};
-use shared::connections::{Connections, Opened, Opening, Ticket};
 use shared::cursor::Cursor;
-use shared::dead_letters::DeadLetters;
-use shared::deliveries::Deliveries;
-use shared::history::History;
+use shared::delivery::dead_letters::DeadLetters;
+use shared::delivery::deliveries::Deliveries;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
+use shared::inbox::history::History;
+use shared::inbox::notification::{Content, Notification, Priority};
+use shared::inbox::retention::Retention;
+use shared::inbox::send::Due;
 use shared::inbox::{Append, Appended, Change, Changed, Changes, Delivery, Inbox, Page, Position, Present};
-use shared::notification::{Content, Notification, Priority};
-use shared::retention::Retention;
-use shared::send::Due;
+use shared::sockets::connections::{Connections, Opened, Opening, Ticket};
 use tokio::sync::Barrier;
 
 /// When every test begins.

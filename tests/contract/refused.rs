@@ -4,12 +4,12 @@
 use std::path::PathBuf;
 
 use shared::config::Secret;
-use shared::dead_letters::{Letter, Why};
-use shared::history::{SendQuery, States};
+use shared::delivery::dead_letters::{Letter, Why};
 use shared::ids::UserId;
+use shared::inbox::history::{SendQuery, States};
+use shared::inbox::send::Due;
 use shared::inbox::{Appended, CHUNK_RECIPIENTS};
-use shared::postgres::PostgresRecord;
-use shared::send::Due;
+use shared::record::postgres::PostgresRecord;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tempfile::TempDir;
 

@@ -1,8 +1,8 @@
-//! The suite of `shared::retention::Retention`: what is too old goes, and nothing before.
+//! The suite of `shared::inbox::retention::Retention`: what is too old goes, and nothing before.
 
+use shared::inbox::retention::{PURGED_AT_ONCE, Purged};
+use shared::inbox::send::Due;
 use shared::inbox::{Appended, CHUNK_RECIPIENTS, Change, Page};
-use shared::retention::{PURGED_AT_ONCE, Purged};
-use shared::send::Due;
 
 use crate::record::{RETENTION_MS, Record, Send, at, id, ids, together, user, users};
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use shared::clock::Clock;
 use shared::config::RedisConfig;
-use shared::memory::MemoryMoment;
-use shared::postgres::PostgresRecord;
-use shared::redis::RedisMoment;
-use shared::sqlite::SqliteRecord;
+use shared::moment::memory::MemoryMoment;
+use shared::moment::redis::RedisMoment;
+use shared::record::postgres::PostgresRecord;
+use shared::record::sqlite::SqliteRecord;
 use tempfile::TempDir;
 
 use crate::record::Record;

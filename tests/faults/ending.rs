@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use shared::clock::At;
-use shared::queue::Queue;
+use shared::delivery::queue::Queue;
 
 use crate::checker::{self, Found};
 use crate::device::Device;

@@ -11,7 +11,7 @@ use harness::sandbox::{Variables, nobody};
 use shared::auth;
 use shared::clock::Clock;
 use shared::config::{Config, Origins};
-use shared::redis::RedisMoment;
+use shared::moment::redis::RedisMoment;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use tokio::task::JoinHandle;

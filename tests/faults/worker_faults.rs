@@ -1,9 +1,9 @@
 //! Functions die, freeze, come twice and come at once.
 
 use shared::clock::At;
+use shared::delivery::queue::{Entry, Queue, SHARDS, Work};
 use shared::ids::UserId;
-use shared::notification::Priority;
-use shared::queue::{Entry, Queue, SHARDS, Work};
+use shared::inbox::notification::Priority;
 
 use crate::management::Day;
 use crate::stage::{Stage, pause};

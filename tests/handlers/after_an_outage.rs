@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use harness::{TestApp, event, request};
 use serde_json::json;
-use shared::deliveries::MOST_FRAMES;
-use shared::push::Outcome;
+use shared::delivery::deliveries::MOST_FRAMES;
+use shared::sockets::push::Outcome;
 
 /// So many notifications for alice while her phone takes nothing.
 async fn missed(test: &TestApp, count: usize) {

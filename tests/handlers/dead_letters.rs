@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use harness::{HttpAnswer, TestApp, body, event, request};
 use serde_json::{Value, json};
-use shared::dead_letters::{Dead, Why};
+use shared::delivery::dead_letters::{Dead, Why};
+use shared::delivery::wake::Wake;
 use shared::ids::UserId;
-use shared::push::{Outcome, Wake};
+use shared::sockets::push::Outcome;
 
 async fn ask(test: &TestApp, scope: &str, method: &str, path: &str, id: &str, query: Value) -> HttpAnswer {
     let mut asking = event("dead_letters");
@@ -63,7 +64,7 @@ async fn a_letter_is_told_as_the_contract_says() {
     let letter = json!({"id": id, "userId": "alice", "notificationId": notification, "error": Why::Poisoned.sentence(),
         "attempts": 0, "at": at});
     assert_eq!(told, json!({"items": [letter], "nextCursor": null}));
-    let metrics = shared::metrics::metrics(&test.app).await;
+    let metrics = shared::telemetry::metrics::metrics(&test.app).await;
     assert_eq!((metrics.queue.dead_letters, metrics.queue.waiting), (1, 0));
 }
 

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use harness::{Counted, TestApp, event, request};
 use serde_json::json;
 use shared::clock::At;
-use shared::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
+use shared::delivery::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
 use shared::inbox::{Changed, Delivery};
-use shared::notes::{Counts, Noted, Notes, Pushed};
-use shared::push::Outcome;
+use shared::sockets::push::Outcome;
+use shared::telemetry::{Counts, Noted, Notes, Pushed};
 use tokio::sync::Barrier;
 
 async fn send(test: &TestApp) {

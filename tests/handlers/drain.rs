@@ -50,7 +50,7 @@ async fn a_drain_stays_for_what_is_due_soon_and_no_longer_than_it_may() {
     let mut test = TestApp::new().await;
     test.loses_its_queue();
     test.connect("user-0", &["phone"]).await;
-    test.push.will("phone", &[shared::push::Outcome::Failed]);
+    test.push.will("phone", &[shared::sockets::push::Outcome::Failed]);
     send_to(&test, 1).await;
     // Due in 5 s, and the deadline leaves no time for that.
     let now_ms = test.clock.now_ms();

@@ -11,7 +11,7 @@ use shared::cursor::{Cursor, Epoch};
 use shared::error::Error;
 use shared::ids::NotificationId;
 use shared::inbox::Change;
-use shared::notification::{Content, Notification, Priority};
+use shared::inbox::notification::{Content, Notification, Priority};
 use shared::protocol::{self, Action, ChangeKind, ClientFrame, Event, Frame, Reply, Sync};
 
 /// Which examples each variant has. A variant that stands in no line does not compile; a file that stands in

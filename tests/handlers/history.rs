@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use harness::{HttpAnswer, TestApp, body, event, request};
 use serde_json::{Value, json};
-use shared::push::Outcome;
-use shared::without::WithoutMoment;
+use shared::moment::none::WithoutMoment;
+use shared::sockets::push::Outcome;
 
 const START: &str = "2027-01-15T08:00:00.000Z";
 

@@ -9,10 +9,10 @@ use lambda_http::Body;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::ids::NotificationId;
-use shared::notes::Pushed;
-use shared::push::Outcome;
-use shared::redis::RedisMoment;
-use shared::without::WithoutMoment;
+use shared::moment::none::WithoutMoment;
+use shared::moment::redis::RedisMoment;
+use shared::sockets::push::Outcome;
+use shared::telemetry::Pushed;
 
 async fn ask(test: &TestApp, path: &str, scope: &str, query: &str) -> HttpAnswer {
     let mut asking = event("metrics");

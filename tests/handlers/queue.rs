@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use drain::Drained;
 use harness::{FakePush, TestApp, event, request};
 use serde_json::json;
-use shared::deliveries::MOST_FRAMES;
+use shared::delivery::deliveries::MOST_FRAMES;
+use shared::delivery::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MOST_DELIVERIES, Work};
+use shared::delivery::wake::Wake;
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::Change;
-use shared::notification::Priority;
+use shared::inbox::notification::Priority;
 use shared::protocol::Frame;
-use shared::push::{Outcome, Push, Wake};
-use shared::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MOST_DELIVERIES, Work};
+use shared::sockets::push::{Outcome, Push};
 
 const THROTTLED: Outcome = Outcome::Throttled { retry_after_ms: 0 };
 

@@ -9,10 +9,10 @@ use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use shared::api_gateway::ApiGatewayPush;
 use shared::ids::ConnectionId;
 use shared::protocol::{self, Event};
-use shared::push::{Outcome, Push};
+use shared::sockets::api_gateway::ApiGatewayPush;
+use shared::sockets::push::{Outcome, Push};
 use tokio::net::TcpListener;
 
 /// Posts one frame to a gateway that answers so: what it means, and how often it was asked.

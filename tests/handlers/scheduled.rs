@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use harness::{HttpAnswer, START_MS, TestApp, body, event, request};
 use serde_json::{Value, json};
 use shared::clock::{Clock, Time};
-use shared::push::Wake;
-use shared::send::LONGEST_DELAY_MS;
+use shared::delivery::wake::Wake;
+use shared::inbox::send::LONGEST_DELAY_MS;
 
 /// Counts how often the drain is woken.
 struct Counting(AtomicUsize);
@@ -175,7 +175,7 @@ async fn of_whom_many_are_due_at_once_one_frame_tells_to_sync() {
             assert_eq!(sends(&test, None, "delayMs", json!(60_000)).await.status(), 202);
         }
         test.clock.turn(Duration::from_secs(60));
-        test.push.will("laptop", &[shared::push::Outcome::Failed]);
+        test.push.will("laptop", &[shared::sockets::push::Outcome::Failed]);
         let before = listed(&test).await.len();
         let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
         assert_eq!((run.chunks, run.resynced), (count, usize::from(told == "resync")));

@@ -2,8 +2,8 @@
 
 use harness::{TestApp, body, event, request, socket_event};
 use serde_json::{Value, json};
+use shared::http::reply::SocketReply;
 use shared::ids::ConnectionId;
-use shared::reply::SocketReply;
 
 const CONNECTION: &str = "PJqB0fHsqRcCHlw=";
 

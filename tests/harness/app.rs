@@ -11,23 +11,23 @@ use shared::app::{App, Moment, Record};
 use shared::auth;
 use shared::clock::{At, Clock};
 use shared::config::{Config, Origins};
-use shared::connections::{Connection, Connections, Extended, Online, Opened, Opening, Ticket};
 use shared::cursor::Cursor;
-use shared::dead_letters::{Dead, DeadLetters, LetterPlace, Letters, Why};
-use shared::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
+use shared::delivery::dead_letters::{Dead, DeadLetters, LetterPlace, Letters, Why};
+use shared::delivery::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
 use shared::error::StoreError;
-use shared::history::{History, SendPage, SendQuery, Trace};
 use shared::ids::{ConnectionId, LetterId, NotificationId, SendId, UserId};
+use shared::inbox::history::{History, SendPage, SendQuery, Trace};
+use shared::inbox::notification::Notification;
+use shared::inbox::retention::{Purged, Retention};
 use shared::inbox::{
     Append, Appended, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, Page, Position,
 };
-use shared::memory::MemoryMoment;
-use shared::notification::Notification;
+use shared::moment::memory::MemoryMoment;
+use shared::moment::none::WithoutMoment;
 use shared::protocol::Frame;
-use shared::push::{Outcome, Push};
-use shared::retention::{Purged, Retention};
-use shared::sqlite::SqliteRecord;
-use shared::without::WithoutMoment;
+use shared::record::sqlite::SqliteRecord;
+use shared::sockets::connections::{Connection, Connections, Extended, Online, Opened, Opening, Ticket};
+use shared::sockets::push::{Outcome, Push};
 use tempfile::TempDir;
 
 use crate::world::START_MS;

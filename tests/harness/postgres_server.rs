@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use shared::config::Secret;
-use shared::postgres::PostgresRecord;
+use shared::record::postgres::PostgresRecord;
 use tempfile::TempDir;
 
 /// The account that the server runs as where we are root, which Postgres refuses to be: `nobody` has no files.

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use harness::redis_server::RedisServer;
 use harness::{FakePush, TestApp};
 use shared::clock::Clock;
+use shared::delivery::queue::{Entry, Work};
 use shared::ids::{ConnectionId, UserId};
 use shared::protocol::Frame;
-use shared::push::{Outcome, Push};
-use shared::queue::{Entry, Work};
+use shared::sockets::push::{Outcome, Push};
 
 use crate::moment::Moment;
 
@@ -107,14 +107,14 @@ async fn what_cannot_be_read_is_set_aside_and_its_neighbours_are_pushed() {
     let mut sending = harness::event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = r#"{"type":"like","userId":"alice","title":"Hi"}"#.into();
-    test.push.will("phone", &[shared::push::Outcome::Failed]);
+    test.push.will("phone", &[shared::sockets::push::Outcome::Failed]);
     assert_eq!(send::handle(&test.app, harness::request(sending)).await.status(), 202);
     // The entry itself, and a neighbour on each side of it.
     let work = Work {
         user: UserId::new("alice").unwrap(),
         offset: 1,
         fence_ms: test.clock.now_ms() + 5_000,
-        priority: shared::notification::Priority::High,
+        priority: shared::inbox::notification::Priority::High,
         throttled: 0,
         left: Vec::new(),
     };

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use shared::clock::At;
 use shared::ids::{NotificationId, SendId, UserId};
 use shared::limits::Verdict;
-use shared::notes::{Hint, Noted, Notes};
-use shared::vitals::Vital;
+use shared::telemetry::health::Vital;
+use shared::telemetry::{Hint, Noted, Notes};
 
 use crate::moment::{AT_ONCE, Moment, ONE, PREFIX};
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use harness::redis_server::RedisServer;
 use shared::clock::{At, Clock};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
-use shared::notes::{Counts, Noted, Notes};
-use shared::push::Outcome;
-use shared::vitals::Vital;
+use shared::sockets::push::Outcome;
+use shared::telemetry::health::Vital;
+use shared::telemetry::{Counts, Noted, Notes};
 
 use crate::moment::{AT_ONCE, Moment, ONE};
 

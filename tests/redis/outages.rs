@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use harness::redis_server::{RedisServer, config};
 use shared::limits::Verdict;
-use shared::vitals::Vital;
+use shared::telemetry::health::Vital;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 

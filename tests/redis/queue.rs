@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use harness::redis_server::RedisServer;
 use shared::clock::At;
+use shared::delivery::queue::{Added, Claimed, Depth, Entry, MOST_DELIVERIES, Queue, Settled, Work};
 use shared::ids::UserId;
-use shared::notification::Priority;
-use shared::queue::{Added, Claimed, Depth, Entry, MOST_DELIVERIES, Queue, Settled, Work};
-use shared::vitals::Vital;
+use shared::inbox::notification::Priority;
+use shared::telemetry::health::Vital;
 
 use crate::moment::{AT_ONCE, Moment};
 

@@ -6,8 +6,8 @@ use harness::redis_server::{Authority, RedisServer, config};
 use shared::clock::Clock;
 use shared::config::RedisConfig;
 use shared::limits::Verdict;
-use shared::redis::{RedisMoment, SetupError};
-use shared::vitals::Vital;
+use shared::moment::redis::{RedisMoment, SetupError};
+use shared::telemetry::health::Vital;
 
 use crate::moment::{AT_ONCE, Log, Moment, ONE, PLENTY, PREFIX};
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use harness::redis_server::{RedisServer, own_prefix};
 use shared::clock::{At, Clock};
-use shared::gcra::Buckets;
+use shared::limits::gcra::Buckets;
 use shared::limits::{Limits, Rate, Spend, Verdict};
-use shared::redis::RedisMoment;
-use shared::vitals::Vital;
+use shared::moment::redis::RedisMoment;
+use shared::telemetry::health::Vital;
 
 use crate::moment::{Moment, ONE, PREFIX};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::redis_server::{RedisServer, config};
-use shared::vitals::{BreakerState, Instance, Layout, Mode, Role, Vitals};
+use shared::telemetry::health::{BreakerState, Instance, Layout, Mode, Role, Vitals};
 
 use crate::moment::{Moment, ONE, PREFIX};
 

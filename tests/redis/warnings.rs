@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::redis_server::{RedisServer, config};
-use shared::vitals::Vital;
+use shared::telemetry::health::Vital;
 
 use crate::moment::{Log, Moment, ONE, PREFIX};
 

@@ -22,9 +22,8 @@ pub(crate) fn used(source: &str) -> BTreeSet<&'static str> {
             .any(|words| [".", "push", ".", name].iter().zip(words).all(|(expected, word)| word.text == *expected))
     };
     let pushes = |path: &paths::Path| {
-        path.segments.len() > 2
-            && path.segments[0] == "shared"
-            && ["deliver", "accept"].contains(&path.segments[1].as_str())
+        let acts = [["shared", "delivery", "deliver"], ["shared", "inbox", "accept"]];
+        path.segments.len() > 3 && acts.iter().any(|act| path.segments.starts_with(&act.map(str::to_owned)))
     };
     let mut used = BTreeSet::new();
     if calls("push") || paths::named_in(source).iter().any(pushes) {
@@ -76,7 +75,7 @@ pub(crate) fn ungranted(name: &str, policies: &Value, used: &BTreeSet<&'static s
 fn what_pushes_or_closes_is_seen_in_the_code() {
     let both = BTreeSet::from(["DELETE", "POST"]);
     assert_eq!(used("fn f() { app.push.push(&x); app\n.push\n.close(&y) }"), both);
-    let acts = "use shared::deliver; fn f() { deliver::tell(app) }";
+    let acts = "use shared::delivery::deliver; fn f() { deliver::tell(app) }";
     assert_eq!(used(acts), BTreeSet::from(["POST"]));
     assert_eq!(used("fn main() { function::start_waking(x) }"), BTreeSet::from(["invoke"]));
     assert!(used("fn f() { list.push(push.close()); // app.push.push()\n }").is_empty());

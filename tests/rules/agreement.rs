@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use shared::call::Route;
 use shared::config::{Config, Origins};
+use shared::http::call::Route;
 
 use crate::template::{members, of_type};
 use crate::{access, template, tree};

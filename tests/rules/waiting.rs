@@ -31,7 +31,7 @@ fn endless(text: &Text) -> Vec<String> {
 
 #[test]
 fn nobody_waits_for_postgres_without_end() {
-    let texts = tree::rust_under(&["shared/src/postgres"]);
+    let texts = tree::rust_under(&["shared/src/record/postgres"]);
     let asks: usize = texts.iter().flat_map(|text| ASKING.map(|asking| text.text.matches(asking).count())).sum();
     assert!(asks > 50, "{asks}");
     let found: Vec<String> = texts.iter().flat_map(endless).collect();

@@ -8,8 +8,8 @@ use harness::redis_server::RedisServer;
 use harness::{TestApp, event, request, socket_event};
 use serde_json::json;
 use shared::clock::Clock;
-use shared::push::Outcome;
-use shared::redis::RedisMoment;
+use shared::moment::redis::RedisMoment;
+use shared::sockets::push::Outcome;
 
 /// An app on a Redis of its own.
 struct Measured {

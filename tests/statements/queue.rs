@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use harness::redis_server::RedisServer;
 use shared::clock::{At, Clock};
+use shared::delivery::queue::{CLAIM_MS, Entry, Queue, Settled, Work};
 use shared::ids::{ConnectionId, UserId};
-use shared::notification::Priority;
-use shared::queue::{CLAIM_MS, Entry, Queue, Settled, Work};
-use shared::redis::RedisMoment;
+use shared::inbox::notification::Priority;
+use shared::moment::redis::RedisMoment;
 
 const ENTRIES: i64 = 1_000;
 
@@ -77,7 +77,7 @@ async fn a_look_at_the_queue_is_one_script_a_shard_and_listening_is_one() {
         calls(&redis, "evalsha");
         let claims = queue.claim(64, At::Server).await.unwrap().claimed;
         let shards: std::collections::BTreeSet<usize> =
-            claims.iter().map(|claimed| shared::queue::shard(&claimed.work.as_ref().unwrap().user)).collect();
+            claims.iter().map(|claimed| shared::delivery::queue::shard(&claimed.work.as_ref().unwrap().user)).collect();
         let claiming = calls(&redis, "evalsha");
         let done: Vec<Settled> = claims.into_iter().map(|claimed| Settled::Done(claimed.id)).collect();
         queue.settle(&done, At::Server).await;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use shared::clock::Time;
 use shared::ids::{SendId, UserId};
 use shared::inbox::Cancelled;
-use shared::postgres::PostgresRecord;
-use shared::push::Outcome;
+use shared::record::postgres::PostgresRecord;
+use shared::sockets::push::Outcome;
 
 use crate::wire::Wire;
 

@@ -3,11 +3,11 @@
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use shared::app::App;
 use shared::auth;
-use shared::connections::{Opened, Opening};
 use shared::error::Error;
-use shared::fields;
+use shared::http::fields;
+use shared::http::reply::SocketReply;
 use shared::ids::ConnectionId;
-use shared::reply::SocketReply;
+use shared::sockets::connections::{Opened, Opening};
 
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "WS_ENDPOINT"];

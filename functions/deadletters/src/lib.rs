@@ -5,12 +5,12 @@ mod place;
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::app::App;
-use shared::call::{Call, Route};
 use shared::clock::Time;
-use shared::dead_letters::{Letter, Letters, MAX_LETTERS};
+use shared::delivery::dead_letters::{Letter, Letters, MAX_LETTERS};
 use shared::error::Error;
+use shared::http::call::{Call, Route};
+use shared::http::reply::Reply;
 use shared::ids::{LetterId, NotificationId, UserId};
-use shared::reply::Reply;
 
 const LIST: &str = "/api/dead-letters";
 const ONE: &str = "/api/dead-letters/{id}";

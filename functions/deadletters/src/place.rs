@@ -3,9 +3,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use shared::dead_letters::LetterPlace;
+use shared::delivery::dead_letters::LetterPlace;
 use shared::error::Error;
-use shared::fields::Fields;
+use shared::http::fields::Fields;
 use shared::ids::LetterId;
 
 pub(crate) fn written(LetterPlace { at_ms, id }: LetterPlace) -> String {

@@ -3,8 +3,8 @@
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use shared::app::App;
+use shared::http::reply::SocketReply;
 use shared::ids::ConnectionId;
-use shared::reply::SocketReply;
 
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL"];

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use shared::app::App;
-use shared::connections::Connection;
-use shared::dead_letters::{Dead, Why};
-use shared::deliver::{self, MOST_THROTTLED, backoff_ms};
-use shared::deliveries::{Key, MOST_FRAMES, Resync};
+use shared::delivery::dead_letters::{Dead, Why};
+use shared::delivery::deliver::{self, MOST_THROTTLED, backoff_ms};
+use shared::delivery::deliveries::{Key, MOST_FRAMES, Resync};
+use shared::delivery::queue::{Claimed, Claims, Entry, Settled, Work};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::Delivery;
-use shared::notes::{Counts, Noted};
-use shared::queue::{Claimed, Claims, Entry, Settled, Work};
+use shared::sockets::connections::Connection;
+use shared::telemetry::{Counts, Noted};
 
 use crate::Drained;
 

@@ -10,15 +10,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 use shared::app::App;
-use shared::connections::{Connection, SWEPT_AT_ONCE};
-use shared::deliver;
-use shared::deliveries::{Materialised, Taken};
+use shared::delivery::deliver;
+use shared::delivery::deliveries::{Materialised, Taken};
+use shared::delivery::queue::{Entry, MOST_DELIVERIES};
 use shared::error::{Error, StoreError};
 use shared::ids::ConnectionId;
 use shared::inbox::{Changed, Delivery};
-use shared::notes::{Counts, Noted};
 use shared::protocol::{self, ChangeKind, Frame, Reply};
-use shared::queue::{Entry, MOST_DELIVERIES};
+use shared::sockets::connections::{Connection, SWEPT_AT_ONCE};
+use shared::telemetry::{Counts, Noted};
 
 use crate::claims::Found;
 

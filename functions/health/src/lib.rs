@@ -3,10 +3,10 @@
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::app::App;
-use shared::call::{Call, Route};
 use shared::error::Error;
-use shared::reply::Reply;
-use shared::vitals::Vital;
+use shared::http::call::{Call, Route};
+use shared::http::reply::Reply;
+use shared::telemetry::health::Vital;
 
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[Route { path: "/health", methods: &["GET"] }];

@@ -7,13 +7,13 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::app::App;
 use shared::auth::Caller;
-use shared::call::{Call, Route};
 use shared::clock::Time;
 use shared::error::Error;
-use shared::fields::Fields;
-use shared::history::{MAX_SENDS, PastSend, SendPage, SendQuery, State, States, Steps};
+use shared::http::call::{Call, Route};
+use shared::http::fields::Fields;
+use shared::http::reply::Reply;
 use shared::ids::{NotificationId, SendId, UserId};
-use shared::reply::Reply;
+use shared::inbox::history::{MAX_SENDS, PastSend, SendPage, SendQuery, State, States, Steps};
 
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[

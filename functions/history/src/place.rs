@@ -4,9 +4,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared::error::Error;
-use shared::fields::Fields;
-use shared::history::Place;
+use shared::http::fields::Fields;
 use shared::ids::SendId;
+use shared::inbox::history::Place;
 
 pub(crate) fn written(Place { created_at_ms, id }: Place) -> String {
     URL_SAFE_NO_PAD.encode(format!("{created_at_ms}.{id}"))

@@ -8,16 +8,16 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::app::App;
 use shared::auth::Caller;
-use shared::call::{Call, Route};
 use shared::cursor::Cursor;
-use shared::deliver;
+use shared::delivery::deliver;
 use shared::error::Error;
-use shared::fields::Fields;
+use shared::http::call::{Call, Route};
+use shared::http::fields::Fields;
+use shared::http::reply::Reply;
+use shared::inbox::notification::Notification;
+use shared::inbox::sync;
 use shared::inbox::{Change, Changed};
-use shared::notification::Notification;
 use shared::protocol;
-use shared::reply::Reply;
-use shared::sync;
 
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use shared::app::App;
 use shared::auth::Caller;
-use shared::call::Call;
 use shared::cursor::Cursor;
 use shared::error::Error;
-use shared::fields::Fields;
+use shared::http::call::Call;
+use shared::http::fields::Fields;
+use shared::http::reply::Reply;
+use shared::inbox::notification::Notification;
 use shared::inbox::{Listed, Page};
-use shared::notification::Notification;
-use shared::reply::Reply;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,15 +4,15 @@ use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use shared::app::App;
 use shared::auth;
 use shared::clock::Time;
-use shared::connections::{Connection, Extended};
-use shared::deliver;
+use shared::delivery::deliver;
 use shared::error::Error;
+use shared::http::reply::SocketReply;
 use shared::ids::ConnectionId;
 use shared::inbox::Change;
+use shared::inbox::sync;
 use shared::limits::{Rate, Spend, Verdict};
 use shared::protocol::{self, Action, ClientFrame, MAX_SYNC_BYTES, Reply};
-use shared::reply::SocketReply;
-use shared::sync;
+use shared::sockets::connections::{Connection, Extended};
 
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];

@@ -5,10 +5,10 @@ mod text;
 
 use lambda_http::{Body, Request, Response};
 use shared::app::App;
-use shared::call::{Call, Route};
 use shared::error::Error;
-use shared::metrics;
-use shared::reply::Reply;
+use shared::http::call::{Call, Route};
+use shared::http::reply::Reply;
+use shared::telemetry::metrics;
 
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[

@@ -3,8 +3,8 @@
 
 use std::fmt::{Display, Write};
 
-use shared::metrics::{Metrics, Percentiles};
-use shared::vitals::{BreakerState, Instance};
+use shared::telemetry::health::{BreakerState, Instance};
+use shared::telemetry::metrics::{Metrics, Percentiles};
 
 /// What the text is.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -1,7 +1,7 @@
 //! Brings the database up to date: no trigger, invoked by whoever deploys, before or after the other functions.
 
 use serde::Serialize;
-use shared::postgres::{OpenError, PostgresRecord};
+use shared::record::postgres::{OpenError, PostgresRecord};
 
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL"];

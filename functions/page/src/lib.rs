@@ -3,10 +3,10 @@
 
 use lambda_http::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use lambda_http::{Body, Request, Response};
-use shared::call::{Call, Route};
 use shared::config::Config;
 use shared::error::Error;
-use shared::reply::{self, Reply};
+use shared::http::call::{Call, Route};
+use shared::http::reply::{self, Reply};
 
 const DOCUMENT: &str = "/test/redis-notification";
 const SCRIPT: &str = "/test/redis-notification/page.js";

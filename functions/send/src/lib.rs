@@ -2,14 +2,14 @@
 //! while it waits to be due.
 
 use lambda_http::{Body, Request, Response};
-use shared::accept;
 use shared::app::App;
 use shared::auth::Caller;
-use shared::call::{Call, Route};
 use shared::error::Error;
+use shared::http::call::{Call, Route};
+use shared::http::reply::Reply;
 use shared::inbox::Cancelled;
-use shared::reply::Reply;
-use shared::send::NewSend;
+use shared::inbox::accept;
+use shared::inbox::send::NewSend;
 
 const SCHEDULED: &str = "/api/notifications/scheduled/{sendId}";
 

@@ -2,13 +2,13 @@
 //! There only where `ENABLE_TEST_ENDPOINTS` is on, and only for admins.
 
 use lambda_http::{Body, Request, Response};
-use shared::accept;
 use shared::app::App;
-use shared::call::{Call, Route};
 use shared::error::Error;
-use shared::metrics;
-use shared::reply::Reply;
-use shared::send::NewSend;
+use shared::http::call::{Call, Route};
+use shared::http::reply::Reply;
+use shared::inbox::accept;
+use shared::inbox::send::NewSend;
+use shared::telemetry::metrics;
 
 const TRY: &str = "/api/test/redis-notification";
 const SEND: &str = "/api/notifications/test";

@@ -7,11 +7,11 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::app::App;
 use shared::auth;
-use shared::call::{Call, Route};
 use shared::clock::Time;
-use shared::connections::Ticket;
 use shared::error::Error;
-use shared::reply::Reply;
+use shared::http::call::{Call, Route};
+use shared::http::reply::Reply;
+use shared::sockets::connections::Ticket;
 
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[Route { path: "/api/ws/ticket", methods: &["POST"] }];

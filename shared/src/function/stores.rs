@@ -6,16 +6,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 
-use crate::api_gateway::ApiGatewayPush;
 use crate::app::App;
 use crate::config::{Config, ConfigError};
+use crate::delivery::lambda::LambdaWake;
 use crate::function::{exit, log};
 use crate::ids::ConnectionId;
-use crate::lambda::LambdaWake;
-use crate::postgres::PostgresRecord;
+use crate::moment::none::WithoutMoment;
 use crate::protocol::Frame;
-use crate::push::{Outcome, Push};
-use crate::without::WithoutMoment;
+use crate::record::postgres::PostgresRecord;
+use crate::sockets::api_gateway::ApiGatewayPush;
+use crate::sockets::push::{Outcome, Push};
 
 /// A sandbox answers one call at a time; the second connection is for what a call does beside it.
 const DATABASE_CONNECTIONS: u32 = 2;
@@ -59,7 +59,7 @@ fn app(needed: &[&str]) -> Result<App, ConfigError> {
     let config = Config::from_env(needed)?;
     let Some(redis) = config.redis.clone() else { return app_without_moment(needed) };
     let (record, push) = (Arc::new(record(&config)?), push(&config));
-    let moment = crate::redis::RedisMoment::new(&redis, crate::clock::Clock::system()).map_err(wrong)?;
+    let moment = crate::moment::redis::RedisMoment::new(&redis, crate::clock::Clock::system()).map_err(wrong)?;
     Ok(App::new(config, record, Arc::new(moment), push))
 }
 

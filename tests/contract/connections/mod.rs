@@ -1,10 +1,10 @@
-//! The suite of `shared::connections::Connections`.
+//! The suite of `shared::sockets::connections::Connections`.
 
 mod registry;
 mod tickets;
 
-use shared::connections::{Opened, Opening, Ticket};
 use shared::ids::{ConnectionId, sha256};
+use shared::sockets::connections::{Opened, Opening, Ticket};
 
 use crate::record::{LATE_MS, Record, START_MS, at, user};
 

@@ -1,7 +1,7 @@
 //! Who is connected: at most so many a user, found and forgotten by name, swept when they are over.
 
-use shared::connections::{LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, SOCKET_LIFE_MS};
 use shared::ids::ConnectionId;
+use shared::sockets::connections::{LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, SOCKET_LIFE_MS};
 
 use super::{TOO_OLD_MS, issue, open, ticket};
 use crate::record::{LATE_MS, Record, START_MS, at, ids, together, user};

@@ -1,7 +1,7 @@
 //! A ticket opens one socket, in time, for the origin that it was asked for.
 
-use shared::connections::{Connection, Extended, Opened, Ticket};
 use shared::ids::ConnectionId;
+use shared::sockets::connections::{Connection, Extended, Opened, Ticket};
 
 use super::{TOO_OLD_MS, hash, issue, open, registered, ticket, ticket_of};
 use crate::record::{LATE_MS, Record, START_MS, at, together, user};

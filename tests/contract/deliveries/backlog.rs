@@ -1,6 +1,6 @@
 //! How much waits, and for how long.
 
-use shared::deliveries::Backlog;
+use shared::delivery::deliveries::Backlog;
 use shared::inbox::{CHUNK_RECIPIENTS, Change};
 
 use crate::record::{LATE_MS, Record, Send, at, ids, user};

@@ -1,6 +1,6 @@
 //! Users of whom so much is due that a frame for each row would be too many: one frame for all.
 
-use shared::deliveries::{MOST_FRAMES, STEP_ROWS, Taken};
+use shared::delivery::deliveries::{MOST_FRAMES, STEP_ROWS, Taken};
 use shared::ids::{ConnectionId, UserId};
 
 use crate::record::{Record, START_MS, Send, at, ids, together, user, users};

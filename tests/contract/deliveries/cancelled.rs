@@ -1,10 +1,10 @@
 //! Sends that are cancelled while they wait: never in any inbox. `held.rs` has them meet whoever materialises.
 
-use shared::deliveries::Backlog;
-use shared::history::{SendQuery, States};
+use shared::delivery::deliveries::Backlog;
 use shared::ids::UserId;
+use shared::inbox::history::{SendQuery, States};
 use shared::inbox::{Appended, CHUNK_RECIPIENTS, Cancelled};
-use shared::postgres::PostgresRecord;
+use shared::record::postgres::PostgresRecord;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 
 use super::scheduled::delayed;

@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use shared::history::{SendQuery, States, Trace};
 use shared::ids::{NotificationId, UserId};
+use shared::inbox::history::{SendQuery, States, Trace};
+use shared::inbox::send::Due;
 use shared::inbox::{CHUNK_RECIPIENTS, Cancelled, Change, Changed, Page, Present};
-use shared::send::Due;
 
 use super::scheduled::delayed;
 use crate::record::{LATE_MS, Record, START_MS, Send, at, id, ids, together, user, users};

@@ -1,6 +1,6 @@
 //! Rows that are taken by their keys: each once, by whoever knows how it stood.
 
-use shared::deliveries::Key;
+use shared::delivery::deliveries::Key;
 use shared::ids::NotificationId;
 use shared::inbox::{Change, Delivery};
 

@@ -1,4 +1,4 @@
-//! The suite of `shared::deliveries::Deliveries`.
+//! The suite of `shared::delivery::deliveries::Deliveries`.
 
 mod backlog;
 mod behind;

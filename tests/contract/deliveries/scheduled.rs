@@ -1,10 +1,10 @@
 //! Sends that are due later: in no inbox before, in each once from then on.
 
-use shared::deliveries::Backlog;
-use shared::history::{SendQuery, States};
+use shared::delivery::deliveries::Backlog;
 use shared::ids::UserId;
+use shared::inbox::history::{SendQuery, States};
+use shared::inbox::send::Due;
 use shared::inbox::{Appended, CHUNK_RECIPIENTS};
-use shared::send::Due;
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, id, together, user, users};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use shared::deliveries::{MOST_TOGETHER, Materialised};
+use shared::delivery::deliveries::{MOST_TOGETHER, Materialised};
 use shared::ids::UserId;
 use shared::inbox::{Cancelled, Delivery};
 

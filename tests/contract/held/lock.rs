@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use shared::error::StoreError;
 use shared::ids::UserId;
-use shared::postgres::PostgresRecord;
+use shared::record::postgres::PostgresRecord;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use tokio::sync::watch;

@@ -1,9 +1,9 @@
 //! What expired, in the history: set by hand, so that one send holds what ends and what does not.
 
-use shared::history::{SendQuery, State, States, Trace};
 use shared::ids::UserId;
+use shared::inbox::history::{SendQuery, State, States, Trace};
 use shared::inbox::{CHUNK_RECIPIENTS, Change};
-use shared::postgres::PostgresRecord;
+use shared::record::postgres::PostgresRecord;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 
 use crate::record::{Record, START_MS, Send, at, id, ids, user};

@@ -1,4 +1,4 @@
-//! The suite of `shared::history::History`.
+//! The suite of `shared::inbox::history::History`.
 
 mod expiry;
 mod pages;

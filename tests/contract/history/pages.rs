@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use shared::history::{MAX_SENDS, SendQuery, State};
 use shared::ids::{SendId, UserId};
+use shared::inbox::history::{MAX_SENDS, SendQuery, State};
 use shared::inbox::{CHUNK_RECIPIENTS, Change};
 
 use crate::record::{Record, Send, at, ids, together, user, users};

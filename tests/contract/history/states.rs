@@ -1,7 +1,7 @@
 //! Each notification of a send is in exactly one state, whatever was done to it.
 
-use shared::history::{PastSend, Place, SendQuery, State, States};
 use shared::ids::UserId;
+use shared::inbox::history::{PastSend, Place, SendQuery, State, States};
 use shared::inbox::{CHUNK_RECIPIENTS, Change};
 
 use crate::record::{Record, START_MS, Send, at, ids, user, users};

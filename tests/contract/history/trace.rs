@@ -1,7 +1,7 @@
 //! The way of one notification: only what happened, and only to whom it concerns.
 
-use shared::history::Trace;
 use shared::ids::UserId;
+use shared::inbox::history::Trace;
 use shared::inbox::{CHUNK_RECIPIENTS, Change};
 
 use crate::record::{Record, START_MS, Send, at, id, ids, user, users};

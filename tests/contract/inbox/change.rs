@@ -139,7 +139,7 @@ async fn a_repeated_change_changes_nothing(record: Record) {
         );
         // When it was read is when it was read first.
         let read_at =
-            |listed: &[shared::notification::Notification]| listed.iter().map(|n| n.read_at).collect::<Vec<_>>();
+            |listed: &[shared::inbox::notification::Notification]| listed.iter().map(|n| n.read_at).collect::<Vec<_>>();
         assert_eq!(read_at(&record.listed("alice").await), read_at(&listed));
     }
 }

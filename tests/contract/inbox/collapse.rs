@@ -1,10 +1,10 @@
 //! Notifications of a collapse key: of unread ones only the newest stands. `held.rs` has them meet whoever changes the
 //! inbox meanwhile.
 
-use shared::history::{SendQuery, States};
 use shared::ids::{NotificationId, UserId};
+use shared::inbox::history::{SendQuery, States};
+use shared::inbox::send::Due;
 use shared::inbox::{Appended, CHUNK_RECIPIENTS, Cancelled, Change, Present};
-use shared::send::Due;
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, id, ids, together, user, users};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use shared::clock::Time;
+use shared::inbox::notification::{Content, Priority};
 use shared::inbox::{CHUNK_RECIPIENTS, Change, Present};
-use shared::notification::{Content, Priority};
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, id, user};
 

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use shared::connections::Connection;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
+use shared::inbox::notification::{Content, Notification};
 use shared::inbox::{
     Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Listed, PUSH_GRACE_MS,
     Position, Present,
 };
-use shared::notification::{Content, Notification};
+use shared::sockets::connections::Connection;
 
 use super::operation::{self, Operation, Spot, What};
 use super::perform::Outcome;

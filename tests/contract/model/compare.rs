@@ -2,10 +2,10 @@
 
 use futures_util::future::{join_all, try_join_all};
 use shared::clock::At;
-use shared::connections::LONGEST_CONNECTION_MS;
 use shared::error::StoreError;
 use shared::ids::UserId;
 use shared::inbox::Page;
+use shared::sockets::connections::LONGEST_CONNECTION_MS;
 
 use super::accept::{Accepted, agree, told};
 use super::state::Row;

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::connections::Connection;
-use shared::deliveries::{Key, LONGEST_WAIT_MS, MOST_FRAMES, Resync, Taken};
+use shared::delivery::deliveries::{Key, LONGEST_WAIT_MS, MOST_FRAMES, Resync, Taken};
 use shared::ids::UserId;
 use shared::inbox::{Delivery, PUSH_GRACE_MS};
+use shared::sockets::connections::Connection;
 
 use super::accept::{Accepted, agree, by_row};
 use super::sockets::by_name;

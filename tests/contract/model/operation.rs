@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use shared::connections::MAX_CONNECTIONS;
+use shared::sockets::connections::MAX_CONNECTIONS;
 
 /// How many users there are who are looked at.
 pub(super) const USERS: usize = 4;

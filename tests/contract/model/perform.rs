@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use shared::clock::At;
-use shared::connections::{Connection, Extended, Opened, Opening};
-use shared::deliveries::Taken;
+use shared::delivery::deliveries::Taken;
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
+use shared::inbox::notification::Notification;
+use shared::inbox::send::Due;
 use shared::inbox::{Append, Appended, Cancelled, Changed, Changes, Delivery, FirstAnswer, Listed};
-use shared::notification::Notification;
-use shared::send::Due;
+use shared::sockets::connections::{Connection, Extended, Opened, Opening};
 
 use super::operation::{self, Operation};
 use super::state::{Chunk, Model};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_oneof};
-use shared::notification::Priority;
-use shared::queue::{CLAIM_MS, ClaimId, Claimed, Depth, Entry, Queue, Settled, Work};
+use shared::delivery::queue::{CLAIM_MS, ClaimId, Claimed, Depth, Entry, Queue, Settled, Work};
+use shared::inbox::notification::Priority;
 
 use super::always;
 use crate::record::{at, user};

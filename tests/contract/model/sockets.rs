@@ -1,7 +1,7 @@
 //! The model's tickets and connections.
 
-use shared::connections::{Connection, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Opened, Ticket};
 use shared::ids::ConnectionId;
+use shared::sockets::connections::{Connection, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Opened, Ticket};
 
 use super::accept::{Accepted, agree};
 use super::state::{Model, Open};

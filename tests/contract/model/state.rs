@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shared::clock::Time;
-use shared::connections::{Connection, Ticket};
 use shared::cursor::{Cursor, Epoch};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
+use shared::inbox::notification::{Content, Notification};
 use shared::inbox::{Change, FirstAnswer, Page};
-use shared::notification::{Content, Notification};
+use shared::sockets::connections::{Connection, Ticket};
 
 use super::operation::{self, Operation, Spot, What};
 use crate::record::{Record, START_MS, Send, user};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::queue::{AWAKE_MS, WAKING_MS};
+use shared::delivery::queue::{AWAKE_MS, WAKING_MS};
 
 use super::{Store, add, add_due, claim, due, work};
 use crate::record::{at, together};

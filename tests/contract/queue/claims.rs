@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use shared::delivery::queue::{CLAIM_MS, MOST_DELIVERIES, MOST_OF_A_SHARD, SHARDS, Settled, Work, shard};
 use shared::ids::ConnectionId;
-use shared::notification::Priority;
-use shared::queue::{CLAIM_MS, MOST_DELIVERIES, MOST_OF_A_SHARD, SHARDS, Settled, Work, shard};
+use shared::inbox::notification::Priority;
 
 use super::{Store, add, add_due, after, claim, claimed, counts, done, due, offsets, settle, work};
 use crate::record::{at, together, user};

@@ -1,4 +1,4 @@
-//! The suite of `shared::queue::Queue`: what is left is claimed by one at a time, in order of priority, and settled or
+//! The suite of `shared::delivery::queue::Queue`: what is left is claimed by one at a time, in order of priority, and settled or
 //! recovered.
 
 mod awake;
@@ -8,9 +8,9 @@ mod waits;
 
 use std::sync::Arc;
 
+use shared::delivery::queue::{Added, Claimed, Claims, Depth, Entry, Queue, Settled, Work};
 use shared::ids::ConnectionId;
-use shared::notification::Priority;
-use shared::queue::{Added, Claimed, Claims, Depth, Entry, Queue, Settled, Work};
+use shared::inbox::notification::Priority;
 
 use crate::record::{at, user};
 

@@ -1,6 +1,6 @@
 //! In which order entries are claimed.
 
-use shared::notification::Priority;
+use shared::inbox::notification::Priority;
 
 use super::{Store, add, after, claim, claimed, done, due, settle, urgent, work};
 
@@ -63,7 +63,8 @@ async fn a_busy_user_does_not_keep_others_waiting(queue: Store) {
     let busy: Vec<_> = (0..1_000).map(|n| due(work("alice", n))).collect();
     add(&queue, &busy, 0).await;
     let other = (0..).map(|n| format!("user {n}")).find(|name| {
-        shared::queue::shard(&crate::record::user(name)) != shared::queue::shard(&crate::record::user("alice"))
+        shared::delivery::queue::shard(&crate::record::user(name))
+            != shared::delivery::queue::shard(&crate::record::user("alice"))
     });
     add(&queue, &[due(work(&other.unwrap(), -1))], 1).await;
     assert!(claimed(&queue, 2, 1).await.contains(&-1));

@@ -1,7 +1,7 @@
 //! What is not due yet, and how much there is of everything.
 
-use shared::notification::Priority;
-use shared::queue::{Depth, Settled};
+use shared::delivery::queue::{Depth, Settled};
+use shared::inbox::notification::Priority;
 
 use super::{Store, add, add_due, after, claim, claimed, counts, depth, due, settle, urgent, work};
 

@@ -1,0 +1,195 @@
+//! A call over HTTP as a function reads it: which route, who calls, what is asked. The order in which these
+//! are asked for is the contract's order of checks.
+
+use std::borrow::Cow;
+
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt, Response};
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::error::Error;
+use crate::http::fields::{self, Fields};
+use crate::http::json;
+use crate::http::reply::{self, Reply};
+use crate::ids::{LetterId, NotificationId, SendId};
+
+/// The most bytes of a body.
+pub const MAX_BODY_BYTES: usize = 256 * 1_024;
+
+/// A path of the contract and the methods that it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// As the template writes it: `/api/notifications/{id}`.
+    pub path: &'static str,
+    /// In upper case.
+    pub methods: &'static [&'static str],
+}
+
+/// One call.
+#[derive(Debug)]
+pub struct Call {
+    request: Request,
+    request_id: String,
+    path: String,
+}
+
+impl Call {
+    /// Takes up a request.
+    pub fn new(request: Request) -> Self {
+        let (request_id, route_key) = match request.request_context_ref() {
+            Some(RequestContext::ApiGatewayV2(context)) => {
+                (context.request_id.clone().unwrap_or_default(), context.route_key.clone().unwrap_or_default())
+            }
+            _ => (String::new(), String::new()),
+        };
+        // "ANY /api/notifications/{id}": the template's path is what follows the method.
+        let path = route_key.split_once(' ').map(|(_, path)| path.to_owned()).unwrap_or(route_key);
+        Self { request, request_id, path }
+    }
+
+    /// API Gateway's name for this call, which our answer and our log carry.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// Writes the answer as Lambda returns it, and counts one that is a fault of ours: also where the record is away.
+    pub async fn answer(&self, app: &App, result: Result<Reply, Error>) -> Response<Body> {
+        let response = reply::respond(result, &self.request_id);
+        if response.status().is_server_error() {
+            app.note_error().await;
+        }
+        response
+    }
+
+    /// Path and method, where the function has them: else 404, or 405 with the methods of the path.
+    pub fn route(&self, routes: &[Route]) -> Result<(&'static str, &'static str), Error> {
+        let route = routes.iter().find(|route| route.path == self.path).ok_or(Error::NotFound)?;
+        let method = route.methods.iter().find(|method| **method == self.request.method().as_str());
+        method.map(|method| (route.path, *method)).ok_or(Error::MethodNotAllowed(route.methods))
+    }
+
+    /// Who calls; 401 where the token says it of nobody.
+    pub fn caller(&self, app: &App) -> Result<Caller, Error> {
+        let tokens = app.tokens.as_ref().ok_or(Error::Internal)?;
+        tokens.verify(self.header("authorization").as_deref(), app.clock.now_ms())
+    }
+
+    /// A header's value. Bytes that are no UTF-8 are replaced, so that a wrong value is there and is refused.
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
+    }
+
+    /// The members of the body, which must be there. What takes a body takes no query.
+    pub fn body(&self) -> Result<Map<String, Value>, Error> {
+        let members = json::object(self.bytes()?).map_err(Error::InvalidJson)?;
+        self.query()?.finish()?;
+        Ok(members)
+    }
+
+    /// The members of the body, where every one is optional and so is the body.
+    pub fn optional_body(&self) -> Result<Fields, Error> {
+        self.optional_members().map(Fields::new)
+    }
+
+    /// The same, for whoever reads them elsewhere.
+    pub fn optional_members(&self) -> Result<Map<String, Value>, Error> {
+        if self.raw_body().is_empty() {
+            self.query()?.finish()?;
+            return Ok(Map::new());
+        }
+        self.body()
+    }
+
+    /// The parameters of the query. One that stands twice is refused.
+    pub fn query(&self) -> Result<Fields, Error> {
+        let mut members = Map::new();
+        let parameters = self.request.query_string_parameters_ref();
+        for (name, value) in parameters.into_iter().flat_map(|parameters| parameters.iter()) {
+            if members.insert(name.to_owned(), Value::String(value.to_owned())).is_some() {
+                return Err(Error::field(fields::printable(name), "must stand once"));
+            }
+        }
+        Ok(Fields::new(members))
+    }
+
+    /// The notification that the path names; 404 where it cannot be one of ours.
+    pub fn notification_id(&self) -> Result<NotificationId, Error> {
+        self.parameter("id").and_then(NotificationId::parse).ok_or(Error::NotFound)
+    }
+
+    /// The send that the path names; 404 where it cannot be one of ours.
+    pub fn send_id(&self) -> Result<SendId, Error> {
+        self.parameter("sendId").and_then(SendId::parse).ok_or(Error::NotFound)
+    }
+
+    /// The dead letter that the path names; 404 where it cannot be one of ours.
+    pub fn letter_id(&self) -> Result<LetterId, Error> {
+        self.parameter("id").and_then(LetterId::parse).ok_or(Error::NotFound)
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        self.request.path_parameters_ref()?.first(name)
+    }
+
+    fn raw_body(&self) -> &[u8] {
+        match self.request.body() {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(bytes) => bytes,
+            _ => &[],
+        }
+    }
+
+    fn bytes(&self) -> Result<&[u8], Error> {
+        let bytes = self.raw_body();
+        if !bytes.is_empty() {
+            let plain = self.request.headers().get("content-encoding").is_none_or(|encoding| encoding == "identity");
+            if !plain || !self.header("content-type").is_some_and(|content_type| is_json(&content_type)) {
+                return Err(Error::UnsupportedMediaType);
+            }
+        }
+        if bytes.len() > MAX_BODY_BYTES {
+            return Err(Error::PayloadTooLarge("the body must be at most 256 KB"));
+        }
+        Ok(bytes)
+    }
+}
+
+/// `application/json`, in UTF-8 where it says so.
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
+    json && parts.filter(|parameter| !parameter.is_empty()).all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_in_utf_8_is_json() {
+        for good in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+            "application/json; v=2",
+            "application/json;",
+        ] {
+            assert!(is_json(good), "{good}");
+        }
+        for bad in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/json; charset=utf-16",
+            "",
+            "multipart/form-data",
+            "application/jsonx",
+        ] {
+            assert!(!is_json(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,543 @@
+//! A send: one call that puts a notification into the inboxes of up to 1,000 users. Here it is read and
+//! checked; `accept.rs` performs it.
+
+use std::collections::HashSet;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use crate::clock::Time;
+use crate::error::Error;
+use crate::http::fields::Fields;
+use crate::ids::{self, UserId};
+use crate::inbox::notification::{Content, Priority};
+use crate::text;
+
+/// The most recipients of one send.
+pub const MAX_RECIPIENTS: usize = 1_000;
+/// The most bytes of `data`, as compact JSON.
+pub const MAX_DATA_BYTES: usize = 16 * 1_024;
+/// The farthest ahead that a send may be due: 365 days.
+pub const LONGEST_DELAY_MS: i64 = 365 * 24 * 60 * 60 * 1_000;
+
+/// What an end must be.
+pub const EXPIRES_AFTER: &str = "must be after the time at which it is due";
+
+/// When a send is to reach the inboxes of its recipients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// With the call.
+    Now,
+    /// So many milliseconds after it was stored, by the clock of the store.
+    After(i64),
+    /// Then, in milliseconds since 1970.
+    At(i64),
+}
+
+/// A send that was read and found good.
+#[derive(Debug)]
+pub struct NewSend {
+    /// What each recipient is told.
+    pub content: Content,
+    /// To whom, without repeats, in the order of first mention.
+    pub recipients: Vec<UserId>,
+    /// The caller's name for this send, by which it may be repeated.
+    pub key: Option<String>,
+    /// When, as it was asked: an instant may be past by now, or too far ahead.
+    pub due: Due,
+    /// SHA-256 over everything that was asked but the key: tells a repeat from another send.
+    pub fingerprint: [u8; 32],
+}
+
+impl NewSend {
+    /// Reads a body in either call shape of the contract. `header_key` is the `Idempotency-Key` header.
+    pub fn read(body: Map<String, Value>, header_key: Option<&str>) -> Result<Self, Error> {
+        let mut fields = Fields::new(body);
+        let key = idempotency_key(&mut fields, header_key);
+        let recipients = recipients(&mut fields);
+        let content = content(&mut fields);
+        let due = due(&mut fields);
+        refuse_what_expires_before_it_is_due(&mut fields, content.as_ref(), due);
+        refuse_what_cannot_be_done(&mut fields);
+        fields.finish()?;
+        // Every absence has noted a problem, so past `finish` both are there.
+        let (Some(content), Some(recipients), Some(due)) = (content, recipients, due) else {
+            return Err(Error::Internal);
+        };
+        let fingerprint = fingerprint(&content, &recipients, due);
+        Ok(Self { content, recipients, key, due, fingerprint })
+    }
+}
+
+fn idempotency_key(fields: &mut Fields, header: Option<&str>) -> Option<String> {
+    const NAME: &str = "idempotencyKey";
+    let visible_ascii = |key: String| {
+        let good = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if good { Ok(key) } else { Err("must be 1 to 255 visible ASCII characters".to_owned()) }
+    };
+    let member = fields.take(NAME).and_then(|value| {
+        fields.checked(NAME, value, |value| match value {
+            Value::String(key) => visible_ascii(key),
+            _ => Err("must be a string".into()),
+        })
+    });
+    let header = header.and_then(|key| fields.checked(NAME, key.to_owned(), visible_ascii));
+    match (header, member) {
+        (Some(header), Some(member)) if header != member => {
+            fields.problem(NAME, "must be the same in header and body");
+            None
+        }
+        (header, member) => header.or(member),
+    }
+}
+
+fn recipients(fields: &mut Fields) -> Option<Vec<UserId>> {
+    let (one, many) = (fields.take("userId"), fields.take("userIds"));
+    match (one, many) {
+        (Some(_), Some(_)) => {
+            fields.problem("userId", "must not stand beside userIds");
+            None
+        }
+        (Some(one), None) => recipient(fields, "userId".into(), one).map(|user| vec![user]),
+        (None, Some(Value::Array(many))) if !many.is_empty() => {
+            let mut seen = HashSet::new();
+            let users: Vec<Option<UserId>> = many
+                .into_iter()
+                .enumerate()
+                .map(|(index, user)| recipient(fields, format!("userIds[{index}]"), user))
+                .collect();
+            let users: Option<Vec<UserId>> = users.into_iter().collect();
+            let users: Vec<UserId> = users?.into_iter().filter(|user| seen.insert(user.clone())).collect();
+            fields.checked("userIds", users, |users| {
+                if users.len() <= MAX_RECIPIENTS { Ok(users) } else { Err(format!("must be at most {MAX_RECIPIENTS}")) }
+            })
+        }
+        (None, Some(_)) => {
+            fields.problem("userIds", format!("must be an array of 1 to {MAX_RECIPIENTS} strings"));
+            None
+        }
+        (None, None) => {
+            fields.problem("userIds", "is required");
+            None
+        }
+    }
+}
+
+fn recipient(fields: &mut Fields, name: String, value: Value) -> Option<UserId> {
+    fields.checked(&name, value, |value| match value {
+        Value::String(id) => UserId::new(id).map_err(str::to_owned),
+        _ => Err("must be a string".into()),
+    })
+}
+
+fn content(fields: &mut Fields) -> Option<Content> {
+    let kind = fields.text("type", 1, 64);
+    let kind = kind.and_then(|kind| {
+        fields.checked("type", kind, |kind| {
+            let good = kind.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
+            if good { Ok(kind) } else { Err("must be of A–Z a–z 0–9 _ . : -".into()) }
+        })
+    });
+    let kind = fields.required("type", kind);
+    let mut data = data(fields);
+    let title = lifted(fields, &mut data, &["title"], &["title"], |text| {
+        text::check(text, 1, 200)?;
+        if text.contains('\n') || text.trim().is_empty() {
+            return Err("must be one line with something on it".into());
+        }
+        Ok(())
+    });
+    let title = fields.required("title", title);
+    let body = lifted(fields, &mut data, &["body", "message"], &["body"], |text| text::check(text, 0, 4_000));
+    let action_url = lifted(fields, &mut data, &["actionUrl"], &["actionUrl"], check_action_url);
+    let data = data.and_then(|data| compact(fields, data));
+    let priority = match fields.take("priority") {
+        None => Some(Priority::default()),
+        Some(value) => fields.checked("priority", value, |value| {
+            value.as_str().and_then(Priority::named).ok_or_else(|| "must be low, normal, high or critical".into())
+        }),
+    };
+    let expires_at = instant(fields, "expiresAt");
+    let collapse_key = fields.text("collapseKey", 1, 64);
+    let (kind, title, data, priority) = (kind?, title?, data?, priority?);
+    Some(Content { kind, title, body, data, action_url, priority, expires_at, collapse_key })
+}
+
+/// `data`, or `content` as older services call it; an empty object where neither stands.
+fn data(fields: &mut Fields) -> Option<Map<String, Value>> {
+    let (data, content) = (fields.take("data"), fields.take("content"));
+    if data.is_some() && content.is_some() {
+        fields.problem("content", "must not stand beside data");
+        return None;
+    }
+    let name = if data.is_some() { "data" } else { "content" };
+    let data = match data.or(content) {
+        None => Map::new(),
+        Some(Value::Object(data)) => data,
+        Some(_) => {
+            fields.problem(name, "must be an object");
+            return None;
+        }
+    };
+    if let Some(refused) = refused_string(name, &data) {
+        fields.problem(refused, "control characters other than line feed and tab are refused");
+        return None;
+    }
+    Some(data)
+}
+
+/// The path of the first string inside `data` that holds a refused character, be it a value or a name.
+fn refused_string(path: &str, object: &Map<String, Value>) -> Option<String> {
+    fn inside(path: String, value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => text.chars().any(text::is_refused).then_some(path),
+            Value::Array(items) => {
+                items.iter().enumerate().find_map(|(index, item)| inside(format!("{path}[{index}]"), item))
+            }
+            Value::Object(members) => refused_string(&path, members),
+            _ => None,
+        }
+    }
+    object.iter().find_map(|(name, value)| {
+        // The name itself is not repeated where it is what must be refused.
+        if name.chars().any(text::is_refused) { Some(path.into()) } else { inside(format!("{path}.{name}"), value) }
+    })
+}
+
+/// Takes a text from the send itself or from inside `data`, where the older services put it.
+fn lifted(
+    fields: &mut Fields,
+    data: &mut Option<Map<String, Value>>,
+    names: &[&str],
+    inside: &[&str],
+    check: impl Fn(&str) -> Result<(), String>,
+) -> Option<String> {
+    let mut found: Vec<(String, Value)> = Vec::new();
+    for name in names {
+        found.extend(fields.take(name).map(|value| ((*name).to_owned(), value)));
+    }
+    for name in inside {
+        let value = data.as_mut().and_then(|data| data.shift_remove(*name));
+        found.extend(value.map(|value| (format!("data.{name}"), value)));
+    }
+    if let [_, second, ..] = found.as_slice() {
+        fields.problem(second.0.clone(), format!("must not stand beside {}", found[0].0));
+        return None;
+    }
+    let (name, value) = found.pop()?;
+    fields.checked(&name, value, |value| match value {
+        Value::String(text) => check(&text).map(|()| text),
+        _ => Err("must be a string".into()),
+    })
+}
+
+/// A path that begins with exactly one `/`, or an https URL: what a browser cannot be tricked by.
+fn check_action_url(url: &str) -> Result<(), String> {
+    const REQUIRED: &str = "must be a path that begins with one / or an https URL";
+    let plain = !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\');
+    let path = url.starts_with('/') && !url.starts_with("//");
+    let https = url.strip_prefix("https://").is_some_and(|rest| {
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        // A user name before the host is how one address is made to look like another.
+        !host.is_empty() && !host.contains('@')
+    });
+    if plain && url.len() <= 2_048 && (path || https) { Ok(()) } else { Err(REQUIRED.into()) }
+}
+
+fn compact(fields: &mut Fields, data: Map<String, Value>) -> Option<Box<RawValue>> {
+    fields.checked("data", data, |data| {
+        let text = Value::Object(data).to_string();
+        if text.len() > MAX_DATA_BYTES {
+            return Err("must be at most 16 KB as compact JSON".into());
+        }
+        RawValue::from_string(text).map_err(|_| "must be an object".into())
+    })
+}
+
+/// `delayMs`, or `delay` as older services call it, or `deliverAt`; at once where none stands.
+fn due(fields: &mut Fields) -> Option<Due> {
+    let names = ["delayMs", "delay", "deliverAt"];
+    let mut given: Vec<(&str, Value)> =
+        names.into_iter().filter_map(|name| fields.take(name).map(|value| (name, value))).collect();
+    if let [(first, _), (second, _), ..] = given.as_slice() {
+        fields.problem(*second, format!("must not stand beside {first}"));
+        return None;
+    }
+    match given.pop() {
+        None => Some(Due::Now),
+        Some((name @ "deliverAt", value)) => fields.checked(name, value, an_instant).map(|at| Due::At(at.0)),
+        Some((name, value)) => fields.checked(name, value, |value| match whole(&value) {
+            Some(0) => Ok(Due::Now),
+            Some(delay_ms @ 1..=LONGEST_DELAY_MS) => Ok(Due::After(delay_ms)),
+            _ => Err("must be a whole number of milliseconds, 0 to a year".into()),
+        }),
+    }
+}
+
+fn instant(fields: &mut Fields, name: &str) -> Option<Time> {
+    let value = fields.take(name)?;
+    fields.checked(name, value, an_instant)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a check gets what it checks")]
+fn an_instant(value: Value) -> Result<Time, String> {
+    value.as_str().and_then(Time::parse).ok_or_else(|| "must be an instant of RFC 3339".into())
+}
+
+/// A whole number, however it is written: `5e3` is one.
+fn whole(value: &Value) -> Option<i64> {
+    let written_otherwise = || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and an i64 holds more than 1e15")]
+    value.as_i64().or_else(|| written_otherwise().map(|number| number as i64))
+}
+
+/// Where both are instants. Where the time now decides it is asked of new keys only.
+fn refuse_what_expires_before_it_is_due(fields: &mut Fields, content: Option<&Content>, due: Option<Due>) {
+    let expires_at = content.and_then(|content| content.expires_at);
+    if let (Some(Time(expires_ms)), Some(Due::At(due_ms))) = (expires_at, due)
+        && expires_ms <= due_ms
+    {
+        fields.problem("expiresAt", EXPIRES_AFTER);
+    }
+}
+
+/// What the contract describes and a later version will do. Asked for today it is refused, never ignored.
+fn refuse_what_cannot_be_done(fields: &mut Fields) {
+    if fields.take("channels").is_some_and(|channels| channels != json!(["realtime"])) {
+        fields.problem("channels", "must be exactly [\"realtime\"]: other channels are not supported yet");
+    }
+    // Until Redis may answer first, a fast accept is a durable one, and the answer says so.
+    if fields.take("accept").is_some_and(|accept| accept != "durable" && accept != "fast") {
+        fields.problem("accept", "must be durable or fast");
+    }
+}
+
+/// The same for every spelling of the same send: aliases and `userId` resolved, members of `data` in any order.
+fn fingerprint(content: &Content, recipients: &[UserId], due: Due) -> [u8; 32] {
+    let mut data: Value = serde_json::from_str(content.data.get()).unwrap_or_default();
+    data.sort_all_objects();
+    let mut asked = json!({
+        "type": content.kind,
+        "userIds": recipients,
+        "title": content.title,
+        "body": content.body,
+        "actionUrl": content.action_url,
+        "data": data,
+        "priority": content.priority,
+        "delayMs": if let Due::After(delay_ms) = due { delay_ms } else { 0 },
+    });
+    // Only where it was given: fingerprints are kept, and those of sends without it must not change.
+    if let Due::At(at_ms) = due {
+        asked["deliverAt"] = at_ms.into();
+    }
+    if let Some(Time(expires_ms)) = content.expires_at {
+        asked["expiresAt"] = expires_ms.into();
+    }
+    if let Some(key) = &content.collapse_key {
+        asked["collapseKey"] = key.as_str().into();
+    }
+    ids::sha256(asked.to_string().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: Value) -> Result<NewSend, Error> {
+        let Value::Object(body) = body else { panic!("not an object") };
+        NewSend::read(body, None)
+    }
+
+    fn with(name: &str, value: Value) -> Value {
+        let mut body = json!({"type": "like", "userIds": ["alice"], "title": "Hi"});
+        body[name] = value;
+        body
+    }
+
+    /// The member that is refused first.
+    fn refused(body: Value) -> String {
+        match read(body) {
+            Err(Error::ValidationFailed(problems)) => problems[0].field.clone(),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn both_call_shapes_of_the_older_services_say_the_same() {
+        let flat = read(json!({"type": "REPORT_APPROVED", "userIds": ["u", "u"], "title": "Approved", "body": "Yours",
+            "actionUrl": "/r/1", "data": {"reportId": "1"}, "priority": "high"}))
+        .unwrap();
+        let nested = read(json!({"priority": "high", "userId": "u", "type": "REPORT_APPROVED", "idempotencyKey": "k",
+            "data": {"title": "Approved", "reportId": "1", "actionUrl": "/r/1", "body": "Yours"}}))
+        .unwrap();
+        let aliased = read(json!({"type": "REPORT_APPROVED", "userId": "u", "title": "Approved", "message": "Yours",
+            "actionUrl": "/r/1", "content": {"reportId": "1"}, "delay": 0, "priority": "high"}))
+        .unwrap();
+        assert_eq!(flat.content.data.get(), r#"{"reportId":"1"}"#);
+        assert_eq!(flat.fingerprint, nested.fingerprint);
+        assert_eq!(flat.fingerprint, aliased.fingerprint);
+        assert_eq!(flat.recipients.len(), 1);
+        assert_eq!(nested.key.as_deref(), Some("k"));
+    }
+
+    #[test]
+    fn a_fingerprint_ignores_the_order_of_members_and_nothing_else() {
+        let first = read(with("data", json!({"a": 1, "b": {"c": 2, "d": 3}}))).unwrap();
+        let turned = read(with("data", json!({"b": {"d": 3, "c": 2}, "a": 1}))).unwrap();
+        let other = read(with("data", json!({"a": 1, "b": {"c": 2, "d": 4}}))).unwrap();
+        assert_eq!(first.fingerprint, turned.fingerprint);
+        assert_ne!(first.fingerprint, other.fingerprint);
+    }
+
+    #[test]
+    fn a_member_out_of_range_is_named() {
+        let cases = [
+            ("type", json!("")),
+            ("type", json!("a b")),
+            ("type", json!("x".repeat(65))),
+            ("type", json!(5)),
+            ("title", json!("")),
+            ("title", json!(" ")),
+            ("title", json!("a\nb")),
+            ("title", json!("x".repeat(201))),
+            ("body", json!("x".repeat(4_001))),
+            ("body", json!("bell\u{7}")),
+            ("priority", json!("urgent!!")),
+            ("priority", json!(null)),
+            ("title", json!(null)),
+            ("userIds", json!([])),
+            ("userIds", json!("alice")),
+            ("userIds", json!((0..1_001).map(|n| n.to_string()).collect::<Vec<_>>())),
+            ("userId", json!("bob")),
+            ("data", json!([])),
+            ("data", json!({"x": "y".repeat(16_384)})),
+            ("content", json!(7)),
+            ("accept", json!("soon")),
+            ("channels", json!([])),
+            ("tenant", json!("x")),
+            ("channels", json!(["push"])),
+            ("delayMs", json!(-1)),
+            ("delayMs", json!(1.5)),
+            ("delay", json!("5")),
+            ("delayMs", json!(LONGEST_DELAY_MS + 1)),
+            ("delayMs", json!(1e300)),
+            ("delayMs", json!(u64::MAX)),
+            ("delayMs", json!(null)),
+            ("deliverAt", json!("tomorrow")),
+            ("deliverAt", json!("2027-01-01T00:00:00")),
+            ("deliverAt", json!(1_800_000_000_000_i64)),
+            ("collapseKey", json!("")),
+            ("collapseKey", json!("k".repeat(65))),
+            ("collapseKey", json!("a\u{7}")),
+            ("collapseKey", json!(7)),
+            ("expiresAt", json!("2027-01-01")),
+            ("expiresAt", json!(1_800_000_000_000_i64)),
+            ("expiresAt", json!(null)),
+            ("idempotencyKey", json!("")),
+            ("idempotencyKey", json!("a b")),
+            ("idempotencyKey", json!("k".repeat(256))),
+            ("idempotencyKey", json!("clé")),
+        ];
+        for (name, value) in cases {
+            assert_eq!(refused(with(name, value.clone())), name, "{value}");
+        }
+        assert_eq!(refused(with("userIds", json!(["a", "b", "c", "d\u{202e}"]))), "userIds[3]");
+        assert_eq!(refused(with("data", json!({"a": [{"b": "\u{0}"}]}))), "data.a[0].b");
+        assert_eq!(refused(with("data", json!({"title": "again"}))), "data.title");
+        assert_eq!(refused(json!({"userId": "a", "title": "t"})), "type");
+        assert_eq!(refused(json!({"type": "x", "title": "t"})), "userIds");
+        assert_eq!(refused(json!({"type": "x", "userId": "a", "data": {}})), "title");
+    }
+
+    #[test]
+    fn a_send_is_due_when_it_says() {
+        let due = |name, value| read(with(name, value)).unwrap().due;
+        assert_eq!(due("delayMs", json!(0)), Due::Now);
+        assert_eq!(due("delay", json!(0.0)), Due::Now);
+        assert_eq!(due("delayMs", json!(1)), Due::After(1));
+        assert_eq!(due("delay", json!(5e3)), Due::After(5_000));
+        assert_eq!(due("delayMs", json!(LONGEST_DELAY_MS)), Due::After(LONGEST_DELAY_MS));
+        assert_eq!(due("deliverAt", json!("2026-11-20T17:00:00.123+01:00")), Due::At(1_795_190_400_123));
+        let twice = |other: &str, value: Value| {
+            let mut body = with("delayMs", json!(0));
+            body[other] = value;
+            refused(body)
+        };
+        assert_eq!(twice("delay", json!(0)), "delay");
+        assert_eq!(twice("deliverAt", json!("2027-01-01T00:00:00Z")), "deliverAt");
+    }
+
+    #[test]
+    fn an_end_is_after_the_time_at_which_it_is_due() {
+        let ends = |deliver_at: &str| {
+            let mut body = with("expiresAt", json!("2027-01-01T00:00:00Z"));
+            body["deliverAt"] = deliver_at.into();
+            body
+        };
+        let good = read(ends("2026-12-31T23:59:59.999Z")).unwrap();
+        assert_eq!(good.content.expires_at, Time::parse("2027-01-01T00:00:00Z"));
+        assert_eq!(refused(ends("2027-01-01T00:00:00Z")), "expiresAt");
+        assert_eq!(refused(ends("2027-01-01T01:00:00+00:30")), "expiresAt");
+        // Whether it is past depends on the time now.
+        assert!(read(with("expiresAt", json!("1999-01-01T00:00:00Z"))).is_ok());
+    }
+
+    #[test]
+    fn a_fingerprint_knows_when_and_not_how_it_was_said() {
+        let of = |name, value| read(with(name, value)).unwrap().fingerprint;
+        let now = read(with("priority", json!("normal"))).unwrap().fingerprint;
+        assert_eq!(of("delayMs", json!(0)), now);
+        assert_eq!(of("delayMs", json!(5_000)), of("delay", json!(5e3)));
+        assert_eq!(
+            of("deliverAt", json!("2026-11-20T17:00:00+01:00")),
+            of("deliverAt", json!("2026-11-20T16:00:00.000Z"))
+        );
+        let different = [
+            now,
+            of("delayMs", json!(1)),
+            of("delayMs", json!(2)),
+            of("deliverAt", json!("2026-11-20T16:00:00Z")),
+            of("deliverAt", json!("2026-11-20T16:00:00.001Z")),
+            of("expiresAt", json!("2026-11-20T16:00:00Z")),
+            of("expiresAt", json!("2026-11-20T16:00:00.001Z")),
+            of("collapseKey", json!("a")),
+            of("collapseKey", json!("b")),
+        ];
+        assert_eq!(different.iter().collect::<HashSet<_>>().len(), different.len());
+    }
+
+    #[test]
+    fn header_and_member_must_name_the_same_key() {
+        let body = || with("idempotencyKey", json!("k1")).as_object().unwrap().clone();
+        assert_eq!(NewSend::read(body(), Some("k1")).unwrap().key.as_deref(), Some("k1"));
+        assert!(NewSend::read(body(), Some("k2")).is_err());
+    }
+
+    #[test]
+    fn an_action_url_leads_nowhere_unexpected() {
+        for good in ["/reports/1?x=<b>", "/", "https://app.example.com/x#y"] {
+            assert!(read(with("actionUrl", json!(good))).is_ok(), "{good}");
+        }
+        for bad in [
+            "javascript:alert(1)",
+            "JaVaScRiPt:x",
+            "data:text/html,x",
+            "//evil.com",
+            "/\\evil.com",
+            "\\\\evil.com",
+            "https:evil.com",
+            "https://",
+            "https:///x",
+            "http://a.com",
+            "/a b",
+            "/\tevil",
+            "reports/1",
+            "",
+            "https://app.example.com@evil.com/",
+            "\u{1}javascript:x",
+            "ftp://x",
+        ] {
+            assert_eq!(refused(with("actionUrl", json!(bad))), "actionUrl", "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The moment in this process: for the local gateway and for tests. A process that ends forgets it, as
+//! the moment may be forgotten at any time.
+
+mod queue;
+mod telemetry;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use self::queue::Waiting;
+use self::telemetry::Kept;
+use crate::clock::At;
+use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Settled};
+use crate::ids::NotificationId;
+use crate::limits::gcra::Buckets;
+use crate::limits::{Limits, Spend, Verdict};
+use crate::telemetry::health::{BreakerState, Instance, Layout, Mode, Vital, Vitals};
+use crate::telemetry::{Counts, Noted, Notes, Pushed};
+
+/// Keeps the promises of the moment within one process.
+#[derive(Debug, Default)]
+pub struct MemoryMoment {
+    buckets: Buckets,
+    notes: Mutex<Kept>,
+    queue: Mutex<Waiting>,
+    operations: AtomicU64,
+}
+
+impl MemoryMoment {
+    fn asked<T>(&self, question: impl FnOnce(&mut Kept) -> T) -> T {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        // A panic while it was held left at worst a part of one note.
+        question(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Waiting> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        // A panic while it was held left at worst an entry that the record knows.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Limits for MemoryMoment {
+    async fn spend(&self, spends: &[Spend], at: At) -> Vec<Verdict> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        self.buckets.spend(spends, at.process_ms())
+    }
+}
+
+#[async_trait]
+impl Notes for MemoryMoment {
+    /// Hints are dropped: there is no program beside this process that could listen.
+    async fn note(&self, noted: &Noted<'_>, at: At) {
+        self.asked(|notes| notes.note(noted, at.process_ms()));
+    }
+
+    async fn counted(&self, at: At) -> Option<Counts> {
+        Some(self.asked(|notes| notes.counted(at.process_ms())))
+    }
+
+    async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<Pushed>> {
+        Some(self.asked(|notes| notes.outcomes(id, at.process_ms())))
+    }
+}
+
+#[async_trait]
+impl Queue for MemoryMoment {
+    async fn add(&self, entries: &[Entry], at: At) -> Added {
+        self.queue().add(entries, at.process_ms())
+    }
+
+    async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
+        Some(self.queue().claim(limit, at.process_ms()))
+    }
+
+    async fn settle(&self, settled: &[Settled], at: At) -> bool {
+        self.queue().settle(settled, at.process_ms());
+        true
+    }
+
+    async fn watch(&self, at: At) -> Option<u64> {
+        Some(self.queue().watch(at.process_ms()))
+    }
+
+    async fn rest(&self, _: At) -> Option<u64> {
+        Some(self.queue().rest())
+    }
+
+    async fn depth(&self, at: At) -> Option<Depth> {
+        Some(self.queue().depth(at.process_ms()))
+    }
+}
+
+#[async_trait]
+impl Vitals for MemoryMoment {
+    async fn vital(&self) -> Vital {
+        Vital::Off
+    }
+
+    /// Nothing here takes time worth measuring.
+    async fn layout(&self) -> Layout {
+        let instance = Instance {
+            name: "memory".into(),
+            healthy: true,
+            role: None,
+            operations: self.operations.load(Ordering::Relaxed),
+            errors: 0,
+            p50_ms: 0.0,
+            p99_ms: 0.0,
+            used_memory_bytes: None,
+            breaker: BreakerState::Closed,
+            last_error: None,
+        };
+        Layout { mode: Mode::Memory, instances: vec![instance] }
+    }
+}

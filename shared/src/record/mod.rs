@@ -1,0 +1,6 @@
+//! The stores that keep the promises of the record.
+
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

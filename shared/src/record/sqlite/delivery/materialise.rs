@@ -1,0 +1,192 @@
+//! How a notification comes into inboxes, in SQLite, and what it replaces there.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::json;
+use sqlx::Row;
+
+use crate::clock::Time;
+use crate::cursor::{Cursor, Epoch};
+use crate::error::StoreError;
+use crate::ids::{NotificationId, SendId, UserId};
+use crate::inbox::notification::{Content, Notification};
+use crate::inbox::{Delivery, PUSH_GRACE_MS};
+use crate::record::sqlite::Connected;
+use crate::record::sqlite::rows::{self, failed};
+
+/// A send that comes into inboxes.
+pub(crate) struct Arriving<'a> {
+    pub(crate) send: SendId,
+    pub(crate) content: &'a Arc<Content>,
+    /// When it was due and when it was accepted: the greater is the newer.
+    pub(crate) newness: (i64, i64),
+    /// Whether a newer one may have come before it.
+    pub(crate) may_be_late: bool,
+}
+
+/// What it does to inboxes beside its arrival.
+#[derive(Default)]
+struct Collapse {
+    /// Who has got a newer one already: theirs is a tombstone from the beginning.
+    late: HashSet<UserId>,
+    /// What it replaces, in the order of arrival.
+    older: HashMap<UserId, Vec<(i64, NotificationId)>>,
+}
+
+/// Puts a send's notification into the inboxes of these users; returns what is to be pushed, which is nothing
+/// for those who have no connection.
+pub(crate) async fn materialise(
+    db: &mut Connected,
+    epoch: Epoch,
+    arriving: &Arriving<'_>,
+    users: &[UserId],
+    now_ms: i64,
+) -> Result<Vec<Delivery>, StoreError> {
+    let Arriving { send, content, newness, .. } = arriving;
+    let expires_ms = content.expires_at.map(|end| end.0);
+    let mut connections = rows::connections_of(db, &rows::json_list(users), now_ms).await?;
+    if expires_ms.is_some_and(|end_ms| end_ms <= now_ms) {
+        // It has expired while it came here.
+        connections.clear();
+    }
+    let Collapse { late, mut older } = match &content.collapse_key {
+        Some(key) => collapse(db, arriving, key, &rows::json_list(users), now_ms).await?,
+        None => Collapse::default(),
+    };
+    let steps: Vec<serde_json::Value> = users
+        .iter()
+        .map(|user| {
+            let replaced = older.get(user).map_or(0, Vec::len);
+            let more_unread = i64::from(!late.contains(user)) - i64::try_from(replaced).unwrap_or(0);
+            json!({"user": user, "steps": 1 + replaced, "moreUnread": more_unread})
+        })
+        .collect();
+    let heads = sqlx::query(
+        "INSERT INTO inboxes (user_id, epoch, head, unread)
+         SELECT value ->> 'user', ?2, value ->> 'steps', value ->> 'moreUnread' FROM json_each(?1) WHERE true
+         ON CONFLICT (user_id) DO UPDATE SET head = head + excluded.head, unread = unread + excluded.unread
+         RETURNING user_id, epoch, head, unread - (
+             SELECT count(*) FROM notifications n
+              WHERE n.user_id = inboxes.user_id AND n.deleted_at IS NULL AND n.read_at IS NULL AND n.expires_at <= ?3
+         ) AS unread",
+    )
+    .bind(rows::json_list(&steps))
+    .bind(epoch.0.cast_signed())
+    .bind(now_ms)
+    .fetch_all(&mut *db)
+    .await
+    .map_err(failed)?;
+
+    let (mut new_rows, mut tombstones) = (Vec::with_capacity(heads.len()), Vec::new());
+    let mut deliveries = Vec::new();
+    for head in &heads {
+        let user = UserId::stored(head.try_get("user_id").map_err(failed)?);
+        let epoch = Epoch(head.try_get::<i64, _>("epoch").map_err(failed)?.cast_unsigned());
+        let offset: i64 = head.try_get("head").map_err(failed)?;
+        let id = NotificationId::of(*send, &user);
+        let is_late = late.contains(&user);
+        let connections = connections.remove(&user).filter(|_| !is_late).unwrap_or_default();
+        let push_at = (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS);
+        let gone_at = is_late.then_some(now_ms);
+        new_rows
+            .push(json!({"user": user, "offset": offset, "id": rows::hex(&id), "pushAt": push_at, "goneAt": gone_at}));
+        // In the offsets before that of the newer one, so that its frame tells all of it.
+        let replaced = older.remove(&user).unwrap_or_default();
+        for ((of, _), version) in replaced.iter().rev().zip((1..offset).rev()) {
+            tombstones.push(json!({"user": user, "offset": of, "version": version}));
+        }
+        if !connections.is_empty() {
+            let notification = Notification {
+                id,
+                content: Arc::clone(content),
+                cursor: Cursor { epoch, offset },
+                created_at: Time(now_ms),
+                read_at: None,
+            };
+            let unread = head.try_get("unread").map_err(failed)?;
+            let replaces = replaced.into_iter().map(|(_, id)| id).collect();
+            let fence_ms = now_ms + PUSH_GRACE_MS;
+            deliveries.push(Delivery { user, notification, unread, replaces, connections, fence_ms, attempt: 0 });
+        }
+    }
+    if !tombstones.is_empty() {
+        sqlx::query(
+            r#"UPDATE notifications
+                  SET version = j.value ->> 'version', deleted_at = ?2, collapsed_at = ?2, push_at = NULL
+                 FROM json_each(?1) j WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#,
+        )
+        .bind(rows::json_list(&tombstones))
+        .bind(now_ms)
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    }
+    let newness = content.collapse_key.as_ref().map(|_| newness);
+    sqlx::query(
+        r#"INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, expires_at, push_at,
+                                      collapse_key, send_due_at, send_accepted_at, deleted_at, collapsed_at)
+           SELECT value ->> 'user', value ->> 'offset', value ->> 'offset', unhex(value ->> 'id'), ?2, ?3, ?4, ?5,
+                  value ->> 'pushAt', ?6, ?7, ?8, value ->> 'goneAt', value ->> 'goneAt'
+             FROM json_each(?1)"#,
+    )
+    .bind(rows::json_list(&new_rows))
+    .bind(send.as_bytes().as_slice())
+    .bind(&content.kind)
+    .bind(now_ms)
+    .bind(expires_ms)
+    .bind(content.collapse_key.as_deref())
+    .bind(newness.map(|(due_ms, _)| due_ms))
+    .bind(newness.map(|(_, accepted_ms)| accepted_ms))
+    .execute(&mut *db)
+    .await
+    .map_err(failed)?;
+    Ok(deliveries)
+}
+
+/// What stands of the same key in the inboxes of these users, as a JSON list.
+async fn collapse(
+    db: &mut Connected,
+    arriving: &Arriving<'_>,
+    key: &str,
+    users: &str,
+    now_ms: i64,
+) -> Result<Collapse, StoreError> {
+    let mut collapse = Collapse::default();
+    if arriving.may_be_late {
+        let late: Vec<String> = sqlx::query_scalar(
+            "SELECT value FROM json_each(?1) AS recipient
+              WHERE EXISTS (SELECT 1 FROM notifications n
+                             WHERE n.user_id = recipient.value AND n.collapse_key = ?2
+                               AND (n.send_due_at, n.send_accepted_at) > (?3, ?4))",
+        )
+        .bind(users)
+        .bind(key)
+        .bind(arriving.newness.0)
+        .bind(arriving.newness.1)
+        .fetch_all(&mut *db)
+        .await
+        .map_err(failed)?;
+        collapse.late = late.into_iter().map(UserId::stored).collect();
+    }
+    let older = sqlx::query(
+        r#"SELECT user_id, "offset", id FROM notifications
+            WHERE user_id IN (SELECT value FROM json_each(?1)) AND collapse_key = ?2 AND read_at IS NULL
+              AND deleted_at IS NULL AND coalesce(expires_at > ?3, TRUE)
+            ORDER BY user_id, "offset""#,
+    )
+    .bind(users)
+    .bind(key)
+    .bind(now_ms)
+    .fetch_all(db)
+    .await
+    .map_err(failed)?;
+    for row in &older {
+        let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
+        if !collapse.late.contains(&user) {
+            let offset = row.try_get("offset").map_err(failed)?;
+            collapse.older.entry(user).or_default().push((offset, rows::notification_id(row)?));
+        }
+    }
+    Ok(collapse)
+}

@@ -1,0 +1,98 @@
+//! What still has to be materialised or pushed, in SQLite.
+
+pub(crate) mod bisect;
+mod chunks;
+pub(crate) mod dead_letters;
+mod due;
+mod expire;
+pub(crate) mod materialise;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::clock::At;
+use crate::delivery::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
+use crate::error::StoreError;
+use crate::ids::UserId;
+use crate::inbox::{Changed, Delivery};
+use crate::record::sqlite::rows::{self, failed};
+use crate::record::sqlite::{SqliteRecord, commit};
+
+#[async_trait]
+impl Deliveries for SqliteRecord {
+    async fn materialise(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
+        self.materialise_due(limit, at).await
+    }
+
+    async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
+        self.take(limit, at).await
+    }
+
+    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+        self.take_named(keys, at).await
+    }
+
+    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
+        self.postpone_rows(rows, at).await
+    }
+
+    async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        let offered: Vec<Value> =
+            offered.iter().map(|(user, offset)| json!({"user": user, "offset": offset})).collect();
+        let mut db = self.write().await?;
+        sqlx::query(
+            r#"UPDATE notifications SET offered_at = ?2, push_at = NULL FROM json_each(?1) j
+                WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#,
+        )
+        .bind(rows::json_list(&offered))
+        .bind(at.process_ms())
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+        commit(db).await
+    }
+
+    async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        self.resynced(users, at).await
+    }
+
+    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {
+        self.make_tombstones(limit, at.process_ms()).await
+    }
+
+    async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar(
+            "SELECT min(due) FROM (SELECT min(due_at) AS due FROM send_chunks WHERE state = 'waiting'
+                                   UNION ALL
+                                   SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL
+                                   UNION ALL
+                                   SELECT min(expires_at) FROM notifications
+                                    WHERE expires_at IS NOT NULL AND deleted_at IS NULL)",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(failed)
+    }
+
+    async fn backlog(&self, at: At) -> Result<Backlog, StoreError> {
+        let row = sqlx::query(
+            "SELECT coalesce(sum(CASE WHEN is_row OR due_at <= ?1 THEN n END), 0) AS waiting,
+                    coalesce(sum(CASE WHEN NOT is_row AND due_at > ?1 THEN n END), 0) AS delayed,
+                    (SELECT count(*) FROM dead_letters) AS dead_letters,
+                    coalesce(max(0, ?1 - min(due_at)), 0) AS oldest_ms
+               FROM (SELECT TRUE AS is_row, 1 AS n, push_at AS due_at FROM notifications WHERE push_at IS NOT NULL
+                     UNION ALL
+                     SELECT FALSE, json_array_length(recipients), due_at FROM send_chunks WHERE state = 'waiting')",
+        )
+        .bind(at.process_ms())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(failed)?;
+        Ok(Backlog {
+            waiting: rows::count(&row, "waiting")?,
+            delayed: rows::count(&row, "delayed")?,
+            dead_letters: rows::count(&row, "dead_letters")?,
+            oldest_ms: rows::count(&row, "oldest_ms")?,
+        })
+    }
+}

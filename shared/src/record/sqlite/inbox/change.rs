@@ -1,0 +1,162 @@
+//! What a user does to his own inbox, in SQLite: find the rows that change, give each the next offset.
+
+use sqlx::Row;
+
+use crate::error::StoreError;
+use crate::ids::{NotificationId, UserId};
+use crate::inbox::{Change, Changed, Position};
+use crate::record::sqlite::Connected;
+use crate::record::sqlite::rows::{self, failed};
+
+/// Performs a change inside a write transaction; `None` where its cursor is not of the inbox's history.
+pub(crate) async fn perform(
+    db: &mut Connected,
+    user: &UserId,
+    change: &Change,
+    now_ms: i64,
+) -> Result<Option<Changed>, StoreError> {
+    let position = rows::position(db, user, now_ms).await?;
+    if let Change::ReadAll { before: Some(before), .. } = change
+        && !position.knows(*before)
+    {
+        return Ok(None);
+    }
+    let known = known(db, user, change, now_ms).await?;
+    let affected = affected(db, user, change, now_ms).await?;
+    let unchanged = Changed {
+        prev: position.cursor(),
+        cursor: position.cursor(),
+        ids: Vec::new(),
+        known,
+        unread: position.unread,
+        connections: Vec::new(),
+    };
+    if affected.ids.is_empty() {
+        return Ok(Some(unchanged));
+    }
+    apply(db, user, change, &position, &affected, now_ms).await?;
+    let after = rows::position(db, user, now_ms).await?;
+    let mut connections = rows::connections_of(db, &rows::json_list(&[user]), now_ms).await?;
+    Ok(Some(Changed {
+        cursor: after.cursor(),
+        ids: affected.ids,
+        unread: after.unread,
+        connections: connections.remove(user).unwrap_or_default(),
+        ..unchanged
+    }))
+}
+
+/// How many of the named ids are this user's.
+async fn known(db: &mut Connected, user: &UserId, change: &Change, now_ms: i64) -> Result<usize, StoreError> {
+    let (ids, also_deleted) = match change {
+        Change::Read(ids) | Change::Unread(ids) => (ids, false),
+        Change::Delete(ids) => (ids, true),
+        Change::ReadAll { .. } => return Ok(0),
+    };
+    let known: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM notifications
+          WHERE user_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2))
+            AND (?3 OR deleted_at IS NULL AND coalesce(expires_at > ?4, TRUE))",
+    )
+    .bind(user.as_str())
+    .bind(rows::hex_list(ids))
+    .bind(also_deleted)
+    .bind(now_ms)
+    .fetch_one(db)
+    .await
+    .map_err(failed)?;
+    usize::try_from(known).map_err(|_| rows::broken("a count"))
+}
+
+/// The rows that a change makes different, in the order of their arrival.
+struct Affected {
+    offsets: Vec<i64>,
+    ids: Vec<NotificationId>,
+    /// How many more are unread afterwards.
+    more_unread: i64,
+}
+
+async fn affected(db: &mut Connected, user: &UserId, change: &Change, now_ms: i64) -> Result<Affected, StoreError> {
+    macro_rules! standing {
+        ($which:literal) => {
+            concat!(
+                r#"SELECT "offset", id, read_at FROM notifications
+                    WHERE user_id = ?1 AND deleted_at IS NULL AND coalesce(expires_at > ?2, TRUE) AND "#,
+                $which,
+                r#" ORDER BY "offset""#
+            )
+        };
+    }
+    let by_id = |sql: &'static str, ids: &[NotificationId]| {
+        sqlx::query(sql).bind(user.as_str().to_owned()).bind(now_ms).bind(rows::hex_list(ids))
+    };
+    let query = match change {
+        Change::Read(ids) => {
+            by_id(standing!("read_at IS NULL AND id IN (SELECT unhex(value) FROM json_each(?3))"), ids)
+        }
+        Change::Unread(ids) => {
+            by_id(standing!("read_at IS NOT NULL AND id IN (SELECT unhex(value) FROM json_each(?3))"), ids)
+        }
+        Change::Delete(ids) => by_id(standing!("id IN (SELECT unhex(value) FROM json_each(?3))"), ids),
+        Change::ReadAll { kind, before } => {
+            sqlx::query(standing!(r#"read_at IS NULL AND (?3 IS NULL OR type = ?3) AND "offset" <= ?4"#))
+                .bind(user.as_str().to_owned())
+                .bind(now_ms)
+                .bind(kind.clone())
+                .bind(before.map_or(i64::MAX, |before| before.offset))
+        }
+    };
+    let rows = query.fetch_all(db).await.map_err(failed)?;
+    let mut affected = Affected { offsets: Vec::new(), ids: Vec::new(), more_unread: 0 };
+    for row in &rows {
+        affected.offsets.push(row.try_get("offset").map_err(failed)?);
+        affected.ids.push(rows::notification_id(row)?);
+        let was_unread = row.try_get::<Option<i64>, _>("read_at").map_err(failed)?.is_none();
+        let is_unread = matches!(change, Change::Unread(_));
+        affected.more_unread += i64::from(is_unread) - i64::from(was_unread);
+    }
+    Ok(affected)
+}
+
+/// Makes the rows what the change says, each with the next offset as its version.
+async fn apply(
+    db: &mut Connected,
+    user: &UserId,
+    change: &Change,
+    position: &Position,
+    affected: &Affected,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    // `key` is the place in the list, from 0. What somebody has read or deleted needs no push any more.
+    macro_rules! update {
+        ($set:literal) => {
+            concat!(
+                "UPDATE notifications SET version = ?2 + 1 + j.key, ",
+                $set,
+                r#" FROM json_each(?3) j WHERE user_id = ?1 AND "offset" = j.value"#
+            )
+        };
+    }
+    let (sql, stamp) = match change {
+        Change::Read(_) | Change::ReadAll { .. } => (update!("read_at = ?4, push_at = NULL"), Some(now_ms)),
+        Change::Unread(_) => (update!("read_at = ?4"), None),
+        Change::Delete(_) => (update!("deleted_at = ?4, push_at = NULL"), Some(now_ms)),
+    };
+    sqlx::query(sql)
+        .bind(user.as_str())
+        .bind(position.head)
+        .bind(rows::json_list(&affected.offsets))
+        .bind(stamp)
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+    let steps = i64::try_from(affected.ids.len()).map_err(|_| rows::broken("an inbox"))?;
+    sqlx::query("UPDATE inboxes SET head = head + ?2, unread = unread + ?3 WHERE user_id = ?1")
+        .bind(user.as_str())
+        .bind(steps)
+        .bind(affected.more_unread)
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! What became of sends, in SQLite.
+
+use async_trait::async_trait;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row};
+
+use crate::clock::At;
+use crate::error::StoreError;
+use crate::ids::{NotificationId, SendId, UserId};
+use crate::inbox::history::{History, PastSend, Place, SendPage, SendQuery, States, TRACED_CHUNKS, Trace, is_in_chunk};
+use crate::record::sqlite::SqliteRecord;
+use crate::record::sqlite::rows::{self, failed};
+
+#[async_trait]
+impl History for SqliteRecord {
+    async fn sends(&self, query: &SendQuery, at: At) -> Result<SendPage, StoreError> {
+        let after_id = query.after.map_or([u8::MAX; 16], |after| *after.id.as_bytes());
+        let found = sqlx::query(AssertSqlSafe(statement(query)))
+            .bind(at.process_ms())
+            .bind(query.sender.as_ref().map(UserId::as_str))
+            .bind(query.kind.as_deref())
+            .bind(query.recipient.as_ref().map(UserId::as_str))
+            .bind(query.after.map_or(i64::MAX, |after| after.created_at_ms))
+            .bind(after_id.as_slice())
+            .bind(i64::try_from(query.examined() + 1).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        let found: Result<Vec<PastSend>, StoreError> = found.iter().map(past_send).collect();
+        Ok(query.page(found?))
+    }
+
+    async fn trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, StoreError> {
+        let found = sqlx::query(
+            "WITH found AS MATERIALIZED (
+                 SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at,
+                        CASE WHEN n.expires_at <= ?1 AND n.collapsed_at IS NULL THEN n.expires_at END AS expired_at,
+                        n.collapsed_at
+                   FROM notifications n JOIN sends s ON s.id = n.send_id
+                  WHERE n.id = ?2 AND (?3 IS NULL OR n.user_id = ?3)
+             )
+             SELECT found.*, NULL AS send_id, NULL AS recipients FROM found
+             UNION ALL
+             -- Where it has no row and anybody's is asked for: the chunks that it may be in, those that wait, and those that
+             -- expired before they were materialised.
+             SELECT * FROM (
+                 SELECT s.created_at, NULL, NULL, NULL, NULL, CASE WHEN s.expires_at <= ?1 THEN s.expires_at END,
+                        NULL, c.send_id, c.recipients
+                   FROM send_chunks c JOIN sends s ON s.id = c.send_id
+                  WHERE c.state = 'waiting' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM found)
+                  ORDER BY c.due_at LIMIT ?4)
+             UNION ALL
+             SELECT * FROM (
+                 SELECT s.created_at, NULL, NULL, NULL, NULL, s.expires_at, NULL, c.send_id, c.recipients
+                   FROM send_chunks c JOIN sends s ON s.id = c.send_id
+                  WHERE c.state = 'expired' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM found)
+                  ORDER BY c.due_at DESC LIMIT ?4)",
+        )
+        .bind(at.process_ms())
+        .bind(id.as_bytes().as_slice())
+        .bind(of.map(UserId::as_str))
+        .bind(i64::try_from(TRACED_CHUNKS).unwrap_or(i64::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed)?;
+        for row in &found {
+            let is_meant = match row.try_get::<Option<&[u8]>, _>("send_id").map_err(failed)? {
+                None => true,
+                Some(send) => {
+                    let send = SendId::from_bytes(send).ok_or_else(|| rows::broken("send_chunks.send_id"))?;
+                    is_in_chunk(id, send, row.try_get("recipients").map_err(failed)?)
+                        .ok_or_else(|| rows::broken("send_chunks.recipients"))?
+                }
+            };
+            if is_meant {
+                return trace(row).map(Some).map_err(failed);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What is asked for is said in the statement and not left to a parameter, so that the plan fits the question.
+/// ?1 at  ?2 sender  ?3 type  ?4 recipient  ?5 time and ?6 id after which  ?7 the most to look at
+fn statement(query: &SendQuery) -> String {
+    let asked = |is_asked, said, otherwise| if is_asked { said } else { otherwise };
+    let of_sender = asked(query.sender.is_some(), "s.sender = ?2", "?2 IS NULL");
+    let of_type = asked(query.kind.is_some(), "s.type = ?3", "?3 IS NULL");
+    let of_recipient = asked(
+        query.recipient.is_some(),
+        "s.id IN (SELECT n.send_id FROM notifications n WHERE n.user_id = ?4
+                   UNION SELECT c.send_id FROM send_chunks c, json_each(c.recipients) AS recipient
+                          WHERE c.state = 'waiting' AND recipient.value = ?4
+                   UNION SELECT c.send_id FROM send_chunks c, json_each(c.recipients) AS recipient
+                          WHERE c.state = 'expired' AND recipient.value = ?4)",
+        "?4 IS NULL",
+    );
+    format!(
+        "WITH examined AS MATERIALIZED (
+             SELECT s.id, s.type, s.title, s.created_at, s.expires_at
+               FROM sends s
+              WHERE (s.created_at, s.id) < (?5, ?6) AND {of_sender} AND {of_type} AND {of_recipient}
+              ORDER BY s.created_at DESC, s.id DESC LIMIT ?7
+         ) {}",
+        include_str!("history.sql")
+    )
+}
+
+fn past_send(row: &SqliteRow) -> Result<PastSend, StoreError> {
+    let id = SendId::from_bytes(row.try_get("id").map_err(failed)?).ok_or_else(|| rows::broken("sends.id"))?;
+    Ok(PastSend {
+        place: Place { created_at_ms: row.try_get("created_at").map_err(failed)?, id },
+        kind: row.try_get("type").map_err(failed)?,
+        title: row.try_get("title").map_err(failed)?,
+        states: States {
+            waiting: row.try_get("waiting").map_err(failed)?,
+            offered: row.try_get("offered").map_err(failed)?,
+            settled: row.try_get("settled").map_err(failed)?,
+            expired: row.try_get("expired").map_err(failed)?,
+            dead: row.try_get("dead").map_err(failed)?,
+        },
+    })
+}
+
+fn trace(row: &SqliteRow) -> Result<Trace, sqlx::Error> {
+    Ok(Trace {
+        accepted_at_ms: row.try_get("accepted_at")?,
+        materialised_at_ms: row.try_get("created_at")?,
+        offered_at_ms: row.try_get("offered_at")?,
+        read_at_ms: row.try_get("read_at")?,
+        deleted_at_ms: row.try_get("deleted_at")?,
+        expired_at_ms: row.try_get("expired_at")?,
+        collapsed_at_ms: row.try_get("collapsed_at")?,
+    })
+}

@@ -1,0 +1,195 @@
+//! Connections and tickets in SQLite.
+
+use async_trait::async_trait;
+use sqlx::Row;
+
+use super::rows::{self, failed};
+use super::{Connected, SqliteRecord, commit};
+use crate::clock::At;
+use crate::error::StoreError;
+use crate::ids::{ConnectionId, UserId};
+use crate::sockets::connections::{
+    Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, Opening, SOCKET_LIFE_MS,
+    SWEPT_AT_ONCE, Ticket,
+};
+
+#[async_trait]
+impl Connections for SqliteRecord {
+    async fn issue(&self, ticket: &Ticket, _: At) -> Result<(), StoreError> {
+        let mut db = self.write().await?;
+        sqlx::query(
+            "INSERT INTO tickets (hash, user_id, origin, token_expires_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )
+        .bind(ticket.hash.as_slice())
+        .bind(ticket.user.as_str())
+        .bind(ticket.origin.as_deref())
+        .bind(ticket.token_expires_at_ms)
+        .bind(ticket.expires_at_ms)
+        .execute(&mut *db)
+        .await
+        .map_err(failed)?;
+        commit(db).await
+    }
+
+    async fn open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, StoreError> {
+        let mut db = self.write().await?;
+        let now_ms = at.process_ms();
+        let opened = match take(&mut db, &opening.ticket_hash, now_ms).await? {
+            None => Opened::TicketRefused,
+            Some(ticket) if ticket.origin.as_deref() != opening.origin => Opened::OriginRefused,
+            Some(ticket) => {
+                register(&mut db, opening, &ticket, now_ms).await?;
+                let displaced = displace(&mut db, &ticket.user, opening.connection).await?;
+                Opened::Registered { user: ticket.user, displaced }
+            }
+        };
+        // Also where it was refused: the ticket is spent.
+        commit(db).await?;
+        Ok(opened)
+    }
+
+    async fn extend(&self, connection: &ConnectionId, hash: &[u8; 32], at: At) -> Result<Extended, StoreError> {
+        let mut db = self.write().await?;
+        let extended = match take(&mut db, hash, at.process_ms()).await? {
+            None => Extended::Refused,
+            Some(ticket) => {
+                let moved = sqlx::query(
+                    "UPDATE connections SET token_expires_at = ?2 WHERE id = ?1 AND user_id = ?3 AND origin IS ?4",
+                )
+                .bind(connection.as_str())
+                .bind(ticket.token_expires_at_ms)
+                .bind(ticket.user.as_str())
+                .bind(ticket.origin.as_deref())
+                .execute(&mut *db)
+                .await
+                .map_err(failed)?;
+                if moved.rows_affected() == 1 { Extended::Until(ticket.token_expires_at_ms) } else { Extended::Refused }
+            }
+        };
+        commit(db).await?;
+        Ok(extended)
+    }
+
+    async fn find(&self, connection: &ConnectionId) -> Result<Option<Connection>, StoreError> {
+        let row = sqlx::query("SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE id = ?1")
+            .bind(connection.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(rows::connection).transpose()
+    }
+
+    async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError> {
+        let mut db = self.write().await?;
+        forget(&mut db, connections).await?;
+        commit(db).await
+    }
+
+    async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError> {
+        let mut db = self.write().await?;
+        let now_ms = at.process_ms();
+        sqlx::query("DELETE FROM tickets WHERE expires_at <= ?1")
+            .bind(now_ms)
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?;
+        sqlx::query("DELETE FROM connections WHERE connected_at <= ?1")
+            .bind(now_ms - LONGEST_CONNECTION_MS)
+            .execute(&mut *db)
+            .await
+            .map_err(failed)?;
+        let ended = sqlx::query(
+            "SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE token_expires_at <= ?1
+              ORDER BY token_expires_at LIMIT ?2",
+        )
+        .bind(now_ms)
+        .bind(i64::try_from(SWEPT_AT_ONCE).unwrap_or(i64::MAX))
+        .fetch_all(&mut *db)
+        .await
+        .map_err(failed)?;
+        commit(db).await?;
+        ended.iter().map(rows::connection).collect()
+    }
+
+    async fn count(&self, at: At) -> Result<Online, StoreError> {
+        let row = sqlx::query(
+            "SELECT count(*) AS connections, count(DISTINCT user_id) AS users FROM connections
+              WHERE token_expires_at > ?1 AND connected_at > ?1 - ?2",
+        )
+        .bind(at.process_ms())
+        .bind(SOCKET_LIFE_MS)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(failed)?;
+        Ok(Online { connections: rows::count(&row, "connections")?, users: rows::count(&row, "users")? })
+    }
+}
+
+struct Taken {
+    user: UserId,
+    origin: Option<String>,
+    token_expires_at_ms: i64,
+}
+
+/// Takes a ticket out, whatever becomes of it; `None` where it is unknown, too old, or its token has ended.
+async fn take(db: &mut Connected, hash: &[u8; 32], now_ms: i64) -> Result<Option<Taken>, StoreError> {
+    let row =
+        sqlx::query("DELETE FROM tickets WHERE hash = ?1 RETURNING user_id, origin, token_expires_at, expires_at")
+            .bind(hash.as_slice())
+            .fetch_optional(db)
+            .await
+            .map_err(failed)?;
+    let Some(row) = row else { return Ok(None) };
+    let expires_at_ms: i64 = row.try_get("expires_at").map_err(failed)?;
+    let taken = Taken {
+        user: UserId::stored(row.try_get("user_id").map_err(failed)?),
+        origin: row.try_get("origin").map_err(failed)?,
+        token_expires_at_ms: row.try_get("token_expires_at").map_err(failed)?,
+    };
+    Ok((expires_at_ms > now_ms && taken.token_expires_at_ms > now_ms).then_some(taken))
+}
+
+async fn register(db: &mut Connected, opening: &Opening<'_>, ticket: &Taken, now_ms: i64) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO connections (id, user_id, origin, connected_at, token_expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .bind(opening.connection.as_str())
+    .bind(ticket.user.as_str())
+    .bind(ticket.origin.as_deref())
+    .bind(now_ms)
+    .bind(ticket.token_expires_at_ms)
+    .execute(db)
+    .await
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// Forgets the oldest connections beyond the most that a user may have; never the newest.
+async fn displace(db: &mut Connected, user: &UserId, newest: &ConnectionId) -> Result<Vec<ConnectionId>, StoreError> {
+    let ids: Vec<String> = sqlx::query_scalar(
+        "SELECT id FROM connections WHERE user_id = ?1
+          ORDER BY id = ?3 DESC, connected_at DESC, id LIMIT -1 OFFSET ?2",
+    )
+    .bind(user.as_str())
+    .bind(i64::try_from(MAX_CONNECTIONS).unwrap_or(i64::MAX))
+    .bind(newest.as_str())
+    .fetch_all(&mut *db)
+    .await
+    .map_err(failed)?;
+    let displaced: Vec<ConnectionId> = ids.into_iter().map(ConnectionId::new).collect();
+    forget(db, &displaced).await?;
+    Ok(displaced)
+}
+
+async fn forget(db: &mut Connected, connections: &[ConnectionId]) -> Result<(), StoreError> {
+    if connections.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = connections.iter().map(ConnectionId::as_str).collect();
+    sqlx::query("DELETE FROM connections WHERE id IN (SELECT value FROM json_each(?1))")
+        .bind(rows::json_list(&ids))
+        .execute(db)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
