@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use serde_json::{Value, json};
-use shared::app::{App, Moment, Record};
+use shared::app::App;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError, Secret};
 use shared::delivery::wake::Wake;
+use shared::moment::Moment;
 use shared::moment::memory::MemoryMoment;
 use shared::moment::redis::RedisMoment;
+use shared::record::Record;
 use shared::record::postgres::PostgresRecord;
 use shared::record::sqlite::SqliteRecord;
 use shared::sockets::api_gateway::ApiGatewayPush;
@@ -49,13 +51,13 @@ impl Handlers {
     /// Opens the stores.
     pub(crate) async fn open(config: &Config, data: &Path, clock: &Clock) -> Result<Self, StartError> {
         let stored = Stored::open(config, data).await?;
-        let record: Arc<dyn Record> = match &stored {
-            Stored::Sqlite(record) => record.clone(),
-            Stored::Postgres(record) => Arc::new(record.clone()),
+        let record = match &stored {
+            Stored::Sqlite(record) => Record::new(record.clone()),
+            Stored::Postgres(record) => Record::new(Arc::new(record.clone())),
         };
-        let moment: Arc<dyn Moment> = match &config.redis {
-            Some(redis) => Arc::new(RedisMoment::new(redis, clock.clone()).map_err(wrong)?),
-            None => Arc::new(MemoryMoment::default()),
+        let moment = match &config.redis {
+            Some(redis) => Moment::new(Arc::new(RedisMoment::new(redis, clock.clone()).map_err(wrong)?)),
+            None => Moment::new(Arc::new(MemoryMoment::default())),
         };
         let credentials = aws_credential_types::Credentials::new("local", "local", None, None, "local");
         let endpoint = config.ws_endpoint.as_deref().unwrap_or_default();

@@ -122,10 +122,10 @@ uuid_id! {
 
 uuid_id! {
     /// One thing that was set aside.
-    LetterId
+    DeadLetterId
 }
 
-impl LetterId {
+impl DeadLetterId {
     /// About the push of the row that arrived there.
     pub fn of_push(user: &UserId, offset: i64) -> Self {
         Self(derived(&[b"push", user.as_str().as_bytes(), &offset.to_be_bytes()]))

@@ -22,7 +22,7 @@ const SENDS: usize = 1_000;
 const USERS: usize = 200;
 /// Enough to have accepted all of them before the first is due.
 const AHEAD: Duration = Duration::from_secs(8);
-const AT_ONCE: usize = 8;
+const MAX_IN_FLIGHT: usize = 8;
 
 /// Spread over two seconds, and all due at one instant.
 pub(crate) async fn measure(program: &Path, stores: Stores) {
@@ -61,10 +61,10 @@ async fn delayed(program: &Path, stores: Stores, over: Duration, when: &str) {
 
 /// Sends one to each due time after `now_ms`, and returns the answers in that order.
 async fn send(carillon: &Carillon, users: &[String], dues: &[Duration], now_ms: i64) -> Vec<Bytes> {
-    let services = stream::iter(0..AT_ONCE).then(|_| Service::connect(carillon)).collect::<Vec<_>>().await;
+    let services = stream::iter(0..MAX_IN_FLIGHT).then(|_| Service::connect(carillon)).collect::<Vec<_>>().await;
     let sending = services.into_iter().enumerate().map(|(first, mut service)| async move {
         let mut answers = Vec::new();
-        for n in (first..dues.len()).step_by(AT_ONCE) {
+        for n in (first..dues.len()).step_by(MAX_IN_FLIGHT) {
             let due = Time(now_ms + i64::try_from(dues[n].as_millis()).unwrap()).to_string();
             let asked =
                 json!({"type": "reminder", "userId": users[n % users.len()], "title": "Stand up", "deliverAt": due});

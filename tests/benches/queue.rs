@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use harness::{TestApp, event, postgres_server, redis_server, request};
 use serde_json::json;
 use shared::clock::{At, Clock};
-use shared::delivery::queue::{Entry, Queue, Settled, Work};
+use shared::delivery::queue::{Entry, Queue, Resolution, Work};
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::notification::Priority;
 use shared::moment::memory::MemoryMoment;
@@ -84,7 +84,7 @@ async fn app(stores: Stores, sockets: Arc<Sockets>, users: usize) -> TestApp {
 }
 
 fn moment() -> RedisMoment {
-    RedisMoment::waiting(&redis_server::own_prefix(), Clock::system(), Duration::from_secs(30)).unwrap()
+    RedisMoment::with_timeout(&redis_server::own_prefix(), Clock::system(), Duration::from_secs(30)).unwrap()
 }
 
 /// Sends to these users.
@@ -142,7 +142,7 @@ async fn claims(stores: Stores) {
         while claimed < CLAIMED {
             let claims = queue.claim(64, At::Server).await.unwrap().claimed;
             claimed += claims.len();
-            let done: Vec<Settled> = claims.into_iter().map(|claimed| Settled::Done(claimed.id)).collect();
+            let done: Vec<Resolution> = claims.into_iter().map(|claimed| Resolution::Done(claimed.id)).collect();
             assert!(queue.settle(&done, At::Server).await && !done.is_empty(), "WRONG");
         }
         let each_us = begun.elapsed().as_secs_f64() * 1_000_000.0 / claimed as f64;
@@ -156,15 +156,15 @@ async fn pickup(stores: Stores) {
     let sockets = Arc::new(Sockets { heard: Some(heard), ..Sockets::default() });
     let mut test = app(stores, sockets.clone(), PICKUPS).await;
     // What is left goes to another queue, from which it is left one by one.
-    let queue = std::mem::replace(&mut test.app.queue, Arc::new(MemoryMoment::default()));
+    let queue = std::mem::replace(&mut test.app.moment.queue, Arc::new(MemoryMoment::default()));
     let users: Vec<String> = (0..PICKUPS).map(|n| format!("user-{n}")).collect();
     for some in users.chunks(RECIPIENTS) {
         sends(&test, some).await;
     }
     let until = At::Fixed(test.clock.now_ms() + 1_000);
-    let left = test.app.queue.claim(PICKUPS, until).await.unwrap().claimed;
+    let left = test.app.moment.queue.claim(PICKUPS, until).await.unwrap().claimed;
     assert_eq!(left.len(), PICKUPS, "WRONG");
-    test.app.queue = queue.clone();
+    test.app.moment.queue = queue.clone();
     sockets.takes.store(true, Ordering::Relaxed);
 
     // The rows that are left to the record keep it waiting.

@@ -1,7 +1,7 @@
 //! The suite of `shared::delivery::dead_letters::DeadLetters`: what is set aside holds up nobody, and is tried again when told to.
 
-use shared::delivery::dead_letters::{Dead, Letter, MAX_PAYLOAD_BYTES, Why};
-use shared::ids::LetterId;
+use shared::delivery::dead_letters::{Dead, DeadLetter, MAX_PAYLOAD_BYTES, Reason};
+use shared::ids::DeadLetterId;
 use shared::inbox::Change;
 use shared::inbox::history::{SendQuery, States};
 
@@ -20,21 +20,21 @@ on_each_record! {
     a_send_tells_how_many_are_dead,
 }
 
-async fn letters(record: &Record) -> Vec<Letter> {
-    record.dead_letters().letters(None, 200).await.unwrap().letters
+async fn dead_letters(record: &Record) -> Vec<DeadLetter> {
+    record.dead_letters().page(None, 200).await.unwrap().letters
 }
 
 async fn sets_aside(record: &Record, name: &str, offset: i64, now_ms: i64) {
     let dead = Dead::Push { user: &user(name), offset };
-    record.dead_letters().set_aside(&dead, Why::Poisoned, at(now_ms)).await.unwrap();
+    record.dead_letters().dead_letter(&dead, Reason::Poisoned, at(now_ms)).await.unwrap();
 }
 
 /// Two notifications of alice's, of which the first is set aside.
-async fn one_of_two(record: &Record) -> LetterId {
+async fn one_of_two(record: &Record) -> DeadLetterId {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1", "2"], "alice", at(0)).await;
     sets_aside(record, "alice", 1, 10).await;
-    letters(record).await[0].place.id
+    dead_letters(record).await[0].place.id
 }
 
 async fn taken(record: &Record, now_ms: i64) -> Vec<i64> {
@@ -54,28 +54,28 @@ async fn a_push_that_is_set_aside_is_no_longer_due_and_its_row_stays(record: Rec
 
 async fn it_is_told_with_its_reason_and_nothing_of_a_strangers(record: Record) {
     let letter = one_of_two(&record).await;
-    let told = letters(&record).await;
+    let told = dead_letters(&record).await;
     let [told] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!((told.place.id, told.place.at_ms), (letter, START_MS + 10));
     assert_eq!((told.user.clone(), told.notification), (Some(user("alice")), Some(id("1", "alice"))));
-    assert_eq!((told.error.as_str(), told.attempts), (Why::Poisoned.sentence(), 0));
+    assert_eq!((told.error.as_str(), told.attempts), (Reason::Poisoned.text(), 0));
 }
 
 async fn what_is_set_aside_twice_is_one_letter(record: Record) {
     one_of_two(&record).await;
-    let first = letters(&record).await;
+    let first = dead_letters(&record).await;
     sets_aside(&record, "alice", 1, 99).await;
-    let strange = Dead::Strange { payload: "{" };
+    let strange = Dead::Unreadable { payload: "{" };
     together(4, |n| {
         let (record, strange) = (record.clone(), strange.clone());
         async move {
             let at = at(i64::try_from(n).unwrap());
-            record.dead_letters().set_aside(&strange, Why::Unreadable, at).await.unwrap();
+            record.dead_letters().dead_letter(&strange, Reason::Unreadable, at).await.unwrap();
             sets_aside(&record, "alice", 2, 5).await;
         }
     })
     .await;
-    let all = letters(&record).await;
+    let all = dead_letters(&record).await;
     assert_eq!(all.len(), 3);
     assert_eq!(all[0], first[0], "the newest is as it was");
 }
@@ -88,7 +88,7 @@ async fn what_is_not_to_be_pushed_is_not_set_aside(record: Record) {
     for (name, offset) in [("alice", 1), ("alice", 2), ("bob", 1), ("nobody", 1)] {
         sets_aside(&record, name, offset, 10).await;
     }
-    assert_eq!(letters(&record).await, []);
+    assert_eq!(dead_letters(&record).await, []);
 }
 
 async fn what_is_redriven_is_due_at_once_and_begins_anew(record: Record) {
@@ -98,23 +98,23 @@ async fn what_is_redriven_is_due_at_once_and_begins_anew(record: Record) {
         assert_eq!(taken(&record, now_ms).await, [1]);
     }
     sets_aside(&record, "alice", 1, 10_001).await;
-    let letter = letters(&record).await.remove(0);
+    let letter = dead_letters(&record).await.remove(0);
     assert_eq!(letter.attempts, 2);
     assert!(record.dead_letters().redrive(letter.place.id, at(60_000)).await.unwrap());
-    assert_eq!(letters(&record).await, []);
+    assert_eq!(dead_letters(&record).await, []);
     assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 60_000));
     assert_eq!(taken(&record, 60_000).await, [1]);
     assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 65_000));
     // It can be set aside once more.
     sets_aside(&record, "alice", 1, 70_000).await;
-    assert_eq!(letters(&record).await.len(), 1);
+    assert_eq!(dead_letters(&record).await.len(), 1);
 }
 
 async fn what_was_read_meanwhile_is_not_due_again(record: Record) {
     let letter = one_of_two(&record).await;
     record.change("alice", Change::Read(ids(&["1"], "alice")), at(20)).await;
     assert!(record.dead_letters().redrive(letter, at(30)).await.unwrap());
-    assert_eq!(letters(&record).await, []);
+    assert_eq!(dead_letters(&record).await, []);
     assert_eq!(taken(&record, LATE_MS - 1).await, [2]);
 }
 
@@ -135,7 +135,7 @@ async fn a_letter_is_redriven_or_discarded_once(record: Record) {
     .await;
     assert_eq!(done.iter().filter(|done| **done).count(), 1, "{done:?}");
     sets_aside(&record, "alice", 2, 40).await;
-    let other = letters(&record).await[0].place.id;
+    let other = dead_letters(&record).await[0].place.id;
     assert!(record.dead_letters().discard(other).await.unwrap());
     assert!(!record.dead_letters().discard(other).await.unwrap());
     assert!(!record.dead_letters().redrive(other, at(50)).await.unwrap());
@@ -144,17 +144,17 @@ async fn a_letter_is_redriven_or_discarded_once(record: Record) {
 
 async fn what_cannot_be_read_is_kept_and_forgotten_at_last(record: Record) {
     for payload in ["", "\0 \u{7}", "{\"user\":", &"ü".repeat(MAX_PAYLOAD_BYTES)] {
-        let dead = Dead::Strange { payload };
-        record.dead_letters().set_aside(&dead, Why::Unreadable, at(7)).await.unwrap();
+        let dead = Dead::Unreadable { payload };
+        record.dead_letters().dead_letter(&dead, Reason::Unreadable, at(7)).await.unwrap();
     }
-    let all = letters(&record).await;
+    let all = dead_letters(&record).await;
     assert_eq!(all.len(), 4);
     for letter in all {
         assert_eq!((letter.user, letter.notification), (None, None));
-        assert_eq!(letter.error, Why::Unreadable.sentence());
+        assert_eq!(letter.error, Reason::Unreadable.text());
         assert!(record.dead_letters().redrive(letter.place.id, at(8)).await.unwrap());
     }
-    assert_eq!(letters(&record).await, []);
+    assert_eq!(dead_letters(&record).await, []);
     assert_eq!(record.deliveries().next_due().await.unwrap(), None);
 }
 
@@ -163,13 +163,17 @@ async fn pages_follow_one_another_newest_first(record: Record) {
         let payload = n.to_string();
         // Some at one time.
         let at = at(n / 3);
-        record.dead_letters().set_aside(&Dead::Strange { payload: &payload }, Why::Unreadable, at).await.unwrap();
+        record
+            .dead_letters()
+            .dead_letter(&Dead::Unreadable { payload: &payload }, Reason::Unreadable, at)
+            .await
+            .unwrap();
     }
-    let all = letters(&record).await;
+    let all = dead_letters(&record).await;
     assert!(all.is_sorted_by(|one, next| one.place > next.place) && all.len() == 7);
     let (mut paged, mut after) = (Vec::new(), None);
     loop {
-        let page = record.dead_letters().letters(after, 3).await.unwrap();
+        let page = record.dead_letters().page(after, 3).await.unwrap();
         paged.extend(page.letters);
         after = page.next;
         if after.is_none() {
@@ -177,7 +181,7 @@ async fn pages_follow_one_another_newest_first(record: Record) {
         }
     }
     assert_eq!(paged, all);
-    assert_eq!(record.dead_letters().letters(None, 7).await.unwrap().next, None);
+    assert_eq!(record.dead_letters().page(None, 7).await.unwrap().next, None);
 }
 
 async fn a_send_tells_how_many_are_dead(record: Record) {
@@ -197,7 +201,7 @@ async fn a_send_tells_how_many_are_dead(record: Record) {
     // What was seen all the same is settled.
     record.change("alice", Change::Read(ids(&["1"], "alice")), at(20)).await;
     assert_eq!(states().await, States { dead: 1, settled: 1, waiting: 1, ..States::default() });
-    let bobs = letters(&record).await.into_iter().find(|letter| letter.user == Some(user("bob"))).unwrap();
+    let bobs = dead_letters(&record).await.into_iter().find(|letter| letter.user == Some(user("bob"))).unwrap();
     record.dead_letters().redrive(bobs.place.id, at(30)).await.unwrap();
     assert_eq!(states().await, States { settled: 1, waiting: 2, ..States::default() });
 }

@@ -12,7 +12,7 @@ use shared::inbox::history::History;
 use shared::inbox::notification::{Content, Notification, Priority};
 use shared::inbox::retention::Retention;
 use shared::inbox::send::Due;
-use shared::inbox::{Append, Appended, Change, Changed, Changes, Delivery, Inbox, Page, Position, Present};
+use shared::inbox::{Append, Appended, Change, Changed, Changes, CurrentState, Delivery, Inbox, Page, Position};
 use shared::sockets::connections::{Connections, Opened, Opening, Ticket};
 use tokio::sync::Barrier;
 
@@ -101,10 +101,10 @@ impl Send {
 
 /// A store of the record. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Record(Arc<dyn shared::app::Record>);
+pub(crate) struct Record(Arc<dyn shared::record::RecordStore>);
 
 impl Record {
-    pub(crate) fn new(store: impl shared::app::Record + 'static) -> Self {
+    pub(crate) fn new(store: impl shared::record::RecordStore + 'static) -> Self {
         Self(Arc::new(store))
     }
 
@@ -210,7 +210,7 @@ impl Record {
     }
 
     /// Everything that was ever in an inbox, tombstones too, in order of change.
-    pub(crate) async fn history(&self, name: &str) -> Vec<Present> {
+    pub(crate) async fn history(&self, name: &str) -> Vec<CurrentState> {
         let beginning = self.position(name).await.cursor_at(0);
         let changes = self.changes(name, Some(beginning), usize::MAX).await;
         changes.unwrap().changes

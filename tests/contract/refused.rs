@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use shared::config::Secret;
-use shared::delivery::dead_letters::{Letter, Why};
+use shared::delivery::dead_letters::{DeadLetter, Reason};
 use shared::ids::UserId;
 use shared::inbox::history::{SendQuery, States};
 use shared::inbox::send::Due;
@@ -104,8 +104,8 @@ async fn materialises(record: &Record, now_ms: i64) -> bool {
     record.deliveries().materialise_next(at(now_ms)).await.unwrap().is_some()
 }
 
-async fn letters(record: &Record) -> Vec<Letter> {
-    record.dead_letters().letters(None, 200).await.unwrap().letters
+async fn dead_letters(record: &Record) -> Vec<DeadLetter> {
+    record.dead_letters().page(None, 200).await.unwrap().letters
 }
 
 async fn states(record: &Record) -> States {
@@ -125,10 +125,10 @@ async fn a_recipient_who_is_refused_holds_up_nobody(record: Record, by_hand: ByH
         assert_eq!(record.position(recipient.as_str()).await.head, 1, "{recipient}");
     }
     assert_eq!(record.listed("user 277").await.len(), 1);
-    let letters = letters(&record).await;
+    let letters = dead_letters(&record).await;
     let [letter] = letters.as_slice() else { panic!("{letters:?}") };
     assert_eq!((letter.user.clone(), letter.notification), (Some(user("user 277")), Some(id("1", "user 277"))));
-    assert_eq!((letter.error.as_str(), letter.attempts), (Why::Refused.sentence(), 1));
+    assert_eq!((letter.error.as_str(), letter.attempts), (Reason::Refused.text(), 1));
     assert_eq!(states(&record).await, States { waiting: 349, dead: 1, ..States::default() });
 }
 
@@ -138,7 +138,7 @@ async fn several_who_are_refused_are_set_aside_each(record: Record, by_hand: ByH
     record.send(&Send::new("1"), &many(150), at(1)).await;
     assert!(materialises(&record, 2).await && !materialises(&record, LATE_MS).await);
     let mut dead: Vec<String> =
-        letters(&record).await.into_iter().map(|letter| letter.user.unwrap().to_string()).collect();
+        dead_letters(&record).await.into_iter().map(|letter| letter.user.unwrap().to_string()).collect();
     dead.sort();
     assert_eq!(dead, names);
     assert_eq!(states(&record).await, States { waiting: 346, dead: 4, ..States::default() });
@@ -150,19 +150,19 @@ async fn a_recipient_gets_his_row_once_his_inbox_is_mended(record: Record, by_ha
     assert!(materialises(&record, 2).await);
     // Nothing was done about it, so it is set aside again.
     for now_ms in [10, 20] {
-        let letter = letters(&record).await.remove(0);
+        let letter = dead_letters(&record).await.remove(0);
         assert!(record.dead_letters().redrive(letter.place.id, at(now_ms)).await.unwrap());
-        assert_eq!(letters(&record).await, []);
+        assert_eq!(dead_letters(&record).await, []);
         assert!(!materialises(&record, now_ms - 1).await);
         assert!(materialises(&record, now_ms).await && !materialises(&record, LATE_MS).await);
     }
-    let letter = letters(&record).await.remove(0);
+    let letter = dead_letters(&record).await.remove(0);
     by_hand.mends("user 200").await;
     assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
     assert!(materialises(&record, 30).await && !materialises(&record, LATE_MS).await);
     let listed: Vec<_> = record.listed("user 200").await.into_iter().map(|one| one.id).collect();
     assert_eq!(listed, [id("1", "user 200"), id("before user 200", "user 200")]);
-    assert_eq!((letters(&record).await, record.position("user 201").await.head), (Vec::new(), 1));
+    assert_eq!((dead_letters(&record).await, record.position("user 201").await.head), (Vec::new(), 1));
     assert_eq!(states(&record).await, States { waiting: 202, ..States::default() });
 }
 
@@ -171,9 +171,9 @@ async fn recipients_that_cannot_be_read_are_set_aside_as_a_whole(record: Record,
     by_hand.does("UPDATE send_chunks SET recipients = '[\"user 200\", 7' WHERE n = 1").await;
     assert!(materialises(&record, 2).await && materialises(&record, 2).await && !materialises(&record, LATE_MS).await);
     assert_eq!((record.position("user 399").await.head, record.position("user 400").await.head), (0, 1));
-    let letter = letters(&record).await.remove(0);
+    let letter = dead_letters(&record).await.remove(0);
     assert_eq!((letter.user, letter.notification), (None, None));
-    assert_eq!(letter.error, Why::Unreadable.sentence());
+    assert_eq!(letter.error, Reason::Unreadable.text());
     assert_eq!(states(&record).await, States { waiting: 400, dead: 1, ..States::default() });
     by_hand.does("UPDATE dead_letters SET payload = '[\"user 200\", \"user 201\"]'").await;
     assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
@@ -190,7 +190,7 @@ async fn a_send_that_cannot_be_read_holds_up_no_other(record: Record, by_hand: B
     let backlog = record.deliveries().backlog(at(3)).await.unwrap();
     assert_eq!((backlog.waiting, backlog.dead_letters), (0, 1));
     by_hand.does("UPDATE sends SET data = '{}' WHERE title = 'broken'").await;
-    let letter = letters(&record).await.remove(0);
+    let letter = dead_letters(&record).await.remove(0);
     assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
     assert!(materialises(&record, 30).await);
     assert_eq!(record.position("user 202").await.head, 1);
@@ -202,18 +202,18 @@ async fn chunks_that_are_set_aside_again_and_again_are_all_kept(record: Record, 
     by_hand.does("UPDATE sends SET priority = 'urgent'").await;
     let aside = async || {
         while materialises(&record, 2_000).await {}
-        letters(&record).await
+        dead_letters(&record).await
     };
     assert_eq!(aside().await.len(), 2);
     for _ in 0..3 {
         for n in 0..2 {
-            let letter = letters(&record).await[n].place.id;
+            let letter = dead_letters(&record).await[n].place.id;
             assert!(record.dead_letters().redrive(letter, at(2_000)).await.unwrap());
             assert_eq!(aside().await.len(), 2, "one took the place of the other");
         }
     }
     by_hand.does("UPDATE sends SET priority = 'high'").await;
-    for letter in letters(&record).await {
+    for letter in dead_letters(&record).await {
         assert!(record.dead_letters().redrive(letter.place.id, at(2_000)).await.unwrap());
     }
     assert!(aside().await.is_empty());
@@ -238,9 +238,9 @@ async fn one_among_several_that_are_due_together_holds_up_nobody(record: Record,
     for (name, count) in [("everybody", 7), ("user 2", 1), ("user 4", 1), ("user 5", 0), ("user 7", 1)] {
         assert_eq!(record.listed(name).await.len(), count, "{name}");
     }
-    let mut dead: Vec<String> = letters(&record).await.into_iter().map(|letter| letter.error).collect();
+    let mut dead: Vec<String> = dead_letters(&record).await.into_iter().map(|letter| letter.error).collect();
     dead.sort();
-    let mut expected = [Why::Unreadable.sentence(), Why::Refused.sentence()];
+    let mut expected = [Reason::Unreadable.text(), Reason::Refused.text()];
     expected.sort_unstable();
     assert_eq!(dead, expected);
 }
@@ -286,7 +286,7 @@ async fn a_newer_one_replaces_an_older_one_of_all_but_the_broken(record: Record,
     }
     // He keeps what he has.
     assert!(materialises(&record, 3).await);
-    assert_eq!(letters(&record).await[0].user, Some(user("bob")));
+    assert_eq!(dead_letters(&record).await[0].user, Some(user("bob")));
     assert_eq!(record.listed("bob").await[0].id, id("1", "bob"));
 }
 
@@ -298,8 +298,8 @@ async fn a_row_that_cannot_be_read_holds_up_no_neighbour(record: Record, by_hand
     let take = async |now_ms| record.deliveries().take_due(10, at(now_ms)).await.unwrap().deliveries;
     let taken: Vec<_> = take(5_000).await.into_iter().map(|delivery| delivery.notification.id).collect();
     assert_eq!(taken, [id("1", "alice"), id("3", "alice")]);
-    let letter = letters(&record).await.remove(0);
-    assert_eq!((letter.notification, letter.error.as_str()), (Some(id("broken", "alice")), Why::Unreadable.sentence()));
+    let letter = dead_letters(&record).await.remove(0);
+    assert_eq!((letter.notification, letter.error.as_str()), (Some(id("broken", "alice")), Reason::Unreadable.text()));
     assert_eq!(record.position("alice").await.head, 3, "its row stays");
     let alice = user("alice");
     record.deliveries().mark_offered(&[(&alice, 1), (&alice, 3)], at(5_001)).await.unwrap();
@@ -322,8 +322,8 @@ async fn trouble_of_the_store_sets_nothing_aside() {
         .unwrap();
     let away = record.deliveries().materialise_next(at(2)).await;
     assert!(matches!(away, Err(shared::error::StoreError::Unavailable(_))), "{away:?}");
-    assert_eq!(letters(&record).await, []);
+    assert_eq!(dead_letters(&record).await, []);
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
     assert!(materialises(&record, 2).await && !materialises(&record, LATE_MS).await);
-    assert_eq!((letters(&record).await, record.position("user 200").await.head), (Vec::new(), 2));
+    assert_eq!((dead_letters(&record).await, record.position("user 200").await.head), (Vec::new(), 2));
 }

@@ -1,6 +1,6 @@
 //! The suite of `shared::inbox::retention::Retention`: what is too old goes, and nothing before.
 
-use shared::inbox::retention::{PURGED_AT_ONCE, Purged};
+use shared::inbox::retention::{MAX_PURGED, Purged};
 use shared::inbox::send::Due;
 use shared::inbox::{Appended, CHUNK_RECIPIENTS, Change, Page};
 
@@ -133,12 +133,12 @@ async fn what_stands_when_the_time_of_its_send_is_over_expires(record: Record) {
 }
 
 async fn what_is_more_goes_in_parts(record: Record) {
-    let keys: Vec<String> = (0..=PURGED_AT_ONCE).map(|n| n.to_string()).collect();
+    let keys: Vec<String> = (0..=MAX_PURGED).map(|n| n.to_string()).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     record.ring(&keys, "alice", at(0)).await;
     delete(&record, "alice", &keys, 10).await;
     let first = purge(&record, 10 + KEPT_MS).await;
-    assert_eq!((first.tombstones, first.is_part()), (PURGED_AT_ONCE, true));
+    assert_eq!((first.tombstones, first.is_part()), (MAX_PURGED, true));
     let second = purge(&record, 10 + KEPT_MS).await;
     assert_eq!((second.tombstones, second.is_part()), (1, false));
     let position = record.position("alice").await;

@@ -35,7 +35,7 @@ pub(crate) async fn memory() -> (Arc<MemoryMoment>, ()) {
 /// A moment in Redis, under a prefix of its own on one server.
 pub(crate) async fn redis() -> (Arc<RedisMoment>, InRedis) {
     let config = harness::redis_server::own_prefix();
-    let moment = RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap();
+    let moment = RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap();
     (Arc::new(moment), InRedis(config))
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 /// The most sandboxes of one function; further calls wait.
-const AT_ONCE: usize = 10;
+const MAX_IN_FLIGHT: usize = 10;
 
 /// All functions of the template.
 pub(crate) struct Lambda {
@@ -43,7 +43,7 @@ impl Lambda {
             let pool = Pool {
                 binary: &built[&name],
                 variables: variables(&name),
-                room: Semaphore::new(AT_ONCE),
+                room: Semaphore::new(MAX_IN_FLIGHT),
                 idle: Mutex::default(),
                 busy: Mutex::default(),
                 swallows: AtomicBool::default(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use harness::{TestApp, event, request};
 use serde_json::json;
-use shared::delivery::deliveries::MOST_FRAMES;
+use shared::delivery::deliveries::MAX_FRAMES_PER_USER;
 use shared::sockets::push::Outcome;
 
 /// So many notifications for alice while her phone takes nothing.
@@ -31,9 +31,9 @@ async fn a_few_come_by_themselves_and_many_as_one_resync() {
     let mut test = TestApp::new().await;
     test.loses_its_queue();
     test.connect("alice", &["phone"]).await;
-    missed(&test, MOST_FRAMES).await;
+    missed(&test, MAX_FRAMES_PER_USER).await;
     test.clock.turn(Duration::from_secs(5));
-    assert_eq!(drained(&test).await, ["notification"; MOST_FRAMES]);
+    assert_eq!(drained(&test).await, ["notification"; MAX_FRAMES_PER_USER]);
     missed(&test, 250).await;
     test.clock.turn(Duration::from_secs(5));
     assert_eq!(drained(&test).await, ["resync"]);

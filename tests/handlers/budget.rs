@@ -46,7 +46,7 @@ async fn reads_are_one_round_trip_each() {
     assert_eq!(ask(&test, "sync", |_| {}).await, 1);
     assert_eq!(ask(&test, "read", |_| {}).await, 1);
     let user = shared::ids::UserId::new("alice").unwrap();
-    let position = test.app.inbox.position(&user, test.app.clock.at()).await.unwrap();
+    let position = test.app.record.inbox.position(&user, test.app.clock.at()).await.unwrap();
     let tag = shared::inbox::sync::etag(&user, &position);
     test.record.round_trips();
     assert_eq!(ask(&test, "sync", |asking| asking["headers"]["if-none-match"] = tag.into()).await, 1);

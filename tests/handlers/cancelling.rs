@@ -44,7 +44,7 @@ async fn cancels(test: &TestApp, caller: &str, id: &str) -> (u16, Value) {
 
 async fn unread(test: &TestApp) -> i64 {
     let alice = shared::ids::UserId::new("alice").unwrap();
-    test.app.inbox.position(&alice, test.app.clock.at()).await.unwrap().unread
+    test.app.record.inbox.position(&alice, test.app.clock.at()).await.unwrap().unread
 }
 
 #[tokio::test]

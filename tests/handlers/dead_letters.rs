@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use harness::{HttpAnswer, TestApp, body, event, request};
 use serde_json::{Value, json};
-use shared::delivery::dead_letters::{Dead, Why};
+use shared::delivery::dead_letters::{Dead, Reason};
 use shared::delivery::wake::Wake;
 use shared::ids::UserId;
 use shared::sockets::push::Outcome;
@@ -49,7 +49,7 @@ async fn one_is_dead(test: &TestApp) -> (String, Value) {
     let sent = body(&send::handle(&test.app, request(sending)).await);
     test.push.taken();
     let dead = Dead::Push { user: &UserId::new("alice").unwrap(), offset: 1 };
-    test.app.dead_letters.set_aside(&dead, Why::Poisoned, test.app.clock.at()).await.unwrap();
+    test.app.record.dead_letters.dead_letter(&dead, Reason::Poisoned, test.app.clock.at()).await.unwrap();
     let id = list(test, json!({})).await["items"][0]["id"].as_str().unwrap().to_owned();
     (id, sent["notifications"][0]["id"].clone())
 }
@@ -61,7 +61,7 @@ async fn a_letter_is_told_as_the_contract_says() {
     let (id, notification) = one_is_dead(&test).await;
     let told = list(&test, json!({"limit": "1"})).await;
     let at = shared::clock::Time(test.clock.now_ms()).to_string();
-    let letter = json!({"id": id, "userId": "alice", "notificationId": notification, "error": Why::Poisoned.sentence(),
+    let letter = json!({"id": id, "userId": "alice", "notificationId": notification, "error": Reason::Poisoned.text(),
         "attempts": 0, "at": at});
     assert_eq!(told, json!({"items": [letter], "nextCursor": null}));
     let metrics = shared::telemetry::metrics::metrics(&test.app).await;
@@ -107,8 +107,8 @@ async fn a_letter_that_is_deleted_is_forgotten() {
 async fn pages_follow_one_another() {
     let test = TestApp::new().await;
     for n in 0..3 {
-        let dead = Dead::Strange { payload: &n.to_string() };
-        test.app.dead_letters.set_aside(&dead, Why::Unreadable, test.app.clock.at()).await.unwrap();
+        let dead = Dead::Unreadable { payload: &n.to_string() };
+        test.app.record.dead_letters.dead_letter(&dead, Reason::Unreadable, test.app.clock.at()).await.unwrap();
         test.clock.turn(Duration::from_millis(1));
     }
     let all = list(&test, json!({})).await["items"].clone();

@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use harness::{Counted, TestApp, event, request};
 use serde_json::json;
 use shared::clock::At;
-use shared::delivery::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
+use shared::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
 use shared::inbox::{Changed, Delivery};
 use shared::sockets::push::Outcome;
-use shared::telemetry::{Counts, Noted, Notes, Pushed};
+use shared::telemetry::{Counts, PushAttempt, Report, Telemetry};
 use tokio::sync::Barrier;
 
 async fn send(test: &TestApp) {
@@ -23,7 +23,7 @@ async fn send(test: &TestApp) {
 }
 
 async fn is_known(test: &TestApp, connection: &str) -> bool {
-    test.app.connections.find(&ConnectionId::new(connection)).await.unwrap().is_some()
+    test.app.record.connections.find(&ConnectionId::new(connection)).await.unwrap().is_some()
 }
 
 async fn drained(test: &TestApp) -> usize {
@@ -102,7 +102,7 @@ async fn what_was_read_meanwhile_is_not_pushed() {
     send(&test).await;
     let user = shared::ids::UserId::new("alice").unwrap();
     let all = shared::inbox::Change::ReadAll { kind: None, before: None };
-    test.app.inbox.change(&user, &all, test.app.clock.at()).await.unwrap();
+    test.app.record.inbox.change(&user, &all, test.app.clock.at()).await.unwrap();
     test.push.taken();
     test.clock.turn(Duration::from_secs(60));
     assert_eq!(drained(&test).await, 0);
@@ -125,10 +125,10 @@ impl Deliveries for Meeting {
     async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.record.mark_resynced(users, at).await
     }
-    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+    async fn take(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
         self.record.take(keys, at).await
     }
-    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
+    async fn postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
         self.record.postpone(rows, at).await
     }
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
@@ -147,15 +147,15 @@ impl Deliveries for Meeting {
 }
 
 #[async_trait]
-impl Notes for Meeting {
-    async fn note(&self, noted: &Noted<'_>, _: At) {
-        assert_eq!((noted.hints.len(), noted.counts.delivered, noted.outcomes.len()), (1, 1, 1), "all in one");
+impl Telemetry for Meeting {
+    async fn report(&self, report: &Report<'_>, _: At) {
+        assert_eq!((report.hints.len(), report.counts.delivered, report.outcomes.len()), (1, 1, 1), "all in one");
         self.both.wait().await;
     }
-    async fn counted(&self, _: At) -> Option<Counts> {
+    async fn counts(&self, _: At) -> Option<Counts> {
         None
     }
-    async fn outcomes(&self, _: NotificationId, _: At) -> Option<Vec<Pushed>> {
+    async fn outcomes(&self, _: NotificationId, _: At) -> Option<Vec<PushAttempt>> {
         None
     }
 }
@@ -165,6 +165,6 @@ async fn the_moment_is_told_beside_the_record_so_that_nobody_waits_for_it() {
     let mut test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     let meeting = Arc::new(Meeting { record: test.record.clone(), both: Barrier::new(2) });
-    (test.app.deliveries, test.app.notes) = (meeting.clone(), meeting);
+    (test.app.record.deliveries, test.app.moment.telemetry) = (meeting.clone(), meeting);
     tokio::time::timeout(Duration::from_secs(10), send(&test)).await.expect("they are asked one after the other");
 }

@@ -83,15 +83,16 @@ async fn what_is_too_old_is_let_go_of() {
     let test = TestApp::new().await;
     send_to(&test, 1).await;
     let user = shared::ids::UserId::new("user-0").unwrap();
-    let listed = test.app.inbox.list(&user, &Page { limit: 1, ..Page::default() }, test.app.clock.at()).await.unwrap();
+    let listed =
+        test.app.record.inbox.list(&user, &Page { limit: 1, ..Page::default() }, test.app.clock.at()).await.unwrap();
     let delete = Change::Delete(vec![listed.notifications[0].id]);
-    test.app.inbox.change(&user, &delete, test.app.clock.at()).await.unwrap();
+    test.app.record.inbox.change(&user, &delete, test.app.clock.at()).await.unwrap();
     let retention = Duration::from_millis(test.app.config.retention_ms.unsigned_abs());
     test.clock.turn(retention - Duration::from_millis(1));
     assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 0);
     test.clock.turn(Duration::from_millis(1));
     assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 2, "the tombstone and its send");
-    let position = test.app.inbox.position(&user, test.app.clock.at()).await.unwrap();
+    let position = test.app.record.inbox.position(&user, test.app.clock.at()).await.unwrap();
     assert_eq!((position.head, position.purged_through), (2, 2));
 }
 
@@ -104,8 +105,8 @@ async fn what_stands_at_the_end_of_its_time_expires() {
     let user = shared::ids::UserId::new("user-0").unwrap();
     let at = |after_ms| shared::clock::At::Fixed(test.clock.now_ms() + after_ms);
     let page = Page { limit: 1, ..Page::default() };
-    assert_eq!(test.app.inbox.list(&user, &page, at(1)).await.unwrap().notifications.len(), 0);
-    assert_eq!(test.app.inbox.position(&user, at(1)).await.unwrap().unread, 0);
+    assert_eq!(test.app.record.inbox.list(&user, &page, at(1)).await.unwrap().notifications.len(), 0);
+    assert_eq!(test.app.record.inbox.position(&user, at(1)).await.unwrap().unread, 0);
     // Who is connected is told with the tombstone.
     test.connect("user-0", &["phone"]).await;
     test.clock.turn(Duration::from_millis(1));
@@ -115,5 +116,8 @@ async fn what_stands_at_the_end_of_its_time_expires() {
     // And after as long again nothing is left.
     test.clock.turn(Duration::from_millis(test.app.config.retention_ms.unsigned_abs()));
     drain::handle(&test.app, i64::MAX).await;
-    assert_eq!(test.app.inbox.changes(&user, None, 10, at(0)).await.unwrap().unwrap().position.purged_through, 2);
+    assert_eq!(
+        test.app.record.inbox.changes(&user, None, 10, at(0)).await.unwrap().unwrap().position.purged_through,
+        2
+    );
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{HttpAnswer, TestApp, body, event, request};
 use serde_json::{Value, json};
-use shared::moment::none::WithoutMoment;
+use shared::moment::none::NoMoment;
 use shared::sockets::push::Outcome;
 
 const START: &str = "2027-01-15T08:00:00.000Z";
@@ -215,7 +215,7 @@ async fn a_trace_without_the_moment_is_what_the_record_knows() {
     let mut test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     let (_, id) = sends(&test, "shop", "like", &["alice"]).await;
-    test.app.notes = Arc::new(WithoutMoment::default());
+    test.app.moment.telemetry = Arc::new(NoMoment::default());
     let told = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
     let steps = json!([{"step": "accepted", "at": START}, {"step": "offered", "at": START}]);
     assert_eq!((&told["steps"], &told["complete"]), (&steps, &json!(false)));

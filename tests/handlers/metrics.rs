@@ -9,10 +9,10 @@ use lambda_http::Body;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::ids::NotificationId;
-use shared::moment::none::WithoutMoment;
+use shared::moment::none::NoMoment;
 use shared::moment::redis::RedisMoment;
 use shared::sockets::push::Outcome;
-use shared::telemetry::Pushed;
+use shared::telemetry::PushAttempt;
 
 async fn ask(test: &TestApp, path: &str, scope: &str, query: &str) -> HttpAnswer {
     let mut asking = event("metrics");
@@ -63,8 +63,8 @@ fn first(answer: &HttpAnswer) -> NotificationId {
 }
 
 async fn outcomes(test: &TestApp, id: NotificationId) -> Vec<(String, Outcome)> {
-    let pushed = test.app.notes.outcomes(id, test.app.clock.at()).await.unwrap();
-    pushed.into_iter().map(|Pushed { connection, outcome, .. }| (connection.to_string(), outcome)).collect()
+    let pushed = test.app.moment.telemetry.outcomes(id, test.app.clock.at()).await.unwrap();
+    pushed.into_iter().map(|PushAttempt { connection, outcome, .. }| (connection.to_string(), outcome)).collect()
 }
 
 /// Does what is due, and does not stay.
@@ -160,7 +160,7 @@ async fn what_fails_waits_and_is_counted_as_it_is_retried_and_delivered() {
     assert_eq!((&told["queue"]["waiting"], &told["queue"]["oldestMs"]), (&json!(0), &json!(0)));
     // Eleven seconds, as exactly as buckets tell them.
     assert_eq!(told["latency"]["deliverMs"], json!({ "p50": 10_751, "p99": 10_751 }));
-    let pushed = test.app.notes.outcomes(first(&sent), test.app.clock.at()).await.unwrap();
+    let pushed = test.app.moment.telemetry.outcomes(first(&sent), test.app.clock.at()).await.unwrap();
     let (begun_ms, outcome) = (pushed[0].at_ms, |n: usize| (pushed[n].connection.as_str(), pushed[n].outcome));
     let times: Vec<i64> = pushed.iter().map(|push| push.at_ms - begun_ms).collect();
     assert_eq!(times, [0, 0, 6_000, 6_000, 11_000, 11_000]);
@@ -259,9 +259,10 @@ async fn without_redis_counts_are_zero_and_said_to_be_unknown() {
     let mut server = RedisServer::start();
     let mut test = TestApp::new().await;
     let config = server.config("carillon");
-    let moment = RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(5)).unwrap();
+    let moment = RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(5)).unwrap();
     let moment = Arc::new(moment);
-    (test.app.limits, test.app.notes, test.app.moment) = (moment.clone(), moment.clone(), moment);
+    (test.app.moment.limits, test.app.moment.telemetry, test.app.moment.health) =
+        (moment.clone(), moment.clone(), moment);
     test.connect("alice", &["phone"]).await;
     send(&test, &["alice"], None).await;
     assert_eq!(counts(&test).await, [1, 1, 0, 0, 0]);
@@ -287,8 +288,9 @@ async fn without_redis_counts_are_zero_and_said_to_be_unknown() {
 #[tokio::test]
 async fn a_deployment_without_redis_says_that_it_counts_nothing() {
     let mut test = TestApp::new().await;
-    let moment = Arc::new(WithoutMoment::default());
-    (test.app.limits, test.app.notes, test.app.moment) = (moment.clone(), moment.clone(), moment);
+    let moment = Arc::new(NoMoment::default());
+    (test.app.moment.limits, test.app.moment.telemetry, test.app.moment.health) =
+        (moment.clone(), moment.clone(), moment);
     send(&test, &["alice"], None).await;
     let told = told(&test).await;
     assert_eq!((&told["degraded"], &told["accepted"]), (&json!(true), &json!(0)));

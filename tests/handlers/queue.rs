@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use drain::Drained;
 use harness::{FakePush, TestApp, event, request};
 use serde_json::json;
-use shared::delivery::deliveries::MOST_FRAMES;
-use shared::delivery::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MOST_DELIVERIES, Work};
+use shared::delivery::deliveries::MAX_FRAMES_PER_USER;
+use shared::delivery::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MAX_ATTEMPTS, Work};
 use shared::delivery::wake::Wake;
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::Change;
@@ -22,7 +22,7 @@ const THROTTLED: Outcome = Outcome::Throttled { retry_after_ms: 0 };
 async fn send_with(test: &TestApp, user: &str, priority: &str) {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
-    let kind = format!("news-{}", test.app.inbox.position(&name(user), test.app.clock.at()).await.unwrap().head);
+    let kind = format!("news-{}", test.app.record.inbox.position(&name(user), test.app.clock.at()).await.unwrap().head);
     sending["body"] = json!({"type": kind, "userId": user, "title": "Hi", "priority": priority}).to_string().into();
     assert_eq!(send::handle(&test.app, request(sending)).await.status(), 202);
 }
@@ -59,7 +59,7 @@ async fn turn(test: &TestApp, ms: u64) {
 }
 
 async fn depth(test: &TestApp) -> [u64; 3] {
-    let Depth { waiting, processing, delayed, .. } = test.app.queue.depth(test.app.clock.at()).await.unwrap();
+    let Depth { waiting, processing, delayed, .. } = test.app.moment.queue.depth(test.app.clock.at()).await.unwrap();
     [waiting, processing, delayed]
 }
 
@@ -254,7 +254,7 @@ async fn what_was_read_meanwhile_is_not_pushed() {
     test.push.will("phone", &[Outcome::Failed]);
     send(&test, "alice").await;
     let all = Change::ReadAll { kind: None, before: None };
-    test.app.inbox.change(&name("alice"), &all, test.app.clock.at()).await.unwrap();
+    test.app.record.inbox.change(&name("alice"), &all, test.app.clock.at()).await.unwrap();
     turn(&test, 100).await;
     assert_eq!(pushes(&test).await, []);
     assert_eq!(depth(&test).await, [0, 0, 0]);
@@ -275,7 +275,7 @@ async fn an_entry_that_stands_there_twice_is_pushed_once_and_so_is_one_that_the_
         left: Vec::new(),
     };
     let doubled = [0, 1, 6_000].map(|wait_ms| Entry { work: work.clone(), wait_ms });
-    test.app.queue.add(&doubled, test.app.clock.at()).await;
+    test.app.moment.queue.add(&doubled, test.app.clock.at()).await;
     turn(&test, 100).await;
     assert_eq!(pushes(&test).await, frames(&[("phone", "notification")]));
     turn(&test, 6_000).await;
@@ -292,15 +292,15 @@ async fn many_of_one_user_are_one_resync() {
         test.push.will("phone", &[Outcome::Failed]);
         send(&test, "alice").await;
     }
-    for _ in 0..MOST_FRAMES {
+    for _ in 0..MAX_FRAMES_PER_USER {
         test.push.will("tablet", &[Outcome::Failed]);
         send(&test, "bob").await;
     }
     turn(&test, 100).await;
     let told = pushes(&test).await;
     let count = |frame: (&str, &str)| told.iter().filter(|told| **told == (frame.0.into(), frame.1.into())).count();
-    assert_eq!(count(("tablet", "notification")), MOST_FRAMES);
-    assert_eq!((count(("phone", "resync")), told.len()), (1, MOST_FRAMES + 1), "{told:?}");
+    assert_eq!(count(("tablet", "notification")), MAX_FRAMES_PER_USER);
+    assert_eq!((count(("phone", "resync")), told.len()), (1, MAX_FRAMES_PER_USER + 1), "{told:?}");
     turn(&test, 600_000).await;
     assert_eq!(pushes(&test).await, []);
 }
@@ -312,7 +312,7 @@ async fn what_a_dead_drain_had_claimed_comes_back_from_the_record_and_is_not_pus
     test.push.will("phone", &[Outcome::Failed]);
     send(&test, "alice").await;
     turn(&test, 100).await;
-    let claims = test.app.queue.claim(64, test.app.clock.at()).await.unwrap();
+    let claims = test.app.moment.queue.claim(64, test.app.clock.at()).await.unwrap();
     assert_eq!(claims.claimed.len(), 1);
     turn(&test, 4_900).await;
     assert_eq!(pushes(&test).await, frames(&[("phone", "notification")]));
@@ -327,8 +327,8 @@ async fn ends_its_workers(test: &TestApp) {
     test.push.will("phone", &[Outcome::Failed]);
     send(test, "alice").await;
     turn(test, 100).await;
-    for _ in 0..MOST_DELIVERIES {
-        assert_eq!(test.app.queue.claim(64, test.app.clock.at()).await.unwrap().claimed.len(), 1);
+    for _ in 0..MAX_ATTEMPTS {
+        assert_eq!(test.app.moment.queue.claim(64, test.app.clock.at()).await.unwrap().claimed.len(), 1);
         turn(test, CLAIM_MS.unsigned_abs()).await;
     }
 }
@@ -339,13 +339,13 @@ async fn what_ended_its_workers_is_set_aside() {
     test.connect("alice", &["phone"]).await;
     ends_its_workers(&test).await;
     test.push.taken();
-    assert_eq!(run(&test).await, Drained { set_aside: 1, ..Drained::default() });
+    assert_eq!(run(&test).await, Drained { dead_letter: 1, ..Drained::default() });
     assert!(test.push.taken().is_empty());
-    let letters = test.app.dead_letters.letters(None, 10).await.unwrap().letters;
+    let letters = test.app.record.dead_letters.page(None, 10).await.unwrap().letters;
     assert_eq!((letters.len(), letters[0].user.as_ref()), (1, Some(&name("alice"))));
     assert_eq!(depth(&test).await, [0, 0, 0]);
     // Whoever redrives it pushes it.
-    assert!(test.app.dead_letters.redrive(letters[0].place.id, test.app.clock.at()).await.unwrap());
+    assert!(test.app.record.dead_letters.redrive(letters[0].place.id, test.app.clock.at()).await.unwrap());
     assert_eq!(pushes(&test).await, frames(&[("phone", "notification")]));
 }
 
@@ -355,9 +355,9 @@ async fn what_ended_its_workers_and_was_finished_otherwise_is_not_set_aside() {
     test.connect("alice", &["phone"]).await;
     ends_its_workers(&test).await;
     let (alice, at) = (name("alice"), test.app.clock.at());
-    test.app.deliveries.mark_offered(&[(&alice, 1)], at).await.unwrap();
+    test.app.record.deliveries.mark_offered(&[(&alice, 1)], at).await.unwrap();
     assert_eq!(run(&test).await, Drained::default());
-    assert!(test.app.dead_letters.letters(None, 10).await.unwrap().letters.is_empty());
+    assert!(test.app.record.dead_letters.page(None, 10).await.unwrap().letters.is_empty());
     assert_eq!(depth(&test).await, [0, 0, 0]);
 }
 
@@ -384,7 +384,7 @@ async fn the_drain_is_woken_where_none_is_awake() {
     test.push.will("phone", &[Outcome::Failed, Outcome::Failed]);
     send(&test, "alice").await;
     assert_eq!(rings(), 1);
-    test.app.queue.watch(test.app.clock.at()).await;
+    test.app.moment.queue.heartbeat(test.app.clock.at()).await;
     send(&test, "alice").await;
     assert_eq!(rings(), 0, "one is awake");
     turn(&test, AWAKE_MS.unsigned_abs()).await;
@@ -410,7 +410,7 @@ async fn a_drain_that_waits_hears_of_new_work() {
     assert_eq!(bell.0.swap(0, Ordering::Relaxed), 1);
     let (app, deadline_ms) = (test.app.clone(), test.clock.now_ms() + 60_000);
     let staying = tokio::spawn(async move { drain::handle(&app, deadline_ms).await });
-    while !test.app.queue.add(&[], test.app.clock.at()).await.drain_is_awake.unwrap() {
+    while !test.app.moment.queue.add(&[], test.app.clock.at()).await.drain_is_awake.unwrap() {
         tokio::task::yield_now().await;
     }
     test.push.taken();
@@ -450,7 +450,7 @@ async fn what_ends_its_workers_again_and_again_takes_no_neighbour_with_it() {
     test.connect("bob", &["deadly"]).await;
     test.push.will("deadly", &[Outcome::Failed; 7]);
     send(&test, "bob").await;
-    for _ in 0..MOST_DELIVERIES {
+    for _ in 0..MAX_ATTEMPTS {
         turn(&test, 300_000).await;
         assert_eq!(pushes(&test).await, frames(&[("deadly", "notification")]));
     }

@@ -9,7 +9,7 @@ use harness::{HttpAnswer, START_MS, TestApp, body, event, request};
 use serde_json::{Value, json};
 use shared::clock::{Clock, Time};
 use shared::delivery::wake::Wake;
-use shared::inbox::send::LONGEST_DELAY_MS;
+use shared::inbox::send::MAX_DELAY_MS;
 
 /// Counts how often the drain is woken.
 struct Counting(AtomicUsize);
@@ -76,7 +76,7 @@ async fn a_delayed_send_is_answered_with_its_ids_and_comes_when_it_is_due() {
 #[tokio::test]
 async fn an_instant_that_is_past_means_now() {
     let test = TestApp::new().await;
-    for after_ms in [-LONGEST_DELAY_MS * 2, -1, 0] {
+    for after_ms in [-MAX_DELAY_MS * 2, -1, 0] {
         let answer = body(&sends(&test, None, "deliverAt", instant(after_ms)).await);
         assert_eq!(answer["status"], "accepted", "{after_ms}");
         assert_eq!(listed(&test).await[0], answer["notifications"][0]["id"]);
@@ -91,33 +91,33 @@ async fn a_time_that_cannot_be_is_refused_by_its_name() {
         ("delayMs", json!(-1)),
         ("delayMs", json!(1.5)),
         ("delay", json!("5")),
-        ("delayMs", json!(LONGEST_DELAY_MS + 1)),
+        ("delayMs", json!(MAX_DELAY_MS + 1)),
         ("deliverAt", json!("soon")),
         ("deliverAt", json!(1_800_000_000_000_i64)),
-        ("deliverAt", instant(LONGEST_DELAY_MS + 1)),
+        ("deliverAt", instant(MAX_DELAY_MS + 1)),
     ] {
         let refused = sends(&test, Some("key"), name, value.clone()).await;
         let found = (refused.status().as_u16(), body(&refused)["error"]["fields"].clone());
         assert_eq!(found, (422, json!([name])), "{name}: {value}");
     }
     // Nothing was stored, and the key is free.
-    assert_eq!(sends(&test, Some("key"), "deliverAt", instant(LONGEST_DELAY_MS)).await.status(), 202);
-    assert_eq!(sends(&test, None, "delayMs", json!(LONGEST_DELAY_MS)).await.status(), 202);
+    assert_eq!(sends(&test, Some("key"), "deliverAt", instant(MAX_DELAY_MS)).await.status(), 202);
+    assert_eq!(sends(&test, None, "delayMs", json!(MAX_DELAY_MS)).await.status(), 202);
 }
 
 #[tokio::test]
 async fn a_year_ahead_is_asked_only_of_a_new_key() {
     let mut test = TestApp::new().await;
-    let first = sends(&test, Some("key"), "deliverAt", instant(LONGEST_DELAY_MS)).await;
+    let first = sends(&test, Some("key"), "deliverAt", instant(MAX_DELAY_MS)).await;
     assert_eq!(first.status(), 202);
     // Another process, whose clock is behind.
     test.app.clock = Clock::standing(START_MS - 1_000);
-    let again = sends(&test, Some("key"), "deliverAt", instant(LONGEST_DELAY_MS)).await;
+    let again = sends(&test, Some("key"), "deliverAt", instant(MAX_DELAY_MS)).await;
     assert_eq!((again.status().as_u16(), body(&again)), (202, body(&first)));
     assert_eq!(again.headers()["idempotency-replayed"], "true");
-    let other = sends(&test, Some("key"), "deliverAt", instant(LONGEST_DELAY_MS + 1)).await;
+    let other = sends(&test, Some("key"), "deliverAt", instant(MAX_DELAY_MS + 1)).await;
     assert_eq!(body(&other)["error"]["code"], "idempotency_key_reused");
-    assert_eq!(sends(&test, Some("new"), "deliverAt", instant(LONGEST_DELAY_MS)).await.status(), 422);
+    assert_eq!(sends(&test, Some("new"), "deliverAt", instant(MAX_DELAY_MS)).await.status(), 422);
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn what_is_due_within_a_minute_wakes_the_drain() {
         ("deliverAt", instant(60_001), 0),
     ] {
         // As if nobody had been asked to wake it before.
-        test.app.queue.rest(test.app.clock.at()).await;
+        test.app.moment.queue.sign_off(test.app.clock.at()).await;
         sends(&test, None, name, value.clone()).await;
         assert_eq!(woken.0.swap(0, Ordering::Relaxed), times, "{name}: {value}");
     }

@@ -34,7 +34,7 @@ async fn a_socket_is_opened_used_and_forgotten() {
     let (status, pong) = answer(&message::handle(&test.app, socket_event(event("message"))).await);
     assert_eq!((status, &pong["type"], &pong["ref"]), (200, &json!("pong"), &json!("1")));
     disconnect::handle(&test.app, socket_event(event("disconnect"))).await;
-    assert_eq!(test.app.connections.find(&ConnectionId::new(CONNECTION)).await.unwrap(), None);
+    assert_eq!(test.app.record.connections.find(&ConnectionId::new(CONNECTION)).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use shared::app::{App, Moment, Record};
+use shared::app::App;
 use shared::auth;
 use shared::clock::{At, Clock};
 use shared::config::{Config, Origins};
 use shared::cursor::Cursor;
-use shared::delivery::dead_letters::{Dead, DeadLetters, LetterPlace, Letters, Why};
-use shared::delivery::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
+use shared::delivery::dead_letters::{Dead, DeadLetterKey, DeadLetterPage, DeadLetters, Reason};
+use shared::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
 use shared::error::StoreError;
-use shared::ids::{ConnectionId, LetterId, NotificationId, SendId, UserId};
+use shared::ids::{ConnectionId, DeadLetterId, NotificationId, SendId, UserId};
 use shared::inbox::history::{History, SendPage, SendQuery, Trace};
 use shared::inbox::notification::Notification;
 use shared::inbox::retention::{Purged, Retention};
@@ -23,9 +23,11 @@ use shared::inbox::{
     Append, Appended, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, Page, Position,
 };
 use shared::moment::memory::MemoryMoment;
-use shared::moment::none::WithoutMoment;
+use shared::moment::none::NoMoment;
+use shared::moment::{Moment, MomentStore};
 use shared::protocol::Frame;
 use shared::record::sqlite::SqliteRecord;
+use shared::record::{Record, RecordStore};
 use shared::sockets::connections::{Connection, Connections, Extended, Online, Opened, Opening, Ticket};
 use shared::sockets::push::{Outcome, Push};
 use tempfile::TempDir;
@@ -56,33 +58,26 @@ impl TestApp {
         let store = SqliteRecord::open(&data.path().join("carillon.db")).await.unwrap();
         let record = Arc::new(Counted { store, round_trips: AtomicUsize::new(0) });
         let push = Arc::new(FakePush::default());
-        let mut app = App::new(config, record.clone(), Arc::new(MemoryMoment::default()), push.clone());
+        let mut app =
+            App::new(config, Record::new(record.clone()), Moment::new(Arc::new(MemoryMoment::default())), push.clone());
         let clock = Clock::standing(START_MS);
         app.clock = clock.clone();
         Self { app, push, record, clock, _data: data }
     }
 
     /// From now on this is its record; what was connected before is not.
-    pub fn uses_record(&mut self, record: Arc<dyn Record>) {
-        self.app.inbox = record.clone();
-        self.app.deliveries = record.clone();
-        self.app.dead_letters = record.clone();
-        self.app.history = record.clone();
-        self.app.retention = record.clone();
-        self.app.connections = record;
+    pub fn uses_record(&mut self, record: Arc<dyn RecordStore>) {
+        self.app.record = Record::new(record);
     }
 
     /// From now on this is its moment.
-    pub fn uses_moment(&mut self, moment: Arc<dyn Moment>) {
-        self.app.limits = moment.clone();
-        self.app.notes = moment.clone();
-        self.app.queue = moment.clone();
-        self.app.moment = moment;
+    pub fn uses_moment(&mut self, moment: Arc<dyn MomentStore>) {
+        self.app.moment = Moment::new(moment);
     }
 
     /// From now on nothing waits in a queue: what is left comes back from the record alone.
     pub fn loses_its_queue(&mut self) {
-        self.app.queue = Arc::new(WithoutMoment::default());
+        self.app.moment.queue = Arc::new(NoMoment::default());
     }
 
     /// The `Authorization` of somebody whose token is good for an hour.
@@ -99,10 +94,10 @@ impl TestApp {
             let (_, hash) = auth::new_ticket().unwrap();
             let expires_at_ms = token_expires_at_ms;
             let ticket = Ticket { hash, user: user.clone(), origin: None, token_expires_at_ms, expires_at_ms };
-            self.app.connections.issue(&ticket, self.app.clock.at()).await.unwrap();
+            self.app.record.connections.issue(&ticket, self.app.clock.at()).await.unwrap();
             let connection = ConnectionId::new(*connection);
             let opening = Opening { connection: &connection, ticket_hash: hash, origin: None };
-            let opened = self.app.connections.open(&opening, self.app.clock.at()).await.unwrap();
+            let opened = self.app.record.connections.open(&opening, self.app.clock.at()).await.unwrap();
             assert!(matches!(opened, Opened::Registered { .. }));
         }
         self.record.round_trips.store(0, Ordering::Relaxed);
@@ -231,10 +226,10 @@ impl Deliveries for Counted {
     async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.asked().mark_resynced(users, at).await
     }
-    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+    async fn take(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
         self.asked().take(keys, at).await
     }
-    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
+    async fn postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
         self.asked().postpone(rows, at).await
     }
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
@@ -253,16 +248,16 @@ impl Deliveries for Counted {
 
 #[async_trait]
 impl DeadLetters for Counted {
-    async fn set_aside(&self, dead: &Dead<'_>, why: Why, at: At) -> Result<(), StoreError> {
-        self.asked().set_aside(dead, why, at).await
+    async fn dead_letter(&self, dead: &Dead<'_>, why: Reason, at: At) -> Result<(), StoreError> {
+        self.asked().dead_letter(dead, why, at).await
     }
-    async fn letters(&self, after: Option<LetterPlace>, limit: usize) -> Result<Letters, StoreError> {
-        self.asked().letters(after, limit).await
+    async fn page(&self, after: Option<DeadLetterKey>, limit: usize) -> Result<DeadLetterPage, StoreError> {
+        self.asked().page(after, limit).await
     }
-    async fn redrive(&self, id: LetterId, at: At) -> Result<bool, StoreError> {
+    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<bool, StoreError> {
         self.asked().redrive(id, at).await
     }
-    async fn discard(&self, id: LetterId) -> Result<bool, StoreError> {
+    async fn discard(&self, id: DeadLetterId) -> Result<bool, StoreError> {
         self.asked().discard(id).await
     }
 }

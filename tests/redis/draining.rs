@@ -21,7 +21,7 @@ const LATER: Duration = Duration::from_secs(6);
 /// An app on SQLite and this Redis, with a device of each user.
 async fn listening(server: &RedisServer) -> TestApp {
     let mut test = TestApp::new().await;
-    test.app.queue = Moment::patient(server).await.0;
+    test.app.moment.queue = Moment::patient(server).await.0;
     for n in 0..USERS {
         test.connect(&format!("user-{n}"), &[&format!("device-{n}")]).await;
     }
@@ -42,8 +42,8 @@ async fn leave(test: &TestApp) {
 
 /// How much is to be pushed by the record and by the queue.
 async fn to_push(test: &TestApp) -> (u64, u64) {
-    let record = test.app.deliveries.backlog(test.app.clock.at()).await.unwrap().waiting;
-    let queue = test.app.queue.depth(test.app.clock.at()).await.map_or(0, |depth| {
+    let record = test.app.record.deliveries.backlog(test.app.clock.at()).await.unwrap().waiting;
+    let queue = test.app.moment.queue.depth(test.app.clock.at()).await.map_or(0, |depth| {
         assert_eq!(depth.processing, 0);
         depth.waiting + depth.delayed
     });
@@ -77,10 +77,10 @@ async fn what_an_emptied_redis_knew_comes_from_the_record() {
 async fn what_a_redis_that_was_away_never_heard_of_comes_from_the_record() {
     let server = RedisServer::start();
     let mut test = listening(&server).await;
-    let back = test.app.queue.clone();
+    let back = test.app.moment.queue.clone();
     test.loses_its_queue();
     leave(&test).await;
-    test.app.queue = back;
+    test.app.moment.queue = back;
     assert_eq!(to_push(&test).await, (USERS as u64, 0));
     assert_eq!((drains(&test).await, to_push(&test).await), (USERS, (0, 0)));
 }
@@ -90,10 +90,10 @@ async fn what_a_redis_that_was_away_still_believes_to_be_left_is_let_go_of() {
     let server = RedisServer::start();
     let mut test = listening(&server).await;
     leave(&test).await;
-    let back = test.app.queue.clone();
+    let back = test.app.moment.queue.clone();
     test.loses_its_queue();
     assert_eq!(drains(&test).await, USERS);
-    test.app.queue = back;
+    test.app.moment.queue = back;
     assert_eq!(to_push(&test).await, (0, USERS as u64));
     assert_eq!((drains(&test).await, to_push(&test).await), (0, (0, 0)));
 }
@@ -102,7 +102,7 @@ async fn what_a_redis_that_was_away_still_believes_to_be_left_is_let_go_of() {
 async fn what_cannot_be_read_is_set_aside_and_its_neighbours_are_pushed() {
     let server = RedisServer::start();
     let mut test = TestApp::new().await;
-    test.app.queue = Moment::patient(&server).await.0;
+    test.app.moment.queue = Moment::patient(&server).await.0;
     test.connect("alice", &["phone"]).await;
     let mut sending = harness::event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
@@ -119,13 +119,13 @@ async fn what_cannot_be_read_is_set_aside_and_its_neighbours_are_pushed() {
         left: Vec::new(),
     };
     server.does(&["XADD", "carillon:{q11}:high", "1-1", "w", "2 high {\"of\":\"tomorrow\"}"]);
-    test.app.queue.add(&[Entry { work, wait_ms: 0 }], test.app.clock.at()).await;
+    test.app.moment.queue.add(&[Entry { work, wait_ms: 0 }], test.app.clock.at()).await;
     server.does(&["XADD", "carillon:{q11}:high", "*", "job", "by hand"]);
     test.push.taken();
     let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
-    assert_eq!((run.pushed, run.set_aside, run.failed), (1, 2, false));
+    assert_eq!((run.pushed, run.dead_letter, run.failed), (1, 2, false));
     assert_eq!(test.push.taken()[0].0, "phone");
-    let letters = test.app.dead_letters.letters(None, 10).await.unwrap().letters;
+    let letters = test.app.record.dead_letters.page(None, 10).await.unwrap().letters;
     assert!(letters.len() == 2 && letters.iter().all(|letter| letter.user.is_none()), "{letters:?}");
 }
 
@@ -155,7 +155,7 @@ async fn a_drain_whose_time_is_over_keeps_nothing_of_what_it_claimed() {
     test.app.push = Arc::new(Slow(test.push.clone(), test.clock.clone()));
     let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
     assert!(!run.failed && run.pushed < USERS, "{run:?}");
-    assert_eq!(run.set_aside, 2);
-    let depth = test.app.queue.depth(test.app.clock.at()).await.unwrap();
+    assert_eq!(run.dead_letter, 2);
+    let depth = test.app.moment.queue.depth(test.app.clock.at()).await.unwrap();
     assert_eq!((depth.processing, depth.waiting + depth.delayed), (0, (USERS - run.pushed) as u64));
 }

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use shared::clock::At;
 use shared::ids::{NotificationId, SendId, UserId};
 use shared::limits::Verdict;
-use shared::telemetry::health::Vital;
-use shared::telemetry::{Hint, Noted, Notes};
+use shared::telemetry::health::Status;
+use shared::telemetry::{Hint, Report, Telemetry};
 
-use crate::moment::{AT_ONCE, Moment, ONE, PREFIX};
+use crate::moment::{MAX_IN_FLIGHT, Moment, ONE, PREFIX};
 
 async fn listener(server: &RedisServer) -> PubSub {
     let client = redis::Client::open(format!("redis://127.0.0.1:{}", server.port())).unwrap();
@@ -36,7 +36,7 @@ async fn accept(moment: &Moment, users: &[UserId]) -> Vec<NotificationId> {
     let send = SendId::random();
     let ids: Vec<NotificationId> = users.iter().map(|user| NotificationId::of(send, user)).collect();
     let hints = users.iter().zip(&ids).map(|(user, id)| Hint { user, id: *id, kind: "REPORT_APPROVED" }).collect();
-    moment.0.note(&Noted { hints, ..Noted::default() }, At::Server).await;
+    moment.0.report(&Report { hints, ..Report::default() }, At::Server).await;
     ids
 }
 
@@ -67,7 +67,7 @@ async fn where_redis_is_away_hints_are_dropped_at_once() {
     server.is_killed();
     let begun = std::time::Instant::now();
     accept(&moment, &users(1_000)).await;
-    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < MAX_IN_FLIGHT, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_channel_that_is_forbidden_costs_the_hints_and_nothing_else() {
     let moment = Moment::new(&config(&format!("redis://carillon:p@127.0.0.1:{}", server.port()), PREFIX));
     moment.is_well_within(Duration::from_secs(1)).await;
     accept(&moment, &users(3)).await;
-    assert_eq!(moment.vital().await, Vital::Ok);
+    assert_eq!(moment.check().await, Status::Ok);
     assert_eq!(moment.spends("send A alice", ONE).await, Verdict::Admitted);
     assert_eq!(server.keys().len(), 2, "{:?}", server.keys());
 }

@@ -6,11 +6,11 @@
 mod moment;
 
 mod draining;
+mod health;
 mod hints;
-mod notes;
 mod outages;
 mod queue;
 mod refusals;
+mod telemetry;
 mod values;
-mod vitals;
 mod warnings;

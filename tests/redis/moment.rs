@@ -9,7 +9,7 @@ use shared::clock::{At, Clock};
 use shared::config::RedisConfig;
 use shared::limits::{Limits, Rate, Spend, Verdict};
 use shared::moment::redis::RedisMoment;
-use shared::telemetry::health::{Vital, Vitals};
+use shared::telemetry::health::{Health, Status};
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 pub(crate) const PREFIX: &str = "carillon";
 
 /// Less than a call that waits for an answer, and more than one that does not takes on a busy machine.
-pub(crate) const AT_ONCE: Duration = Duration::from_millis(130);
+pub(crate) const MAX_IN_FLIGHT: Duration = Duration::from_millis(130);
 
 /// One, and the next an hour later.
 pub(crate) const ONE: Rate = Rate { count: 1, window_ms: 3_600_000 };
@@ -44,7 +44,7 @@ impl Moment {
     /// One that waits for its answers however much the machine has to do: for what it answers, not for how soon.
     pub(crate) async fn patient(server: &RedisServer) -> Self {
         let config = server.config(PREFIX);
-        let moment = RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap();
+        let moment = RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap();
         let moment = Self(Arc::new(moment));
         moment.is_well_within(Duration::from_secs(10)).await;
         moment
@@ -69,14 +69,14 @@ impl Moment {
         matches!(other.spends(bucket, ONE).await, Verdict::Limited { .. })
     }
 
-    pub(crate) async fn vital(&self) -> Vital {
-        self.0.vital().await
+    pub(crate) async fn check(&self) -> Status {
+        self.0.check().await
     }
 
     /// How long it takes until it is well, with a call each few milliseconds.
     pub(crate) async fn is_well_within(&self, longest: Duration) -> Duration {
         let begun = Instant::now();
-        while self.vital().await != Vital::Ok {
+        while self.check().await != Status::Ok {
             assert!(begun.elapsed() < longest, "it was not well within {longest:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

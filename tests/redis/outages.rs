@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use harness::redis_server::{RedisServer, config};
 use shared::limits::Verdict;
-use shared::telemetry::health::Vital;
+use shared::telemetry::health::Status;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::moment::{AT_ONCE, Moment, ONE, PLENTY, PREFIX};
+use crate::moment::{MAX_IN_FLIGHT, Moment, ONE, PLENTY, PREFIX};
 
 /// The longest that a call takes where nothing holds it up, on a machine that has much else to do.
 const UNSLOWED: Duration = Duration::from_millis(80);
@@ -72,7 +72,7 @@ async fn a_killed_redis_slows_nobody_and_is_back_within_a_second() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         server.is_killed();
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(moment.vital().await, Vital::Away);
+        assert_eq!(moment.check().await, Status::Away);
         server.is_back();
         moment.is_well_within(SECOND).await;
     }
@@ -91,7 +91,7 @@ async fn a_redis_that_hangs_slows_two_calls_and_is_back_within_a_second() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         server.hangs();
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        assert_eq!(moment.vital().await, Vital::Away);
+        assert_eq!(moment.check().await, Status::Away);
         server.goes_on();
         moment.is_well_within(SECOND).await;
         is_bearable(&load.ends().await);
@@ -115,7 +115,7 @@ async fn one_that_was_never_there_is_found_when_it_comes() {
     server.is_killed();
     let moment = Moment::new(&server.config(PREFIX));
     let took = moment.times("send A alice", PLENTY).await;
-    assert!(took < AT_ONCE, "{took:?}");
+    assert!(took < MAX_IN_FLIGHT, "{took:?}");
     server.is_back();
     moment.is_well_within(SECOND).await;
 }
@@ -142,9 +142,9 @@ async fn a_server_that_became_a_replica_is_left_for_its_successor() {
     old.does(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
     name.now_means(&new);
     let took = moment.times("send A alice", ONE).await;
-    assert!(took < AT_ONCE, "{took:?}");
+    assert!(took < MAX_IN_FLIGHT, "{took:?}");
     assert_eq!(new.keys().len(), 1, "it was spent elsewhere: {:?}", new.keys());
-    assert_eq!(moment.vital().await, Vital::Ok);
+    assert_eq!(moment.check().await, Status::Ok);
 }
 
 /// A name that leads to one server or another, for connections yet to be made.

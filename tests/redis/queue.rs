@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use harness::redis_server::RedisServer;
 use shared::clock::At;
-use shared::delivery::queue::{Added, Claimed, Depth, Entry, MOST_DELIVERIES, Queue, Settled, Work};
+use shared::delivery::queue::{Added, Claimed, Depth, Entry, MAX_ATTEMPTS, Queue, Resolution, Work};
 use shared::ids::UserId;
 use shared::inbox::notification::Priority;
-use shared::telemetry::health::Vital;
+use shared::telemetry::health::Status;
 
-use crate::moment::{AT_ONCE, Moment};
+use crate::moment::{MAX_IN_FLIGHT, Moment};
 
 fn entry(name: &str, offset: i64, wait_ms: i64) -> Entry {
     let work = Work {
@@ -41,8 +41,8 @@ fn told(claimed: &[Claimed]) -> Vec<Result<i64, String>> {
     claimed.iter().map(|claimed| claimed.work.clone().map(|work| work.offset)).collect()
 }
 
-fn done(claimed: &[Claimed]) -> Vec<Settled> {
-    claimed.iter().map(|claimed| Settled::Done(claimed.id.clone())).collect()
+fn done(claimed: &[Claimed]) -> Vec<Resolution> {
+    claimed.iter().map(|claimed| Resolution::Done(claimed.id.clone())).collect()
 }
 
 /// Of alice's shard.
@@ -107,7 +107,7 @@ async fn what_was_written_by_hand_is_told_as_it_stands_there_and_neighbours_come
     // Whoever sets them aside settles them as any other.
     assert!(moment.0.settle(&done(&claimed), At::Server).await);
     assert_eq!(depth(&moment).await, [0, 0, 0]);
-    assert_eq!(moment.vital().await, Vital::Ok);
+    assert_eq!(moment.check().await, Status::Ok);
 }
 
 #[tokio::test]
@@ -122,8 +122,8 @@ async fn claims_written_by_hand_come_back_as_what_cannot_be_read() {
     ] {
         server.does(&["ZADD", &key("claimed"), "1", name]);
         let claimed = claim(&moment).await;
-        assert_eq!((claimed.len(), &claimed[0].work, claimed[0].deliveries), (1, &Err(told.to_owned()), deliveries));
-        assert_eq!(claimed[0].is_poisoned(), deliveries > MOST_DELIVERIES);
+        assert_eq!((claimed.len(), &claimed[0].work, claimed[0].attempts), (1, &Err(told.to_owned()), deliveries));
+        assert_eq!(claimed[0].is_poisoned(), deliveries > MAX_ATTEMPTS);
         assert!(moment.0.settle(&done(&claimed), At::Server).await);
         assert_eq!(depth(&moment).await, [0, 0, 0], "{name}");
     }
@@ -165,19 +165,19 @@ async fn keys_of_another_type_count_as_absent() {
     for name in ["news", "awake"] {
         let key = format!("carillon:{{queue}}:{name}");
         for command in [["SET", &key, "x"].as_slice(), &["SET", &key, "99999999999999999999"], &["LPUSH", &key, "1"]] {
-            moment.0.rest(At::Server).await;
+            moment.0.sign_off(At::Server).await;
             server.does(&["DEL", &key]);
             server.does(command);
             assert_eq!(add(&moment, &[]).await.drain_is_awake, Some(false), "{command:?}");
             server.does(&["DEL", &key]);
             server.does(command);
-            let news = moment.0.watch(At::Server).await.expect("it is there");
+            let generation = moment.0.heartbeat(At::Server).await.expect("it is there");
             let added = add(&moment, &[]).await;
             assert_eq!(added.drain_is_awake, Some(true), "{command:?}");
-            assert_ne!(moment.0.rest(At::Server).await, Some(news), "{command:?}");
+            assert_ne!(moment.0.sign_off(At::Server).await, Some(generation), "{command:?}");
         }
     }
-    assert_eq!(moment.vital().await, Vital::Ok);
+    assert_eq!(moment.check().await, Status::Ok);
 }
 
 #[tokio::test]
@@ -197,7 +197,7 @@ async fn a_redis_that_was_emptied_goes_on_and_old_claims_settle_nothing() {
     let claimed = claim(&moment).await;
     server.does(&["FLUSHALL"]);
     server.does(&["SCRIPT", "FLUSH"]);
-    let again = Settled::Again(claimed[0].id.clone(), entry("alice", 1, 1));
+    let again = Resolution::Retry(claimed[0].id.clone(), entry("alice", 1, 1));
     assert!(moment.0.settle(&[again], At::Server).await);
     assert_eq!(depth(&moment).await, [0, 0, 0]);
     assert_eq!(claim(&moment).await, []);
@@ -220,7 +220,7 @@ async fn a_full_redis_refuses_and_can_be_emptied() {
     while let claimed = claim(&drains).await
         && !claimed.is_empty()
     {
-        let again = Settled::Again(claimed[0].id.clone(), entry("alice", 1_000 + settled, 60_000));
+        let again = Resolution::Retry(claimed[0].id.clone(), entry("alice", 1_000 + settled, 60_000));
         assert!(drains.0.settle(&[done(&claimed[1..]), vec![again]].concat(), At::Server).await);
         settled += claimed.len() as i64;
     }
@@ -241,8 +241,8 @@ async fn where_redis_is_away_everything_is_refused_and_nobody_waits() {
     assert_eq!(add(&moment, &entries).await, Added { refused: 2, drain_is_awake: None });
     assert_eq!(moment.0.claim(64, At::Server).await, None);
     assert!(!moment.0.settle(&[], At::Server).await);
-    assert_eq!((moment.0.watch(At::Server).await, moment.0.rest(At::Server).await), (None, None));
-    assert!(begun.elapsed() < 2 * AT_ONCE, "{:?}", begun.elapsed());
+    assert_eq!((moment.0.heartbeat(At::Server).await, moment.0.sign_off(At::Server).await), (None, None));
+    assert!(begun.elapsed() < 2 * MAX_IN_FLIGHT, "{:?}", begun.elapsed());
     assert_eq!(moment.0.depth(At::Server).await, None);
     server.is_back();
     moment.is_well_within(Duration::from_secs(1)).await;

@@ -7,18 +7,18 @@ use shared::clock::Clock;
 use shared::config::RedisConfig;
 use shared::limits::Verdict;
 use shared::moment::redis::{RedisMoment, SetupError};
-use shared::telemetry::health::Vital;
+use shared::telemetry::health::Status;
 
-use crate::moment::{AT_ONCE, Log, Moment, ONE, PLENTY, PREFIX};
+use crate::moment::{Log, MAX_IN_FLIGHT, Moment, ONE, PLENTY, PREFIX};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Every call is answered in this process and at once.
 async fn is_away_at_once(moment: &Moment) {
     let took = moment.times("send A alice", ONE).await;
-    assert!(took < AT_ONCE, "{took:?}");
+    assert!(took < MAX_IN_FLIGHT, "{took:?}");
     assert!(matches!(moment.spends("send A alice", ONE).await, Verdict::Limited { .. }));
-    assert_eq!(moment.vital().await, Vital::Away);
+    assert_eq!(moment.check().await, Status::Away);
 }
 
 async fn calls_for(moment: &Moment, long: Duration) {
@@ -94,7 +94,7 @@ async fn tls_that_the_server_does_not_speak_is_an_outage_and_no_panic() {
     let server = RedisServer::start();
     let moment = Moment::new(&config(&format!("rediss://127.0.0.1:{}", server.port()), PREFIX));
     assert_eq!(moment.spends("send A alice", ONE).await, Verdict::Admitted);
-    assert_eq!(moment.vital().await, Vital::Away);
+    assert_eq!(moment.check().await, Status::Away);
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn tls_is_spoken_with_a_server_of_an_authority_that_is_trusted_and_with_no
     for stranger in [None, Some(other.certificate())] {
         let moment = Moment::new(&trusting(stranger));
         assert_eq!(moment.spends("send A bob", ONE).await, Verdict::Admitted);
-        assert_eq!(moment.vital().await, Vital::Away);
+        assert_eq!(moment.check().await, Status::Away);
     }
     assert_eq!(server.keys(), written, "a server that nobody vouches for was spoken to");
 

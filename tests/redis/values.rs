@@ -8,7 +8,7 @@ use shared::clock::{At, Clock};
 use shared::limits::gcra::Buckets;
 use shared::limits::{Limits, Rate, Spend, Verdict};
 use shared::moment::redis::RedisMoment;
-use shared::telemetry::health::Vital;
+use shared::telemetry::health::Status;
 
 use crate::moment::{Moment, ONE, PREFIX};
 
@@ -50,7 +50,7 @@ async fn what_others_wrote_in_our_keys_counts_as_absent_and_is_counted() {
         assert!(matches!(moment.spends("send A alice", ONE).await, Verdict::Limited { .. }), "{command:?}");
     }
     assert_eq!(moment.0.foreign_values(), foreign.len() as u64);
-    assert_eq!(moment.vital().await, Vital::Ok);
+    assert_eq!(moment.check().await, Status::Ok);
 }
 
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn two_prefixes_share_nothing() {
     let theirs = Moment::new(&server.config("other"));
     assert!(!ours.shares_budgets_with(&theirs, "send A alice").await);
     assert!(server.keys().iter().any(|key| key.starts_with("other:{p")), "{:?}", server.keys());
-    assert_eq!(ours.vital().await, Vital::Ok);
+    assert_eq!(ours.check().await, Status::Ok);
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ impl Dice {
 
 #[tokio::test]
 async fn the_script_and_this_process_agree_whatever_the_clock_does() {
-    let moment = RedisMoment::waiting(&own_prefix(), Clock::system(), Duration::from_secs(30)).unwrap();
+    let moment = RedisMoment::with_timeout(&own_prefix(), Clock::system(), Duration::from_secs(30)).unwrap();
     let (buckets, mut dice) = (Buckets::default(), Dice(0x5eed));
     // No number too large for a script, and none of a second that it could not divide.
     let rates = [(1, 1), (3, 1_000), (7, 997), (10, 3), (99_991, 86_399_999), (100_000, 1_000), (1, 86_400_000)]

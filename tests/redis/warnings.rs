@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::redis_server::{RedisServer, config};
-use shared::telemetry::health::Vital;
+use shared::telemetry::health::Status;
 
 use crate::moment::{Log, Moment, ONE, PREFIX};
 
@@ -18,12 +18,12 @@ async fn a_policy_that_drops_keys_is_warned_of_until_it_is_changed() {
         moment.spends(&format!("send A {n}"), ONE).await;
         server.does(&["CLIENT", "KILL", "TYPE", "normal"]);
     }
-    let Vital::Warned(warning) = moment.vital().await else { panic!("no warning") };
+    let Status::Warned(warning) = moment.check().await else { panic!("no warning") };
     assert!(warning.contains("allkeys-lru") && warning.contains("noeviction"), "{warning}");
     assert!(!warning.contains(&server.port().to_string()), "{warning}");
     assert_eq!((log.said().lines().count(), log.said().matches("allkeys-lru").count()), (1, 1), "{}", log.said());
     server.does(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
-    assert_eq!(moment.vital().await, Vital::Ok);
+    assert_eq!(moment.check().await, Status::Ok);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// How many send at once, each to everybody in turn; as many users have a socket.
-pub(crate) const AT_ONCE: usize = 8;
+pub(crate) const MAX_IN_FLIGHT: usize = 8;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ struct Answered {
 
 /// The users' names.
 pub(crate) fn users() -> Vec<String> {
-    (0..AT_ONCE).map(|n| format!("user-{n}")).collect()
+    (0..MAX_IN_FLIGHT).map(|n| format!("user-{n}")).collect()
 }
 
 impl Load {
@@ -55,12 +55,12 @@ impl Load {
         }
         let goes_on = Arc::new(AtomicBool::new(true));
         let (count, counts) = watch::channel(Counts::default());
-        let senders = (0..AT_ONCE).map(|sender| {
+        let senders = (0..MAX_IN_FLIGHT).map(|sender| {
             let (service, goes_on, count) = (world.service("shop"), Arc::clone(&goes_on), count.clone());
             tokio::spawn(async move {
                 let mut sent = Vec::new();
                 while goes_on.load(Ordering::Relaxed) {
-                    let (user, key) = ((sender + sent.len()) % AT_ONCE, format!("{sender}/{}", sent.len()));
+                    let (user, key) = ((sender + sent.len()) % MAX_IN_FLIGHT, format!("{sender}/{}", sent.len()));
                     sent.push(send(&service, user, &key, may_refuse, &count).await);
                 }
                 sent

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use harness::World;
 use shared::clock::Clock;
 
-use crate::load::{AT_ONCE, Load};
+use crate::load::{Load, MAX_IN_FLIGHT};
 use crate::stores::{Stores, health, is, is_well_within};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ async fn a_redis_that_hangs_under_load_slows_hardly_anybody() {
     assert!(median < usual + BOUND / 3, "the median went from {usual:?} to {median:?}");
     let slow = calm[calm.len() - 1].max(usual + BOUND / 3) + BOUND / 3;
     let slowed: Vec<&Duration> = hung.iter().filter(|took| **took > slow).collect();
-    assert!(slowed.len() <= 2 + AT_ONCE, "of {} sends {slowed:?}, where {usual:?} is usual", hung.len());
+    assert!(slowed.len() <= 2 + MAX_IN_FLIGHT, "of {} sends {slowed:?}, where {usual:?} is usual", hung.len());
     sent.arrived(&world).await;
     world.stops().await;
 }

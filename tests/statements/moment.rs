@@ -21,7 +21,7 @@ impl Measured {
     async fn new() -> Self {
         let redis = RedisServer::start();
         let config = redis.config("carillon");
-        let moment = RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap();
+        let moment = RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap();
         let mut test = TestApp::new().await;
         test.uses_moment(Arc::new(moment));
         Self { test, redis }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::redis_server::RedisServer;
 use shared::clock::{At, Clock};
-use shared::delivery::queue::{CLAIM_MS, Entry, Queue, Settled, Work};
+use shared::delivery::queue::{CLAIM_MS, Entry, Queue, Resolution, Work};
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::notification::Priority;
 use shared::moment::redis::RedisMoment;
@@ -14,7 +14,7 @@ const ENTRIES: i64 = 1_000;
 
 fn moment(redis: &RedisServer) -> Arc<RedisMoment> {
     let config = redis.config("carillon");
-    Arc::new(RedisMoment::waiting(&config, Clock::system(), Duration::from_secs(30)).unwrap())
+    Arc::new(RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap())
 }
 
 /// As a send leaves it whose only device did not take it.
@@ -79,10 +79,10 @@ async fn a_look_at_the_queue_is_one_script_a_shard_and_listening_is_one() {
         let shards: std::collections::BTreeSet<usize> =
             claims.iter().map(|claimed| shared::delivery::queue::shard(&claimed.work.as_ref().unwrap().user)).collect();
         let claiming = calls(&redis, "evalsha");
-        let done: Vec<Settled> = claims.into_iter().map(|claimed| Settled::Done(claimed.id)).collect();
+        let done: Vec<Resolution> = claims.into_iter().map(|claimed| Resolution::Done(claimed.id)).collect();
         queue.settle(&done, At::Server).await;
         let settling = calls(&redis, "evalsha");
-        queue.watch(At::Server).await;
+        queue.heartbeat(At::Server).await;
         let watching = calls(&redis, "evalsha");
         queue.add(&all[..1], At::Server).await;
         let adding = calls(&redis, "evalsha");

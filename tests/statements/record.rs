@@ -415,7 +415,7 @@ async fn a_cancelling_is_one_statement() {
                 let delayed = json!({"type": "like", "userId": "alice", "title": "Hi", "delayMs": 60_000});
                 let id = if known { measured.asks_for(delayed).await } else { SendId::random() };
                 measured.wire.taken();
-                let cancelled = measured.test.app.inbox.cancel(id, &sender).await.unwrap();
+                let cancelled = measured.test.app.record.inbox.cancel(id, &sender).await.unwrap();
                 assert_eq!(cancelled, if known { Cancelled::Done } else { Cancelled::Unknown });
             })
             .await;

@@ -10,12 +10,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A port of our own before a server's.
 pub(crate) struct Wire {
-    noted: Arc<Mutex<Noted>>,
+    report: Arc<Mutex<Report>>,
 }
 
 /// What went over a wire.
 #[derive(Debug, Default)]
-pub(crate) struct Noted {
+pub(crate) struct Report {
     /// As they were executed.
     pub(crate) statements: Vec<String>,
     /// How often something was asked and its answer waited for.
@@ -31,20 +31,20 @@ impl Wire {
         let (address, database) = rest.split_once('/').unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let noted = Arc::<Mutex<Noted>>::default();
-        tokio::spawn(accept(listener, address.to_owned(), Arc::clone(&noted)));
+        let report = Arc::<Mutex<Report>>::default();
+        tokio::spawn(accept(listener, address.to_owned(), Arc::clone(&report)));
         // What is encrypted could not be read.
         let url = Secret::new(format!("{credentials}@127.0.0.1:{port}/{database}?sslmode=disable"));
-        (Self { noted }, url)
+        (Self { report }, url)
     }
 
     /// What went over it since the last time.
-    pub(crate) fn taken(&self) -> Noted {
-        std::mem::take(&mut self.noted.lock().unwrap())
+    pub(crate) fn taken(&self) -> Report {
+        std::mem::take(&mut self.report.lock().unwrap())
     }
 }
 
-async fn accept(listener: TcpListener, server: String, noted: Arc<Mutex<Noted>>) {
+async fn accept(listener: TcpListener, server: String, report: Arc<Mutex<Report>>) {
     while let Ok((client, _)) = listener.accept().await {
         let server = TcpStream::connect(&server).await.unwrap();
         // One that waits for more to send would wait for nothing.
@@ -52,17 +52,17 @@ async fn accept(listener: TcpListener, server: String, noted: Arc<Mutex<Noted>>)
         server.set_nodelay(true).unwrap();
         let ((from_client, mut to_client), (mut from_server, to_server)) = (client.into_split(), server.into_split());
         tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
-        tokio::spawn(note(from_client, to_server, Arc::clone(&noted)));
+        tokio::spawn(forward(from_client, to_server, Arc::clone(&report)));
     }
 }
 
 /// Passes on what a client says, noting it before the server can answer.
-async fn note(mut client: OwnedReadHalf, mut server: impl AsyncWriteExt + Unpin, noted: Arc<Mutex<Noted>>) {
+async fn forward(mut client: OwnedReadHalf, mut server: impl AsyncWriteExt + Unpin, report: Arc<Mutex<Report>>) {
     let (mut unread, mut reader) = (Vec::new(), Reader::default());
     while client.read_buf(&mut unread).await.is_ok_and(|bytes| bytes > 0) {
         while let Some(length) = reader.message(&unread) {
             let message: Vec<u8> = unread.drain(..length).collect();
-            reader.read(&message, &mut noted.lock().unwrap());
+            reader.read(&message, &mut report.lock().unwrap());
             if server.write_all(&message).await.is_err() {
                 return;
             }
@@ -90,7 +90,7 @@ impl Reader {
         (bytes.len() >= length).then_some(length)
     }
 
-    fn read(&mut self, message: &[u8], noted: &mut Noted) {
+    fn read(&mut self, message: &[u8], report: &mut Report) {
         if !self.has_begun {
             self.has_begun = true;
             return;
@@ -108,13 +108,13 @@ impl Reader {
                 let statement = self.prepared.get(&text()).cloned();
                 self.portals.insert(portal, statement.unwrap_or_default());
             }
-            b'E' => noted.statements.push(self.portals[&text()].clone()),
+            b'E' => report.statements.push(self.portals[&text()].clone()),
             b'Q' => {
-                noted.statements.push(text());
-                noted.round_trips += 1;
+                report.statements.push(text());
+                report.round_trips += 1;
             }
-            b'S' if std::mem::take(&mut self.has_asked) => noted.round_trips += 1,
-            b'S' => noted.tries += 1,
+            b'S' if std::mem::take(&mut self.has_asked) => report.round_trips += 1,
+            b'S' => report.tries += 1,
             _ => {}
         }
     }

@@ -30,7 +30,7 @@ async fn open(app: &App, event: &ApiGatewayWebsocketProxyRequest) -> Result<(), 
     let origin = event.headers.get("origin").map(|origin| origin.to_str().unwrap_or_default().to_ascii_lowercase());
     let opening =
         Opening { connection: &connection, ticket_hash: auth::ticket_hash(ticket), origin: origin.as_deref() };
-    match app.connections.open(&opening, app.clock.at()).await? {
+    match app.record.connections.open(&opening, app.clock.at()).await? {
         Opened::Registered { displaced, .. } => {
             app.push.close(&displaced).await;
             Ok(())

@@ -6,11 +6,11 @@ use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::app::App;
 use shared::clock::Time;
-use shared::delivery::dead_letters::{Letter, Letters, MAX_LETTERS};
+use shared::delivery::dead_letters::{DeadLetter, DeadLetterPage, MAX_DEAD_LETTERS};
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
-use shared::ids::{LetterId, NotificationId, UserId};
+use shared::ids::{DeadLetterId, NotificationId, UserId};
 
 const LIST: &str = "/api/dead-letters";
 const ONE: &str = "/api/dead-letters/{id}";
@@ -55,7 +55,7 @@ struct List {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Item {
-    id: LetterId,
+    id: DeadLetterId,
     user_id: Option<UserId>,
     notification_id: Option<NotificationId>,
     error: String,
@@ -66,29 +66,29 @@ struct Item {
 async fn list(app: &App, call: &Call) -> Result<Reply, Error> {
     let mut fields = call.query()?;
     let after = place::after(&mut fields)?;
-    let limit = fields.limit(DEFAULT_LIMIT, MAX_LETTERS);
+    let limit = fields.limit(DEFAULT_LIMIT, MAX_DEAD_LETTERS);
     fields.finish()?;
-    let Letters { letters, next } = app.dead_letters.letters(after, limit).await?;
+    let DeadLetterPage { letters, next } = app.record.dead_letters.page(after, limit).await?;
     Ok(Reply::ok(&List { items: letters.into_iter().map(item).collect(), next_cursor: next.map(place::written) }))
 }
 
-fn item(Letter { place, user, notification, error, attempts }: Letter) -> Item {
+fn item(DeadLetter { place, user, notification, error, attempts }: DeadLetter) -> Item {
     Item { id: place.id, user_id: user, notification_id: notification, error, attempts, at: Time(place.at_ms) }
 }
 
 async fn discard(app: &App, call: &Call) -> Result<Reply, Error> {
     let id = call.letter_id()?;
     call.optional_body()?.finish()?;
-    if app.dead_letters.discard(id).await? { Ok(Reply::done()) } else { Err(Error::NotFound) }
+    if app.record.dead_letters.discard(id).await? { Ok(Reply::done()) } else { Err(Error::NotFound) }
 }
 
 async fn redrive(app: &App, call: &Call) -> Result<Reply, Error> {
     let id = call.letter_id()?;
     call.optional_body()?.finish()?;
-    if !app.dead_letters.redrive(id, app.clock.at()).await? {
+    if !app.record.dead_letters.redrive(id, app.clock.at()).await? {
         return Err(Error::NotFound);
     }
     // It is due now.
-    app.leave(&[]).await;
+    app.enqueue_and_wake(&[]).await;
     Ok(Reply::begun())
 }

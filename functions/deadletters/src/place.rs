@@ -3,17 +3,17 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use shared::delivery::dead_letters::LetterPlace;
+use shared::delivery::dead_letters::DeadLetterKey;
 use shared::error::Error;
 use shared::http::fields::Fields;
-use shared::ids::LetterId;
+use shared::ids::DeadLetterId;
 
-pub(crate) fn written(LetterPlace { at_ms, id }: LetterPlace) -> String {
+pub(crate) fn written(DeadLetterKey { at_ms, id }: DeadLetterKey) -> String {
     URL_SAFE_NO_PAD.encode(format!("{at_ms}.{id}"))
 }
 
 /// Where the page before ended; `None` for the first.
-pub(crate) fn after(fields: &mut Fields) -> Result<Option<LetterPlace>, Error> {
+pub(crate) fn after(fields: &mut Fields) -> Result<Option<DeadLetterKey>, Error> {
     let Some(text) = fields.parameter("cursor") else {
         return Ok(None);
     };
@@ -21,8 +21,8 @@ pub(crate) fn after(fields: &mut Fields) -> Result<Option<LetterPlace>, Error> {
     place.map(Some).ok_or(Error::BadRequest("cursor must be the nextCursor of the page before"))
 }
 
-fn read(text: &str) -> Option<LetterPlace> {
+fn read(text: &str) -> Option<DeadLetterKey> {
     let unwrapped = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     let (at_ms, id) = unwrapped.split_once('.')?;
-    Some(LetterPlace { at_ms: at_ms.parse().ok()?, id: LetterId::parse(id)? })
+    Some(DeadLetterKey { at_ms: at_ms.parse().ok()?, id: DeadLetterId::parse(id)? })
 }

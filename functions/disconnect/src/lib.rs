@@ -12,7 +12,7 @@ pub const NEEDS: &[&str] = &["DATABASE_URL"];
 /// Takes note that a socket is closed.
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
     if let Some(id) = event.request_context.connection_id.as_deref()
-        && let Err(error) = app.connections.forget(&[ConnectionId::new(id)]).await
+        && let Err(error) = app.record.connections.forget(&[ConnectionId::new(id)]).await
     {
         tracing::warn!(%error, connection = id, "a closed connection could not be forgotten");
     }

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 
 use shared::app::App;
-use shared::delivery::dead_letters::{Dead, Why};
-use shared::delivery::deliver::{self, MOST_THROTTLED, backoff_ms};
-use shared::delivery::deliveries::{Key, MOST_FRAMES, Resync};
-use shared::delivery::queue::{Claimed, Claims, Entry, Settled, Work};
+use shared::delivery::dead_letters::{Dead, Reason};
+use shared::delivery::deliver::{self, MAX_THROTTLED, backoff_ms};
+use shared::delivery::deliveries::{MAX_FRAMES_PER_USER, Resync, RowKey};
+use shared::delivery::queue::{Claimed, Claims, Entry, Resolution, Work};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::Delivery;
 use shared::sockets::connections::Connection;
-use shared::telemetry::{Counts, Noted};
+use shared::telemetry::{Counts, Report};
 
 use crate::Drained;
 
@@ -29,7 +29,7 @@ pub(crate) struct Found {
     /// In how many milliseconds more is due; 0: there is more now.
     pub(crate) next_in_ms: Option<i64>,
     /// What there was new; `None` where there is no queue.
-    pub(crate) news: Option<u64>,
+    pub(crate) generation: Option<u64>,
 }
 
 /// Claims once, and works on what it got, in chunks.
@@ -38,7 +38,8 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
     if is_late(app) {
         return Ok(Found::default());
     }
-    let Some(Claims { claimed, mut next_in_ms, news }) = app.queue.claim(CLAIM, app.clock.at()).await else {
+    let Some(Claims { claimed, mut next_in_ms, generation }) = app.moment.queue.claim(CLAIM, app.clock.at()).await
+    else {
         return Ok(Found::default());
     };
     let (crowd, others) = crowd(claimed);
@@ -48,12 +49,12 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
             if is_late(app) { give_back(app, chunk, drained).await? } else { work_on(app, chunk, drained).await? };
         if !settled.is_empty() {
             // Where it is not heard, they come back later, and find that they are stale.
-            app.queue.settle(&settled, app.clock.at()).await;
+            app.moment.queue.settle(&settled, app.clock.at()).await;
         }
         // What is left is due again soon, and nobody is told of it.
         next_in_ms = next_in_ms.into_iter().chain(settled.iter().filter_map(wait_ms)).min();
     }
-    Ok(Found { next_in_ms, news: Some(news) })
+    Ok(Found { next_in_ms, generation: Some(generation) })
 }
 
 /// The entries of users of whom there are too many for a frame each, to be worked on together, and the others.
@@ -62,54 +63,56 @@ fn crowd(claimed: Vec<Claimed>) -> (Vec<Claimed>, Vec<Claimed>) {
     for work in claimed.iter().filter_map(|claimed| claimed.work.as_ref().ok()) {
         *counts.entry(work.user.clone()).or_default() += 1;
     }
-    claimed.into_iter().partition(|claimed| claimed.work.as_ref().is_ok_and(|work| counts[&work.user] > MOST_FRAMES))
+    claimed
+        .into_iter()
+        .partition(|claimed| claimed.work.as_ref().is_ok_and(|work| counts[&work.user] > MAX_FRAMES_PER_USER))
 }
 
 /// In how many milliseconds a claim's entry is due again.
-fn wait_ms(settled: &Settled) -> Option<i64> {
+fn wait_ms(settled: &Resolution) -> Option<i64> {
     match settled {
-        Settled::Done(_) => None,
-        Settled::Again(_, entry) => Some(entry.wait_ms),
+        Resolution::Done(_) => None,
+        Resolution::Retry(_, entry) => Some(entry.wait_ms),
     }
 }
 
 /// Claims that somebody else is to work on, at once. What nobody can read cannot be given back, and is set aside.
-async fn give_back(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Settled>, StoreError> {
+async fn give_back(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Resolution>, StoreError> {
     let mut settled = Vec::new();
     for Claimed { id, work, .. } in chunk {
         settled.push(match work {
-            Ok(work) => Settled::Again(id.clone(), Entry { work: work.clone(), wait_ms: 0 }),
+            Ok(work) => Resolution::Retry(id.clone(), Entry { work: work.clone(), wait_ms: 0 }),
             Err(payload) => {
-                set_aside(app, Err(payload), drained).await?;
-                Settled::Done(id.clone())
+                dead_letter(app, Err(payload), drained).await?;
+                Resolution::Done(id.clone())
             }
         });
     }
     Ok(settled)
 }
 
-async fn work_on(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Settled>, StoreError> {
-    let (mut works, mut dead): (Vec<(&Claimed, &Work)>, Vec<Settled>) = Default::default();
+async fn work_on(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Resolution>, StoreError> {
+    let (mut works, mut dead): (Vec<(&Claimed, &Work)>, Vec<Resolution>) = Default::default();
     for claimed in chunk {
         match &claimed.work {
             Ok(work) if !claimed.is_poisoned() => works.push((claimed, work)),
             work => {
-                set_aside(app, work.as_ref(), drained).await?;
-                dead.push(Settled::Done(claimed.id.clone()));
+                dead_letter(app, work.as_ref(), drained).await?;
+                dead.push(Resolution::Done(claimed.id.clone()));
             }
         }
     }
     if works.is_empty() {
         return Ok(dead);
     }
-    let keys: Vec<Key<'_>> = works.iter().map(|(_, work)| (*work).into()).collect();
-    let taken = app.deliveries.take(&keys, app.clock.at()).await?;
+    let keys: Vec<RowKey<'_>> = works.iter().map(|(_, work)| (*work).into()).collect();
+    let taken = app.record.deliveries.take(&keys, app.clock.at()).await?;
     let mut taken: HashMap<(UserId, i64), Delivery> =
         taken.into_iter().map(|row| ((row.user.clone(), row.notification.cursor.offset), row)).collect();
 
     // What was not returned is stale: somebody else took it, or there is nothing left to do.
-    let mut settled: BTreeMap<usize, Settled> =
-        works.iter().enumerate().map(|(n, (claimed, _))| (n, Settled::Done(claimed.id.clone()))).collect();
+    let mut settled: BTreeMap<usize, Resolution> =
+        works.iter().enumerate().map(|(n, (claimed, _))| (n, Resolution::Done(claimed.id.clone()))).collect();
     let mut rows: Rows = Vec::new();
     for (n, (_, work)) in works.iter().enumerate() {
         if let Some(row) = taken.remove(&(work.user.clone(), work.offset)) {
@@ -125,29 +128,29 @@ async fn work_on(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<
         // The others took it, or came later and have synced.
         row.connections.retain(|connection| left.is_empty() || left.contains(&connection.id));
     }
-    let (throttled, rows): (Rows, Rows) = rows.into_iter().partition(|(n, _)| works[*n].1.throttled >= MOST_THROTTLED);
+    let (throttled, rows): (Rows, Rows) = rows.into_iter().partition(|(n, _)| works[*n].1.throttled >= MAX_THROTTLED);
     again.extend(resync_left(app, &throttled).await);
     for (n, fence_ms, wait_ms) in again {
         let work = Work { fence_ms, ..works[n].1.clone() };
-        settled.insert(n, Settled::Again(works[n].0.id.clone(), Entry { work, wait_ms }));
+        settled.insert(n, Resolution::Retry(works[n].0.id.clone(), Entry { work, wait_ms }));
     }
     drained.pushed += rows.len();
     for (n, entry) in offer(app, rows, |n| works[n].1.throttled).await {
-        settled.insert(n, Settled::Again(works[n].0.id.clone(), entry));
+        settled.insert(n, Resolution::Retry(works[n].0.id.clone(), entry));
     }
     Ok(settled.into_values().chain(dead).collect())
 }
 
 /// Sets aside what nobody can read, and a row whose workers never came to its end, unless it is finished or another's.
-async fn set_aside(app: &App, work: Result<&Work, &String>, drained: &mut Drained) -> Result<(), StoreError> {
+async fn dead_letter(app: &App, work: Result<&Work, &String>, drained: &mut Drained) -> Result<(), StoreError> {
     let (dead, why) = match work {
-        Err(payload) => (Dead::Strange { payload }, Why::Unreadable),
-        Ok(work) if app.deliveries.take(&[work.into()], app.clock.at()).await?.is_empty() => return Ok(()),
-        Ok(Work { user, offset, .. }) => (Dead::Push { user, offset: *offset }, Why::Poisoned),
+        Err(payload) => (Dead::Unreadable { payload }, Reason::Unreadable),
+        Ok(work) if app.record.deliveries.take(&[work.into()], app.clock.at()).await?.is_empty() => return Ok(()),
+        Ok(Work { user, offset, .. }) => (Dead::Push { user, offset: *offset }, Reason::Poisoned),
     };
-    app.dead_letters.set_aside(&dead, why, app.clock.at()).await?;
-    drained.set_aside += 1;
-    tracing::error!("an entry of the queue was set aside: {}", why.sentence());
+    app.record.dead_letters.dead_letter(&dead, why, app.clock.at()).await?;
+    drained.dead_letter += 1;
+    tracing::error!("an entry of the queue was set aside: {}", why.text());
     Ok(())
 }
 
@@ -168,7 +171,7 @@ pub(crate) fn far_behind(rows: Rows) -> (BTreeMap<UserId, Rows>, Rows) {
     }
     let (mut behind, mut few): (BTreeMap<UserId, Rows>, Rows) = Default::default();
     for (n, row) in rows {
-        match counts[&row.user] > MOST_FRAMES {
+        match counts[&row.user] > MAX_FRAMES_PER_USER {
             true => behind.entry(row.user.clone()).or_default().push((n, row)),
             false => few.push((n, row)),
         }
@@ -203,7 +206,7 @@ async fn resync_left(app: &App, rows: &Rows) -> Vec<Again> {
         rows.iter().partition(|(_, row)| row.connections.iter().any(|connection| left[&connection.id]));
     let told: Vec<(&UserId, i64)> =
         told.into_iter().map(|(_, row)| (&row.user, row.notification.cursor.offset)).collect();
-    deliver::note_offered(app, &told).await;
+    deliver::mark_offered(app, &told).await;
     again_rows.into_iter().map(again).collect()
 }
 
@@ -215,6 +218,6 @@ async fn offer(app: &App, rows: Rows, throttled: impl Fn(usize) -> u32) -> Vec<(
     let (places, rows): (Vec<usize>, Vec<Delivery>) = rows.into_iter().unzip();
     let throttled: Vec<u32> = places.iter().map(|n| throttled(*n)).collect();
     let counts = Counts { retried: rows.len() as u64, ..Counts::default() };
-    let left = deliver::offer(app, &rows, &throttled, Noted { counts, ..Noted::default() }).await;
+    let left = deliver::offer(app, &rows, &throttled, Report { counts, ..Report::default() }).await;
     places.into_iter().zip(left).filter_map(|(n, entry)| Some((n, entry?))).collect()
 }

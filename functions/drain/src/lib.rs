@@ -12,13 +12,13 @@ use serde::Serialize;
 use shared::app::App;
 use shared::delivery::deliver;
 use shared::delivery::deliveries::{Materialised, Taken};
-use shared::delivery::queue::{Entry, MOST_DELIVERIES};
+use shared::delivery::queue::{Entry, MAX_ATTEMPTS};
 use shared::error::{Error, StoreError};
 use shared::ids::ConnectionId;
 use shared::inbox::{Changed, Delivery};
 use shared::protocol::{self, ChangeKind, Frame, Reply};
-use shared::sockets::connections::{Connection, SWEPT_AT_ONCE};
-use shared::telemetry::{Counts, Noted};
+use shared::sockets::connections::{Connection, MAX_SWEPT};
+use shared::telemetry::{Counts, Report};
 
 use crate::claims::Found;
 
@@ -28,9 +28,9 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 /// How many rows are taken at once: what one drain holds when it dies waits 5 s.
 const TAKE: usize = 100;
 /// How many chunks are materialised at once, where they are small sends that are due now.
-const MOST_CHUNKS: usize = 100;
+const MAX_CHUNKS: usize = 100;
 /// How many are looked at where the last ones were large.
-const FEWEST_CHUNKS: usize = 4;
+const MIN_CHUNKS: usize = 4;
 /// After how many turns at the queue everything else is looked at again, though there was nothing before.
 const LOOKS_AGAIN: usize = 16;
 /// How many expired notifications become tombstones at once.
@@ -58,7 +58,7 @@ pub struct Drained {
     /// Notifications that became tombstones because they had expired.
     pub expired: usize,
     /// Entries of the queue that nobody can work on.
-    pub set_aside: usize,
+    pub dead_letter: usize,
     /// Connections that were told that their token has ended, and closed.
     pub ended: usize,
     /// Old rows that were let go of.
@@ -94,7 +94,7 @@ async fn drain(
     end_connections(app, ends.work_ms, drained).await?;
     if let Err(error) = stay(app, &ends, ended, drained).await {
         // Whoever leaves work from now on wakes another.
-        app.queue.rest(app.clock.at()).await;
+        app.moment.queue.sign_off(app.clock.at()).await;
         return Err(error);
     }
     purge(app, ends.wait_ms, drained).await
@@ -129,12 +129,13 @@ async fn stay(
         let before = *drained;
         let found = work(app, until_ms, drained).await?;
         let now_ms = app.clock.now_ms();
-        let due_ms = [app.deliveries.next_due().await?, found.next_in_ms.map(|in_ms| now_ms.saturating_add(in_ms))];
+        let due_ms =
+            [app.record.deliveries.next_due().await?, found.next_in_ms.map(|in_ms| now_ms.saturating_add(in_ms))];
         let due_ms = due_ms.into_iter().flatten().min().filter(|due_ms| *due_ms <= ends.wait_ms);
         let Some(due_ms) = due_ms.filter(|_| now_ms <= until_ms) else {
             // Whoever leaves work from now on wakes another; whoever did until now believed this one awake.
-            let news = app.queue.rest(app.clock.at()).await;
-            if news == found.news || news.is_none() {
+            let generation = app.moment.queue.sign_off(app.clock.at()).await;
+            if generation == found.generation || generation.is_none() {
                 return Ok(());
             }
             if app.clock.now_ms() > until_ms {
@@ -148,9 +149,9 @@ async fn stay(
         tokio::select! {
             () = tokio::time::sleep(LISTENS_EVERY), if is_held => {}
             () = app.clock.sleep_until(due_ms), if !is_held => {}
-            () = hears(app, found.news) => {}
+            () = hears(app, found.generation) => {}
             () = &mut ended => {
-                app.queue.rest(app.clock.at()).await;
+                app.moment.queue.sign_off(app.clock.at()).await;
                 return Ok(());
             }
         }
@@ -160,7 +161,7 @@ async fn stay(
 /// Does what is due now, in turns, so that neither the queue nor the record waits for the other.
 async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, StoreError> {
     let (mut has_chunks, mut has_expired, mut has_rows) = (true, true, true);
-    let mut chunks = MOST_CHUNKS;
+    let mut chunks = MAX_CHUNKS;
     let mut turn = 0_usize;
     loop {
         turn += 1;
@@ -171,7 +172,7 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, 
         if has_chunks && app.clock.now_ms() <= until_ms {
             let done = materialise(app, chunks, drained).await?;
             // Large ones come one by one: the others would be read in vain.
-            chunks = (2 * done).clamp(FEWEST_CHUNKS, MOST_CHUNKS);
+            chunks = (2 * done).clamp(MIN_CHUNKS, MAX_CHUNKS);
             has_chunks = done > 0;
         }
         has_expired = has_expired && app.clock.now_ms() <= until_ms && expire(app, drained).await?;
@@ -185,7 +186,7 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, 
 
 /// Gives the recipients of up to so many chunks their rows, and pushes them. How many there were.
 async fn materialise(app: &App, limit: usize, drained: &mut Drained) -> Result<usize, StoreError> {
-    let Materialised { chunks, deliveries } = app.deliveries.materialise(limit, app.clock.at()).await?;
+    let Materialised { chunks, deliveries } = app.record.deliveries.materialise(limit, app.clock.at()).await?;
     drained.chunks += chunks;
     let (behind, few) = claims::far_behind(deliveries.into_iter().enumerate().collect());
     drained.resynced += behind.len();
@@ -193,14 +194,14 @@ async fn materialise(app: &App, limit: usize, drained: &mut Drained) -> Result<u
     claims::resync_all(app, &behind).await;
     let few: Vec<Delivery> = few.into_iter().map(|(_, delivery)| delivery).collect();
     if !few.is_empty() {
-        offer(app, &few, Noted::default()).await;
+        offer(app, &few, Report::default()).await;
     }
     Ok(chunks)
 }
 
 /// Pushes rows that came back by themselves. Whether there were any.
 async fn push_due(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
-    let taken = app.deliveries.take_due(TAKE, app.clock.at()).await?;
+    let taken = app.record.deliveries.take_due(TAKE, app.clock.at()).await?;
     if taken.is_empty() {
         return Ok(false);
     }
@@ -210,28 +211,28 @@ async fn push_due(app: &App, drained: &mut Drained) -> Result<bool, StoreError> 
     deliver::resync(app, &resyncs).await;
     // What was taken so often may be what ends its workers: last, and each by itself.
     let (suspects, others): (Vec<_>, Vec<_>) =
-        deliveries.into_iter().partition(|delivery| delivery.attempt > MOST_DELIVERIES);
+        deliveries.into_iter().partition(|delivery| delivery.attempt > MAX_ATTEMPTS);
     for together in [others.as_slice()].into_iter().chain(suspects.chunks(1)).filter(|rows| !rows.is_empty()) {
         let counts = Counts { retried: together.len() as u64, ..Counts::default() };
-        offer(app, together, Noted { counts, ..Noted::default() }).await;
+        offer(app, together, Report { counts, ..Report::default() }).await;
     }
     Ok(true)
 }
 
 /// Offers what the record had. What is left of it goes on the queue, for whichever drain is there then.
-async fn offer<'a>(app: &App, deliveries: &'a [Delivery], noted: Noted<'a>) {
-    let left: Vec<Entry> = deliver::offer(app, deliveries, &[], noted).await.into_iter().flatten().collect();
+async fn offer<'a>(app: &App, deliveries: &'a [Delivery], report: Report<'a>) {
+    let left: Vec<Entry> = deliver::offer(app, deliveries, &[], report).await.into_iter().flatten().collect();
     if !left.is_empty() {
-        app.queue.add(&left, app.clock.at()).await;
+        app.moment.queue.add(&left, app.clock.at()).await;
     }
 }
 
-/// Returns once somebody has left work since `news`; never where there is no queue.
-async fn hears(app: &App, news: Option<u64>) {
+/// Returns once somebody has left work since `generation`; never where there is no queue.
+async fn hears(app: &App, generation: Option<u64>) {
     loop {
         tokio::time::sleep(LISTENS_EVERY).await;
-        let heard = app.queue.watch(app.clock.at()).await;
-        if heard.is_some() && heard != news {
+        let heard = app.moment.queue.heartbeat(app.clock.at()).await;
+        if heard.is_some() && heard != generation {
             return;
         }
     }
@@ -239,7 +240,7 @@ async fn hears(app: &App, news: Option<u64>) {
 
 /// Makes tombstones of what has expired, and tells whose inbox it was in. Whether there was anything.
 async fn expire(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
-    let expired = app.deliveries.expire(EXPIRE, app.clock.at()).await?;
+    let expired = app.record.deliveries.expire(EXPIRE, app.clock.at()).await?;
     let changed: Vec<&Changed> = expired.iter().map(|(_, changed)| changed).collect();
     deliver::tell(app, &changed, ChangeKind::Expired).await;
     let expired: usize = changed.iter().map(|changed| changed.ids.len()).sum();
@@ -250,7 +251,7 @@ async fn expire(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
 /// Lets go of what is too old; at least of some of it.
 async fn purge(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
     loop {
-        let purged = app.retention.purge(app.config.retention_ms, app.clock.at()).await?;
+        let purged = app.record.retention.purge(app.config.retention_ms, app.clock.at()).await?;
         drained.purged += purged.sum();
         if !purged.is_part() || app.clock.now_ms() > until_ms {
             return Ok(());
@@ -263,7 +264,7 @@ async fn end_connections(app: &App, until_ms: i64, drained: &mut Drained) -> Res
     loop {
         let ended = end_some_connections(app).await?;
         drained.ended += ended;
-        if ended < SWEPT_AT_ONCE || app.clock.now_ms() > until_ms {
+        if ended < MAX_SWEPT || app.clock.now_ms() > until_ms {
             return Ok(());
         }
     }
@@ -271,7 +272,7 @@ async fn end_connections(app: &App, until_ms: i64, drained: &mut Drained) -> Res
 
 /// Tells connections that their token has ended, closes and forgets them, in that order.
 async fn end_some_connections(app: &App) -> Result<usize, StoreError> {
-    let ended: Vec<Connection> = app.connections.sweep(app.clock.at()).await?;
+    let ended: Vec<Connection> = app.record.connections.sweep(app.clock.at()).await?;
     if ended.is_empty() {
         return Ok(0);
     }
@@ -280,6 +281,6 @@ async fn end_some_connections(app: &App) -> Result<usize, StoreError> {
     let frames: Vec<(ConnectionId, Frame)> = ids.iter().map(|id| (id.clone(), frame.clone())).collect();
     app.push.push(&frames).await;
     app.push.close(&ids).await;
-    app.connections.forget(&ids).await?;
+    app.record.connections.forget(&ids).await?;
     Ok(ids.len())
 }

@@ -6,7 +6,7 @@ use shared::app::App;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
-use shared::telemetry::health::Vital;
+use shared::telemetry::health::Status;
 
 /// The paths of this function.
 pub const ROUTES: &[Route] = &[Route { path: "/health", methods: &["GET"] }];
@@ -35,15 +35,15 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     call.route(ROUTES)?;
     call.query()?.finish()?;
     // The cheapest question that only a working record can answer.
-    let (record, moment) = tokio::join!(app.deliveries.next_due(), app.moment.vital());
+    let (record, moment) = tokio::join!(app.record.deliveries.next_due(), app.moment.health.check());
     let redis = match moment {
-        Vital::Ok => "ok",
-        Vital::Warned(why) => {
+        Status::Ok => "ok",
+        Status::Warned(why) => {
             tracing::warn!(why, "Redis may lose what it should keep");
             "warned"
         }
-        Vital::Away => "down",
-        Vital::Off => "off",
+        Status::Away => "down",
+        Status::Off => "off",
     };
     let dependencies = |database| Dependencies { database, redis };
     Ok(match record {

@@ -77,7 +77,7 @@ async fn sends(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> 
         state: state(&mut fields),
     };
     fields.finish()?;
-    let SendPage { sends, next } = app.history.sends(&query, app.clock.at()).await?;
+    let SendPage { sends, next } = app.record.history.sends(&query, app.clock.at()).await?;
     Ok(Reply::ok(&List { items: sends.into_iter().map(item).collect(), next_cursor: next.map(place::written) }))
 }
 
@@ -115,8 +115,8 @@ async fn trace(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> 
     let id = call.notification_id()?;
     call.query()?.finish()?;
     let of = if is_admin(caller) { None } else { Some(&caller.user) };
-    let trace = app.history.trace(id, of, app.clock.at()).await?.ok_or(Error::NotFound)?;
-    let pushes = app.notes.outcomes(id, app.clock.at()).await;
+    let trace = app.record.history.trace(id, of, app.clock.at()).await?.ok_or(Error::NotFound)?;
+    let pushes = app.moment.telemetry.outcomes(id, app.clock.at()).await;
     let steps = trace.steps(pushes.as_deref(), app.clock.now_ms());
     Ok(Reply::ok(&Traced { id, steps }))
 }

@@ -63,14 +63,14 @@ struct Count {
 
 async fn unread_count(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     call.query()?.finish()?;
-    let position = app.inbox.position(&caller.user, app.clock.at()).await?;
+    let position = app.record.inbox.position(&caller.user, app.clock.at()).await?;
     Ok(Reply::ok(&Count { count: position.unread }))
 }
 
 async fn one(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     let id = call.notification_id()?;
     call.query()?.finish()?;
-    let found: Option<Notification> = app.inbox.find(&caller.user, id, app.clock.at()).await?;
+    let found: Option<Notification> = app.record.inbox.find(&caller.user, id, app.clock.at()).await?;
     found.map(|notification| Reply::ok(&notification)).ok_or(Error::NotFound)
 }
 
@@ -101,7 +101,7 @@ async fn read_all(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Erro
 }
 
 async fn perform(app: &App, caller: &Caller, change: &Change) -> Result<Changed, Error> {
-    let changed = app.inbox.change(&caller.user, change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
+    let changed = app.record.inbox.change(&caller.user, change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
     deliver::tell(app, &[&changed], change.kind()).await;
     Ok(changed)
 }
@@ -112,7 +112,7 @@ async fn sync(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     let limit = fields.limit(200, 500);
     fields.finish()?;
     if let Some(tag) = call.header("if-none-match") {
-        let position = app.inbox.position(&caller.user, app.clock.at()).await?;
+        let position = app.record.inbox.position(&caller.user, app.clock.at()).await?;
         let at_head = since.is_none_or(|since| since == position.cursor());
         if at_head && *tag == sync::etag(&caller.user, &position) {
             if let Some(since) = since {
@@ -132,6 +132,6 @@ async fn acknowledge(app: &App, call: &Call, caller: &Caller) -> Result<Reply, E
     fields.finish()?;
     // `finish` fails where it is missing.
     let cursor = cursor.ok_or(Error::Internal)?;
-    let known = app.inbox.acknowledge(&caller.user, cursor, app.clock.at()).await?;
+    let known = app.record.inbox.acknowledge(&caller.user, cursor, app.clock.at()).await?;
     if known { Ok(Reply::done()) } else { Err(Error::CursorExpired) }
 }

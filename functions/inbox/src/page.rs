@@ -30,7 +30,7 @@ pub(crate) async fn list(app: &App, call: &Call, caller: &Caller) -> Result<Repl
     let unread = flag(&mut fields, "unread");
     fields.finish()?;
     let page = Page { before: after.map(|after| after.offset), limit, kind, unread };
-    let Listed { notifications, more, position } = app.inbox.list(&caller.user, &page, app.clock.at()).await?;
+    let Listed { notifications, more, position } = app.record.inbox.list(&caller.user, &page, app.clock.at()).await?;
     if after.is_some_and(|after| after.epoch != position.epoch) {
         return Err(Error::CursorExpired);
     }

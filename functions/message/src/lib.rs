@@ -48,7 +48,7 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
 /// The answer that says what is wrong; a fault of ours is counted.
 async fn tell(app: &App, reference: Option<&str>, error: &Error) -> SocketReply {
     if error.is_ours() {
-        app.note_error().await;
+        app.report_error().await;
     }
     SocketReply::frame(&protocol::frame(&Reply::error(reference, error)))
 }
@@ -63,16 +63,16 @@ enum Refusal {
 
 /// Whose frame it is, where its connection may still send and not too fast.
 async fn admit(app: &App, id: &ConnectionId) -> Result<Connection, Refusal> {
-    let connection = app.connections.find(id).await.map_err(|error| Refusal::Told(error.into()))?;
+    let connection = app.record.connections.find(id).await.map_err(|error| Refusal::Told(error.into()))?;
     let connection = connection.ok_or(Refusal::Closed(Error::InvalidTicket))?;
     if connection.token_expires_at_ms <= app.clock.now_ms() {
         return Err(Refusal::Closed(Error::TokenExpired));
     }
     let frames = Spend { bucket: format!("frames {id}"), rate: app.config.rate_limit_frames };
-    if let [Verdict::Limited { retry_after_ms }] = app.limits.spend(&[frames], app.clock.at()).await[..] {
+    if let [Verdict::Limited { retry_after_ms }] = app.moment.limits.spend(&[frames], app.clock.at()).await[..] {
         let error = Error::RateLimited { retry_after_ms };
         let refusals = Spend { bucket: format!("refusals {id}"), rate: REFUSALS };
-        return match app.limits.spend(&[refusals], app.clock.at()).await[..] {
+        return match app.moment.limits.spend(&[refusals], app.clock.at()).await[..] {
             [Verdict::Admitted] => Err(Refusal::Told(error)),
             _ => Err(Refusal::Closed(error)),
         };
@@ -89,7 +89,7 @@ async fn act(
     let user = &connection.user;
     let reply = match action {
         Action::Ping => {
-            let position = app.inbox.position(user, app.clock.at()).await?;
+            let position = app.record.inbox.position(user, app.clock.at()).await?;
             let etag = sync::etag(user, &position);
             return Ok(Some(protocol::frame(&Reply::Pong { reference, cursor: position.cursor(), etag: &etag })));
         }
@@ -98,18 +98,18 @@ async fn act(
             return Ok(Some(protocol::frame(&Reply::Sync { reference, sync: &sync })));
         }
         Action::Ack(cursor) => {
-            let known = app.inbox.acknowledge(user, cursor, app.clock.at()).await?;
+            let known = app.record.inbox.acknowledge(user, cursor, app.clock.at()).await?;
             return if known { Ok(None) } else { Err(Error::CursorExpired) };
         }
         Action::Change(change) => {
-            let changed = app.inbox.change(user, &change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
+            let changed = app.record.inbox.change(user, &change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
             deliver::tell(app, &[&changed], change.kind()).await;
             let updated = matches!(change, Change::ReadAll { .. }).then_some(changed.ids.len());
             Reply::Ok { reference, updated, expires_at: None }
         }
         Action::Auth(ticket) => {
             let hash = auth::ticket_hash(&ticket);
-            match app.connections.extend(&connection.id, &hash, app.clock.at()).await? {
+            match app.record.connections.extend(&connection.id, &hash, app.clock.at()).await? {
                 Extended::Until(end_ms) => Reply::Ok { reference, updated: None, expires_at: Some(Time(end_ms)) },
                 Extended::Refused => return Err(Error::InvalidTicket),
             }
@@ -123,7 +123,7 @@ async fn close(app: &App, id: &ConnectionId, reference: Option<&str>, error: &Er
     let frame = protocol::frame(&Reply::error(reference, error));
     app.push.push(&[(id.clone(), frame)]).await;
     app.push.close(std::slice::from_ref(id)).await;
-    if let Err(error) = app.connections.forget(std::slice::from_ref(id)).await {
+    if let Err(error) = app.record.connections.forget(std::slice::from_ref(id)).await {
         tracing::warn!(%error, connection = %id, "a closed connection could not be forgotten");
     }
     SocketReply::ok()

@@ -41,7 +41,7 @@ async fn send(app: &App, call: &Call, caller: &Caller, route: &str) -> Result<Re
 async fn cancel(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     let id = call.send_id()?;
     call.optional_body()?.finish()?;
-    match app.inbox.cancel(id, &caller.user).await? {
+    match app.record.inbox.cancel(id, &caller.user).await? {
         Cancelled::Done => Ok(Reply::done()),
         Cancelled::Started => Err(Error::Conflict("it was due already: some of it stands in an inbox")),
         Cancelled::Unknown => Err(Error::NotFound),

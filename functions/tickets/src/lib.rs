@@ -53,7 +53,7 @@ async fn issue(app: &App, call: &Call) -> Result<Reply, Error> {
     let expires_at_ms = (app.clock.now_ms() + LIFETIME_MS).min(caller.token_expires_at_ms);
     let stored =
         Ticket { hash, user: caller.user, origin, token_expires_at_ms: caller.token_expires_at_ms, expires_at_ms };
-    app.connections.issue(&stored, app.clock.at()).await?;
+    app.record.connections.issue(&stored, app.clock.at()).await?;
     let events_url = app.config.events_url.as_deref();
     Ok(Reply::created(&Issued { ticket: &ticket, expires_at: Time(expires_at_ms), url, events_url }))
 }

@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::cursor::Cursor;
-use crate::delivery::deliveries::{Key, LONGEST_WAIT_MS, Resync, retry_within_ms};
+use crate::delivery::deliveries::{MAX_PUSH_DELAY_MS, Resync, RowKey, max_backoff_ms};
 use crate::delivery::queue::{Entry, Work};
 use crate::ids::{ConnectionId, UserId};
 use crate::inbox::{Changed, Delivery, PUSH_GRACE_MS};
 use crate::protocol::{self, ChangeKind, Event, Frame, MAX_FRAME_BYTES, MAX_IDS};
 use crate::sockets::connections::Connection;
 use crate::sockets::push::Outcome;
-use crate::telemetry::Noted;
+use crate::telemetry::Report;
 
 /// A connection younger than this may be gone only because its `$connect` has not returned yet.
 const YOUNG_MS: i64 = 10_000;
@@ -30,7 +30,7 @@ const SPARE_MS: i64 = 500;
 /// milliseconds.
 const HEEDED_BY_ALL_MS: i64 = PUSH_GRACE_MS - SPARE_MS;
 /// How often in a row a connection was sent too much before it gets no more frames, but is told to sync.
-pub const MOST_THROTTLED: u32 = 3;
+pub const MAX_THROTTLED: u32 = 3;
 
 /// Offers notifications to their connections. What every connection took is noted in the record; what was not taken
 /// keeps its `push_at`, and is returned in its place as what is left to do: sooner than that, if somebody remembers it.
@@ -44,7 +44,7 @@ pub async fn offer<'a>(
     app: &App,
     deliveries: &'a [Delivery],
     throttled: &[u32],
-    mut noted: Noted<'a>,
+    mut report: Report<'a>,
 ) -> Vec<Option<Entry>> {
     let addressed: Vec<(usize, &Connection)> = deliveries
         .iter()
@@ -55,7 +55,7 @@ pub async fn offer<'a>(
     let Settled { taken, left, gone } = settled(app, deliveries.len(), &addressed, &outcomes);
     let mut again: Vec<Option<Entry>> = vec![None; deliveries.len()];
     let mut waiting: Vec<(usize, &Connection, Outcome)> = Vec::new();
-    let mut longest_ms = vec![LONGEST_WAIT_MS; deliveries.len()];
+    let mut longest_ms = vec![MAX_PUSH_DELAY_MS; deliveries.len()];
     for ((index, connection), outcome) in addressed.iter().zip(&outcomes).filter(|((index, _), _)| left[*index]) {
         match outcome {
             Outcome::Offered => continue,
@@ -71,7 +71,7 @@ pub async fn offer<'a>(
         leave_to(entry, connection, outcome, throttled, longest_ms[index]);
     }
     for ((index, connection), outcome) in addressed.iter().zip(outcomes) {
-        noted.outcomes.push((deliveries[*index].notification.id, &connection.id, outcome));
+        report.outcomes.push((deliveries[*index].notification.id, &connection.id, outcome));
     }
     let now_ms = app.clock.now_ms();
     let finished = |index: &usize| !left[*index];
@@ -81,11 +81,11 @@ pub async fn offer<'a>(
         .collect();
     // Where all were gone it is finished, and nobody got it.
     for index in (0..deliveries.len()).filter(finished).filter(|index| taken[*index] > 0) {
-        noted.counts.delivered += 1;
-        noted.counts.deliver_ms.add(now_ms - deliveries[index].notification.created_at.0);
+        report.counts.delivered += 1;
+        report.counts.deliver_ms.add(now_ms - deliveries[index].notification.created_at.0);
     }
     let postponed = postpone(app, &mut again);
-    tokio::join!(settle(app, &offered, &gone), app.notes.note(&noted, app.clock.at()), postponed);
+    tokio::join!(settle(app, &offered, &gone), app.moment.telemetry.report(&report, app.clock.at()), postponed);
     again
 }
 
@@ -102,9 +102,9 @@ async fn postpone(app: &App, again: &mut [Option<Entry>]) {
     if long.is_empty() {
         return;
     }
-    let rows: Vec<(Key<'_>, i64)> =
+    let rows: Vec<(RowKey<'_>, i64)> =
         long.iter().flat_map(|entry| entry.as_ref()).map(|Entry { work, wait_ms }| (work.into(), *wait_ms)).collect();
-    match app.deliveries.postpone(&rows, app.clock.at()).await {
+    match app.record.deliveries.postpone(&rows, app.clock.at()).await {
         Ok(fences) => {
             for (entry, fence) in long.iter_mut().zip(fences) {
                 **entry = entry
@@ -121,9 +121,9 @@ async fn postpone(app: &App, again: &mut [Option<Entry>]) {
 }
 
 /// Notes that every connection took these rows, each a user and an offset.
-pub async fn note_offered(app: &App, rows: &[(&UserId, i64)]) {
+pub async fn mark_offered(app: &App, rows: &[(&UserId, i64)]) {
     if !rows.is_empty()
-        && let Err(error) = app.deliveries.mark_offered(rows, app.clock.at()).await
+        && let Err(error) = app.record.deliveries.mark_offered(rows, app.clock.at()).await
     {
         // Costs a doubled frame: the drain will push them again.
         tracing::warn!(%error, "what was offered could not be noted");
@@ -142,7 +142,7 @@ pub async fn resync(app: &App, resyncs: &[Resync]) -> Vec<bool> {
         .map(|(resync, _)| (&resync.user, resync.through))
         .collect();
     if !told.is_empty()
-        && let Err(error) = app.deliveries.mark_resynced(&told, app.clock.at()).await
+        && let Err(error) = app.record.deliveries.mark_resynced(&told, app.clock.at()).await
     {
         tracing::warn!(%error, "who was told to sync could not be noted");
     }
@@ -200,7 +200,7 @@ pub async fn tell(app: &App, changed: &[&Changed], change: ChangeKind) {
 /// so that what failed together is not tried again together.
 pub fn backoff_ms(attempt: u32) -> i64 {
     let jitter = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
-    (retry_within_ms(attempt) as f64 * jitter) as i64
+    (max_backoff_ms(attempt) as f64 * jitter) as i64
 }
 
 /// How frames were taken, by the index of what they tell.
@@ -247,7 +247,7 @@ fn leave_to(entry: &mut Entry, connection: &Connection, outcome: Outcome, thrott
         Outcome::Failed => 0,
         Outcome::Throttled { retry_after_ms } => {
             entry.work.throttled = throttled.saturating_add(1);
-            let rest_ms = if entry.work.throttled >= MOST_THROTTLED { REST_MS } else { 0 };
+            let rest_ms = if entry.work.throttled >= MAX_THROTTLED { REST_MS } else { 0 };
             i64::from(retry_after_ms).clamp(rest_ms, longest_ms)
         }
     };
@@ -284,7 +284,7 @@ async fn push(app: &App, deliveries: &[Delivery], addressed: &[(usize, &Connecti
 
 /// Tells the record what every connection took, and which connections are gone.
 async fn settle(app: &App, offered: &[(&UserId, i64)], gone: &[ConnectionId]) {
-    note_offered(app, offered).await;
+    mark_offered(app, offered).await;
     forget(app, gone).await;
 }
 
@@ -313,7 +313,7 @@ fn is_young(app: &App, connection: &Connection) -> bool {
 
 async fn forget(app: &App, gone: &[ConnectionId]) {
     if !gone.is_empty()
-        && let Err(error) = app.connections.forget(gone).await
+        && let Err(error) = app.record.connections.forget(gone).await
     {
         tracing::warn!(%error, "connections that are gone could not be forgotten");
     }

@@ -11,16 +11,16 @@ use crate::inbox::{Changed, Delivery};
 use crate::sockets::connections::Connection;
 
 /// The longest that a row waits for its next push.
-pub const LONGEST_WAIT_MS: i64 = 5 * 60 * 1_000;
+pub const MAX_PUSH_DELAY_MS: i64 = 5 * 60 * 1_000;
 /// For how many rows that are due at once a user gets a frame each. Of whom more is due, as after an outage, is told to
 /// sync instead: one frame.
-pub const MOST_FRAMES: usize = 5;
+pub const MAX_FRAMES_PER_USER: usize = 5;
 /// How many recipients are materialised in one transaction, unless one chunk alone has more.
-pub const MOST_TOGETHER: usize = 200;
+pub const MAX_RECIPIENTS_TOGETHER: usize = 200;
 /// How many rows of users who are told to sync one statement changes at most, so that nobody waits long for it.
-pub const STEP_ROWS: usize = 1_000;
+pub const MAX_STATEMENT_ROWS: usize = 1_000;
 /// How many such statements one call makes at most; what is beyond waits for the next.
-pub const MOST_STEPS: usize = 100;
+pub const MAX_STATEMENTS: usize = 100;
 
 /// What still has to be materialised or pushed.
 #[async_trait]
@@ -30,7 +30,7 @@ pub trait Deliveries: Send + Sync {
     /// the same transaction. Two that call it at once never materialise the same chunk. One of a send that has expired is
     /// settled without a row for anybody: it returns nothing to push.
     ///
-    /// Several go together only as far as they have [`MOST_TOGETHER`] recipients, and nothing about them takes more than
+    /// Several go together only as far as they have [`MAX_RECIPIENTS_TOGETHER`] recipients, and nothing about them takes more than
     /// that: no collapse key, no expiry that has passed, nothing that is refused. None are due where it says 0 chunks.
     async fn materialise(&self, limit: usize, at: At) -> Result<Materialised, StoreError>;
 
@@ -45,21 +45,21 @@ pub trait Deliveries: Send + Sync {
     /// rows come back. Rows that were read or deleted or have expired, or whose user has no connection, are no
     /// longer due and not returned.
     ///
-    /// Where one of them is a user's of whom more than [`MOST_FRAMES`] rows are due, all of his are taken, beyond
-    /// `limit`, and returned as one: in steps of [`STEP_ROWS`], each committed by itself, and at most [`MOST_STEPS`].
+    /// Where one of them is a user's of whom more than [`MAX_FRAMES_PER_USER`] rows are due, all of his are taken, beyond
+    /// `limit`, and returned as one: in steps of [`MAX_STATEMENT_ROWS`], each committed by itself, and at most [`MAX_STATEMENTS`].
     async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError>;
 
     /// Takes these rows, whether or not they are due by themselves: those whose `push_at` is the fence, so that nobody
     /// took or finished them since it was read. The others are not returned, nor are those that `take_due` would not
-    /// return. Each one's `push_at` moves ahead by 5 s and [`retry_within_ms`] of how often it was pushed before: where
+    /// return. Each one's `push_at` moves ahead by 5 s and [`max_backoff_ms`] of how often it was pushed before: where
     /// whoever takes it leaves it to the queue, and the queue loses it, it comes back that much later. In the order of
     /// users and offsets.
-    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError>;
+    async fn take(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError>;
 
     /// Leaves rows alone for so many milliseconds each, as somebody asked: each one's `push_at` moves to 5 s after that.
     /// For whoever holds them: those whose `push_at` is not the fence stay as they are. Returns, in the order of `rows`,
     /// each one's new `push_at`; `None` for one that stayed.
-    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError>;
+    async fn postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError>;
 
     /// Notes that every connection of these rows' users was offered them: they are no longer due. The pairs
     /// are a user and the offset at which the notification arrived.
@@ -93,7 +93,7 @@ pub struct Materialised {
 
 /// A row, and how it stood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key<'a> {
+pub struct RowKey<'a> {
     /// Whose it is.
     pub user: &'a UserId,
     /// Where it arrived in his inbox.
@@ -102,7 +102,7 @@ pub struct Key<'a> {
     pub fence_ms: i64,
 }
 
-impl<'a> From<&'a Work> for Key<'a> {
+impl<'a> From<&'a Work> for RowKey<'a> {
     fn from(work: &'a Work) -> Self {
         Self { user: &work.user, offset: work.offset, fence_ms: work.fence_ms }
     }
@@ -110,7 +110,7 @@ impl<'a> From<&'a Work> for Key<'a> {
 
 /// Within how many milliseconds a row is tried again that was pushed `attempt` times before this time: 100, doubled each
 /// time, at most a minute.
-pub fn retry_within_ms(attempt: u32) -> i64 {
+pub fn max_backoff_ms(attempt: u32) -> i64 {
     100 * (1 << attempt.min(10)).min(600)
 }
 
@@ -158,8 +158,8 @@ pub struct Backlog {
 pub(crate) fn together(chunks: impl Iterator<Item = Option<usize>>) -> usize {
     let mut recipients = 0;
     let fits = |chunk: &Option<usize>| {
-        recipients += chunk.unwrap_or(MOST_TOGETHER + 1);
-        recipients <= MOST_TOGETHER
+        recipients += chunk.unwrap_or(MAX_RECIPIENTS_TOGETHER + 1);
+        recipients <= MAX_RECIPIENTS_TOGETHER
     };
     chunks.take_while(fits).count()
 }

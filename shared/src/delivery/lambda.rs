@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::delivery::wake::Wake;
 
 /// How often one sandbox invokes the drain at most that does not know whether it is awake.
-const AT_MOST_EVERY: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// Whoever sent waits for this.
 const WITHIN: Duration = Duration::from_millis(500);
 
@@ -55,7 +55,7 @@ impl Wake for LambdaWake {
         let now = Instant::now();
         {
             let mut woken = self.woken.lock().await;
-            if !is_asked && woken.is_some_and(|at| now - at < AT_MOST_EVERY) {
+            if !is_asked && woken.is_some_and(|at| now - at < MIN_INTERVAL) {
                 return;
             }
             *woken = Some(now);

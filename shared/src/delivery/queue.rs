@@ -11,11 +11,11 @@ use crate::inbox::notification::Priority;
 /// Into how many parts the queue is cut; all of one user's work lies in one. Never changes in a deployment.
 pub const SHARDS: usize = 16;
 /// How many entries a shard holds at most; whatever is more is refused.
-pub const MOST_OF_A_SHARD: usize = 16_384;
+pub const MAX_SHARD_ENTRIES: usize = 16_384;
 /// How long a claim lasts, in milliseconds: 15 s longer than any drain may run, so that nobody who works on it is robbed.
 pub const CLAIM_MS: i64 = 105_000;
 /// How often an entry is worked on before it counts as poisoned: whoever claimed it so often never came to its end.
-pub const MOST_DELIVERIES: u32 = 5;
+pub const MAX_ATTEMPTS: u32 = 5;
 /// For how long a drain is held to be awake after it was last heard of, in milliseconds.
 pub const AWAKE_MS: i64 = 3_000;
 /// For how long a drain counts as awake that somebody was just asked to wake, in milliseconds.
@@ -43,15 +43,15 @@ pub trait Queue: Send + Sync {
 
     /// Settles claims, each in one step: done, or due again. A claim that has lapsed and was taken by another is
     /// settled by that other one alone. False where the moment is away: then they come back when their claims lapse.
-    async fn settle(&self, settled: &[Settled], at: At) -> bool;
+    async fn settle(&self, settled: &[Resolution], at: At) -> bool;
 
     /// What changes whenever somebody adds. Whoever asks counts as awake for [`AWAKE_MS`]. Cheap enough to be asked
     /// many times a second. `None` where the moment is away or keeps nothing.
-    async fn watch(&self, at: At) -> Option<u64>;
+    async fn heartbeat(&self, at: At) -> Option<u64>;
 
     /// Lets go: from now on no drain counts as awake until one is heard of again. Returns what `watch` does, read after
     /// that: who finds it changed since the last claim has work that nobody else was woken for.
-    async fn rest(&self, at: At) -> Option<u64>;
+    async fn sign_off(&self, at: At) -> Option<u64>;
 
     /// How much there is; `None` where the moment is away or keeps nothing.
     async fn depth(&self, at: At) -> Option<Depth>;
@@ -103,7 +103,7 @@ pub struct Claims {
     /// nothing waits. Claims that others hold do not count: their rows come back from the record much sooner.
     pub next_in_ms: Option<i64>,
     /// What `watch` returned just before.
-    pub news: u64,
+    pub generation: u64,
 }
 
 /// An entry that one drain works on.
@@ -115,13 +115,13 @@ pub struct Claimed {
     /// nothing.
     pub work: Result<Work, String>,
     /// How often it was claimed, this time included.
-    pub deliveries: u32,
+    pub attempts: u32,
 }
 
 impl Claimed {
     /// Whether it was worked on so often in vain that it is to be set aside instead.
     pub fn is_poisoned(&self) -> bool {
-        self.deliveries > MOST_DELIVERIES
+        self.attempts > MAX_ATTEMPTS
     }
 }
 
@@ -134,18 +134,18 @@ pub struct ClaimId {
 
 /// What became of a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
+pub enum Resolution {
     /// There is nothing left to do.
     Done(ClaimId),
     /// This is left of it, and of the same user.
-    Again(ClaimId, Entry),
+    Retry(ClaimId, Entry),
 }
 
-impl Settled {
+impl Resolution {
     /// Which claim.
     pub fn id(&self) -> &ClaimId {
         match self {
-            Self::Done(id) | Self::Again(id, _) => id,
+            Self::Done(id) | Self::Retry(id, _) => id,
         }
     }
 }

@@ -11,8 +11,10 @@ use crate::config::{Config, ConfigError};
 use crate::delivery::lambda::LambdaWake;
 use crate::function::{exit, log};
 use crate::ids::ConnectionId;
-use crate::moment::none::WithoutMoment;
+use crate::moment::Moment;
+use crate::moment::none::NoMoment;
 use crate::protocol::Frame;
+use crate::record::Record;
 use crate::record::postgres::PostgresRecord;
 use crate::sockets::api_gateway::ApiGatewayPush;
 use crate::sockets::push::{Outcome, Push};
@@ -58,15 +60,15 @@ pub fn record(config: &Config) -> Result<PostgresRecord, ConfigError> {
 fn app(needed: &[&str]) -> Result<App, ConfigError> {
     let config = Config::from_env(needed)?;
     let Some(redis) = config.redis.clone() else { return app_without_moment(needed) };
-    let (record, push) = (Arc::new(record(&config)?), push(&config));
+    let (record, push) = (Record::new(Arc::new(record(&config)?)), push(&config));
     let moment = crate::moment::redis::RedisMoment::new(&redis, crate::clock::Clock::system()).map_err(wrong)?;
-    Ok(App::new(config, record, Arc::new(moment), push))
+    Ok(App::new(config, record, Moment::new(Arc::new(moment)), push))
 }
 
 fn app_without_moment(needed: &[&str]) -> Result<App, ConfigError> {
     let config = Config::from_env(needed)?;
-    let (record, push) = (Arc::new(record(&config)?), push(&config));
-    Ok(App::new(config, record, Arc::new(WithoutMoment::default()), push))
+    let (record, push) = (Record::new(Arc::new(record(&config)?)), push(&config));
+    Ok(App::new(config, record, Moment::new(Arc::new(NoMoment::default())), push))
 }
 
 fn wrong(problem: impl Display) -> ConfigError {

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::http::fields::{self, Fields};
 use crate::http::json;
 use crate::http::reply::{self, Reply};
-use crate::ids::{LetterId, NotificationId, SendId};
+use crate::ids::{DeadLetterId, NotificationId, SendId};
 
 /// The most bytes of a body.
 pub const MAX_BODY_BYTES: usize = 256 * 1_024;
@@ -58,7 +58,7 @@ impl Call {
     pub async fn answer(&self, app: &App, result: Result<Reply, Error>) -> Response<Body> {
         let response = reply::respond(result, &self.request_id);
         if response.status().is_server_error() {
-            app.note_error().await;
+            app.report_error().await;
         }
         response
     }
@@ -125,8 +125,8 @@ impl Call {
     }
 
     /// The dead letter that the path names; 404 where it cannot be one of ours.
-    pub fn letter_id(&self) -> Result<LetterId, Error> {
-        self.parameter("id").and_then(LetterId::parse).ok_or(Error::NotFound)
+    pub fn letter_id(&self) -> Result<DeadLetterId, Error> {
+        self.parameter("id").and_then(DeadLetterId::parse).ok_or(Error::NotFound)
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {

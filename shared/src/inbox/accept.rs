@@ -10,10 +10,10 @@ use crate::delivery::deliver;
 use crate::delivery::queue::Entry;
 use crate::error::Error;
 use crate::ids::{NotificationId, SendId, UserId};
-use crate::inbox::send::{Due, EXPIRES_AFTER, LONGEST_DELAY_MS, NewSend};
+use crate::inbox::send::{Due, EXPIRES_AFTER, MAX_DELAY_MS, NewSend};
 use crate::inbox::{Append, Appended, CHUNK_RECIPIENTS, FirstAnswer};
 use crate::limits::{Rate, Spend, Verdict};
-use crate::telemetry::{Counts, Hint, Noted};
+use crate::telemetry::{Counts, Hint, Report};
 
 /// Work that is due later than this is found in time by the drain's schedule.
 const WAKE_WITHIN_MS: i64 = 60_000;
@@ -75,7 +75,7 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
             return replay(first, send.fingerprint);
         }
         let counts = Counts { rate_limited: verdicts.len() as u64, ..Counts::default() };
-        app.notes.note(&Noted { counts, ..Noted::default() }, app.clock.at()).await;
+        app.moment.telemetry.report(&Report { counts, ..Report::default() }, app.clock.at()).await;
         return Err(all_limited(&verdicts));
     }
     let answer = answer(id, &send.recipients, &verdicts, due);
@@ -89,7 +89,7 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
         due,
         retention_ms: app.config.retention_ms,
     };
-    match app.inbox.append(&append, app.clock.at()).await? {
+    match app.record.inbox.append(&append, app.clock.at()).await? {
         Appended::Known(first) => replay(first, send.fingerprint),
         Appended::Stored(deliveries) => {
             let hint = |user| Hint { user, id: NotificationId::of(id, user), kind: &append.content.kind };
@@ -99,14 +99,14 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
                 ..Counts::default()
             };
             counts.accept_ms.add(app.clock.now_ms() - begun_ms);
-            let noted = Noted { hints: admitted.iter().map(hint).collect(), counts, ..Noted::default() };
-            let left: Vec<Entry> = deliver::offer(app, &deliveries, &[], noted).await.into_iter().flatten().collect();
+            let report = Report { hints: admitted.iter().map(hint).collect(), counts, ..Report::default() };
+            let left: Vec<Entry> = deliver::offer(app, &deliveries, &[], report).await.into_iter().flatten().collect();
             let chunks_wait = match due {
                 Due::Now => admitted.len() > CHUNK_RECIPIENTS,
                 Due::After(_) | Due::At(_) => due_ms(due, begun_ms) - begun_ms <= WAKE_WITHIN_MS,
             };
             if !left.is_empty() || chunks_wait {
-                app.leave(&left).await;
+                app.enqueue_and_wake(&left).await;
             }
             Ok(Accepted { answer, replayed: false })
         }
@@ -116,7 +116,7 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
 /// Why a send cannot be accepted that could have been at another time.
 fn refusal_by_now(send: &NewSend, due: Due, now_ms: i64) -> Option<Error> {
     let due_ms = due_ms(due, now_ms);
-    if due_ms.saturating_sub(now_ms) > LONGEST_DELAY_MS {
+    if due_ms.saturating_sub(now_ms) > MAX_DELAY_MS {
         return Some(Error::field("deliverAt", "must be at most a year ahead"));
     }
     let expires_at = send.content.expires_at?;
@@ -146,7 +146,7 @@ async fn spend(app: &App, send: &NewSend) -> Vec<Verdict> {
         // A type holds no space and a user id may, so the type goes first.
         .map(|user| Spend { bucket: format!("send {kind} {user}"), rate })
         .collect();
-    app.limits.spend(&spends, app.clock.at()).await
+    app.moment.limits.spend(&spends, app.clock.at()).await
 }
 
 fn admitted<'a>(recipients: &'a [UserId], verdicts: &'a [Verdict]) -> impl Iterator<Item = &'a UserId> {
@@ -164,7 +164,7 @@ fn all_limited(verdicts: &[Verdict]) -> Error {
 /// What was answered to this key before; without one nothing was.
 async fn first_answer(app: &App, id: SendId, send: &NewSend) -> Result<Option<FirstAnswer>, Error> {
     match send.key {
-        Some(_) => Ok(app.inbox.first_answer(id).await?),
+        Some(_) => Ok(app.record.inbox.first_answer(id).await?),
         None => Ok(None),
     }
 }

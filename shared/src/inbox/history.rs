@@ -7,13 +7,13 @@ use serde::Serialize;
 use crate::clock::{At, Time};
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
-use crate::telemetry::{Pushed, REMEMBERED_MS, REMEMBERED_PUSHES};
+use crate::telemetry::{MAX_OUTCOMES, OUTCOME_RETENTION_MS, PushAttempt};
 
 /// The most sends of a page, and the most that are looked at for one.
 pub const MAX_SENDS: usize = 200;
 /// In how many chunks that are still to be materialised a trace looks for its notification, those due first, and in how
 /// many that expired before they were.
-pub const TRACED_CHUNKS: usize = 500;
+pub const MAX_TRACED_CHUNKS: usize = 500;
 
 /// What became of sends.
 #[async_trait]
@@ -24,7 +24,7 @@ pub trait History: Send + Sync {
 
     /// When which step of a notification was done: one of this user's, or with `None` anybody's. A deleted one has its
     /// trace for as long as its tombstone is kept. One without a row is found only as anybody's, and only in the
-    /// [`TRACED_CHUNKS`] chunks that are due first, or that were due last of those that expired. `None` where there is no such notification, which a cancelled send
+    /// [`MAX_TRACED_CHUNKS`] chunks that are due first, or that were due last of those that expired. `None` where there is no such notification, which a cancelled send
     /// has none of.
     async fn trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, StoreError>;
 }
@@ -208,12 +208,12 @@ impl Trace {
     /// The steps, with what the moment remembers of the pushes: `None` where it is away. They are all there were
     /// unless some were forgotten, for their age or their number, or because the moment was away or emptied: then the
     /// record knows of an offer, and the moment of no push.
-    pub fn steps(&self, pushes: Option<&[Pushed]>, now_ms: i64) -> Steps {
+    pub fn steps(&self, pushes: Option<&[PushAttempt]>, now_ms: i64) -> Steps {
         let came_at_ms = self.materialised_at_ms.unwrap_or(self.accepted_at_ms);
-        let is_whole = |pushes: &[Pushed]| {
-            pushes.len() < REMEMBERED_PUSHES && (self.offered_at_ms.is_none() || !pushes.is_empty())
+        let is_whole = |pushes: &[PushAttempt]| {
+            pushes.len() < MAX_OUTCOMES && (self.offered_at_ms.is_none() || !pushes.is_empty())
         };
-        let complete = now_ms - came_at_ms <= REMEMBERED_MS && pushes.is_some_and(is_whole);
+        let complete = now_ms - came_at_ms <= OUTCOME_RETENTION_MS && pushes.is_some_and(is_whole);
         let step = |step| move |at_ms| Step { step, at: Time(at_ms), connection_id: None, status: None };
         // At the same time in this order.
         let mut steps = vec![step("accepted")(self.accepted_at_ms)];
@@ -293,8 +293,8 @@ mod tests {
         assert_eq!(times(&settled.page(sends(&many[1..]))), (vec![1], None));
     }
 
-    fn pushed(connection: &str, outcome: Outcome, at_ms: i64) -> Pushed {
-        Pushed { connection: ConnectionId::new(connection), outcome, at_ms }
+    fn pushed(connection: &str, outcome: Outcome, at_ms: i64) -> PushAttempt {
+        PushAttempt { connection: ConnectionId::new(connection), outcome, at_ms }
     }
 
     fn names(steps: &Steps) -> Vec<(&str, i64)> {
@@ -349,11 +349,11 @@ mod tests {
     #[test]
     fn a_trace_is_complete_where_no_push_can_have_been_forgotten() {
         let trace = Trace { accepted_at_ms: 0, materialised_at_ms: Some(1_000), ..Trace::default() };
-        let last_ms = 1_000 + REMEMBERED_MS;
+        let last_ms = 1_000 + OUTCOME_RETENTION_MS;
         assert!(trace.steps(Some(&[]), last_ms).complete);
         assert!(!trace.steps(Some(&[]), last_ms + 1).complete);
         assert!(!trace.steps(None, 1_000).complete);
-        let many = vec![pushed("tab", Outcome::Failed, 1_000); REMEMBERED_PUSHES];
+        let many = vec![pushed("tab", Outcome::Failed, 1_000); MAX_OUTCOMES];
         assert!(!trace.steps(Some(&many), 1_000).complete);
         assert!(trace.steps(Some(&many[1..]), 1_000).complete);
         let offered = Trace { offered_at_ms: Some(1_000), ..trace };

@@ -218,7 +218,7 @@ pub struct Listed {
 #[derive(Debug)]
 pub struct Changes {
     /// In order of change.
-    pub changes: Vec<Present>,
+    pub changes: Vec<CurrentState>,
     /// Whether these are all.
     pub complete: bool,
     /// What they are true for.
@@ -227,9 +227,9 @@ pub struct Changes {
 
 /// The present state of something that changed.
 #[derive(Debug)]
-pub enum Present {
+pub enum CurrentState {
     /// It stands in the inbox; `version` is the offset of its last change.
-    Standing {
+    Present {
         /// The offset of its last change.
         version: i64,
         /// As it is now.
@@ -244,11 +244,11 @@ pub enum Present {
     },
 }
 
-impl Present {
+impl CurrentState {
     /// The offset of its last change.
     pub fn version(&self) -> i64 {
         match self {
-            Self::Standing { version, .. } | Self::Deleted { version, .. } => *version,
+            Self::Present { version, .. } | Self::Deleted { version, .. } => *version,
         }
     }
 }

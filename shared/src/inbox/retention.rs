@@ -6,12 +6,12 @@ use crate::clock::At;
 use crate::error::StoreError;
 
 /// How many rows of a kind are purged in one transaction, so that nobody waits long for it.
-pub const PURGED_AT_ONCE: usize = 1_000;
+pub const MAX_PURGED: usize = 1_000;
 
 /// What is too old.
 #[async_trait]
 pub trait Retention: Send + Sync {
-    /// Purges some of what is too old, at most [`PURGED_AT_ONCE`] of each kind; each kind in a transaction of its own.
+    /// Purges some of what is too old, at most [`MAX_PURGED`] of each kind; each kind in a transaction of its own.
     ///
     /// - What still stands in an inbox though its send is to be kept no longer expires at once.
     /// - Tombstones that were made `retention_ms` ago or earlier are gone, and `purged_through` of their inboxes rises
@@ -36,7 +36,7 @@ pub struct Purged {
 impl Purged {
     /// Whether there may be more.
     pub fn is_part(&self) -> bool {
-        [self.expired, self.tombstones, self.sends].iter().any(|count| *count >= PURGED_AT_ONCE)
+        [self.expired, self.tombstones, self.sends].iter().any(|count| *count >= MAX_PURGED)
     }
 
     /// How much it was.

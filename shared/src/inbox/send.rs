@@ -18,7 +18,7 @@ pub const MAX_RECIPIENTS: usize = 1_000;
 /// The most bytes of `data`, as compact JSON.
 pub const MAX_DATA_BYTES: usize = 16 * 1_024;
 /// The farthest ahead that a send may be due: 365 days.
-pub const LONGEST_DELAY_MS: i64 = 365 * 24 * 60 * 60 * 1_000;
+pub const MAX_DELAY_MS: i64 = 365 * 24 * 60 * 60 * 1_000;
 
 /// What an end must be.
 pub const EXPIRES_AFTER: &str = "must be after the time at which it is due";
@@ -268,7 +268,7 @@ fn due(fields: &mut Fields) -> Option<Due> {
         Some((name @ "deliverAt", value)) => fields.checked(name, value, an_instant).map(|at| Due::At(at.0)),
         Some((name, value)) => fields.checked(name, value, |value| match whole(&value) {
             Some(0) => Ok(Due::Now),
-            Some(delay_ms @ 1..=LONGEST_DELAY_MS) => Ok(Due::After(delay_ms)),
+            Some(delay_ms @ 1..=MAX_DELAY_MS) => Ok(Due::After(delay_ms)),
             _ => Err("must be a whole number of milliseconds, 0 to a year".into()),
         }),
     }
@@ -419,7 +419,7 @@ mod tests {
             ("delayMs", json!(-1)),
             ("delayMs", json!(1.5)),
             ("delay", json!("5")),
-            ("delayMs", json!(LONGEST_DELAY_MS + 1)),
+            ("delayMs", json!(MAX_DELAY_MS + 1)),
             ("delayMs", json!(1e300)),
             ("delayMs", json!(u64::MAX)),
             ("delayMs", json!(null)),
@@ -456,7 +456,7 @@ mod tests {
         assert_eq!(due("delay", json!(0.0)), Due::Now);
         assert_eq!(due("delayMs", json!(1)), Due::After(1));
         assert_eq!(due("delay", json!(5e3)), Due::After(5_000));
-        assert_eq!(due("delayMs", json!(LONGEST_DELAY_MS)), Due::After(LONGEST_DELAY_MS));
+        assert_eq!(due("delayMs", json!(MAX_DELAY_MS)), Due::After(MAX_DELAY_MS));
         assert_eq!(due("deliverAt", json!("2026-11-20T17:00:00.123+01:00")), Due::At(1_795_190_400_123));
         let twice = |other: &str, value: Value| {
             let mut body = with("delayMs", json!(0));

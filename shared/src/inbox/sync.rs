@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::ids::{self, UserId};
-use crate::inbox::{Changes, Position, Present};
+use crate::inbox::{Changes, CurrentState, Position};
 use crate::protocol::Sync;
 
 /// What changed in a user's inbox after `since`; asking from there also says that everything up to there was
@@ -19,7 +19,7 @@ pub async fn sync(
     limit: usize,
     max_bytes: usize,
 ) -> Result<Sync, Error> {
-    let changes = app.inbox.changes(user, since, limit, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
+    let changes = app.record.inbox.changes(user, since, limit, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
     if let Some(since) = since {
         settle(app, user, &changes.position, since).await?;
     }
@@ -29,7 +29,7 @@ pub async fn sync(
 /// Settles up to a cursor, where that is news.
 pub async fn settle(app: &App, user: &UserId, position: &Position, cursor: Cursor) -> Result<(), Error> {
     if cursor.offset > position.acked {
-        app.inbox.acknowledge(user, cursor, app.clock.at()).await?;
+        app.record.inbox.acknowledge(user, cursor, app.clock.at()).await?;
     }
     Ok(())
 }
@@ -46,8 +46,8 @@ fn written(user: &UserId, changes: Changes, since: Option<Cursor>, max_bytes: us
     let mut told = since.map_or(0, |since| since.offset);
     for change in changes {
         bytes += match &change {
-            Present::Standing { notification, .. } => crate::protocol::frame(notification).len() + 1,
-            Present::Deleted { .. } => 39,
+            CurrentState::Present { notification, .. } => crate::protocol::frame(notification).len() + 1,
+            CurrentState::Deleted { .. } => 39,
         };
         if bytes > max_bytes && !(notifications.is_empty() && deleted.is_empty()) {
             complete = false;
@@ -55,8 +55,8 @@ fn written(user: &UserId, changes: Changes, since: Option<Cursor>, max_bytes: us
         }
         told = change.version();
         match change {
-            Present::Standing { notification, .. } => notifications.push(notification),
-            Present::Deleted { id, .. } => deleted.push(id),
+            CurrentState::Present { notification, .. } => notifications.push(notification),
+            CurrentState::Deleted { id, .. } => deleted.push(id),
         }
     }
     Sync {

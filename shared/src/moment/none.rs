@@ -3,42 +3,42 @@
 use async_trait::async_trait;
 
 use crate::clock::At;
-use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Settled};
+use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::ids::NotificationId;
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
-use crate::telemetry::health::{Layout, Mode, Vital, Vitals};
-use crate::telemetry::{Counts, Noted, Notes, Pushed};
+use crate::telemetry::health::{Health, Instances, Mode, Status};
+use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
 /// Keeps the promises of the moment with `QUEUE_REDIS_ENABLED=false`: what a process forgets, it forgets.
 #[derive(Debug, Default)]
-pub struct WithoutMoment {
+pub struct NoMoment {
     buckets: Buckets,
 }
 
 #[async_trait]
-impl Limits for WithoutMoment {
+impl Limits for NoMoment {
     async fn spend(&self, spends: &[Spend], at: At) -> Vec<Verdict> {
         self.buckets.spend(spends, at.process_ms())
     }
 }
 
 #[async_trait]
-impl Notes for WithoutMoment {
-    async fn note(&self, _: &Noted<'_>, _: At) {}
+impl Telemetry for NoMoment {
+    async fn report(&self, _: &Report<'_>, _: At) {}
 
-    async fn counted(&self, _: At) -> Option<Counts> {
+    async fn counts(&self, _: At) -> Option<Counts> {
         None
     }
 
-    async fn outcomes(&self, _: NotificationId, _: At) -> Option<Vec<Pushed>> {
+    async fn outcomes(&self, _: NotificationId, _: At) -> Option<Vec<PushAttempt>> {
         None
     }
 }
 
 /// Nothing waits here: everything is refused, and the record finds it.
 #[async_trait]
-impl Queue for WithoutMoment {
+impl Queue for NoMoment {
     async fn add(&self, entries: &[Entry], _: At) -> Added {
         Added { refused: entries.len(), drain_is_awake: None }
     }
@@ -47,15 +47,15 @@ impl Queue for WithoutMoment {
         None
     }
 
-    async fn settle(&self, _: &[Settled], _: At) -> bool {
+    async fn settle(&self, _: &[Resolution], _: At) -> bool {
         false
     }
 
-    async fn watch(&self, _: At) -> Option<u64> {
+    async fn heartbeat(&self, _: At) -> Option<u64> {
         None
     }
 
-    async fn rest(&self, _: At) -> Option<u64> {
+    async fn sign_off(&self, _: At) -> Option<u64> {
         None
     }
 
@@ -65,12 +65,12 @@ impl Queue for WithoutMoment {
 }
 
 #[async_trait]
-impl Vitals for WithoutMoment {
-    async fn vital(&self) -> Vital {
-        Vital::Off
+impl Health for NoMoment {
+    async fn check(&self) -> Status {
+        Status::Off
     }
 
-    async fn layout(&self) -> Layout {
-        Layout { mode: Mode::Memory, instances: Vec::new() }
+    async fn instances(&self) -> Instances {
+        Instances { mode: Mode::Memory, instances: Vec::new() }
     }
 }

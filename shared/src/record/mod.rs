@@ -1,6 +1,51 @@
-//! The stores that keep the promises of the record.
+//! The record: what must outlive everything. Its promises are defined by the domains; the stores that keep them are here.
 
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+
+use std::sync::Arc;
+
+use crate::delivery::dead_letters::DeadLetters;
+use crate::delivery::deliveries::Deliveries;
+use crate::inbox::Inbox;
+use crate::inbox::history::History;
+use crate::inbox::retention::Retention;
+use crate::sockets::connections::Connections;
+
+/// A store that keeps every promise of the record.
+pub trait RecordStore: Inbox + Deliveries + DeadLetters + History + Retention + Connections {}
+
+impl<T: Inbox + Deliveries + DeadLetters + History + Retention + Connections> RecordStore for T {}
+
+/// The promises of the record, each of which a test may replace on its own.
+#[derive(Clone)]
+pub struct Record {
+    /// What users have received.
+    pub inbox: Arc<dyn Inbox>,
+    /// What has yet to be materialised or pushed.
+    pub deliveries: Arc<dyn Deliveries>,
+    /// What cannot be processed.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// What became of sends.
+    pub history: Arc<dyn History>,
+    /// What is too old to keep.
+    pub retention: Arc<dyn Retention>,
+    /// Open sockets, and the tickets that open them.
+    pub connections: Arc<dyn Connections>,
+}
+
+impl Record {
+    /// All promises kept by one store.
+    pub fn new(store: Arc<dyn RecordStore>) -> Self {
+        Self {
+            inbox: store.clone(),
+            deliveries: store.clone(),
+            dead_letters: store.clone(),
+            history: store.clone(),
+            retention: store.clone(),
+            connections: store,
+        }
+    }
+}

@@ -21,9 +21,9 @@ use crate::protocol::Frame;
 use crate::sockets::push::{Outcome, Push};
 
 /// How many requests are under way at once.
-const AT_ONCE: usize = 64;
+const MAX_IN_FLIGHT: usize = 64;
 /// How long new requests are begun; what is under way then is waited for, what was not begun has failed.
-const BEGIN_WITHIN: Duration = Duration::from_millis(300);
+const START_WINDOW: Duration = Duration::from_millis(300);
 
 /// The sockets of one WebSocket API.
 #[derive(Clone)]
@@ -95,22 +95,22 @@ fn refused(answer: &HttpResponse) -> Outcome {
 #[async_trait]
 impl Push for ApiGatewayPush {
     async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
-        let until = Instant::now() + BEGIN_WITHIN;
+        let until = Instant::now() + START_WINDOW;
         let posts: Vec<_> = frames
             .iter()
             .enumerate()
             .map(|(index, (connection, frame))| async move {
                 // The first ones all begin at once, however slow the machine is.
-                let is_late = index >= AT_ONCE && Instant::now() > until;
+                let is_late = index >= MAX_IN_FLIGHT && Instant::now() > until;
                 if is_late { Outcome::Failed } else { self.post(connection, frame).await }
             })
             .collect();
-        stream::iter(posts).buffered(AT_ONCE).collect().await
+        stream::iter(posts).buffered(MAX_IN_FLIGHT).collect().await
     }
 
     async fn close(&self, connections: &[ConnectionId]) {
         stream::iter(connections)
-            .for_each_concurrent(AT_ONCE, |connection| async move {
+            .for_each_concurrent(MAX_IN_FLIGHT, |connection| async move {
                 let closed = self.client.delete_connection().connection_id(connection.as_str()).send().await;
                 match closed {
                     Err(error) if !error.as_service_error().is_some_and(|said| said.is_gone_exception()) => {

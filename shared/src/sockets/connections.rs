@@ -10,13 +10,13 @@ use crate::ids::{ConnectionId, UserId};
 /// The most connections of one user; one more closes the oldest.
 pub const MAX_CONNECTIONS: usize = 20;
 /// When API Gateway ends a connection, in milliseconds from its beginning.
-pub const SOCKET_LIFE_MS: i64 = 2 * 60 * 60 * 1_000;
+pub const MAX_SOCKET_AGE_MS: i64 = 2 * 60 * 60 * 1_000;
 /// How long a connection can live at all (API Gateway ends it after 2 h); a row older than this lost its
 /// `$disconnect`.
-pub const LONGEST_CONNECTION_MS: i64 = 130 * 60 * 1_000;
+pub const MAX_CONNECTION_AGE_MS: i64 = 130 * 60 * 1_000;
 
 /// How many tickets, connections, and connections whose token has ended one statement of a sweep takes.
-pub const SWEPT_AT_ONCE: usize = 1_000;
+pub const MAX_SWEPT: usize = 1_000;
 
 /// The registry of open sockets, and the tickets that open them.
 #[async_trait]
@@ -38,12 +38,12 @@ pub trait Connections: Send + Sync {
     /// Forgets connections; unknown ones are skipped.
     async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError>;
 
-    /// Forgets tickets that are too old and connections older than [`LONGEST_CONNECTION_MS`]. Returns
-    /// connections whose token has ended, at most [`SWEPT_AT_ONCE`], to be told and closed; they stay until they are
+    /// Forgets tickets that are too old and connections older than [`MAX_CONNECTION_AGE_MS`]. Returns
+    /// connections whose token has ended, at most [`MAX_SWEPT`], to be told and closed; they stay until they are
     /// forgotten, so that a sweep that died is repeated by the next.
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError>;
 
-    /// How many sockets are open: those whose token has not ended and that are younger than [`SOCKET_LIFE_MS`].
+    /// How many sockets are open: those whose token has not ended and that are younger than [`MAX_SOCKET_AGE_MS`].
     async fn count(&self, at: At) -> Result<Online, StoreError>;
 }
 

@@ -5,17 +5,17 @@ use serde::Serialize;
 
 /// Somebody whose health can be asked.
 #[async_trait]
-pub trait Vitals: Send + Sync {
+pub trait Health: Send + Sync {
     /// How it is now. Takes no longer than the store's own bound.
-    async fn vital(&self) -> Vital;
+    async fn check(&self) -> Status;
 
     /// What it consists of, for an operator. Takes no longer than the store's own bound.
-    async fn layout(&self) -> Layout;
+    async fn instances(&self) -> Instances;
 }
 
 /// How a store is. Never says where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Vital {
+pub enum Status {
     /// It works.
     Ok,
     /// It works, but is set up so that it may lose what it should not: why, for an operator.
@@ -28,7 +28,7 @@ pub enum Vital {
 
 /// What a store consists of, as the contract's `redis`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Layout {
+pub struct Instances {
     /// How its instances share the work.
     pub mode: Mode,
     /// Each of them; none where the store keeps nothing.

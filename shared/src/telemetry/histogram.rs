@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// Steps an octave, as a power of two: 8.
 const STEPS_LOG2: u32 = 3;
 /// The largest value that is told apart from larger ones.
-const LARGEST: u64 = u32::MAX as u64;
+const MAX_VALUE: u64 = u32::MAX as u64;
 
 /// Whole numbers of some unit, counted in buckets of which eight make an octave. Up to 15 each value has a bucket of
 /// its own; what is told of a larger one is the middle of its bucket, at most 6.25 % away from it. From 2^32 on all are
@@ -60,7 +60,7 @@ impl Histogram {
 
 /// With what the bucket of a value begins.
 fn lower_bound(value: u64) -> u64 {
-    let value = value.min(LARGEST);
+    let value = value.min(MAX_VALUE);
     value - value % width(value)
 }
 

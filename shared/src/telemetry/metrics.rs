@@ -7,7 +7,7 @@ use crate::delivery::deliveries::Backlog;
 use crate::error::StoreError;
 use crate::sockets::connections::Online;
 use crate::telemetry::Counts;
-use crate::telemetry::health::Layout;
+use crate::telemetry::health::Instances;
 use crate::telemetry::histogram::Histogram;
 
 /// How everything is, as the contract's metrics. Nothing is left out: what a store that is away would know is 0, and
@@ -38,7 +38,7 @@ pub struct Metrics {
     /// whatever happened.
     pub degraded: bool,
     /// The moment's instances.
-    pub redis: Layout,
+    pub redis: Instances,
     /// The record.
     pub database: Database,
     /// How long things took.
@@ -94,8 +94,12 @@ pub struct Percentiles {
 /// How everything is now. Never fails: whatever does not answer is told as such.
 pub async fn metrics(app: &App) -> Metrics {
     let at = app.clock.at();
-    let (counted, redis, queued, stored) =
-        tokio::join!(app.notes.counted(at), app.moment.layout(), app.queue.depth(at), stored(app));
+    let (counted, redis, queued, stored) = tokio::join!(
+        app.moment.telemetry.counts(at),
+        app.moment.health.instances(),
+        app.moment.queue.depth(at),
+        stored(app)
+    );
     let degraded = counted.is_none();
     let Counts { accepted, delivered, retried, rate_limited, errors, accept_ms, deliver_ms } =
         counted.unwrap_or_default();
@@ -131,7 +135,7 @@ pub async fn metrics(app: &App) -> Metrics {
 /// What the record knows: one question after the other, since a function has two connections at most.
 async fn stored(app: &App) -> Result<(Backlog, Online), StoreError> {
     let at = app.clock.at();
-    Ok((app.deliveries.backlog(at).await?, app.connections.count(at).await?))
+    Ok((app.record.deliveries.backlog(at).await?, app.record.connections.count(at).await?))
 }
 
 fn percentiles(histogram: &Histogram) -> Percentiles {

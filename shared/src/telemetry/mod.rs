@@ -13,36 +13,36 @@ use crate::sockets::push::Outcome;
 use crate::telemetry::histogram::Histogram;
 
 /// How long counts are told, in milliseconds: of the present minute and the 59 before it.
-pub const COUNTED_MS: i64 = 60 * 60 * 1_000;
+pub const COUNTS_WINDOW_MS: i64 = 60 * 60 * 1_000;
 /// How long a push is remembered, in milliseconds.
-pub const REMEMBERED_MS: i64 = 24 * 60 * 60 * 1_000;
+pub const OUTCOME_RETENTION_MS: i64 = 24 * 60 * 60 * 1_000;
 /// How many pushes of one notification are remembered: the last ones.
-pub const REMEMBERED_PUSHES: usize = 100;
+pub const MAX_OUTCOMES: usize = 100;
 
 /// Notes that may be lost: the record has what must not be.
 #[async_trait]
-pub trait Notes: Send + Sync {
+pub trait Telemetry: Send + Sync {
     /// Notes everything, in one pipeline. Never fails and never takes longer than the moment's own bound; where the
     /// moment is away, nothing is noted, and where it goes away meanwhile, perhaps a part. Nothing is noted twice, but
     /// for what a connection took with it when it ended, of which nobody knows whether it arrived.
     ///
     /// The minute of the counts is that of `at`; for [`At::Server`] that of this process, so that clocks which disagree
     /// put a count into a neighbouring minute.
-    async fn note(&self, noted: &Noted<'_>, at: At);
+    async fn report(&self, report: &Report<'_>, at: At);
 
     /// The sums over all processes of what was noted in this minute and the 59 before it, so of 59 to 60 minutes; what
     /// nobody noted is 0. `None` where the moment is away or keeps nothing.
-    async fn counted(&self, at: At) -> Option<Counts>;
+    async fn counts(&self, at: At) -> Option<Counts>;
 
-    /// What became of the pushes of a notification in the last [`REMEMBERED_MS`], oldest first, at most the last
-    /// [`REMEMBERED_PUSHES`]; empty where there was none, or where it was forgotten. `None` where the moment is away or
+    /// What became of the pushes of a notification in the last [`OUTCOME_RETENTION_MS`], oldest first, at most the last
+    /// [`MAX_OUTCOMES`]; empty where there was none, or where it was forgotten. `None` where the moment is away or
     /// keeps nothing.
-    async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<Pushed>>;
+    async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<PushAttempt>>;
 }
 
 /// What one call has to note.
 #[derive(Debug, Default)]
-pub struct Noted<'a> {
+pub struct Report<'a> {
     /// What was accepted, for programs beside us.
     pub hints: Vec<Hint<'a>>,
     /// What is added to the counts of this minute.
@@ -51,7 +51,7 @@ pub struct Noted<'a> {
     pub outcomes: Vec<(NotificationId, &'a ConnectionId, Outcome)>,
 }
 
-impl Noted<'_> {
+impl Report<'_> {
     /// Whether there is nothing to note.
     pub fn is_empty(&self) -> bool {
         self.hints.is_empty() && self.counts == Counts::default() && self.outcomes.is_empty()
@@ -110,7 +110,7 @@ impl Counts {
 
 /// A push of a notification to a connection. A second try a moment later is the same push.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pushed {
+pub struct PushAttempt {
     /// To whom.
     pub connection: ConnectionId,
     /// What became of it.

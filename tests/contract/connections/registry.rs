@@ -1,7 +1,7 @@
 //! Who is connected: at most so many a user, found and forgotten by name, swept when they are over.
 
 use shared::ids::ConnectionId;
-use shared::sockets::connections::{LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, SOCKET_LIFE_MS};
+use shared::sockets::connections::{MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, MAX_SOCKET_AGE_MS, Online, Opened};
 
 use super::{TOO_OLD_MS, issue, open, ticket};
 use crate::record::{LATE_MS, Record, START_MS, at, ids, together, user};
@@ -163,7 +163,7 @@ async fn a_sweep_forgets_connections_that_cannot_live_any_more(record: Record) {
     record.connect_until("bob", "ended long ago", START_MS + 10, at(0)).await;
     assert!(sweep(&record, 9).await.is_empty());
     // API Gateway has closed what is this old: nobody is left to be told.
-    let ended = sweep(&record, LONGEST_CONNECTION_MS).await;
+    let ended = sweep(&record, MAX_CONNECTION_AGE_MS).await;
     assert!(ended.is_empty(), "{ended:?}");
     assert!(!is_found(&record, "older").await);
     assert!(!is_found(&record, "ended long ago").await);
@@ -184,9 +184,9 @@ async fn those_who_are_there_are_counted(record: Record) {
     assert_eq!(count(4_999).await, online(3, 2));
     assert_eq!(count(5_000).await, online(2, 1));
     // Nor does what API Gateway must have ended.
-    assert_eq!(count(SOCKET_LIFE_MS - 1).await, online(2, 1));
-    assert_eq!(count(SOCKET_LIFE_MS).await, online(1, 1));
-    assert_eq!(count(SOCKET_LIFE_MS + 10).await, Online::default());
+    assert_eq!(count(MAX_SOCKET_AGE_MS - 1).await, online(2, 1));
+    assert_eq!(count(MAX_SOCKET_AGE_MS).await, online(1, 1));
+    assert_eq!(count(MAX_SOCKET_AGE_MS + 10).await, Online::default());
     record.connections().forget(&[ConnectionId::new("phone")]).await.unwrap();
     assert_eq!(count(4_999).await, online(2, 2));
 }

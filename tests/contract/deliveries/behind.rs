@@ -1,6 +1,6 @@
 //! Users of whom so much is due that a frame for each row would be too many: one frame for all.
 
-use shared::delivery::deliveries::{MOST_FRAMES, STEP_ROWS, Taken};
+use shared::delivery::deliveries::{MAX_FRAMES_PER_USER, MAX_STATEMENT_ROWS, Taken};
 use shared::ids::{ConnectionId, UserId};
 
 use crate::record::{Record, START_MS, Send, at, ids, together, user, users};
@@ -33,9 +33,9 @@ async fn ring(record: &Record, from: usize, count: usize, to: &[UserId], now_ms:
 async fn of_whom_too_much_is_due_all_is_taken_as_one(record: Record) {
     record.connect("alice", "phone", at(0)).await;
     record.connect("alice", "desk", at(1)).await;
-    ring(&record, 0, MOST_FRAMES, &users(&["alice"]), 10).await;
+    ring(&record, 0, MAX_FRAMES_PER_USER, &users(&["alice"]), 10).await;
     let taken = take(&record, 100, 5_010).await;
-    assert_eq!((taken.deliveries.len(), taken.resyncs.len()), (MOST_FRAMES, 0), "not too much yet");
+    assert_eq!((taken.deliveries.len(), taken.resyncs.len()), (MAX_FRAMES_PER_USER, 0), "not too much yet");
 
     // With those that come back meanwhile, and one that is not due.
     ring(&record, 100, 1, &users(&["alice"]), 5_010).await;
@@ -43,7 +43,7 @@ async fn of_whom_too_much_is_due_all_is_taken_as_one(record: Record) {
     let taken = take(&record, 1, 10_010).await;
     assert!(taken.deliveries.is_empty());
     let [resync] = taken.resyncs.as_slice() else { panic!("{taken:?}") };
-    assert_eq!((resync.user.as_str(), resync.through), ("alice", MOST_FRAMES as i64 + 2));
+    assert_eq!((resync.user.as_str(), resync.through), ("alice", MAX_FRAMES_PER_USER as i64 + 2));
     let connections: Vec<&str> = resync.connections.iter().map(|connection| connection.id.as_str()).collect();
     assert_eq!(connections, ["phone", "desk"]);
     assert!(take(&record, 100, 10_010).await.is_empty(), "all of it was taken");
@@ -91,11 +91,11 @@ async fn others_get_their_frames_beside_it(record: Record) {
     for name in ["alice", "bob", "carol"] {
         record.connect(name, &format!("{name}'s"), at(0)).await;
     }
-    ring(&record, 0, MOST_FRAMES, &users(&["bob"]), 0).await;
+    ring(&record, 0, MAX_FRAMES_PER_USER, &users(&["bob"]), 0).await;
     ring(&record, 100, 7, &users(&["alice", "carol"]), 1).await;
     let taken = take(&record, 6, 6_000).await;
     assert!(taken.deliveries.iter().all(|delivery| delivery.user == user("bob")));
-    assert_eq!((taken.deliveries.len(), taken.resyncs.len()), (MOST_FRAMES, 1), "of two one was looked at");
+    assert_eq!((taken.deliveries.len(), taken.resyncs.len()), (MAX_FRAMES_PER_USER, 1), "of two one was looked at");
     let taken = take(&record, 6, 6_000).await;
     assert_eq!((taken.deliveries.len(), taken.resyncs.len()), (0, 1));
     assert!(take(&record, 6, 6_000).await.is_empty());
@@ -110,7 +110,7 @@ async fn who_is_behind_and_left_has_nothing_due(record: Record) {
 }
 
 async fn it_is_taken_in_more_than_one_step(record: Record) {
-    const ROWS: usize = STEP_ROWS + 1;
+    const ROWS: usize = MAX_STATEMENT_ROWS + 1;
     record.connect("alice", "tab", at(0)).await;
     ring(&record, 0, ROWS, &users(&["alice"]), 0).await;
     let taken = take(&record, 10, 5_000).await;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use shared::ids::{NotificationId, UserId};
 use shared::inbox::history::{SendQuery, States, Trace};
 use shared::inbox::send::Due;
-use shared::inbox::{CHUNK_RECIPIENTS, Cancelled, Change, Changed, Page, Present};
+use shared::inbox::{CHUNK_RECIPIENTS, Cancelled, Change, Changed, CurrentState, Page};
 
 use super::scheduled::delayed;
 use crate::record::{LATE_MS, Record, START_MS, Send, at, id, ids, together, user, users};
@@ -39,8 +39,8 @@ async fn synced(record: &Record, name: &str, now_ms: i64) -> (Vec<(NotificationI
     let changes = async |since| {
         let changes = record.inbox().changes(&user(name), since, usize::MAX, at(now_ms)).await.unwrap().unwrap();
         let told = changes.changes.into_iter().map(|present| match present {
-            Present::Standing { notification, .. } => (notification.id, true),
-            Present::Deleted { id, .. } => (id, false),
+            CurrentState::Present { notification, .. } => (notification.id, true),
+            CurrentState::Deleted { id, .. } => (id, false),
         });
         told.collect::<Vec<_>>()
     };
@@ -116,8 +116,8 @@ async fn a_tombstone_takes_the_next_offset_and_is_told_once(record: Record) {
     assert_eq!(record.deliveries().next_due().await.unwrap(), None);
     // Whoever knew them learns of it.
     let changes = record.changes("alice", Some(told.prev), 10).await.unwrap();
-    let versions: Vec<i64> = changes.changes.iter().map(Present::version).collect();
-    assert!(changes.changes.iter().all(|change| matches!(change, Present::Deleted { .. })));
+    let versions: Vec<i64> = changes.changes.iter().map(CurrentState::version).collect();
+    assert!(changes.changes.iter().all(|change| matches!(change, CurrentState::Deleted { .. })));
     assert_eq!((versions, changes.position.unread, changes.position.head), (vec![4, 5], 1, 5));
 }
 
@@ -239,7 +239,7 @@ async fn each_expires_once_however_many_drains_run(record: Record) {
     }
     assert!(times.values().all(|times| *times == 1));
     for (name, more) in [("alice", SENDS), ("bob", 0), ("carol", 0)] {
-        let versions: Vec<i64> = record.history(name).await.iter().map(Present::version).collect();
+        let versions: Vec<i64> = record.history(name).await.iter().map(CurrentState::version).collect();
         let (first, last) = (i64::try_from(SENDS + 1).unwrap(), i64::try_from(2 * SENDS + more).unwrap());
         assert_eq!(versions, (first..=last).collect::<Vec<_>>(), "{name}");
         let position = record.position(name).await;

@@ -1,6 +1,6 @@
 //! Rows that are taken by their keys: each once, by whoever knows how it stood.
 
-use shared::delivery::deliveries::Key;
+use shared::delivery::deliveries::RowKey;
 use shared::ids::NotificationId;
 use shared::inbox::{Change, Delivery};
 
@@ -18,11 +18,11 @@ on_each_record! {
     only_whoever_holds_a_row_postpones_it,
 }
 
-fn key(delivery: &Delivery) -> Key<'_> {
-    Key { user: &delivery.user, offset: delivery.notification.cursor.offset, fence_ms: delivery.fence_ms }
+fn key(delivery: &Delivery) -> RowKey<'_> {
+    RowKey { user: &delivery.user, offset: delivery.notification.cursor.offset, fence_ms: delivery.fence_ms }
 }
 
-async fn take(record: &Record, keys: &[Key<'_>], now_ms: i64) -> Vec<Delivery> {
+async fn take(record: &Record, keys: &[RowKey<'_>], now_ms: i64) -> Vec<Delivery> {
     let taken = record.deliveries().take(keys, at(now_ms)).await;
     taken.unwrap()
 }
@@ -49,7 +49,7 @@ async fn a_stale_key_takes_nothing(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     let sent = record.ring(&["1"], "alice", at(0)).await;
     for off_ms in [-1, 1, i64::MIN, i64::MAX] {
-        let stale = Key { fence_ms: sent[0].fence_ms.saturating_add(off_ms), ..key(&sent[0]) };
+        let stale = RowKey { fence_ms: sent[0].fence_ms.saturating_add(off_ms), ..key(&sent[0]) };
         assert!(take(&record, &[stale], 0).await.is_empty());
     }
     let first = take(&record, &[key(&sent[0])], 0).await;
@@ -79,7 +79,7 @@ async fn what_is_finished_is_not_taken(record: Record) {
     record.deliveries().mark_offered(&[(&sent[0].user, 1)], at(1)).await.unwrap();
     record.change("alice", Change::Read(vec![id("read", "alice")]), at(1)).await;
     record.change("alice", Change::Delete(vec![id("deleted", "alice")]), at(1)).await;
-    let keys: Vec<Key<'_>> = sent.iter().chain(&bobs).map(key).collect();
+    let keys: Vec<RowKey<'_>> = sent.iter().chain(&bobs).map(key).collect();
     assert_eq!(taken_ids(&take(&record, &keys, 1_000).await), ids(&["left"], "alice"));
     // Nobody finds the others again either.
     let due = record.deliveries().take_due(10, at(LATE_MS - 1)).await.unwrap();
@@ -92,7 +92,7 @@ async fn of_many_with_one_key_one_takes_the_row(record: Record) {
     let taken = together(8, |_| {
         let (record, sent) = (record.clone(), sent.clone());
         async move {
-            let keys: Vec<Key<'_>> = sent.iter().map(key).collect();
+            let keys: Vec<RowKey<'_>> = sent.iter().map(key).collect();
             take(&record, &keys, 100).await.len()
         }
     })
@@ -112,12 +112,12 @@ async fn whoever_takes_what_is_due_makes_keys_stale(record: Record) {
 async fn keys_of_what_there_is_not_take_nothing(record: Record) {
     let alice = user("alice");
     assert!(take(&record, &[], 0).await.is_empty());
-    let none = Key { user: &alice, offset: 1, fence_ms: 0 };
+    let none = RowKey { user: &alice, offset: 1, fence_ms: 0 };
     assert!(take(&record, &[none], 0).await.is_empty());
     // Who was not connected has nothing to push.
     record.ring(&["1"], "alice", at(0)).await;
     record.connect("alice", "tab", at(1)).await;
-    assert!(take(&record, &[none, Key { fence_ms: START_MS + 5_000, ..none }], 1).await.is_empty());
+    assert!(take(&record, &[none, RowKey { fence_ms: START_MS + 5_000, ..none }], 1).await.is_empty());
 }
 
 async fn what_is_postponed_comes_back_by_itself_so_much_later(record: Record) {
@@ -131,7 +131,7 @@ async fn what_is_postponed_comes_back_by_itself_so_much_later(record: Record) {
     record.deliveries().mark_offered(&[(&due[0].user, 2)], at(35_099)).await.unwrap();
     assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 35_100));
     // The new key takes it before that; it counts as tried no oftener than it was.
-    let sooner = Key { fence_ms: START_MS + 65_100, ..key(&sent[2]) };
+    let sooner = RowKey { fence_ms: START_MS + 65_100, ..key(&sent[2]) };
     let taken = take(&record, &[key(&sent[2]), sooner], 30_100).await;
     assert_eq!((taken_ids(&taken), taken[0].attempt), (ids(&["3"], "alice"), 1));
     let due = record.deliveries().take_due(10, at(35_100)).await.unwrap().deliveries;
@@ -143,8 +143,8 @@ async fn only_whoever_holds_a_row_postpones_it(record: Record) {
     let sent = record.ring(&["held", "offered", "taken"], "alice", at(0)).await;
     record.deliveries().mark_offered(&[(&sent[1].user, 2)], at(1)).await.unwrap();
     take(&record, &[key(&sent[2])], 1).await;
-    let (stale, alice) = (Key { fence_ms: sent[0].fence_ms - 1, ..key(&sent[0]) }, user("alice"));
-    let none = Key { user: &alice, offset: 9, fence_ms: START_MS + 5_000 };
+    let (stale, alice) = (RowKey { fence_ms: sent[0].fence_ms - 1, ..key(&sent[0]) }, user("alice"));
+    let none = RowKey { user: &alice, offset: 9, fence_ms: START_MS + 5_000 };
     let rows = [key(&sent[1]), key(&sent[2]), stale, none].map(|key| (key, 60_000));
     assert_eq!(record.deliveries().postpone(&rows, at(2)).await.unwrap(), [None; 4]);
     assert_eq!(record.deliveries().postpone(&[], at(2)).await.unwrap(), []);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use shared::delivery::deliveries::{MOST_TOGETHER, Materialised};
+use shared::delivery::deliveries::{MAX_RECIPIENTS_TOGETHER, Materialised};
 use shared::ids::UserId;
 use shared::inbox::{Cancelled, Delivery};
 
@@ -98,7 +98,7 @@ async fn several_that_are_due_come_as_they_would_one_after_the_other(record: Rec
 }
 
 async fn no_more_go_together_than_a_transaction_is_to_hold(record: Record) {
-    for (n, recipients) in [150, 40, 10, 1, 2, MOST_TOGETHER, 3].into_iter().enumerate() {
+    for (n, recipients) in [150, 40, 10, 1, 2, MAX_RECIPIENTS_TOGETHER, 3].into_iter().enumerate() {
         let to: Vec<UserId> = (0..recipients).map(|of| user(&format!("user {n} {of}"))).collect();
         record.send(&delayed(&n.to_string(), 1_000 + n as i64), &to, at(0)).await;
     }

@@ -48,8 +48,8 @@ async fn each_changed_row_takes_one_offset(record: Record) {
             .changes
             .iter()
             .map(|c| match c {
-                shared::inbox::Present::Standing { notification, .. } => notification.id,
-                shared::inbox::Present::Deleted { id, .. } => *id,
+                shared::inbox::CurrentState::Present { notification, .. } => notification.id,
+                shared::inbox::CurrentState::Deleted { id, .. } => *id,
             })
             .collect();
         assert_eq!(order, changed.ids, "{change:?}");

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use shared::cursor::{Cursor, Epoch};
 use shared::ids::NotificationId;
-use shared::inbox::{Change, Present};
+use shared::inbox::{Change, CurrentState};
 
 use crate::record::{Record, Send, at, id, ids, user};
 
@@ -19,12 +19,12 @@ on_each_record! {
 }
 
 /// Each change as its version, what it is, and whether it stands.
-fn told(changes: &[Present]) -> Vec<(i64, NotificationId, bool)> {
+fn told(changes: &[CurrentState]) -> Vec<(i64, NotificationId, bool)> {
     changes
         .iter()
         .map(|present| match present {
-            Present::Standing { version, notification } => (*version, notification.id, true),
-            Present::Deleted { version, id } => (*version, *id, false),
+            CurrentState::Present { version, notification } => (*version, notification.id, true),
+            CurrentState::Deleted { version, id } => (*version, *id, false),
         })
         .collect()
 }
@@ -70,7 +70,7 @@ async fn since_a_cursor_there_is_each_row_once_as_it_is_now(record: Record) {
     }
     let changes = record.history("alice").await;
     for present in &changes {
-        if let Present::Standing { notification, .. } = present {
+        if let CurrentState::Present { notification, .. } = present {
             // Only the third is read by now; where they arrived stays.
             let is_third = notification.id == of("3");
             assert_eq!(notification.read_at.is_some(), is_third);

@@ -4,7 +4,7 @@
 use shared::ids::{NotificationId, UserId};
 use shared::inbox::history::{SendQuery, States};
 use shared::inbox::send::Due;
-use shared::inbox::{Appended, CHUNK_RECIPIENTS, Cancelled, Change, Present};
+use shared::inbox::{Appended, CHUNK_RECIPIENTS, Cancelled, Change, CurrentState};
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, id, ids, together, user, users};
 
@@ -54,8 +54,8 @@ async fn a_newer_one_replaces_an_unread_older_one(record: Record) {
     assert_eq!(newer[0].notification.cursor.offset, 3);
     assert_eq!((standing(&record, "alice").await, counts(&record, "alice").await), (ids(&["2"], "alice"), (3, 1)));
     let changes = record.changes("alice", Some(before), 10).await.unwrap().changes;
-    assert!(matches!(&changes[0], Present::Deleted { version: 2, id: gone } if *gone == id("1", "alice")));
-    assert!(matches!(&changes[1], Present::Standing { version: 3, .. }));
+    assert!(matches!(&changes[0], CurrentState::Deleted { version: 2, id: gone } if *gone == id("1", "alice")));
+    assert!(matches!(&changes[1], CurrentState::Present { version: 3, .. }));
     // It is not pushed any more, and who deletes it is told that it was there.
     let due = record.deliveries().take_due(10, at(10_000)).await.unwrap().deliveries;
     assert_eq!(
@@ -95,7 +95,7 @@ async fn an_older_one_that_arrives_late_is_not_shown(record: Record) {
     assert_eq!((standing(&record, "alice").await, counts(&record, "alice").await), (ids(&["newer"], "alice"), (2, 1)));
     assert_eq!(standing(&record, "bob").await, ids(&["older"], "bob"));
     let changes = record.changes("alice", Some(before), 10).await.unwrap().changes;
-    assert!(matches!(&changes[..], [Present::Deleted { version: 2, .. }]), "{changes:?}");
+    assert!(matches!(&changes[..], [CurrentState::Deleted { version: 2, .. }]), "{changes:?}");
     // What is due later is newer, whenever it was accepted.
     record.send(&delayed("latest", 5_000), &users(&["alice"]), at(1_400)).await;
     assert_eq!(materialises(&record, 6_400).await, 1);
@@ -210,7 +210,7 @@ async fn of_many_at_once_one_stands_in_each_inbox(record: Record) {
         // All 25 arrived, and each of the key but one has gone: the delayed one with its arrival, where it was late.
         assert!((25 + 15..=25 + 16).contains(&head), "{name}: {head}");
         assert_eq!(unread, 8 + 1, "{name}");
-        let mut versions: Vec<i64> = record.history(name).await.iter().map(Present::version).collect();
+        let mut versions: Vec<i64> = record.history(name).await.iter().map(CurrentState::version).collect();
         versions.dedup();
         assert_eq!(versions.len(), SENDS + 1);
         assert_eq!(record.inbox().position(&user(name), at(LATE_MS)).await.unwrap().head, head);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use shared::clock::Time;
 use shared::inbox::notification::{Content, Priority};
-use shared::inbox::{CHUNK_RECIPIENTS, Change, Present};
+use shared::inbox::{CHUNK_RECIPIENTS, Change, CurrentState};
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, id, user};
 
@@ -116,7 +116,7 @@ async fn content_comes_back_byte_for_byte_on_every_path(record: Record) {
         let (alice, key) = (user("alice"), id(&key, "alice"));
         let found = record.inbox().find(&alice, key, at(0)).await.unwrap();
         assert_same(&found.unwrap().content, &send.content);
-        let Some(Present::Standing { notification, .. }) = record.history("alice").await.pop() else {
+        let Some(CurrentState::Present { notification, .. }) = record.history("alice").await.pop() else {
             panic!("nothing changed")
         };
         assert_same(&notification.content, &send.content);

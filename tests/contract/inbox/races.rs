@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use shared::inbox::{Change, Changed, Present};
+use shared::inbox::{Change, Changed, CurrentState};
 
 use crate::record::{Record, at, id, together};
 
@@ -49,15 +49,17 @@ async fn assert_consistent(record: &Record, mut spans: Vec<Span>) {
     assert_eq!(reached, position.head);
 
     let history = record.history("alice").await;
-    let versions: HashSet<i64> = history.iter().map(Present::version).collect();
+    let versions: HashSet<i64> = history.iter().map(CurrentState::version).collect();
     assert_eq!(versions.len(), history.len(), "two rows have one version");
     assert!(versions.iter().all(|version| (1..=position.head).contains(version)));
     let unread = history
         .iter()
-        .filter(|present| matches!(present, Present::Standing { notification, .. } if notification.read_at.is_none()))
+        .filter(
+            |present| matches!(present, CurrentState::Present { notification, .. } if notification.read_at.is_none()),
+        )
         .count();
     assert_eq!(position.unread, i64::try_from(unread).unwrap());
-    let standing = history.iter().filter(|present| matches!(present, Present::Standing { .. })).count();
+    let standing = history.iter().filter(|present| matches!(present, CurrentState::Present { .. })).count();
     assert_eq!(record.listed("alice").await.len(), standing);
 }
 
@@ -168,13 +170,13 @@ async fn reads_see_one_state_while_others_write(record: Record) {
                     continue;
                 }
                 let changes = record.changes("alice", None, usize::MAX).await.unwrap();
-                let last = changes.changes.last().map_or(0, Present::version);
+                let last = changes.changes.last().map_or(0, CurrentState::version);
                 assert_eq!(last, changes.position.head, "torn between two states");
                 let unread = changes
                     .changes
                     .iter()
                     .filter(|present| {
-                        matches!(present, Present::Standing { notification, .. } if notification.read_at.is_none())
+                        matches!(present, CurrentState::Present { notification, .. } if notification.read_at.is_none())
                     })
                     .count();
                 assert_eq!(changes.position.unread, i64::try_from(unread).unwrap());

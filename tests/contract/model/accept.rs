@@ -8,8 +8,8 @@ use std::sync::Arc;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
 use shared::inbox::notification::{Content, Notification};
 use shared::inbox::{
-    Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Listed, PUSH_GRACE_MS,
-    Position, Present,
+    Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, CurrentState, Delivery, FirstAnswer, Listed,
+    PUSH_GRACE_MS, Position,
 };
 use shared::sockets::connections::Connection;
 
@@ -402,8 +402,8 @@ impl Model {
             .changes
             .iter()
             .map(|present| match present {
-                Present::Standing { version, notification } => (*version, told(notification)),
-                Present::Deleted { version, id } => (*version, id.to_string()),
+                CurrentState::Present { version, notification } => (*version, told(notification)),
+                CurrentState::Deleted { version, id } => (*version, id.to_string()),
             })
             .collect();
         let complete = all.len() <= limit;

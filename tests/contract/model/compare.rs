@@ -5,7 +5,7 @@ use shared::clock::At;
 use shared::error::StoreError;
 use shared::ids::UserId;
 use shared::inbox::Page;
-use shared::sockets::connections::LONGEST_CONNECTION_MS;
+use shared::sockets::connections::MAX_CONNECTION_AGE_MS;
 
 use super::accept::{Accepted, agree, told};
 use super::state::Row;
@@ -66,7 +66,7 @@ pub(super) async fn thoroughly(record: &Record, model: &Model) -> Accepted {
 
 /// Leaves nothing connected, waiting or due to whoever uses the record next.
 pub(crate) async fn leave(record: &Record, model: &Model) -> Accepted {
-    let late = At::Fixed(model.now_ms() + 2 * LONGEST_CONNECTION_MS);
+    let late = At::Fixed(model.now_ms() + 2 * MAX_CONNECTION_AGE_MS);
     let left = async {
         record.connections().sweep(late).await?;
         while record.deliveries().materialise_next(late).await?.is_some() {}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::delivery::deliveries::{Key, LONGEST_WAIT_MS, MOST_FRAMES, Resync, Taken};
+use shared::delivery::deliveries::{MAX_FRAMES_PER_USER, MAX_PUSH_DELAY_MS, Resync, RowKey, Taken};
 use shared::ids::UserId;
 use shared::inbox::{Delivery, PUSH_GRACE_MS};
 use shared::sockets::connections::Connection;
@@ -25,7 +25,7 @@ impl Model {
         if rest.is_none() && due.len() > limit {
             looked_at = self.chosen(limit, &due, &found, &resyncs)?;
         }
-        let is_behind = |user: &UserId| due.iter().filter(|(_, of, _)| of == user).count() > MOST_FRAMES;
+        let is_behind = |user: &UserId| due.iter().filter(|(_, of, _)| of == user).count() > MAX_FRAMES_PER_USER;
         let (mut expected, mut behind) = (BTreeMap::new(), BTreeMap::new());
         for (_, user, _) in &looked_at {
             let connections = self.living(user);
@@ -41,7 +41,7 @@ impl Model {
             let connections = self.living(user);
             let now_ms = self.now_ms();
             let row = self.inboxes.get_mut(user).and_then(|inbox| inbox.rows.get_mut(offset)).unwrap();
-            let wait_ms = (PUSH_GRACE_MS << row.times_taken.min(16)).min(LONGEST_WAIT_MS);
+            let wait_ms = (PUSH_GRACE_MS << row.times_taken.min(16)).min(MAX_PUSH_DELAY_MS);
             let is_pushed = !connections.is_empty() && !row.is_gone(now_ms);
             row.push_at_ms = is_pushed.then_some(now_ms + wait_ms);
             row.times_taken += 1;
@@ -95,10 +95,10 @@ impl Model {
     }
 
     /// The key of a row by which it would be taken now, or of none that there is.
-    pub(super) fn key(&self, (user, offset, off_ms): &(usize, i64, i64)) -> Key<'_> {
+    pub(super) fn key(&self, (user, offset, off_ms): &(usize, i64, i64)) -> RowKey<'_> {
         let user = &self.users[*user];
         let push_at_ms = self.inbox(user).rows.get(offset).and_then(|row| row.push_at_ms);
-        Key { user, offset: *offset, fence_ms: push_at_ms.unwrap_or_else(|| self.now_ms()) + off_ms }
+        RowKey { user, offset: *offset, fence_ms: push_at_ms.unwrap_or_else(|| self.now_ms()) + off_ms }
     }
 
     pub(super) fn taken_by_key(&mut self, rows: &[(usize, i64, i64)], fences: &[i64], found: &[Delivery]) -> Accepted {

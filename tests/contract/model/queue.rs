@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_oneof};
-use shared::delivery::queue::{CLAIM_MS, ClaimId, Claimed, Depth, Entry, Queue, Settled, Work};
+use shared::delivery::queue::{CLAIM_MS, ClaimId, Claimed, Depth, Entry, Queue, Resolution, Work};
 use shared::inbox::notification::Priority;
 
 use super::always;
@@ -105,16 +105,16 @@ impl Model {
                     .is_some_and(|known| matches!(&known.state, State::Claimed { id: now, .. } if *now == id));
                 let settled = match (act, &known) {
                     (Act::Again { wait_ms, .. }, Some(known)) => {
-                        Settled::Again(id, Entry { work: known.work.clone(), wait_ms: *wait_ms })
+                        Resolution::Retry(id, Entry { work: known.work.clone(), wait_ms: *wait_ms })
                     }
-                    _ => Settled::Done(id),
+                    _ => Resolution::Done(id),
                 };
                 if !queue.settle(std::slice::from_ref(&settled), at).await {
                     return Err("it is away".into());
                 }
                 if is_its_own {
                     self.entries.remove(&offset);
-                    if let (Settled::Again(_, Entry { work, wait_ms }), Some(_)) = (settled, known) {
+                    if let (Resolution::Retry(_, Entry { work, wait_ms }), Some(_)) = (settled, known) {
                         let state = self.state(wait_ms, false);
                         self.entries.insert(offset, Known { work, state, deliveries: 0 });
                     }
@@ -154,7 +154,7 @@ impl Model {
         let waiting = self.entries.values().filter(|known| matches!(known.state, State::Due { .. })).count();
         let is_lapsed = |known: &Known| matches!(known.state, State::Claimed { lapses_ms, .. } if lapses_ms <= now_ms);
         let lapsed = self.entries.values().filter(|known| is_lapsed(known)).count();
-        let is_suspect = claimed.iter().any(|claimed| claimed.deliveries > 1);
+        let is_suspect = claimed.iter().any(|claimed| claimed.attempts > 1);
         let expected = match (is_suspect, limit, waiting, lapsed) {
             (true, ..) | (false, 1.., 0, 1..) => limit.min(lapsed).min(1),
             _ => limit.min(waiting),
@@ -171,7 +171,7 @@ impl Model {
                 State::Later { .. } => false,
             };
             known.deliveries += 1;
-            if !may || known.deliveries != one.deliveries || known.work != *work {
+            if !may || known.deliveries != one.attempts || known.work != *work {
                 return Err(format!("{one:?} instead of {known:?}"));
             }
             known.state = State::Claimed { id: one.id.clone(), lapses_ms: now_ms + CLAIM_MS };

@@ -1,7 +1,7 @@
 //! The model's tickets and connections.
 
 use shared::ids::ConnectionId;
-use shared::sockets::connections::{Connection, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Opened, Ticket};
+use shared::sockets::connections::{Connection, Extended, MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, Opened, Ticket};
 
 use super::accept::{Accepted, agree};
 use super::state::{Model, Open};
@@ -50,7 +50,7 @@ impl Model {
     pub(super) fn swept(&mut self, ended: &[Connection]) -> Accepted {
         let now_ms = self.now_ms();
         self.tickets.retain(|_, ticket| ticket.expires_at_ms > now_ms);
-        self.connections.retain(|open| open.connection.connected_at_ms > now_ms - LONGEST_CONNECTION_MS);
+        self.connections.retain(|open| open.connection.connected_at_ms > now_ms - MAX_CONNECTION_AGE_MS);
         let all = self.connections.iter().map(|open| &open.connection);
         let expected: Vec<Connection> = all.filter(|open| open.token_expires_at_ms <= now_ms).cloned().collect();
         agree("the connections that ended", by_name(ended), by_name(&expected))

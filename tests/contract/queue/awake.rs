@@ -22,7 +22,7 @@ async fn is_awake(queue: &Store, now_ms: i64) -> bool {
 }
 
 async fn watch(queue: &Store, now_ms: i64) -> u64 {
-    queue.watch(at(now_ms)).await.expect("it is there")
+    queue.heartbeat(at(now_ms)).await.expect("it is there")
 }
 
 async fn nobody_is_awake_at_first(queue: Store) {
@@ -36,7 +36,7 @@ async fn whoever_finds_none_awake_is_to_wake_one_for_all(queue: Store) {
         assert!(is_awake(&queue, begin_ms + WAKING_MS - 1).await);
     }
     // It came, and found nothing: the next one is to be woken.
-    queue.rest(at(WAKING_MS + 1)).await.expect("it is there");
+    queue.sign_off(at(WAKING_MS + 1)).await.expect("it is there");
     assert!(!is_awake(&queue, WAKING_MS + 1).await);
 }
 
@@ -52,7 +52,7 @@ async fn whoever_claims_or_watches_is_awake_for_a_while(queue: Store) {
 
 async fn whoever_rests_is_not_awake(queue: Store) {
     claim(&queue, 1, 0).await;
-    queue.rest(at(1)).await.expect("it is there");
+    queue.sign_off(at(1)).await.expect("it is there");
     assert!(!is_awake(&queue, 1).await);
     // Another that is still at it is heard of soon.
     watch(&queue, 2).await;
@@ -61,12 +61,12 @@ async fn whoever_rests_is_not_awake(queue: Store) {
 
 async fn whoever_adds_is_news(queue: Store) {
     let before = watch(&queue, 0).await;
-    assert_eq!(claim(&queue, 64, 1).await.news, before);
+    assert_eq!(claim(&queue, 64, 1).await.generation, before);
     add_due(&queue, 0..1, 2).await;
     let after = watch(&queue, 3).await;
     assert_ne!(after, before);
-    assert_eq!(claim(&queue, 64, 4).await.news, after);
-    assert_eq!(queue.rest(at(5)).await, Some(after));
+    assert_eq!(claim(&queue, 64, 4).await.generation, after);
+    assert_eq!(queue.sign_off(at(5)).await, Some(after));
 }
 
 async fn work_of_the_record_alone_is_news_too(queue: Store) {
@@ -78,12 +78,12 @@ async fn work_of_the_record_alone_is_news_too(queue: Store) {
 
 async fn work_that_is_added_while_a_drain_goes_to_rest_is_seen_by_somebody(queue: Store) {
     for _ in 0..50 {
-        let news = claim(&queue, 0, 0).await.news;
+        let generation = claim(&queue, 0, 0).await.generation;
         let seen = together(2, |n| {
             let queue = Arc::clone(&queue);
             async move {
                 match n {
-                    0 => queue.rest(at(0)).await.expect("it is there") != news,
+                    0 => queue.sign_off(at(0)).await.expect("it is there") != generation,
                     _ => !is_awake(&queue, 0).await,
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use shared::delivery::queue::{CLAIM_MS, MOST_DELIVERIES, MOST_OF_A_SHARD, SHARDS, Settled, Work, shard};
+use shared::delivery::queue::{CLAIM_MS, MAX_ATTEMPTS, MAX_SHARD_ENTRIES, Resolution, SHARDS, Work, shard};
 use shared::ids::ConnectionId;
 use shared::inbox::notification::Priority;
 
@@ -102,12 +102,12 @@ async fn each_entry_is_claimed_by_one_of_many(queue: Store) {
 async fn what_a_dead_worker_left_comes_back_alone(queue: Store) {
     add_due(&queue, 0..3, 0).await;
     let first = claim(&queue, 64, 0).await.claimed;
-    assert!(first.iter().all(|claimed| claimed.deliveries == 1));
+    assert!(first.iter().all(|claimed| claimed.attempts == 1));
     let mut again = Vec::new();
     for _ in 0..3 {
         let claims = claim(&queue, 64, CLAIM_MS).await;
         let [claimed] = &claims.claimed[..] else { panic!("{claims:?}") };
-        assert_eq!((claimed.deliveries, claims.next_in_ms), (2, Some(0)));
+        assert_eq!((claimed.attempts, claims.next_in_ms), (2, Some(0)));
         again.push(claimed.clone());
     }
     let mut offsets = offsets(&again);
@@ -127,7 +127,7 @@ async fn what_comes_back_and_what_is_new_take_turns(queue: Store) {
     let mut all = Vec::new();
     for _ in 0..4 {
         let claims = claim(&queue, 2, CLAIM_MS).await;
-        let is_suspect = claims.claimed.iter().any(|claimed| claimed.deliveries > 1);
+        let is_suspect = claims.claimed.iter().any(|claimed| claimed.attempts > 1);
         assert!(!is_suspect || claims.claimed.len() == 1, "{claims:?}");
         sizes.push(claims.claimed.len());
         all.extend(offsets(&claims.claimed));
@@ -139,24 +139,24 @@ async fn what_comes_back_and_what_is_new_take_turns(queue: Store) {
 
 async fn what_ends_its_worker_again_and_again_is_poisoned(queue: Store) {
     add_due(&queue, 0..1, 0).await;
-    for deliveries in 1..=MOST_DELIVERIES + 2 {
+    for deliveries in 1..=MAX_ATTEMPTS + 2 {
         let claims = claim(&queue, 64, i64::from(deliveries) * CLAIM_MS).await;
         let [claimed] = &claims.claimed[..] else { panic!("{claims:?}") };
-        assert_eq!((claimed.deliveries, claimed.is_poisoned()), (deliveries, deliveries > MOST_DELIVERIES));
+        assert_eq!((claimed.attempts, claimed.is_poisoned()), (deliveries, deliveries > MAX_ATTEMPTS));
     }
     // Whoever comes to its end begins anew.
     let claims = claim(&queue, 64, 10 * CLAIM_MS).await;
-    let again = Settled::Again(claims.claimed[0].id.clone(), after(1, work("alice", 0)));
+    let again = Resolution::Retry(claims.claimed[0].id.clone(), after(1, work("alice", 0)));
     settle(&queue, &[again], 10 * CLAIM_MS).await;
     let claims = claim(&queue, 64, 10 * CLAIM_MS + 1).await;
-    assert_eq!((claims.claimed[0].deliveries, offsets(&claims.claimed)), (1, vec![0]));
+    assert_eq!((claims.claimed[0].attempts, offsets(&claims.claimed)), (1, vec![0]));
 }
 
 async fn a_claim_that_lapsed_settles_nothing(queue: Store) {
     add_due(&queue, 0..1, 0).await;
     let slow = claim(&queue, 64, 0).await.claimed;
     let heir = claim(&queue, 64, CLAIM_MS).await.claimed;
-    let again = Settled::Again(slow[0].id.clone(), after(5, work("alice", 9)));
+    let again = Resolution::Retry(slow[0].id.clone(), after(5, work("alice", 9)));
     settle(&queue, &[again], CLAIM_MS + 1).await;
     settle(&queue, &done(&slow), CLAIM_MS + 1).await;
     assert_eq!(counts(&queue, CLAIM_MS + 1).await, [0, 1, 0]);
@@ -173,7 +173,7 @@ async fn settling_twice_is_settling_once(queue: Store) {
     add_due(&queue, 0..2, 0).await;
     let claims = claim(&queue, 64, 0).await.claimed;
     let settled =
-        [Settled::Done(claims[0].id.clone()), Settled::Again(claims[1].id.clone(), after(10, work("alice", 1)))];
+        [Resolution::Done(claims[0].id.clone()), Resolution::Retry(claims[1].id.clone(), after(10, work("alice", 1)))];
     settle(&queue, &settled, 1).await;
     settle(&queue, &settled, 2).await;
     settle(&queue, &done(&claims), 3).await;
@@ -182,7 +182,7 @@ async fn settling_twice_is_settling_once(queue: Store) {
 }
 
 async fn a_full_shard_refuses_and_drops_nothing(queue: Store) {
-    let entries: Vec<_> = (0..MOST_OF_A_SHARD as i64).map(|n| due(work("alice", n))).collect();
+    let entries: Vec<_> = (0..MAX_SHARD_ENTRIES as i64).map(|n| due(work("alice", n))).collect();
     for entries in entries.chunks(2_000) {
         add(&queue, entries, 0).await;
     }
@@ -201,7 +201,7 @@ async fn a_full_shard_refuses_and_drops_nothing(queue: Store) {
     let more: Vec<_> = (0..12).map(|n| after(1, work("alice", -10 - n))).collect();
     let refused = queue.add(&more, at(0)).await.refused;
     assert_eq!(refused, 12 - ours.len());
-    let all = MOST_OF_A_SHARD as u64 + 1;
+    let all = MAX_SHARD_ENTRIES as u64 + 1;
     assert_eq!(counts(&queue, 0).await.iter().sum::<u64>(), all);
     assert_eq!(SHARDS, 16);
 }

@@ -8,7 +8,7 @@ mod waits;
 
 use std::sync::Arc;
 
-use shared::delivery::queue::{Added, Claimed, Claims, Depth, Entry, Queue, Settled, Work};
+use shared::delivery::queue::{Added, Claimed, Claims, Depth, Entry, Queue, Resolution, Work};
 use shared::ids::ConnectionId;
 use shared::inbox::notification::Priority;
 
@@ -66,12 +66,12 @@ fn offsets(claimed: &[Claimed]) -> Vec<i64> {
     claimed.iter().map(|claimed| claimed.work.as_ref().expect("ours").offset).collect()
 }
 
-async fn settle(queue: &Store, settled: &[Settled], now_ms: i64) {
+async fn settle(queue: &Store, settled: &[Resolution], now_ms: i64) {
     assert!(queue.settle(settled, at(now_ms)).await, "it is there");
 }
 
-fn done(claimed: &[Claimed]) -> Vec<Settled> {
-    claimed.iter().map(|claimed| Settled::Done(claimed.id.clone())).collect()
+fn done(claimed: &[Claimed]) -> Vec<Resolution> {
+    claimed.iter().map(|claimed| Resolution::Done(claimed.id.clone())).collect()
 }
 
 async fn depth(queue: &Store, now_ms: i64) -> Depth {

@@ -1,6 +1,6 @@
 //! What is not due yet, and how much there is of everything.
 
-use shared::delivery::queue::{Depth, Settled};
+use shared::delivery::queue::{Depth, Resolution};
 use shared::inbox::notification::Priority;
 
 use super::{Store, add, add_due, after, claim, claimed, counts, depth, due, settle, urgent, work};
@@ -33,7 +33,8 @@ async fn what_waits_is_claimed_when_it_is_due_and_never_earlier(queue: Store) {
 async fn what_is_due_again_waits_first(queue: Store) {
     add_due(&queue, 0..2, 0).await;
     let claims = claim(&queue, 64, 0).await.claimed;
-    let again = |n: usize, wait_ms| Settled::Again(claims[n].id.clone(), after(wait_ms, work("alice", 10 + n as i64)));
+    let again =
+        |n: usize, wait_ms| Resolution::Retry(claims[n].id.clone(), after(wait_ms, work("alice", 10 + n as i64)));
     settle(&queue, &[again(0, 200), again(1, 0)], 5).await;
     assert_eq!(claimed(&queue, 64, 5).await, [11]);
     assert_eq!(claimed(&queue, 64, 204).await, [0; 0]);

@@ -12,12 +12,12 @@ use async_trait::async_trait;
 use self::queue::Waiting;
 use self::telemetry::Kept;
 use crate::clock::At;
-use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Settled};
+use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::ids::NotificationId;
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
-use crate::telemetry::health::{BreakerState, Instance, Layout, Mode, Vital, Vitals};
-use crate::telemetry::{Counts, Noted, Notes, Pushed};
+use crate::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Status};
+use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
 /// Keeps the promises of the moment within one process.
 #[derive(Debug, Default)]
@@ -51,17 +51,17 @@ impl Limits for MemoryMoment {
 }
 
 #[async_trait]
-impl Notes for MemoryMoment {
+impl Telemetry for MemoryMoment {
     /// Hints are dropped: there is no program beside this process that could listen.
-    async fn note(&self, noted: &Noted<'_>, at: At) {
-        self.asked(|notes| notes.note(noted, at.process_ms()));
+    async fn report(&self, report: &Report<'_>, at: At) {
+        self.asked(|notes| notes.report(report, at.process_ms()));
     }
 
-    async fn counted(&self, at: At) -> Option<Counts> {
-        Some(self.asked(|notes| notes.counted(at.process_ms())))
+    async fn counts(&self, at: At) -> Option<Counts> {
+        Some(self.asked(|notes| notes.counts(at.process_ms())))
     }
 
-    async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<Pushed>> {
+    async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<PushAttempt>> {
         Some(self.asked(|notes| notes.outcomes(id, at.process_ms())))
     }
 }
@@ -76,17 +76,17 @@ impl Queue for MemoryMoment {
         Some(self.queue().claim(limit, at.process_ms()))
     }
 
-    async fn settle(&self, settled: &[Settled], at: At) -> bool {
+    async fn settle(&self, settled: &[Resolution], at: At) -> bool {
         self.queue().settle(settled, at.process_ms());
         true
     }
 
-    async fn watch(&self, at: At) -> Option<u64> {
-        Some(self.queue().watch(at.process_ms()))
+    async fn heartbeat(&self, at: At) -> Option<u64> {
+        Some(self.queue().heartbeat(at.process_ms()))
     }
 
-    async fn rest(&self, _: At) -> Option<u64> {
-        Some(self.queue().rest())
+    async fn sign_off(&self, _: At) -> Option<u64> {
+        Some(self.queue().sign_off())
     }
 
     async fn depth(&self, at: At) -> Option<Depth> {
@@ -95,13 +95,13 @@ impl Queue for MemoryMoment {
 }
 
 #[async_trait]
-impl Vitals for MemoryMoment {
-    async fn vital(&self) -> Vital {
-        Vital::Off
+impl Health for MemoryMoment {
+    async fn check(&self) -> Status {
+        Status::Off
     }
 
     /// Nothing here takes time worth measuring.
-    async fn layout(&self) -> Layout {
+    async fn instances(&self) -> Instances {
         let instance = Instance {
             name: "memory".into(),
             healthy: true,
@@ -114,6 +114,6 @@ impl Vitals for MemoryMoment {
             breaker: BreakerState::Closed,
             last_error: None,
         };
-        Layout { mode: Mode::Memory, instances: vec![instance] }
+        Instances { mode: Mode::Memory, instances: vec![instance] }
     }
 }

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use crate::delivery::fair_share::{PRIORITIES, Turns};
+use crate::delivery::fair_share::{FairShare, PRIORITIES};
 use crate::delivery::queue::{
-    AWAKE_MS, Added, CLAIM_MS, ClaimId, Claimed, Claims, Depth, Entry, MOST_OF_A_SHARD, SHARDS, Settled, WAKING_MS,
-    found, rank, shard,
+    AWAKE_MS, Added, CLAIM_MS, ClaimId, Claimed, Claims, Depth, Entry, MAX_SHARD_ENTRIES, Resolution, SHARDS,
+    WAKING_MS, found, rank, shard,
 };
 
 /// What waits.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     shards: [Shard; SHARDS],
-    turns: Turns,
+    fair_share: FairShare,
     /// How often drains were told of work.
-    news: u64,
+    generation: u64,
     /// Until when a drain counts as awake.
     awake_until_ms: i64,
     /// How many claims there were, from which names follow.
@@ -40,7 +40,7 @@ struct Later {
 struct Held {
     lapses_ms: i64,
     text: String,
-    deliveries: u32,
+    attempts: u32,
 }
 
 impl Waiting {
@@ -48,7 +48,7 @@ impl Waiting {
         let mut refused = 0;
         for Entry { work, wait_ms } in entries {
             let shard = &mut self.shards[shard(&work.user)];
-            if shard.count() >= MOST_OF_A_SHARD {
+            if shard.count() >= MAX_SHARD_ENTRIES {
                 refused += 1;
             } else if *wait_ms > 0 {
                 shard.later.insert(work.text(), now_ms + wait_ms);
@@ -56,7 +56,7 @@ impl Waiting {
                 shard.due[rank(work.priority)].push_back((now_ms, work.text()));
             }
         }
-        self.news += 1;
+        self.generation += 1;
         let is_awake = self.awake_until_ms > now_ms;
         if !is_awake {
             self.awake_until_ms = now_ms + WAKING_MS;
@@ -65,17 +65,17 @@ impl Waiting {
     }
 
     pub(super) fn claim(&mut self, limit: usize, now_ms: i64) -> Claims {
-        let news = self.watch(now_ms);
+        let generation = self.heartbeat(now_ms);
         self.shards.iter_mut().for_each(|shard| shard.move_due(now_ms));
         let waiting = self.shards.each_ref().map(|shard| shard.due.each_ref().map(VecDeque::len));
         let lapsed = self.shards.each_ref().map(|shard| shard.lapsed(now_ms).count());
         if limit > 0
-            && let Some(shard) = self.turns.suspect(&waiting, &lapsed)
+            && let Some(shard) = self.fair_share.suspect(&waiting, &lapsed)
         {
             let claimed = self.recover(shard, now_ms).into_iter().collect();
-            return Claims { claimed, next_in_ms: Some(0), news };
+            return Claims { claimed, next_in_ms: Some(0), generation };
         }
-        let taken = self.turns.allot(&waiting, limit);
+        let taken = self.fair_share.allot(&waiting, limit);
         let mut claimed = Vec::new();
         for rank in 0..PRIORITIES {
             for (shard, taken) in taken.iter().enumerate() {
@@ -89,27 +89,27 @@ impl Waiting {
         let is_more = waiting.iter().flatten().sum::<usize>() > claimed.len() || lapsed.iter().any(|count| *count > 0);
         let next_ms =
             self.shards.iter().filter_map(|shard| shard.later.by_time.first()).map(|(due_ms, _)| *due_ms).min();
-        Claims { claimed, next_in_ms: if is_more { Some(0) } else { next_ms.map(|ms| ms - now_ms) }, news }
+        Claims { claimed, next_in_ms: if is_more { Some(0) } else { next_ms.map(|ms| ms - now_ms) }, generation }
     }
 
-    pub(super) fn settle(&mut self, settled: &[Settled], now_ms: i64) {
+    pub(super) fn settle(&mut self, settled: &[Resolution], now_ms: i64) {
         for settled in settled {
             let shard = &mut self.shards[settled.id().shard];
             let held = shard.claimed.remove(&settled.id().name);
-            if let (Some(_), Settled::Again(_, Entry { work, wait_ms })) = (held, settled) {
+            if let (Some(_), Resolution::Retry(_, Entry { work, wait_ms })) = (held, settled) {
                 shard.later.insert(work.text(), now_ms + wait_ms);
             }
         }
     }
 
-    pub(super) fn watch(&mut self, now_ms: i64) -> u64 {
+    pub(super) fn heartbeat(&mut self, now_ms: i64) -> u64 {
         self.awake_until_ms = now_ms + AWAKE_MS;
-        self.news
+        self.generation
     }
 
-    pub(super) fn rest(&mut self) -> u64 {
+    pub(super) fn sign_off(&mut self) -> u64 {
         self.awake_until_ms = i64::MIN;
-        self.news
+        self.generation
     }
 
     pub(super) fn depth(&self, now_ms: i64) -> Depth {
@@ -130,17 +130,17 @@ impl Waiting {
     /// Claims anew the entry of a shard whose claim lapsed first.
     fn recover(&mut self, shard: usize, now_ms: i64) -> Option<Claimed> {
         let lapsed = self.shards[shard].lapsed(now_ms).min().map(|(_, name)| name.clone())?;
-        let Held { text, deliveries, .. } = self.shards[shard].claimed.remove(&lapsed)?;
-        Some(self.hold(shard, text, deliveries.saturating_add(1), now_ms))
+        let Held { text, attempts, .. } = self.shards[shard].claimed.remove(&lapsed)?;
+        Some(self.hold(shard, text, attempts.saturating_add(1), now_ms))
     }
 
-    fn hold(&mut self, shard: usize, text: String, deliveries: u32, now_ms: i64) -> Claimed {
+    fn hold(&mut self, shard: usize, text: String, attempts: u32, now_ms: i64) -> Claimed {
         self.claims += 1;
         let id = ClaimId { shard, name: self.claims.to_string().into_bytes() };
         let work = found(text.as_bytes());
-        let held = Held { lapses_ms: now_ms + CLAIM_MS, text, deliveries };
+        let held = Held { lapses_ms: now_ms + CLAIM_MS, text, attempts };
         self.shards[shard].claimed.insert(id.name.clone(), held);
-        Claimed { id, work, deliveries }
+        Claimed { id, work, attempts }
     }
 }
 

@@ -3,44 +3,44 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::ids::NotificationId;
-use crate::telemetry::{COUNTED_MS, Counts, Noted, Pushed, REMEMBERED_MS, REMEMBERED_PUSHES};
+use crate::telemetry::{COUNTS_WINDOW_MS, Counts, MAX_OUTCOMES, OUTCOME_RETENTION_MS, PushAttempt, Report};
 
 const MINUTE_MS: i64 = 60_000;
 /// How many minutes are counted at once.
-const MINUTES: i64 = COUNTED_MS / MINUTE_MS;
+const MINUTES: i64 = COUNTS_WINDOW_MS / MINUTE_MS;
 /// How many are kept: also those that a clock which went back has left ahead.
-const MOST_MINUTES: usize = 2 * MINUTES as usize;
+const MAX_MINUTES: usize = 2 * MINUTES as usize;
 /// How many notifications are remembered before some are forgotten.
-const MOST_NOTIFICATIONS: usize = 10_000;
+const MAX_NOTIFICATIONS: usize = 10_000;
 
 /// What was noted.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     minutes: BTreeMap<i64, Counts>,
-    outcomes: HashMap<NotificationId, Vec<Pushed>>,
+    outcomes: HashMap<NotificationId, Vec<PushAttempt>>,
 }
 
 impl Kept {
-    pub(super) fn note(&mut self, noted: &Noted<'_>, now_ms: i64) {
-        if noted.counts != Counts::default() {
-            self.minutes.entry(now_ms.div_euclid(MINUTE_MS)).or_default().add_all(&noted.counts);
-            while self.minutes.len() > MOST_MINUTES {
+    pub(super) fn report(&mut self, report: &Report<'_>, now_ms: i64) {
+        if report.counts != Counts::default() {
+            self.minutes.entry(now_ms.div_euclid(MINUTE_MS)).or_default().add_all(&report.counts);
+            while self.minutes.len() > MAX_MINUTES {
                 self.minutes.pop_first();
             }
         }
-        for (id, connection, outcome) in &noted.outcomes {
+        for (id, connection, outcome) in &report.outcomes {
             let pushes = self.outcomes.entry(*id).or_default();
-            pushes.push(Pushed { connection: (*connection).clone(), outcome: *outcome, at_ms: now_ms });
-            if pushes.len() > REMEMBERED_PUSHES {
+            pushes.push(PushAttempt { connection: (*connection).clone(), outcome: *outcome, at_ms: now_ms });
+            if pushes.len() > MAX_OUTCOMES {
                 pushes.remove(0);
             }
         }
-        if self.outcomes.len() > MOST_NOTIFICATIONS {
+        if self.outcomes.len() > MAX_NOTIFICATIONS {
             self.forget(now_ms);
         }
     }
 
-    pub(super) fn counted(&self, now_ms: i64) -> Counts {
+    pub(super) fn counts(&self, now_ms: i64) -> Counts {
         let minute = now_ms.div_euclid(MINUTE_MS);
         let mut sums = Counts::default();
         for counts in self.minutes.range(minute - MINUTES + 1..=minute).map(|(_, counts)| counts) {
@@ -49,19 +49,19 @@ impl Kept {
         sums
     }
 
-    pub(super) fn outcomes(&self, id: NotificationId, now_ms: i64) -> Vec<Pushed> {
+    pub(super) fn outcomes(&self, id: NotificationId, now_ms: i64) -> Vec<PushAttempt> {
         let mut pushes = self.outcomes.get(&id).cloned().unwrap_or_default();
-        pushes.retain(|push| push.at_ms > now_ms - REMEMBERED_MS);
+        pushes.retain(|push| push.at_ms > now_ms - OUTCOME_RETENTION_MS);
         pushes.sort_by_key(|push| push.at_ms);
         pushes
     }
 
     /// Forgets what is too old, and of the rest the half that was pushed longest ago, so that this is seldom done.
     fn forget(&mut self, now_ms: i64) {
-        let last_ms = |pushes: &[Pushed]| pushes.iter().map(|push| push.at_ms).max().unwrap_or(i64::MIN);
+        let last_ms = |pushes: &[PushAttempt]| pushes.iter().map(|push| push.at_ms).max().unwrap_or(i64::MIN);
         let mut lasts: Vec<i64> = self.outcomes.values().map(|pushes| last_ms(pushes)).collect();
         lasts.sort_unstable();
-        let oldest_ms = lasts[lasts.len() / 2].max(now_ms - REMEMBERED_MS);
+        let oldest_ms = lasts[lasts.len() / 2].max(now_ms - OUTCOME_RETENTION_MS);
         self.outcomes.retain(|_, pushes| last_ms(pushes) > oldest_ms);
     }
 }
@@ -77,22 +77,22 @@ mod tests {
         let (mut kept, connection) = (Kept::default(), ConnectionId::new("phone"));
         let user = UserId::new("alice").unwrap();
         let mut last = None;
-        for n in 0..3 * MOST_NOTIFICATIONS {
+        for n in 0..3 * MAX_NOTIFICATIONS {
             let id = NotificationId::of(SendId::random(), &user);
             let counts = Counts { accepted: 1, ..Counts::default() };
-            let noted = Noted { counts, outcomes: vec![(id, &connection, Outcome::Offered)], ..Noted::default() };
-            kept.note(&noted, n as i64 * MINUTE_MS / 2);
+            let report = Report { counts, outcomes: vec![(id, &connection, Outcome::Offered)], ..Report::default() };
+            kept.report(&report, n as i64 * MINUTE_MS / 2);
             last = Some((id, n as i64 * MINUTE_MS / 2));
         }
-        assert!(kept.outcomes.len() <= MOST_NOTIFICATIONS && kept.minutes.len() <= MOST_MINUTES);
+        assert!(kept.outcomes.len() <= MAX_NOTIFICATIONS && kept.minutes.len() <= MAX_MINUTES);
         let (id, now_ms) = last.unwrap();
         assert_eq!(kept.outcomes(id, now_ms).len(), 1);
-        assert_eq!(kept.counted(now_ms).accepted, 120);
+        assert_eq!(kept.counts(now_ms).accepted, 120);
         // All at one instant: nothing is older than the rest.
-        for n in 0..2 * MOST_NOTIFICATIONS {
+        for n in 0..2 * MAX_NOTIFICATIONS {
             let id = NotificationId::of(SendId::random(), &user);
-            kept.note(&Noted { outcomes: vec![(id, &connection, Outcome::Gone)], ..Noted::default() }, now_ms);
-            assert!(kept.outcomes.len() <= MOST_NOTIFICATIONS, "{n}");
+            kept.report(&Report { outcomes: vec![(id, &connection, Outcome::Gone)], ..Report::default() }, now_ms);
+            assert!(kept.outcomes.len() <= MAX_NOTIFICATIONS, "{n}");
         }
     }
 }

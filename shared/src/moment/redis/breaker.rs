@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// Between the first signs of an outage and the first probe.
-const SHORTEST_REST_MS: i64 = 500;
+const MIN_COOLDOWN_MS: i64 = 500;
 /// Between two probes of one that stays away.
-const LONGEST_REST_MS: i64 = 10_000;
+const MAX_COOLDOWN_MS: i64 = 10_000;
 
 /// Closed: Redis is asked. Open: it is not, but for one probe at a time.
 ///
@@ -26,18 +26,18 @@ enum State {
 
 /// What a question meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leave {
+pub(crate) enum Permit {
     /// It may be asked, and waits no longer than this.
     Ask(Duration),
     /// It may not, and a probe is due.
     Probe,
     /// It may not.
-    Rest,
+    Denied,
 }
 
 /// How long it is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hold {
+pub(crate) enum Cooldown {
     /// Until it may be back by itself.
     Short,
     /// Until somebody may have done something about it.
@@ -55,12 +55,12 @@ impl Breaker {
     }
 
     /// Whether to ask now.
-    pub(crate) fn leave(&self, now_ms: i64) -> Leave {
+    pub(crate) fn permit(&self, now_ms: i64) -> Permit {
         match self.state {
-            State::Closed { unanswered } => Leave::Ask(self.bounds[unanswered.min(1)]),
+            State::Closed { unanswered } => Permit::Ask(self.bounds[unanswered.min(1)]),
             // A clock that went back says nothing about how long it rested.
-            State::Open { since_ms, rested_at_ms } if now_ms >= rested_at_ms || now_ms < since_ms => Leave::Probe,
-            State::Open { .. } => Leave::Rest,
+            State::Open { since_ms, rested_at_ms } if now_ms >= rested_at_ms || now_ms < since_ms => Permit::Probe,
+            State::Open { .. } => Permit::Denied,
         }
     }
 
@@ -75,21 +75,21 @@ impl Breaker {
     pub(crate) fn unanswered(&mut self, now_ms: i64, jitter: f64) {
         match &mut self.state {
             State::Closed { unanswered } if *unanswered == 0 => *unanswered = 1,
-            State::Closed { .. } => self.open(now_ms, Hold::Short, jitter),
+            State::Closed { .. } => self.open(now_ms, Cooldown::Short, jitter),
             State::Open { .. } => {}
         }
     }
 
     /// It said, or is known, not to serve; or a probe found it so again. `jitter`, from 0 to 1, keeps many processes
     /// from knocking at once.
-    pub(crate) fn open(&mut self, now_ms: i64, hold: Hold, jitter: f64) {
+    pub(crate) fn open(&mut self, now_ms: i64, hold: Cooldown, jitter: f64) {
         let since_ms = match self.state {
             State::Open { since_ms, .. } => since_ms.min(now_ms),
             State::Closed { .. } => now_ms,
         };
         let rest_ms = match hold {
-            Hold::Short => ((now_ms - since_ms) / 8).clamp(SHORTEST_REST_MS, LONGEST_REST_MS),
-            Hold::Long => LONGEST_REST_MS,
+            Cooldown::Short => ((now_ms - since_ms) / 8).clamp(MIN_COOLDOWN_MS, MAX_COOLDOWN_MS),
+            Cooldown::Long => MAX_COOLDOWN_MS,
         };
         // Up to three tenths sooner.
         let sooner_ms = (rest_ms as f64 * 0.3 * jitter.clamp(0.0, 1.0)) as i64;
@@ -121,11 +121,11 @@ mod tests {
     #[test]
     fn two_questions_wait_and_a_third_does_not() {
         let (mut breaker, clock) = breaker();
-        assert_eq!(breaker.leave(clock.now_ms()), Leave::Ask(FIRST));
+        assert_eq!(breaker.permit(clock.now_ms()), Permit::Ask(FIRST));
         breaker.unanswered(clock.now_ms(), 0.0);
-        assert_eq!(breaker.leave(clock.now_ms()), Leave::Ask(SECOND));
+        assert_eq!(breaker.permit(clock.now_ms()), Permit::Ask(SECOND));
         breaker.unanswered(clock.now_ms(), 0.0);
-        assert_eq!(breaker.leave(clock.now_ms()), Leave::Rest);
+        assert_eq!(breaker.permit(clock.now_ms()), Permit::Denied);
     }
 
     #[test]
@@ -135,21 +135,21 @@ mod tests {
             breaker.unanswered(clock.now_ms(), 0.0);
             breaker.answered();
         }
-        assert_eq!(breaker.leave(clock.now_ms()), Leave::Ask(FIRST));
+        assert_eq!(breaker.permit(clock.now_ms()), Permit::Ask(FIRST));
     }
 
     #[test]
     fn it_opens_at_once_when_told_and_probes_after_half_a_second() {
         let (mut breaker, clock) = breaker();
-        breaker.open(clock.now_ms(), Hold::Short, 0.0);
+        breaker.open(clock.now_ms(), Cooldown::Short, 0.0);
         breaker.answered();
         breaker.unanswered(clock.now_ms(), 0.0);
         clock.turn(ms(499));
-        assert_eq!(breaker.leave(clock.now_ms()), Leave::Rest);
+        assert_eq!(breaker.permit(clock.now_ms()), Permit::Denied);
         clock.turn(ms(1));
-        assert_eq!(breaker.leave(clock.now_ms()), Leave::Probe);
+        assert_eq!(breaker.permit(clock.now_ms()), Permit::Probe);
         breaker.close();
-        assert_eq!(breaker.leave(clock.now_ms()), Leave::Ask(FIRST));
+        assert_eq!(breaker.permit(clock.now_ms()), Permit::Ask(FIRST));
     }
 
     /// How long it rests after each probe of an outage, by how long that has lasted.
@@ -158,9 +158,9 @@ mod tests {
         let start_ms = clock.now_ms();
         let mut rests = Vec::new();
         for _ in 0..60 {
-            breaker.open(clock.now_ms(), Hold::Short, jitter);
+            breaker.open(clock.now_ms(), Cooldown::Short, jitter);
             let probed_ms = clock.now_ms();
-            while breaker.leave(clock.now_ms()) == Leave::Rest {
+            while breaker.permit(clock.now_ms()) == Permit::Denied {
                 clock.turn(ms(1));
             }
             rests.push((probed_ms - start_ms, clock.now_ms() - probed_ms));
@@ -173,7 +173,7 @@ mod tests {
         let rests = rests(0.0);
         assert!(rests.iter().all(|(age_ms, rest_ms)| *age_ms > 8_000 || *rest_ms <= 1_000), "{rests:?}");
         assert!(rests.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{rests:?}");
-        assert_eq!(rests.last().unwrap().1, LONGEST_REST_MS);
+        assert_eq!(rests.last().unwrap().1, MAX_COOLDOWN_MS);
     }
 
     #[test]
@@ -186,20 +186,20 @@ mod tests {
     #[test]
     fn what_somebody_must_mend_is_left_alone_for_long() {
         let (mut breaker, clock) = breaker();
-        breaker.open(clock.now_ms(), Hold::Long, 0.0);
+        breaker.open(clock.now_ms(), Cooldown::Long, 0.0);
         clock.turn(ms(9_999));
-        assert_eq!(breaker.leave(clock.now_ms()), Leave::Rest);
+        assert_eq!(breaker.permit(clock.now_ms()), Permit::Denied);
         clock.turn(ms(1));
-        assert_eq!(breaker.leave(clock.now_ms()), Leave::Probe);
+        assert_eq!(breaker.permit(clock.now_ms()), Permit::Probe);
     }
 
     #[test]
     fn a_clock_that_goes_back_cannot_keep_it_open() {
         let mut breaker = Breaker::new([FIRST, SECOND]);
-        breaker.open(1_000_000, Hold::Short, 0.0);
-        assert_eq!(breaker.leave(999_000), Leave::Probe);
-        breaker.open(999_000, Hold::Short, 0.0);
-        assert_eq!(breaker.leave(999_100), Leave::Rest);
-        assert_eq!(breaker.leave(999_500), Leave::Probe);
+        breaker.open(1_000_000, Cooldown::Short, 0.0);
+        assert_eq!(breaker.permit(999_000), Permit::Probe);
+        breaker.open(999_000, Cooldown::Short, 0.0);
+        assert_eq!(breaker.permit(999_100), Permit::Denied);
+        assert_eq!(breaker.permit(999_500), Permit::Probe);
     }
 }

@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::SetupError;
-use super::breaker::{Breaker, Hold, Leave};
-use super::failure::{self, Trouble, told};
+use super::breaker::{Breaker, Cooldown, Permit};
+use super::failure::{self, Failure, log_text};
 use super::keys::Keys;
 use super::setup;
 use crate::clock::Clock;
@@ -36,7 +36,7 @@ const SILENT: &str = "no answer in time";
 
 /// How long calls wait for Redis.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     /// A call, and the next one after it had no answer; then the breaker opens.
     pub(crate) bounds: [Duration; 2],
     /// Calls beside others: then one of them waits on and the rest do not, so that an outage slows one at a time.
@@ -45,9 +45,9 @@ pub(crate) struct Patience {
     pub(crate) suspecting: Duration,
 }
 
-impl Patience {
+impl Timeouts {
     /// A call waits 150 ms, an outage that says nothing costs 250 ms: less what a late timer adds.
-    pub(crate) const OF_A_REQUEST: Self = Self {
+    pub(crate) const REQUEST: Self = Self {
         bounds: [Duration::from_millis(145), Duration::from_millis(95)],
         beside: Duration::from_millis(50),
         suspecting: Duration::from_millis(10),
@@ -64,20 +64,20 @@ pub(crate) struct Link {
     client: Client,
     settings: AsyncConnectionConfig,
     attempts: u32,
-    patience: Patience,
+    timeouts: Timeouts,
     /// Of what a probe touches.
     keys: Arc<Keys>,
     clock: Clock,
     /// Changes when a connection comes or goes, an attempt ends, or the breaker opens or closes.
-    standing: watch::Sender<Standing>,
+    standing: watch::Sender<LinkState>,
     /// The right to wait for the whole bound.
     waiting: Semaphore,
-    tally: Mutex<Tally>,
+    stats: Mutex<Stats>,
 }
 
 /// What became of the questions of this process so far.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Tally {
+pub(crate) struct Stats {
     /// How many were put.
     pub(crate) operations: u64,
     /// How many had no answer, or none in time.
@@ -88,7 +88,7 @@ pub(crate) struct Tally {
     pub(crate) last_error: Option<String>,
 }
 
-struct Standing {
+struct LinkState {
     connection: Option<Live>,
     connecting: bool,
     breaker: Breaker,
@@ -117,7 +117,7 @@ impl Link {
     /// Connects to nothing yet.
     pub(crate) fn new(
         config: &RedisConfig,
-        patience: Patience,
+        timeouts: Timeouts,
         keys: Arc<Keys>,
         clock: Clock,
     ) -> Result<Self, SetupError> {
@@ -126,10 +126,10 @@ impl Link {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(None);
-        let standing = Standing {
+        let standing = LinkState {
             connection: None,
             connecting: false,
-            breaker: Breaker::new(patience.bounds),
+            breaker: Breaker::new(timeouts.bounds),
             reason: String::new(),
             looked_at: false,
         };
@@ -137,12 +137,12 @@ impl Link {
             client,
             settings,
             attempts: config.attempts,
-            patience,
+            timeouts,
             keys,
             clock,
             standing: watch::Sender::new(standing),
             waiting: Semaphore::new(1),
-            tally: Mutex::default(),
+            stats: Mutex::default(),
         })
     }
 
@@ -153,11 +153,11 @@ impl Link {
         F: Future<Output = RedisResult<T>>,
     {
         // Not in the `match`, which would hold the lock until its end.
-        let leave = self.standing.borrow().breaker.leave(self.clock.now_ms());
+        let leave = self.standing.borrow().breaker.permit(self.clock.now_ms());
         let bound = match leave {
-            Leave::Ask(bound) => bound,
-            Leave::Rest => return None,
-            Leave::Probe => {
+            Permit::Ask(bound) => bound,
+            Permit::Denied => return None,
+            Permit::Probe => {
                 // Beside this call, which does not wait for it.
                 self.connect_beside();
                 return None;
@@ -168,9 +168,9 @@ impl Link {
             biased;
             answer = self.answer(&question) => answer.map_err(Unanswered::Failed),
             () = self.opens() => Err(Unanswered::Beside),
-            unanswered = self.patience_ends(bound) => Err(unanswered),
+            unanswered = self.times_out(bound) => Err(unanswered),
         };
-        self.tally_up(begun.elapsed(), answer.is_ok());
+        self.count(begun.elapsed(), answer.is_ok());
         match answer {
             Ok(answer) => {
                 self.standing.send_if_modified(|standing| {
@@ -193,7 +193,7 @@ impl Link {
 
     /// How long a call waits at most.
     pub(crate) fn bound(&self) -> Duration {
-        self.patience.bounds[0]
+        self.timeouts.bounds[0]
     }
 
     /// Whether Redis may be asked again, once a probe that is under way has ended.
@@ -204,9 +204,9 @@ impl Link {
     }
 
     /// What became of the questions so far.
-    pub(crate) fn tally(&self) -> Tally {
+    pub(crate) fn stats(&self) -> Stats {
         // A panic while it was held left at worst one question half counted.
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether Redis is asked.
@@ -219,13 +219,13 @@ impl Link {
         }
     }
 
-    fn tally_up(&self, took: Duration, is_answered: bool) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        tally.operations += 1;
+    fn count(&self, took: Duration, is_answered: bool) {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.operations += 1;
         if is_answered {
-            tally.took_us.add(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+            stats.took_us.add(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
         } else {
-            tally.errors += 1;
+            stats.errors += 1;
         }
     }
 
@@ -235,7 +235,7 @@ impl Link {
     {
         let live = self.connected().await?;
         match question(live.connection).await {
-            Err(error) if Trouble::of(&error) == Trouble::Connection => {
+            Err(error) if Failure::of(&error) == Failure::Connection => {
                 self.standing.send_if_modified(|standing| {
                     let is_it = standing.connection.as_ref().is_some_and(|now| now.id == live.id);
                     if is_it {
@@ -263,10 +263,10 @@ impl Link {
         let _ = self.standing.subscribe().wait_for(|standing| standing.breaker.is_open()).await;
     }
 
-    async fn patience_ends(&self, bound: Duration) -> Unanswered {
+    async fn times_out(&self, bound: Duration) -> Unanswered {
         let begun = Instant::now();
         let one_waits = self.waiting.available_permits() == 0;
-        let beside = if one_waits { self.patience.suspecting } else { self.patience.beside };
+        let beside = if one_waits { self.timeouts.suspecting } else { self.timeouts.beside };
         sleep_until(begun + beside.min(bound)).await;
         let Ok(_waiting) = self.waiting.try_acquire() else {
             return Unanswered::Beside;
@@ -300,7 +300,7 @@ impl Link {
                 Err(error) => error,
             };
             self.failed(&error);
-            if Trouble::of(&error) == Trouble::Refused {
+            if Failure::of(&error) == Failure::Refused {
                 return;
             }
         }
@@ -331,7 +331,7 @@ impl Link {
                 return Ok(connection);
             }
             let probe = super::probe(&mut connection, &self.keys);
-            timeout(self.patience.bounds[0], probe).await.map_err(std::io::Error::from)??;
+            timeout(self.timeouts.bounds[0], probe).await.map_err(std::io::Error::from)??;
             is_probed = true;
         }
     }
@@ -344,23 +344,23 @@ impl Link {
             false
         });
         if is_first
-            && let Ok(Ok(Some(warning))) = timeout(self.patience.bounds[0], setup::warning(&mut connection)).await
+            && let Ok(Ok(Some(warning))) = timeout(self.timeouts.bounds[0], setup::warning(&mut connection)).await
         {
             tracing::warn!("{warning}");
         }
     }
 
     fn failed(&self, error: &RedisError) {
-        let hold = if Trouble::of(error) == Trouble::Refused { Hold::Long } else { Hold::Short };
-        let told = if error.is_timeout() { SILENT.to_owned() } else { told(error) };
-        let named = failure::named(error).unwrap_or_else(|| SILENT.to_owned());
+        let hold = if Failure::of(error) == Failure::Refused { Cooldown::Long } else { Cooldown::Short };
+        let told = if error.is_timeout() { SILENT.to_owned() } else { log_text(error) };
+        let named = failure::public_text(error).unwrap_or_else(|| SILENT.to_owned());
         self.give_up(&told, &named, |breaker, now_ms, jitter| breaker.open(now_ms, hold, jitter));
     }
 
     /// Drops the connection, so that the next one finds its way anew, and tells the breaker. Where that opens, whoever
     /// waits is let go, and why is said once.
     fn give_up(&self, reason: &str, named: &str, tell: impl FnOnce(&mut Breaker, i64, f64)) {
-        self.tally.lock().unwrap_or_else(PoisonError::into_inner).last_error = Some(named.to_owned());
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).last_error = Some(named.to_owned());
         let jitter = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
         let mut is_news = false;
         self.standing.send_if_modified(|standing| {
@@ -389,7 +389,7 @@ impl Link {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The client knows the password.
-        f.debug_struct("Link").field("patience", &self.patience).finish_non_exhaustive()
+        f.debug_struct("Link").field("patience", &self.timeouts).finish_non_exhaustive()
     }
 }
 

@@ -23,17 +23,17 @@ use tokio::time::timeout;
 use self::delivery::Adding;
 use self::keys::Keys;
 use self::limits::Spends;
-use self::link::{Link, Patience, Tally};
+use self::link::{Link, Stats, Timeouts};
 use self::telemetry::Telling;
 use crate::clock::{At, Clock};
 use crate::config::RedisConfig;
-use crate::delivery::fair_share::Turns;
-use crate::delivery::queue::{AWAKE_MS, Added, Claims, Depth, Entry, Queue, Settled};
+use crate::delivery::fair_share::FairShare;
+use crate::delivery::queue::{AWAKE_MS, Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::ids::NotificationId;
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Rate, Spend, Verdict};
-use crate::telemetry::health::{BreakerState, Instance, Layout, Mode, Vital, Vitals};
-use crate::telemetry::{Counts, Noted, Notes, Pushed};
+use crate::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Status};
+use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
 /// Keeps the promises of the moment in one Redis.
 ///
@@ -46,7 +46,7 @@ pub struct RedisMoment {
     /// others must not keep a drain from asking. Connects with the first claim, so in drains alone.
     drains: Arc<Link>,
     /// Of the claims of this process.
-    turns: Turns,
+    fair_share: FairShare,
     /// What there is of limits while Redis is away.
     buckets: Buckets,
     /// Values under our keys that are none of ours, so far.
@@ -72,23 +72,23 @@ pub enum SetupError {
 impl RedisMoment {
     /// Touches no network: the first call connects. `clock` tells how long Redis has been away.
     pub fn new(config: &RedisConfig, clock: Clock) -> Result<Self, SetupError> {
-        Self::patient(config, clock, Patience::OF_A_REQUEST)
+        Self::with_timeouts(config, clock, Timeouts::REQUEST)
     }
 
     /// One that waits this long for each answer: for tests of what it answers, on a machine that has much to do.
-    pub fn waiting(config: &RedisConfig, clock: Clock, longest: Duration) -> Result<Self, SetupError> {
-        Self::patient(config, clock, Patience::of(longest))
+    pub fn with_timeout(config: &RedisConfig, clock: Clock, longest: Duration) -> Result<Self, SetupError> {
+        Self::with_timeouts(config, clock, Timeouts::of(longest))
     }
 
-    fn patient(config: &RedisConfig, clock: Clock, patience: Patience) -> Result<Self, SetupError> {
+    fn with_timeouts(config: &RedisConfig, clock: Clock, timeouts: Timeouts) -> Result<Self, SetupError> {
         let keys = Arc::new(Keys::new(&config.prefix).ok_or(SetupError::Prefix)?);
-        let link = Link::new(config, patience, Arc::clone(&keys), clock.clone())?;
-        let drains = Link::new(config, patience, Arc::clone(&keys), clock)?;
+        let link = Link::new(config, timeouts, Arc::clone(&keys), clock.clone())?;
+        let drains = Link::new(config, timeouts, Arc::clone(&keys), clock)?;
         Ok(Self {
             keys,
             link: Arc::new(link),
             drains: Arc::new(drains),
-            turns: Turns::default(),
+            fair_share: FairShare::default(),
             buckets: Buckets::default(),
             foreign: AtomicU64::new(0),
             forbidden: AtomicU64::new(0),
@@ -111,9 +111,9 @@ impl RedisMoment {
     async fn hold(&self, awake_ms: i64, at: At) -> Option<u64> {
         let keys = &self.keys;
         let question = |mut connection| async move { delivery::hold(&mut connection, keys, awake_ms, at).await };
-        let (news, foreign) = self.drains.ask(question).await?;
+        let (generation, foreign) = self.drains.ask(question).await?;
         self.met_foreign(foreign);
-        Some(news)
+        Some(generation)
     }
 
     /// What Redis answers, also where it is found to be back just now, within the bound of one call.
@@ -149,12 +149,12 @@ impl Limits for RedisMoment {
 }
 
 #[async_trait]
-impl Notes for RedisMoment {
-    async fn note(&self, noted: &Noted<'_>, at: At) {
-        if noted.is_empty() {
+impl Telemetry for RedisMoment {
+    async fn report(&self, report: &Report<'_>, at: At) {
+        if report.is_empty() {
             return;
         }
-        let telling = Telling::new(&self.keys, noted, at);
+        let telling = Telling::new(&self.keys, report, at);
         let telling = &telling;
         let told = self.link.ask(|mut connection| async move { telling.tell(&mut connection).await }).await;
         let Some(told) = told else { return };
@@ -165,15 +165,15 @@ impl Notes for RedisMoment {
         }
     }
 
-    async fn counted(&self, at: At) -> Option<Counts> {
+    async fn counts(&self, at: At) -> Option<Counts> {
         let keys = &self.keys;
-        let question = |mut connection| async move { telemetry::counted(&mut connection, keys, at).await };
+        let question = |mut connection| async move { telemetry::counts(&mut connection, keys, at).await };
         let (counts, foreign) = self.patiently(question).await?;
         self.met_foreign(foreign);
         Some(counts)
     }
 
-    async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<Pushed>> {
+    async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<PushAttempt>> {
         let keys = &self.keys;
         let question = |mut connection| async move { telemetry::outcomes(&mut connection, keys, id, at).await };
         let (pushes, foreign) = self.patiently(question).await?;
@@ -194,14 +194,15 @@ impl Queue for RedisMoment {
     }
 
     async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
-        let (keys, turns) = (&self.keys, &self.turns);
-        let question = |mut connection| async move { delivery::claim(&mut connection, keys, turns, limit, at).await };
+        let (keys, fair_share) = (&self.keys, &self.fair_share);
+        let question =
+            |mut connection| async move { delivery::claim(&mut connection, keys, fair_share, limit, at).await };
         let (claims, foreign) = self.drains.ask(question).await?;
         self.met_foreign(foreign);
         Some(claims)
     }
 
-    async fn settle(&self, settled: &[Settled], at: At) -> bool {
+    async fn settle(&self, settled: &[Resolution], at: At) -> bool {
         let keys = &self.keys;
         let question = |mut connection| async move { delivery::settle(&mut connection, keys, settled, at).await };
         let foreign = self.drains.ask(question).await;
@@ -209,11 +210,11 @@ impl Queue for RedisMoment {
         foreign.is_some()
     }
 
-    async fn watch(&self, at: At) -> Option<u64> {
+    async fn heartbeat(&self, at: At) -> Option<u64> {
         self.hold(AWAKE_MS, at).await
     }
 
-    async fn rest(&self, at: At) -> Option<u64> {
+    async fn sign_off(&self, at: At) -> Option<u64> {
         self.hold(0, at).await
     }
 
@@ -227,8 +228,8 @@ impl Queue for RedisMoment {
 }
 
 #[async_trait]
-impl Vitals for RedisMoment {
-    async fn vital(&self) -> Vital {
+impl Health for RedisMoment {
+    async fn check(&self) -> Status {
         // Whether it takes what calls bring, not only whether it is there.
         let keys = &self.keys;
         let question = |mut connection| async move {
@@ -236,17 +237,17 @@ impl Vitals for RedisMoment {
             setup::warning(&mut connection).await
         };
         match self.patiently(question).await {
-            Some(None) => Vital::Ok,
-            Some(Some(warning)) => Vital::Warned(warning),
-            None => Vital::Away,
+            Some(None) => Status::Ok,
+            Some(Some(warning)) => Status::Warned(warning),
+            None => Status::Away,
         }
     }
 
-    async fn layout(&self) -> Layout {
+    async fn instances(&self) -> Instances {
         let standing = self.patiently(|mut connection| async move { setup::standing(&mut connection).await }).await;
         let breaker = self.link.breaker();
         let (role, used_memory_bytes) = standing.unwrap_or_default();
-        let Tally { operations, errors, took_us, last_error } = self.link.tally();
+        let Stats { operations, errors, took_us, last_error } = self.link.stats();
         let percentile_ms = |percent| took_us.percentile(percent) as f64 / 1_000.0;
         let instance = Instance {
             name: "redis-1".into(),
@@ -260,7 +261,7 @@ impl Vitals for RedisMoment {
             breaker,
             last_error,
         };
-        Layout { mode: Mode::Single, instances: vec![instance] }
+        Instances { mode: Mode::Single, instances: vec![instance] }
     }
 }
 
@@ -314,6 +315,6 @@ mod tests {
         assert_eq!(moment.spend(&spends, At::Fixed(0)).await, [Verdict::Admitted]);
         let limited = Verdict::Limited { retry_after_ms: 1_000 };
         assert_eq!(moment.spend(&spends, At::Fixed(0)).await, [limited]);
-        assert_eq!(moment.vital().await, Vital::Away);
+        assert_eq!(moment.check().await, Status::Away);
     }
 }

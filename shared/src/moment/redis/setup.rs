@@ -9,7 +9,7 @@ use super::scripts::pipe;
 use crate::telemetry::health::Role;
 
 /// The oldest that is tested.
-const OLDEST_MAJOR: u32 = 7;
+const MIN_MAJOR_VERSION: u32 = 7;
 
 /// Why an operator should look at this server; `None` where there is nothing, or where `INFO` is not for us to ask.
 pub(crate) async fn warning(connection: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
@@ -57,8 +57,8 @@ fn warning_of(info: &str) -> Option<String> {
     let mut warnings = Vec::new();
     if let Some(version) = fields.get("redis_version") {
         let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        if major.is_some_and(|major| major < OLDEST_MAJOR) {
-            warnings.push(format!("Redis {version} is older than {OLDEST_MAJOR}.0"));
+        if major.is_some_and(|major| major < MIN_MAJOR_VERSION) {
+            warnings.push(format!("Redis {version} is older than {MIN_MAJOR_VERSION}.0"));
         }
     }
     let is_bounded = fields.get("maxmemory").is_some_and(|bytes| *bytes != "0");

@@ -9,8 +9,8 @@ use crate::clock::At;
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
 use crate::sockets::connections::{
-    Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, Opening, SOCKET_LIFE_MS,
-    SWEPT_AT_ONCE, Ticket,
+    Connection, Connections, Extended, MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, MAX_SOCKET_AGE_MS, MAX_SWEPT, Online,
+    Opened, Opening, Ticket,
 };
 
 #[async_trait]
@@ -94,7 +94,7 @@ impl Connections for SqliteRecord {
             .await
             .map_err(failed)?;
         sqlx::query("DELETE FROM connections WHERE connected_at <= ?1")
-            .bind(now_ms - LONGEST_CONNECTION_MS)
+            .bind(now_ms - MAX_CONNECTION_AGE_MS)
             .execute(&mut *db)
             .await
             .map_err(failed)?;
@@ -103,7 +103,7 @@ impl Connections for SqliteRecord {
               ORDER BY token_expires_at LIMIT ?2",
         )
         .bind(now_ms)
-        .bind(i64::try_from(SWEPT_AT_ONCE).unwrap_or(i64::MAX))
+        .bind(i64::try_from(MAX_SWEPT).unwrap_or(i64::MAX))
         .fetch_all(&mut *db)
         .await
         .map_err(failed)?;
@@ -117,7 +117,7 @@ impl Connections for SqliteRecord {
               WHERE token_expires_at > ?1 AND connected_at > ?1 - ?2",
         )
         .bind(at.process_ms())
-        .bind(SOCKET_LIFE_MS)
+        .bind(MAX_SOCKET_AGE_MS)
         .fetch_one(&self.readers)
         .await
         .map_err(failed)?;

@@ -8,10 +8,10 @@ use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, RedisResult, Value, from_redis_value};
 
 use crate::clock::At;
-use crate::delivery::fair_share::{PRIORITIES, Turns};
+use crate::delivery::fair_share::{FairShare, PRIORITIES};
 use crate::delivery::queue::{
-    AWAKE_MS, Added, CLAIM_MS, ClaimId, Claimed, Claims, Depth, Entry, MOST_OF_A_SHARD, SHARDS, Settled, WAKING_MS,
-    found, rank, shard,
+    AWAKE_MS, Added, CLAIM_MS, ClaimId, Claimed, Claims, Depth, Entry, MAX_SHARD_ENTRIES, Resolution, SHARDS,
+    WAKING_MS, found, rank, shard,
 };
 use crate::moment::redis::keys::Keys;
 use crate::moment::redis::scripts::{self, Call, Script, Step};
@@ -26,7 +26,7 @@ static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("que
 static DEPTH: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("queue_depth.lua")));
 
 /// How many of a shard's entries that have fallen due one claim moves at most: one script must not take long.
-const MOVED_AT_ONCE: usize = 500;
+const MAX_MOVED: usize = 500;
 
 /// Entries to be added, as Redis is told them.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Adding {
             by_shard.entry(shard(&work.user)).or_default().extend(entry);
         }
         let call = |(shard, entries): (usize, Vec<String>)| {
-            let numbers = [scripts::now_ms(at).to_string(), MOST_OF_A_SHARD.to_string()];
+            let numbers = [scripts::now_ms(at).to_string(), MAX_SHARD_ENTRIES.to_string()];
             let arguments = numbers.into_iter().chain(entries).collect();
             Call { keys: keys.queue(shard).into(), arguments, ..Call::default() }
         };
@@ -75,13 +75,13 @@ impl Adding {
 pub(crate) async fn claim(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
-    turns: &Turns,
+    fair_share: &FairShare,
     limit: usize,
     at: At,
 ) -> RedisResult<(Claims, u64)> {
     let now_ms = scripts::now_ms(at).to_string();
     let looks = (0..SHARDS).map(|shard| {
-        let arguments = vec![now_ms.clone(), MOVED_AT_ONCE.to_string()];
+        let arguments = vec![now_ms.clone(), MAX_MOVED.to_string()];
         Call { keys: keys.queue(shard).into(), arguments, ..Call::default() }
     });
     let looks: Vec<Call> = looks.collect();
@@ -90,7 +90,7 @@ pub(crate) async fn claim(
         [Step::Script(&HOLD, &hold)].into_iter().chain(looks.iter().map(|call| Step::Script(&LOOK, call))).collect();
     let mut answers = scripts::perform(connection, &steps).await?.into_iter();
     let held = answers.next().ok_or_else(|| unexpected("a pipeline was not answered"))??;
-    let [mut foreign, news]: [u64; 2] = from_redis_value(held)?;
+    let [mut foreign, generation]: [u64; 2] = from_redis_value(held)?;
 
     let (mut waiting, mut lapsed) = ([[0; PRIORITIES]; SHARDS], [0; SHARDS]);
     let mut next_in_ms: Option<i64> = None;
@@ -105,7 +105,7 @@ pub(crate) async fn claim(
     let total: usize = waiting.iter().flatten().sum();
 
     if limit > 0
-        && let Some(shard) = turns.suspect(&waiting, &lapsed)
+        && let Some(shard) = fair_share.suspect(&waiting, &lapsed)
     {
         let [.., claimed_key] = keys.queue(shard);
         let arguments = vec![now_ms.clone(), CLAIM_MS.to_string()];
@@ -115,10 +115,10 @@ pub(crate) async fn claim(
         foreign += strange;
         // Another may have been faster.
         if !claimed.is_empty() {
-            return Ok((Claims { claimed, next_in_ms: Some(0), news }, foreign));
+            return Ok((Claims { claimed, next_in_ms: Some(0), generation }, foreign));
         }
     }
-    let taken = turns.allot(&waiting, limit);
+    let taken = fair_share.allot(&waiting, limit);
     let shards: Vec<usize> = (0..SHARDS).filter(|shard| taken[*shard].iter().any(|count| *count > 0)).collect();
     let calls = shards.iter().map(|shard| {
         let [critical, high, normal, low, _, claimed] = keys.queue(*shard);
@@ -136,21 +136,21 @@ pub(crate) async fn claim(
     // A shard's are in order already, so that what has one rank keeps it.
     all.sort_by_key(|claimed| claimed.work.as_ref().map_or(PRIORITIES, |work| rank(work.priority)));
     let is_more = total > all.len() || lapsed.iter().any(|count| *count > 0);
-    Ok((Claims { claimed: all, next_in_ms: if is_more { Some(0) } else { next_in_ms }, news }, foreign))
+    Ok((Claims { claimed: all, next_in_ms: if is_more { Some(0) } else { next_in_ms }, generation }, foreign))
 }
 
 /// Settles claims, those of each shard in one step; with how many values were none of ours.
 pub(crate) async fn settle(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
-    settled: &[Settled],
+    settled: &[Resolution],
     at: At,
 ) -> RedisResult<u64> {
     let mut by_shard: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
     for settled in settled {
         let (wait_ms, text) = match settled {
-            Settled::Done(_) => (0, String::new()),
-            Settled::Again(_, Entry { work, wait_ms }) => ((*wait_ms).max(0), work.text()),
+            Resolution::Done(_) => (0, String::new()),
+            Resolution::Retry(_, Entry { work, wait_ms }) => ((*wait_ms).max(0), work.text()),
         };
         let ClaimId { shard, name } = settled.id();
         let arguments = [name.clone(), wait_ms.to_string().into_bytes(), text.into_bytes()];
@@ -178,8 +178,8 @@ pub(crate) async fn hold(
     at: At,
 ) -> RedisResult<(u64, u64)> {
     let held = HOLD.run(connection, &[holding(keys, awake_ms, at)]).await?.pop().unwrap_or(Value::Nil);
-    let [foreign, news]: [u64; 2] = from_redis_value(held)?;
-    Ok((news, foreign))
+    let [foreign, generation]: [u64; 2] = from_redis_value(held)?;
+    Ok((generation, foreign))
 }
 
 /// How much there is in all shards, and how many values were none of ours.
@@ -216,9 +216,9 @@ fn claimed(shard: usize, answer: Value) -> RedisResult<(Vec<Claimed>, u64)> {
 /// `<claims> <priority> <id> <text>`, which the scripts make of whatever they find.
 fn named(shard: usize, name: Vec<u8>) -> Claimed {
     let mut words = name.splitn(4, |byte| *byte == b' ');
-    let deliveries = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok()).unwrap_or(u32::MAX);
+    let attempts = words.next().and_then(|word| std::str::from_utf8(word).ok()?.parse().ok()).unwrap_or(u32::MAX);
     let work = found(words.nth(2).unwrap_or_default());
-    Claimed { id: ClaimId { shard, name }, work, deliveries }
+    Claimed { id: ClaimId { shard, name }, work, attempts }
 }
 
 fn unexpected(what: &'static str) -> RedisError {

@@ -12,7 +12,7 @@ use crate::ids::{ConnectionId, NotificationId, UserId};
 use crate::moment::redis::keys::Keys;
 use crate::moment::redis::scripts::{self, Call, Script, Step};
 use crate::sockets::push::Outcome;
-use crate::telemetry::{COUNTED_MS, Counts, Hint, Noted, Pushed, REMEMBERED_MS, REMEMBERED_PUSHES};
+use crate::telemetry::{COUNTS_WINDOW_MS, Counts, Hint, MAX_OUTCOMES, OUTCOME_RETENTION_MS, PushAttempt, Report};
 
 static COUNT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("count.lua")));
 static REMEMBER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("remember.lua")));
@@ -46,15 +46,15 @@ struct NotificationEvent<'a> {
 }
 
 impl Telling {
-    pub(crate) fn new(keys: &Keys, noted: &Noted<'_>, at: At) -> Self {
+    pub(crate) fn new(keys: &Keys, report: &Report<'_>, at: At) -> Self {
         let event = |Hint { user, id, kind }: &Hint<'_>| {
             serde_json::to_string(&NotificationEvent { user_id: user, id: *id, r#type: kind }).ok()
         };
         Self {
             channel: keys.notification_events(),
-            hints: noted.hints.iter().filter_map(event).collect(),
-            counts: count(keys, &noted.counts, at),
-            outcomes: remember(keys, &noted.outcomes, at),
+            hints: report.hints.iter().filter_map(event).collect(),
+            counts: count(keys, &report.counts, at),
+            outcomes: remember(keys, &report.outcomes, at),
         }
     }
 
@@ -104,7 +104,7 @@ fn count(keys: &Keys, counts: &Counts, at: At) -> Option<Call> {
     if added.is_empty() {
         return None;
     }
-    let mut arguments = vec![(2 * COUNTED_MS).to_string()];
+    let mut arguments = vec![(2 * COUNTS_WINDOW_MS).to_string()];
     arguments.extend(added.into_iter().flat_map(|(name, count)| [name, count.to_string()]));
     Some(Call { keys: vec![keys.counts(minute(at))], arguments, ..Call::default() })
 }
@@ -116,9 +116,9 @@ fn remember(keys: &Keys, outcomes: &[(NotificationId, &ConnectionId, Outcome)], 
         by_notification.entry(*id).or_default().push(format!("{} {connection}", outcome.name()));
     }
     let call = |(id, mut pushes): (NotificationId, Vec<String>)| {
-        let too_many = pushes.len().saturating_sub(REMEMBERED_PUSHES);
+        let too_many = pushes.len().saturating_sub(MAX_OUTCOMES);
         pushes.drain(..too_many);
-        let numbers = [scripts::now_ms(at), 2 * REMEMBERED_MS, REMEMBERED_PUSHES as i64];
+        let numbers = [scripts::now_ms(at), 2 * OUTCOME_RETENTION_MS, MAX_OUTCOMES as i64];
         let arguments = numbers.map(|number| number.to_string()).into_iter().chain(pushes).collect();
         Call { keys: vec![keys.outcomes(id)], arguments, ..Call::default() }
     };
@@ -126,9 +126,9 @@ fn remember(keys: &Keys, outcomes: &[(NotificationId, &ConnectionId, Outcome)], 
 }
 
 /// The minutes that are counted now, and how many values in them were none of ours.
-pub(crate) async fn counted(connection: &mut MultiplexedConnection, keys: &Keys, at: At) -> RedisResult<(Counts, u64)> {
+pub(crate) async fn counts(connection: &mut MultiplexedConnection, keys: &Keys, at: At) -> RedisResult<(Counts, u64)> {
     let last = minute(at);
-    let commands = (last - COUNTED_MS / MINUTE_MS + 1..=last).map(|minute| {
+    let commands = (last - COUNTS_WINDOW_MS / MINUTE_MS + 1..=last).map(|minute| {
         let mut command = redis::cmd("HGETALL");
         command.arg(keys.counts(minute));
         command
@@ -152,7 +152,7 @@ pub(crate) async fn outcomes(
     keys: &Keys,
     id: NotificationId,
     at: At,
-) -> RedisResult<(Vec<Pushed>, u64)> {
+) -> RedisResult<(Vec<PushAttempt>, u64)> {
     let mut command = redis::cmd("LRANGE");
     command.arg(keys.outcomes(id)).arg(0).arg(-1);
     let Some(answer) = ours(command.query_async(connection).await)? else { return Ok((Vec::new(), 1)) };
@@ -163,7 +163,7 @@ pub(crate) async fn outcomes(
             None => foreign += 1,
         }
     }
-    pushes.retain(|push| push.at_ms > at.process_ms() - REMEMBERED_MS);
+    pushes.retain(|push| push.at_ms > at.process_ms() - OUTCOME_RETENTION_MS);
     // Of pushes at one instant, the one that was noted first.
     pushes.sort_by_key(|push| push.at_ms);
     Ok((pushes, foreign))
@@ -200,11 +200,11 @@ fn add(counts: &mut Counts, name: &[u8], value: &[u8]) -> bool {
 }
 
 /// `<ms> <outcome> <connection>`.
-fn pushed(entry: &[u8]) -> Option<Pushed> {
+fn pushed(entry: &[u8]) -> Option<PushAttempt> {
     let mut words = std::str::from_utf8(entry).ok()?.splitn(3, ' ');
     let at_ms = words.next()?.parse().ok()?;
     let outcome = Outcome::named(words.next()?)?;
-    Some(Pushed { connection: ConnectionId::new(words.next()?), outcome, at_ms })
+    Some(PushAttempt { connection: ConnectionId::new(words.next()?), outcome, at_ms })
 }
 
 fn minute(at: At) -> i64 {

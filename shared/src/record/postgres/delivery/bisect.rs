@@ -8,9 +8,9 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::clock::At;
-use crate::delivery::dead_letters::{Why, kept};
+use crate::delivery::dead_letters::{Reason, kept};
 use crate::error::StoreError;
-use crate::ids::{LetterId, NotificationId, SendId, UserId};
+use crate::ids::{DeadLetterId, NotificationId, SendId, UserId};
 use crate::inbox::Delivery;
 use crate::inbox::notification::Content;
 use crate::record::postgres::inbox::{deliveries, json_list, lock_heads, materialising};
@@ -21,7 +21,7 @@ const PART: &str = concat!(include_str!("part.sql"), include_str!("materialise.s
 const PART_AND_COLLAPSE: &str = concat!(include_str!("part.sql"), include_str!("collapse.sql"));
 
 /// What became of recipients.
-pub(crate) struct Parted {
+pub(crate) struct Bisected {
     pub(crate) deliveries: Vec<Delivery>,
     /// Those who have no row, since the database refuses it.
     pub(crate) refused: Vec<UserId>,
@@ -35,10 +35,10 @@ pub(crate) async fn materialise(
     content: &Arc<Content>,
     mut recipients: Vec<UserId>,
     at: At,
-) -> Result<Parted, Failure> {
+) -> Result<Bisected, Failure> {
     // In the order in which one statement locks them.
     recipients.sort();
-    let mut parted = Parted { deliveries: Vec::new(), refused: Vec::new() };
+    let mut parted = Bisected { deliveries: Vec::new(), refused: Vec::new() };
     let mut parts = vec![recipients];
     while let Some(mut part) = parts.pop() {
         let mut tried = db.begin().in_time().await.map_err(rows::write_failed)?;
@@ -89,7 +89,7 @@ pub(crate) async fn materialise_chunk(
     recipients: Vec<UserId>,
     at: At,
 ) -> Result<Vec<Delivery>, Failure> {
-    let Parted { deliveries, refused } = materialise(db, send, content, recipients, at).await?;
+    let Bisected { deliveries, refused } = materialise(db, send, content, recipients, at).await?;
     sqlx::query("UPDATE send_chunks SET state = 'materialised' WHERE send_id = $1 AND n = $2")
         .bind(send.as_uuid())
         .bind(n)
@@ -97,12 +97,12 @@ pub(crate) async fn materialise_chunk(
         .in_time()
         .await
         .map_err(rows::write_failed)?;
-    set_recipients_aside(db, send, &refused, at).await?;
+    dead_letter_recipients(db, send, &refused, at).await?;
     Ok(deliveries)
 }
 
 /// Sets aside a chunk that this transaction holds, of so many recipients, as a whole. `text` is what it says of them.
-pub(crate) async fn set_chunk_aside(
+pub(crate) async fn dead_letter_chunk(
     db: &mut PgConnection,
     send: SendId,
     n: i32,
@@ -120,9 +120,9 @@ pub(crate) async fn set_chunk_aside(
     .bind(at_ms(at))
     .bind(send.as_uuid())
     .bind(n)
-    .bind(LetterId::of_chunk(send, text.as_bytes()).as_uuid())
+    .bind(DeadLetterId::of_chunk(send, text.as_bytes()).as_uuid())
     .bind(i64::try_from(recipients.max(1)).unwrap_or(i64::MAX))
-    .bind(Why::Unreadable.sentence())
+    .bind(Reason::Unreadable.text())
     .execute(db)
     .in_time()
     .await
@@ -157,12 +157,17 @@ pub(crate) async fn start(db: &mut PgConnection, send: SendId, refused: &[UserId
     Ok(())
 }
 
-async fn set_recipients_aside(db: &mut PgConnection, send: SendId, refused: &[UserId], at: At) -> Result<(), Failure> {
+async fn dead_letter_recipients(
+    db: &mut PgConnection,
+    send: SendId,
+    refused: &[UserId],
+    at: At,
+) -> Result<(), Failure> {
     if refused.is_empty() {
         return Ok(());
     }
     let notifications: Vec<NotificationId> = refused.iter().map(|user| NotificationId::of(send, user)).collect();
-    let letters: Vec<Uuid> = notifications.iter().map(|id| LetterId::of_recipient(*id).as_uuid()).collect();
+    let letters: Vec<Uuid> = notifications.iter().map(|id| DeadLetterId::of_recipient(*id).as_uuid()).collect();
     let users: Vec<String> = refused.iter().map(|user| kept(user.as_str())).collect();
     let payloads: Vec<String> = refused.chunks(1).map(json_list).collect();
     let notifications: Vec<Uuid> = notifications.iter().map(NotificationId::as_uuid).collect();
@@ -180,7 +185,7 @@ async fn set_recipients_aside(db: &mut PgConnection, send: SendId, refused: &[Us
     .bind(users)
     .bind(notifications)
     .bind(payloads)
-    .bind(Why::Refused.sentence())
+    .bind(Reason::Refused.text())
     .execute(db)
     .in_time()
     .await

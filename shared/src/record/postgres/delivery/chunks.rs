@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::Content;
 use crate::inbox::{Delivery, PUSH_GRACE_MS};
-use crate::record::postgres::delivery::bisect as apart;
+use crate::record::postgres::delivery::bisect;
 use crate::record::postgres::inbox::{deliveries, lock_heads, materialising};
 use crate::record::postgres::rows::{self, Failure, at_ms, column};
 use crate::record::postgres::timeout::InTime;
@@ -25,11 +25,11 @@ const CHUNK_AND_COLLAPSE: &str = concat!(include_str!("chunk.sql"), include_str!
 
 /// How a chunk is materialised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum Strategy {
     /// In one statement, which fails where one of its recipients does not go.
-    AtOnce,
+    Together,
     /// So that nobody holds up the others.
-    Apart,
+    Bisect,
 }
 
 /// A chunk that this transaction holds.
@@ -69,16 +69,16 @@ impl Chunk {
 
 impl PostgresRecord {
     pub(crate) async fn materialise_due(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
-        match repeated!(self.try_materialise(limit, Way::AtOnce, at)) {
+        match repeated!(self.try_materialise(limit, Strategy::Together, at)) {
             // Something in a chunk does not go: which, is found out with more statements, one chunk after the other.
             Err(StoreError::Refused(_) | StoreError::Broken(_)) => {
-                repeated!(self.try_materialise(1, Way::Apart, at))
+                repeated!(self.try_materialise(1, Strategy::Bisect, at))
             }
             other => other,
         }
     }
 
-    async fn try_materialise(&self, limit: usize, way: Way, at: At) -> Result<Materialised, Failure> {
+    async fn try_materialise(&self, limit: usize, way: Strategy, at: At) -> Result<Materialised, Failure> {
         let mut connection = self.connection().await?;
         let mut transaction = connection.begin().in_time().await.map_err(rows::write_failed)?;
         let mut chunks = hold(&mut transaction, limit, at).await?;
@@ -197,13 +197,18 @@ async fn materialise_together(db: &mut PgConnection, chunks: &[Chunk], at: At) -
 }
 
 /// Materialises a chunk by itself.
-async fn materialise_alone(db: &mut PgConnection, chunk: Chunk, way: Way, at: At) -> Result<Vec<Delivery>, Failure> {
+async fn materialise_alone(
+    db: &mut PgConnection,
+    chunk: Chunk,
+    way: Strategy,
+    at: At,
+) -> Result<Vec<Delivery>, Failure> {
     let Chunk { send, n, is_started, is_expired, .. } = chunk;
     let (recipients, content) = match (chunk.recipients, chunk.content) {
         (Ok(recipients), Ok(content)) => (recipients, content),
-        (recipients, _) if way == Way::Apart => {
+        (recipients, _) if way == Strategy::Bisect => {
             let recipients = recipients.map_or(1, |recipients| recipients.len());
-            apart::set_chunk_aside(db, send, n, &chunk.text, recipients, at).await?;
+            bisect::dead_letter_chunk(db, send, n, &chunk.text, recipients, at).await?;
             return Ok(Vec::new());
         }
         (Err(error), _) | (_, Err(error)) => return Err(error.into()),
@@ -222,8 +227,8 @@ async fn materialise_alone(db: &mut PgConnection, chunk: Chunk, way: Way, at: At
         start(db, &BTreeSet::from([send.as_uuid()])).await?;
     }
     match way {
-        Way::AtOnce => materialise_at_once(db, send, n, &content, &recipients, at).await,
-        Way::Apart => apart::materialise_chunk(db, send, n, &content, recipients, at).await,
+        Strategy::Together => materialise_at_once(db, send, n, &content, &recipients, at).await,
+        Strategy::Bisect => bisect::materialise_chunk(db, send, n, &content, recipients, at).await,
     }
 }
 

@@ -5,23 +5,23 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::clock::At;
-use crate::delivery::dead_letters::{Dead, DeadLetters, Letter, LetterPlace, Letters, Why, kept};
+use crate::delivery::dead_letters::{Dead, DeadLetter, DeadLetterKey, DeadLetterPage, DeadLetters, Reason, kept};
 use crate::error::StoreError;
-use crate::ids::{LetterId, NotificationId, UserId};
+use crate::ids::{DeadLetterId, NotificationId, UserId};
 use crate::record::postgres::rows::{self, Failure, at_ms, column};
 use crate::record::postgres::timeout::InTime;
 use crate::record::postgres::{PostgresRecord, repeated};
 
 #[async_trait]
 impl DeadLetters for PostgresRecord {
-    async fn set_aside(&self, dead: &Dead<'_>, why: Why, at: At) -> Result<(), StoreError> {
+    async fn dead_letter(&self, dead: &Dead<'_>, why: Reason, at: At) -> Result<(), StoreError> {
         match dead {
             Dead::Push { user, offset } => repeated!(self.try_set_push_aside(user, *offset, why, at)),
-            Dead::Strange { payload } => repeated!(self.try_set_payload_aside(payload, why, at)),
+            Dead::Unreadable { payload } => repeated!(self.try_set_payload_aside(payload, why, at)),
         }
     }
 
-    async fn letters(&self, after: Option<LetterPlace>, limit: usize) -> Result<Letters, StoreError> {
+    async fn page(&self, after: Option<DeadLetterKey>, limit: usize) -> Result<DeadLetterPage, StoreError> {
         let found = sqlx::query(
             "SELECT id, user_id, notification_id, error, attempts, at FROM dead_letters
               WHERE (at, id) < ($1, $2) ORDER BY at DESC, id DESC LIMIT $3",
@@ -34,15 +34,15 @@ impl DeadLetters for PostgresRecord {
         .in_time()
         .await
         .map_err(rows::read_failed)?;
-        let letters: Result<Vec<Letter>, StoreError> = found.iter().map(letter).collect();
-        Ok(Letters::page(letters?, limit))
+        let letters: Result<Vec<DeadLetter>, StoreError> = found.iter().map(letter).collect();
+        Ok(DeadLetterPage::page(letters?, limit))
     }
 
-    async fn redrive(&self, id: LetterId, at: At) -> Result<bool, StoreError> {
+    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<bool, StoreError> {
         repeated!(self.try_redrive(id, at))
     }
 
-    async fn discard(&self, id: LetterId) -> Result<bool, StoreError> {
+    async fn discard(&self, id: DeadLetterId) -> Result<bool, StoreError> {
         let discarded = sqlx::query("DELETE FROM dead_letters WHERE id = $1")
             .bind(id.as_uuid())
             .execute(&mut *self.connection().await?)
@@ -54,7 +54,7 @@ impl DeadLetters for PostgresRecord {
 }
 
 impl PostgresRecord {
-    async fn try_set_push_aside(&self, user: &UserId, offset: i64, why: Why, at: At) -> Result<(), Failure> {
+    async fn try_set_push_aside(&self, user: &UserId, offset: i64, why: Reason, at: At) -> Result<(), Failure> {
         sqlx::query(
             r#"WITH stopped AS (
                    UPDATE notifications SET push_at = NULL
@@ -68,10 +68,10 @@ impl PostgresRecord {
                ON CONFLICT (id) DO NOTHING"#,
         )
         .bind(at_ms(at))
-        .bind(LetterId::of_push(user, offset).as_uuid())
+        .bind(DeadLetterId::of_push(user, offset).as_uuid())
         .bind(user.as_str())
         .bind(offset)
-        .bind(why.sentence())
+        .bind(why.text())
         .execute(&mut *self.connection().await?)
         .in_time()
         .await
@@ -79,16 +79,16 @@ impl PostgresRecord {
         Ok(())
     }
 
-    async fn try_set_payload_aside(&self, payload: &str, why: Why, at: At) -> Result<(), Failure> {
+    async fn try_set_payload_aside(&self, payload: &str, why: Reason, at: At) -> Result<(), Failure> {
         sqlx::query(
             "INSERT INTO dead_letters (id, recipients, payload, error, attempts, at)
              VALUES ($2, 0, $3, $4, 1, coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint))
              ON CONFLICT (id) DO NOTHING",
         )
         .bind(at_ms(at))
-        .bind(LetterId::of_payload(payload).as_uuid())
+        .bind(DeadLetterId::of_payload(payload).as_uuid())
         .bind(kept(payload))
-        .bind(why.sentence())
+        .bind(why.text())
         .execute(&mut *self.connection().await?)
         .in_time()
         .await
@@ -96,7 +96,7 @@ impl PostgresRecord {
         Ok(())
     }
 
-    async fn try_redrive(&self, id: LetterId, at: At) -> Result<bool, Failure> {
+    async fn try_redrive(&self, id: DeadLetterId, at: At) -> Result<bool, Failure> {
         let redriven = sqlx::query(include_str!("redrive.sql"))
             .bind(at_ms(at))
             .bind(id.as_uuid())
@@ -111,9 +111,9 @@ impl PostgresRecord {
     }
 }
 
-fn letter(row: &PgRow) -> Result<Letter, StoreError> {
-    Ok(Letter {
-        place: LetterPlace { at_ms: column(row, "at")?, id: LetterId::from_uuid(column(row, "id")?) },
+fn letter(row: &PgRow) -> Result<DeadLetter, StoreError> {
+    Ok(DeadLetter {
+        place: DeadLetterKey { at_ms: column(row, "at")?, id: DeadLetterId::from_uuid(column(row, "id")?) },
         user: column::<Option<String>>(row, "user_id")?.map(UserId::stored),
         notification: column::<Option<Uuid>>(row, "notification_id")?.map(NotificationId::from_uuid),
         error: column(row, "error")?,

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use sqlx::postgres::PgRow;
 
 use crate::clock::At;
-use crate::delivery::dead_letters::{Dead, DeadLetters, Why};
-use crate::delivery::deliveries::{Key, LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken};
+use crate::delivery::dead_letters::{Dead, DeadLetters, Reason};
+use crate::delivery::deliveries::{
+    MAX_FRAMES_PER_USER, MAX_PUSH_DELAY_MS, MAX_STATEMENT_ROWS, MAX_STATEMENTS, Resync, RowKey, Taken,
+};
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::inbox::{Delivery, PUSH_GRACE_MS};
@@ -28,9 +30,9 @@ struct Took {
 impl PostgresRecord {
     pub(crate) async fn take(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
         let Took { taken, behind, mut rest, unreadable } = repeated!(self.try_take(limit, at))?;
-        self.set_unreadable_aside(&unreadable, at).await;
+        self.dead_letter_unreadable(&unreadable, at).await;
         let mut steps = 1;
-        while rest >= STEP_ROWS && steps < MOST_STEPS {
+        while rest >= MAX_STATEMENT_ROWS && steps < MAX_STATEMENTS {
             rest = repeated!(self.try_take_rest(&behind, at))?;
             steps += 1;
         }
@@ -41,24 +43,24 @@ impl PostgresRecord {
         if users.is_empty() {
             return Ok(());
         }
-        for _ in 0..MOST_STEPS {
-            if repeated!(self.try_resynced(users, at))? < STEP_ROWS {
+        for _ in 0..MAX_STATEMENTS {
+            if repeated!(self.try_resynced(users, at))? < MAX_STATEMENT_ROWS {
                 break;
             }
         }
         Ok(())
     }
 
-    pub(crate) async fn take_named(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+    pub(crate) async fn take_named(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
         let (deliveries, unreadable) = repeated!(self.try_take_named(keys, at))?;
-        self.set_unreadable_aside(&unreadable, at).await;
+        self.dead_letter_unreadable(&unreadable, at).await;
         Ok(deliveries)
     }
 
-    async fn set_unreadable_aside(&self, rows: &[(UserId, i64)], at: At) {
+    async fn dead_letter_unreadable(&self, rows: &[(UserId, i64)], at: At) {
         for (user, offset) in rows {
             let dead = Dead::Push { user, offset: *offset };
-            if let Err(error) = self.set_aside(&dead, Why::Unreadable, at).await {
+            if let Err(error) = self.dead_letter(&dead, Reason::Unreadable, at).await {
                 tracing::warn!(%error, "a row that cannot be read comes back");
             }
         }
@@ -69,9 +71,9 @@ impl PostgresRecord {
             .bind(at_ms(at))
             .bind(number(limit))
             .bind(PUSH_GRACE_MS)
-            .bind(LONGEST_WAIT_MS)
-            .bind(number(MOST_FRAMES))
-            .bind(number(STEP_ROWS))
+            .bind(MAX_PUSH_DELAY_MS)
+            .bind(number(MAX_FRAMES_PER_USER))
+            .bind(number(MAX_STATEMENT_ROWS))
             .fetch_all(&mut *self.connection().await?)
             .in_time()
             .await
@@ -94,7 +96,11 @@ impl PostgresRecord {
     }
 
     /// What was taken, and what of it nobody can read.
-    async fn try_take_named(&self, keys: &[Key<'_>], at: At) -> Result<(Vec<Delivery>, Vec<(UserId, i64)>), Failure> {
+    async fn try_take_named(
+        &self,
+        keys: &[RowKey<'_>],
+        at: At,
+    ) -> Result<(Vec<Delivery>, Vec<(UserId, i64)>), Failure> {
         let users: Vec<&str> = keys.iter().map(|key| key.user.as_str()).collect();
         let offsets: Vec<i64> = keys.iter().map(|key| key.offset).collect();
         let fences: Vec<i64> = keys.iter().map(|key| key.fence_ms).collect();
@@ -120,7 +126,7 @@ impl PostgresRecord {
         Ok((deliveries, unreadable))
     }
 
-    pub(crate) async fn try_postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, Failure> {
+    pub(crate) async fn try_postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, Failure> {
         let users: Vec<&str> = rows.iter().map(|(key, _)| key.user.as_str()).collect();
         let offsets: Vec<i64> = rows.iter().map(|(key, _)| key.offset).collect();
         let fences: Vec<i64> = rows.iter().map(|(key, _)| key.fence_ms).collect();
@@ -148,8 +154,8 @@ impl PostgresRecord {
             .bind(at_ms(at))
             .bind(behind)
             .bind(PUSH_GRACE_MS)
-            .bind(LONGEST_WAIT_MS)
-            .bind(number(STEP_ROWS))
+            .bind(MAX_PUSH_DELAY_MS)
+            .bind(number(MAX_STATEMENT_ROWS))
             .execute(&mut *self.connection().await?)
             .in_time()
             .await
@@ -164,7 +170,7 @@ impl PostgresRecord {
             .bind(at_ms(at))
             .bind(ids)
             .bind(through)
-            .bind(number(STEP_ROWS))
+            .bind(number(MAX_STATEMENT_ROWS))
             .execute(&mut *self.connection().await?)
             .in_time()
             .await

@@ -9,7 +9,7 @@ mod expire;
 use async_trait::async_trait;
 
 use crate::clock::At;
-use crate::delivery::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
+use crate::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::inbox::{Changed, Delivery};
@@ -27,11 +27,11 @@ impl Deliveries for PostgresRecord {
         self.take(limit, at).await
     }
 
-    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+    async fn take(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
         self.take_named(keys, at).await
     }
 
-    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
+    async fn postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
         repeated!(self.try_postpone(rows, at))
     }
 

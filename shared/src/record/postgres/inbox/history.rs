@@ -9,7 +9,7 @@ use crate::clock::At;
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::history::{
-    History, MAX_SENDS, PastSend, Place, SendPage, SendQuery, States, TRACED_CHUNKS, Trace, is_in_chunk,
+    History, MAX_SENDS, MAX_TRACED_CHUNKS, PastSend, Place, SendPage, SendQuery, States, Trace, is_in_chunk,
 };
 use crate::record::postgres::PostgresRecord;
 use crate::record::postgres::rows::{self, at_ms, column};
@@ -39,7 +39,7 @@ impl History for PostgresRecord {
             .bind(at_ms(at))
             .bind(id.as_uuid())
             .bind(of.map(UserId::as_str))
-            .bind(i64::try_from(TRACED_CHUNKS).unwrap_or(i64::MAX))
+            .bind(i64::try_from(MAX_TRACED_CHUNKS).unwrap_or(i64::MAX))
             .fetch_all(&mut *self.connection().await?)
             .in_time()
             .await

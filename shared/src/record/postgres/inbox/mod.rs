@@ -18,10 +18,10 @@ use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::{Content, Notification};
 use crate::inbox::send::Due;
 use crate::inbox::{
-    Append, Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed,
-    PUSH_GRACE_MS, Page, Position, Present,
+    Append, Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, CurrentState, Delivery, FirstAnswer,
+    Inbox, Listed, PUSH_GRACE_MS, Page, Position,
 };
-use crate::record::postgres::delivery::bisect::{self as apart, Parted};
+use crate::record::postgres::delivery::bisect::{self, Bisected};
 use crate::record::postgres::rows::{self, Failure, at_ms, column};
 use crate::record::postgres::timeout::InTime;
 use crate::record::postgres::{PostgresRecord, repeated};
@@ -201,7 +201,7 @@ impl Inbox for PostgresRecord {
         }
         let complete = found.len() <= limit;
         found.truncate(limit);
-        let changes: Result<Vec<Present>, StoreError> = found.iter().map(|row| present(row, &position)).collect();
+        let changes: Result<Vec<CurrentState>, StoreError> = found.iter().map(|row| present(row, &position)).collect();
         Ok(Some(Changes { changes: changes?, complete, position }))
     }
 
@@ -288,9 +288,9 @@ impl PostgresRecord {
         if !schedule(&mut transaction, append, later, at).await? {
             return Ok(None);
         }
-        let Parted { deliveries, refused } =
-            apart::materialise(&mut transaction, append.id, &append.content, now.to_vec(), at).await?;
-        apart::start(&mut transaction, append.id, &refused, at).await?;
+        let Bisected { deliveries, refused } =
+            bisect::materialise(&mut transaction, append.id, &append.content, now.to_vec(), at).await?;
+        bisect::start(&mut transaction, append.id, &refused, at).await?;
         transaction.commit().in_time().await.map_err(rows::write_failed)?;
         Ok(Some(deliveries))
     }
@@ -481,12 +481,12 @@ pub(crate) fn deliveries(
     Ok(deliveries)
 }
 
-fn present(row: &PgRow, position: &Position) -> Result<Present, StoreError> {
+fn present(row: &PgRow, position: &Position) -> Result<CurrentState, StoreError> {
     let version = column(row, "version")?;
     if column(row, "is_gone")? {
-        Ok(Present::Deleted { version, id: NotificationId::from_uuid(column(row, "id")?) })
+        Ok(CurrentState::Deleted { version, id: NotificationId::from_uuid(column(row, "id")?) })
     } else {
-        Ok(Present::Standing { version, notification: rows::notification(row, position.epoch)? })
+        Ok(CurrentState::Present { version, notification: rows::notification(row, position.epoch)? })
     }
 }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::clock::At;
 use crate::error::StoreError;
-use crate::inbox::retention::{PURGED_AT_ONCE, Purged, Retention};
+use crate::inbox::retention::{MAX_PURGED, Purged, Retention};
 use crate::record::postgres::rows::{self, Failure, at_ms};
 use crate::record::postgres::timeout::InTime;
 use crate::record::postgres::{PostgresRecord, repeated};
@@ -15,7 +15,7 @@ impl Retention for PostgresRecord {
         let expired = repeated!(self.try_end(at))?;
         let tombstones = repeated!(self.try_purge_tombstones(retention_ms, at))?;
         // What has not expired yet needs its send.
-        let sends = if expired < PURGED_AT_ONCE { repeated!(self.try_purge_sends(retention_ms, at))? } else { 0 };
+        let sends = if expired < MAX_PURGED { repeated!(self.try_purge_sends(retention_ms, at))? } else { 0 };
         Ok(Purged { expired, tombstones, sends })
     }
 }
@@ -72,5 +72,5 @@ impl PostgresRecord {
 }
 
 fn most() -> i64 {
-    i64::try_from(PURGED_AT_ONCE).unwrap_or(i64::MAX)
+    i64::try_from(MAX_PURGED).unwrap_or(i64::MAX)
 }

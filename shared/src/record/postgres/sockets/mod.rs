@@ -9,12 +9,12 @@ use crate::record::postgres::rows::{self, Failure, at_ms, column};
 use crate::record::postgres::timeout::InTime;
 use crate::record::postgres::{PostgresRecord, repeated};
 use crate::sockets::connections::{
-    Connection, Connections, Extended, LONGEST_CONNECTION_MS, MAX_CONNECTIONS, Online, Opened, Opening, SOCKET_LIFE_MS,
-    SWEPT_AT_ONCE, Ticket,
+    Connection, Connections, Extended, MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, MAX_SOCKET_AGE_MS, MAX_SWEPT, Online,
+    Opened, Opening, Ticket,
 };
 
 /// How many statements a sweep makes at most; what is beyond waits for the next.
-const MOST_SWEEPS: usize = 100;
+const MAX_SWEEPS: usize = 100;
 
 #[async_trait]
 impl Connections for PostgresRecord {
@@ -85,7 +85,7 @@ impl Connections for PostgresRecord {
     }
 
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError> {
-        for _ in 1..MOST_SWEEPS {
+        for _ in 1..MAX_SWEEPS {
             if let Some(ended) = repeated!(self.try_sweep(at))? {
                 return Ok(ended);
             }
@@ -102,7 +102,7 @@ impl Connections for PostgresRecord {
               WHERE token_expires_at > clock.now_ms AND connected_at > clock.now_ms - $2",
         )
         .bind(at_ms(at))
-        .bind(SOCKET_LIFE_MS)
+        .bind(MAX_SOCKET_AGE_MS)
         .fetch_one(&mut *self.connection().await?)
         .in_time()
         .await
@@ -185,14 +185,14 @@ impl PostgresRecord {
                FROM (SELECT) AS once LEFT JOIN ended ON true",
         )
         .bind(at_ms(at))
-        .bind(LONGEST_CONNECTION_MS)
-        .bind(i64::try_from(SWEPT_AT_ONCE).unwrap_or(i64::MAX))
+        .bind(MAX_CONNECTION_AGE_MS)
+        .bind(i64::try_from(MAX_SWEPT).unwrap_or(i64::MAX))
         .fetch_all(&mut *self.connection().await?)
         .in_time()
         .await
         .map_err(rows::write_failed)?;
         let forgotten = found.first().map_or(Ok(0), |row| rows::count(row, "forgotten"))?;
-        if forgotten >= SWEPT_AT_ONCE as u64 {
+        if forgotten >= MAX_SWEPT as u64 {
             return Ok(None);
         }
         let ended: Result<Vec<Option<Connection>>, StoreError> =

@@ -4,9 +4,9 @@
 use sqlx::Connection as _;
 
 use crate::cursor::Epoch;
-use crate::delivery::dead_letters::Why;
+use crate::delivery::dead_letters::Reason;
 use crate::error::StoreError;
-use crate::ids::{LetterId, NotificationId, SendId, UserId};
+use crate::ids::{DeadLetterId, NotificationId, SendId, UserId};
 use crate::inbox::Delivery;
 use crate::record::sqlite::Connected;
 use crate::record::sqlite::delivery::materialise::Arriving;
@@ -14,15 +14,15 @@ use crate::record::sqlite::rows::{self, failed};
 
 /// How recipients get their rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Strategy {
     /// All of them, which fails where one of them does not go.
-    AtOnce,
+    Together,
     /// So that nobody holds up the others.
-    Apart,
+    Bisect,
 }
 
 /// What became of recipients.
-pub(crate) struct Parted {
+pub(crate) struct Bisected {
     pub(crate) deliveries: Vec<Delivery>,
     /// Those who have no row, since the database refuses it.
     pub(crate) refused: Vec<UserId>,
@@ -35,8 +35,8 @@ pub(crate) async fn materialise(
     arriving: &Arriving<'_>,
     recipients: Vec<UserId>,
     now_ms: i64,
-) -> Result<Parted, StoreError> {
-    let mut parted = Parted { deliveries: Vec::new(), refused: Vec::new() };
+) -> Result<Bisected, StoreError> {
+    let mut parted = Bisected { deliveries: Vec::new(), refused: Vec::new() };
     let mut parts = vec![recipients];
     while let Some(mut part) = parts.pop() {
         let mut tried = db.begin().await.map_err(failed)?;
@@ -62,7 +62,7 @@ pub(crate) async fn materialise(
 }
 
 /// Sets aside a chunk of so many recipients as a whole. `text` is what it says of them.
-pub(crate) async fn set_chunk_aside(
+pub(crate) async fn dead_letter_chunk(
     db: &mut Connected,
     send: SendId,
     n: i64,
@@ -75,11 +75,11 @@ pub(crate) async fn set_chunk_aside(
          SELECT ?1, send_id, ?4, recipients, ?5, 1, ?6 FROM send_chunks WHERE send_id = ?2 AND n = ?3
          ON CONFLICT (id) DO NOTHING",
     )
-    .bind(LetterId::of_chunk(send, text).as_bytes().as_slice())
+    .bind(DeadLetterId::of_chunk(send, text).as_bytes().as_slice())
     .bind(send.as_bytes().as_slice())
     .bind(n)
     .bind(i64::try_from(recipients.max(1)).unwrap_or(i64::MAX))
-    .bind(Why::Unreadable.sentence())
+    .bind(Reason::Unreadable.text())
     .bind(now_ms)
     .execute(&mut *db)
     .await
@@ -117,7 +117,7 @@ pub(crate) async fn leave_in_chunk(
 }
 
 /// Sets aside who is refused, each by himself.
-pub(crate) async fn set_recipients_aside(
+pub(crate) async fn dead_letter_recipients(
     db: &mut Connected,
     send: SendId,
     refused: &[UserId],
@@ -129,12 +129,12 @@ pub(crate) async fn set_recipients_aside(
             "INSERT INTO dead_letters (id, send_id, user_id, notification_id, recipients, payload, error, attempts, at)
              VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, 1, ?7) ON CONFLICT (id) DO NOTHING",
         )
-        .bind(LetterId::of_recipient(notification).as_bytes().as_slice())
+        .bind(DeadLetterId::of_recipient(notification).as_bytes().as_slice())
         .bind(send.as_bytes().as_slice())
         .bind(user.as_str())
         .bind(notification.as_bytes().as_slice())
         .bind(rows::json_list(std::slice::from_ref(user)))
-        .bind(Why::Refused.sentence())
+        .bind(Reason::Refused.text())
         .bind(now_ms)
         .execute(&mut *db)
         .await

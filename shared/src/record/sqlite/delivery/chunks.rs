@@ -11,7 +11,7 @@ use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
 use crate::inbox::Delivery;
 use crate::inbox::notification::Content;
-use crate::record::sqlite::delivery::bisect::{self as apart, Way};
+use crate::record::sqlite::delivery::bisect::{self, Strategy};
 use crate::record::sqlite::delivery::materialise::{Arriving, materialise};
 use crate::record::sqlite::rows::{self, failed};
 use crate::record::sqlite::{Connected, SqliteRecord, commit};
@@ -55,14 +55,14 @@ impl Chunk {
 
 impl SqliteRecord {
     pub(crate) async fn materialise_due(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
-        match self.try_materialise(limit, Way::AtOnce, at).await {
+        match self.try_materialise(limit, Strategy::Together, at).await {
             // Something in a chunk does not go: which, is found out with more statements, one chunk after the other.
-            Err(StoreError::Refused(_) | StoreError::Broken(_)) => self.try_materialise(1, Way::Apart, at).await,
+            Err(StoreError::Refused(_) | StoreError::Broken(_)) => self.try_materialise(1, Strategy::Bisect, at).await,
             other => other,
         }
     }
 
-    async fn try_materialise(&self, limit: usize, way: Way, at: At) -> Result<Materialised, StoreError> {
+    async fn try_materialise(&self, limit: usize, way: Strategy, at: At) -> Result<Materialised, StoreError> {
         let mut db = self.write().await?;
         let now_ms = at.process_ms();
         let mut chunks = due(&mut db, limit, now_ms).await?;
@@ -89,15 +89,15 @@ impl SqliteRecord {
         &self,
         db: &mut Connected,
         chunk: Chunk,
-        way: Way,
+        way: Strategy,
         now_ms: i64,
     ) -> Result<Vec<Delivery>, StoreError> {
         let Chunk { send, n, newness, is_expired, .. } = chunk;
         let (recipients, content) = match (chunk.recipients, chunk.content) {
             (Ok(recipients), Ok(content)) => (recipients, content),
-            (recipients, _) if way == Way::Apart => {
+            (recipients, _) if way == Strategy::Bisect => {
                 let recipients = recipients.map_or(1, |recipients| recipients.len());
-                apart::set_chunk_aside(db, send, n, &chunk.text, recipients, now_ms).await?;
+                bisect::dead_letter_chunk(db, send, n, &chunk.text, recipients, now_ms).await?;
                 return Ok(Vec::new());
             }
             (Err(error), _) | (_, Err(error)) => return Err(error),
@@ -112,10 +112,10 @@ impl SqliteRecord {
         let arriving = Arriving { send, content: &content, newness, may_be_late: true };
         let deliveries = match way {
             _ if is_expired => Vec::new(),
-            Way::AtOnce => materialise(db, self.epoch, &arriving, &recipients, now_ms).await?,
-            Way::Apart => {
-                let parted = apart::materialise(db, self.epoch, &arriving, recipients, now_ms).await?;
-                apart::set_recipients_aside(db, send, &parted.refused, now_ms).await?;
+            Strategy::Together => materialise(db, self.epoch, &arriving, &recipients, now_ms).await?,
+            Strategy::Bisect => {
+                let parted = bisect::materialise(db, self.epoch, &arriving, recipients, now_ms).await?;
+                bisect::dead_letter_recipients(db, send, &parted.refused, now_ms).await?;
                 parted.deliveries
             }
         };

@@ -5,24 +5,24 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::clock::At;
-use crate::delivery::dead_letters::{Dead, DeadLetters, Letter, LetterPlace, Letters, Why, kept};
+use crate::delivery::dead_letters::{Dead, DeadLetter, DeadLetterKey, DeadLetterPage, DeadLetters, Reason, kept};
 use crate::error::StoreError;
-use crate::ids::{LetterId, NotificationId, UserId};
+use crate::ids::{DeadLetterId, NotificationId, UserId};
 use crate::record::sqlite::rows::{self, failed};
 use crate::record::sqlite::{Connected, SqliteRecord, commit};
 
 #[async_trait]
 impl DeadLetters for SqliteRecord {
-    async fn set_aside(&self, dead: &Dead<'_>, why: Why, at: At) -> Result<(), StoreError> {
+    async fn dead_letter(&self, dead: &Dead<'_>, why: Reason, at: At) -> Result<(), StoreError> {
         let mut db = self.write().await?;
         match dead {
-            Dead::Push { user, offset } => set_push_aside(&mut db, user, *offset, why, at.process_ms()).await?,
-            Dead::Strange { payload } => set_payload_aside(&mut db, payload, why, at.process_ms()).await?,
+            Dead::Push { user, offset } => dead_letter_push(&mut db, user, *offset, why, at.process_ms()).await?,
+            Dead::Unreadable { payload } => dead_letter_payload(&mut db, payload, why, at.process_ms()).await?,
         }
         commit(db).await
     }
 
-    async fn letters(&self, after: Option<LetterPlace>, limit: usize) -> Result<Letters, StoreError> {
+    async fn page(&self, after: Option<DeadLetterKey>, limit: usize) -> Result<DeadLetterPage, StoreError> {
         let found = sqlx::query(
             "SELECT id, user_id, notification_id, error, attempts, at FROM dead_letters
               WHERE (at, id) < (?1, ?2) ORDER BY at DESC, id DESC LIMIT ?3",
@@ -34,11 +34,11 @@ impl DeadLetters for SqliteRecord {
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;
-        let letters: Result<Vec<Letter>, StoreError> = found.iter().map(letter).collect();
-        Ok(Letters::page(letters?, limit))
+        let letters: Result<Vec<DeadLetter>, StoreError> = found.iter().map(letter).collect();
+        Ok(DeadLetterPage::page(letters?, limit))
     }
 
-    async fn redrive(&self, id: LetterId, at: At) -> Result<bool, StoreError> {
+    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<bool, StoreError> {
         let mut db = self.write().await?;
         let now_ms = at.process_ms();
         let letter = sqlx::query(
@@ -75,7 +75,7 @@ impl DeadLetters for SqliteRecord {
         Ok(true)
     }
 
-    async fn discard(&self, id: LetterId) -> Result<bool, StoreError> {
+    async fn discard(&self, id: DeadLetterId) -> Result<bool, StoreError> {
         let mut db = self.write().await?;
         let discarded = sqlx::query("DELETE FROM dead_letters WHERE id = ?1")
             .bind(id.as_bytes().as_slice())
@@ -87,11 +87,11 @@ impl DeadLetters for SqliteRecord {
     }
 }
 
-pub(crate) async fn set_push_aside(
+pub(crate) async fn dead_letter_push(
     db: &mut Connected,
     user: &UserId,
     offset: i64,
-    why: Why,
+    why: Reason,
     now_ms: i64,
 ) -> Result<(), StoreError> {
     // In this order: a row that is not to be pushed any more is not set aside.
@@ -101,10 +101,10 @@ pub(crate) async fn set_push_aside(
             WHERE user_id = ?2 AND "offset" = ?3 AND push_at IS NOT NULL
            ON CONFLICT (id) DO NOTHING"#,
     )
-    .bind(LetterId::of_push(user, offset).as_bytes().as_slice())
+    .bind(DeadLetterId::of_push(user, offset).as_bytes().as_slice())
     .bind(user.as_str())
     .bind(offset)
-    .bind(why.sentence())
+    .bind(why.text())
     .bind(now_ms)
     .execute(&mut *db)
     .await
@@ -118,14 +118,14 @@ pub(crate) async fn set_push_aside(
     Ok(())
 }
 
-async fn set_payload_aside(db: &mut Connected, payload: &str, why: Why, now_ms: i64) -> Result<(), StoreError> {
+async fn dead_letter_payload(db: &mut Connected, payload: &str, why: Reason, now_ms: i64) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO dead_letters (id, recipients, payload, error, attempts, at) VALUES (?1, 0, ?2, ?3, 1, ?4)
          ON CONFLICT (id) DO NOTHING",
     )
-    .bind(LetterId::of_payload(payload).as_bytes().as_slice())
+    .bind(DeadLetterId::of_payload(payload).as_bytes().as_slice())
     .bind(kept(payload))
-    .bind(why.sentence())
+    .bind(why.text())
     .bind(now_ms)
     .execute(db)
     .await
@@ -133,11 +133,12 @@ async fn set_payload_aside(db: &mut Connected, payload: &str, why: Why, now_ms: 
     Ok(())
 }
 
-fn letter(row: &SqliteRow) -> Result<Letter, StoreError> {
-    let id = LetterId::from_bytes(row.try_get("id").map_err(failed)?).ok_or_else(|| rows::broken("dead_letters.id"))?;
+fn letter(row: &SqliteRow) -> Result<DeadLetter, StoreError> {
+    let id =
+        DeadLetterId::from_bytes(row.try_get("id").map_err(failed)?).ok_or_else(|| rows::broken("dead_letters.id"))?;
     let notification: Option<&[u8]> = row.try_get("notification_id").map_err(failed)?;
-    Ok(Letter {
-        place: LetterPlace { at_ms: row.try_get("at").map_err(failed)?, id },
+    Ok(DeadLetter {
+        place: DeadLetterKey { at_ms: row.try_get("at").map_err(failed)?, id },
         user: row.try_get::<Option<String>, _>("user_id").map_err(failed)?.map(UserId::stored),
         notification: notification.and_then(NotificationId::from_bytes),
         error: row.try_get("error").map_err(failed)?,

@@ -6,14 +6,14 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::clock::At;
 use crate::cursor::Epoch;
-use crate::delivery::dead_letters::Why;
+use crate::delivery::dead_letters::Reason;
 use crate::delivery::deliveries::{
-    Key, LONGEST_WAIT_MS, MOST_FRAMES, MOST_STEPS, Resync, STEP_ROWS, Taken, retry_within_ms,
+    MAX_FRAMES_PER_USER, MAX_PUSH_DELAY_MS, MAX_STATEMENT_ROWS, MAX_STATEMENTS, Resync, RowKey, Taken, max_backoff_ms,
 };
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::inbox::{Delivery, PUSH_GRACE_MS};
-use crate::record::sqlite::delivery::dead_letters::set_push_aside;
+use crate::record::sqlite::delivery::dead_letters::dead_letter_push;
 use crate::record::sqlite::inbox::select_notifications;
 use crate::record::sqlite::rows::{self, failed};
 use crate::record::sqlite::{Connected, SqliteRecord, commit};
@@ -29,7 +29,7 @@ impl SqliteRecord {
         let mut rest = take_rest(&mut db, &behind, now_ms).await?;
         commit(db).await?;
         let mut steps = 1;
-        while rest >= STEP_ROWS && steps < MOST_STEPS {
+        while rest >= MAX_STATEMENT_ROWS && steps < MAX_STATEMENTS {
             let mut db = self.write().await?;
             rest = take_rest(&mut db, &behind, now_ms).await?;
             commit(db).await?;
@@ -38,10 +38,10 @@ impl SqliteRecord {
         Ok(Taken { deliveries, resyncs })
     }
 
-    pub(crate) async fn take_named(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+    pub(crate) async fn take_named(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
         let keys: Vec<Value> = keys
             .iter()
-            .map(|Key { user, offset, fence_ms }| json!({"user": user, "offset": offset, "fence": fence_ms}))
+            .map(|RowKey { user, offset, fence_ms }| json!({"user": user, "offset": offset, "fence": fence_ms}))
             .collect();
         let mut db = self.write().await?;
         let deliveries = take_keys(&mut db, self.epoch, &rows::json_list(&keys), at.process_ms()).await?;
@@ -49,7 +49,11 @@ impl SqliteRecord {
         Ok(deliveries)
     }
 
-    pub(crate) async fn postpone_rows(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
+    pub(crate) async fn postpone_rows(
+        &self,
+        rows: &[(RowKey<'_>, i64)],
+        at: At,
+    ) -> Result<Vec<Option<i64>>, StoreError> {
         let mut db = self.write().await?;
         let (now_ms, mut moved) = (at.process_ms(), Vec::new());
         for (key, wait_ms) in rows {
@@ -74,7 +78,7 @@ impl SqliteRecord {
 
     pub(crate) async fn resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         let users: Vec<Value> = users.iter().map(|(user, through)| json!({"user": user, "through": through})).collect();
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STATEMENTS {
             let mut db = self.write().await?;
             let told = sqlx::query(
                 r#"UPDATE notifications SET offered_at = ?2, push_at = NULL
@@ -85,12 +89,12 @@ impl SqliteRecord {
             )
             .bind(rows::json_list(&users))
             .bind(at.process_ms())
-            .bind(number(STEP_ROWS))
+            .bind(number(MAX_STATEMENT_ROWS))
             .execute(&mut *db)
             .await
             .map_err(failed)?;
             commit(db).await?;
-            if told.rows_affected() < STEP_ROWS as u64 {
+            if told.rows_affected() < MAX_STATEMENT_ROWS as u64 {
                 break;
             }
         }
@@ -110,7 +114,7 @@ async fn behind(db: &mut Connected, limit: i64, now_ms: i64) -> Result<Vec<Strin
     )
     .bind(now_ms)
     .bind(limit)
-    .bind(number(MOST_FRAMES))
+    .bind(number(MAX_FRAMES_PER_USER))
     .fetch_all(db)
     .await
     .map_err(failed)
@@ -172,7 +176,7 @@ async fn take_found(
         let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
         let Ok(notification) = rows::notification(row, epoch) else {
             let offset = row.try_get("offset").map_err(failed)?;
-            set_push_aside(db, &user, offset, Why::Unreadable, now_ms).await?;
+            dead_letter_push(db, &user, offset, Reason::Unreadable, now_ms).await?;
             continue;
         };
         let is_gone: bool = row.try_get("is_gone").map_err(failed)?;
@@ -221,8 +225,8 @@ async fn take_rest(db: &mut Connected, behind: &str, now_ms: i64) -> Result<usiz
     .bind(behind)
     .bind(now_ms)
     .bind(PUSH_GRACE_MS)
-    .bind(LONGEST_WAIT_MS)
-    .bind(number(STEP_ROWS))
+    .bind(MAX_PUSH_DELAY_MS)
+    .bind(number(MAX_STATEMENT_ROWS))
     .execute(db)
     .await
     .map_err(failed)?;
@@ -232,12 +236,12 @@ async fn take_rest(db: &mut Connected, behind: &str, now_ms: i64) -> Result<usiz
 /// How long a row that was taken by its key, and `attempts` times before, waits until it comes back by itself.
 fn net_ms(attempts: i64) -> i64 {
     let attempt = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
-    PUSH_GRACE_MS + retry_within_ms(attempt)
+    PUSH_GRACE_MS + max_backoff_ms(attempt)
 }
 
 /// How long a row that was taken `attempts` times before waits for whoever takes it next.
 fn wait_ms(attempts: i64) -> i64 {
-    PUSH_GRACE_MS.saturating_mul(1 << attempts.clamp(0, 16)).min(LONGEST_WAIT_MS)
+    PUSH_GRACE_MS.saturating_mul(1 << attempts.clamp(0, 16)).min(MAX_PUSH_DELAY_MS)
 }
 
 async fn set_push_at(db: &mut Connected, next: &[Value]) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::clock::At;
-use crate::delivery::deliveries::{Backlog, Deliveries, Key, Materialised, Taken};
+use crate::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::inbox::{Changed, Delivery};
@@ -28,11 +28,11 @@ impl Deliveries for SqliteRecord {
         self.take(limit, at).await
     }
 
-    async fn take(&self, keys: &[Key<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+    async fn take(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
         self.take_named(keys, at).await
     }
 
-    async fn postpone(&self, rows: &[(Key<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
+    async fn postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
         self.postpone_rows(rows, at).await
     }
 

@@ -7,7 +7,9 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::clock::At;
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
-use crate::inbox::history::{History, PastSend, Place, SendPage, SendQuery, States, TRACED_CHUNKS, Trace, is_in_chunk};
+use crate::inbox::history::{
+    History, MAX_TRACED_CHUNKS, PastSend, Place, SendPage, SendQuery, States, Trace, is_in_chunk,
+};
 use crate::record::sqlite::SqliteRecord;
 use crate::record::sqlite::rows::{self, failed};
 
@@ -59,7 +61,7 @@ impl History for SqliteRecord {
         .bind(at.process_ms())
         .bind(id.as_bytes().as_slice())
         .bind(of.map(UserId::as_str))
-        .bind(i64::try_from(TRACED_CHUNKS).unwrap_or(i64::MAX))
+        .bind(i64::try_from(MAX_TRACED_CHUNKS).unwrap_or(i64::MAX))
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;

@@ -14,10 +14,10 @@ use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::Notification;
 use crate::inbox::send::Due;
 use crate::inbox::{
-    Append, Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, FirstAnswer, Inbox, Listed, Page,
-    Position, Present,
+    Append, Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, CurrentState, FirstAnswer, Inbox, Listed,
+    Page, Position,
 };
-use crate::record::sqlite::delivery::bisect::{self as apart, Way};
+use crate::record::sqlite::delivery::bisect::{self, Strategy};
 use crate::record::sqlite::delivery::materialise::{Arriving, materialise};
 use crate::record::sqlite::rows::{self, failed};
 use crate::record::sqlite::{Connected, SqliteRecord, commit};
@@ -39,9 +39,9 @@ pub(crate) use select_notifications;
 #[async_trait]
 impl Inbox for SqliteRecord {
     async fn append(&self, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
-        match self.append_by(Way::AtOnce, append, at).await {
+        match self.append_by(Strategy::Together, append, at).await {
             // One of the recipients does not go: the others do not wait for him.
-            Err(StoreError::Refused(_)) => self.append_by(Way::Apart, append, at).await,
+            Err(StoreError::Refused(_)) => self.append_by(Strategy::Bisect, append, at).await,
             other => other,
         }
     }
@@ -148,15 +148,15 @@ impl Inbox for SqliteRecord {
         .map_err(failed)?;
         let complete = found.len() <= limit;
         found.truncate(limit);
-        let changes: Result<Vec<Present>, StoreError> = found
+        let changes: Result<Vec<CurrentState>, StoreError> = found
             .iter()
             .map(|row| {
                 let version = row.try_get("version").map_err(failed)?;
                 let is_gone: bool = row.try_get("is_gone").map_err(failed)?;
                 Ok(if is_gone {
-                    Present::Deleted { version, id: rows::notification_id(row)? }
+                    CurrentState::Deleted { version, id: rows::notification_id(row)? }
                 } else {
-                    Present::Standing { version, notification: rows::notification(row, position.epoch)? }
+                    CurrentState::Present { version, notification: rows::notification(row, position.epoch)? }
                 })
             })
             .collect();
@@ -191,7 +191,7 @@ impl Inbox for SqliteRecord {
 
 impl SqliteRecord {
     /// Apart, the recipients whose rows are refused wait in a chunk, and the drain sets them aside.
-    async fn append_by(&self, way: Way, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
+    async fn append_by(&self, way: Strategy, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
         let mut db = self.write().await?;
         let now_ms = at.process_ms();
         let due_ms = match append.due {
@@ -209,11 +209,11 @@ impl SqliteRecord {
         let arriving =
             Arriving { send: append.id, content: &append.content, newness: (now_ms, now_ms), may_be_late: false };
         let deliveries = match way {
-            Way::AtOnce => materialise(&mut db, self.epoch, &arriving, now, now_ms).await?,
-            Way::Apart => {
+            Strategy::Together => materialise(&mut db, self.epoch, &arriving, now, now_ms).await?,
+            Strategy::Bisect => {
                 let to = now.to_vec();
-                let parted = apart::materialise(&mut db, self.epoch, &arriving, to, now_ms).await?;
-                apart::leave_in_chunk(&mut db, append.id, &parted.refused, due_ms).await?;
+                let parted = bisect::materialise(&mut db, self.epoch, &arriving, to, now_ms).await?;
+                bisect::leave_in_chunk(&mut db, append.id, &parted.refused, due_ms).await?;
                 parted.deliveries
             }
         };

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::clock::At;
 use crate::error::StoreError;
-use crate::inbox::retention::{PURGED_AT_ONCE, Purged, Retention};
+use crate::inbox::retention::{MAX_PURGED, Purged, Retention};
 use crate::record::sqlite::rows::failed;
 use crate::record::sqlite::{SqliteRecord, commit};
 
@@ -15,7 +15,7 @@ impl Retention for SqliteRecord {
         let expired = self.end(now_ms).await?;
         let tombstones = self.purge_tombstones(now_ms - retention_ms).await?;
         // What has not expired yet needs its send.
-        let sends = if expired < PURGED_AT_ONCE { self.purge_sends(retention_ms, now_ms).await? } else { 0 };
+        let sends = if expired < MAX_PURGED { self.purge_sends(retention_ms, now_ms).await? } else { 0 };
         Ok(Purged { expired, tombstones, sends })
     }
 }
@@ -111,5 +111,5 @@ impl SqliteRecord {
 }
 
 fn most() -> i64 {
-    i64::try_from(PURGED_AT_ONCE).unwrap_or(i64::MAX)
+    i64::try_from(MAX_PURGED).unwrap_or(i64::MAX)
 }

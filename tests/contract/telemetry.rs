@@ -1,10 +1,10 @@
-//! The suite of `shared::telemetry::Notes`: counts of the last hour, and what became of pushes in the last day.
+//! The suite of `shared::telemetry::Telemetry`: counts of the last hour, and what became of pushes in the last day.
 
 use std::sync::Arc;
 
 use shared::ids::{ConnectionId, NotificationId};
 use shared::sockets::push::Outcome;
-use shared::telemetry::{COUNTED_MS, Counts, Noted, Notes, Pushed, REMEMBERED_MS, REMEMBERED_PUSHES};
+use shared::telemetry::{COUNTS_WINDOW_MS, Counts, MAX_OUTCOMES, OUTCOME_RETENTION_MS, PushAttempt, Report, Telemetry};
 
 use crate::record::{START_MS, at, id, together};
 
@@ -24,21 +24,21 @@ on_each_notes! {
     noting_nothing_changes_nothing,
 }
 
-type Store = Arc<dyn Notes>;
+type Store = Arc<dyn Telemetry>;
 
 const MINUTE_MS: i64 = 60_000;
 
 async fn accept(notes: &Store, accepted: u64, now_ms: i64) {
     let counts = Counts { accepted, ..Counts::default() };
-    notes.note(&Noted { counts, ..Noted::default() }, at(now_ms)).await;
+    notes.report(&Report { counts, ..Report::default() }, at(now_ms)).await;
 }
 
-async fn counted(notes: &Store, now_ms: i64) -> Counts {
-    notes.counted(at(now_ms)).await.expect("it is there")
+async fn counts(notes: &Store, now_ms: i64) -> Counts {
+    notes.counts(at(now_ms)).await.expect("it is there")
 }
 
 async fn accepted(notes: &Store, now_ms: i64) -> u64 {
-    counted(notes, now_ms).await.accepted
+    counts(notes, now_ms).await.accepted
 }
 
 /// Notes pushes of a notification, all at one instant.
@@ -46,10 +46,10 @@ async fn push(notes: &Store, id: NotificationId, pushes: &[(&str, Outcome)], now
     let pushes: Vec<(ConnectionId, Outcome)> =
         pushes.iter().map(|(connection, outcome)| (ConnectionId::new(*connection), *outcome)).collect();
     let outcomes = pushes.iter().map(|(connection, outcome)| (id, connection, *outcome)).collect();
-    notes.note(&Noted { outcomes, ..Noted::default() }, at(now_ms)).await;
+    notes.report(&Report { outcomes, ..Report::default() }, at(now_ms)).await;
 }
 
-async fn pushed(notes: &Store, id: NotificationId, now_ms: i64) -> Vec<Pushed> {
+async fn pushed(notes: &Store, id: NotificationId, now_ms: i64) -> Vec<PushAttempt> {
     notes.outcomes(id, at(now_ms)).await.expect("it is there")
 }
 
@@ -59,7 +59,7 @@ async fn reached(notes: &Store, id: NotificationId, now_ms: i64) -> Vec<String> 
 }
 
 async fn before_the_first_everything_is_zero_and_nothing_is_remembered(notes: Store) {
-    assert_eq!(counted(&notes, 0).await, Counts::default());
+    assert_eq!(counts(&notes, 0).await, Counts::default());
     assert_eq!(pushed(&notes, id("1", "alice"), 0).await, []);
     accept(&notes, 1, 0).await;
     assert_eq!(pushed(&notes, id("1", "alice"), 0).await, []);
@@ -69,12 +69,12 @@ async fn what_is_noted_adds_up(notes: Store) {
     let mut all = Counts { accepted: 1, delivered: 2, retried: 3, rate_limited: 4, errors: 5, ..Counts::default() };
     all.accept_ms.add(7);
     all.deliver_ms.add(8);
-    notes.note(&Noted { counts: all.clone(), ..Noted::default() }, at(0)).await;
-    assert_eq!(counted(&notes, 0).await, all);
+    notes.report(&Report { counts: all.clone(), ..Report::default() }, at(0)).await;
+    assert_eq!(counts(&notes, 0).await, all);
     let mut twice = all.clone();
     twice.add_all(&all);
-    notes.note(&Noted { counts: all, ..Noted::default() }, at(1)).await;
-    let found = counted(&notes, 1).await;
+    notes.report(&Report { counts: all, ..Report::default() }, at(1)).await;
+    let found = counts(&notes, 1).await;
     assert_eq!(found, twice);
     let Counts { accepted, delivered, retried, rate_limited, errors, .. } = found;
     assert_eq!([accepted, delivered, retried, rate_limited, errors], [2, 4, 6, 8, 10]);
@@ -85,10 +85,10 @@ async fn a_minute_is_counted_for_sixty(notes: Store) {
     assert_eq!(START_MS % MINUTE_MS, 0);
     accept(&notes, 1, 0).await;
     accept(&notes, 1, MINUTE_MS - 1).await;
-    for now_ms in [MINUTE_MS - 1, MINUTE_MS, 59 * MINUTE_MS, COUNTED_MS - 1] {
+    for now_ms in [MINUTE_MS - 1, MINUTE_MS, 59 * MINUTE_MS, COUNTS_WINDOW_MS - 1] {
         assert_eq!(accepted(&notes, now_ms).await, 2, "at {now_ms} ms");
     }
-    for now_ms in [COUNTED_MS, COUNTED_MS + 1, 2 * COUNTED_MS, 24 * COUNTED_MS] {
+    for now_ms in [COUNTS_WINDOW_MS, COUNTS_WINDOW_MS + 1, 2 * COUNTS_WINDOW_MS, 24 * COUNTS_WINDOW_MS] {
         assert_eq!(accepted(&notes, now_ms).await, 0, "at {now_ms} ms");
     }
 }
@@ -112,9 +112,9 @@ async fn latencies_add_up(notes: Store) {
         counts.accept_ms.add(ms);
         counts.deliver_ms.add(ms / 2);
         expected.add_all(&counts);
-        notes.note(&Noted { counts, ..Noted::default() }, at(minute * MINUTE_MS)).await;
+        notes.report(&Report { counts, ..Report::default() }, at(minute * MINUTE_MS)).await;
     }
-    let found = counted(&notes, 3 * MINUTE_MS).await;
+    let found = counts(&notes, 3 * MINUTE_MS).await;
     assert_eq!(found, expected);
     assert_eq!((found.accept_ms.percentile(50), found.deliver_ms.percentile(50)), (3, 1));
 }
@@ -154,7 +154,7 @@ async fn pushes_are_told_oldest_first(notes: Store) {
         ("phone", Outcome::Failed, 5_000),
         ("phone", Outcome::Offered, 15_000),
     ];
-    let expected = expected.map(|(connection, outcome, after_ms)| Pushed {
+    let expected = expected.map(|(connection, outcome, after_ms)| PushAttempt {
         connection: ConnectionId::new(connection),
         outcome,
         at_ms: START_MS + after_ms,
@@ -167,10 +167,10 @@ async fn pushes_are_remembered_for_a_day(notes: Store) {
     push(&notes, alices, &[("first", Outcome::Failed)], 0).await;
     push(&notes, alices, &[("second", Outcome::Offered)], 1_000).await;
     for (now_ms, expected) in [
-        (REMEMBERED_MS - 1, ["first", "second"].as_slice()),
-        (REMEMBERED_MS, &["second"]),
-        (REMEMBERED_MS + 999, &["second"]),
-        (REMEMBERED_MS + 1_000, &[]),
+        (OUTCOME_RETENTION_MS - 1, ["first", "second"].as_slice()),
+        (OUTCOME_RETENTION_MS, &["second"]),
+        (OUTCOME_RETENTION_MS + 999, &["second"]),
+        (OUTCOME_RETENTION_MS + 1_000, &[]),
     ] {
         assert_eq!(reached(&notes, alices, now_ms).await, expected, "at {now_ms} ms");
     }
@@ -178,11 +178,11 @@ async fn pushes_are_remembered_for_a_day(notes: Store) {
 
 async fn only_the_last_hundred_pushes_are_remembered(notes: Store) {
     let alices = id("1", "alice");
-    let names: Vec<String> = (0..REMEMBERED_PUSHES + 50).map(|n| n.to_string()).collect();
-    for (n, name) in names[..REMEMBERED_PUSHES + 20].iter().enumerate() {
+    let names: Vec<String> = (0..MAX_OUTCOMES + 50).map(|n| n.to_string()).collect();
+    for (n, name) in names[..MAX_OUTCOMES + 20].iter().enumerate() {
         push(&notes, alices, &[(name, Outcome::Failed)], n as i64).await;
     }
-    assert_eq!(reached(&notes, alices, 1_000).await, names[20..REMEMBERED_PUSHES + 20]);
+    assert_eq!(reached(&notes, alices, 1_000).await, names[20..MAX_OUTCOMES + 20]);
     // Also more than that in one note.
     let all: Vec<(&str, Outcome)> = names.iter().map(|name| (name.as_str(), Outcome::Gone)).collect();
     push(&notes, alices, &all, 500).await;
@@ -194,7 +194,7 @@ async fn each_notification_has_pushes_of_its_own(notes: Store) {
     let (phone, desk) = (ConnectionId::new("phone"), ConnectionId::new("desk"));
     let outcomes =
         vec![(alices, &phone, Outcome::Offered), (bobs, &desk, Outcome::Failed), (alices, &desk, Outcome::Gone)];
-    notes.note(&Noted { outcomes, ..Noted::default() }, at(0)).await;
+    notes.report(&Report { outcomes, ..Report::default() }, at(0)).await;
     assert_eq!(reached(&notes, alices, 0).await, ["phone", "desk"]);
     assert_eq!(reached(&notes, bobs, 0).await, ["desk"]);
     assert!(pushed(&notes, id("2", "alice"), 0).await.is_empty());
@@ -205,7 +205,7 @@ async fn an_outcome_and_a_connection_stay_what_they_are(notes: Store) {
         for outcome in Outcome::ALL {
             let id = id(&format!("{n} {outcome:?}"), "alice");
             push(&notes, id, &[(connection, outcome)], 0).await;
-            let expected = Pushed { connection: ConnectionId::new(connection), outcome, at_ms: START_MS };
+            let expected = PushAttempt { connection: ConnectionId::new(connection), outcome, at_ms: START_MS };
             assert_eq!(pushed(&notes, id, 0).await, [expected], "{connection:?}");
         }
     }
@@ -213,6 +213,6 @@ async fn an_outcome_and_a_connection_stay_what_they_are(notes: Store) {
 
 async fn noting_nothing_changes_nothing(notes: Store) {
     accept(&notes, 1, 0).await;
-    notes.note(&Noted::default(), at(0)).await;
-    assert_eq!(counted(&notes, 0).await, Counts { accepted: 1, ..Counts::default() });
+    notes.report(&Report::default(), at(0)).await;
+    assert_eq!(counts(&notes, 0).await, Counts { accepted: 1, ..Counts::default() });
 }

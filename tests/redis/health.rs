@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use harness::redis_server::{RedisServer, config};
-use shared::telemetry::health::{BreakerState, Instance, Layout, Mode, Role, Vitals};
+use shared::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Role};
 
 use crate::moment::{Moment, ONE, PREFIX};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn instance(moment: &Moment) -> Instance {
-    let Layout { mode, instances } = moment.0.layout().await;
+    let Instances { mode, instances } = moment.0.instances().await;
     assert_eq!((mode, instances.len()), (Mode::Single, 1));
     instances[0].clone()
 }

@@ -6,10 +6,10 @@ use harness::redis_server::RedisServer;
 use shared::clock::{At, Clock};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
 use shared::sockets::push::Outcome;
-use shared::telemetry::health::Vital;
-use shared::telemetry::{Counts, Noted, Notes};
+use shared::telemetry::health::Status;
+use shared::telemetry::{Counts, Report, Telemetry};
 
-use crate::moment::{AT_ONCE, Moment, ONE};
+use crate::moment::{MAX_IN_FLIGHT, Moment, ONE};
 
 fn id() -> NotificationId {
     NotificationId::of(SendId::of_key(&user("shop"), "/", "1"), &user("alice"))
@@ -20,16 +20,16 @@ fn user(name: &str) -> UserId {
 }
 
 /// Notes one acceptance and one push, now.
-async fn note(moment: &Moment) {
+async fn report(moment: &Moment) {
     let phone = ConnectionId::new("PJqB0fHsqRcCHlw=");
     let mut counts = Counts { accepted: 1, ..Counts::default() };
     counts.accept_ms.add(20);
     let outcomes = vec![(id(), &phone, Outcome::Offered)];
-    moment.0.note(&Noted { counts, outcomes, ..Noted::default() }, At::Server).await;
+    moment.0.report(&Report { counts, outcomes, ..Report::default() }, At::Server).await;
 }
 
 async fn accepted(moment: &Moment) -> u64 {
-    moment.0.counted(At::Server).await.unwrap().accepted
+    moment.0.counts(At::Server).await.unwrap().accepted
 }
 
 async fn pushes(moment: &Moment) -> usize {
@@ -48,8 +48,8 @@ fn key(server: &RedisServer, part: &str) -> String {
 async fn all_processes_count_together_by_the_clock_of_now() {
     let server = RedisServer::start();
     let (one, other) = (Moment::patient(&server).await, Moment::patient(&server).await);
-    note(&one).await;
-    note(&other).await;
+    report(&one).await;
+    report(&other).await;
     assert_eq!((accepted(&one).await, pushes(&other).await), (2, 2));
     let now_ms = Clock::system().now_ms();
     let pushed = one.0.outcomes(id(), At::Server).await.unwrap();
@@ -60,7 +60,7 @@ async fn all_processes_count_together_by_the_clock_of_now() {
 async fn notes_bear_the_prefix_and_a_tag_and_end_by_themselves() {
     let server = RedisServer::start();
     let moment = Moment::patient(&server).await;
-    note(&moment).await;
+    report(&moment).await;
     let (counts, outcomes) = (key(&server, "}:counts:"), key(&server, "}:outcomes:"));
     assert!(counts.starts_with("carillon:{p") && outcomes.starts_with("carillon:{p"), "{counts} {outcomes}");
     assert!(outcomes.ends_with(&format!(":{}", id())), "{outcomes}");
@@ -76,7 +76,7 @@ async fn notes_bear_the_prefix_and_a_tag_and_end_by_themselves() {
     assert_eq!(words[1..], ["offered", "PJqB0fHsqRcCHlw="]);
     assert!(words[0].parse::<i64>().is_ok(), "{kept:?}");
     // Where nothing is to be noted, nothing is.
-    moment.0.note(&Noted::default(), At::Server).await;
+    moment.0.report(&Report::default(), At::Server).await;
     assert_eq!(server.keys().len(), 3, "{:?}", server.keys());
 }
 
@@ -84,7 +84,7 @@ async fn notes_bear_the_prefix_and_a_tag_and_end_by_themselves() {
 async fn what_others_wrote_counts_as_absent_and_is_counted_and_written_over() {
     let server = RedisServer::start();
     let moment = Moment::patient(&server).await;
-    note(&moment).await;
+    report(&moment).await;
     let (counts, outcomes) = (key(&server, "}:counts:"), key(&server, "}:outcomes:"));
     let (counts, outcomes) = (counts.as_str(), outcomes.as_str());
     let other_types = |key| {
@@ -105,7 +105,7 @@ async fn what_others_wrote_counts_as_absent_and_is_counted_and_written_over() {
         server.does(&command);
         let met = moment.0.foreign_values();
         assert_eq!(accepted(&moment).await, 0, "{command:?}");
-        note(&moment).await;
+        report(&moment).await;
         assert_eq!(moment.0.foreign_values(), met + 2, "{command:?}: read, and written over");
         assert_eq!(accepted(&moment).await, 1, "{command:?}");
         assert_eq!(moment.0.foreign_values(), met + 2, "{command:?}");
@@ -113,7 +113,7 @@ async fn what_others_wrote_counts_as_absent_and_is_counted_and_written_over() {
     // A bucket that is none, and a name that a later version may have.
     server.does(&["HSET", counts, "acceptMs:17", "5", "acceptMs:x", "5", "deliverMs:", "5", "invented", "5"]);
     let met = moment.0.foreign_values();
-    let counted = moment.0.counted(At::Server).await.unwrap();
+    let counted = moment.0.counts(At::Server).await.unwrap();
     assert_eq!((counted.accepted, counted.accept_ms.buckets().count()), (1, 1));
     assert_eq!(moment.0.foreign_values(), met + 3);
 
@@ -124,13 +124,13 @@ async fn what_others_wrote_counts_as_absent_and_is_counted_and_written_over() {
         server.does(&command);
         let met = moment.0.foreign_values();
         assert_eq!(pushes(&moment).await, 0, "{command:?}");
-        note(&moment).await;
+        report(&moment).await;
         assert_eq!((pushes(&moment).await, moment.0.foreign_values()), (1, met + 2), "{command:?}");
     }
     let met = moment.0.foreign_values();
     server.does(&["RPUSH", outcomes, "", "1", "soon offered a", "1800000000000 taken a", "1800000000000 offered"]);
     assert_eq!((pushes(&moment).await, moment.0.foreign_values()), (1, met + 5));
-    assert_eq!(moment.vital().await, Vital::Ok);
+    assert_eq!(moment.check().await, Status::Ok);
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn forgotten_scripts_are_brought_along_again_and_nothing_is_noted_twice() 
     let moment = Moment::patient(&server).await;
     for n in 1..=3 {
         server.does(&["SCRIPT", "FLUSH"]);
-        note(&moment).await;
+        report(&moment).await;
         assert_eq!((accepted(&moment).await, pushes(&moment).await), (n, n as usize));
     }
 }
@@ -150,7 +150,7 @@ async fn a_closed_connection_costs_no_note() {
     let moment = Moment::patient(&server).await;
     for n in 1..=10 {
         server.does(&["CLIENT", "KILL", "TYPE", "normal"]);
-        note(&moment).await;
+        report(&moment).await;
         assert_eq!(accepted(&moment).await, n);
     }
 }
@@ -159,18 +159,18 @@ async fn a_closed_connection_costs_no_note() {
 async fn where_redis_is_away_nothing_is_known_and_nobody_waits() {
     let mut server = RedisServer::start();
     let moment = Moment::on(&server).await;
-    note(&moment).await;
+    report(&moment).await;
     server.is_killed();
     let begun = Instant::now();
-    note(&moment).await;
-    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
-    assert_eq!(moment.0.counted(At::Server).await, None);
+    report(&moment).await;
+    assert!(begun.elapsed() < MAX_IN_FLIGHT, "{:?}", begun.elapsed());
+    assert_eq!(moment.0.counts(At::Server).await, None);
     assert_eq!(moment.0.outcomes(id(), At::Server).await, None);
     server.is_back();
     moment.is_well_within(Duration::from_secs(1)).await;
     // It comes back empty, which is nothing that was noted.
     assert_eq!((accepted(&moment).await, pushes(&moment).await), (0, 0));
-    note(&moment).await;
+    report(&moment).await;
     assert_eq!((accepted(&moment).await, pushes(&moment).await), (1, 1));
 }
 
@@ -181,7 +181,7 @@ async fn a_redis_that_hangs_costs_a_note_its_bound() {
     server.hangs();
     let begun = Instant::now();
     for _ in 0..20 {
-        note(&moment).await;
+        report(&moment).await;
     }
     assert!(begun.elapsed() < Duration::from_millis(250 + 100), "{:?}", begun.elapsed());
     server.goes_on();
@@ -195,8 +195,8 @@ async fn keys_that_are_forbidden_are_an_outage() {
     let url = format!("redis://carillon:p@127.0.0.1:{}", server.port());
     let moment = Moment::new(&harness::redis_server::config(&url, "carillon"));
     moment.is_well_within(Duration::from_secs(1)).await;
-    note(&moment).await;
-    assert_eq!(moment.0.counted(At::Server).await, None);
+    report(&moment).await;
+    assert_eq!(moment.0.counts(At::Server).await, None);
     // Limits go on in this process.
     moment.spends("send A alice", ONE).await;
 }
