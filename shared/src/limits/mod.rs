@@ -40,7 +40,7 @@ pub enum Verdict {
 }
 
 /// A burst of `count`, then one more each `window_ms / count`; written `30/60s`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// How many at once; at least 1.
     pub count: u32,

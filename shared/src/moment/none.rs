@@ -1,4 +1,5 @@
-//! The moment where there is none: limits in this process, nobody who listens or keeps notes.
+//! The moment of a deployment without Redis (`QUEUE_REDIS_ENABLED=false`): limits are kept in each process, nothing is
+//! counted and nothing is queued.
 
 use async_trait::async_trait;
 
@@ -10,7 +11,7 @@ use crate::limits::{Limits, Spend, Verdict};
 use crate::telemetry::health::{Health, Instances, Mode, Status};
 use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
-/// Keeps the promises of the moment with `QUEUE_REDIS_ENABLED=false`: what a process forgets, it forgets.
+/// Keeps what it can of the promises of the moment without a store.
 #[derive(Debug, Default)]
 pub struct NoMoment {
     buckets: Buckets,
@@ -36,7 +37,7 @@ impl Telemetry for NoMoment {
     }
 }
 
-/// Nothing waits here: everything is refused, and the record finds it.
+/// Everything is refused, and the record finds it.
 #[async_trait]
 impl Queue for NoMoment {
     async fn add(&self, entries: &[Entry], _: At) -> Added {

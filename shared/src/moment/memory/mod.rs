@@ -1,5 +1,5 @@
-//! The moment in this process: for the local gateway and for tests. A process that ends forgets it, as
-//! the moment may be forgotten at any time.
+//! The moment in this process, for the local gateway and for tests. It ends with the process, as the moment may end at any
+//! time.
 
 mod queue;
 mod telemetry;
@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use self::queue::Waiting;
-use self::telemetry::Kept;
+use self::queue::MemoryQueue;
+use self::telemetry::Recorded;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::ids::NotificationId;
@@ -19,25 +19,25 @@ use crate::limits::{Limits, Spend, Verdict};
 use crate::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Status};
 use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
-/// Keeps the promises of the moment within one process.
+/// Keeps the promises of the moment in one process.
 #[derive(Debug, Default)]
 pub struct MemoryMoment {
     buckets: Buckets,
-    notes: Mutex<Kept>,
-    queue: Mutex<Waiting>,
+    telemetry: Mutex<Recorded>,
+    queue: Mutex<MemoryQueue>,
     operations: AtomicU64,
 }
 
 impl MemoryMoment {
-    fn asked<T>(&self, question: impl FnOnce(&mut Kept) -> T) -> T {
+    fn telemetry(&self) -> MutexGuard<'_, Recorded> {
         self.operations.fetch_add(1, Ordering::Relaxed);
-        // A panic while it was held left at worst a part of one note.
-        question(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+        // A panic while the lock was held left at worst part of one report.
+        self.telemetry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn queue(&self) -> MutexGuard<'_, Waiting> {
+    fn queue(&self) -> MutexGuard<'_, MemoryQueue> {
         self.operations.fetch_add(1, Ordering::Relaxed);
-        // A panic while it was held left at worst an entry that the record knows.
+        // A panic while the lock was held lost at worst an entry that the record knows.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -52,17 +52,17 @@ impl Limits for MemoryMoment {
 
 #[async_trait]
 impl Telemetry for MemoryMoment {
-    /// Hints are dropped: there is no program beside this process that could listen.
+    /// Hints are dropped: no other program can listen to this process.
     async fn report(&self, report: &Report<'_>, at: At) {
-        self.asked(|notes| notes.report(report, at.process_ms()));
+        self.telemetry().report(report, at.process_ms());
     }
 
     async fn counts(&self, at: At) -> Option<Counts> {
-        Some(self.asked(|notes| notes.counts(at.process_ms())))
+        Some(self.telemetry().counts(at.process_ms()))
     }
 
     async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<PushAttempt>> {
-        Some(self.asked(|notes| notes.outcomes(id, at.process_ms())))
+        Some(self.telemetry().outcomes(id, at.process_ms()))
     }
 }
 
@@ -100,7 +100,7 @@ impl Health for MemoryMoment {
         Status::Off
     }
 
-    /// Nothing here takes time worth measuring.
+    /// No operation takes long enough to be measured.
     async fn instances(&self) -> Instances {
         let instance = Instance {
             name: "memory".into(),

@@ -1,35 +1,41 @@
-//! The queue in this process, cut into shards as anywhere else.
+//! The queue in this process, with the same shards as in Redis.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use crate::delivery::fair_share::{FairShare, PRIORITIES};
+use crate::delivery::fair_share::FairShare;
 use crate::delivery::queue::{
-    AWAKE_MS, Added, CLAIM_MS, ClaimId, Claimed, Claims, Depth, Entry, MAX_SHARD_ENTRIES, Resolution, SHARDS,
-    WAKING_MS, found, rank, shard,
+    AWAKE_MS, Added, CLAIM_MS, ClaimId, Claimed, Claims, Depth, Entry, MAX_SHARD_ENTRIES, RETURN_MS, Resolution,
+    WAKING_MS,
 };
+use crate::delivery::work::{PRIORITIES, SHARDS, Work, rank};
 
-/// What waits.
+/// All work of this process.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(crate) struct MemoryQueue {
     shards: [Shard; SHARDS],
     fair_share: FairShare,
-    /// How often drains were told of work.
     generation: u64,
     /// Until when a drain counts as awake.
     awake_until_ms: i64,
-    /// How many claims there were, from which names follow.
+    /// How many claims there were; their names follow from it.
     claims: u64,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// Texts by when they fell due; by priority.
-    due: [VecDeque<(i64, String)>; PRIORITIES],
+    /// Work that is due, by priority and in the order in which it fell due.
+    due: [VecDeque<Due>; PRIORITIES],
     later: Later,
-    claimed: HashMap<Vec<u8>, Held>,
+    claimed: HashMap<Vec<u8>, Claim>,
 }
 
-/// Texts by when they are due, each once.
+#[derive(Debug)]
+struct Due {
+    due_ms: i64,
+    text: String,
+}
+
+/// Work that is not due yet, each text once.
 #[derive(Debug, Default)]
 struct Later {
     by_time: BTreeSet<(i64, String)>,
@@ -37,23 +43,23 @@ struct Later {
 }
 
 #[derive(Debug)]
-struct Held {
+struct Claim {
     lapses_ms: i64,
-    text: String,
+    due: Due,
     attempts: u32,
 }
 
-impl Waiting {
-    pub(super) fn add(&mut self, entries: &[Entry], now_ms: i64) -> Added {
+impl MemoryQueue {
+    pub(crate) fn add(&mut self, entries: &[Entry], now_ms: i64) -> Added {
         let mut refused = 0;
         for Entry { work, wait_ms } in entries {
-            let shard = &mut self.shards[shard(&work.user)];
+            let shard = &mut self.shards[work.shard()];
             if shard.count() >= MAX_SHARD_ENTRIES {
                 refused += 1;
             } else if *wait_ms > 0 {
                 shard.later.insert(work.text(), now_ms + wait_ms);
             } else {
-                shard.due[rank(work.priority)].push_back((now_ms, work.text()));
+                shard.due[rank(work.priority())].push_back(Due { due_ms: now_ms, text: work.text() });
             }
         }
         self.generation += 1;
@@ -64,61 +70,67 @@ impl Waiting {
         Added { refused, drain_is_awake: Some(is_awake) }
     }
 
-    pub(super) fn claim(&mut self, limit: usize, now_ms: i64) -> Claims {
+    pub(crate) fn claim(&mut self, limit: usize, now_ms: i64) -> Claims {
         let generation = self.heartbeat(now_ms);
         self.shards.iter_mut().for_each(|shard| shard.move_due(now_ms));
-        let waiting = self.shards.each_ref().map(|shard| shard.due.each_ref().map(VecDeque::len));
+        let due = self.shards.each_ref().map(|shard| shard.due.each_ref().map(VecDeque::len));
         let lapsed = self.shards.each_ref().map(|shard| shard.lapsed(now_ms).count());
         if limit > 0
-            && let Some(shard) = self.fair_share.suspect(&waiting, &lapsed)
+            && let Some(shard) = self.fair_share.suspect(&due, &lapsed)
         {
             let claimed = self.recover(shard, now_ms).into_iter().collect();
             return Claims { claimed, next_in_ms: Some(0), generation };
         }
-        let taken = self.fair_share.allot(&waiting, limit);
+        let allotted = self.fair_share.allot(&due, limit);
         let mut claimed = Vec::new();
         for rank in 0..PRIORITIES {
-            for (shard, taken) in taken.iter().enumerate() {
-                for _ in 0..taken[rank] {
-                    if let Some((_, text)) = self.shards[shard].due[rank].pop_front() {
-                        claimed.push(self.hold(shard, text, 1, now_ms));
+            for (shard, allotted) in allotted.iter().enumerate() {
+                for _ in 0..allotted[rank] {
+                    if let Some(due) = self.shards[shard].due[rank].pop_front() {
+                        claimed.push(self.hold(shard, due, 1, now_ms));
                     }
                 }
             }
         }
-        let is_more = waiting.iter().flatten().sum::<usize>() > claimed.len() || lapsed.iter().any(|count| *count > 0);
+        let is_more = due.iter().flatten().sum::<usize>() > claimed.len() || lapsed.iter().any(|count| *count > 0);
         let next_ms =
             self.shards.iter().filter_map(|shard| shard.later.by_time.first()).map(|(due_ms, _)| *due_ms).min();
         Claims { claimed, next_in_ms: if is_more { Some(0) } else { next_ms.map(|ms| ms - now_ms) }, generation }
     }
 
-    pub(super) fn settle(&mut self, settled: &[Resolution], now_ms: i64) {
-        for settled in settled {
-            let shard = &mut self.shards[settled.id().shard];
-            let held = shard.claimed.remove(&settled.id().name);
-            if let (Some(_), Resolution::Retry(_, Entry { work, wait_ms })) = (held, settled) {
-                shard.later.insert(work.text(), now_ms + wait_ms);
+    pub(crate) fn settle(&mut self, resolutions: &[Resolution], now_ms: i64) {
+        for resolution in resolutions {
+            let shard = &mut self.shards[resolution.id().shard];
+            let Some(claim) = shard.claimed.remove(&resolution.id().name) else { continue };
+            match resolution {
+                Resolution::Done(_) => {}
+                Resolution::Retry(_, Entry { work, wait_ms }) => shard.later.insert(work.text(), now_ms + wait_ms),
+                Resolution::Return(_) => {
+                    let claim = Claim { lapses_ms: now_ms + RETURN_MS, attempts: 0, ..claim };
+                    let name = self.next_name();
+                    self.shards[resolution.id().shard].claimed.insert(name, claim);
+                }
             }
         }
     }
 
-    pub(super) fn heartbeat(&mut self, now_ms: i64) -> u64 {
+    pub(crate) fn heartbeat(&mut self, now_ms: i64) -> u64 {
         self.awake_until_ms = now_ms + AWAKE_MS;
         self.generation
     }
 
-    pub(super) fn sign_off(&mut self) -> u64 {
+    pub(crate) fn sign_off(&mut self) -> u64 {
         self.awake_until_ms = i64::MIN;
         self.generation
     }
 
-    pub(super) fn depth(&self, now_ms: i64) -> Depth {
+    pub(crate) fn depth(&self, now_ms: i64) -> Depth {
         let mut depth = Depth::default();
         for shard in &self.shards {
-            let due = shard.later.by_time.iter().take_while(|(due_ms, _)| *due_ms <= now_ms);
-            let firsts = shard.due.iter().filter_map(VecDeque::front).chain(shard.later.by_time.first());
-            let oldest_ms = firsts.map(|(due_ms, _)| (now_ms - due_ms).max(0).unsigned_abs()).max();
-            let due = due.count();
+            let due = shard.later.by_time.iter().take_while(|(due_ms, _)| *due_ms <= now_ms).count();
+            let firsts = shard.due.iter().filter_map(VecDeque::front).map(|due| due.due_ms);
+            let firsts = firsts.chain(shard.later.by_time.first().map(|(due_ms, _)| *due_ms));
+            let oldest_ms = firsts.map(|due_ms| (now_ms - due_ms).max(0).unsigned_abs()).max();
             depth.waiting += (shard.due.iter().map(VecDeque::len).sum::<usize>() + due) as u64;
             depth.delayed += (shard.later.by_time.len() - due) as u64;
             depth.processing += shard.claimed.len() as u64;
@@ -127,20 +139,24 @@ impl Waiting {
         depth
     }
 
-    /// Claims anew the entry of a shard whose claim lapsed first.
+    /// Claims again the entry of a shard whose claim lapsed first.
     fn recover(&mut self, shard: usize, now_ms: i64) -> Option<Claimed> {
         let lapsed = self.shards[shard].lapsed(now_ms).min().map(|(_, name)| name.clone())?;
-        let Held { text, attempts, .. } = self.shards[shard].claimed.remove(&lapsed)?;
-        Some(self.hold(shard, text, attempts.saturating_add(1), now_ms))
+        let Claim { due, attempts, .. } = self.shards[shard].claimed.remove(&lapsed)?;
+        Some(self.hold(shard, due, attempts.saturating_add(1), now_ms))
     }
 
-    fn hold(&mut self, shard: usize, text: String, attempts: u32, now_ms: i64) -> Claimed {
+    fn hold(&mut self, shard: usize, due: Due, attempts: u32, now_ms: i64) -> Claimed {
+        let id = ClaimId { shard, name: self.next_name() };
+        let claimed = Claimed { id, work: Work::parse(due.text.as_bytes()), attempts, due_ms: due.due_ms };
+        let claim = Claim { lapses_ms: now_ms + CLAIM_MS, due, attempts };
+        self.shards[shard].claimed.insert(claimed.id.name.clone(), claim);
+        claimed
+    }
+
+    fn next_name(&mut self) -> Vec<u8> {
         self.claims += 1;
-        let id = ClaimId { shard, name: self.claims.to_string().into_bytes() };
-        let work = found(text.as_bytes());
-        let held = Held { lapses_ms: now_ms + CLAIM_MS, text, attempts };
-        self.shards[shard].claimed.insert(id.name.clone(), held);
-        Claimed { id, work, attempts }
+        self.claims.to_string().into_bytes()
     }
 }
 
@@ -151,14 +167,13 @@ impl Shard {
 
     fn move_due(&mut self, now_ms: i64) {
         while let Some(text) = self.later.pop_due(now_ms) {
-            if let Ok(work) = found(text.as_bytes()) {
-                self.due[rank(work.priority)].push_back((now_ms, text));
-            }
+            let priority = Work::parse(text.as_bytes()).map(|work| work.priority()).unwrap_or_default();
+            self.due[rank(priority)].push_back(Due { due_ms: now_ms, text });
         }
     }
 
     fn lapsed(&self, now_ms: i64) -> impl Iterator<Item = (i64, &Vec<u8>)> {
-        let claims = self.claimed.iter().map(|(name, held)| (held.lapses_ms, name));
+        let claims = self.claimed.iter().map(|(name, claim)| (claim.lapses_ms, name));
         claims.filter(move |(lapses_ms, _)| *lapses_ms <= now_ms)
     }
 }

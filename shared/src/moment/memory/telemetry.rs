@@ -1,4 +1,4 @@
-//! Notes in this process, of which it keeps no more than it has room for.
+//! Telemetry in this process, which keeps a bounded amount of it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,21 +6,21 @@ use crate::ids::NotificationId;
 use crate::telemetry::{COUNTS_WINDOW_MS, Counts, MAX_OUTCOMES, OUTCOME_RETENTION_MS, PushAttempt, Report};
 
 const MINUTE_MS: i64 = 60_000;
-/// How many minutes are counted at once.
+/// How many minutes the window has.
 const MINUTES: i64 = COUNTS_WINDOW_MS / MINUTE_MS;
-/// How many are kept: also those that a clock which went back has left ahead.
+/// How many are kept. More than the window, since a clock that goes back leaves minutes ahead of it.
 const MAX_MINUTES: usize = 2 * MINUTES as usize;
-/// How many notifications are remembered before some are forgotten.
+/// For how many notifications outcomes are kept.
 const MAX_NOTIFICATIONS: usize = 10_000;
 
-/// What was noted.
+/// What was reported.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct Recorded {
     minutes: BTreeMap<i64, Counts>,
     outcomes: HashMap<NotificationId, Vec<PushAttempt>>,
 }
 
-impl Kept {
+impl Recorded {
     pub(super) fn report(&mut self, report: &Report<'_>, now_ms: i64) {
         if report.counts != Counts::default() {
             self.minutes.entry(now_ms.div_euclid(MINUTE_MS)).or_default().add_all(&report.counts);
@@ -56,7 +56,7 @@ impl Kept {
         pushes
     }
 
-    /// Forgets what is too old, and of the rest the half that was pushed longest ago, so that this is seldom done.
+    /// Drops outcomes that are too old, and of the rest the older half, so that this happens rarely.
     fn forget(&mut self, now_ms: i64) {
         let last_ms = |pushes: &[PushAttempt]| pushes.iter().map(|push| push.at_ms).max().unwrap_or(i64::MIN);
         let mut lasts: Vec<i64> = self.outcomes.values().map(|pushes| last_ms(pushes)).collect();
@@ -73,8 +73,8 @@ mod tests {
     use crate::sockets::push::Outcome;
 
     #[test]
-    fn a_process_that_runs_for_long_keeps_no_more_than_it_has_room_for() {
-        let (mut kept, connection) = (Kept::default(), ConnectionId::new("phone"));
+    fn a_long_running_process_keeps_a_bounded_amount() {
+        let (mut kept, connection) = (Recorded::default(), ConnectionId::new("phone"));
         let user = UserId::new("alice").unwrap();
         let mut last = None;
         for n in 0..3 * MAX_NOTIFICATIONS {
@@ -88,7 +88,7 @@ mod tests {
         let (id, now_ms) = last.unwrap();
         assert_eq!(kept.outcomes(id, now_ms).len(), 1);
         assert_eq!(kept.counts(now_ms).accepted, 120);
-        // All at one instant: nothing is older than the rest.
+        // All at the same time: none is older than the others.
         for n in 0..2 * MAX_NOTIFICATIONS {
             let id = NotificationId::of(SendId::random(), &user);
             kept.report(&Report { outcomes: vec![(id, &connection, Outcome::Gone)], ..Report::default() }, now_ms);

@@ -1,77 +1,77 @@
-//! When Redis is asked and when not: a breaker, which knows no network and is told the time.
+//! The circuit breaker: whether Redis is asked. Knows no network, and gets the time from its caller.
 
 use std::time::Duration;
 
-/// Between the first signs of an outage and the first probe.
+/// From the first sign of an outage to the first probe.
 const MIN_COOLDOWN_MS: i64 = 500;
-/// Between two probes of one that stays away.
+/// Between two probes in a long outage.
 const MAX_COOLDOWN_MS: i64 = 10_000;
 
-/// Closed: Redis is asked. Open: it is not, but for one probe at a time.
+/// Closed: Redis is asked. Open: it is not, apart from one probe at a time.
 ///
-/// Opens when it is told to, or when two questions in a row had no answer, each within its bound. A probe comes after
-/// half a second, then whenever the outage has grown by an eighth, at the latest after ten seconds: soon after a
-/// restart, seldom in a long outage, when everybody else knocks too.
+/// Opens when it is told to, or when two calls in a row had no answer within their timeouts. The first probe comes after
+/// half a second, the next ones whenever the outage has grown by an eighth, at the latest after ten seconds: soon after a
+/// restart, and rarely in a long outage, in which all other processes probe too.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    bounds: [Duration; 2],
+    timeouts: [Duration; 2],
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
     Closed { unanswered: usize },
-    Open { since_ms: i64, rested_at_ms: i64 },
+    Open { since_ms: i64, probe_at_ms: i64 },
 }
 
-/// What a question meets.
+/// Whether a call may ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permit {
-    /// It may be asked, and waits no longer than this.
+    /// It may, and waits no longer than this.
     Ask(Duration),
-    /// It may not, and a probe is due.
+    /// It may not, but a probe is due.
     Probe,
     /// It may not.
     Denied,
 }
 
-/// How long it is left alone.
+/// How long until the next probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cooldown {
-    /// Until it may be back by itself.
+    /// Until the server may have recovered on its own.
     Short,
-    /// Until somebody may have done something about it.
+    /// Until an operator may have fixed it.
     Long,
 }
 
 impl Breaker {
-    /// `bounds`: how long a question waits, and how long the next one after it had no answer. A third never waits.
-    pub(crate) fn new(bounds: [Duration; 2]) -> Self {
-        Self { bounds, state: State::Closed { unanswered: 0 } }
+    /// `timeouts`: of a call, and of the next one after it had no answer. A third is never asked.
+    pub(crate) fn new(timeouts: [Duration; 2]) -> Self {
+        Self { timeouts, state: State::Closed { unanswered: 0 } }
     }
 
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.state, State::Open { .. })
     }
 
-    /// Whether to ask now.
+    /// Whether a call may ask now.
     pub(crate) fn permit(&self, now_ms: i64) -> Permit {
         match self.state {
-            State::Closed { unanswered } => Permit::Ask(self.bounds[unanswered.min(1)]),
-            // A clock that went back says nothing about how long it rested.
-            State::Open { since_ms, rested_at_ms } if now_ms >= rested_at_ms || now_ms < since_ms => Permit::Probe,
+            State::Closed { unanswered } => Permit::Ask(self.timeouts[unanswered.min(1)]),
+            // A clock that went back says nothing about how long the cooldown has lasted.
+            State::Open { since_ms, probe_at_ms } if now_ms >= probe_at_ms || now_ms < since_ms => Permit::Probe,
             State::Open { .. } => Permit::Denied,
         }
     }
 
-    /// There was an answer in time. One to an old question does not close it.
+    /// A call was answered in time. An answer to an old call does not close an open breaker.
     pub(crate) fn answered(&mut self) {
         if let State::Closed { unanswered } = &mut self.state {
             *unanswered = 0;
         }
     }
 
-    /// There was none.
+    /// A call was not answered.
     pub(crate) fn unanswered(&mut self, now_ms: i64, jitter: f64) {
         match &mut self.state {
             State::Closed { unanswered } if *unanswered == 0 => *unanswered = 1,
@@ -80,20 +80,19 @@ impl Breaker {
         }
     }
 
-    /// It said, or is known, not to serve; or a probe found it so again. `jitter`, from 0 to 1, keeps many processes
-    /// from knocking at once.
+    /// The server is known not to serve, or a probe failed. `jitter`, from 0 to 1, keeps processes from probing in step.
     pub(crate) fn open(&mut self, now_ms: i64, hold: Cooldown, jitter: f64) {
         let since_ms = match self.state {
             State::Open { since_ms, .. } => since_ms.min(now_ms),
             State::Closed { .. } => now_ms,
         };
-        let rest_ms = match hold {
+        let cooldown_ms = match hold {
             Cooldown::Short => ((now_ms - since_ms) / 8).clamp(MIN_COOLDOWN_MS, MAX_COOLDOWN_MS),
             Cooldown::Long => MAX_COOLDOWN_MS,
         };
-        // Up to three tenths sooner.
-        let sooner_ms = (rest_ms as f64 * 0.3 * jitter.clamp(0.0, 1.0)) as i64;
-        self.state = State::Open { since_ms, rested_at_ms: now_ms + rest_ms - sooner_ms };
+        // Up to 30 % sooner.
+        let sooner_ms = (cooldown_ms as f64 * 0.3 * jitter.clamp(0.0, 1.0)) as i64;
+        self.state = State::Open { since_ms, probe_at_ms: now_ms + cooldown_ms - sooner_ms };
     }
 
     /// A probe was answered.
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn two_questions_wait_and_a_third_does_not() {
+    fn two_calls_wait_and_a_third_does_not() {
         let (mut breaker, clock) = breaker();
         assert_eq!(breaker.permit(clock.now_ms()), Permit::Ask(FIRST));
         breaker.unanswered(clock.now_ms(), 0.0);
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_forgives_what_had_none() {
+    fn an_answer_clears_an_unanswered_call() {
         let (mut breaker, clock) = breaker();
         for _ in 0..10 {
             breaker.unanswered(clock.now_ms(), 0.0);
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_at_once_when_told_and_probes_after_half_a_second() {
+    fn it_opens_at_once_when_told_to_and_probes_after_half_a_second() {
         let (mut breaker, clock) = breaker();
         breaker.open(clock.now_ms(), Cooldown::Short, 0.0);
         breaker.answered();
@@ -152,39 +151,42 @@ mod tests {
         assert_eq!(breaker.permit(clock.now_ms()), Permit::Ask(FIRST));
     }
 
-    /// How long it rests after each probe of an outage, by how long that has lasted.
-    fn rests(jitter: f64) -> Vec<(i64, i64)> {
+    /// The cooldown after each probe of an outage, by how long the outage has lasted.
+    fn cooldowns(jitter: f64) -> Vec<(i64, i64)> {
         let (mut breaker, clock) = breaker();
         let start_ms = clock.now_ms();
-        let mut rests = Vec::new();
+        let mut cooldowns = Vec::new();
         for _ in 0..60 {
             breaker.open(clock.now_ms(), Cooldown::Short, jitter);
             let probed_ms = clock.now_ms();
             while breaker.permit(clock.now_ms()) == Permit::Denied {
                 clock.turn(ms(1));
             }
-            rests.push((probed_ms - start_ms, clock.now_ms() - probed_ms));
+            cooldowns.push((probed_ms - start_ms, clock.now_ms() - probed_ms));
         }
-        rests
+        cooldowns
     }
 
     #[test]
-    fn probes_come_within_a_second_at_first_and_seldom_in_a_long_outage() {
-        let rests = rests(0.0);
-        assert!(rests.iter().all(|(age_ms, rest_ms)| *age_ms > 8_000 || *rest_ms <= 1_000), "{rests:?}");
-        assert!(rests.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{rests:?}");
-        assert_eq!(rests.last().unwrap().1, MAX_COOLDOWN_MS);
+    fn probes_come_within_a_second_at_first_and_rarely_in_a_long_outage() {
+        let cooldowns = cooldowns(0.0);
+        assert!(
+            cooldowns.iter().all(|(age_ms, cooldown_ms)| *age_ms > 8_000 || *cooldown_ms <= 1_000),
+            "{cooldowns:?}"
+        );
+        assert!(cooldowns.windows(2).all(|pair| pair[0].1 <= pair[1].1), "{cooldowns:?}");
+        assert_eq!(cooldowns.last().unwrap().1, MAX_COOLDOWN_MS);
     }
 
     #[test]
     fn jitter_only_makes_it_sooner() {
-        for (plain, early) in rests(0.0).iter().zip(rests(1.0)).take(3) {
+        for (plain, early) in cooldowns(0.0).iter().zip(cooldowns(1.0)).take(3) {
             assert_eq!((plain.1, early.1), (500, 350));
         }
     }
 
     #[test]
-    fn what_somebody_must_mend_is_left_alone_for_long() {
+    fn what_an_operator_must_fix_is_probed_rarely() {
         let (mut breaker, clock) = breaker();
         breaker.open(clock.now_ms(), Cooldown::Long, 0.0);
         clock.turn(ms(9_999));

@@ -1,16 +1,15 @@
-//! What an error of Redis means for the next question.
+//! What an error of Redis means for the next call.
 
 use redis::{ErrorKind, RedisError};
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The connection is of no use: it was closed, as in a frozen sandbox, or leads to a server that became a replica.
-    /// A new one may be.
+    /// The connection is useless, a new one may work: it was closed, as in a frozen sandbox, or its server became a replica.
     Connection,
-    /// It does not serve: down, loading, full. It may be back by itself.
+    /// The server does not serve: down, loading, full. It may recover on its own.
     Unavailable,
-    /// It does not let us in, until somebody changes that.
+    /// The server denies us access until an operator changes that.
     Refused,
 }
 
@@ -19,8 +18,8 @@ impl Failure {
         match error.code() {
             Some("READONLY") => Self::Connection,
             Some("NOAUTH" | "WRONGPASS" | "NOPERM") => Self::Refused,
-            // LOADING, MASTERDOWN, CLUSTERDOWN, OOM, NOREPLICAS, BUSY, too many clients; and what nobody expects is
-            // not asked for again at once either.
+            // LOADING, MASTERDOWN, CLUSTERDOWN, OOM, NOREPLICAS, BUSY, too many clients. An unexpected code is not retried
+            // at once either.
             Some(_) => Self::Unavailable,
             None => match error.kind() {
                 ErrorKind::AuthenticationFailed => Self::Refused,
@@ -31,18 +30,18 @@ impl Failure {
     }
 }
 
-/// An error in words for a log: a server's code, or what the system said. Never where Redis is.
+/// An error as text for the log: the server's code, or what the system reported. Never contains an address.
 pub(crate) fn log_text(error: &RedisError) -> String {
     match error.code() {
-        // The one code that says nothing by itself.
+        // The one code that says nothing on its own.
         Some("ERR") => format!("ERR {}", error.detail().unwrap_or_default()),
         Some(code) => code.to_owned(),
         None => error.to_string(),
     }
 }
 
-/// An error in words for whoever asks over HTTP: never what a server or a certificate says, which may name anything.
-/// `None` where it says nothing: nobody answered in time.
+/// An error as text for answers over HTTP: never the words of a server or certificate, which may contain anything.
+/// `None` for a timeout, which says nothing.
 pub(crate) fn public_text(error: &RedisError) -> Option<String> {
     let named = match error.code() {
         Some(code) if code.bytes().all(|byte| byte.is_ascii_alphanumeric()) => code,
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_met_by_what_it_means() {
+    fn errors_are_classified_by_what_they_mean() {
         let said = |code: &str| redis::make_extension_error(code.into(), Some("at 10.0.0.1".into()));
         for (code, failure) in [
             ("READONLY", Failure::Connection),

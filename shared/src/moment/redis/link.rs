@@ -1,5 +1,5 @@
-//! The one connection of a process to Redis, made and made again beside the calls: no call waits for it, or for an
-//! answer, longer than its bound.
+//! The connection of a process to one Redis instance, which is made in the background: no call waits for it, or for an
+//! answer, longer than its timeout.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,13 +13,11 @@ use redis::{
 };
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use uuid::Uuid;
 
-use super::SetupError;
 use super::breaker::{Breaker, Cooldown, Permit};
 use super::failure::{self, Failure, log_text};
-use super::keys::Keys;
 use super::setup;
+use super::steps::{Step, perform};
 use crate::clock::Clock;
 use crate::config::RedisConfig;
 use crate::telemetry::health::BreakerState;
@@ -28,191 +26,209 @@ use crate::telemetry::histogram::Histogram;
 /// How long the kernel keeps a connection whose peer acknowledges nothing.
 #[cfg(target_os = "linux")]
 const DEAD_PEER: Duration = Duration::from_secs(5);
-/// Between the first two attempts of a connection; doubled for each further one, up to a second.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause before the second attempt to connect; doubled for each further one.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// Why the breaker opens when nobody says why.
+/// The reason for an open breaker when there was no error, only silence.
 const SILENT: &str = "no answer in time";
+
+/// Redis cannot be used as it is configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// The URL does not say where Redis is.
+    #[error("REDIS_URL must read redis://[user:password@]host[:port][/database], or rediss:// for TLS")]
+    Url,
+    /// The prefix contains characters that mean something in a key.
+    #[error("REDIS_KEY_PREFIX must be 1 to 64 visible ASCII characters without braces")]
+    Prefix,
+    /// The authorities that `rediss://` is to trust cannot be read.
+    #[error("SSL_CERT_FILE must name a readable file of PEM certificates")]
+    Authorities,
+}
 
 /// How long calls wait for Redis.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
-    /// A call, and the next one after it had no answer; then the breaker opens.
-    pub(crate) bounds: [Duration; 2],
-    /// Calls beside others: then one of them waits on and the rest do not, so that an outage slows one at a time.
-    pub(crate) beside: Duration,
-    /// Calls that begin while one waits on.
-    pub(crate) suspecting: Duration,
+    /// Of a call, and of the next one after it had no answer. After the second the breaker opens.
+    pub(crate) calls: [Duration; 2],
+    /// Of concurrent calls: past it one of them waits on for the whole timeout and the others give up, so that an outage
+    /// delays one call at a time.
+    pub(crate) concurrent: Duration,
+    /// Of calls that begin while another waits on.
+    pub(crate) suspicious: Duration,
 }
 
 impl Timeouts {
-    /// A call waits 150 ms, an outage that says nothing costs 250 ms: less what a late timer adds.
+    /// A call waits 150 ms and a silent outage costs 250 ms, less what a late timer adds.
     pub(crate) const REQUEST: Self = Self {
-        bounds: [Duration::from_millis(145), Duration::from_millis(95)],
-        beside: Duration::from_millis(50),
-        suspecting: Duration::from_millis(10),
+        calls: [Duration::from_millis(145), Duration::from_millis(95)],
+        concurrent: Duration::from_millis(50),
+        suspicious: Duration::from_millis(10),
     };
 
-    /// The same patience for every call.
-    pub(crate) fn of(longest: Duration) -> Self {
-        Self { bounds: [longest; 2], beside: longest, suspecting: longest }
+    /// The same timeout for every call.
+    pub(crate) fn all(timeout: Duration) -> Self {
+        Self { calls: [timeout; 2], concurrent: timeout, suspicious: timeout }
     }
 }
 
-/// Asks Redis where a breaker lets it.
+/// Asks one instance, as far as its breaker permits.
 pub(crate) struct Link {
     client: Client,
     settings: AsyncConnectionConfig,
+    /// How often connecting is attempted.
     attempts: u32,
     timeouts: Timeouts,
-    /// Of what a probe touches.
-    keys: Arc<Keys>,
+    /// What must work before an open breaker closes.
+    probe: Vec<Step>,
     clock: Clock,
     /// Changes when a connection comes or goes, an attempt ends, or the breaker opens or closes.
-    standing: watch::Sender<LinkState>,
-    /// The right to wait for the whole bound.
-    waiting: Semaphore,
+    state: watch::Sender<LinkState>,
+    /// The right of one call to wait for its whole timeout.
+    patient_call: Semaphore,
     stats: Mutex<Stats>,
 }
 
-/// What became of the questions of this process so far.
+/// The calls of this process so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Stats {
-    /// How many were put.
+    /// How many there were.
     pub(crate) operations: u64,
     /// How many had no answer, or none in time.
     pub(crate) errors: u64,
     /// How long answers took, in microseconds.
     pub(crate) took_us: Histogram,
-    /// Why there was no answer, or no connection, the last time that there was none.
+    /// Why a call had no answer, or connecting failed, the last time that happened.
     pub(crate) last_error: Option<String>,
 }
 
 struct LinkState {
     connection: Option<Live>,
-    connecting: bool,
+    is_connecting: bool,
     breaker: Breaker,
     /// Why the breaker is open.
     reason: String,
-    /// Whether its setup was looked at.
-    looked_at: bool,
+    /// Whether this process has checked the server's setup.
+    is_setup_checked: bool,
+    /// How many connections there were, which tells one from the next.
+    connections: u64,
 }
 
 #[derive(Clone)]
 struct Live {
     connection: MultiplexedConnection,
-    id: Uuid,
+    id: u64,
 }
 
 /// Why a call has no answer.
-enum Unanswered {
-    /// It waited for its whole bound.
+enum NoAnswer {
+    /// It waited for its whole timeout.
     TimedOut,
-    /// Another one waits already, or has waited in vain.
-    Beside,
+    /// It gave up because another call waits already, or has waited without success.
+    GaveUp,
     Failed(RedisError),
 }
 
 impl Link {
-    /// Connects to nothing yet.
+    /// Connects with the first call. `probe`: what an instance must perform before an open breaker closes.
     pub(crate) fn new(
         config: &RedisConfig,
         timeouts: Timeouts,
-        keys: Arc<Keys>,
+        probe: Vec<Step>,
         clock: Clock,
     ) -> Result<Self, SetupError> {
         let client = client(config)?;
-        // Every question has a bound of its own.
+        // Each call has its own timeout.
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
             .set_response_timeout(None);
-        let standing = LinkState {
+        let state = LinkState {
             connection: None,
-            connecting: false,
-            breaker: Breaker::new(timeouts.bounds),
+            is_connecting: false,
+            breaker: Breaker::new(timeouts.calls),
             reason: String::new(),
-            looked_at: false,
+            is_setup_checked: false,
+            connections: 0,
         };
         Ok(Self {
             client,
             settings,
             attempts: config.attempts,
             timeouts,
-            keys,
+            probe,
             clock,
-            standing: watch::Sender::new(standing),
-            waiting: Semaphore::new(1),
+            state: watch::Sender::new(state),
+            patient_call: Semaphore::new(1),
             stats: Mutex::default(),
         })
     }
 
-    /// What Redis answers to a question, within the bound; `None` where there is no answer or none was asked for. On a
-    /// connection that turns out to be of no use the question is put once more on a new one.
+    /// The answer to a question, within the timeout; `None` if there is none or the breaker did not permit asking. If the
+    /// connection turns out to be useless, the question is asked once more on a new one.
     pub(crate) async fn ask<T, F>(self: &Arc<Self>, question: impl Fn(MultiplexedConnection) -> F) -> Option<T>
     where
         F: Future<Output = RedisResult<T>>,
     {
-        // Not in the `match`, which would hold the lock until its end.
-        let leave = self.standing.borrow().breaker.permit(self.clock.now_ms());
-        let bound = match leave {
-            Permit::Ask(bound) => bound,
+        // Not inside the `match`, which would hold the lock until its end.
+        let permit = self.state.borrow().breaker.permit(self.clock.now_ms());
+        let call_timeout = match permit {
+            Permit::Ask(timeout) => timeout,
             Permit::Denied => return None,
             Permit::Probe => {
-                // Beside this call, which does not wait for it.
-                self.connect_beside();
+                // In the background: this call does not wait for it.
+                self.connect_in_background();
                 return None;
             }
         };
         let begun = Instant::now();
         let answer = tokio::select! {
             biased;
-            answer = self.answer(&question) => answer.map_err(Unanswered::Failed),
-            () = self.opens() => Err(Unanswered::Beside),
-            unanswered = self.times_out(bound) => Err(unanswered),
+            answer = self.answer(&question) => answer.map_err(NoAnswer::Failed),
+            () = self.breaker_opens() => Err(NoAnswer::GaveUp),
+            no_answer = self.times_out(call_timeout) => Err(no_answer),
         };
         self.count(begun.elapsed(), answer.is_ok());
         match answer {
             Ok(answer) => {
-                self.standing.send_if_modified(|standing| {
-                    standing.breaker.answered();
+                self.state.send_if_modified(|state| {
+                    state.breaker.answered();
                     false
                 });
                 Some(answer)
             }
-            Err(Unanswered::Beside) => None,
-            Err(Unanswered::TimedOut) => {
-                self.give_up(SILENT, SILENT, |breaker, now_ms, jitter| breaker.unanswered(now_ms, jitter));
+            Err(NoAnswer::GaveUp) => None,
+            Err(NoAnswer::TimedOut) => {
+                self.disconnect(SILENT, SILENT, |breaker, now_ms, jitter| breaker.unanswered(now_ms, jitter));
                 None
             }
-            Err(Unanswered::Failed(error)) => {
+            Err(NoAnswer::Failed(error)) => {
                 self.failed(&error);
                 None
             }
         }
     }
 
-    /// How long a call waits at most.
+    /// The longest that a call waits.
     pub(crate) fn bound(&self) -> Duration {
-        self.timeouts.bounds[0]
+        self.timeouts.calls[0]
     }
 
-    /// Whether Redis may be asked again, once a probe that is under way has ended.
+    /// Whether the breaker is closed, after any probe that is running has ended.
     pub(crate) async fn is_back(&self) -> bool {
-        let mut standing = self.standing.subscribe();
+        let mut state = self.state.subscribe();
         // The sender lives in `self`, so the channel cannot close while this waits.
-        standing.wait_for(|standing| !standing.connecting).await.is_ok_and(|standing| !standing.breaker.is_open())
+        state.wait_for(|state| !state.is_connecting).await.is_ok_and(|state| !state.breaker.is_open())
     }
 
-    /// What became of the questions so far.
     pub(crate) fn stats(&self) -> Stats {
-        // A panic while it was held left at worst one question half counted.
+        // A panic while the lock was held left at worst one call half counted.
         self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether Redis is asked.
     pub(crate) fn breaker(&self) -> BreakerState {
-        let standing = self.standing.borrow();
-        match (standing.breaker.is_open(), standing.connecting) {
+        let state = self.state.borrow();
+        match (state.breaker.is_open(), state.is_connecting) {
             (false, _) => BreakerState::Closed,
             (true, false) => BreakerState::Open,
             (true, true) => BreakerState::Probing,
@@ -236,12 +252,12 @@ impl Link {
         let live = self.connected().await?;
         match question(live.connection).await {
             Err(error) if Failure::of(&error) == Failure::Connection => {
-                self.standing.send_if_modified(|standing| {
-                    let is_it = standing.connection.as_ref().is_some_and(|now| now.id == live.id);
-                    if is_it {
-                        standing.connection = None;
+                self.state.send_if_modified(|state| {
+                    let is_current = state.connection.as_ref().is_some_and(|now| now.id == live.id);
+                    if is_current {
+                        state.connection = None;
                     }
-                    is_it
+                    is_current
                 });
                 question(self.connected().await?.connection).await
             }
@@ -249,38 +265,39 @@ impl Link {
         }
     }
 
-    /// The connection, once there is one.
+    /// The connection, as soon as there is one.
     async fn connected(self: &Arc<Self>) -> RedisResult<Live> {
-        self.connect_beside();
-        let mut standing = self.standing.subscribe();
-        let live = standing.wait_for(|standing| standing.connection.is_some()).await;
-        let live = live.ok().and_then(|standing| standing.connection.clone());
+        self.connect_in_background();
+        let mut state = self.state.subscribe();
+        let live = state.wait_for(|state| state.connection.is_some()).await;
+        let live = live.ok().and_then(|state| state.connection.clone());
         live.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotConnected).into())
     }
 
-    async fn opens(&self) {
+    async fn breaker_opens(&self) {
         // As in `is_back`, the channel cannot close.
-        let _ = self.standing.subscribe().wait_for(|standing| standing.breaker.is_open()).await;
+        let _ = self.state.subscribe().wait_for(|state| state.breaker.is_open()).await;
     }
 
-    async fn times_out(&self, bound: Duration) -> Unanswered {
+    /// Returns when a call must stop waiting.
+    async fn times_out(&self, call_timeout: Duration) -> NoAnswer {
         let begun = Instant::now();
-        let one_waits = self.waiting.available_permits() == 0;
-        let beside = if one_waits { self.timeouts.suspecting } else { self.timeouts.beside };
-        sleep_until(begun + beside.min(bound)).await;
-        let Ok(_waiting) = self.waiting.try_acquire() else {
-            return Unanswered::Beside;
+        let is_another_waiting = self.patient_call.available_permits() == 0;
+        let short = if is_another_waiting { self.timeouts.suspicious } else { self.timeouts.concurrent };
+        sleep_until(begun + short.min(call_timeout)).await;
+        let Ok(_patient) = self.patient_call.try_acquire() else {
+            return NoAnswer::GaveUp;
         };
-        sleep_until(begun + bound).await;
-        Unanswered::TimedOut
+        sleep_until(begun + call_timeout).await;
+        NoAnswer::TimedOut
     }
 
-    /// Begins to connect, where there is no connection and nobody is at it.
-    fn connect_beside(self: &Arc<Self>) {
+    /// Begins to connect, unless there is a connection or another task is connecting.
+    fn connect_in_background(self: &Arc<Self>) {
         let mut is_ours = false;
-        self.standing.send_if_modified(|standing| {
-            is_ours = standing.connection.is_none() && !standing.connecting;
-            standing.connecting |= is_ours;
+        self.state.send_if_modified(|state| {
+            is_ours = state.connection.is_none() && !state.is_connecting;
+            state.is_connecting |= is_ours;
             false
         });
         if is_ours {
@@ -289,14 +306,14 @@ impl Link {
         }
     }
 
-    /// Connects, in several attempts. The breaker opens after the first that fails, so that nobody waits for the others.
+    /// Connects, in several attempts. The breaker opens after the first failure, so that no call waits for the others.
     async fn connect(&self) {
         for attempt in 0..self.attempts {
             if attempt > 0 {
-                sleep((FIRST_PAUSE * 2_u32.pow((attempt - 1).min(5))).min(Duration::from_secs(1))).await;
+                sleep((MIN_PAUSE * 2_u32.pow((attempt - 1).min(5))).min(MAX_PAUSE)).await;
             }
             let error = match self.attempt().await {
-                Ok(connection) => return self.look_at_setup(connection).await,
+                Ok(connection) => return self.check_setup(connection).await,
                 Err(error) => error,
             };
             self.failed(&error);
@@ -306,21 +323,22 @@ impl Link {
         }
     }
 
-    /// One attempt; where the breaker is open also the probe: what calls do, done once.
+    /// One attempt to connect. While the breaker is open, the attempt includes the probe.
     async fn attempt(&self) -> RedisResult<MultiplexedConnection> {
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&self.settings).await?;
         let mut is_probed = false;
         loop {
             let (mut was_open, mut needs_probe) = (false, false);
-            self.standing.send_if_modified(|standing| {
-                was_open = standing.breaker.is_open();
+            self.state.send_if_modified(|state| {
+                was_open = state.breaker.is_open();
                 needs_probe = was_open && !is_probed;
                 if !needs_probe {
-                    // Only a probe closes it: one that greets may have no answers all the same.
+                    // Only a probe closes the breaker: a server that greets may still answer nothing.
                     if is_probed {
-                        standing.breaker.close();
+                        state.breaker.close();
                     }
-                    standing.connection = Some(Live { connection: connection.clone(), id: Uuid::new_v4() });
+                    state.connections += 1;
+                    state.connection = Some(Live { connection: connection.clone(), id: state.connections });
                 }
                 !needs_probe
             });
@@ -330,57 +348,57 @@ impl Link {
                 }
                 return Ok(connection);
             }
-            let probe = super::probe(&mut connection, &self.keys);
-            timeout(self.timeouts.bounds[0], probe).await.map_err(std::io::Error::from)??;
+            let steps: Vec<&Step> = self.probe.iter().collect();
+            let probe = perform(&mut connection, &steps);
+            timeout(self.timeouts.calls[0], probe).await.map_err(std::io::Error::from)??;
             is_probed = true;
         }
     }
 
-    /// Warns of a server that may drop what is kept in it, once a process.
-    async fn look_at_setup(&self, mut connection: MultiplexedConnection) {
+    /// Warns once per process if the server may drop what is kept in it.
+    async fn check_setup(&self, mut connection: MultiplexedConnection) {
         let mut is_first = false;
-        self.standing.send_if_modified(|standing| {
-            is_first = !std::mem::replace(&mut standing.looked_at, true);
+        self.state.send_if_modified(|state| {
+            is_first = !std::mem::replace(&mut state.is_setup_checked, true);
             false
         });
         if is_first
-            && let Ok(Ok(Some(warning))) = timeout(self.timeouts.bounds[0], setup::warning(&mut connection)).await
+            && let Ok(Ok(Some(warning))) = timeout(self.timeouts.calls[0], setup::warning(&mut connection)).await
         {
             tracing::warn!("{warning}");
         }
     }
 
     fn failed(&self, error: &RedisError) {
-        let hold = if Failure::of(error) == Failure::Refused { Cooldown::Long } else { Cooldown::Short };
-        let told = if error.is_timeout() { SILENT.to_owned() } else { log_text(error) };
-        let named = failure::public_text(error).unwrap_or_else(|| SILENT.to_owned());
-        self.give_up(&told, &named, |breaker, now_ms, jitter| breaker.open(now_ms, hold, jitter));
+        let cooldown = if Failure::of(error) == Failure::Refused { Cooldown::Long } else { Cooldown::Short };
+        let reason = if error.is_timeout() { SILENT.to_owned() } else { log_text(error) };
+        let public = failure::public_text(error).unwrap_or_else(|| SILENT.to_owned());
+        self.disconnect(&reason, &public, |breaker, now_ms, jitter| breaker.open(now_ms, cooldown, jitter));
     }
 
-    /// Drops the connection, so that the next one finds its way anew, and tells the breaker. Where that opens, whoever
-    /// waits is let go, and why is said once.
-    fn give_up(&self, reason: &str, named: &str, tell: impl FnOnce(&mut Breaker, i64, f64)) {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner).last_error = Some(named.to_owned());
-        let jitter = f64::from(Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
-        let mut is_news = false;
-        self.standing.send_if_modified(|standing| {
-            let was_open = standing.breaker.is_open();
-            standing.connection = None;
-            tell(&mut standing.breaker, self.clock.now_ms(), jitter);
-            if !standing.breaker.is_open() {
+    /// Drops the connection, so that the next one resolves and connects from scratch, and updates the breaker. If that opens,
+    /// waiting calls give up, and the reason is logged once.
+    fn disconnect(&self, reason: &str, public: &str, update: impl FnOnce(&mut Breaker, i64, f64)) {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner).last_error = Some(public.to_owned());
+        let mut is_new = false;
+        self.state.send_if_modified(|state| {
+            let was_open = state.breaker.is_open();
+            state.connection = None;
+            update(&mut state.breaker, self.clock.now_ms(), fastrand::f64());
+            if !state.breaker.is_open() {
                 return false;
             }
-            // A probe that has no answer either says nothing that is not known.
-            is_news = !was_open || (standing.reason != reason && reason != SILENT);
-            if is_news {
-                reason.clone_into(&mut standing.reason);
+            // A probe without an answer says nothing new either.
+            is_new = !was_open || (state.reason != reason && reason != SILENT);
+            if is_new {
+                reason.clone_into(&mut state.reason);
             }
             true
         });
-        if is_news {
+        if is_new {
             tracing::warn!(
                 reason,
-                "Redis is away ({reason}): limits are kept in this process, nothing is noted, until it is back"
+                "Redis is away ({reason}): until it is back, limits are kept in this process and nothing is counted"
             );
         }
     }
@@ -388,29 +406,29 @@ impl Link {
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The client knows the password.
-        f.debug_struct("Link").field("patience", &self.timeouts).finish_non_exhaustive()
+        // The client contains the password.
+        f.debug_struct("Link").field("timeouts", &self.timeouts).finish_non_exhaustive()
     }
 }
 
-/// Somebody is at it, until this is dropped: however that comes.
+/// A task that is connecting; dropping it, for whatever reason, lets the next one begin.
 struct Connecting(Arc<Link>);
 
 impl Drop for Connecting {
     fn drop(&mut self) {
-        self.0.standing.send_modify(|standing| standing.connecting = false);
+        self.0.state.send_modify(|state| state.is_connecting = false);
     }
 }
 
 fn client(config: &RedisConfig) -> Result<Client, SetupError> {
-    // What exactly is wrong with the URL might quote it.
+    // The detailed error might quote the URL.
     let info = connection_info(config).map_err(|_| SetupError::Url)?;
     let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
     let Some(authorities) = config.authorities.as_ref().filter(|_| is_tls) else {
         return Client::open(info).map_err(|_| SetupError::Url);
     };
     let pem = std::fs::read_to_string(authorities).map_err(|_| SetupError::Authorities)?;
-    // Without any, nobody would be trusted, and Redis would be away for good without a word why.
+    // Without a certificate no server would be trusted, and Redis would be away forever without a reason.
     if !pem.contains("-----BEGIN CERTIFICATE-----") {
         return Err(SetupError::Authorities);
     }
@@ -420,7 +438,7 @@ fn client(config: &RedisConfig) -> Result<Client, SetupError> {
 
 fn connection_info(config: &RedisConfig) -> RedisResult<ConnectionInfo> {
     let info = config.url.reveal().into_connection_info()?;
-    // With RESP3 a server may speak first; a connection that it closed is seen to be closed.
+    // RESP3 lets the server send first, so a connection that it closed is noticed.
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     let tcp = TcpSettings::default().set_nodelay(true);
     #[cfg(target_os = "linux")]

@@ -1,27 +1,29 @@
-//! How a server is set up, where that could cost us what we keep in it.
+//! What a server says about itself, and whether its setup could lose what we keep in it.
 
 use std::collections::HashMap;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, from_redis_value};
 
-use super::scripts::pipe;
+use super::steps::pipe;
 use crate::telemetry::health::Role;
 
-/// The oldest that is tested.
+/// The oldest version that is tested.
 const MIN_MAJOR_VERSION: u32 = 7;
 
-/// Why an operator should look at this server; `None` where there is nothing, or where `INFO` is not for us to ask.
+/// Why an operator should look at this server; `None` if it is fine, or if the access list forbids `INFO`.
 pub(crate) async fn warning(connection: &mut MultiplexedConnection) -> RedisResult<Option<String>> {
-    Ok(warning_of(&info(connection, ["server", "memory"]).await?))
+    Ok(parse_warning(&info(connection, ["server", "memory"]).await?))
 }
 
-/// What a server is to others, and how much memory it uses, in bytes; `None` where it does not say.
-pub(crate) async fn standing(connection: &mut MultiplexedConnection) -> RedisResult<(Option<Role>, Option<u64>)> {
-    Ok(standing_of(&info(connection, ["replication", "memory"]).await?))
+/// The server's role and its memory use in bytes; `None` for what it does not say.
+pub(crate) async fn role_and_memory(
+    connection: &mut MultiplexedConnection,
+) -> RedisResult<(Option<Role>, Option<u64>)> {
+    Ok(parse_role_and_memory(&info(connection, ["replication", "memory"]).await?))
 }
 
-/// Sections of `INFO`, as far as it is for us to ask: by one command each, as before 7.0 it takes no more.
+/// Sections of `INFO` that the access list allows, with one command each: before 7.0 it takes one section.
 async fn info(connection: &mut MultiplexedConnection, sections: [&str; 2]) -> RedisResult<String> {
     let commands = sections.map(|section| {
         let mut command = redis::cmd("INFO");
@@ -42,7 +44,7 @@ fn fields(info: &str) -> HashMap<&str, &str> {
     info.lines().filter_map(|line| line.trim().split_once(':')).collect()
 }
 
-fn standing_of(info: &str) -> (Option<Role>, Option<u64>) {
+fn parse_role_and_memory(info: &str) -> (Option<Role>, Option<u64>) {
     let fields = fields(info);
     let role = fields.get("role").and_then(|role| match *role {
         "master" => Some(Role::Primary),
@@ -52,7 +54,7 @@ fn standing_of(info: &str) -> (Option<Role>, Option<u64>) {
     (role, fields.get("used_memory").and_then(|bytes| bytes.parse().ok()))
 }
 
-fn warning_of(info: &str) -> Option<String> {
+fn parse_warning(info: &str) -> Option<String> {
     let fields = fields(info);
     let mut warnings = Vec::new();
     if let Some(version) = fields.get("redis_version") {
@@ -66,7 +68,7 @@ fn warning_of(info: &str) -> Option<String> {
         && *policy != "noeviction"
         && is_bounded
     {
-        warnings.push(format!("maxmemory-policy is {policy}, which drops keys: it should be noeviction"));
+        warnings.push(format!("maxmemory-policy is {policy}, which evicts keys: it should be noeviction"));
     }
     (!warnings.is_empty()).then(|| warnings.join("; "))
 }
@@ -76,32 +78,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_says_what_it_is_and_how_much_it_uses_or_nothing() {
+    fn role_and_memory_are_read_if_the_server_says_them() {
         for (info, expected) in [
             ("role:master\r\nused_memory:1048576\r\nused_memory_rss:7", (Some(Role::Primary), Some(1_048_576))),
             ("role:slave\r\nmaster_host:10.0.0.1", (Some(Role::Replica), None)),
             ("role:sentinel\r\nused_memory:much", (None, None)),
             ("", (None, None)),
         ] {
-            assert_eq!(standing_of(info), expected, "{info}");
+            assert_eq!(parse_role_and_memory(info), expected, "{info}");
         }
     }
 
     #[test]
-    fn an_old_server_and_one_that_drops_keys_are_warned_of() {
+    fn an_old_server_and_one_that_evicts_keys_cause_a_warning() {
         let info = |version: &str, bytes: u32, policy: &str| {
             format!(
                 "# Server\r\nredis_version:{version}\r\n# Memory\r\nmaxmemory:{bytes}\r\nmaxmemory_policy:{policy}\r\n"
             )
         };
         for fine in [info("7.0.15", 0, "allkeys-lru"), info("8.2.1", 1_000, "noeviction"), String::new(), "?".into()] {
-            assert_eq!(warning_of(&fine), None, "{fine}");
+            assert_eq!(parse_warning(&fine), None, "{fine}");
         }
-        let old = warning_of(&info("6.2.14", 0, "noeviction")).unwrap();
+        let old = parse_warning(&info("6.2.14", 0, "noeviction")).unwrap();
         assert!(old.contains("6.2.14") && old.contains("7.0"), "{old}");
-        let drops = warning_of(&info("7.2.4", 1_000, "volatile-lru")).unwrap();
+        let drops = parse_warning(&info("7.2.4", 1_000, "volatile-lru")).unwrap();
         assert!(drops.contains("volatile-lru"), "{drops}");
-        let both = warning_of(&info("6.0.0", 1_000, "allkeys-lru")).unwrap();
+        let both = parse_warning(&info("6.0.0", 1_000, "allkeys-lru")).unwrap();
         assert!(both.contains("6.0.0") && both.contains("allkeys-lru"), "{both}");
     }
 }

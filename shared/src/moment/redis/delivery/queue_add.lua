@@ -1,72 +1,41 @@
--- Adds work to one shard of the queue, until it is full.
--- What waits is a stream for each priority: an entry has one field, `w`, which is a work's text, and the time at which
--- it fell due in its id. What is not due yet is a sorted set: texts by the milliseconds since 1970 at which they are.
+-- Adds work to one shard of the queue until the shard is full.
+-- Due work is a stream per priority. An entry has one field, `w`, the text of the work; the time in its id is when it fell
+-- due. Work that is not due yet is a sorted set of texts by the milliseconds since 1970 at which they fall due.
 --
--- KEYS[i]          what waits of priority i: 1 critical, 2 high, 3 normal, 4 low
--- KEYS[5]          what is not due yet
--- KEYS[6]          what is claimed
--- ARGV[1]          now, in milliseconds since 1970; 0: by the clock of Redis
+-- KEYS[i]          due work of priority i: 1 critical, 2 high, 3 normal, 4 low
+-- KEYS[5]          work that is not due yet
+-- KEYS[6]          claimed work
+-- ARGV[1]          now, in milliseconds since 1970; 0: Redis' clock
 -- ARGV[2]          how many entries a shard holds at most
 -- ARGV[3 * i]      the priority of work i, as a number
--- ARGV[3 * i + 1]  how long it waits, in milliseconds; 0: it is due
+-- ARGV[3 * i + 1]  its delay, in milliseconds; 0: it is due
 -- ARGV[3 * i + 2]  its text
 --
 -- Returns { foreign, refused }
---   foreign  how many keys held what is none of ours; they count as absent and are written over
+--   foreign  how many keys held a value that is not ours; they count as absent and are overwritten
 --   refused  for how many there was no room
 
-local now = tonumber(ARGV[1])
-if now == 0 then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = milliseconds(ARGV[1])
 
-local foreign = 0
-
-local function size(command, key)
-  local found = redis.pcall(command, key)
-  if type(found) == 'table' then
-    redis.call('DEL', key)
-    foreign = foreign + 1
-    return 0
-  end
-  return found
-end
-
-local function put(key, text)
-  -- A clock that went back must not stop the stream, whose ids only grow.
-  for _, id in ipairs({ string.format('%.0f-*', now), '*' }) do
-    local put = redis.pcall('XADD', key, id, 'w', text)
-    if type(put) ~= 'table' then
-      return
-    end
-    if not string.find(put.err, 'ID', 1, true) then
-      error(put)
-    end
-  end
-  -- Somebody wrote the last id there is.
-  redis.call('DEL', key)
-  foreign = foreign + 1
-  redis.call('XADD', key, '*', 'w', text)
-end
-
-local count = size('ZCARD', KEYS[5]) + size('ZCARD', KEYS[6])
-local waiting = {}
+-- Claimed work counts too: it comes back if its worker dies.
+local held = count_or_clear('ZCARD', KEYS[5]) + count_or_clear('ZCARD', KEYS[6])
+local due = {}
 for i = 1, 4 do
-  waiting[i] = KEYS[i]
-  count = count + size('XLEN', KEYS[i])
+  due[i] = KEYS[i]
+  held = held + count_or_clear('XLEN', KEYS[i])
 end
 
 local refused = 0
 for i = 1, (#ARGV - 2) / 3 do
-  local rank, wait, text = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1]), ARGV[3 * i + 2]
-  if count >= tonumber(ARGV[2]) then
+  local priority, delay, text = tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1]), ARGV[3 * i + 2]
+  if held >= tonumber(ARGV[2]) then
     refused = refused + 1
-  elseif wait > 0 then
-    count = count + redis.call('ZADD', KEYS[5], string.format('%.0f', now + wait), text)
+  elseif delay > 0 then
+    -- 0 if the same work waits already: then it only moves.
+    held = held + redis.call('ZADD', KEYS[5], whole(now + delay), text)
   else
-    put(waiting[rank], text)
-    count = count + 1
+    append(due[priority], text, now)
+    held = held + 1
   end
 end
 

@@ -1,46 +1,29 @@
--- Claims what waits in one shard of the queue.
--- A claim is the name of an entry, by the milliseconds since 1970 at which it lapses: how often it was claimed, its
--- priority as a number, its id in that stream, and its text, with a space between them.
--- Its first write is one that a full Redis takes, so that it can be emptied.
+-- Claims due work of one shard of the queue.
+-- A claim is a member of a sorted set, by the milliseconds since 1970 at which it lapses. The member names the attempt, the
+-- priority as a number, the id of the entry in its stream, and its text, with a space between them.
+-- The first write is one that a full Redis accepts, so that the queue can be emptied.
 --
--- KEYS[i]      what waits of priority i, a stream: 1 critical, 2 high, 3 normal, 4 low
--- KEYS[5]      what is claimed
--- ARGV[1]      now, in milliseconds since 1970; 0: by the clock of Redis
+-- KEYS[i]      due work of priority i, a stream: 1 critical, 2 high, 3 normal, 4 low
+-- KEYS[5]      claimed work
+-- ARGV[1]      now, in milliseconds since 1970; 0: Redis' clock
 -- ARGV[2]      how long a claim lasts, in milliseconds
--- ARGV[i + 2]  how many of priority i are claimed at most
+-- ARGV[i + 2]  how many entries of priority i are claimed at most
 --
--- Returns { foreign, name of 1, name of 2, … }
---   foreign  how many keys held what is none of ours; they count as absent and are removed
---   name     of an entry that was claimed, critical ones first
+-- Returns { foreign, name of 1, name of 2, ... }
+--   foreign  how many keys held a value that is not ours; they count as absent and are removed
+--   name     the member of a claim, critical ones first
 
-local now = tonumber(ARGV[1])
-if now == 0 then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-local lapses = string.format('%.0f', now + tonumber(ARGV[2]))
-
-local foreign = 0
-
-local function size(command, key)
-  local found = redis.pcall(command, key)
-  if type(found) == 'table' then
-    redis.call('DEL', key)
-    foreign = foreign + 1
-    return 0
-  end
-  return found
-end
-
-size('ZCARD', KEYS[5])
+local now = milliseconds(ARGV[1])
+local lapses = whole(now + tonumber(ARGV[2]))
+count_or_clear('ZCARD', KEYS[5])
 
 local reply = { 0 }
 for i = 1, 4 do
-  local count = tonumber(ARGV[i + 2])
-  if count > 0 and size('XLEN', KEYS[i]) > 0 then
-    for _, entry in ipairs(redis.call('XRANGE', KEYS[i], '-', '+', 'COUNT', string.format('%.0f', count))) do
+  local wanted = tonumber(ARGV[i + 2])
+  if wanted > 0 and count_or_clear('XLEN', KEYS[i]) > 0 then
+    for _, entry in ipairs(redis.call('XRANGE', KEYS[i], '-', '+', 'COUNT', whole(wanted))) do
       local id, fields = entry[1], entry[2]
-      -- What was added by hand may have other fields, and is told as it stands there.
+      -- An entry that was added by hand may have other fields; its worker gets them as text.
       local text = fields[2]
       if fields[1] ~= 'w' or #fields ~= 2 then
         text = table.concat(fields, ' ')

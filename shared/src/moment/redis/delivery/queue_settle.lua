@@ -1,35 +1,32 @@
--- Settles claims of one shard of the queue: done, or due again. A claim that is not there, since another has it by now,
--- changes nothing.
--- Its first write is one that a full Redis takes, so that it can be emptied.
+-- Settles claims of one shard of the queue. A claim that is not there, because another drain holds the entry by now, changes
+-- nothing.
+-- The first write is one that a full Redis accepts, so that the queue can be emptied.
 --
--- KEYS[1]          what is claimed, as `queue_claim.lua` names it
--- KEYS[2]          what is not due yet: texts by milliseconds since 1970
--- ARGV[1]          now, in milliseconds since 1970; 0: by the clock of Redis
--- ARGV[3 * i - 1]  the name of claim i
--- ARGV[3 * i]      how long what is left of it waits, in milliseconds
--- ARGV[3 * i + 1]  the text of what is left of it; empty: it is done
+-- KEYS[1]          claimed work, as `queue_claim.lua` names it
+-- KEYS[2]          work that is not due yet: texts by milliseconds since 1970
+-- ARGV[1]          now, in milliseconds since 1970; 0: Redis' clock
+-- ARGV[4 * i - 2]  the member of claim i
+-- ARGV[4 * i - 1]  'done', 'retry' or 'return'
+-- ARGV[4 * i]      how long the entry waits, in milliseconds, unless it is done
+-- ARGV[4 * i + 1]  the text with which it is retried, else empty
 --
 -- Returns { foreign }
---   foreign  how many keys held what is none of ours; they count as absent and are removed
+--   foreign  how many keys held a value that is not ours; they count as absent and are removed
 
-local now = tonumber(ARGV[1])
-if now == 0 then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
+local now = milliseconds(ARGV[1])
+count_or_clear('ZCARD', KEYS[1])
+count_or_clear('ZCARD', KEYS[2])
 
-local foreign = 0
-for _, key in ipairs({ KEYS[1], KEYS[2] }) do
-  if type(redis.pcall('ZCARD', key)) == 'table' then
-    redis.call('DEL', key)
-    foreign = foreign + 1
-  end
-end
-
-for i = 1, (#ARGV - 1) / 3 do
-  local held = redis.call('ZREM', KEYS[1], ARGV[3 * i - 1])
-  if held == 1 and ARGV[3 * i + 1] ~= '' then
-    redis.call('ZADD', KEYS[2], string.format('%.0f', now + tonumber(ARGV[3 * i])), ARGV[3 * i + 1])
+for i = 1, (#ARGV - 1) / 4 do
+  local name, resolution, text = ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i + 1]
+  if redis.call('ZREM', KEYS[1], name) == 1 and resolution ~= 'done' then
+    local at = whole(now + tonumber(ARGV[4 * i]))
+    if resolution == 'retry' then
+      redis.call('ZADD', KEYS[2], at, text)
+    else
+      -- Returned work keeps its id, and with it the time at which it fell due; its next claim is the first attempt.
+      redis.call('ZADD', KEYS[1], at, '0 ' .. string.match(name, '^%d+ (.*)$'))
+    end
   end
 end
 

@@ -1,30 +1,24 @@
--- Spends from budgets, each on its own: GCRA, exact to the millisecond, in whole numbers alone.
--- A budget is kept as the instant at which it is full again: whole milliseconds since 1970 and parts, of which
--- `count` make a millisecond. Either stays far below 2^53, up to which Lua's numbers are exact.
+-- Spends from budgets, each on its own, by GCRA: exact to the millisecond, in whole numbers only.
+-- A budget is stored as the time at which it is full again: whole milliseconds since 1970, and parts, of which `count` make
+-- a millisecond. Both stay far below 2^53, up to which Lua's numbers are exact.
 --
 -- KEYS[i]          budget i; all of one partition, none twice
--- ARGV[1]          now, in milliseconds since 1970; 0: by the clock of Redis
--- ARGV[3 * i - 1]  its burst: how many there are at once
--- ARGV[3 * i]      its window, in milliseconds: in which that many come back
--- ARGV[3 * i + 1]  how many times to spend
+-- ARGV[1]          now, in milliseconds since 1970; 0: Redis' clock
+-- ARGV[3 * i - 1]  its burst: how many can be spent at once
+-- ARGV[3 * i]      its window, in milliseconds, in which that many come back
+-- ARGV[3 * i + 1]  how many to spend
 --
--- Returns { foreign, admitted of 1, wait of 1, admitted of 2, wait of 2, … }
---   foreign   how many keys held what is none of ours; they count as absent and are written over
---   admitted  how many times there was one left
---   wait      milliseconds until the first that was refused would be admitted; 0: none was
+-- Returns { foreign, admitted of 1, wait of 1, admitted of 2, wait of 2, ... }
+--   foreign   how many keys held a value that is not ours; they count as absent and are overwritten
+--   admitted  how many were left to spend
+--   wait      milliseconds until the first that was refused would be admitted; 0: none was refused
 
--- The shortest life of a key, in milliseconds: beyond any small disagreement of clocks.
-local SHORTEST_LIFE = 60000
--- No honest clock goes back further, in milliseconds: what lies beyond was not written here.
-local FARTHEST = 86400000
+-- The shortest lifetime of a key, in milliseconds: longer than clocks disagree by.
+local MIN_LIFETIME = 60000
+-- No working clock goes back further than this, in milliseconds: a later time was not written by this script.
+local MAX_CLOCK_STEP = 86400000
 
-local now = tonumber(ARGV[1])
-if now == 0 then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-end
-
-local foreign = 0
+local now = milliseconds(ARGV[1])
 local reply = { foreign }
 
 for i = 1, #KEYS do
@@ -32,7 +26,7 @@ for i = 1, #KEYS do
   local window = tonumber(ARGV[3 * i])
   local times = tonumber(ARGV[3 * i + 1])
 
-  -- Absent is full.
+  -- An absent budget is full.
   local full_at, parts = now, 0
   local kept = redis.pcall('GET', KEYS[i])
   if type(kept) == 'table' then
@@ -43,17 +37,18 @@ for i = 1, #KEYS do
   elseif kept then
     local kept_ms, kept_parts = string.match(kept, '^(%d+) (%d+)$')
     kept_ms, kept_parts = tonumber(kept_ms), tonumber(kept_parts)
-    if kept_ms and kept_parts < count and kept_ms - now <= window + FARTHEST then
+    if kept_ms and kept_parts < count and kept_ms - now <= window + MAX_CLOCK_STEP then
       full_at, parts = kept_ms, kept_parts
     else
       foreign = foreign + 1
     end
   end
-  -- It is never fuller than full.
+  -- A budget is never more than full.
   if full_at < now then
     full_at, parts = now, 0
   end
 
+  -- Each unit moves the time at which the budget is full by window / count, up to one window ahead of now.
   local admitted, wait = 0, 0
   while admitted < times do
     local after, after_parts = full_at + math.floor(window / count), parts + window % count
@@ -74,8 +69,8 @@ for i = 1, #KEYS do
   end
 
   if admitted > 0 then
-    local life = math.max(2 * (full_at - now + 1), SHORTEST_LIFE)
-    redis.call('SET', KEYS[i], string.format('%.0f %.0f', full_at, parts), 'PX', string.format('%.0f', life))
+    local lifetime = math.max(2 * (full_at - now + 1), MIN_LIFETIME)
+    redis.call('SET', KEYS[i], whole(full_at) .. ' ' .. whole(parts), 'PX', whole(lifetime))
   end
   reply[2 * i] = admitted
   reply[2 * i + 1] = wait

@@ -1,15 +1,12 @@
--- Adds to the counts of one minute, all of them at once.
--- A minute is a hash: a count's name to whole numbers.
+-- Adds to the counts of one minute, which is a hash of names to whole numbers.
 --
 -- KEYS[1]          the minute
--- ARGV[1]          how long it lives from now on, in milliseconds
+-- ARGV[1]          how long the minute is kept from now on, in milliseconds
 -- ARGV[2 * i]      the name of count i
--- ARGV[2 * i + 1]  what is added to it
+-- ARGV[2 * i + 1]  how much to add to it
 --
 -- Returns { foreign }
---   foreign  how many values were none of ours; they count as absent and are written over
-
-local foreign = 0
+--   foreign  how many values were not ours; they count as absent and are overwritten
 
 for i = 1, (#ARGV - 1) / 2 do
   local added = redis.pcall('HINCRBY', KEYS[1], ARGV[2 * i], ARGV[2 * i + 1])

@@ -1,16 +1,16 @@
-//! Notes in Redis: the caller of `lua/count.lua` and `lua/remember.lua`, and the reader of what they keep.
+//! Telemetry in Redis: what a report sends, and what is kept of it. The caller of `count.lua` and `remember.lua`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, from_redis_value};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
 use serde::Serialize;
 
 use crate::clock::At;
 use crate::ids::{ConnectionId, NotificationId, UserId};
 use crate::moment::redis::keys::Keys;
-use crate::moment::redis::scripts::{self, Call, Script, Step};
+use crate::moment::redis::router::{Answer, read};
+use crate::moment::redis::steps::{self, Script, Step};
 use crate::sockets::push::Outcome;
 use crate::telemetry::{COUNTS_WINDOW_MS, Counts, Hint, MAX_OUTCOMES, OUTCOME_RETENTION_MS, PushAttempt, Report};
 
@@ -19,21 +19,19 @@ static REMEMBER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("r
 
 const MINUTE_MS: i64 = 60_000;
 
-/// What is to be noted, as Redis is told it.
-#[derive(Debug)]
-pub(crate) struct Telling {
-    channel: String,
-    hints: Vec<String>,
-    counts: Option<Call>,
-    outcomes: Vec<Call>,
+/// A report on its way to Redis.
+pub(crate) struct Reporting {
+    pub(crate) steps: Vec<Step>,
+    /// How many of the steps, from the first, publish a hint.
+    hints: usize,
 }
 
-/// What Redis made of it.
+/// What Redis made of a report.
 #[derive(Debug, Default)]
-pub(crate) struct Told {
-    /// How many hints an access list forbade.
+pub(crate) struct Reported {
+    /// How many hints the access list forbade.
     pub(crate) forbidden: u64,
-    /// How many values were none of ours.
+    /// How many values were not ours.
     pub(crate) foreign: u64,
 }
 
@@ -45,50 +43,39 @@ struct NotificationEvent<'a> {
     r#type: &'a str,
 }
 
-impl Telling {
+impl Reporting {
     pub(crate) fn new(keys: &Keys, report: &Report<'_>, at: At) -> Self {
-        let event = |Hint { user, id, kind }: &Hint<'_>| {
-            serde_json::to_string(&NotificationEvent { user_id: user, id: *id, r#type: kind }).ok()
+        let publish = |Hint { user, id, kind }: &Hint<'_>| {
+            let event = serde_json::to_string(&NotificationEvent { user_id: user, id: *id, r#type: kind }).ok()?;
+            // A channel that the access list forbids says nothing about the server.
+            Some(Step::command("PUBLISH", keys.notification_events()).arg(event).tolerating(is_forbidden))
         };
-        Self {
-            channel: keys.notification_events(),
-            hints: report.hints.iter().filter_map(event).collect(),
-            counts: count(keys, &report.counts, at),
-            outcomes: remember(keys, &report.outcomes, at),
-        }
+        let mut steps: Vec<Step> = report.hints.iter().filter_map(publish).collect();
+        let hints = steps.len();
+        steps.extend(count(keys, &report.counts, at));
+        steps.extend(remember(keys, &report.outcomes, at));
+        Self { steps, hints }
     }
 
-    /// Tells all of it in one pipeline.
-    pub(crate) async fn tell(&self, connection: &mut MultiplexedConnection) -> RedisResult<Told> {
-        let publish = |hint: &String| {
-            let mut command = redis::cmd("PUBLISH");
-            command.arg(&self.channel).arg(hint);
-            Step::Plain(command)
-        };
-        let hints = self.hints.iter().map(publish);
-        let counts = self.counts.iter().map(|call| Step::Script(&COUNT, call));
-        let outcomes = self.outcomes.iter().map(|call| Step::Script(&REMEMBER, call));
-        let steps: Vec<Step<'_>> = hints.chain(counts).chain(outcomes).collect();
-        let mut told = Told::default();
-        for (step, answer) in steps.iter().zip(scripts::perform(connection, &steps).await?) {
-            match (step, answer) {
-                // A channel's matter, not the server's.
-                (Step::Plain(_), Err(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
-                    told.forbidden += 1;
-                }
-                (Step::Plain(_), answer) => drop(answer?),
-                (Step::Script(..), answer) => {
-                    let [foreign]: [u64; 1] = from_redis_value(answer?)?;
-                    told.foreign += foreign;
-                }
+    pub(crate) fn result(&self, answers: Vec<Answer>) -> Reported {
+        let mut reported = Reported::default();
+        for (n, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Some(Err(_)) => reported.forbidden += 1,
+                Some(Ok(_)) if n < self.hints => {}
+                answer => reported.foreign += read::<[u64; 1]>(answer).map_or(0, |[foreign]| foreign),
             }
         }
-        Ok(told)
+        reported
     }
 }
 
-/// The call that adds to the counts of the present minute; `None` where there is nothing to add.
-fn count(keys: &Keys, counts: &Counts, at: At) -> Option<Call> {
+fn is_forbidden(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+}
+
+/// Adds to the counts of the present minute; `None` if there is nothing to add.
+fn count(keys: &Keys, counts: &Counts, at: At) -> Option<Step> {
     let Counts { accepted, delivered, retried, rate_limited, errors, accept_ms, deliver_ms } = counts;
     let plain = [
         ("accepted", *accepted),
@@ -104,80 +91,71 @@ fn count(keys: &Keys, counts: &Counts, at: At) -> Option<Call> {
     if added.is_empty() {
         return None;
     }
-    let mut arguments = vec![(2 * COUNTS_WINDOW_MS).to_string()];
-    arguments.extend(added.into_iter().flat_map(|(name, count)| [name, count.to_string()]));
-    Some(Call { keys: vec![keys.counts(minute(at))], arguments, ..Call::default() })
+    let step = Step::script(&COUNT, vec![keys.counts(minute(at))]).arg(2 * COUNTS_WINDOW_MS);
+    Some(added.into_iter().fold(step, |step, (name, count)| step.arg(name).arg(count)))
 }
 
-/// One call for each notification, which may lie anywhere.
-fn remember(keys: &Keys, outcomes: &[(NotificationId, &ConnectionId, Outcome)], at: At) -> Vec<Call> {
+/// Remembers outcomes: one step per notification, since each may be in another partition.
+fn remember(keys: &Keys, outcomes: &[(NotificationId, &ConnectionId, Outcome)], at: At) -> Vec<Step> {
     let mut by_notification: BTreeMap<NotificationId, Vec<String>> = BTreeMap::new();
     for (id, connection, outcome) in outcomes {
         by_notification.entry(*id).or_default().push(format!("{} {connection}", outcome.name()));
     }
-    let call = |(id, mut pushes): (NotificationId, Vec<String>)| {
-        let too_many = pushes.len().saturating_sub(MAX_OUTCOMES);
-        pushes.drain(..too_many);
-        let numbers = [scripts::now_ms(at), 2 * OUTCOME_RETENTION_MS, MAX_OUTCOMES as i64];
-        let arguments = numbers.map(|number| number.to_string()).into_iter().chain(pushes).collect();
-        Call { keys: vec![keys.outcomes(id)], arguments, ..Call::default() }
+    let remember = |(id, pushes): (NotificationId, Vec<String>)| {
+        let latest = &pushes[pushes.len().saturating_sub(MAX_OUTCOMES)..];
+        let step = Step::script(&REMEMBER, vec![keys.outcomes(id)]);
+        step.arg(steps::now_ms(at)).arg(2 * OUTCOME_RETENTION_MS).arg(MAX_OUTCOMES).arg(latest)
     };
-    by_notification.into_iter().map(call).collect()
+    by_notification.into_iter().map(remember).collect()
 }
 
-/// The minutes that are counted now, and how many values in them were none of ours.
-pub(crate) async fn counts(connection: &mut MultiplexedConnection, keys: &Keys, at: At) -> RedisResult<(Counts, u64)> {
+/// Reads the minutes of the window.
+pub(crate) fn counts(keys: &Keys, at: At) -> Vec<Step> {
     let last = minute(at);
-    let commands = (last - COUNTS_WINDOW_MS / MINUTE_MS + 1..=last).map(|minute| {
-        let mut command = redis::cmd("HGETALL");
-        command.arg(keys.counts(minute));
-        command
-    });
+    let minutes = last - COUNTS_WINDOW_MS / MINUTE_MS + 1..=last;
+    minutes.map(|minute| Step::command("HGETALL", keys.counts(minute)).tolerating(is_other_type)).collect()
+}
+
+/// Their sum, and how many values were not ours; `None` if a minute is not known.
+pub(crate) fn read_counts(answers: Vec<Answer>) -> Option<(Counts, u64)> {
     let (mut counts, mut foreign) = (Counts::default(), 0);
-    for answer in scripts::pipe(connection, commands).await? {
-        let Some(answer) = ours(answer)? else {
+    for answer in answers {
+        if matches!(answer, Some(Err(_))) {
             foreign += 1;
             continue;
-        };
-        for (name, value) in from_redis_value::<Vec<(Vec<u8>, Vec<u8>)>>(answer)? {
+        }
+        for (name, value) in read::<Vec<(Vec<u8>, Vec<u8>)>>(answer)? {
             foreign += u64::from(!add(&mut counts, &name, &value));
         }
     }
-    Ok((counts, foreign))
+    Some((counts, foreign))
 }
 
-/// What became of the pushes of a notification, and how many values were none of ours.
-pub(crate) async fn outcomes(
-    connection: &mut MultiplexedConnection,
-    keys: &Keys,
-    id: NotificationId,
-    at: At,
-) -> RedisResult<(Vec<PushAttempt>, u64)> {
-    let mut command = redis::cmd("LRANGE");
-    command.arg(keys.outcomes(id)).arg(0).arg(-1);
-    let Some(answer) = ours(command.query_async(connection).await)? else { return Ok((Vec::new(), 1)) };
-    let (mut pushes, mut foreign) = (Vec::new(), 0);
-    for entry in from_redis_value::<Vec<Vec<u8>>>(answer)? {
-        match pushed(&entry) {
-            Some(push) => pushes.push(push),
-            None => foreign += 1,
-        }
+/// Reads the outcomes of the pushes of a notification.
+pub(crate) fn outcomes(keys: &Keys, id: NotificationId) -> Step {
+    Step::command("LRANGE", keys.outcomes(id)).arg(0).arg(-1).tolerating(is_other_type)
+}
+
+/// The outcomes, oldest first, and how many values were not ours.
+pub(crate) fn read_outcomes(answer: Answer, at: At) -> Option<(Vec<PushAttempt>, u64)> {
+    if matches!(answer, Some(Err(_))) {
+        return Some((Vec::new(), 1));
     }
+    let entries = read::<Vec<Vec<u8>>>(answer)?;
+    let mut pushes: Vec<PushAttempt> = entries.iter().filter_map(|entry| parse_attempt(entry)).collect();
+    let foreign = (entries.len() - pushes.len()) as u64;
     pushes.retain(|push| push.at_ms > at.process_ms() - OUTCOME_RETENTION_MS);
-    // Of pushes at one instant, the one that was noted first.
+    // Stable: pushes of one millisecond stay in the order in which they were reported.
     pushes.sort_by_key(|push| push.at_ms);
-    Ok((pushes, foreign))
+    Some((pushes, foreign))
 }
 
-/// `None` where a key holds another type than ours.
-fn ours(answer: RedisResult<Value>) -> Result<Option<Value>, RedisError> {
-    match answer {
-        Err(error) if error.code() == Some("WRONGTYPE") => Ok(None),
-        answer => answer.map(Some),
-    }
+/// Whether a key holds a value of another type than ours.
+fn is_other_type(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
 }
 
-/// Adds a count by its name; false where it is none. A name that is not known may be a later version's.
+/// Adds a count by its name; false if the value is not a count. An unknown name may be that of a later version.
 fn add(counts: &mut Counts, name: &[u8], value: &[u8]) -> bool {
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
     let (histogram, from) = match (name.strip_prefix(b"acceptMs:"), name.strip_prefix(b"deliverMs:")) {
@@ -199,8 +177,8 @@ fn add(counts: &mut Counts, name: &[u8], value: &[u8]) -> bool {
     number(from).zip(number(value)).is_some_and(|(from, count)| histogram.add_bucket(from, count))
 }
 
-/// `<ms> <outcome> <connection>`.
-fn pushed(entry: &[u8]) -> Option<PushAttempt> {
+/// Reads `<ms> <outcome> <connection>`.
+fn parse_attempt(entry: &[u8]) -> Option<PushAttempt> {
     let mut words = std::str::from_utf8(entry).ok()?.splitn(3, ' ');
     let at_ms = words.next()?.parse().ok()?;
     let outcome = Outcome::named(words.next()?)?;

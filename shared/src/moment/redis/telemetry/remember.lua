@@ -1,27 +1,21 @@
--- Remembers what became of pushes of one notification, the last ones of them.
--- They are a list, the latest at its end: each is the milliseconds since 1970, a name, and the connection.
+-- Appends the outcomes of pushes of one notification to a list and keeps the latest of them.
+-- An entry is the milliseconds since 1970, the name of the outcome, and the connection.
 --
--- KEYS[1]          the list
--- ARGV[1]          now, in milliseconds since 1970; 0: by the clock of Redis
--- ARGV[2]          how long the list lives from now on, in milliseconds
--- ARGV[3]          how many it holds at most
--- ARGV[i + 3]      push i, as a name and the connection
+-- KEYS[1]      the list
+-- ARGV[1]      now, in milliseconds since 1970; 0: Redis' clock
+-- ARGV[2]      how long the list is kept from now on, in milliseconds
+-- ARGV[3]      how many entries are kept
+-- ARGV[i + 3]  the outcome of push i and its connection, with a space between them
 --
 -- Returns { foreign }
---   foreign  1 where there was something that is no list; it counts as absent and is written over
+--   foreign  1 if the key was not a list; it counts as absent and is overwritten
 
-local now = ARGV[1]
-if now == '0' then
-  local time = redis.call('TIME')
-  now = string.format('%.0f', tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
-end
-
+local now = whole(milliseconds(ARGV[1]))
 local pushes = {}
 for i = 1, #ARGV - 3 do
   pushes[i] = now .. ' ' .. ARGV[i + 3]
 end
 
-local foreign = 0
 local length = redis.pcall('RPUSH', KEYS[1], unpack(pushes))
 if type(length) == 'table' and length.err then
   if not string.find(length.err, 'WRONGTYPE', 1, true) then

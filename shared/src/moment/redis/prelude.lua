@@ -1,0 +1,57 @@
+-- What every script begins with: the words that several of them need.
+
+-- How many keys held a value that is not ours. Such a value counts as absent, so that it cannot stop anything.
+local foreign = 0
+
+-- The present time in milliseconds since 1970: the given one, or that of Redis' clock if '0' is given.
+local function milliseconds(given)
+  local now = tonumber(given)
+  if now == 0 then
+    local time = redis.call('TIME')
+    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  end
+  return now
+end
+
+-- A whole number as text. Lua on its own writes large numbers as 1.8e+12, which Redis does not take.
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+-- How many members a key has, by the command that counts them. Changes nothing.
+local function count(command, key)
+  local found = redis.pcall(command, key)
+  if type(found) == 'table' then
+    foreign = foreign + 1
+    return 0
+  end
+  return found
+end
+
+-- The same, but removes a value that is not ours, so that the script can write there.
+local function count_or_clear(command, key)
+  local before = foreign
+  local found = count(command, key)
+  if foreign > before then
+    redis.call('DEL', key)
+  end
+  return found
+end
+
+-- Appends work to a stream, with the time at which it fell due in its id.
+local function append(key, text, now)
+  -- The ids of a stream only grow, so after the clock has gone back Redis must choose one itself.
+  for _, id in ipairs({ whole(now) .. '-*', '*' }) do
+    local added = redis.pcall('XADD', key, id, 'w', text)
+    if type(added) ~= 'table' then
+      return
+    end
+    if not string.find(added.err, 'ID', 1, true) then
+      error(added)
+    end
+  end
+  -- Someone has written the largest possible id, after which the stream takes nothing more.
+  redis.call('DEL', key)
+  foreign = foreign + 1
+  redis.call('XADD', key, '*', 'w', text)
+end

@@ -1,0 +1,233 @@
+//! Steps of a pipeline: commands and Lua scripts, each on keys of one partition. Knows how to send them, not what they
+//! mean: each script has one typed caller.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use aws_lc_rs::digest;
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value};
+
+use super::keys::{Key, Partition};
+use crate::clock::At;
+
+/// What every script begins with.
+const PRELUDE: &str = include_str!("prelude.lua");
+
+/// A script and the hash by which Redis knows it.
+#[derive(Debug)]
+pub(crate) struct Script {
+    text: String,
+    sha1: String,
+}
+
+impl Script {
+    pub(crate) fn new(text: &str) -> Self {
+        let text = format!("{PRELUDE}\n{text}");
+        Self { sha1: sha1(&text), text }
+    }
+}
+
+/// SHA-1 in hexadecimal digits: how Redis names scripts. Nothing relies on its strength.
+fn sha1(text: &str) -> String {
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    hash.as_ref().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// One command or script call. Its keys are of one partition, by which it is routed to an instance.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    partition: Partition,
+    action: Action,
+    arguments: Vec<Vec<u8>>,
+    tolerates: fn(&RedisError) -> bool,
+}
+
+#[derive(Debug, Clone)]
+enum Action {
+    Command(&'static str, Key),
+    Script(&'static Script, Vec<Key>),
+}
+
+impl Step {
+    /// A command on one key, which is its first argument.
+    pub(crate) fn command(name: &'static str, key: Key) -> Self {
+        Self::new(key.partition(), Action::Command(name, key))
+    }
+
+    /// A call of a script. All keys must be of the partition of the first: a cluster refuses any other call.
+    pub(crate) fn script(script: &'static Script, keys: Vec<Key>) -> Self {
+        let partition = keys.first().expect("every script has a key").partition();
+        debug_assert!(keys.iter().all(|key| key.partition() == partition), "{keys:?}");
+        Self::new(partition, Action::Script(script, keys))
+    }
+
+    fn new(partition: Partition, action: Action) -> Self {
+        Self { partition, action, arguments: Vec::new(), tolerates: |_| false }
+    }
+
+    /// Adds an argument, or several from a list.
+    pub(crate) fn arg(mut self, argument: impl ToRedisArgs) -> Self {
+        self.arguments.extend(argument.to_redis_args());
+        self
+    }
+
+    /// Makes some errors an answer to this step. Any other error counts against the instance.
+    pub(crate) fn tolerating(self, tolerates: fn(&RedisError) -> bool) -> Self {
+        Self { tolerates, ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn arguments(&self) -> &[Vec<u8>] {
+        &self.arguments
+    }
+
+    /// Where it must be performed.
+    pub(crate) fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    fn command_by(&self, name: impl Fn(&'static Script) -> (&'static str, &'static str)) -> Cmd {
+        match &self.action {
+            Action::Command(name, key) => {
+                let mut command = redis::cmd(name);
+                command.arg(key.name()).arg(&self.arguments);
+                command
+            }
+            Action::Script(script, keys) => {
+                let (name, script) = name(script);
+                let mut command = redis::cmd(name);
+                command.arg(script).arg(keys.len());
+                for key in keys {
+                    command.arg(key.name());
+                }
+                command.arg(&self.arguments);
+                command
+            }
+        }
+    }
+
+    fn by_hash(&self) -> Cmd {
+        self.command_by(|script| ("EVALSHA", &script.sha1))
+    }
+
+    fn by_text(&self) -> Cmd {
+        self.command_by(|script| ("EVAL", &script.text))
+    }
+}
+
+/// Performs steps in one pipeline. The answers are in the same order; an error among them is one that its step tolerates.
+/// Scripts that Redis does not know are sent with their text and called again, which is safe: an unknown call did nothing.
+pub(crate) async fn perform(
+    connection: &mut MultiplexedConnection,
+    steps: &[&Step],
+) -> RedisResult<Vec<RedisResult<Value>>> {
+    let mut answers = pipe(connection, steps.iter().map(|step| step.by_hash())).await?;
+    let (mut unknown, mut again, mut sent) = (Vec::new(), Vec::new(), HashSet::new());
+    for (n, step) in steps.iter().enumerate().filter(|(n, _)| is_unknown_script(&answers[*n])) {
+        if let Action::Script(script, _) = &step.action {
+            // The first call brings the text; later calls of the same script in this pipeline find it.
+            let is_first = sent.insert(&script.sha1);
+            again.push(if is_first { step.by_text() } else { step.by_hash() });
+            unknown.push(n);
+        }
+    }
+    if !unknown.is_empty() {
+        for (n, answer) in unknown.into_iter().zip(pipe(connection, again).await?) {
+            answers[n] = answer;
+        }
+    }
+    let checked = answers.into_iter().zip(steps).map(|(answer, step)| match answer {
+        Err(error) if !(step.tolerates)(&error) => Err(error),
+        answer => Ok(answer),
+    });
+    checked.collect()
+}
+
+fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
+    answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+}
+
+/// The time as scripts take it; 0 makes them use Redis' clock.
+pub(crate) fn now_ms(at: At) -> i64 {
+    match at {
+        At::Server => 0,
+        At::Fixed(at_ms) => at_ms,
+    }
+}
+
+/// Sends commands in one pipeline; each has its own answer.
+pub(crate) async fn pipe(
+    connection: &mut MultiplexedConnection,
+    commands: impl IntoIterator<Item = Cmd>,
+) -> RedisResult<Vec<RedisResult<Value>>> {
+    let mut pipeline = Pipeline::new();
+    for command in commands {
+        pipeline.add_command(command);
+    }
+    if pipeline.is_empty() {
+        // The client reports an empty pipeline as an error of the connection.
+        return Ok(Vec::new());
+    }
+    pipeline.ignore_errors().query_async(connection).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// `KEYS[…]` and `ARGV[…]` as they appear in a text.
+    fn inputs(text: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for table in ["KEYS[", "ARGV["] {
+            for (at, _) in text.match_indices(table) {
+                let end = text[at..].find(']').expect("a closing bracket");
+                found.insert(text[at..=at + end].to_owned());
+            }
+        }
+        found
+    }
+
+    /// The inputs that only the head or only the body of a script mentions.
+    fn disagreements(script: &str) -> Vec<String> {
+        let head: Vec<&str> = script.lines().take_while(|line| line.starts_with("--")).collect();
+        let body = script.lines().skip(head.len()).map(|line| line.split("--").next().unwrap_or_default());
+        let (head, body) = (inputs(&head.join("\n")), inputs(&body.collect::<Vec<&str>>().join("\n")));
+        head.symmetric_difference(&body).cloned().collect()
+    }
+
+    #[test]
+    fn heads_and_bodies_agree() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/moment/redis");
+        let inside = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = inside(&folder).filter(|path| path.is_dir()).flat_map(|domain| inside(&domain).collect::<Vec<_>>());
+        let scripts: Vec<_> = files.filter(|file| file.extension().is_some_and(|kind| kind == "lua")).collect();
+        assert!(scripts.len() >= 11, "{scripts:?}");
+        for file in scripts {
+            let script = std::fs::read_to_string(&file).unwrap();
+            assert_eq!(disagreements(&script), [""; 0], "{}", file.display());
+            assert!(script.starts_with("-- ") && script.contains("\n-- ARGV[1]  ") && script.contains("\n-- Returns "));
+            assert!(script.is_ascii() || !script.contains("tostring"), "{}", file.display());
+        }
+    }
+
+    #[test]
+    fn a_head_that_says_less_or_more_is_reported() {
+        let script = "-- KEYS[1]  a key\n-- ARGV[1]  now\n-- ARGV[2]  spare\n\nreturn KEYS[1] .. ARGV[1] .. ARGV[3] -- KEYS[9]\n";
+        assert_eq!(disagreements(script), ["ARGV[2]", "ARGV[3]"]);
+    }
+
+    #[test]
+    fn a_script_is_known_by_the_sha1_of_prelude_and_text() {
+        let script = Script::new("return 1");
+        assert!(script.text.starts_with("-- What every script begins with") && script.text.ends_with("\nreturn 1"));
+        assert_eq!(script.sha1, sha1(&script.text));
+        assert_eq!(sha1("return 1"), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+    }
+}
