@@ -12,16 +12,19 @@ use crate::delivery::deliveries::Deliveries;
 use crate::inbox::Inbox;
 use crate::inbox::history::History;
 use crate::inbox::retention::Retention;
+use crate::inbox::sends::Sends;
 use crate::sockets::connections::Connections;
 
 /// A store that keeps every promise of the record.
-pub trait RecordStore: Inbox + Deliveries + DeadLetters + History + Retention + Connections {}
+pub trait RecordStore: Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections {}
 
-impl<T: Inbox + Deliveries + DeadLetters + History + Retention + Connections> RecordStore for T {}
+impl<T: Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections> RecordStore for T {}
 
 /// The promises of the record, each of which a test may replace on its own.
 #[derive(Clone)]
 pub struct Record {
+    /// What callers have sent.
+    pub sends: Arc<dyn Sends>,
     /// What users have received.
     pub inbox: Arc<dyn Inbox>,
     /// What has yet to be materialised or pushed.
@@ -40,6 +43,7 @@ impl Record {
     /// All promises kept by one store.
     pub fn new(store: Arc<dyn RecordStore>) -> Self {
         Self {
+            sends: store.clone(),
             inbox: store.clone(),
             deliveries: store.clone(),
             dead_letters: store.clone(),

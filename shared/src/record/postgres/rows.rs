@@ -1,4 +1,4 @@
-//! Rows as they come from Postgres, and what its errors mean.
+//! Reading rows of Postgres.
 
 use std::sync::Arc;
 
@@ -8,93 +8,14 @@ use sqlx::postgres::PgRow;
 
 use crate::clock::{At, Time};
 use crate::cursor::{Cursor, Epoch};
+use crate::delivery::Delivery;
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, NotificationId, UserId};
+use crate::inbox::Position;
 use crate::inbox::notification::{Content, Notification, Priority};
-use crate::inbox::{Delivery, Position};
 use crate::sockets::connections::Connection;
 
-/// Why a statement did not do what it should.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Another was faster; nothing was changed, and it may be tried again at once.
-    Lost,
-    /// Anything else.
-    Failed(StoreError),
-}
-
-impl Failure {
-    pub(crate) fn into_error(self) -> StoreError {
-        match self {
-            Self::Lost => StoreError::Unavailable("it lost against others again and again".into()),
-            Self::Failed(error) => error,
-        }
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-/// What a failed read means.
-pub(crate) fn read_failed(error: sqlx::Error) -> StoreError {
-    match class(&error) {
-        Class::Refused | Class::Broken => StoreError::Broken(error.to_string()),
-        Class::Lost | Class::Unavailable | Class::Unknown => StoreError::Unavailable(error.to_string()),
-    }
-}
-
-/// What a failed write means. Where the connection ended, nobody knows whether it was committed.
-pub(crate) fn write_failed(error: sqlx::Error) -> Failure {
-    match class(&error) {
-        Class::Lost => Failure::Lost,
-        Class::Unavailable => StoreError::Unavailable(error.to_string()).into(),
-        Class::Unknown => StoreError::OutcomeUnknown(error.to_string()).into(),
-        Class::Refused => StoreError::Refused(error.to_string()).into(),
-        Class::Broken => StoreError::Broken(error.to_string()).into(),
-    }
-}
-
-/// What it means that there is no connection.
-pub(crate) fn unavailable(error: sqlx::Error) -> StoreError {
-    StoreError::Unavailable(error.to_string())
-}
-
-enum Class {
-    Lost,
-    Unavailable,
-    Unknown,
-    Refused,
-    Broken,
-}
-
-fn class(error: &sqlx::Error) -> Class {
-    match error {
-        sqlx::Error::Database(said) => match said.code().as_deref() {
-            // Serialization failure, deadlock: undone, and free to try again.
-            Some("40001" | "40P01") => Class::Lost,
-            // Lock not available, canceled by a time-out, read-only after a failover: undone.
-            Some("55P03" | "57014" | "25006") => Class::Unavailable,
-            // Shut down or crashed while it worked.
-            Some("57P01" | "57P02") => Class::Unknown,
-            Some(code) if ["08", "53", "57", "58", "28", "3D", "42P01"].iter().any(|class| code.starts_with(class)) => {
-                Class::Unavailable
-            }
-            // Twice in one statement, out of range or malformed, against a constraint.
-            Some(code) if ["21", "22", "23"].iter().any(|class| code.starts_with(class)) => Class::Refused,
-            _ => Class::Broken,
-        },
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Configuration(_) => Class::Unavailable,
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
-            Class::Unknown
-        }
-        _ => Class::Broken,
-    }
-}
-
-/// The first parameter of every statement: null asks for the server's clock.
+/// The first parameter of most statements: null means the server's clock.
 pub(crate) fn at_ms(at: At) -> Option<i64> {
     match at {
         At::Server => None,
@@ -102,26 +23,26 @@ pub(crate) fn at_ms(at: At) -> Option<i64> {
     }
 }
 
-/// Column of a row, which our own statements name.
+/// A column of a row, which must be in the statement.
 pub(crate) fn column<'r, T>(row: &'r PgRow, name: &str) -> Result<T, StoreError>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
     row.try_get(name).map_err(|error| match error {
-        // What is broken may be set aside, and this is no fault of the row.
+        // A broken row may be dead-lettered; a missing column is no fault of the row.
         sqlx::Error::ColumnNotFound(_) => unreachable!("a statement of ours returns no {name}"),
         error => StoreError::Broken(error.to_string()),
     })
 }
 
-/// A column that counts.
+/// A column that is a count.
 pub(crate) fn count(row: &PgRow, name: &str) -> Result<u64, StoreError> {
     u64::try_from(column::<i64>(row, name)?).map_err(|_| broken(name))
 }
 
-/// A value that is stored and is not what we store.
+/// A stored value that this program never writes.
 pub(crate) fn broken(what: &str) -> StoreError {
-    StoreError::Broken(format!("{what} holds what was never written there"))
+    StoreError::Broken(format!("{what} has a value that is never written there"))
 }
 
 pub(crate) fn epoch(row: &PgRow) -> Result<Epoch, StoreError> {
@@ -142,7 +63,7 @@ pub(crate) fn content(row: &PgRow) -> Result<Content, StoreError> {
     })
 }
 
-/// A row of `notifications` joined with its send. Further columns: id, offset, created_at, read_at.
+/// A row of `notifications` joined with its send. Columns: those of [`content`], and id, offset, created_at, read_at.
 pub(crate) fn notification(row: &PgRow, epoch: Epoch) -> Result<Notification, StoreError> {
     Ok(Notification {
         id: NotificationId::from_uuid(column(row, "id")?),
@@ -153,8 +74,8 @@ pub(crate) fn notification(row: &PgRow, epoch: Epoch) -> Result<Notification, St
     })
 }
 
-/// Columns: the id under the given name, user_id, connected_at, token_expires_at. `None` where the id is null, as an
-/// outer join leaves it.
+/// Columns: the id under the given name, user_id, connected_at, token_expires_at. `None` if the id is null, as in an outer
+/// join without a match.
 pub(crate) fn connection(row: &PgRow, id: &str) -> Result<Option<Connection>, StoreError> {
     let Some(id) = column::<Option<String>>(row, id)? else { return Ok(None) };
     Ok(Some(Connection {
@@ -177,7 +98,7 @@ pub(crate) fn position(row: &PgRow) -> Result<Position, StoreError> {
     })
 }
 
-/// Adds a connection to the delivery that the rows before began, or begins the next one.
+/// Adds a connection to the last delivery, or to a new one if the row belongs to another.
 pub(crate) fn gather(
     deliveries: &mut Vec<Delivery>,
     connection: Connection,
@@ -191,4 +112,14 @@ pub(crate) fn gather(
         delivery.connections.push(connection);
     }
     Ok(())
+}
+
+/// Users as a JSON list.
+pub(crate) fn json_list(users: &[UserId]) -> String {
+    serde_json::to_string(users).expect("a list of strings is JSON")
+}
+
+/// A limit as a parameter.
+pub(crate) fn limit(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,29 +1,34 @@
-//! A connection while somebody holds it, and what is asked of it: both end in time, whatever the database does. A
-//! server that hangs keeps its connections open, and its own time-outs hang with it.
+//! Statements with a timeout. A server that hangs keeps its connections open, and its own timeouts hang with it, so every
+//! wait for Postgres ends here.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, Postgres};
+use sqlx::postgres::{PgArguments, PgConnection, PgRow, Postgres};
+use sqlx::query::Query;
+use sqlx::{Connection, Transaction};
 use tokio::time::Instant;
 
-/// How long an answer is waited for: longer than a server that lives works on any statement.
+use super::failure::Failure;
+
+/// How long an answer is waited for: longer than a working server takes for any statement.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A connection out of the pool. One that was held for too long hangs: it is closed, since a pool would wait for it.
-pub(crate) struct Held {
+/// A pooled connection. One that was held for too long hangs; it is closed instead of being returned, since the pool would
+/// wait for it.
+pub(crate) struct GuardedConnection {
     connection: PoolConnection<Postgres>,
     since: Instant,
 }
 
-impl Held {
+impl GuardedConnection {
     pub(crate) fn new(connection: PoolConnection<Postgres>) -> Self {
         Self { connection, since: Instant::now() }
     }
 }
 
-impl Deref for Held {
+impl Deref for GuardedConnection {
     type Target = PgConnection;
 
     fn deref(&self) -> &PgConnection {
@@ -31,13 +36,13 @@ impl Deref for Held {
     }
 }
 
-impl DerefMut for Held {
+impl DerefMut for GuardedConnection {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
 }
 
-impl Drop for Held {
+impl Drop for GuardedConnection {
     fn drop(&mut self) {
         if self.since.elapsed() >= ANSWER_TIMEOUT {
             self.connection.close_on_drop();
@@ -45,15 +50,73 @@ impl Drop for Held {
     }
 }
 
-/// Whatever is asked of the database.
-pub(crate) trait InTime<T>: Future<Output = Result<T, sqlx::Error>> + Send + Sized {
-    /// Its answer; where none comes in time, the error of a connection that ended.
-    fn in_time(self) -> impl Future<Output = Result<T, sqlx::Error>> + Send {
-        async {
-            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self).await;
-            answer.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
-        }
-    }
+/// The answer of the database. If there is none in time, the error is that of a connection that ended.
+pub(crate) async fn with_timeout<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+    answer.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
-impl<T, F: Future<Output = Result<T, sqlx::Error>> + Send> InTime<T> for F {}
+/// Begins a transaction.
+pub(crate) async fn begin(db: &mut PgConnection) -> Result<Transaction<'_, Postgres>, Failure> {
+    with_timeout(db.begin()).await.map_err(Failure::of_write)
+}
+
+/// Commits a transaction.
+pub(crate) async fn commit(transaction: Transaction<'_, Postgres>) -> Result<(), Failure> {
+    with_timeout(transaction.commit()).await.map_err(Failure::of_write)
+}
+
+/// Rolls a transaction back.
+pub(crate) async fn rollback(transaction: Transaction<'_, Postgres>) -> Result<(), Failure> {
+    with_timeout(transaction.rollback()).await.map_err(Failure::of_write)
+}
+
+/// Running a statement, with the timeout inside. The first four write: if the connection ends, their outcome is unknown. The
+/// `read_` twins change nothing, so their failure leaves nothing unknown.
+pub(crate) trait Run: Sized {
+    /// All rows.
+    fn all(self, db: &mut PgConnection) -> impl Future<Output = Result<Vec<PgRow>, Failure>> + Send;
+    /// The only row.
+    fn one(self, db: &mut PgConnection) -> impl Future<Output = Result<PgRow, Failure>> + Send;
+    /// The only row, if there is one.
+    fn optional(self, db: &mut PgConnection) -> impl Future<Output = Result<Option<PgRow>, Failure>> + Send;
+    /// How many rows it affected.
+    fn run(self, db: &mut PgConnection) -> impl Future<Output = Result<usize, Failure>> + Send;
+    /// All rows of a read.
+    fn read_all(self, db: &mut PgConnection) -> impl Future<Output = Result<Vec<PgRow>, Failure>> + Send;
+    /// The only row of a read.
+    fn read_one(self, db: &mut PgConnection) -> impl Future<Output = Result<PgRow, Failure>> + Send;
+    /// The only row of a read, if there is one.
+    fn read_optional(self, db: &mut PgConnection) -> impl Future<Output = Result<Option<PgRow>, Failure>> + Send;
+}
+
+impl Run for Query<'_, Postgres, PgArguments> {
+    async fn all(self, db: &mut PgConnection) -> Result<Vec<PgRow>, Failure> {
+        with_timeout(self.fetch_all(db)).await.map_err(Failure::of_write)
+    }
+
+    async fn one(self, db: &mut PgConnection) -> Result<PgRow, Failure> {
+        with_timeout(self.fetch_one(db)).await.map_err(Failure::of_write)
+    }
+
+    async fn optional(self, db: &mut PgConnection) -> Result<Option<PgRow>, Failure> {
+        with_timeout(self.fetch_optional(db)).await.map_err(Failure::of_write)
+    }
+
+    async fn run(self, db: &mut PgConnection) -> Result<usize, Failure> {
+        let done = with_timeout(self.execute(db)).await.map_err(Failure::of_write)?;
+        Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+    }
+
+    async fn read_all(self, db: &mut PgConnection) -> Result<Vec<PgRow>, Failure> {
+        with_timeout(self.fetch_all(db)).await.map_err(Failure::of_read)
+    }
+
+    async fn read_one(self, db: &mut PgConnection) -> Result<PgRow, Failure> {
+        with_timeout(self.fetch_one(db)).await.map_err(Failure::of_read)
+    }
+
+    async fn read_optional(self, db: &mut PgConnection) -> Result<Option<PgRow>, Failure> {
+        with_timeout(self.fetch_optional(db)).await.map_err(Failure::of_read)
+    }
+}

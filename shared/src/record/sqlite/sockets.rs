@@ -3,19 +3,52 @@
 use async_trait::async_trait;
 use sqlx::Row;
 
-use super::rows::{self, failed};
-use super::{Connected, SqliteRecord, commit};
 use crate::clock::At;
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
+use crate::record::sqlite::failure::Failure;
+use crate::record::sqlite::rows;
+use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::store::commit;
 use crate::sockets::connections::{
     Connection, Connections, Extended, MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, MAX_SOCKET_AGE_MS, MAX_SWEPT, Online,
     Opened, Opening, Ticket,
 };
+use sqlx::SqliteConnection;
 
 #[async_trait]
 impl Connections for SqliteRecord {
     async fn issue(&self, ticket: &Ticket, _: At) -> Result<(), StoreError> {
+        Ok(self.try_issue(ticket).await?)
+    }
+
+    async fn open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, StoreError> {
+        Ok(self.try_open(opening, at).await?)
+    }
+
+    async fn extend(&self, connection: &ConnectionId, hash: &[u8; 32], at: At) -> Result<Extended, StoreError> {
+        Ok(self.try_extend(connection, hash, at).await?)
+    }
+
+    async fn find(&self, connection: &ConnectionId) -> Result<Option<Connection>, StoreError> {
+        Ok(self.try_find_connection(connection).await?)
+    }
+
+    async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError> {
+        Ok(self.try_forget(connections).await?)
+    }
+
+    async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError> {
+        Ok(self.try_sweep(at).await?)
+    }
+
+    async fn count(&self, at: At) -> Result<Online, StoreError> {
+        Ok(self.try_count(at).await?)
+    }
+}
+
+impl SqliteRecord {
+    async fn try_issue(&self, ticket: &Ticket) -> Result<(), Failure> {
         let mut db = self.write().await?;
         sqlx::query(
             "INSERT INTO tickets (hash, user_id, origin, token_expires_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -26,12 +59,11 @@ impl Connections for SqliteRecord {
         .bind(ticket.token_expires_at_ms)
         .bind(ticket.expires_at_ms)
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         commit(db).await
     }
 
-    async fn open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, StoreError> {
+    async fn try_open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, Failure> {
         let mut db = self.write().await?;
         let now_ms = at.process_ms();
         let opened = match take(&mut db, &opening.ticket_hash, now_ms).await? {
@@ -48,7 +80,7 @@ impl Connections for SqliteRecord {
         Ok(opened)
     }
 
-    async fn extend(&self, connection: &ConnectionId, hash: &[u8; 32], at: At) -> Result<Extended, StoreError> {
+    async fn try_extend(&self, connection: &ConnectionId, hash: &[u8; 32], at: At) -> Result<Extended, Failure> {
         let mut db = self.write().await?;
         let extended = match take(&mut db, hash, at.process_ms()).await? {
             None => Extended::Refused,
@@ -61,8 +93,7 @@ impl Connections for SqliteRecord {
                 .bind(ticket.user.as_str())
                 .bind(ticket.origin.as_deref())
                 .execute(&mut *db)
-                .await
-                .map_err(failed)?;
+                .await?;
                 if moved.rows_affected() == 1 { Extended::Until(ticket.token_expires_at_ms) } else { Extended::Refused }
             }
         };
@@ -70,34 +101,28 @@ impl Connections for SqliteRecord {
         Ok(extended)
     }
 
-    async fn find(&self, connection: &ConnectionId) -> Result<Option<Connection>, StoreError> {
+    async fn try_find_connection(&self, connection: &ConnectionId) -> Result<Option<Connection>, Failure> {
         let row = sqlx::query("SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE id = ?1")
             .bind(connection.as_str())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failed)?;
+            .fetch_optional(&mut *self.reader().await?)
+            .await?;
         row.as_ref().map(rows::connection).transpose()
     }
 
-    async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError> {
+    async fn try_forget(&self, connections: &[ConnectionId]) -> Result<(), Failure> {
         let mut db = self.write().await?;
         forget(&mut db, connections).await?;
         commit(db).await
     }
 
-    async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError> {
+    async fn try_sweep(&self, at: At) -> Result<Vec<Connection>, Failure> {
         let mut db = self.write().await?;
         let now_ms = at.process_ms();
-        sqlx::query("DELETE FROM tickets WHERE expires_at <= ?1")
-            .bind(now_ms)
-            .execute(&mut *db)
-            .await
-            .map_err(failed)?;
+        sqlx::query("DELETE FROM tickets WHERE expires_at <= ?1").bind(now_ms).execute(&mut *db).await?;
         sqlx::query("DELETE FROM connections WHERE connected_at <= ?1")
             .bind(now_ms - MAX_CONNECTION_AGE_MS)
             .execute(&mut *db)
-            .await
-            .map_err(failed)?;
+            .await?;
         let ended = sqlx::query(
             "SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE token_expires_at <= ?1
               ORDER BY token_expires_at LIMIT ?2",
@@ -105,22 +130,20 @@ impl Connections for SqliteRecord {
         .bind(now_ms)
         .bind(i64::try_from(MAX_SWEPT).unwrap_or(i64::MAX))
         .fetch_all(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         commit(db).await?;
         ended.iter().map(rows::connection).collect()
     }
 
-    async fn count(&self, at: At) -> Result<Online, StoreError> {
+    async fn try_count(&self, at: At) -> Result<Online, Failure> {
         let row = sqlx::query(
             "SELECT count(*) AS connections, count(DISTINCT user_id) AS users FROM connections
               WHERE token_expires_at > ?1 AND connected_at > ?1 - ?2",
         )
         .bind(at.process_ms())
         .bind(MAX_SOCKET_AGE_MS)
-        .fetch_one(&self.readers)
-        .await
-        .map_err(failed)?;
+        .fetch_one(&mut *self.reader().await?)
+        .await?;
         Ok(Online { connections: rows::count(&row, "connections")?, users: rows::count(&row, "users")? })
     }
 }
@@ -132,24 +155,28 @@ struct Taken {
 }
 
 /// Takes a ticket out, whatever becomes of it; `None` where it is unknown, too old, or its token has ended.
-async fn take(db: &mut Connected, hash: &[u8; 32], now_ms: i64) -> Result<Option<Taken>, StoreError> {
+async fn take(db: &mut SqliteConnection, hash: &[u8; 32], now_ms: i64) -> Result<Option<Taken>, Failure> {
     let row =
         sqlx::query("DELETE FROM tickets WHERE hash = ?1 RETURNING user_id, origin, token_expires_at, expires_at")
             .bind(hash.as_slice())
             .fetch_optional(db)
-            .await
-            .map_err(failed)?;
+            .await?;
     let Some(row) = row else { return Ok(None) };
-    let expires_at_ms: i64 = row.try_get("expires_at").map_err(failed)?;
+    let expires_at_ms: i64 = row.try_get("expires_at")?;
     let taken = Taken {
-        user: UserId::stored(row.try_get("user_id").map_err(failed)?),
-        origin: row.try_get("origin").map_err(failed)?,
-        token_expires_at_ms: row.try_get("token_expires_at").map_err(failed)?,
+        user: UserId::stored(row.try_get("user_id")?),
+        origin: row.try_get("origin")?,
+        token_expires_at_ms: row.try_get("token_expires_at")?,
     };
     Ok((expires_at_ms > now_ms && taken.token_expires_at_ms > now_ms).then_some(taken))
 }
 
-async fn register(db: &mut Connected, opening: &Opening<'_>, ticket: &Taken, now_ms: i64) -> Result<(), StoreError> {
+async fn register(
+    db: &mut SqliteConnection,
+    opening: &Opening<'_>,
+    ticket: &Taken,
+    now_ms: i64,
+) -> Result<(), Failure> {
     sqlx::query(
         "INSERT INTO connections (id, user_id, origin, connected_at, token_expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )
@@ -159,13 +186,16 @@ async fn register(db: &mut Connected, opening: &Opening<'_>, ticket: &Taken, now
     .bind(now_ms)
     .bind(ticket.token_expires_at_ms)
     .execute(db)
-    .await
-    .map_err(failed)?;
+    .await?;
     Ok(())
 }
 
 /// Forgets the oldest connections beyond the most that a user may have; never the newest.
-async fn displace(db: &mut Connected, user: &UserId, newest: &ConnectionId) -> Result<Vec<ConnectionId>, StoreError> {
+async fn displace(
+    db: &mut SqliteConnection,
+    user: &UserId,
+    newest: &ConnectionId,
+) -> Result<Vec<ConnectionId>, Failure> {
     let ids: Vec<String> = sqlx::query_scalar(
         "SELECT id FROM connections WHERE user_id = ?1
           ORDER BY id = ?3 DESC, connected_at DESC, id LIMIT -1 OFFSET ?2",
@@ -174,14 +204,13 @@ async fn displace(db: &mut Connected, user: &UserId, newest: &ConnectionId) -> R
     .bind(i64::try_from(MAX_CONNECTIONS).unwrap_or(i64::MAX))
     .bind(newest.as_str())
     .fetch_all(&mut *db)
-    .await
-    .map_err(failed)?;
+    .await?;
     let displaced: Vec<ConnectionId> = ids.into_iter().map(ConnectionId::new).collect();
     forget(db, &displaced).await?;
     Ok(displaced)
 }
 
-async fn forget(db: &mut Connected, connections: &[ConnectionId]) -> Result<(), StoreError> {
+async fn forget(db: &mut SqliteConnection, connections: &[ConnectionId]) -> Result<(), Failure> {
     if connections.is_empty() {
         return Ok(());
     }
@@ -189,7 +218,6 @@ async fn forget(db: &mut Connected, connections: &[ConnectionId]) -> Result<(), 
     sqlx::query("DELETE FROM connections WHERE id IN (SELECT value FROM json_each(?1))")
         .bind(rows::json_list(&ids))
         .execute(db)
-        .await
-        .map_err(failed)?;
+        .await?;
     Ok(())
 }

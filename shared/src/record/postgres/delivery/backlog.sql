@@ -1,9 +1,5 @@
 -- How much waits: what is settled stands in neither index.
--- $1 at
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-pushes AS (
+, pushes AS (
     SELECT count(*) AS waiting, min(push_at) AS due_at FROM notifications WHERE push_at IS NOT NULL
 ),
 chunks AS (

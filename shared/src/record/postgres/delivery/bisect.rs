@@ -1,34 +1,35 @@
-//! Materialising, in Postgres, where some recipient's row is refused: who he is shows by halving, and he holds up nobody
-//! else.
+//! Materialising, in Postgres, when the row of some recipient is refused: the recipients are halved until it is found, so that
+//! the others need not wait.
 
 use std::sync::Arc;
 
-use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::clock::At;
-use crate::delivery::dead_letters::{Reason, kept};
+use crate::delivery::Delivery;
+use crate::delivery::dead_letters::{Reason, storable};
 use crate::error::StoreError;
 use crate::ids::{DeadLetterId, NotificationId, SendId, UserId};
-use crate::inbox::Delivery;
 use crate::inbox::notification::Content;
-use crate::record::postgres::inbox::{deliveries, json_list, lock_heads, materialising};
-use crate::record::postgres::rows::{self, Failure, at_ms};
-use crate::record::postgres::timeout::InTime;
+use crate::record::postgres::delivery::materialise::{bind_recipients, deliveries, lock_heads};
+use crate::record::postgres::failure::Failure;
+use crate::record::postgres::rows::{at_ms, json_list, limit};
+use crate::record::postgres::sql::sql;
+use crate::record::postgres::timeout::{Run, begin, commit, rollback};
 
-const PART: &str = concat!(include_str!("part.sql"), include_str!("materialise.sql"));
-const PART_AND_COLLAPSE: &str = concat!(include_str!("part.sql"), include_str!("collapse.sql"));
+const PART: &str = sql!("part.sql", "materialise.sql");
+const PART_AND_COLLAPSE: &str = sql!("part.sql", "collapse.sql");
 
-/// What became of recipients.
+/// The result of bisecting.
 pub(crate) struct Bisected {
     pub(crate) deliveries: Vec<Delivery>,
-    /// Those who have no row, since the database refuses it.
+    /// Recipients whose row the database refuses.
     pub(crate) refused: Vec<UserId>,
 }
 
-/// Gives these recipients their rows, within a transaction: in one statement, or, where that is refused, one for each
-/// half, and so on: one of 200 who is refused costs 17 of them at most.
+/// Gives recipients their rows within a transaction: in one statement, or if that is refused in one for each half, and so on.
+/// One refused recipient of 200 costs 17 statements at most.
 pub(crate) async fn materialise(
     db: &mut PgConnection,
     send: SendId,
@@ -36,31 +37,31 @@ pub(crate) async fn materialise(
     mut recipients: Vec<UserId>,
     at: At,
 ) -> Result<Bisected, Failure> {
-    // In the order in which one statement locks them.
+    // The order in which a single statement locks them.
     recipients.sort();
-    let mut parted = Bisected { deliveries: Vec::new(), refused: Vec::new() };
+    let mut bisected = Bisected { deliveries: Vec::new(), refused: Vec::new() };
     let mut parts = vec![recipients];
     while let Some(mut part) = parts.pop() {
-        let mut tried = db.begin().in_time().await.map_err(rows::write_failed)?;
+        let mut tried = begin(db).await?;
         match materialise_part(&mut tried, send, content, &part, at).await {
             Ok(deliveries) => {
-                tried.commit().in_time().await.map_err(rows::write_failed)?;
-                parted.deliveries.extend(deliveries);
+                commit(tried).await?;
+                bisected.deliveries.extend(deliveries);
             }
-            Err(Failure::Failed(StoreError::Refused(why))) => {
-                tried.rollback().in_time().await.map_err(rows::write_failed)?;
+            Err(Failure::Failed(StoreError::Refused(error)) | Failure::Duplicate(error)) => {
+                rollback(tried).await?;
                 if part.len() > 1 {
                     let second = part.split_off(part.len() / 2);
                     parts.extend([second, part]);
                 } else {
-                    tracing::error!(%send, why, "the row of a recipient is refused");
-                    parted.refused.extend(part);
+                    tracing::error!(%send, error, "the database refuses the row of a recipient");
+                    bisected.refused.extend(part);
                 }
             }
             Err(other) => return Err(other),
         }
     }
-    Ok(parted)
+    Ok(bisected)
 }
 
 async fn materialise_part(
@@ -76,11 +77,11 @@ async fn materialise_part(
     } else {
         PART
     };
-    let found = materialising(sql, send, content, part, at).fetch_all(db).in_time().await;
-    Ok(deliveries(&found.map_err(rows::write_failed)?, |_| Ok(Arc::clone(content)))?)
+    let found = bind_recipients(sql, send, content, part, at).all(db).await?;
+    Ok(deliveries(&found, |_| Ok(Arc::clone(content)))?)
 }
 
-/// Materialises a chunk that this transaction holds, and sets aside who is refused.
+/// Materialises a chunk that this transaction has locked, and dead-letters refused recipients.
 pub(crate) async fn materialise_chunk(
     db: &mut PgConnection,
     send: SendId,
@@ -93,15 +94,13 @@ pub(crate) async fn materialise_chunk(
     sqlx::query("UPDATE send_chunks SET state = 'materialised' WHERE send_id = $1 AND n = $2")
         .bind(send.as_uuid())
         .bind(n)
-        .execute(&mut *db)
-        .in_time()
-        .await
-        .map_err(rows::write_failed)?;
+        .run(&mut *db)
+        .await?;
     dead_letter_recipients(db, send, &refused, at).await?;
     Ok(deliveries)
 }
 
-/// Sets aside a chunk that this transaction holds, of so many recipients, as a whole. `text` is what it says of them.
+/// Dead-letters a chunk that this transaction has locked, with this many recipients, as a whole. `text` is its list of them.
 pub(crate) async fn dead_letter_chunk(
     db: &mut PgConnection,
     send: SendId,
@@ -110,50 +109,39 @@ pub(crate) async fn dead_letter_chunk(
     recipients: usize,
     at: At,
 ) -> Result<(), Failure> {
-    sqlx::query(
-        "WITH chunk AS (DELETE FROM send_chunks WHERE send_id = $2 AND n = $3 RETURNING recipients)
-         INSERT INTO dead_letters (id, send_id, recipients, payload, error, attempts, at)
-         SELECT $4, $2, $5, recipients, $6, 1, coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-           FROM chunk
-         ON CONFLICT (id) DO NOTHING",
-    )
+    sqlx::query(sql!(
+        (", chunk AS (DELETE FROM send_chunks WHERE send_id = $2 AND n = $3 RETURNING recipients)
+             INSERT INTO dead_letters (id, send_id, recipients, payload, error, attempts, at)
+             SELECT $4, $2, $5, recipients, $6, 1, now_ms FROM clock, chunk
+             ON CONFLICT (id) DO NOTHING")
+    ))
     .bind(at_ms(at))
     .bind(send.as_uuid())
     .bind(n)
     .bind(DeadLetterId::of_chunk(send, text.as_bytes()).as_uuid())
-    .bind(i64::try_from(recipients.max(1)).unwrap_or(i64::MAX))
+    .bind(limit(recipients.max(1)))
     .bind(Reason::Unreadable.text())
-    .execute(db)
-    .in_time()
-    .await
-    .map_err(rows::write_failed)?;
+    .run(db)
+    .await?;
     Ok(())
 }
 
-/// Starts a send that this transaction has stored. Who is refused waits in a chunk.
+/// Starts a send that this transaction has stored. Refused recipients stay in a chunk.
 pub(crate) async fn start(db: &mut PgConnection, send: SendId, refused: &[UserId], at: At) -> Result<(), Failure> {
-    sqlx::query("UPDATE sends SET state = 'started' WHERE id = $1")
-        .bind(send.as_uuid())
-        .execute(&mut *db)
-        .in_time()
-        .await
-        .map_err(rows::write_failed)?;
+    sqlx::query("UPDATE sends SET state = 'started' WHERE id = $1").bind(send.as_uuid()).run(&mut *db).await?;
     if refused.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        "INSERT INTO send_chunks (send_id, n, recipients, due_at, state)
-         SELECT $2, 1 + coalesce(max(n), 0), $3,
-                coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint), 'waiting'
-           FROM send_chunks WHERE send_id = $2",
-    )
+    sqlx::query(sql!(
+        (" INSERT INTO send_chunks (send_id, n, recipients, due_at, state)
+             SELECT $2, 1 + coalesce((SELECT max(n) FROM send_chunks WHERE send_id = $2), 0), $3, now_ms, 'waiting'
+               FROM clock")
+    ))
     .bind(at_ms(at))
     .bind(send.as_uuid())
     .bind(json_list(refused))
-    .execute(db)
-    .in_time()
-    .await
-    .map_err(rows::write_failed)?;
+    .run(db)
+    .await?;
     Ok(())
 }
 
@@ -168,17 +156,16 @@ async fn dead_letter_recipients(
     }
     let notifications: Vec<NotificationId> = refused.iter().map(|user| NotificationId::of(send, user)).collect();
     let letters: Vec<Uuid> = notifications.iter().map(|id| DeadLetterId::of_recipient(*id).as_uuid()).collect();
-    let users: Vec<String> = refused.iter().map(|user| kept(user.as_str())).collect();
+    let users: Vec<String> = refused.iter().map(|user| storable(user.as_str())).collect();
     let payloads: Vec<String> = refused.chunks(1).map(json_list).collect();
     let notifications: Vec<Uuid> = notifications.iter().map(NotificationId::as_uuid).collect();
-    sqlx::query(
-        "INSERT INTO dead_letters (id, send_id, user_id, notification_id, recipients, payload, error, attempts, at)
-         SELECT refused.id, $2, refused.user_id, refused.notification_id, 1, refused.payload, $7, 1,
-                coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
-           FROM unnest($3::uuid[], $4::text[], $5::uuid[], $6::text[])
-                AS refused (id, user_id, notification_id, payload)
-         ON CONFLICT (id) DO NOTHING",
-    )
+    sqlx::query(sql!(
+        (" INSERT INTO dead_letters (id, send_id, user_id, notification_id, recipients, payload, error, attempts, at)
+             SELECT refused.id, $2, refused.user_id, refused.notification_id, 1, refused.payload, $7, 1, now_ms
+               FROM clock, unnest($3::uuid[], $4::text[], $5::uuid[], $6::text[])
+                    AS refused (id, user_id, notification_id, payload)
+             ON CONFLICT (id) DO NOTHING")
+    ))
     .bind(at_ms(at))
     .bind(send.as_uuid())
     .bind(letters)
@@ -186,9 +173,7 @@ async fn dead_letter_recipients(
     .bind(notifications)
     .bind(payloads)
     .bind(Reason::Refused.text())
-    .execute(db)
-    .in_time()
-    .await
-    .map_err(rows::write_failed)?;
+    .run(db)
+    .await?;
     Ok(())
 }

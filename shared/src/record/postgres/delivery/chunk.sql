@@ -1,10 +1,7 @@
 -- Materialises a chunk that this transaction holds.
--- $1 at  $2 users  $3 notification ids  $4 type  $5 grace_ms  $6 send id: as in materialise.sql
+-- $2 users  $3 notification ids  $4 type  $5 grace_ms  $6 send id: as in materialise.sql
 -- $7 number of the chunk
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-send AS (
+, send AS (
     UPDATE send_chunks AS c SET state = 'materialised' FROM sends
      WHERE c.send_id = $6 AND c.n = $7 AND c.state = 'waiting' AND sends.id = $6
     RETURNING sends.id, sends.created_at, sends.due_at, sends.expires_at, sends.collapse_key, true AS may_be_late

@@ -1,38 +1,39 @@
-//! Materialising chunks that are due, in Postgres: several in one statement where nothing about them is special, and
-//! otherwise one by itself.
+//! Materialising due chunks in Postgres: several plain chunks in one statement, any other chunk on its own.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{Connection as _, Postgres, Transaction};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::clock::At;
-use crate::delivery::deliveries::{Materialised, together};
+use crate::delivery::deliveries::{Materialised, batch_size};
+use crate::delivery::{Delivery, PUSH_GRACE_MS};
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::Content;
-use crate::inbox::{Delivery, PUSH_GRACE_MS};
 use crate::record::postgres::delivery::bisect;
-use crate::record::postgres::inbox::{deliveries, lock_heads, materialising};
-use crate::record::postgres::rows::{self, Failure, at_ms, column};
-use crate::record::postgres::timeout::InTime;
-use crate::record::postgres::{PostgresRecord, repeated};
+use crate::record::postgres::delivery::materialise::{bind_recipients, deliveries, lock_heads};
+use crate::record::postgres::failure::Failure;
+use crate::record::postgres::rows::{self, at_ms, column, limit};
+use crate::record::postgres::sql::{retried, sql};
+use crate::record::postgres::store::PostgresRecord;
+use crate::record::postgres::timeout::{Run, begin, commit, rollback};
 
-const CHUNK: &str = concat!(include_str!("chunk.sql"), include_str!("materialise.sql"));
-const CHUNK_AND_COLLAPSE: &str = concat!(include_str!("chunk.sql"), include_str!("collapse.sql"));
+const CHUNK: &str = sql!("chunk.sql", "materialise.sql");
+const CHUNK_AND_COLLAPSE: &str = sql!("chunk.sql", "collapse.sql");
 
 /// How a chunk is materialised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Strategy {
-    /// In one statement, which fails where one of its recipients does not go.
+    /// In one statement, which fails if the database refuses any recipient.
     Together,
-    /// So that nobody holds up the others.
+    /// With more statements, so that a refused recipient does not hold up the others.
     Bisect,
 }
 
-/// A chunk that this transaction holds.
+/// A chunk that this transaction has locked.
 struct Chunk {
     send: SendId,
     n: i32,
@@ -59,7 +60,7 @@ impl Chunk {
         })
     }
 
-    /// Who gets a row of it and what it says, where nothing about it is special.
+    /// Its recipients and content, if it is plain: one that several can be materialised of in one statement.
     fn plain(&self) -> Option<(&[UserId], &Arc<Content>)> {
         let (recipients, content) = (self.recipients.as_ref().ok()?, self.content.as_ref().ok()?);
         let is_special = self.is_cancelled || self.is_expired || content.collapse_key.is_some();
@@ -69,29 +70,29 @@ impl Chunk {
 
 impl PostgresRecord {
     pub(crate) async fn materialise_due(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
-        match repeated!(self.try_materialise(limit, Strategy::Together, at)) {
-            // Something in a chunk does not go: which, is found out with more statements, one chunk after the other.
+        match retried!(self.try_materialise(limit, Strategy::Together, at)) {
+            // Something in a chunk cannot be materialised. More statements find out what, one chunk after the other.
             Err(StoreError::Refused(_) | StoreError::Broken(_)) => {
-                repeated!(self.try_materialise(1, Strategy::Bisect, at))
+                retried!(self.try_materialise(1, Strategy::Bisect, at))
             }
             other => other,
         }
     }
 
-    async fn try_materialise(&self, limit: usize, way: Strategy, at: At) -> Result<Materialised, Failure> {
+    async fn try_materialise(&self, max_chunks: usize, way: Strategy, at: At) -> Result<Materialised, Failure> {
         let mut connection = self.connection().await?;
-        let mut transaction = connection.begin().in_time().await.map_err(rows::write_failed)?;
-        let mut chunks = hold(&mut transaction, limit, at).await?;
+        let mut transaction = begin(&mut connection).await?;
+        let mut chunks = lock(&mut transaction, max_chunks, at).await?;
         while let Some(cancelled) = chunks.first().filter(|chunk| chunk.is_cancelled) {
-            // Whoever cancels takes the chunks with it, so this was done by hand. It must not come again.
-            pass_over(&mut transaction, cancelled.send).await?;
-            chunks = hold(&mut transaction, limit, at).await?;
+            // Cancelling cancels the chunks too, so this was done by hand. They must not be found again.
+            cancel(&mut transaction, cancelled.send).await?;
+            chunks = lock(&mut transaction, max_chunks, at).await?;
         }
         if chunks.is_empty() {
-            transaction.commit().in_time().await.map_err(rows::write_failed)?;
+            commit(transaction).await?;
             return Ok(Materialised::default());
         }
-        let count = together(chunks.iter().map(|chunk| chunk.plain().map(|(recipients, _)| recipients.len()))).max(1);
+        let count = batch_size(chunks.iter().map(|chunk| chunk.plain().map(|(recipients, _)| recipients.len()))).max(1);
         chunks.truncate(count);
         let done = if count > 1 {
             materialise_together(&mut transaction, &chunks, at).await
@@ -100,49 +101,42 @@ impl PostgresRecord {
         };
         match done {
             Ok(deliveries) => {
-                transaction.commit().in_time().await.map_err(rows::write_failed)?;
+                commit(transaction).await?;
                 Ok(Materialised { chunks: count, deliveries })
             }
-            Err(failure) => Err(let_go(transaction, failure).await),
+            Err(failure) => Err(roll_back(transaction, failure).await),
         }
     }
 }
 
-/// The chunks that are due first, and that nobody else holds. They are held until the transaction ends.
-async fn hold(db: &mut PgConnection, limit: usize, at: At) -> Result<Vec<Chunk>, Failure> {
-    let found = sqlx::query(
-        "WITH clock AS MATERIALIZED (
-             SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-         )
-         SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
+/// Locks the chunks that have been due longest and that no other transaction has locked.
+async fn lock(db: &mut PgConnection, max_chunks: usize, at: At) -> Result<Vec<Chunk>, Failure> {
+    let found = sqlx::query(sql!(
+        (" SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
                 s.expires_at, s.collapse_key, coalesce(s.expires_at <= (SELECT now_ms FROM clock), false) AS is_expired
            FROM send_chunks c JOIN sends s ON s.id = c.send_id
           WHERE c.state = 'waiting' AND c.due_at <= (SELECT now_ms FROM clock)
           ORDER BY c.due_at, c.send_id, c.n LIMIT $2
-            FOR UPDATE OF c SKIP LOCKED",
-    )
+            FOR UPDATE OF c SKIP LOCKED")
+    ))
     .bind(at_ms(at))
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(db)
-    .in_time()
-    .await
-    .map_err(rows::write_failed)?;
+    .bind(limit(max_chunks))
+    .all(db)
+    .await?;
     found.iter().map(|row| Ok(Chunk::read(row)?)).collect()
 }
 
-/// Settles what waits of a send that was cancelled.
-async fn pass_over(db: &mut PgConnection, send: SendId) -> Result<(), Failure> {
+/// Cancels the waiting chunks of a cancelled send.
+async fn cancel(db: &mut PgConnection, send: SendId) -> Result<(), Failure> {
     sqlx::query("UPDATE send_chunks SET state = 'cancelled' WHERE send_id = $1 AND state = 'waiting'")
         .bind(send.as_uuid())
-        .execute(db)
-        .in_time()
-        .await
-        .map_err(rows::write_failed)?;
+        .run(db)
+        .await?;
     Ok(())
 }
 
-/// Starts sends, as far as they are not cancelled: what has started stays so, and needs no lock, so that its chunks do
-/// not wait for each other. Those that wait for others do so in one order.
+/// Starts sends that are not cancelled. A started send stays started and needs no lock, so its chunks do not wait for each
+/// other. Locks are taken in the order of the ids, so that two workers cannot deadlock.
 async fn start(db: &mut PgConnection, sends: &BTreeSet<Uuid>) -> Result<(), Failure> {
     if sends.is_empty() {
         return Ok(());
@@ -155,12 +149,10 @@ async fn start(db: &mut PgConnection, sends: &BTreeSet<Uuid>) -> Result<(), Fail
          UPDATE sends SET state = 'started' FROM found WHERE sends.id = found.id",
     )
     .bind(ids)
-    .execute(db)
-    .in_time()
-    .await
-    .map_err(rows::write_failed)?;
-    // One was cancelled meanwhile: whoever looks again finds it so.
-    if started.rows_affected() < sends.len() as u64 { Err(Failure::Lost) } else { Ok(()) }
+    .run(db)
+    .await?;
+    // One was cancelled meanwhile; the retry finds it cancelled.
+    if started < sends.len() { Err(Failure::Lost) } else { Ok(()) }
 }
 
 /// Materialises plain chunks in one statement.
@@ -177,7 +169,7 @@ async fn materialise_together(db: &mut PgConnection, chunks: &[Chunk], at: At) -
     }
     let chunk_sends: Vec<Uuid> = chunks.iter().map(|chunk| chunk.send.as_uuid()).collect();
     let numbers: Vec<i32> = chunks.iter().map(|chunk| chunk.n).collect();
-    let found = sqlx::query(include_str!("chunks.sql"))
+    let found = sqlx::query(sql!("chunks.sql"))
         .bind(at_ms(at))
         .bind(users)
         .bind(ids)
@@ -185,10 +177,8 @@ async fn materialise_together(db: &mut PgConnection, chunks: &[Chunk], at: At) -
         .bind(PUSH_GRACE_MS)
         .bind(chunk_sends)
         .bind(numbers)
-        .fetch_all(db)
-        .in_time()
-        .await
-        .map_err(rows::write_failed)?;
+        .all(db)
+        .await?;
     let content = |row: &PgRow| {
         let send: Uuid = column(row, "send_id")?;
         contents.get(&send).map(|content| Arc::clone(content)).ok_or_else(|| rows::broken("notifications.send_id"))
@@ -196,7 +186,7 @@ async fn materialise_together(db: &mut PgConnection, chunks: &[Chunk], at: At) -
     Ok(deliveries(&found, content)?)
 }
 
-/// Materialises a chunk by itself.
+/// Materialises one chunk.
 async fn materialise_alone(
     db: &mut PgConnection,
     chunk: Chunk,
@@ -217,10 +207,8 @@ async fn materialise_alone(
         sqlx::query("UPDATE send_chunks SET state = 'expired' WHERE send_id = $1 AND n = $2")
             .bind(send.as_uuid())
             .bind(n)
-            .execute(db)
-            .in_time()
-            .await
-            .map_err(rows::write_failed)?;
+            .run(db)
+            .await?;
         return Ok(Vec::new());
     }
     if !is_started {
@@ -232,7 +220,7 @@ async fn materialise_alone(
     }
 }
 
-/// Materialises a chunk in one statement, before which the heads are locked where something may be replaced.
+/// Materialises a chunk in one statement. If it may replace notifications, the heads are locked before.
 async fn materialise_at_once(
     db: &mut PgConnection,
     send: SendId,
@@ -247,14 +235,14 @@ async fn materialise_at_once(
     } else {
         CHUNK
     };
-    let found = materialising(sql, send, content, recipients, at).bind(n).fetch_all(db).in_time().await;
-    Ok(deliveries(&found.map_err(rows::write_failed)?, |_| Ok(Arc::clone(content)))?)
+    let found = bind_recipients(sql, send, content, recipients, at).bind(n).all(db).await?;
+    Ok(deliveries(&found, |_| Ok(Arc::clone(content)))?)
 }
 
-/// Lets go of the chunks before somebody looks for them again: a transaction that is dropped ends a little later.
-async fn let_go(transaction: Transaction<'_, Postgres>, failure: Failure) -> Failure {
-    if let Err(error) = transaction.rollback().in_time().await {
-        tracing::debug!(%error, "it has ended by itself");
+/// Unlocks the chunks before the retry looks for them: a dropped transaction ends only a little later.
+async fn roll_back(transaction: Transaction<'_, Postgres>, failure: Failure) -> Failure {
+    if let Err(error) = rollback(transaction).await {
+        tracing::debug!(?error, "the transaction has ended on its own");
     }
     failure
 }

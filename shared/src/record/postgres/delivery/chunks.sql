@@ -1,10 +1,7 @@
 -- Materialises several chunks that this transaction holds, of sends without a collapse key.
 -- $1 at, or null for the server's clock  $2 users  $3 notification ids  $4 their sends  $5 grace_ms
 -- $6 sends of the chunks  $7 numbers of the chunks
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-chunks AS (
+, chunks AS (
     UPDATE send_chunks AS c SET state = 'materialised'
       FROM unnest($6::uuid[], $7::integer[]) AS chunk (send_id, n)
      WHERE c.send_id = chunk.send_id AND c.n = chunk.n

@@ -1,4 +1,4 @@
-//! Taking what is due, in Postgres: a row each, and, of whom too much is due, all of it as one.
+//! Taking rows whose push is due, in Postgres: one delivery per row, or one resync for a user with a backlog.
 
 use std::collections::HashMap;
 
@@ -9,50 +9,52 @@ use crate::delivery::dead_letters::{Dead, DeadLetters, Reason};
 use crate::delivery::deliveries::{
     MAX_FRAMES_PER_USER, MAX_PUSH_DELAY_MS, MAX_STATEMENT_ROWS, MAX_STATEMENTS, Resync, RowKey, Taken,
 };
+use crate::delivery::{Delivery, PUSH_GRACE_MS};
 use crate::error::StoreError;
 use crate::ids::UserId;
-use crate::inbox::{Delivery, PUSH_GRACE_MS};
-use crate::record::postgres::rows::{self, Failure, at_ms, column};
-use crate::record::postgres::timeout::InTime;
-use crate::record::postgres::{PostgresRecord, repeated};
+use crate::record::postgres::failure::Failure;
+use crate::record::postgres::rows::{self, at_ms, column, limit};
+use crate::record::postgres::sql::{retried, sql};
+use crate::record::postgres::store::PostgresRecord;
+use crate::record::postgres::timeout::Run;
 
 /// What one statement took.
-struct Took {
+struct TakenOnce {
     taken: Taken,
-    /// Of whom too much is due.
-    behind: Vec<String>,
-    /// How many rows of theirs were taken.
-    rest: usize,
-    /// Rows that say what nobody can read.
+    /// Users with a backlog.
+    backlogged: Vec<String>,
+    /// How many rows of their backlog were taken.
+    backlog_rows: usize,
+    /// Rows with a content that cannot be read.
     unreadable: Vec<(UserId, i64)>,
 }
 
 impl PostgresRecord {
-    pub(crate) async fn take(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
-        let Took { taken, behind, mut rest, unreadable } = repeated!(self.try_take(limit, at))?;
+    pub(crate) async fn take_due_with_backlog(&self, max_rows: usize, at: At) -> Result<Taken, StoreError> {
+        let TakenOnce { taken, backlogged, mut backlog_rows, unreadable } = retried!(self.try_take_due(max_rows, at))?;
         self.dead_letter_unreadable(&unreadable, at).await;
-        let mut steps = 1;
-        while rest >= MAX_STATEMENT_ROWS && steps < MAX_STATEMENTS {
-            rest = repeated!(self.try_take_rest(&behind, at))?;
-            steps += 1;
+        let mut statements = 1;
+        while backlog_rows >= MAX_STATEMENT_ROWS && statements < MAX_STATEMENTS {
+            backlog_rows = retried!(self.try_take_backlog(&backlogged, at))?;
+            statements += 1;
         }
         Ok(taken)
     }
 
-    pub(crate) async fn resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+    pub(crate) async fn mark_all_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         if users.is_empty() {
             return Ok(());
         }
         for _ in 0..MAX_STATEMENTS {
-            if repeated!(self.try_resynced(users, at))? < MAX_STATEMENT_ROWS {
+            if retried!(self.try_mark_resynced(users, at))? < MAX_STATEMENT_ROWS {
                 break;
             }
         }
         Ok(())
     }
 
-    pub(crate) async fn take_named(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
-        let (deliveries, unreadable) = repeated!(self.try_take_named(keys, at))?;
+    pub(crate) async fn take_rows(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+        let (deliveries, unreadable) = retried!(self.try_take(keys, at))?;
         self.dead_letter_unreadable(&unreadable, at).await;
         Ok(deliveries)
     }
@@ -61,24 +63,22 @@ impl PostgresRecord {
         for (user, offset) in rows {
             let dead = Dead::Push { user, offset: *offset };
             if let Err(error) = self.dead_letter(&dead, Reason::Unreadable, at).await {
-                tracing::warn!(%error, "a row that cannot be read comes back");
+                tracing::warn!(%error, "a row that cannot be read could not be dead-lettered and comes back");
             }
         }
     }
 
-    async fn try_take(&self, limit: usize, at: At) -> Result<Took, Failure> {
-        let found = sqlx::query(include_str!("take_due.sql"))
+    async fn try_take_due(&self, max_rows: usize, at: At) -> Result<TakenOnce, Failure> {
+        let found = sqlx::query(sql!("take_due.sql"))
             .bind(at_ms(at))
-            .bind(number(limit))
+            .bind(limit(max_rows))
             .bind(PUSH_GRACE_MS)
             .bind(MAX_PUSH_DELAY_MS)
-            .bind(number(MAX_FRAMES_PER_USER))
-            .bind(number(MAX_STATEMENT_ROWS))
-            .fetch_all(&mut *self.connection().await?)
-            .in_time()
-            .await
-            .map_err(rows::write_failed)?;
-        let (mut taken, mut behind, mut unreadable) = (Taken::default(), Vec::new(), Vec::new());
+            .bind(limit(MAX_FRAMES_PER_USER))
+            .bind(limit(MAX_STATEMENT_ROWS))
+            .all(&mut *self.connection().await?)
+            .await?;
+        let (mut taken, mut backlogged, mut unreadable) = (Taken::default(), Vec::new(), Vec::new());
         for row in &found {
             match column::<Option<i64>>(row, "offset")? {
                 Some(offset) => {
@@ -86,34 +86,29 @@ impl PostgresRecord {
                         unreadable.push((UserId::stored(column(row, "user_id")?), offset));
                     }
                 }
-                None => add_resync(&mut taken.resyncs, &mut behind, row)?,
+                None => add_resync(&mut taken.resyncs, &mut backlogged, row)?,
             }
         }
-        let rest = found.first().map_or(Ok(0), |row| rows::count(row, "rest"))?;
-        // It stands there once for each connection.
+        let backlog_rows = found.first().map_or(Ok(0), |row| rows::count(row, "backlog_rows"))?;
+        // A row appears once for each connection.
         unreadable.dedup();
-        Ok(Took { taken, behind, rest: usize::try_from(rest).unwrap_or(usize::MAX), unreadable })
+        let backlog_rows = usize::try_from(backlog_rows).unwrap_or(usize::MAX);
+        Ok(TakenOnce { taken, backlogged, backlog_rows, unreadable })
     }
 
-    /// What was taken, and what of it nobody can read.
-    async fn try_take_named(
-        &self,
-        keys: &[RowKey<'_>],
-        at: At,
-    ) -> Result<(Vec<Delivery>, Vec<(UserId, i64)>), Failure> {
+    /// The taken rows, and those of them that cannot be read.
+    async fn try_take(&self, keys: &[RowKey<'_>], at: At) -> Result<(Vec<Delivery>, Vec<(UserId, i64)>), Failure> {
         let users: Vec<&str> = keys.iter().map(|key| key.user.as_str()).collect();
         let offsets: Vec<i64> = keys.iter().map(|key| key.offset).collect();
         let fences: Vec<i64> = keys.iter().map(|key| key.fence_ms).collect();
-        let found = sqlx::query(include_str!("take.sql"))
+        let found = sqlx::query(sql!("take.sql"))
             .bind(at_ms(at))
             .bind(users)
             .bind(offsets)
             .bind(fences)
             .bind(PUSH_GRACE_MS)
-            .fetch_all(&mut *self.connection().await?)
-            .in_time()
-            .await
-            .map_err(rows::write_failed)?;
+            .all(&mut *self.connection().await?)
+            .await?;
         let (mut deliveries, mut unreadable) = (Vec::new(), Vec::new());
         for row in &found {
             let offset = column(row, "offset")?;
@@ -121,7 +116,7 @@ impl PostgresRecord {
                 unreadable.push((UserId::stored(column(row, "user_id")?), offset));
             }
         }
-        // It stands there once for each connection.
+        // A row appears once for each connection.
         unreadable.dedup();
         Ok((deliveries, unreadable))
     }
@@ -131,17 +126,15 @@ impl PostgresRecord {
         let offsets: Vec<i64> = rows.iter().map(|(key, _)| key.offset).collect();
         let fences: Vec<i64> = rows.iter().map(|(key, _)| key.fence_ms).collect();
         let waits: Vec<i64> = rows.iter().map(|(_, wait_ms)| *wait_ms).collect();
-        let moved = sqlx::query(include_str!("postpone.sql"))
+        let moved = sqlx::query(sql!("postpone.sql"))
             .bind(at_ms(at))
             .bind(users)
             .bind(offsets)
             .bind(fences)
             .bind(waits)
             .bind(PUSH_GRACE_MS)
-            .fetch_all(&mut *self.connection().await?)
-            .in_time()
-            .await
-            .map_err(rows::write_failed)?;
+            .all(&mut *self.connection().await?)
+            .await?;
         let mut fences: HashMap<(String, i64), i64> = HashMap::new();
         for row in &moved {
             fences.insert((column(row, "user_id")?, column(row, "offset")?), column(row, "push_at")?);
@@ -149,33 +142,29 @@ impl PostgresRecord {
         Ok(rows.iter().map(|(key, _)| fences.get(&(key.user.as_str().to_owned(), key.offset)).copied()).collect())
     }
 
-    async fn try_take_rest(&self, behind: &[String], at: At) -> Result<usize, Failure> {
-        let taken = sqlx::query(include_str!("take_rest.sql"))
+    async fn try_take_backlog(&self, backlogged: &[String], at: At) -> Result<usize, Failure> {
+        let taken = sqlx::query(sql!("take_backlog.sql"))
             .bind(at_ms(at))
-            .bind(behind)
+            .bind(backlogged)
             .bind(PUSH_GRACE_MS)
             .bind(MAX_PUSH_DELAY_MS)
-            .bind(number(MAX_STATEMENT_ROWS))
-            .execute(&mut *self.connection().await?)
-            .in_time()
-            .await
-            .map_err(rows::write_failed)?;
-        Ok(usize::try_from(taken.rows_affected()).unwrap_or(usize::MAX))
+            .bind(limit(MAX_STATEMENT_ROWS))
+            .run(&mut *self.connection().await?)
+            .await?;
+        Ok(taken)
     }
 
-    async fn try_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<usize, Failure> {
+    async fn try_mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<usize, Failure> {
         let ids: Vec<String> = users.iter().map(|(user, _)| user.as_str().to_owned()).collect();
         let through: Vec<i64> = users.iter().map(|(_, through)| *through).collect();
-        let told = sqlx::query(include_str!("mark_resynced.sql"))
+        let told = sqlx::query(sql!("mark_resynced.sql"))
             .bind(at_ms(at))
             .bind(ids)
             .bind(through)
-            .bind(number(MAX_STATEMENT_ROWS))
-            .execute(&mut *self.connection().await?)
-            .in_time()
-            .await
-            .map_err(rows::write_failed)?;
-        Ok(usize::try_from(told.rows_affected()).unwrap_or(usize::MAX))
+            .bind(limit(MAX_STATEMENT_ROWS))
+            .run(&mut *self.connection().await?)
+            .await?;
+        Ok(told)
     }
 }
 
@@ -198,11 +187,11 @@ fn add_delivery(deliveries: &mut Vec<Delivery>, row: &PgRow, offset: i64) -> Res
     rows::gather(deliveries, connection, begin, is_same)
 }
 
-/// Who has no connection is behind, and is told nothing.
-fn add_resync(resyncs: &mut Vec<Resync>, behind: &mut Vec<String>, row: &PgRow) -> Result<(), StoreError> {
+/// A user without a connection has a backlog too, but cannot be told to sync.
+fn add_resync(resyncs: &mut Vec<Resync>, backlogged: &mut Vec<String>, row: &PgRow) -> Result<(), StoreError> {
     let user: &str = column(row, "user_id")?;
-    if behind.last().is_none_or(|last| last != user) {
-        behind.push(user.to_owned());
+    if backlogged.last().is_none_or(|last| last != user) {
+        backlogged.push(user.to_owned());
     }
     let Some(connection) = rows::connection(row, "connection_id")? else { return Ok(()) };
     match resyncs.last_mut().filter(|last| last.user == connection.user) {
@@ -213,8 +202,4 @@ fn add_resync(resyncs: &mut Vec<Resync>, behind: &mut Vec<String>, row: &PgRow) 
         }
     }
     Ok(())
-}
-
-fn number(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -1,9 +1,6 @@
 -- Lets what was set aside be tried again.
--- $1 at  $2 letter
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-letter AS (
+-- $2 letter
+, letter AS (
     DELETE FROM dead_letters WHERE id = $2 RETURNING send_id, user_id, "offset", recipients, payload
 ),
 due AS (

@@ -1,10 +1,7 @@
 -- Takes rows by their keys: those that nobody took or finished since their `push_at` was read.
--- $1 at  $2 users  $3 offsets  $4 fences  $5 grace_ms
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
+-- $2 users  $3 offsets  $4 fences  $5 grace_ms
 -- What another holds he takes or finishes.
-found AS MATERIALIZED (
+, found AS MATERIALIZED (
     SELECT n.user_id, n."offset"
       FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS key (user_id, "offset", fence)
       JOIN notifications n ON n.user_id = key.user_id AND n."offset" = key."offset" AND n.push_at = key.fence

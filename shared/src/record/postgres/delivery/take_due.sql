@@ -1,10 +1,7 @@
 -- Takes rows whose push is due; each waits twice as long for whoever takes it next. Of whom too much is due, as much of
 -- that as one statement may change is taken.
--- $1 at  $2 limit  $3 grace_ms  $4 the longest wait in ms  $5 the most frames of a user  $6 the most rows beyond `limit`
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-due AS MATERIALIZED (
+-- $2 limit  $3 grace_ms  $4 the longest wait in ms  $5 the most frames of a user  $6 the most rows beyond `limit`
+, due AS MATERIALIZED (
     SELECT notifications.user_id, notifications."offset", notifications.push_at AS due_at
       FROM notifications
      -- As a subquery: a join would look at all that is due later, too.

@@ -1,10 +1,7 @@
 -- What a user does to his own inbox. Every row that changes takes the next offset.
--- $1 at  $2 user  $3 'read', 'unread' or 'delete'  $4 ids, or null for all  $5 type, or null
+-- $2 user  $3 'read', 'unread' or 'delete'  $4 ids, or null for all  $5 type, or null
 -- $6 epoch and $7 offset up to which, or null
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-inbox AS MATERIALIZED (
+, inbox AS MATERIALIZED (
     SELECT epoch, head, acked, purged_through, unread FROM inboxes WHERE user_id = $2
 ),
 -- What has expired is gone, though no tombstone yet.

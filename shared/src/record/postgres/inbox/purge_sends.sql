@@ -1,9 +1,6 @@
 -- Sends that are to be kept no longer are gone; those of which something is left are kept a while longer.
--- $1 at  $2 retention_ms  $3 the most rows
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-old AS MATERIALIZED (
+-- $2 retention_ms  $3 the most rows
+, old AS MATERIALIZED (
     SELECT s.id,
            EXISTS (SELECT FROM notifications n WHERE n.send_id = s.id)
            OR EXISTS (SELECT FROM send_chunks c WHERE c.send_id = s.id AND c.state = 'waiting')
@@ -24,4 +21,4 @@ kept AS (
 gone AS (
     DELETE FROM sends AS s USING old WHERE s.id = old.id AND NOT old.is_needed
 )
-SELECT count(*) FROM old
+SELECT count(*) AS examined FROM old

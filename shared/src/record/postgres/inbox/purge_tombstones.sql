@@ -1,9 +1,6 @@
 -- Tombstones that are too old are gone, and cursors below them with it.
--- $1 at  $2 retention_ms  $3 the most rows
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-old AS MATERIALIZED (
+-- $2 retention_ms  $3 the most rows
+, old AS MATERIALIZED (
     SELECT n.user_id, n."offset", n.version
       FROM notifications n
      -- As a subquery: a join would look at all that is younger, too.

@@ -1,33 +1,39 @@
-//! What is too old, in Postgres.
+//! Retention in Postgres: tombstones of what expires, and purging what is too old.
 
 use async_trait::async_trait;
 
 use crate::clock::At;
 use crate::error::StoreError;
+use crate::ids::UserId;
+use crate::inbox::Changed;
 use crate::inbox::retention::{MAX_PURGED, Purged, Retention};
-use crate::record::postgres::rows::{self, Failure, at_ms};
-use crate::record::postgres::timeout::InTime;
-use crate::record::postgres::{PostgresRecord, repeated};
+use crate::record::postgres::failure::Failure;
+use crate::record::postgres::rows::{at_ms, column, limit};
+use crate::record::postgres::sql::{retried, sql};
+use crate::record::postgres::store::PostgresRecord;
+use crate::record::postgres::timeout::Run;
 
 #[async_trait]
 impl Retention for PostgresRecord {
+    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {
+        retried!(self.try_expire(limit, at))
+    }
+
     async fn purge(&self, retention_ms: i64, at: At) -> Result<Purged, StoreError> {
-        let expired = repeated!(self.try_end(at))?;
-        let tombstones = repeated!(self.try_purge_tombstones(retention_ms, at))?;
-        // What has not expired yet needs its send.
-        let sends = if expired < MAX_PURGED { repeated!(self.try_purge_sends(retention_ms, at))? } else { 0 };
+        let expired = retried!(self.try_end(at))?;
+        let tombstones = retried!(self.try_purge_tombstones(retention_ms, at))?;
+        // A notification that has not expired yet needs its send.
+        let sends = if expired < MAX_PURGED { retried!(self.try_purge_sends(retention_ms, at))? } else { 0 };
         Ok(Purged { expired, tombstones, sends })
     }
 }
 
 impl PostgresRecord {
-    /// A millisecond later, which is after whatever has expired up to now.
+    /// Lets notifications expire whose send is too old: a millisecond from now, which is after everything that has expired so
+    /// far.
     async fn try_end(&self, at: At) -> Result<usize, Failure> {
-        let ended = sqlx::query(
-            r#"WITH clock AS MATERIALIZED (
-                   SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-               ),
-               old AS MATERIALIZED (
+        let query = sqlx::query(sql!(
+            (r#", old AS MATERIALIZED (
                    SELECT n.user_id, n."offset"
                      FROM clock, sends s JOIN notifications n ON n.send_id = s.id
                     WHERE s.keep_until <= clock.now_ms AND n.deleted_at IS NULL AND n.expires_at IS NULL
@@ -35,42 +41,19 @@ impl PostgresRecord {
                       FOR UPDATE OF n SKIP LOCKED
                )
                UPDATE notifications AS n SET expires_at = clock.now_ms + 1
-                 FROM clock, old WHERE n.user_id = old.user_id AND n."offset" = old."offset""#,
-        )
-        .bind(at_ms(at))
-        .bind(most())
-        .execute(&mut *self.connection().await?)
-        .in_time()
-        .await
-        .map_err(rows::write_failed)?;
-        Ok(usize::try_from(ended.rows_affected()).unwrap_or(usize::MAX))
+                 FROM clock, old WHERE n.user_id = old.user_id AND n."offset" = old."offset""#)
+        ));
+        query.bind(at_ms(at)).bind(limit(MAX_PURGED)).run(&mut *self.connection().await?).await
     }
 
     async fn try_purge_tombstones(&self, retention_ms: i64, at: At) -> Result<usize, Failure> {
-        let purged = sqlx::query(include_str!("purge_tombstones.sql"))
-            .bind(at_ms(at))
-            .bind(retention_ms)
-            .bind(most())
-            .execute(&mut *self.connection().await?)
-            .in_time()
-            .await
-            .map_err(rows::write_failed)?;
-        Ok(usize::try_from(purged.rows_affected()).unwrap_or(usize::MAX))
+        let query = sqlx::query(sql!("purge_tombstones.sql")).bind(at_ms(at)).bind(retention_ms);
+        query.bind(limit(MAX_PURGED)).run(&mut *self.connection().await?).await
     }
 
     async fn try_purge_sends(&self, retention_ms: i64, at: At) -> Result<usize, Failure> {
-        let looked_at: i64 = sqlx::query_scalar(include_str!("purge_sends.sql"))
-            .bind(at_ms(at))
-            .bind(retention_ms)
-            .bind(most())
-            .fetch_one(&mut *self.connection().await?)
-            .in_time()
-            .await
-            .map_err(rows::write_failed)?;
-        Ok(usize::try_from(looked_at).unwrap_or(usize::MAX))
+        let query = sqlx::query(sql!("purge_sends.sql")).bind(at_ms(at)).bind(retention_ms).bind(limit(MAX_PURGED));
+        let row = query.one(&mut *self.connection().await?).await?;
+        Ok(usize::try_from(column::<i64>(&row, "examined")?).unwrap_or(usize::MAX))
     }
-}
-
-fn most() -> i64 {
-    i64::try_from(MAX_PURGED).unwrap_or(i64::MAX)
 }

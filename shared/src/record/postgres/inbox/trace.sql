@@ -1,10 +1,7 @@
 -- The way of one notification, or, where it has no row and anybody's is asked for, the chunks that it may be in: those
 -- that wait, and those that expired before they were materialised.
--- $1 at  $2 notification id  $3 user, or null for anybody's  $4 the most chunks
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-found AS MATERIALIZED (
+-- $2 notification id  $3 user, or null for anybody's  $4 the most chunks
+, found AS MATERIALIZED (
     SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at, n.collapsed_at,
            CASE WHEN n.collapsed_at IS NULL THEN n.expires_at END AS expires_at
       FROM notifications n JOIN sends s ON s.id = n.send_id

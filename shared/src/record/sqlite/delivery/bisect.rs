@@ -1,75 +1,77 @@
-//! Materialising, in SQLite, where some recipient's row is refused: who he is shows by halving, and he holds up nobody
-//! else.
+//! Materialising, in SQLite, when the row of some recipient is refused: the recipients are halved until it is found, so that
+//! the others need not wait.
 
 use sqlx::Connection as _;
 
 use crate::cursor::Epoch;
+use crate::delivery::Delivery;
 use crate::delivery::dead_letters::Reason;
 use crate::error::StoreError;
 use crate::ids::{DeadLetterId, NotificationId, SendId, UserId};
-use crate::inbox::Delivery;
-use crate::record::sqlite::Connected;
 use crate::record::sqlite::delivery::materialise::Arriving;
-use crate::record::sqlite::rows::{self, failed};
+use crate::record::sqlite::failure::Failure;
+use crate::record::sqlite::rows;
+use sqlx::SqliteConnection;
 
 /// How recipients get their rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strategy {
-    /// All of them, which fails where one of them does not go.
+    /// All together, which fails if the database refuses any recipient.
     Together,
-    /// So that nobody holds up the others.
+    /// With more statements, so that a refused recipient does not hold up the others.
     Bisect,
 }
 
-/// What became of recipients.
+/// The result of bisecting.
 pub(crate) struct Bisected {
     pub(crate) deliveries: Vec<Delivery>,
-    /// Those who have no row, since the database refuses it.
+    /// Recipients whose row the database refuses.
     pub(crate) refused: Vec<UserId>,
 }
 
-/// Gives these recipients their rows, within a transaction: all, or, where that is refused, each half, and so on.
+/// Gives recipients their rows within a transaction: all together, or if that is refused each half, and so on.
 pub(crate) async fn materialise(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     epoch: Epoch,
     arriving: &Arriving<'_>,
     recipients: Vec<UserId>,
     now_ms: i64,
-) -> Result<Bisected, StoreError> {
-    let mut parted = Bisected { deliveries: Vec::new(), refused: Vec::new() };
+) -> Result<Bisected, Failure> {
+    let mut bisected = Bisected { deliveries: Vec::new(), refused: Vec::new() };
     let mut parts = vec![recipients];
     while let Some(mut part) = parts.pop() {
-        let mut tried = db.begin().await.map_err(failed)?;
+        let mut tried = db.begin().await?;
         match super::materialise::materialise(&mut tried, epoch, arriving, &part, now_ms).await {
             Ok(deliveries) => {
-                tried.commit().await.map_err(failed)?;
-                parted.deliveries.extend(deliveries);
+                tried.commit().await?;
+                bisected.deliveries.extend(deliveries);
             }
-            Err(StoreError::Refused(why)) => {
-                tried.rollback().await.map_err(failed)?;
+            Err(failure) if matches!(failure.error(), StoreError::Refused(_)) => {
+                tried.rollback().await?;
                 if part.len() > 1 {
                     let second = part.split_off(part.len() / 2);
                     parts.extend([second, part]);
                 } else {
-                    tracing::error!(send = %arriving.send, why, "the row of a recipient is refused");
-                    parted.refused.extend(part);
+                    let error = failure.error();
+                    tracing::error!(send = %arriving.send, %error, "the database refuses the row of a recipient");
+                    bisected.refused.extend(part);
                 }
             }
             Err(other) => return Err(other),
         }
     }
-    Ok(parted)
+    Ok(bisected)
 }
 
-/// Sets aside a chunk of so many recipients as a whole. `text` is what it says of them.
+/// Dead-letters a chunk with this many recipients as a whole. `text` is its list of them.
 pub(crate) async fn dead_letter_chunk(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     send: SendId,
     n: i64,
     text: &[u8],
     recipients: usize,
     now_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<(), Failure> {
     sqlx::query(
         "INSERT INTO dead_letters (id, send_id, recipients, payload, error, attempts, at)
          SELECT ?1, send_id, ?4, recipients, ?5, 1, ?6 FROM send_chunks WHERE send_id = ?2 AND n = ?3
@@ -82,24 +84,22 @@ pub(crate) async fn dead_letter_chunk(
     .bind(Reason::Unreadable.text())
     .bind(now_ms)
     .execute(&mut *db)
-    .await
-    .map_err(failed)?;
+    .await?;
     sqlx::query("DELETE FROM send_chunks WHERE send_id = ?1 AND n = ?2")
         .bind(send.as_bytes().as_slice())
         .bind(n)
         .execute(db)
-        .await
-        .map_err(failed)?;
+        .await?;
     Ok(())
 }
 
-/// Lets who is refused wait in a chunk of the send.
+/// Keeps refused recipients in a chunk of the send.
 pub(crate) async fn leave_in_chunk(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     send: SendId,
     refused: &[UserId],
     due_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<(), Failure> {
     if refused.is_empty() {
         return Ok(());
     }
@@ -111,18 +111,17 @@ pub(crate) async fn leave_in_chunk(
     .bind(rows::json_list(refused))
     .bind(due_ms)
     .execute(db)
-    .await
-    .map_err(failed)?;
+    .await?;
     Ok(())
 }
 
-/// Sets aside who is refused, each by himself.
+/// Dead-letters refused recipients, each on its own.
 pub(crate) async fn dead_letter_recipients(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     send: SendId,
     refused: &[UserId],
     now_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<(), Failure> {
     for user in refused {
         let notification = NotificationId::of(send, user);
         sqlx::query(
@@ -137,8 +136,7 @@ pub(crate) async fn dead_letter_recipients(
         .bind(Reason::Refused.text())
         .bind(now_ms)
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Materialising chunks that are due, in SQLite.
+//! Materialising due chunks in SQLite.
 
 use std::sync::Arc;
 
@@ -6,23 +6,26 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::clock::At;
-use crate::delivery::deliveries::{Materialised, together};
+use crate::delivery::Delivery;
+use crate::delivery::deliveries::{Materialised, batch_size};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
-use crate::inbox::Delivery;
 use crate::inbox::notification::Content;
 use crate::record::sqlite::delivery::bisect::{self, Strategy};
 use crate::record::sqlite::delivery::materialise::{Arriving, materialise};
-use crate::record::sqlite::rows::{self, failed};
-use crate::record::sqlite::{Connected, SqliteRecord, commit};
+use crate::record::sqlite::failure::{Failure, broken};
+use crate::record::sqlite::rows;
+use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::store::commit;
+use sqlx::SqliteConnection;
 
 /// A chunk that is due.
 struct Chunk {
     send: SendId,
     n: i64,
     text: Vec<u8>,
-    recipients: Result<Vec<UserId>, StoreError>,
-    content: Result<Arc<Content>, StoreError>,
+    recipients: Result<Vec<UserId>, Failure>,
+    content: Result<Arc<Content>, Failure>,
     /// When its send was due and when it was accepted.
     newness: (i64, i64),
     is_cancelled: bool,
@@ -30,17 +33,17 @@ struct Chunk {
 }
 
 impl Chunk {
-    fn read(row: &SqliteRow, now_ms: i64) -> Result<Self, StoreError> {
-        let send = SendId::from_bytes(row.try_get("send_id").map_err(failed)?);
-        let expires_at: Option<i64> = row.try_get("expires_at").map_err(failed)?;
+    fn read(row: &SqliteRow, now_ms: i64) -> Result<Self, Failure> {
+        let send = SendId::from_bytes(row.try_get("send_id")?);
+        let expires_at: Option<i64> = row.try_get("expires_at")?;
         Ok(Self {
-            send: send.ok_or_else(|| rows::broken("send_chunks.send_id"))?,
-            n: row.try_get("n").map_err(failed)?,
-            text: row.try_get("text").map_err(failed)?,
+            send: send.ok_or_else(|| broken("send_chunks.send_id"))?,
+            n: row.try_get("n")?,
+            text: row.try_get("text")?,
             recipients: recipients(row),
             content: rows::content(row).map(Arc::new),
-            newness: (row.try_get("due_at").map_err(failed)?, row.try_get("created_at").map_err(failed)?),
-            is_cancelled: row.try_get::<&str, _>("state").map_err(failed)? == "cancelled",
+            newness: (row.try_get("due_at")?, row.try_get("created_at")?),
+            is_cancelled: row.try_get::<&str, _>("state")? == "cancelled",
             is_expired: expires_at.is_some_and(|end_ms| end_ms <= now_ms),
         })
     }
@@ -54,15 +57,17 @@ impl Chunk {
 }
 
 impl SqliteRecord {
-    pub(crate) async fn materialise_due(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
+    pub(crate) async fn materialise_due(&self, limit: usize, at: At) -> Result<Materialised, Failure> {
         match self.try_materialise(limit, Strategy::Together, at).await {
-            // Something in a chunk does not go: which, is found out with more statements, one chunk after the other.
-            Err(StoreError::Refused(_) | StoreError::Broken(_)) => self.try_materialise(1, Strategy::Bisect, at).await,
+            // Something in a chunk cannot be materialised. More statements find out what, one chunk after the other.
+            Err(failure) if matches!(failure.error(), StoreError::Refused(_) | StoreError::Broken(_)) => {
+                self.try_materialise(1, Strategy::Bisect, at).await
+            }
             other => other,
         }
     }
 
-    async fn try_materialise(&self, limit: usize, way: Strategy, at: At) -> Result<Materialised, StoreError> {
+    async fn try_materialise(&self, limit: usize, way: Strategy, at: At) -> Result<Materialised, Failure> {
         let mut db = self.write().await?;
         let now_ms = at.process_ms();
         let mut chunks = due(&mut db, limit, now_ms).await?;
@@ -71,11 +76,10 @@ impl SqliteRecord {
             sqlx::query("UPDATE send_chunks SET state = 'cancelled' WHERE send_id = ?1 AND state = 'waiting'")
                 .bind(cancelled.send.as_bytes().as_slice())
                 .execute(&mut *db)
-                .await
-                .map_err(failed)?;
+                .await?;
             chunks = due(&mut db, limit, now_ms).await?;
         }
-        let count = together(chunks.iter().map(Chunk::plain)).max(1);
+        let count = batch_size(chunks.iter().map(Chunk::plain)).max(1);
         let mut done = Materialised::default();
         for chunk in chunks.into_iter().take(count) {
             done.deliveries.extend(self.materialise_chunk(&mut db, chunk, way, now_ms).await?);
@@ -87,11 +91,11 @@ impl SqliteRecord {
 
     async fn materialise_chunk(
         &self,
-        db: &mut Connected,
+        db: &mut SqliteConnection,
         chunk: Chunk,
         way: Strategy,
         now_ms: i64,
-    ) -> Result<Vec<Delivery>, StoreError> {
+    ) -> Result<Vec<Delivery>, Failure> {
         let Chunk { send, n, newness, is_expired, .. } = chunk;
         let (recipients, content) = match (chunk.recipients, chunk.content) {
             (Ok(recipients), Ok(content)) => (recipients, content),
@@ -106,8 +110,7 @@ impl SqliteRecord {
             sqlx::query("UPDATE sends SET state = 'started' WHERE id = ?1 AND state = 'scheduled'")
                 .bind(send.as_bytes().as_slice())
                 .execute(&mut *db)
-                .await
-                .map_err(failed)?;
+                .await?;
         }
         let arriving = Arriving { send, content: &content, newness, may_be_late: true };
         let deliveries = match way {
@@ -124,14 +127,13 @@ impl SqliteRecord {
             .bind(n)
             .bind(if is_expired { "expired" } else { "materialised" })
             .execute(db)
-            .await
-            .map_err(failed)?;
+            .await?;
         Ok(deliveries)
     }
 }
 
 /// The chunks that are due first.
-async fn due(db: &mut Connected, limit: usize, now_ms: i64) -> Result<Vec<Chunk>, StoreError> {
+async fn due(db: &mut SqliteConnection, limit: usize, now_ms: i64) -> Result<Vec<Chunk>, Failure> {
     let found = sqlx::query(
         "SELECT c.send_id, c.n, c.recipients, CAST(c.recipients AS BLOB) AS text, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
                 s.expires_at, s.collapse_key, s.due_at, s.created_at
@@ -141,13 +143,12 @@ async fn due(db: &mut Connected, limit: usize, now_ms: i64) -> Result<Vec<Chunk>
     .bind(now_ms)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(db)
-    .await
-    .map_err(failed)?;
+    .await?;
     found.iter().map(|row| Chunk::read(row, now_ms)).collect()
 }
 
-fn recipients(chunk: &SqliteRow) -> Result<Vec<UserId>, StoreError> {
-    let recipients: Vec<String> = serde_json::from_str(chunk.try_get("recipients").map_err(failed)?)
-        .map_err(|_| rows::broken("send_chunks.recipients"))?;
+fn recipients(chunk: &SqliteRow) -> Result<Vec<UserId>, Failure> {
+    let recipients: Vec<String> =
+        serde_json::from_str(chunk.try_get("recipients")?).map_err(|_| broken("send_chunks.recipients"))?;
     Ok(recipients.into_iter().map(UserId::stored).collect())
 }

@@ -1,28 +1,50 @@
-//! What was set aside, in SQLite.
+//! Dead letters in SQLite.
 
 use async_trait::async_trait;
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::clock::At;
-use crate::delivery::dead_letters::{Dead, DeadLetter, DeadLetterKey, DeadLetterPage, DeadLetters, Reason, kept};
+use crate::delivery::dead_letters::{Dead, DeadLetter, DeadLetterPage, DeadLetters, Reason, storable};
 use crate::error::StoreError;
 use crate::ids::{DeadLetterId, NotificationId, UserId};
-use crate::record::sqlite::rows::{self, failed};
-use crate::record::sqlite::{Connected, SqliteRecord, commit};
+use crate::page_key::PageKey;
+use crate::record::sqlite::failure::{Failure, broken};
+use crate::record::sqlite::rows;
+use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::store::commit;
+use sqlx::SqliteConnection;
 
 #[async_trait]
 impl DeadLetters for SqliteRecord {
-    async fn dead_letter(&self, dead: &Dead<'_>, why: Reason, at: At) -> Result<(), StoreError> {
+    async fn dead_letter(&self, dead: &Dead<'_>, reason: Reason, at: At) -> Result<(), StoreError> {
+        Ok(self.try_dead_letter(dead, reason, at).await?)
+    }
+
+    async fn page(&self, after: Option<PageKey<DeadLetterId>>, limit: usize) -> Result<DeadLetterPage, StoreError> {
+        Ok(self.try_page(after, limit).await?)
+    }
+
+    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<bool, StoreError> {
+        Ok(self.try_redrive(id, at).await?)
+    }
+
+    async fn discard(&self, id: DeadLetterId) -> Result<bool, StoreError> {
+        Ok(self.try_discard(id).await?)
+    }
+}
+
+impl SqliteRecord {
+    async fn try_dead_letter(&self, dead: &Dead<'_>, reason: Reason, at: At) -> Result<(), Failure> {
         let mut db = self.write().await?;
         match dead {
-            Dead::Push { user, offset } => dead_letter_push(&mut db, user, *offset, why, at.process_ms()).await?,
-            Dead::Unreadable { payload } => dead_letter_payload(&mut db, payload, why, at.process_ms()).await?,
+            Dead::Push { user, offset } => dead_letter_push(&mut db, user, *offset, reason, at.process_ms()).await?,
+            Dead::Unreadable { payload } => dead_letter_payload(&mut db, payload, reason, at.process_ms()).await?,
         }
         commit(db).await
     }
 
-    async fn page(&self, after: Option<DeadLetterKey>, limit: usize) -> Result<DeadLetterPage, StoreError> {
+    async fn try_page(&self, after: Option<PageKey<DeadLetterId>>, limit: usize) -> Result<DeadLetterPage, Failure> {
         let found = sqlx::query(
             "SELECT id, user_id, notification_id, error, attempts, at FROM dead_letters
               WHERE (at, id) < (?1, ?2) ORDER BY at DESC, id DESC LIMIT ?3",
@@ -31,14 +53,13 @@ impl DeadLetters for SqliteRecord {
         .bind(after.map_or(vec![0xff; 17], |after| after.id.as_bytes().to_vec()))
         // One more than asked for tells whether there are more.
         .bind(i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed)?;
-        let letters: Result<Vec<DeadLetter>, StoreError> = found.iter().map(letter).collect();
-        Ok(DeadLetterPage::page(letters?, limit))
+        .fetch_all(&mut *self.reader().await?)
+        .await?;
+        let letters: Result<Vec<DeadLetter>, Failure> = found.iter().map(letter).collect();
+        Ok(DeadLetterPage::new(letters?, limit))
     }
 
-    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<bool, StoreError> {
+    async fn try_redrive(&self, id: DeadLetterId, at: At) -> Result<bool, Failure> {
         let mut db = self.write().await?;
         let now_ms = at.process_ms();
         let letter = sqlx::query(
@@ -46,54 +67,50 @@ impl DeadLetters for SqliteRecord {
         )
         .bind(id.as_bytes().as_slice())
         .fetch_optional(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         let Some(letter) = letter else { return Ok(false) };
         sqlx::query(
             r#"UPDATE notifications SET push_at = ?1, push_attempts = 0
                 WHERE user_id = ?2 AND "offset" = ?3 AND read_at IS NULL AND deleted_at IS NULL"#,
         )
         .bind(now_ms)
-        .bind(letter.try_get::<Option<String>, _>("user_id").map_err(failed)?)
-        .bind(letter.try_get::<Option<i64>, _>("offset").map_err(failed)?)
+        .bind(letter.try_get::<Option<String>, _>("user_id")?)
+        .bind(letter.try_get::<Option<i64>, _>("offset")?)
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         if rows::count(&letter, "recipients")? > 0 {
             sqlx::query(
                 "INSERT INTO send_chunks (send_id, n, recipients, due_at, state)
                  SELECT ?1, 1 + coalesce(max(n), 0), ?2, ?3, 'waiting' FROM send_chunks WHERE send_id = ?1",
             )
-            .bind(letter.try_get::<Vec<u8>, _>("send_id").map_err(failed)?)
-            .bind(letter.try_get::<String, _>("payload").map_err(failed)?)
+            .bind(letter.try_get::<Vec<u8>, _>("send_id")?)
+            .bind(letter.try_get::<String, _>("payload")?)
             .bind(now_ms)
             .execute(&mut *db)
-            .await
-            .map_err(failed)?;
+            .await?;
         }
         commit(db).await?;
         Ok(true)
     }
 
-    async fn discard(&self, id: DeadLetterId) -> Result<bool, StoreError> {
+    async fn try_discard(&self, id: DeadLetterId) -> Result<bool, Failure> {
         let mut db = self.write().await?;
         let discarded = sqlx::query("DELETE FROM dead_letters WHERE id = ?1")
             .bind(id.as_bytes().as_slice())
             .execute(&mut *db)
-            .await
-            .map_err(failed)?;
+            .await?;
         commit(db).await?;
         Ok(discarded.rows_affected() > 0)
     }
 }
 
 pub(crate) async fn dead_letter_push(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     user: &UserId,
     offset: i64,
-    why: Reason,
+    reason: Reason,
     now_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<(), Failure> {
     // In this order: a row that is not to be pushed any more is not set aside.
     sqlx::query(
         r#"INSERT INTO dead_letters (id, send_id, user_id, notification_id, "offset", recipients, error, attempts, at)
@@ -104,44 +121,45 @@ pub(crate) async fn dead_letter_push(
     .bind(DeadLetterId::of_push(user, offset).as_bytes().as_slice())
     .bind(user.as_str())
     .bind(offset)
-    .bind(why.text())
+    .bind(reason.text())
     .bind(now_ms)
     .execute(&mut *db)
-    .await
-    .map_err(failed)?;
+    .await?;
     sqlx::query(r#"UPDATE notifications SET push_at = NULL WHERE user_id = ?1 AND "offset" = ?2"#)
         .bind(user.as_str())
         .bind(offset)
         .execute(db)
-        .await
-        .map_err(failed)?;
+        .await?;
     Ok(())
 }
 
-async fn dead_letter_payload(db: &mut Connected, payload: &str, why: Reason, now_ms: i64) -> Result<(), StoreError> {
+async fn dead_letter_payload(
+    db: &mut SqliteConnection,
+    payload: &str,
+    reason: Reason,
+    now_ms: i64,
+) -> Result<(), Failure> {
     sqlx::query(
         "INSERT INTO dead_letters (id, recipients, payload, error, attempts, at) VALUES (?1, 0, ?2, ?3, 1, ?4)
          ON CONFLICT (id) DO NOTHING",
     )
     .bind(DeadLetterId::of_payload(payload).as_bytes().as_slice())
-    .bind(kept(payload))
-    .bind(why.text())
+    .bind(storable(payload))
+    .bind(reason.text())
     .bind(now_ms)
     .execute(db)
-    .await
-    .map_err(failed)?;
+    .await?;
     Ok(())
 }
 
-fn letter(row: &SqliteRow) -> Result<DeadLetter, StoreError> {
-    let id =
-        DeadLetterId::from_bytes(row.try_get("id").map_err(failed)?).ok_or_else(|| rows::broken("dead_letters.id"))?;
-    let notification: Option<&[u8]> = row.try_get("notification_id").map_err(failed)?;
+fn letter(row: &SqliteRow) -> Result<DeadLetter, Failure> {
+    let id = DeadLetterId::from_bytes(row.try_get("id")?).ok_or_else(|| broken("dead_letters.id"))?;
+    let notification: Option<&[u8]> = row.try_get("notification_id")?;
     Ok(DeadLetter {
-        place: DeadLetterKey { at_ms: row.try_get("at").map_err(failed)?, id },
-        user: row.try_get::<Option<String>, _>("user_id").map_err(failed)?.map(UserId::stored),
+        key: PageKey { at_ms: row.try_get("at")?, id },
+        user: row.try_get::<Option<String>, _>("user_id")?.map(UserId::stored),
         notification: notification.and_then(NotificationId::from_bytes),
-        error: row.try_get("error").map_err(failed)?,
-        attempts: row.try_get("attempts").map_err(failed)?,
+        error: row.try_get("error")?,
+        attempts: row.try_get("attempts")?,
     })
 }

@@ -1,4 +1,4 @@
-//! Taking what is due, in SQLite: a row each, and, of whom too much is due, all of it as one.
+//! Taking rows whose push is due, in SQLite: one delivery per row, or one resync for a user with a backlog.
 
 use serde_json::{Value, json};
 use sqlx::Row;
@@ -6,39 +6,41 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::clock::At;
 use crate::cursor::Epoch;
+use crate::delivery::backoff::max_backoff_ms;
 use crate::delivery::dead_letters::Reason;
 use crate::delivery::deliveries::{
-    MAX_FRAMES_PER_USER, MAX_PUSH_DELAY_MS, MAX_STATEMENT_ROWS, MAX_STATEMENTS, Resync, RowKey, Taken, max_backoff_ms,
+    MAX_FRAMES_PER_USER, MAX_PUSH_DELAY_MS, MAX_STATEMENT_ROWS, MAX_STATEMENTS, Resync, RowKey, Taken,
 };
-use crate::error::StoreError;
+use crate::delivery::{Delivery, PUSH_GRACE_MS};
 use crate::ids::UserId;
-use crate::inbox::{Delivery, PUSH_GRACE_MS};
 use crate::record::sqlite::delivery::dead_letters::dead_letter_push;
-use crate::record::sqlite::inbox::select_notifications;
-use crate::record::sqlite::rows::{self, failed};
-use crate::record::sqlite::{Connected, SqliteRecord, commit};
+use crate::record::sqlite::failure::Failure;
+use crate::record::sqlite::rows::{self, select_notifications};
+use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::store::commit;
+use sqlx::SqliteConnection;
 
 impl SqliteRecord {
-    pub(crate) async fn take(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
+    pub(crate) async fn take_due_with_backlog(&self, limit: usize, at: At) -> Result<Taken, Failure> {
         let mut db = self.write().await?;
         let now_ms = at.process_ms();
         let limit = number(limit);
-        let behind = rows::json_list(&behind(&mut db, limit, now_ms).await?);
-        let deliveries = take_rows(&mut db, self.epoch, limit, &behind, now_ms).await?;
-        let resyncs = resyncs(&mut db, &behind, now_ms).await?;
-        let mut rest = take_rest(&mut db, &behind, now_ms).await?;
+        let backlogged = rows::json_list(&backlogged(&mut db, limit, now_ms).await?);
+        let deliveries = take_rows(&mut db, self.epoch, limit, &backlogged, now_ms).await?;
+        let resyncs = resyncs(&mut db, &backlogged, now_ms).await?;
+        let mut backlog_rows = take_backlog(&mut db, &backlogged, now_ms).await?;
         commit(db).await?;
-        let mut steps = 1;
-        while rest >= MAX_STATEMENT_ROWS && steps < MAX_STATEMENTS {
+        let mut statements = 1;
+        while backlog_rows >= MAX_STATEMENT_ROWS && statements < MAX_STATEMENTS {
             let mut db = self.write().await?;
-            rest = take_rest(&mut db, &behind, now_ms).await?;
+            backlog_rows = take_backlog(&mut db, &backlogged, now_ms).await?;
             commit(db).await?;
-            steps += 1;
+            statements += 1;
         }
         Ok(Taken { deliveries, resyncs })
     }
 
-    pub(crate) async fn take_named(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
+    pub(crate) async fn try_take(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, Failure> {
         let keys: Vec<Value> = keys
             .iter()
             .map(|RowKey { user, offset, fence_ms }| json!({"user": user, "offset": offset, "fence": fence_ms}))
@@ -49,11 +51,7 @@ impl SqliteRecord {
         Ok(deliveries)
     }
 
-    pub(crate) async fn postpone_rows(
-        &self,
-        rows: &[(RowKey<'_>, i64)],
-        at: At,
-    ) -> Result<Vec<Option<i64>>, StoreError> {
+    pub(crate) async fn try_postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, Failure> {
         let mut db = self.write().await?;
         let (now_ms, mut moved) = (at.process_ms(), Vec::new());
         for (key, wait_ms) in rows {
@@ -68,15 +66,14 @@ impl SqliteRecord {
             .bind(wait_ms)
             .bind(PUSH_GRACE_MS)
             .fetch_optional(&mut *db)
-            .await
-            .map_err(failed)?;
+            .await?;
             moved.push(push_at);
         }
         commit(db).await?;
         Ok(moved)
     }
 
-    pub(crate) async fn resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+    pub(crate) async fn mark_all_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), Failure> {
         let users: Vec<Value> = users.iter().map(|(user, through)| json!({"user": user, "through": through})).collect();
         for _ in 0..MAX_STATEMENTS {
             let mut db = self.write().await?;
@@ -91,8 +88,7 @@ impl SqliteRecord {
             .bind(at.process_ms())
             .bind(number(MAX_STATEMENT_ROWS))
             .execute(&mut *db)
-            .await
-            .map_err(failed)?;
+            .await?;
             commit(db).await?;
             if told.rows_affected() < MAX_STATEMENT_ROWS as u64 {
                 break;
@@ -102,8 +98,8 @@ impl SqliteRecord {
     }
 }
 
-/// Of those whose rows are due first, who has more due than gets a frame each.
-async fn behind(db: &mut Connected, limit: i64, now_ms: i64) -> Result<Vec<String>, StoreError> {
+/// The users with a backlog among those whose rows have been due longest.
+async fn backlogged(db: &mut SqliteConnection, limit: i64, now_ms: i64) -> Result<Vec<String>, Failure> {
     sqlx::query_scalar(
         "SELECT user_id
            FROM (SELECT DISTINCT user_id
@@ -117,17 +113,17 @@ async fn behind(db: &mut Connected, limit: i64, now_ms: i64) -> Result<Vec<Strin
     .bind(number(MAX_FRAMES_PER_USER))
     .fetch_all(db)
     .await
-    .map_err(failed)
+    .map_err(Failure::from)
 }
 
-/// Takes the rows that are due first, but those of users who are behind.
+/// Takes the rows that have been due longest, except those of users with a backlog.
 async fn take_rows(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     epoch: Epoch,
     limit: i64,
-    behind: &str,
+    backlogged: &str,
     now_ms: i64,
-) -> Result<Vec<Delivery>, StoreError> {
+) -> Result<Vec<Delivery>, Failure> {
     let found = sqlx::query(select_notifications!(
         r#"WHERE (n.user_id, n."offset") IN (SELECT user_id, "offset" FROM notifications
                                               WHERE push_at <= ?2 ORDER BY push_at LIMIT ?1)
@@ -136,15 +132,14 @@ async fn take_rows(
     ))
     .bind(limit)
     .bind(now_ms)
-    .bind(behind)
+    .bind(backlogged)
     .fetch_all(&mut *db)
-    .await
-    .map_err(failed)?;
-    take_found(db, epoch, &found, now_ms, wait_ms).await
+    .await?;
+    take_found(db, epoch, &found, now_ms, due_again_ms).await
 }
 
-/// Takes the rows of a user that stand at these offsets and are due then and at no other time. `keys`: a JSON list.
-async fn take_keys(db: &mut Connected, epoch: Epoch, keys: &str, now_ms: i64) -> Result<Vec<Delivery>, StoreError> {
+/// Takes the rows with these users, offsets and fences. `keys`: a JSON list.
+async fn take_keys(db: &mut SqliteConnection, epoch: Epoch, keys: &str, now_ms: i64) -> Result<Vec<Delivery>, Failure> {
     let found = sqlx::query(select_notifications!(
         r#"WHERE (n.user_id, n."offset", n.push_at) IN (SELECT value ->> 'user', value ->> 'offset', value ->> 'fence'
                                                           FROM json_each(?1))
@@ -153,41 +148,40 @@ async fn take_keys(db: &mut Connected, epoch: Epoch, keys: &str, now_ms: i64) ->
     .bind(keys)
     .bind(now_ms)
     .fetch_all(&mut *db)
-    .await
-    .map_err(failed)?;
-    take_found(db, epoch, &found, now_ms, net_ms).await
+    .await?;
+    take_found(db, epoch, &found, now_ms, taken_for_ms).await
 }
 
-/// Takes rows: each one's `push_at` moves ahead by what `wait_ms` makes of the times it was taken before, or goes where
-/// nothing is left to push.
+/// Takes rows: each one's `push_at` moves ahead by `wait_ms` of its earlier attempts, or is removed if there is nothing left to
+/// push.
 async fn take_found(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     epoch: Epoch,
     found: &[SqliteRow],
     now_ms: i64,
     wait_ms: fn(i64) -> i64,
-) -> Result<Vec<Delivery>, StoreError> {
+) -> Result<Vec<Delivery>, Failure> {
     let users: Result<Vec<String>, sqlx::Error> = found.iter().map(|row| row.try_get("user_id")).collect();
-    let users = rows::json_list(&users.map_err(failed)?);
+    let users = rows::json_list(&users?);
     let connections = rows::connections_of(db, &users, now_ms).await?;
     let expired = rows::expired_unread(db, &users, now_ms).await?;
     let (mut deliveries, mut next) = (Vec::new(), Vec::new());
     for row in found {
-        let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
+        let user = UserId::stored(row.try_get("user_id")?);
         let Ok(notification) = rows::notification(row, epoch) else {
-            let offset = row.try_get("offset").map_err(failed)?;
+            let offset = row.try_get("offset")?;
             dead_letter_push(db, &user, offset, Reason::Unreadable, now_ms).await?;
             continue;
         };
-        let is_gone: bool = row.try_get("is_gone").map_err(failed)?;
+        let is_gone: bool = row.try_get("is_gone")?;
         let wanted = !is_gone && notification.read_at.is_none();
         let connections = connections.get(&user).filter(|_| wanted).cloned().unwrap_or_default();
-        let attempts: i64 = row.try_get("push_attempts").map_err(failed)?;
+        let attempts: i64 = row.try_get("push_attempts")?;
         let fence_ms = now_ms + wait_ms(attempts);
         let push_at = (!connections.is_empty()).then_some(fence_ms);
         next.push(json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}));
         if !connections.is_empty() {
-            let unread = row.try_get::<i64, _>("unread").map_err(failed)? - expired.get(&user).copied().unwrap_or(0);
+            let unread = row.try_get::<i64, _>("unread")? - expired.get(&user).copied().unwrap_or(0);
             let attempt = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
             let replaces = Vec::new();
             deliveries.push(Delivery { user, notification, unread, replaces, connections, fence_ms, attempt });
@@ -197,18 +191,18 @@ async fn take_found(
     Ok(deliveries)
 }
 
-/// Who is told to sync: of those who are behind, whoever has a connection.
-async fn resyncs(db: &mut Connected, behind: &str, now_ms: i64) -> Result<Vec<Resync>, StoreError> {
+/// A resync for each user with a backlog and a connection.
+async fn resyncs(db: &mut SqliteConnection, backlogged: &str, now_ms: i64) -> Result<Vec<Resync>, Failure> {
     let mut resyncs = Vec::new();
-    for (user, connections) in rows::connections_of(db, behind, now_ms).await? {
+    for (user, connections) in rows::connections_of(db, backlogged, now_ms).await? {
         let through = rows::position(db, &user, now_ms).await?.head;
         resyncs.push(Resync { user, through, connections });
     }
     Ok(resyncs)
 }
 
-/// Takes what is due of users who are behind, as much of it as one statement may change; returns how much that was.
-async fn take_rest(db: &mut Connected, behind: &str, now_ms: i64) -> Result<usize, StoreError> {
+/// Takes as many rows of the backlog as one statement may change; returns how many.
+async fn take_backlog(db: &mut SqliteConnection, backlogged: &str, now_ms: i64) -> Result<usize, Failure> {
     let taken = sqlx::query(
         r#"UPDATE notifications AS n
               SET push_attempts = push_attempts + 1,
@@ -222,37 +216,35 @@ async fn take_rest(db: &mut Connected, behind: &str, now_ms: i64) -> Result<usiz
                 SELECT user_id, "offset" FROM notifications
                  WHERE user_id IN (SELECT value FROM json_each(?1)) AND push_at <= ?2 LIMIT ?5)"#,
     )
-    .bind(behind)
+    .bind(backlogged)
     .bind(now_ms)
     .bind(PUSH_GRACE_MS)
     .bind(MAX_PUSH_DELAY_MS)
     .bind(number(MAX_STATEMENT_ROWS))
     .execute(db)
-    .await
-    .map_err(failed)?;
+    .await?;
     Ok(usize::try_from(taken.rows_affected()).unwrap_or(usize::MAX))
 }
 
-/// How long a row that was taken by its key, and `attempts` times before, waits until it comes back by itself.
-fn net_ms(attempts: i64) -> i64 {
+/// How long a row that was taken by its key stays away, after `attempts` earlier attempts, in milliseconds.
+fn taken_for_ms(attempts: i64) -> i64 {
     let attempt = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
     PUSH_GRACE_MS + max_backoff_ms(attempt)
 }
 
-/// How long a row that was taken `attempts` times before waits for whoever takes it next.
-fn wait_ms(attempts: i64) -> i64 {
+/// How long a due row stays away once it is taken, after `attempts` earlier attempts, in milliseconds.
+fn due_again_ms(attempts: i64) -> i64 {
     PUSH_GRACE_MS.saturating_mul(1 << attempts.clamp(0, 16)).min(MAX_PUSH_DELAY_MS)
 }
 
-async fn set_push_at(db: &mut Connected, next: &[Value]) -> Result<(), StoreError> {
+async fn set_push_at(db: &mut SqliteConnection, next: &[Value]) -> Result<(), Failure> {
     sqlx::query(
         r#"UPDATE notifications SET push_at = j.value ->> 'pushAt', push_attempts = push_attempts + 1
              FROM json_each(?1) j WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#,
     )
     .bind(rows::json_list(next))
     .execute(db)
-    .await
-    .map_err(failed)?;
+    .await?;
     Ok(())
 }
 

@@ -8,12 +8,12 @@ use sqlx::Row;
 
 use crate::clock::Time;
 use crate::cursor::{Cursor, Epoch};
-use crate::error::StoreError;
+use crate::delivery::{Delivery, PUSH_GRACE_MS};
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::{Content, Notification};
-use crate::inbox::{Delivery, PUSH_GRACE_MS};
-use crate::record::sqlite::Connected;
-use crate::record::sqlite::rows::{self, failed};
+use crate::record::sqlite::failure::Failure;
+use crate::record::sqlite::rows;
+use sqlx::SqliteConnection;
 
 /// A send that comes into inboxes.
 pub(crate) struct Arriving<'a> {
@@ -37,12 +37,12 @@ struct Collapse {
 /// Puts a send's notification into the inboxes of these users; returns what is to be pushed, which is nothing
 /// for those who have no connection.
 pub(crate) async fn materialise(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     epoch: Epoch,
     arriving: &Arriving<'_>,
     users: &[UserId],
     now_ms: i64,
-) -> Result<Vec<Delivery>, StoreError> {
+) -> Result<Vec<Delivery>, Failure> {
     let Arriving { send, content, newness, .. } = arriving;
     let expires_ms = content.expires_at.map(|end| end.0);
     let mut connections = rows::connections_of(db, &rows::json_list(users), now_ms).await?;
@@ -75,15 +75,14 @@ pub(crate) async fn materialise(
     .bind(epoch.0.cast_signed())
     .bind(now_ms)
     .fetch_all(&mut *db)
-    .await
-    .map_err(failed)?;
+    .await?;
 
     let (mut new_rows, mut tombstones) = (Vec::with_capacity(heads.len()), Vec::new());
     let mut deliveries = Vec::new();
     for head in &heads {
-        let user = UserId::stored(head.try_get("user_id").map_err(failed)?);
-        let epoch = Epoch(head.try_get::<i64, _>("epoch").map_err(failed)?.cast_unsigned());
-        let offset: i64 = head.try_get("head").map_err(failed)?;
+        let user = UserId::stored(head.try_get("user_id")?);
+        let epoch = Epoch(head.try_get::<i64, _>("epoch")?.cast_unsigned());
+        let offset: i64 = head.try_get("head")?;
         let id = NotificationId::of(*send, &user);
         let is_late = late.contains(&user);
         let connections = connections.remove(&user).filter(|_| !is_late).unwrap_or_default();
@@ -104,7 +103,7 @@ pub(crate) async fn materialise(
                 created_at: Time(now_ms),
                 read_at: None,
             };
-            let unread = head.try_get("unread").map_err(failed)?;
+            let unread = head.try_get("unread")?;
             let replaces = replaced.into_iter().map(|(_, id)| id).collect();
             let fence_ms = now_ms + PUSH_GRACE_MS;
             deliveries.push(Delivery { user, notification, unread, replaces, connections, fence_ms, attempt: 0 });
@@ -119,8 +118,7 @@ pub(crate) async fn materialise(
         .bind(rows::json_list(&tombstones))
         .bind(now_ms)
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
     }
     let newness = content.collapse_key.as_ref().map(|_| newness);
     sqlx::query(
@@ -139,19 +137,18 @@ pub(crate) async fn materialise(
     .bind(newness.map(|(due_ms, _)| due_ms))
     .bind(newness.map(|(_, accepted_ms)| accepted_ms))
     .execute(&mut *db)
-    .await
-    .map_err(failed)?;
+    .await?;
     Ok(deliveries)
 }
 
 /// What stands of the same key in the inboxes of these users, as a JSON list.
 async fn collapse(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     arriving: &Arriving<'_>,
     key: &str,
     users: &str,
     now_ms: i64,
-) -> Result<Collapse, StoreError> {
+) -> Result<Collapse, Failure> {
     let mut collapse = Collapse::default();
     if arriving.may_be_late {
         let late: Vec<String> = sqlx::query_scalar(
@@ -165,8 +162,7 @@ async fn collapse(
         .bind(arriving.newness.0)
         .bind(arriving.newness.1)
         .fetch_all(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         collapse.late = late.into_iter().map(UserId::stored).collect();
     }
     let older = sqlx::query(
@@ -179,12 +175,11 @@ async fn collapse(
     .bind(key)
     .bind(now_ms)
     .fetch_all(db)
-    .await
-    .map_err(failed)?;
+    .await?;
     for row in &older {
-        let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
+        let user = UserId::stored(row.try_get("user_id")?);
         if !collapse.late.contains(&user) {
-            let offset = row.try_get("offset").map_err(failed)?;
+            let offset = row.try_get("offset")?;
             collapse.older.entry(user).or_default().push((offset, rows::notification_id(row)?));
         }
     }

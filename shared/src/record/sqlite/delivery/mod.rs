@@ -1,42 +1,61 @@
-//! What still has to be materialised or pushed, in SQLite.
+//! Deliveries in SQLite.
 
 pub(crate) mod bisect;
 mod chunks;
 pub(crate) mod dead_letters;
 mod due;
-mod expire;
 pub(crate) mod materialise;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::clock::At;
+use crate::delivery::Delivery;
 use crate::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
 use crate::error::StoreError;
 use crate::ids::UserId;
-use crate::inbox::{Changed, Delivery};
-use crate::record::sqlite::rows::{self, failed};
-use crate::record::sqlite::{SqliteRecord, commit};
+use crate::record::sqlite::failure::Failure;
+use crate::record::sqlite::rows;
+use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::store::commit;
 
 #[async_trait]
 impl Deliveries for SqliteRecord {
     async fn materialise(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
-        self.materialise_due(limit, at).await
+        Ok(self.materialise_due(limit, at).await?)
     }
 
     async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
-        self.take(limit, at).await
+        Ok(self.take_due_with_backlog(limit, at).await?)
     }
 
     async fn take(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
-        self.take_named(keys, at).await
+        Ok(self.try_take(keys, at).await?)
     }
 
     async fn postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
-        self.postpone_rows(rows, at).await
+        Ok(self.try_postpone(rows, at).await?)
     }
 
     async fn mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        Ok(self.try_mark_offered(offered, at).await?)
+    }
+
+    async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
+        Ok(self.mark_all_resynced(users, at).await?)
+    }
+
+    async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+        Ok(self.try_next_due().await?)
+    }
+
+    async fn backlog(&self, at: At) -> Result<Backlog, StoreError> {
+        Ok(self.try_backlog(at).await?)
+    }
+}
+
+impl SqliteRecord {
+    async fn try_mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), Failure> {
         let offered: Vec<Value> =
             offered.iter().map(|(user, offset)| json!({"user": user, "offset": offset})).collect();
         let mut db = self.write().await?;
@@ -47,20 +66,11 @@ impl Deliveries for SqliteRecord {
         .bind(rows::json_list(&offered))
         .bind(at.process_ms())
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         commit(db).await
     }
 
-    async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
-        self.resynced(users, at).await
-    }
-
-    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {
-        self.make_tombstones(limit, at.process_ms()).await
-    }
-
-    async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+    async fn try_next_due(&self) -> Result<Option<i64>, Failure> {
         sqlx::query_scalar(
             "SELECT min(due) FROM (SELECT min(due_at) AS due FROM send_chunks WHERE state = 'waiting'
                                    UNION ALL
@@ -69,12 +79,12 @@ impl Deliveries for SqliteRecord {
                                    SELECT min(expires_at) FROM notifications
                                     WHERE expires_at IS NOT NULL AND deleted_at IS NULL)",
         )
-        .fetch_one(&self.readers)
+        .fetch_one(&mut *self.reader().await?)
         .await
-        .map_err(failed)
+        .map_err(Failure::from)
     }
 
-    async fn backlog(&self, at: At) -> Result<Backlog, StoreError> {
+    async fn try_backlog(&self, at: At) -> Result<Backlog, Failure> {
         let row = sqlx::query(
             "SELECT coalesce(sum(CASE WHEN is_row OR due_at <= ?1 THEN n END), 0) AS waiting,
                     coalesce(sum(CASE WHEN NOT is_row AND due_at > ?1 THEN n END), 0) AS delayed,
@@ -85,9 +95,8 @@ impl Deliveries for SqliteRecord {
                      SELECT FALSE, json_array_length(recipients), due_at FROM send_chunks WHERE state = 'waiting')",
         )
         .bind(at.process_ms())
-        .fetch_one(&self.readers)
-        .await
-        .map_err(failed)?;
+        .fetch_one(&mut *self.reader().await?)
+        .await?;
         Ok(Backlog {
             waiting: rows::count(&row, "waiting")?,
             delayed: rows::count(&row, "delayed")?,

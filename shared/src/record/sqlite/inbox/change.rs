@@ -2,19 +2,19 @@
 
 use sqlx::Row;
 
-use crate::error::StoreError;
 use crate::ids::{NotificationId, UserId};
 use crate::inbox::{Change, Changed, Position};
-use crate::record::sqlite::Connected;
-use crate::record::sqlite::rows::{self, failed};
+use crate::record::sqlite::failure::{Failure, broken};
+use crate::record::sqlite::rows;
+use sqlx::SqliteConnection;
 
 /// Performs a change inside a write transaction; `None` where its cursor is not of the inbox's history.
 pub(crate) async fn perform(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     user: &UserId,
     change: &Change,
     now_ms: i64,
-) -> Result<Option<Changed>, StoreError> {
+) -> Result<Option<Changed>, Failure> {
     let position = rows::position(db, user, now_ms).await?;
     if let Change::ReadAll { before: Some(before), .. } = change
         && !position.knows(*before)
@@ -47,7 +47,7 @@ pub(crate) async fn perform(
 }
 
 /// How many of the named ids are this user's.
-async fn known(db: &mut Connected, user: &UserId, change: &Change, now_ms: i64) -> Result<usize, StoreError> {
+async fn known(db: &mut SqliteConnection, user: &UserId, change: &Change, now_ms: i64) -> Result<usize, Failure> {
     let (ids, also_deleted) = match change {
         Change::Read(ids) | Change::Unread(ids) => (ids, false),
         Change::Delete(ids) => (ids, true),
@@ -63,9 +63,8 @@ async fn known(db: &mut Connected, user: &UserId, change: &Change, now_ms: i64) 
     .bind(also_deleted)
     .bind(now_ms)
     .fetch_one(db)
-    .await
-    .map_err(failed)?;
-    usize::try_from(known).map_err(|_| rows::broken("a count"))
+    .await?;
+    usize::try_from(known).map_err(|_| broken("a count"))
 }
 
 /// The rows that a change makes different, in the order of their arrival.
@@ -76,7 +75,7 @@ struct Affected {
     more_unread: i64,
 }
 
-async fn affected(db: &mut Connected, user: &UserId, change: &Change, now_ms: i64) -> Result<Affected, StoreError> {
+async fn affected(db: &mut SqliteConnection, user: &UserId, change: &Change, now_ms: i64) -> Result<Affected, Failure> {
     macro_rules! standing {
         ($which:literal) => {
             concat!(
@@ -106,12 +105,12 @@ async fn affected(db: &mut Connected, user: &UserId, change: &Change, now_ms: i6
                 .bind(before.map_or(i64::MAX, |before| before.offset))
         }
     };
-    let rows = query.fetch_all(db).await.map_err(failed)?;
+    let rows = query.fetch_all(db).await?;
     let mut affected = Affected { offsets: Vec::new(), ids: Vec::new(), more_unread: 0 };
     for row in &rows {
-        affected.offsets.push(row.try_get("offset").map_err(failed)?);
+        affected.offsets.push(row.try_get("offset")?);
         affected.ids.push(rows::notification_id(row)?);
-        let was_unread = row.try_get::<Option<i64>, _>("read_at").map_err(failed)?.is_none();
+        let was_unread = row.try_get::<Option<i64>, _>("read_at")?.is_none();
         let is_unread = matches!(change, Change::Unread(_));
         affected.more_unread += i64::from(is_unread) - i64::from(was_unread);
     }
@@ -120,13 +119,13 @@ async fn affected(db: &mut Connected, user: &UserId, change: &Change, now_ms: i6
 
 /// Makes the rows what the change says, each with the next offset as its version.
 async fn apply(
-    db: &mut Connected,
+    db: &mut SqliteConnection,
     user: &UserId,
     change: &Change,
     position: &Position,
     affected: &Affected,
     now_ms: i64,
-) -> Result<(), StoreError> {
+) -> Result<(), Failure> {
     // `key` is the place in the list, from 0. What somebody has read or deleted needs no push any more.
     macro_rules! update {
         ($set:literal) => {
@@ -148,15 +147,13 @@ async fn apply(
         .bind(rows::json_list(&affected.offsets))
         .bind(stamp)
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
-    let steps = i64::try_from(affected.ids.len()).map_err(|_| rows::broken("an inbox"))?;
+        .await?;
+    let steps = i64::try_from(affected.ids.len()).map_err(|_| broken("an inbox"))?;
     sqlx::query("UPDATE inboxes SET head = head + ?2, unread = unread + ?3 WHERE user_id = ?1")
         .bind(user.as_str())
         .bind(steps)
         .bind(affected.more_unread)
         .execute(db)
-        .await
-        .map_err(failed)?;
+        .await?;
     Ok(())
 }

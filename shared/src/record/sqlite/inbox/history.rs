@@ -1,4 +1,4 @@
-//! What became of sends, in SQLite.
+//! History in SQLite: what became of sends.
 
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
@@ -7,32 +7,40 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::clock::At;
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
-use crate::inbox::history::{
-    History, MAX_TRACED_CHUNKS, PastSend, Place, SendPage, SendQuery, States, Trace, is_in_chunk,
-};
-use crate::record::sqlite::SqliteRecord;
-use crate::record::sqlite::rows::{self, failed};
+use crate::inbox::history::{History, MAX_TRACED_CHUNKS, PastSend, SendPage, SendQuery, States, Trace, is_in_chunk};
+use crate::page_key::PageKey;
+use crate::record::sqlite::failure::{Failure, broken};
+use crate::record::sqlite::store::SqliteRecord;
 
 #[async_trait]
 impl History for SqliteRecord {
     async fn sends(&self, query: &SendQuery, at: At) -> Result<SendPage, StoreError> {
+        Ok(self.try_sends(query, at).await?)
+    }
+
+    async fn trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, StoreError> {
+        Ok(self.try_trace(id, of, at).await?)
+    }
+}
+
+impl SqliteRecord {
+    async fn try_sends(&self, query: &SendQuery, at: At) -> Result<SendPage, Failure> {
         let after_id = query.after.map_or([u8::MAX; 16], |after| *after.id.as_bytes());
         let found = sqlx::query(AssertSqlSafe(statement(query)))
             .bind(at.process_ms())
             .bind(query.sender.as_ref().map(UserId::as_str))
             .bind(query.kind.as_deref())
             .bind(query.recipient.as_ref().map(UserId::as_str))
-            .bind(query.after.map_or(i64::MAX, |after| after.created_at_ms))
+            .bind(query.after.map_or(i64::MAX, |after| after.at_ms))
             .bind(after_id.as_slice())
             .bind(i64::try_from(query.examined() + 1).unwrap_or(i64::MAX))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
-        let found: Result<Vec<PastSend>, StoreError> = found.iter().map(past_send).collect();
+            .fetch_all(&mut *self.reader().await?)
+            .await?;
+        let found: Result<Vec<PastSend>, Failure> = found.iter().map(past_send).collect();
         Ok(query.page(found?))
     }
 
-    async fn trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, StoreError> {
+    async fn try_trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, Failure> {
         let found = sqlx::query(
             "WITH found AS MATERIALIZED (
                  SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at,
@@ -62,20 +70,18 @@ impl History for SqliteRecord {
         .bind(id.as_bytes().as_slice())
         .bind(of.map(UserId::as_str))
         .bind(i64::try_from(MAX_TRACED_CHUNKS).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed)?;
+        .fetch_all(&mut *self.reader().await?)
+        .await?;
         for row in &found {
-            let is_meant = match row.try_get::<Option<&[u8]>, _>("send_id").map_err(failed)? {
+            let is_meant = match row.try_get::<Option<&[u8]>, _>("send_id")? {
                 None => true,
                 Some(send) => {
-                    let send = SendId::from_bytes(send).ok_or_else(|| rows::broken("send_chunks.send_id"))?;
-                    is_in_chunk(id, send, row.try_get("recipients").map_err(failed)?)
-                        .ok_or_else(|| rows::broken("send_chunks.recipients"))?
+                    let send = SendId::from_bytes(send).ok_or_else(|| broken("send_chunks.send_id"))?;
+                    is_in_chunk(id, send, row.try_get("recipients")?).ok_or_else(|| broken("send_chunks.recipients"))?
                 }
             };
             if is_meant {
-                return trace(row).map(Some).map_err(failed);
+                return Ok(Some(trace(row)?));
             }
         }
         Ok(None)
@@ -108,18 +114,18 @@ fn statement(query: &SendQuery) -> String {
     )
 }
 
-fn past_send(row: &SqliteRow) -> Result<PastSend, StoreError> {
-    let id = SendId::from_bytes(row.try_get("id").map_err(failed)?).ok_or_else(|| rows::broken("sends.id"))?;
+fn past_send(row: &SqliteRow) -> Result<PastSend, Failure> {
+    let id = SendId::from_bytes(row.try_get("id")?).ok_or_else(|| broken("sends.id"))?;
     Ok(PastSend {
-        place: Place { created_at_ms: row.try_get("created_at").map_err(failed)?, id },
-        kind: row.try_get("type").map_err(failed)?,
-        title: row.try_get("title").map_err(failed)?,
+        key: PageKey { at_ms: row.try_get("created_at")?, id },
+        kind: row.try_get("type")?,
+        title: row.try_get("title")?,
         states: States {
-            waiting: row.try_get("waiting").map_err(failed)?,
-            offered: row.try_get("offered").map_err(failed)?,
-            settled: row.try_get("settled").map_err(failed)?,
-            expired: row.try_get("expired").map_err(failed)?,
-            dead: row.try_get("dead").map_err(failed)?,
+            waiting: row.try_get("waiting")?,
+            offered: row.try_get("offered")?,
+            settled: row.try_get("settled")?,
+            expired: row.try_get("expired")?,
+            dead: row.try_get("dead")?,
         },
     })
 }

@@ -1,15 +1,22 @@
-//! What is too old, in SQLite.
+//! Retention in SQLite: tombstones of what expires, and purging what is too old.
 
 use async_trait::async_trait;
 
 use crate::clock::At;
 use crate::error::StoreError;
+use crate::ids::UserId;
+use crate::inbox::Changed;
 use crate::inbox::retention::{MAX_PURGED, Purged, Retention};
-use crate::record::sqlite::rows::failed;
-use crate::record::sqlite::{SqliteRecord, commit};
+use crate::record::sqlite::failure::Failure;
+use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::store::commit;
 
 #[async_trait]
 impl Retention for SqliteRecord {
+    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {
+        Ok(self.try_expire(limit, at.process_ms()).await?)
+    }
+
     async fn purge(&self, retention_ms: i64, at: At) -> Result<Purged, StoreError> {
         let now_ms = at.process_ms();
         let expired = self.end(now_ms).await?;
@@ -22,7 +29,7 @@ impl Retention for SqliteRecord {
 
 impl SqliteRecord {
     /// A millisecond later, which is after whatever has expired up to now.
-    async fn end(&self, now_ms: i64) -> Result<usize, StoreError> {
+    async fn end(&self, now_ms: i64) -> Result<usize, Failure> {
         let mut db = self.write().await?;
         let ended = sqlx::query(
             r#"UPDATE notifications SET expires_at = ?1 + 1 WHERE (user_id, "offset") IN (
@@ -32,13 +39,12 @@ impl SqliteRecord {
         .bind(now_ms)
         .bind(most())
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         commit(db).await?;
         Ok(usize::try_from(ended.rows_affected()).unwrap_or(usize::MAX))
     }
 
-    async fn purge_tombstones(&self, until_ms: i64) -> Result<usize, StoreError> {
+    async fn purge_tombstones(&self, until_ms: i64) -> Result<usize, Failure> {
         macro_rules! old {
             () => {
                 r#"SELECT user_id, "offset", version FROM notifications
@@ -55,8 +61,7 @@ impl SqliteRecord {
         .bind(until_ms)
         .bind(most())
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         let purged = sqlx::query(concat!(
             r#"DELETE FROM notifications WHERE (user_id, "offset") IN (SELECT user_id, "offset" FROM ("#,
             old!(),
@@ -65,13 +70,12 @@ impl SqliteRecord {
         .bind(until_ms)
         .bind(most())
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         commit(db).await?;
         Ok(usize::try_from(purged.rows_affected()).unwrap_or(usize::MAX))
     }
 
-    async fn purge_sends(&self, retention_ms: i64, now_ms: i64) -> Result<usize, StoreError> {
+    async fn purge_sends(&self, retention_ms: i64, now_ms: i64) -> Result<usize, Failure> {
         macro_rules! old {
             () => {
                 "SELECT s.id FROM sends s WHERE s.keep_until <= ?1 ORDER BY s.keep_until, s.id LIMIT ?2"
@@ -90,8 +94,7 @@ impl SqliteRecord {
         .bind(most())
         .bind(retention_ms.max(1))
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         let left = most() - i64::try_from(kept.rows_affected()).unwrap_or(0);
         let gone = sqlx::query(concat!(
             "DELETE FROM sends WHERE id IN (",
@@ -103,8 +106,7 @@ impl SqliteRecord {
         .bind(now_ms)
         .bind(left)
         .execute(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         commit(db).await?;
         Ok(usize::try_from(kept.rows_affected() + gone.rows_affected()).unwrap_or(usize::MAX))
     }

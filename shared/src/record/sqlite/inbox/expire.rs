@@ -1,14 +1,15 @@
-//! Tombstones of what has expired, in SQLite.
+//! Making tombstones of expired notifications, in SQLite.
 
 use sqlx::Row;
 
-use crate::error::StoreError;
 use crate::ids::{NotificationId, UserId};
 use crate::inbox::Changed;
-use crate::record::sqlite::rows::{self, failed};
-use crate::record::sqlite::{SqliteRecord, commit};
+use crate::record::sqlite::failure::{Failure, broken};
+use crate::record::sqlite::rows;
+use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::store::commit;
 
-/// What has expired in one inbox, in the order of arrival.
+/// The expired notifications of one inbox, in order of arrival.
 struct Expired {
     user: UserId,
     offsets: Vec<i64>,
@@ -17,18 +18,13 @@ struct Expired {
 }
 
 impl SqliteRecord {
-    /// Looks before it keeps others from writing.
-    pub(crate) async fn make_tombstones(
-        &self,
-        limit: usize,
-        now_ms: i64,
-    ) -> Result<Vec<(UserId, Changed)>, StoreError> {
+    /// Reads before it keeps others from writing.
+    pub(super) async fn try_expire(&self, limit: usize, now_ms: i64) -> Result<Vec<(UserId, Changed)>, Failure> {
         let first_ms: Option<i64> = sqlx::query_scalar(
             "SELECT min(expires_at) FROM notifications WHERE expires_at IS NOT NULL AND deleted_at IS NULL",
         )
-        .fetch_one(&self.readers)
-        .await
-        .map_err(failed)?;
+        .fetch_one(&mut *self.reader().await?)
+        .await?;
         if first_ms.is_none_or(|first_ms| first_ms > now_ms) {
             return Ok(Vec::new());
         }
@@ -42,18 +38,17 @@ impl SqliteRecord {
         .bind(now_ms)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .fetch_all(&mut *db)
-        .await
-        .map_err(failed)?;
+        .await?;
         let mut by_user: Vec<Expired> = Vec::new();
         for row in &found {
-            let user = UserId::stored(row.try_get("user_id").map_err(failed)?);
+            let user = UserId::stored(row.try_get("user_id")?);
             if by_user.last().is_none_or(|last| last.user != user) {
                 by_user.push(Expired { user, offsets: Vec::new(), ids: Vec::new(), unread: 0 });
             }
             let Some(last) = by_user.last_mut() else { continue };
-            last.offsets.push(row.try_get("offset").map_err(failed)?);
+            last.offsets.push(row.try_get("offset")?);
             last.ids.push(rows::notification_id(row)?);
-            last.unread += i64::from(row.try_get::<Option<i64>, _>("read_at").map_err(failed)?.is_none());
+            last.unread += i64::from(row.try_get::<Option<i64>, _>("read_at")?.is_none());
         }
         let users: Vec<&UserId> = by_user.iter().map(|expired| &expired.user).collect();
         let mut connections = rows::connections_of(&mut db, &rows::json_list(&users), now_ms).await?;
@@ -70,15 +65,13 @@ impl SqliteRecord {
             .bind(rows::json_list(&expired.offsets))
             .bind(now_ms)
             .execute(&mut *db)
-            .await
-            .map_err(failed)?;
+            .await?;
             sqlx::query("UPDATE inboxes SET head = head + ?2, unread = unread - ?3 WHERE user_id = ?1")
                 .bind(expired.user.as_str())
-                .bind(i64::try_from(expired.ids.len()).map_err(|_| rows::broken("an inbox"))?)
+                .bind(i64::try_from(expired.ids.len()).map_err(|_| broken("an inbox"))?)
                 .bind(expired.unread)
                 .execute(&mut *db)
-                .await
-                .map_err(failed)?;
+                .await?;
             let position = rows::position(&mut db, &expired.user, now_ms).await?;
             let changed = Changed {
                 prev,

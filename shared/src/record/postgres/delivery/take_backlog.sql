@@ -1,9 +1,6 @@
 -- Takes more of what is due of users who are told to sync, as take_due.sql does.
--- $1 at  $2 users  $3 grace_ms  $4 the longest wait in ms  $5 the most rows
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-rest AS MATERIALIZED (
+-- $2 users  $3 grace_ms  $4 the longest wait in ms  $5 the most rows
+, rest AS MATERIALIZED (
     SELECT theirs.*
       FROM clock, unnest($2::text[]) AS behind (user_id),
            LATERAL (SELECT n.user_id, n."offset"

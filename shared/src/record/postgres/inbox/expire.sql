@@ -1,9 +1,6 @@
 -- Makes tombstones of what has expired in inboxes that this transaction holds.
--- $1 at  $2 users  $3 the most rows
-WITH clock AS MATERIALIZED (
-    SELECT coalesce($1, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) AS now_ms
-),
-due AS MATERIALIZED (
+-- $2 users  $3 the most rows
+, due AS MATERIALIZED (
     SELECT n.user_id, n."offset", n.id, n.expires_at, (n.read_at IS NULL)::integer AS was_unread
       FROM clock, notifications n
      WHERE n.user_id = ANY ($2) AND n.deleted_at IS NULL AND n.expires_at <= clock.now_ms

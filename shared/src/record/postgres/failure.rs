@@ -1,0 +1,91 @@
+//! What errors of Postgres mean.
+
+use crate::error::StoreError;
+
+/// Why a statement did not do what it should.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It lost against a concurrent one: nothing was changed, and it may be retried at once.
+    Lost,
+    /// The connection's unique constraint was violated: nothing was changed.
+    Duplicate(String),
+    /// Anything else.
+    Failed(StoreError),
+}
+
+impl Failure {
+    /// A failed read. It changed nothing, so its outcome is never unknown.
+    pub(crate) fn of_read(error: sqlx::Error) -> Self {
+        Self::Failed(match class(&error) {
+            Class::Duplicate | Class::Refused | Class::Broken => StoreError::Broken(error.to_string()),
+            Class::Lost | Class::Unavailable | Class::Unknown => StoreError::Unavailable(error.to_string()),
+        })
+    }
+
+    /// A failed write. If the connection ended, it may have been committed or not.
+    pub(crate) fn of_write(error: sqlx::Error) -> Self {
+        match class(&error) {
+            Class::Lost => Self::Lost,
+            Class::Duplicate => Self::Duplicate(error.to_string()),
+            Class::Unavailable => Self::Failed(StoreError::Unavailable(error.to_string())),
+            Class::Unknown => Self::Failed(StoreError::OutcomeUnknown(error.to_string())),
+            Class::Refused => Self::Failed(StoreError::Refused(error.to_string())),
+            Class::Broken => Self::Failed(StoreError::Broken(error.to_string())),
+        }
+    }
+
+    /// There is no connection.
+    pub(crate) fn unavailable(error: sqlx::Error) -> Self {
+        Self::Failed(StoreError::Unavailable(error.to_string()))
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Lost => Self::Unavailable("it lost against concurrent statements again and again".into()),
+            Failure::Duplicate(error) => Self::Refused(error),
+            Failure::Failed(error) => error,
+        }
+    }
+}
+
+enum Class {
+    Lost,
+    Unavailable,
+    Unknown,
+    Duplicate,
+    Refused,
+    Broken,
+}
+
+fn class(error: &sqlx::Error) -> Class {
+    match error {
+        sqlx::Error::Database(database) => match database.code().as_deref() {
+            // Serialization failure, deadlock: undone, and free to be retried.
+            Some("40001" | "40P01") => Class::Lost,
+            // Lock not available, cancelled by a timeout, read-only after a failover: undone.
+            Some("55P03" | "57014" | "25006") => Class::Unavailable,
+            // Shut down or crashed while it worked.
+            Some("57P01" | "57P02") => Class::Unknown,
+            Some("23505") => Class::Duplicate,
+            Some(code) if ["08", "53", "57", "58", "28", "3D", "42P01"].iter().any(|class| code.starts_with(class)) => {
+                Class::Unavailable
+            }
+            // The same row twice in one statement, out of range or malformed, against a constraint.
+            Some(code) if ["21", "22", "23"].iter().any(|class| code.starts_with(class)) => Class::Refused,
+            _ => Class::Broken,
+        },
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Configuration(_) => Class::Unavailable,
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            Class::Unknown
+        }
+        _ => Class::Broken,
+    }
+}

@@ -1,0 +1,24 @@
+-- Forgets old tickets and connections, and finds connections whose token has expired.
+-- $2 the longest age of a connection, in ms  $3 the most rows of each kind
+, old_tickets AS (
+    DELETE FROM tickets
+     WHERE hash IN (SELECT hash FROM tickets WHERE expires_at <= (SELECT now_ms FROM clock) LIMIT $3)
+    RETURNING 1
+),
+-- API Gateway has closed them long ago: their `$disconnect` was lost.
+old_connections AS (
+    DELETE FROM connections
+     WHERE id IN (SELECT id FROM connections WHERE connected_at <= (SELECT now_ms FROM clock) - $2 LIMIT $3)
+    RETURNING 1
+),
+expired AS (
+    SELECT id, user_id, connected_at, token_expires_at FROM connections
+     -- Subqueries, since a join with the clock would read all live connections too.
+     WHERE token_expires_at <= (SELECT now_ms FROM clock)
+       AND connected_at > (SELECT now_ms FROM clock) - $2
+     ORDER BY token_expires_at LIMIT $3
+)
+-- One row at least, to say how many were forgotten.
+SELECT expired.*,
+       greatest((SELECT count(*) FROM old_tickets), (SELECT count(*) FROM old_connections)) AS forgotten
+  FROM (SELECT) AS once LEFT JOIN expired ON true
