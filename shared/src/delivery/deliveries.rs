@@ -1,125 +1,106 @@
-//! The promise of the record that nothing stored is forgotten on its way: what is due is found by whoever
-//! looks, however many look at once.
+//! The promise of the record that nothing stored is forgotten on its way: what is due is found by any drain, however many
+//! look at once.
 
 use async_trait::async_trait;
 
 use crate::clock::At;
-use crate::delivery::queue::Work;
+use crate::delivery::Delivery;
+use crate::delivery::work::PushWork;
 use crate::error::StoreError;
 use crate::ids::UserId;
-use crate::inbox::{Changed, Delivery};
 use crate::sockets::connections::Connection;
 
-/// The longest that a row waits for its next push.
+/// The longest delay until a row is pushed again, in milliseconds.
 pub const MAX_PUSH_DELAY_MS: i64 = 5 * 60 * 1_000;
-/// For how many rows that are due at once a user gets a frame each. Of whom more is due, as after an outage, is told to
-/// sync instead: one frame.
+/// Up to how many rows of a user that are due at once get a frame each. A user with more, as after an outage, has a backlog
+/// and is told to sync instead, with one frame.
 pub const MAX_FRAMES_PER_USER: usize = 5;
-/// How many recipients are materialised in one transaction, unless one chunk alone has more.
+/// The most recipients that are materialised in one transaction, unless one chunk alone has more.
 pub const MAX_RECIPIENTS_TOGETHER: usize = 200;
-/// How many rows of users who are told to sync one statement changes at most, so that nobody waits long for it.
+/// The most rows of a backlog that one statement changes, so that no other transaction waits for it for long.
 pub const MAX_STATEMENT_ROWS: usize = 1_000;
-/// How many such statements one call makes at most; what is beyond waits for the next.
+/// The most statements of one call that change a backlog; the rest waits for the next call.
 pub const MAX_STATEMENTS: usize = 100;
 
-/// What still has to be materialised or pushed.
+/// What has yet to be materialised or pushed.
 #[async_trait]
 pub trait Deliveries: Send + Sync {
-    /// Materialises up to `limit` chunks that are due by the store's clock, those first that are due first, in one
-    /// transaction, exactly as `append` does the first chunk of a send. The first chunk of a scheduled send starts it, in
-    /// the same transaction. Two that call it at once never materialise the same chunk. One of a send that has expired is
-    /// settled without a row for anybody: it returns nothing to push.
+    /// Materialises up to `limit` chunks that are due by the store's clock, those due first, in one transaction, exactly as
+    /// `append` does the first chunk of a send. The first chunk of a scheduled send starts it in the same transaction.
+    /// Concurrent calls never materialise the same chunk. A chunk of an expired send is settled without giving any
+    /// recipient a row.
     ///
-    /// Several go together only as far as they have [`MAX_RECIPIENTS_TOGETHER`] recipients, and nothing about them takes more than
-    /// that: no collapse key, no expiry that has passed, nothing that is refused. None are due where it says 0 chunks.
+    /// Several chunks are taken together only while they have [`MAX_RECIPIENTS_TOGETHER`] recipients in total and are plain:
+    /// no collapse key, no expiry in the past, nothing that the database refuses. No chunk is due if it returns 0 chunks.
     async fn materialise(&self, limit: usize, at: At) -> Result<Materialised, StoreError>;
 
-    /// Materialises one chunk that is due; `None` where there is none.
-    async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
-        let Materialised { chunks, deliveries } = self.materialise(1, at).await?;
-        Ok((chunks > 0).then_some(deliveries))
-    }
-
-    /// Takes up to `limit` rows whose `push_at` has passed. Each one's `push_at` moves ahead (5 s, doubled
-    /// with every time it was taken, at most 5 min), so that nobody else takes it meanwhile and a dead taker's
-    /// rows come back. Rows that were read or deleted or have expired, or whose user has no connection, are no
-    /// longer due and not returned.
+    /// Takes up to `limit` rows whose `push_at` has passed. Each one's `push_at` moves ahead by 5 s, doubled with every time it
+    /// was taken, at most [`MAX_PUSH_DELAY_MS`]; so no other worker takes it meanwhile, and the rows of a dead worker come
+    /// back. Rows that were read or deleted, have expired, or whose user has no connection are no longer due and not returned.
     ///
-    /// Where one of them is a user's of whom more than [`MAX_FRAMES_PER_USER`] rows are due, all of his are taken, beyond
-    /// `limit`, and returned as one: in steps of [`MAX_STATEMENT_ROWS`], each committed by itself, and at most [`MAX_STATEMENTS`].
+    /// If a row belongs to a user with more than [`MAX_FRAMES_PER_USER`] due rows, all of that user's due rows are taken,
+    /// beyond `limit`, and returned as one resync: [`MAX_STATEMENT_ROWS`] at a time, each time committed, and at most
+    /// [`MAX_STATEMENTS`] times.
     async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError>;
 
-    /// Takes these rows, whether or not they are due by themselves: those whose `push_at` is the fence, so that nobody
-    /// took or finished them since it was read. The others are not returned, nor are those that `take_due` would not
-    /// return. Each one's `push_at` moves ahead by 5 s and [`max_backoff_ms`] of how often it was pushed before: where
-    /// whoever takes it leaves it to the queue, and the queue loses it, it comes back that much later. In the order of
-    /// users and offsets.
+    /// Takes these rows whether or not they are due, in the order of users and offsets. Rows whose `push_at` is no longer the
+    /// fence were taken or finished since it was read and are not returned, nor are those that `take_due` would not return.
+    /// Each one's `push_at` moves ahead by 5 s and the longest backoff of its attempt, so that the row comes back after the
+    /// queue would have retried it, should the queue lose it.
     async fn take(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError>;
 
-    /// Leaves rows alone for so many milliseconds each, as somebody asked: each one's `push_at` moves to 5 s after that.
-    /// For whoever holds them: those whose `push_at` is not the fence stay as they are. Returns, in the order of `rows`,
-    /// each one's new `push_at`; `None` for one that stayed.
+    /// Moves each row's `push_at` to 5 s after the given delay in milliseconds, unless it is no longer the fence. Returns each
+    /// row's new `push_at`, in the order of `rows`; `None` for a row that was left alone.
     async fn postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError>;
 
-    /// Notes that every connection of these rows' users was offered them: they are no longer due. The pairs
-    /// are a user and the offset at which the notification arrived.
+    /// Marks rows as offered to every connection of their users: they are no longer due. Each row is given by its user and
+    /// the offset of its arrival.
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
 
-    /// Notes that every connection of these users was told to sync: whatever was to be pushed and arrived up to the
-    /// offset beside each is offered. In the steps of `take_due`; what is beyond them stays as it is.
+    /// Marks everything of these users that is due and arrived up to the given offset as offered, since every connection was
+    /// told to sync. In batches as in `take_due`; what is beyond them stays as it is.
     async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
 
-    /// Makes tombstones of up to `limit` notifications that have expired, those first that expired first: each takes
-    /// the next offset of its inbox. Returns whose inbox changed and how. None are left where it returns nothing, unless
-    /// another is at work on them.
-    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError>;
-
-    /// When the next chunk or row falls due or expires, in milliseconds since 1970; `None` where nothing waits. May lie
-    /// in the past.
+    /// When the next chunk or row falls due or expires, in milliseconds since 1970, possibly in the past; `None` if nothing
+    /// waits.
     async fn next_due(&self) -> Result<Option<i64>, StoreError>;
 
-    /// How much waits now. Each row and chunk that waits is looked at: what is settled costs nothing.
+    /// How much waits now. Costs a look at each waiting row and chunk, and nothing for settled ones.
     async fn backlog(&self, at: At) -> Result<Backlog, StoreError>;
 }
 
-/// What was materialised.
+/// The result of materialising.
 #[derive(Debug, Default)]
 pub struct Materialised {
     /// How many chunks.
     pub chunks: usize,
-    /// What is to be pushed, in the order in which they were due.
+    /// What can be pushed, in the order in which it was due.
     pub deliveries: Vec<Delivery>,
 }
 
-/// A row, and how it stood.
+/// A row at one point of its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowKey<'a> {
-    /// Whose it is.
+    /// The owner of the inbox.
     pub user: &'a UserId,
-    /// Where it arrived in his inbox.
+    /// The row's arrival position.
     pub offset: i64,
     /// Its `push_at`, in milliseconds since 1970.
     pub fence_ms: i64,
 }
 
-impl<'a> From<&'a Work> for RowKey<'a> {
-    fn from(work: &'a Work) -> Self {
+impl<'a> From<&'a PushWork> for RowKey<'a> {
+    fn from(work: &'a PushWork) -> Self {
         Self { user: &work.user, offset: work.offset, fence_ms: work.fence_ms }
     }
-}
-
-/// Within how many milliseconds a row is tried again that was pushed `attempt` times before this time: 100, doubled each
-/// time, at most a minute.
-pub fn max_backoff_ms(attempt: u32) -> i64 {
-    100 * (1 << attempt.min(10)).min(600)
 }
 
 /// What was taken to be pushed.
 #[derive(Debug, Default)]
 pub struct Taken {
-    /// A frame each: what was due longest first.
+    /// One frame each, those due longest first.
     pub deliveries: Vec<Delivery>,
-    /// A frame for all that is due.
+    /// One frame for each user with a backlog.
     pub resyncs: Vec<Resync>,
 }
 
@@ -130,32 +111,33 @@ impl Taken {
     }
 }
 
-/// A user of whom so much is due that he is told to sync instead.
+/// A user with a backlog, who is told to sync.
 #[derive(Debug, Clone)]
 pub struct Resync {
-    /// Whose inbox it is.
+    /// The owner of the inbox.
     pub user: UserId,
-    /// Its head when the rows were taken: whoever syncs from then on learns of all that had arrived.
+    /// The head when the rows were taken: a sync from now on covers everything up to it.
     pub through: i64,
-    /// Where to; those whose token has ended are left out.
+    /// The user's connections, without those whose token has expired.
     pub connections: Vec<Connection>,
 }
 
 /// How much waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Notifications that still have to be pushed, whenever that is, and recipients of chunks that are due.
+    /// Notifications that have yet to be pushed, whenever that is, and recipients of due chunks.
     pub waiting: u64,
     /// Recipients of chunks that are not due yet.
     pub delayed: u64,
-    /// Letters about what was set aside.
+    /// Dead letters.
     pub dead_letters: u64,
-    /// For how long the first of what is due has been due, in milliseconds; 0 where nothing is.
+    /// For how long the oldest due item has been due, in milliseconds; 0 if nothing is.
     pub oldest_ms: u64,
 }
 
-/// How many of these chunks, from the first on, go into one transaction: each has so many recipients, or must go by itself.
-pub(crate) fn together(chunks: impl Iterator<Item = Option<usize>>) -> usize {
+/// How many of these chunks, from the first on, fit into one transaction. A chunk is given by its number of recipients, or
+/// `None` if it must be on its own.
+pub(crate) fn batch_size(chunks: impl Iterator<Item = Option<usize>>) -> usize {
     let mut recipients = 0;
     let fits = |chunk: &Option<usize>| {
         recipients += chunk.unwrap_or(MAX_RECIPIENTS_TOGETHER + 1);

@@ -2,10 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::delivery::queue::SHARDS;
+use super::work::{PRIORITIES, SHARDS};
 
-/// How many priorities there are.
-pub const PRIORITIES: usize = 4;
 /// Numbers, by shard and then by priority, the most urgent first.
 pub type CountsPerShard = [[usize; PRIORITIES]; SHARDS];
 

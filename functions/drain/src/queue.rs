@@ -1,0 +1,252 @@
+//! Working off the queue: claim, take the rows from the record, push, settle.
+
+use std::collections::{BTreeMap, HashMap};
+
+use shared::app::App;
+use shared::delivery::Delivery;
+use shared::delivery::backoff::backoff_ms;
+use shared::delivery::dead_letters::{Dead, Reason};
+use shared::delivery::deliveries::RowKey;
+use shared::delivery::offer::{self, MAX_THROTTLED, MIN_RETRY_MS, Offer};
+use shared::delivery::queue::{ClaimId, Claimed, Claims, Entry, MAX_UNKNOWN_AGE_MS, Resolution};
+use shared::delivery::resync::push_resync;
+use shared::delivery::work::{Malformed, PushWork, UnknownWork, Work};
+use shared::error::StoreError;
+use shared::ids::{ConnectionId, UserId};
+use shared::sockets::connections::Connection;
+use shared::telemetry::{Counts, Report};
+
+use crate::backlog::{has_backlog, resync_each, split_backlogged};
+use crate::drained::Drained;
+
+/// How many entries are claimed at once.
+const MAX_CLAIMED: usize = 64;
+/// How many of them are processed before they are settled: the most that a dying drain leaves half done.
+const CHUNK: usize = 16;
+
+/// What a look at the queue found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// In how many milliseconds more is due; 0 if there is more now.
+    pub(crate) next_in_ms: Option<i64>,
+    /// The queue's generation; `None` without a queue.
+    pub(crate) generation: Option<u64>,
+}
+
+/// Claims once and processes what it got, in chunks. After `until_ms` it gives claims back instead.
+pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, StoreError> {
+    let is_late = |app: &App| app.clock.now_ms() > until_ms;
+    if is_late(app) {
+        return Ok(Found::default());
+    }
+    let Some(claims) = app.moment.queue.claim(MAX_CLAIMED, app.clock.at()).await else {
+        return Ok(Found::default());
+    };
+    let Claims { claimed, mut next_in_ms, generation } = claims;
+    // All entries of a user with a backlog become one frame, so they are processed together.
+    let (backlogged, others): (Vec<Claimed>, Vec<Claimed>) = {
+        let has_backlog = has_backlog(claimed.iter().filter_map(user));
+        claimed.into_iter().partition(|claimed| user(claimed).is_some_and(|user| has_backlog.contains(user)))
+    };
+    let backlogged = (!backlogged.is_empty()).then_some(backlogged.as_slice());
+    for chunk in others.chunks(CHUNK).chain(backlogged) {
+        let resolutions =
+            if is_late(app) { give_back(app, chunk, drained).await? } else { process(app, chunk, drained).await? };
+        if !resolutions.is_empty() {
+            // If the moment is away, the entries come back when their claims lapse, and are stale by then.
+            app.moment.queue.settle(&resolutions, app.clock.at()).await;
+        }
+        // Retries are due soon, and nothing announces them.
+        next_in_ms = next_in_ms.into_iter().chain(resolutions.iter().filter_map(retry_in_ms)).min();
+    }
+    Ok(Found { next_in_ms, generation: Some(generation) })
+}
+
+/// Whose push it is.
+fn user(claimed: &Claimed) -> Option<&UserId> {
+    match &claimed.work {
+        Ok(Work::Push(push)) => Some(&push.user),
+        Ok(Work::Unknown(_)) | Err(_) => None,
+    }
+}
+
+fn retry_in_ms(resolution: &Resolution) -> Option<i64> {
+    match resolution {
+        Resolution::Retry(_, entry) => Some(entry.wait_ms),
+        Resolution::Done(_) | Resolution::Return(_) => None,
+    }
+}
+
+/// Lets other drains process these claims at once. Malformed entries cannot be given back and are dead-lettered.
+async fn give_back(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Resolution>, StoreError> {
+    let mut resolutions = Vec::new();
+    for claimed in chunk {
+        let id = claimed.id.clone();
+        resolutions.push(match &claimed.work {
+            Ok(Work::Push(push)) => Resolution::Retry(id, Entry { work: push.clone().into(), wait_ms: 0 }),
+            Ok(Work::Unknown(unknown)) => return_unknown(app, claimed, unknown, drained).await?,
+            Err(malformed) => dead_letter_malformed(app, id, malformed, drained).await?,
+        });
+    }
+    Ok(resolutions)
+}
+
+async fn process(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Resolution>, StoreError> {
+    let (mut pushes, mut resolutions) = (Vec::new(), Vec::new());
+    for claimed in chunk {
+        let id = claimed.id.clone();
+        match &claimed.work {
+            Ok(Work::Push(push)) if claimed.is_poisoned() => {
+                dead_letter_poisoned(app, push, drained).await?;
+                resolutions.push(Resolution::Done(id));
+            }
+            Ok(Work::Push(push)) => pushes.push((id, push)),
+            Ok(Work::Unknown(unknown)) => resolutions.push(return_unknown(app, claimed, unknown, drained).await?),
+            Err(malformed) => resolutions.push(dead_letter_malformed(app, id, malformed, drained).await?),
+        }
+    }
+    if !pushes.is_empty() {
+        resolutions.extend(push(app, pushes, drained).await?);
+    }
+    Ok(resolutions)
+}
+
+/// Leaves work of an unknown kind in the queue for a drain that knows it, or dead-letters it if none has come for a day.
+async fn return_unknown(
+    app: &App,
+    claimed: &Claimed,
+    unknown: &UnknownWork,
+    drained: &mut Drained,
+) -> Result<Resolution, StoreError> {
+    if app.clock.now_ms() - claimed.due_ms < MAX_UNKNOWN_AGE_MS {
+        drained.returned += 1;
+        return Ok(Resolution::Return(claimed.id.clone()));
+    }
+    dead_letter(app, &Dead::Unreadable { payload: unknown.text() }, Reason::Unknown, drained).await?;
+    Ok(Resolution::Done(claimed.id.clone()))
+}
+
+async fn dead_letter_malformed(
+    app: &App,
+    id: ClaimId,
+    Malformed(payload): &Malformed,
+    drained: &mut Drained,
+) -> Result<Resolution, StoreError> {
+    dead_letter(app, &Dead::Unreadable { payload }, Reason::Unreadable, drained).await?;
+    Ok(Resolution::Done(id))
+}
+
+/// Dead-letters a row whose attempts all ended without a result, unless it is finished or another worker has it.
+async fn dead_letter_poisoned(app: &App, push: &PushWork, drained: &mut Drained) -> Result<(), StoreError> {
+    if app.record.deliveries.take(&[push.into()], app.clock.at()).await?.is_empty() {
+        return Ok(());
+    }
+    dead_letter(app, &Dead::Push { user: &push.user, offset: push.offset }, Reason::Poisoned, drained).await
+}
+
+async fn dead_letter(app: &App, dead: &Dead<'_>, reason: Reason, drained: &mut Drained) -> Result<(), StoreError> {
+    app.record.dead_letters.dead_letter(dead, reason, app.clock.at()).await?;
+    drained.dead_lettered += 1;
+    tracing::error!("an entry of the queue was dead-lettered: {}", reason.text());
+    Ok(())
+}
+
+/// A claimed push, and its row as taken from the record.
+struct Push<'a> {
+    claim: ClaimId,
+    work: &'a PushWork,
+    row: Delivery,
+}
+
+impl Push<'_> {
+    fn done(self) -> Resolution {
+        Resolution::Done(self.claim)
+    }
+
+    /// Retries the same push of the row, whose fence has moved.
+    fn retry(self) -> Resolution {
+        let work = PushWork { fence_ms: self.row.fence_ms, ..self.work.clone() };
+        let wait_ms = MIN_RETRY_MS + backoff_ms(self.row.attempt);
+        Resolution::Retry(self.claim, Entry { work: work.into(), wait_ms })
+    }
+}
+
+/// Pushes rows: one resync for each user with a backlog, one for each connection that was throttled again and again, and a
+/// frame for each other row.
+async fn push(
+    app: &App,
+    claims: Vec<(ClaimId, &PushWork)>,
+    drained: &mut Drained,
+) -> Result<Vec<Resolution>, StoreError> {
+    let keys: Vec<RowKey<'_>> = claims.iter().map(|(_, work)| (*work).into()).collect();
+    let taken = app.record.deliveries.take(&keys, app.clock.at()).await?;
+    let mut taken: HashMap<(UserId, i64), Delivery> =
+        taken.into_iter().map(|row| ((row.user.clone(), row.notification.cursor.offset), row)).collect();
+    let (mut pushes, mut resolutions) = (Vec::new(), Vec::new());
+    for (claim, work) in claims {
+        match taken.remove(&(work.user.clone(), work.offset)) {
+            Some(row) => pushes.push(Push { claim, work, row }),
+            // Stale: another worker has the row, or there is nothing left to push.
+            None => resolutions.push(Resolution::Done(claim)),
+        }
+    }
+    let (backlogged, mut pushes) = split_backlogged(pushes, |push| &push.row);
+    drained.resynced += backlogged.len();
+    resolutions.extend(resync_users(app, backlogged).await);
+
+    for Push { work, row, .. } in &mut pushes {
+        // Other connections have accepted it, or came later and have synced.
+        row.connections.retain(|connection| work.left.is_empty() || work.left.contains(&connection.id));
+    }
+    let (throttled, pushes): (Vec<_>, Vec<_>) =
+        pushes.into_iter().partition(|push| push.work.throttled >= MAX_THROTTLED);
+    resolutions.extend(resync_connections(app, throttled).await);
+    drained.pushed += pushes.len();
+    resolutions.extend(offer_rows(app, pushes).await);
+    Ok(resolutions)
+}
+
+/// Tells users with a backlog to sync on all their connections. That covers everything that has arrived so far, so waiting
+/// entries for it are stale.
+async fn resync_users(app: &App, backlogged: BTreeMap<UserId, Vec<Push<'_>>>) -> Vec<Resolution> {
+    let pending = resync_each(app, &backlogged, |push| &push.row).await;
+    let users = backlogged.into_values().zip(pending);
+    users
+        .flat_map(|(pushes, is_pending)| {
+            pushes.into_iter().map(move |push| if is_pending { push.retry() } else { push.done() })
+        })
+        .collect()
+}
+
+/// Tells connections to sync that were throttled again and again, each once. That covers the rows that are left for them,
+/// and no other row of their users.
+async fn resync_connections(app: &App, pushes: Vec<Push<'_>>) -> Vec<Resolution> {
+    let connections: BTreeMap<&ConnectionId, &Connection> =
+        pushes.iter().flat_map(|push| &push.row.connections).map(|connection| (&connection.id, connection)).collect();
+    let each: Vec<&[Connection]> =
+        connections.values().map(|connection| std::slice::from_ref(*connection)).collect();
+    let pending: BTreeMap<ConnectionId, bool> =
+        connections.keys().map(|id| (*id).clone()).zip(push_resync(app, &each).await).collect();
+    let is_pending = |push: &Push<'_>| push.row.connections.iter().any(|connection| pending[&connection.id]);
+    let (again, told): (Vec<_>, Vec<_>) = pushes.into_iter().partition(is_pending);
+    let rows: Vec<(&UserId, i64)> =
+        told.iter().map(|push| (&push.row.user, push.row.notification.cursor.offset)).collect();
+    offer::mark_offered(app, &rows).await;
+    again.into_iter().map(Push::retry).chain(told.into_iter().map(Push::done)).collect()
+}
+
+/// Pushes a frame for each row.
+async fn offer_rows(app: &App, pushes: Vec<Push<'_>>) -> Vec<Resolution> {
+    if pushes.is_empty() {
+        return Vec::new();
+    }
+    let offers: Vec<Offer<'_>> =
+        pushes.iter().map(|push| Offer { delivery: &push.row, throttled: push.work.throttled }).collect();
+    let counts = Counts { retried: offers.len() as u64, ..Counts::default() };
+    let left = offer::offer(app, &offers, Report { counts, ..Report::default() }).await;
+    let resolve = |(push, left): (Push<'_>, Option<Entry>)| match left {
+        Some(entry) => Resolution::Retry(push.claim, entry),
+        None => push.done(),
+    };
+    pushes.into_iter().zip(left).map(resolve).collect()
+}

@@ -1,0 +1,105 @@
+//! What the drain does for the record: materialise what is due, push rows that came back, expire, purge, and close
+//! connections whose token has expired.
+
+use shared::app::App;
+use shared::delivery::Delivery;
+use shared::delivery::deliveries::{Materialised, Taken};
+use shared::delivery::offer::{self, Offer};
+use shared::delivery::queue::{Entry, MAX_ATTEMPTS};
+use shared::delivery::resync::resync;
+use shared::error::{Error, StoreError};
+use shared::ids::ConnectionId;
+use shared::inbox::announce::announce;
+use shared::inbox::{ChangeKind, Changed};
+use shared::protocol::{self, ReplyFrame};
+use shared::sockets::connections::MAX_SWEPT;
+use shared::sockets::outgoing;
+use shared::telemetry::{Counts, Report};
+
+use crate::backlog::{resync_each, split_backlogged};
+use crate::drained::Drained;
+
+/// How many rows are taken at once. Those that a dying drain had taken are delayed by 5 s.
+const MAX_TAKEN: usize = 100;
+/// How many expired notifications become tombstones at once.
+const MAX_EXPIRED: usize = 500;
+
+/// Materialises up to `limit` due chunks and pushes the notifications. Returns how many chunks there were.
+pub(crate) async fn materialise(app: &App, limit: usize, drained: &mut Drained) -> Result<usize, StoreError> {
+    let Materialised { chunks, deliveries } = app.record.deliveries.materialise(limit, app.clock.at()).await?;
+    drained.chunks += chunks;
+    let (backlogged, others) = split_backlogged(deliveries, |delivery| delivery);
+    drained.resynced += backlogged.len();
+    // A pending user is told again when the rows come back.
+    resync_each(app, &backlogged, |delivery| delivery).await;
+    if !others.is_empty() {
+        offer_rows(app, &others, Report::default()).await;
+    }
+    Ok(chunks)
+}
+
+/// Pushes rows whose `push_at` has passed. Returns whether there were any.
+pub(crate) async fn push_due(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
+    let taken = app.record.deliveries.take_due(MAX_TAKEN, app.clock.at()).await?;
+    if taken.is_empty() {
+        return Ok(false);
+    }
+    let Taken { deliveries, resyncs } = taken;
+    drained.pushed += deliveries.len();
+    drained.resynced += resyncs.len();
+    resync(app, &resyncs).await;
+    // A row that was taken this often may be what ends its workers: it comes last, and on its own.
+    let (suspects, others): (Vec<_>, Vec<_>) =
+        deliveries.into_iter().partition(|delivery| delivery.attempt > MAX_ATTEMPTS);
+    for rows in [others.as_slice()].into_iter().chain(suspects.chunks(1)).filter(|rows| !rows.is_empty()) {
+        let counts = Counts { retried: rows.len() as u64, ..Counts::default() };
+        offer_rows(app, rows, Report { counts, ..Report::default() }).await;
+    }
+    Ok(true)
+}
+
+/// Offers rows of the record. What is left is enqueued, for any drain.
+async fn offer_rows<'a>(app: &App, deliveries: &'a [Delivery], report: Report<'a>) {
+    let offers: Vec<Offer<'_>> = deliveries.iter().map(Offer::from).collect();
+    let left: Vec<Entry> = offer::offer(app, &offers, report).await.into_iter().flatten().collect();
+    if !left.is_empty() {
+        app.moment.queue.add(&left, app.clock.at()).await;
+    }
+}
+
+/// Makes tombstones of expired notifications and tells their users. Returns whether there were any.
+pub(crate) async fn expire(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
+    let expired = app.record.retention.expire(MAX_EXPIRED, app.clock.at()).await?;
+    let changes: Vec<&Changed> = expired.iter().map(|(_, changed)| changed).collect();
+    announce(app, &changes, ChangeKind::Expired).await;
+    let expired: usize = changes.iter().map(|changed| changed.ids.len()).sum();
+    drained.expired += expired;
+    Ok(expired > 0)
+}
+
+/// Purges what is too old, until `until_ms`; at least some of it.
+pub(crate) async fn purge(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
+    loop {
+        let purged = app.record.retention.purge(app.config.retention_ms, app.clock.at()).await?;
+        drained.purged += purged.total();
+        if !purged.may_have_more() || app.clock.now_ms() > until_ms {
+            return Ok(());
+        }
+    }
+}
+
+/// Tells connections that their token has expired, and closes them.
+pub(crate) async fn close_expired(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
+    loop {
+        let expired = app.record.connections.sweep(app.clock.at()).await?;
+        let ids: Vec<ConnectionId> = expired.into_iter().map(|connection| connection.id).collect();
+        if !ids.is_empty() {
+            let last = protocol::frame(&ReplyFrame::error(None, &Error::TokenExpired));
+            outgoing::dismiss(app, &ids, &last).await;
+        }
+        drained.closed += ids.len();
+        if ids.len() < MAX_SWEPT || app.clock.now_ms() > until_ms {
+            return Ok(());
+        }
+    }
+}

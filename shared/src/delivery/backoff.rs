@@ -1,0 +1,12 @@
+//! How long to wait before a push is retried: exponential backoff with full jitter.
+
+/// The longest backoff after `attempt` earlier pushes, in milliseconds: 100, doubled with each push, at most a minute.
+pub fn max_backoff_ms(attempt: u32) -> i64 {
+    100 * (1 << attempt.min(10)).min(600)
+}
+
+/// The backoff after `attempt` earlier pushes, in milliseconds. With full jitter, what failed together is not retried
+/// together.
+pub fn backoff_ms(attempt: u32) -> i64 {
+    (max_backoff_ms(attempt) as f64 * fastrand::f64()) as i64
+}

@@ -1,0 +1,263 @@
+//! Work: one task that waits in the queue, and its text in a store. Old and new versions share a queue, so the text names
+//! its kind, and work of a kind that this version does not know is kept as it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ConnectionId, UserId, sha256};
+use crate::inbox::notification::Priority;
+
+/// The number of shards of the queue; all work of one user is in one of them. Never changes in a deployment.
+pub const SHARDS: usize = 16;
+/// The number of priorities.
+pub const PRIORITIES: usize = 4;
+
+/// One task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// A row of the record still has to be pushed.
+    Push(PushWork),
+    /// A kind or version that this version does not know. It is returned to the queue for a drain that does.
+    Unknown(UnknownWork),
+}
+
+/// A row of the record that still has to be pushed. Names the row and contains nothing of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushWork {
+    /// The owner of the inbox.
+    pub user: UserId,
+    /// The row's arrival position.
+    pub offset: i64,
+    /// The row's `push_at` when this was made, in milliseconds since 1970. Taking the row moves it, which makes all
+    /// older work for the row stale.
+    pub fence_ms: i64,
+    /// Decides the order in which work is claimed.
+    pub priority: Priority,
+    /// How many attempts in a row, up to the last one, failed because a connection was throttled.
+    pub throttled: u32,
+    /// The connections that have not accepted it; empty means all that the user has.
+    pub left: Vec<ConnectionId>,
+}
+
+/// Work of an unknown kind, exactly as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownWork(String);
+
+/// Text that no version has written: it can never be processed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed(pub String);
+
+/// The kind of [`PushWork`], as the first word of its text. Later kinds are a name and a version, such as `presence/1`.
+const PUSH: &str = "1";
+
+/// The members of [`PushWork`] behind kind and priority, as JSON. Unknown members, of a later version, are ignored.
+#[derive(Serialize, Deserialize)]
+struct PushMembers {
+    user: String,
+    offset: i64,
+    fence: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    throttled: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    left: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+impl Work {
+    /// The text under which a store keeps it: kind, priority, and JSON, with a space between them.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Push(push) => push.text(),
+            Self::Unknown(UnknownWork(text)) => text.clone(),
+        }
+    }
+
+    /// Reads what a store keeps.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Malformed> {
+        let malformed = || Malformed(String::from_utf8_lossy(text).into_owned());
+        let text = std::str::from_utf8(text).map_err(|_| malformed())?;
+        match text.split_once(' ') {
+            Some((PUSH, rest)) => PushWork::parse(rest).map(Self::Push).ok_or_else(malformed),
+            Some((kind, _)) if is_kind(kind) => Ok(Self::Unknown(UnknownWork(text.to_owned()))),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// Its priority; normal if it is unknown.
+    pub fn priority(&self) -> Priority {
+        match self {
+            Self::Push(push) => push.priority,
+            Self::Unknown(UnknownWork(text)) => text.split(' ').nth(1).and_then(Priority::named).unwrap_or_default(),
+        }
+    }
+
+    /// The shard that it belongs to. Unknown work does not say whose it is; any shard serves it.
+    pub fn shard(&self) -> usize {
+        match self {
+            Self::Push(push) => shard(&push.user),
+            Self::Unknown(UnknownWork(text)) => usize::from(sha256(text.as_bytes())[0]) % SHARDS,
+        }
+    }
+}
+
+impl From<PushWork> for Work {
+    fn from(push: PushWork) -> Self {
+        Self::Push(push)
+    }
+}
+
+impl PushWork {
+    fn text(&self) -> String {
+        let members = PushMembers {
+            user: self.user.to_string(),
+            offset: self.offset,
+            fence: self.fence_ms,
+            throttled: self.throttled,
+            left: self.left.iter().map(ToString::to_string).collect(),
+        };
+        let members = serde_json::to_string(&members).expect("strings and numbers are JSON");
+        format!("{PUSH} {} {members}", self.priority.name())
+    }
+
+    /// Reads what follows the kind.
+    fn parse(text: &str) -> Option<Self> {
+        let (priority, members) = text.split_once(' ')?;
+        let priority = Priority::named(priority)?;
+        let members: PushMembers = serde_json::from_str(members).ok()?;
+        let user = UserId::new(members.user).ok()?;
+        let left = members.left.into_iter().map(ConnectionId::new).collect();
+        let PushMembers { offset, fence: fence_ms, throttled, .. } = members;
+        Some(Self { user, offset, fence_ms, priority, throttled, left })
+    }
+}
+
+impl UnknownWork {
+    /// Text whose first word is a kind that this version does not know; `None` for any other.
+    pub fn new(text: &str) -> Option<Self> {
+        match Work::parse(text.as_bytes()) {
+            Ok(Work::Unknown(unknown)) => Some(unknown),
+            _ => None,
+        }
+    }
+
+    /// The text as it is stored.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether a word may be a kind of another version: `2`, or `presence/1`.
+fn is_kind(word: &str) -> bool {
+    let (name, version) = word.split_once('/').unwrap_or(("", word));
+    let has_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let has_version = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    has_name && has_version && word.len() <= 64 && !word.starts_with('/')
+}
+
+/// The shard that the work of a user belongs to.
+pub fn shard(user: &UserId) -> usize {
+    usize::from(sha256(user.as_str().as_bytes())[0]) % SHARDS
+}
+
+/// The place of a priority within a shard, the most urgent first.
+pub(crate) fn rank(priority: Priority) -> usize {
+    match priority {
+        Priority::Critical => 0,
+        Priority::High => 1,
+        Priority::Normal => 2,
+        Priority::Low => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push() -> PushWork {
+        PushWork {
+            user: UserId::new("alice b").unwrap(),
+            offset: 7,
+            fence_ms: 1_800_000_005_000,
+            priority: Priority::High,
+            throttled: 0,
+            left: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_text_is_short_and_never_changes() {
+        let text = r#"1 high {"user":"alice b","offset":7,"fence":1800000005000}"#;
+        assert_eq!(push().text(), text);
+        let left = vec![ConnectionId::new("PJqB0fHsqRcCHlw=")];
+        let again = PushWork { throttled: 1, left, ..push() };
+        let text =
+            r#"1 high {"user":"alice b","offset":7,"fence":1800000005000,"throttled":1,"left":["PJqB0fHsqRcCHlw="]}"#;
+        assert_eq!(again.text(), text);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for user in ["alice", "a b", "{}", "\"", "🔔", "1 high {}"] {
+            for (_, priority) in Priority::NAMES {
+                let left = vec![ConnectionId::new("a b"), ConnectionId::new("")];
+                let user = UserId::new(user).unwrap();
+                let work = Work::Push(PushWork { user, priority, throttled: u32::MAX, left, ..push() });
+                assert_eq!(Work::parse(work.text().as_bytes()), Ok(work));
+            }
+        }
+        // A later version that only adds members.
+        let more = r#"1 high {"user":"alice b","offset":7,"fence":1800000005000,"more":{"a":[1]}}"#;
+        assert_eq!(Work::parse(more.as_bytes()), Ok(Work::Push(push())));
+    }
+
+    #[test]
+    fn a_kind_or_version_to_come_is_kept_as_it_is() {
+        for text in ["2 high {\"user\":\"a\"}", "presence/1 low {}", "web_push/12 urgent [\"x\"]", "99 "] {
+            let Ok(Work::Unknown(unknown)) = Work::parse(text.as_bytes()) else { panic!("{text}") };
+            assert_eq!((unknown.text(), Work::Unknown(unknown.clone()).text().as_str()), (text, text));
+        }
+        let priority = |text| Work::Unknown(UnknownWork::new(text).unwrap()).priority();
+        assert_eq!(priority("presence/1 low {}"), Priority::Low);
+        assert_eq!(priority("presence/1 urgent {}"), Priority::Normal);
+        assert_eq!(UnknownWork::new(&push().text()), None);
+    }
+
+    #[test]
+    fn anything_else_is_malformed() {
+        for text in [
+            "",
+            "1",
+            "2",
+            "1 high",
+            "1 high {}",
+            "1 urgent {\"user\":\"a\",\"offset\":1,\"fence\":1}",
+            "1 high {\"user\":\"\",\"offset\":1,\"fence\":1}",
+            "1 high {\"user\":\"a\\u0000\",\"offset\":1,\"fence\":1}",
+            "1 high {\"user\":\"a\",\"offset\":1.5,\"fence\":1}",
+            "1 high {\"user\":\"a\",\"offset\":1,\"fence\":1}}",
+            "1  high {\"user\":\"a\",\"offset\":1,\"fence\":1}",
+            "written by hand",
+            "/1 high {}",
+            "Presence/1 high {}",
+            "presence/ high {}",
+            "presence/v1 high {}",
+        ] {
+            assert_eq!(Work::parse(text.as_bytes()), Err(Malformed(text.to_owned())), "{text}");
+        }
+        assert!(Work::parse(b"1 high {\"user\":\"\xff\",\"offset\":1,\"fence\":1}").is_err());
+        assert_eq!(Work::parse(b"\xff"), Err(Malformed("\u{fffd}".into())));
+    }
+
+    #[test]
+    fn users_spread_over_all_shards() {
+        let mut seen = [0; SHARDS];
+        for n in 0..16_000 {
+            seen[shard(&UserId::new(format!("user {n}")).unwrap())] += 1;
+        }
+        assert!(seen.iter().all(|count| (850..1_150).contains(count)), "{seen:?}");
+        assert_eq!(shard(&UserId::new("alice").unwrap()), 11);
+    }
+}
