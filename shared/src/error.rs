@@ -1,8 +1,6 @@
 //! What can go wrong for whoever calls us, by what he can do about it. Which status and which body an error
 //! gets is decided in `reply.rs`.
 
-use crate::http::fields::Problem;
-
 /// An error in the words of the contract.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -121,6 +119,15 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         self.retry_after_ms().is_some() || matches!(self, Self::Internal)
     }
+}
+
+/// A member or parameter that is not as required. Names it, and never contains its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The member, as a path: `userIds[3]`.
+    pub field: String,
+    /// What is required.
+    pub required: String,
 }
 
 /// Why a store could not keep its promise.

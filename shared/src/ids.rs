@@ -1,7 +1,7 @@
-//! Ids: whose a thing is, what it is called, and how ids of ours follow from what a caller said, so that every
-//! repeat on any path names the same thing.
+//! Ids. Our own are derived from what a caller sent, so that every repeat, on any path, names the same thing.
 
 use std::fmt;
+use std::str::FromStr;
 
 use aws_lc_rs::digest;
 use serde::{Serialize, Serializer};
@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 use crate::text;
 
-/// A user, as the caller's own system names him: 1–256 bytes of UTF-8 in NFC without control or bidi-override
-/// characters. Never part of a path or a key; it stands in values and statement parameters only.
+/// A user, as the caller's own system names them: 1–256 bytes of UTF-8 in NFC without control or bidi-override characters.
+/// Appears only in values and statement parameters, never in a path or a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct UserId(String);
 
 impl UserId {
-    /// Takes an id that a caller gave; the error says what was required.
+    /// An id from a caller; the error says what is required.
     pub fn new(id: impl Into<String>) -> Result<Self, &'static str> {
         let id = id.into();
         text::check_user_id(&id).map(|()| Self(id))
@@ -27,7 +27,7 @@ impl UserId {
         Self(id)
     }
 
-    /// The id as its owner wrote it.
+    /// The id as the caller wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -44,7 +44,7 @@ impl fmt::Display for UserId {
 pub struct ConnectionId(String);
 
 impl ConnectionId {
-    /// Takes API Gateway's name for a socket as it came.
+    /// API Gateway's name for a socket, as received.
     pub fn new(id: impl Into<String>) -> Self {
         Self(id.into())
     }
@@ -61,6 +61,11 @@ impl fmt::Display for ConnectionId {
     }
 }
 
+/// The text is not an id of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a UUID in lower case")]
+pub struct MalformedId;
+
 macro_rules! uuid_id {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
@@ -68,31 +73,39 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Reads the id as it stands in a path or a frame; `None` where it is no lower-case UUID.
+            /// Reads the id from a path or a frame; `None` unless it is a UUID in lower case.
             pub fn parse(text: &str) -> Option<Self> {
                 let id = Uuid::try_parse(text).ok()?;
-                // `try_parse` also takes braces, capitals and missing hyphens; our ids have one spelling.
+                // `try_parse` also accepts braces, capitals and missing hyphens; our ids have one spelling.
                 (id.hyphenated().to_string() == text).then_some(Self(id))
             }
 
-            /// The same as a plain UUID, for stores that have such a type.
+            /// The id as a plain UUID, for stores with such a type.
             pub fn as_uuid(&self) -> Uuid {
                 self.0
             }
 
-            /// The id that such a store kept.
+            /// The id from such a store.
             pub fn from_uuid(id: Uuid) -> Self {
                 Self(id)
             }
 
-            /// The 16 bytes under which a store keeps it.
+            /// The id as 16 bytes.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
             }
 
-            /// The id from its 16 stored bytes; `None` for any other length.
+            /// The id from 16 bytes; `None` for any other length.
             pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
                 Uuid::from_slice(bytes).ok().map(Self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = MalformedId;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::parse(text).ok_or(MalformedId)
             }
         }
 
@@ -111,7 +124,7 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// One call of `send`, of which many notifications may come.
+    /// One call of `send`, which may produce many notifications.
     SendId
 }
 
@@ -121,39 +134,39 @@ uuid_id! {
 }
 
 uuid_id! {
-    /// One thing that was set aside.
+    /// One dead letter.
     DeadLetterId
 }
 
 impl DeadLetterId {
-    /// About the push of the row that arrived there.
+    /// For the push of the row with this offset.
     pub fn of_push(user: &UserId, offset: i64) -> Self {
         Self(derived(&[b"push", user.as_str().as_bytes(), &offset.to_be_bytes()]))
     }
 
-    /// About a notification without a row.
+    /// For a notification without a row.
     pub fn of_recipient(notification: NotificationId) -> Self {
         Self(derived(&[b"recipient", notification.as_bytes()]))
     }
 
-    /// About a whole chunk, by what it says of its recipients: its number may be another's later.
+    /// For a whole chunk, identified by its list of recipients, since its number may be reused.
     pub fn of_chunk(send: SendId, recipients: &[u8]) -> Self {
         Self(derived(&[b"chunk", send.as_bytes(), recipients]))
     }
 
-    /// About something that nobody can read.
+    /// For work that cannot be read.
     pub fn of_payload(payload: &str) -> Self {
         Self(derived(&[b"payload", payload.as_bytes()]))
     }
 }
 
 impl SendId {
-    /// The send that this caller's key names on this route, however often it is repeated.
+    /// The send with this key of a caller on a route, however often it is repeated.
     pub fn of_key(caller: &UserId, route: &str, key: &str) -> Self {
         Self(derived(&[b"send", caller.as_str().as_bytes(), route.as_bytes(), key.as_bytes()]))
     }
 
-    /// A send without a key: nothing can repeat it.
+    /// A send without a key, which cannot be repeated.
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
@@ -173,8 +186,8 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
-/// The first 16 bytes of SHA-256 over the parts. Each part's length goes before it, so that no two lists of
-/// parts read alike: (`a:b`, `c`) is not (`a`, `b:c`).
+/// The first 16 bytes of SHA-256 over the parts. Each part is preceded by its length, so that (`a:b`, `c`) and (`a`, `b:c`)
+/// differ.
 fn derived(parts: &[&[u8]]) -> Uuid {
     let mut context = digest::Context::new(&digest::SHA256);
     for part in parts {
@@ -183,7 +196,7 @@ fn derived(parts: &[&[u8]]) -> Uuid {
     }
     let mut first_half = [0; 16];
     first_half.copy_from_slice(&context.finish().as_ref()[..16]);
-    // Marked as a custom UUID (RFC 9562, version 8), which is what a truncated hash is.
+    // A truncated hash is a custom UUID (RFC 9562, version 8), and is marked as one.
     uuid::Builder::from_custom_bytes(first_half).into_uuid()
 }
 
@@ -196,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_names_the_same_send_for_ever_and_only_for_its_caller_and_route() {
+    fn a_key_names_the_same_send_forever_and_only_for_its_caller_and_route() {
         let id = SendId::of_key(&user("billing"), "/api/notifications/send", "invoice-7");
         assert_eq!(id.to_string(), "8214134b-5784-8ca4-baf3-8de40ae24211");
         assert_ne!(id, SendId::of_key(&user("orders"), "/api/notifications/send", "invoice-7"));
@@ -204,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_only_look_alike_when_joined_give_different_ids() {
+    fn parts_that_look_alike_only_when_joined_give_different_ids() {
         let first = SendId::of_key(&user("a:b"), "r", "c");
         assert_ne!(first, SendId::of_key(&user("a"), "r", "b:c"));
         assert_ne!(NotificationId::of(first, &user("a")), NotificationId::of(first, &user("b")));

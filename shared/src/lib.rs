@@ -13,6 +13,7 @@ pub mod ids;
 pub mod inbox;
 pub mod limits;
 pub mod moment;
+pub mod page_key;
 pub mod protocol;
 pub mod record;
 pub mod sockets;

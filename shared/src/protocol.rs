@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::http::fields::Fields;
 use crate::http::json;
 use crate::ids::NotificationId;
-use crate::inbox::Change;
 use crate::inbox::notification::Notification;
+use crate::inbox::{Change, ChangeKind};
 
 /// The most bytes of a frame to a client; what is larger is fetched.
 pub const MAX_FRAME_BYTES: usize = 32 * 1_024;
@@ -145,24 +145,10 @@ pub enum Event<'a> {
     Resync,
 }
 
-/// What became of notifications.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChangeKind {
-    /// They were marked as read.
-    Read,
-    /// They were marked as not read.
-    Unread,
-    /// They were deleted.
-    Deleted,
-    /// Their time was over.
-    Expired,
-}
-
 /// The answer to a client's frame.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum Reply<'a> {
+pub enum ReplyFrame<'a> {
     /// To `ping`.
     Pong {
         /// The client's name for its frame.
@@ -211,7 +197,7 @@ pub enum Reply<'a> {
     },
 }
 
-impl<'a> Reply<'a> {
+impl<'a> ReplyFrame<'a> {
     /// The error frame for what is wrong.
     pub fn error(reference: Option<&'a str>, error: &Error) -> Self {
         Self::Error {

@@ -12,7 +12,7 @@ use shared::error::Error;
 use shared::ids::NotificationId;
 use shared::inbox::Change;
 use shared::inbox::notification::{Content, Notification, Priority};
-use shared::protocol::{self, Action, ChangeKind, ClientFrame, Event, Frame, Reply, Sync};
+use shared::protocol::{self, Action, ChangeKind, ClientFrame, Event, Frame, ReplyFrame, Sync};
 
 /// Which examples each variant has. A variant that stands in no line does not compile; a file that stands in
 /// none, or is missing, fails.
@@ -39,10 +39,10 @@ examples! { of_event ALL_EVENTS Event<'_> {
 }}
 
 examples! { of_reply ALL_REPLIES Reply<'_> {
-    Reply::Pong { .. } => "pong",
-    Reply::Sync { .. } => "sync" | "sync-partial",
-    Reply::Ok { .. } => "ok" | "ok-updated" | "ok-expiresAt",
-    Reply::Error { .. } => "error" | "error-bare",
+    ReplyFrame::Pong { .. } => "pong",
+    ReplyFrame::Sync { .. } => "sync" | "sync-partial",
+    ReplyFrame::Ok { .. } => "ok" | "ok-updated" | "ok-expiresAt",
+    ReplyFrame::Error { .. } => "error" | "error-bare",
 }}
 
 examples! { of_action ALL_ACTIONS Action {
@@ -208,15 +208,15 @@ fn what_is_sent_is_what_the_examples_show() {
     written.event("fetch", &Event::Fetch { cursor: cursor(42), prev: cursor(41), id: report() });
     written.event("resync", &Event::Resync);
 
-    written.reply("pong", &Reply::Pong { reference: Some("p1"), cursor: cursor(43), etag: ETAG });
-    written.reply("sync", &Reply::Sync { reference: Some("s1"), sync: &complete() });
-    written.reply("sync-partial", &Reply::Sync { reference: Some("s2"), sync: &partial() });
-    written.reply("ok", &Reply::Ok { reference: Some("r1"), updated: None, expires_at: None });
-    written.reply("ok-updated", &Reply::Ok { reference: Some("r2"), updated: Some(2), expires_at: None });
+    written.reply("pong", &ReplyFrame::Pong { reference: Some("p1"), cursor: cursor(43), etag: ETAG });
+    written.reply("sync", &ReplyFrame::Sync { reference: Some("s1"), sync: &complete() });
+    written.reply("sync-partial", &ReplyFrame::Sync { reference: Some("s2"), sync: &partial() });
+    written.reply("ok", &ReplyFrame::Ok { reference: Some("r1"), updated: None, expires_at: None });
+    written.reply("ok-updated", &ReplyFrame::Ok { reference: Some("r2"), updated: Some(2), expires_at: None });
     let until = Some(Time(1_795_194_000_000));
-    written.reply("ok-expiresAt", &Reply::Ok { reference: Some("a1"), updated: None, expires_at: until });
-    written.reply("error", &Reply::error(Some("r3"), &Error::RateLimited { retry_after_ms: 250 }));
-    written.reply("error-bare", &Reply::error(None, &Error::TokenExpired));
+    written.reply("ok-expiresAt", &ReplyFrame::Ok { reference: Some("a1"), updated: None, expires_at: until });
+    written.reply("error", &ReplyFrame::error(Some("r3"), &Error::RateLimited { retry_after_ms: 250 }));
+    written.reply("error-bare", &ReplyFrame::error(None, &Error::TokenExpired));
 
     let files = files("");
     assert_eq!(names(written.0.keys()), names(ALL_EVENTS.iter().chain(ALL_REPLIES)));

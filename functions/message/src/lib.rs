@@ -11,7 +11,7 @@ use shared::ids::ConnectionId;
 use shared::inbox::Change;
 use shared::inbox::sync;
 use shared::limits::{Rate, Spend, Verdict};
-use shared::protocol::{self, Action, ClientFrame, MAX_SYNC_BYTES, Reply};
+use shared::protocol::{self, Action, ClientFrame, MAX_SYNC_BYTES, ReplyFrame};
 use shared::sockets::connections::{Connection, Extended};
 
 /// The variables that it cannot do without.
@@ -50,7 +50,7 @@ async fn tell(app: &App, reference: Option<&str>, error: &Error) -> SocketReply 
     if error.is_ours() {
         app.report_error().await;
     }
-    SocketReply::frame(&protocol::frame(&Reply::error(reference, error)))
+    SocketReply::frame(&protocol::frame(&ReplyFrame::error(reference, error)))
 }
 
 /// Why a frame is not acted on.
@@ -91,11 +91,11 @@ async fn act(
         Action::Ping => {
             let position = app.record.inbox.position(user, app.clock.at()).await?;
             let etag = sync::etag(user, &position);
-            return Ok(Some(protocol::frame(&Reply::Pong { reference, cursor: position.cursor(), etag: &etag })));
+            return Ok(Some(protocol::frame(&ReplyFrame::Pong { reference, cursor: position.cursor(), etag: &etag })));
         }
         Action::Sync(since) => {
             let sync = sync::sync(app, user, since, SYNC_LIMIT, MAX_SYNC_BYTES).await?;
-            return Ok(Some(protocol::frame(&Reply::Sync { reference, sync: &sync })));
+            return Ok(Some(protocol::frame(&ReplyFrame::Sync { reference, sync: &sync })));
         }
         Action::Ack(cursor) => {
             let known = app.record.inbox.acknowledge(user, cursor, app.clock.at()).await?;
@@ -105,12 +105,12 @@ async fn act(
             let changed = app.record.inbox.change(user, &change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
             deliver::tell(app, &[&changed], change.kind()).await;
             let updated = matches!(change, Change::ReadAll { .. }).then_some(changed.ids.len());
-            Reply::Ok { reference, updated, expires_at: None }
+            ReplyFrame::Ok { reference, updated, expires_at: None }
         }
         Action::Auth(ticket) => {
             let hash = auth::ticket_hash(&ticket);
             match app.record.connections.extend(&connection.id, &hash, app.clock.at()).await? {
-                Extended::Until(end_ms) => Reply::Ok { reference, updated: None, expires_at: Some(Time(end_ms)) },
+                Extended::Until(end_ms) => ReplyFrame::Ok { reference, updated: None, expires_at: Some(Time(end_ms)) },
                 Extended::Refused => return Err(Error::InvalidTicket),
             }
         }
@@ -120,7 +120,7 @@ async fn act(
 
 /// Tells why and closes. Told by a push and not by the answer, which would come after the end.
 async fn close(app: &App, id: &ConnectionId, reference: Option<&str>, error: &Error) -> SocketReply {
-    let frame = protocol::frame(&Reply::error(reference, error));
+    let frame = protocol::frame(&ReplyFrame::error(reference, error));
     app.push.push(&[(id.clone(), frame)]).await;
     app.push.close(std::slice::from_ref(id)).await;
     if let Err(error) = app.record.connections.forget(std::slice::from_ref(id)).await {

@@ -6,17 +6,8 @@ use std::fmt::Display;
 use serde_json::{Map, Value};
 
 use crate::cursor::Cursor;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 use crate::text;
-
-/// A member that is not as it should be. Names it and says what was required; never repeats its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The member, as a path: `userIds[3]`.
-    pub field: String,
-    /// What was required.
-    pub required: String,
-}
 
 /// The members of one object that are still to be read, and the problems met so far.
 #[derive(Debug, Default)]

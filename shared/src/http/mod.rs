@@ -1,6 +1,7 @@
-//! One HTTP call: reading it, its fields and JSON, and the reply.
+//! One HTTP call: reading the request with its fields and JSON, page tokens, and the reply.
 
 pub mod call;
 pub mod fields;
 pub mod json;
+pub mod page_token;
 pub mod reply;

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::clock::{At, Time};
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
+use crate::page_key::PageKey;
 use crate::telemetry::{MAX_OUTCOMES, OUTCOME_RETENTION_MS, PushAttempt};
 
 /// The most sends of a page, and the most that are looked at for one.
@@ -103,7 +104,7 @@ pub struct SendQuery {
     /// Only those of which a notification is in this state.
     pub state: Option<State>,
     /// Only those that stand after this one.
-    pub after: Option<Place>,
+    pub after: Option<PageKey<SendId>>,
     /// The most of them, up to [`MAX_SENDS`].
     pub limit: usize,
 }
@@ -118,24 +119,15 @@ impl SendQuery {
     pub fn page(&self, mut found: Vec<PastSend>) -> SendPage {
         let more = found.len() > self.examined();
         found.truncate(self.examined());
-        let end = found.last().filter(|_| more).map(|send| send.place);
+        let end = found.last().filter(|_| more).map(|send| send.key);
         found.retain(|send| self.state.is_none_or(|state| send.states.of(state) > 0));
         if found.len() > self.limit {
             found.truncate(self.limit);
-            let next = found.last().map(|send| send.place);
+            let next = found.last().map(|send| send.key);
             return SendPage { sends: found, next };
         }
         SendPage { sends: found, next: end }
     }
-}
-
-/// Where a send stands in the history: the later and, at the same time, the greater id comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// When it was stored, in milliseconds since 1970.
-    pub created_at_ms: i64,
-    /// Which it is.
-    pub id: SendId,
 }
 
 /// A page of the history.
@@ -144,14 +136,14 @@ pub struct SendPage {
     /// Newest first. Where a state was asked for, a page may hold fewer than there are, even none, and others follow.
     pub sends: Vec<PastSend>,
     /// From where to go on; `None` at the end.
-    pub next: Option<Place>,
+    pub next: Option<PageKey<SendId>>,
 }
 
 /// A send, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastSend {
     /// Which it is, and when it was stored.
-    pub place: Place,
+    pub key: PageKey<SendId>,
     /// Its type.
     pub kind: String,
     /// Its title.
@@ -253,8 +245,8 @@ mod tests {
     fn sends(states: &[(i64, i64)]) -> Vec<PastSend> {
         let mut sends: Vec<PastSend> = (1..)
             .zip(states)
-            .map(|(created_at_ms, (waiting, settled))| PastSend {
-                place: Place { created_at_ms, id: SendId::random() },
+            .map(|(at_ms, (waiting, settled))| PastSend {
+                key: PageKey { at_ms, id: SendId::random() },
                 kind: "like".into(),
                 title: "Hi".into(),
                 states: States { waiting: *waiting, settled: *settled, ..States::default() },
@@ -265,8 +257,8 @@ mod tests {
     }
 
     fn times(page: &SendPage) -> (Vec<i64>, Option<i64>) {
-        let times = page.sends.iter().map(|send| send.place.created_at_ms);
-        (times.collect(), page.next.map(|next| next.created_at_ms))
+        let times = page.sends.iter().map(|send| send.key.at_ms);
+        (times.collect(), page.next.map(|next| next.at_ms))
     }
 
     #[test]

@@ -4,21 +4,27 @@ use async_trait::async_trait;
 
 use crate::clock::At;
 use crate::error::StoreError;
+use crate::ids::UserId;
+use crate::inbox::Changed;
 
-/// How many rows of a kind are purged in one transaction, so that nobody waits long for it.
+/// The most rows of a kind that are purged in one transaction, so that no other transaction waits for it for long.
 pub const MAX_PURGED: usize = 1_000;
 
-/// What is too old.
+/// What has expired or is too old.
 #[async_trait]
 pub trait Retention: Send + Sync {
-    /// Purges some of what is too old, at most [`MAX_PURGED`] of each kind; each kind in a transaction of its own.
+    /// Makes tombstones of up to `limit` expired notifications, those that expired first; each takes the next offset of its
+    /// inbox. Returns which inboxes changed and how. None are left if it returns nothing, unless a concurrent call is working
+    /// on them.
+    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError>;
+
+    /// Purges some of what is too old, at most [`MAX_PURGED`] of each kind, each kind in its own transaction.
     ///
-    /// - What still stands in an inbox though its send is to be kept no longer expires at once.
-    /// - Tombstones that were made `retention_ms` ago or earlier are gone, and `purged_through` of their inboxes rises
-    ///   to their versions: a cursor below cannot be told what it missed.
-    /// - Sends that are to be kept no longer are gone, their keys are free, and their chunks are gone with them. One
-    ///   that still has notifications, a chunk that waits, or recipients who were set aside is looked at again after
-    ///   `retention_ms`.
+    /// - Notifications still in an inbox whose send need not be kept any longer expire at once.
+    /// - Tombstones that are `retention_ms` old or older are deleted, and `purged_through` of their inboxes rises to their
+    ///   versions: a lower cursor can no longer be answered.
+    /// - Sends that need not be kept any longer are deleted with their chunks, and their keys are free again. A send that
+    ///   still has notifications, a waiting chunk, or dead-lettered recipients is examined again after `retention_ms`.
     async fn purge(&self, retention_ms: i64, at: At) -> Result<Purged, StoreError>;
 }
 
@@ -27,20 +33,20 @@ pub trait Retention: Send + Sync {
 pub struct Purged {
     /// Notifications that expire now.
     pub expired: usize,
-    /// Tombstones that are gone.
+    /// Tombstones that were deleted.
     pub tombstones: usize,
-    /// Sends that were looked at: they are gone, or kept a while longer.
+    /// Sends that were examined, and deleted or kept for longer.
     pub sends: usize,
 }
 
 impl Purged {
-    /// Whether there may be more.
-    pub fn is_part(&self) -> bool {
+    /// Whether there may be more to purge.
+    pub fn may_have_more(&self) -> bool {
         [self.expired, self.tombstones, self.sends].iter().any(|count| *count >= MAX_PURGED)
     }
 
-    /// How much it was.
-    pub fn sum(&self) -> usize {
+    /// The sum of all kinds.
+    pub fn total(&self) -> usize {
         self.expired + self.tombstones + self.sends
     }
 }

@@ -21,7 +21,7 @@ pub const MAX_DATA_BYTES: usize = 16 * 1_024;
 pub const MAX_DELAY_MS: i64 = 365 * 24 * 60 * 60 * 1_000;
 
 /// What an end must be.
-pub const EXPIRES_AFTER: &str = "must be after the time at which it is due";
+pub const EXPIRY_RULE: &str = "must be after the time at which it is due";
 
 /// When a send is to reach the inboxes of its recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -297,7 +297,7 @@ fn refuse_what_expires_before_it_is_due(fields: &mut Fields, content: Option<&Co
     if let (Some(Time(expires_ms)), Some(Due::At(due_ms))) = (expires_at, due)
         && expires_ms <= due_ms
     {
-        fields.problem("expiresAt", EXPIRES_AFTER);
+        fields.problem("expiresAt", EXPIRY_RULE);
     }
 }
 

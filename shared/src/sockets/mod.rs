@@ -1,5 +1,6 @@
-//! Connections, tickets, and the way to the sockets.
+//! Sockets: who is connected, and the one way to push frames to connections and to close them.
 
 pub mod api_gateway;
 pub mod connections;
+pub mod outgoing;
 pub mod push;

@@ -1,0 +1,109 @@
+//! Whether a send is accepted, and for which recipients: what depends on the present time, and rate limits.
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::ids::{SendId, UserId};
+use crate::inbox::notification::Content;
+use crate::inbox::send::{Due, EXPIRY_RULE, MAX_DELAY_MS, NewSend};
+use crate::inbox::sends::FirstAnswer;
+use crate::limits::{Rate, Spend, Verdict};
+use crate::telemetry::{Counts, Report};
+
+/// The decision on a send.
+pub(super) enum Admission {
+    /// It may be stored.
+    Admitted(Admitted),
+    /// It would have been refused, but is a repeat of one that was stored.
+    Known(FirstAnswer),
+}
+
+/// A send that may be stored.
+pub(super) struct Admitted {
+    pub(super) id: SendId,
+    pub(super) content: Arc<Content>,
+    pub(super) fingerprint: [u8; 32],
+    pub(super) due: Due,
+    /// When it is due by the clock of this process, in milliseconds since 1970.
+    pub(super) due_ms: i64,
+    /// All recipients of the request, in order.
+    pub(super) requested: Vec<UserId>,
+    /// Whether each of them was admitted.
+    pub(super) verdicts: Vec<Verdict>,
+}
+
+impl Admitted {
+    /// The recipients whose budget had one left.
+    pub(super) fn recipients(&self) -> impl Iterator<Item = &UserId> {
+        let verdicts = self.requested.iter().zip(&self.verdicts);
+        verdicts.filter(|(_, verdict)| **verdict == Verdict::Admitted).map(|(user, _)| user)
+    }
+}
+
+/// Decides on a send. A repeat is never refused: before any refusal the key is looked up.
+pub(super) async fn admit(app: &App, id: SendId, send: NewSend, now_ms: i64) -> Result<Admission, Error> {
+    let due = match send.due {
+        // The answer says whether it is scheduled and is stored with it, so the clock of this process decides what is past.
+        Due::At(at_ms) if at_ms <= now_ms => Due::Now,
+        due => due,
+    };
+    let due_ms = match due {
+        Due::Now => now_ms,
+        Due::After(delay_ms) => now_ms.saturating_add(delay_ms),
+        Due::At(at_ms) => at_ms,
+    };
+    if let Some(refusal) = refusal_by_time(&send, due_ms, now_ms) {
+        return first_answer(app, id, &send).await?.map(Admission::Known).ok_or(refusal);
+    }
+    let verdicts = spend(app, &send).await;
+    if !verdicts.contains(&Verdict::Admitted) {
+        if let Some(first) = first_answer(app, id, &send).await? {
+            return Ok(Admission::Known(first));
+        }
+        let counts = Counts { rate_limited: verdicts.len() as u64, ..Counts::default() };
+        app.moment.telemetry.report(&Report { counts, ..Report::default() }, app.clock.at()).await;
+        return Err(all_limited(&verdicts));
+    }
+    let NewSend { content, recipients: requested, fingerprint, .. } = send;
+    Ok(Admission::Admitted(Admitted { id, content: Arc::new(content), fingerprint, due, due_ms, requested, verdicts }))
+}
+
+/// Why a send is refused now that would be accepted at another time.
+fn refusal_by_time(send: &NewSend, due_ms: i64, now_ms: i64) -> Option<Error> {
+    if due_ms.saturating_sub(now_ms) > MAX_DELAY_MS {
+        return Some(Error::field("deliverAt", "must be at most a year ahead"));
+    }
+    let expires_at = send.content.expires_at?;
+    (expires_at.0 <= due_ms).then(|| Error::field("expiresAt", EXPIRY_RULE))
+}
+
+/// Spends one from the budget of each recipient and type. A type without a limit spends nothing.
+async fn spend(app: &App, send: &NewSend) -> Vec<Verdict> {
+    let kind = &send.content.kind;
+    let rate: Option<Rate> =
+        app.config.rate_limit_send_types.get(kind).copied().unwrap_or(Some(app.config.rate_limit_send));
+    let Some(rate) = rate else {
+        return vec![Verdict::Admitted; send.recipients.len()];
+    };
+    // A user id may contain a space and a type cannot, so the type comes first.
+    let spend = |user| Spend { bucket: format!("send {kind} {user}"), rate };
+    let spends: Vec<Spend> = send.recipients.iter().map(spend).collect();
+    app.moment.limits.spend(&spends, app.clock.at()).await
+}
+
+fn all_limited(verdicts: &[Verdict]) -> Error {
+    let waits = verdicts.iter().filter_map(|verdict| match verdict {
+        Verdict::Admitted => None,
+        Verdict::Limited { retry_after_ms } => Some(*retry_after_ms),
+    });
+    Error::RateLimited { retry_after_ms: waits.min().unwrap_or(1_000) }
+}
+
+/// The first answer to this key; `None` without a key.
+async fn first_answer(app: &App, id: SendId, send: &NewSend) -> Result<Option<FirstAnswer>, Error> {
+    match send.key {
+        Some(_) => Ok(app.record.sends.first_answer(id).await?),
+        None => Ok(None),
+    }
+}

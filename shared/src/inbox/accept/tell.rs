@@ -1,0 +1,38 @@
+//! Telling devices, programs and operators of a stored send, and leaving the rest to the drain. Nothing here decides whether
+//! the send was accepted.
+
+use super::admit::Admitted;
+use crate::app::App;
+use crate::delivery::Delivery;
+use crate::delivery::offer::{Offer, offer};
+use crate::delivery::queue::Entry;
+use crate::ids::NotificationId;
+use crate::inbox::send::Due;
+use crate::inbox::sends::CHUNK_RECIPIENTS;
+use crate::telemetry::{Counts, Hint, Report};
+
+/// Work that is due later than this is found in time by the drain's schedule, once a minute.
+const WAKE_WITHIN_MS: i64 = 60_000;
+
+/// Pushes a stored send, reports it, and wakes the drain if work is left that is due soon. `begun_ms`: when the call was
+/// read, in milliseconds since 1970.
+pub(super) async fn tell(app: &App, admitted: &Admitted, deliveries: &[Delivery], begun_ms: i64) {
+    let recipients = admitted.recipients().count();
+    let hint = |user| Hint { user, id: NotificationId::of(admitted.id, user), kind: &admitted.content.kind };
+    let mut counts = Counts {
+        accepted: recipients as u64,
+        rate_limited: (admitted.verdicts.len() - recipients) as u64,
+        ..Counts::default()
+    };
+    counts.accept_ms.add(app.clock.now_ms() - begun_ms);
+    let report = Report { hints: admitted.recipients().map(hint).collect(), counts, ..Report::default() };
+    let offers: Vec<Offer<'_>> = deliveries.iter().map(Offer::from).collect();
+    let left: Vec<Entry> = offer(app, &offers, report).await.into_iter().flatten().collect();
+    let chunks_are_due_soon = match admitted.due {
+        Due::Now => recipients > CHUNK_RECIPIENTS,
+        Due::After(_) | Due::At(_) => admitted.due_ms - begun_ms <= WAKE_WITHIN_MS,
+    };
+    if !left.is_empty() || chunks_are_due_soon {
+        app.enqueue_and_wake(&left).await;
+    }
+}

@@ -1,0 +1,127 @@
+//! The one way to the sockets: pushes frames, forgets connections that are gone, and closes connections. Every domain that
+//! has something to say to a device says it here.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::ids::ConnectionId;
+use crate::protocol::Frame;
+use crate::sockets::connections::Connection;
+use crate::sockets::push::Outcome;
+
+/// A connection younger than this may be reported gone only because its `$connect` has not returned yet.
+const YOUNG_MS: i64 = 10_000;
+/// The pause before a frame is pushed to a young connection again.
+const YOUNG_RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// One frame for several connections.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// What they are sent.
+    pub frame: Frame,
+    /// The connections of one or more users.
+    pub connections: &'a [Connection],
+}
+
+/// The result of pushing a frame to one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushResult {
+    /// API Gateway accepted the frame.
+    Offered,
+    /// The connection is gone for good, and forgotten.
+    Gone,
+    /// The frame was not accepted, for this reason, and may be later.
+    Pending(Outcome),
+}
+
+impl PushResult {
+    /// As API Gateway reported it.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::Offered => Outcome::Offered,
+            Self::Gone => Outcome::Gone,
+            Self::Pending(outcome) => outcome,
+        }
+    }
+
+    fn new(app: &App, connection: &Connection, outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Offered => Self::Offered,
+            Outcome::Gone if !is_young(app, connection) => Self::Gone,
+            Outcome::Gone | Outcome::Failed | Outcome::Throttled { .. } => Self::Pending(outcome),
+        }
+    }
+}
+
+/// Pushes each frame to its connections, all at once, and forgets connections that are gone. Returns, for each frame in
+/// order, the result for each of its connections in order.
+pub async fn push(app: &App, outgoing: &[Outgoing<'_>]) -> Vec<Vec<PushResult>> {
+    let connections: Vec<&Connection> = outgoing.iter().flat_map(|outgoing| outgoing.connections).collect();
+    if connections.is_empty() {
+        return vec![Vec::new(); outgoing.len()];
+    }
+    let address = |outgoing: &Outgoing<'_>| {
+        let frame = outgoing.frame.clone();
+        outgoing.connections.iter().map(move |connection| (connection.id.clone(), frame.clone())).collect::<Vec<_>>()
+    };
+    let frames: Vec<(ConnectionId, Frame)> = outgoing.iter().flat_map(address).collect();
+    let mut outcomes = app.push.push(&frames).await;
+    push_to_young_again(app, &frames, &connections, &mut outcomes).await;
+
+    let results = connections.iter().zip(outcomes);
+    let results: Vec<PushResult> =
+        results.map(|(connection, outcome)| PushResult::new(app, connection, outcome)).collect();
+    let gone = connections.iter().zip(&results).filter(|(_, result)| **result == PushResult::Gone);
+    let gone: Vec<ConnectionId> = gone.map(|(connection, _)| connection.id.clone()).collect();
+    forget(app, &gone).await;
+
+    let mut results = results.into_iter();
+    outgoing.iter().map(|outgoing| results.by_ref().take(outgoing.connections.len()).collect()).collect()
+}
+
+/// Closes connections that are no longer registered.
+pub async fn close(app: &App, connections: &[ConnectionId]) {
+    app.push.close(connections).await;
+}
+
+/// Sends connections a last frame, then closes and forgets them. The frame is pushed, since the reply to a client's own
+/// frame would arrive after the close. A connection that cannot be forgotten is closed all the same.
+pub async fn dismiss(app: &App, connections: &[ConnectionId], last: &Frame) {
+    let frames: Vec<(ConnectionId, Frame)> = connections.iter().map(|id| (id.clone(), last.clone())).collect();
+    app.push.push(&frames).await;
+    app.push.close(connections).await;
+    forget(app, connections).await;
+}
+
+/// Pushes frames once more to young connections that were reported gone.
+async fn push_to_young_again(
+    app: &App,
+    frames: &[(ConnectionId, Frame)],
+    connections: &[&Connection],
+    outcomes: &mut [Outcome],
+) {
+    let again: Vec<usize> = (0..frames.len())
+        .filter(|index| outcomes[*index] == Outcome::Gone && is_young(app, connections[*index]))
+        .collect();
+    if again.is_empty() {
+        return;
+    }
+    tokio::time::sleep(YOUNG_RETRY_AFTER).await;
+    let second: Vec<(ConnectionId, Frame)> = again.iter().map(|index| frames[*index].clone()).collect();
+    for (index, outcome) in again.into_iter().zip(app.push.push(&second).await) {
+        outcomes[index] = outcome;
+    }
+}
+
+fn is_young(app: &App, connection: &Connection) -> bool {
+    app.clock.now_ms() - connection.connected_at_ms < YOUNG_MS
+}
+
+async fn forget(app: &App, connections: &[ConnectionId]) {
+    if !connections.is_empty()
+        && let Err(error) = app.record.connections.forget(connections).await
+    {
+        // The next push to them, or the sweep, forgets them.
+        tracing::warn!(%error, "closed connections could not be forgotten");
+    }
+}
