@@ -5,6 +5,7 @@
 
 mod access;
 mod agreement;
+mod circles;
 mod imports;
 mod manifests;
 mod migrations;
