@@ -5,7 +5,7 @@ import { type NotificationGroup, useCarillon, useNotifications } from "@carillon
 import { type KeyboardEvent, type ReactElement, type RefObject, useEffect, useMemo, useRef, useState } from "react";
 import { FailureNote } from "./FailureNote.js";
 import { type Failure, failure, fromProblem } from "./failure.js";
-import { InboxRow } from "./InboxRow.js";
+import { InboxRow, type RowActions } from "./InboxRow.js";
 import { CheckAllIcon, CloseIcon, EmptyIcon, OfflineIcon } from "./icons.js";
 import { type Tab, Tabs } from "./Tabs.js";
 import { useTracing } from "./tracing.js";
@@ -144,15 +144,7 @@ export function Inbox({ user, open, over, onClose }: InboxProps): ReactElement {
   );
 }
 
-/** What may be done with a notification. */
-export interface Acts {
-  readonly read: (id: string) => void;
-  readonly unread: (id: string) => void;
-  readonly remove: (id: string) => void;
-  readonly trace: (id: string) => void;
-}
-
-function Day({ group, byType, act }: { group: NotificationGroup; byType: boolean; act: Acts }): ReactElement {
+function Day({ group, byType, act }: { group: NotificationGroup; byType: boolean; act: RowActions }): ReactElement {
   const types = useMemo(() => Map.groupBy(group.items, ({ type }) => type), [group.items]);
   return (
     <section className="day" aria-labelledby={`day-${group.key}`}>

@@ -2,13 +2,20 @@
 
 import type { Notification } from "@carillon/client";
 import { memo, type ReactElement } from "react";
-import type { Acts } from "./Inbox.js";
 import { ArrowIcon, CheckIcon, DeleteIcon, TraceIcon, UnreadIcon } from "./icons.js";
 import { atClock, inFull, isSafeUrl } from "./words.js";
 
+/** What a user can do with a notification. */
+export interface RowActions {
+  readonly read: (id: string) => void;
+  readonly unread: (id: string) => void;
+  readonly remove: (id: string) => void;
+  readonly trace: (id: string) => void;
+}
+
 interface InboxRowProps {
   notification: Notification;
-  act: Acts;
+  act: RowActions;
 }
 
 export const InboxRow = memo(function InboxRow({ notification, act }: InboxRowProps): ReactElement {
