@@ -1,4 +1,4 @@
-// What is kept on the device between two visits, in IndexedDB: per server and user, never mixed.
+// The cache in IndexedDB, which keeps data on the device between two visits. Each server and user has its own entries.
 
 import type { CachedInbox, CarillonEvent, EventCache } from "./types.js";
 
@@ -6,7 +6,7 @@ const MAX_EVENTS = 100;
 const INBOXES = "inboxes";
 const EVENTS = "events";
 
-/** A cache in IndexedDB. Nothing is opened before it is used. */
+/** A cache in IndexedDB. The database is opened on first use. */
 export function createIndexedDbCache(indexedDB: IDBFactory): EventCache {
   let opening: Promise<IDBDatabase> | null = null;
 
@@ -19,7 +19,7 @@ export function createIndexedDbCache(indexedDB: IDBFactory): EventCache {
       };
       request.onsuccess = () => {
         const database = request.result;
-        // Another tab wants it gone, or newer; the next use opens it again.
+        // Another tab wants to delete or upgrade it. The next use opens it again.
         database.onversionchange = database.onclose = () => {
           database.close();
           opening = null;
@@ -34,16 +34,16 @@ export function createIndexedDbCache(indexedDB: IDBFactory): EventCache {
     return opening;
   }
 
-  /** One transaction; resolves when it is complete, which is when it will be there. */
-  async function within<T>(stores: string[], mode: IDBTransactionMode, act: Act<T>): Promise<T> {
+  /** Runs one transaction. Resolves when it is complete, because only then is anything stored. */
+  async function transact<T>(stores: string[], mode: IDBTransactionMode, steps: Steps<T>): Promise<T> {
     const database = await open();
     return new Promise<T>((resolve, reject) => {
       const transaction = database.transaction(stores, mode);
       let result: T | undefined;
       transaction.oncomplete = () => resolve(result as T);
-      // An error leads to it, and only then stands in the transaction.
+      // A failed request aborts the transaction, and only the abort sets `transaction.error`.
       transaction.onabort = () => reject(transaction.error);
-      act(transaction, (value) => {
+      steps(transaction, (value) => {
         result = value;
       });
     });
@@ -51,44 +51,44 @@ export function createIndexedDbCache(indexedDB: IDBFactory): EventCache {
 
   return {
     loadInbox: (key) =>
-      within<CachedInbox | null>([INBOXES], "readonly", (transaction, done) => {
+      transact<CachedInbox | null>([INBOXES], "readonly", (transaction, done) => {
         const request = transaction.objectStore(INBOXES).get(key);
         request.onsuccess = () => done(request.result ?? null);
       }),
     saveInbox: (key, inbox) =>
-      within<void>([INBOXES], "readwrite", (transaction) => {
+      transact<void>([INBOXES], "readwrite", (transaction) => {
         transaction.objectStore(INBOXES).put(inbox, key);
       }),
     loadEvents: (key) =>
-      within<CarillonEvent[]>([EVENTS], "readonly", (transaction, done) => {
+      transact<CarillonEvent[]>([EVENTS], "readonly", (transaction, done) => {
         const request = transaction.objectStore(EVENTS).get(key);
         request.onsuccess = () => done(request.result ?? []);
       }),
     addEvents: (key, events) =>
-      within<void>([EVENTS], "readwrite", (transaction) => {
+      transact<void>([EVENTS], "readwrite", (transaction) => {
         const store = transaction.objectStore(EVENTS);
         const request = store.get(key);
         request.onsuccess = () => {
-          // The later of two that are the same is left out: it stands where it first happened.
+          // Of two copies the earlier one is kept, so that an event stays where it first happened.
           const all = new Map<string, CarillonEvent>();
           for (const event of [...(request.result ?? []), ...events]) {
-            const name = nameOf(event);
-            if (!all.has(name)) all.set(name, event);
+            const id = idOf(event);
+            if (!all.has(id)) all.set(id, event);
           }
           store.put([...all.values()].slice(-MAX_EVENTS), key);
         };
       }),
     clear: (key) =>
-      within<void>([INBOXES, EVENTS], "readwrite", (transaction) => {
+      transact<void>([INBOXES, EVENTS], "readwrite", (transaction) => {
         transaction.objectStore(INBOXES).delete(key);
         transaction.objectStore(EVENTS).delete(key);
       }),
   };
 }
 
-type Act<T> = (transaction: IDBTransaction, done: (value: T) => void) => void;
+type Steps<T> = (transaction: IDBTransaction, done: (value: T) => void) => void;
 
-function nameOf(event: CarillonEvent): string {
+function idOf(event: CarillonEvent): string {
   if (event.type === "notification") return event.notification.id;
   return event.type === "changed" ? JSON.stringify([event.cursor, event.change, event.ids]) : event.id;
 }

@@ -1,12 +1,12 @@
-// Keeps the inbox without holes: puts events in order, and asks the server for whatever they did not tell.
+// Keeps the inbox free of gaps: puts events in order, and asks the server for the changes that no event brought.
 
 import { backoffMs } from "./backoff.js";
 import { compareCursors, isAhead } from "./cursor.js";
-import type { Answer } from "./http.js";
-import { fitOf, type Inbox, type InboxChange, missed } from "./inbox.js";
+import { asError, CarillonError, invalidAnswer } from "./errors.js";
+import type { ApiResponse } from "./http.js";
+import { fitOf, type Inbox, type InboxChange, missedEvents } from "./inbox.js";
 import { createPause } from "./pause.js";
-import { asError, CarillonError, invalid } from "./problem.js";
-import { type InboxEvent, isListAnswer, isSyncAnswer, type ListAnswer, type SyncAnswer } from "./protocol.js";
+import { type InboxEvent, isListResponse, isSyncResponse, type ListResponse, type SyncResponse } from "./protocol.js";
 import type { CarillonEvent, RequestOptions } from "./types.js";
 
 /** How long an event may wait for the one before it. */
@@ -18,28 +18,28 @@ const CACHED_PAGE_SIZE = 200;
 export interface CatchUpHost {
   readonly pageSize: number;
   random(): number;
-  call(method: string, path: string, options?: RequestOptions): Promise<Answer>;
+  call(method: string, path: string, options?: RequestOptions): Promise<ApiResponse>;
   inbox(): Inbox;
   change(change: InboxChange): void;
-  /** What an application is told; each once. */
-  tell(events: readonly CarillonEvent[]): void;
-  /** For the other tabs; `start` is where the whole answer begins, of which this is a part. */
-  relay(since: string, answer: SyncAnswer, start: string): void;
-  /** Begins to ask; what is returned is called when everything up to that moment is known. */
-  asking(): () => void;
+  /** Passes events to the application, each once. */
+  emit(events: readonly CarillonEvent[]): void;
+  /** Shares a response with the other tabs. It may be one part of a sync that began at `start`. */
+  relay(since: string, response: SyncResponse, start: string): void;
+  /** A sync begins. The returned function is called when everything up to this moment is known. */
+  beginSync(): () => void;
   failed(error: CarillonError): void;
 }
 
 export interface CatchUp {
   accept(event: InboxEvent): void;
-  /** Another tab's answer. */
-  acceptSync(since: string, answer: SyncAnswer, start?: string): void;
-  /** Resolves when everything is known that was so at the call. */
+  /** Accepts a response that another tab received. */
+  acceptSync(since: string, response: SyncResponse, start?: string): void;
+  /** Resolves when every change made before the call is known. */
   sync(): Promise<void>;
-  /** Syncs, again and again with backoff until it succeeds. */
+  /** Syncs, and retries with backoff until it succeeds. */
   keepSyncing(): void;
   loadMore(): Promise<void>;
-  /** Tries again now what waits to be tried again. */
+  /** Cuts a backoff short and retries now. */
   wake(): void;
   stop(): void;
 }
@@ -49,9 +49,9 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
   let gapTimer: ReturnType<typeof setTimeout> | undefined;
   let gapRounds = 0;
   let running: Promise<void> | null = null;
-  let following: Promise<void> | null = null;
-  let isKeeping = false;
-  let isWanted = false;
+  let queued: Promise<void> | null = null;
+  let isRetrying = false;
+  let isSyncWanted = false;
   let isStopped = false;
   let loading: Promise<void> | null = null;
   const pause = createPause();
@@ -61,27 +61,27 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
       case "drop":
         return;
       case "foreign":
-        // The answer to our cursor is 410 then, and the list comes anew.
+        // The server answers our cursor with 410, and then the list is loaded again.
         return keepSyncing();
       case "wait":
         waiting.push(event);
-        // So many that one sync is less work than keeping them.
+        // With this many events waiting, one sync is less work than keeping them.
         if (waiting.length > MAX_WAITING) waiting = [];
         return watchGap();
       case "apply":
-        // A fetched notification would come without the unread count; a sync brings both.
+        // Fetching only the notification would not bring the unread count. A sync brings both.
         if (event.type === "fetch") return keepSyncing();
         host.change({ type: "event", event, at: new Date().toISOString() });
-        host.tell([event]);
-        takeWaiting();
+        host.emit([event]);
+        applyWaiting();
     }
   }
 
-  function takeWaiting(): void {
-    const held = waiting.sort((a, b) => (isAhead(a.cursor, b.cursor) ? 1 : -1));
+  function applyWaiting(): void {
+    const events = waiting.sort((a, b) => (isAhead(a.cursor, b.cursor) ? 1 : -1));
     waiting = [];
-    // In order, so each either fits by now or goes on waiting.
-    for (const event of held) accept(event);
+    // In order: each event either fits now or waits again.
+    for (const event of events) accept(event);
     if (waiting.length === 0) {
       clearTimeout(gapTimer);
       gapTimer = undefined;
@@ -91,7 +91,7 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
 
   function watchGap(): void {
     if (isStopped) return;
-    // Where the answer to a sync does not close the hole either, ask ever more rarely.
+    // If a sync does not close the gap either, the next one waits longer.
     gapTimer ??= setTimeout(
       () => {
         gapTimer = undefined;
@@ -101,15 +101,15 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
     );
   }
 
-  function acceptSync(since: string, answer: SyncAnswer, start = since): void {
+  function acceptSync(since: string, response: SyncResponse, start = since): void {
     const before = host.inbox();
     if (before.cursor === null) return;
-    const order = fitOf(before.cursor, { prev: since, cursor: answer.cursor });
-    if (order === "wait" || order === "foreign") return keepSyncing();
-    if (order === "drop" && answer.cursor !== before.cursor) return;
-    host.change({ type: "sync", answer });
-    host.tell(missed(before, since, start, answer));
-    takeWaiting();
+    const fit = fitOf(before.cursor, { prev: since, cursor: response.cursor });
+    if (fit === "wait" || fit === "foreign") return keepSyncing();
+    if (fit === "drop" && response.cursor !== before.cursor) return;
+    host.change({ type: "sync", response });
+    host.emit(missedEvents(before, since, start, response));
+    applyWaiting();
   }
 
   async function syncFrom(start: string): Promise<void> {
@@ -120,8 +120,10 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
         headers: etag ? { "if-none-match": etag } : {},
       });
       if (status === 304) return;
-      // A partial answer that leads nowhere, or one of another history, would be asked for without end.
-      if (!isSyncAnswer(body) || (compareCursors(body.cursor, since) ?? -1) < (body.complete ? 0 : 1)) throw invalid();
+      // A partial response that makes no progress, or one of another epoch, would be requested forever.
+      if (!isSyncResponse(body) || (compareCursors(body.cursor, since) ?? -1) < (body.complete ? 0 : 1)) {
+        throw invalidAnswer();
+      }
       acceptSync(since, body, start);
       host.relay(since, body, start);
       if (body.complete) return;
@@ -129,31 +131,31 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
     }
   }
 
-  async function list(query: string): Promise<ListAnswer> {
+  async function list(query: string): Promise<ListResponse> {
     const { body } = await host.call("GET", `/api/notifications?${query}`);
-    if (!isListAnswer(body)) throw invalid();
+    if (!isListResponse(body)) throw invalidAnswer();
     return body;
   }
 
-  async function listAnew(): Promise<void> {
-    // Nothing fits while there is no cursor, so nothing can have come further than this answer.
-    host.change({ type: "list", answer: await list(`limit=${host.pageSize}`) });
-    takeWaiting();
+  async function reloadList(): Promise<void> {
+    // No event fits while the cursor is null, so nothing newer than this response can have been applied.
+    host.change({ type: "list", response: await list(`limit=${host.pageSize}`) });
+    applyWaiting();
   }
 
   async function run(): Promise<void> {
-    const known = host.asking();
+    const succeeded = host.beginSync();
     const { cursor } = host.inbox();
     try {
-      if (cursor === null) await listAnew();
+      if (cursor === null) await reloadList();
       else await syncFrom(cursor);
     } catch (thrown) {
       if (asError(thrown).status !== 410) throw thrown;
       host.failed(asError(thrown));
       host.change({ type: "lost" });
-      await listAnew();
+      await reloadList();
     }
-    known();
+    succeeded();
   }
 
   function sync(): Promise<void> {
@@ -163,26 +165,26 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
       });
       return running;
     }
-    // One that is under way may have been answered before what the caller means to see.
-    following ??= running
+    // The server may have answered the running sync before the change that the caller wants to see.
+    queued ??= running
       .catch(() => {})
       .then(() => {
-        following = null;
+        queued = null;
         return sync();
       });
-    return following;
+    return queued;
   }
 
   function keepSyncing(): void {
-    isWanted = true;
-    if (!isKeeping) void keep();
+    isSyncWanted = true;
+    if (!isRetrying) void syncWithRetries();
   }
 
-  async function keep(): Promise<void> {
-    isKeeping = true;
+  async function syncWithRetries(): Promise<void> {
+    isRetrying = true;
     let failures = 0;
-    while (isWanted && !isStopped) {
-      isWanted = false;
+    while (isSyncWanted && !isStopped) {
+      isSyncWanted = false;
       try {
         await sync();
         failures = 0;
@@ -191,35 +193,35 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
         if (isStopped) break;
         const error = asError(thrown);
         host.failed(error);
-        isWanted = true;
+        isSyncWanted = true;
         await pause.for(backoffMs(++failures, host.random, error.retryAfterMs));
       }
     }
-    isKeeping = false;
+    isRetrying = false;
   }
 
-  async function nextPage(): Promise<void> {
+  async function loadNextPage(): Promise<void> {
     let failures = 0;
     while (host.inbox().hasMore) {
       const { items, nextCursor } = host.inbox();
-      // What the cache holds has no place to go on from: page from the top until something is new.
+      // A trimmed cache has no page token: page from the top until something new appears.
       const size = nextCursor ? host.pageSize : CACHED_PAGE_SIZE;
-      const answer = await list(`limit=${size}${nextCursor ? `&cursor=${encodeURIComponent(nextCursor)}` : ""}`);
-      const { cursor, nextCursor: place } = host.inbox();
+      const response = await list(`limit=${size}${nextCursor ? `&cursor=${encodeURIComponent(nextCursor)}` : ""}`);
+      const { cursor, nextCursor: presentNextCursor } = host.inbox();
       if (cursor === null) return;
-      // The list has come anew meanwhile: below it, this page would leave a hole.
-      if (place !== nextCursor) continue;
-      const step = compareCursors(answer.cursor, cursor);
-      // Of another history, which lists anew.
+      // The list was reloaded meanwhile, and appending this page to it would leave a gap.
+      if (presentNextCursor !== nextCursor) continue;
+      const step = compareCursors(response.cursor, cursor);
+      // The page is of another epoch. The sync reloads the list.
       if (step === null) return sync();
       if (step < 0) {
-        // It would show what has changed since as it was.
+        // A page behind the inbox would show rows as they were before their last change.
         if (++failures === MAX_LIST_ATTEMPTS) throw new CarillonError("list_behind", "the list lags behind the inbox");
         await pause.for(backoffMs(failures, host.random));
         continue;
       }
-      host.change({ type: "page", answer });
-      if (answer.cursor !== cursor) keepSyncing();
+      host.change({ type: "page", response });
+      if (response.cursor !== cursor) keepSyncing();
       if (host.inbox().items.length > items.length) return;
     }
   }
@@ -230,9 +232,9 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
     sync,
     keepSyncing,
     loadMore() {
-      loading ??= nextPage()
+      loading ??= loadNextPage()
         .catch((thrown) => {
-          // That its place is refused may be the first sign of what has changed.
+          // A refused page token may be the first sign of a change.
           keepSyncing();
           throw thrown;
         })

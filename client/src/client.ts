@@ -1,14 +1,14 @@
-// The client: who the user is, and one session for as long as that stays.
+// The client: finds out who the user is, and runs one session for as long as the user stays the same.
 
 import { backoffMs } from "./backoff.js";
-import { environment as surroundings } from "./environment.js";
+import { resolveEnvironment } from "./environment.js";
+import { asError, CarillonError, closed, storageProblem, toProblem } from "./errors.js";
 import { createHttp } from "./http.js";
 import { emptyInbox, type Inbox } from "./inbox.js";
 import type { Intent } from "./overlay.js";
 import { createPause } from "./pause.js";
-import { asError, CarillonError, closed, problem, storageProblem } from "./problem.js";
 import { createSession, type Session } from "./session.js";
-import { apart, createStore } from "./store.js";
+import { createStore, isolate } from "./store.js";
 import type { Token } from "./token.js";
 import type { CarillonEvent, Client, ClientOptions, EventCache, Problem, State, Transport } from "./types.js";
 
@@ -26,17 +26,18 @@ const initial: State = {
   fromCache: false,
 };
 
-/** Makes a client. Nothing happens before `connect`. */
+/** Makes a client. It does nothing before `connect`. */
 export function createClient(options: ClientOptions): Client {
-  const environment = surroundings(options.environment);
+  const environment = resolveEnvironment(options.environment);
   const { store, update } = createStore<State>(initial);
   const listeners = new Set<(event: CarillonEvent) => void>();
-  const cache = chosenCache(options.cache ?? true, environment.indexedDB);
+  const cache = resolveCache(options.cache ?? true, environment.indexedDB);
   const pause = createPause();
   const seen = new Set<string>();
-  const report = (what: Problem): void => apart(() => options.onProblem?.(what));
+  const report = (problem: Problem): void => isolate(() => options.onProblem?.(problem));
   let transports: readonly Transport[] = options.transports ?? ["websocket", "polling"];
-  let wanted: object | null = null;
+  /** Identifies the present `connect`; `null` while closed. */
+  let activeConnect: object | null = null;
   let session: Session | null = null;
   let sessionUser: string | null = null;
   let inbox: Inbox = emptyInbox;
@@ -48,18 +49,18 @@ export function createClient(options: ClientOptions): Client {
     onToken: checkUser,
   });
 
-  /** Somebody else has signed in: nothing of the one before may be shown or changed. */
+  /** After another user signs in, nothing of the previous user may be shown or changed. */
   function checkUser(token: Token): void {
-    // A token that does not say whose it is contradicts nobody.
+    // A token that names no user does not contradict the session.
     if (!session || token.userId === null || token.userId === sessionUser) return;
-    leave();
-    enter(token.userId);
+    endSession();
+    startSession(token.userId);
     throw userChanged();
   }
 
   const keyOf = (userId: string): string => `${options.baseUrl} ${userId}`;
 
-  function enter(userId: string | null): void {
+  function startSession(userId: string | null): void {
     if (userId === null || userId !== store.getState().userId) {
       inbox = emptyInbox;
       seen.clear();
@@ -81,37 +82,37 @@ export function createClient(options: ClientOptions): Client {
       transports: () => transports,
       state: store.getState,
       update,
-      tell(event) {
-        for (const listener of listeners) apart(() => listener(event));
+      emit(event) {
+        for (const listener of listeners) isolate(() => listener(event));
       },
       report,
     });
   }
 
-  function leave(): void {
-    const left = session;
-    if (!left) return;
-    // A listener that hears of the end may close once more.
+  function endSession(): void {
+    const ending = session;
+    if (!ending) return;
+    // A listener that is notified of the end may call `close` again.
     session = null;
-    inbox = left.inbox();
-    left.end();
+    inbox = ending.inbox();
+    ending.end();
   }
 
-  /** Learns who the user is, and enters. */
-  async function begin(mine: object): Promise<void> {
-    if (options.userId !== undefined) return enter(store.getState().userId ?? options.userId);
+  /** Finds out who the user is, and starts the session. */
+  async function begin(connect: object): Promise<void> {
+    if (options.userId !== undefined) return startSession(store.getState().userId ?? options.userId);
     update({ wsStatus: "connecting", loading: true });
-    for (let failures = 1; wanted === mine; failures++) {
+    for (let failures = 1; activeConnect === connect; failures++) {
       try {
         const { userId } = await http.token();
-        if (wanted === mine) enter(userId);
+        if (activeConnect === connect) startSession(userId);
         return;
       } catch (thrown) {
-        if (wanted !== mine) return;
-        const error = problem("connection", asError(thrown));
+        if (activeConnect !== connect) return;
+        const error = toProblem("connection", asError(thrown));
         report(error);
-        const isThere = error.code !== "no_answer" && environment.isOnline();
-        update({ error, loading: false, wsStatus: isThere ? "reconnecting" : "offline" });
+        const isReachable = error.code !== "no_answer" && environment.isOnline();
+        update({ error, loading: false, wsStatus: isReachable ? "reconnecting" : "offline" });
         await pause.for(backoffMs(failures, environment.random, error.retryAfterMs));
       }
     }
@@ -121,35 +122,35 @@ export function createClient(options: ClientOptions): Client {
     return session?.act(kind, typeof id === "string" ? [id] : id, type) ?? notConnected();
   }
 
-  async function cached<T>(use: (cache: EventCache, key: string) => Promise<T>, otherwise: T): Promise<T> {
+  async function withCache<T>(use: (cache: EventCache, key: string) => Promise<T>, fallback: T): Promise<T> {
     const { userId } = store.getState();
-    if (!cache || userId === null) return otherwise;
+    if (!cache || userId === null) return fallback;
     try {
       return await use(await cache(), keyOf(userId));
     } catch (thrown) {
       report(storageProblem(thrown));
-      return otherwise;
+      return fallback;
     }
   }
 
   return {
     store,
     connect() {
-      if (wanted) return;
-      const mine = {};
-      wanted = mine;
+      if (activeConnect) return;
+      const connect = {};
+      activeConnect = connect;
       environment.window?.addEventListener("online", pause.wake);
-      // React's strict mode connects, closes and connects again within one turn: that is one connection.
+      // React's strict mode connects, closes and connects again within one turn. Only the last call counts.
       queueMicrotask(() => {
-        if (wanted === mine) void begin(mine);
+        if (activeConnect === connect) void begin(connect);
       });
     },
     close() {
-      wanted = null;
+      activeConnect = null;
       environment.window?.removeEventListener("online", pause.wake);
       pause.wake();
-      leave();
-      // Whoever connects next may be somebody else.
+      endSession();
+      // The next `connect` may be for another user.
       http.forget();
       update({ wsStatus: "closed", loading: false });
     },
@@ -170,30 +171,30 @@ export function createClient(options: ClientOptions): Client {
     async request<T>(method: string, path: string, request = {}) {
       const { userId } = store.getState();
       const { body } = await http.call(method, path, request);
-      // It was meant for whoever was here then.
+      // The response belongs to the user who made the call.
       if (userId !== null && userId !== store.getState().userId) throw userChanged();
       return body as T;
     },
-    cacheEvent: (event) => cached((kept, key) => kept.addEvents(key, [event]), undefined),
-    loadCachedEvents: () => cached<CarillonEvent[]>((kept, key) => kept.loadEvents(key), []),
+    cacheEvent: (event) => withCache((opened, key) => opened.addEvents(key, [event]), undefined),
+    loadCachedEvents: () => withCache<CarillonEvent[]>((opened, key) => opened.loadEvents(key), []),
     clearCache() {
-      session?.forget();
-      return cached((kept, key) => kept.clear(key), undefined);
+      session?.stopSaving();
+      return withCache((opened, key) => opened.clear(key), undefined);
     },
   };
 }
 
-const userChanged = (): CarillonError => new CarillonError("user_changed", "the token is another user's");
+const userChanged = (): CarillonError => new CarillonError("user_changed", "the token has another user");
 
 function notConnected(): Promise<void> {
   const refusal = Promise.reject(closed());
-  // Like every other refusal, it is nobody's unhandled rejection.
+  // A caller may ignore any refusal, so this one is no unhandled rejection either.
   refusal.catch(() => {});
   return refusal;
 }
 
-/** Loaded where it is used: an application with a cache of its own, or with none, does without ours. */
-function chosenCache(choice: boolean | EventCache, indexedDB: IDBFactory | null): (() => Promise<EventCache>) | null {
+/** Our cache is loaded on demand: an application with its own cache, or without one, does not download it. */
+function resolveCache(choice: boolean | EventCache, indexedDB: IDBFactory | null): (() => Promise<EventCache>) | null {
   if (typeof choice === "object") return async () => choice;
   if (!choice || !indexedDB) return null;
   let loading: Promise<EventCache> | undefined;

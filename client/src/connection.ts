@@ -1,55 +1,55 @@
-// Keeps one way open by which changes come in: a socket where one opens, polling where none does.
+// Keeps one transport open for incoming changes: a socket if one opens, otherwise polling.
 
 import { backoffMs } from "./backoff.js";
 import type { Environment } from "./environment.js";
+import { asError, CarillonError } from "./errors.js";
 import { createPause } from "./pause.js";
-import { asError, CarillonError } from "./problem.js";
 import type { ClientFrame, Frame } from "./protocol.js";
 import { type OpenStream, openSocket, type Stream } from "./socket.js";
 import type { Status, Transport } from "./types.js";
 
-/** API Gateway ends a socket after 2 h; all of a deployment's should not come back in the same second. */
+/** API Gateway ends a socket after 2 h. The spread keeps a deployment's sockets from coming back in the same second. */
 const RENEW_MS = 110 * 60_000;
 const RENEW_SPREAD_MS = 10 * 60_000;
-/** A stream that lasted so long was a good one: the next failure is a first one. */
-const STEADY_MS = 5_000;
-/** After so many failures something between may have changed, even where a stream once opened. */
-const PATIENT_ATTEMPTS = 3;
-const AUTH_SPARE_MS = 60_000;
-const AUTH_AGAIN_MS = 10_000;
-const HIDDEN_POLLS = 10;
+/** A stream that stayed open this long resets the count of failures. */
+const STABLE_MS = 5_000;
+/** After this many failures polling starts even if a stream once opened: something on the path may have changed. */
+const FAILURES_BEFORE_POLLING = 3;
+const AUTH_MARGIN_MS = 60_000;
+const AUTH_RETRY_MS = 10_000;
+const HIDDEN_POLL_FACTOR = 10;
 
-/** The streams there are. `sse` joins them with its server: one more function of this shape. */
+/** The streams that exist. `sse` needs its server first, and then one more function of this shape. */
 const streams: Partial<Record<Transport, OpenStream>> = { websocket: openSocket };
 
-/** What opens one stream. */
+/** Opens one stream. */
 export interface Ticket {
   readonly ticket: string;
-  /** Where each kind of stream is, if there is one. */
+  /** The address of each kind of stream that the server offers. */
   readonly urls: Partial<Record<Transport, unknown>>;
-  /** How long the token behind it lasts, by the server's clock. */
-  readonly lastsMs: number | null;
+  /** How long the token behind the ticket is still valid, by the server's clock. */
+  readonly validMs: number | null;
 }
 
 export interface ConnectionHost {
   readonly environment: Environment;
   readonly pollMs: number;
   readonly transports: readonly Transport[];
-  /** With a token that lasts longer than `spareMs`, if there is one to be had. */
-  ticket(spareMs?: number): Promise<Ticket>;
+  /** Gets a ticket. Its token is valid for at least `minValidMs` more, if `getToken` has such a token. */
+  ticket(minValidMs?: number): Promise<Ticket>;
   poll(): Promise<void>;
-  /** Whatever was told before, was told to nobody: sync. */
+  /** A stream opened. Changes made before this moment were not sent to it, so a sync is needed. */
   opened(): void;
   frame(frame: Frame): void;
   unreadable(): void;
-  /** `isServed` is whether changes come in all the same. */
-  failed(error: CarillonError, isServed: boolean): void;
+  /** `isReceiving`: changes still come in another way. */
+  failed(error: CarillonError, isReceiving: boolean): void;
   show(status: Status, transport: Transport | null): void;
 }
 
 export interface Connection {
   send(frame: ClientFrame): boolean;
-  /** Tries now what waits to be tried. */
+  /** Cuts a backoff short and retries now, or probes the open stream. */
   wake(): void;
   close(): void;
 }
@@ -67,59 +67,60 @@ export function createConnection(host: ConnectionHost): Connection {
   let openedMs = 0;
   let hasOpened = false;
   let failures = 0;
-  let turn = 0;
+  let attemptId = 0;
   let attemptTimer: Timer;
   let authTimer: Timer;
+  /** Identifies the present polling loop. */
   let polling: object | null = null;
-  let isPolled = false;
+  let isPollWorking = false;
   let hasAnswered = true;
   let isClosed = false;
 
   function show(): void {
     if (isClosed) return;
     if (openKind) host.show("connected", openKind);
-    else if (isPolled) host.show("connected", "polling");
+    else if (isPollWorking) host.show("connected", "polling");
     else if (!hasAnswered || (failures > 0 && !environment.isOnline())) host.show("offline", null);
     else host.show(failures === 0 && !hasOpened ? "connecting" : "reconnecting", null);
   }
 
   function failed(error: CarillonError): void {
-    // A socket's end says nothing about who else answers; a call's does.
+    // Only a call shows whether the server is reachable. The end of a socket does not.
     if (error.code === "no_answer") hasAnswered = false;
     else if (error.status > 0) hasAnswered = true;
-    host.failed(error, openKind !== null || isPolled);
+    host.failed(error, openKind !== null || isPollWorking);
   }
 
   async function attempt(): Promise<void> {
     clearTimeout(attemptTimer);
     attemptTimer = undefined;
-    const mine = ++turn;
-    // With several streams the others get their turn, and the first one every other time.
+    const id = ++attemptId;
+    // Several kinds of stream take turns, beginning with the first.
     const kind = kinds[failures % kinds.length];
     if (!kind) return;
     try {
-      const { ticket, urls, lastsMs } = await host.ticket();
-      if (mine !== turn) return;
+      const { ticket, urls, validMs } = await host.ticket();
+      if (id !== attemptId) return;
       hasAnswered = true;
       const url = urls[kind];
       const openStream = streams[kind];
       if (typeof url !== "string" || !openStream)
         throw new CarillonError("socket_refused", `the server offers no ${kind}`);
-      // Never two at once: what comes between the old one's end and the new one's beginning, the sync brings.
+      // Never two at once: a change between the end of the old stream and the start of the new one comes with the sync.
       stream?.close();
       stream = null;
       stream = openStream({
         environment,
         url,
         ticket,
-        opened: () => opened(kind, lastsMs),
+        opened: () => opened(kind, validMs),
         frame: host.frame,
         unreadable: host.unreadable,
         closed,
       });
     } catch (thrown) {
-      if (mine !== turn) return;
-      // A renewal that finds no ticket leaves the old stream as it is.
+      if (id !== attemptId) return;
+      // A renewal that gets no ticket keeps the old stream open.
       if (stream) {
         failures++;
         failed(asError(thrown));
@@ -134,7 +135,7 @@ export function createConnection(host: ConnectionHost): Connection {
     attemptTimer = setTimeout(() => void attempt(), ms);
   }
 
-  function opened(kind: Transport, lastsMs: number | null): void {
+  function opened(kind: Transport, validMs: number | null): void {
     openKind = kind;
     openedMs = Date.now();
     hasOpened = true;
@@ -142,48 +143,48 @@ export function createConnection(host: ConnectionHost): Connection {
     stopPolling();
     show();
     attemptIn(RENEW_MS - random() * RENEW_SPREAD_MS);
-    authorizeIn(lastsMs);
+    scheduleAuth(validMs);
     host.opened();
   }
 
   function closed(error: CarillonError): void {
     stream = null;
-    if (openKind && Date.now() - openedMs >= STEADY_MS) failures = 0;
+    if (openKind && Date.now() - openedMs >= STABLE_MS) failures = 0;
     openKind = null;
-    turn++;
+    attemptId++;
     failures++;
     clearTimeout(authTimer);
     failed(error);
-    if (mayPoll && (!hasOpened || failures >= PATIENT_ATTEMPTS)) startPolling();
+    if (mayPoll && (!hasOpened || failures >= FAILURES_BEFORE_POLLING)) startPolling();
     show();
     attemptIn(backoffMs(failures, random, error.retryAfterMs));
   }
 
-  /** Before the token ends, but not at once where it is a short one. */
-  function authorizeIn(lastsMs: number | null): void {
+  /** Renews the authorisation shortly before the token expires, but not at once if the token is short-lived. */
+  function scheduleAuth(validMs: number | null): void {
     clearTimeout(authTimer);
-    if (lastsMs === null) return;
-    const wait = Math.max(lastsMs - AUTH_SPARE_MS, lastsMs * 0.75);
-    // Later than that the stream is a new one, with a new token.
-    if (wait < RENEW_MS) authTimer = setTimeout(() => void authorize(lastsMs - wait), wait);
+    if (validMs === null) return;
+    const wait = Math.max(validMs - AUTH_MARGIN_MS, validMs * 0.75);
+    // After RENEW_MS there is a new stream with a new token.
+    if (wait < RENEW_MS) authTimer = setTimeout(() => void authorise(validMs - wait), wait);
   }
 
-  async function authorize(leftMs: number): Promise<void> {
+  async function authorise(remainingMs: number): Promise<void> {
     const present = stream;
     try {
-      const { ticket, lastsMs } = await host.ticket(leftMs + 1_000);
+      const { ticket, validMs } = await host.ticket(remainingMs + 1_000);
       if (stream !== present) return;
-      // An application that has no newer token may have one later; in the end the server closes.
-      if (lastsMs === null || lastsMs > leftMs + 1_000) {
-        // Were it refused, an error would say so, and the server would close in the end.
+      // If the application has no newer token yet, try again. The server closes the stream if none comes.
+      if (validMs === null || validMs > remainingMs + 1_000) {
+        // A refusal comes back as an error frame, and the server then closes the stream.
         stream?.send({ action: "auth", ticket });
-        return authorizeIn(lastsMs);
+        return scheduleAuth(validMs);
       }
     } catch (thrown) {
       if (stream !== present) return;
       failed(asError(thrown));
     }
-    authTimer = setTimeout(() => void authorize(Math.max(0, leftMs - AUTH_AGAIN_MS)), AUTH_AGAIN_MS);
+    authTimer = setTimeout(() => void authorise(Math.max(0, remainingMs - AUTH_RETRY_MS)), AUTH_RETRY_MS);
   }
 
   function startPolling(): void {
@@ -194,25 +195,25 @@ export function createConnection(host: ConnectionHost): Connection {
 
   function stopPolling(): void {
     polling = null;
-    isPolled = false;
+    isPollWorking = false;
     pollPause.wake();
   }
 
-  async function keepPolling(mine: object): Promise<void> {
+  async function keepPolling(loop: object): Promise<void> {
     let pollFailures = 0;
-    while (polling === mine) {
+    while (polling === loop) {
       let wait: number;
       try {
         await host.poll();
-        if (polling !== mine) return;
+        if (polling !== loop) return;
         pollFailures = 0;
-        isPolled = true;
+        isPollWorking = true;
         hasAnswered = true;
-        wait = environment.document?.visibilityState === "hidden" ? host.pollMs * HIDDEN_POLLS : host.pollMs;
+        wait = environment.document?.visibilityState === "hidden" ? host.pollMs * HIDDEN_POLL_FACTOR : host.pollMs;
       } catch (thrown) {
-        if (polling !== mine) return;
+        if (polling !== loop) return;
         const error = asError(thrown);
-        isPolled = false;
+        isPollWorking = false;
         failures ||= 1;
         failed(error);
         wait = backoffMs(++pollFailures, random, error.retryAfterMs);
@@ -227,12 +228,12 @@ export function createConnection(host: ConnectionHost): Connection {
   } else if (mayPoll) startPolling();
   else {
     hasAnswered = false;
-    host.failed(new CarillonError("no_transport", "no allowed transport is there"), false);
+    host.failed(new CarillonError("no_transport", "no transport is available"), false);
   }
   show();
 
   return {
-    send: (question) => stream?.send(question) ?? false,
+    send: (frame) => stream?.send(frame) ?? false,
     wake() {
       pollPause.wake();
       if (openKind) stream?.probe();
@@ -240,7 +241,7 @@ export function createConnection(host: ConnectionHost): Connection {
     },
     close() {
       isClosed = true;
-      turn++;
+      attemptId++;
       clearTimeout(attemptTimer);
       clearTimeout(authTimer);
       stopPolling();

@@ -1,13 +1,12 @@
-// Cursors, `<epoch>.<offset>`: which of two positions in an inbox is further.
+// Cursors, `<epoch>.<offset>`: which of two positions in an inbox is further ahead.
 
-/** Whether this is a cursor. */
 export function isCursor(value: unknown): value is string {
   return typeof value === "string" && /^[^.]+\.(0|[1-9]\d*)$/.test(value);
 }
 
 /**
- * Below, at or above zero as `a` is behind, at or ahead of `b`; `null` where they are of two epochs,
- * which are two histories. Offsets may pass what a number holds exactly, so they are compared as digits.
+ * Negative, zero or positive as `a` is behind, at or ahead of `b`. `null` if their epochs differ, because cursors of
+ * two epochs have no order. Offsets may be too large for an exact number, so their digits are compared.
  */
 export function compareCursors(a: string, b: string): number | null {
   const [epoch, offset] = a.split(".") as [string, string];
@@ -17,7 +16,7 @@ export function compareCursors(a: string, b: string): number | null {
   return offset < otherOffset ? -1 : offset > otherOffset ? 1 : 0;
 }
 
-/** Whether `a` is known to be further than `b`. */
+/** Whether `a` is known to be ahead of `b`. */
 export function isAhead(a: string, b: string): boolean {
   return (compareCursors(a, b) ?? 0) > 0;
 }

@@ -1,42 +1,42 @@
-// The parts of a browser that the client stands on, so that each may be missing, forbidden or replaced.
+// Access to the browser. Each part of it may be missing, forbidden or replaced.
 
-/** What the client uses of its surroundings; `null` is "there is none". */
+/** The parts of the browser that the client uses. `null` means that a part is not available. */
 export interface Environment {
   readonly fetch: typeof fetch;
   readonly WebSocket: typeof WebSocket | null;
   readonly indexedDB: IDBFactory | null;
   readonly BroadcastChannel: typeof BroadcastChannel | null;
   readonly locks: Pick<LockManager, "request"> | null;
-  /** Tells whether the page is visible. */
+  /** Shows whether the page is visible. */
   readonly document: Pick<Document, "visibilityState" | "addEventListener" | "removeEventListener"> | null;
-  /** Tells of `online` and `offline`. */
+  /** Emits `online` and `offline`. */
   readonly window: Pick<Window, "addEventListener" | "removeEventListener"> | null;
-  /** Only a hint: a machine may be on line and reach nothing. */
+  /** Only a hint: a device may be online and reach nothing. */
   readonly isOnline: () => boolean;
-  /** From 0 to 1, without 1. */
+  /** A number from 0 up to, but not including, 1. */
   readonly random: () => number;
 }
 
-// Where storage is forbidden, even to look at the global throws.
-function there<T>(look: () => T | undefined): T | null {
+// If storage is forbidden, even reading the global throws.
+function available<T>(read: () => T | undefined): T | null {
   try {
-    return look() ?? null;
+    return read() ?? null;
   } catch {
     return null;
   }
 }
 
-/** The surroundings as they are, but for what is given. */
-export function environment(given: Partial<Environment> = {}): Environment {
+/** The global environment, with the given parts replaced. */
+export function resolveEnvironment(given: Partial<Environment> = {}): Environment {
   return {
     fetch: (input, init) => fetch(input, init),
-    WebSocket: there(() => globalThis.WebSocket),
-    indexedDB: there(() => globalThis.indexedDB),
-    BroadcastChannel: there(() => globalThis.BroadcastChannel),
-    locks: there(() => globalThis.navigator.locks),
-    document: there(() => globalThis.document),
-    window: there(() => globalThis.window),
-    isOnline: () => there(() => globalThis.navigator.onLine) ?? true,
+    WebSocket: available(() => globalThis.WebSocket),
+    indexedDB: available(() => globalThis.indexedDB),
+    BroadcastChannel: available(() => globalThis.BroadcastChannel),
+    locks: available(() => globalThis.navigator.locks),
+    document: available(() => globalThis.document),
+    window: available(() => globalThis.window),
+    isOnline: () => available(() => globalThis.navigator.onLine) ?? true,
     random: Math.random,
     ...given,
   };

@@ -1,18 +1,18 @@
-// Calls when the first of many notifications expires.
+// Calls back when the first of many notifications expires.
 
 import type { Notification } from "./types.js";
 
-/** The longest that a timer can wait. */
+/** The longest delay that a timer accepts. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export interface Expiry {
-  /** Minds these too; or only these, where what was minded before is no longer so. */
-  mind(items: readonly Notification[], isAnew: boolean): void;
+  /** Watches these notifications too, or only these if `isReset`. */
+  watch(items: readonly Notification[], isReset: boolean): void;
   stop(): void;
 }
 
-/** `now` is the server's time. Whoever is called minds what is left, anew. */
-export function createExpiry(now: () => number, passed: () => void): Expiry {
+/** `now` is the server's time. After `onExpiry`, call `watch` with the notifications that are left and `isReset`. */
+export function createExpiry(now: () => number, onExpiry: () => void): Expiry {
   let firstMs = Number.POSITIVE_INFINITY;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -22,17 +22,17 @@ export function createExpiry(now: () => number, passed: () => void): Expiry {
   }
 
   return {
-    mind(items, isAnew) {
-      if (isAnew) stop();
+    watch(items, isReset) {
+      if (isReset) stop();
       const before = firstMs;
       for (const { expiresAt } of items) {
         const at = expiresAt === null ? Number.NaN : Date.parse(expiresAt);
-        // Not so for what is no time at all.
+        // False for NaN, so a missing or malformed time is ignored.
         if (at < firstMs) firstMs = at;
       }
       if (firstMs === before) return;
       clearTimeout(timer);
-      timer = setTimeout(passed, Math.min(Math.max(0, firstMs - now()), MAX_TIMER_MS));
+      timer = setTimeout(onExpiry, Math.min(Math.max(0, firstMs - now()), MAX_TIMER_MS));
     },
     stop,
   };

@@ -1,28 +1,27 @@
-// Calls to the API: a token, a bound on the time, and one kind of error whatever went wrong.
+// Calls to the API: adds the token, limits the time, and turns every failure into a `CarillonError`.
 
-import { asError, CarillonError, closed } from "./problem.js";
+import { asError, CarillonError, closed } from "./errors.js";
 import { isObject } from "./protocol.js";
 import { readToken, type Token } from "./token.js";
 import type { RequestOptions } from "./types.js";
 
 const TIMEOUT_MS = 20_000;
-/** A token that ends sooner is not used for another call. */
-const SPARE_MS = 30_000;
-/** What browsers and Node say where nobody answers `fetch`; a mistake in the application is a `TypeError` too. */
+/** A token that expires sooner than this is not used for another call. */
+const MIN_VALID_MS = 30_000;
+/** What browsers and Node report if `fetch` gets no response. A bug in the application is a `TypeError` too. */
 const NO_NETWORK = /to fetch|(fetch|load) failed|network/i;
 
-/** A 2xx or 304. */
-export interface Answer {
+/** A 2xx or 304 response. */
+export interface ApiResponse {
   readonly status: number;
   readonly body: unknown;
 }
 
-/** The way to the API. */
 export interface Http {
-  call(method: string, path: string, options?: RequestOptions): Promise<Answer>;
-  /** The present token, or a new one where that ends within `spareMs`. */
-  token(spareMs?: number): Promise<Token>;
-  /** Forgets the token, which may be of somebody who has left, and waits for nothing that is under way. */
+  call(method: string, path: string, options?: RequestOptions): Promise<ApiResponse>;
+  /** The present token, or a new one if the present one expires within `minValidMs`. */
+  token(minValidMs?: number): Promise<Token>;
+  /** Forgets the token, which may belong to a user who has left, and rejects every call in flight. */
   forget(): void;
 }
 
@@ -30,39 +29,39 @@ export interface HttpOptions {
   readonly baseUrl: string;
   readonly getToken: () => string | Promise<string>;
   readonly fetch: typeof fetch;
-  /** Sees each token before it is used, and throws where it must not be. */
+  /** Sees each token before it is used, and throws to prevent its use. */
   readonly onToken?: (token: Token) => void;
 }
 
 export function createHttp({ baseUrl, getToken, fetch, onToken }: HttpOptions): Http {
   const root = baseUrl.replace(/\/+$/, "");
   let last: Token | null = null;
-  let asking: Promise<Token> | null = null;
-  const waits = new Set<() => void>();
+  let requested: Promise<Token> | null = null;
+  const pending = new Set<() => void>();
 
-  /** Waits for it, but not for ever; `ended` hears whether that was for time. */
-  function bounded<T>(act: () => T | Promise<T>, ended?: (isLate: boolean) => void): Promise<T> {
+  /** Rejects after a timeout or `forget`. `onCancel` learns whether it was the timeout. */
+  function withTimeout<T>(act: () => T | Promise<T>, onCancel?: (isTimeout: boolean) => void): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const done = (): void => {
         clearTimeout(timer);
-        waits.delete(over);
+        pending.delete(cancel);
       };
-      const over = (isLate = false): void => {
+      const cancel = (isTimeout = false): void => {
         done();
-        ended?.(isLate);
-        reject(isLate ? new Error("it took too long") : closed());
+        onCancel?.(isTimeout);
+        reject(isTimeout ? new Error("timed out") : closed());
       };
-      const timer = setTimeout(over, TIMEOUT_MS, true);
-      waits.add(over);
+      const timer = setTimeout(cancel, TIMEOUT_MS, true);
+      pending.add(cancel);
       Promise.resolve().then(act).finally(done).then(resolve, reject);
     });
   }
 
-  async function ask(): Promise<Token> {
+  async function requestToken(): Promise<Token> {
     try {
-      const text = await bounded(getToken);
-      // Else it would not fit into a header, and `fetch` would say so as if nobody had answered.
-      if (typeof text !== "string" || /[^\x21-\x7e]/.test(text)) throw new Error("it gave no token");
+      const text = await withTimeout(getToken);
+      // `fetch` rejects a header with other characters as if the network had failed.
+      if (typeof text !== "string" || /[^\x21-\x7e]/.test(text)) throw new Error("not a token");
       return readToken(text);
     } catch (thrown) {
       if (thrown instanceof CarillonError) throw thrown;
@@ -71,32 +70,37 @@ export function createHttp({ baseUrl, getToken, fetch, onToken }: HttpOptions): 
     }
   }
 
-  async function token(spareMs = SPARE_MS): Promise<Token> {
+  async function token(minValidMs = MIN_VALID_MS): Promise<Token> {
     let present = last;
-    // Without an end nobody knows how long it is good, so the application decides each time.
-    if (present?.endsMs == null || present.endsMs - Date.now() < spareMs) {
-      asking ??= ask();
-      const asked = asking;
+    // The lifetime of a token without an expiry is unknown, so the application decides each time.
+    if (present?.expiresMs == null || present.expiresMs - Date.now() < minValidMs) {
+      requested ??= requestToken();
+      const started = requested;
       try {
-        present = await asked;
-        if (asking === asked) last = present;
+        present = await started;
+        if (requested === started) last = present;
       } finally {
-        if (asking === asked) asking = null;
+        if (requested === started) requested = null;
       }
     }
     onToken?.(present);
     return present;
   }
 
-  async function once(method: string, path: string, options: RequestOptions, bearer: Token): Promise<Answer> {
+  async function request(
+    method: string,
+    path: string,
+    options: RequestOptions,
+    { text: bearer }: Token,
+  ): Promise<ApiResponse> {
     const { body, headers } = options;
     const abort = new AbortController();
-    const ask = async (): Promise<Answer> => {
+    const send = async (): Promise<ApiResponse> => {
       const response = await fetch(root + path, {
         method,
         headers: {
           accept: "application/json",
-          authorization: `Bearer ${bearer.text}`,
+          authorization: `Bearer ${bearer}`,
           ...(body !== undefined && { "content-type": "application/json" }),
           ...headers,
         },
@@ -108,37 +112,37 @@ export function createHttp({ baseUrl, getToken, fetch, onToken }: HttpOptions): 
       return read(response, await response.text());
     };
     try {
-      // What a user did just before leaving may still arrive.
-      return await bounded(ask, (isLate) => (isLate || method === "GET") && abort.abort());
+      // After `forget`, only reads are aborted: a change made just before leaving should still arrive.
+      return await withTimeout(send, (isTimeout) => (isTimeout || method === "GET") && abort.abort());
     } catch (thrown) {
       if (thrown instanceof CarillonError) throw thrown;
-      throw new CarillonError("no_answer", `no answer to ${method} ${path.split("?")[0]}`);
+      throw new CarillonError("no_answer", `no response to ${method} ${path.split("?")[0]}`);
     }
   }
 
   return {
     token,
     forget() {
-      last = asking = null;
-      for (const over of waits) over();
+      last = requested = null;
+      for (const cancel of pending) cancel();
     },
     async call(method, path, options = {}) {
       const used = await token();
       try {
-        return await once(method, path, options, used);
+        return await request(method, path, options, used);
       } catch (thrown) {
-        // The clocks may differ, or the token was revoked: the application may have a better one by now.
+        // The clocks may differ, or the token was revoked: the application may have a better token now.
         if (asError(thrown).status !== 401 || last !== used) throw thrown;
         last = null;
-        const other = await token();
-        if (other.text === used.text) throw thrown;
-        return once(method, path, options, other);
+        const renewed = await token();
+        if (renewed.text === used.text) throw thrown;
+        return request(method, path, options, renewed);
       }
     },
   };
 }
 
-function read(response: Response, text: string): Answer {
+function read(response: Response, text: string): ApiResponse {
   const { status } = response;
   let body: unknown;
   let isJson = true;
@@ -148,18 +152,18 @@ function read(response: Response, text: string): Answer {
     isJson = false;
   }
   if (response.ok || status === 304) {
-    // A proxy's page, say of a hotel's network, is nobody's answer: the call may not have arrived.
-    if (!isJson) throw new CarillonError("invalid_answer", "the answer is not JSON", { status });
+    // A proxy's page, such as a hotel's sign-in page, comes from elsewhere: the call may not have arrived.
+    if (!isJson) throw new CarillonError("invalid_answer", "the response is not JSON", { status });
     return { status, body };
   }
-  // API Gateway's own answers, and a proxy's, have no code of ours.
-  const told = isObject(body) && isObject(body["error"]) ? body["error"] : {};
-  const { code = isJson ? `http_${status}` : "invalid_answer", message = `the answer is ${status}` } = told;
+  // Responses that API Gateway or a proxy makes itself carry no code of ours.
+  const error = isObject(body) && isObject(body["error"]) ? body["error"] : {};
+  const { code = isJson ? `http_${status}` : "invalid_answer", message = `the status is ${status}` } = error;
   const seconds = Number(response.headers.get("retry-after"));
   throw new CarillonError(String(code), String(message), {
     status,
-    requestId: (told["requestId"] as string) ?? response.headers.get("x-request-id"),
-    retryAfterMs: Number(told["retryAfterMs"]) || seconds * 1_000 || undefined,
-    fields: told["fields"] as string[] | undefined,
+    requestId: (error["requestId"] as string) ?? response.headers.get("x-request-id"),
+    retryAfterMs: Number(error["retryAfterMs"]) || seconds * 1_000 || undefined,
+    fields: error["fields"] as string[] | undefined,
   });
 }

@@ -1,35 +1,35 @@
-// What the server has told of the inbox: a pure reducer. A change that tells nothing new returns the same inbox.
+// The known state of the server's inbox: a pure reducer. A change that brings nothing new returns the same object.
 
 import { compareCursors, isAhead } from "./cursor.js";
-import type { ListAnswer, SyncAnswer } from "./protocol.js";
+import type { ListResponse, SyncResponse } from "./protocol.js";
 import type { CachedInbox, CarillonEvent, ChangedEvent, Notification, NotificationEvent } from "./types.js";
 
 const MAX_CACHED = 200;
 
-/** The inbox as far as it is known. */
+/** The known part of the inbox. */
 export interface Inbox {
-  /** Newest first, by their arrival. */
+  /** Newest arrival first. */
   readonly items: readonly Notification[];
   readonly unreadCount: number;
-  /** Up to where everything is known; `null` before the first answer. */
+  /** Every change up to here is known. `null` before the first response. */
   readonly cursor: string | null;
-  /** The digest that the server gave with this very cursor, if it did. */
+  /** The digest that the server sent with exactly this cursor, if any. */
   readonly etag: string | null;
-  /** Whether there are older ones than `items`. */
+  /** Whether the server has notifications older than `items`. */
   readonly hasMore: boolean;
-  /** From where to page on, where that is known. */
+  /** The page token of the next older page, if known. */
   readonly nextCursor: string | null;
 }
 
-/** What may happen to it. */
+/** Everything that can change the inbox. */
 export type InboxChange =
-  | { readonly type: "list"; readonly answer: ListAnswer }
-  | { readonly type: "page"; readonly answer: ListAnswer }
-  /** Of an answer that fits; see `fitOf`. */
-  | { readonly type: "sync"; readonly answer: SyncAnswer }
-  /** `at` is the time now: a change does not say when. */
+  | { readonly type: "list"; readonly response: ListResponse }
+  | { readonly type: "page"; readonly response: ListResponse }
+  /** Only for a response that fits; see `fitOf`. */
+  | { readonly type: "sync"; readonly response: SyncResponse }
+  /** `at` is the present time, because a `changed` event carries none. */
   | { readonly type: "event"; readonly event: NotificationEvent | ChangedEvent; readonly at: string }
-  | { readonly type: "passed"; readonly nowMs: number }
+  | { readonly type: "expire"; readonly nowMs: number }
   | { readonly type: "lost" }
   | { readonly type: "cached"; readonly cached: CachedInbox };
 
@@ -42,12 +42,12 @@ export const emptyInbox: Inbox = {
   nextCursor: null,
 };
 
-/** What to do with something that tells the inbox from `prev` to `cursor`. */
+/** The decision about a step that carries the changes from `prev` to `cursor`. */
 export type Fit = "apply" | "drop" | "wait" | "foreign";
 
 /**
- * Applied where it begins at or before what is known and ends after it: it tells every change between.
- * One that begins later leaves a hole, and one of another epoch is of another history.
+ * A step is applied if it begins at or before the inbox's own cursor and ends after it, because it carries every
+ * change between. One that begins later would leave a gap, and one of another epoch is foreign.
  */
 export function fitOf(own: string | null, step: { readonly prev: string; readonly cursor: string }): Fit {
   if (own === null) return "wait";
@@ -61,10 +61,10 @@ export function fitOf(own: string | null, step: { readonly prev: string; readonl
 export function reduce(inbox: Inbox, change: InboxChange): Inbox {
   switch (change.type) {
     case "list": {
-      const { items, nextCursor, unreadCount, cursor } = change.answer;
+      const { items, nextCursor, unreadCount, cursor } = change.response;
       const known = new Map(inbox.items.map((item) => [item.id, item]));
       return {
-        items: items.map((item) => kept(known.get(item.id), item)),
+        items: items.map((item) => reuse(known.get(item.id), item)),
         unreadCount,
         cursor,
         etag: null,
@@ -73,33 +73,33 @@ export function reduce(inbox: Inbox, change: InboxChange): Inbox {
       };
     }
     case "page": {
-      const { items, nextCursor } = change.answer;
-      // Whatever is there already is at least as fresh: frames and syncs have followed it.
+      const { items, nextCursor } = change.response;
+      // A known item is at least as fresh as its copy on the page, because events and syncs have updated it.
       const known = new Set(inbox.items.map((item) => item.id));
       const older = items.filter((item) => !known.has(item.id));
-      return { ...inbox, items: older.reduce(placed, inbox.items), hasMore: nextCursor !== null, nextCursor };
+      return { ...inbox, items: older.reduce(insert, inbox.items), hasMore: nextCursor !== null, nextCursor };
     }
     case "sync": {
-      const { notifications, deleted, unreadCount, cursor, etag, complete } = change.answer;
-      const items = put(without(inbox.items, deleted), notifications, inbox.hasMore);
+      const { notifications, deleted, unreadCount, cursor, etag, complete } = change.response;
+      const items = merge(without(inbox.items, deleted), notifications, inbox.hasMore);
       return { ...inbox, items, unreadCount, cursor, etag: complete ? etag : null };
     }
     case "event":
       return afterEvent(inbox, change.event, change.at);
-    case "passed": {
-      const isOver = ({ expiresAt }: Notification): boolean =>
+    case "expire": {
+      const isExpired = ({ expiresAt }: Notification): boolean =>
         expiresAt !== null && Date.parse(expiresAt) <= change.nowMs;
-      const over = inbox.items.filter(isOver);
-      if (over.length === 0) return inbox;
-      const unread = over.filter((item) => item.readAt === null).length;
+      const expired = inbox.items.filter(isExpired);
+      if (expired.length === 0) return inbox;
+      const unread = expired.filter((item) => item.readAt === null).length;
       return {
         ...inbox,
-        items: inbox.items.filter((item) => !isOver(item)),
+        items: inbox.items.filter((item) => !isExpired(item)),
         unreadCount: Math.max(0, inbox.unreadCount - unread),
       };
     }
     case "lost":
-      // What is shown stays until the list comes anew; no event fits before that.
+      // The items stay visible until the list is loaded again. Without a cursor no event fits before that.
       return { ...inbox, cursor: null, etag: null };
     case "cached":
       return { ...change.cached, etag: null };
@@ -107,16 +107,17 @@ export function reduce(inbox: Inbox, change: InboxChange): Inbox {
 }
 
 /**
- * What an answer from `since` on tells beyond what is known, as the events that were missed.
- * It may be a part of one that began at `start`; and frames may have told some of it while it was on its way.
+ * The changes in a sync response that are not known yet, as the events that were missed.
+ * The response covers the changes after `since`, and may be one part of a sync that began at `start`.
+ * Frames may have brought some of its changes while it was on its way.
  */
-export function missed(inbox: Inbox, since: string, start: string, answer: SyncAnswer): CarillonEvent[] {
-  const { cursor, unreadCount } = answer;
+export function missedEvents(inbox: Inbox, since: string, start: string, response: SyncResponse): CarillonEvent[] {
+  const { cursor, unreadCount } = response;
   const prev = inbox.cursor ?? since;
   const known = new Map(inbox.items.map((item) => [item.id, item]));
   const arrived: NotificationEvent[] = [];
   const ids: Record<"read" | "unread", string[]> = { read: [], unread: [] };
-  for (const notification of answer.notifications) {
+  for (const notification of response.notifications) {
     const before = known.get(notification.id);
     const isUnread = notification.readAt === null;
     if (!before && isAhead(notification.cursor, start)) {
@@ -125,8 +126,8 @@ export function missed(inbox: Inbox, since: string, start: string, answer: SyncA
       ids[isUnread ? "unread" : "read"].push(notification.id);
     }
   }
-  // Of what is not shown nobody knows whether a frame has told it.
-  const deleted = answer.deleted.filter((id) => known.has(id) || prev === since);
+  // The deletion of an unknown item counts only if no frame can have brought it already.
+  const deleted = response.deleted.filter((id) => known.has(id) || prev === since);
   const changed = (change: ChangedEvent["change"], which: readonly string[]): ChangedEvent[] =>
     which.length ? [{ type: "changed", cursor, prev, ids: which, change, unreadCount }] : [];
   return [
@@ -134,30 +135,30 @@ export function missed(inbox: Inbox, since: string, start: string, answer: SyncA
     ...changed("read", ids.read),
     ...changed("unread", ids.unread),
     ...changed("deleted", deleted),
-    ...(answer.events ?? []),
+    ...(response.events ?? []),
   ];
 }
 
-/** What is kept of it until the next visit: the newest. What is cut off has no place to page on from. */
-export function cachedOf(inbox: Inbox, cursor: string): CachedInbox {
+/** The part of the inbox to cache: the newest items. A page token does not fit a trimmed list, so it is dropped. */
+export function toCached(inbox: Inbox, cursor: string): CachedInbox {
   const { items, unreadCount, hasMore, nextCursor } = inbox;
-  const cut = items.length > MAX_CACHED && { items: items.slice(0, MAX_CACHED), hasMore: true, nextCursor: null };
-  return { items, unreadCount, cursor, hasMore, nextCursor, ...cut };
+  const trimmed = items.length > MAX_CACHED && { items: items.slice(0, MAX_CACHED), hasMore: true, nextCursor: null };
+  return { items, unreadCount, cursor, hasMore, nextCursor, ...trimmed };
 }
 
 function afterEvent(inbox: Inbox, event: NotificationEvent | ChangedEvent, at: string): Inbox {
   const { cursor, unreadCount } = event;
-  const after = (items: readonly Notification[]): Inbox => ({ ...inbox, items, unreadCount, cursor, etag: null });
+  const withItems = (items: readonly Notification[]): Inbox => ({ ...inbox, items, unreadCount, cursor, etag: null });
   if (event.type === "notification") {
-    return after(put(without(inbox.items, event.replaces ?? []), [event.notification], inbox.hasMore));
+    return withItems(merge(without(inbox.items, event.replaces ?? []), [event.notification], inbox.hasMore));
   }
   switch (event.change) {
     case "read":
-      return after(marked(inbox.items, event.ids, at));
+      return withItems(marked(inbox.items, event.ids, at));
     case "unread":
-      return after(marked(inbox.items, event.ids, null));
+      return withItems(marked(inbox.items, event.ids, null));
     default:
-      return after(without(inbox.items, event.ids));
+      return withItems(without(inbox.items, event.ids));
   }
 }
 
@@ -174,12 +175,12 @@ function marked(
 
 function without(items: readonly Notification[], ids: readonly string[]): readonly Notification[] {
   if (ids.length === 0) return items;
-  const gone = new Set(ids);
-  return items.filter((item) => !gone.has(item.id));
+  const removed = new Set(ids);
+  return items.filter((item) => !removed.has(item.id));
 }
 
-/** The present state of each, where it stands or where its arrival belongs. */
-function put(
+/** Replaces known items with their present state, and inserts new ones where their arrival belongs. */
+function merge(
   items: readonly Notification[],
   present: readonly Notification[],
   hasMore: boolean,
@@ -187,30 +188,30 @@ function put(
   const oldest = items.at(-1);
   const fresh = new Map(present.map((item) => [item.id, item]));
   let all = items;
-  // An arrival, which is the most frequent change, copies the list once: where it is placed.
+  // Arrivals, the most frequent change, skip this copy: `insert` makes the only one.
   if (items.some((item) => fresh.has(item.id))) {
     all = items.map((item) => {
       const now = fresh.get(item.id);
-      return now && fresh.delete(item.id) ? kept(item, now) : item;
+      return now && fresh.delete(item.id) ? reuse(item, now) : item;
     });
   }
   for (const item of fresh.values()) {
-    // Below the oldest one shown there may be others between, so it comes with its page.
+    // Below the oldest known item there may be unknown ones in between, so this one waits for its page.
     if (hasMore && oldest && isAhead(oldest.cursor, item.cursor)) continue;
-    all = placed(all, item);
+    all = insert(all, item);
   }
   return all;
 }
 
-/** With one more, newest first; nearly always at one of the ends. */
-function placed(items: readonly Notification[], item: Notification): readonly Notification[] {
+/** Inserts an item in order, newest first. It nearly always belongs at one of the ends. */
+function insert(items: readonly Notification[], item: Notification): readonly Notification[] {
   const last = items.at(-1);
   if (last && isAhead(last.cursor, item.cursor)) return [...items, item];
   const below = items.findIndex((other) => isAhead(item.cursor, other.cursor));
   return items.toSpliced(below < 0 ? items.length : below, 0, item);
 }
 
-/** The same object where nothing differs, so that its row need not render. */
-function kept(known: Notification | undefined, now: Notification): Notification {
+/** The known object if nothing differs, so that its row need not render again. */
+function reuse(known: Notification | undefined, now: Notification): Notification {
   return known && JSON.stringify(known) === JSON.stringify(now) ? known : now;
 }

@@ -1,8 +1,8 @@
-// The core: a client without any framework.
+// The core: a client without a framework.
 
 export { createClient } from "./client.js";
 export type { Environment } from "./environment.js";
-export { CarillonError } from "./problem.js";
+export { CarillonError } from "./errors.js";
 export type {
   CachedInbox,
   CarillonEvent,

@@ -1,17 +1,17 @@
-// Carries out what the user did: in order, until it is done or refused.
+// Carries out the changes that the user makes: in order, with retries until the server has done or refused each.
 
 import { backoffMs } from "./backoff.js";
 import { GAP_MS } from "./catchup.js";
-import type { Answer } from "./http.js";
+import { asError, type CarillonError, closed, isTemporary } from "./errors.js";
+import type { ApiResponse } from "./http.js";
 import type { Intent } from "./overlay.js";
 import { createPause } from "./pause.js";
-import { asError, type CarillonError, closed, isTemporary } from "./problem.js";
 import type { CarillonEvent, ChangeKind, RequestOptions } from "./types.js";
 
 export interface IntentsHost {
   random(): number;
-  call(method: string, path: string, options?: RequestOptions): Promise<Answer>;
-  /** They differ, so what is shown does. */
+  call(method: string, path: string, options?: RequestOptions): Promise<ApiResponse>;
+  /** The intents changed, and with them what a page shows. */
   changed(): void;
   failed(error: CarillonError): void;
   refused(error: CarillonError): void;
@@ -20,12 +20,12 @@ export interface IntentsHost {
 
 export interface Intents {
   all(): readonly Intent[];
-  /** Shows at once; settles when the server has done or refused it. */
+  /** Shows at once. Settles when the server has done or refused it. */
   add(kind: Intent["kind"], ids: readonly string[], before: string | null, type?: string): Promise<void>;
-  /** An event may tell what was waited for. */
+  /** An event may confirm an intent. */
   observe(event: CarillonEvent): void;
-  /** What is done so far; to be called when the inbox is known to be that far. */
-  settling(): () => void;
+  /** Takes the intents done so far. The returned function drops them; call it when the inbox includes them. */
+  takeDone(): () => void;
   wake(): void;
   stop(): void;
 }
@@ -34,7 +34,7 @@ const kinds: Partial<Record<ChangeKind, Intent["kind"]>> = { read: "read", unrea
 
 export function createIntents(host: IntentsHost): Intents {
   let intents: readonly Intent[] = [];
-  // One after the other: `read` and `unread` of the same one must not overtake each other on the way.
+  // One after another: `read` and `unread` of the same notification must not overtake each other on the way.
   let last: Promise<unknown> = Promise.resolve();
   let isStopped = false;
   const pause = createPause();
@@ -46,13 +46,13 @@ export function createIntents(host: IntentsHost): Intents {
     host.changed();
   }
 
-  /** Repeats until there is an answer: every change may be made twice. */
-  async function insist(attempt: () => Promise<Answer>): Promise<void> {
+  /** Retries until there is an answer. Every change is idempotent. */
+  async function retry(attempt: () => Promise<ApiResponse>): Promise<void> {
     for (let failures = 1; ; failures++) {
       if (isStopped) throw closed();
       try {
         await attempt();
-        // Nothing else may be left to show that whatever was in the way is gone.
+        // The sync clears the problem that earlier attempts reported; nothing else may do so.
         if (failures > 1) host.keepSyncing();
         return;
       } catch (thrown) {
@@ -65,7 +65,7 @@ export function createIntents(host: IntentsHost): Intents {
     }
   }
 
-  function call({ kind, type, before }: Intent, id?: string): Promise<Answer> {
+  function call({ kind, type, before }: Intent, id?: string): Promise<ApiResponse> {
     if (id === undefined) {
       const body = { ...(type !== undefined && { type }), ...(before && { before }) };
       return host.call("POST", "/api/notifications/read-all", { body });
@@ -80,7 +80,7 @@ export function createIntents(host: IntentsHost): Intents {
     await Promise.all(
       (isAll ? [undefined] : [...intent.ids]).map(async (id) => {
         try {
-          await insist(() => call(intent, id));
+          await retry(() => call(intent, id));
         } catch (thrown) {
           refusal = asError(thrown);
           if (isAll) remove([intent]);
@@ -89,19 +89,19 @@ export function createIntents(host: IntentsHost): Intents {
       }),
     );
     intent.isDone = true;
-    settle(intent);
+    awaitConfirmation(intent);
     if (!refusal) return;
     if (refusal.code !== "closed") host.refused(refusal);
     host.changed();
-    // That it is refused may be the first sign of what has changed.
+    // The refusal may be the first sign of a change.
     host.keepSyncing();
     throw refusal;
   }
 
-  /** Done by the server is not yet told by it: it stays laid over until then, so that nothing flickers. */
-  function settle(intent: Intent): void {
-    const isTold = intent.kind !== "readAll" && [...intent.ids].every((id) => !intent.untold.has(id));
-    if (isTold) return remove([intent]);
+  /** A finished intent stays in the overlay until the inbox includes it, so that nothing flickers. */
+  function awaitConfirmation(intent: Intent): void {
+    const isConfirmed = intent.kind !== "readAll" && [...intent.ids].every((id) => !intent.unconfirmed.has(id));
+    if (isConfirmed) return remove([intent]);
     if (isStopped) return;
     void pause.for(GAP_MS).then(() => {
       if (!isStopped && intents.includes(intent)) host.keepSyncing();
@@ -112,27 +112,35 @@ export function createIntents(host: IntentsHost): Intents {
     all: () => intents,
     add(kind, ids, before, type) {
       const at = new Date().toISOString();
-      const made = new WeakMap();
-      const intent: Intent = { kind, ids: new Set(ids), untold: new Set(ids), type, before, at, isDone: false, made };
+      const intent: Intent = {
+        kind,
+        ids: new Set(ids),
+        unconfirmed: new Set(ids),
+        type,
+        before,
+        at,
+        isDone: false,
+        results: new WeakMap(),
+      };
       intents = [...intents, intent];
       host.changed();
       const done = last.then(() => carryOut(intent));
       last = done.catch(() => {});
-      // Whoever does not wait for it reads `error` instead; it is nobody's unhandled rejection.
+      // A caller that ignores the promise reads `error` instead, so a refusal must not be an unhandled rejection.
       done.catch(() => {});
       return done;
     },
     observe(event) {
       if (event.type !== "changed") return;
-      const told: Intent[] = [];
+      const confirmed: Intent[] = [];
       for (const intent of intents) {
         if (intent.kind !== kinds[event.change]) continue;
-        for (const id of event.ids) intent.untold.delete(id);
-        if (intent.isDone && intent.untold.size === 0) told.push(intent);
+        for (const id of event.ids) intent.unconfirmed.delete(id);
+        if (intent.isDone && intent.unconfirmed.size === 0) confirmed.push(intent);
       }
-      remove(told);
+      remove(confirmed);
     },
-    settling() {
+    takeDone() {
       const done = intents.filter((intent) => intent.isDone);
       return () => remove(done);
     },

@@ -1,36 +1,36 @@
-// What the user did and the server has not confirmed yet, laid over what is known of the inbox.
-// Kept apart from it, a refusal is taken back by forgetting it, whatever has arrived meanwhile.
+// Changes by the user that the server has not confirmed yet, shown on top of the known inbox.
+// Because the two are separate, a refusal is undone by dropping its intent, whatever has arrived meanwhile.
 
 import { isAhead } from "./cursor.js";
 import type { Inbox } from "./inbox.js";
 import type { Notification } from "./types.js";
 
-/** Something the user did. */
+/** A change that the user made. */
 export interface Intent {
   readonly kind: "read" | "unread" | "delete" | "readAll";
-  /** Of all but `readAll`: which are still to be done, or refused. */
+  /** For every kind but `readAll`: the notifications concerned, without those that the server refused. */
   readonly ids: Set<string>;
-  /** Of `readAll`: only this type. */
+  /** For `readAll`: only this type. */
   readonly type: string | undefined;
-  /** Of `readAll`: what has arrived up to here. */
+  /** For `readAll`: only arrivals up to this cursor. */
   readonly before: string | null;
   readonly at: string;
-  /** The server has done it; it stays until the inbox is known to be that far. */
+  /** The server has done it. It stays until the inbox is known to include it. */
   isDone: boolean;
-  /** Ids of which an event has not yet told the same. */
-  readonly untold: Set<string>;
-  /** What it made of each, so that a row keeps its identity while others change. */
-  readonly made: WeakMap<Notification, Notification>;
+  /** Ids whose change no event has confirmed yet. */
+  readonly unconfirmed: Set<string>;
+  /** The changed copy of each notification, so that a row keeps its identity while others change. */
+  readonly results: WeakMap<Notification, Notification>;
 }
 
-/** What a page shows of the inbox. */
+/** The part of the inbox that a page shows. */
 export interface View {
   readonly notifications: readonly Notification[];
   readonly unreadCount: number;
 }
 
-/** The inbox with what the user did, in the order in which it was done. */
-export function overlaid(inbox: Inbox, intents: readonly Intent[]): View {
+/** The inbox with the intents applied in order. */
+export function applyIntents(inbox: Inbox, intents: readonly Intent[]): View {
   let notifications = inbox.items;
   let unreadCount = inbox.unreadCount;
   for (const intent of intents) {
@@ -44,9 +44,9 @@ export function overlaid(inbox: Inbox, intents: readonly Intent[]): View {
       }
       if (isUnread === becomesUnread) return item;
       unreadCount += becomesUnread ? 1 : -1;
-      return made(intent, item, becomesUnread ? null : intent.at);
+      return resultOf(intent, item, becomesUnread ? null : intent.at);
     });
-    // Those that are not loaded are read too; whatever is newer than `before` is loaded.
+    // Notifications that are not loaded are read too. Everything newer than `before` is loaded.
     if (intent.kind === "readAll" && intent.type === undefined) {
       unreadCount = notifications.filter((item) => item.readAt === null).length;
     }
@@ -61,11 +61,11 @@ function concerns(intent: Intent, item: Notification): boolean {
   return intent.before === null || !isAhead(item.cursor, intent.before);
 }
 
-function made(intent: Intent, item: Notification, readAt: string | null): Notification {
-  let result = intent.made.get(item);
+function resultOf(intent: Intent, item: Notification, readAt: string | null): Notification {
+  let result = intent.results.get(item);
   if (!result) {
     result = { ...item, readAt };
-    intent.made.set(item, result);
+    intent.results.set(item, result);
   }
   return result;
 }

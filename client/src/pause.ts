@@ -1,7 +1,7 @@
-// Pauses that can be cut short, all at once.
+// Pauses that can all be cut short at once.
 
 export interface Pause {
-  /** Resolves after so long, or when woken. */
+  /** Resolves after `ms`, or earlier on `wake`. */
   for(ms: number): Promise<void>;
   wake(): void;
 }

@@ -1,9 +1,9 @@
-// Every frame and answer that the client reads or writes, and what makes one of them readable.
+// Every frame and response that the client reads or writes, and the checks that they are well formed.
 
 import { isCursor } from "./cursor.js";
 import type { ChangedEvent, EmittedEvent, Notification, NotificationEvent } from "./types.js";
 
-/** Something arrived that is too large for a frame. */
+/** A notification arrived that is too large for a frame. */
 export interface FetchEvent {
   readonly type: "fetch";
   readonly cursor: string;
@@ -11,11 +11,11 @@ export interface FetchEvent {
   readonly id: string;
 }
 
-/** What a frame tells of the inbox, from one cursor to another. */
+/** A frame that changes the inbox, from one cursor to another. */
 export type InboxEvent = NotificationEvent | ChangedEvent | FetchEvent;
 
-/** What changed after a cursor. */
-export interface SyncAnswer {
+/** The changes after a cursor. */
+export interface SyncResponse {
   readonly notifications: readonly Notification[];
   readonly deleted: readonly string[];
   readonly events?: readonly EmittedEvent[];
@@ -26,18 +26,18 @@ export interface SyncAnswer {
 }
 
 /** A page of the inbox, newest first. */
-export interface ListAnswer {
+export interface ListResponse {
   readonly items: readonly Notification[];
   readonly nextCursor: string | null;
   readonly unreadCount: number;
   readonly cursor: string;
 }
 
-/** The answer to a frame that the client sent. */
+/** The reply to a frame that the client sent. */
 export type ReplyFrame =
   | { readonly type: "pong"; readonly ref?: string; readonly cursor: string; readonly etag: string }
   | { readonly type: "ok"; readonly ref?: string; readonly updated?: number; readonly expiresAt?: string }
-  | ({ readonly type: "sync"; readonly ref?: string } & SyncAnswer)
+  | ({ readonly type: "sync"; readonly ref?: string } & SyncResponse)
   | {
       readonly type: "error";
       readonly ref?: string;
@@ -56,45 +56,42 @@ export type ClientFrame =
   | { readonly action: "ack"; readonly cursor: string }
   | { readonly action: "auth"; readonly ticket: string; readonly ref?: string };
 
-type Members = Record<string, unknown>;
-type Check = (frame: Members) => boolean;
+type JsonObject = Record<string, unknown>;
+type Check = (frame: JsonObject) => boolean;
 
-/** Whether this is an object of JSON. */
-export const isObject = (value: unknown): value is Members =>
+export const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const isText = (value: unknown): value is string => typeof value === "string";
+const isString = (value: unknown): value is string => typeof value === "string";
 const isCount = Number.isSafeInteger;
-const areTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
+const areStrings = (value: unknown): boolean => Array.isArray(value) && value.every(isString);
 
 const isNotification = (value: unknown): boolean =>
   isObject(value) &&
-  isText(value["id"]) &&
-  isText(value["type"]) &&
-  isText(value["title"]) &&
-  isText(value["createdAt"]) &&
+  isString(value["id"]) &&
+  isString(value["type"]) &&
+  isString(value["title"]) &&
+  isString(value["createdAt"]) &&
   isCursor(value["cursor"]);
 
 const areNotifications = (value: unknown): boolean => Array.isArray(value) && value.every(isNotification);
 
 const isStep: Check = (frame) => isCursor(frame["cursor"]) && isCursor(frame["prev"]);
-const isEmitted: Check = (frame) => isText(frame["id"]);
+const isEmitted: Check = (frame) => isString(frame["id"]);
 
-/** Whether an answer to `sync` is one. */
-export function isSyncAnswer(value: unknown): value is SyncAnswer {
+export function isSyncResponse(value: unknown): value is SyncResponse {
   return (
     isObject(value) &&
     areNotifications(value["notifications"]) &&
-    areTexts(value["deleted"]) &&
+    areStrings(value["deleted"]) &&
     isCount(value["unreadCount"]) &&
     isCursor(value["cursor"]) &&
-    isText(value["etag"]) &&
+    isString(value["etag"]) &&
     typeof value["complete"] === "boolean"
   );
 }
 
-/** Whether an answer to a list is one. */
-export function isListAnswer(value: unknown): value is ListAnswer {
+export function isListResponse(value: unknown): value is ListResponse {
   return (
     isObject(value) && areNotifications(value["items"]) && isCount(value["unreadCount"]) && isCursor(value["cursor"])
   );
@@ -105,32 +102,32 @@ const checks: Readonly<Record<Frame["type"], Check>> = {
     isStep(frame) &&
     isNotification(frame["notification"]) &&
     isCount(frame["unreadCount"]) &&
-    (frame["replaces"] == null || areTexts(frame["replaces"])),
+    (frame["replaces"] == null || areStrings(frame["replaces"])),
   changed: (frame) =>
-    isStep(frame) && areTexts(frame["ids"]) && isText(frame["change"]) && isCount(frame["unreadCount"]),
+    isStep(frame) && areStrings(frame["ids"]) && isString(frame["change"]) && isCount(frame["unreadCount"]),
   fetch: isStep,
   resync: () => true,
   system: isEmitted,
   dashboard: isEmitted,
   announcement: isEmitted,
-  pong: (frame) => isCursor(frame["cursor"]) && isText(frame["etag"]),
+  pong: (frame) => isCursor(frame["cursor"]) && isString(frame["etag"]),
   ok: () => true,
-  sync: isSyncAnswer,
-  error: (frame) => isText(frame["code"]),
+  sync: isSyncResponse,
+  error: (frame) => isString(frame["code"]),
 };
 
-/** Whether this is a frame that the client understands. */
+/** Whether a value is a frame that the client understands. */
 export function isFrame(value: unknown): value is Frame {
   const type = isObject(value) && (value["type"] as Frame["type"]);
-  return type !== false && Object.hasOwn(checks, type) && checks[type](value as unknown as Members);
+  return type !== false && Object.hasOwn(checks, type) && checks[type](value as unknown as JsonObject);
 }
 
 /**
- * A frame as the client understands it; `"unknown"` is of a type that a later server may have,
- * `null` is none at all, or one that lacks what its type needs: something may have been lost.
+ * Parses a frame. `"unknown"` means a type that only a later server has. `null` means that the text is no frame, or
+ * that the frame lacks what its type needs, so a change may have been lost.
  */
 export function readFrame(text: unknown): Frame | "unknown" | null {
-  if (!isText(text)) return null;
+  if (!isString(text)) return null;
   let frame: unknown;
   try {
     frame = JSON.parse(text);
@@ -138,5 +135,5 @@ export function readFrame(text: unknown): Frame | "unknown" | null {
     return null;
   }
   if (isFrame(frame)) return frame;
-  return isObject(frame) && isText(frame["type"]) && !Object.hasOwn(checks, frame["type"]) ? "unknown" : null;
+  return isObject(frame) && isString(frame["type"]) && !Object.hasOwn(checks, frame["type"]) ? "unknown" : null;
 }

@@ -11,18 +11,18 @@ import {
   useState,
   useSyncExternalStore,
 } from "react";
-import { groupByDay, type NotificationGroup } from "./days.js";
+import { groupByDay, type NotificationGroup } from "./grouping.js";
 import type { Client, Notification, Problem, State, Status, Transport } from "./types.js";
 
-export type { NotificationGroup } from "./days.js";
+export type { NotificationGroup } from "./grouping.js";
 
-/** What `useNotifications` gives. */
+/** What `useNotifications` returns. */
 export interface Notifications {
-  /** Newest first. An unchanged one keeps its identity, so a memoised row renders once. */
+  /** Newest first. An unchanged notification keeps its identity, so a memoised row does not render again. */
   readonly notifications: readonly Notification[];
-  /** Those of the active tab. */
+  /** The notifications of the active tab. */
   readonly filteredNotifications: readonly Notification[];
-  /** Those of the active tab, by day. */
+  /** The notifications of the active tab, by day. */
   readonly groupedNotifications: readonly NotificationGroup[];
   readonly hasNotifications: boolean;
   readonly unreadCount: number;
@@ -49,7 +49,7 @@ interface Provided {
 
 const Context = createContext<Provided | null>(null);
 
-/** How many providers hold each. */
+/** The number of mounted providers of each client. */
 const holders = new WeakMap<Client, number>();
 
 function hold(client: Client): () => void {
@@ -65,7 +65,7 @@ function hold(client: Client): () => void {
   };
 }
 
-/** Holds the connection for as long as it, or another one of the same client, is mounted. */
+/** Keeps the client connected while at least one provider of it is mounted. */
 export function CarillonProvider({ client, children }: { client: Client; children?: ReactNode }): ReactElement {
   const [activeTab, setActiveTab] = useState("all");
   useEffect(() => hold(client), [client]);
@@ -79,12 +79,12 @@ function useProvided(): Provided {
   return provided;
 }
 
-/** The client of the provider above. */
+/** The client of the nearest provider. */
 export function useClient(): Client {
   return useProvided().client;
 }
 
-/** Part of the state. What the selector returns must be the same while the state is. */
+/** Part of the state. The selector must return the same value for the same state. */
 export function useCarillon<T>(selector: (state: State) => T): T {
   const { store } = useClient();
   return useSyncExternalStore(
@@ -98,7 +98,7 @@ function isIn(tab: string, notification: Notification): boolean {
   return tab === "unread" ? notification.readAt === null : notification.type === tab;
 }
 
-/** The inbox, and what may be done with it. */
+/** The inbox and its actions. */
 export function useNotifications(): Notifications {
   const { client, activeTab, setActiveTab } = useProvided();
   const { notifications, unreadCount, loading, error, hasMore, wsStatus, transport } = useCarillon((state) => state);

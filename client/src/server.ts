@@ -1,21 +1,21 @@
-// For back ends: send notifications, and look at what became of them.
+// For back ends: sends notifications, and reads metrics and history.
 
 import { backoffMs } from "./backoff.js";
+import { asError, isTemporary } from "./errors.js";
 import { createHttp, type Http } from "./http.js";
-import { asError, isTemporary } from "./problem.js";
 import type { Priority } from "./types.js";
 
-export { CarillonError } from "./problem.js";
+export { CarillonError } from "./errors.js";
 
 const WITHIN_MS = 30_000;
 
-/** Where the API is, and as whom to call it. */
+/** The address of the API, and the token to call it with. */
 export interface ServerOptions {
   readonly baseUrl: string;
-  /** A JWT with the scope that the call needs; `getToken` where it must be renewed. */
+  /** A JWT with the scope that the call needs. Use `getToken` if the token must be renewed. */
   readonly token?: string;
   readonly getToken?: () => string | Promise<string>;
-  /** How long to repeat what gets no answer, or is refused for now. Default: 30,000. */
+  /** How long to retry after no response, 429 or 503, in milliseconds. Default: 30,000. */
   readonly withinMs?: number;
   readonly fetch?: typeof fetch;
 }
@@ -23,7 +23,7 @@ export interface ServerOptions {
 interface Content {
   /** 1–64 of `A–Z a–z 0–9 _ . : -`. */
   readonly type: string;
-  /** One line; it may stand in `data` instead, and so may `body` and `actionUrl`. */
+  /** One line. Like `body` and `actionUrl`, it may be given in `data` instead. */
   readonly title?: string;
   readonly body?: string;
   /** Another name for `body`. */
@@ -33,7 +33,7 @@ interface Content {
   /** Another name for `data`. */
   readonly content?: Readonly<Record<string, unknown>>;
   readonly priority?: Priority;
-  /** What makes two calls the same one; without it, each call is its own, however often it has to be repeated. */
+  /** Two calls with the same key are one send. By default each call has its own key, which its retries share. */
   readonly idempotencyKey?: string;
   readonly delayMs?: number;
   /** Another name for `delayMs`. */
@@ -60,7 +60,7 @@ export interface HistoryQuery {
   readonly state?: string;
 }
 
-/** A send, and how many of its notifications are where. */
+/** A send, with the number of its notifications in each state. */
 export interface HistoryItem {
   readonly sendId: string;
   readonly type: string;
@@ -76,7 +76,7 @@ export interface History {
   readonly nextCursor: string | null;
 }
 
-/** One of the Redis instances, or the memory in the place of one. */
+/** A Redis instance, or the in-process memory that replaces it. */
 export interface RedisInstance {
   readonly name: string;
   readonly healthy: boolean;
@@ -90,7 +90,7 @@ export interface RedisInstance {
   readonly lastError: string | null;
 }
 
-/** How the system does; counters are of the last 60 min. */
+/** The state of the system. Counters cover the last 60 min. */
 export interface Metrics {
   readonly queue: Readonly<Record<"waiting" | "processing" | "delayed" | "deadLetters" | "oldestMs", number>>;
   readonly accepted: number;
@@ -106,18 +106,18 @@ export interface Metrics {
     readonly mode: "memory" | "single" | "balanced" | "cluster";
     readonly instances: readonly RedisInstance[];
   };
-  /** States without addresses. */
+  /** Contains no addresses. */
   readonly database: { readonly healthy: boolean; readonly kind: string } & Readonly<Record<string, unknown>>;
   readonly latency: Readonly<Record<"acceptMs" | "deliverMs", Readonly<Record<"p50" | "p99", number>>>>;
 }
 
 /**
  * Sends a notification, and returns the send's id.
- * No answer, 429 and 503 are repeated with the same key, so it rings once; whatever else is refused rejects at once.
+ * No response, 429 and 503 are retried with the same key, so it rings once. Any other refusal rejects at once.
  */
 export async function sendNotification(send: Send, options: ServerOptions): Promise<string> {
-  const http = httpOf(options);
-  // A key that the caller gave stands in the body already, and must not differ.
+  const http = httpFor(options);
+  // The server requires the header to match a key in the body.
   const key = send.idempotencyKey ?? crypto.randomUUID();
   const untilMs = Date.now() + (options.withinMs ?? WITHIN_MS);
   for (let failures = 1; ; failures++) {
@@ -143,7 +143,7 @@ export function createNotification(notification: NewNotification, options: Serve
 
 /**
  * Queues a notification that rings `delayMs` from now (0 to a year), and returns the send's id.
- * Until then `DELETE /api/notifications/scheduled/{id}` takes it back.
+ * Until then `DELETE /api/notifications/scheduled/{id}` cancels it.
  */
 export function queueNotification(
   notification: Omit<NewNotification, "delayMs" | "delay" | "deliverAt">,
@@ -153,19 +153,19 @@ export function queueNotification(
   return sendNotification({ ...notification, delayMs }, options);
 }
 
-/** How the system does; needs `notify:admin`. */
+/** The state of the system. Requires `notify:admin`. */
 export async function getMetrics(options: ServerOptions): Promise<Metrics> {
-  return (await httpOf(options).call("GET", "/api/notifications/metrics/redis")).body as Metrics;
+  return (await httpFor(options).call("GET", "/api/notifications/metrics/redis")).body as Metrics;
 }
 
-/** The caller's own sends, newest first; everybody's with `notify:admin`. */
+/** The caller's own sends, newest first. With `notify:admin`, the sends of all callers. */
 export async function getHistory(query: HistoryQuery, options: ServerOptions): Promise<History> {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined);
-  const parameters = new URLSearchParams(given.map(([name, value]) => [name, String(value)]));
-  return (await httpOf(options).call("GET", `/api/notifications/history?${parameters}`)).body as History;
+  const present = Object.entries(query).filter(([, value]) => value !== undefined);
+  const parameters = new URLSearchParams(present.map(([name, value]) => [name, String(value)]));
+  return (await httpFor(options).call("GET", `/api/notifications/history?${parameters}`)).body as History;
 }
 
-function httpOf({ baseUrl, token, getToken, fetch }: ServerOptions): Http {
+function httpFor({ baseUrl, token, getToken, fetch }: ServerOptions): Http {
   return createHttp({
     baseUrl,
     getToken: getToken ?? (() => token ?? ""),

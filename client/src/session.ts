@@ -1,17 +1,17 @@
-// One user's inbox from beginning to end: what is known, done, kept, and told to the other tabs.
+// One user's session: combines the connection, the inbox, pending changes, the cache and the other tabs.
 
 import { createCatchUp } from "./catchup.js";
 import { type Connection, createConnection, type Ticket } from "./connection.js";
 import type { Environment } from "./environment.js";
+import { asError, CarillonError, closed, invalidAnswer, toProblem } from "./errors.js";
 import { createExpiry } from "./expiry.js";
-import type { Answer, Http } from "./http.js";
+import type { ApiResponse, Http } from "./http.js";
 import { type Inbox, type InboxChange, reduce } from "./inbox.js";
 import { createIntents } from "./intents.js";
-import { createKeeper } from "./keeper.js";
-import { type Intent, overlaid } from "./overlay.js";
+import { applyIntents, type Intent } from "./overlay.js";
 import { createPause } from "./pause.js";
-import { asError, CarillonError, closed, invalid, problem } from "./problem.js";
-import { type Frame, isFrame, isObject, isSyncAnswer } from "./protocol.js";
+import { createPersistence } from "./persistence.js";
+import { type Frame, isFrame, isObject, isSyncResponse } from "./protocol.js";
 import type { TabMessage, Tabs } from "./tabs.js";
 import type { CarillonEvent, EventCache, Problem, RequestOptions, State, Transport } from "./types.js";
 
@@ -23,20 +23,20 @@ export interface SessionHost {
   readonly environment: Environment;
   readonly http: Http;
   readonly userId: string | null;
-  /** Names server and user. */
+  /** Names the server and the user. */
   readonly key: string;
   readonly cache: (() => Promise<EventCache>) | null;
   readonly tabs: boolean;
   readonly pageSize: number;
   readonly pollMs: number;
-  /** What is known already, from before a `close`. */
+  /** The inbox as it was before a `close`. */
   readonly inbox: Inbox;
-  /** Ids of what was emitted and told. */
+  /** Ids of emitted events that listeners have received. */
   readonly seen: Set<string>;
   transports(): readonly Transport[];
   state(): State;
   update(part: Partial<State>): void;
-  tell(event: CarillonEvent): void;
+  emit(event: CarillonEvent): void;
   report(problem: Problem): void;
 }
 
@@ -45,10 +45,10 @@ export interface Session {
   act(kind: Intent["kind"], ids: readonly string[], type?: string): Promise<void>;
   loadMore(): Promise<void>;
   refresh(): Promise<void>;
-  /** Connects anew, with the transports that are allowed now. */
+  /** Connects again with the transports that are allowed now. */
   reconnect(): void;
-  /** Keeps nothing from now on. */
-  forget(): void;
+  /** Writes nothing more to the cache. */
+  stopSaving(): void;
   end(): void;
 }
 
@@ -56,7 +56,7 @@ export function createSession(host: SessionHost): Session {
   const { environment, cache, seen } = host;
   const { random } = environment;
   let inbox = host.inbox;
-  let isOver = false;
+  let hasEnded = false;
   let connection: Connection | null = null;
   let tabs: Tabs | null = null;
   let connectionProblem: Problem | null = null;
@@ -65,46 +65,46 @@ export function createSession(host: SessionHost): Session {
   let acked: string | null = null;
   let ackTimer: ReturnType<typeof setTimeout> | undefined;
 
-  async function call(method: string, path: string, options?: RequestOptions): Promise<Answer> {
-    if (isOver) throw closed();
-    const answer = await host.http.call(method, path, options);
-    // An answer for somebody who has left must not be shown to whoever came after.
-    if (isOver) throw closed();
-    return answer;
+  async function call(method: string, path: string, options?: RequestOptions): Promise<ApiResponse> {
+    if (hasEnded) throw closed();
+    const response = await host.http.call(method, path, options);
+    // A response for a user who has left must not be shown to the next user.
+    if (hasEnded) throw closed();
+    return response;
   }
 
   function update(part: Partial<State>): void {
-    if (!isOver) host.update(part);
+    if (!hasEnded) host.update(part);
   }
 
   function show(): void {
     const { cursor, hasMore } = inbox;
-    update({ ...overlaid(inbox, intents.all()), cursor, hasMore });
+    update({ ...applyIntents(inbox, intents.all()), cursor, hasMore });
   }
 
   function showProblem(): void {
     update({ error: changeProblem ?? connectionProblem });
   }
 
-  function change(what: InboxChange): void {
+  function change(inboxChange: InboxChange): void {
     const before = inbox;
-    inbox = reduce(inbox, what);
+    inbox = reduce(inbox, inboxChange);
     if (inbox === before) return;
     show();
-    // Whoever was shown it may have closed.
-    if (isOver) return;
+    // A listener of the store may have closed the client.
+    if (hasEnded) return;
     if (inbox.cursor !== before.cursor) ackSoon();
-    keeper?.note([]);
-    // An event brings one item; to look at all of them for each would be for nothing.
-    if (what.type !== "event") expiry.mind(inbox.items, true);
-    else if (what.event.type === "notification") expiry.mind([what.event.notification], false);
+    persistence?.changed([]);
+    // An event brings at most one item, so it would be wasteful to go through all of them.
+    if (inboxChange.type !== "event") expiry.watch(inbox.items, true);
+    else if (inboxChange.event.type === "notification") expiry.watch([inboxChange.event.notification], false);
   }
 
   function ackSoon(): void {
     ackTimer ??= setTimeout(ack, ACK_MS);
   }
 
-  /** What was shown, cumulative. Without a socket the next `since` says the same. */
+  /** Acknowledges everything shown, cumulatively. Without a socket the next `since` has the same effect. */
   function ack(): void {
     clearTimeout(ackTimer);
     ackTimer = undefined;
@@ -112,46 +112,46 @@ export function createSession(host: SessionHost): Session {
     if (cursor && cursor !== acked && connection?.send({ action: "ack", cursor })) acked = cursor;
   }
 
-  function tell(events: readonly CarillonEvent[]): void {
+  function emit(events: readonly CarillonEvent[]): void {
     for (const event of events) {
-      // What was emitted has no cursor by which a second copy would be known.
+      // An emitted event has no cursor, so a second copy can be recognised only by its id.
       if ("id" in event) {
         if (seen.has(event.id)) continue;
         seen.add(event.id);
         if (seen.size > MAX_SEEN) for (const first of seen) if (seen.delete(first)) break;
       }
       intents.observe(event);
-      keeper?.note([event]);
-      host.tell(event);
+      persistence?.changed([event]);
+      host.emit(event);
     }
   }
 
-  function failed(error: CarillonError, isServed = false): void {
-    if (isOver || error.code === "closed") return;
-    const what = problem("connection", error);
-    host.report(what);
-    if (isServed) return;
-    connectionProblem = what;
+  function failed(error: CarillonError, isReceiving = false): void {
+    if (hasEnded || error.code === "closed") return;
+    const problem = toProblem("connection", error);
+    host.report(problem);
+    if (isReceiving) return;
+    connectionProblem = problem;
     showProblem();
     update({ loading: false });
   }
 
-  const keeper =
+  const persistence =
     cache &&
-    createKeeper({
+    createPersistence({
       cache,
       key: host.key,
       inbox: () => inbox,
-      isKeeping: () => connection !== null,
+      isSaver: () => connection !== null,
       report: host.report,
     });
 
   const expiry = createExpiry(
     () => Date.now() + skewMs,
     () => {
-      change({ type: "passed", nowMs: Date.now() + skewMs });
-      // Also where nothing has passed yet, as when a timer cannot wait so long.
-      expiry.mind(inbox.items, true);
+      change({ type: "expire", nowMs: Date.now() + skewMs });
+      // Needed even if nothing has expired yet, because a timer may be unable to wait long enough.
+      expiry.watch(inbox.items, true);
     },
   );
 
@@ -161,13 +161,13 @@ export function createSession(host: SessionHost): Session {
     call,
     inbox: () => inbox,
     change,
-    tell,
+    emit,
     relay: (since, answer, start) => post({ kind: "sync", since, answer, start }),
-    asking() {
-      const settle = intents.settling();
+    beginSync() {
+      const dropDone = intents.takeDone();
       return () => {
-        if (isOver) return;
-        settle();
+        if (hasEnded) return;
+        dropDone();
         connectionProblem = null;
         showProblem();
         update({ loading: false, fromCache: false });
@@ -182,7 +182,7 @@ export function createSession(host: SessionHost): Session {
     changed: show,
     failed,
     refused(error) {
-      changeProblem = problem("change", error);
+      changeProblem = toProblem("change", error);
       host.report(changeProblem);
       showProblem();
     },
@@ -203,37 +203,37 @@ export function createSession(host: SessionHost): Session {
       case "dashboard":
       case "announcement":
         post({ kind: "frame", frame });
-        return tell([frame]);
+        return emit([frame]);
       case "pong":
-        return compare(frame.cursor, frame.etag);
+        return syncIfDifferent(frame.cursor, frame.etag);
       case "error":
-        // Perhaps the answer to a ping, which then has told nothing.
+        // It may be the reply to a ping, so the check that the ping makes is still due.
         failed(new CarillonError(frame.code, frame.message, { retryAfterMs: frame.retryAfterMs }));
         return catchUp.keepSyncing();
       case "ok":
       case "sync":
-        // Answers to nothing that is still waited for.
+        // No caller waits for these replies.
         return;
     }
   }
 
-  function compare(cursor: string, etag: string | null): void {
+  function syncIfDifferent(cursor: string, etag: string | null): void {
     if (inbox.cursor !== cursor || (etag !== null && inbox.etag !== etag)) catchUp.keepSyncing();
   }
 
-  async function ticket(spareMs?: number): Promise<Ticket> {
-    const token = await host.http.token(spareMs);
+  async function ticket(minValidMs?: number): Promise<Ticket> {
+    const token = await host.http.token(minValidMs);
     const { body } = await call("POST", "/api/ws/ticket");
-    if (!isObject(body) || typeof body["ticket"] !== "string") throw invalid();
+    if (!isObject(body) || typeof body["ticket"] !== "string") throw invalidAnswer();
     const { ticket, url, eventsUrl, expiresAt } = body;
     const issuedMs = Date.parse(String(expiresAt)) - TICKET_MS;
-    let lastsMs = token.endsMs;
-    if (lastsMs !== null) {
-      // A ticket ends with its token; one that does not tells how late it is on the server.
-      if (issuedMs + TICKET_MS < lastsMs) skewMs = issuedMs - Date.now();
-      lastsMs = Math.max(0, lastsMs - Date.now() - skewMs);
+    let validMs = token.expiresMs;
+    if (validMs !== null) {
+      // A ticket expires with its token at the latest. One that expires earlier reveals the server's time.
+      if (issuedMs + TICKET_MS < validMs) skewMs = issuedMs - Date.now();
+      validMs = Math.max(0, validMs - Date.now() - skewMs);
     }
-    return { ticket, urls: { websocket: url, sse: eventsUrl }, lastsMs };
+    return { ticket, urls: { websocket: url, sse: eventsUrl }, validMs };
   }
 
   function connect(): void {
@@ -252,7 +252,7 @@ export function createSession(host: SessionHost): Session {
       },
       frame: receive,
       unreadable() {
-        failed(new CarillonError("invalid_frame", "a frame that nobody can read"), true);
+        failed(new CarillonError("invalid_frame", "unreadable frame"), true);
         catchUp.keepSyncing();
       },
       failed,
@@ -264,7 +264,7 @@ export function createSession(host: SessionHost): Session {
   }
 
   function lead(): void {
-    if (isOver) return;
+    if (hasEnded) return;
     update({ leader: true });
     connect();
   }
@@ -284,16 +284,16 @@ export function createSession(host: SessionHost): Session {
     post({ kind: "status", status, transport, cursor: inbox.cursor, etag: inbox.etag });
   }
 
-  function told(message: TabMessage): void {
+  function received(message: TabMessage): void {
     switch (message.kind) {
       case "hello":
         return postStatus();
       case "status":
         update({ wsStatus: message.status, transport: message.transport });
-        if (message.cursor && inbox.cursor) compare(message.cursor, message.etag);
+        if (message.cursor && inbox.cursor) syncIfDifferent(message.cursor, message.etag);
         return;
       case "sync":
-        if (isSyncAnswer(message.answer)) catchUp.acceptSync(message.since, message.answer, message.start);
+        if (isSyncResponse(message.answer)) catchUp.acceptSync(message.since, message.answer, message.start);
         return;
       case "frame":
         if (isFrame(message.frame)) receive(message.frame);
@@ -302,8 +302,8 @@ export function createSession(host: SessionHost): Session {
 
   async function begin(): Promise<void> {
     if (inbox.cursor === null) {
-      const cached = await keeper?.load();
-      if (isOver) return;
+      const cached = await persistence?.load();
+      if (hasEnded) return;
       if (cached && inbox.cursor === null) {
         change({ type: "cached", cached });
         update({ fromCache: true, loading: false });
@@ -313,19 +313,19 @@ export function createSession(host: SessionHost): Session {
     const { BroadcastChannel, locks, document } = environment;
     if (!host.tabs || host.userId === null || !BroadcastChannel || !locks) return lead();
     try {
-      // Loaded where it is used: whoever works alone does without.
+      // Loaded on demand: a client that does not share its connection does not download it.
       const { joinTabs } = await import("./tabs.js");
-      if (isOver) return;
+      if (hasEnded) return;
       const name = `carillon/1 ${host.key}`;
-      tabs = joinTabs({ BroadcastChannel, locks, document, name, pause: createPause(), lead, retire, told });
+      tabs = joinTabs({ BroadcastChannel, locks, document, name, pause: createPause(), lead, retire, received });
     } catch {
-      if (!isOver) lead();
+      if (!hasEnded) lead();
     }
   }
 
-  function looked(): void {
-    // Hidden may be the last that is heard of a page.
-    if (environment.document?.visibilityState === "hidden") keeper?.flush();
+  function onVisibilityChange(): void {
+    // Becoming hidden may be the last event before the page is discarded.
+    if (environment.document?.visibilityState === "hidden") persistence?.flush();
     else wake();
   }
 
@@ -335,15 +335,15 @@ export function createSession(host: SessionHost): Session {
     connection?.wake();
   }
 
-  /** Whoever does not wait for it reads `error` instead. */
-  function shown(promise: Promise<void>): Promise<void> {
+  /** Shows a rejection in `error`, for callers that ignore the promise. */
+  function withProblem(promise: Promise<void>): Promise<void> {
     promise.catch((thrown) => failed(asError(thrown)));
     return promise;
   }
 
   function listen(how: "addEventListener" | "removeEventListener"): void {
-    environment.document?.[how]("visibilitychange", looked);
-    // Hints, both: the one that it is worth trying, the other that it is worth finding out.
+    environment.document?.[how]("visibilitychange", onVisibilityChange);
+    // Both are only hints: after `online` a retry may succeed, after `offline` the socket may be dead.
     for (const hint of ["online", "offline"]) environment.window?.[how](hint, wake);
   }
 
@@ -356,36 +356,36 @@ export function createSession(host: SessionHost): Session {
       changeProblem = null;
       showProblem();
       const before = inbox.cursor ?? inbox.items[0]?.cursor ?? null;
-      // Nothing has arrived here; without a bound it would be all that is there.
+      // Nothing has arrived on this client, and without a bound the server would mark the whole inbox.
       if (kind === "readAll" && before === null) return Promise.resolve();
       return intents.add(kind, ids, before, type);
     },
     loadMore() {
       if (!inbox.hasMore) return Promise.resolve();
       update({ loading: true });
-      return shown(catchUp.loadMore().finally(() => update({ loading: false })));
+      return withProblem(catchUp.loadMore().finally(() => update({ loading: false })));
     },
     refresh() {
       changeProblem = null;
       showProblem();
-      return shown(catchUp.sync());
+      return withProblem(catchUp.sync());
     },
     reconnect() {
       if (connection) connect();
     },
-    forget: () => keeper?.forget(),
+    stopSaving: () => persistence?.stop(),
     end() {
       if (ackTimer !== undefined) ack();
-      keeper?.flush();
-      keeper?.forget();
+      persistence?.flush();
+      persistence?.stop();
       intents.stop();
-      // What has no answer may never have arrived.
-      const confirmed = overlaid(
+      // A change without an answer may never have arrived.
+      const confirmed = applyIntents(
         inbox,
         intents.all().filter(({ isDone }) => isDone),
       );
       update({ ...confirmed, wsStatus: "closed", transport: null, leader: false, loading: false });
-      isOver = true;
+      hasEnded = true;
       listen("removeEventListener");
       clearTimeout(ackTimer);
       expiry.stop();

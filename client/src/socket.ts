@@ -1,24 +1,24 @@
-// One WebSocket: opens with a ticket, stays awake by pings, and ends exactly once.
+// One WebSocket: opens with a ticket, is kept alive by pings, and ends exactly once.
 
 import type { Environment } from "./environment.js";
-import { CarillonError } from "./problem.js";
+import { CarillonError } from "./errors.js";
 import { type ClientFrame, type Frame, readFrame } from "./protocol.js";
 
-/** From asking to open; afterwards, from a ping to any frame at all. */
-const PATIENCE_MS = 10_000;
-/** Late enough to see what was committed while the connection was being written down. */
+/** The timeout for opening, and later from a ping to the next frame of any type. */
+const TIMEOUT_MS = 10_000;
+/** Late enough to see changes that were committed while the server was still storing the connection. */
 const FIRST_PING_MS = 2_000;
 const PING_MS = 60_000;
-/** API Gateway ends what is silent for 10 min. */
+/** API Gateway closes a socket that is silent for 10 min. */
 const HIDDEN_PING_MS = 240_000;
 
-/** A way in which frames come by themselves: a socket, or an event stream. */
+/** A transport on which the server pushes frames: a socket or an event stream. */
 export interface Stream {
-  /** Whether it went out; there is nothing to wait for where it did not. */
+  /** Returns whether the frame was sent. If not, no reply will come. */
   send(frame: ClientFrame): boolean;
-  /** Finds out whether the other end is still there. */
+  /** Checks whether the other end still responds. */
   probe(): void;
-  /** Ends it silently. */
+  /** Closes it without calling `closed`. */
   close(): void;
 }
 
@@ -28,9 +28,9 @@ export interface StreamHost {
   readonly ticket: string;
   opened(): void;
   frame(frame: Frame): void;
-  /** A frame came that nobody can read; the inbox may have changed. */
+  /** An unreadable frame came, so the inbox may have changed. */
   unreadable(): void;
-  /** It ended, or never opened. Called once, last, and not after `close`. */
+  /** The stream ended or failed to open. Called at most once, as the last callback, and never after `close`. */
   closed(error: CarillonError): void;
 }
 
@@ -39,19 +39,19 @@ export type OpenStream = (host: StreamHost) => Stream;
 export const openSocket: OpenStream = (host) => {
   const { WebSocket, document } = host.environment;
   let isOpen = false;
-  let isOver = false;
+  let hasEnded = false;
   let pings = 0;
   let nextPing: ReturnType<typeof setTimeout> | undefined;
-  let patience: ReturnType<typeof setTimeout> | undefined;
+  let timeout: ReturnType<typeof setTimeout> | undefined;
   const socket = open(WebSocket, `${host.url}?ticket=${encodeURIComponent(host.ticket)}`);
 
-  function expect(message: string): void {
-    patience ??= setTimeout(over, PATIENCE_MS, message);
+  function startTimeout(message: string): void {
+    timeout ??= setTimeout(fail, TIMEOUT_MS, message);
   }
 
-  function satisfied(): void {
-    clearTimeout(patience);
-    patience = undefined;
+  function stopTimeout(): void {
+    clearTimeout(timeout);
+    timeout = undefined;
   }
 
   function pingIn(ms: number): void {
@@ -60,56 +60,56 @@ export const openSocket: OpenStream = (host) => {
   }
 
   function send(frame: ClientFrame): boolean {
-    if (isOver || !isOpen || socket.readyState !== 1) return false;
+    if (hasEnded || !isOpen || socket.readyState !== 1) return false;
     socket.send(JSON.stringify(frame));
     return true;
   }
 
   function ping(): void {
     if (!send({ action: "ping", ref: `p${++pings}` })) return;
-    expect("the socket was silent");
+    startTimeout("the socket was silent");
     pingIn(document?.visibilityState === "hidden" ? HIDDEN_PING_MS : PING_MS);
   }
 
   function end(): void {
-    isOver = true;
+    hasEnded = true;
     clearTimeout(nextPing);
-    satisfied();
+    stopTimeout();
     socket.close();
   }
 
-  function over(message: string): void {
-    if (isOver) return;
+  function fail(message: string): void {
+    if (hasEnded) return;
     end();
     host.closed(new CarillonError(isOpen ? "socket_closed" : "socket_refused", message));
   }
 
   socket.onopen = () => {
-    if (isOver) return;
+    if (hasEnded) return;
     isOpen = true;
-    satisfied();
+    stopTimeout();
     pingIn(FIRST_PING_MS);
     host.opened();
   };
   socket.onmessage = ({ data }) => {
-    if (isOver) return;
-    satisfied();
+    if (hasEnded) return;
+    stopTimeout();
     const frame = readFrame(data);
     if (frame === null) host.unreadable();
     else if (frame !== "unknown") host.frame(frame);
   };
-  // A close follows. In Node an error that nobody listens to ends the process.
+  // A close event follows. Without a listener, an error ends the process in Node.
   socket.onerror = () => {};
   socket.onclose = ({ code, reason }) => {
-    over(`the socket ${isOpen ? "closed" : "did not open"}: ${code}${reason && ` ${reason}`}`);
+    fail(`the socket ${isOpen ? "closed" : "did not open"}: ${code}${reason && ` ${reason}`}`);
   };
-  expect("the socket did not open in time");
+  startTimeout("the socket did not open in time");
 
   return {
     send,
     probe: ping,
     close() {
-      if (!isOver) end();
+      if (!hasEnded) end();
     },
   };
 };
@@ -118,7 +118,7 @@ function open(Socket: Environment["WebSocket"], url: string): WebSocket {
   try {
     if (Socket) return new Socket(url);
   } catch {
-    // What was thrown names the address, and with it the ticket.
+    // The thrown error is discarded because it contains the address, and with it the ticket.
   }
-  throw new CarillonError("socket_refused", "the page may open no socket there");
+  throw new CarillonError("socket_refused", "the page cannot open the socket");
 }

@@ -1,9 +1,9 @@
-// A value that can be watched, with the three methods that zustand and React expect of a store.
+// An observable value with the three methods that Zustand and React expect of a store.
 
 import type { Store } from "./types.js";
 
-/** An application's part of the work: what fails there must not keep the client from going on. */
-export function apart(act: () => void): void {
+/** Calls an application's callback. Its error is reported as uncaught, and does not stop the client. */
+export function isolate(act: () => void): void {
   try {
     act();
   } catch (thrown) {
@@ -13,10 +13,10 @@ export function apart(act: () => void): void {
   }
 }
 
-/** A store, and the way to change it that its readers do not get. */
+/** A store, with the `update` that its readers do not get. */
 export interface OwnedStore<S> {
   readonly store: Store<S>;
-  /** Tells nobody where nothing differs. */
+  /** Notifies no listener if nothing differs. */
   update(part: Partial<S>): void;
 }
 
@@ -36,7 +36,7 @@ export function createStore<S extends object>(initial: S): OwnedStore<S> {
       const previous = state;
       if ((Object.keys(part) as (keyof S)[]).every((key) => Object.is(part[key], previous[key]))) return;
       state = { ...previous, ...part };
-      for (const listener of listeners) apart(() => listener(state, previous));
+      for (const listener of listeners) isolate(() => listener(state, previous));
     },
   };
 }

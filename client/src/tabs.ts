@@ -1,18 +1,18 @@
-// Among the tabs of one user, one leads: it holds the connection and tells the others what comes in.
-// Each tab keeps its own cursor, so whoever leads next goes on from there.
+// One tab of a user is the leader: it holds the connection and relays incoming changes to the other tabs.
+// Each tab keeps its own cursor, so the next leader continues from its own position.
 
 import type { Environment } from "./environment.js";
 import type { Pause } from "./pause.js";
-import type { InboxEvent, SyncAnswer } from "./protocol.js";
+import type { InboxEvent, SyncResponse } from "./protocol.js";
 import type { EmittedEvent, Status, Transport } from "./types.js";
 
-const ASK_MS = 60_000;
-const ANSWER_MS = 5_000;
+const CHECK_MS = 60_000;
+const REPLY_TIMEOUT_MS = 5_000;
 
-/** What tabs say to each other. */
+/** The messages between tabs. Tabs with different versions of the client may exchange them. */
 export type TabMessage =
   | { readonly kind: "frame"; readonly frame: InboxEvent | EmittedEvent | { readonly type: "resync" } }
-  | { readonly kind: "sync"; readonly since: string; readonly answer: SyncAnswer; readonly start?: string }
+  | { readonly kind: "sync"; readonly since: string; readonly answer: SyncResponse; readonly start?: string }
   | {
       readonly kind: "status";
       readonly status: Status;
@@ -27,12 +27,12 @@ export interface TabsHost {
   readonly BroadcastChannel: NonNullable<Environment["BroadcastChannel"]>;
   readonly locks: NonNullable<Environment["locks"]>;
   readonly pause: Pause;
-  /** Of one server and one user: tabs of others neither hear nor wait. */
+  /** Names one server and one user, so that tabs of others neither receive messages nor wait for the lock. */
   readonly name: string;
   lead(): void;
-  /** Another tab has taken over. */
+  /** Another tab has become the leader. */
   retire(): void;
-  told(message: TabMessage): void;
+  received(message: TabMessage): void;
 }
 
 export interface Tabs {
@@ -40,22 +40,22 @@ export interface Tabs {
   leave(): void;
 }
 
-/** Joins the other tabs; alone, where the browser forbids what that needs. */
+/** Joins the other tabs. If the browser forbids channels or locks, the tab leads alone. */
 export function joinTabs(host: TabsHost): Tabs {
   const { BroadcastChannel, locks, document, pause } = host;
   const leaving = new AbortController();
   let channel: BroadcastChannel | null = null;
   let isLeader = false;
   let hasLeft = false;
-  let heard = 0;
+  let statusCount = 0;
   let release = (): void => {};
-  let answerTimer: ReturnType<typeof setTimeout> | undefined;
+  let replyTimer: ReturnType<typeof setTimeout> | undefined;
 
   function post(message: TabMessage): void {
     channel?.postMessage(message);
   }
 
-  function alone(): void {
+  function leadAlone(): void {
     channel?.close();
     channel = null;
     if (hasLeft || isLeader) return;
@@ -63,8 +63,8 @@ export function joinTabs(host: TabsHost): Tabs {
     host.lead();
   }
 
-  function queue(steal: boolean): void {
-    const held = (): Promise<void> | undefined => {
+  function requestLock(steal: boolean): void {
+    const onLock = (): Promise<void> | undefined => {
       if (hasLeft || isLeader) return;
       isLeader = true;
       host.lead();
@@ -73,27 +73,27 @@ export function joinTabs(host: TabsHost): Tabs {
       });
     };
     const options = steal ? { steal } : { signal: leaving.signal };
-    Promise.resolve(locks.request(host.name, options, held)).catch(() => {
+    Promise.resolve(locks.request(host.name, options, onLock)).catch(() => {
       if (hasLeft) return;
-      if (!isLeader) return alone();
+      if (!isLeader) return leadAlone();
       isLeader = false;
       host.retire();
-      queue(false);
-      void watch();
+      requestLock(false);
+      void watchLeader();
     });
   }
 
-  /** A leader may be frozen, and hold the lock all the same: one that does not answer is deposed. */
-  async function watch(): Promise<void> {
+  /** A frozen leader still holds the lock. If it does not reply, this tab takes the lock from it. */
+  async function watchLeader(): Promise<void> {
     while (!hasLeft && !isLeader) {
-      const before = heard;
+      const before = statusCount;
       post({ kind: "hello" });
       await new Promise((resolve) => {
-        answerTimer = setTimeout(resolve, ANSWER_MS);
+        replyTimer = setTimeout(resolve, REPLY_TIMEOUT_MS);
       });
       if (hasLeft || isLeader) return;
-      if (heard === before && document?.visibilityState !== "hidden") return queue(true);
-      await pause.for(ASK_MS);
+      if (statusCount === before && document?.visibilityState !== "hidden") return requestLock(true);
+      await pause.for(CHECK_MS);
     }
   }
 
@@ -103,14 +103,14 @@ export function joinTabs(host: TabsHost): Tabs {
       if (hasLeft) return;
       const message = data as TabMessage | null;
       if (!message) return;
-      if (message.kind === "status") heard++;
-      if ((message.kind === "hello") === isLeader) host.told(message);
+      if (message.kind === "status") statusCount++;
+      if ((message.kind === "hello") === isLeader) host.received(message);
     };
     document?.addEventListener("visibilitychange", pause.wake);
-    queue(false);
-    void watch();
+    requestLock(false);
+    void watchLeader();
   } catch {
-    alone();
+    leadAlone();
   }
 
   return {
@@ -118,7 +118,7 @@ export function joinTabs(host: TabsHost): Tabs {
     leave() {
       hasLeft = true;
       document?.removeEventListener("visibilitychange", pause.wake);
-      clearTimeout(answerTimer);
+      clearTimeout(replyTimer);
       leaving.abort();
       release();
       pause.wake();

@@ -1,18 +1,18 @@
-// Every public type: what the server says, what the client shows, what an application may choose.
-// Types only; nothing of this file is left after compilation.
+// Every public type: what the server sends, what the client shows, and what an application can configure.
+// The file holds types only, so it compiles to nothing.
 
 import type { Environment } from "./environment.js";
 
-/** A way events come in. There is no server for `sse` yet, so it is passed over. */
+/** A transport for events. The client does not support `sse` yet and ignores it. */
 export type Transport = "websocket" | "sse" | "polling";
 
-/** Where the connection stands; `offline` means that nothing answers at all. */
+/** The state of the connection. `offline` means that nothing responds at all. */
 export type Status = "connecting" | "connected" | "reconnecting" | "offline" | "closed";
 
-/** How loudly a notification rings. */
+/** How urgent a notification is. */
 export type Priority = "low" | "normal" | "high" | "critical";
 
-/** What stands in an inbox. Times are RFC 3339 in UTC. */
+/** A notification in an inbox. Times are RFC 3339 in UTC. */
 export interface Notification {
   readonly id: string;
   readonly type: string;
@@ -25,11 +25,11 @@ export interface Notification {
   readonly readAt: string | null;
   readonly expiresAt: string | null;
   readonly collapseKey: string | null;
-  /** Where in the inbox it arrived, as `<epoch>.<offset>`; it never changes. */
+  /** The position in the inbox at which it arrived, as `<epoch>.<offset>`. It never changes. */
   readonly cursor: string;
 }
 
-/** What may become of notifications that are there. */
+/** A change to notifications that have already arrived. */
 export type ChangeKind = "read" | "unread" | "deleted" | "expired";
 
 /** A notification arrived. */
@@ -39,11 +39,11 @@ export interface NotificationEvent {
   readonly prev: string;
   readonly notification: Notification;
   readonly unreadCount: number;
-  /** Ids of those that it took the place of. */
+  /** Ids of the notifications that it replaces. */
   readonly replaces?: readonly string[];
 }
 
-/** Something became of notifications, on whatever device. */
+/** Notifications changed, on any device of the user. */
 export interface ChangedEvent {
   readonly type: "changed";
   readonly cursor: string;
@@ -53,7 +53,7 @@ export interface ChangedEvent {
   readonly unreadCount: number;
 }
 
-/** Something was emitted to whoever was there. */
+/** A service emitted an event to the users who were connected. */
 export interface EmittedEvent {
   readonly type: "system" | "dashboard" | "announcement";
   readonly id: string;
@@ -63,28 +63,28 @@ export interface EmittedEvent {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
-/** What `onEvent` tells: each once, in order, whichever way it came. */
+/** An event for `onEvent`. Each is emitted once and in order, whatever the transport. */
 export type CarillonEvent = NotificationEvent | ChangedEvent | EmittedEvent;
 
-/** What went wrong, named. */
+/** A failure with its code. */
 export interface Problem {
-  /** A code of the contract (`rate_limited`, …) or one of the client's own, which the README lists. */
+  /** A code of the server (`rate_limited`, …), or one of the client's own, which the README lists. */
   readonly code: string;
   readonly message: string;
-  /** `connection` goes by itself, `change` is something the user did that was refused, `cache` is storage. */
+  /** `connection`: the client recovers on its own. `change`: the server refused a change. `cache`: storage failed. */
   readonly source: "connection" | "change" | "cache";
-  /** The HTTP status, where there was an answer. */
+  /** The HTTP status, if there was a response. */
   readonly status?: number;
   readonly requestId?: string;
   readonly retryAfterMs?: number;
 }
 
-/** What a page shows. Unchanged notifications keep their identity from state to state. */
+/** The state that a page shows. Unchanged notifications keep their identity from state to state. */
 export interface State {
-  /** Newest first, with what the user did but the server did not yet confirm. */
+  /** Newest first, including changes by the user that the server has not confirmed yet. */
   readonly notifications: readonly Notification[];
   readonly unreadCount: number;
-  /** How far this client has come, as `<epoch>.<offset>`. */
+  /** The position up to which every change is known, as `<epoch>.<offset>`. */
   readonly cursor: string | null;
   readonly hasMore: boolean;
   readonly loading: boolean;
@@ -94,18 +94,18 @@ export interface State {
   /** Whether this tab holds the connection for all tabs of the user. */
   readonly leader: boolean;
   readonly userId: string | null;
-  /** Whether what is shown comes from the cache and no server has confirmed it yet. */
+  /** Whether the inbox comes from the cache and the server has not confirmed it yet. */
   readonly fromCache: boolean;
 }
 
-/** A store as `zustand` understands one: `useStore(client.store, selector)`. */
+/** A store for Zustand's `useStore(client.store, selector)`. */
 export interface Store<S> {
   getState(): S;
   getInitialState(): S;
   subscribe(listener: (state: S, previous: S) => void): () => void;
 }
 
-/** What is kept between two visits. */
+/** The part of the inbox that is kept between two visits. */
 export interface CachedInbox {
   /** Newest first. */
   readonly items: readonly Notification[];
@@ -116,47 +116,47 @@ export interface CachedInbox {
 }
 
 /**
- * Where the inbox and the last events are kept; `key` names server and user.
- * Whatever fails rejects: it is told as a problem and otherwise does no harm.
+ * Stores the inbox and the last events on the device. `key` names the server and the user.
+ * A method that fails rejects; the client reports that as a problem and carries on.
  */
 export interface EventCache {
   loadInbox(key: string): Promise<CachedInbox | null>;
   saveInbox(key: string, inbox: CachedInbox): Promise<void>;
   loadEvents(key: string): Promise<CarillonEvent[]>;
-  /** Adds events behind those that are there, the same one once, and lets the oldest go. */
+  /** Appends events, drops duplicates, and discards the oldest beyond a limit. */
   addEvents(key: string, events: readonly CarillonEvent[]): Promise<void>;
   clear(key: string): Promise<void>;
 }
 
-/** What an application may choose. */
+/** The options of `createClient`. */
 export interface ClientOptions {
-  /** Where the API is, without a slash at the end; `""` is the page's own origin. */
+  /** The address of the API, without a slash at the end. `""` is the page's own origin. */
   readonly baseUrl: string;
   /**
-   * A valid JWT. It is asked again whenever the last one nears its end, at each `connect`,
-   * and where it takes longer than 20 s; it is kept in memory only. What it throws is told as `token_unavailable`,
-   * a network that does not answer as `no_answer`, and a `CarillonError` as what it is.
+   * Returns a valid JWT. Called again before the last token expires, at each `connect`, and after a timeout of 20 s.
+   * The token is kept in memory only. A thrown error is reported as `token_unavailable`, a network error as
+   * `no_answer`, and a `CarillonError` under its own code.
    */
   readonly getToken: () => string | Promise<string>;
-  /** What may be used, in order. Default: `["websocket", "polling"]`. */
+  /** The transports to use, in order of preference. Default: `["websocket", "polling"]`. */
   readonly transports?: readonly Transport[];
-  /** Default: IndexedDB, where there is one. */
+  /** Default: IndexedDB, if available. */
   readonly cache?: boolean | EventCache;
-  /** Whether one tab holds the connection for all. Default: where the browser can. */
+  /** Whether the tabs of a user share one connection. Default: `true`, if the browser supports it. */
   readonly tabs?: boolean;
-  /** Whose cache to show while no token can be had; the token decides in the end. */
+  /** The user whose cache to show until there is a token. The token then decides who the user is. */
   readonly userId?: string;
-  /** Notifications a page, 1–200. Default: 50. */
+  /** Notifications per page, 1–200. Default: 50. */
   readonly pageSize?: number;
-  /** The pause between two polls while visible; ten times that while hidden. Default: 5,000. */
+  /** The pause between two polls in milliseconds; ten times as long while the page is hidden. Default: 5,000. */
   readonly pollMs?: number;
-  /** Told of everything that went wrong, also of what went by itself. */
+  /** Called with every problem, including those that the client recovers from on its own. */
   readonly onProblem?: (problem: Problem) => void;
-  /** Parts of the browser to use instead of the global ones. */
+  /** Replacements for parts of the global environment. */
   readonly environment?: Partial<Environment>;
 }
 
-/** What `request` may carry. */
+/** The options of `request`. */
 export interface RequestOptions {
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
@@ -164,33 +164,33 @@ export interface RequestOptions {
 
 /**
  * One user's connection, inbox and cache.
- * Changes show at once; a refusal takes them back, stands in `error`, and rejects the promise.
- * A call without answer is repeated until there is one.
+ * A change shows at once. If the server refuses it, the client undoes it, sets `error` and rejects the promise.
+ * If there is no response, the client retries until there is one.
  */
 export interface Client {
   readonly store: Store<State>;
-  /** Begins, or begins again after `close`. Twice is once. */
+  /** Starts, or starts again after `close`. A no-op while connected. */
   connect(): void;
   /**
-   * Ends the connection and what is under way. What is shown stays, but for changes without an answer.
-   * Whoever connects next may be another user.
+   * Closes the connection and cancels calls in flight. The inbox stays visible, without changes that have no answer
+   * yet. The next `connect` may be for another user.
    */
   close(): void;
   setTransports(transports: readonly Transport[]): void;
-  /** Returns how to stop listening. */
+  /** Returns a function that removes the listener. */
   onEvent(listener: (event: CarillonEvent) => void): () => void;
   markAsRead(id: string | readonly string[]): Promise<void>;
   markAsUnread(id: string | readonly string[]): Promise<void>;
-  /** Those that have arrived here; what arrives meanwhile stays unread. */
+  /** Marks everything that has arrived on this client. What arrives meanwhile stays unread. */
   markAllAsRead(type?: string): Promise<void>;
   deleteNotification(id: string | readonly string[]): Promise<void>;
   loadMore(): Promise<void>;
-  /** Asks the server for what has changed; resolves when it is shown. */
+  /** Asks the server for changes. Resolves when they are shown. */
   refresh(): Promise<void>;
-  /** A call with the user's token; rejects with a `CarillonError`. An empty answer is `undefined`. */
+  /** Calls the API with the user's token. Rejects with a `CarillonError`. An empty response is `undefined`. */
   request<T>(method: string, path: string, options?: RequestOptions): Promise<T>;
   cacheEvent(event: CarillonEvent): Promise<void>;
   loadCachedEvents(): Promise<CarillonEvent[]>;
-  /** Removes what is kept of this user on this device, as for signing out; nothing more is kept before the next `connect`. */
+  /** Deletes this user's data from the device, as for signing out. Nothing is saved again before the next `connect`. */
   clearCache(): Promise<void>;
 }

@@ -1,9 +1,9 @@
-// What one event costs an inbox of 10,000, with a subscriber; printed, never asserted.
+// The cost of one event in an inbox of 10,000 with a subscriber. The result is printed, never asserted.
 
 import { bench, describe } from "vitest";
 import { emptyInbox, type Inbox, reduce } from "../../src/inbox.js";
 import type { Notification } from "../../src/index.js";
-import { overlaid } from "../../src/overlay.js";
+import { applyIntents } from "../../src/overlay.js";
 import { createStore } from "../../src/store.js";
 
 const COUNT = 10_000;
@@ -23,7 +23,7 @@ const { store, update } = createStore<{ notifications: readonly Notification[] }
 store.subscribe(() => {});
 
 function applies(event: Parameters<typeof reduce>[1]): void {
-  update(overlaid(reduce(inbox, event), []));
+  update(applyIntents(reduce(inbox, event), []));
 }
 
 describe("one event among 10,000 notifications", () => {

@@ -1,7 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { emptyInbox, type Inbox, reduce } from "../../src/inbox.js";
 import type { Notification } from "../../src/index.js";
-import { type Intent, overlaid } from "../../src/overlay.js";
+import { applyIntents, type Intent } from "../../src/overlay.js";
 import { createStore } from "../../src/store.js";
 
 const at = "2026-11-21T12:00:00.000Z";
@@ -67,7 +67,7 @@ test("an event looks closely at what it concerns, and at nothing else", () => {
   // One new array each, and in it the very same objects but one.
   expect(arrived.items.slice(1).every((same, n) => same === before.items[n])).toBe(true);
   expect(read.items.filter((other, n) => other !== arrived.items[n]).map(({ id }) => id)).toEqual(["n77"]);
-  const view = overlaid(read, []);
+  const view = applyIntents(read, []);
   expect(view.notifications).toBe(read.items);
 });
 
@@ -76,14 +76,14 @@ test("what is laid over one leaves the others as they are, and itself the same e
   const intent: Intent = {
     kind: "read",
     ids: new Set(["n5"]),
-    untold: new Set(["n5"]),
+    unconfirmed: new Set(["n5"]),
     type: undefined,
     before: null,
     at,
     isDone: false,
-    made: new WeakMap(),
+    results: new WeakMap(),
   };
-  const [first, second] = [overlaid(inbox, [intent]), overlaid(reduce(inbox, arrival(101)), [intent])];
+  const [first, second] = [applyIntents(inbox, [intent]), applyIntents(reduce(inbox, arrival(101)), [intent])];
   const of = (view: typeof first): Notification | undefined => view.notifications.find(({ id }) => id === "n5");
   expect(of(first)?.readAt).toBe(at);
   expect(of(first)).toBe(of(second));
@@ -94,7 +94,7 @@ test("what is laid over one leaves the others as they are, and itself the same e
 test("a list that says nothing new keeps every row", () => {
   const inbox = inboxOf(50);
   const items = structuredClone(inbox.items);
-  const after = reduce(inbox, { type: "list", answer: { items, nextCursor: null, unreadCount: 50, cursor: "e.50" } });
+  const after = reduce(inbox, { type: "list", response: { items, nextCursor: null, unreadCount: 50, cursor: "e.50" } });
   expect(after.items.every((same, n) => same === inbox.items[n])).toBe(true);
 });
 

@@ -1,8 +1,8 @@
-// What went wrong, as an error to catch and as a problem to show.
+// Failures: as an error to catch, and as a problem to show.
 
 import type { Problem } from "./types.js";
 
-/** What an answer says beside its code and message. */
+/** The details of an error response besides its code and message. */
 export interface ErrorDetails {
   readonly status?: number;
   readonly requestId?: string | null;
@@ -10,13 +10,13 @@ export interface ErrorDetails {
   readonly fields?: readonly string[] | undefined;
 }
 
-/** A call that failed. `status` is 0 where there was no answer. */
+/** A call that failed. `status` is 0 if there was no response. */
 export class CarillonError extends Error {
   declare readonly code: string;
   declare readonly status: number;
   declare readonly requestId: string | null;
   declare readonly retryAfterMs?: number;
-  /** The members that are wrong. */
+  /** The invalid fields of the request. */
   declare readonly fields?: readonly string[];
 
   constructor(code: string, message: string, details: ErrorDetails = {}) {
@@ -26,31 +26,31 @@ export class CarillonError extends Error {
   }
 }
 
-/** What whoever waits is told when there is no longer anybody to wait for. */
+/** Rejects a call that is pending when the client closes, or that is made while it is closed. */
 export const closed = (): CarillonError => new CarillonError("closed", "the client is not connected");
 
-/** What came is an answer, but to nothing that was asked. */
-export const invalid = (): CarillonError => new CarillonError("invalid_answer", "the answer is not the one asked for");
+/** A response that is valid JSON but does not have the expected shape. */
+export const invalidAnswer = (): CarillonError => new CarillonError("invalid_answer", "unexpected response");
 
-/** Whether the same call may succeed later: nobody answered, or somebody was too busy. */
+/** Whether a retry may succeed: there was no response, or the server was too busy. */
 export function isTemporary(error: CarillonError): boolean {
   return error.status < 400 || error.status === 408 || error.status === 429 || error.status >= 500;
 }
 
-/** Whatever was thrown, as an error of ours. */
+/** Turns anything thrown into a `CarillonError`. */
 export function asError(thrown: unknown): CarillonError {
   return thrown instanceof CarillonError ? thrown : new CarillonError("internal", String(thrown));
 }
 
-/** What storage says: no room, or no leave. */
+/** A failure of storage: it is full, or not accessible. */
 export function storageProblem(thrown: unknown): Problem {
   const name = String((thrown as { name?: unknown } | null)?.name);
   const code = name === "QuotaExceededError" ? "cache_full" : "cache_unavailable";
   return { code, message: `storage failed: ${name}`, source: "cache" };
 }
 
-/** An error, to be shown. */
-export function problem(source: Problem["source"], error: CarillonError): Problem {
+/** An error in the form that the store shows. */
+export function toProblem(source: Problem["source"], error: CarillonError): Problem {
   const { code, message, status, requestId, retryAfterMs } = error;
   return {
     code,

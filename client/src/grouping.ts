@@ -1,17 +1,17 @@
-// Notifications by the day they were made, in the time zone of whoever looks.
+// Groups notifications by the day on which they were created, in the local time zone.
 
 import type { Notification } from "./types.js";
 
 /** One day's notifications, newest first. */
 export interface NotificationGroup {
-  /** The local day, as `2026-11-20`. */
+  /** The local day, for example `2026-11-20`. */
   readonly key: string;
-  /** Its beginning; `date.toLocaleDateString()` makes a label. */
+  /** The start of the day; `date.toLocaleDateString()` makes a label. */
   readonly date: Date;
   readonly items: readonly Notification[];
 }
 
-// Reading a date costs more than all the rest, and a notification never changes its own.
+// Parsing dates costs more than everything else here, and a notification's creation date never changes.
 const days = new WeakMap<Notification, Date>();
 
 function dayOf(notification: Notification): Date {
@@ -25,11 +25,11 @@ function dayOf(notification: Notification): Date {
 }
 
 function keyOf(day: Date): string {
-  const two = (part: number): string => String(part).padStart(2, "0");
-  return `${day.getFullYear()}-${two(day.getMonth() + 1)}-${two(day.getDate())}`;
+  const twoDigits = (part: number): string => String(part).padStart(2, "0");
+  return `${day.getFullYear()}-${twoDigits(day.getMonth() + 1)}-${twoDigits(day.getDate())}`;
 }
 
-/** Groups by day; a group in which nothing changed is the very one of `previous`, so it need not render again. */
+/** Groups by day. An unchanged group is the same object as in `previous`, so it need not render again. */
 export function groupByDay(
   notifications: readonly Notification[],
   previous: readonly NotificationGroup[] = [],
@@ -41,9 +41,9 @@ export function groupByDay(
     if (items) items.push(notification);
     else groups.set(day, [notification]);
   }
-  const before = new Map(previous.map((group) => [group.date.getTime(), group]));
+  const previousByDay = new Map(previous.map((group) => [group.date.getTime(), group]));
   return [...groups].map(([day, items]) => {
-    const same = before.get(day);
+    const same = previousByDay.get(day);
     if (same?.items.length === items.length && items.every((item, n) => item === same.items[n])) return same;
     const date = new Date(day);
     return { key: keyOf(date), date, items };

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { backoffMs } from "../../src/backoff.js";
 import { compareCursors, isAhead, isCursor } from "../../src/cursor.js";
-import { groupByDay } from "../../src/days.js";
+import { CarillonError, isTemporary } from "../../src/errors.js";
+import { groupByDay } from "../../src/grouping.js";
 import type { Notification } from "../../src/index.js";
-import { CarillonError, isTemporary } from "../../src/problem.js";
 import { readToken } from "../../src/token.js";
 
 describe("cursors", () => {
@@ -35,12 +35,12 @@ test("backoff doubles to a bound, is spread over all of it, and honours what was
 describe("tokens", () => {
   test("say whose they are in any script, and when they end", () => {
     const claims = Buffer.from(JSON.stringify({ sub: "Zoë ✓", exp: 1_800_000_000 })).toString("base64url");
-    expect(readToken(`h.${claims}.s`)).toMatchObject({ userId: "Zoë ✓", endsMs: 1_800_000_000_000 });
+    expect(readToken(`h.${claims}.s`)).toMatchObject({ userId: "Zoë ✓", expiresMs: 1_800_000_000_000 });
   });
 
   test("that are none have no user", () => {
     for (const text of ["", "x", "a.b.c", "a.bnVsbA.c", "a.W10.c", "a.eyJzdWIiOjd9.c"]) {
-      expect(readToken(text), text).toMatchObject({ userId: null, endsMs: null });
+      expect(readToken(text), text).toMatchObject({ userId: null, expiresMs: null });
     }
   });
 });
