@@ -1,6 +1,6 @@
 import { defineConfig, type UserConfig } from "vite";
 
-// The library: three entries that share what they have in common.
+// The library: three entries with shared chunks.
 const config: UserConfig = defineConfig({
   build: {
     target: "es2022",

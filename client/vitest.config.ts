@@ -1,6 +1,6 @@
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
-// What needs neither a gateway, nor a browser, nor a built package.
+// The tests that need no gateway, no browser and no built package.
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ["test/unit/**/*.test.{ts,tsx}"],

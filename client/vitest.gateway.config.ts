@@ -1,6 +1,6 @@
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
-// The client against the gateway that CARILLON_GATEWAY names.
+// Tests of the client against a real gateway. CARILLON_GATEWAY names its program.
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ["test/gateway/**/*.test.ts"],

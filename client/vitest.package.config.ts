@@ -1,6 +1,6 @@
 import { defineConfig, type ViteUserConfig } from "vitest/config";
 
-// The package as it would be published; `npm run build` comes before.
+// Tests of the package as it would be published. They build it first.
 const config: ViteUserConfig = defineConfig({
   test: {
     include: ["test/package/**/*.test.ts"],

@@ -1,11 +1,11 @@
-// Builds the test page into exactly three files with fixed names, which is all that its route serves.
+// Builds the test page into exactly three files with fixed names, because its route serves no others.
 
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-// For `vite dev page`: where a gateway answers.
+// For `vite dev page`: the gateway to proxy to.
 const gateway = process.env["CARILLON_URL"] ?? "http://127.0.0.1:3000";
 
 export default defineConfig({
@@ -26,7 +26,7 @@ export default defineConfig({
   build: {
     target: "es2022",
     outDir: "dist",
-    // Its policy forbids inline scripts, and there is nothing to preload.
+    // The page's content security policy forbids inline scripts, and there is nothing to preload.
     modulePreload: false,
     assetsInlineLimit: 0,
     cssCodeSplit: false,
