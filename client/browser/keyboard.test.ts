@@ -2,16 +2,16 @@
 
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { Stage } from "./stage.js";
+import { Harness } from "./harness.js";
 
-let stage: Stage;
+let harness: Harness;
 beforeAll(async () => {
-  stage = await Stage.set();
+  harness = await Harness.start();
 });
-afterEach(() => stage.clear());
-afterAll(() => stage.strike());
+afterEach(() => harness.reset());
+afterAll(() => harness.stop());
 
-/** What has the focus, as a listener hears it. */
+/** The name of the focused element, as a screen reader announces it. */
 async function focused(page: Page): Promise<string> {
   return page.evaluate(() => {
     const element = document.activeElement;
@@ -19,23 +19,23 @@ async function focused(page: Page): Promise<string> {
   });
 }
 
-/** Presses Tab until the focus is there. */
+/** Presses Tab until the focus reaches the element. */
 async function tabTo(page: Page, name: RegExp): Promise<void> {
   for (let presses = 0; presses < 80; presses++) {
     if (name.test(await focused(page))) return;
     await page.keyboard.press("Tab");
   }
-  throw new Error(`Tab never comes to ${name}`);
+  throw new Error(`Tab never reaches ${name}`);
 }
 
-test("bell, tabs, reading and deleting work by keyboard alone, and the focus is never lost", async () => {
-  const alice = stage.user("alice");
-  const { page, ...tab } = await stage.visit(alice).then((visit) => ({ page: visit.page, visit }));
-  const [first] = await stage.gateway.send({ userIds: [alice], title: "First", type: "like" });
-  const [second] = await stage.gateway.send({ userIds: [alice], title: "Second", type: "like" });
-  const [third] = await stage.gateway.send({ userIds: [alice], title: "Third", type: "like" });
+test("the bell, the tabs, reading and deleting work by keyboard, and the focus is never lost", async () => {
+  const alice = harness.user("alice");
+  const { page, ...tab } = await harness.visit(alice).then((visit) => ({ page: visit.page, visit }));
+  const [first] = await harness.gateway.send({ userIds: [alice], title: "First", type: "like" });
+  const [second] = await harness.gateway.send({ userIds: [alice], title: "Second", type: "like" });
+  const [third] = await harness.gateway.send({ userIds: [alice], title: "Third", type: "like" });
   if (!first || !second || !third) throw new Error("nothing was sent");
-  await tab.visit.countsUnread(3);
+  await tab.visit.showsUnread(3);
 
   await tabTo(page, /^Notifications, 3 unread$/);
   expect(await tab.visit.bell.getAttribute("aria-expanded")).toBe("true");
@@ -53,12 +53,12 @@ test("bell, tabs, reading and deleting work by keyboard alone, and the focus is 
   expect(await focused(page)).toMatch(/^All/);
   await page.keyboard.press("ArrowLeft");
   expect(await tab.visit.tab("Like").getAttribute("aria-selected")).toBe("true");
-  // One stop for all tabs: the next one is in the list.
+  // All tabs share one tab stop, so the next one is in the list.
   await page.keyboard.press("Tab");
   expect(await focused(page)).toBe("Mark as read: Third");
 
   await page.keyboard.press("Enter");
-  await tab.visit.countsUnread(2);
+  await tab.visit.showsUnread(2);
   expect(await focused(page)).toBe("Mark as unread: Third");
 
   await tabTo(page, /^Delete: Third$/);
@@ -73,11 +73,11 @@ test("bell, tabs, reading and deleting work by keyboard alone, and the focus is 
   await expect.poll(() => page.evaluate(() => document.activeElement?.id)).toBe("inbox-panel");
 });
 
-test("on a phone the bell opens the inbox over the page, and Escape gives the focus back to it", async () => {
-  const alice = stage.user("alice");
-  const visit = await stage.visit(alice, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
-  const ids = await stage.gateway.send({ userIds: [alice], title: "On the go" });
-  await visit.countsUnread(1);
+test("on a phone the bell opens the inbox over the page, and Escape returns the focus to the bell", async () => {
+  const alice = harness.user("alice");
+  const visit = await harness.visit(alice, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  const ids = await harness.gateway.send({ userIds: [alice], title: "On the go" });
+  await visit.showsUnread(1);
   expect(await visit.inbox.isVisible()).toBe(false);
   // Nothing is wider than the screen.
   expect(await visit.page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);

@@ -1,9 +1,9 @@
-// Which links of a notification the page follows.
+// Which links of a notification the page offers.
 
 import { expect, test } from "vitest";
-import { isSafeUrl } from "../page/src/words.js";
+import { isSafeUrl } from "../page/src/links.js";
 
-test.each(["/reports/123", "/", "/a?b=c#d", "https://example.com/x"])("%s is followed", (url) => {
+test.each(["/reports/123", "/", "/a?b=c#d", "https://example.com/x"])("%s is a safe link", (url) => {
   expect(isSafeUrl(url)).toBe(true);
 });
 
@@ -20,6 +20,6 @@ test.each([
   " https://example.com",
   "reports/123",
   "",
-])("%s is not", (url) => {
+])("%s is not a safe link", (url) => {
   expect(isSafeUrl(url)).toBe(false);
 });

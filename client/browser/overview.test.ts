@@ -1,64 +1,64 @@
-// What the page tells an operator: metrics, history, the trace of one notification.
+// What an operator sees on the page: metrics, history, and the trace of one notification.
 
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { PATIENCE_MS, Stage } from "./stage.js";
+import { Harness, TIMEOUT_MS } from "./harness.js";
 
-let stage: Stage;
+let harness: Harness;
 beforeAll(async () => {
-  stage = await Stage.set();
+  harness = await Harness.start();
 });
-afterEach(() => stage.clear());
-afterAll(() => stage.strike());
+afterEach(() => harness.reset());
+afterAll(() => harness.stop());
 
-test("the metrics count on while the page looks", async () => {
-  const alice = stage.user("alice");
-  const tab = await stage.visit(alice);
+test("the metrics update while the page is visible", async () => {
+  const alice = harness.user("alice");
+  const tab = await harness.visit(alice);
   const metrics = tab.page.getByRole("region", { name: "Metrics" });
   const value = async (name: string): Promise<number> =>
     Number(await metrics.getByRole("listitem").filter({ hasText: name }).locator(".tile-value").textContent());
   await metrics.getByText(/As of /).waitFor();
   const before = await value("Accepted");
   const ids: string[] = [];
-  for (let n = 0; n < 3; n++) ids.push(...(await stage.gateway.send({ userIds: [alice], title: `Number ${n}` })));
+  for (let n = 0; n < 3; n++) ids.push(...(await harness.gateway.send({ userIds: [alice], title: `Number ${n}` })));
   await tab.shows(ids);
-  await expect.poll(() => value("Accepted"), { timeout: PATIENCE_MS }).toBe(before + 3);
+  await expect.poll(() => value("Accepted"), { timeout: TIMEOUT_MS }).toBe(before + 3);
   expect(await value("Connections")).toBeGreaterThan(0);
-  // The growth is drawn as a bar.
+  // The chart draws the growth as a bar.
   const bars = metrics.getByRole("listitem").filter({ hasText: "Accepted" }).locator(".spark-bars");
   await expect.poll(() => bars.getAttribute("d")).toMatch(/^M/);
   await metrics.getByRole("rowheader", { name: /memory/ }).waitFor();
 });
 
-test("metrics without an answer stay, and say that they are old and why", async () => {
-  const tab = await stage.visit(stage.user("alice"));
+test("if the metrics fail, the last values stay with their age and the reason", async () => {
+  const tab = await harness.visit(harness.user("alice"));
   const metrics = tab.page.getByRole("region", { name: "Metrics" });
   await metrics.getByText(/As of /).waitFor();
   await tab.page.route(/\/metrics\/redis$/, (route) =>
     route.fulfill({
       status: 503,
-      json: { error: { code: "store_unavailable", message: "the database is away", requestId: "r-1" } },
+      json: { error: { code: "store_unavailable", message: "the database is unavailable", requestId: "r-1" } },
     }),
   );
   await metrics.getByText("503 store_unavailable").waitFor();
-  await metrics.getByText("the database is away").waitFor();
+  await metrics.getByText("the database is unavailable").waitFor();
   await metrics.getByText("r-1").waitFor();
   await metrics.getByText(/Last seen /).waitFor();
   await metrics.getByRole("listitem").filter({ hasText: "Accepted" }).waitFor();
 });
 
-test("a test send stands in the history with its state, and its trace tells the way", async () => {
-  const alice = stage.user("alice");
-  const tab = await stage.visit(alice);
+test("a test send appears in the history with its state, and its trace lists the steps", async () => {
+  const alice = harness.user("alice");
+  const tab = await harness.visit(alice);
   await tab.button(`Send a test to ${alice}`).click();
   await tab.page.getByText("Test accepted for 1 of 1").waitFor();
-  await expect.poll(() => tab.shown()).toHaveLength(1);
-  const [id] = await tab.shown();
+  await expect.poll(() => tab.shownIds()).toHaveLength(1);
+  const [id] = await tab.shownIds();
 
   const history = tab.page.getByRole("region", { name: "History" });
   await history.getByLabel("Recipient").fill(alice);
   await history.getByRole("button", { name: "Filter" }).click();
-  // Shown and acknowledged, it is settled.
-  await history.getByText("settled 1").waitFor({ timeout: PATIENCE_MS });
+  // It is settled because the page has acknowledged it.
+  await history.getByText("settled 1").waitFor({ timeout: TIMEOUT_MS });
   expect(await history.locator(".send-row").count()).toBe(1);
 
   await history.locator(".send-row").getByRole("button", { name: "Trace" }).click();
@@ -67,31 +67,31 @@ test("a test send stands in the history with its state, and its trace tells the 
   await steps.filter({ hasText: "Accepted" }).waitFor();
   await steps.filter({ hasText: "Pushed" }).waitFor();
   await tab.inbox.getByRole("button", { name: /^Mark as read/ }).click();
-  await steps.filter({ hasText: "Read" }).waitFor({ timeout: PATIENCE_MS });
+  await steps.filter({ hasText: "Read" }).waitFor({ timeout: TIMEOUT_MS });
 });
 
-test("the history filters, pages, and says when nothing fits", async () => {
-  const alice = stage.user("alice");
+test("the history filters, pages, and says if nothing matches", async () => {
+  const alice = harness.user("alice");
   const type = alice.replace("alice", "type");
-  for (let n = 0; n < 12; n++) await stage.gateway.send({ userIds: [alice], title: `Number ${n}`, type });
-  const tab = await stage.visit(alice);
+  for (let n = 0; n < 12; n++) await harness.gateway.send({ userIds: [alice], title: `Number ${n}`, type });
+  const tab = await harness.visit(alice);
   const history = tab.page.getByRole("region", { name: "History" });
   const rows = history.locator(".send-row");
   await history.getByLabel("Type").fill(type);
   await history.getByRole("button", { name: "Filter" }).click();
   await history.getByText("Number 11").waitFor();
   expect(await rows.count()).toBe(10);
-  await history.getByRole("button", { name: "Show older ones" }).click();
+  await history.getByRole("button", { name: "Show older" }).click();
   await expect.poll(() => rows.count()).toBe(12);
   await history.getByText("Number 0", { exact: true }).waitFor();
 
-  await history.getByLabel("Type").fill("nobody.sends.this");
+  await history.getByLabel("Type").fill("type.without.sends");
   await history.getByRole("button", { name: "Filter" }).click();
-  await history.getByText("Nothing fits this filter.").waitFor();
+  await history.getByText("No sends match this filter.").waitFor();
 });
 
-test("a trace of what is not there says so", async () => {
-  const tab = await stage.visit(stage.user("alice"));
+test("the trace of an unknown notification shows the error", async () => {
+  const tab = await harness.visit(harness.user("alice"));
   const history = tab.page.getByRole("region", { name: "History" });
   await history.getByRole("textbox", { name: "Notification" }).fill("no-such-id");
   await history.getByRole("button", { name: "Trace", exact: true }).click();

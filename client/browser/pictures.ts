@@ -1,10 +1,10 @@
-// Takes the README's picture of the page: an inbox with something in it, on a desktop, in the light.
+// Takes the README's screenshot of the page: an inbox with notifications, on a desktop, in the light theme.
 
 import { statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { SendBody } from "./gateway.js";
-import { Stage } from "./stage.js";
+import { Harness } from "./harness.js";
 
 const PICTURE = fileURLToPath(new URL("../../docs/test-page.png", import.meta.url));
 
@@ -29,20 +29,20 @@ const SENDS: readonly Omit<SendBody, "userIds">[] = [
   { type: "COMMENT_ADDED", title: "Priya mentioned you in “Launch checklist”", body: "Can you look at step 4?" },
 ];
 
-let stage: Stage;
+let harness: Harness;
 beforeAll(async () => {
-  stage = await Stage.set();
+  harness = await Harness.start();
 });
-afterAll(() => stage.strike());
+afterAll(() => harness.stop());
 
-test("the picture of the README", async () => {
-  const tab = await stage.visit("alice", { viewport: { width: 1280, height: 1210 }, locale: "en-GB" });
+test("the screenshot of the README", async () => {
+  const tab = await harness.visit("alice", { viewport: { width: 1280, height: 1210 }, locale: "en-GB" });
   const metrics = tab.page.getByRole("region", { name: "Metrics" });
   const accepted = metrics.getByRole("listitem").filter({ hasText: "Accepted" });
   const ids: string[] = [];
   const send = async (body: Omit<SendBody, "userIds">): Promise<void> => {
-    ids.push(...(await stage.gateway.send({ ...body, userIds: ["alice"] })));
-    // Each in an answer of its own, so that the charts have something to draw.
+    ids.push(...(await harness.gateway.send({ ...body, userIds: ["alice"] })));
+    // Waits until the metrics include it, so that the charts have several values to draw.
     await accepted.getByText(String(ids.length), { exact: true }).waitFor();
   };
   for (const body of SENDS) await send(body);
@@ -52,7 +52,7 @@ test("the picture of the README", async () => {
   await title.fill("Your report was approved");
   await tab.button("Send").click();
   await tab.page.getByText("Notification accepted for 1 of 1").waitFor();
-  await tab.countsUnread(5);
+  await tab.showsUnread(5);
   await accepted.getByText(String(ids.length + 1), { exact: true }).waitFor();
   await tab.page.mouse.move(0, 0);
   await tab.page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());

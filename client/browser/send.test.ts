@@ -1,20 +1,20 @@
-// The form, and what it says about each answer.
+// The form, and what it shows for each response.
 
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { Stage } from "./stage.js";
+import { Harness } from "./harness.js";
 
-let stage: Stage;
+let harness: Harness;
 beforeAll(async () => {
-  stage = await Stage.set({ RATE_LIMIT_SEND_TYPES: "rare=1/60s" });
+  harness = await Harness.start({ RATE_LIMIT_SEND_TYPES: "rare=1/60s" });
 });
-afterEach(() => stage.clear());
-afterAll(() => stage.strike());
+afterEach(() => harness.reset());
+afterAll(() => harness.stop());
 
-test("the form sends to everybody it names, with type and priority", async () => {
-  const [alice, bob] = [stage.user("alice"), stage.user("bob")];
-  const hers = await stage.visit(alice);
-  const his = await stage.visit(bob);
-  const form = hers.page.getByRole("region", { name: "Send" });
+test("the form sends to all recipients it names, with type and priority", async () => {
+  const [alice, bob] = [harness.user("alice"), harness.user("bob")];
+  const aliceVisit = await harness.visit(alice);
+  const bobVisit = await harness.visit(bob);
+  const form = aliceVisit.page.getByRole("region", { name: "Send" });
   await form.getByLabel("Type").fill("BUILD_FAILED");
   await form.getByLabel("Users").fill(`${alice}, ${bob}`);
   await form.getByRole("radio", { name: "critical" }).check();
@@ -23,35 +23,35 @@ test("the form sends to everybody it names, with type and priority", async () =>
   await form.getByRole("button", { name: "Send", exact: true }).click();
 
   await form.getByText("Notification accepted for 2 of 2").waitFor();
-  for (const visit of [hers, his]) {
+  for (const visit of [aliceVisit, bobVisit]) {
     await visit.inbox.getByText("Build 7 failed").waitFor();
     await visit.inbox.getByText("3 of 912 tests failed").waitFor();
     await visit.inbox.getByText("critical").waitFor();
     await visit.inbox.getByRole("heading", { name: "Build failed 1" }).waitFor();
-    await visit.countsUnread(1);
+    await visit.showsUnread(1);
   }
 });
 
-test("a refusal shows code, message, request and member", async () => {
-  const alice = stage.user("alice");
-  const tab = await stage.visit(alice);
+test("a refusal shows its code, message, request id and field", async () => {
+  const alice = harness.user("alice");
+  const tab = await harness.visit(alice);
   const form = tab.page.getByRole("region", { name: "Send" });
   await form.getByLabel("Link").fill("javascript:alert(1)");
-  const [answer] = await Promise.all([
+  const [response] = await Promise.all([
     tab.page.waitForResponse(/\/api\/notifications\/send$/),
     form.getByRole("button", { name: "Send", exact: true }).click(),
   ]);
-  const { error } = (await answer.json()) as { error: { message: string; requestId: string } };
-  const told = form.getByTestId("failure");
-  await told.getByText("422 validation_failed").waitFor();
-  await told.getByText(error.message).waitFor();
-  await told.getByText(error.requestId).waitFor();
+  const { error } = (await response.json()) as { error: { message: string; requestId: string } };
+  const shown = form.getByTestId("failure");
+  await shown.getByText("422 validation_failed").waitFor();
+  await shown.getByText(error.message).waitFor();
+  await shown.getByText(error.requestId).waitFor();
   expect(await form.getByLabel("Link").getAttribute("aria-invalid")).toBe("true");
   await tab.shows([]);
 });
 
-test("a limited send says when to try again", async () => {
-  const tab = await stage.visit(stage.user("alice"));
+test("a rate-limited send shows when to retry", async () => {
+  const tab = await harness.visit(harness.user("alice"));
   const form = tab.page.getByRole("region", { name: "Send" });
   await form.getByLabel("Type").fill("rare");
   const send = form.getByRole("button", { name: "Send", exact: true });
@@ -62,23 +62,23 @@ test("a limited send says when to try again", async () => {
   await form.getByText(/^Try again in \d+ s$/).waitFor();
 });
 
-test("a send without an answer keeps its key, so that trying again is not sending twice", async () => {
-  const alice = stage.user("alice");
-  const tab = await stage.visit(alice);
+test("a send without a response keeps its idempotency key, so that a retry does not send twice", async () => {
+  const alice = harness.user("alice");
+  const tab = await harness.visit(alice);
   const form = tab.page.getByRole("region", { name: "Send" });
   const send = form.getByRole("button", { name: "Send", exact: true });
-  // The server hears it and stores it; only its answer is lost.
+  // The server accepts the send, but its response is lost.
   await tab.page.route(/\/api\/notifications\/send$/, async (route) => {
     await route.fetch();
     await route.abort("connectionreset");
   });
   await send.click();
-  await form.getByTestId("failure").getByText("No answer no_answer").waitFor();
-  await expect.poll(async () => (await tab.shown()).length).toBe(1);
+  await form.getByTestId("failure").getByText("No response no_answer").waitFor();
+  await expect.poll(async () => (await tab.shownIds()).length).toBe(1);
 
   await tab.page.unroute(/\/api\/notifications\/send$/);
   await send.click();
   await form.getByText("Notification accepted for 1 of 1").waitFor();
-  await tab.shows(await tab.shown());
-  expect(await tab.shown()).toHaveLength(1);
+  await tab.shows(await tab.shownIds());
+  expect(await tab.shownIds()).toHaveLength(1);
 });

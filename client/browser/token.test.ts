@@ -1,19 +1,19 @@
-// Where no gateway signs tokens, one is pasted.
+// If no gateway signs tokens, the user pastes one.
 
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { Stage } from "./stage.js";
+import { Harness } from "./harness.js";
 
-let stage: Stage;
+let harness: Harness;
 beforeAll(async () => {
-  stage = await Stage.set();
+  harness = await Harness.start();
 });
-afterEach(() => stage.clear());
-afterAll(() => stage.strike());
+afterEach(() => harness.reset());
+afterAll(() => harness.stop());
 
-test("a pasted token decides whose inbox it is, lasts for the tab, and can be given back", async () => {
-  const alice = stage.user("alice");
-  const { page, ...rest } = await stage.visit(stage.user("nobody")).then((visit) => ({ page: visit.page, visit }));
-  const token = await stage.gateway.token(alice);
+test("a pasted token decides which inbox is shown, lasts for the tab, and can be removed", async () => {
+  const alice = harness.user("alice");
+  const { page, ...rest } = await harness.visit(harness.user("other")).then((visit) => ({ page: visit.page, visit }));
+  const token = await harness.gateway.token(alice);
   await page.route(/\/_gateway\//, (route) => route.fulfill({ status: 404, json: {} }));
   await page.evaluate(() => sessionStorage.clear());
   await page.reload();
@@ -24,12 +24,12 @@ test("a pasted token decides whose inbox it is, lasts for the tab, and can be gi
   await page.getByRole("alert").waitFor();
   await field.fill(`Bearer ${token}`);
   await page.getByRole("button", { name: "Use this token" }).click();
-  await rest.visit.is("Connected");
+  await rest.visit.showsStatus("Connected");
   await page.getByRole("heading", { name: `Inbox of ${alice}` }).waitFor();
-  await rest.visit.shows(await stage.gateway.send({ userIds: [alice], title: "Hello" }));
+  await rest.visit.shows(await harness.gateway.send({ userIds: [alice], title: "Hello" }));
 
   await page.reload();
-  await rest.visit.is("Connected");
+  await rest.visit.showsStatus("Connected");
   await page.getByRole("button", { name: "Use another token" }).click();
   await field.waitFor();
   expect(await page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain(token);

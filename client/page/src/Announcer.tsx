@@ -1,4 +1,4 @@
-// Tells listeners what arrived: one at a time by its title, a burst by its number.
+// Announces arrivals to screen readers: a single one by its title, a burst by its count.
 
 import type { Notification } from "@carillon/client";
 import { useClient } from "@carillon/client/react";
@@ -8,31 +8,31 @@ const GATHER_MS = 800;
 
 export function Announcer(): ReactElement {
   const client = useClient();
-  const [words, setWords] = useState("");
+  const [text, setText] = useState("");
   useEffect(() => {
     let gathered: Notification[] = [];
     let timer: ReturnType<typeof setTimeout> | undefined;
-    const say = (): void => {
+    const announce = (): void => {
       timer = undefined;
       const [first] = gathered;
-      setWords(
+      setText(
         gathered.length === 1 && first ? `New notification: ${first.title}` : `${gathered.length} new notifications`,
       );
       gathered = [];
     };
-    const off = client.onEvent((event) => {
+    const stop = client.onEvent((event) => {
       if (event.type !== "notification") return;
       gathered.push(event.notification);
-      timer ??= setTimeout(say, GATHER_MS);
+      timer ??= setTimeout(announce, GATHER_MS);
     });
     return () => {
-      off();
+      stop();
       clearTimeout(timer);
     };
   }, [client]);
   return (
-    <div className="for-listeners" aria-live="polite" data-testid="announcer">
-      {words}
+    <div className="visually-hidden" aria-live="polite" data-testid="announcer">
+      {text}
     </div>
   );
 }

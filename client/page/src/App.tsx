@@ -1,4 +1,4 @@
-// The whole page: decides whose client there is, and lays the parts out.
+// The whole page: makes a client for the chosen user, and lays out the parts.
 
 import { createClient } from "@carillon/client";
 import { CarillonProvider } from "@carillon/client/react";
@@ -9,16 +9,24 @@ import { Events } from "./Events.js";
 import { Header } from "./Header.js";
 import { History } from "./History.js";
 import { Inbox } from "./Inbox.js";
+import {
+  addressOf,
+  localToken,
+  NoTokenService,
+  storedToken,
+  storeToken,
+  subjectOf,
+  userInAddress,
+} from "./identity.js";
 import { Metrics } from "./Metrics.js";
 import { PasteToken } from "./PasteToken.js";
 import { SendForm } from "./SendForm.js";
-import { addressOf, keepToken, keptToken, localToken, NoTokenHere, subjectOf, userInAddress } from "./session.js";
 import { TraceProvider } from "./tracing.js";
 import { useWide } from "./useWide.js";
 
 export function App(): ReactElement {
   const [chosen, setChosen] = useState(userInAddress);
-  const [pasted, setPasted] = useState(keptToken);
+  const [pasted, setPasted] = useState(storedToken);
   const [askForToken, setAskForToken] = useState(false);
 
   useEffect(() => {
@@ -28,7 +36,7 @@ export function App(): ReactElement {
   }, []);
 
   const paste = (token: string | null): void => {
-    keepToken(token);
+    storeToken(token);
     setPasted(token);
     setAskForToken(token === null);
   };
@@ -36,17 +44,17 @@ export function App(): ReactElement {
     history.pushState(null, "", addressOf(user));
     setChosen(user);
   };
-  const onNoTokenHere = useCallback(() => setAskForToken(true), []);
+  const onNoTokenService = useCallback(() => setAskForToken(true), []);
 
   if (!pasted && askForToken) return <PasteToken onPaste={paste} />;
   const user = (pasted && subjectOf(pasted)) || chosen;
   return (
-    // Another user or token is another client from the ground up: nothing of the last one may show through.
+    // The key makes a new client for each user and token, so that nothing of the previous one remains visible.
     <Session
       key={`${pasted ?? ""} ${user}`}
       user={user}
       token={pasted}
-      onNoTokenHere={onNoTokenHere}
+      onNoTokenService={onNoTokenService}
       onSwitchUser={switchUser}
       onForgetToken={() => paste(null)}
     />
@@ -56,41 +64,41 @@ export function App(): ReactElement {
 interface SessionProps {
   user: string;
   token: string | null;
-  onNoTokenHere: () => void;
+  onNoTokenService: () => void;
   onSwitchUser: (user: string) => void;
   onForgetToken: () => void;
 }
 
-function Session({ user, token, onNoTokenHere, onSwitchUser, onForgetToken }: SessionProps): ReactElement {
+function Session({ user, token, onNoTokenService, onSwitchUser, onForgetToken }: SessionProps): ReactElement {
   const [client] = useState(() =>
     createClient({
       baseUrl: "",
       userId: user,
       getToken: () =>
         token ??
-        localToken(user).catch((problem: unknown) => {
-          if (problem instanceof NoTokenHere) onNoTokenHere();
-          throw problem;
+        localToken(user).catch((thrown: unknown) => {
+          if (thrown instanceof NoTokenService) onNoTokenService();
+          throw thrown;
         }),
     }),
   );
   const wide = useWide();
-  // Beside the page the inbox is open until it is closed; over the page it is closed until it is opened.
-  const [openBeside, setOpenBeside] = useState(true);
-  const [openOver, setOpenOver] = useState(false);
-  const open = wide ? openBeside : openOver;
-  const setOpen = wide ? setOpenBeside : setOpenOver;
-  const over = !wide && openOver;
+  // Next to the page the inbox starts open. As an overlay it starts closed.
+  const [sidebarOpen, setSidebarOpen] = useState(true);
+  const [overlayOpen, setOverlayOpen] = useState(false);
+  const open = wide ? sidebarOpen : overlayOpen;
+  const setOpen = wide ? setSidebarOpen : setOverlayOpen;
+  const overlay = !wide && overlayOpen;
 
   return (
     <CarillonProvider client={client}>
-      <TraceProvider onTrace={() => setOpenOver(false)}>
+      <TraceProvider onTrace={() => setOverlayOpen(false)}>
         <a className="skip" href="#main">
-          Skip to the page
+          Skip to main content
         </a>
         <Header user={user} inboxOpen={open} onBell={() => setOpen(!open)} />
         <div className={open && wide ? "columns with-inbox" : "columns"}>
-          <main id="main" tabIndex={-1} inert={over}>
+          <main id="main" tabIndex={-1} inert={overlay}>
             <Connection user={user} pasted={token !== null} onSwitchUser={onSwitchUser} onForgetToken={onForgetToken} />
             <div className="pair">
               <SendForm user={user} />
@@ -99,8 +107,8 @@ function Session({ user, token, onNoTokenHere, onSwitchUser, onForgetToken }: Se
             <Metrics />
             <History />
           </main>
-          {over && <div className="scrim" onClick={() => setOpenOver(false)} aria-hidden="true" />}
-          <Inbox user={user} open={open} over={over} onClose={() => setOpen(false)} />
+          {overlay && <div className="scrim" onClick={() => setOverlayOpen(false)} aria-hidden="true" />}
+          <Inbox user={user} open={open} overlay={overlay} onClose={() => setOpen(false)} />
         </div>
         <Announcer />
       </TraceProvider>

@@ -1,13 +1,13 @@
-// How the page is connected, a button for each way that exists, and as whom one looks.
+// The state of the connection, a button for each transport, and the user whose inbox is shown.
 
 import type { Status, Transport } from "@carillon/client";
 import { useCarillon, useClient } from "@carillon/client/react";
 import { type FormEvent, type ReactElement, useId, useState } from "react";
 import { FailureLine } from "./FailureNote.js";
 import { fromProblem } from "./failure.js";
-import { STATUS, TRANSPORT } from "./words.js";
+import { STATUS, TRANSPORT } from "./format.js";
 
-const WAYS: readonly { name: string; transports: readonly Transport[] }[] = [
+const CHOICES: readonly { name: string; transports: readonly Transport[] }[] = [
   { name: "Automatic", transports: ["websocket", "polling"] },
   { name: "WebSocket", transports: ["websocket"] },
   { name: "Polling", transports: ["polling"] },
@@ -23,20 +23,20 @@ interface ConnectionProps {
 export function Connection({ user, pasted, onSwitchUser, onForgetToken }: ConnectionProps): ReactElement {
   const client = useClient();
   const { wsStatus, transport, leader, cursor, error, fromCache } = useCarillon((state) => state);
-  const [way, setWay] = useState("Automatic");
+  const [choice, setChoice] = useState("Automatic");
   const status = STATUS[wsStatus];
   return (
     <section className="card connection" aria-labelledby="connection-title">
-      <h2 id="connection-title" className="for-listeners">
+      <h2 id="connection-title" className="visually-hidden">
         Connection
       </h2>
       <div className="connection-now" role="status">
         <span className={`dot large ${status.tone}`} aria-hidden="true" />
         <p className="connection-name">{status.name}</p>
-        <p className="connection-says">
-          {transport === "polling" ? "The server is asked every few seconds." : status.says}
+        <p className="connection-description">
+          {transport === "polling" ? "The page polls the server every few seconds." : status.description}
         </p>
-        <p className="connection-why">
+        <p className="connection-problem">
           {error?.source === "connection" && <FailureLine failure={fromProblem(error)} />}
         </p>
       </div>
@@ -47,11 +47,11 @@ export function Connection({ user, pasted, onSwitchUser, onForgetToken }: Connec
         </div>
         <div>
           <dt>This tab</dt>
-          <dd>{leader ? "Holds the connection" : "Hears it from another tab"}</dd>
+          <dd>{leader ? "Holds the connection" : "Follows another tab"}</dd>
         </div>
         <div>
-          <dt>Shown from</dt>
-          <dd>{shownFrom(fromCache, cursor, wsStatus)}</dd>
+          <dt>Data from</dt>
+          <dd>{sourceOf(fromCache, cursor, wsStatus)}</dd>
         </div>
         <div>
           <dt>Inbox position</dt>
@@ -62,15 +62,15 @@ export function Connection({ user, pasted, onSwitchUser, onForgetToken }: Connec
       </dl>
       <div className="controls">
         <fieldset className="segments">
-          <legend>Connect by</legend>
+          <legend>Connect via</legend>
           <div>
-            {WAYS.map(({ name, transports }) => (
+            {CHOICES.map(({ name, transports }) => (
               <button
                 key={name}
                 type="button"
-                aria-pressed={way === name}
+                aria-pressed={choice === name}
                 onClick={() => {
-                  setWay(name);
+                  setChoice(name);
                   client.setTransports(transports);
                 }}
               >
@@ -81,7 +81,7 @@ export function Connection({ user, pasted, onSwitchUser, onForgetToken }: Connec
         </fieldset>
         {pasted ? (
           <div className="field">
-            <span className="label">Looking as</span>
+            <span className="label">Viewing as</span>
             <div className="joined">
               <output>{user}</output>
               <button type="button" className="button" onClick={onForgetToken}>
@@ -106,7 +106,7 @@ function SwitchUser({ user, onSwitchUser }: { user: string; onSwitchUser: (user:
   };
   return (
     <form className="field" onSubmit={submit}>
-      <label htmlFor={id}>Look as user</label>
+      <label htmlFor={id}>View as user</label>
       <div className="joined">
         <input id={id} name="user" defaultValue={user} maxLength={256} autoComplete="off" spellCheck={false} required />
         <button type="submit" className="button">
@@ -117,8 +117,8 @@ function SwitchUser({ user, onSwitchUser }: { user: string; onSwitchUser: (user:
   );
 }
 
-function shownFrom(fromCache: boolean, cursor: string | null, status: Status): string {
+function sourceOf(fromCache: boolean, cursor: string | null, status: Status): string {
   if (fromCache) return "This browser's cache";
   if (cursor === null) return "Nothing yet";
-  return status === "offline" ? "The server's last word" : "The server";
+  return status === "offline" ? "The last response" : "The server";
 }

@@ -1,40 +1,41 @@
-// What the client told this page, newest first: what an application would hear through `onEvent`.
+// The events that the client emits, newest first, as an application receives them from `onEvent`.
 
 import type { CarillonEvent } from "@carillon/client";
 import { useCarillon, useClient } from "@carillon/client/react";
 import { type ReactElement, useEffect, useRef, useState } from "react";
+import { atSecond, inFull, TRANSPORT } from "./format.js";
 import { EmptyIcon } from "./icons.js";
-import { atSecond, inFull, TRANSPORT } from "./words.js";
 
-/** How many are shown; older ones make room. */
-const SHOWN = 100;
+/** The number of events shown; older ones are discarded. */
+const MAX_SHOWN = 100;
 
-interface Heard {
+interface ReceivedEvent {
   readonly n: number;
-  /** Null where it was heard on an earlier visit and kept. */
+  /** `null` for an event of an earlier visit that comes from the cache. */
   readonly at: Date | null;
-  readonly by: string;
+  /** The transport in use when it was received. */
+  readonly transport: string;
   readonly event: CarillonEvent;
 }
 
 export function Events(): ReactElement {
-  const heard = useHeard();
+  const received = useReceivedEvents();
   return (
     <section className="card events" aria-labelledby="events-title">
       <div className="card-head">
         <h2 id="events-title">Recent events</h2>
-        <p className="card-note numbers">{heard.length === 0 ? "" : `last ${heard.length}`}</p>
+        <p className="card-note numbers">{received.length === 0 ? "" : `last ${received.length}`}</p>
       </div>
-      {heard.length === 0 ? (
+      {received.length === 0 ? (
         <div className="empty">
           <EmptyIcon />
-          <p>Nothing has happened yet.</p>
-          <p className="hint">Arrivals, reads and deletions appear here as they are told.</p>
+          <p>No events yet.</p>
+          <p className="hint">Arrivals, reads and deletions appear here.</p>
         </div>
       ) : (
         <ol className="event-list">
-          {heard.map((one) => (
-            <Row key={one.n} heard={one} />
+          {received.map((one) => (
+            <Row key={one.n} received={one} />
           ))}
         </ol>
       )}
@@ -42,15 +43,15 @@ export function Events(): ReactElement {
   );
 }
 
-function Row({ heard: { at, by, event } }: { heard: Heard }): ReactElement {
+function Row({ received: { at, transport, event } }: { received: ReceivedEvent }): ReactElement {
   return (
     <li>
       <details>
         <summary>
           <span className={`kind ${event.type}`}>{event.type === "changed" ? event.change : event.type}</span>
-          <span className="event-says">{says(event)}</span>
+          <span className="event-summary">{summaryOf(event)}</span>
           {at ? (
-            <time className="numbers" dateTime={at.toISOString()} title={`${inFull(at)} by ${by}`}>
+            <time className="numbers" dateTime={at.toISOString()} title={`${inFull(at)} via ${transport}`}>
               {atSecond(at)}
             </time>
           ) : (
@@ -63,7 +64,7 @@ function Row({ heard: { at, by, event } }: { heard: Heard }): ReactElement {
   );
 }
 
-function says(event: CarillonEvent): string {
+function summaryOf(event: CarillonEvent): string {
   switch (event.type) {
     case "notification":
       return event.notification.title;
@@ -74,42 +75,43 @@ function says(event: CarillonEvent): string {
   }
 }
 
-// Events have a position or an id of their own; one that is both kept and told is one.
+// An event that is both cached and received live has the same key twice, and is shown once.
 function keyOf(event: CarillonEvent): string {
   return "cursor" in event ? `${event.cursor} ${event.type}` : event.id;
 }
 
-function useHeard(): readonly Heard[] {
+function useReceivedEvents(): readonly ReceivedEvent[] {
   const client = useClient();
-  const transport = useCarillon((state) => state.transport);
-  const by = useRef("");
-  by.current = transport ? TRANSPORT[transport] : "no transport";
-  const [heard, setHeard] = useState<readonly Heard[]>([]);
+  const kind = useCarillon((state) => state.transport);
+  const transport = useRef("");
+  transport.current = kind ? TRANSPORT[kind] : "no transport";
+  const [received, setReceived] = useState<readonly ReceivedEvent[]>([]);
   const userId = useCarillon((state) => state.userId);
   const n = useRef(0);
   useEffect(
     () =>
       client.onEvent((event) => {
         n.current += 1;
-        const one = { n: n.current, at: new Date(), by: by.current, event };
-        setHeard((last) => [one, ...last].slice(0, SHOWN));
+        const one = { n: n.current, at: new Date(), transport: transport.current, event };
+        setReceived((last) => [one, ...last].slice(0, MAX_SHOWN));
       }),
     [client],
   );
   useEffect(() => {
     if (userId === null) return;
-    let gone = false;
-    const add = (kept: readonly CarillonEvent[]): void =>
-      setHeard((last) => {
+    let unmounted = false;
+    const add = (cached: readonly CarillonEvent[]): void =>
+      setReceived((last) => {
         const known = new Set(last.map(({ event }) => keyOf(event)));
-        const earlier = kept.filter((event) => !known.has(keyOf(event))).reverse();
-        // Below zero, so that their numbers are nobody else's.
-        return [...last, ...earlier.map((event, m) => ({ n: -1 - m, at: null, by: "", event }))].slice(0, SHOWN);
+        const earlier = cached.filter((event) => !known.has(keyOf(event))).reverse();
+        // Negative numbers, because live events have positive ones.
+        const added = earlier.map((event, m) => ({ n: -1 - m, at: null, transport: "", event }));
+        return [...last, ...added].slice(0, MAX_SHOWN);
       });
-    void client.loadCachedEvents().then((kept) => !gone && add(kept));
+    void client.loadCachedEvents().then((cached) => !unmounted && add(cached));
     return () => {
-      gone = true;
+      unmounted = true;
     };
   }, [client, userId]);
-  return heard;
+  return received;
 }

@@ -1,4 +1,4 @@
-// A failure with what helps to find it: code, message, request id, and when to try again.
+// Shows a failure with the details that help to trace it: code, message, request id, and when to retry.
 
 import { type ReactElement, type ReactNode, useEffect, useState } from "react";
 import type { Failure } from "./failure.js";
@@ -31,7 +31,7 @@ export function FailureNote({ title, failure, children }: FailureNoteProps): Rea
   );
 }
 
-/** The same in the space of a line, where a note would push away what is below. */
+/** The same on one line, for places where a note would move the content below it. */
 export function FailureLine({ failure }: { failure: Failure }): ReactElement {
   const { status, code, message, requestId } = failure;
   return (
@@ -47,7 +47,7 @@ export function FailureLine({ failure }: { failure: Failure }): ReactElement {
   );
 }
 
-// Counts down to the moment from which the server would take it.
+// Counts down to the time from which the server accepts a retry.
 function RetryAt({ atMs }: { atMs: number }): ReactElement {
   const [nowMs, setNowMs] = useState(Date.now);
   const waiting = atMs > nowMs;
@@ -57,9 +57,9 @@ function RetryAt({ atMs }: { atMs: number }): ReactElement {
     return () => clearInterval(timer);
   }, [waiting]);
   return (
-    // The first words are enough for a listener; a voice that counts down is not.
+    // A screen reader should announce this once, and not count down aloud.
     <p className="note-text numbers" aria-live="off">
-      {waiting ? `Try again in ${Math.ceil((atMs - nowMs) / 1000)} s` : "It may be tried again now"}
+      {waiting ? `Try again in ${Math.ceil((atMs - nowMs) / 1000)} s` : "You can try again now"}
     </p>
   );
 }

@@ -1,9 +1,9 @@
-// The bar on top: whose page this is, how the connection stands, and the bell.
+// The bar at the top: the state of the connection, the user, and the bell.
 
 import { useCarillon, useClient } from "@carillon/client/react";
 import { type ReactElement, useEffect, useState } from "react";
+import { STATUS, TRANSPORT } from "./format.js";
 import { BellIcon } from "./icons.js";
-import { STATUS, TRANSPORT } from "./words.js";
 
 interface HeaderProps {
   user: string;
@@ -29,12 +29,12 @@ export function Header({ user, inboxOpen, onBell }: HeaderProps): ReactElement {
         <span>{status.name}</span>
         <span className="pill-more">{transport ? TRANSPORT[transport] : "—"}</span>
       </p>
-      <p className="who">
-        <span className="face" aria-hidden="true">
+      <p className="user">
+        <span className="avatar" aria-hidden="true">
           {[...user][0]?.toUpperCase()}
         </span>
-        <span className="for-listeners">Looking as </span>
-        <span className="who-name">{user}</span>
+        <span className="visually-hidden">Viewing as </span>
+        <span className="user-name">{user}</span>
       </p>
       <Bell open={inboxOpen} onClick={onBell} />
     </header>
@@ -43,7 +43,7 @@ export function Header({ user, inboxOpen, onBell }: HeaderProps): ReactElement {
 
 function Bell({ open, onClick }: { open: boolean; onClick: () => void }): ReactElement {
   const unread = useCarillon((state) => state.unreadCount);
-  const rung = useRung();
+  const rings = useRingCount();
   return (
     <button
       type="button"
@@ -54,8 +54,8 @@ function Bell({ open, onClick }: { open: boolean; onClick: () => void }): ReactE
       aria-label={unread === 0 ? "Notifications, none unread" : `Notifications, ${unread} unread`}
       onClick={onClick}
     >
-      {/* A new key is a new element, so the swing begins anew. */}
-      <span key={rung} className={rung > 0 ? "bell-body rings" : "bell-body"}>
+      {/* A new key makes a new element, which restarts the animation. */}
+      <span key={rings} className={rings > 0 ? "bell-body rings" : "bell-body"}>
         <BellIcon />
       </span>
       {unread > 0 && (
@@ -67,10 +67,10 @@ function Bell({ open, onClick }: { open: boolean; onClick: () => void }): ReactE
   );
 }
 
-// How often it rang since the page opened.
-function useRung(): number {
+// The number of arrivals since the page was opened.
+function useRingCount(): number {
   const client = useClient();
-  const [rung, setRung] = useState(0);
-  useEffect(() => client.onEvent((event) => event.type === "notification" && setRung((times) => times + 1)), [client]);
-  return rung;
+  const [rings, setRings] = useState(0);
+  useEffect(() => client.onEvent((event) => event.type === "notification" && setRings((last) => last + 1)), [client]);
+  return rings;
 }

@@ -1,14 +1,14 @@
-// What was sent, where each send stands, and the way of one notification.
+// The history of sends with their delivery states, and the trace of one notification.
 
 import { useClient } from "@carillon/client/react";
 import { type FormEvent, type ReactElement, useEffect, useId, useState } from "react";
 import { FailureLine, FailureNote } from "./FailureNote.js";
 import { type Failure, failure } from "./failure.js";
+import { count, inFull, inShort, type Tone, typeName } from "./format.js";
 import { EmptyIcon, RefreshIcon } from "./icons.js";
 import { Trace } from "./Trace.js";
 import { useTracing } from "./tracing.js";
 import { usePolled } from "./usePolled.js";
-import { count, inFull, inShort, type Tone, typeName } from "./words.js";
 
 const EVERY_MS = 5000;
 const PAGE = 10;
@@ -33,14 +33,14 @@ interface HistoryItem {
   readonly states?: Partial<Record<DeliveryState, number | null>> | null;
 }
 
-interface HistoryAnswer {
+interface HistoryResponse {
   readonly items: readonly HistoryItem[];
   readonly nextCursor: string | null;
 }
 
 export function History(): ReactElement {
   const [filter, setFilter] = useState("");
-  const { data, failure, refresh } = usePolled<HistoryAnswer>(
+  const { data, failure, refresh } = usePolled<HistoryResponse>(
     `/api/notifications/history?limit=${PAGE}${filter}`,
     EVERY_MS,
   );
@@ -61,16 +61,16 @@ export function History(): ReactElement {
       <div className="history">
         <div>
           <Filter onFilter={setFilter} />
-          {failure && !data && <FailureNote title="No history." failure={failure} />}
+          {failure && !data && <FailureNote title="Could not load the history." failure={failure} />}
           {data ? (
-            // Another filter is another list, with other older pages.
+            // Each filter has its own list, because the older pages of another filter do not belong to it.
             <List key={filter} first={data} filter={filter} />
           ) : (
             !failure && (
               <div className="waiting" aria-busy="true">
-                <span className="for-listeners">Loading the history</span>
+                <span className="visually-hidden">Loading the history</span>
                 {[1, 2, 3].map((n) => (
-                  <div key={n} className="bone" aria-hidden="true" />
+                  <div key={n} className="skeleton" aria-hidden="true" />
                 ))}
               </div>
             )
@@ -120,9 +120,9 @@ function Filter({ onFilter }: { onFilter: (query: string) => void }): ReactEleme
   );
 }
 
-function List({ first, filter }: { first: HistoryAnswer; filter: string }): ReactElement {
+function List({ first, filter }: { first: HistoryResponse; filter: string }): ReactElement {
   const client = useClient();
-  const [older, setOlder] = useState<HistoryAnswer | null>(null);
+  const [older, setOlder] = useState<HistoryResponse | null>(null);
   const [busy, setBusy] = useState(false);
   const [refused, setRefused] = useState<Failure | null>(null);
   const nextCursor = older ? older.nextCursor : first.nextCursor;
@@ -132,8 +132,8 @@ function List({ first, filter }: { first: HistoryAnswer; filter: string }): Reac
     setRefused(null);
     try {
       const path = `/api/notifications/history?limit=${PAGE}${filter}&cursor=${encodeURIComponent(nextCursor)}`;
-      const page = await client.request<HistoryAnswer>("GET", path);
-      // What stood between may have moved on while the first page grew: kept with the older ones, it is not lost.
+      const page = await client.request<HistoryResponse>("GET", path);
+      // The polled first page may move on. Its items are kept with the older ones, so that none between is lost.
       setOlder((last) => ({ ...page, items: [...(last?.items ?? first.items), ...page.items] }));
     } catch (thrown) {
       setRefused(failure(thrown));
@@ -149,13 +149,13 @@ function List({ first, filter }: { first: HistoryAnswer; filter: string }): Reac
       {shown.size === 0 ? (
         <div className="empty">
           <EmptyIcon />
-          {/* A page of a filter may be empty though older ones fit: each looks at so many sends only. */}
+          {/* A page may be empty although older sends match, because each page scans a limited number of sends. */}
           <p>
             {nextCursor !== null
-              ? "Nothing among the newest fits."
+              ? "None of the newest sends match."
               : filter === ""
-                ? "Nothing was sent yet."
-                : "Nothing fits this filter."}
+                ? "No sends yet."
+                : "No sends match this filter."}
           </p>
         </div>
       ) : (
@@ -165,10 +165,10 @@ function List({ first, filter }: { first: HistoryAnswer; filter: string }): Reac
           ))}
         </ul>
       )}
-      {refused && <FailureNote title="No older ones." failure={refused} />}
+      {refused && <FailureNote title="Could not load older sends." failure={refused} />}
       {nextCursor !== null && (
         <button type="button" className="button more" aria-disabled={busy} onClick={more}>
-          {busy ? "Loading…" : "Show older ones"}
+          {busy ? "Loading…" : "Show older"}
         </button>
       )}
     </>
@@ -176,8 +176,8 @@ function List({ first, filter }: { first: HistoryAnswer; filter: string }): Reac
 }
 
 function Send({ item }: { item: HistoryItem }): ReactElement {
-  const { madeBy, trace } = useTracing();
-  const made = madeBy.get(item.sendId) ?? [];
+  const { traceable, trace } = useTracing();
+  const notifications = traceable.get(item.sendId) ?? [];
   const at = new Date(item.createdAt);
   const states = STATES.flatMap((state) => {
     const number = item.states?.[state] ?? 0;
@@ -194,9 +194,9 @@ function Send({ item }: { item: HistoryItem }): ReactElement {
         <span className="numbers">
           {count(item.recipients)} {item.recipients === 1 ? "recipient" : "recipients"}
         </span>
-        {made.slice(0, 3).map(({ userId, id }) => (
+        {notifications.slice(0, 3).map(({ userId, id }) => (
           <button key={id} type="button" className="link" onClick={() => trace(id)}>
-            Trace<span className={made.length === 1 ? "for-listeners" : ""}> {userId}</span>
+            Trace<span className={notifications.length === 1 ? "visually-hidden" : ""}> {userId}</span>
           </button>
         ))}
       </p>

@@ -1,69 +1,69 @@
-// The inbox as a user would see it: tabs, groups by day and type, and what may be done with each notification.
+// The inbox as a user sees it: tabs, groups by day and type, and the actions on each notification.
 
 import type { Notification } from "@carillon/client";
 import { type NotificationGroup, useCarillon, useNotifications } from "@carillon/client/react";
 import { type KeyboardEvent, type ReactElement, type RefObject, useEffect, useMemo, useRef, useState } from "react";
 import { FailureNote } from "./FailureNote.js";
 import { type Failure, failure, fromProblem } from "./failure.js";
+import { dayName, typeName } from "./format.js";
 import { InboxRow, type RowActions } from "./InboxRow.js";
 import { CheckAllIcon, CloseIcon, EmptyIcon, OfflineIcon } from "./icons.js";
 import { type Tab, Tabs } from "./Tabs.js";
 import { useTracing } from "./tracing.js";
-import { dayName, typeName } from "./words.js";
 
 interface InboxProps {
   user: string;
   open: boolean;
-  /** Whether it lies over the page. */
-  over: boolean;
+  /** Whether it covers the page instead of being next to it. */
+  overlay: boolean;
   onClose: () => void;
 }
 
-export function Inbox({ user, open, over, onClose }: InboxProps): ReactElement {
+export function Inbox({ user, open, overlay, onClose }: InboxProps): ReactElement {
   const inbox = useNotifications();
   const { activeTab, setActiveTab, unreadCount, notifications, groupedNotifications } = inbox;
   const fromCache = useCarillon((state) => state.fromCache);
   const { trace } = useTracing();
   const [refused, setRefused] = useState<Failure | null>(null);
   const root = useRef<HTMLElement>(null);
-  const keepFocus = useFocusKeeper(root, notifications, activeTab);
+  const keepFocus = useKeptFocus(root, notifications, activeTab);
   const tabs = useMemo(() => tabsOf(notifications, unreadCount), [notifications, unreadCount]);
 
-  // A type whose last notification went has no tab any more.
+  // The tab of a type disappears with its last notification.
   useEffect(() => {
     if (!tabs.some(({ key }) => key === activeTab)) setActiveTab("all");
   }, [tabs, activeTab, setActiveTab]);
 
   useEffect(() => {
-    if (over) root.current?.focus();
-  }, [over]);
+    if (overlay) root.current?.focus();
+  }, [overlay]);
 
   const close = (): void => {
     onClose();
     document.getElementById("bell")?.focus();
   };
   const onKeyDown = (event: KeyboardEvent): void => {
-    if (event.key !== "Escape" || !over) return;
+    if (event.key !== "Escape" || !overlay) return;
     event.stopPropagation();
     close();
   };
-  const act = useMemo(() => {
-    const told = (change: Promise<void>): void => {
+  const actions = useMemo(() => {
+    const showRefusal = (change: Promise<void>): void => {
       setRefused(null);
       change.catch((thrown: unknown) => setRefused(failure(thrown)));
     };
     return {
       read: (id: string) => {
         keepFocus(id, "read");
-        told(inbox.markAsRead(id));
+        showRefusal(inbox.markAsRead(id));
       },
-      unread: (id: string) => told(inbox.markAsUnread(id)),
+      unread: (id: string) => showRefusal(inbox.markAsUnread(id)),
       remove: (id: string) => {
         keepFocus(id, "delete");
-        told(inbox.deleteNotification(id));
+        showRefusal(inbox.deleteNotification(id));
       },
-      readAll: () => told(inbox.markAllAsRead()),
-      more: () => told(inbox.loadMore()),
+      readAll: () => showRefusal(inbox.markAllAsRead()),
+      more: () => showRefusal(inbox.loadMore()),
       trace,
     };
   }, [
@@ -81,7 +81,7 @@ export function Inbox({ user, open, over, onClose }: InboxProps): ReactElement {
   return (
     <aside
       id="inbox"
-      className={over ? "inbox over" : "inbox"}
+      className={overlay ? "inbox overlay" : "inbox"}
       hidden={!open}
       ref={root}
       tabIndex={-1}
@@ -97,7 +97,7 @@ export function Inbox({ user, open, over, onClose }: InboxProps): ReactElement {
           type="button"
           className="quiet"
           aria-disabled={unreadCount === 0}
-          onClick={() => unreadCount > 0 && act.readAll()}
+          onClick={() => unreadCount > 0 && actions.readAll()}
         >
           <CheckAllIcon /> Mark all read
         </button>
@@ -105,7 +105,7 @@ export function Inbox({ user, open, over, onClose }: InboxProps): ReactElement {
           <CloseIcon />
         </button>
       </div>
-      <Tabs label="Show" tabs={tabs} active={activeTab} panel="inbox-panel" onChoose={setActiveTab} />
+      <Tabs label="Filter the inbox" tabs={tabs} active={activeTab} panel="inbox-panel" onSelect={setActiveTab} />
       <div
         id="inbox-panel"
         className="inbox-panel"
@@ -113,20 +113,25 @@ export function Inbox({ user, open, over, onClose }: InboxProps): ReactElement {
         tabIndex={-1}
         aria-labelledby={`inbox-panel-tab-${activeTab}`}
       >
-        {refused && <FailureNote title="That was refused." failure={refused} />}
+        {refused && <FailureNote title="The change was refused." failure={refused} />}
         {inbox.error?.source === "cache" && (
-          <FailureNote title="Nothing is kept for offline." failure={fromProblem(inbox.error)} />
+          <FailureNote title="The inbox is not saved for offline use." failure={fromProblem(inbox.error)} />
         )}
         {empty ? (
-          <Nothing loading={inbox.loading} offline={offline} tab={activeTab} inAll={notifications.length} />
+          <EmptyInbox loading={inbox.loading} offline={offline} tab={activeTab} total={notifications.length} />
         ) : (
           groupedNotifications.map((group) => (
-            <Day key={group.key} group={group} byType={activeTab === "all" || activeTab === "unread"} act={act} />
+            <Day
+              key={group.key}
+              group={group}
+              byType={activeTab === "all" || activeTab === "unread"}
+              actions={actions}
+            />
           ))
         )}
         {inbox.hasMore && (
-          <button type="button" className="button more" aria-disabled={inbox.loading} onClick={act.more}>
-            {inbox.loading ? "Loading…" : "Show older ones"}
+          <button type="button" className="button more" aria-disabled={inbox.loading} onClick={actions.more}>
+            {inbox.loading ? "Loading…" : "Show older"}
           </button>
         )}
       </div>
@@ -135,8 +140,8 @@ export function Inbox({ user, open, over, onClose }: InboxProps): ReactElement {
           <OfflineIcon />
           <span>
             {offline
-              ? "Offline: this is what this browser kept."
-              : "This is what this browser kept; asking the server."}
+              ? "Offline: showing this browser's cache."
+              : "Showing this browser's cache until the server responds."}
           </span>
         </p>
       )}
@@ -144,7 +149,15 @@ export function Inbox({ user, open, over, onClose }: InboxProps): ReactElement {
   );
 }
 
-function Day({ group, byType, act }: { group: NotificationGroup; byType: boolean; act: RowActions }): ReactElement {
+function Day({
+  group,
+  byType,
+  actions,
+}: {
+  group: NotificationGroup;
+  byType: boolean;
+  actions: RowActions;
+}): ReactElement {
   const types = useMemo(() => Map.groupBy(group.items, ({ type }) => type), [group.items]);
   return (
     <section className="day" aria-labelledby={`day-${group.key}`}>
@@ -158,7 +171,7 @@ function Day({ group, byType, act }: { group: NotificationGroup; byType: boolean
           )}
           <ul>
             {items.map((notification) => (
-              <InboxRow key={notification.id} notification={notification} act={act} />
+              <InboxRow key={notification.id} notification={notification} actions={actions} />
             ))}
           </ul>
         </div>
@@ -167,20 +180,21 @@ function Day({ group, byType, act }: { group: NotificationGroup; byType: boolean
   );
 }
 
-interface NothingProps {
+interface EmptyInboxProps {
   loading: boolean;
   offline: boolean;
   tab: string;
-  inAll: number;
+  /** The number of notifications in all tabs. */
+  total: number;
 }
 
-function Nothing({ loading, offline, tab, inAll }: NothingProps): ReactElement {
+function EmptyInbox({ loading, offline, tab, total }: EmptyInboxProps): ReactElement {
   if (loading) {
     return (
       <div className="waiting" data-testid="loading">
-        <span className="for-listeners">Loading the inbox</span>
+        <span className="visually-hidden">Loading the inbox</span>
         {[1, 2, 3, 4].map((n) => (
-          <div key={n} className="bone" aria-hidden="true" />
+          <div key={n} className="skeleton" aria-hidden="true" />
         ))}
       </div>
     );
@@ -190,13 +204,13 @@ function Nothing({ loading, offline, tab, inAll }: NothingProps): ReactElement {
       <EmptyIcon />
       {offline ? (
         <>
-          <p>Nothing was kept in this browser.</p>
-          <p className="hint">What is in the inbox shows as soon as the server answers.</p>
+          <p>This browser has no cached inbox.</p>
+          <p className="hint">The inbox appears as soon as the server responds.</p>
         </>
-      ) : tab === "unread" && inAll > 0 ? (
+      ) : tab === "unread" && total > 0 ? (
         <>
           <p>All read.</p>
-          <p className="hint">Everything else is under “All”.</p>
+          <p className="hint">Read notifications are under “All”.</p>
         </>
       ) : (
         <>
@@ -213,7 +227,7 @@ function tabsOf(notifications: readonly Notification[], unreadCount: number): re
   return [
     { key: "all", name: "All" },
     { key: "unread", name: "Unread", count: unreadCount },
-    // A type may be called like the two above; those are reached there.
+    // A type named `all` or `unread` gets no tab of its own, because its key would clash with the two above.
     ...[...types.keys()]
       .filter((type) => type !== "all" && type !== "unread")
       .map((type) => ({ key: type, name: typeName(type), count: types.get(type)?.length ?? 0 }))
@@ -222,29 +236,29 @@ function tabsOf(notifications: readonly Notification[], unreadCount: number): re
 }
 
 /**
- * When a row goes with the focus in it, the focus goes to the same button of the next row, else the one before, else
- * to the list: a keyboard never falls back to the top of the page.
+ * When the row that contains the focus disappears, moves the focus to the same button in the next row, otherwise in
+ * the previous row, otherwise to the list. Without this, the browser would move it to the top of the page.
  */
-function useFocusKeeper(
+function useKeptFocus(
   root: RefObject<HTMLElement | null>,
   notifications: readonly Notification[],
   tab: string,
 ): (id: string, button: "read" | "delete") => void {
-  const heir = useRef<{ row: HTMLElement; next: Element | null; button: string } | null>(null);
+  const pending = useRef<{ row: HTMLElement; next: Element | null; button: string } | null>(null);
   const [keep] = useState(() => (id: string, button: "read" | "delete") => {
     const rows = [...(root.current?.querySelectorAll<HTMLElement>("[data-notification]") ?? [])];
-    const place = rows.findIndex((row) => row.dataset["notification"] === id);
-    const row = rows[place];
+    const index = rows.findIndex((row) => row.dataset["notification"] === id);
+    const row = rows[index];
     if (!row?.contains(document.activeElement)) return;
-    heir.current = { row, next: rows[place + 1] ?? rows[place - 1] ?? null, button };
+    pending.current = { row, next: rows[index + 1] ?? rows[index - 1] ?? null, button };
   });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: the rows are in the document only after these have changed
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the document has the new rows only after these change
   useEffect(() => {
-    const due = heir.current;
-    if (!due) return;
-    heir.current = null;
-    if (due.row.isConnected) return;
-    const button = due.next?.querySelector<HTMLElement>(`[data-act=${due.button}]`);
+    const move = pending.current;
+    if (!move) return;
+    pending.current = null;
+    if (move.row.isConnected) return;
+    const button = move.next?.querySelector<HTMLElement>(`[data-act=${move.button}]`);
     (button ?? root.current?.querySelector<HTMLElement>("[role=tabpanel]"))?.focus();
   }, [notifications, tab]);
   return keep;

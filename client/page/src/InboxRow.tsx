@@ -1,9 +1,10 @@
-// One notification in the inbox. All of it came over the network, so all of it is text.
+// One notification in the inbox. Its content comes from the network, so it is rendered as text only.
 
 import type { Notification } from "@carillon/client";
 import { memo, type ReactElement } from "react";
+import { atClock, inFull } from "./format.js";
 import { ArrowIcon, CheckIcon, DeleteIcon, TraceIcon, UnreadIcon } from "./icons.js";
-import { atClock, inFull, isSafeUrl } from "./words.js";
+import { isSafeUrl } from "./links.js";
 
 /** What a user can do with a notification. */
 export interface RowActions {
@@ -15,20 +16,20 @@ export interface RowActions {
 
 interface InboxRowProps {
   notification: Notification;
-  act: RowActions;
+  actions: RowActions;
 }
 
-export const InboxRow = memo(function InboxRow({ notification, act }: InboxRowProps): ReactElement {
+export const InboxRow = memo(function InboxRow({ notification, actions }: InboxRowProps): ReactElement {
   const { id, title, body, actionUrl, priority, createdAt, readAt } = notification;
   const unread = readAt === null;
   const at = new Date(createdAt);
-  const loud = priority === "high" || priority === "critical";
+  const urgent = priority === "high" || priority === "critical";
   return (
     <li className={unread ? "row unread" : "row"} data-notification={id}>
       <span className="row-dot" aria-hidden="true" />
       <div className="row-text">
         <p className="row-title">
-          {unread && <span className="for-listeners">Unread: </span>}
+          {unread && <span className="visually-hidden">Unread: </span>}
           {title}
         </p>
         {body && <p className="row-body">{body}</p>}
@@ -36,22 +37,22 @@ export const InboxRow = memo(function InboxRow({ notification, act }: InboxRowPr
           <time className="numbers" dateTime={createdAt} title={inFull(at)}>
             {atClock(at)}
           </time>
-          {loud && <span className={`priority ${priority}`}>{priority}</span>}
+          {urgent && <span className={`priority ${priority}`}>{priority}</span>}
           {actionUrl && isSafeUrl(actionUrl) && (
             <a href={actionUrl} rel="noopener noreferrer" target="_blank">
-              Open<span className="for-listeners"> {title} in a new tab</span> <ArrowIcon />
+              Open<span className="visually-hidden"> {title} in a new tab</span> <ArrowIcon />
             </a>
           )}
         </p>
       </div>
-      <div className="row-acts">
+      <div className="row-actions">
         <button
           type="button"
           className="quiet square"
           data-act="read"
           aria-label={`${unread ? "Mark as read" : "Mark as unread"}: ${title}`}
           title={unread ? "Mark as read" : "Mark as unread"}
-          onClick={() => (unread ? act.read(id) : act.unread(id))}
+          onClick={() => (unread ? actions.read(id) : actions.unread(id))}
         >
           {unread ? <CheckIcon /> : <UnreadIcon />}
         </button>
@@ -61,7 +62,7 @@ export const InboxRow = memo(function InboxRow({ notification, act }: InboxRowPr
           data-act="trace"
           aria-label={`Trace: ${title}`}
           title="Trace"
-          onClick={() => act.trace(id)}
+          onClick={() => actions.trace(id)}
         >
           <TraceIcon />
         </button>
@@ -71,7 +72,7 @@ export const InboxRow = memo(function InboxRow({ notification, act }: InboxRowPr
           data-act="delete"
           aria-label={`Delete: ${title}`}
           title="Delete"
-          onClick={() => act.remove(id)}
+          onClick={() => actions.remove(id)}
         >
           <DeleteIcon />
         </button>

@@ -1,25 +1,25 @@
-// The server's live numbers, asked for every two seconds while somebody can see them.
+// The server's live metrics, polled every two seconds while the page is visible.
 
 import { type ReactElement, useEffect, useState } from "react";
 import { FailureLine, FailureNote } from "./FailureNote.js";
+import { atSecond, bytes, count, duration } from "./format.js";
 import {
   CAPACITY,
-  drawn,
-  type MetricsAnswer,
+  type MetricsResponse,
   type Quantiles,
   type RedisInstance,
   SERIES,
   type Series,
+  valuesOf,
 } from "./metrics.js";
 import { Sparkline } from "./Sparkline.js";
 import { usePolled } from "./usePolled.js";
-import { atSecond, bytes, count, duration } from "./words.js";
 
 const EVERY_MS = 2000;
 
 export function Metrics(): ReactElement {
-  const { data, failure, at } = usePolled<MetricsAnswer>("/api/notifications/metrics/redis", EVERY_MS);
-  const answers = useLast(data);
+  const { data, failure, at } = usePolled<MetricsResponse>("/api/notifications/metrics/redis", EVERY_MS);
+  const responses = useHistory(data);
   return (
     <section className="card" aria-labelledby="metrics-title">
       <div className="card-head">
@@ -29,26 +29,24 @@ export function Metrics(): ReactElement {
           {at ? `${failure ? "Last seen" : "As of"} ${atSecond(at)}` : failure ? "Not available" : "Loading…"}
         </p>
       </div>
-      {failure && !data && <FailureNote title="No numbers." failure={failure} />}
+      {failure && !data && <FailureNote title="Could not load the metrics." failure={failure} />}
       {data?.degraded && (
-        <p className="note wait">
-          Degraded: something the service would like to have is away. What is accepted is safe all the same.
-        </p>
+        <p className="note wait">Degraded: a component is unavailable. Accepted notifications are still safe.</p>
       )}
       {(data || !failure) && (
         <>
           <ul
             className={failure ? "tiles stale" : "tiles"}
-            aria-label="Counts of the last 60 minutes and states of now"
+            aria-label="Counts of the last 60 minutes, and current values"
           >
             {SERIES.map((series) => (
-              <Tile key={series.name} series={series} answer={data} answers={answers} />
+              <Tile key={series.name} series={series} response={data} responses={responses} />
             ))}
           </ul>
           <div className="facts-row">
             <Latency name="Time to accept" quantiles={data?.accepted ? data.latency?.acceptMs : null} />
             <Latency name="Time to deliver" quantiles={data?.delivered ? data.latency?.deliverMs : null} />
-            <Fact name="Behind with storing" value={data ? orDash(data.persistLagMs, duration) : "—"} />
+            <Fact name="Storage lag" value={data ? orDash(data.persistLagMs, duration) : "—"} />
             <Fact name="Redis" value={data?.redis?.mode ?? "—"} />
           </div>
           {data?.redis?.instances && data.redis.instances.length > 0 && <Instances of={data.redis.instances} />}
@@ -58,30 +56,30 @@ export function Metrics(): ReactElement {
   );
 }
 
-// The last answers; a pause while hidden or an error leaves no hole, since time is not the measure of the charts.
-function useLast(data: MetricsAnswer | null): readonly MetricsAnswer[] {
-  const [answers, setAnswers] = useState<readonly MetricsAnswer[]>([]);
+// The last responses. The charts have no time axis, so a pause while hidden or an error leaves no gap.
+function useHistory(data: MetricsResponse | null): readonly MetricsResponse[] {
+  const [responses, setResponses] = useState<readonly MetricsResponse[]>([]);
   useEffect(() => {
-    if (data) setAnswers((last) => [...last.slice(-CAPACITY), data]);
+    if (data) setResponses((last) => [...last.slice(-CAPACITY), data]);
   }, [data]);
-  return answers;
+  return responses;
 }
 
 interface TileProps {
   series: Series;
-  answer: MetricsAnswer | null;
-  answers: readonly MetricsAnswer[];
+  response: MetricsResponse | null;
+  responses: readonly MetricsResponse[];
 }
 
-function Tile({ series, answer, answers }: TileProps): ReactElement {
-  const value = answer && series.of(answer);
+function Tile({ series, response, responses }: TileProps): ReactElement {
+  const value = response && series.of(response);
   const alarming = series.alarming && (value ?? 0) > 0;
   return (
     <li className={alarming ? "tile alarming" : "tile"}>
       <p className="tile-name">{series.name}</p>
       <p className="tile-value numbers">{orDash(value, series.unit === "ms" ? duration : count)}</p>
       <Sparkline
-        values={drawn(series, answers)}
+        values={valuesOf(series, responses)}
         capacity={CAPACITY}
         kind={series.kind === "counter" ? "bars" : "line"}
       />
@@ -95,7 +93,7 @@ function Latency({ name, quantiles }: { name: string; quantiles: Quantiles | nul
       <h3>{name}</h3>
       <p className="numbers">
         {orDash(quantiles?.p50, duration)} <small>p50</small>
-        <span className="for-listeners">, </span>
+        <span className="visually-hidden">, </span>
         <span className="fact-next">
           {orDash(quantiles?.p99, duration)} <small>p99</small>
         </span>
@@ -115,8 +113,8 @@ function Fact({ name, value }: { name: string; value: string }): ReactElement {
 
 function Instances({ of }: { of: readonly RedisInstance[] }): ReactElement {
   return (
-    // A region that scrolls must be reachable by keyboard.
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: it scrolls
+    // A scrollable region must be reachable by keyboard.
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: the region is scrollable
     <section className="scrolls" aria-label="Redis instances" tabIndex={0}>
       <table>
         <thead>
@@ -162,6 +160,6 @@ function Instances({ of }: { of: readonly RedisInstance[] }): ReactElement {
   );
 }
 
-function orDash(value: number | null | undefined, write: (value: number) => string): string {
-  return typeof value === "number" ? write(value) : "—";
+function orDash(value: number | null | undefined, format: (value: number) => string): string {
+  return typeof value === "number" ? format(value) : "—";
 }

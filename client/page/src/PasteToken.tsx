@@ -1,17 +1,17 @@
-// Where no local gateway signs tokens, the user brings one.
+// Asks for a token if no local gateway signs one.
 
 import { type FormEvent, type ReactElement, useId, useState } from "react";
-import { subjectOf } from "./session.js";
+import { subjectOf } from "./identity.js";
 
 export function PasteToken({ onPaste }: { onPaste: (token: string) => void }): ReactElement {
   const id = useId();
-  const [wrong, setWrong] = useState(false);
+  const [invalid, setInvalid] = useState(false);
   const submit = (event: FormEvent<HTMLFormElement>): void => {
     event.preventDefault();
     const token = String(new FormData(event.currentTarget).get("token"))
       .replace(/^\s*bearer\s+/i, "")
       .trim();
-    if (subjectOf(token) === null) setWrong(true);
+    if (subjectOf(token) === null) setInvalid(true);
     else onPaste(token);
   };
   return (
@@ -19,8 +19,8 @@ export function PasteToken({ onPaste }: { onPaste: (token: string) => void }): R
       <form className="card" onSubmit={submit}>
         <h1>Carillon test page</h1>
         <p>
-          This server signs no tokens for trying things out. Paste one whose scope has <code>notify:send</code> and{" "}
-          <code>notify:admin</code>; its <code>sub</code> is the user whose inbox is shown.
+          This server does not sign test tokens. Paste a token whose scope includes <code>notify:send</code> and{" "}
+          <code>notify:admin</code>. Its <code>sub</code> is the user whose inbox is shown.
         </p>
         <div className="field">
           <label htmlFor={`${id}token`}>Bearer token</label>
@@ -31,14 +31,14 @@ export function PasteToken({ onPaste }: { onPaste: (token: string) => void }): R
             autoComplete="off"
             spellCheck={false}
             required
-            aria-invalid={wrong}
-            aria-describedby={`${id}says`}
-            onChange={() => setWrong(false)}
+            aria-invalid={invalid}
+            aria-describedby={`${id}hint`}
+            onChange={() => setInvalid(false)}
           />
-          <p id={`${id}says`} className={wrong ? "hint wrong" : "hint"} role={wrong ? "alert" : undefined}>
-            {wrong
-              ? "This is no JWT with a subject: three parts with dots between them, the second naming “sub”."
-              : "Kept for this tab alone, until it is closed; sent to this server only."}
+          <p id={`${id}hint`} className={invalid ? "hint invalid" : "hint"} role={invalid ? "alert" : undefined}>
+            {invalid
+              ? "This is not a JWT with a subject: three parts separated by dots, with a “sub” in the second."
+              : "Stored for this tab only, until it is closed. Sent to this server only."}
           </p>
         </div>
         <button type="submit" className="button primary">

@@ -1,13 +1,13 @@
-// Sends a notification as a service would, and says what became of it.
+// Sends a notification as a service would, and shows the outcome.
 
 import type { Priority } from "@carillon/client";
 import { useClient } from "@carillon/client/react";
 import { type FormEvent, type ReactElement, useId, useRef, useState } from "react";
 import { FailureNote } from "./FailureNote.js";
 import { type Failure, failure } from "./failure.js";
+import { duration, PRIORITIES } from "./format.js";
 import { SendIcon } from "./icons.js";
 import { useTracing } from "./tracing.js";
-import { duration, PRIORITIES } from "./words.js";
 
 interface SentNotification {
   readonly userId: string;
@@ -23,9 +23,9 @@ interface Sent {
   readonly notifications: readonly SentNotification[];
 }
 
-type Outcome = { sent: Sent; what: string } | { failure: Failure } | null;
+type Outcome = { sent: Sent; name: string } | { failure: Failure } | null;
 
-const SOME_TYPES = ["REPORT_APPROVED", "ORDER_SHIPPED", "COMMENT_ADDED", "BUILD_FAILED", "like"];
+const EXAMPLE_TYPES = ["REPORT_APPROVED", "ORDER_SHIPPED", "COMMENT_ADDED", "BUILD_FAILED", "like"];
 
 export function SendForm({ user }: { user: string }): ReactElement {
   const id = useId();
@@ -33,19 +33,19 @@ export function SendForm({ user }: { user: string }): ReactElement {
   const { remember } = useTracing();
   const [outcome, setOutcome] = useState<Outcome>(null);
   const [busy, setBusy] = useState(false);
-  // A key names one wish. As long as no answer came, the same content is the same wish.
-  const wish = useRef({ content: "", key: "" });
+  // Until there is a response, submitting the same content again is a retry and keeps its idempotency key.
+  const attempt = useRef({ content: "", key: "" });
 
-  const submit = async (call: () => Promise<Sent>, what: string): Promise<void> => {
+  const submit = async (call: () => Promise<Sent>, name: string): Promise<void> => {
     if (busy) return;
     setBusy(true);
     try {
       const sent = await call();
-      wish.current = { content: "", key: "" };
-      const made = sent.notifications.flatMap(({ userId, id }) => (id === null ? [] : [{ userId, id }]));
-      remember(sent.sendId, made);
-      setOutcome({ sent, what });
-      // The history looks again.
+      attempt.current = { content: "", key: "" };
+      const accepted = sent.notifications.flatMap(({ userId, id }) => (id === null ? [] : [{ userId, id }]));
+      remember(sent.sendId, accepted);
+      setOutcome({ sent, name });
+      // Makes the history refresh.
       dispatchEvent(new Event("carillon:sent"));
     } catch (thrown) {
       setOutcome({ failure: failure(thrown) });
@@ -70,8 +70,8 @@ export function SendForm({ user }: { user: string }): ReactElement {
       ...(text("actionUrl") !== "" && { actionUrl: text("actionUrl") }),
     };
     const content = JSON.stringify(body);
-    if (wish.current.content !== content) wish.current = { content, key: crypto.randomUUID() };
-    const headers = { "Idempotency-Key": wish.current.key };
+    if (attempt.current.content !== content) attempt.current = { content, key: crypto.randomUUID() };
+    const headers = { "Idempotency-Key": attempt.current.key };
     void submit(() => client.request<Sent>("POST", "/api/notifications/send", { body, headers }), "Notification");
   };
 
@@ -81,8 +81,7 @@ export function SendForm({ user }: { user: string }): ReactElement {
   };
 
   const refused = outcome && "failure" in outcome ? outcome.failure.fields : [];
-  const invalid = (member: string): boolean =>
-    refused.some((field) => field === member || field.startsWith(`${member}[`));
+  const isInvalid = (name: string): boolean => refused.some((field) => field === name || field.startsWith(`${name}[`));
 
   return (
     <section className="card" aria-labelledby="send-title">
@@ -102,10 +101,10 @@ export function SendForm({ user }: { user: string }): ReactElement {
             autoComplete="off"
             spellCheck={false}
             required
-            aria-invalid={invalid("type")}
+            aria-invalid={isInvalid("type")}
           />
           <datalist id={`${id}types`}>
-            {SOME_TYPES.map((type) => (
+            {EXAMPLE_TYPES.map((type) => (
               <option key={type} value={type} />
             ))}
           </datalist>
@@ -120,10 +119,10 @@ export function SendForm({ user }: { user: string }): ReactElement {
             spellCheck={false}
             required
             aria-describedby={`${id}users-hint`}
-            aria-invalid={invalid("userIds")}
+            aria-invalid={isInvalid("userIds")}
           />
           <p className="hint" id={`${id}users-hint`}>
-            Several with commas
+            Comma-separated
           </p>
         </div>
         <fieldset className="field whole segments">
@@ -146,14 +145,14 @@ export function SendForm({ user }: { user: string }): ReactElement {
             maxLength={200}
             autoComplete="off"
             required
-            aria-invalid={invalid("title")}
+            aria-invalid={isInvalid("title")}
           />
         </div>
         <div className="field whole">
           <label htmlFor={`${id}body`}>
             Text <span className="optional">optional</span>
           </label>
-          <textarea id={`${id}body`} name="body" rows={2} maxLength={4000} aria-invalid={invalid("body")} />
+          <textarea id={`${id}body`} name="body" rows={2} maxLength={4000} aria-invalid={isInvalid("body")} />
         </div>
         <div className="field whole">
           <label htmlFor={`${id}actionUrl`}>
@@ -165,7 +164,7 @@ export function SendForm({ user }: { user: string }): ReactElement {
             placeholder="/reports/123 or https://…"
             autoComplete="off"
             spellCheck={false}
-            aria-invalid={invalid("actionUrl")}
+            aria-invalid={isInvalid("actionUrl")}
           />
         </div>
         <div className="buttons whole">
@@ -184,7 +183,7 @@ export function SendForm({ user }: { user: string }): ReactElement {
   );
 }
 
-/** The members of a send, by the labels of the form. */
+/** The labels of the form, by the field of a send. */
 const LABELS: Readonly<Record<string, string>> = {
   type: "Type",
   userIds: "Users",
@@ -196,29 +195,29 @@ const LABELS: Readonly<Record<string, string>> = {
 
 function OutcomeOf({ outcome }: { outcome: Outcome }): ReactElement {
   const { trace } = useTracing();
-  if (!outcome) return <p className="hint">The answer of the server appears here.</p>;
+  if (!outcome) return <p className="hint">The server's response appears here.</p>;
   if ("failure" in outcome) {
     const { failure } = outcome;
     return (
-      <FailureNote title={failure.status ? "Refused" : "No answer"} failure={failure}>
+      <FailureNote title={failure.status ? "Refused" : "No response"} failure={failure}>
         {failure.fields.length > 0 && (
-          <p className="note-small">Look at: {failure.fields.map((field) => LABELS[field] ?? field).join(", ")}</p>
+          <p className="note-small">Check: {failure.fields.map((field) => LABELS[field] ?? field).join(", ")}</p>
         )}
         {!failure.status && (
           <p className="note-small">
-            It may or may not have arrived. Sending the same again is safe: it keeps its key.
+            It may or may not have arrived. Sending it again is safe, because it keeps its idempotency key.
           </p>
         )}
       </FailureNote>
     );
   }
-  const { sent, what } = outcome;
+  const { sent, name } = outcome;
   const accepted = sent.notifications.filter(({ status }) => status === "accepted").length;
   return (
     <div className="note good">
       <div>
         <p className="note-title">
-          {what} {sent.status} for {accepted} of {sent.notifications.length}{" "}
+          {name} {sent.status} for {accepted} of {sent.notifications.length}{" "}
           {sent.durability && <code>{sent.durability}</code>}
         </p>
         <ul className="recipients">
@@ -227,11 +226,11 @@ function OutcomeOf({ outcome }: { outcome: Outcome }): ReactElement {
               <span className="recipient">{userId}</span>
               {id === null ? (
                 <span className="hint">
-                  rate limited{typeof retryAfterMs === "number" ? `, again in ${duration(retryAfterMs)}` : ""}
+                  rate limited{typeof retryAfterMs === "number" ? `, retry in ${duration(retryAfterMs)}` : ""}
                 </span>
               ) : (
                 <button type="button" className="link" onClick={() => trace(id)}>
-                  Trace<span className="for-listeners"> the notification of {userId}</span>
+                  Trace<span className="visually-hidden"> the notification of {userId}</span>
                 </button>
               )}
             </li>

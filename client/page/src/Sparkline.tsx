@@ -1,4 +1,4 @@
-// A small chart of the last values. The number beside it says what it says, so listeners are spared it.
+// A small chart of the last values. It is hidden from screen readers, because the number next to it says enough.
 
 import type { ReactElement } from "react";
 
@@ -8,13 +8,13 @@ const INSET = 2;
 
 interface SparklineProps {
   values: readonly number[];
-  /** How many values fill the width; fewer stand at the right end, where now is. */
+  /** The number of values that fill the width. Fewer are aligned to the right, where the present is. */
   capacity: number;
   kind?: "line" | "bars";
 }
 
 export function Sparkline({ values, capacity, kind = "line" }: SparklineProps): ReactElement {
-  // Some air above, so that a steady value is a line in the chart and not its edge.
+  // Some space above, so that a steady value is a line in the chart and not its edge.
   const top = 1.2 * Math.max(1, ...values);
   const step = WIDTH / (capacity - 1);
   const x = (n: number): number => WIDTH - (values.length - 1 - n) * step;

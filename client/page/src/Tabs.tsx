@@ -1,4 +1,4 @@
-// Tabs as listeners and keyboards know them: one stop, arrows move and choose, Home and End jump.
+// Accessible tabs: one tab stop, arrow keys move and select, Home and End jump.
 
 import { type KeyboardEvent, type ReactElement, useRef } from "react";
 
@@ -12,23 +12,23 @@ interface TabsProps {
   label: string;
   tabs: readonly Tab[];
   active: string;
-  /** The id of the panel, which names its tab as `${panel}-tab-${key}`. */
+  /** The id of the panel. A tab's id is `${panel}-tab-${key}`. */
   panel: string;
-  onChoose: (key: string) => void;
+  onSelect: (key: string) => void;
 }
 
-export function Tabs({ label, tabs, active, panel, onChoose }: TabsProps): ReactElement {
+export function Tabs({ label, tabs, active, panel, onSelect }: TabsProps): ReactElement {
   const list = useRef<HTMLDivElement>(null);
   const onKeyDown = (event: KeyboardEvent): void => {
-    const now = tabs.findIndex(({ key }) => key === active);
-    const next = { ArrowRight: now + 1, ArrowLeft: now - 1, Home: 0, End: tabs.length - 1 }[event.key];
+    const current = tabs.findIndex(({ key }) => key === active);
+    const next = { ArrowRight: current + 1, ArrowLeft: current - 1, Home: 0, End: tabs.length - 1 }[event.key];
     if (next === undefined) return;
     event.preventDefault();
-    const place = (next + tabs.length) % tabs.length;
-    const tab = tabs[place];
+    const index = (next + tabs.length) % tabs.length;
+    const tab = tabs[index];
     if (!tab) return;
-    onChoose(tab.key);
-    list.current?.querySelectorAll<HTMLElement>("[role=tab]")[place]?.focus();
+    onSelect(tab.key);
+    list.current?.querySelectorAll<HTMLElement>("[role=tab]")[index]?.focus();
   };
   return (
     <div className="tabs" role="tablist" aria-label={label} ref={list} onKeyDown={onKeyDown}>
@@ -41,7 +41,7 @@ export function Tabs({ label, tabs, active, panel, onChoose }: TabsProps): React
           aria-selected={key === active}
           aria-controls={panel}
           tabIndex={key === active ? 0 : -1}
-          onClick={() => onChoose(key)}
+          onClick={() => onSelect(key)}
         >
           {name}
           {count !== undefined && <span className="tab-count numbers">{count}</span>}

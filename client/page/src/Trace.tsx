@@ -1,10 +1,10 @@
-// The way of one notification, step by step, from acceptance to a device's word that it was shown.
+// The trace of one notification, step by step, from acceptance to the acknowledgement by a device.
 
 import { type FormEvent, type ReactElement, useEffect, useId, useRef, useState } from "react";
 import { FailureNote } from "./FailureNote.js";
+import { duration, inFull, typeName } from "./format.js";
 import { useTracing } from "./tracing.js";
 import { usePolled } from "./usePolled.js";
-import { duration, inFull, typeName } from "./words.js";
 
 const EVERY_MS = 2000;
 
@@ -15,15 +15,16 @@ interface TraceStep {
   readonly status?: string | number | null;
 }
 
-interface TraceAnswer {
+interface TraceResponse {
   readonly id: string;
   readonly steps: readonly TraceStep[];
-  /** Whether the pushes among the steps are all that there were. */
+  /** Whether the steps include every push. */
   readonly complete: boolean;
 }
 
-/** Nothing follows on these. */
-const isOver = ({ steps }: TraceAnswer): boolean => steps.some(({ step }) => step === "deleted" || step === "expired");
+/** No step follows a deletion or an expiry. */
+const isOver = ({ steps }: TraceResponse): boolean =>
+  steps.some(({ step }) => step === "deleted" || step === "expired");
 
 export function Trace(): ReactElement {
   const id = useId();
@@ -31,15 +32,15 @@ export function Trace(): ReactElement {
   const title = useRef<HTMLHeadingElement>(null);
   const [typed, setTyped] = useState("");
   const path = traced && `/api/notifications/${encodeURIComponent(traced.id)}/trace`;
-  const { data, failure, refresh } = usePolled<TraceAnswer>(path, EVERY_MS, isOver);
+  const { data, failure, refresh } = usePolled<TraceResponse>(path, EVERY_MS, isOver);
 
-  // The wish may come from far away on the page, so it brings the reader here.
+  // The request may come from elsewhere on the page, so the trace is scrolled into view.
   useEffect(() => {
     if (!traced) return;
     setTyped(traced.id);
     title.current?.focus({ preventScroll: true });
     title.current?.closest("section")?.scrollIntoView({ block: "start" });
-    if (traced.nonce > 1) refresh();
+    if (traced.requests > 1) refresh();
   }, [traced, refresh]);
 
   const submit = (event: FormEvent<HTMLFormElement>): void => {
@@ -57,7 +58,7 @@ export function Trace(): ReactElement {
           <input
             id={`${id}id`}
             className="mono"
-            placeholder="its id"
+            placeholder="id"
             value={typed}
             onChange={(event) => setTyped(event.target.value)}
             autoComplete="off"
@@ -69,15 +70,15 @@ export function Trace(): ReactElement {
           </button>
         </div>
       </form>
-      {!traced && <p className="hint">Every notification in the inbox has a button for it too.</p>}
-      {failure && <FailureNote title="No trace." failure={failure} />}
+      {!traced && <p className="hint">Each notification in the inbox has a Trace button, too.</p>}
+      {failure && <FailureNote title="Could not load the trace." failure={failure} />}
       {traced && !data && !failure && <p className="hint">Loading…</p>}
       {data && <Steps trace={data} />}
     </section>
   );
 }
 
-function Steps({ trace: { steps, complete } }: { trace: TraceAnswer }): ReactElement {
+function Steps({ trace: { steps, complete } }: { trace: TraceResponse }): ReactElement {
   const beginMs = Date.parse(steps[0]?.at ?? "");
   return (
     <>
@@ -85,7 +86,7 @@ function Steps({ trace: { steps, complete } }: { trace: TraceAnswer }): ReactEle
         {steps.map(({ step, at, connectionId, status }, n) => {
           const afterMs = Date.parse(at) - beginMs;
           return (
-            // biome-ignore lint/suspicious/noArrayIndexKey: steps have no names, and are only ever added to at the end
+            // biome-ignore lint/suspicious/noArrayIndexKey: steps have no ids, and are only appended
             <li key={n}>
               <p className="step-name">
                 {typeName(step)} {status !== undefined && status !== null && <code>{status}</code>}
@@ -100,7 +101,7 @@ function Steps({ trace: { steps, complete } }: { trace: TraceAnswer }): ReactEle
           );
         })}
       </ol>
-      {!complete && <p className="hint">Some pushes may be missing: they are remembered for a day only.</p>}
+      {!complete && <p className="hint">Some pushes may be missing: they are kept for one day only.</p>}
     </>
   );
 }

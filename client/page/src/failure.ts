@@ -1,4 +1,4 @@
-// What went wrong, in the one form in which the page shows it.
+// Converts errors and problems to the one form in which the page shows them.
 
 import { CarillonError, type Problem } from "@carillon/client";
 
@@ -7,20 +7,20 @@ export interface Failure {
   readonly message: string;
   readonly status?: number;
   readonly requestId?: string;
-  /** When it may be tried again, on this machine's clock. */
+  /** The time from which a retry is accepted, by this device's clock. */
   readonly retryAtMs?: number;
-  /** The members that were refused. */
+  /** The fields that were refused. */
   readonly fields: readonly string[];
 }
 
-/** Whatever was thrown or told, as a failure. */
+/** Converts anything thrown. */
 export function failure(thrown: unknown): Failure {
   if (thrown instanceof CarillonError) return fromProblem(thrown, fieldsOf(thrown.fields));
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return { code: "unexpected", message, fields: [] };
 }
 
-/** A problem of the store as a failure. */
+/** Converts a problem from the store. */
 export function fromProblem(
   problem: Pick<Problem, "code" | "message" | "status" | "retryAfterMs"> & { requestId?: string | null },
   fields: readonly string[] = [],
@@ -35,7 +35,7 @@ export function fromProblem(
   };
 }
 
-// Names in a list, or as the members of an object.
+// The server sends a list of names, or an object with the names as keys.
 function fieldsOf(fields: unknown): string[] {
   if (Array.isArray(fields)) return fields.map(String);
   return fields && typeof fields === "object" ? Object.keys(fields) : [];

@@ -1,4 +1,4 @@
-// The few icons of the page, drawn here. They never speak: whatever holds one has words.
+// The icons of the page. They are hidden from screen readers, so each needs text or a label on its parent.
 
 import type { ReactElement, ReactNode } from "react";
 

@@ -1,7 +1,7 @@
-// What the server says about itself, and how it came to that while the page looked on.
+// The metrics of the server, and the series that the charts draw.
 
-/** The contract's metrics. Any member may be missing: an older server, or a store that does not count. */
-export interface MetricsAnswer {
+/** The metrics response. Any field may be missing, with an older server or a store that does not count it. */
+export interface MetricsResponse {
   readonly queue?: Partial<Record<"waiting" | "processing" | "delayed" | "deadLetters" | "oldestMs", number | null>>;
   readonly accepted?: number | null;
   readonly delivered?: number | null;
@@ -35,14 +35,14 @@ export interface RedisInstance {
   readonly lastError?: string | null;
 }
 
-/** A number of the answer that is drawn. */
+/** A metric that has a chart. */
 export interface Series {
   readonly name: string;
-  readonly of: (answer: MetricsAnswer) => number | null | undefined;
-  /** A counter is drawn by its growth, a gauge as it stands. */
+  readonly of: (response: MetricsResponse) => number | null | undefined;
+  /** A counter is drawn as its growth, a gauge as its value. */
   readonly kind: "counter" | "gauge";
   readonly unit?: "ms";
-  /** More than none of it is a reason to look. */
+  /** Any value above zero is highlighted. */
   readonly alarming?: true;
 }
 
@@ -54,19 +54,19 @@ export const SERIES: readonly Series[] = [
   { name: "Errors", of: (m) => m.errors, kind: "counter", alarming: true },
   { name: "Connections", of: (m) => m.connections, kind: "gauge" },
   { name: "Users online", of: (m) => m.onlineUsers, kind: "gauge" },
-  { name: "To be pushed", of: (m) => m.queue?.waiting, kind: "gauge" },
+  { name: "Waiting", of: (m) => m.queue?.waiting, kind: "gauge" },
   { name: "Processing", of: (m) => m.queue?.processing, kind: "gauge" },
   { name: "Delayed", of: (m) => m.queue?.delayed, kind: "gauge" },
   { name: "Dead letters", of: (m) => m.queue?.deadLetters, kind: "gauge", alarming: true },
   { name: "Oldest due", of: (m) => m.queue?.oldestMs, kind: "gauge", unit: "ms" },
 ];
 
-/** How many answers a chart holds. */
+/** The number of responses in a chart. */
 export const CAPACITY = 30;
 
-/** The values of a chart; counters shrink when their hour moves on, which is no growth. */
-export function drawn(series: Series, answers: readonly MetricsAnswer[]): number[] {
-  const values = answers.map((answer) => series.of(answer) ?? 0);
+/** The values of a chart. A counter shrinks as its last hour moves on, which is drawn as no growth. */
+export function valuesOf(series: Series, responses: readonly MetricsResponse[]): number[] {
+  const values = responses.map((response) => series.of(response) ?? 0);
   if (series.kind === "gauge") return values;
   return values.slice(1).map((value, n) => Math.max(0, value - (values[n] ?? value)));
 }

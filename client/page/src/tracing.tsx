@@ -1,4 +1,4 @@
-// Which notification is traced, and which notifications this page's own sends made: the history names only sends.
+// The notification being traced, and the notification ids of this page's own sends, which the history does not contain.
 
 import {
   createContext,
@@ -11,36 +11,38 @@ import {
   useState,
 } from "react";
 
-/** One notification of a send of this page. */
-export interface Made {
+/** A notification of one of this page's sends. */
+export interface Traceable {
   readonly userId: string;
   readonly id: string;
 }
 
 interface Tracing {
-  /** The notification in question; `nonce` grows with every wish to see it. */
-  readonly traced: { readonly id: string; readonly nonce: number } | null;
+  /** The notification being traced. `requests` grows each time a trace is requested. */
+  readonly traced: { readonly id: string; readonly requests: number } | null;
   readonly trace: (id: string) => void;
-  readonly madeBy: ReadonlyMap<string, readonly Made[]>;
-  readonly remember: (sendId: string, made: readonly Made[]) => void;
+  /** The notifications of this page's sends, by send id. */
+  readonly traceable: ReadonlyMap<string, readonly Traceable[]>;
+  readonly remember: (sendId: string, notifications: readonly Traceable[]) => void;
 }
 
 const Context = createContext<Tracing | null>(null);
 
 export function TraceProvider({ onTrace, children }: { onTrace: () => void; children: ReactNode }): ReactElement {
   const [traced, setTraced] = useState<Tracing["traced"]>(null);
-  const [madeBy, setMadeBy] = useState<ReadonlyMap<string, readonly Made[]>>(new Map());
-  const onTraceNow = useRef(onTrace);
-  onTraceNow.current = onTrace;
+  const [traceable, setTraceable] = useState<Tracing["traceable"]>(new Map());
+  const latestOnTrace = useRef(onTrace);
+  latestOnTrace.current = onTrace;
   const trace = useCallback((id: string) => {
-    onTraceNow.current();
-    setTraced((last) => ({ id, nonce: (last?.nonce ?? 0) + 1 }));
+    latestOnTrace.current();
+    setTraced((last) => ({ id, requests: (last?.requests ?? 0) + 1 }));
   }, []);
   const remember = useCallback(
-    (sendId: string, made: readonly Made[]) => setMadeBy((last) => new Map(last).set(sendId, made)),
+    (sendId: string, notifications: readonly Traceable[]) =>
+      setTraceable((last) => new Map(last).set(sendId, notifications)),
     [],
   );
-  const tracing = useMemo(() => ({ traced, trace, madeBy, remember }), [traced, trace, madeBy, remember]);
+  const tracing = useMemo(() => ({ traced, trace, traceable, remember }), [traced, trace, traceable, remember]);
   return <Context.Provider value={tracing}>{children}</Context.Provider>;
 }
 

@@ -1,4 +1,4 @@
-// Whether there is room for the inbox beside the page. The style sheet has the same number.
+// Whether there is room for the inbox next to the page. The style sheets use the same width.
 
 import { useSyncExternalStore } from "react";
 

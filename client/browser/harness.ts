@@ -1,4 +1,4 @@
-// What the tests are told in: a stage with one gateway and one browser, and visits of users to the page.
+// The harness of the browser tests: one gateway, one browser, and visits of users to the page.
 
 import {
   type Browser,
@@ -12,10 +12,10 @@ import { expect } from "vitest";
 import { Gateway } from "./gateway.js";
 
 const PATH = "/test/redis-notification";
-/** Long enough for a reconnect that has backed off, short enough to fail within a test. */
-export const PATIENCE_MS = 45_000;
+/** Long enough for a reconnect after backoff, and shorter than the timeout of a test. */
+export const TIMEOUT_MS = 45_000;
 
-export class Stage {
+export class Harness {
   readonly gateway: Gateway;
   readonly #browser: Browser;
   #contexts: BrowserContext[] = [];
@@ -25,52 +25,52 @@ export class Stage {
     this.#browser = browser;
   }
 
-  static async set(env: Record<string, string> = {}): Promise<Stage> {
-    const gateway = await Gateway.begin(env);
+  static async start(env: Record<string, string> = {}): Promise<Harness> {
+    const gateway = await Gateway.launch(env);
     try {
       const browser = await chromium.launch({
         executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
         args: ["--no-sandbox", "--disable-background-networking"],
       });
-      return new Stage(gateway, browser);
-    } catch (problem) {
-      await gateway.end();
-      throw problem;
+      return new Harness(gateway, browser);
+    } catch (thrown) {
+      await gateway.stop();
+      throw thrown;
     }
   }
 
-  /** A user nobody else is. */
+  /** A user with a unique id. */
   user(name: string): string {
     return `${name}-${crypto.randomUUID().slice(0, 8)}`;
   }
 
-  /** Opens the page in a browser that has never been there, and waits until it is connected. */
+  /** Opens the page in a new browser context without stored data, and waits until it is connected. */
   async visit(user: string, options: BrowserContextOptions = {}): Promise<Visit> {
     const context = await this.#browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
     this.#contexts.push(context);
     return Visit.open(context, this.gateway, user);
   }
 
-  /** Everything is well again, and everybody gone. */
-  async clear(): Promise<void> {
+  /** Closes all pages, and restores the network. */
+  async reset(): Promise<void> {
     await Promise.all(this.#contexts.map((context) => context.close()));
     this.#contexts = [];
-    this.gateway.wire.mend();
-    this.gateway.wire.letSockets();
+    this.gateway.network.restore();
+    this.gateway.network.allowSockets();
   }
 
-  async strike(): Promise<void> {
-    await this.clear();
+  async stop(): Promise<void> {
+    await this.reset();
     await this.#browser.close();
-    await this.gateway.end();
+    await this.gateway.stop();
   }
 }
 
-/** One tab that looks at the page. */
+/** One browser tab with the page open. */
 export class Visit {
   readonly page: Page;
-  /** What the browser complained about: thrown errors, breaches of the policy. */
-  readonly complaints: string[] = [];
+  /** Errors that the browser reported: uncaught errors and violations of the content security policy. */
+  readonly errors: string[] = [];
   readonly #gateway: Gateway;
   readonly #user: string;
 
@@ -78,12 +78,12 @@ export class Visit {
     this.page = page;
     this.#gateway = gateway;
     this.#user = user;
-    page.on("pageerror", (error) => this.complaints.push(String(error)));
+    page.on("pageerror", (error) => this.errors.push(String(error)));
     page.on("console", (message) => {
       const text = message.text();
-      // A refused or cut call is in the console too, which is no complaint about the page.
+      // The console also reports failed calls, which are not errors of the page.
       if (message.type() === "error" && !/Failed to load resource|WebSocket connection to/.test(text)) {
-        this.complaints.push(text);
+        this.errors.push(text);
       }
     });
   }
@@ -91,12 +91,12 @@ export class Visit {
   static async open(context: BrowserContext, gateway: Gateway, user: string): Promise<Visit> {
     const visit = new Visit(await context.newPage(), gateway, user);
     await visit.page.goto(`${gateway.url}${PATH}?user=${encodeURIComponent(user)}`);
-    await visit.is("Connected");
+    await visit.showsStatus("Connected");
     return visit;
   }
 
   /** A second tab of the same browser. */
-  nextTab(): Promise<Visit> {
+  openTab(): Promise<Visit> {
     return Visit.open(this.page.context(), this.#gateway, this.#user);
   }
 
@@ -124,32 +124,33 @@ export class Visit {
     return this.inbox.getByRole("tab", { name });
   }
 
-  /** The header says so. */
-  async is(status: string): Promise<void> {
-    await this.page.getByTestId("status").getByText(status, { exact: true }).waitFor({ timeout: PATIENCE_MS });
+  /** Waits until the header shows this status. */
+  async showsStatus(status: string): Promise<void> {
+    await this.page.getByTestId("status").getByText(status, { exact: true }).waitFor({ timeout: TIMEOUT_MS });
   }
 
-  /** Shows exactly these, each once, whatever the order. */
-  async shows(ids: readonly string[], timeout = PATIENCE_MS): Promise<void> {
+  /** Waits until the inbox shows exactly these ids, each once, in any order. */
+  async shows(ids: readonly string[], timeout = TIMEOUT_MS): Promise<void> {
     const wanted = [...ids].sort();
-    await expect.poll(async () => (await this.shown()).sort(), { timeout }).toEqual(wanted);
+    await expect.poll(async () => (await this.shownIds()).sort(), { timeout }).toEqual(wanted);
   }
 
-  /** The ids in all rows; one that stands there twice is there twice. */
-  shown(): Promise<string[]> {
+  /** The ids of all rows, including duplicates. */
+  shownIds(): Promise<string[]> {
     return this.inbox
       .locator("[data-notification]")
       .evaluateAll((rows) => rows.map((row) => row.getAttribute("data-notification") ?? ""));
   }
 
-  async countsUnread(count: number): Promise<void> {
+  /** Waits until the bell shows this count. */
+  async showsUnread(count: number): Promise<void> {
     const name = count === 0 ? "Notifications, none unread" : `Notifications, ${count} unread`;
-    await this.button(name).waitFor({ timeout: PATIENCE_MS });
+    await this.button(name).waitFor({ timeout: TIMEOUT_MS });
   }
 
-  /** The browser holds these for a visit without a network. */
-  async keeps(ids: readonly string[]): Promise<void> {
-    const kept = (): Promise<string> =>
+  /** Waits until the browser has cached these notifications. */
+  async caches(ids: readonly string[]): Promise<void> {
+    const cached = (): Promise<string> =>
       this.page.evaluate(
         () =>
           new Promise((resolve, reject) => {
@@ -164,20 +165,20 @@ export class Visit {
             };
           }),
       );
-    for (const id of ids) await expect.poll(kept).toContain(id);
+    for (const id of ids) await expect.poll(cached).toContain(id);
   }
 
-  /** How often each notification was told as an event: the most any was. */
-  async toldAtMost(): Promise<number> {
-    const told = await this.page
+  /** The highest number of `notification` events that any one notification caused. */
+  async maxEventsPerNotification(): Promise<number> {
+    const events = await this.page
       .locator(".event-list pre")
       .evaluateAll((lines) => lines.map((line) => JSON.parse(line.textContent ?? "") as Record<string, unknown>));
-    const times = new Map<string, number>();
-    for (const event of told) {
+    const counts = new Map<string, number>();
+    for (const event of events) {
       if (event["type"] !== "notification") continue;
       const { id } = event["notification"] as { id: string };
-      times.set(id, (times.get(id) ?? 0) + 1);
+      counts.set(id, (counts.get(id) ?? 0) + 1);
     }
-    return Math.max(0, ...times.values());
+    return Math.max(0, ...counts.values());
   }
 }

@@ -1,16 +1,16 @@
-// How things are called and written on the page.
+// Labels and formats: how the page writes states, types, dates, counts and durations.
 
 import type { Priority, Status, Transport } from "@carillon/client";
 
-export const STATUS: Record<Status, { name: string; tone: Tone; says: string }> = {
-  connecting: { name: "Connecting", tone: "wait", says: "Asking the server for a way in." },
-  connected: { name: "Connected", tone: "good", says: "What is sent arrives here at once." },
-  reconnecting: { name: "Reconnecting", tone: "wait", says: "Lost for the moment; tried again by itself." },
-  offline: { name: "Offline", tone: "bad", says: "Nothing answers. What was kept is shown." },
-  closed: { name: "Closed", tone: "idle", says: "Nothing is received until the page connects again." },
+export const STATUS: Record<Status, { name: string; tone: Tone; description: string }> = {
+  connecting: { name: "Connecting", tone: "wait", description: "Asking the server for a connection." },
+  connected: { name: "Connected", tone: "good", description: "New notifications arrive here at once." },
+  reconnecting: { name: "Reconnecting", tone: "wait", description: "Connection lost. Retrying automatically." },
+  offline: { name: "Offline", tone: "bad", description: "Nothing responds. Showing cached data." },
+  closed: { name: "Closed", tone: "idle", description: "Nothing is received until the page connects again." },
 };
 
-/** What a colour says; always beside words. */
+/** The meaning of a colour. It always accompanies text. */
 export type Tone = "good" | "wait" | "bad" | "idle";
 
 export const TRANSPORT: Record<Transport, string> = {
@@ -21,7 +21,7 @@ export const TRANSPORT: Record<Transport, string> = {
 
 export const PRIORITIES: readonly Priority[] = ["low", "normal", "high", "critical"];
 
-/** `REPORT_APPROVED` as people write it. */
+/** Makes a type readable: `REPORT_APPROVED` becomes `Report approved`. */
 export function typeName(type: string): string {
   const words = type.replace(/[_.:-]+/g, " ").trim();
   if (words === "") return type;
@@ -46,10 +46,10 @@ export const atSecond = (time: Date): string => clockWithSeconds.format(time);
 export const inFull = (time: Date): string => whole.format(time);
 export const inShort = (time: Date): string => short.format(time);
 
-/** A day, seen from another. */
+/** The name of a day relative to `now`. */
 export function dayName(date: Date, now: Date = new Date()): string {
   const midnight = (time: Date): number => new Date(time).setHours(0, 0, 0, 0);
-  // Rounded, since a day of a clock change has 23 or 25 hours.
+  // Rounded, because a day with a clock change has 23 or 25 hours.
   const daysAgo = Math.round((midnight(now) - midnight(date)) / 86_400_000);
   if (daysAgo === 0) return "Today";
   if (daysAgo === 1) return "Yesterday";
@@ -59,12 +59,12 @@ export function dayName(date: Date, now: Date = new Date()): string {
 const exact = new Intl.NumberFormat();
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
 
-/** A count that keeps to its place. */
+/** Formats a count. From 100,000 it is abbreviated, so that it fits into its tile. */
 export function count(value: number): string {
   return Math.abs(value) < 100_000 ? exact.format(value) : compact.format(value);
 }
 
-/** A duration in the unit in which it is short. */
+/** Formats a duration in the unit that makes it shortest. */
 export function duration(ms: number): string {
   if (ms < 10) return `${Math.round(ms * 10) / 10} ms`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
@@ -78,11 +78,4 @@ export function bytes(value: number): string {
   if (value < 1024 ** 2) return `${(value / 1024).toFixed(1)} KB`;
   if (value < 1024 ** 3) return `${(value / 1024 ** 2).toFixed(1)} MB`;
   return `${(value / 1024 ** 3).toFixed(1)} GB`;
-}
-
-/** Whether a notification's link may be followed: a path of this server, or https. */
-export function isSafeUrl(url: string): boolean {
-  // Browsers read "/\" as "//", and drop tabs and line breaks before they read at all.
-  if (/[\s\p{Cc}]/u.test(url)) return false;
-  return /^\/(?![/\\])/.test(url) || /^https:\/\/[^/]/i.test(url);
 }
