@@ -69,7 +69,7 @@ function device(options: Partial<ClientOptions> = {}): Device {
   return { client, events, problems, state, titles: () => state().notifications.map(({ title }) => title) };
 }
 
-const until = (what: () => void): Promise<void> => vi.waitFor(what, { timeout: 20_000, interval: 20 });
+const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 20 });
 const isConnected = (transport: string, ...devices: Device[]): Promise<void> =>
   until(() => {
     for (const { state } of devices)
@@ -84,14 +84,14 @@ const send = async (title: string, more: object = {}): Promise<string> =>
 
 const titles = (count: number): string[] => Array.from({ length: count }, (_, n) => `t${n}`);
 
-/** All of them, each once, on the page and in the listener's ears. */
+/** Expects each notification exactly once, in the state and among the events. */
 function expectEach(seen: Device, expected: readonly string[]): void {
   expect([...seen.titles()].sort()).toEqual([...expected].sort());
-  const rung = seen.events.filter((event) => event.type === "notification").map((event) => event.notification.id);
-  expect(new Set(rung).size).toBe(rung.length);
+  const arrivals = seen.events.filter((event) => event.type === "notification").map((event) => event.notification.id);
+  expect(new Set(arrivals).size).toBe(arrivals.length);
 }
 
-test("it rings over the socket, and everything that is done shows on another device", async () => {
+test("notifications arrive over the socket, and changes show on another device", async () => {
   const [phone, laptop] = [device(), device()];
   await isConnected("websocket", phone, laptop);
   await send("hello", { data: { orderId: 7 } });
@@ -109,7 +109,7 @@ test("it rings over the socket, and everything that is done shows on another dev
   expect([...phone.problems, ...laptop.problems]).toEqual([]);
 });
 
-test("many are read at once", async () => {
+test("several notifications are marked as read at once", async () => {
   const phone = device();
   await isConnected("websocket", phone);
   for (const title of titles(5)) await send(title);
@@ -119,7 +119,7 @@ test("many are read at once", async () => {
   expect(phone.state().unreadCount).toBe(0);
 });
 
-test("what is too large for a frame is there all the same", async () => {
+test("a notification that is too large for a frame still arrives", async () => {
   const phone = device();
   await isConnected("websocket", phone);
   await send("large", { body: "❄".repeat(4_000), data: { text: "x".repeat(15_000), more: "é".repeat(400) } });
@@ -130,7 +130,7 @@ test("what is too large for a frame is there all the same", async () => {
   expectEach(phone, ["large", "large too"]);
 });
 
-test("a refusal is taken back", async () => {
+test("a refused change is undone", async () => {
   const phone = device();
   await isConnected("websocket", phone);
   await expect(phone.client.markAsRead("8214134b-5784-8ca4-baf3-8de40ae24211")).rejects.toMatchObject({
@@ -141,7 +141,7 @@ test("a refusal is taken back", async () => {
   expect(phone.state().error).toMatchObject({ code: "not_found", source: "change" });
 });
 
-test("one hundred sends while it is away, and a killed gateway, lose nothing and double nothing", async () => {
+test("a hundred sends before the gateway is killed all show once when the client reconnects", async () => {
   const phone = device();
   await isConnected("websocket", phone);
   await send("before");
@@ -151,21 +151,21 @@ test("one hundred sends while it is away, and a killed gateway, lose nothing and
   await gateway.kill();
   phone.client.connect();
   await until(() => expect(phone.state().wsStatus).toBe("offline"));
-  await gateway.startAgain();
+  await gateway.restart();
   await isConnected("websocket", phone);
   await until(() => expect(phone.titles().length).toBe(101));
   expectEach(phone, ["before", ...titles(100)]);
   expect(phone.state().error).toBeNull();
 });
 
-test("a gateway that is killed in the middle of a stream of sends loses and doubles nothing", async () => {
+test("a gateway that is killed during a stream of sends loses and doubles nothing", async () => {
   const [phone, polling] = [device(), device({ transports: ["polling"] })];
   await isConnected("websocket", phone);
   await isConnected("polling", polling);
   const sending = Promise.all(titles(40).map((title) => send(title)));
   await until(() => expect(phone.titles().length).toBeGreaterThan(0));
   await gateway.kill();
-  await gateway.startAgain();
+  await gateway.restart();
   await sending;
   await until(() => {
     for (const seen of [phone, polling]) expect(seen.titles().length).toBe(40);
@@ -173,7 +173,7 @@ test("a gateway that is killed in the middle of a stream of sends loses and doub
   for (const seen of [phone, polling]) expectEach(seen, titles(40));
 });
 
-test("forced from one transport to the other and back, it misses nothing", async () => {
+test("switching between transports loses nothing", async () => {
   const phone = device();
   for (const [n, transport] of (["websocket", "polling", "websocket", "polling"] as const).entries()) {
     phone.client.setTransports([transport]);
@@ -185,7 +185,7 @@ test("forced from one transport to the other and back, it misses nothing", async
   expect(phone.events.length).toBe(4);
 });
 
-test("a socket that is refused is replaced by polling", async () => {
+test("a refused socket is replaced by polling", async () => {
   const elsewhere = class extends WebSocket {
     constructor(url: string | URL) {
       super(String(url).replace("/live", "/nowhere"));
@@ -198,7 +198,7 @@ test("a socket that is refused is replaced by polling", async () => {
   await until(() => expect(phone.titles()).toEqual(["polled"]));
 });
 
-test("two tabs share a socket, show the same, and one takes over from the other", async () => {
+test("two tabs share a socket and show the same, and one takes over from the other", async () => {
   const browser = new FakeBrowser();
   const tab = (): Device => {
     const { BroadcastChannel, locks } = browser.tab();
@@ -231,23 +231,23 @@ test("a long inbox is paged", async () => {
   expect(phone.titles()).toEqual(titles(25).reverse());
 });
 
-test("a socket is given a new token before the first one ends", async () => {
-  const told: string[] = [];
-  const overheard = class extends WebSocket {
+test("a socket gets a new token before the first one expires", async () => {
+  const frames: string[] = [];
+  const recording = class extends WebSocket {
     constructor(url: string | URL) {
       super(url);
-      this.addEventListener("message", ({ data }) => told.push(String(data)));
+      this.addEventListener("message", ({ data }) => frames.push(String(data)));
     }
   };
   const phone = device({
     getToken: () => gateway.token(user, "", 8),
-    environment: { WebSocket: overheard as unknown as typeof globalThis.WebSocket },
+    environment: { WebSocket: recording as unknown as typeof globalThis.WebSocket },
   });
   await isConnected("websocket", phone);
   const statuses = new Set<string>();
   phone.client.store.subscribe(({ wsStatus }) => statuses.add(wsStatus));
   await until(() =>
-    expect(told.filter((text) => text.includes('"expiresAt"') && text.includes('"ok"')).length).toBe(2),
+    expect(frames.filter((text) => text.includes('"expiresAt"') && text.includes('"ok"')).length).toBe(2),
   );
   await send("beyond");
   await until(() => expect(phone.titles()).toEqual(["beyond"]));
@@ -256,7 +256,7 @@ test("a socket is given a new token before the first one ends", async () => {
 });
 
 describe("a back end", () => {
-  test("sends under a key, and a repeat rings once", async () => {
+  test("sends with a key, and a repeat rings once", async () => {
     const phone = device();
     await isConnected("websocket", phone);
     const [first, second] = [await send("once", { idempotencyKey: "k" }), await send("once", { idempotencyKey: "k" })];
@@ -265,7 +265,7 @@ describe("a back end", () => {
     await until(() => expect(phone.titles()).toEqual(["after", "once"]));
   });
 
-  test("creates a notification as the documents write it", async () => {
+  test("creates a notification with the documented aliases", async () => {
     const phone = device();
     await isConnected("websocket", phone);
     const id = await createNotification(
@@ -281,7 +281,7 @@ describe("a back end", () => {
     );
   });
 
-  test("queues a notification, which rings no earlier than it should", async () => {
+  test("queues a notification, which arrives no earlier than its delay", async () => {
     const phone = device();
     await isConnected("websocket", phone);
     const queuedMs = Date.now();
@@ -292,7 +292,7 @@ describe("a back end", () => {
     expect(Date.now() - queuedMs).toBeGreaterThanOrEqual(1_500);
   });
 
-  test("sees how the system does, and what became of its sends", async () => {
+  test("reads the metrics, and the history of its sends", async () => {
     const ops: ServerOptions = {
       baseUrl: gateway.url,
       token: await gateway.token("ops", "notify:send notify:admin"),
@@ -351,14 +351,14 @@ describe("a back end", () => {
     const { waiting, offered, settled, expired, dead } = items[0]?.states ?? ({} as HistoryItem["states"]);
     expect(waiting + offered + settled + expired + dead).toBe(2);
     expect((await getHistory({ userId: user }, ops)).items.length).toBe(2);
-    expect((await getHistory({}, { ...ops, token: await gateway.token("nobody") })).items).toEqual([]);
-    await expect(getMetrics({ ...ops, token: await gateway.token("nobody") })).rejects.toMatchObject({
+    expect((await getHistory({}, { ...ops, token: await gateway.token("other") })).items).toEqual([]);
+    await expect(getMetrics({ ...ops, token: await gateway.token("other") })).rejects.toMatchObject({
       code: "forbidden",
       status: 403,
     });
   });
 
-  test("is told what is wrong", async () => {
+  test("gets the names of invalid fields", async () => {
     await expect(send("")).rejects.toMatchObject({ code: "validation_failed", status: 422, fields: expect.any(Array) });
   });
 });

@@ -1,4 +1,4 @@
-// The gateway as a program of its own: a free port, a fresh folder, ended by its pid.
+// Runs the gateway as a process on a free port with an empty data folder, and stops it by its pid.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -24,25 +24,26 @@ export class Gateway {
 
   private async run(port: string): Promise<void> {
     const program = process.env["CARILLON_GATEWAY"];
-    if (!program) throw new Error("CARILLON_GATEWAY must name the gateway's program, as target/debug/gateway");
+    if (!program)
+      throw new Error("CARILLON_GATEWAY must be the path of the gateway program, such as target/debug/gateway");
     const child = spawn(program, ["--port", port, "--data", this.data], {
       stdio: ["ignore", "pipe", "pipe"],
-      // More is sent to one user here than anybody would bear.
+      // The tests send more to one user than the rate limit allows.
       env: { ...process.env, RATE_LIMIT_SEND_TYPES: "like=off" },
     });
     this.child = child;
-    let complaint = "";
+    let log = "";
     child.stderr.on("data", (text) => {
-      complaint += text;
+      log += text;
     });
     const failed = once(child, "exit").then(([code]) => {
-      throw new Error(`the gateway ended with ${code}: ${complaint}`);
+      throw new Error(`the gateway exited with ${code}: ${log}`);
     });
     const ready = (async () => {
       for await (const line of createInterface({ input: child.stdout })) {
         if (line.startsWith("ready ")) return line.slice(6).trim();
       }
-      // Its output ends with it, and its end says why.
+      // The output ends when the process exits, and the exit carries the reason.
       return failed;
     })();
     failed.catch(() => {});
@@ -60,13 +61,13 @@ export class Gateway {
     await exit;
   }
 
-  /** Killed, without time to say anything. */
+  /** Kills the process, like a crash. */
   kill(): Promise<void> {
     return this.end("SIGKILL");
   }
 
-  /** On the same port, with the same data. */
-  startAgain(): Promise<void> {
+  /** Starts it again on the same port, with the same data. */
+  restart(): Promise<void> {
     return this.run(new URL(this.url).port);
   }
 

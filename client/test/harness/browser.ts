@@ -1,4 +1,4 @@
-// What the tabs of one browser share: channels, locks, storage. Each may be forbidden.
+// The parts of a browser that its tabs share: channels, locks and storage.
 
 import { IDBFactory } from "fake-indexeddb";
 import type { Environment } from "../../src/index.js";
@@ -15,7 +15,7 @@ export class FakeBrowser {
   private readonly held: Map<string, Holder> = new Map();
   private waiting: Holder[] = [];
 
-  /** What one tab sees of it. */
+  /** The environment of one tab. */
   tab(): Pick<Environment, "BroadcastChannel" | "locks" | "indexedDB"> {
     const browser = this;
     return {

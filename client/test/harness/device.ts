@@ -1,4 +1,4 @@
-// A device with a client on it: what it is told, what it shows, what goes wrong.
+// A device with a client, which records the events and problems that the client emits.
 
 import { vi } from "vitest";
 import {
@@ -20,11 +20,11 @@ export interface Device {
   readonly page: FakePage;
   state(): State;
   titles(): string[];
-  /** Codes of what went wrong so far. */
+  /** The codes of all problems so far. */
   codes(): string[];
 }
 
-/** The parts of a page that tell of visibility and network. */
+/** The parts of a page that report visibility and network. */
 export class FakePage extends EventTarget {
   visibilityState: DocumentVisibilityState = "visible";
   isOnline = true;
@@ -40,9 +40,9 @@ export class FakePage extends EventTarget {
   }
 }
 
-type Choice = Partial<ClientOptions> & { sub?: string };
+type DeviceOptions = Partial<ClientOptions> & { sub?: string };
 
-export function deviceOf(server: FakeServer, { sub = "alice", ...options }: Choice = {}): Device {
+export function deviceOf(server: FakeServer, { sub = "alice", ...options }: DeviceOptions = {}): Device {
   const problems: Problem[] = [];
   const events: CarillonEvent[] = [];
   const page = new FakePage();
@@ -77,16 +77,16 @@ export function deviceOf(server: FakeServer, { sub = "alice", ...options }: Choi
   };
 }
 
-/** Lets everything happen that is due within so long. */
-export const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
+/** Advances time, and runs everything that is due by then. */
+export const advance = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms);
 
-/** Lets everything happen that needs no time. */
-export const settle = (): Promise<unknown> => pass(0);
+/** Runs everything that is due now. */
+export const settle = (): Promise<unknown> => advance(0);
 
 export async function connected(device: Device): Promise<Device> {
   device.client.connect();
   await settle();
-  // Cache and tabs are loaded on demand, which takes real time.
+  // The cache and the tabs are loaded on demand, which takes real time.
   await vi.dynamicImportSettled();
   await settle();
   return device;

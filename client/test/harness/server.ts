@@ -1,7 +1,7 @@
-// A server that keeps the contract in memory, and can be told to break: refuse, lose, hold, lie.
+// An in-memory server that fulfils the contract, and can be made to refuse, lose, delay or falsify responses.
 
 import type { Notification } from "../../src/index.js";
-import { endOf, subOf } from "./token.js";
+import { expiryOf, subOf } from "./token.js";
 
 export const BASE_URL = "http://carillon.test";
 
@@ -25,7 +25,7 @@ export interface Sent {
   type?: string;
   expiresAt?: string;
   data?: Record<string, unknown>;
-  /** How its frame goes out. Default: at once. */
+  /** How its frame is sent. Default: `pushed`, at once. */
   frame?: "pushed" | "lost" | "fetch" | "held";
   replaces?: string[];
 }
@@ -37,16 +37,16 @@ export class FakeServer {
   readonly sockets: FakeSocket[] = [];
   readonly acked: string[] = [];
   head = 0;
-  /** The oldest version that `since` may name. */
+  /** The oldest version that `since` may refer to. */
   purgedThrough = 0;
   readonly user: string;
   maxSync = 200;
   areSocketsRefused = false;
   fault: Fault = () => undefined;
-  /** Whose each ticket is. */
+  /** The user of each ticket. */
   private readonly tickets: Map<string, string> = new Map();
   private readonly others: Map<string, FakeServer> = new Map();
-  private made = 0;
+  private sentCount = 0;
 
   constructor(user = "alice") {
     this.user = user;
@@ -72,16 +72,16 @@ export class FakeServer {
     return [...this.rows.values()].filter((row) => !row.isDeleted);
   }
 
-  calledTo(path: string): Call[] {
+  callsTo(path: string): Call[] {
     return this.calls.filter((call) => call.path.startsWith(path));
   }
 
   /** Puts a notification into the inbox, and returns it with its frame. */
   send(sent: Sent = {}): Notification & { frame: object } {
     const prev = this.cursor;
-    for (const id of sent.replaces ?? []) this.forget(id);
+    for (const id of sent.replaces ?? []) this.remove(id);
     this.head++;
-    const id = `n${++this.made}`;
+    const id = `n${++this.sentCount}`;
     const notification: Notification = {
       id,
       type: sent.type ?? "like",
@@ -107,7 +107,7 @@ export class FakeServer {
     return { ...notification, frame };
   }
 
-  private forget(id: string): void {
+  private remove(id: string): void {
     const row = this.rows.get(id);
     if (!row) return;
     row.isDeleted = true;
@@ -119,7 +119,7 @@ export class FakeServer {
     for (const socket of this.openSockets) if (socket.user === this.user) socket.receive(text);
   }
 
-  /** What any device may do; told to all of them. */
+  /** Makes a change, as any device can, and pushes it to all devices. */
   change(change: "read" | "unread" | "deleted", ids: string[], isPushed = true): object | null {
     const prev = this.cursor;
     const changed: string[] = [];
@@ -130,7 +130,7 @@ export class FakeServer {
         if ((row.notification.readAt === null) === (change === "unread")) continue;
         const readAt = change === "read" ? new Date().toISOString() : null;
         this.rows.set(id, { ...row, notification: { ...row.notification, readAt }, version: ++this.head });
-      } else this.forget(id);
+      } else this.remove(id);
       changed.push(id);
     }
     if (changed.length === 0) return null;
@@ -139,8 +139,8 @@ export class FakeServer {
     return frame;
   }
 
-  /** As after a restore from nothing: another history. */
-  beginAnew(): void {
+  /** Starts a new epoch with an empty inbox, like a new database. */
+  startNewEpoch(): void {
     this.epoch = "e2";
     this.head = 0;
     this.rows.clear();
@@ -156,18 +156,18 @@ export class FakeServer {
       headers,
     };
     this.calls.push(call);
-    const broken = await this.fault(call);
+    const faulty = await this.fault(call);
     if (init.signal?.aborted) throw new Error("aborted");
-    return broken ?? this.answer(call, url);
+    return faulty ?? this.respond(call, url);
   };
 
-  private answer(call: Call, url: URL): Response {
+  private respond(call: Call, url: URL): Response {
     const bearer = call.headers.get("authorization")?.slice(7) ?? "";
-    if (endOf(bearer) <= Date.now()) return refusal(401, "token_expired");
-    return this.inboxOf(subOf(bearer)).serve(call, url, endOf(bearer), this.tickets);
+    if (expiryOf(bearer) <= Date.now()) return refusal(401, "token_expired");
+    return this.inboxOf(subOf(bearer)).serve(call, url, expiryOf(bearer), this.tickets);
   }
 
-  /** Everybody else has an empty one. */
+  /** Every other user has an empty inbox. */
   private inboxOf(user: string): FakeServer {
     if (user === this.user) return this;
     const other = this.others.get(user) ?? new FakeServer(user);
@@ -175,7 +175,7 @@ export class FakeServer {
     return other;
   }
 
-  private serve(call: Call, url: URL, endsMs: number, tickets: Map<string, string>): Response {
+  private serve(call: Call, url: URL, expiresMs: number, tickets: Map<string, string>): Response {
     const route = `${call.method} ${url.pathname}`;
     const one = /^(GET|POST|DELETE) \/api\/notifications\/(n\d+)(?:\/(read|unread))?$/.exec(route);
     if (one) {
@@ -189,7 +189,7 @@ export class FakeServer {
       case "POST /api/ws/ticket": {
         const ticket = `t${tickets.size}`;
         tickets.set(ticket, this.user);
-        const expiresAt = new Date(Math.min(Date.now() + 30_000, endsMs)).toISOString();
+        const expiresAt = new Date(Math.min(Date.now() + 30_000, expiresMs)).toISOString();
         return json(201, { ticket, expiresAt, url: "ws://carillon.test/live", eventsUrl: null });
       }
       case "GET /api/notifications":
@@ -246,19 +246,19 @@ export class FakeServer {
 
   connected(socket: FakeSocket, url: URL): boolean {
     this.sockets.push(socket);
-    socket.user = this.spend(url.searchParams.get("ticket"));
+    socket.user = this.redeem(url.searchParams.get("ticket"));
     return !this.areSocketsRefused && socket.user !== null;
   }
 
-  private spend(ticket: unknown): string | null {
+  private redeem(ticket: unknown): string | null {
     const user = this.tickets.get(String(ticket));
     if (!user) return null;
     this.tickets.set(String(ticket), "");
     return user;
   }
 
-  /** What a socket said. */
-  heard(socket: FakeSocket, text: string): void {
+  /** Handles a frame from a socket. */
+  received(socket: FakeSocket, text: string): void {
     const { action, ref, cursor } = JSON.parse(text);
     const own = this.inboxOf(socket.user ?? this.user);
     const reply = (frame: object): void => socket.receive(JSON.stringify({ ...frame, ref }));
@@ -269,14 +269,14 @@ export class FakeServer {
         this.acked.push(cursor);
         return;
       case "auth":
-        if (!this.spend(JSON.parse(text).ticket)) return reply({ type: "error", code: "invalid_ticket" });
+        if (!this.redeem(JSON.parse(text).ticket)) return reply({ type: "error", code: "invalid_ticket" });
         return reply({ type: "ok", expiresAt: new Date(Date.now() + 3_600_000).toISOString() });
       default:
-        throw new Error(`the fake server knows no ${action}`);
+        throw new Error(`the fake server does not support ${action}`);
     }
   }
 
-  /** The kind of WebSocket that leads here. */
+  /** A WebSocket class whose sockets connect to this server. */
   get WebSocket(): typeof WebSocket {
     const server = this;
     return class extends FakeSocket {
@@ -289,9 +289,9 @@ export class FakeServer {
 
 export class FakeSocket {
   readyState = 0;
-  /** A network that is gone without saying so. */
+  /** Simulates a network that fails without closing the socket. */
   isDead = false;
-  readonly said: { action: string; [member: string]: unknown }[] = [];
+  readonly sent: { action: string; [member: string]: unknown }[] = [];
   onopen: (() => void) | null = null;
   onmessage: ((event: { data: unknown }) => void) | null = null;
   onerror: (() => void) | null = null;
@@ -304,18 +304,18 @@ export class FakeSocket {
   constructor(server: FakeServer, url: URL) {
     this.server = server;
     this.url = url;
-    const isWelcome = server.connected(this, url);
+    const isAccepted = server.connected(this, url);
     queueMicrotask(() => {
       if (this.readyState !== 0 || this.isDead) return;
-      if (!isWelcome) return this.end(1006);
+      if (!isAccepted) return this.end(1006);
       this.readyState = 1;
       this.onopen?.();
     });
   }
 
   send(text: string): void {
-    this.said.push(JSON.parse(text));
-    if (!this.isDead) queueMicrotask(() => this.server.heard(this, text));
+    this.sent.push(JSON.parse(text));
+    if (!this.isDead) queueMicrotask(() => this.server.received(this, text));
   }
 
   receive(data: unknown): void {
@@ -326,7 +326,7 @@ export class FakeSocket {
     this.readyState = 3;
   }
 
-  /** Ended by the other side. */
+  /** Closes it from the server's side. */
   end(code = 1001): void {
     this.readyState = 3;
     this.onclose?.({ code, reason: "" });

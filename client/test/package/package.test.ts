@@ -16,15 +16,15 @@ const KB = 1_024;
 let folder: string;
 let tarball: string;
 
-// Vitest's own would make the builds development builds.
+// Vitest sets NODE_ENV, which would turn the builds into development builds.
 const { NODE_ENV: _, ...env } = process.env;
 
-const run = async (cwd: string, program: string, ...words: string[]): Promise<string> => {
+const run = async (cwd: string, program: string, ...args: string[]): Promise<string> => {
   try {
-    return (await promisify(execFile)(program, words, { cwd, env })).stdout;
+    return (await promisify(execFile)(program, args, { cwd, env })).stdout;
   } catch (failure) {
     const { stdout, stderr } = failure as { stdout: string; stderr: string };
-    throw new Error(`${program} ${words.join(" ")} failed:\n${stdout}\n${stderr}`);
+    throw new Error(`${program} ${args.join(" ")} failed:\n${stdout}\n${stderr}`);
   }
 };
 
@@ -39,7 +39,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Bytes of what a page loads at first, and of all that it may come to load, minified and compressed. */
+/** The minified and compressed bytes that a page loads first, and of all that it can load on demand. */
 async function sizeOf(
   entries: readonly string[],
   without: readonly RegExp[] = [],
@@ -60,7 +60,7 @@ async function sizeOf(
   });
   const { output } = await bundle.generate({ format: "es", minify: true });
   const sizes = output.map((chunk) => {
-    if (chunk.type !== "chunk") throw new Error(`the package is no place for ${chunk.fileName}`);
+    if (chunk.type !== "chunk") throw new Error(`unexpected asset ${chunk.fileName}`);
     return { isFirst: chunk.isEntry, bytes: gzipSync(chunk.code, { level: 9 }).length };
   });
   const sum = (some: typeof sizes): number => some.reduce((total, { bytes }) => total + bytes, 0);
@@ -69,7 +69,7 @@ async function sizeOf(
 
 const store = [/\/(store|inbox|overlay)\.js$/];
 
-test("the core is at most 8 KB, hook and store at most 3 KB more, all together at most 11 KB", async () => {
+test("the core is at most 8 KB, hooks and store at most 3 KB more, and everything together at most 11 KB", async () => {
   const core = await sizeOf(["index.ts"], store);
   const index = await sizeOf(["index.ts"]);
   const whole = await sizeOf(["index.ts", "react.tsx"]);
@@ -83,31 +83,31 @@ test("the core is at most 8 KB, hook and store at most 3 KB more, all together a
   expect(whole.all).toBeLessThanOrEqual(11 * KB);
 });
 
-test("the package is well made", async () => {
+test("the package passes publint and has no dependencies", async () => {
   const { messages } = await publint({ pkgDir: root, strict: true });
   const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
   expect(messages.map((message) => formatMessage(message, manifest))).toEqual([]);
   expect(manifest.dependencies).toBeUndefined();
 });
 
-test("the package holds what it exports, and nothing else", async () => {
+test("the package contains its exports and nothing else", async () => {
   const files = (await run(folder, "tar", "-tzf", tarball)).trim().split("\n");
   for (const name of ["index.js", "index.d.ts", "react.js", "react.d.ts", "server.js", "server.d.ts"]) {
     expect(files).toContain(`package/dist/${name}`);
   }
-  const strange = files.filter(
+  const unexpected = files.filter(
     (file) => !/^package\/(dist\/[\w-]+\.(js|d\.ts)|package\.json|README\.md|LICENSE.*)$/.test(file),
   );
-  expect(strange).toEqual([]);
+  expect(unexpected).toEqual([]);
 });
 
-test("the lock file names no registry but the public one", async () => {
+test("the lock file refers only to the public registry", async () => {
   const lock = await readFile(join(root, "package-lock.json"), "utf8");
   const hosts = new Set([...lock.matchAll(/"resolved": "(https?:\/\/[^/]+)/g)].map(([, host]) => host));
   expect([...hosts].filter((host) => host !== "https://registry.npmjs.org")).toEqual([]);
 });
 
-test("the README's app is the example, word for word, and builds from the package", async () => {
+test("the app in the README is the example, word for word, and builds with the package", async () => {
   const readme = await readFile(join(root, "README.md"), "utf8");
   const shown = [...readme.matchAll(/```tsx?\n([\s\S]*?)```/g)].map(([, code]) => code);
   expect(shown).toContain(await readFile(join(example, "src/main.tsx"), "utf8"));
@@ -118,7 +118,7 @@ test("the README's app is the example, word for word, and builds from the packag
   const manifest = JSON.parse(await readFile(join(app, "package.json"), "utf8"));
   manifest.dependencies["@carillon/client"] = `file:${tarball}`;
   await writeFile(join(app, "package.json"), JSON.stringify(manifest));
-  // The back end's part of the README.
+  // The README's example for a back end.
   const [server] = shown.filter((code) => code?.includes("/server"));
   await writeFile(join(app, "src/server.ts"), `declare const token: string;\n${server}export { sendId };\n`);
   await run(app, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund");

@@ -2,7 +2,7 @@ import { IDBObjectStore } from "fake-indexeddb";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { EventCache } from "../../src/index.js";
 import { FakeBrowser } from "../harness/browser.js";
-import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
 import { FakeServer, refusal } from "../harness/server.js";
 import { tokenOf } from "../harness/token.js";
 
@@ -11,7 +11,7 @@ let browser: FakeBrowser;
 const devices: Device[] = [];
 
 beforeEach(() => {
-  // IndexedDB answers in its own time.
+  // Only these are faked, because fake-indexeddb needs the other timers.
   vi.useFakeTimers({ now: Date.parse("2026-11-21T12:00:00Z"), toFake: ["setTimeout", "clearTimeout", "Date"] });
   server = new FakeServer();
   browser = new FakeBrowser();
@@ -39,7 +39,7 @@ async function opens(options: Options = {}): Promise<Device> {
   return device;
 }
 
-/** Lets storage finish what was begun. */
+/** Waits until pending storage operations are complete. */
 async function stored(): Promise<void> {
   await vi.dynamicImportSettled();
   for (let n = 0; n < 30; n++) {
@@ -48,21 +48,21 @@ async function stored(): Promise<void> {
   }
 }
 
-/** One visit, after which something is kept. */
+/** One visit that leaves an inbox in the cache. */
 async function visit(options: Options = {}): Promise<void> {
   const device = await opens(options);
-  await pass(1_000);
+  await advance(1_000);
   await stored();
   device.client.close();
   await stored();
 }
 
-test("what was there is shown while nothing answers, and confirmed when something does", async () => {
-  server.send({ title: "kept" });
+test("the cached inbox is shown while nothing responds, and confirmed when the server responds", async () => {
+  server.send({ title: "cached" });
   await visit();
   server.fault = noAnswer;
   const device = await opens();
-  expect(device.titles()).toEqual(["kept"]);
+  expect(device.titles()).toEqual(["cached"]);
   expect(device.state()).toMatchObject({
     fromCache: true,
     loading: false,
@@ -74,14 +74,14 @@ test("what was there is shown while nothing answers, and confirmed when somethin
   server.fault = () => undefined;
   device.page.dispatchEvent(new Event("online"));
   await settle();
-  expect(device.titles()).toEqual(["new", "kept"]);
+  expect(device.titles()).toEqual(["new", "cached"]);
   expect(device.state()).toMatchObject({ fromCache: false, wsStatus: "connected", error: null });
-  // Only the difference was asked for, and only that is told.
-  expect(server.calledTo("/api/notifications?").length).toBe(1);
+  // Only the difference was requested and emitted.
+  expect(server.callsTo("/api/notifications?").length).toBe(1);
   expect(device.events.length).toBe(1);
 });
 
-test("what was kept of one user is never shown to another", async () => {
+test("one user's cache is never shown to another user", async () => {
   server.send({ title: "alice's" });
   await visit();
   server.fault = noAnswer;
@@ -91,7 +91,7 @@ test("what was kept of one user is never shown to another", async () => {
   expect(elsewhere.titles()).toEqual([]);
 });
 
-test("when somebody else signs in, nothing of the one before is left on the page", async () => {
+test("when another user signs in, nothing of the previous user stays on the page", async () => {
   let sub = "alice";
   server.send({ title: "alice's" });
   const device = await opens({ getToken: () => tokenOf(sub, Date.now() + 60_000) });
@@ -101,7 +101,7 @@ test("when somebody else signs in, nothing of the one before is left on the page
     if (userId === "bob") seen.push(...notifications.map(({ title }) => title));
   });
   sub = "bob";
-  await pass(120_000);
+  await advance(120_000);
   await stored();
   expect(device.state()).toMatchObject({ userId: "bob", notifications: [], unreadCount: 0 });
   expect(seen).toEqual([]);
@@ -109,7 +109,7 @@ test("when somebody else signs in, nothing of the one before is left on the page
   expect(server.openSockets.length).toBe(1);
 });
 
-test("an answer that was meant for the user before is not shown to the next", async () => {
+test("a response for the previous user is not shown to the next user", async () => {
   let sub = "alice";
   let release = (): void => {};
   const device = await opens({ getToken: () => tokenOf(sub, Date.now() + 20_000) });
@@ -132,27 +132,27 @@ test("an answer that was meant for the user before is not shown to the next", as
   expect(device.state()).toMatchObject({ userId: "bob", notifications: [] });
 });
 
-test("while no token can be had, the application may say whose inbox it is", async () => {
-  server.send({ title: "kept" });
+test("while there is no token, the application can name the user whose cache is shown", async () => {
+  server.send({ title: "cached" });
   await visit();
   const getToken = (): never => {
-    throw new Error("the sign-in is away");
+    throw new Error("the sign-in is unavailable");
   };
   const unknown = await opens({ getToken });
   expect(unknown.titles()).toEqual([]);
   const known = await opens({ getToken, userId: "alice" });
-  expect(known.titles()).toEqual(["kept"]);
+  expect(known.titles()).toEqual(["cached"]);
   expect(known.state().error?.code).toBe("token_unavailable");
   const mistaken = await opens({ sub: "bob", userId: "alice" });
   expect(mistaken.state()).toMatchObject({ userId: "bob", notifications: [] });
 });
 
-test("of a long inbox the newest are kept, and the rest is paged from there", async () => {
+test("the newest part of a long inbox is cached, and the rest is paged from there", async () => {
   for (let n = 0; n < 450; n++) server.send({ title: `t${n}` });
   const first = await opens({ pageSize: 200 });
   await first.client.loadMore();
   expect(first.titles().length).toBe(400);
-  await pass(1_000);
+  await advance(1_000);
   await stored();
   first.client.close();
   await stored();
@@ -165,45 +165,45 @@ test("of a long inbox the newest are kept, and the rest is paged from there", as
   expect(device.state().hasMore).toBe(false);
 });
 
-test("a cursor that was kept too long lists anew", async () => {
+test("a cached cursor that has expired reloads the list", async () => {
   server.send({ title: "old" });
   await visit();
-  server.beginAnew();
+  server.startNewEpoch();
   server.send({ title: "new" });
   const device = await opens();
   expect(device.titles()).toEqual(["new"]);
   expect(device.codes()).toContain("cursor_expired");
 });
 
-test("events are kept, each once, and are there on the next visit", async () => {
+test("events are cached once each, and are available on the next visit", async () => {
   const device = await opens();
   server.send({ title: "first" });
   const emitted = { type: "system", id: "s1", name: null, title: "t", body: null, data: {} } as const;
   await device.client.cacheEvent(emitted);
   await device.client.cacheEvent(emitted);
-  await pass(1_000);
+  await advance(1_000);
   await stored();
   device.client.close();
   await stored();
   const again = await opens();
-  const kept = await again.client.loadCachedEvents();
-  expect(kept.map(({ type }) => type)).toEqual(["system", "notification"]);
+  const cached = await again.client.loadCachedEvents();
+  expect(cached.map(({ type }) => type)).toEqual(["system", "notification"]);
   const bob = await opens({ sub: "bob" });
   expect(await bob.client.loadCachedEvents()).toEqual([]);
 });
 
-test("no more than the last hundred events are kept", async () => {
+test("only the last hundred events are cached", async () => {
   const device = await opens();
   for (let n = 0; n < 130; n++) {
     await device.client.cacheEvent({ type: "system", id: `s${n}`, name: null, title: null, body: null, data: {} });
   }
-  const kept = await device.client.loadCachedEvents();
-  expect(kept.length).toBe(100);
-  expect(kept.at(-1)).toMatchObject({ id: "s129" });
+  const cached = await device.client.loadCachedEvents();
+  expect(cached.length).toBe(100);
+  expect(cached.at(-1)).toMatchObject({ id: "s129" });
 });
 
-test("after clearing nothing is left", async () => {
-  server.send({ title: "kept" });
+test("nothing is left after the cache is cleared", async () => {
+  server.send({ title: "cached" });
   await visit();
   const device = await opens();
   await device.client.clearCache();
@@ -213,8 +213,8 @@ test("after clearing nothing is left", async () => {
   expect(again.titles()).toEqual([]);
 });
 
-test("neither tokens nor tickets are kept", async () => {
-  server.send({ title: "kept" });
+test("neither tokens nor tickets are cached", async () => {
+  server.send({ title: "cached" });
   const token = tokenOf("alice");
   await visit({ getToken: () => token });
   const names = await new Promise<unknown>((resolve) => {
@@ -229,11 +229,11 @@ test("neither tokens nor tickets are kept", async () => {
       transaction.oncomplete = () => resolve(all);
     };
   });
-  expect(JSON.stringify(names)).toContain("kept");
+  expect(JSON.stringify(names)).toContain("cached");
   expect(JSON.stringify(names)).not.toContain(token);
 });
 
-describe("storage that fails", () => {
+describe("storage", () => {
   const failing = (name: string): EventCache => {
     const fail = async (): Promise<never> => {
       throw new DOMException("no", name);
@@ -241,14 +241,14 @@ describe("storage that fails", () => {
     return { loadInbox: fail, saveInbox: fail, loadEvents: fail, addEvents: fail, clear: fail };
   };
 
-  test("because it is full is told once, and does no harm", async () => {
+  test("that is full is reported once, and does no harm", async () => {
     const full = vi.spyOn(IDBObjectStore.prototype as globalThis.IDBObjectStore, "put").mockImplementation(() => {
       throw new DOMException("full", "QuotaExceededError");
     });
     const device = await opens();
     for (let n = 0; n < 3; n++) {
       server.send({ title: `t${n}` });
-      await pass(1_000);
+      await advance(1_000);
       await stored();
     }
     expect(device.codes()).toEqual(["cache_full"]);
@@ -257,15 +257,15 @@ describe("storage that fails", () => {
     expect(device.titles()).toEqual(["t2", "t1", "t0"]);
     full.mockRestore();
     server.send({ title: "t3" });
-    await pass(1_000);
+    await advance(1_000);
     await stored();
     device.client.close();
     server.fault = noAnswer;
     expect((await opens()).titles()).toEqual(["t3", "t2", "t1", "t0"]);
   });
 
-  test("because it is full is named, also where only the request fails", async () => {
-    // As a browser has it: an error at the request, and then the transaction that aborts with it.
+  test("that is full is recognised even if only the request fails", async () => {
+    // As in a browser, the request fails first, and then the transaction aborts with its error.
     const transaction: Record<string, unknown> = { error: null, objectStore: () => ({ put: fails, get: fails }) };
     const fails = (): object => {
       queueMicrotask(() => {
@@ -284,7 +284,7 @@ describe("storage that fails", () => {
     expect(device.codes()).toEqual(["cache_full"]);
   });
 
-  test("because it is forbidden is told, and does no harm", async () => {
+  test("that is forbidden is reported, and does no harm", async () => {
     const indexedDB = {
       open() {
         throw new DOMException("no", "SecurityError");
@@ -297,22 +297,22 @@ describe("storage that fails", () => {
     expect(await device.client.loadCachedEvents()).toEqual([]);
   });
 
-  test("because it hangs is not waited for", async () => {
+  test("that hangs is not waited for", async () => {
     const indexedDB = { open: () => ({}) } as unknown as IDBFactory;
     server.send({ title: "shown" });
     const device = await opens({ environment: { indexedDB } });
-    await pass(1_000);
+    await advance(1_000);
     expect(device.titles()).toEqual(["shown"]);
   });
 
-  test("because it holds something else is as if it held nothing", async () => {
+  test("with invalid content is treated as empty", async () => {
     server.send({ title: "shown" });
     const cache = { ...failing("x"), loadInbox: async () => ({ hello: "world" }) as never };
     const device = await opens({ cache });
     expect(device.titles()).toEqual(["shown"]);
   });
 
-  test("may be the application's own", async () => {
+  test("of the application's own cache may fail too", async () => {
     const device = await opens({ cache: failing("QuotaExceededError") });
     expect(device.state().wsStatus).toBe("connected");
     await device.client.cacheEvent({ type: "system", id: "s", name: null, title: null, body: null, data: {} });
@@ -321,11 +321,11 @@ describe("storage that fails", () => {
   });
 });
 
-test("a cache that is not wanted is not opened", async () => {
+test("a disabled cache is not opened", async () => {
   const open = vi.spyOn(browser.indexedDB, "open");
   const device = await opens({ cache: false });
   server.fault = () => refusal(500, "internal");
-  await pass(2_000);
+  await advance(2_000);
   expect(device.codes()).toEqual([]);
   expect(open).not.toHaveBeenCalled();
 });

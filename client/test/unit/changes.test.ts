@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
 import { FakeServer, json, refusal } from "../harness/server.js";
 
 let server: FakeServer;
@@ -10,7 +10,7 @@ beforeEach(async () => {
   server = new FakeServer();
   for (const title of ["a", "b", "c"]) server.send({ title, type: title === "c" ? "news" : "like" });
   device = await connected(deviceOf(server));
-  await pass(3_000);
+  await advance(3_000);
 });
 
 afterEach(() => {
@@ -24,17 +24,17 @@ const unread = (): string[] =>
     .notifications.filter(({ readAt }) => readAt === null)
     .map(({ title }) => title);
 
-/** Holds calls until they are let go, as a slow network does; then they are answered, or refused. */
-function hold(path: string, answer?: Response): () => void {
+/** Delays calls until the returned function is called. Then the server answers them, or they get `response`. */
+function hold(path: string, response?: Response): () => void {
   let release = (): void => {};
   const held = new Promise<Response | undefined>((resolve) => {
-    release = () => resolve(answer);
+    release = () => resolve(response);
   });
   server.fault = (call) => (call.path.includes(path) ? held : undefined);
   return release;
 }
 
-test("a change shows at once, and is not taken back while the server confirms it", async () => {
+test("a change shows at once, and does not flicker while the server confirms it", async () => {
   const release = hold("/read");
   const counts: number[] = [];
   device.client.store.subscribe(({ unreadCount }) => counts.push(unreadCount));
@@ -43,13 +43,13 @@ test("a change shows at once, and is not taken back while the server confirms it
   expect(unread()).toEqual(["c", "b"]);
   release();
   await done;
-  await pass(5_000);
+  await advance(5_000);
   expect(unread()).toEqual(["c", "b"]);
   expect(Math.max(...counts)).toBe(2);
   expect(server.rows.get("n1")?.notification.readAt).not.toBeNull();
 });
 
-test("a change of which no frame comes stays until a sync tells it", async () => {
+test("a change without a frame stays until a sync confirms it", async () => {
   const counts: number[] = [];
   device.client.store.subscribe(({ unreadCount }) => counts.push(unreadCount));
   server.fault = ({ path }) => {
@@ -57,19 +57,19 @@ test("a change of which no frame comes stays until a sync tells it", async () =>
     server.change("read", ["n1"], false);
     return new Response(null, { status: 204 });
   };
-  const before = server.calledTo("/api/sync").length;
+  const before = server.callsTo("/api/sync").length;
   await device.client.markAsRead("n1");
   expect(device.state().unreadCount).toBe(2);
-  await pass(250);
-  expect(server.calledTo("/api/sync").length).toBe(before + 1);
+  await advance(250);
+  expect(server.callsTo("/api/sync").length).toBe(before + 1);
   expect(device.state()).toMatchObject({ unreadCount: 2, cursor: server.cursor });
-  // Nothing is laid over any more: what another device does shows.
+  // The overlay is empty again, so a change by another device shows.
   server.change("unread", ["n1"]);
   expect(device.state().unreadCount).toBe(3);
   expect(Math.max(...counts.slice(0, -1))).toBe(2);
 });
 
-test("a refusal takes the change back, and says why", async () => {
+test("a refusal undoes the change, and sets the error", async () => {
   const release = hold("/read");
   server.change("deleted", ["n2"], false);
   const done = device.client.markAsRead("n2");
@@ -80,13 +80,13 @@ test("a refusal takes the change back, and says why", async () => {
   await refused;
   expect(device.state().error).toMatchObject({ code: "not_found", source: "change" });
   await settle();
-  // It is gone, as the server said; the refusal was the first sign of it.
+  // The refusal caused a sync, which removed the notification.
   expect(device.titles()).toEqual(["c", "a"]);
   await device.client.markAsRead("n1");
   expect(device.state().error).toBeNull();
 });
 
-test("a refused deletion is shown again, with all that came meanwhile", async () => {
+test("a notification whose deletion is refused reappears next to later arrivals", async () => {
   const release = hold("/n1", refusal(403, "forbidden"));
   const done = device.client.deleteNotification("n1");
   expect(device.titles()).toEqual(["c", "b"]);
@@ -99,86 +99,86 @@ test("a refused deletion is shown again, with all that came meanwhile", async ()
   expect(device.state().unreadCount).toBe(4);
 });
 
-test("nobody has to wait for the promise", async () => {
+test("a caller may ignore the promise", async () => {
   const unhandled: unknown[] = [];
-  const note = (reason: unknown): unknown => unhandled.push(reason);
-  process.on("unhandledRejection", note);
+  const collect = (reason: unknown): unknown => unhandled.push(reason);
+  process.on("unhandledRejection", collect);
   server.fault = () => refusal(403, "forbidden");
   void device.client.markAsRead("n1");
   void device.client.deleteNotification("n2");
   void device.client.refresh();
-  await pass(1_000);
+  await advance(1_000);
   device.client.close();
   void device.client.markAsRead("n1");
   void device.client.loadMore();
   vi.useRealTimers();
   await new Promise((resolve) => setImmediate(resolve));
-  process.off("unhandledRejection", note);
+  process.off("unhandledRejection", collect);
   expect(unhandled).toEqual([]);
 });
 
 test.each([
-  ["no answer", () => Promise.reject(new TypeError("fetch failed"))],
+  ["no response", () => Promise.reject(new TypeError("fetch failed"))],
   ["429", () => refusal(429, "rate_limited", 1_000)],
   ["503", () => refusal(503, "outcome_unknown")],
   ["a proxy's page", () => new Response("<html>", { status: 200 })],
-])("%s is no refusal: it is done again until there is one", async (_, fault) => {
+])("%s is not a refusal: the change is retried until it succeeds", async (_, fault) => {
   let left = 4;
   server.fault = ({ path }) => (path.endsWith("/n1/read") && left-- > 0 ? fault() : undefined);
   const done = device.client.markAsRead("n1");
   await settle();
   expect(unread()).toEqual(["c", "b"]);
-  await pass(30_000);
+  await advance(30_000);
   await done;
   expect(server.rows.get("n1")?.notification.readAt).not.toBeNull();
   expect(device.state()).toMatchObject({ unreadCount: 2, error: null });
 });
 
-test("changes go out in order, so that a later one is never overtaken", async () => {
+test("changes are sent in order, so that none overtakes an earlier one", async () => {
   let failures = 2;
   server.fault = ({ path }) => (path.endsWith("/n1/read") && failures-- > 0 ? refusal(503, "overloaded") : undefined);
   const done = Promise.all([device.client.markAsRead("n1"), device.client.markAsUnread("n1")]);
   expect(unread()).toEqual(["c", "b", "a"]);
-  await pass(30_000);
+  await advance(30_000);
   await done;
   expect(server.rows.get("n1")?.notification.readAt).toBeNull();
   expect(unread()).toEqual(["c", "b", "a"]);
   expect(device.state().unreadCount).toBe(3);
 });
 
-test("deleting what is deleted already is done", async () => {
+test("deleting a deleted notification succeeds", async () => {
   server.change("deleted", ["n1"], false);
   await device.client.deleteNotification("n1");
-  await pass(1_000);
+  await advance(1_000);
   expect(device.titles()).toEqual(["c", "b"]);
 });
 
-describe("many at once", () => {
-  test("show at once, and go out together", async () => {
+describe("several changes at once", () => {
+  test("show at once, and are sent together", async () => {
     const release = hold("/api/notifications/n");
     const done = device.client.markAsRead(["n1", "n2"]);
     expect(unread()).toEqual(["c"]);
     await settle();
-    expect(server.calledTo("/api/notifications/n").length).toBe(2);
+    expect(server.callsTo("/api/notifications/n").length).toBe(2);
     release();
     await done;
-    await pass(1_000);
+    await advance(1_000);
     expect(unread()).toEqual(["c"]);
     expect(device.state().unreadCount).toBe(1);
   });
 
-  test("of which one is refused are shown as the server has them", async () => {
+  test("match the server after one of them is refused", async () => {
     server.change("deleted", ["n2"], false);
     await expect(device.client.markAsRead(["n1", "n2"])).rejects.toMatchObject({ code: "not_found" });
-    await pass(1_000);
+    await advance(1_000);
     expect(device.titles()).toEqual(["c", "a"]);
     expect(unread()).toEqual(["c"]);
   });
 
-  test("that wait to be repeated are all repeated as soon as there is a hint", async () => {
+  test("that wait for a retry are all retried when the network comes back", async () => {
     server.fault = () => Promise.reject(new TypeError("fetch failed"));
     const done = device.client.markAsRead(["n1", "n2", "n3"]);
-    await pass(20_000);
+    await advance(20_000);
     server.fault = () => undefined;
     device.page.dispatchEvent(new Event("online"));
     await settle();
@@ -187,8 +187,8 @@ describe("many at once", () => {
   });
 });
 
-describe("marking all", () => {
-  test("marks what has arrived here, and nothing that arrives meanwhile", async () => {
+describe("marking all as read", () => {
+  test("marks what has arrived, and nothing that arrives meanwhile", async () => {
     const release = hold("/read-all");
     const done = device.client.markAllAsRead();
     expect(device.state().unreadCount).toBe(0);
@@ -197,25 +197,25 @@ describe("marking all", () => {
     expect(device.state().unreadCount).toBe(1);
     release();
     await done;
-    await pass(1_000);
+    await advance(1_000);
     expect(unread()).toEqual(["d"]);
     expect(server.unreadCount).toBe(1);
-    expect(server.calledTo("/api/notifications/read-all")[0]?.body).toEqual({ before: "e1.3" });
-    // Nothing is laid over any more: what another device does shows.
+    expect(server.callsTo("/api/notifications/read-all")[0]?.body).toEqual({ before: "e1.3" });
+    // The overlay is empty again, so a change by another device shows.
     server.change("unread", ["n1"]);
     expect(unread()).toEqual(["d", "a"]);
   });
 
-  test("of a type leaves the others", async () => {
+  test("of a type leaves other types unread", async () => {
     const done = device.client.markAllAsRead("like");
     expect(unread()).toEqual(["c"]);
     await done;
-    await pass(1_000);
+    await advance(1_000);
     expect(unread()).toEqual(["c"]);
     expect(device.state().unreadCount).toBe(1);
   });
 
-  test("is taken back where it is refused", async () => {
+  test("is undone if it is refused", async () => {
     server.fault = ({ path }) =>
       path.endsWith("read-all") ? json(410, { error: { code: "cursor_expired" } }) : undefined;
     await expect(device.client.markAllAsRead()).rejects.toMatchObject({ code: "cursor_expired" });
@@ -224,11 +224,11 @@ describe("marking all", () => {
   });
 });
 
-test("closing leaves nothing waiting", async () => {
+test("closing rejects pending changes", async () => {
   server.fault = () => Promise.reject(new TypeError("fetch failed"));
   const done = device.client.markAsRead("n1");
   const ended = expect(done).rejects.toMatchObject({ code: "closed" });
-  await pass(1_000);
+  await advance(1_000);
   device.client.close();
   await ended;
 });

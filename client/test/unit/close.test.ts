@@ -1,7 +1,7 @@
-// After the end nothing goes on: no timer, no call, no write, and nothing is shown that was never confirmed.
+// After `close` nothing continues: no timer, no call and no write, and no unconfirmed change stays visible.
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
 import { FakeServer, refusal } from "../harness/server.js";
 
 let server: FakeServer;
@@ -32,9 +32,9 @@ const cache = {
 
 const hang = (): Promise<undefined> => new Promise(() => {});
 
-test("closing in a store's listener leaves no timer and writes nothing later", async () => {
+test("closing in a store listener leaves no timer and writes nothing later", async () => {
   device = await connected(deviceOf(server, { cache }));
-  await pass(3_000);
+  await advance(3_000);
   const stop = device.client.store.subscribe(() => {
     stop();
     device.client.close();
@@ -42,15 +42,15 @@ test("closing in a store's listener leaves no timer and writes nothing later", a
   server.send({ title: "last", expiresAt: "2026-11-21T13:00:00.000Z" });
   saved.length = 0;
   expect(vi.getTimerCount()).toBe(0);
-  await pass(5_000);
+  await advance(5_000);
   expect(saved).toEqual([]);
 });
 
 test.each([
-  ["a token is asked for", { getToken: () => new Promise<string>(() => {}) }, () => {}],
+  ["a token is requested", { getToken: () => new Promise<string>(() => {}) }, () => {}],
   ["the cache is read", { cache: { ...cache, loadInbox: () => new Promise<never>(() => {}) } }, () => {}],
-  ["everything hangs", {}, () => (server.fault = hang)],
-  ["everything is refused", {}, () => (server.fault = () => refusal(503, "overloaded", 5_000))],
+  ["every call hangs", {}, () => (server.fault = hang)],
+  ["every call is refused", {}, () => (server.fault = () => refusal(503, "overloaded", 5_000))],
   ["a socket opens", {}, () => (server.connected = (socket) => (socket.isDead = true))],
 ] as const)("closing while %s leaves no timer", async (_, options, prepare) => {
   prepare();
@@ -60,30 +60,30 @@ test.each([
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("closing while changes and pages are under way leaves no timer", async () => {
+test("closing while changes and pages are in flight leaves no timer", async () => {
   for (let n = 0; n < 30; n++) server.send();
   device = await connected(deviceOf(server, { pageSize: 10 }));
-  await pass(3_000);
+  await advance(3_000);
   const { head } = server;
   server.fault = ({ path, method }) => {
     if (method === "POST") return refusal(503, "overloaded", 5_000);
     if (!path.includes("&cursor=")) return undefined;
-    // Behind, so it is asked for again after a pause.
+    // It lags behind the inbox, so it is requested again after a pause.
     return new Response(JSON.stringify({ items: [], nextCursor: "1", unreadCount: 0, cursor: `e1.${head - 1}` }));
   };
   const calls = [device.client.markAsRead("n1"), device.client.markAllAsRead(), device.client.loadMore()];
   const ended = Promise.all(calls.map((call) => expect(call).rejects.toMatchObject({ code: "closed" })));
-  await pass(1_000);
+  await advance(1_000);
   device.client.close();
   await ended;
   await settle();
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test("a change that closing ended is taken back", async () => {
+test("a change that closing cancels is undone", async () => {
   const { id } = server.send();
   device = await connected(deviceOf(server));
-  await pass(3_000);
+  await advance(3_000);
   server.fault = ({ method }) => (method === "POST" ? refusal(503, "overloaded") : undefined);
   const ended = expect(device.client.markAsRead(id)).rejects.toMatchObject({ code: "closed" });
   expect(device.state().unreadCount).toBe(0);
@@ -92,16 +92,16 @@ test("a change that closing ended is taken back", async () => {
   await ended;
   server.fault = () => undefined;
   await connected(device);
-  await pass(3_000);
+  await advance(3_000);
   expect(server.unreadCount).toBe(1);
   expect(device.state().unreadCount).toBe(1);
   expect(device.state().notifications[0]?.readAt).toBeNull();
 });
 
-test("a change that is on its way when the page leaves arrives all the same, and shows on return", async () => {
+test("a change in flight while the client closes still arrives, and shows after reconnecting", async () => {
   const { id } = server.send();
   device = await connected(deviceOf(server));
-  await pass(3_000);
+  await advance(3_000);
   let release = (): void => {};
   server.fault = ({ method }) =>
     method === "POST"
@@ -121,19 +121,19 @@ test("a change that is on its way when the page leaves arrives all the same, and
   expect(device.state().unreadCount).toBe(0);
 });
 
-test("a listener that closes at whatever it hears closes once", async () => {
+test("a listener that closes on every update closes once", async () => {
   const { id } = server.send();
   device = await connected(deviceOf(server));
-  await pass(3_000);
-  // Done, and not told yet, so that there is something laid over.
+  await advance(3_000);
+  // Done, but not confirmed by an event, so that the overlay still contains it.
   server.push = () => {};
   await device.client.markAsRead(id);
-  let heard = 0;
+  let updates = 0;
   device.client.store.subscribe(() => {
-    heard++;
+    updates++;
     device.client.close();
   });
   device.client.close();
-  expect(heard).toBeLessThan(4);
+  expect(updates).toBeLessThan(4);
   expect(device.state().wsStatus).toBe("closed");
 });

@@ -1,4 +1,4 @@
-// The frames that Rust writes and reads are those that the client reads and writes.
+// The client reads the frames that the server writes, and writes the frames that the server reads.
 
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -7,8 +7,8 @@ import { type ClientFrame, type Frame, readFrame } from "../../src/protocol.js";
 
 const folder = new URL("../../../tests/frames/", import.meta.url);
 
-function examples(below: string): [string, string][] {
-  const url = new URL(below, folder);
+function examples(subfolder: string): [string, string][] {
+  const url = new URL(subfolder, folder);
   const names = readdirSync(url).filter((name) => name.endsWith(".json"));
   return names.map((name) => [name, readFileSync(new URL(name, url), "utf8")]);
 }
@@ -16,24 +16,27 @@ function examples(below: string): [string, string][] {
 describe("frames from the server", () => {
   const frames = examples("");
 
-  test("are there", () => {
+  test("have examples", () => {
     expect(frames.length).toBeGreaterThan(0);
   });
 
-  test.each(frames)("%s is read with nothing lost", (name, text) => {
+  test.each(frames)("%s is read without loss", (name, text) => {
     const frame = readFrame(text) as Frame;
     expect(frame).toEqual(JSON.parse(text));
     expect(name).toContain(frame.type);
   });
 
-  test.each(frames.filter(([, text]) => "prev" in JSON.parse(text)))("%s fits where it begins", (_, text) => {
-    const step = JSON.parse(text);
-    expect(fitOf(step.prev, step)).toBe("apply");
-    expect(fitOf(step.cursor, step)).toBe("drop");
-  });
+  test.each(frames.filter(([, text]) => "prev" in JSON.parse(text)))(
+    "%s applies at its previous cursor, and is dropped at its own",
+    (_, text) => {
+      const step = JSON.parse(text);
+      expect(fitOf(step.prev, step)).toBe("apply");
+      expect(fitOf(step.cursor, step)).toBe("drop");
+    },
+  );
 
-  // Each member that the client relies on is looked at: without it a frame is none.
-  test.each(frames)("%s without what the client needs of it is none", (_, text) => {
+  // The client checks every field that it relies on, and rejects a frame without it.
+  test.each(frames)("%s is rejected without a field that the client needs", (_, text) => {
     const frame = JSON.parse(text);
     const needed: Record<string, string[]> = {
       notification: ["cursor", "prev", "notification", "unreadCount"],
@@ -57,7 +60,7 @@ describe("frames from the server", () => {
   });
 });
 
-test("the frames that the client sends have the members that the server reads", () => {
+test("the frames that the client sends have the fields that the server reads", () => {
   const sent: Record<string, ClientFrame> = {
     ping: { action: "ping", ref: "p1" },
     ack: { action: "ack", cursor: "9c1f6e0b7a3d5e24.43" },

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
 import { FakeServer, json } from "../harness/server.js";
 
 let server: FakeServer;
@@ -15,54 +15,54 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** How often the server was asked what changed. */
-const syncs = (): number => server.calledTo("/api/sync").length;
+/** The number of sync calls so far. */
+const syncs = (): number => server.callsTo("/api/sync").length;
 
-/** Connected, and the first ping is over. */
-async function quiet(options: Parameters<typeof deviceOf>[1] = {}): Promise<Device> {
+/** Connects a device, and waits until its first ping is over. */
+async function idleDevice(options: Parameters<typeof deviceOf>[1] = {}): Promise<Device> {
   device = await connected(deviceOf(server, options));
-  await pass(3_000);
+  await advance(3_000);
   return device;
 }
 
 describe("frames", () => {
-  test("that come twice are shown and told once", async () => {
-    await quiet();
+  test("that come twice are shown and emitted once", async () => {
+    await idleDevice();
     const { frame } = server.send({ title: "once" });
     server.push(frame);
     server.push(frame);
-    await pass(1_000);
+    await advance(1_000);
     expect(device.titles()).toEqual(["once"]);
     expect(device.events.length).toBe(1);
   });
 
-  test("that overtake each other are put in order without asking", async () => {
-    await quiet();
+  test("that overtake each other are reordered without a sync", async () => {
+    await idleDevice();
     const before = syncs();
     const frames = [1, 2, 3].map((n) => server.send({ title: `t${n}`, frame: "held" }).frame);
     for (const frame of frames.toReversed()) server.push(frame);
     expect(device.titles()).toEqual(["t3", "t2", "t1"]);
-    await pass(10_000);
+    await advance(10_000);
     expect(syncs()).toBe(before);
     expect(device.events.length).toBe(3);
   });
 
-  test("that were lost are asked for after a quarter of a second", async () => {
-    await quiet();
+  test("that were lost are fetched after a quarter of a second", async () => {
+    await idleDevice();
     const before = syncs();
     server.send({ title: "lost", frame: "lost" });
     server.send({ title: "seen" });
     expect(device.titles()).toEqual([]);
-    await pass(249);
+    await advance(249);
     expect(syncs()).toBe(before);
-    await pass(1);
+    await advance(1);
     expect(syncs()).toBe(before + 1);
     expect(device.titles()).toEqual(["seen", "lost"]);
     expect(device.events.length).toBe(2);
   });
 
-  test("that are no JSON, or not what they say, lose nothing", async () => {
-    await quiet();
+  test("that are malformed lose nothing", async () => {
+    await idleDevice();
     server.send({ title: "spoilt", frame: "lost" });
     for (const text of [
       "",
@@ -82,15 +82,15 @@ describe("frames", () => {
     expect(device.state().wsStatus).toBe("connected");
   });
 
-  test("of a type that a later server may have are passed over", async () => {
-    await quiet();
+  test("of an unknown type are ignored", async () => {
+    await idleDevice();
     server.push('{"type":"constructor"}');
     server.push('{"type":"weather"}');
     expect(device.problems).toEqual([]);
   });
 
-  test("too large for the wire are fetched, and what comes after waits for them", async () => {
-    await quiet();
+  test("for a notification that is too large are fetched, and later frames wait for them", async () => {
+    await idleDevice();
     server.send({ title: "large", frame: "fetch" });
     server.send({ title: "after" });
     await settle();
@@ -99,16 +99,16 @@ describe("frames", () => {
     expect(device.events.length).toBe(2);
   });
 
-  test("that say resync are followed", async () => {
-    await quiet();
+  test("of type resync cause a sync", async () => {
+    await idleDevice();
     server.send({ title: "many", frame: "lost" });
     server.push({ type: "resync" });
     await settle();
     expect(device.titles()).toEqual(["many"]);
   });
 
-  test("with ids that they replace take those away", async () => {
-    await quiet();
+  test("that replace notifications remove those", async () => {
+    await idleDevice();
     const first = server.send({ title: "1 like" });
     server.send({ title: "2 likes", replaces: [first.id] });
     expect(device.titles()).toEqual(["2 likes"]);
@@ -116,8 +116,8 @@ describe("frames", () => {
     expect(device.state().cursor).toBe(server.cursor);
   });
 
-  test("of what another device did are shown", async () => {
-    await quiet();
+  test("for changes by another device are applied", async () => {
+    await idleDevice();
     const { id } = server.send();
     const other = server.send();
     server.change("read", [id]);
@@ -129,8 +129,8 @@ describe("frames", () => {
     expect(device.state().notifications.map((item) => item.id)).toEqual([other.id]);
   });
 
-  test("of what was emitted are told once, without a cursor", async () => {
-    await quiet();
+  test("for emitted events are passed on once, and leave the cursor unchanged", async () => {
+    await idleDevice();
     const cursor = device.state().cursor;
     const emitted = { type: "announcement", id: "a1", name: "n", title: "t", body: null, data: {} };
     server.push(emitted);
@@ -139,10 +139,10 @@ describe("frames", () => {
     expect(device.state().cursor).toBe(cursor);
   });
 
-  test("whose cursors pass what a number can hold are in order", async () => {
+  test("with cursors beyond the exact range of a number are in order", async () => {
     server.head = 0;
     server.epoch = "e1";
-    await quiet();
+    await idleDevice();
     const big = "9007199254740993";
     const next = "9007199254740994";
     const frame = (prev: string, cursor: string, id: string): object => ({
@@ -167,8 +167,8 @@ describe("frames", () => {
   });
 });
 
-test("an answer that is overtaken by frames takes nothing back", async () => {
-  await quiet();
+test("a response that is overtaken by frames undoes nothing", async () => {
+  await idleDevice();
   const { id } = server.send();
   let release = (): void => {};
   server.fault = async ({ path }) => {
@@ -198,8 +198,8 @@ test("an answer that is overtaken by frames takes nothing back", async () => {
   expect(device.events.map(({ type }) => type)).toEqual(["notification", "changed"]);
 });
 
-test("what a sync brings is told as the events that were missed, and nothing else", async () => {
-  await quiet();
+test("a sync emits exactly the events that were missed", async () => {
+  await idleDevice();
   const [read, unread, deleted] = [server.send(), server.send(), server.send()].map(({ id }) => id) as [
     string,
     string,
@@ -213,18 +213,18 @@ test("what a sync brings is told as the events that were missed, and nothing els
   const { id } = server.send({ frame: "lost" });
   await device.client.refresh();
   await device.client.refresh();
-  const told = device.events.map((event) =>
+  const emitted = device.events.map((event) =>
     event.type === "notification"
       ? event.notification.id
       : event.type === "changed"
         ? [event.change, ...event.ids]
         : event,
   );
-  expect(told).toEqual([id, ["read", read], ["unread", unread], ["deleted", deleted]]);
+  expect(emitted).toEqual([id, ["read", read], ["unread", unread], ["deleted", deleted]]);
 });
 
-test("a sync that comes in parts is asked for to the end", async () => {
-  await quiet();
+test("a sync in parts is fetched to the end", async () => {
+  await idleDevice();
   server.maxSync = 7;
   for (let n = 0; n < 30; n++) server.send({ title: `t${n}`, frame: "lost" });
   await device.client.refresh();
@@ -233,8 +233,8 @@ test("a sync that comes in parts is asked for to the end", async () => {
   expect(device.state().cursor).toBe("e1.30");
 });
 
-test("a part that leads nowhere is not asked for without end", async () => {
-  await quiet();
+test("a part that makes no progress is not requested forever", async () => {
+  await idleDevice();
   server.send({ frame: "lost" });
   server.fault = ({ path }) =>
     path.startsWith("/api/sync")
@@ -243,35 +243,35 @@ test("a part that leads nowhere is not asked for without end", async () => {
   await expect(device.client.refresh()).rejects.toMatchObject({ code: "invalid_answer" });
 });
 
-test("a hole that no answer closes is asked about ever more rarely", async () => {
-  await quiet();
+test("a gap that no response closes causes fewer and fewer syncs", async () => {
+  await idleDevice();
   const before = syncs();
   const { notification } = server.send({ frame: "held" }).frame as { notification: object };
   server.rows.clear();
   server.head = 0;
   server.push({ type: "notification", prev: "e1.90", cursor: "e1.91", unreadCount: 1, notification });
-  await pass(60_000);
+  await advance(60_000);
   expect(syncs() - before).toBeGreaterThan(3);
   expect(syncs() - before).toBeLessThan(14);
 });
 
-test("a cursor that is no longer known lists anew, and says so", async () => {
-  await quiet();
+test("an expired cursor reloads the list, and is reported", async () => {
+  await idleDevice();
   server.send({ title: "old" });
-  const kept = device.state().notifications[0];
+  const oldest = device.state().notifications[0];
   for (let n = 0; n < 10; n++) server.send({ title: `t${n}`, frame: "lost" });
   server.purgedThrough = 8;
   await device.client.refresh();
   expect(device.codes()).toContain("cursor_expired");
   expect(device.titles().length).toBe(11);
   expect(device.state()).toMatchObject({ cursor: server.cursor, error: null });
-  expect(device.state().notifications.at(-1)).toBe(kept);
+  expect(device.state().notifications.at(-1)).toBe(oldest);
 });
 
-test("another history replaces this one", async () => {
-  await quiet();
-  server.send({ title: "of yore" });
-  server.beginAnew();
+test("a new epoch replaces the inbox", async () => {
+  await idleDevice();
+  server.send({ title: "old" });
+  server.startNewEpoch();
   server.send({ title: "new" });
   await settle();
   expect(device.titles()).toEqual(["new"]);
@@ -280,28 +280,28 @@ test("another history replaces this one", async () => {
   expect(device.titles()).toEqual(["newer", "new"]);
 });
 
-test("what expires is hidden when its time comes, though nobody says so", async () => {
-  await quiet();
+test("a notification is hidden when it expires, without an event", async () => {
+  await idleDevice();
   const inMs = (ms: number): string => new Date(Date.now() + ms).toISOString();
   server.send({ title: "stays" });
   server.send({ title: "later", expiresAt: inMs(40_000) });
   server.send({ title: "sooner", expiresAt: inMs(10_000) });
   expect(device.titles()).toEqual(["sooner", "later", "stays"]);
-  await pass(9_999);
+  await advance(9_999);
   expect(device.titles().length).toBe(3);
-  await pass(1);
+  await advance(1);
   expect(device.titles()).toEqual(["later", "stays"]);
   expect(device.state().unreadCount).toBe(2);
-  await pass(30_000);
+  await advance(30_000);
   expect(device.titles()).toEqual(["stays"]);
 });
 
-test("what was shown is acknowledged, cumulatively and not for each", async () => {
-  await quiet();
+test("shown notifications are acknowledged cumulatively, not one by one", async () => {
+  await idleDevice();
   for (let n = 0; n < 20; n++) server.send();
-  await pass(499);
+  await advance(499);
   expect(server.acked).not.toContain("e1.20");
-  await pass(1);
+  await advance(1);
   expect(server.acked.at(-1)).toBe("e1.20");
   expect(server.acked.length).toBeLessThan(4);
   server.send();
@@ -310,22 +310,22 @@ test("what was shown is acknowledged, cumulatively and not for each", async () =
   expect(server.acked.at(-1)).toBe("e1.21");
 });
 
-test("a listener that fails keeps neither the others nor the inbox from going on", async () => {
+test("a failing listener stops neither other listeners nor the inbox", async () => {
   const thrown: unknown[] = [];
   const catcher = (error: unknown): unknown => thrown.push(error);
   process.on("uncaughtException", catcher);
   device = deviceOf(server);
   device.client.onEvent(() => {
-    throw new Error("of the application");
+    throw new Error("application error");
   });
-  const told: string[] = [];
-  const stop = device.client.onEvent(({ type }) => told.push(type));
+  const received: string[] = [];
+  const stop = device.client.onEvent(({ type }) => received.push(type));
   await connected(device);
   server.send({ title: "shown" });
   stop();
   server.send({ title: "too" });
   await settle();
-  expect(told).toEqual(["notification"]);
+  expect(received).toEqual(["notification"]);
   expect(device.titles()).toEqual(["too", "shown"]);
   vi.useRealTimers();
   await new Promise((resolve) => setImmediate(resolve));
@@ -334,12 +334,12 @@ test("a listener that fails keeps neither the others nor the inbox from going on
 });
 
 describe("pages", () => {
-  test("are added below, each notification once, and what is below them stays out until its page comes", async () => {
+  test("are appended without duplicates, and older notifications stay out until their page comes", async () => {
     const sent = Array.from({ length: 25 }, (_, n) => server.send({ title: `t${n}` }));
-    await quiet({ pageSize: 10 });
+    await idleDevice({ pageSize: 10 });
     expect(device.titles().length).toBe(10);
     expect(device.state().hasMore).toBe(true);
-    // It was changed, so a sync tells of it; shown now, it would stand below a hole.
+    // Its change brings it with the sync. Shown now, it would be below a gap.
     server.change("read", [sent[3]?.id ?? ""], false);
     server.send({ title: "t25" });
     await device.client.refresh();
@@ -354,30 +354,30 @@ describe("pages", () => {
     expect(server.calls.length).toBe(calls);
   });
 
-  test("that are behind what is known are asked for again", async () => {
+  test("that lag behind the inbox are requested again", async () => {
     const sent = Array.from({ length: 20 }, () => server.send());
-    await quiet({ pageSize: 10 });
-    let asked = 0;
+    await idleDevice({ pageSize: 10 });
+    let calls = 0;
     server.fault = ({ path }) => {
-      if (!path.startsWith("/api/notifications?") || asked++ > 0) return undefined;
+      if (!path.startsWith("/api/notifications?") || calls++ > 0) return undefined;
       const items = sent
         .slice(0, 10)
         .map(({ frame, ...item }) => item)
         .reverse();
-      // Told while the answer was on its way.
+      // The event overtakes the response.
       server.change("read", [sent[3]?.id ?? ""]);
       return json(200, { items, nextCursor: null, unreadCount: 20, cursor: "e1.20" });
     };
     const more = device.client.loadMore();
-    await pass(1_000);
+    await advance(1_000);
     await more;
-    expect(asked).toBe(2);
+    expect(calls).toBe(2);
     expect(device.state().notifications.find(({ id }) => id === sent[3]?.id)?.readAt).not.toBeNull();
   });
 
-  test("that fail say so", async () => {
+  test("that fail are reported", async () => {
     for (let n = 0; n < 20; n++) server.send();
-    await quiet({ pageSize: 10 });
+    await idleDevice({ pageSize: 10 });
     server.fault = ({ path }) => (path.startsWith("/api/notifications?") ? json(500, {}) : undefined);
     await expect(device.client.loadMore()).rejects.toMatchObject({ code: "http_500" });
     expect(device.state()).toMatchObject({ loading: false, error: { code: "http_500" } });

@@ -1,8 +1,8 @@
-// What comes between a question and its answer.
+// Changes that happen between a request and its response.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { CachedInbox } from "../../src/index.js";
-import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
 import { FakeServer, json, refusal } from "../harness/server.js";
 
 let server: FakeServer;
@@ -18,14 +18,14 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-async function quiet(options: Parameters<typeof deviceOf>[1] = {}): Promise<Device> {
+async function idleDevice(options: Parameters<typeof deviceOf>[1] = {}): Promise<Device> {
   device = await connected(deviceOf(server, options));
-  await pass(3_000);
+  await advance(3_000);
   return device;
 }
 
-/** Holds the next call to this path before it is answered; what is returned lets it go on. */
-function holds(path: string): () => void {
+/** Delays the next call to this path until the returned function is called. */
+function hold(path: string): () => void {
   let release = (): void => {};
   server.fault = (call) => {
     if (!call.path.startsWith(path)) return undefined;
@@ -37,22 +37,22 @@ function holds(path: string): () => void {
   return () => release();
 }
 
-describe("an answer that holds what frames have told already", () => {
-  test("is told only in what is new", async () => {
-    await quiet();
+describe("a sync response that overlaps with frames", () => {
+  test("emits only what is new", async () => {
+    await idleDevice();
     const read = server.send({ title: "read" });
     const deleted = server.send({ title: "deleted" });
     device.events.length = 0;
-    const release = holds("/api/sync");
+    const release = hold("/api/sync");
     const refreshed = device.client.refresh();
     await settle();
-    server.send({ title: "rung" });
+    server.send({ title: "arrived" });
     server.change("read", [read.id]);
     server.change("deleted", [deleted.id]);
     server.send({ title: "lost", frame: "lost" });
     release();
     await refreshed;
-    expect(device.titles()).toEqual(["lost", "rung", "read"]);
+    expect(device.titles()).toEqual(["lost", "arrived", "read"]);
     expect(device.events.map((event) => (event.type === "changed" ? event.change : event.type))).toEqual([
       "notification",
       "read",
@@ -61,31 +61,31 @@ describe("an answer that holds what frames have told already", () => {
     ]);
   });
 
-  test("tells nothing where they have told it all", async () => {
-    await quiet();
-    const release = holds("/api/sync");
+  test("emits nothing if the frames brought everything", async () => {
+    await idleDevice();
+    const release = hold("/api/sync");
     const refreshed = device.client.refresh();
     await settle();
-    server.send({ title: "rung" });
+    server.send({ title: "arrived" });
     release();
     await refreshed;
     expect(device.events.map(({ type }) => type)).toEqual(["notification"]);
   });
 });
 
-test("what arrived and was read elsewhere, behind the first part of an answer, is told as an arrival", async () => {
-  await quiet();
+test("a notification that was read elsewhere is emitted as an arrival, even beyond the first part of a sync", async () => {
+  await idleDevice();
   const { id } = server.send({ frame: "lost" });
   server.maxSync = 2;
   for (let n = 0; n < 3; n++) server.send({ frame: "lost" });
   server.change("read", [id], false);
   await device.client.refresh();
-  const rung = device.events.flatMap((event) => (event.type === "notification" ? event.notification.id : []));
-  expect(rung.sort()).toEqual(["n1", "n2", "n3", "n4"]);
+  const arrivals = device.events.flatMap((event) => (event.type === "notification" ? event.notification.id : []));
+  expect(arrivals.sort()).toEqual(["n1", "n2", "n3", "n4"]);
   expect(device.events.length).toBe(4);
 });
 
-test("what was emitted is told once, also where the page connects again", async () => {
+test("an emitted event is passed on once, even after reconnecting", async () => {
   device = deviceOf(server);
   const emitted = { type: "announcement", id: "a1", name: "n", title: "t", body: null, data: {} };
   await connected(device);
@@ -107,33 +107,33 @@ test("what was emitted is told once, also where the page connects again", async 
   expect(device.events).toEqual([emitted]);
 });
 
-test("an answer of another history does not make it ask without a pause", async () => {
-  await quiet();
-  const before = server.calledTo("/api/sync").length;
+test("a sync response of another epoch does not cause a hot loop", async () => {
+  await idleDevice();
+  const before = server.callsTo("/api/sync").length;
   server.fault = ({ path }) => {
     if (!path.startsWith("/api/sync")) return undefined;
-    if (server.calledTo("/api/sync").length - before > 50) throw new Error("a hot loop");
+    if (server.callsTo("/api/sync").length - before > 50) throw new Error("a hot loop");
     return json(200, { notifications: [], deleted: [], unreadCount: 0, cursor: "e9.1", etag: "x", complete: true });
   };
   server.push({ type: "resync" });
-  await pass(5_000);
-  expect(server.calledTo("/api/sync").length - before).toBeLessThan(10);
+  await advance(5_000);
+  expect(server.callsTo("/api/sync").length - before).toBeLessThan(10);
   expect(device.codes()).toContain("invalid_answer");
 });
 
-test("a server that asks for a pause longer than a timer can wait is not asked at once", async () => {
+test("a retry delay longer than a timer accepts does not cause an immediate retry", async () => {
   server.fault = () => refusal(503, "overloaded", 2 ** 40);
   device = await connected(deviceOf(server));
-  await pass(60_000);
+  await advance(60_000);
   expect(server.calls.length).toBeLessThan(10);
 });
 
 describe("a page", () => {
-  test("that was asked for before the list came anew leaves no hole", async () => {
+  test("that was requested before the list was reloaded leaves no gap", async () => {
     for (let n = 0; n < 40; n++) server.send({ title: `t${n}` });
-    await quiet({ pageSize: 10 });
-    // Forty more, and the cursor is too old: the list comes anew while the page is under way.
-    const release = holds("/api/notifications?");
+    await idleDevice({ pageSize: 10 });
+    // Forty more arrive and the cursor expires, so the list is reloaded while the page is in flight.
+    const release = hold("/api/notifications?");
     const more = device.client.loadMore();
     await settle();
     for (let n = 40; n < 80; n++) server.send({ title: `t${n}`, frame: "lost" });
@@ -145,10 +145,10 @@ describe("a page", () => {
     expect(device.titles()).toEqual(Array.from({ length: 80 }, (_, n) => `t${79 - n}`));
   });
 
-  test("whose place the server no longer knows says so, and the list comes anew", async () => {
+  test("whose page token has expired is reported, and the list is reloaded", async () => {
     for (let n = 0; n < 30; n++) server.send();
-    await quiet({ pageSize: 10 });
-    server.beginAnew();
+    await idleDevice({ pageSize: 10 });
+    server.startNewEpoch();
     for (let n = 0; n < 15; n++) server.send({ title: `new ${n}`, frame: "lost" });
     server.fault = ({ path }) => {
       if (!path.includes("&cursor=")) return undefined;
@@ -163,10 +163,10 @@ describe("a page", () => {
     expect(device.titles()).toEqual(Array.from({ length: 15 }, (_, n) => `new ${14 - n}`));
   });
 
-  test("of another history is not mixed with this one", async () => {
+  test("of another epoch is not mixed with the inbox", async () => {
     for (let n = 0; n < 30; n++) server.send();
-    await quiet({ pageSize: 10 });
-    server.beginAnew();
+    await idleDevice({ pageSize: 10 });
+    server.startNewEpoch();
     for (let n = 0; n < 15; n++) server.send({ title: `new ${n}`, frame: "lost" });
     const shown: number[] = [];
     device.client.store.subscribe(({ notifications }) => shown.push(notifications.length));
@@ -176,7 +176,7 @@ describe("a page", () => {
   });
 });
 
-test("what the cache had kept does not replace what came while it was read", async () => {
+test("a slow cache does not replace what arrived while it was being read", async () => {
   const old = server.send({ title: "old" });
   let give = (_: CachedInbox | null): void => {};
   const nothing = async (): Promise<never[]> => [];
@@ -197,12 +197,12 @@ test("what the cache had kept does not replace what came while it was read", asy
   device.client.store.subscribe(({ notifications }) => shown.push(notifications.map(({ title }) => title).join()));
   const { frame, ...item } = old;
   give({ items: [item], unreadCount: 1, cursor: "e1.1", hasMore: false, nextCursor: null });
-  await pass(3_000);
+  await advance(3_000);
   expect(new Set(shown)).toEqual(new Set(["new,old"]));
   expect(device.events).toEqual([]);
 });
 
-test("what the cache holds of another form is as if it held nothing", async () => {
+test("cached data of an unexpected shape is ignored", async () => {
   server.send({ title: "shown" });
   const broken = { items: [null], unreadCount: 1, cursor: "e1.1", hasMore: false, nextCursor: null };
   const cache = {
@@ -218,7 +218,7 @@ test("what the cache holds of another form is as if it held nothing", async () =
   expect(device.state().wsStatus).toBe("connected");
 });
 
-describe("an application's mistake", () => {
+describe("an application's error", () => {
   const thrown: unknown[] = [];
   const catcher = (error: unknown): unknown => thrown.push(error);
   beforeEach(() => {
@@ -231,45 +231,45 @@ describe("an application's mistake", () => {
     process.off("uncaughtException", catcher);
   });
 
-  test("in onProblem does not keep it from trying again", async () => {
+  test("in onProblem does not stop retries", async () => {
     device = deviceOf(server, {
       onProblem: () => {
-        throw new Error("of the application");
+        throw new Error("application error");
       },
     });
     await connected(device);
     server.openSockets[0]?.end();
-    await pass(1_000);
+    await advance(1_000);
     expect(device.state().wsStatus).toBe("connected");
   });
 
-  test("in a store's listener loses no event", async () => {
-    await quiet();
+  test("in a store listener loses no event", async () => {
+    await idleDevice();
     const stop = device.client.store.subscribe(() => {
-      throw new Error("of the application");
+      throw new Error("application error");
     });
-    server.send({ title: "rung" });
+    server.send({ title: "arrived" });
     expect(device.events.length).toBe(1);
     stop();
   });
 });
 
-describe("reading all", () => {
-  test("before anything is there marks nothing", async () => {
+describe("marking all as read", () => {
+  test("before anything has arrived marks nothing", async () => {
     server.send({ title: "never seen" });
     server.fault = ({ path }) => (path.startsWith("/api/notifications?") ? refusal(503, "overloaded") : undefined);
     device = await connected(deviceOf(server));
     await device.client.markAllAsRead();
     server.fault = () => undefined;
-    await pass(10_000);
+    await advance(10_000);
     expect(device.state()).toMatchObject({ unreadCount: 1 });
-    expect(server.calledTo("/api/notifications/read-all")).toEqual([]);
+    expect(server.callsTo("/api/notifications/read-all")).toEqual([]);
   });
 
-  test("counts also those that are not loaded, and what arrives meanwhile", async () => {
+  test("covers notifications that are not loaded, but no later arrivals", async () => {
     for (let n = 0; n < 30; n++) server.send();
-    await quiet({ pageSize: 10 });
-    const release = holds("/api/notifications/read-all");
+    await idleDevice({ pageSize: 10 });
+    const release = hold("/api/notifications/read-all");
     const done = device.client.markAllAsRead();
     expect(device.state().unreadCount).toBe(0);
     await settle();
@@ -277,16 +277,16 @@ describe("reading all", () => {
     expect(device.state().unreadCount).toBe(1);
     release();
     await done;
-    await pass(1_000);
+    await advance(1_000);
     expect(device.state().unreadCount).toBe(1);
     expect(server.unreadCount).toBe(1);
   });
 });
 
-test("polling that fails is reconnecting, not still connecting", async () => {
+test("failing polling shows as reconnecting, not as connecting", async () => {
   device = await connected(deviceOf(server, { transports: ["polling"] }));
   expect(device.state().wsStatus).toBe("connected");
   server.fault = () => refusal(503, "overloaded");
-  await pass(5_000);
+  await advance(5_000);
   expect(device.state()).toMatchObject({ wsStatus: "reconnecting", error: { code: "overloaded" } });
 });

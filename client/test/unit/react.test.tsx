@@ -10,10 +10,10 @@ import { CarillonProvider, useCarillon, useClient, useNotifications } from "../.
 import { type Device, deviceOf } from "../harness/device.js";
 import { FakeServer, refusal } from "../harness/server.js";
 
-// How long to wait at most, on a machine that does much else.
+// The longest wait, on a busy machine.
 const timeout = 30_000;
 configure({ asyncUtilTimeout: timeout });
-const eventually = (what: () => void): Promise<void> => vi.waitFor(what, { timeout });
+const eventually = (check: () => void): Promise<void> => vi.waitFor(check, { timeout });
 
 let server: FakeServer;
 let device: Device;
@@ -32,7 +32,7 @@ const within = ({ children }: { children: ReactNode }): ReactElement => (
   <CarillonProvider client={device.client}>{children}</CarillonProvider>
 );
 
-/** As the README has it. */
+/** An inbox like the one in the README, with every action. */
 function Inbox(): ReactElement {
   const inbox = useNotifications();
   return (
@@ -76,7 +76,7 @@ const rows = (): (string | undefined)[] =>
 const press = (name: string): Promise<void> => userEvent.click(screen.getByRole("button", { name }));
 
 describe("a page", () => {
-  test("shows what is there and what arrives", async () => {
+  test("shows existing notifications and arrivals", async () => {
     server.send({ title: "before" });
     render(<Inbox />, { wrapper: within });
     await screen.findByText("1 unread, connected");
@@ -85,7 +85,7 @@ describe("a page", () => {
     expect(screen.getByText("2 unread, connected")).toBeDefined();
   });
 
-  test("marks, deletes and pages", async () => {
+  test("marks as read, deletes and pages", async () => {
     for (let n = 0; n < 60; n++) server.send({ title: `t${n}` });
     render(<Inbox />, { wrapper: within });
     await screen.findByText("60 unread, connected");
@@ -114,7 +114,7 @@ describe("a page", () => {
     expect(rows()).toEqual(["paper"]);
   });
 
-  test("takes back what is refused, and says why", async () => {
+  test("undoes a refused change, and shows the error", async () => {
     server.send({ title: "stays" });
     render(<Inbox />, { wrapper: within });
     await screen.findByText("1 unread, connected");
@@ -124,16 +124,16 @@ describe("a page", () => {
     expect(rows()).toEqual(["stays"]);
   });
 
-  test("connects once in strict mode, and closes with the page", async () => {
+  test("connects once in strict mode, and closes on unmount", async () => {
     const page = render(<Inbox />, { wrapper: ({ children }) => <StrictMode>{within({ children })}</StrictMode> });
     await screen.findByText("0 unread, connected");
-    expect(server.calledTo("/api/ws/ticket").length).toBe(1);
+    expect(server.callsTo("/api/ws/ticket").length).toBe(1);
     page.unmount();
     expect(server.openSockets).toEqual([]);
     expect(device.state().wsStatus).toBe("closed");
   });
 
-  test("with two providers of one client is connected until the last is gone", async () => {
+  test("with two providers of one client stays connected until the last one unmounts", async () => {
     const first = render(<Inbox />, { wrapper: within });
     const second = render(<Inbox />, { wrapper: within });
     await eventually(() => expect(device.state().wsStatus).toBe("connected"));
@@ -145,7 +145,7 @@ describe("a page", () => {
 });
 
 describe("hooks", () => {
-  test("give all members of the contract", async () => {
+  test("return every field of the contract", async () => {
     const { result } = renderHook(useNotifications, { wrapper: within });
     expect(Object.keys(result.current).sort()).toEqual(
       [
@@ -163,7 +163,7 @@ describe("hooks", () => {
     expect(result.current.groupedNotifications[0]?.items).toEqual(result.current.notifications);
   });
 
-  test("give functions that stay the same", async () => {
+  test("return stable functions", async () => {
     const { result } = renderHook(useNotifications, { wrapper: within });
     const before = result.current;
     act(() => void server.send());
@@ -180,13 +180,13 @@ describe("hooks", () => {
     }
   });
 
-  test("share the tab under one provider", () => {
+  test("share the active tab under one provider", () => {
     const both = renderHook(() => [useNotifications(), useNotifications()] as const, { wrapper: within });
     act(() => both.result.current[0].setActiveTab("unread"));
     expect(both.result.current[1].activeTab).toBe("unread");
   });
 
-  test("render again only for the part that they select", async () => {
+  test("render again only if the selected part changes", async () => {
     let renders = 0;
     const { result } = renderHook(
       () => {
@@ -202,13 +202,13 @@ describe("hooks", () => {
     expect(renders).toBe(before);
   });
 
-  test("say what is missing outside of a provider", () => {
+  test("throw an error outside a provider", () => {
     vi.spyOn(console, "error").mockImplementation(() => {});
     expect(() => renderHook(useClient)).toThrow("no CarillonProvider above this component");
   });
 });
 
-test("zustand uses the store as it is", async () => {
+test("the store works with Zustand", async () => {
   const { result } = renderHook(() => useStore(device.client.store, ({ unreadCount }) => unreadCount));
   expect(result.current).toBe(0);
   device.client.connect();
@@ -246,7 +246,7 @@ describe("with 10,000 notifications", () => {
     renders = [];
   });
 
-  test("whatever happens to one renders that one row", async () => {
+  test("a change to one renders only its row", async () => {
     act(() => void server.send());
     expect(renders).toEqual(["n10001"]);
     renders = [];

@@ -41,7 +41,7 @@ const arrival = (offset: number) =>
     },
   }) as const;
 
-test("it changes nothing that it was given", () => {
+test("reducing does not mutate its input", () => {
   const before = inboxOf(3);
   const copy = structuredClone(before);
   const frozen = { ...before, items: Object.freeze([...before.items]) };
@@ -54,7 +54,7 @@ test("it changes nothing that it was given", () => {
   expect(before).toEqual(copy);
 });
 
-test("an event looks closely at what it concerns, and at nothing else", () => {
+test("an event inspects only the notifications that it concerns", () => {
   const before = inboxOf(10_000);
   const looks = [vi.spyOn(JSON, "stringify"), vi.spyOn(Date, "parse"), vi.spyOn(Array.prototype, "sort")];
   const arrived = reduce(before, arrival(10_001));
@@ -64,14 +64,14 @@ test("an event looks closely at what it concerns, and at nothing else", () => {
     event: { type: "changed", change: "read", prev: "e.10001", cursor: "e.10002", ids: ["n77"], unreadCount: 10_000 },
   });
   for (const look of looks) expect(look).not.toHaveBeenCalled();
-  // One new array each, and in it the very same objects but one.
+  // Each makes one new array, with the same objects except one.
   expect(arrived.items.slice(1).every((same, n) => same === before.items[n])).toBe(true);
   expect(read.items.filter((other, n) => other !== arrived.items[n]).map(({ id }) => id)).toEqual(["n77"]);
   const view = applyIntents(read, []);
   expect(view.notifications).toBe(read.items);
 });
 
-test("what is laid over one leaves the others as they are, and itself the same each time", () => {
+test("an intent changes only its notification, and the changed copy keeps its identity", () => {
   const inbox = inboxOf(100);
   const intent: Intent = {
     kind: "read",
@@ -91,23 +91,23 @@ test("what is laid over one leaves the others as they are, and itself the same e
   expect([first.unreadCount, second.unreadCount]).toEqual([99, 100]);
 });
 
-test("a list that says nothing new keeps every row", () => {
+test("a list without changes keeps every object", () => {
   const inbox = inboxOf(50);
   const items = structuredClone(inbox.items);
   const after = reduce(inbox, { type: "list", response: { items, nextCursor: null, unreadCount: 50, cursor: "e.50" } });
   expect(after.items.every((same, n) => same === inbox.items[n])).toBe(true);
 });
 
-test("a store tells of nothing where nothing differs", () => {
+test("a store notifies no listener if nothing differs", () => {
   const { store, update } = createStore({ a: 1, b: 2 });
-  const told = vi.fn();
-  const stop = store.subscribe(told);
+  const listener = vi.fn();
+  const stop = store.subscribe(listener);
   update({ a: 1 });
-  expect(told).not.toHaveBeenCalled();
+  expect(listener).not.toHaveBeenCalled();
   update({ a: 2 });
-  expect(told).toHaveBeenCalledWith({ a: 2, b: 2 }, { a: 1, b: 2 });
+  expect(listener).toHaveBeenCalledWith({ a: 2, b: 2 }, { a: 1, b: 2 });
   stop();
   update({ a: 3 });
-  expect(told).toHaveBeenCalledTimes(1);
+  expect(listener).toHaveBeenCalledTimes(1);
   expect(store.getInitialState()).toEqual({ a: 1, b: 2 });
 });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { FakeBrowser } from "../harness/browser.js";
-import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
 import { FakeServer } from "../harness/server.js";
 
 let server: FakeServer;
@@ -28,7 +28,7 @@ async function opens(options: Parameters<typeof deviceOf>[1] = {}): Promise<Devi
 
 const leaders = (): number => tabs.filter((tab) => tab.state().leader).length;
 
-test("of three tabs one holds the socket, and all show the same", async () => {
+test("one of three tabs holds the socket, and all show the same", async () => {
   server.send({ title: "before" });
   const [first, second, third] = [await opens(), await opens(), await opens()];
   expect(server.openSockets.length).toBe(1);
@@ -36,7 +36,7 @@ test("of three tabs one holds the socket, and all show the same", async () => {
   for (const tab of [first, second, third]) {
     expect(tab.state()).toMatchObject({ wsStatus: "connected", transport: "websocket" });
   }
-  await pass(3_000);
+  await advance(3_000);
   const calls = server.calls.length;
   server.send({ title: "after" });
   await settle();
@@ -47,40 +47,40 @@ test("of three tabs one holds the socket, and all show the same", async () => {
   expect(server.calls.length).toBe(calls);
 });
 
-test("what the leader learns by asking is told to the others", async () => {
+test("the leader relays sync responses to the other tabs", async () => {
   await opens();
   await opens();
   server.areSocketsRefused = true;
   server.openSockets[0]?.end();
-  await pass(10_000);
+  await advance(10_000);
   expect(tabs.map((tab) => tab.state().transport)).toEqual(["polling", "polling"]);
-  const syncs = server.calledTo("/api/sync").length;
+  const syncs = server.callsTo("/api/sync").length;
   server.send({ title: "polled" });
-  await pass(5_000);
+  await advance(5_000);
   expect(tabs.map((tab) => tab.titles())).toEqual([["polled"], ["polled"]]);
   expect(tabs.map((tab) => tab.events.length)).toEqual([1, 1]);
-  expect(server.calledTo("/api/sync").length - syncs).toBeLessThanOrEqual(2);
+  expect(server.callsTo("/api/sync").length - syncs).toBeLessThanOrEqual(2);
 });
 
-test("a change in one tab shows in all, once", async () => {
+test("a change in one tab shows in all tabs", async () => {
   const { id } = server.send();
   const [first, second] = [await opens(), await opens()];
   await second.client.markAsRead(id);
-  await pass(1_000);
+  await advance(1_000);
   expect(first.state().unreadCount).toBe(0);
   expect(second.state().unreadCount).toBe(0);
   await first.client.deleteNotification(id);
-  await pass(1_000);
+  await advance(1_000);
   expect(second.titles()).toEqual([]);
 });
 
-test("when the leader closes another takes over from where it was itself, and nothing is lost or told twice", async () => {
+test("when the leader closes, another tab continues from its own cursor, and nothing is lost or emitted twice", async () => {
   const [first, second, third] = [await opens(), await opens(), await opens()];
-  await pass(3_000);
+  await advance(3_000);
   server.send({ title: "one" });
   await settle();
   first.client.close();
-  // In the moment when nobody holds a socket.
+  // Sent while no tab holds a socket.
   server.send({ title: "two" });
   await settle();
   expect(server.openSockets.length).toBe(1);
@@ -94,16 +94,16 @@ test("when the leader closes another takes over from where it was itself, and no
   }
 });
 
-test("a leader that is frozen is deposed, and ends its socket when it thaws", async () => {
+test("a frozen leader is replaced, and closes its socket when it resumes", async () => {
   const [first, second] = [await opens(), await opens()];
-  await pass(6_000);
-  // Frozen: it hears nothing and says nothing, and holds the lock all the same.
+  await advance(6_000);
+  // A frozen tab receives and sends nothing, but still holds the lock.
   const [channel] = browser.channels;
-  const ears = channel?.onmessage ?? null;
+  const onmessage = channel?.onmessage ?? null;
   if (channel) channel.onmessage = null;
-  await pass(66_000);
+  await advance(66_000);
   expect(second.state().leader).toBe(true);
-  if (channel) channel.onmessage = ears;
+  if (channel) channel.onmessage = onmessage;
   await settle();
   expect(first.state().leader).toBe(false);
   expect(server.openSockets.length).toBe(1);
@@ -112,37 +112,37 @@ test("a leader that is frozen is deposed, and ends its socket when it thaws", as
   expect(tabs.map((tab) => tab.titles())).toEqual([["after"], ["after"]]);
 });
 
-test("a hidden tab deposes nobody", async () => {
+test("a hidden tab does not replace the leader", async () => {
   const [, second] = [await opens(), await opens()];
-  await pass(6_000);
+  await advance(6_000);
   const [channel] = browser.channels;
   if (channel) channel.onmessage = null;
   second.page.hide();
-  await pass(200_000);
+  await advance(200_000);
   expect(second.state().leader).toBe(false);
 });
 
-test("a follower that missed something finds out", async () => {
+test("a follower that missed a message catches up", async () => {
   const [, second] = [await opens(), await opens()];
-  await pass(6_000);
+  await advance(6_000);
   const channel = [...browser.channels][1];
-  const ears = channel?.onmessage ?? null;
+  const onmessage = channel?.onmessage ?? null;
   if (channel) channel.onmessage = null;
   server.send({ title: "missed" });
   await settle();
-  if (channel) channel.onmessage = ears;
+  if (channel) channel.onmessage = onmessage;
   server.send({ title: "heard" });
-  await pass(250);
+  await advance(250);
   expect(second.titles()).toEqual(["heard", "missed"]);
   if (channel) channel.onmessage = null;
   server.send({ title: "last" });
   await settle();
-  if (channel) channel.onmessage = ears;
-  await pass(66_000);
+  if (channel) channel.onmessage = onmessage;
+  await advance(66_000);
   expect(second.titles()).toEqual(["last", "heard", "missed"]);
 });
 
-test("tabs of two users have nothing to do with each other", async () => {
+test("tabs of two users do not interact", async () => {
   await opens();
   await opens({ sub: "bob" });
   expect(leaders()).toBe(2);
@@ -161,7 +161,7 @@ test.each([
   ["with forbidden channels", { BroadcastChannel: forbidden as unknown as typeof BroadcastChannel }],
   ["with forbidden locks", { locks: { request: forbidden } as unknown as LockManager }],
   ["with refused locks", { locks: { request: async () => forbidden() } as unknown as LockManager }],
-])("%s each tab works by itself", async (_, environment) => {
+])("%s, each tab works on its own", async (_, environment) => {
   await opens({ environment });
   await opens({ environment });
   await settle();
@@ -171,16 +171,16 @@ test.each([
   expect(tabs.map((tab) => tab.titles())).toEqual([["both"], ["both"]]);
 });
 
-test("tabs that are not wanted are not looked for", async () => {
+test("with the tabs option off, each tab has its own connection", async () => {
   await opens({ tabs: false });
   await opens({ tabs: false });
   expect(leaders()).toBe(2);
   expect(browser.channels.size).toBe(0);
 });
 
-test("what is no message of ours does no harm", async () => {
+test("unknown and malformed messages do no harm", async () => {
   const tabs = [await opens(), await opens()];
-  await pass(3_000);
+  await advance(3_000);
   const [name = ""] = [...browser.channels].map((channel) => channel.name);
   const stranger = new (browser.tab().BroadcastChannel as typeof BroadcastChannel)(name);
   const event = { type: "notification", cursor: "e1.1", prev: "e1.0", unreadCount: 1, notification: { title: 7 } };
@@ -200,10 +200,10 @@ test("what is no message of ours does no harm", async () => {
     await settle();
   }
   stranger.close();
-  server.send({ title: "rung" });
-  await pass(1_000);
+  server.send({ title: "arrived" });
+  await advance(1_000);
   for (const tab of tabs) {
-    expect(tab.titles()).toEqual(["rung"]);
+    expect(tab.titles()).toEqual(["arrived"]);
     expect(tab.events.length).toBe(1);
   }
 });

@@ -1,8 +1,8 @@
-// Who the user is: tokens that fail, hang, are none, or are another user's.
+// The user and the token: a getToken that fails, hangs or returns no token, and tokens of another user.
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { CarillonError } from "../../src/index.js";
-import { connected, type Device, deviceOf, pass, settle } from "../harness/device.js";
+import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
 import { FakeServer } from "../harness/server.js";
 import { tokenOf } from "../harness/token.js";
 
@@ -21,7 +21,7 @@ afterEach(() => {
 
 describe("a getToken", () => {
   test.each(["Failed to fetch", "fetch failed", "NetworkError when attempting to fetch resource.", "Load failed"])(
-    "that no network answers is told as that: %s",
+    "that fails with a network error is reported as no_answer: %s",
     async (message) => {
       const getToken = async (): Promise<string> => {
         throw new TypeError(message);
@@ -34,59 +34,59 @@ describe("a getToken", () => {
     },
   );
 
-  test("that throws an error of ours is told as what it says, and asked again when it says", async () => {
-    let asked = 0;
+  test("that throws a CarillonError is reported under its code, and called again after its delay", async () => {
+    let calls = 0;
     const getToken = async (): Promise<string> => {
-      asked++;
+      calls++;
       throw new CarillonError("overloaded", "later", { status: 503, retryAfterMs: 20_000 });
     };
     device = await connected(deviceOf(server, { getToken }));
     expect(device.state()).toMatchObject({ wsStatus: "reconnecting", error: { code: "overloaded", status: 503 } });
-    await pass(19_000);
-    expect(asked).toBe(1);
-    await pass(1_500);
-    expect(asked).toBe(2);
+    await advance(19_000);
+    expect(calls).toBe(1);
+    await advance(1_500);
+    expect(calls).toBe(2);
   });
 
-  test("with a mistake in it is not mistaken for the network", async () => {
+  test("with a bug is not reported as a network error", async () => {
     const getToken = async (): Promise<string> => (undefined as unknown as { token: string }).token;
     device = await connected(deviceOf(server, { getToken }));
     expect(device.state()).toMatchObject({ wsStatus: "reconnecting", error: { code: "token_unavailable" } });
   });
 
-  test("that never settles is told, and asked again", async () => {
-    let asked = 0;
-    const getToken = (): string | Promise<string> => (++asked > 1 ? tokenOf("alice") : new Promise(() => {}));
+  test("that never settles is reported, and called again", async () => {
+    let calls = 0;
+    const getToken = (): string | Promise<string> => (++calls > 1 ? tokenOf("alice") : new Promise(() => {}));
     device = await connected(deviceOf(server, { getToken }));
-    await pass(20_000);
+    await advance(20_000);
     expect(device.state().error?.code).toBe("token_unavailable");
-    await pass(1_000);
+    await advance(1_000);
     expect(device.state()).toMatchObject({ wsStatus: "connected", error: null });
   });
 
-  test.each([undefined, null, { token: "x" }, "two\nlines"])("that gives no token is told: %j", async (given) => {
+  test.each([undefined, null, { token: "x" }, "two\nlines"])("that returns no token is reported: %j", async (given) => {
     device = await connected(deviceOf(server, { getToken: () => given as string }));
-    await pass(60_000);
+    await advance(60_000);
     expect(new Set(device.codes())).toEqual(new Set(["token_unavailable"]));
     expect(server.calls).toEqual([]);
   });
 
-  test("that gives an ended token for ever is asked within the backoff", async () => {
-    let asked = 0;
+  test("that always returns an expired token is called with backoff", async () => {
+    let calls = 0;
     const ended = tokenOf("alice", Date.now() - 60_000);
     const getToken = (): string => {
-      asked++;
+      calls++;
       return ended;
     };
     device = await connected(deviceOf(server, { getToken }));
-    await pass(300_000);
+    await advance(300_000);
     expect(device.codes()).toContain("token_expired");
-    expect(asked).toBeLessThan(250);
+    expect(calls).toBeLessThan(250);
   });
 });
 
 describe("another user", () => {
-  test("who signs in while the client is closed is asked for, though the token before has not ended", async () => {
+  test("who signs in while the client is closed is recognised, even if the previous token is still valid", async () => {
     server.send({ title: "alice's" });
     let sub = "alice";
     device = await connected(deviceOf(server, { getToken: () => tokenOf(sub) }));
@@ -98,11 +98,11 @@ describe("another user", () => {
     expect(device.titles()).toEqual([]);
   });
 
-  test("is not replaced by the one before, whose token was still on its way", async () => {
+  test("is not replaced by the previous user, whose token arrives late", async () => {
     let give = (_: string): void => {};
-    let asked = 0;
+    let calls = 0;
     const getToken = (): string | Promise<string> =>
-      ++asked > 1
+      ++calls > 1
         ? tokenOf("bob")
         : new Promise((resolve) => {
             give = resolve;
@@ -112,11 +112,11 @@ describe("another user", () => {
     await connected(device);
     expect(device.state()).toMatchObject({ userId: "bob", wsStatus: "connected" });
     give(tokenOf("alice"));
-    await pass(1_000);
+    await advance(1_000);
     expect(device.state().userId).toBe("bob");
   });
 
-  test("than the application said stays the user when the page connects again", async () => {
+  test("than the application named stays the user after reconnecting", async () => {
     server.send({ title: "alice's" });
     const users = new Set<string | null>();
     device = await connected(deviceOf(server, { sub: "bob", userId: "alice" }));
@@ -127,9 +127,9 @@ describe("another user", () => {
     expect([...users]).toEqual(["bob"]);
   });
 
-  test("is not given the answer to a request of the one before", async () => {
+  test("does not receive the response to the previous user's request", async () => {
     let sub = "alice";
-    // So short that each call asks for another.
+    // So short-lived that every call requests another.
     device = await connected(deviceOf(server, { getToken: () => tokenOf(sub, Date.now() + 20_000) }));
     let release = (): void => {};
     server.fault = ({ path }) => {
