@@ -9,16 +9,14 @@ use tokio::sync::watch;
 use crate::connections::Connections;
 use crate::cors::Cors;
 use crate::functions::Functions;
-use crate::http_api::{HttpApi, HttpTarget};
 use crate::invocation::Target;
 use crate::options::{AllowsOrigin, Options, ServeError};
 use crate::route_selection::RouteSelection;
 use crate::routing::Routes;
 use crate::running::Running;
 use crate::schedules::ServedSchedule;
-use crate::site::{Phase, Site};
+use crate::site::{HttpApi, HttpTarget, Phase, Site, SocketTarget, WebSocketApi};
 use crate::template::{self, Template};
-use crate::websocket::{SocketTarget, WebSocketApi};
 
 /// What is served at that address; nothing runs yet.
 pub(crate) fn site(address: SocketAddr, options: Options) -> Result<Site, ServeError> {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::forward::LambdaUrl;
 use crate::local::Local;
+use crate::server::DEFAULT_URL;
 
 /// How long the tokens of the first screen are good for.
 const TOKEN_TTL_S: u64 = 24 * 60 * 60;
@@ -54,7 +55,7 @@ pub fn say(line: &str) -> io::Result<()> {
 
 /// The option that names another gateway than the usual one.
 fn at(base: &str) -> String {
-    if base == crate::DEFAULT_URL { String::new() } else { format!(" --url {base}") }
+    if base == DEFAULT_URL { String::new() } else { format!(" --url {base}") }
 }
 
 /// What functions in other processes must be told. No store of a laptop serves them: many processes, one record.

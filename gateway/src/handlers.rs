@@ -16,12 +16,13 @@ use shared::moment::memory::MemoryMoment;
 use shared::moment::redis::RedisMoment;
 use shared::record::Record;
 use shared::record::postgres::PostgresRecord;
-use shared::record::sqlite::SqliteRecord;
+use shared::record::sqlite::{self, SqliteRecord};
 use shared::sockets::api_gateway::ApiGatewayPush;
 use tokio::sync::{Notify, watch};
 
-use crate::local::StartError;
-use crate::{Functions, Gateway, event_function, http_function};
+use crate::functions::Functions;
+use crate::in_process::{event_function, http_function};
+use crate::server::Gateway;
 
 /// One process serves what many sandboxes would, so it connects as often as several.
 const DATABASE_CONNECTIONS: u32 = 10;
@@ -47,9 +48,18 @@ enum Stored {
     Postgres(PostgresRecord),
 }
 
+/// Why the stores cannot be opened.
+#[derive(Debug)]
+pub(crate) enum OpenError {
+    /// A variable is wrong, or the server that it names refuses.
+    Config(ConfigError),
+    /// The file of the record cannot be opened.
+    Record(sqlite::OpenError),
+}
+
 impl Handlers {
     /// Opens the stores.
-    pub(crate) async fn open(config: &Config, data: &Path, clock: &Clock) -> Result<Self, StartError> {
+    pub(crate) async fn open(config: &Config, data: &Path, clock: &Clock) -> Result<Self, OpenError> {
         let stored = Stored::open(config, data).await?;
         let record = match &stored {
             Stored::Sqlite(record) => Record::new(record.clone()),
@@ -103,7 +113,7 @@ impl Handlers {
 }
 
 impl Stored {
-    async fn open(config: &Config, data: &Path) -> Result<Self, StartError> {
+    async fn open(config: &Config, data: &Path) -> Result<Self, OpenError> {
         let url = config.database_url.as_ref();
         let text = url.map(Secret::reveal);
         if let (Some(url), Some(text)) = (url, text)
@@ -118,12 +128,12 @@ impl Stored {
             Some(Some(file)) if !file.is_empty() => file.into(),
             Some(_) => return Err(wrong("DATABASE_URL must be postgres://… or sqlite:// and a path")),
         };
-        Ok(Self::Sqlite(Arc::new(SqliteRecord::open(&file).await?)))
+        Ok(Self::Sqlite(Arc::new(SqliteRecord::open(&file).await.map_err(OpenError::Record)?)))
     }
 }
 
-fn wrong(problem: impl Display) -> StartError {
-    ConfigError(vec![problem.to_string()]).into()
+fn wrong(problem: impl Display) -> OpenError {
+    OpenError::Config(ConfigError(vec![problem.to_string()]))
 }
 
 fn functions(app: &App, ending: watch::Receiver<bool>) -> Functions {

@@ -19,9 +19,10 @@ use crate::http_event::text;
 use crate::http_response;
 use crate::ids;
 use crate::reply::{self, Reply};
-use crate::site::{Client, Site};
+use crate::request::Client;
+use crate::site::{Site, WebSocketApi};
 use crate::socket;
-use crate::websocket::{Outcome, WebSocketApi, disconnected};
+use crate::websocket::{self, Outcome, disconnected};
 use crate::websocket_event::Moment;
 
 /// The longest path and query of a handshake.
@@ -97,7 +98,7 @@ impl Handshake {
         };
         let query = request.uri().query().unwrap_or_default();
         let event = moment.connect(request.headers(), query, self.site.address.port());
-        match target.call(&self.site, event).await {
+        match websocket::call(&self.site, target, event).await {
             Outcome::Answered(output) => accepted(&output),
             Outcome::Failed => Err(bad_gateway()),
             Outcome::TimedOut => Err(reply::message(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out")),

@@ -1,112 +1,89 @@
 //! The HTTP API: from a request to its route's function and back.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
 
-use crate::cors::Cors;
 use crate::http_event::{HttpExchange, http_event};
 use crate::http_response::{http_reply, internal_server_error};
 use crate::ids;
-use crate::invocation::Target;
 use crate::reply::{self, Reply};
-use crate::request::{percent_decoded, read_body};
-use crate::routing::Routes;
-use crate::site::{Client, Site};
+use crate::request::{Client, percent_decoded, read_body};
+use crate::site::{HttpApi, HttpTarget, Site};
 
 /// The largest request body.
 const BODY_LIMIT_BYTES: usize = 10 * 1024 * 1024;
 
-/// An HTTP API with its functions found.
-pub(crate) struct HttpApi {
-    pub(crate) id: String,
-    pub(crate) stage: String,
-    pub(crate) stage_variables: BTreeMap<String, String>,
-    pub(crate) cors: Option<Cors>,
-    pub(crate) routes: Routes<HttpTarget>,
-}
-
-/// What answers a route.
-pub(crate) struct HttpTarget {
-    pub(crate) function: Target,
-    /// How long the client waits; the function may go on.
-    pub(crate) timeout: Duration,
-}
-
-impl HttpApi {
-    /// Answers a request, with the CORS headers and the request id that every answer has.
-    pub(crate) async fn answer(&self, site: &Arc<Site>, client: &Client<'_>, request: Request<Incoming>) -> Reply {
-        let request_id = ids::gateway_id();
-        let origin = request.headers().get(header::ORIGIN).cloned();
-        let preflight = self.cors.as_ref().and_then(|cors| cors.preflight(request.method(), request.headers()));
-        let mut reply = match preflight {
-            Some(preflight) => preflight,
-            None => {
-                let mut reply = self.routed(site, client, request, &request_id).await.unwrap_or_else(|refusal| refusal);
-                if let Some(cors) = &self.cors {
-                    cors.apply(origin.as_ref(), reply.headers_mut());
-                }
-                reply
+/// Answers a request, with the CORS headers and the request id that every answer has.
+pub(crate) async fn answer(site: &Arc<Site>, api: &HttpApi, client: &Client<'_>, request: Request<Incoming>) -> Reply {
+    let request_id = ids::gateway_id();
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let preflight = api.cors.as_ref().and_then(|cors| cors.preflight(request.method(), request.headers()));
+    let mut reply = match preflight {
+        Some(preflight) => preflight,
+        None => {
+            let mut reply = routed(site, api, client, request, &request_id).await.unwrap_or_else(|refusal| refusal);
+            if let Some(cors) = &api.cors {
+                cors.apply(origin.as_ref(), reply.headers_mut());
             }
-        };
-        let request_id = HeaderValue::try_from(request_id).expect("a gateway id is base64url");
-        reply.headers_mut().insert(HeaderName::from_static("apigw-requestid"), request_id);
-        reply
-    }
-
-    async fn routed(
-        &self,
-        site: &Arc<Site>,
-        client: &Client<'_>,
-        request: Request<Incoming>,
-        request_id: &str,
-    ) -> Result<Reply, Reply> {
-        let (head, body) = request.into_parts();
-        let bad_request = || reply::message(StatusCode::BAD_REQUEST, "Bad Request");
-        let not_found = || reply::message(StatusCode::NOT_FOUND, "Not Found");
-
-        let path = percent_decoded(head.uri.path()).filter(|path| path.starts_with('/')).ok_or_else(bad_request)?;
-        let path_in_stage = self.path_in_stage(head.uri.path()).ok_or_else(not_found)?;
-        let route = self.routes.find(head.method.as_str(), path_in_stage).ok_or_else(not_found)?;
-        let body = read_body(body, BODY_LIMIT_BYTES).await.map_err(|error| error.reply())?;
-
-        let now_ms = site.clock.now_ms();
-        let event = http_event(HttpExchange {
-            method: head.method.as_str(),
-            path: &path,
-            query: head.uri.query().unwrap_or_default(),
-            protocol: "HTTP/1.1",
-            headers: &head.headers,
-            body: &body,
-            host: client.host,
-            source_ip: client.source_ip,
-            port: site.address.port(),
-            route_key: route.key,
-            path_parameters: route.parameters,
-            api_id: &self.id,
-            stage: &self.stage,
-            stage_variables: &self.stage_variables,
-            request_id,
-            trace_id: &ids::trace_id(now_ms),
-            now_ms,
-        });
-        Ok(invoked(site, route.target, event).await)
-    }
-
-    /// The path without a named stage; `None` where it is not in the stage.
-    fn path_in_stage<'p>(&self, path: &'p str) -> Option<&'p str> {
-        if self.stage == "$default" {
-            return Some(path);
+            reply
         }
-        match path.strip_prefix('/')?.strip_prefix(&self.stage)? {
-            "" => Some("/"),
-            rest => rest.starts_with('/').then_some(rest),
-        }
+    };
+    let request_id = HeaderValue::try_from(request_id).expect("a gateway id is base64url");
+    reply.headers_mut().insert(HeaderName::from_static("apigw-requestid"), request_id);
+    reply
+}
+
+async fn routed(
+    site: &Arc<Site>,
+    api: &HttpApi,
+    client: &Client<'_>,
+    request: Request<Incoming>,
+    request_id: &str,
+) -> Result<Reply, Reply> {
+    let (head, body) = request.into_parts();
+    let bad_request = || reply::message(StatusCode::BAD_REQUEST, "Bad Request");
+    let not_found = || reply::message(StatusCode::NOT_FOUND, "Not Found");
+
+    let path = percent_decoded(head.uri.path()).filter(|path| path.starts_with('/')).ok_or_else(bad_request)?;
+    let path_in_stage = path_in_stage(api, head.uri.path()).ok_or_else(not_found)?;
+    let route = api.routes.find(head.method.as_str(), path_in_stage).ok_or_else(not_found)?;
+    let body = read_body(body, BODY_LIMIT_BYTES).await.map_err(|error| error.reply())?;
+
+    let now_ms = site.clock.now_ms();
+    let event = http_event(HttpExchange {
+        method: head.method.as_str(),
+        path: &path,
+        query: head.uri.query().unwrap_or_default(),
+        protocol: "HTTP/1.1",
+        headers: &head.headers,
+        body: &body,
+        host: client.host,
+        source_ip: client.source_ip,
+        port: site.address.port(),
+        route_key: route.key,
+        path_parameters: route.parameters,
+        api_id: &api.id,
+        stage: &api.stage,
+        stage_variables: &api.stage_variables,
+        request_id,
+        trace_id: &ids::trace_id(now_ms),
+        now_ms,
+    });
+    Ok(invoked(site, route.target, event).await)
+}
+
+/// The path without a named stage; `None` where it is not in the stage.
+fn path_in_stage<'p>(api: &HttpApi, path: &'p str) -> Option<&'p str> {
+    if api.stage == "$default" {
+        return Some(path);
+    }
+    match path.strip_prefix('/')?.strip_prefix(&api.stage)? {
+        "" => Some("/"),
+        rest => rest.starts_with('/').then_some(rest),
     }
 }
 

@@ -49,6 +49,7 @@ pub mod template;
 
 // What runs: the server, and the site that it serves.
 mod assemble;
+mod dispatch;
 mod invocation;
 mod running;
 pub mod server;
@@ -85,8 +86,5 @@ pub use functions::{Function, FunctionError, Functions};
 pub use in_process::{event_function, http_function};
 pub use options::{AllowsOrigin, Options, ServeError, SignToken, Token, TokenRequest};
 pub use request::is_loopback_origin;
-pub use server::{CallError, Gateway, ListenError, Listener, listen, serve};
+pub use server::{CallError, DEFAULT_URL, Gateway, ListenError, Listener, listen, serve};
 pub use template::{Template, TemplateError};
-
-/// Where the gateway listens when nobody says otherwise.
-pub const DEFAULT_URL: &str = "http://127.0.0.1:3000";

@@ -14,8 +14,10 @@ use shared::record::sqlite::OpenError;
 use tokio::task::JoinHandle;
 
 use crate::forward::{self, LambdaUrl};
-use crate::handlers::Handlers;
-use crate::{Gateway, ListenError, Options, ServeError, Template, TemplateError, Token, TokenRequest, listen, serve};
+use crate::handlers::{self, Handlers};
+use crate::options::{Options, ServeError, Token, TokenRequest};
+use crate::server::{Gateway, ListenError, listen, serve};
+use crate::template::{Template, TemplateError};
 
 /// Where and on what to serve.
 pub struct Settings {
@@ -81,6 +83,15 @@ pub enum StartError {
     /// The template asks for what is not there.
     #[error("{0}")]
     Serve(#[from] ServeError),
+}
+
+impl From<handlers::OpenError> for StartError {
+    fn from(error: handlers::OpenError) -> Self {
+        match error {
+            handlers::OpenError::Config(error) => Self::Config(error),
+            handlers::OpenError::Record(error) => Self::Record(error),
+        }
+    }
 }
 
 impl Local {

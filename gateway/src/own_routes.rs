@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use crate::moments;
 use crate::options::TokenRequest;
 use crate::reply::{self, Reply};
-use crate::request::{is_loopback, is_loopback_origin, percent_decoded, query_pairs};
-use crate::site::{Client, Site};
+use crate::request::{Client, is_loopback, is_loopback_origin, percent_decoded, query_pairs};
+use crate::site::Site;
 
 const ROOT: &str = "/_gateway/";
 const DEFAULT_TTL_S: u64 = 3600;
@@ -114,7 +114,7 @@ async fn fire(site: &Site, encoded_name: &str) -> Reply {
     let Some(served) = site.schedule(&name) else {
         return not_found();
     };
-    match served.fire(site, site.clock.now_ms()).await {
+    match served.fire(&site.invocations, site.clock.now_ms()).await {
         Ok(output) => reply::json_text(StatusCode::OK, nonempty(output)),
         Err(error) => reply::json(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }

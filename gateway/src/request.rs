@@ -14,6 +14,13 @@ use crate::reply::{self, Reply};
 /// A body has to arrive within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Who sent a request.
+pub(crate) struct Client<'a> {
+    /// The Host header.
+    pub(crate) host: &'a str,
+    pub(crate) source_ip: &'a str,
+}
+
 /// The Host header, `name` or `name:port`, if there is exactly one and a URL can be made of it.
 ///
 /// `lambda_http` builds a URL from it and panics where that is impossible.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
+use shared::clock::Clock;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::functions::FunctionError;
 use crate::invocation::Target;
 use crate::moments;
-use crate::site::Site;
+use crate::running::Running;
 use crate::template::resolve::{ACCOUNT_ID, REGION};
 use crate::template::{Schedule, ScheduleKind};
 
@@ -29,9 +30,9 @@ impl ServedSchedule {
     }
 
     /// Calls the function as at `at_ms` and returns what it gave back.
-    pub(crate) async fn fire(&self, site: &Site, at_ms: i64) -> Result<Bytes, FunctionError> {
+    pub(crate) async fn fire(&self, invocations: &Running, at_ms: i64) -> Result<Bytes, FunctionError> {
         let (target, event) = (self.target.clone(), self.event(at_ms));
-        let call = site.invocations.spawn(async move { target.call(event).await });
+        let call = invocations.spawn(async move { target.call(event).await });
         call.await.unwrap_or_else(|_| {
             Err(FunctionError { error_type: "Runtime.ExitError".into(), message: "the gateway has stopped".into() })
         })
@@ -70,19 +71,19 @@ impl ServedSchedule {
 /// Keeps one schedule, for as long as it is polled.
 ///
 /// While a call runs, one more waits; times that pass meanwhile, or while a laptop sleeps, are made up for once.
-pub(crate) async fn keep(site: Arc<Site>, served: Arc<ServedSchedule>, fire_at_start: bool) {
+pub(crate) async fn keep(clock: Clock, invocations: Running, served: Arc<ServedSchedule>, fire_at_start: bool) {
     let (due, mut waiting) = mpsc::channel(1);
     let calling = async {
         while let Some(at_ms) = waiting.recv().await {
             // Its failure was logged where it was called.
-            let _ = served.fire(&site, at_ms).await;
+            let _ = served.fire(&invocations, at_ms).await;
         }
     };
     let ticking = async {
         // A full channel, here and below, means that a call is waiting already.
         let _ = fire_at_start.then(|| due.try_send(served.start_ms));
-        while let Some(next_ms) = served.next_ms(site.clock.now_ms()) {
-            site.clock.sleep_until(next_ms).await;
+        while let Some(next_ms) = served.next_ms(clock.now_ms()) {
+            clock.sleep_until(next_ms).await;
             let _ = due.try_send(next_ms);
         }
     };

@@ -14,10 +14,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::assemble;
 use crate::connections::Closing;
+use crate::dispatch;
 use crate::functions::FunctionError;
 use crate::options::{Options, ServeError};
 use crate::schedules;
-use crate::site::{self, Phase, Site};
+use crate::site::{Phase, Site};
+
+/// Where the gateway listens when nobody says otherwise.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:3000";
 
 /// The largest request line and headers together; more is 431.
 const HEADERS_LIMIT_BYTES: usize = 10_240;
@@ -83,7 +87,7 @@ pub fn serve(listener: Listener, options: Options) -> Result<Gateway, ServeError
     spawn_until(&site, Phase::Stopped, accept(Arc::clone(&site), listener));
     spawn_until(&site, Phase::Stopping, sweep(Arc::clone(&site)));
     for served in site.schedules.iter().filter(|served| served.schedule.enabled) {
-        let keeping = schedules::keep(Arc::clone(&site), Arc::clone(served), fire_at_start);
+        let keeping = schedules::keep(site.clock.clone(), site.invocations.clone(), Arc::clone(served), fire_at_start);
         spawn_until(&site, Phase::Stopping, keeping);
     }
     Ok(Gateway(site))
@@ -108,7 +112,7 @@ impl Gateway {
     /// Fires a schedule, enabled or not, and returns what its function gave back.
     pub async fn fire(&self, schedule: &str) -> Result<Bytes, CallError> {
         let served = self.0.schedule(schedule).ok_or_else(|| CallError::Unknown(format!("schedule {schedule}")))?;
-        Ok(served.fire(&self.0, self.0.clock.now_ms()).await?)
+        Ok(served.fire(&self.0.invocations, self.0.clock.now_ms()).await?)
     }
 
     /// Stops: nothing new begins, sockets are closed with 1001 and their `$disconnect` is called,
@@ -171,7 +175,7 @@ async fn exchange(site: Arc<Site>, stream: TcpStream, source: SocketAddr) {
     // Frames and answers are small, and each is waited for; a stream without this option is only slower.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
-        let answer = site::answer(Arc::clone(&site), source.ip(), request);
+        let answer = dispatch::answer(Arc::clone(&site), source.ip(), request);
         async { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()

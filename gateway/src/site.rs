@@ -1,26 +1,21 @@
-//! Everything that one listening port serves, and which part answers a request.
+//! Everything that one listening port serves, and the state that its parts share.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{Request, StatusCode};
-use hyper::body::Incoming;
 use shared::clock::Clock;
 use tokio::sync::watch;
 
 use crate::connections::Connections;
-use crate::handshake;
-use crate::http_api::HttpApi;
+use crate::cors::Cors;
 use crate::invocation::Target;
-use crate::management;
 use crate::options::SignToken;
-use crate::own_routes;
-use crate::reply::{self, Reply};
-use crate::request;
+use crate::route_selection::RouteSelection;
+use crate::routing::Routes;
 use crate::running::Running;
 use crate::schedules::ServedSchedule;
-use crate::websocket::WebSocketApi;
 
 /// What is served, and what is going on.
 pub(crate) struct Site {
@@ -50,11 +45,39 @@ pub(crate) enum Phase {
     Stopped,
 }
 
-/// Who sent a request.
-pub(crate) struct Client<'a> {
-    /// The Host header.
-    pub(crate) host: &'a str,
-    pub(crate) source_ip: &'a str,
+/// An HTTP API with its functions found.
+pub(crate) struct HttpApi {
+    pub(crate) id: String,
+    pub(crate) stage: String,
+    pub(crate) stage_variables: BTreeMap<String, String>,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) routes: Routes<HttpTarget>,
+}
+
+/// What answers a route of the HTTP API.
+pub(crate) struct HttpTarget {
+    pub(crate) function: Target,
+    /// How long the client waits; the function may go on.
+    pub(crate) timeout: Duration,
+}
+
+/// A WebSocket API with its functions found.
+pub(crate) struct WebSocketApi {
+    pub(crate) id: String,
+    pub(crate) stage: String,
+    pub(crate) stage_variables: BTreeMap<String, String>,
+    pub(crate) selection: RouteSelection,
+    pub(crate) routes: BTreeMap<String, SocketTarget>,
+}
+
+/// What answers a route of the WebSocket API.
+#[derive(Clone)]
+pub(crate) struct SocketTarget {
+    pub(crate) function: Target,
+    /// How long the gateway waits; the function may go on.
+    pub(crate) timeout: Duration,
+    /// Whether the answer's body goes to the client.
+    pub(crate) two_way: bool,
 }
 
 impl Site {
@@ -72,50 +95,4 @@ impl Site {
     pub(crate) fn schedule(&self, name: &str) -> Option<&Arc<ServedSchedule>> {
         self.schedules.iter().find(|served| served.schedule.name == name)
     }
-}
-
-/// Answers any request that comes to the port.
-pub(crate) async fn answer(site: Arc<Site>, source: IpAddr, request: Request<Incoming>) -> Reply {
-    let Some(host) = request::host(request.headers()).map(str::to_owned) else {
-        return reply::message(StatusCode::BAD_REQUEST, "Bad Request");
-    };
-    let source_ip = source.to_canonical().to_string();
-    let client = Client { host: &host, source_ip: &source_ip };
-    let path = request.uri().path().to_owned();
-
-    if let Some(own) = own_routes::path(&site, &client, &path, request.headers()) {
-        return own_routes::answer(&site, own, &request).await;
-    }
-    if let Some(api) = &site.websocket_api
-        && let Some(path) = path.strip_prefix('/').and_then(|path| path.strip_prefix(api.stage.as_str()))
-        && (path.is_empty() || path.starts_with('/'))
-    {
-        return answer_in_stage(&site, api, &client, path.strip_prefix('/').unwrap_or_default(), request).await;
-    }
-    match &site.http_api {
-        _ if site.is_stopping() => unavailable(),
-        Some(api) => api.answer(&site, &client, request).await,
-        None => reply::message(StatusCode::NOT_FOUND, "Not Found"),
-    }
-}
-
-async fn answer_in_stage(
-    site: &Arc<Site>,
-    api: &Arc<WebSocketApi>,
-    client: &Client<'_>,
-    path: &str,
-    request: Request<Incoming>,
-) -> Reply {
-    if let Some(id) = management::connection_id(path) {
-        return management::answer(site, id, request).await;
-    }
-    match path {
-        _ if site.is_stopping() => unavailable(),
-        "" => handshake::answer(site, api, client, request).await,
-        _ => reply::message(StatusCode::FORBIDDEN, "Forbidden"),
-    }
-}
-
-fn unavailable() -> Reply {
-    reply::message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
 }

@@ -20,8 +20,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::connections::{Closing, Connection, Outbox};
-use crate::site::Site;
-use crate::websocket::{WebSocketApi, disconnected, receive};
+use crate::site::{Site, WebSocketApi};
+use crate::websocket::{disconnected, receive};
 
 /// The largest frame either way, and the largest message, which is made of several.
 const FRAME_LIMIT_BYTES: usize = 32 * 1024;

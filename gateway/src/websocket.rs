@@ -1,8 +1,6 @@
 //! The WebSocket API: its routes, and what happens to messages and ended connections.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
@@ -11,29 +9,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::connections::{Closing, Connection};
 use crate::http_response;
 use crate::ids;
-use crate::invocation::Target;
-use crate::route_selection::RouteSelection;
-use crate::site::Site;
+use crate::site::{Site, SocketTarget, WebSocketApi};
 use crate::websocket_event::Moment;
-
-/// A WebSocket API with its functions found.
-pub(crate) struct WebSocketApi {
-    pub(crate) id: String,
-    pub(crate) stage: String,
-    pub(crate) stage_variables: BTreeMap<String, String>,
-    pub(crate) selection: RouteSelection,
-    pub(crate) routes: BTreeMap<String, SocketTarget>,
-}
-
-/// What answers a route.
-#[derive(Clone)]
-pub(crate) struct SocketTarget {
-    pub(crate) function: Target,
-    /// How long the gateway waits; the function may go on.
-    pub(crate) timeout: Duration,
-    /// Whether the answer's body goes to the client.
-    pub(crate) two_way: bool,
-}
 
 /// What came of calling a route's function.
 pub(crate) enum Outcome {
@@ -43,29 +20,25 @@ pub(crate) enum Outcome {
     TimedOut,
 }
 
-impl SocketTarget {
-    /// Calls the function in a task of its own, which goes on when the caller leaves or the time is over.
-    pub(crate) async fn call(&self, site: &Site, event: Bytes) -> Outcome {
-        let function = self.function.clone();
-        let call = site.invocations.spawn(async move { function.call(event).await });
-        match tokio::time::timeout(self.timeout, call).await {
-            Ok(Ok(Ok(output))) => Outcome::Answered(output),
-            Ok(Ok(Err(_))) => Outcome::Failed,
-            // Only the end of the process takes a call away.
-            Ok(Err(_)) | Err(_) => Outcome::TimedOut,
-        }
+/// Calls a route's function in a task of its own, which goes on when the caller leaves or the time is over.
+pub(crate) async fn call(site: &Site, target: &SocketTarget, event: Bytes) -> Outcome {
+    let function = target.function.clone();
+    let call = site.invocations.spawn(async move { function.call(event).await });
+    match tokio::time::timeout(target.timeout, call).await {
+        Ok(Ok(Ok(output))) => Outcome::Answered(output),
+        Ok(Ok(Err(_))) => Outcome::Failed,
+        // Only the end of the process takes a call away.
+        Ok(Err(_)) | Err(_) => Outcome::TimedOut,
     }
 }
 
-impl WebSocketApi {
-    /// The route of a message: the one that its body selects, else `$default`.
-    fn route(&self, message: &str) -> Option<(&str, &SocketTarget)> {
-        let is_custom = |key: &String| !key.starts_with('$');
-        // Most APIs have only $default, and need not read the message.
-        let selected = self.routes.keys().any(is_custom).then(|| self.selection.key(message)).flatten();
-        let custom = selected.filter(is_custom).and_then(|key| self.routes.get_key_value(&key));
-        custom.or_else(|| self.routes.get_key_value("$default")).map(|(key, target)| (key.as_str(), target))
-    }
+/// The route of a message: the one that its body selects, else `$default`.
+fn route<'a>(api: &'a WebSocketApi, message: &str) -> Option<(&'a str, &'a SocketTarget)> {
+    let is_custom = |key: &String| !key.starts_with('$');
+    // Most APIs have only $default, and need not read the message.
+    let selected = api.routes.keys().any(is_custom).then(|| api.selection.key(message)).flatten();
+    let custom = selected.filter(is_custom).and_then(|key| api.routes.get_key_value(&key));
+    custom.or_else(|| api.routes.get_key_value("$default")).map(|(key, target)| (key.as_str(), target))
 }
 
 /// Takes a client's message: its function runs beside those of the connection's other messages, in no order.
@@ -80,12 +53,12 @@ pub(crate) fn receive(site: &Arc<Site>, api: &Arc<WebSocketApi>, connection: &Ar
 
 async fn handle(site: &Site, api: &WebSocketApi, connection: &Connection, message: &str) {
     let request_id = ids::gateway_id();
-    let Some((route_key, target)) = api.route(message) else {
+    let Some((route_key, target)) = route(api, message) else {
         offer(site, connection, error_frame("Forbidden", connection, &request_id));
         return;
     };
     let moment = Moment { api, connection, request_id: &request_id, now_ms: site.clock.now_ms() };
-    match target.call(site, moment.message(route_key, message)).await {
+    match call(site, target, moment.message(route_key, message)).await {
         Outcome::Answered(output) if target.two_way => {
             if let Some(text) = answer_text(&output) {
                 offer(site, connection, text);

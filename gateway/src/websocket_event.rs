@@ -12,7 +12,7 @@ use crate::http_event::{forwarded_for, is_hop_by_hop, text};
 use crate::ids;
 use crate::moments;
 use crate::request::query_pairs;
-use crate::websocket::WebSocketApi;
+use crate::site::WebSocketApi;
 
 /// Absent members stay absent. There is never an `httpMethod`: `lambda_http` would take the event for a REST API's.
 #[derive(Serialize)]

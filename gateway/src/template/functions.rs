@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::definition::{FunctionDefinition, Template, TemplateError};
 use super::resolve::members;
 use super::resource::{Resource, Resources};
-use super::{FunctionDefinition, Template, TemplateError};
 
 /// Served, or without effect where nothing is deployed.
 const KNOWN: [&str; 32] = [

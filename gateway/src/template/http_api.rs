@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::definition::{CorsConfiguration, HttpApi, HttpRoute, Template, TemplateError};
 use super::functions::events;
 use super::resource::{Resource, Resources};
-use super::{CorsConfiguration, HttpApi, HttpRoute, Template, TemplateError};
 
 /// Served, or without effect where nothing is deployed.
 const KNOWN: [&str; 11] = [
@@ -122,7 +122,7 @@ fn route(template: &mut Template, function: &str, event: &Resource<'_>) -> Resul
     Ok(HttpRoute {
         method: if method == "*" { "ANY".into() } else { method },
         path,
-        function: template.function_name(event, "Type", function)?,
+        function: event.function_name(template, "Type", function)?,
         timeout: Duration::from_millis(timeout_ms),
     })
 }

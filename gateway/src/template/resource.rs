@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::TemplateError;
+use super::definition::{Template, TemplateError};
 use super::resolve::{Resolver, members, text};
 
 /// Types that the gateway serves, or whose meaning it takes from elsewhere.
@@ -154,6 +154,21 @@ impl<'a> Resource<'a> {
     /// A warning in the form of the others.
     pub(super) fn warning(&self, member: &str, sentence: &str) -> String {
         format!("{}: {member} {sentence}", self.id)
+    }
+
+    /// The name of the function that an ARN, an integration URI or a `Ref` means.
+    pub(super) fn function_name(
+        &self,
+        template: &Template,
+        member: &str,
+        reference: &str,
+    ) -> Result<String, TemplateError> {
+        let after_kind = reference.rsplit_once(":function:").map_or(reference, |(_, name)| name);
+        let name = after_kind.split([':', '/']).next().unwrap_or(after_kind);
+        match template.function(name) {
+            Some(function) => Ok(function.name.clone()),
+            None => Err(self.invalid(member, format!("must be a function of this template, met {reference}"))),
+        }
     }
 
     fn read<T>(&self, path: &str, what: &str, read: impl Fn(&Value) -> Option<T>) -> Result<Option<T>, TemplateError> {

@@ -1,8 +1,8 @@
 //! Events of type `Schedule` and `ScheduleV2`.
 
+use super::definition::{Schedule, ScheduleKind, Template, TemplateError};
 use super::functions::events;
 use super::resource::{Resource, Resources};
-use super::{Schedule, ScheduleKind, Template, TemplateError};
 use crate::schedule_expression::ScheduleExpression;
 
 /// Served, or without effect on when and with what a function is called.
@@ -48,7 +48,7 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
             let schedule = Schedule {
                 name: event.text("Name")?.unwrap_or_else(|| event.id.replace('/', "")),
                 expression,
-                function: template.function_name(&event, "Type", &function.id)?,
+                function: event.function_name(template, "Type", &function.id)?,
                 input: input(&event)?,
                 enabled: enabled(&event)?,
                 kind,

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::definition::{Template, TemplateError, WebSocketApi, WebSocketRoute};
 use super::resolve::members;
 use super::resource::{Resource, Resources};
-use super::{Template, TemplateError, WebSocketApi, WebSocketRoute};
 use crate::route_selection::RouteSelection;
 
 /// Served, or without effect where nothing is deployed.
@@ -102,7 +102,7 @@ fn sam_api(
             metadata: serde_json::Value::Null,
         };
         let function = route.required_text("FunctionArn")?;
-        let function = template.function_name(&route, "FunctionArn", &function)?;
+        let function = route.function_name(template, "FunctionArn", &function)?;
         let timeout = timeout(&route, "IntegrationTimeout")?;
         let two_way = two_way(&route, &generated_route_id(&resource.id, key), answered, template)?;
         routes.insert(key.to_owned(), WebSocketRoute { function, timeout, two_way });
@@ -136,7 +136,7 @@ fn plain_api(
             return Err(route.invalid("Target", format!("must be an integration of this template, met {target}")));
         };
         let uri = integration.required_text("IntegrationUri")?;
-        let function = template.function_name(integration, "IntegrationUri", &uri)?;
+        let function = integration.function_name(template, "IntegrationUri", &uri)?;
         let timeout = timeout(integration, "TimeoutInMillis")?;
         let two_way = two_way(route, &route.id, answered, template)?;
         routes.insert(route.required_text("RouteKey")?, WebSocketRoute { function, timeout, two_way });

@@ -1,0 +1,61 @@
+//! Which part of the gateway answers a request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{Request, StatusCode};
+use hyper::body::Incoming;
+
+use crate::handshake;
+use crate::http_api;
+use crate::management;
+use crate::own_routes;
+use crate::reply::{self, Reply};
+use crate::request::{self, Client};
+use crate::site::{Site, WebSocketApi};
+
+/// Answers any request that comes to the port.
+pub(crate) async fn answer(site: Arc<Site>, source: IpAddr, request: Request<Incoming>) -> Reply {
+    let Some(host) = request::host(request.headers()).map(str::to_owned) else {
+        return reply::message(StatusCode::BAD_REQUEST, "Bad Request");
+    };
+    let source_ip = source.to_canonical().to_string();
+    let client = Client { host: &host, source_ip: &source_ip };
+    let path = request.uri().path().to_owned();
+
+    if let Some(own) = own_routes::path(&site, &client, &path, request.headers()) {
+        return own_routes::answer(&site, own, &request).await;
+    }
+    if let Some(api) = &site.websocket_api
+        && let Some(path) = path.strip_prefix('/').and_then(|path| path.strip_prefix(api.stage.as_str()))
+        && (path.is_empty() || path.starts_with('/'))
+    {
+        return answer_in_stage(&site, api, &client, path.strip_prefix('/').unwrap_or_default(), request).await;
+    }
+    match &site.http_api {
+        _ if site.is_stopping() => unavailable(),
+        Some(api) => http_api::answer(&site, api, &client, request).await,
+        None => reply::message(StatusCode::NOT_FOUND, "Not Found"),
+    }
+}
+
+async fn answer_in_stage(
+    site: &Arc<Site>,
+    api: &Arc<WebSocketApi>,
+    client: &Client<'_>,
+    path: &str,
+    request: Request<Incoming>,
+) -> Reply {
+    if let Some(id) = management::connection_id(path) {
+        return management::answer(site, id, request).await;
+    }
+    match path {
+        _ if site.is_stopping() => unavailable(),
+        "" => handshake::answer(site, api, client, request).await,
+        _ => reply::message(StatusCode::FORBIDDEN, "Forbidden"),
+    }
+}
+
+fn unavailable() -> Reply {
+    reply::message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+}
