@@ -13,40 +13,40 @@ use crate::invocation::Target;
 use crate::options::{AllowsOrigin, Options, ServeError};
 use crate::route_selection::RouteSelection;
 use crate::routing::Routes;
-use crate::running::Running;
 use crate::schedules::ServedSchedule;
-use crate::site::{HttpApi, HttpTarget, Phase, Site, SocketTarget, WebSocketApi};
+use crate::site::{HttpApi, HttpIntegration, Phase, Site, WebSocketApi, WebSocketIntegration};
+use crate::task_group::TaskGroup;
 use crate::template::{self, Template};
 
 /// What is served at that address; nothing runs yet.
 pub(crate) fn site(address: SocketAddr, options: Options) -> Result<Site, ServeError> {
     let Options { template, functions, clock, cors_origins, sign_token, .. } = options;
-    let found = Found::new(&template, &functions);
+    let available = AvailableFunctions::new(&template, &functions);
     let start_ms = clock.now_ms();
     let served = |schedule: template::Schedule| {
-        let target = found.target(&schedule.function, &format!("schedule {}", schedule.name))?;
+        let target = available.target(&schedule.function, &format!("schedule {}", schedule.name))?;
         Ok(Arc::new(ServedSchedule { schedule, target, start_ms }))
     };
     Ok(Site {
         address,
         schedules: template.schedules.into_iter().map(served).collect::<Result<_, _>>()?,
-        http_api: template.http_api.map(|api| http_api(api, &found, cors_origins)).transpose()?,
-        websocket_api: template.websocket_api.map(|api| websocket_api(api, &found).map(Arc::new)).transpose()?,
-        functions: found.0,
+        http_api: template.http_api.map(|api| http_api(api, &available, cors_origins)).transpose()?,
+        websocket_api: template.websocket_api.map(|api| websocket_api(api, &available).map(Arc::new)).transpose()?,
+        functions: available.0,
         clock,
         sign_token,
         connections: Connections::default(),
         phase: watch::Sender::new(Phase::Serving),
-        invocations: Running::default(),
-        sockets: Running::default(),
-        exchanges: Running::default(),
+        invocations: TaskGroup::default(),
+        sockets: TaskGroup::default(),
+        http_connections: TaskGroup::default(),
     })
 }
 
 /// The template's functions that are there.
-struct Found(BTreeMap<String, Target>);
+struct AvailableFunctions(BTreeMap<String, Target>);
 
-impl Found {
+impl AvailableFunctions {
     fn new(template: &Template, functions: &Functions) -> Self {
         let target = |definition: &template::FunctionDefinition| {
             let function = functions.get(&definition.name)?;
@@ -56,18 +56,22 @@ impl Found {
         Self(template.functions.iter().filter_map(target).collect())
     }
 
-    fn target(&self, function: &str, user: &str) -> Result<Target, ServeError> {
-        self.0
-            .get(function)
-            .cloned()
-            .ok_or_else(|| ServeError::MissingFunction { user: user.to_owned(), function: function.to_owned() })
+    fn target(&self, function: &str, needed_by: &str) -> Result<Target, ServeError> {
+        self.0.get(function).cloned().ok_or_else(|| ServeError::MissingFunction {
+            needed_by: needed_by.to_owned(),
+            function: function.to_owned(),
+        })
     }
 }
 
-fn http_api(api: template::HttpApi, found: &Found, cors_origins: Option<AllowsOrigin>) -> Result<HttpApi, ServeError> {
+fn http_api(
+    api: template::HttpApi,
+    available: &AvailableFunctions,
+    cors_origins: Option<AllowsOrigin>,
+) -> Result<HttpApi, ServeError> {
     let route = |route: template::HttpRoute| {
-        let function = found.target(&route.function, &format!("route {} {}", route.method, route.path))?;
-        Ok((route.method, route.path, HttpTarget { function, timeout: route.timeout }))
+        let function = available.target(&route.function, &format!("route {} {}", route.method, route.path))?;
+        Ok((route.method, route.path, HttpIntegration { function, timeout: route.timeout }))
     };
     let routes = api.routes.into_iter().map(route).collect::<Result<Vec<_>, ServeError>>()?;
     Ok(HttpApi {
@@ -79,10 +83,10 @@ fn http_api(api: template::HttpApi, found: &Found, cors_origins: Option<AllowsOr
     })
 }
 
-fn websocket_api(api: template::WebSocketApi, found: &Found) -> Result<WebSocketApi, ServeError> {
+fn websocket_api(api: template::WebSocketApi, available: &AvailableFunctions) -> Result<WebSocketApi, ServeError> {
     let route = |(key, route): (String, template::WebSocketRoute)| {
-        let function = found.target(&route.function, &format!("route {key}"))?;
-        Ok((key, SocketTarget { function, timeout: route.timeout, two_way: route.two_way }))
+        let function = available.target(&route.function, &format!("route {key}"))?;
+        Ok((key, WebSocketIntegration { function, timeout: route.timeout, two_way: route.two_way }))
     };
     Ok(WebSocketApi {
         routes: api.routes.into_iter().map(route).collect::<Result<_, ServeError>>()?,

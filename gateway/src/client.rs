@@ -10,18 +10,18 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, interval_at};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::console::say;
+use crate::console::print_line;
 
 /// The contract's first ping: by then a frame that overtook the opening would have been missed.
-const FIRST_PING: Duration = Duration::from_secs(2);
+const FIRST_PING_AFTER: Duration = Duration::from_secs(2);
 /// API Gateway cuts what is silent for 10 minutes.
-const PING_EACH: Duration = Duration::from_secs(60);
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why listening ended.
-pub type ListenFailure = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Opens a socket as `sub` at the gateway `url` and prints every frame, until the socket is closed.
-pub async fn listen(url: &str, sub: &str) -> Result<(), ListenFailure> {
+pub async fn listen(url: &str, sub: &str) -> Result<(), BoxError> {
     let address = url.strip_prefix("http://").ok_or("the URL must begin with http://")?.trim_end_matches('/');
     let sub: String = percent_encoding::utf8_percent_encode(sub, percent_encoding::NON_ALPHANUMERIC).collect();
     let token = call(address, "GET", &format!("/_gateway/token?sub={sub}"), None).await?;
@@ -32,16 +32,16 @@ pub async fn listen(url: &str, sub: &str) -> Result<(), ListenFailure> {
     };
     let stream = TcpStream::connect(address).await?;
     let (mut socket, _) = tokio_tungstenite::client_async(format!("{socket}?ticket={ticket}"), stream).await?;
-    say("connected; Ctrl-C ends it")?;
-    let mut pings = interval_at(Instant::now() + FIRST_PING, PING_EACH);
+    print_line("connected; Ctrl-C ends it")?;
+    let mut pings = interval_at(Instant::now() + FIRST_PING_AFTER, PING_INTERVAL);
     loop {
         tokio::select! {
             _ = pings.tick() => socket.send(Message::text(r#"{"action":"ping"}"#)).await?,
             frame = socket.next() => match frame {
-                Some(Ok(Message::Text(text))) => say(&text)?,
+                Some(Ok(Message::Text(text))) => print_line(&text)?,
                 Some(Ok(Message::Close(close))) => {
                     let reason = close.map(|close| format!("{} {}", close.code, close.reason)).unwrap_or_default();
-                    say(&format!("closed {reason}"))?;
+                    print_line(&format!("closed {reason}"))?;
                     return Ok(());
                 }
                 Some(Ok(_)) => {}
@@ -52,7 +52,7 @@ pub async fn listen(url: &str, sub: &str) -> Result<(), ListenFailure> {
     }
 }
 
-async fn call(address: &str, method: &str, path: &str, token: Option<&str>) -> Result<Value, ListenFailure> {
+async fn call(address: &str, method: &str, path: &str, token: Option<&str>) -> Result<Value, BoxError> {
     let stream = TcpStream::connect(address).await.map_err(|error| format!("nobody answers at {address}: {error}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);

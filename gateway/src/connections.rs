@@ -8,13 +8,13 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// A connection without messages is closed after this time.
-pub(crate) const IDLE_LIMIT_MS: i64 = 10 * 60 * 1000;
+pub(crate) const MAX_IDLE_MS: i64 = 10 * 60 * 1000;
 /// Every connection is closed after this time.
-pub(crate) const AGE_LIMIT_MS: i64 = 2 * 60 * 60 * 1000;
+pub(crate) const MAX_AGE_MS: i64 = 2 * 60 * 60 * 1000;
 
 /// How much may wait for a client that does not read: messages, and bytes of them.
-const QUEUE_LIMIT_MESSAGES: usize = 1_000;
-const QUEUE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+const MAX_QUEUED_MESSAGES: usize = 1_000;
+const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
 
 /// Why a connection ends: what `$disconnect` is told, and what the client is told if it is still there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(crate) struct Outbox {
 
 /// What became of a text for a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Offered {
+pub(crate) enum QueueOutcome {
     /// It will be sent, in order, if the client is still there.
     Queued,
     /// The client does not read what it already has.
@@ -79,7 +79,7 @@ impl Connection {
         user_agent: Option<String>,
         host: &str,
     ) -> (Arc<Self>, Outbox) {
-        let (queue, queued) = mpsc::channel(QUEUE_LIMIT_MESSAGES);
+        let (queue, queued) = mpsc::channel(MAX_QUEUED_MESSAGES);
         let (close, closing) = oneshot::channel();
         let connection = Self {
             id,
@@ -96,27 +96,27 @@ impl Connection {
     }
 
     /// Queues a text for the client; this counts as activity.
-    pub(crate) fn offer(&self, text: Utf8Bytes, now_ms: i64) -> Offered {
+    pub(crate) fn enqueue(&self, text: Utf8Bytes, now_ms: i64) -> QueueOutcome {
         let length_bytes = text.len();
         let before_bytes = self.queued_bytes.fetch_add(length_bytes, Ordering::Relaxed);
-        let outcome = if before_bytes + length_bytes > QUEUE_LIMIT_BYTES {
-            Offered::Full
+        let outcome = if before_bytes + length_bytes > MAX_QUEUED_BYTES {
+            QueueOutcome::Full
         } else {
             match self.queue.try_send(text) {
-                Ok(()) => Offered::Queued,
-                Err(mpsc::error::TrySendError::Full(_)) => Offered::Full,
-                Err(mpsc::error::TrySendError::Closed(_)) => Offered::Gone,
+                Ok(()) => QueueOutcome::Queued,
+                Err(mpsc::error::TrySendError::Full(_)) => QueueOutcome::Full,
+                Err(mpsc::error::TrySendError::Closed(_)) => QueueOutcome::Gone,
             }
         };
         match outcome {
-            Offered::Queued => self.touch(now_ms),
-            Offered::Full | Offered::Gone => self.sent(length_bytes),
+            QueueOutcome::Queued => self.touch(now_ms),
+            QueueOutcome::Full | QueueOutcome::Gone => self.dequeued(length_bytes),
         }
         outcome
     }
 
     /// Takes a queued text's bytes off the count.
-    pub(crate) fn sent(&self, length_bytes: usize) {
+    pub(crate) fn dequeued(&self, length_bytes: usize) {
         self.queued_bytes.fetch_sub(length_bytes, Ordering::Relaxed);
     }
 
@@ -140,8 +140,8 @@ impl Connection {
     }
 
     /// When the idle or the age limit ends it, if nothing is said until then.
-    fn ends_at_ms(&self) -> i64 {
-        (self.last_active_ms() + IDLE_LIMIT_MS).min(self.connected_at_ms + AGE_LIMIT_MS)
+    fn expires_at_ms(&self) -> i64 {
+        (self.last_active_ms() + MAX_IDLE_MS).min(self.connected_at_ms + MAX_AGE_MS)
     }
 }
 
@@ -184,14 +184,14 @@ impl Connections {
     }
 
     /// Closes what has been idle or open for too long, and returns when to look again; `None` while nothing is open.
-    pub(crate) fn close_ended(&self, now_ms: i64) -> Option<i64> {
+    pub(crate) fn close_expired(&self, now_ms: i64) -> Option<i64> {
         let mut next_ms = None;
         for connection in self.read().values() {
-            let ends_at_ms = connection.ends_at_ms();
-            if ends_at_ms <= now_ms {
+            let expires_at_ms = connection.expires_at_ms();
+            if expires_at_ms <= now_ms {
                 connection.close(Closing::going_away());
             } else {
-                next_ms = Some(next_ms.map_or(ends_at_ms, |next: i64| next.min(ends_at_ms)));
+                next_ms = Some(next_ms.map_or(expires_at_ms, |next: i64| next.min(expires_at_ms)));
             }
         }
         next_ms
@@ -229,20 +229,20 @@ mod tests {
         let (connection, mut outbox) = connection();
         let mebibyte = Utf8Bytes::from("x".repeat(1024 * 1024));
         for _ in 0..4 {
-            assert_eq!(connection.offer(mebibyte.clone(), 1), Offered::Queued);
+            assert_eq!(connection.enqueue(mebibyte.clone(), 1), QueueOutcome::Queued);
         }
-        assert_eq!(connection.offer("x".into(), 1), Offered::Full);
-        connection.sent(outbox.queue.try_recv().unwrap().len());
-        assert_eq!(connection.offer("x".into(), 1), Offered::Queued);
+        assert_eq!(connection.enqueue("x".into(), 1), QueueOutcome::Full);
+        connection.dequeued(outbox.queue.try_recv().unwrap().len());
+        assert_eq!(connection.enqueue("x".into(), 1), QueueOutcome::Queued);
     }
 
     #[test]
     fn many_small_messages_fill_the_queue_too() {
         let (connection, _outbox) = connection();
-        for _ in 0..QUEUE_LIMIT_MESSAGES {
-            assert_eq!(connection.offer("x".into(), 1), Offered::Queued);
+        for _ in 0..MAX_QUEUED_MESSAGES {
+            assert_eq!(connection.enqueue("x".into(), 1), QueueOutcome::Queued);
         }
-        assert_eq!(connection.offer("x".into(), 1), Offered::Full);
+        assert_eq!(connection.enqueue("x".into(), 1), QueueOutcome::Full);
     }
 
     #[test]
@@ -250,11 +250,11 @@ mod tests {
         let connections = Connections::default();
         let (connection, mut outbox) = connection();
         connections.insert(Arc::clone(&connection));
-        assert_eq!(connections.close_ended(0), Some(IDLE_LIMIT_MS));
-        connection.touch(AGE_LIMIT_MS - 1);
-        assert_eq!(connections.close_ended(IDLE_LIMIT_MS), Some(AGE_LIMIT_MS));
+        assert_eq!(connections.close_expired(0), Some(MAX_IDLE_MS));
+        connection.touch(MAX_AGE_MS - 1);
+        assert_eq!(connections.close_expired(MAX_IDLE_MS), Some(MAX_AGE_MS));
         assert!(outbox.closing.try_recv().is_err());
-        assert_eq!(connections.close_ended(AGE_LIMIT_MS), None);
+        assert_eq!(connections.close_expired(MAX_AGE_MS), None);
         assert_eq!(outbox.closing.try_recv().unwrap(), Closing::going_away());
     }
 }

@@ -19,7 +19,7 @@ pub fn first_screen(local: &Local, data: &Path) {
         match &local.lambda {
             None if local.config.database_url.is_some() => "Data lie where DATABASE_URL says.".to_owned(),
             None => format!("Data lie in {}; without that folder it begins anew.", data.display()),
-            Some(url) => elsewhere(local, url, data),
+            Some(url) => lambda_instructions(local, url, data),
         },
         String::new(),
     ];
@@ -28,7 +28,7 @@ pub fn first_screen(local: &Local, data: &Path) {
             lines.push(format!("Watch it: {base}/test/redis-notification"));
         }
         lines.push("Open a socket, in a second terminal:".into());
-        lines.push(format!("  cargo run -- listen --sub alice{}", at(&base)));
+        lines.push(format!("  cargo run -- listen --sub alice{}", url_option(&base)));
         lines.push("Ring it, in a third:".into());
     } else {
         lines
@@ -36,7 +36,7 @@ pub fn first_screen(local: &Local, data: &Path) {
         lines.push("Ring alice:".into());
     }
     lines.push(match local.token("shop", "notify:send", TOKEN_TTL_S) {
-        Ok(token) => ring(&base, &token.token),
+        Ok(token) => send_example(&base, &token.token),
         Err(reason) => format!("  (no token could be signed: {reason})"),
     });
     lines.push(String::new());
@@ -45,21 +45,21 @@ pub fn first_screen(local: &Local, data: &Path) {
     }
     lines.push(format!("ready {base}"));
     // Whoever closed our standard output still wants to be served.
-    let _ = say(&lines.join("\n"));
+    let _ = print_line(&lines.join("\n"));
 }
 
 /// Prints one line to standard output; logs go to standard error. Fails where nobody reads it any more.
-pub fn say(line: &str) -> io::Result<()> {
+pub fn print_line(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }
 
 /// The option that names another gateway than the usual one.
-fn at(base: &str) -> String {
+fn url_option(base: &str) -> String {
     if base == DEFAULT_URL { String::new() } else { format!(" --url {base}") }
 }
 
 /// What functions in other processes must be told. No store of a laptop serves them: many processes, one record.
-fn elsewhere(local: &Local, url: &LambdaUrl, data: &Path) -> String {
+fn lambda_instructions(local: &Local, url: &LambdaUrl, data: &Path) -> String {
     let endpoint = local.config.ws_endpoint.as_deref().unwrap_or_default();
     let socket = local.config.ws_url.as_deref().unwrap_or_default();
     let secret = data.join("jwt-secret");
@@ -73,7 +73,7 @@ fn elsewhere(local: &Local, url: &LambdaUrl, data: &Path) -> String {
     )
 }
 
-fn ring(base: &str, token: &str) -> String {
+fn send_example(base: &str, token: &str) -> String {
     format!(
         "  curl {base}/api/notifications/send \\\n    \
          -H 'Authorization: Bearer {token}' \\\n    \

@@ -4,7 +4,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::options::AllowsOrigin;
-use crate::reply::{self, Reply};
+use crate::response::{self, GatewayResponse};
 use crate::template::CorsConfiguration;
 
 /// Every header that a function cannot set where the gateway has a CORS configuration.
@@ -30,23 +30,23 @@ impl Cors {
     }
 
     /// The answer to a preflight: 204, with the allow headers if its origin is allowed. `None` for other requests.
-    pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
+    pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<GatewayResponse> {
         let is_preflight = method == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
             && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         if !is_preflight {
             return None;
         }
-        let mut reply = reply::empty(StatusCode::NO_CONTENT);
-        if self.allow_origin(headers.get(header::ORIGIN), reply.headers_mut()) {
+        let mut response = response::empty(StatusCode::NO_CONTENT);
+        if self.allow_origin(headers.get(header::ORIGIN), response.headers_mut()) {
             let configured = &self.configuration;
-            put_list(reply.headers_mut(), header::ACCESS_CONTROL_ALLOW_METHODS, &configured.allow_methods);
-            put_list(reply.headers_mut(), header::ACCESS_CONTROL_ALLOW_HEADERS, &configured.allow_headers);
+            put_list(response.headers_mut(), header::ACCESS_CONTROL_ALLOW_METHODS, &configured.allow_methods);
+            put_list(response.headers_mut(), header::ACCESS_CONTROL_ALLOW_HEADERS, &configured.allow_headers);
             if let Some(max_age_s) = configured.max_age_s {
-                reply.headers_mut().insert(header::ACCESS_CONTROL_MAX_AGE, max_age_s.into());
+                response.headers_mut().insert(header::ACCESS_CONTROL_MAX_AGE, max_age_s.into());
             }
         }
-        Some(reply)
+        Some(response)
     }
 
     /// Replaces the function's CORS headers by the configuration's.

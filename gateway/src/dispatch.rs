@@ -6,25 +6,25 @@ use std::sync::Arc;
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
 
+use crate::gateway_routes;
 use crate::handshake;
 use crate::http_api;
 use crate::management;
-use crate::own_routes;
-use crate::reply::{self, Reply};
 use crate::request::{self, Client};
+use crate::response::{self, GatewayResponse};
 use crate::site::{Site, WebSocketApi};
 
 /// Answers any request that comes to the port.
-pub(crate) async fn answer(site: Arc<Site>, source: IpAddr, request: Request<Incoming>) -> Reply {
+pub(crate) async fn answer(site: Arc<Site>, source: IpAddr, request: Request<Incoming>) -> GatewayResponse {
     let Some(host) = request::host(request.headers()).map(str::to_owned) else {
-        return reply::message(StatusCode::BAD_REQUEST, "Bad Request");
+        return response::message(StatusCode::BAD_REQUEST, "Bad Request");
     };
     let source_ip = source.to_canonical().to_string();
     let client = Client { host: &host, source_ip: &source_ip };
     let path = request.uri().path().to_owned();
 
-    if let Some(own) = own_routes::path(&site, &client, &path, request.headers()) {
-        return own_routes::answer(&site, own, &request).await;
+    if let Some(own) = gateway_routes::path(&site, &client, &path, request.headers()) {
+        return gateway_routes::answer(&site, own, &request).await;
     }
     if let Some(api) = &site.websocket_api
         && let Some(path) = path.strip_prefix('/').and_then(|path| path.strip_prefix(api.stage.as_str()))
@@ -35,7 +35,7 @@ pub(crate) async fn answer(site: Arc<Site>, source: IpAddr, request: Request<Inc
     match &site.http_api {
         _ if site.is_stopping() => unavailable(),
         Some(api) => http_api::answer(&site, api, &client, request).await,
-        None => reply::message(StatusCode::NOT_FOUND, "Not Found"),
+        None => response::message(StatusCode::NOT_FOUND, "Not Found"),
     }
 }
 
@@ -45,17 +45,17 @@ async fn answer_in_stage(
     client: &Client<'_>,
     path: &str,
     request: Request<Incoming>,
-) -> Reply {
+) -> GatewayResponse {
     if let Some(id) = management::connection_id(path) {
         return management::answer(site, id, request).await;
     }
     match path {
         _ if site.is_stopping() => unavailable(),
         "" => handshake::answer(site, api, client, request).await,
-        _ => reply::message(StatusCode::FORBIDDEN, "Forbidden"),
+        _ => response::message(StatusCode::FORBIDDEN, "Forbidden"),
     }
 }
 
-fn unavailable() -> Reply {
-    reply::message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
+fn unavailable() -> GatewayResponse {
+    response::message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable")
 }

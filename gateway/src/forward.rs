@@ -51,13 +51,13 @@ pub fn functions(template: &Template, url: &LambdaUrl) -> Functions {
     let mut functions = Functions::default();
     for function in &template.functions {
         let binary = function.binary.as_ref().unwrap_or(&function.name).clone();
-        let forwarded = Forwarded { client: client.clone(), url: url.clone(), binary };
+        let forwarded = ForwardedFunction { client: client.clone(), url: url.clone(), binary };
         functions.insert(&function.name, Arc::new(forwarded));
     }
     functions
 }
 
-struct Forwarded {
+struct ForwardedFunction {
     /// Keeps connections alive; one for all functions.
     client: Client<HttpConnector, Full<Bytes>>,
     url: LambdaUrl,
@@ -65,7 +65,7 @@ struct Forwarded {
 }
 
 #[async_trait::async_trait]
-impl Function for Forwarded {
+impl Function for ForwardedFunction {
     async fn invoke(&self, event: Bytes) -> Result<Bytes, FunctionError> {
         let Self { client, url, binary } = self;
         let request = Request::post(format!("{url}/2015-03-31/functions/{binary}/invocations"))

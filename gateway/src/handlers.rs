@@ -26,22 +26,22 @@ use crate::server::Gateway;
 
 /// One process serves what many sandboxes would, so it connects as often as several.
 const DATABASE_CONNECTIONS: u32 = 10;
-/// How often a woken drain is invoked at most; wakes in between are one.
-const WAKE_PAUSE: Duration = Duration::from_millis(100);
+/// The shortest time between two invocations of the drain; wakes in between count as one.
+const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the local drain may run: the time-out that the template gives it.
 const DRAIN_TIMEOUT_MS: i64 = 90_000;
 
 /// The functions and what they work with.
 pub(crate) struct Handlers {
     app: App,
-    stored: Stored,
-    woken: Arc<Notify>,
+    record_store: RecordStore,
+    wake_signal: Arc<Notify>,
     /// Whether this process is about to end.
-    is_ending: watch::Sender<bool>,
+    is_stopping: watch::Sender<bool>,
 }
 
 /// Where the record is.
-enum Stored {
+enum RecordStore {
     /// In a file of the data folder, or wherever `DATABASE_URL` says.
     Sqlite(Arc<SqliteRecord>),
     /// On the server that `DATABASE_URL` names.
@@ -51,7 +51,7 @@ enum Stored {
 /// Why the stores cannot be opened.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// A variable is wrong, or the server that it names refuses.
+    /// A variable is invalid, or the server that it names refuses the connection.
     Config(ConfigError),
     /// The file of the record cannot be opened.
     Record(sqlite::OpenError),
@@ -60,83 +60,83 @@ pub(crate) enum OpenError {
 impl Handlers {
     /// Opens the stores.
     pub(crate) async fn open(config: &Config, data: &Path, clock: &Clock) -> Result<Self, OpenError> {
-        let stored = Stored::open(config, data).await?;
-        let record = match &stored {
-            Stored::Sqlite(record) => Record::new(record.clone()),
-            Stored::Postgres(record) => Record::new(Arc::new(record.clone())),
+        let record_store = RecordStore::open(config, data).await?;
+        let record = match &record_store {
+            RecordStore::Sqlite(record) => Record::new(record.clone()),
+            RecordStore::Postgres(record) => Record::new(Arc::new(record.clone())),
         };
         let moment = match &config.redis {
-            Some(redis) => Moment::new(Arc::new(RedisMoment::new(redis, clock.clone()).map_err(wrong)?)),
+            Some(redis) => Moment::new(Arc::new(RedisMoment::new(redis, clock.clone()).map_err(config_error)?)),
             None => Moment::new(Arc::new(MemoryMoment::default())),
         };
         let credentials = aws_credential_types::Credentials::new("local", "local", None, None, "local");
         let endpoint = config.ws_endpoint.as_deref().unwrap_or_default();
         let push = Arc::new(ApiGatewayPush::new(endpoint, config.region.clone(), credentials));
-        let woken = Arc::new(Notify::new());
+        let wake_signal = Arc::new(Notify::new());
         let mut app = App::new(config.clone(), record, moment, push);
         app.clock = clock.clone();
-        app.wake = Some(Arc::new(WakeByNotify(woken.clone())));
-        Ok(Self { app, stored, woken, is_ending: watch::Sender::new(false) })
+        app.wake = Some(Arc::new(WakeByNotify(wake_signal.clone())));
+        Ok(Self { app, record_store, wake_signal, is_stopping: watch::Sender::new(false) })
     }
 
     /// Every function of the template, by the name that it has there.
     pub(crate) fn functions(&self) -> Functions {
-        functions(&self.app, self.is_ending.subscribe())
+        functions(&self.app, self.is_stopping.subscribe())
     }
 
     /// Invokes the drain whenever somebody left work for it, for as long as it is polled.
-    pub(crate) fn keep_waking(&self, gateway: Arc<Gateway>) -> impl Future<Output = ()> + Send + 'static {
-        let woken = self.woken.clone();
+    pub(crate) fn wake_on_demand(&self, gateway: Arc<Gateway>) -> impl Future<Output = ()> + Send + 'static {
+        let wake_signal = self.wake_signal.clone();
         async move {
             loop {
-                woken.notified().await;
+                wake_signal.notified().await;
                 if let Err(error) = gateway.invoke_async("drain", json!({}).to_string().into()) {
-                    tracing::warn!(%error, "the drain could not be woken");
+                    tracing::warn!(%error, "the drain could not be woken: {error}");
                 }
-                tokio::time::sleep(WAKE_PAUSE).await;
+                tokio::time::sleep(MIN_WAKE_INTERVAL).await;
             }
         }
     }
 
     /// From now on a drain finishes what it has begun and waits for nothing more.
-    pub(crate) fn end(&self) {
-        self.is_ending.send_replace(true);
+    pub(crate) fn stop_drain(&self) {
+        self.is_stopping.send_replace(true);
     }
 
     /// Closes the stores; nothing may run any more.
     pub(crate) async fn close(&self) {
-        match &self.stored {
-            Stored::Sqlite(record) => record.close().await,
-            Stored::Postgres(record) => record.close().await,
+        match &self.record_store {
+            RecordStore::Sqlite(record) => record.close().await,
+            RecordStore::Postgres(record) => record.close().await,
         }
     }
 }
 
-impl Stored {
+impl RecordStore {
     async fn open(config: &Config, data: &Path) -> Result<Self, OpenError> {
         let url = config.database_url.as_ref();
         let text = url.map(Secret::reveal);
         if let (Some(url), Some(text)) = (url, text)
             && (text.starts_with("postgres://") || text.starts_with("postgresql://"))
         {
-            let record = PostgresRecord::new(url, DATABASE_CONNECTIONS).map_err(wrong)?;
-            record.migrate().await.map_err(wrong)?;
+            let record = PostgresRecord::new(url, DATABASE_CONNECTIONS).map_err(config_error)?;
+            record.migrate().await.map_err(config_error)?;
             return Ok(Self::Postgres(record));
         }
         let file = match text.map(|text| text.strip_prefix("sqlite://")) {
             None => data.join("carillon.db"),
             Some(Some(file)) if !file.is_empty() => file.into(),
-            Some(_) => return Err(wrong("DATABASE_URL must be postgres://… or sqlite:// and a path")),
+            Some(_) => return Err(config_error("DATABASE_URL must be postgres://… or sqlite:// and a path")),
         };
         Ok(Self::Sqlite(Arc::new(SqliteRecord::open(&file).await.map_err(OpenError::Record)?)))
     }
 }
 
-fn wrong(problem: impl Display) -> OpenError {
+fn config_error(problem: impl Display) -> OpenError {
     OpenError::Config(ConfigError(vec![problem.to_string()]))
 }
 
-fn functions(app: &App, ending: watch::Receiver<bool>) -> Functions {
+fn functions(app: &App, stopping: watch::Receiver<bool>) -> Functions {
     macro_rules! http {
         ($function:ident) => {{
             let app = app.clone();
@@ -174,12 +174,12 @@ fn functions(app: &App, ending: watch::Receiver<bool>) -> Functions {
     functions.insert("connect", socket!(connect));
     functions.insert("disconnect", socket!(disconnect));
     functions.insert("message", socket!(message));
-    let draining = (app.clone(), ending);
+    let draining = (app.clone(), stopping);
     let drain = event_function(move |_: Value| {
-        let (app, mut ending) = draining.clone();
+        let (app, mut stopping) = draining.clone();
         async move {
-            let ended = async { drop(ending.wait_for(|is_ending| *is_ending).await) };
-            Ok(drain::handle_until(&app, app.clock.now_ms() + DRAIN_TIMEOUT_MS, ended).await)
+            let stopped = async { drop(stopping.wait_for(|is_stopping| *is_stopping).await) };
+            Ok(drain::handle_until(&app, app.clock.now_ms() + DRAIN_TIMEOUT_MS, stopped).await)
         }
     });
     functions.insert("drain", drain);

@@ -15,18 +15,18 @@ use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::connections::{Closing, Connection, Outbox};
-use crate::http_event::text;
-use crate::http_response;
+use crate::function_output;
+use crate::http_event::header_text;
 use crate::ids;
-use crate::reply::{self, Reply};
 use crate::request::Client;
+use crate::response::{self, GatewayResponse};
 use crate::site::{Site, WebSocketApi};
 use crate::socket;
 use crate::websocket::{self, Outcome, disconnected};
-use crate::websocket_event::Moment;
+use crate::websocket_event::SocketContext;
 
 /// The longest path and query of a handshake.
-const URL_LIMIT_BYTES: usize = 4096;
+const MAX_URL_BYTES: usize = 4096;
 
 /// Answers a request for the stage's own path.
 pub(crate) async fn answer(
@@ -34,20 +34,20 @@ pub(crate) async fn answer(
     api: &Arc<WebSocketApi>,
     client: &Client<'_>,
     mut request: Request<Incoming>,
-) -> Reply {
+) -> GatewayResponse {
     let accept_key = match accept_key(&request) {
         Ok(key) => key,
         Err(refusal) => return refusal,
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let id = ids::gateway_id();
-    let user_agent = request.headers().get(header::USER_AGENT).map(text);
+    let user_agent = request.headers().get(header::USER_AGENT).map(header_text);
     let (connection, outbox) = Connection::new(id, site.clock.now_ms(), client.source_ip, user_agent, client.host);
     let (answer, answered) = oneshot::channel();
     let handshake = Handshake { site: Arc::clone(site), api: Arc::clone(api), connection, outbox, upgrade, answer };
     // A task of its own: once $connect has said yes, $disconnect must follow, even if the client leaves meanwhile.
     site.sockets.spawn(handshake.run(request.map(|_| ()), accept_key));
-    answered.await.unwrap_or_else(|_| http_response::internal_server_error())
+    answered.await.unwrap_or_else(|_| response::internal_server_error())
 }
 
 struct Handshake {
@@ -56,7 +56,7 @@ struct Handshake {
     connection: Arc<Connection>,
     outbox: Outbox,
     upgrade: OnUpgrade,
-    answer: oneshot::Sender<Reply>,
+    answer: oneshot::Sender<GatewayResponse>,
 }
 
 impl Handshake {
@@ -75,9 +75,9 @@ impl Handshake {
         if site.is_stopping() {
             connection.close(Closing::going_away());
         }
-        let is_waited_for = answer.send(switching_protocols(&accept_key, protocol)).is_ok();
+        let client_is_waiting = answer.send(switching_protocols(&accept_key, protocol)).is_ok();
         match upgrade.await {
-            Ok(upgraded) if is_waited_for => socket::serve(site, api, connection, outbox, upgraded).await,
+            Ok(upgraded) if client_is_waiting => socket::serve(site, api, connection, outbox, upgraded).await,
             _ => {
                 site.connections.remove(&connection.id);
                 disconnected(&site, &api, &connection, &Closing::new(1006, ""));
@@ -86,48 +86,48 @@ impl Handshake {
     }
 
     /// Asks `$connect`: the subprotocol that it chose, or the refusal that the client gets.
-    async fn connect(&self, request: Request<()>) -> Result<Option<HeaderValue>, Reply> {
-        let Some(target) = self.api.routes.get("$connect") else {
+    async fn connect(&self, request: Request<()>) -> Result<Option<HeaderValue>, GatewayResponse> {
+        let Some(integration) = self.api.routes.get("$connect") else {
             return Ok(None);
         };
-        let moment = Moment {
+        let context = SocketContext {
             api: &self.api,
             connection: &self.connection,
             request_id: &ids::gateway_id(),
             now_ms: self.connection.connected_at_ms,
         };
         let query = request.uri().query().unwrap_or_default();
-        let event = moment.connect(request.headers(), query, self.site.address.port());
-        match websocket::call(&self.site, target, event).await {
-            Outcome::Answered(output) => accepted(&output),
+        let event = context.connect(request.headers(), query, self.site.address.port());
+        match websocket::call(&self.site, integration, event).await {
+            Outcome::Answered(output) => read_connect_output(&output),
             Outcome::Failed => Err(bad_gateway()),
-            Outcome::TimedOut => Err(reply::message(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out")),
+            Outcome::TimedOut => Err(response::message(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out")),
         }
     }
 }
 
 /// What `$connect` gave back: 2xx accepts, any other status is the client's answer, and no status is an error.
 #[expect(clippy::result_large_err, reason = "a refusal is an answer like any other, moved once")]
-fn accepted(output: &Bytes) -> Result<Option<HeaderValue>, Reply> {
+fn read_connect_output(output: &Bytes) -> Result<Option<HeaderValue>, GatewayResponse> {
     let members: Map<String, Value> = serde_json::from_slice(output).map_err(|_| bad_gateway())?;
-    let status = http_response::status(&members).ok_or_else(bad_gateway)?;
+    let status = function_output::status(&members).ok_or_else(bad_gateway)?;
     if status.is_success() {
-        return Ok(answered_header(&members, "sec-websocket-protocol"));
+        return Ok(output_header(&members, "sec-websocket-protocol"));
     }
-    let mut refusal = Reply::new(Full::new(http_response::body(&members).ok_or_else(bad_gateway)?));
+    let mut refusal = GatewayResponse::new(Full::new(function_output::body(&members).ok_or_else(bad_gateway)?));
     *refusal.status_mut() = status;
-    if let Some(content_type) = answered_header(&members, "content-type") {
+    if let Some(content_type) = output_header(&members, "content-type") {
         refusal.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     Err(refusal)
 }
 
-fn bad_gateway() -> Reply {
-    reply::message(StatusCode::BAD_GATEWAY, "Internal server error")
+fn bad_gateway() -> GatewayResponse {
+    response::message(StatusCode::BAD_GATEWAY, "Internal server error")
 }
 
 /// A header of a function's answer, from `headers` or, as `lambda_http` writes it, from `multiValueHeaders`.
-fn answered_header(members: &Map<String, Value>, name: &str) -> Option<HeaderValue> {
+fn output_header(members: &Map<String, Value>, name: &str) -> Option<HeaderValue> {
     let found = ["headers", "multiValueHeaders"].iter().find_map(|place| {
         let headers = members.get(*place)?.as_object()?;
         let (_, value) = headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name))?;
@@ -136,9 +136,9 @@ fn answered_header(members: &Map<String, Value>, name: &str) -> Option<HeaderVal
     found.and_then(|value| HeaderValue::try_from(value).ok())
 }
 
-fn switching_protocols(accept_key: &str, protocol: Option<HeaderValue>) -> Reply {
-    let mut reply = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
-    let headers = reply.headers_mut();
+fn switching_protocols(accept_key: &str, protocol: Option<HeaderValue>) -> GatewayResponse {
+    let mut response = response::empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     let accept_key = HeaderValue::try_from(accept_key).expect("an accept key is base64");
@@ -146,31 +146,31 @@ fn switching_protocols(accept_key: &str, protocol: Option<HeaderValue>) -> Reply
     if let Some(protocol) = protocol {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
-    reply
+    response
 }
 
 /// The accept key of a request that is a handshake, or the refusal of one that is not.
 #[expect(clippy::result_large_err, reason = "a refusal is an answer like any other, moved once")]
-fn accept_key(request: &Request<Incoming>) -> Result<String, Reply> {
+fn accept_key(request: &Request<Incoming>) -> Result<String, GatewayResponse> {
     let headers = request.headers();
     let is_upgrade = request.method() == Method::GET
         && has_token(headers, header::CONNECTION, "upgrade")
         && has_token(headers, header::UPGRADE, "websocket");
     let is_version_13 = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
     if !is_upgrade || !is_version_13 {
-        let mut refusal = reply::message(StatusCode::UPGRADE_REQUIRED, "Upgrade Required");
+        let mut refusal = response::message(StatusCode::UPGRADE_REQUIRED, "Upgrade Required");
         refusal.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         refusal.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return Err(refusal);
     }
-    if request.uri().path_and_query().is_some_and(|url| url.as_str().len() > URL_LIMIT_BYTES) {
-        return Err(reply::message(StatusCode::URI_TOO_LONG, "URI Too Long"));
+    if request.uri().path_and_query().is_some_and(|url| url.as_str().len() > MAX_URL_BYTES) {
+        return Err(response::message(StatusCode::URI_TOO_LONG, "URI Too Long"));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
     let key = key.filter(|key| STANDARD.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == 16));
     match key {
         Some(key) => Ok(derive_accept_key(key.as_bytes())),
-        None => Err(reply::message(StatusCode::BAD_REQUEST, "Bad Request")),
+        None => Err(response::message(StatusCode::BAD_REQUEST, "Bad Request")),
     }
 }
 

@@ -7,34 +7,39 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
 
-use crate::http_event::{HttpExchange, http_event};
-use crate::http_response::{http_reply, internal_server_error};
+use crate::function_output;
+use crate::http_event::{RoutedRequest, http_event};
 use crate::ids;
-use crate::reply::{self, Reply};
-use crate::request::{Client, percent_decoded, read_body};
-use crate::site::{HttpApi, HttpTarget, Site};
+use crate::request::{Client, percent_decode, read_body};
+use crate::response::{self, GatewayResponse};
+use crate::site::{HttpApi, HttpIntegration, Site};
 
 /// The largest request body.
-const BODY_LIMIT_BYTES: usize = 10 * 1024 * 1024;
+const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
 /// Answers a request, with the CORS headers and the request id that every answer has.
-pub(crate) async fn answer(site: &Arc<Site>, api: &HttpApi, client: &Client<'_>, request: Request<Incoming>) -> Reply {
+pub(crate) async fn answer(
+    site: &Arc<Site>,
+    api: &HttpApi,
+    client: &Client<'_>,
+    request: Request<Incoming>,
+) -> GatewayResponse {
     let request_id = ids::gateway_id();
     let origin = request.headers().get(header::ORIGIN).cloned();
     let preflight = api.cors.as_ref().and_then(|cors| cors.preflight(request.method(), request.headers()));
-    let mut reply = match preflight {
+    let mut response = match preflight {
         Some(preflight) => preflight,
         None => {
-            let mut reply = routed(site, api, client, request, &request_id).await.unwrap_or_else(|refusal| refusal);
+            let mut response = routed(site, api, client, request, &request_id).await.unwrap_or_else(|refusal| refusal);
             if let Some(cors) = &api.cors {
-                cors.apply(origin.as_ref(), reply.headers_mut());
+                cors.apply(origin.as_ref(), response.headers_mut());
             }
-            reply
+            response
         }
     };
     let request_id = HeaderValue::try_from(request_id).expect("a gateway id is base64url");
-    reply.headers_mut().insert(HeaderName::from_static("apigw-requestid"), request_id);
-    reply
+    response.headers_mut().insert(HeaderName::from_static("apigw-requestid"), request_id);
+    response
 }
 
 async fn routed(
@@ -43,18 +48,18 @@ async fn routed(
     client: &Client<'_>,
     request: Request<Incoming>,
     request_id: &str,
-) -> Result<Reply, Reply> {
+) -> Result<GatewayResponse, GatewayResponse> {
     let (head, body) = request.into_parts();
-    let bad_request = || reply::message(StatusCode::BAD_REQUEST, "Bad Request");
-    let not_found = || reply::message(StatusCode::NOT_FOUND, "Not Found");
+    let bad_request = || response::message(StatusCode::BAD_REQUEST, "Bad Request");
+    let not_found = || response::message(StatusCode::NOT_FOUND, "Not Found");
 
-    let path = percent_decoded(head.uri.path()).filter(|path| path.starts_with('/')).ok_or_else(bad_request)?;
+    let path = percent_decode(head.uri.path()).filter(|path| path.starts_with('/')).ok_or_else(bad_request)?;
     let path_in_stage = path_in_stage(api, head.uri.path()).ok_or_else(not_found)?;
     let route = api.routes.find(head.method.as_str(), path_in_stage).ok_or_else(not_found)?;
-    let body = read_body(body, BODY_LIMIT_BYTES).await.map_err(|error| error.reply())?;
+    let body = read_body(body, MAX_BODY_BYTES).await.map_err(|error| error.into_response())?;
 
     let now_ms = site.clock.now_ms();
-    let event = http_event(HttpExchange {
+    let event = http_event(RoutedRequest {
         method: head.method.as_str(),
         path: &path,
         query: head.uri.query().unwrap_or_default(),
@@ -87,14 +92,14 @@ fn path_in_stage<'p>(api: &HttpApi, path: &'p str) -> Option<&'p str> {
     }
 }
 
-async fn invoked(site: &Site, target: &HttpTarget, event: Bytes) -> Reply {
-    let function = target.function.clone();
+async fn invoked(site: &Site, integration: &HttpIntegration, event: Bytes) -> GatewayResponse {
+    let function = integration.function.clone();
     // A task of its own: the function goes on when the client leaves or the time is over.
     let call = site.invocations.spawn(async move { function.call(event).await });
-    match tokio::time::timeout(target.timeout, call).await {
-        Ok(Ok(Ok(output))) => http_reply(output),
-        Ok(Ok(Err(_))) => internal_server_error(),
+    match tokio::time::timeout(integration.timeout, call).await {
+        Ok(Ok(Ok(output))) => function_output::to_response(output),
+        Ok(Ok(Err(_))) => response::internal_server_error(),
         // Only the end of the process takes a call away.
-        Ok(Err(_)) | Err(_) => reply::message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+        Ok(Err(_)) | Err(_) => response::message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     }
 }

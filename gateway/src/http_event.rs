@@ -9,12 +9,12 @@ use http::{HeaderMap, HeaderName, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::moments;
 use crate::request::{query_pairs, without_port};
 use crate::template::resolve::ACCOUNT_ID;
+use crate::timestamps;
 
 /// What an event is made of.
-pub(crate) struct HttpExchange<'a> {
+pub(crate) struct RoutedRequest<'a> {
     pub(crate) method: &'a str,
     /// The path, decoded once.
     pub(crate) path: &'a str,
@@ -88,43 +88,39 @@ struct Http<'a> {
 }
 
 /// The event's JSON.
-pub(crate) fn http_event(exchange: HttpExchange<'_>) -> Bytes {
-    let (body, is_base64_encoded) = body_text(exchange.headers, exchange.body);
-    let domain_prefix = without_port(exchange.host).split('.').next().unwrap_or_default();
+pub(crate) fn http_event(request: RoutedRequest<'_>) -> Bytes {
+    let (body, is_base64_encoded) = body_text(request.headers, request.body);
+    let domain_prefix = without_port(request.host).split('.').next().unwrap_or_default();
     let event = Event {
         version: "2.0",
-        route_key: exchange.route_key,
-        raw_path: exchange.path,
-        raw_query_string: exchange.query,
-        cookies: cookies(exchange.headers),
-        headers: headers(&exchange),
-        query_string_parameters: joined(query_pairs(exchange.query)),
+        route_key: request.route_key,
+        raw_path: request.path,
+        raw_query_string: request.query,
+        cookies: cookies(request.headers),
+        headers: headers(&request),
+        query_string_parameters: join_values(query_pairs(request.query)),
         request_context: RequestContext {
             account_id: ACCOUNT_ID,
-            api_id: exchange.api_id,
-            domain_name: exchange.host,
+            api_id: request.api_id,
+            domain_name: request.host,
             domain_prefix,
             http: Http {
-                method: exchange.method,
-                path: exchange.path,
-                protocol: exchange.protocol,
-                source_ip: exchange.source_ip,
-                user_agent: exchange.headers.get(header::USER_AGENT).map(text).unwrap_or_default(),
+                method: request.method,
+                path: request.path,
+                protocol: request.protocol,
+                source_ip: request.source_ip,
+                user_agent: request.headers.get(header::USER_AGENT).map(header_text).unwrap_or_default(),
             },
-            request_id: exchange.request_id,
-            route_key: exchange.route_key,
-            stage: exchange.stage,
-            time: moments::log_format(exchange.now_ms),
-            time_epoch: exchange.now_ms,
+            request_id: request.request_id,
+            route_key: request.route_key,
+            stage: request.stage,
+            time: timestamps::log_format(request.now_ms),
+            time_epoch: request.now_ms,
         },
         body,
-        path_parameters: exchange
-            .path_parameters
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
+        path_parameters: request.path_parameters.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         is_base64_encoded,
-        stage_variables: exchange.stage_variables,
+        stage_variables: request.stage_variables,
     };
     serde_json::to_vec(&event).expect("an event has text keys and no failing members").into()
 }
@@ -143,35 +139,35 @@ pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// A header's value as text; bytes that are not UTF-8 are replaced.
-pub(crate) fn text(value: &http::HeaderValue) -> String {
+pub(crate) fn header_text(value: &http::HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
 /// `X-Forwarded-For` with one more hop at its end.
 pub(crate) fn forwarded_for(headers: &HeaderMap, source_ip: &str) -> String {
     match headers.get("x-forwarded-for") {
-        Some(earlier) => format!("{}, {source_ip}", text(earlier)),
+        Some(earlier) => format!("{}, {source_ip}", header_text(earlier)),
         None => source_ip.to_owned(),
     }
 }
 
 /// Names in lower case, values of one name joined; cookies have a member of their own.
-fn headers(exchange: &HttpExchange<'_>) -> BTreeMap<String, String> {
+fn headers(request: &RoutedRequest<'_>) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
-    for name in exchange.headers.keys().filter(|name| !is_hop_by_hop(name) && *name != header::COOKIE) {
-        let values: Vec<String> = exchange.headers.get_all(name).iter().map(text).collect();
+    for name in request.headers.keys().filter(|name| !is_hop_by_hop(name) && *name != header::COOKIE) {
+        let values: Vec<String> = request.headers.get_all(name).iter().map(header_text).collect();
         headers.insert(name.as_str().to_owned(), values.join(","));
     }
-    headers.entry("content-length".into()).or_insert_with(|| exchange.body.len().to_string());
-    headers.entry("x-amzn-trace-id".into()).or_insert_with(|| exchange.trace_id.to_owned());
-    headers.insert("x-forwarded-for".into(), forwarded_for(exchange.headers, exchange.source_ip));
-    headers.insert("x-forwarded-port".into(), exchange.port.to_string());
+    headers.entry("content-length".into()).or_insert_with(|| request.body.len().to_string());
+    headers.entry("x-amzn-trace-id".into()).or_insert_with(|| request.trace_id.to_owned());
+    headers.insert("x-forwarded-for".into(), forwarded_for(request.headers, request.source_ip));
+    headers.insert("x-forwarded-port".into(), request.port.to_string());
     headers.insert("x-forwarded-proto".into(), "http".into());
     headers
 }
 
 fn cookies(headers: &HeaderMap) -> Vec<String> {
-    let lines = headers.get_all(header::COOKIE).iter().map(text);
+    let lines = headers.get_all(header::COOKIE).iter().map(header_text);
     lines
         .flat_map(|line| line.split(';').map(|cookie| cookie.trim().to_owned()).collect::<Vec<_>>())
         .filter(|cookie| !cookie.is_empty())
@@ -179,7 +175,7 @@ fn cookies(headers: &HeaderMap) -> Vec<String> {
 }
 
 /// Values of one name joined by commas, in order.
-fn joined(pairs: Vec<(String, String)>) -> Map<String, Value> {
+fn join_values(pairs: Vec<(String, String)>) -> Map<String, Value> {
     let mut all: Map<String, Value> = Map::new();
     for (name, value) in pairs {
         match all.get_mut(&name) {
@@ -200,7 +196,7 @@ fn body_text(headers: &HeaderMap, body: &Bytes) -> (Option<String>, bool) {
     if body.is_empty() {
         return (None, false);
     }
-    let is_binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| is_binary_type(&text(value)));
+    let is_binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| is_binary_type(&header_text(value)));
     match std::str::from_utf8(body) {
         Ok(text) if !is_binary => (Some(text.to_owned()), false),
         _ => (Some(STANDARD.encode(body)), true),

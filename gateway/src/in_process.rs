@@ -54,7 +54,7 @@ where
         let handler = Arc::clone(&self.0);
         let mut adapter = Adapter::from(service_fn(move |request: Request| handler(request)));
         let answer = adapter.call(LambdaEvent::new(request, context(HTTP_DEADLINE))).await.map_err(failed)?;
-        written(&answer)
+        to_json(&answer)
     }
 }
 
@@ -74,20 +74,21 @@ where
     async fn invoke(&self, event: Bytes) -> Result<Bytes, FunctionError> {
         let event: E = serde_json::from_slice(&event).map_err(unreadable)?;
         let answer = (self.handler)(event).await.map_err(failed)?;
-        written(&answer)
+        to_json(&answer)
     }
 }
 
 /// Handlers compare the deadline with the machine's clock, as on Lambda, whatever the gateway's clock shows.
-fn context(left: Duration) -> Context {
-    let deadline_ms = Clock::system().now_ms().unsigned_abs() + u64::try_from(left.as_millis()).unwrap_or(u64::MAX / 2);
+fn context(remaining: Duration) -> Context {
+    let deadline_ms =
+        Clock::system().now_ms().unsigned_abs() + u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX / 2);
     let mut context = Context::default();
     context.request_id = uuid::Uuid::new_v4().to_string();
     context.deadline = deadline_ms;
     context
 }
 
-fn written(answer: &impl Serialize) -> Result<Bytes, FunctionError> {
+fn to_json(answer: &impl Serialize) -> Result<Bytes, FunctionError> {
     serde_json::to_vec(answer).map(Bytes::from).map_err(|error| FunctionError {
         error_type: type_name::<serde_json::Error>().into(),
         message: format!("the answer is not JSON: {error}"),

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use crate::functions::{Function, FunctionError};
 
 /// The largest event and the largest answer of a synchronous invocation.
-const PAYLOAD_LIMIT_BYTES: usize = 6 * 1024 * 1024;
+const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
 /// A function that can be called. Clones call the same one.
 #[derive(Clone)]
@@ -42,13 +42,13 @@ impl Target {
     }
 
     async fn output(&self, event: Bytes) -> Result<Bytes, FunctionError> {
-        if event.len() > PAYLOAD_LIMIT_BYTES {
+        if event.len() > MAX_PAYLOAD_BYTES {
             return Err(too_large("event", event.len()));
         }
         // The handler is not used again after a panic of this one call; what it shares is its own to guard.
         let call = AssertUnwindSafe(self.function.invoke(event)).catch_unwind();
         match tokio::time::timeout(self.timeout, call).await {
-            Ok(Ok(Ok(output))) if output.len() > PAYLOAD_LIMIT_BYTES => Err(too_large("answer", output.len())),
+            Ok(Ok(Ok(output))) if output.len() > MAX_PAYLOAD_BYTES => Err(too_large("answer", output.len())),
             Ok(Ok(answer)) => answer,
             Ok(Err(panic)) => Err(panicked(panic.as_ref())),
             Err(_) => Err(FunctionError {
@@ -62,7 +62,7 @@ impl Target {
 fn too_large(what: &str, length_bytes: usize) -> FunctionError {
     FunctionError {
         error_type: "Function.PayloadTooLarge".into(),
-        message: format!("the {what} must be at most {PAYLOAD_LIMIT_BYTES} bytes, met {length_bytes}"),
+        message: format!("the {what} must be at most {MAX_PAYLOAD_BYTES} bytes, met {length_bytes}"),
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_over_6_mb_is_an_error_of_the_function() {
         let talks = event_function(|length: usize| async move { Ok("x".repeat(length)) });
-        let longest = PAYLOAD_LIMIT_BYTES - 2;
+        let longest = MAX_PAYLOAD_BYTES - 2;
         let talks = Target::new("Test", talks, Duration::from_secs(20));
         assert!(talks.call(longest.to_string().into()).await.is_ok());
         let error = talks.call((longest + 1).to_string().into()).await.unwrap_err();

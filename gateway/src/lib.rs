@@ -51,15 +51,15 @@ pub mod template;
 mod assemble;
 mod dispatch;
 mod invocation;
-mod running;
 pub mod server;
 mod site;
+mod task_group;
 
 // The HTTP API.
 mod cors;
+mod function_output;
 mod http_api;
 mod http_event;
-mod http_response;
 mod routing;
 
 // The WebSocket API and its management API.
@@ -72,15 +72,15 @@ mod websocket;
 mod websocket_event;
 
 // Schedules, and what only this gateway serves.
-mod own_routes;
+mod gateway_routes;
 pub mod schedule_expression;
 mod schedules;
 
 // Words that the others share.
 mod ids;
-mod moments;
-mod reply;
 mod request;
+mod response;
+mod timestamps;
 
 pub use functions::{Function, FunctionError, Functions};
 pub use in_process::{event_function, http_function};

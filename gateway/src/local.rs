@@ -48,11 +48,11 @@ pub struct Local {
     /// What was met in the template and is not served.
     pub warnings: Vec<String>,
     clock: Clock,
-    here: Option<Here>,
+    in_process: Option<LocalFunctions>,
 }
 
 /// The functions of this process, and the task that wakes their drain.
-struct Here {
+struct LocalFunctions {
     handlers: Handlers,
     waker: JoinHandle<()>,
 }
@@ -120,11 +120,11 @@ impl Local {
         let (signer, signing_clock) = (config.clone(), clock.clone());
         options.sign_token = Some(Arc::new(move |request| sign(&signer, &signing_clock, request)));
         let gateway = Arc::new(serve(listener, options)?);
-        let here = handlers.map(|handlers| {
-            let waker = tokio::spawn(handlers.keep_waking(gateway.clone()));
-            Here { handlers, waker }
+        let in_process = handlers.map(|handlers| {
+            let waker = tokio::spawn(handlers.wake_on_demand(gateway.clone()));
+            LocalFunctions { handlers, waker }
         });
-        Ok(Self { gateway, config, lambda, warnings, clock, here })
+        Ok(Self { gateway, config, lambda, warnings, clock, in_process })
     }
 
     /// Where it listens.
@@ -139,13 +139,13 @@ impl Local {
 
     /// Stops cleanly: sockets are closed, what runs may end, the stores are closed last.
     pub async fn stop(self) {
-        if let Some(here) = &self.here {
-            here.waker.abort();
-            here.handlers.end();
+        if let Some(in_process) = &self.in_process {
+            in_process.waker.abort();
+            in_process.handlers.stop_drain();
         }
         self.gateway.stop().await;
-        if let Some(here) = &self.here {
-            here.handlers.close().await;
+        if let Some(in_process) = &self.in_process {
+            in_process.handlers.close().await;
         }
     }
 }
@@ -154,7 +154,7 @@ impl Local {
 pub fn signing_secret(config: &Config, data: &Path) -> Result<Secret, StartError> {
     let file = data.join("jwt-secret");
     if config.jwt_secret.is_none() && !file.exists() {
-        make_secret(&file).map_err(|reason| StartError::Secret { file, reason })?;
+        create_secret(&file).map_err(|reason| StartError::Secret { file, reason })?;
     }
     existing_secret(config, data)
 }
@@ -177,7 +177,7 @@ pub fn existing_secret(config: &Config, data: &Path) -> Result<Secret, StartErro
     }
 }
 
-fn make_secret(file: &Path) -> io::Result<()> {
+fn create_secret(file: &Path) -> io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     if let Some(folder) = file.parent() {

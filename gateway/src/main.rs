@@ -98,7 +98,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(serve: Serve) -> Result<(), client::ListenFailure> {
+async fn run(serve: Serve) -> Result<(), client::BoxError> {
     // Migrating, the database remarks on what is there already.
     let usual = "info,sqlx::postgres::notice=warn";
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
@@ -124,16 +124,16 @@ async fn run(serve: Serve) -> Result<(), client::ListenFailure> {
     Ok(())
 }
 
-async fn migrate() -> Result<(), client::ListenFailure> {
+async fn migrate() -> Result<(), client::BoxError> {
     let config = Config::read(|name| std::env::var(name).ok(), &["DATABASE_URL"], Origins::Loopback);
     let record = function::record(&config.map_err(StartError::from)?).map_err(StartError::from)?;
     let version = record.migrate().await.map_err(|error| StartError::from(ConfigError(vec![error.to_string()])))?;
-    Ok(console::say(&format!("the database has every migration up to {version}"))?)
+    Ok(console::print_line(&format!("the database has every migration up to {version}"))?)
 }
 
-fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::ListenFailure> {
+fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::BoxError> {
     let mut config = Config::read(|name| std::env::var(name).ok(), &[], Origins::Loopback).map_err(StartError::from)?;
     config.jwt_secret = Some(local::existing_secret(&config, data)?);
     let exp_s = Clock::system().now_ms() / 1_000 + i64::from(ttl_s);
-    Ok(console::say(&auth::sign(&config, sub, scope, exp_s)?)?)
+    Ok(console::print_line(&auth::sign(&config, sub, scope, exp_s)?)?)
 }

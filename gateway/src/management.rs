@@ -10,15 +10,15 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
-use crate::connections::{Closing, Connection, Offered};
+use crate::connections::{Closing, Connection, QueueOutcome};
 use crate::ids;
-use crate::moments;
-use crate::reply::{self, Reply};
-use crate::request::{BodyError, percent_decoded, read_body};
+use crate::request::{BodyError, percent_decode, read_body};
+use crate::response::{self, GatewayResponse};
 use crate::site::Site;
+use crate::timestamps;
 
 /// The largest payload.
-const PAYLOAD_LIMIT_BYTES: usize = 128 * 1024;
+const MAX_PAYLOAD_BYTES: usize = 128 * 1024;
 
 /// Why a call failed. The type goes into `x-amzn-ErrorType`, without which no SDK knows the error.
 enum Failure {
@@ -37,50 +37,50 @@ pub(crate) fn connection_id(path_in_stage: &str) -> Option<&str> {
 }
 
 /// Answers a call about one connection.
-pub(crate) async fn answer(site: &Site, encoded_id: &str, request: Request<Incoming>) -> Reply {
-    let outcome = match percent_decoded(encoded_id) {
+pub(crate) async fn answer(site: &Site, encoded_id: &str, request: Request<Incoming>) -> GatewayResponse {
+    let outcome = match percent_decode(encoded_id) {
         Some(id) if ids::is_gateway_id(&id) => call(site, &id, request).await,
         _ => Err(Failure::InvalidId(encoded_id.to_owned())),
     };
-    let mut reply = outcome.unwrap_or_else(Failure::reply);
-    let headers = reply.headers_mut();
+    let mut response = outcome.unwrap_or_else(Failure::into_response);
+    let headers = response.headers_mut();
     headers.insert(HeaderName::from_static("x-amzn-requestid"), header_value(Uuid::new_v4().to_string()));
     headers.insert(HeaderName::from_static("x-amz-apigw-id"), header_value(ids::gateway_id()));
-    reply
+    response
 }
 
-async fn call(site: &Site, id: &str, request: Request<Incoming>) -> Result<Reply, Failure> {
+async fn call(site: &Site, id: &str, request: Request<Incoming>) -> Result<GatewayResponse, Failure> {
     match *request.method() {
         Method::POST => post(site, id, request.into_body()).await,
-        Method::GET => site.connections.get(id).map(|connection| shown(&connection)).ok_or(Failure::Gone),
+        Method::GET => site.connections.get(id).map(|connection| connection_info(&connection)).ok_or(Failure::Gone),
         Method::DELETE => {
             // Removed here, so that it is gone when the answer arrives; its own task tells $disconnect.
             site.connections.remove(id).ok_or(Failure::Gone)?.close(Closing::normal());
-            Ok(reply::empty(StatusCode::NO_CONTENT))
+            Ok(response::empty(StatusCode::NO_CONTENT))
         }
         _ => Err(Failure::UnknownOperation),
     }
 }
 
-async fn post(site: &Site, id: &str, body: Incoming) -> Result<Reply, Failure> {
-    let payload: Bytes = read_body(body, PAYLOAD_LIMIT_BYTES).await.map_err(|error| match error {
+async fn post(site: &Site, id: &str, body: Incoming) -> Result<GatewayResponse, Failure> {
+    let payload: Bytes = read_body(body, MAX_PAYLOAD_BYTES).await.map_err(|error| match error {
         BodyError::TooLarge => Failure::PayloadTooLarge,
-        BodyError::Slow => Failure::Payload("the payload did not arrive in time"),
-        BodyError::Broken => Failure::Payload("the payload broke off"),
+        BodyError::TimedOut => Failure::Payload("the payload did not arrive in time"),
+        BodyError::Incomplete => Failure::Payload("the payload broke off"),
     })?;
     let connection = site.connections.get(id).ok_or(Failure::Gone)?;
     let text = Utf8Bytes::try_from(payload).map_err(|_| Failure::Payload("the payload must be UTF-8"))?;
-    match connection.offer(text, site.clock.now_ms()) {
-        Offered::Queued => Ok(reply::empty(StatusCode::OK)),
-        Offered::Full => Err(Failure::QueueFull),
-        Offered::Gone => Err(Failure::Gone),
+    match connection.enqueue(text, site.clock.now_ms()) {
+        QueueOutcome::Queued => Ok(response::empty(StatusCode::OK)),
+        QueueOutcome::Full => Err(Failure::QueueFull),
+        QueueOutcome::Gone => Err(Failure::Gone),
     }
 }
 
-fn shown(connection: &Connection) -> Reply {
+fn connection_info(connection: &Connection) -> GatewayResponse {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
-    struct Shown<'a> {
+    struct ConnectionInfo<'a> {
         connected_at: String,
         identity: Identity<'a>,
         last_active_at: String,
@@ -93,25 +93,25 @@ fn shown(connection: &Connection) -> Reply {
         user_agent: Option<&'a str>,
     }
     let identity = Identity { source_ip: &connection.source_ip, user_agent: connection.user_agent.as_deref() };
-    reply::json(
+    response::json(
         StatusCode::OK,
-        &Shown {
-            connected_at: moments::with_milliseconds(connection.connected_at_ms),
+        &ConnectionInfo {
+            connected_at: timestamps::with_milliseconds(connection.connected_at_ms),
             identity,
-            last_active_at: moments::with_milliseconds(connection.last_active_ms()),
+            last_active_at: timestamps::with_milliseconds(connection.last_active_ms()),
         },
     )
 }
 
 impl Failure {
-    fn reply(self) -> Reply {
+    fn into_response(self) -> GatewayResponse {
         let (status, kind, message) = match self {
             Self::Gone => (StatusCode::GONE, "GoneException", None),
             Self::InvalidId(id) => {
                 (StatusCode::BAD_REQUEST, "BadRequestException", Some(format!("Invalid connectionId: {id}")))
             }
             Self::PayloadTooLarge => {
-                let message = format!("the payload must be at most {PAYLOAD_LIMIT_BYTES} bytes");
+                let message = format!("the payload must be at most {MAX_PAYLOAD_BYTES} bytes");
                 (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", Some(message))
             }
             Self::Payload(problem) => (StatusCode::BAD_REQUEST, "BadRequestException", Some(problem.to_owned())),
@@ -121,10 +121,10 @@ impl Failure {
                 (StatusCode::FORBIDDEN, "MissingAuthenticationTokenException", Some(message))
             }
         };
-        let mut reply =
-            reply::json(status, &serde_json::json!({ "message": message.map_or(Value::Null, Value::from) }));
-        reply.headers_mut().insert(HeaderName::from_static("x-amzn-errortype"), HeaderValue::from_static(kind));
-        reply
+        let mut response =
+            response::json(status, &serde_json::json!({ "message": message.map_or(Value::Null, Value::from) }));
+        response.headers_mut().insert(HeaderName::from_static("x-amzn-errortype"), HeaderValue::from_static(kind));
+        response
     }
 }
 

@@ -64,10 +64,10 @@ impl Options {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ServeError {
     /// A route or a schedule names a function that is not there.
-    #[error("{user} needs the function {function}, which is not among the functions")]
+    #[error("{needed_by} needs the function {function}, which is not among the functions")]
     MissingFunction {
         /// The route or schedule.
-        user: String,
+        needed_by: String,
         /// The function's name.
         function: String,
     },

@@ -9,7 +9,7 @@ use hyper::body::{Body, Incoming};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::reply::{self, Reply};
+use crate::response::{self, GatewayResponse};
 
 /// A body has to arrive within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ pub fn is_loopback_origin(origin: &str) -> bool {
 }
 
 /// Percent-decodes once. `None` where a `%` is not followed by two hex digits, or the bytes are not UTF-8.
-pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+pub(crate) fn percent_decode(text: &str) -> Option<String> {
     let is_whole = text.split('%').skip(1).all(|after| after.len() >= 2 && is_hex(&after.as_bytes()[..2]));
     is_whole.then(|| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())).flatten()
 }
@@ -73,7 +73,7 @@ fn query_pair(pair: &str) -> (String, String) {
 }
 
 /// How much beyond its limit a body is still read.
-const OVERRUN_BYTES: usize = 1024 * 1024;
+const MAX_OVERRUN_BYTES: usize = 1024 * 1024;
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,21 +81,21 @@ pub(crate) enum BodyError {
     /// It is, or says that it will be, longer than the limit.
     TooLarge,
     /// It did not arrive in time.
-    Slow,
+    TimedOut,
     /// The client broke off, or sent broken chunks.
-    Broken,
+    Incomplete,
 }
 
 impl BodyError {
     /// The answer of an API; the connection ends with it, since the rest of the body is still on its way.
-    pub(crate) fn reply(self) -> Reply {
-        let mut reply = match self {
-            Self::TooLarge => reply::message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
-            Self::Slow => reply::message(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
-            Self::Broken => reply::message(StatusCode::BAD_REQUEST, "Bad Request"),
+    pub(crate) fn into_response(self) -> GatewayResponse {
+        let mut response = match self {
+            Self::TooLarge => response::message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+            Self::TimedOut => response::message(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
+            Self::Incomplete => response::message(StatusCode::BAD_REQUEST, "Bad Request"),
         };
-        reply.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-        reply
+        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+        response
     }
 }
 
@@ -106,16 +106,16 @@ pub(crate) async fn read_body(body: Incoming, limit_bytes: usize) -> Result<Byte
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    if body.size_hint().lower() > (limit_bytes + OVERRUN_BYTES) as u64 {
+    if body.size_hint().lower() > (limit_bytes + MAX_OVERRUN_BYTES) as u64 {
         return Err(BodyError::TooLarge);
     }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit_bytes + OVERRUN_BYTES).collect()).await {
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit_bytes + MAX_OVERRUN_BYTES).collect()).await {
         Ok(Ok(collected)) => {
             Some(collected.to_bytes()).filter(|body| body.len() <= limit_bytes).ok_or(BodyError::TooLarge)
         }
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Ok(Err(_)) => Err(BodyError::Broken),
-        Err(_) => Err(BodyError::Slow),
+        Ok(Err(_)) => Err(BodyError::Incomplete),
+        Err(_) => Err(BodyError::TimedOut),
     }
 }
 
@@ -169,10 +169,10 @@ mod tests {
 
     #[test]
     fn text_is_decoded_once_and_only_where_it_is_valid() {
-        assert_eq!(percent_decoded("a%252Fb").as_deref(), Some("a%2Fb"));
-        assert_eq!(percent_decoded("unicode-%CE%BB").as_deref(), Some("unicode-λ"));
+        assert_eq!(percent_decode("a%252Fb").as_deref(), Some("a%2Fb"));
+        assert_eq!(percent_decode("unicode-%CE%BB").as_deref(), Some("unicode-λ"));
         for broken in ["%", "a%2", "percent%zz", "%FF"] {
-            assert_eq!(percent_decoded(broken), None, "{broken}");
+            assert_eq!(percent_decode(broken), None, "{broken}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::request::percent_decoded;
+use crate::request::percent_decode;
 
 /// The routes of an API, each with what answers it.
 pub(crate) struct Routes<T>(Vec<Route<T>>);
@@ -38,7 +38,7 @@ pub(crate) struct Matched<'a, T> {
 /// How closely a route fits; the greatest wins. `$default` loses to any path, a greedy path to any other,
 /// a variable to a literal from the left, and `ANY` to a method.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Closeness {
+struct Specificity {
     is_path: bool,
     is_greedy: Reverse<bool>,
     literals: Vec<bool>,
@@ -53,9 +53,9 @@ impl<T> Routes<T> {
 
     /// The route for a method and a path that is still percent-encoded.
     pub(crate) fn find(&self, method: &str, path: &str) -> Option<Matched<'_, T>> {
-        let segments: Vec<String> = path.split('/').skip(1).map(percent_decoded).collect::<Option<_>>()?;
+        let segments: Vec<String> = path.split('/').skip(1).map(percent_decode).collect::<Option<_>>()?;
         let fits = self.0.iter().filter(|route| route.method.as_ref().is_none_or(|own| own == method));
-        let matched = fits.filter_map(|route| Some((route.closeness(), route.parameters(&segments)?, route)));
+        let matched = fits.filter_map(|route| Some((route.specificity(), route.parameters(&segments)?, route)));
         let (_, parameters, route) = matched.max_by(|(left, ..), (right, ..)| left.cmp(right))?;
         Some(Matched { key: &route.key, target: &route.target, parameters })
     }
@@ -68,9 +68,9 @@ impl<T> Route<T> {
         Self { key, method: Some(method).filter(|method| method != "ANY"), segments, target }
     }
 
-    fn closeness(&self) -> Closeness {
+    fn specificity(&self) -> Specificity {
         let segments = self.segments.as_deref().unwrap_or_default();
-        Closeness {
+        Specificity {
             is_path: self.segments.is_some(),
             is_greedy: Reverse(matches!(segments.last(), Some(Segment::Greedy(_)))),
             literals: segments.iter().map(|segment| matches!(segment, Segment::Literal(_))).collect(),

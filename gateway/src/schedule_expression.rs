@@ -11,11 +11,11 @@ const MINUTE_MS: i64 = 60_000;
 #[derive(Debug, Clone)]
 pub struct ScheduleExpression {
     text: String,
-    rhythm: Rhythm,
+    recurrence: Recurrence,
 }
 
 #[derive(Debug, Clone)]
-enum Rhythm {
+enum Recurrence {
     /// Every so many milliseconds, counted from the start.
     Rate(i64),
     Cron(Box<Cron>),
@@ -24,19 +24,19 @@ enum Rhythm {
 impl ScheduleExpression {
     /// Reads `rate(…)` or `cron(…)`. The error says what was required.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let rhythm = match inside(text, "rate(").map(rate).or_else(|| inside(text, "cron(").map(cron)) {
-            Some(rhythm) => rhythm?,
+        let recurrence = match argument_of(text, "rate(").map(rate).or_else(|| argument_of(text, "cron(").map(cron)) {
+            Some(recurrence) => recurrence?,
             None => return Err(format!("must be rate(…) or cron(…), met {text}")),
         };
-        Ok(Self { text: text.to_owned(), rhythm })
+        Ok(Self { text: text.to_owned(), recurrence })
     }
 
     /// The next instant strictly after `now_ms`, in milliseconds since 1970; rates count from `start_ms`.
     /// `None` for a cron expression whose years have passed.
     pub fn next_after(&self, now_ms: i64, start_ms: i64) -> Option<i64> {
-        match &self.rhythm {
-            Rhythm::Rate(every_ms) => Some(start_ms + ((now_ms - start_ms).max(0) / every_ms + 1) * every_ms),
-            Rhythm::Cron(cron) => {
+        match &self.recurrence {
+            Recurrence::Rate(every_ms) => Some(start_ms + ((now_ms - start_ms).max(0) / every_ms + 1) * every_ms),
+            Recurrence::Cron(cron) => {
                 let now = Timestamp::from_millisecond(now_ms).ok()?.to_zoned(TimeZone::UTC);
                 let next = cron.find_next_occurrence(&now, false).ok()?;
                 Some(next.timestamp().as_millisecond())
@@ -51,11 +51,11 @@ impl std::fmt::Display for ScheduleExpression {
     }
 }
 
-fn inside<'a>(text: &'a str, opening: &str) -> Option<&'a str> {
+fn argument_of<'a>(text: &'a str, opening: &str) -> Option<&'a str> {
     text.trim().strip_prefix(opening)?.strip_suffix(')')
 }
 
-fn rate(text: &str) -> Result<Rhythm, String> {
+fn rate(text: &str) -> Result<Recurrence, String> {
     let refused = || format!("a rate must be like rate(1 minute) or rate(2 hours), met rate({text})");
     let (value, unit) = text.trim().split_once(' ').ok_or_else(refused)?;
     let value: i64 = value.parse().ok().filter(|value| *value >= 1).ok_or_else(refused)?;
@@ -65,10 +65,10 @@ fn rate(text: &str) -> Result<Rhythm, String> {
         ("day", 1) | ("days", 2..) => 24 * 60 * MINUTE_MS,
         _ => return Err(refused()),
     };
-    value.checked_mul(unit_ms).map(Rhythm::Rate).ok_or_else(refused)
+    value.checked_mul(unit_ms).map(Recurrence::Rate).ok_or_else(refused)
 }
 
-fn cron(text: &str) -> Result<Rhythm, String> {
+fn cron(text: &str) -> Result<Recurrence, String> {
     let fields: Vec<&str> = text.split_whitespace().collect();
     let [_, _, day_of_month, _, day_of_week, _] = fields[..] else {
         return Err(format!("a cron expression must have 6 fields, met {} in cron({text})", fields.len()));
@@ -85,7 +85,7 @@ fn cron(text: &str) -> Result<Rhythm, String> {
         .sloppy_ranges(true)
         .build()
         .parse(&format!("0 {text}"))
-        .map(|cron| Rhythm::Cron(Box::new(cron)))
+        .map(|cron| Recurrence::Cron(Box::new(cron)))
         .map_err(|error| format!("cron({text}) cannot be read: {error}"))
 }
 

@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use crate::functions::FunctionError;
 use crate::invocation::Target;
-use crate::moments;
-use crate::running::Running;
+use crate::task_group::TaskGroup;
 use crate::template::resolve::{ACCOUNT_ID, REGION};
 use crate::template::{Schedule, ScheduleKind};
+use crate::timestamps;
 
 /// A schedule with its function found.
 pub(crate) struct ServedSchedule {
@@ -30,7 +30,7 @@ impl ServedSchedule {
     }
 
     /// Calls the function as at `at_ms` and returns what it gave back.
-    pub(crate) async fn fire(&self, invocations: &Running, at_ms: i64) -> Result<Bytes, FunctionError> {
+    pub(crate) async fn fire(&self, invocations: &TaskGroup, at_ms: i64) -> Result<Bytes, FunctionError> {
         let (target, event) = (self.target.clone(), self.event(at_ms));
         let call = invocations.spawn(async move { target.call(event).await });
         call.await.unwrap_or_else(|_| {
@@ -59,7 +59,7 @@ impl ServedSchedule {
             "detail-type": "Scheduled Event",
             "source": source,
             "account": ACCOUNT_ID,
-            "time": moments::with_seconds(at_ms),
+            "time": timestamps::with_seconds(at_ms),
             "region": REGION,
             "resources": [resource],
             "detail": detail,
@@ -71,7 +71,7 @@ impl ServedSchedule {
 /// Keeps one schedule, for as long as it is polled.
 ///
 /// While a call runs, one more waits; times that pass meanwhile, or while a laptop sleeps, are made up for once.
-pub(crate) async fn keep(clock: Clock, invocations: Running, served: Arc<ServedSchedule>, fire_at_start: bool) {
+pub(crate) async fn run(clock: Clock, invocations: TaskGroup, served: Arc<ServedSchedule>, fire_at_start: bool) {
     let (due, mut waiting) = mpsc::channel(1);
     let calling = async {
         while let Some(at_ms) = waiting.recv().await {

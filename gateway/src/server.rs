@@ -24,13 +24,13 @@ use crate::site::{Phase, Site};
 pub const DEFAULT_URL: &str = "http://127.0.0.1:3000";
 
 /// The largest request line and headers together; more is 431.
-const HEADERS_LIMIT_BYTES: usize = 10_240;
+const MAX_HEADER_BYTES: usize = 10_240;
 /// How long a stop waits for what still runs.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// A machine without free file handles is not asked again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 /// Connections end to the second, not each at its own millisecond: one sweep serves thousands.
-const SWEEP_PAUSE_MS: i64 = 1_000;
+const MIN_SWEEP_INTERVAL_MS: i64 = 1_000;
 
 /// A port that is bound and not yet served.
 #[derive(Debug)]
@@ -87,8 +87,8 @@ pub fn serve(listener: Listener, options: Options) -> Result<Gateway, ServeError
     spawn_until(&site, Phase::Stopped, accept(Arc::clone(&site), listener));
     spawn_until(&site, Phase::Stopping, sweep(Arc::clone(&site)));
     for served in site.schedules.iter().filter(|served| served.schedule.enabled) {
-        let keeping = schedules::keep(site.clock.clone(), site.invocations.clone(), Arc::clone(served), fire_at_start);
-        spawn_until(&site, Phase::Stopping, keeping);
+        let running = schedules::run(site.clock.clone(), site.invocations.clone(), Arc::clone(served), fire_at_start);
+        spawn_until(&site, Phase::Stopping, running);
     }
     Ok(Gateway(site))
 }
@@ -121,17 +121,17 @@ impl Gateway {
         let site = &self.0;
         advance(site, Phase::Stopping);
         site.connections.close_all(&Closing::going_away());
-        let calm = async {
+        let finished = async {
             site.sockets.finished().await;
             site.invocations.finished().await;
         };
-        if tokio::time::timeout(STOP_TIMEOUT, calm).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, finished).await.is_err() {
             let (calls, sockets) = (site.invocations.count(), site.sockets.count());
             tracing::warn!(calls, sockets, "stopped before {calls} calls and {sockets} sockets had ended");
         }
         advance(site, Phase::Stopped);
         // Answers are on their way out; a client that does not take them is not waited for.
-        let _ = tokio::time::timeout(STOP_TIMEOUT, site.exchanges.finished()).await;
+        let _ = tokio::time::timeout(STOP_TIMEOUT, site.http_connections.finished()).await;
     }
 }
 
@@ -160,18 +160,18 @@ async fn accept(site: Arc<Site>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, source)) => {
-                site.exchanges.spawn(exchange(Arc::clone(&site), stream, source));
+                site.http_connections.spawn(serve_connection(Arc::clone(&site), stream, source));
             }
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
 /// Serves one TCP connection until it ends, is upgraded, or the gateway stops.
-async fn exchange(site: Arc<Site>, stream: TcpStream, source: SocketAddr) {
+async fn serve_connection(site: Arc<Site>, stream: TcpStream, source: SocketAddr) {
     // Frames and answers are small, and each is waited for; a stream without this option is only slower.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
@@ -179,7 +179,7 @@ async fn exchange(site: Arc<Site>, stream: TcpStream, source: SocketAddr) {
         async { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()
-        .max_header_size(HEADERS_LIMIT_BYTES)
+        .max_header_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -197,8 +197,8 @@ async fn exchange(site: Arc<Site>, stream: TcpStream, source: SocketAddr) {
 async fn sweep(site: Arc<Site>) {
     loop {
         let now_ms = site.clock.now_ms();
-        match site.connections.close_ended(now_ms) {
-            Some(next_ms) => site.clock.sleep_until(next_ms.max(now_ms + SWEEP_PAUSE_MS)).await,
+        match site.connections.close_expired(now_ms) {
+            Some(next_ms) => site.clock.sleep_until(next_ms.max(now_ms + MIN_SWEEP_INTERVAL_MS)).await,
             None => site.connections.opened().await,
         }
     }

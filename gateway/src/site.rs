@@ -14,8 +14,8 @@ use crate::invocation::Target;
 use crate::options::SignToken;
 use crate::route_selection::RouteSelection;
 use crate::routing::Routes;
-use crate::running::Running;
 use crate::schedules::ServedSchedule;
+use crate::task_group::TaskGroup;
 
 /// What is served, and what is going on.
 pub(crate) struct Site {
@@ -29,11 +29,11 @@ pub(crate) struct Site {
     pub(crate) connections: Connections,
     pub(crate) phase: watch::Sender<Phase>,
     /// Calls of functions.
-    pub(crate) invocations: Running,
+    pub(crate) invocations: TaskGroup,
     /// Open sockets, and handshakes that wait for `$connect`.
-    pub(crate) sockets: Running,
+    pub(crate) sockets: TaskGroup,
     /// TCP connections that speak HTTP.
-    pub(crate) exchanges: Running,
+    pub(crate) http_connections: TaskGroup,
 }
 
 /// How far a stop has come.
@@ -51,11 +51,11 @@ pub(crate) struct HttpApi {
     pub(crate) stage: String,
     pub(crate) stage_variables: BTreeMap<String, String>,
     pub(crate) cors: Option<Cors>,
-    pub(crate) routes: Routes<HttpTarget>,
+    pub(crate) routes: Routes<HttpIntegration>,
 }
 
 /// What answers a route of the HTTP API.
-pub(crate) struct HttpTarget {
+pub(crate) struct HttpIntegration {
     pub(crate) function: Target,
     /// How long the client waits; the function may go on.
     pub(crate) timeout: Duration,
@@ -67,12 +67,12 @@ pub(crate) struct WebSocketApi {
     pub(crate) stage: String,
     pub(crate) stage_variables: BTreeMap<String, String>,
     pub(crate) selection: RouteSelection,
-    pub(crate) routes: BTreeMap<String, SocketTarget>,
+    pub(crate) routes: BTreeMap<String, WebSocketIntegration>,
 }
 
 /// What answers a route of the WebSocket API.
 #[derive(Clone)]
-pub(crate) struct SocketTarget {
+pub(crate) struct WebSocketIntegration {
     pub(crate) function: Target,
     /// How long the gateway waits; the function may go on.
     pub(crate) timeout: Duration,

@@ -24,14 +24,14 @@ use crate::site::{Site, WebSocketApi};
 use crate::websocket::{disconnected, receive};
 
 /// The largest frame either way, and the largest message, which is made of several.
-const FRAME_LIMIT_BYTES: usize = 32 * 1024;
-const MESSAGE_LIMIT_BYTES: usize = 128 * 1024;
+const MAX_FRAME_BYTES: usize = 32 * 1024;
+const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 /// Small, since there may be thousands of sockets; a longer frame takes more while it arrives.
 const READ_BUFFER_BYTES: usize = 2 * 1024;
 /// What is written at once when much is queued.
 const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// How long a client has to take the close frame, and then to close its side.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves a connection from its handshake until `$disconnect` was told.
 pub(crate) async fn serve(
@@ -45,25 +45,25 @@ pub(crate) async fn serve(
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_frame_size(Some(FRAME_LIMIT_BYTES))
-        .max_message_size(Some(MESSAGE_LIMIT_BYTES));
+        .max_frame_size(Some(MAX_FRAME_BYTES))
+        .max_message_size(Some(MAX_MESSAGE_BYTES));
     let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
     let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
 
     let mut open = OpenSocket { socket, outbox, connection: Arc::clone(&connection), has_unflushed: false };
     let ending = loop {
         match open.next().await {
-            Step::Received(text) => {
+            SocketEvent::Received(text) => {
                 connection.touch(site.clock.now_ms());
                 receive(&site, &api, &connection, text);
             }
-            Step::Ended(ending) => break ending,
+            SocketEvent::Ended(ending) => break ending,
         }
     };
     site.connections.remove(&connection.id);
-    open.say_goodbye(&ending).await;
+    open.send_close(&ending).await;
     disconnected(&site, &api, &connection, &ending.closing);
-    open.hang_up().await;
+    open.shut_down().await;
 }
 
 struct OpenSocket {
@@ -74,7 +74,7 @@ struct OpenSocket {
 }
 
 /// What the socket's task has to do something about.
-enum Step {
+enum SocketEvent {
     Received(Utf8Bytes),
     Ended(Ending),
 }
@@ -82,48 +82,48 @@ enum Step {
 struct Ending {
     closing: Closing,
     /// Whether the client still has to be told.
-    is_ours: bool,
+    must_send_close: bool,
 }
 
 impl Ending {
-    fn ours(closing: Closing) -> Self {
-        Self { closing, is_ours: true }
+    fn by_gateway(closing: Closing) -> Self {
+        Self { closing, must_send_close: true }
     }
 
-    fn theirs(code: u16, reason: Utf8Bytes) -> Self {
-        Self { closing: Closing { code, reason }, is_ours: false }
+    fn by_client(code: u16, reason: Utf8Bytes) -> Self {
+        Self { closing: Closing { code, reason }, must_send_close: false }
     }
 }
 
 impl OpenSocket {
     /// Sends what is queued until something arrives or the connection ends.
-    async fn next(&mut self) -> Step {
+    async fn next(&mut self) -> SocketEvent {
         poll_fn(|context| self.poll_next(context)).await
     }
 
     /// Writing never holds up reading or closing: a client that does not read can still speak and be closed.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<SocketEvent> {
         // A broken connection is read once more: the close frame may have arrived before it broke.
         let is_broken = matches!(self.poll_send(context), Poll::Ready(Err(_)));
         if let Poll::Ready(Ok(closing)) = Pin::new(&mut self.outbox.closing).poll(context) {
-            return Poll::Ready(Step::Ended(Ending::ours(closing)));
+            return Poll::Ready(SocketEvent::Ended(Ending::by_gateway(closing)));
         }
         loop {
             let received = match self.socket.poll_next_unpin(context) {
                 Poll::Ready(received) => received,
-                Poll::Pending if is_broken => return Poll::Ready(Step::Ended(lost())),
+                Poll::Pending if is_broken => return Poll::Ready(SocketEvent::Ended(connection_lost())),
                 Poll::Pending => return Poll::Pending,
             };
             match received {
-                Some(Ok(Message::Text(text))) => return Poll::Ready(Step::Received(text)),
+                Some(Ok(Message::Text(text))) => return Poll::Ready(SocketEvent::Received(text)),
                 // Pings are answered by the protocol, and neither they nor pongs count as activity.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                Some(Ok(Message::Binary(_))) => return Poll::Ready(Step::Ended(binary())),
+                Some(Ok(Message::Binary(_))) => return Poll::Ready(SocketEvent::Ended(binary_refused())),
                 Some(Ok(Message::Close(frame))) => {
-                    return Poll::Ready(Step::Ended(closed_by_client(frame)));
+                    return Poll::Ready(SocketEvent::Ended(closed_by_client(frame)));
                 }
-                Some(Err(error)) => return Poll::Ready(Step::Ended(ended_by(&error))),
-                None => return Poll::Ready(Step::Ended(lost())),
+                Some(Err(error)) => return Poll::Ready(SocketEvent::Ended(ending_for(&error))),
+                None => return Poll::Ready(SocketEvent::Ended(connection_lost())),
             }
         }
     }
@@ -145,7 +145,7 @@ impl OpenSocket {
     }
 
     fn start_send(&mut self, text: Utf8Bytes) -> Result<(), Error> {
-        self.connection.sent(text.len());
+        self.connection.dequeued(text.len());
         self.has_unflushed = true;
         for frame in frames(text) {
             self.socket.start_send_unpin(frame)?;
@@ -154,11 +154,11 @@ impl OpenSocket {
     }
 
     /// Sends what is still queued and the close frame, or the reply to the client's, if the client takes them in time.
-    async fn say_goodbye(&mut self, ending: &Ending) {
-        let farewell = async {
-            if ending.is_ours {
+    async fn send_close(&mut self, ending: &Ending) {
+        let closing = async {
+            if ending.must_send_close {
                 while let Ok(text) = self.outbox.queue.try_recv() {
-                    self.connection.sent(text.len());
+                    self.connection.dequeued(text.len());
                     for frame in frames(text) {
                         self.socket.feed(frame).await?;
                     }
@@ -170,13 +170,13 @@ impl OpenSocket {
             }
         };
         // A client that is gone already cannot be told, and one that is stuck is not waited for.
-        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, farewell).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 
     /// Ends the TCP connection so that the close frame arrives.
     ///
     /// Closing it with bytes unread would make the system send a reset, which may overtake the frame.
-    async fn hang_up(self) {
+    async fn shut_down(self) {
         let mut stream = self.socket.into_inner();
         let drained = async {
             stream.shutdown().await?;
@@ -185,7 +185,7 @@ impl OpenSocket {
             while stream.read(&mut rest).await? > 0 {}
             Ok::<_, std::io::Error>(())
         };
-        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, drained).await;
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, drained).await;
     }
 }
 
@@ -195,7 +195,7 @@ fn frames(text: Utf8Bytes) -> impl Iterator<Item = Message> {
     let mut opcode = Some(Data::Text);
     std::iter::from_fn(move || {
         let kind = opcode?;
-        let part = rest.split_to(rest.len().min(FRAME_LIMIT_BYTES));
+        let part = rest.split_to(rest.len().min(MAX_FRAME_BYTES));
         let is_last = rest.is_empty();
         opcode = (!is_last).then_some(Data::Continue);
         Some(Message::Frame(Frame::message(part, OpCode::Data(kind), is_last)))
@@ -204,27 +204,29 @@ fn frames(text: Utf8Bytes) -> impl Iterator<Item = Message> {
 
 fn closed_by_client(frame: Option<CloseFrame>) -> Ending {
     match frame {
-        Some(frame) => Ending::theirs(frame.code.into(), frame.reason),
-        None => Ending::theirs(1005, Utf8Bytes::from_static("Client-side close frame status not set")),
+        Some(frame) => Ending::by_client(frame.code.into(), frame.reason),
+        None => Ending::by_client(1005, Utf8Bytes::from_static("Client-side close frame status not set")),
     }
 }
 
-fn binary() -> Ending {
-    Ending::ours(Closing::new(1003, "Binary data is not accepted"))
+fn binary_refused() -> Ending {
+    Ending::by_gateway(Closing::new(1003, "Binary data is not accepted"))
 }
 
 /// The connection broke without a close frame.
-fn lost() -> Ending {
-    Ending::theirs(1006, Utf8Bytes::default())
+fn connection_lost() -> Ending {
+    Ending::by_client(1006, Utf8Bytes::default())
 }
 
-fn ended_by(error: &Error) -> Ending {
+fn ending_for(error: &Error) -> Ending {
     match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => Ending::ours(Closing::new(1009, "Message too long")),
-        Error::Utf8(_) => Ending::ours(Closing::new(1007, "Invalid frame payload data")),
-        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => lost(),
-        Error::Protocol(_) => Ending::ours(Closing::new(1002, "Protocol error")),
-        _ => lost(),
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+            Ending::by_gateway(Closing::new(1009, "Message too long"))
+        }
+        Error::Utf8(_) => Ending::by_gateway(Closing::new(1007, "Invalid frame payload data")),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => connection_lost(),
+        Error::Protocol(_) => Ending::by_gateway(Closing::new(1002, "Protocol error")),
+        _ => connection_lost(),
     }
 }
 

@@ -49,8 +49,8 @@ impl Template {
             };
             parameter.insert("Default".into(), (*value).into());
         }
-        let resources = Resources::resolved(&document)?;
-        let mut template = Self { warnings: resources.not_served(), ..Self::default() };
+        let resources = Resources::read(&document)?;
+        let mut template = Self { warnings: resources.unsupported_resources(), ..Self::default() };
         functions::read(&resources, &mut template)?;
         http_api::read(&resources, &mut template)?;
         websocket_api::read(&resources, &mut template)?;

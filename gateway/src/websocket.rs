@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::connections::{Closing, Connection};
-use crate::http_response;
+use crate::function_output;
 use crate::ids;
-use crate::site::{Site, SocketTarget, WebSocketApi};
-use crate::websocket_event::Moment;
+use crate::site::{Site, WebSocketApi, WebSocketIntegration};
+use crate::websocket_event::SocketContext;
 
 /// What came of calling a route's function.
 pub(crate) enum Outcome {
@@ -21,10 +21,10 @@ pub(crate) enum Outcome {
 }
 
 /// Calls a route's function in a task of its own, which goes on when the caller leaves or the time is over.
-pub(crate) async fn call(site: &Site, target: &SocketTarget, event: Bytes) -> Outcome {
-    let function = target.function.clone();
+pub(crate) async fn call(site: &Site, integration: &WebSocketIntegration, event: Bytes) -> Outcome {
+    let function = integration.function.clone();
     let call = site.invocations.spawn(async move { function.call(event).await });
-    match tokio::time::timeout(target.timeout, call).await {
+    match tokio::time::timeout(integration.timeout, call).await {
         Ok(Ok(Ok(output))) => Outcome::Answered(output),
         Ok(Ok(Err(_))) => Outcome::Failed,
         // Only the end of the process takes a call away.
@@ -33,12 +33,12 @@ pub(crate) async fn call(site: &Site, target: &SocketTarget, event: Bytes) -> Ou
 }
 
 /// The route of a message: the one that its body selects, else `$default`.
-fn route<'a>(api: &'a WebSocketApi, message: &str) -> Option<(&'a str, &'a SocketTarget)> {
+fn route<'a>(api: &'a WebSocketApi, message: &str) -> Option<(&'a str, &'a WebSocketIntegration)> {
     let is_custom = |key: &String| !key.starts_with('$');
     // Most APIs have only $default, and need not read the message.
     let selected = api.routes.keys().any(is_custom).then(|| api.selection.key(message)).flatten();
     let custom = selected.filter(is_custom).and_then(|key| api.routes.get_key_value(&key));
-    custom.or_else(|| api.routes.get_key_value("$default")).map(|(key, target)| (key.as_str(), target))
+    custom.or_else(|| api.routes.get_key_value("$default")).map(|(key, integration)| (key.as_str(), integration))
 }
 
 /// Takes a client's message: its function runs beside those of the connection's other messages, in no order.
@@ -53,13 +53,13 @@ pub(crate) fn receive(site: &Arc<Site>, api: &Arc<WebSocketApi>, connection: &Ar
 
 async fn handle(site: &Site, api: &WebSocketApi, connection: &Connection, message: &str) {
     let request_id = ids::gateway_id();
-    let Some((route_key, target)) = route(api, message) else {
+    let Some((route_key, integration)) = route(api, message) else {
         offer(site, connection, error_frame("Forbidden", connection, &request_id));
         return;
     };
-    let moment = Moment { api, connection, request_id: &request_id, now_ms: site.clock.now_ms() };
-    match call(site, target, moment.message(route_key, message)).await {
-        Outcome::Answered(output) if target.two_way => {
+    let context = SocketContext { api, connection, request_id: &request_id, now_ms: site.clock.now_ms() };
+    match call(site, integration, context.message(route_key, message)).await {
+        Outcome::Answered(output) if integration.two_way => {
             if let Some(text) = answer_text(&output) {
                 offer(site, connection, text);
             }
@@ -74,12 +74,12 @@ async fn handle(site: &Site, api: &WebSocketApi, connection: &Connection, messag
 
 /// Tells `$disconnect` that a connection has ended; its answer and its errors go nowhere.
 pub(crate) fn disconnected(site: &Site, api: &WebSocketApi, connection: &Connection, closing: &Closing) {
-    let Some(target) = api.routes.get("$disconnect") else {
+    let Some(integration) = api.routes.get("$disconnect") else {
         return;
     };
     let now_ms = site.clock.now_ms();
-    let event = Moment { api, connection, request_id: &ids::gateway_id(), now_ms }.disconnect(closing);
-    let function = target.function.clone();
+    let event = SocketContext { api, connection, request_id: &ids::gateway_id(), now_ms }.disconnect(closing);
+    let function = integration.function.clone();
     site.invocations.spawn(async move { function.call(event).await });
 }
 
@@ -92,11 +92,11 @@ fn error_frame(message: &str, connection: &Connection, request_id: &str) -> Utf8
 /// The body of a two-way route's answer, if there is one to send.
 fn answer_text(output: &Bytes) -> Option<Utf8Bytes> {
     let members: Map<String, Value> = serde_json::from_slice(output).ok()?;
-    let body = http_response::body(&members).filter(|body| !body.is_empty())?;
+    let body = function_output::body(&members).filter(|body| !body.is_empty())?;
     Utf8Bytes::try_from(body).ok()
 }
 
 fn offer(site: &Site, connection: &Connection, text: Utf8Bytes) {
     // A client that is gone or does not read misses its answer, as on AWS.
-    let _ = connection.offer(text, site.clock.now_ms());
+    let _ = connection.enqueue(text, site.clock.now_ms());
 }

@@ -8,11 +8,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::connections::{Closing, Connection};
-use crate::http_event::{forwarded_for, is_hop_by_hop, text};
+use crate::http_event::{forwarded_for, header_text, is_hop_by_hop};
 use crate::ids;
-use crate::moments;
 use crate::request::query_pairs;
 use crate::site::WebSocketApi;
+use crate::timestamps;
 
 /// Absent members stay absent. There is never an `httpMethod`: `lambda_http` would take the event for a REST API's.
 #[derive(Serialize)]
@@ -67,7 +67,7 @@ struct Identity<'a> {
 }
 
 /// What all events of a connection say.
-pub(crate) struct Moment<'a> {
+pub(crate) struct SocketContext<'a> {
     pub(crate) api: &'a WebSocketApi,
     pub(crate) connection: &'a Connection,
     /// New for every event.
@@ -75,7 +75,7 @@ pub(crate) struct Moment<'a> {
     pub(crate) now_ms: i64,
 }
 
-impl<'a> Moment<'a> {
+impl<'a> SocketContext<'a> {
     /// The event of a handshake.
     pub(crate) fn connect(&self, headers: &HeaderMap, query: &str, port: u16) -> Bytes {
         let all = self.connect_headers(headers, port);
@@ -88,9 +88,9 @@ impl<'a> Moment<'a> {
         if !pairs.is_empty() {
             let single: Map<_, _> = pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
             event.query_string_parameters = Some(single.into());
-            event.multi_value_query_string_parameters = Some(grouped(pairs).into());
+            event.multi_value_query_string_parameters = Some(group_values(pairs).into());
         }
-        written(&event)
+        to_json(&event)
     }
 
     /// The event of a client's message.
@@ -98,7 +98,7 @@ impl<'a> Moment<'a> {
         let mut event = self.event(route_key, "MESSAGE");
         event.request_context.message_id = Some(ids::gateway_id());
         event.body = Some(body);
-        written(&event)
+        to_json(&event)
     }
 
     /// The event of a connection that has ended.
@@ -110,7 +110,7 @@ impl<'a> Moment<'a> {
             Some(json!({ "Host": [host], "x-api-key": [""], "X-Forwarded-For": [""], "x-restapi": [""] }));
         event.request_context.disconnect_status_code = Some(closing.code);
         event.request_context.disconnect_reason = Some(&closing.reason);
-        written(&event)
+        to_json(&event)
     }
 
     fn event<'e>(&'e self, route_key: &'e str, event_type: &'static str) -> Event<'e> {
@@ -126,7 +126,7 @@ impl<'a> Moment<'a> {
                 message_id: None,
                 event_type,
                 extended_request_id: self.request_id,
-                request_time: moments::log_format(self.now_ms),
+                request_time: timestamps::log_format(self.now_ms),
                 message_direction: "IN",
                 disconnect_reason: None,
                 stage: &self.api.stage,
@@ -146,8 +146,9 @@ impl<'a> Moment<'a> {
     /// The client's headers and the gateway's own, by name.
     fn connect_headers(&self, headers: &HeaderMap, port: u16) -> BTreeMap<String, Vec<String>> {
         let passed = headers.keys().filter(|name| !is_hop_by_hop(name));
-        let mut all: BTreeMap<String, Vec<String>> =
-            passed.map(|name| (spelled(name), headers.get_all(name).iter().map(text).collect())).collect();
+        let mut all: BTreeMap<String, Vec<String>> = passed
+            .map(|name| (canonical_name(name), headers.get_all(name).iter().map(header_text).collect()))
+            .collect();
         all.entry("X-Amzn-Trace-Id".into()).or_insert_with(|| vec![ids::trace_id(self.now_ms)]);
         all.insert("X-Forwarded-For".into(), vec![forwarded_for(headers, &self.connection.source_ip)]);
         all.insert("X-Forwarded-Port".into(), vec![port.to_string()]);
@@ -159,7 +160,7 @@ impl<'a> Moment<'a> {
 /// How clients usually spell a header's name.
 ///
 /// On AWS the client's own spelling arrives; hyper keeps it to itself, so functions should look without regard to case.
-fn spelled(name: &HeaderName) -> String {
+fn canonical_name(name: &HeaderName) -> String {
     let capitalised = |word: &str| match word {
         "websocket" => "WebSocket".to_owned(),
         word => word[..1].to_ascii_uppercase() + &word[1..],
@@ -168,7 +169,7 @@ fn spelled(name: &HeaderName) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
-fn grouped(pairs: Vec<(String, String)>) -> Map<String, Value> {
+fn group_values(pairs: Vec<(String, String)>) -> Map<String, Value> {
     let mut all = Map::new();
     for (name, value) in pairs {
         if let Value::Array(values) = all.entry(name).or_insert_with(|| json!([])) {
@@ -182,6 +183,6 @@ fn last(values: &[String]) -> Value {
     values.last().cloned().into()
 }
 
-fn written(event: &Event<'_>) -> Bytes {
+fn to_json(event: &Event<'_>) -> Bytes {
     serde_json::to_vec(event).expect("an event has text keys and no failing members").into()
 }

@@ -9,7 +9,7 @@ use super::resolve::members;
 use super::resource::{Resource, Resources};
 
 /// Served, or without effect where nothing is deployed.
-const KNOWN: [&str; 32] = [
+const KNOWN_PROPERTIES: [&str; 32] = [
     "Architectures",
     "AssumeRolePolicyDocument",
     "AutoPublishAlias",
@@ -50,11 +50,11 @@ const SERVED_EVENTS: [&str; 3] = ["HttpApi", "Schedule", "ScheduleV2"];
 
 pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
     for resource in resources.of_type("AWS::Serverless::Function") {
-        template.warnings.extend(resource.unserved(&KNOWN));
+        template.warnings.extend(resource.unsupported_properties(&KNOWN_PROPERTIES));
         template.warnings.extend(retries(resource)?);
         template.functions.push(FunctionDefinition {
             logical_id: resource.id.clone(),
-            name: resource.text("FunctionName")?.unwrap_or_else(|| resource.id.clone()),
+            name: resource.string("FunctionName")?.unwrap_or_else(|| resource.id.clone()),
             binary: resource.metadata["BuildProperties"]["Binary"].as_str().map(str::to_owned),
             timeout: Duration::from_secs(resource.number("Timeout")?.unwrap_or(DEFAULT_TIMEOUT_S)),
             environment: members(&resource.properties["Environment"]["Variables"])

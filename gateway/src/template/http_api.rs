@@ -8,7 +8,7 @@ use super::functions::events;
 use super::resource::{Resource, Resources};
 
 /// Served, or without effect where nothing is deployed.
-const KNOWN: [&str; 11] = [
+const KNOWN_PROPERTIES: [&str; 11] = [
     "AccessLogSettings",
     "CorsConfiguration",
     "Description",
@@ -21,11 +21,12 @@ const KNOWN: [&str; 11] = [
     "StageVariables",
     "Tags",
 ];
-const KNOWN_OF_EVENT: [&str; 6] = ["ApiId", "Auth", "Method", "Path", "PayloadFormatVersion", "TimeoutInMillis"];
+const KNOWN_EVENT_PROPERTIES: [&str; 6] =
+    ["ApiId", "Auth", "Method", "Path", "PayloadFormatVersion", "TimeoutInMillis"];
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "ANY"];
 const IMPLICIT_API: &str = "ServerlessHttpApi";
 /// The longest that an HTTP API waits, and its default.
-const LONGEST_TIMEOUT_MS: u64 = 30_000;
+const MAX_TIMEOUT_MS: u64 = 30_000;
 
 pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
     for resource in resources.of_type("AWS::Serverless::HttpApi") {
@@ -37,7 +38,7 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
     for function in resources.of_type("AWS::Serverless::Function") {
         for event in events(function).filter(|event| event.kind == "HttpApi") {
             let route = route(template, &function.id, &event)?;
-            let id = event.text("ApiId")?.unwrap_or_else(|| IMPLICIT_API.into());
+            let id = event.string("ApiId")?.unwrap_or_else(|| IMPLICIT_API.into());
             let api = match &mut template.http_api {
                 Some(api) => api,
                 none => none.insert(implicit_api(resources)?),
@@ -53,11 +54,11 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
 }
 
 fn api(resource: &Resource<'_>, template: &mut Template) -> Result<HttpApi, TemplateError> {
-    template.warnings.extend(resource.unserved(&KNOWN));
+    template.warnings.extend(resource.unsupported_properties(&KNOWN_PROPERTIES));
     Ok(HttpApi {
         id: resource.id.clone(),
-        stage: resource.text("StageName")?.unwrap_or_else(|| "$default".into()),
-        stage_variables: resource.text_map("StageVariables")?,
+        stage: resource.string("StageName")?.unwrap_or_else(|| "$default".into()),
+        stage_variables: resource.string_map("StageVariables")?,
         cors: cors(resource)?,
         routes: Vec::new(),
     })
@@ -86,39 +87,39 @@ fn cors(resource: &Resource<'_>) -> Result<Option<CorsConfiguration>, TemplateEr
         None => Ok(None),
         Some(value) if !value.is_object() => {
             let any = || CorsConfiguration { allow_origins: vec!["*".into()], ..CorsConfiguration::default() };
-            Ok(resource.truth(at)?.filter(|wanted| *wanted).map(|_| any()))
+            Ok(resource.boolean(at)?.filter(|wanted| *wanted).map(|_| any()))
         }
         Some(_) => Ok(Some(CorsConfiguration {
-            allow_origins: resource.texts("CorsConfiguration.AllowOrigins")?,
-            allow_methods: resource.texts("CorsConfiguration.AllowMethods")?,
-            allow_headers: resource.texts("CorsConfiguration.AllowHeaders")?,
-            expose_headers: resource.texts("CorsConfiguration.ExposeHeaders")?,
-            allow_credentials: resource.truth("CorsConfiguration.AllowCredentials")?.unwrap_or(false),
+            allow_origins: resource.strings("CorsConfiguration.AllowOrigins")?,
+            allow_methods: resource.strings("CorsConfiguration.AllowMethods")?,
+            allow_headers: resource.strings("CorsConfiguration.AllowHeaders")?,
+            expose_headers: resource.strings("CorsConfiguration.ExposeHeaders")?,
+            allow_credentials: resource.boolean("CorsConfiguration.AllowCredentials")?.unwrap_or(false),
             max_age_s: resource.number("CorsConfiguration.MaxAge")?,
         })),
     }
 }
 
 fn route(template: &mut Template, function: &str, event: &Resource<'_>) -> Result<HttpRoute, TemplateError> {
-    template.warnings.extend(event.unserved(&KNOWN_OF_EVENT));
-    if event.text("Auth.Authorizer")?.is_some_and(|authorizer| authorizer != "NONE") {
+    template.warnings.extend(event.unsupported_properties(&KNOWN_EVENT_PROPERTIES));
+    if event.string("Auth.Authorizer")?.is_some_and(|authorizer| authorizer != "NONE") {
         template.warnings.push(event.warning("Auth", "is not served here: every request passes"));
     }
-    if event.text("PayloadFormatVersion")?.is_some_and(|version| version != "2.0") {
+    if event.string("PayloadFormatVersion")?.is_some_and(|version| version != "2.0") {
         return Err(event.invalid("PayloadFormatVersion", "must be 2.0, the only format that is served"));
     }
-    let path = event.text("Path")?.unwrap_or_else(|| "$default".into());
+    let path = event.string("Path")?.unwrap_or_else(|| "$default".into());
     if path != "$default" && !path.starts_with('/') {
         return Err(event.invalid("Path", format!("must be $default or begin with /, met {path}")));
     }
     if path.split('/').rev().skip(1).any(|segment| segment.ends_with("+}")) {
         return Err(event.invalid("Path", format!("a greedy variable must be last, met {path}")));
     }
-    let method = event.text("Method")?.unwrap_or_else(|| "ANY".into()).to_ascii_uppercase();
+    let method = event.string("Method")?.unwrap_or_else(|| "ANY".into()).to_ascii_uppercase();
     if method != "*" && !METHODS.contains(&method.as_str()) {
         return Err(event.invalid("Method", format!("must be an HTTP method or ANY, met {method}")));
     }
-    let timeout_ms = event.number("TimeoutInMillis")?.unwrap_or(LONGEST_TIMEOUT_MS).min(LONGEST_TIMEOUT_MS);
+    let timeout_ms = event.number("TimeoutInMillis")?.unwrap_or(MAX_TIMEOUT_MS).min(MAX_TIMEOUT_MS);
     Ok(HttpRoute {
         method: if method == "*" { "ANY".into() } else { method },
         path,

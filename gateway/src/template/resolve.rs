@@ -10,7 +10,7 @@ pub(crate) const ACCOUNT_ID: &str = "123456789012";
 pub(crate) const REGION: &str = "us-east-1";
 
 /// Conditions may name each other this deep; more is a circle.
-const CONDITION_DEPTH: usize = 32;
+const MAX_CONDITION_DEPTH: usize = 32;
 
 /// Resolves what can be known before a deployment and leaves the rest as it stands.
 ///
@@ -26,7 +26,7 @@ impl<'a> Resolver<'a> {
         let parameters = members(&document["Parameters"]).filter_map(|(name, parameter)| {
             let default = parameter.get("Default")?;
             let is_list = parameter["Type"].as_str().is_some_and(|kind| kind.contains("List"));
-            Some((name, if is_list { listed(default) } else { default.clone() }))
+            Some((name, if is_list { split_list(default) } else { default.clone() }))
         });
         Self { parameters: parameters.collect(), document }
     }
@@ -35,18 +35,20 @@ impl<'a> Resolver<'a> {
     pub(super) fn resolve(&self, value: &Value) -> Option<Value> {
         match value {
             Value::Array(items) => Some(items.iter().filter_map(|item| self.resolve(item)).collect()),
-            Value::Object(object) => match single(object).and_then(|(name, argument)| self.intrinsic(name, argument)) {
-                Some(Resolved::Value(value)) => Some(value),
-                Some(Resolved::NoValue) => None,
-                None => Some(self.resolve_members(object)),
-            },
+            Value::Object(object) => {
+                match single_member(object).and_then(|(name, argument)| self.intrinsic(name, argument)) {
+                    Some(Resolved::Value(value)) => Some(value),
+                    Some(Resolved::NoValue) => None,
+                    None => Some(self.resolve_members(object)),
+                }
+            }
             scalar => Some(scalar.clone()),
         }
     }
 
     /// What a condition comes to. `None` if it is missing or depends on what is not known.
     pub(super) fn condition(&self, name: &str) -> Option<bool> {
-        self.condition_within(name, CONDITION_DEPTH)
+        self.condition_within(name, MAX_CONDITION_DEPTH)
     }
 
     fn resolve_members(&self, object: &Map<String, Value>) -> Value {
@@ -57,12 +59,12 @@ impl<'a> Resolver<'a> {
     fn intrinsic(&self, name: &str, argument: &Value) -> Option<Resolved> {
         let value = match name {
             "Ref" => return self.reference(argument.as_str()?),
-            "Fn::If" => return self.choice(argument),
+            "Fn::If" => return self.conditional(argument),
             "Fn::GetAtt" => self.attribute(argument)?,
-            "Fn::Sub" => Value::String(self.substituted(argument)?),
+            "Fn::Sub" => Value::String(self.substitute(argument)?),
             "Fn::Join" => {
                 let (separator, parts) = (argument.get(0)?.as_str()?, self.resolve(argument.get(1)?)?);
-                let parts: Option<Vec<String>> = parts.as_array()?.iter().map(text).collect();
+                let parts: Option<Vec<String>> = parts.as_array()?.iter().map(scalar_string).collect();
                 Value::String(parts?.join(separator))
             }
             "Fn::Split" => {
@@ -70,11 +72,11 @@ impl<'a> Resolver<'a> {
                 whole.as_str()?.split(separator).map(Value::from).collect()
             }
             "Fn::Select" => {
-                let (index, list) = (text(argument.get(0)?)?, self.resolve(argument.get(1)?)?);
+                let (index, list) = (scalar_string(argument.get(0)?)?, self.resolve(argument.get(1)?)?);
                 list.get(index.parse::<usize>().ok()?)?.clone()
             }
             "Fn::FindInMap" => {
-                let keys: Vec<String> = self.resolve(argument)?.as_array()?.iter().filter_map(text).collect();
+                let keys: Vec<String> = self.resolve(argument)?.as_array()?.iter().filter_map(scalar_string).collect();
                 let [map, first, second] = keys.as_slice() else {
                     return None;
                 };
@@ -114,13 +116,13 @@ impl<'a> Resolver<'a> {
             .then(|| format!("arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{resource}").into())
     }
 
-    fn choice(&self, argument: &Value) -> Option<Resolved> {
+    fn conditional(&self, argument: &Value) -> Option<Resolved> {
         let chosen = if self.condition(argument.get(0)?.as_str()?)? { 1 } else { 2 };
         Some(self.resolve(argument.get(chosen)?).map_or(Resolved::NoValue, Resolved::Value))
     }
 
     /// `Fn::Sub`: `${Name}` and `${Resource.Attribute}`, with `${!Literal}` for a literal dollar.
-    fn substituted(&self, argument: &Value) -> Option<String> {
+    fn substitute(&self, argument: &Value) -> Option<String> {
         let (pattern, own) = match argument {
             Value::String(pattern) => (pattern.as_str(), Value::Null),
             _ => (argument.get(0)?.as_str()?, self.resolve(argument.get(1)?)?),
@@ -142,33 +144,33 @@ impl<'a> Resolver<'a> {
 
     fn variable(&self, name: &str, own: &Value) -> Option<String> {
         if let Some(value) = own.get(name) {
-            return text(value);
+            return scalar_string(value);
         }
         if name.contains('.') {
-            return text(&self.attribute(&json!(name))?);
+            return scalar_string(&self.attribute(&json!(name))?);
         }
         match self.reference(name)? {
-            Resolved::Value(value) => text(&value),
+            Resolved::Value(value) => scalar_string(&value),
             Resolved::NoValue => None,
         }
     }
 
     fn condition_within(&self, name: &str, depth: usize) -> Option<bool> {
-        self.holds(self.document["Conditions"].get(name)?, depth.checked_sub(1)?)
+        self.evaluate(self.document["Conditions"].get(name)?, depth.checked_sub(1)?)
     }
 
-    fn holds(&self, expression: &Value, depth: usize) -> Option<bool> {
-        let (name, argument) = single(expression.as_object()?)?;
-        let each = || argument.as_array().map(|parts| parts.iter().map(|part| self.holds(part, depth)));
+    fn evaluate(&self, expression: &Value, depth: usize) -> Option<bool> {
+        let (name, argument) = single_member(expression.as_object()?)?;
+        let each = || argument.as_array().map(|parts| parts.iter().map(|part| self.evaluate(part, depth)));
         match name {
             "Condition" => self.condition_within(argument.as_str()?, depth),
-            "Fn::Not" => self.holds(argument.get(0)?, depth).map(|truth| !truth),
+            "Fn::Not" => self.evaluate(argument.get(0)?, depth).map(|truth| !truth),
             "Fn::And" => each()?.collect::<Option<Vec<_>>>().map(|all| all.into_iter().all(|truth| truth)),
             "Fn::Or" => each()?.collect::<Option<Vec<_>>>().map(|all| all.into_iter().any(|truth| truth)),
             "Fn::Equals" => {
                 let (left, right) = (self.resolve(argument.get(0)?)?, self.resolve(argument.get(1)?)?);
                 // CloudFormation compares texts: the number 1 equals "1".
-                Some(text(&left)? == text(&right)?)
+                Some(scalar_string(&left)? == scalar_string(&right)?)
             }
             _ => None,
         }
@@ -181,7 +183,7 @@ enum Resolved {
 }
 
 /// A scalar as CloudFormation would pass it on.
-pub(super) fn text(value: &Value) -> Option<String> {
+pub(super) fn scalar_string(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
@@ -194,13 +196,13 @@ pub(super) fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     value.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
 }
 
-fn single(object: &Map<String, Value>) -> Option<(&str, &Value)> {
+fn single_member(object: &Map<String, Value>) -> Option<(&str, &Value)> {
     let mut members = object.iter();
     let (name, value) = members.next()?;
     members.next().is_none().then_some((name.as_str(), value))
 }
 
-fn listed(default: &Value) -> Value {
+fn split_list(default: &Value) -> Value {
     match default {
         Value::String(text) => text.split(',').map(|item| Value::from(item.trim())).collect(),
         list => list.clone(),

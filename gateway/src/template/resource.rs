@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::definition::{Template, TemplateError};
-use super::resolve::{Resolver, members, text};
+use super::resolve::{Resolver, members, scalar_string};
 
 /// Types that the gateway serves, or whose meaning it takes from elsewhere.
 const SERVED: [&str; 11] = [
@@ -50,7 +50,7 @@ pub(super) struct Resources<'a> {
 }
 
 impl<'a> Resources<'a> {
-    pub(super) fn resolved(document: &'a Value) -> Result<Self, TemplateError> {
+    pub(super) fn read(document: &'a Value) -> Result<Self, TemplateError> {
         let Some(resources) = document.get("Resources").and_then(Value::as_object) else {
             return Err(TemplateError::NotYaml("it must have a mapping Resources".into()));
         };
@@ -64,7 +64,7 @@ impl<'a> Resources<'a> {
             let own = resolver.resolve(&resource["Properties"]).unwrap_or_default();
             let global = kind.strip_prefix("AWS::Serverless::").map_or(&Value::Null, |section| &globals[section]);
             let metadata = resolver.resolve(&resource["Metadata"]).unwrap_or_default();
-            Resource { id: id.clone(), kind, properties: merged(global, own), metadata }
+            Resource { id: id.clone(), kind, properties: merge(global, own), metadata }
         };
         let all = resources.iter().filter(|(_, resource)| exists(resource)).map(read).collect();
         Ok(Self { all, globals })
@@ -81,7 +81,7 @@ impl<'a> Resources<'a> {
     }
 
     /// Warnings about resources that do something on AWS and nothing here.
-    pub(super) fn not_served(&self) -> Vec<String> {
+    pub(super) fn unsupported_resources(&self) -> Vec<String> {
         let is_silent = |resource: &&Resource<'_>| {
             ACTIVE.iter().any(|family| resource.kind.starts_with(family)) && !SERVED.contains(&resource.kind)
         };
@@ -103,23 +103,23 @@ impl<'a> Resource<'a> {
     }
 
     /// A text; numbers and truths count, as they do for CloudFormation.
-    pub(super) fn text(&self, path: &str) -> Result<Option<String>, TemplateError> {
-        self.read(path, "a text", text)
+    pub(super) fn string(&self, path: &str) -> Result<Option<String>, TemplateError> {
+        self.read(path, "a string", scalar_string)
     }
 
     /// A text that has to be there.
-    pub(super) fn required_text(&self, path: &str) -> Result<String, TemplateError> {
-        self.text(path)?.ok_or_else(|| self.invalid(path, "must be given"))
+    pub(super) fn required_string(&self, path: &str) -> Result<String, TemplateError> {
+        self.string(path)?.ok_or_else(|| self.invalid(path, "must be given"))
     }
 
     /// A whole number that is not negative.
     pub(super) fn number(&self, path: &str) -> Result<Option<u64>, TemplateError> {
-        self.read(path, "a whole number", |value| text(value)?.parse().ok())
+        self.read(path, "a whole number", |value| scalar_string(value)?.parse().ok())
     }
 
     /// A truth, in the spellings of YAML 1.1, which CloudFormation reads.
-    pub(super) fn truth(&self, path: &str) -> Result<Option<bool>, TemplateError> {
-        self.read(path, "true or false", |value| match text(value)?.to_ascii_lowercase().as_str() {
+    pub(super) fn boolean(&self, path: &str) -> Result<Option<bool>, TemplateError> {
+        self.read(path, "true or false", |value| match scalar_string(value)?.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" => Some(true),
             "false" | "no" | "off" => Some(false),
             _ => None,
@@ -127,26 +127,26 @@ impl<'a> Resource<'a> {
     }
 
     /// A list of texts; empty where it is absent, and a single text counts as a list of one.
-    pub(super) fn texts(&self, path: &str) -> Result<Vec<String>, TemplateError> {
+    pub(super) fn strings(&self, path: &str) -> Result<Vec<String>, TemplateError> {
         let read = |value: &Value| match value {
-            Value::Array(items) => items.iter().map(text).collect(),
-            single => text(single).map(|text| vec![text]),
+            Value::Array(items) => items.iter().map(scalar_string).collect(),
+            single => scalar_string(single).map(|text| vec![text]),
         };
         Ok(self.read(path, "a list of texts", read)?.unwrap_or_default())
     }
 
     /// The texts of a mapping by name; empty where it is absent.
-    pub(super) fn text_map<M: FromIterator<(String, String)>>(&self, path: &str) -> Result<M, TemplateError> {
+    pub(super) fn string_map<M: FromIterator<(String, String)>>(&self, path: &str) -> Result<M, TemplateError> {
         let pairs = self.member(path).into_iter().flat_map(members);
-        let read = |(name, value): (&str, &Value)| match text(value) {
+        let read = |(name, value): (&str, &Value)| match scalar_string(value) {
             Some(text) => Ok((name.to_owned(), text)),
-            None => Err(self.required(&format!("{path}.{name}"), "a text", value)),
+            None => Err(self.unexpected(&format!("{path}.{name}"), "a text", value)),
         };
         pairs.map(read).collect()
     }
 
     /// Warnings about properties that are neither served nor without effect here.
-    pub(super) fn unserved(&self, known: &[&str]) -> Vec<String> {
+    pub(super) fn unsupported_properties(&self, known: &[&str]) -> Vec<String> {
         let unknown = members(&self.properties).filter(|(name, _)| !known.contains(name));
         unknown.map(|(name, _)| self.warning(name, "is not served here")).collect()
     }
@@ -175,10 +175,10 @@ impl<'a> Resource<'a> {
         let Some(value) = self.member(path) else {
             return Ok(None);
         };
-        read(value).map(Some).ok_or_else(|| self.required(path, what, value))
+        read(value).map(Some).ok_or_else(|| self.unexpected(path, what, value))
     }
 
-    fn required(&self, path: &str, what: &str, met: &Value) -> TemplateError {
+    fn unexpected(&self, path: &str, what: &str, met: &Value) -> TemplateError {
         let unresolved =
             if met.is_object() { ", which is known only after a deployment or has no default" } else { "" };
         self.invalid(path, format!("must be {what}, met {met}{unresolved}"))
@@ -186,12 +186,12 @@ impl<'a> Resource<'a> {
 }
 
 /// SAM's merge of `Globals`: mappings member by member, lists joined, anything else replaced.
-pub(super) fn merged(global: &Value, own: Value) -> Value {
+pub(super) fn merge(global: &Value, own: Value) -> Value {
     match (global, own) {
         (Value::Object(global), Value::Object(own)) => {
             let mut all: Map<String, Value> = global.clone();
             for (name, value) in own {
-                let value = merged(all.get(&name).unwrap_or(&Value::Null), value);
+                let value = merge(all.get(&name).unwrap_or(&Value::Null), value);
                 all.insert(name, value);
             }
             Value::Object(all)

@@ -6,7 +6,7 @@ use super::resource::{Resource, Resources};
 use crate::schedule_expression::ScheduleExpression;
 
 /// Served, or without effect on when and with what a function is called.
-const KNOWN: [&str; 17] = [
+const KNOWN_PROPERTIES: [&str; 17] = [
     "DeadLetterConfig",
     "Description",
     "Enabled",
@@ -34,19 +34,19 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
                 "ScheduleV2" => (ScheduleKind::Scheduler, "ScheduleExpression"),
                 _ => continue,
             };
-            template.warnings.extend(event.unserved(&KNOWN));
-            let expression = event.required_text(member)?;
+            template.warnings.extend(event.unsupported_properties(&KNOWN_PROPERTIES));
+            let expression = event.required_string(member)?;
             if expression.trim_start().starts_with("at(") {
                 template.warnings.push(event.warning(member, "is served here only for rate(…) and cron(…)"));
                 continue;
             }
-            if event.text("ScheduleExpressionTimezone")?.is_some_and(|zone| zone != "UTC" && zone != "Etc/UTC") {
+            if event.string("ScheduleExpressionTimezone")?.is_some_and(|zone| zone != "UTC" && zone != "Etc/UTC") {
                 template.warnings.push(event.warning("ScheduleExpressionTimezone", "is taken as UTC here"));
             }
             let expression =
                 ScheduleExpression::parse(&expression).map_err(|problem| event.invalid(member, problem))?;
             let schedule = Schedule {
-                name: event.text("Name")?.unwrap_or_else(|| event.id.replace('/', "")),
+                name: event.string("Name")?.unwrap_or_else(|| event.id.replace('/', "")),
                 expression,
                 function: event.function_name(template, "Type", &function.id)?,
                 input: input(&event)?,
@@ -63,7 +63,7 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
 }
 
 fn input(event: &Resource<'_>) -> Result<Option<String>, TemplateError> {
-    let input = event.text("Input")?;
+    let input = event.string("Input")?;
     if let Some(Err(error)) = input.as_deref().map(serde_json::from_str::<serde::de::IgnoredAny>) {
         return Err(event.invalid("Input", format!("must be JSON: {error}")));
     }
@@ -71,7 +71,7 @@ fn input(event: &Resource<'_>) -> Result<Option<String>, TemplateError> {
 }
 
 fn enabled(event: &Resource<'_>) -> Result<bool, TemplateError> {
-    let is_on = event.truth("Enabled")?.unwrap_or(true);
-    let is_disabled = event.text("State")?.is_some_and(|state| state == "DISABLED");
+    let is_on = event.boolean("Enabled")?.unwrap_or(true);
+    let is_disabled = event.string("State")?.is_some_and(|state| state == "DISABLED");
     Ok(is_on && !is_disabled)
 }

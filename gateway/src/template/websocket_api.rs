@@ -9,7 +9,7 @@ use super::resource::{Resource, Resources};
 use crate::route_selection::RouteSelection;
 
 /// Served, or without effect where nothing is deployed.
-const KNOWN: [&str; 20] = [
+const KNOWN_PROPERTIES: [&str; 20] = [
     "AccessLogSettings",
     "Auth",
     "DefaultRouteSettings",
@@ -31,7 +31,7 @@ const KNOWN: [&str; 20] = [
     "Version",
     "CredentialsArn",
 ];
-const KNOWN_OF_ROUTE: [&str; 10] = [
+const KNOWN_ROUTE_PROPERTIES: [&str; 10] = [
     "ApiId",
     "ApiKeyRequired",
     "AuthorizationType",
@@ -44,18 +44,18 @@ const KNOWN_OF_ROUTE: [&str; 10] = [
     "Target",
 ];
 /// The longest that a WebSocket API waits, and its default.
-const LONGEST_TIMEOUT_MS: u64 = 29_000;
+const MAX_TIMEOUT_MS: u64 = 29_000;
 
 pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
-    let answered = answered_routes(resources)?;
+    let with_response = routes_with_response(resources)?;
     for resource in resources.of_type("AWS::Serverless::WebSocketApi") {
-        let api = sam_api(resource, &answered, template)?;
-        keep(resource, api, template)?;
+        let api = sam_api(resource, &with_response, template)?;
+        set_api(resource, api, template)?;
     }
     for resource in resources.of_type("AWS::ApiGatewayV2::Api") {
-        if resource.required_text("ProtocolType")? == "WEBSOCKET" {
-            let api = plain_api(resource, resources, &answered, template)?;
-            keep(resource, api, template)?;
+        if resource.required_string("ProtocolType")? == "WEBSOCKET" {
+            let api = cloudformation_api(resource, resources, &with_response, template)?;
+            set_api(resource, api, template)?;
         } else {
             template.warnings.push(resource.warning("ProtocolType", "is served here only for WEBSOCKET"));
         }
@@ -63,7 +63,7 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
     Ok(())
 }
 
-fn keep(resource: &Resource<'_>, api: WebSocketApi, template: &mut Template) -> Result<(), TemplateError> {
+fn set_api(resource: &Resource<'_>, api: WebSocketApi, template: &mut Template) -> Result<(), TemplateError> {
     if let Some(first) = &template.websocket_api {
         return Err(resource.invalid("Type", format!("one WebSocket API can be served, and {} is one", first.id)));
     }
@@ -77,10 +77,10 @@ fn keep(resource: &Resource<'_>, api: WebSocketApi, template: &mut Template) -> 
 }
 
 /// The logical ids of the routes that have a `$default` route response.
-fn answered_routes(resources: &Resources<'_>) -> Result<BTreeSet<String>, TemplateError> {
+fn routes_with_response(resources: &Resources<'_>) -> Result<BTreeSet<String>, TemplateError> {
     let mut routes = BTreeSet::new();
     for resource in resources.of_type("AWS::ApiGatewayV2::RouteResponse") {
-        if resource.required_text("RouteResponseKey")? == "$default" {
+        if resource.required_string("RouteResponseKey")? == "$default" {
             routes.insert(reference(resource, "RouteId")?);
         }
     }
@@ -89,10 +89,10 @@ fn answered_routes(resources: &Resources<'_>) -> Result<BTreeSet<String>, Templa
 
 fn sam_api(
     resource: &Resource<'_>,
-    answered: &BTreeSet<String>,
+    with_response: &BTreeSet<String>,
     template: &mut Template,
 ) -> Result<WebSocketApi, TemplateError> {
-    warn_of_api(resource, template);
+    warn_about_api(resource, template);
     let mut routes = BTreeMap::new();
     for (key, properties) in members(&resource.properties["Routes"]) {
         let route = Resource {
@@ -101,45 +101,45 @@ fn sam_api(
             properties: properties.clone(),
             metadata: serde_json::Value::Null,
         };
-        let function = route.required_text("FunctionArn")?;
+        let function = route.required_string("FunctionArn")?;
         let function = route.function_name(template, "FunctionArn", &function)?;
         let timeout = timeout(&route, "IntegrationTimeout")?;
-        let two_way = two_way(&route, &generated_route_id(&resource.id, key), answered, template)?;
+        let two_way = two_way(&route, &generated_route_id(&resource.id, key), with_response, template)?;
         routes.insert(key.to_owned(), WebSocketRoute { function, timeout, two_way });
     }
     Ok(WebSocketApi {
         id: resource.id.clone(),
-        stage: resource.text("StageName")?.unwrap_or_else(|| "default".into()),
-        stage_variables: resource.text_map("StageVariables")?,
-        route_selection_expression: resource.required_text("RouteSelectionExpression")?,
+        stage: resource.string("StageName")?.unwrap_or_else(|| "default".into()),
+        stage_variables: resource.string_map("StageVariables")?,
+        route_selection_expression: resource.required_string("RouteSelectionExpression")?,
         routes,
     })
 }
 
-fn plain_api(
+fn cloudformation_api(
     resource: &Resource<'_>,
     resources: &Resources<'_>,
-    answered: &BTreeSet<String>,
+    with_response: &BTreeSet<String>,
     template: &mut Template,
 ) -> Result<WebSocketApi, TemplateError> {
-    warn_of_api(resource, template);
+    warn_about_api(resource, template);
     let mut routes = BTreeMap::new();
     for route in resources.of_type("AWS::ApiGatewayV2::Route") {
         if reference(route, "ApiId")? != resource.id {
             continue;
         }
-        let target = route.required_text("Target")?;
+        let target = route.required_string("Target")?;
         let integration = target.strip_prefix("integrations/").unwrap_or(&target);
         let Some(integration) =
             resources.of_type("AWS::ApiGatewayV2::Integration").find(|candidate| candidate.id == integration)
         else {
             return Err(route.invalid("Target", format!("must be an integration of this template, met {target}")));
         };
-        let uri = integration.required_text("IntegrationUri")?;
+        let uri = integration.required_string("IntegrationUri")?;
         let function = integration.function_name(template, "IntegrationUri", &uri)?;
         let timeout = timeout(integration, "TimeoutInMillis")?;
-        let two_way = two_way(route, &route.id, answered, template)?;
-        routes.insert(route.required_text("RouteKey")?, WebSocketRoute { function, timeout, two_way });
+        let two_way = two_way(route, &route.id, with_response, template)?;
+        routes.insert(route.required_string("RouteKey")?, WebSocketRoute { function, timeout, two_way });
     }
     let mut stages = resources.of_type("AWS::ApiGatewayV2::Stage");
     let stage = loop {
@@ -150,9 +150,9 @@ fn plain_api(
     };
     Ok(WebSocketApi {
         id: resource.id.clone(),
-        stage: stage.required_text("StageName")?,
-        stage_variables: stage.text_map("StageVariables")?,
-        route_selection_expression: resource.required_text("RouteSelectionExpression")?,
+        stage: stage.required_string("StageName")?,
+        stage_variables: stage.string_map("StageVariables")?,
+        route_selection_expression: resource.required_string("RouteSelectionExpression")?,
         routes,
     })
 }
@@ -160,22 +160,22 @@ fn plain_api(
 fn two_way(
     route: &Resource<'_>,
     route_id: &str,
-    answered: &BTreeSet<String>,
+    with_response: &BTreeSet<String>,
     template: &mut Template,
 ) -> Result<bool, TemplateError> {
-    warn_of_route(route, template)?;
+    warn_about_route(route, template)?;
     let member = "RouteResponseSelectionExpression";
-    let selects = route.text(member)?.is_some_and(|expression| expression == "$default");
-    if selects && !answered.contains(route_id) {
+    let selects = route.string(member)?.is_some_and(|expression| expression == "$default");
+    if selects && !with_response.contains(route_id) {
         let sentence = format!("has no effect without an AWS::ApiGatewayV2::RouteResponse for {route_id}");
         template.warnings.push(route.warning(member, &sentence));
     }
-    Ok(selects && answered.contains(route_id))
+    Ok(selects && with_response.contains(route_id))
 }
 
-fn warn_of_api(api: &Resource<'_>, template: &mut Template) {
-    template.warnings.extend(api.unserved(&KNOWN));
-    if api.text("Auth.AuthType").is_ok_and(|kind| kind.is_some_and(|kind| kind != "NONE")) {
+fn warn_about_api(api: &Resource<'_>, template: &mut Template) {
+    template.warnings.extend(api.unsupported_properties(&KNOWN_PROPERTIES));
+    if api.string("Auth.AuthType").is_ok_and(|kind| kind.is_some_and(|kind| kind != "NONE")) {
         template.warnings.push(api.warning("Auth", "is not served here: every handshake passes"));
     }
     for settings in ["DefaultRouteSettings.ThrottlingRateLimit", "DefaultRouteSettings.ThrottlingBurstLimit"] {
@@ -185,20 +185,20 @@ fn warn_of_api(api: &Resource<'_>, template: &mut Template) {
     }
 }
 
-fn warn_of_route(route: &Resource<'_>, template: &mut Template) -> Result<(), TemplateError> {
-    template.warnings.extend(route.unserved(&KNOWN_OF_ROUTE));
-    if route.truth("ApiKeyRequired")?.unwrap_or(false) {
+fn warn_about_route(route: &Resource<'_>, template: &mut Template) -> Result<(), TemplateError> {
+    template.warnings.extend(route.unsupported_properties(&KNOWN_ROUTE_PROPERTIES));
+    if route.boolean("ApiKeyRequired")?.unwrap_or(false) {
         template.warnings.push(route.warning("ApiKeyRequired", "is not served here"));
     }
-    if route.text("AuthorizationType")?.is_some_and(|kind| kind != "NONE") {
+    if route.string("AuthorizationType")?.is_some_and(|kind| kind != "NONE") {
         template.warnings.push(route.warning("AuthorizationType", "is not served here: every handshake passes"));
     }
     Ok(())
 }
 
 fn timeout(resource: &Resource<'_>, member: &str) -> Result<Duration, TemplateError> {
-    let given_ms = resource.number(member)?.unwrap_or(LONGEST_TIMEOUT_MS);
-    Ok(Duration::from_millis(given_ms.min(LONGEST_TIMEOUT_MS)))
+    let given_ms = resource.number(member)?.unwrap_or(MAX_TIMEOUT_MS);
+    Ok(Duration::from_millis(given_ms.min(MAX_TIMEOUT_MS)))
 }
 
 /// The logical id that SAM gives a route: `$connect` of `Ws` becomes `WsConnectRoute`.
@@ -213,6 +213,6 @@ fn reference(resource: &Resource<'_>, member: &str) -> Result<String, TemplateEr
     let unresolved = resource.member(member).and_then(|value| value.get("Ref")?.as_str());
     match unresolved {
         Some(id) => Ok(id.to_owned()),
-        None => resource.required_text(member),
+        None => resource.required_string(member),
     }
 }

@@ -64,7 +64,7 @@ async fn another_status_than_2xx_is_the_clients_answer() {
         assert_eq!(served.socket.event().await["requestContext"]["eventType"], "CONNECT");
     }
     assert_eq!(served.http("GET", "/_gateway/connections").send().await.json(), json!({ "connections": [] }));
-    assert!(served.socket.is_quiet().await, "a refused handshake has no $disconnect");
+    assert!(served.socket.has_no_events().await, "a refused handshake has no $disconnect");
 }
 
 #[tokio::test]
@@ -73,7 +73,7 @@ async fn a_failed_or_malformed_connect_is_502() {
     served.socket.fails();
     assert_eq!(Socket::refused(served.address(), "/live").await.0, 502);
     for malformed in ["null", "{}", "[]", "no json", r#"{"statusCode":"200"}"#] {
-        served.socket.writes(malformed);
+        served.socket.answers_text(malformed);
         assert_eq!(Socket::refused(served.address(), "/live").await.0, 502, "{malformed}");
     }
 }
@@ -114,7 +114,7 @@ async fn without_a_connect_route_everybody_connects() {
     let template = include_str!("template.yaml").replace("$connect:", "later:");
     let served = Served::start_with(&template, |options| options).await;
     Socket::connect(served.address(), "/live").await.unwrap();
-    assert!(served.socket.is_quiet().await);
+    assert!(served.socket.has_no_events().await);
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ async fn answers_are_used_as_format_2_says() {
     assert_eq!((answer.header("x-a"), answer.header("x-b")), (Some("1"), None));
     assert_eq!(answer.headers.iter().filter(|(name, _)| name == "set-cookie").count(), 2);
 
-    served.http.writes(r#""Hello""#);
+    served.http.answers_text(r#""Hello""#);
     let answer = served.http("GET", "/rooms/7").send().await;
     assert_eq!((answer.status, answer.text()), (200, r#""Hello""#));
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -170,7 +170,7 @@ async fn a_host_that_makes_no_url_never_reaches_a_function() {
     for host in ["a b", "x@y", "[::1", "local:host", "1.2.3.999", ""] {
         assert_eq!(served.http("GET", "/rooms/7").host(host).send().await.status, 400, "{host}");
     }
-    assert!(served.http.is_quiet().await);
+    assert!(served.http.has_no_events().await);
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn a_function_goes_on_after_its_client_was_told_503() {
     let answer = served.http("GET", "/hurry").send().await;
     assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
     finish.send(true).unwrap();
-    crate::harness::soon(is_done.recv()).await.unwrap();
+    crate::harness::in_time(is_done.recv()).await.unwrap();
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn the_gateway_owns_the_cors_headers() {
     assert_eq!(preflight.header("access-control-allow-methods"), Some("GET,POST"));
     assert_eq!(preflight.header("access-control-allow-headers"), Some("authorization,content-type"));
     assert_eq!(preflight.header("access-control-max-age"), Some("600"));
-    assert!(served.http.is_quiet().await);
+    assert!(served.http.has_no_events().await);
 
     let allowed = served.http("GET", "/rooms/7").header("Origin", "https://app.example").send().await;
     assert_eq!(allowed.header("access-control-allow-origin"), Some("https://app.example"));

@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "all of it is test code, also what is not a #[test]")]
 #![allow(unreachable_pub, reason = "the harness is a module of this binary, and reads like a library")]
 
+mod gateway_routes;
 mod handshake;
 mod harness;
 mod http_api;
 mod limits;
 mod management;
-mod own_routes;
 mod schedules;
 mod sockets;
 mod stop;

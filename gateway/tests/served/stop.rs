@@ -5,7 +5,7 @@ use gateway::{Functions, Options, ServeError, Template, listen, serve};
 use shared::clock::Clock;
 use tokio::net::TcpStream;
 
-use crate::harness::{Request, Served, soon};
+use crate::harness::{Request, Served, in_time};
 
 #[tokio::test]
 async fn a_stop_closes_sockets_and_waits_for_disconnect_which_can_still_push() {
@@ -22,7 +22,7 @@ async fn a_stop_closes_sockets_and_waits_for_disconnect_which_can_still_push() {
             Ok(Bytes::new())
         }
     });
-    soon(served.gateway.stop()).await;
+    in_time(served.gateway.stop()).await;
     for socket in [&mut alice, &mut bob] {
         assert_eq!(socket.sees_close().await, (1001, "Going away".to_owned()));
         assert_eq!(served.socket.event().await["requestContext"]["disconnectStatusCode"], 1001);
@@ -47,7 +47,7 @@ async fn a_stop_lets_a_request_finish() {
     let stopping = async {
         tokio::join!(served.gateway.stop(), async { finish.send(true).unwrap() });
     };
-    soon(stopping).await;
+    in_time(stopping).await;
     assert_eq!(request.await.unwrap().text(), "done");
 }
 

@@ -117,8 +117,8 @@ fn conditions_take_resources_away() {
 #[test]
 fn errors_name_the_resource_and_the_member() {
     refused(
-        "  F: { Type: AWS::Serverless::Function, Properties: { Timeout: soon } }\n",
-        r#"F: Timeout: must be a whole number, met "soon""#,
+        "  F: { Type: AWS::Serverless::Function, Properties: { Timeout: in_time } }\n",
+        r#"F: Timeout: must be a whole number, met "in_time""#,
     );
     refused(
         "  F: { Type: AWS::Serverless::Function, Properties: { Events: { T: { Type: Schedule, Properties: { Schedule: rate(1 minutes) } } } } }\n",

@@ -8,7 +8,7 @@ use gateway::{Function, FunctionError};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 
-use super::soon;
+use super::in_time;
 
 type Behaviour = Arc<dyn Fn(Value) -> BoxFuture<'static, Result<Bytes, FunctionError>> + Send + Sync>;
 
@@ -32,11 +32,11 @@ impl Fake {
     }
 
     pub fn answers(&self, answer: Value) {
-        self.writes(&answer.to_string());
+        self.answers_text(&answer.to_string());
     }
 
     /// Answers a text that may be no JSON.
-    pub fn writes(&self, text: &str) {
+    pub fn answers_text(&self, text: &str) {
         let text = Bytes::copy_from_slice(text.as_bytes());
         self.does(move |_| {
             let text = text.clone();
@@ -61,11 +61,11 @@ impl Fake {
 
     /// The next event that it was called with.
     pub async fn event(&self) -> Value {
-        soon(async { self.events.lock().await.recv().await.unwrap() }).await
+        in_time(async { self.events.lock().await.recv().await.unwrap() }).await
     }
 
     /// Whether it was called with nothing that was not taken yet.
-    pub async fn is_quiet(&self) -> bool {
+    pub async fn has_no_events(&self) -> bool {
         self.events.lock().await.try_recv().is_err()
     }
 }

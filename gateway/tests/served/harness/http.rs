@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::soon;
+use super::in_time;
 
 pub struct Request {
     address: SocketAddr,
@@ -45,7 +45,7 @@ impl Request {
     }
 
     pub async fn send(self) -> Answer {
-        soon(async {
+        in_time(async {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
             let head =
                 format!("{}\r\nHost: {}\r\nConnection: close\r\n{}\r\n", self.line, self.host, self.headers.concat());

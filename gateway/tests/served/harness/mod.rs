@@ -18,7 +18,7 @@ pub use socket::Socket;
 /// 29/Nov/2023:08:04:01.796, as in the events that AWS documents.
 pub const START_MS: i64 = 1_701_245_041_796;
 /// Longer than anything takes that does happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A gateway that is served, with its clock and its fake functions.
 pub struct Served {
@@ -84,6 +84,6 @@ impl Served {
 }
 
 /// Waits for what must happen, and fails instead of hanging.
-pub async fn soon<T>(happens: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, happens).await.expect("it did not happen in time")
+pub async fn in_time<T>(happens: impl Future<Output = T>) -> T {
+    tokio::time::timeout(TIMEOUT, happens).await.expect("it did not happen in time")
 }

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::soon;
+use super::in_time;
 
 pub struct Socket {
     pub stream: WebSocketStream<TcpStream>,
@@ -33,7 +33,7 @@ impl Socket {
             request.headers_mut().append(*name, value.parse().unwrap());
         }
         let tcp = TcpStream::connect(address).await.unwrap();
-        let (stream, response) = soon(client_async(request, tcp)).await?;
+        let (stream, response) = in_time(client_async(request, tcp)).await?;
         Ok(Self { stream, response, id: String::new() })
     }
 
@@ -55,17 +55,17 @@ impl Socket {
     }
 
     pub async fn sends(&mut self, text: &str) {
-        soon(self.stream.send(Message::text(text))).await.unwrap();
+        in_time(self.stream.send(Message::text(text))).await.unwrap();
     }
 
     /// Sends whatever it is given; the server may already have closed.
     pub async fn sends_message(&mut self, message: Message) {
-        let _ = soon(self.stream.send(message)).await;
+        let _ = in_time(self.stream.send(message)).await;
     }
 
     /// The next text.
     pub async fn sees(&mut self) -> String {
-        match soon(self.stream.next()).await {
+        match in_time(self.stream.next()).await {
             Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
             other => panic!("expected a text, met {other:?}"),
         }
@@ -73,13 +73,13 @@ impl Socket {
 
     /// Waits for the next pong.
     pub async fn sees_pong(&mut self) {
-        assert!(matches!(soon(self.stream.next()).await, Some(Ok(Message::Pong(_)))));
+        assert!(matches!(in_time(self.stream.next()).await, Some(Ok(Message::Pong(_)))));
     }
 
     /// The code and reason that the server closes with.
     pub async fn sees_close(&mut self) -> (u16, String) {
         loop {
-            match soon(self.stream.next()).await {
+            match in_time(self.stream.next()).await {
                 Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
                     return (code.into(), reason.to_string());
                 }
@@ -90,6 +90,6 @@ impl Socket {
     }
 
     pub async fn closes(&mut self, frame: Option<CloseFrame>) {
-        soon(self.stream.close(frame)).await.unwrap();
+        in_time(self.stream.close(frame)).await.unwrap();
     }
 }

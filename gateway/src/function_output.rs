@@ -9,22 +9,17 @@ use http_body_util::Full;
 use serde_json::{Map, Value};
 
 use crate::http_event::is_hop_by_hop;
-use crate::reply::{self, Reply};
+use crate::response::{self, GatewayResponse};
 
 /// The answer that a function's output means; 500 where the output means none.
-pub(crate) fn http_reply(output: Bytes) -> Reply {
+pub(crate) fn to_response(output: Bytes) -> GatewayResponse {
     match serde_json::from_slice(&output) {
         Ok(Value::Object(members)) if members.contains_key("statusCode") => {
-            structured(&members).unwrap_or_else(internal_server_error)
+            structured(&members).unwrap_or_else(response::internal_server_error)
         }
         // Anything else is the body itself; API Gateway does not even check that it is JSON.
-        _ => reply::json_text(StatusCode::OK, output),
+        _ => response::json_text(StatusCode::OK, output),
     }
-}
-
-/// What the client gets when the function failed or its output is malformed.
-pub(crate) fn internal_server_error() -> Reply {
-    reply::message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }
 
 /// The status that a function's output names, if it is one that can be sent.
@@ -46,15 +41,15 @@ pub(crate) fn body(members: &Map<String, Value>) -> Option<Bytes> {
     }
 }
 
-fn structured(members: &Map<String, Value>) -> Option<Reply> {
-    let mut reply = Response::new(Full::new(body(members)?));
-    *reply.status_mut() = status(members)?;
-    put_headers(members.get("headers"), reply.headers_mut())?;
-    put_cookies(members.get("cookies"), reply.headers_mut())?;
-    if !reply.headers().contains_key(header::CONTENT_TYPE) {
-        reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+fn structured(members: &Map<String, Value>) -> Option<GatewayResponse> {
+    let mut response = Response::new(Full::new(body(members)?));
+    *response.status_mut() = status(members)?;
+    put_headers(members.get("headers"), response.headers_mut())?;
+    put_cookies(members.get("cookies"), response.headers_mut())?;
+    if !response.headers().contains_key(header::CONTENT_TYPE) {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     }
-    Some(reply)
+    Some(response)
 }
 
 /// `multiValueHeaders` is not read: format 2.0 ignores it.
@@ -97,7 +92,7 @@ mod tests {
     use super::*;
 
     fn status_of(output: &'static str) -> u16 {
-        http_reply(Bytes::from_static(output.as_bytes())).status().as_u16()
+        to_response(Bytes::from_static(output.as_bytes())).status().as_u16()
     }
 
     #[test]

@@ -8,9 +8,9 @@ use tokio::task::JoinHandle;
 
 /// A group of tasks. Clones are the same group.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Running(Arc<watch::Sender<usize>>);
+pub(crate) struct TaskGroup(Arc<watch::Sender<usize>>);
 
-impl Running {
+impl TaskGroup {
     /// Spawns a task as part of the group; it goes on when the handle is dropped.
     pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
@@ -38,7 +38,7 @@ impl Running {
 }
 
 /// Counts down when a task ends, also by a panic or with its runtime.
-struct Ended(Running);
+struct Ended(TaskGroup);
 
 impl Drop for Ended {
     fn drop(&mut self) {

@@ -6,11 +6,11 @@ use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use crate::moments;
 use crate::options::TokenRequest;
-use crate::reply::{self, Reply};
-use crate::request::{Client, is_loopback, is_loopback_origin, percent_decoded, query_pairs};
+use crate::request::{Client, is_loopback, is_loopback_origin, percent_decode, query_pairs};
+use crate::response::{self, GatewayResponse};
 use crate::site::Site;
+use crate::timestamps;
 
 const ROOT: &str = "/_gateway/";
 const DEFAULT_TTL_S: u64 = 3600;
@@ -26,7 +26,7 @@ pub(crate) fn path<'p>(site: &Site, client: &Client<'_>, path: &'p str, headers:
 }
 
 /// Answers a request for a path below `/_gateway/`.
-pub(crate) async fn answer(site: &Site, path: &str, request: &Request<Incoming>) -> Reply {
+pub(crate) async fn answer(site: &Site, path: &str, request: &Request<Incoming>) -> GatewayResponse {
     let method = request.method();
     let segments: Vec<&str> = path.split('/').collect();
     match segments[..] {
@@ -39,25 +39,25 @@ pub(crate) async fn answer(site: &Site, path: &str, request: &Request<Incoming>)
     }
 }
 
-fn only(allowed: Method, method: &Method, answer: impl FnOnce() -> Reply) -> Reply {
+fn only(allowed: Method, method: &Method, answer: impl FnOnce() -> GatewayResponse) -> GatewayResponse {
     if *method == allowed { answer() } else { method_not_allowed(&allowed) }
 }
 
-fn method_not_allowed(allowed: &Method) -> Reply {
-    let mut reply = reply::message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+fn method_not_allowed(allowed: &Method) -> GatewayResponse {
+    let mut response = response::message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     let allowed = HeaderValue::try_from(allowed.as_str()).expect("a method is made of visible characters");
-    reply.headers_mut().insert(header::ALLOW, allowed);
-    reply
+    response.headers_mut().insert(header::ALLOW, allowed);
+    response
 }
 
-fn not_found() -> Reply {
-    reply::message(StatusCode::NOT_FOUND, "Not Found")
+fn not_found() -> GatewayResponse {
+    response::message(StatusCode::NOT_FOUND, "Not Found")
 }
 
-fn token(site: &Site, query: Option<&str>) -> Reply {
+fn token(site: &Site, query: Option<&str>) -> GatewayResponse {
     let pairs = query_pairs(query.unwrap_or_default());
     let given = |name: &str| pairs.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
-    let bad_request = |problem: &str| reply::message(StatusCode::BAD_REQUEST, problem);
+    let bad_request = |problem: &str| response::message(StatusCode::BAD_REQUEST, problem);
 
     let Some(sub) = given("sub").filter(|sub| !sub.is_empty()) else {
         return bad_request("sub must be given");
@@ -67,13 +67,15 @@ fn token(site: &Site, query: Option<&str>) -> Reply {
     };
     let request = TokenRequest { sub: sub.to_owned(), scope: given("scope").unwrap_or_default().to_owned(), ttl_s };
     match site.sign_token.as_ref().map(|sign| sign(request)) {
-        Some(Ok(token)) => reply::json(StatusCode::OK, &json!({ "token": token.token, "expiresAt": token.expires_at })),
+        Some(Ok(token)) => {
+            response::json(StatusCode::OK, &json!({ "token": token.token, "expiresAt": token.expires_at }))
+        }
         Some(Err(problem)) => bad_request(&problem),
         None => not_found(),
     }
 }
 
-fn connections(site: &Site) -> Reply {
+fn connections(site: &Site) -> GatewayResponse {
     let connections: Vec<Value> = site
         .connections
         .all()
@@ -81,16 +83,16 @@ fn connections(site: &Site) -> Reply {
         .map(|connection| {
             json!({
                 "connectionId": connection.id,
-                "connectedAt": moments::with_milliseconds(connection.connected_at_ms),
-                "lastActiveAt": moments::with_milliseconds(connection.last_active_ms()),
+                "connectedAt": timestamps::with_milliseconds(connection.connected_at_ms),
+                "lastActiveAt": timestamps::with_milliseconds(connection.last_active_ms()),
                 "sourceIp": connection.source_ip,
             })
         })
         .collect();
-    reply::json(StatusCode::OK, &json!({ "connections": connections }))
+    response::json(StatusCode::OK, &json!({ "connections": connections }))
 }
 
-fn schedules(site: &Site) -> Reply {
+fn schedules(site: &Site) -> GatewayResponse {
     let now_ms = site.clock.now_ms();
     let schedules: Vec<Value> = site
         .schedules
@@ -100,23 +102,23 @@ fn schedules(site: &Site) -> Reply {
                 "name": served.schedule.name,
                 "expression": served.schedule.expression.to_string(),
                 "function": served.target.name(),
-                "next": served.next_ms(now_ms).map(moments::with_milliseconds),
+                "next": served.next_ms(now_ms).map(timestamps::with_milliseconds),
             })
         })
         .collect();
-    reply::json(StatusCode::OK, &json!({ "schedules": schedules }))
+    response::json(StatusCode::OK, &json!({ "schedules": schedules }))
 }
 
-async fn fire(site: &Site, encoded_name: &str) -> Reply {
-    let Some(name) = percent_decoded(encoded_name) else {
+async fn fire(site: &Site, encoded_name: &str) -> GatewayResponse {
+    let Some(name) = percent_decode(encoded_name) else {
         return not_found();
     };
     let Some(served) = site.schedule(&name) else {
         return not_found();
     };
     match served.fire(&site.invocations, site.clock.now_ms()).await {
-        Ok(output) => reply::json_text(StatusCode::OK, nonempty(output)),
-        Err(error) => reply::json(StatusCode::INTERNAL_SERVER_ERROR, &error),
+        Ok(output) => response::json_text(StatusCode::OK, nonempty(output)),
+        Err(error) => response::json(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }
 }
 
