@@ -1,4 +1,4 @@
-//! The local gateway as a command: serves everything on one port, signs tokens, opens sockets.
+//! The command `carillon`: serves everything on one port, listens as a user, signs tokens and migrates the database.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,65 @@ use shared::function;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// What is configured wrongly, by convention (sysexits.h, EX_CONFIG).
+/// The exit status for invalid configuration, by convention (sysexits.h, EX_CONFIG).
 const EX_CONFIG: u8 = 78;
 
-/// Carillon on a laptop: every function in one process, nothing to install.
+const ABOUT: &str = "Run Carillon on this machine: real-time notifications behind a local API Gateway";
+
+const LONG_ABOUT: &str = "\
+Run Carillon on this machine: real-time notifications behind a local API Gateway.
+
+Without a command, carillon serves everything on one port until Ctrl-C: the HTTP
+API, the WebSocket API with its management API, and the schedules. The functions
+run in this process and keep their data in SQLite and in memory, so there is
+nothing else to install.";
+
+const AFTER_LONG_HELP: &str = "\
+Environment:
+  DATABASE_URL   postgres://... for a Postgres server, sqlite://PATH for another SQLite file
+  REDIS_URL      redis://... for a Redis server instead of memory
+  JWT_SECRET     Secret that signs tokens (default: generated in the data folder)
+  RUST_LOG       Log messages to print to standard error (default: info)
+
+Examples:
+  carillon                            Serve on http://127.0.0.1:3000
+  carillon --port 0                   Serve on a free port; the last line of output names it
+  carillon listen --sub alice         Print what arrives for alice
+  carillon token --sub shop --scope notify:send
+                                      Sign a token that may send notifications";
+
+const LISTEN_LONG_ABOUT: &str = "\
+Open a WebSocket as a user and print every frame that arrives, one per line.
+
+Gets a token and a ticket from a local gateway that is already running, and
+listens until the socket is closed or Ctrl-C is pressed.";
+
+const LISTEN_EXAMPLE: &str = "\
+Example:
+  carillon listen --sub alice";
+
+const TOKEN_LONG_ABOUT: &str = "\
+Sign a token (a JWT) for trying out the API, and print it.
+
+The token is signed with JWT_SECRET if it is set, otherwise with the secret in the
+data folder, which the first start of carillon generates.";
+
+const TOKEN_EXAMPLES: &str = "\
+Examples:
+  carillon token --sub shop --scope notify:send
+  curl -H \"Authorization: Bearer $(carillon token --sub alice)\" \\
+    http://127.0.0.1:3000/api/notifications";
+
+const MIGRATE_LONG_ABOUT: &str = "\
+Apply the migrations that the Postgres database at DATABASE_URL does not have yet,
+and print the version of the last one. A database that is up to date stays as it is.";
+
+const MIGRATE_EXAMPLE: &str = "\
+Example:
+  DATABASE_URL=postgres://user:password@host/database carillon migrate";
+
 #[derive(Parser)]
+#[command(name = "carillon", version, about = ABOUT, long_about = LONG_ABOUT, after_long_help = AFTER_LONG_HELP)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -29,62 +83,79 @@ struct Arguments {
 
 #[derive(Args)]
 struct Serve {
-    /// The port to listen on; 0 picks a free one
+    /// Port to listen on; 0 picks a free one
     #[arg(long, default_value_t = 3000)]
     port: u16,
-    /// The address to listen on; other than loopback, there is no /_gateway/*
-    #[arg(long, default_value = "127.0.0.1")]
+    /// Address to listen on; /_gateway/token and the like exist on loopback addresses only
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: String,
-    /// The folder in which the record and the signing secret lie
-    #[arg(long, default_value = ".local", global = true)]
+    /// Folder for the SQLite database and the generated signing secret
+    #[arg(long, value_name = "FOLDER", default_value = ".local", global = true)]
     data: PathBuf,
-    /// The template to serve
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml"), hide_default_value = true)]
+    /// SAM template to serve [default: the template.yaml that carillon was built from]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml"),
+        hide_default_value = true
+    )]
     template: PathBuf,
-    /// Call the functions at this URL, where `make watch` runs them, instead of in this process
+    /// Invoke the functions at this URL, where `make watch` runs them, instead of in this process
     #[arg(long, value_name = "URL")]
     lambda: Option<LambdaUrl>,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Sign a token with JWT_SECRET, or with the secret of the data folder
-    Token {
-        /// Who it is for: the user id
-        #[arg(long)]
-        sub: String,
-        /// What it allows, separated by spaces: notify:send, notify:admin
-        #[arg(long, default_value = "")]
-        scope: String,
-        /// For how many seconds it is good
-        #[arg(long, default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(1..))]
-        ttl: u32,
-    },
-    /// Bring the Postgres database at DATABASE_URL up to date
-    Migrate,
-    /// Open a socket as a user and print what arrives
+    #[command(
+        about = "Open a WebSocket as a user and print every frame that arrives",
+        long_about = LISTEN_LONG_ABOUT,
+        after_help = LISTEN_EXAMPLE
+    )]
     Listen {
-        /// Who listens: the user id
-        #[arg(long)]
+        /// ID of the user to listen as
+        #[arg(long, value_name = "USER")]
         sub: String,
-        /// The local gateway
+        /// URL of the local gateway
         #[arg(long, default_value = DEFAULT_URL)]
         url: String,
     },
+    #[command(
+        about = "Sign a token for trying out the API",
+        long_about = TOKEN_LONG_ABOUT,
+        after_help = TOKEN_EXAMPLES
+    )]
+    Token {
+        /// ID of the user or service that the token is for
+        #[arg(long, value_name = "USER")]
+        sub: String,
+        /// What the token permits, separated by spaces: notify:send, notify:admin
+        #[arg(long, value_name = "SCOPES", default_value = "", hide_default_value = true)]
+        scope: String,
+        /// Seconds until the token expires
+        #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(1..))]
+        ttl: u32,
+    },
+    #[command(
+        about = "Apply pending migrations to the Postgres database at DATABASE_URL",
+        long_about = MIGRATE_LONG_ABOUT,
+        after_help = MIGRATE_EXAMPLE
+    )]
+    Migrate,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { command, serve } = Arguments::parse();
-    let done = match command {
+    let outcome = match command {
         None => run(serve).await,
         Some(Command::Token { sub, scope, ttl }) => token(&serve.data, &sub, &scope, ttl),
         Some(Command::Migrate) => migrate().await,
         Some(Command::Listen { sub, url }) => client::listen(&url, &sub).await,
     };
-    match done {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has had enough.
+        // The reader of our output has closed it, as `head` does; that is no failure.
         Err(error)
             if error.downcast_ref().is_some_and(|error: &std::io::Error| error.kind() == ErrorKind::BrokenPipe) =>
         {
@@ -92,18 +163,18 @@ async fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("{error}");
-            let configured = matches!(error.downcast_ref(), Some(StartError::Config(_)));
-            if configured { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
+            let is_config_error = matches!(error.downcast_ref(), Some(StartError::Config(_)));
+            if is_config_error { ExitCode::from(EX_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }
 
 async fn run(serve: Serve) -> Result<(), client::BoxError> {
-    // Migrating, the database remarks on what is there already.
-    let usual = "info,sqlx::postgres::notice=warn";
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
+    // During migrations Postgres sends a notice for everything that exists already.
+    let default = "info,sqlx::postgres::notice=warn";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    // Listened for before it is ready, so that whoever waits for that line can stop it.
+    // Installed before the `ready` line is printed, so that a program that waits for that line can stop the gateway.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let settings = Settings {
         host: serve.host,
@@ -128,7 +199,7 @@ async fn migrate() -> Result<(), client::BoxError> {
     let config = Config::read(|name| std::env::var(name).ok(), &["DATABASE_URL"], Origins::Loopback);
     let record = function::record(&config.map_err(StartError::from)?).map_err(StartError::from)?;
     let version = record.migrate().await.map_err(|error| StartError::from(ConfigError(vec![error.to_string()])))?;
-    Ok(console::print_line(&format!("the database has every migration up to {version}"))?)
+    Ok(console::print_line(&format!("the database is up to date: its last migration is {version}"))?)
 }
 
 fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::BoxError> {
@@ -136,4 +207,24 @@ fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::
     config.jwt_secret = Some(local::existing_secret(&config, data)?);
     let exp_s = Clock::system().now_ms() / 1_000 + i64::from(ttl_s);
     Ok(console::print_line(&auth::sign(&config, sub, scope, exp_s)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_option_and_command_is_described_in_the_help() {
+        Arguments::command().debug_assert();
+        let mut commands = vec![Arguments::command()];
+        while let Some(command) = commands.pop() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+    }
 }
