@@ -1,4 +1,4 @@
-//! From a template and functions to what is served: every route finds its function, or serving does not begin.
+//! Builds a site from a template and functions. Fails if the function of a route or a schedule is missing.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::site::{HttpApi, HttpIntegration, Phase, Site, WebSocketApi, WebSocket
 use crate::task_group::TaskGroup;
 use crate::template::{self, Template};
 
-/// What is served at that address; nothing runs yet.
+/// The site for this address. Starts no task.
 pub(crate) fn site(address: SocketAddr, options: Options) -> Result<Site, ServeError> {
     let Options { template, functions, clock, cors_origins, sign_token, .. } = options;
     let available = AvailableFunctions::new(&template, &functions);
@@ -43,7 +43,7 @@ pub(crate) fn site(address: SocketAddr, options: Options) -> Result<Site, ServeE
     })
 }
 
-/// The template's functions that are there.
+/// The template's functions that the caller provided, by name.
 struct AvailableFunctions(BTreeMap<String, Target>);
 
 impl AvailableFunctions {

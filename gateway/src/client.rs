@@ -1,4 +1,4 @@
-//! `listen`: opens a socket as a user and prints what arrives, the smallest client there is.
+//! `carillon listen`: a minimal client that opens a socket as a user and prints every frame.
 
 use std::time::Duration;
 
@@ -12,27 +12,33 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::console::print_line;
 
-/// The contract's first ping: by then a frame that overtook the opening would have been missed.
+/// The first ping, as the contract asks: its answer reveals frames that were sent before the socket could receive them.
 const FIRST_PING_AFTER: Duration = Duration::from_secs(2);
-/// API Gateway cuts what is silent for 10 minutes.
+/// API Gateway closes a connection without messages after 10 minutes.
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Why listening ended.
+/// Why a command failed. The text is printed as it is.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Opens a socket as `sub` at the gateway `url` and prints every frame, until the socket is closed.
+/// Opens a socket as the user `sub` on the gateway at `url` and prints every frame until the socket is closed.
 pub async fn listen(url: &str, sub: &str) -> Result<(), BoxError> {
-    let address = url.strip_prefix("http://").ok_or("the URL must begin with http://")?.trim_end_matches('/');
+    let address = url
+        .strip_prefix("http://")
+        .ok_or_else(|| format!("the URL must begin with http://, got {url}"))?
+        .trim_end_matches('/');
     let sub: String = percent_encoding::utf8_percent_encode(sub, percent_encoding::NON_ALPHANUMERIC).collect();
     let token = call(address, "GET", &format!("/_gateway/token?sub={sub}"), None).await?;
-    let token = token["token"].as_str().ok_or("the gateway gave no token; is it a local one?")?.to_owned();
+    let token = token["token"]
+        .as_str()
+        .ok_or("/_gateway/token returned no token: is this a local gateway, on a loopback address?")?
+        .to_owned();
     let ticket = call(address, "POST", "/api/ws/ticket", Some(&token)).await?;
     let (Some(socket), Some(ticket)) = (ticket["url"].as_str(), ticket["ticket"].as_str()) else {
-        return Err(format!("no ticket: {ticket}").into());
+        return Err(format!("/api/ws/ticket returned no ticket but {ticket}").into());
     };
     let stream = TcpStream::connect(address).await?;
     let (mut socket, _) = tokio_tungstenite::client_async(format!("{socket}?ticket={ticket}"), stream).await?;
-    print_line("connected; Ctrl-C ends it")?;
+    print_line("connected; press Ctrl-C to stop")?;
     let mut pings = interval_at(Instant::now() + FIRST_PING_AFTER, PING_INTERVAL);
     loop {
         tokio::select! {
@@ -53,7 +59,9 @@ pub async fn listen(url: &str, sub: &str) -> Result<(), BoxError> {
 }
 
 async fn call(address: &str, method: &str, path: &str, token: Option<&str>) -> Result<Value, BoxError> {
-    let stream = TcpStream::connect(address).await.map_err(|error| format!("nobody answers at {address}: {error}"))?;
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| format!("cannot connect to {address} (is carillon running?): {error}"))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = tokio::spawn(connection);
     let mut request = http::Request::builder().method(method).uri(path).header("host", address);

@@ -1,4 +1,4 @@
-//! The table of open connections, and the bounded queue of what each is still to be sent.
+//! The table of open connections, each with a bounded queue of outgoing messages.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// A connection without messages is closed after this time.
+/// A connection without messages is closed after this time, as on AWS.
 pub(crate) const MAX_IDLE_MS: i64 = 10 * 60 * 1000;
-/// Every connection is closed after this time.
+/// Every connection is closed after this time, as on AWS.
 pub(crate) const MAX_AGE_MS: i64 = 2 * 60 * 60 * 1000;
 
-/// How much may wait for a client that does not read: messages, and bytes of them.
+/// How much may be queued for a client that does not read: messages, and their bytes.
 const MAX_QUEUED_MESSAGES: usize = 1_000;
 const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
 
-/// Why a connection ends: what `$disconnect` is told, and what the client is told if it is still there.
+/// Why a connection ends: the code and reason that `$disconnect` receives, and the client too if it is still there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Closing {
     pub(crate) code: u16,
@@ -28,18 +28,18 @@ impl Closing {
         Self { code, reason: Utf8Bytes::from_static(reason) }
     }
 
-    /// Idle for too long, open for too long, or the gateway stops.
+    /// For a connection that was idle or open for too long, and when the gateway stops.
     pub(crate) fn going_away() -> Self {
         Self::new(1001, "Going away")
     }
 
-    /// By `DELETE @connections`.
+    /// For `DELETE @connections`.
     pub(crate) fn normal() -> Self {
         Self::new(1000, "Connection Closed Normally")
     }
 }
 
-/// One open socket, as the rest of the gateway sees it.
+/// One open socket, as seen outside the task that owns it.
 pub(crate) struct Connection {
     pub(crate) id: String,
     pub(crate) connected_at_ms: i64,
@@ -59,19 +59,19 @@ pub(crate) struct Outbox {
     pub(crate) closing: oneshot::Receiver<Closing>,
 }
 
-/// What became of a text for a client.
+/// Whether a message for a client was queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QueueOutcome {
-    /// It will be sent, in order, if the client is still there.
+    /// It is sent in order, if the client stays connected.
     Queued,
-    /// The client does not read what it already has.
+    /// The client does not read, and its queue is full.
     Full,
     /// The connection has ended.
     Gone,
 }
 
 impl Connection {
-    /// A connection that begins at `now_ms`.
+    /// A connection opened at `now_ms`, and the receiving ends for its task.
     pub(crate) fn new(
         id: String,
         now_ms: i64,
@@ -95,7 +95,7 @@ impl Connection {
         (Arc::new(connection), Outbox { queue: queued, closing })
     }
 
-    /// Queues a text for the client; this counts as activity.
+    /// Queues a text message for the client. If it is queued, that counts as activity.
     pub(crate) fn enqueue(&self, text: Utf8Bytes, now_ms: i64) -> QueueOutcome {
         let length_bytes = text.len();
         let before_bytes = self.queued_bytes.fetch_add(length_bytes, Ordering::Relaxed);
@@ -115,31 +115,31 @@ impl Connection {
         outcome
     }
 
-    /// Takes a queued text's bytes off the count.
+    /// Subtracts a message that has left the queue from the queued bytes.
     pub(crate) fn dequeued(&self, length_bytes: usize) {
         self.queued_bytes.fetch_sub(length_bytes, Ordering::Relaxed);
     }
 
-    /// A message went one way or the other.
+    /// Records that a message was sent or received.
     pub(crate) fn touch(&self, now_ms: i64) {
         self.last_active_ms.store(now_ms, Ordering::Relaxed);
     }
 
-    /// When the last message went either way.
+    /// When the last message was sent or received; when the connection was opened if there was none.
     pub(crate) fn last_active_ms(&self) -> i64 {
         self.last_active_ms.load(Ordering::Relaxed)
     }
 
-    /// Has the socket's task end the connection; only the first reason counts.
+    /// Asks the socket's task to end the connection. Only the first call has an effect.
     pub(crate) fn close(&self, closing: Closing) {
         let close = lock(&self.close).take();
         if let Some(close) = close {
-            // A task that no longer listens is ending the connection for a reason of its own.
+            // If the receiver is gone, the task is already ending the connection for another reason.
             let _ = close.send(closing);
         }
     }
 
-    /// When the idle or the age limit ends it, if nothing is said until then.
+    /// When the idle or the age limit ends the connection, unless a message is exchanged before.
     fn expires_at_ms(&self) -> i64 {
         (self.last_active_ms() + MAX_IDLE_MS).min(self.connected_at_ms + MAX_AGE_MS)
     }
@@ -153,23 +153,23 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Makes a connection reachable.
+    /// Makes a connection reachable: pushes to its id succeed from here on.
     pub(crate) fn insert(&self, connection: Arc<Connection>) {
         self.write().insert(connection.id.clone(), connection);
         self.opened.notify_one();
     }
 
-    /// Makes a connection unreachable: from here on it is gone.
+    /// Makes a connection unreachable: pushes to its id are answered with 410 from here on.
     pub(crate) fn remove(&self, id: &str) -> Option<Arc<Connection>> {
         self.write().remove(id)
     }
 
-    /// The open connection of that id.
+    /// The open connection with this id.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Connection>> {
         self.read().get(id).cloned()
     }
 
-    /// All open connections, the oldest first.
+    /// All open connections, oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
         let mut all: Vec<_> = self.read().values().cloned().collect();
         all.sort_by(|left, right| (left.connected_at_ms, &left.id).cmp(&(right.connected_at_ms, &right.id)));
@@ -183,7 +183,8 @@ impl Connections {
         }
     }
 
-    /// Closes what has been idle or open for too long, and returns when to look again; `None` while nothing is open.
+    /// Closes connections that have been idle or open for too long. Returns when the next one expires, in milliseconds
+    /// since 1970; `None` if no other connection is open.
     pub(crate) fn close_expired(&self, now_ms: i64) -> Option<i64> {
         let mut next_ms = None;
         for connection in self.read().values() {
@@ -197,13 +198,13 @@ impl Connections {
         next_ms
     }
 
-    /// Returns once a connection was opened.
+    /// Returns when a connection is opened.
     pub(crate) async fn opened(&self) {
         self.opened.notified().await;
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Arc<Connection>>> {
-        // Nothing under these locks panics halfway through a change.
+        // A poisoned lock is usable: no change under it can panic halfway through.
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn many_small_messages_fill_the_queue_too() {
+    fn many_small_messages_fill_the_queue() {
         let (connection, _outbox) = connection();
         for _ in 0..MAX_QUEUED_MESSAGES {
             assert_eq!(connection.enqueue("x".into(), 1), QueueOutcome::Queued);
@@ -246,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_ends_when_it_was_idle_or_open_for_too_long() {
+    fn a_connection_is_closed_after_being_idle_or_open_for_too_long() {
         let connections = Connections::default();
         let (connection, mut outbox) = connection();
         connections.insert(Arc::clone(&connection));

@@ -1,4 +1,4 @@
-//! Cross-origin requests by `CorsConfiguration`: the gateway answers preflights and owns the CORS headers.
+//! Cross-origin requests as `CorsConfiguration` allows them: the gateway answers preflights and sets the CORS headers.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
@@ -7,7 +7,7 @@ use crate::options::AllowsOrigin;
 use crate::response::{self, GatewayResponse};
 use crate::template::CorsConfiguration;
 
-/// Every header that a function cannot set where the gateway has a CORS configuration.
+/// Headers that a function cannot set if the API has a CORS configuration.
 const CORS_HEADERS: [HeaderName; 6] = [
     header::ACCESS_CONTROL_ALLOW_ORIGIN,
     header::ACCESS_CONTROL_ALLOW_METHODS,
@@ -20,7 +20,7 @@ const CORS_HEADERS: [HeaderName; 6] = [
 /// The CORS configuration of an HTTP API.
 pub(crate) struct Cors {
     configuration: CorsConfiguration,
-    /// Replaces the configuration's origins.
+    /// If set, decides instead of the configuration's origins.
     allows_origin: Option<AllowsOrigin>,
 }
 
@@ -29,7 +29,7 @@ impl Cors {
         Self { configuration, allows_origin }
     }
 
-    /// The answer to a preflight: 204, with the allow headers if its origin is allowed. `None` for other requests.
+    /// The answer to a preflight: 204, with the allow headers if its origin is allowed. `None` for any other request.
     pub(crate) fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<GatewayResponse> {
         let is_preflight = method == Method::OPTIONS
             && headers.contains_key(header::ORIGIN)
@@ -49,7 +49,7 @@ impl Cors {
         Some(response)
     }
 
-    /// Replaces the function's CORS headers by the configuration's.
+    /// Replaces the function's CORS headers with the configuration's.
     pub(crate) fn apply(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
         for name in CORS_HEADERS {
             headers.remove(name);
@@ -59,7 +59,7 @@ impl Cors {
         }
     }
 
-    /// Puts the headers that let an origin read the answer, if it may.
+    /// If the origin is allowed to read the answer, adds the headers that say so. Returns whether it is allowed.
     fn allow_origin(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) -> bool {
         let Some(origin) = origin else { return false };
         let is_any = self.allows_origin.is_none() && self.configuration.allow_origins.iter().any(|own| own == "*");
@@ -70,7 +70,7 @@ impl Cors {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         } else {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            // A cache must not give one origin's answer to another.
+            // Otherwise a cache could serve one origin's answer to another.
             headers.append(header::VARY, HeaderValue::from_static("origin"));
         }
         if self.configuration.allow_credentials {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_origin_is_allowed_by_a_star_and_named_where_credentials_are() {
+    fn a_star_allows_any_origin_and_names_it_if_credentials_are_allowed() {
         let origin = HeaderValue::from_static("https://a.example");
         for (allow_credentials, expected) in [(false, "*"), (true, "https://a.example")] {
             let allow_origins = vec!["*".into()];

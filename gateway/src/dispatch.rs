@@ -1,4 +1,4 @@
-//! Which part of the gateway answers a request.
+//! Dispatches requests: to the gateway's own routes, the WebSocket API, its management API or the HTTP API.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::request::{self, Client};
 use crate::response::{self, GatewayResponse};
 use crate::site::{Site, WebSocketApi};
 
-/// Answers any request that comes to the port.
+/// Answers any request to the port.
 pub(crate) async fn answer(site: Arc<Site>, source: IpAddr, request: Request<Incoming>) -> GatewayResponse {
     let Some(host) = request::host(request.headers()).map(str::to_owned) else {
         return response::message(StatusCode::BAD_REQUEST, "Bad Request");

@@ -1,10 +1,10 @@
-//! Functions that run elsewhere: `cargo lambda watch`, or whatever else serves Lambda's Invoke API, hidden behind
-//! the seam of those in this process. How long a call may last is decided where all functions are called.
+//! Functions in other processes, behind the same trait as those in this one: `cargo lambda watch`, or anything else
+//! that serves Lambda's Invoke API. Timeouts are left to `invocation.rs`, as for all functions.
 //!
-//! What `cargo lambda watch` does otherwise than Lambda stops here: a failed function is a 500 without
-//! `X-Amz-Function-Error`, a function that is not there a 404 in a form of its own. Only its deadline, always in
-//! 1970, does not pass this way. A call waits for the function to compile; its time-out runs meanwhile, as for any
-//! slow start, so build before (`make watch` does).
+//! `cargo lambda watch` differs from Lambda, and this module hides it: it reports a failed function as a 500 without
+//! `X-Amz-Function-Error`, and a missing one as a 404 with its own body. It also sets every deadline to 1970, which
+//! cannot be fixed here. A call waits while the function compiles and its timeout runs meanwhile, as for any slow
+//! start, so build first (`make watch` does).
 
 use std::error::Error;
 use std::str::FromStr;
@@ -21,7 +21,7 @@ use hyper_util::rt::TokioExecutor;
 use crate::functions::{Function, FunctionError, Functions};
 use crate::template::Template;
 
-/// Where functions are invoked, such as `http://127.0.0.1:9000`.
+/// The base URL of an Invoke API, such as `http://127.0.0.1:9000`. Only plain HTTP is supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LambdaUrl(String);
 
@@ -32,7 +32,11 @@ impl FromStr for LambdaUrl {
         let base = text.trim_end_matches('/');
         let uri = base.parse::<Uri>().ok();
         let fits = uri.is_some_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some_and(|h| !h.is_empty()));
-        if fits && !base.contains('?') { Ok(Self(base.to_owned())) } else { Err("must be http:// and a host".into()) }
+        if fits && !base.contains('?') {
+            Ok(Self(base.to_owned()))
+        } else {
+            Err("must be http:// and a host, without a query".into())
+        }
     }
 }
 
@@ -42,10 +46,10 @@ impl std::fmt::Display for LambdaUrl {
     }
 }
 
-/// Every function of a template, invoked at that URL by the name of its binary.
+/// All functions of a template, each invoked at this URL by the name of its binary.
 pub fn functions(template: &Template, url: &LambdaUrl) -> Functions {
     let mut connector = HttpConnector::new();
-    // Events are small, and each is waited for.
+    // Events are small and a caller waits for each, so Nagle's algorithm would only add latency.
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).build(connector);
     let mut functions = Functions::default();
@@ -58,7 +62,7 @@ pub fn functions(template: &Template, url: &LambdaUrl) -> Functions {
 }
 
 struct ForwardedFunction {
-    /// Keeps connections alive; one for all functions.
+    /// Shared by all functions, so that its connections are reused.
     client: Client<HttpConnector, Full<Bytes>>,
     url: LambdaUrl,
     binary: String,
@@ -71,13 +75,13 @@ impl Function for ForwardedFunction {
         let request = Request::post(format!("{url}/2015-03-31/functions/{binary}/invocations"))
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(event))
-            .map_err(|error| failure("Lambda.Unreachable", format!("{binary} cannot be part of a URL: {error}")))?;
+            .map_err(|error| failure("Lambda.Unreachable", format!("{binary:?} cannot be part of a URL: {error}")))?;
         let response = client.request(request).await.map_err(|error| {
-            let problem = if error.is_connect() { "nobody answers" } else { "the call was cut off" };
-            failure("Lambda.Unreachable", format!("{problem} at {url}: {}", root_cause(&error)))
+            let problem = if error.is_connect() { "cannot connect to" } else { "the call was cut off by" };
+            failure("Lambda.Unreachable", format!("{problem} {url}: {}", root_cause(&error)))
         })?;
         let (head, body) = response.into_parts();
-        let cut_off = |error| failure("Lambda.Unreachable", format!("the answer of {url} was cut off: {error}"));
+        let cut_off = |error| failure("Lambda.Unreachable", format!("the answer from {url} was cut off: {error}"));
         let body = body.collect().await.map_err(cut_off)?.to_bytes();
         match head.status {
             StatusCode::OK if !head.headers.contains_key("x-amz-function-error") => Ok(body),
@@ -95,7 +99,7 @@ fn failure(error_type: &str, message: String) -> FunctionError {
     FunctionError { error_type: error_type.into(), message }
 }
 
-/// What the system said, below what the libraries made of it.
+/// The error of the operating system, below those that libraries wrapped around it.
 fn root_cause(error: &dyn Error) -> &dyn Error {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -119,7 +123,7 @@ mod tests {
         Arc::clone(functions(&template, &url.parse().unwrap()).get("Hello").unwrap())
     }
 
-    /// What a call comes to where the server answers this; also the request line that the server saw.
+    /// Invokes a function on a server that gives this answer. Also returns the request line that the server received.
     async fn answered(status: &str, body: &str) -> (Result<Bytes, FunctionError>, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -137,42 +141,45 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_goes_to_the_binary_and_its_answer_comes_back() {
+    async fn an_event_is_posted_to_the_binary_and_its_answer_is_returned() {
         let (answer, request) = answered("200 OK", r#"{"statusCode":200}"#).await;
         assert_eq!(answer.unwrap(), r#"{"statusCode":200}"#);
         assert_eq!(request, "POST /2015-03-31/functions/hello/invocations HTTP/1.1");
     }
 
     #[tokio::test]
-    async fn a_failed_function_keeps_its_error_by_either_form() {
-        let error = r#"{"errorType":"Unhandled","errorMessage":"the store is away"}"#;
+    async fn the_error_of_a_failed_function_is_kept_in_either_form() {
+        let error = r#"{"errorType":"Unhandled","errorMessage":"the store is down"}"#;
         for status in ["500 Internal Server Error", "200 OK\r\nx-amz-function-error: Unhandled"] {
             let (answer, _) = answered(status, error).await;
-            assert_eq!(answer.unwrap_err().to_string(), "Unhandled: the store is away");
+            assert_eq!(answer.unwrap_err().to_string(), "Unhandled: the store is down");
         }
     }
 
     #[tokio::test]
-    async fn what_is_not_there_is_named() {
+    async fn a_missing_function_and_an_unexpected_answer_are_named() {
         let (answer, _) = answered("404 Not Found", r#"{"title":"Missing function","detail":"…"}"#).await;
-        let told = answer.unwrap_err().to_string();
-        assert!(told.starts_with("ResourceNotFoundException: there is no function hello at http://127"), "{told}");
+        let message = answer.unwrap_err().to_string();
+        assert!(
+            message.starts_with("ResourceNotFoundException: there is no function hello at http://127"),
+            "{message}"
+        );
         let (answer, _) = answered("502 Bad Gateway", "upstream").await;
-        let told = answer.unwrap_err().to_string();
-        assert!(told.ends_with("answered 502 Bad Gateway: upstream"), "{told}");
+        let message = answer.unwrap_err().to_string();
+        assert!(message.ends_with("answered 502 Bad Gateway: upstream"), "{message}");
     }
 
     #[tokio::test]
-    async fn nobody_at_the_url_is_told_with_the_url() {
+    async fn an_unreachable_url_is_named() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         drop(listener);
-        let told = hello(&url).invoke(Bytes::new()).await.unwrap_err().to_string();
-        assert!(told.starts_with(&format!("Lambda.Unreachable: nobody answers at {url}: ")), "{told}");
+        let message = hello(&url).invoke(Bytes::new()).await.unwrap_err().to_string();
+        assert!(message.starts_with(&format!("Lambda.Unreachable: cannot connect to {url}: ")), "{message}");
     }
 
     #[test]
-    fn a_url_of_another_kind_is_refused() {
+    fn a_url_that_is_not_plain_http_is_refused() {
         for bad in ["https://127.0.0.1:9000", "127.0.0.1:9000", "http://", "spawn", "", "http://h:1/?x"] {
             assert!(bad.parse::<LambdaUrl>().is_err(), "{bad}");
         }

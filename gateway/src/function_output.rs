@@ -1,4 +1,4 @@
-//! What a function gave back, as an HTTP answer by the rules of payload format 2.0.
+//! Turns what a function returned into an HTTP response, by the rules of payload format 2.0.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,24 +11,24 @@ use serde_json::{Map, Value};
 use crate::http_event::is_hop_by_hop;
 use crate::response::{self, GatewayResponse};
 
-/// The answer that a function's output means; 500 where the output means none.
+/// The response for a function's output; 500 if the output is malformed.
 pub(crate) fn to_response(output: Bytes) -> GatewayResponse {
     match serde_json::from_slice(&output) {
         Ok(Value::Object(members)) if members.contains_key("statusCode") => {
             structured(&members).unwrap_or_else(response::internal_server_error)
         }
-        // Anything else is the body itself; API Gateway does not even check that it is JSON.
+        // Any other output is the body itself. Like API Gateway, this does not check that it is JSON.
         _ => response::json_text(StatusCode::OK, output),
     }
 }
 
-/// The status that a function's output names, if it is one that can be sent.
+/// The status code in a function's output, if it is a final one (200 to 599).
 pub(crate) fn status(members: &Map<String, Value>) -> Option<StatusCode> {
     let code = members.get("statusCode")?.as_u64()?;
     StatusCode::from_u16(u16::try_from(code).ok()?).ok().filter(|status| (200..600).contains(&status.as_u16()))
 }
 
-/// The body of a function's output, decoded. An absent or null body is empty; one that is not a text is none.
+/// The decoded body in a function's output. An absent or null body is empty; `None` if it is malformed.
 pub(crate) fn body(members: &Map<String, Value>) -> Option<Bytes> {
     let text = match members.get("body") {
         None | Some(Value::Null) => return Some(Bytes::new()),
@@ -52,7 +52,7 @@ fn structured(members: &Map<String, Value>) -> Option<GatewayResponse> {
     Some(response)
 }
 
-/// `multiValueHeaders` is not read: format 2.0 ignores it.
+/// Ignores `multiValueHeaders`, as format 2.0 does.
 fn put_headers(given: Option<&Value>, headers: &mut HeaderMap) -> Option<()> {
     let given = match given {
         None | Some(Value::Null) => return Some(()),
@@ -67,7 +67,7 @@ fn put_headers(given: Option<&Value>, headers: &mut HeaderMap) -> Option<()> {
             Value::Bool(_) | Value::Number(_) => HeaderValue::try_from(value.to_string()).ok()?,
             Value::Array(_) | Value::Object(_) => return None,
         };
-        // The length is the body's own, and what concerns the connection is the gateway's.
+        // The length follows from the body, and hop-by-hop headers are up to the gateway.
         if name != header::CONTENT_LENGTH && !is_hop_by_hop(&name) {
             headers.insert(name, value);
         }

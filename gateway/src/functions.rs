@@ -1,20 +1,20 @@
-//! The seam between the gateway and what it calls: bytes in, bytes out, the JSON that Lambda would carry.
+//! The interface between the gateway and the functions: bytes in, bytes out, the JSON that Lambda would carry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// What answers an event. Called concurrently, as many times at once as there are events.
+/// A function that answers events. It is called concurrently, once for every event.
 ///
-/// The gateway turns a panic into a [`FunctionError`], so implementations need not.
+/// The gateway turns a panic into a [`FunctionError`], so implementations need not catch it.
 #[async_trait::async_trait]
 pub trait Function: Send + Sync {
-    /// Answers one event: the JSON text that AWS would send, answered by the JSON text that Lambda would give back.
+    /// Answers one event. Both are JSON: the event as AWS would send it, the answer as Lambda would return it.
     async fn invoke(&self, event: Bytes) -> Result<Bytes, FunctionError>;
 }
 
-/// What Lambda reports when a function did not answer: it returned an error, panicked, or ran out of time.
+/// What Lambda reports when a function returned an error, panicked or timed out.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, thiserror::Error)]
 #[error("{error_type}: {message}")]
 pub struct FunctionError {
@@ -26,17 +26,17 @@ pub struct FunctionError {
     pub message: String,
 }
 
-/// The functions of a template by name: `FunctionName` where the template gives one, else the logical id.
+/// The functions of a template by name: `FunctionName` if the template has one, else the logical id.
 #[derive(Clone, Default)]
 pub struct Functions(BTreeMap<String, Arc<dyn Function>>);
 
 impl Functions {
-    /// Puts a function under its name; a second one of the same name replaces the first.
+    /// Adds a function under a name, replacing any earlier one with that name.
     pub fn insert(&mut self, name: impl Into<String>, function: Arc<dyn Function>) {
         self.0.insert(name.into(), function);
     }
 
-    /// The function of that name.
+    /// The function with this name.
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Function>> {
         self.0.get(name)
     }

@@ -1,4 +1,5 @@
-//! `/_gateway/*`: what has no route on AWS. Only for this machine: it signs tokens.
+//! `/_gateway/*`: tokens, connections and schedules, for which AWS has no routes. Since it signs tokens, it is served
+//! to this machine only.
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -15,9 +16,9 @@ use crate::timestamps;
 const ROOT: &str = "/_gateway/";
 const DEFAULT_TTL_S: u64 = 3600;
 
-/// The path below `/_gateway/`, if this request may have it.
+/// The path below `/_gateway/`; `None` for another path, or if this request is not allowed to use these routes.
 ///
-/// The Host keeps out pages whose name was rebound to this machine, the Origin those that only send.
+/// Checking Host keeps out pages that use DNS rebinding; checking Origin keeps out cross-site requests.
 pub(crate) fn path<'p>(site: &Site, client: &Client<'_>, path: &'p str, headers: &HeaderMap) -> Option<&'p str> {
     let below = path.strip_prefix(ROOT)?;
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
@@ -45,7 +46,7 @@ fn only(allowed: Method, method: &Method, answer: impl FnOnce() -> GatewayRespon
 
 fn method_not_allowed(allowed: &Method) -> GatewayResponse {
     let mut response = response::message(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
-    let allowed = HeaderValue::try_from(allowed.as_str()).expect("a method is made of visible characters");
+    let allowed = HeaderValue::try_from(allowed.as_str()).expect("a method consists of visible characters");
     response.headers_mut().insert(header::ALLOW, allowed);
     response
 }
@@ -60,7 +61,7 @@ fn token(site: &Site, query: Option<&str>) -> GatewayResponse {
     let bad_request = |problem: &str| response::message(StatusCode::BAD_REQUEST, problem);
 
     let Some(sub) = given("sub").filter(|sub| !sub.is_empty()) else {
-        return bad_request("sub must be given");
+        return bad_request("sub is required");
     };
     let Ok(ttl_s) = given("ttl").map_or(Ok(DEFAULT_TTL_S), str::parse) else {
         return bad_request("ttl must be a whole number of seconds");
@@ -117,11 +118,11 @@ async fn fire(site: &Site, encoded_name: &str) -> GatewayResponse {
         return not_found();
     };
     match served.fire(&site.invocations, site.clock.now_ms()).await {
-        Ok(output) => response::json_text(StatusCode::OK, nonempty(output)),
+        Ok(output) => response::json_text(StatusCode::OK, json_or_null(output)),
         Err(error) => response::json(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }
 }
 
-fn nonempty(output: Bytes) -> Bytes {
+fn json_or_null(output: Bytes) -> Bytes {
     if output.is_empty() { Bytes::from_static(b"null") } else { output }
 }

@@ -1,4 +1,4 @@
-//! Carillon's functions in this process, on stores that need no installing or on servers.
+//! Carillon's functions in this process, on SQLite and memory or on the servers that the configuration names.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -24,27 +24,27 @@ use crate::functions::Functions;
 use crate::in_process::{event_function, http_function};
 use crate::server::Gateway;
 
-/// One process serves what many sandboxes would, so it connects as often as several.
+/// This process serves what many sandboxes would on Lambda, so it may open more connections than one of them.
 const DATABASE_CONNECTIONS: u32 = 10;
 /// The shortest time between two invocations of the drain; wakes in between count as one.
 const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(100);
-/// How long the local drain may run: the time-out that the template gives it.
+/// How long the local drain may run: its timeout in the template.
 const DRAIN_TIMEOUT_MS: i64 = 90_000;
 
-/// The functions and what they work with.
+/// The functions and the stores that they work on.
 pub(crate) struct Handlers {
     app: App,
     record_store: RecordStore,
     wake_signal: Arc<Notify>,
-    /// Whether this process is about to end.
+    /// Whether the process is about to stop.
     is_stopping: watch::Sender<bool>,
 }
 
-/// Where the record is.
+/// The store of the record, kept to close it at the end.
 enum RecordStore {
-    /// In a file of the data folder, or wherever `DATABASE_URL` says.
+    /// A file in the data folder, or the one that `DATABASE_URL` names.
     Sqlite(Arc<SqliteRecord>),
-    /// On the server that `DATABASE_URL` names.
+    /// The server that `DATABASE_URL` names.
     Postgres(PostgresRecord),
 }
 
@@ -53,12 +53,12 @@ enum RecordStore {
 pub(crate) enum OpenError {
     /// A variable is invalid, or the server that it names refuses the connection.
     Config(ConfigError),
-    /// The file of the record cannot be opened.
+    /// The SQLite file cannot be opened.
     Record(sqlite::OpenError),
 }
 
 impl Handlers {
-    /// Opens the stores.
+    /// Opens the stores, and migrates the record.
     pub(crate) async fn open(config: &Config, data: &Path, clock: &Clock) -> Result<Self, OpenError> {
         let record_store = RecordStore::open(config, data).await?;
         let record = match &record_store {
@@ -79,12 +79,12 @@ impl Handlers {
         Ok(Self { app, record_store, wake_signal, is_stopping: watch::Sender::new(false) })
     }
 
-    /// Every function of the template, by the name that it has there.
+    /// All functions, by their names in the template.
     pub(crate) fn functions(&self) -> Functions {
         functions(&self.app, self.is_stopping.subscribe())
     }
 
-    /// Invokes the drain whenever somebody left work for it, for as long as it is polled.
+    /// Invokes the drain whenever work was enqueued for it, for as long as the future is polled.
     pub(crate) fn wake_on_demand(&self, gateway: Arc<Gateway>) -> impl Future<Output = ()> + Send + 'static {
         let wake_signal = self.wake_signal.clone();
         async move {
@@ -98,12 +98,12 @@ impl Handlers {
         }
     }
 
-    /// From now on a drain finishes what it has begun and waits for nothing more.
+    /// Tells the drain to finish what it has started and to wait for nothing more.
     pub(crate) fn stop_drain(&self) {
         self.is_stopping.send_replace(true);
     }
 
-    /// Closes the stores; nothing may run any more.
+    /// Closes the stores. No function may be running.
     pub(crate) async fn close(&self) {
         match &self.record_store {
             RecordStore::Sqlite(record) => record.close().await,

@@ -1,4 +1,4 @@
-//! The WebSocket handshake: no 101 before `$connect` answered 2xx.
+//! The WebSocket handshake: 101 is sent only after `$connect` has returned a 2xx.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use crate::socket;
 use crate::websocket::{self, Outcome, disconnected};
 use crate::websocket_event::SocketContext;
 
-/// The longest path and query of a handshake.
+/// The longest path and query of a handshake, together.
 const MAX_URL_BYTES: usize = 4096;
 
-/// Answers a request for the stage's own path.
+/// Answers a request to the stage's own path: the handshake's 101, or a refusal.
 pub(crate) async fn answer(
     site: &Arc<Site>,
     api: &Arc<WebSocketApi>,
@@ -45,7 +45,7 @@ pub(crate) async fn answer(
     let (connection, outbox) = Connection::new(id, site.clock.now_ms(), client.source_ip, user_agent, client.host);
     let (answer, answered) = oneshot::channel();
     let handshake = Handshake { site: Arc::clone(site), api: Arc::clone(api), connection, outbox, upgrade, answer };
-    // A task of its own: once $connect has said yes, $disconnect must follow, even if the client leaves meanwhile.
+    // In a task of its own: after $connect has accepted, $disconnect must follow even if the client leaves meanwhile.
     site.sockets.spawn(handshake.run(request.map(|_| ()), accept_key));
     answered.await.unwrap_or_else(|_| response::internal_server_error())
 }
@@ -64,13 +64,13 @@ impl Handshake {
         let protocol = match self.connect(request).await {
             Ok(protocol) => protocol,
             Err(refusal) => {
-                // The client may have left; then nobody waits for the refusal.
+                // If the client has left, the refusal is not needed.
                 let _ = self.answer.send(refusal);
                 return;
             }
         };
         let Self { site, api, connection, outbox, upgrade, answer } = self;
-        // Reachable before the 101, so that nothing sent after $connect returned is lost.
+        // Before the 101, so that whatever is pushed after $connect has returned arrives.
         site.connections.insert(Arc::clone(&connection));
         if site.is_stopping() {
             connection.close(Closing::going_away());
@@ -85,7 +85,7 @@ impl Handshake {
         }
     }
 
-    /// Asks `$connect`: the subprotocol that it chose, or the refusal that the client gets.
+    /// Calls `$connect`. Returns the subprotocol that it chose, if any, or the refusal for the client.
     async fn connect(&self, request: Request<()>) -> Result<Option<HeaderValue>, GatewayResponse> {
         let Some(integration) = self.api.routes.get("$connect") else {
             return Ok(None);
@@ -106,8 +106,8 @@ impl Handshake {
     }
 }
 
-/// What `$connect` gave back: 2xx accepts, any other status is the client's answer, and no status is an error.
-#[expect(clippy::result_large_err, reason = "a refusal is an answer like any other, moved once")]
+/// Reads the output of `$connect`: a 2xx accepts, any other status becomes the client's answer, no status is a 502.
+#[expect(clippy::result_large_err, reason = "a refusal is moved only once, so boxing it would gain nothing")]
 fn read_connect_output(output: &Bytes) -> Result<Option<HeaderValue>, GatewayResponse> {
     let members: Map<String, Value> = serde_json::from_slice(output).map_err(|_| bad_gateway())?;
     let status = function_output::status(&members).ok_or_else(bad_gateway)?;
@@ -126,7 +126,7 @@ fn bad_gateway() -> GatewayResponse {
     response::message(StatusCode::BAD_GATEWAY, "Internal server error")
 }
 
-/// A header of a function's answer, from `headers` or, as `lambda_http` writes it, from `multiValueHeaders`.
+/// A header in a function's output, from `headers` or from `multiValueHeaders`, where `lambda_http` writes it.
 fn output_header(members: &Map<String, Value>, name: &str) -> Option<HeaderValue> {
     let found = ["headers", "multiValueHeaders"].iter().find_map(|place| {
         let headers = members.get(*place)?.as_object()?;
@@ -149,8 +149,8 @@ fn switching_protocols(accept_key: &str, protocol: Option<HeaderValue>) -> Gatew
     response
 }
 
-/// The accept key of a request that is a handshake, or the refusal of one that is not.
-#[expect(clippy::result_large_err, reason = "a refusal is an answer like any other, moved once")]
+/// The accept key for a valid handshake, or the refusal of any other request.
+#[expect(clippy::result_large_err, reason = "a refusal is moved only once, so boxing it would gain nothing")]
 fn accept_key(request: &Request<Incoming>) -> Result<String, GatewayResponse> {
     let headers = request.headers();
     let is_upgrade = request.method() == Method::GET

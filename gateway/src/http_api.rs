@@ -1,4 +1,4 @@
-//! The HTTP API: from a request to its route's function and back.
+//! The HTTP API: matches a request to its route, invokes the function and turns its output into a response.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::site::{HttpApi, HttpIntegration, Site};
 /// The largest request body.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// Answers a request, with the CORS headers and the request id that every answer has.
+/// Answers a request. Every answer has a request id and, if CORS is configured, the CORS headers.
 pub(crate) async fn answer(
     site: &Arc<Site>,
     api: &HttpApi,
@@ -30,7 +30,7 @@ pub(crate) async fn answer(
     let mut response = match preflight {
         Some(preflight) => preflight,
         None => {
-            let mut response = routed(site, api, client, request, &request_id).await.unwrap_or_else(|refusal| refusal);
+            let mut response = route(site, api, client, request, &request_id).await.unwrap_or_else(|refusal| refusal);
             if let Some(cors) = &api.cors {
                 cors.apply(origin.as_ref(), response.headers_mut());
             }
@@ -42,7 +42,7 @@ pub(crate) async fn answer(
     response
 }
 
-async fn routed(
+async fn route(
     site: &Arc<Site>,
     api: &HttpApi,
     client: &Client<'_>,
@@ -78,10 +78,10 @@ async fn routed(
         trace_id: &ids::trace_id(now_ms),
         now_ms,
     });
-    Ok(invoked(site, route.target, event).await)
+    Ok(invoke(site, route.target, event).await)
 }
 
-/// The path without a named stage; `None` where it is not in the stage.
+/// The path below the stage; `None` if it is not in the stage. The `$default` stage has no segment of its own.
 fn path_in_stage<'p>(api: &HttpApi, path: &'p str) -> Option<&'p str> {
     if api.stage == "$default" {
         return Some(path);
@@ -92,14 +92,14 @@ fn path_in_stage<'p>(api: &HttpApi, path: &'p str) -> Option<&'p str> {
     }
 }
 
-async fn invoked(site: &Site, integration: &HttpIntegration, event: Bytes) -> GatewayResponse {
+async fn invoke(site: &Site, integration: &HttpIntegration, event: Bytes) -> GatewayResponse {
     let function = integration.function.clone();
-    // A task of its own: the function goes on when the client leaves or the time is over.
+    // In a task of its own: the function continues if the client leaves or the timeout passes, as on Lambda.
     let call = site.invocations.spawn(async move { function.call(event).await });
     match tokio::time::timeout(integration.timeout, call).await {
         Ok(Ok(Ok(output))) => function_output::to_response(output),
         Ok(Ok(Err(_))) => response::internal_server_error(),
-        // Only the end of the process takes a call away.
+        // A task that was cancelled (the first case) is possible only while the process ends.
         Ok(Err(_)) | Err(_) => response::message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     }
 }

@@ -13,14 +13,14 @@ use crate::request::{query_pairs, without_port};
 use crate::template::resolve::ACCOUNT_ID;
 use crate::timestamps;
 
-/// What an event is made of.
+/// A request with the route that it matched: everything that its event is made of.
 pub(crate) struct RoutedRequest<'a> {
     pub(crate) method: &'a str,
     /// The path, decoded once.
     pub(crate) path: &'a str,
-    /// The query as it was sent.
+    /// The query as it was sent, still percent-encoded.
     pub(crate) query: &'a str,
-    /// `HTTP/1.1`.
+    /// The HTTP version, such as `HTTP/1.1`.
     pub(crate) protocol: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: &'a Bytes,
@@ -39,7 +39,7 @@ pub(crate) struct RoutedRequest<'a> {
     pub(crate) now_ms: i64,
 }
 
-/// Absent members stay absent: AWS sends no nulls and no empty mappings.
+/// Absent members are left out: AWS sends neither nulls nor empty mappings.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
@@ -87,7 +87,7 @@ struct Http<'a> {
     user_agent: String,
 }
 
-/// The event's JSON.
+/// The event as JSON.
 pub(crate) fn http_event(request: RoutedRequest<'_>) -> Bytes {
     let (body, is_base64_encoded) = body_text(request.headers, request.body);
     let domain_prefix = without_port(request.host).split('.').next().unwrap_or_default();
@@ -122,10 +122,10 @@ pub(crate) fn http_event(request: RoutedRequest<'_>) -> Bytes {
         is_base64_encoded,
         stage_variables: request.stage_variables,
     };
-    serde_json::to_vec(&event).expect("an event has text keys and no failing members").into()
+    serde_json::to_vec(&event).expect("an event has string keys and members that always serialise").into()
 }
 
-/// Whether a header is between a client and its next hop only, and so not part of an event or an answer.
+/// Whether a header concerns a single hop, and so is not passed on in an event or an answer.
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     const NAMES: [HeaderName; 6] = [
         header::CONNECTION,
@@ -143,7 +143,7 @@ pub(crate) fn header_text(value: &http::HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
 }
 
-/// `X-Forwarded-For` with one more hop at its end.
+/// `X-Forwarded-For` with the client's address appended.
 pub(crate) fn forwarded_for(headers: &HeaderMap, source_ip: &str) -> String {
     match headers.get("x-forwarded-for") {
         Some(earlier) => format!("{}, {source_ip}", header_text(earlier)),
@@ -151,7 +151,7 @@ pub(crate) fn forwarded_for(headers: &HeaderMap, source_ip: &str) -> String {
     }
 }
 
-/// Names in lower case, values of one name joined; cookies have a member of their own.
+/// Names in lower case, several values of a name joined by commas. Cookies are in a member of their own.
 fn headers(request: &RoutedRequest<'_>) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
     for name in request.headers.keys().filter(|name| !is_hop_by_hop(name) && *name != header::COOKIE) {
@@ -174,7 +174,7 @@ fn cookies(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// Values of one name joined by commas, in order.
+/// Several values of a name are joined by commas, in order.
 fn join_values(pairs: Vec<(String, String)>) -> Map<String, Value> {
     let mut all: Map<String, Value> = Map::new();
     for (name, value) in pairs {
@@ -191,7 +191,7 @@ fn join_values(pairs: Vec<(String, String)>) -> Map<String, Value> {
     all
 }
 
-/// The body as text, in base64 where it is binary by its type or by its bytes.
+/// The body as text and whether that is base64, which it is if its type is binary or its bytes are not UTF-8.
 fn body_text(headers: &HeaderMap, body: &Bytes) -> (Option<String>, bool) {
     if body.is_empty() {
         return (None, false);

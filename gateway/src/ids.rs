@@ -1,4 +1,4 @@
-//! Identifiers in the forms that API Gateway gives them.
+//! Identifiers in the formats that API Gateway uses.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
@@ -6,18 +6,18 @@ use uuid::Uuid;
 
 const ID_CHARACTERS: usize = 15;
 
-/// A connection, request or message id: 11 random bytes as base64url, 15 characters and `=`.
+/// A new connection, request or message id: 11 random bytes in base64url, which is 15 characters and `=`.
 pub(crate) fn gateway_id() -> String {
     let random = Uuid::new_v4().into_bytes();
     let mut bytes = [0; 11];
-    // Bytes 6 and 8 of a UUID carry its version and variant, and are not all random.
+    // Bytes 6 and 8 of a UUID hold its version and variant, so they are not fully random.
     bytes[..6].copy_from_slice(&random[..6]);
     bytes[6] = random[7];
     bytes[7..].copy_from_slice(&random[9..13]);
     URL_SAFE.encode(bytes)
 }
 
-/// Whether a text could be a connection id: only such an id can be gone rather than wrong.
+/// Whether a text has the format of a connection id. If not, it is an invalid id and not one of a closed connection.
 pub(crate) fn is_gateway_id(text: &str) -> bool {
     let Some(characters) = text.strip_suffix('=') else {
         return false;
@@ -26,7 +26,7 @@ pub(crate) fn is_gateway_id(text: &str) -> bool {
         && characters.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// `Root=1-{seconds in hex}-{96 random bits in hex}`, the form of X-Ray.
+/// A new X-Ray trace id: `Root=1-{seconds in hex}-{96 random bits in hex}`.
 pub(crate) fn trace_id(now_ms: i64) -> String {
     let random = Uuid::new_v4().simple().to_string();
     format!("Root=1-{:08x}-{}", now_ms / 1000, &random[..24])
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_gateway_ids() {
+    fn other_texts_are_not_gateway_ids() {
         for text in ["", "=", "abc", "AAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAA==", "AAAAAAA AAAAAAA="] {
             assert!(!is_gateway_id(text), "{text}");
         }

@@ -1,4 +1,4 @@
-//! Handlers in this process as [`Function`]s, through the serialisation that production uses.
+//! Wraps handlers in this process as [`Function`]s, with the serialisation that is used in production.
 
 use std::any::type_name;
 use std::future::Future;
@@ -16,12 +16,13 @@ use shared::clock::Clock;
 
 use crate::functions::{Function, FunctionError};
 
-/// API Gateway waits this long, so the deadline in an HTTP handler's context is never later.
+/// The longest that an HTTP API waits, so no HTTP handler has a later deadline.
 const HTTP_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A handler of HTTP requests, called through `lambda_http` exactly as `lambda_http::run` would call it.
+/// Wraps a handler of HTTP requests, which is called through `lambda_http` as `lambda_http::run` would call it.
 ///
-/// A handler that needs state clones it in: `http_function(move |request| { let app = app.clone(); async move { … } })`.
+/// A handler that needs state captures a clone:
+/// `http_function(move |request| { let app = app.clone(); async move { … } })`.
 pub fn http_function<H, F>(handler: H) -> Arc<dyn Function>
 where
     H: Fn(Request) -> F + Send + Sync + 'static,
@@ -30,7 +31,7 @@ where
     Arc::new(HttpFunction(Arc::new(handler)))
 }
 
-/// A handler of typed events: `E` is read from the event's JSON, `R` written as the answer's JSON.
+/// Wraps a handler of typed events: `E` is deserialised from the event, `R` serialised as the answer.
 pub fn event_function<E, R, H, F>(handler: H) -> Arc<dyn Function>
 where
     E: DeserializeOwned + Send + Sync + 'static,
@@ -78,7 +79,7 @@ where
     }
 }
 
-/// Handlers compare the deadline with the machine's clock, as on Lambda, whatever the gateway's clock shows.
+/// The deadline is on the machine's clock, as on Lambda, even if the gateway's clock is another one.
 fn context(remaining: Duration) -> Context {
     let deadline_ms =
         Clock::system().now_ms().unsigned_abs() + u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX / 2);
@@ -91,14 +92,14 @@ fn context(remaining: Duration) -> Context {
 fn to_json(answer: &impl Serialize) -> Result<Bytes, FunctionError> {
     serde_json::to_vec(answer).map(Bytes::from).map_err(|error| FunctionError {
         error_type: type_name::<serde_json::Error>().into(),
-        message: format!("the answer is not JSON: {error}"),
+        message: format!("cannot serialise the answer: {error}"),
     })
 }
 
 fn unreadable(error: serde_json::Error) -> FunctionError {
     FunctionError {
         error_type: type_name::<serde_json::Error>().into(),
-        message: format!("the event is not of the type that the handler takes: {error}"),
+        message: format!("cannot deserialise the event: {error}"),
     }
 }
 
@@ -129,8 +130,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_handler_keeps_its_message() {
-        let function = event_function(|_: Value| async { Err::<Value, Error>("the store is away".into()) });
+        let function = event_function(|_: Value| async { Err::<Value, Error>("the store is down".into()) });
         let error = function.invoke(Bytes::from_static(b"{}")).await.unwrap_err();
-        assert_eq!(error.message, "the store is away");
+        assert_eq!(error.message, "the store is down");
     }
 }

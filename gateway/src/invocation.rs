@@ -1,4 +1,4 @@
-//! One call of a function, with what Lambda itself does: limits, the function's own time-out, panics as errors.
+//! One invocation of a function, with what Lambda adds to it: size limits, the function's timeout, panics as errors.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -10,10 +10,10 @@ use futures_util::FutureExt;
 
 use crate::functions::{Function, FunctionError};
 
-/// The largest event and the largest answer of a synchronous invocation.
+/// The largest event, and the largest answer, of a synchronous invocation.
 const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
-/// A function that can be called. Clones call the same one.
+/// A function to invoke, with its name and timeout. Clones share the function.
 #[derive(Clone)]
 pub(crate) struct Target {
     name: Arc<str>,
@@ -30,9 +30,9 @@ impl Target {
         &self.name
     }
 
-    /// Calls the function and returns its output. A failure is logged here, once.
+    /// Calls the function and returns its output. Logs a failure, so callers need not.
     ///
-    /// Dropping the future ends the call, which no client may do: spawn it.
+    /// Dropping the future cancels the call. A client that leaves must not do that, so spawn it.
     pub(crate) async fn call(&self, event: Bytes) -> Result<Bytes, FunctionError> {
         let output = self.output(event).await;
         if let Err(error) = &output {
@@ -45,7 +45,7 @@ impl Target {
         if event.len() > MAX_PAYLOAD_BYTES {
             return Err(too_large("event", event.len()));
         }
-        // The handler is not used again after a panic of this one call; what it shares is its own to guard.
+        // Safe to assert: this call's future is dropped after a panic, and a handler guards its own shared state.
         let call = AssertUnwindSafe(self.function.invoke(event)).catch_unwind();
         match tokio::time::timeout(self.timeout, call).await {
             Ok(Ok(Ok(output))) if output.len() > MAX_PAYLOAD_BYTES => Err(too_large("answer", output.len())),
@@ -62,7 +62,7 @@ impl Target {
 fn too_large(what: &str, length_bytes: usize) -> FunctionError {
     FunctionError {
         error_type: "Function.PayloadTooLarge".into(),
-        message: format!("the {what} must be at most {MAX_PAYLOAD_BYTES} bytes, met {length_bytes}"),
+        message: format!("the {what} must be at most {MAX_PAYLOAD_BYTES} bytes, got {length_bytes}"),
     }
 }
 
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_function_is_ended_at_its_own_timeout() {
+    async fn a_function_is_cancelled_at_its_own_timeout() {
         let never = event_function(|(): ()| std::future::pending::<Result<(), lambda_http::Error>>());
         let error = target(never).call(Bytes::from_static(b"null")).await.unwrap_err();
         assert_eq!(error.to_string(), "Sandbox.Timedout: Task timed out after 0.02 seconds");
@@ -103,11 +103,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_over_6_mb_is_an_error_of_the_function() {
-        let talks = event_function(|length: usize| async move { Ok("x".repeat(length)) });
+        let repeats = event_function(|length: usize| async move { Ok("x".repeat(length)) });
         let longest = MAX_PAYLOAD_BYTES - 2;
-        let talks = Target::new("Test", talks, Duration::from_secs(20));
-        assert!(talks.call(longest.to_string().into()).await.is_ok());
-        let error = talks.call((longest + 1).to_string().into()).await.unwrap_err();
+        let repeats = Target::new("Test", repeats, Duration::from_secs(20));
+        assert!(repeats.call(longest.to_string().into()).await.is_ok());
+        let error = repeats.call((longest + 1).to_string().into()).await.unwrap_err();
         assert_eq!(error.error_type, "Function.PayloadTooLarge");
     }
 }

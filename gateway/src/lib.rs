@@ -1,8 +1,8 @@
-//! API Gateway on a laptop: serves a SAM `template.yaml` on one port, with its functions in this process or elsewhere.
+//! A local API Gateway: serves a SAM `template.yaml` on one port, with its functions in this process or in others.
 //!
 //! The HTTP API is at `/`, the WebSocket API at `/{stage}`, its management API at `/{stage}/@connections/{id}`;
-//! schedules go by the clock, and `/_gateway/*` shows and moves what has no route on AWS.
-//! Functions see the JSON that AWS would send and answer what Lambda would give back.
+//! schedules fire by the clock, and `/_gateway/*` offers what AWS has no route for, such as signing tokens.
+//! Functions receive the JSON that AWS would send and return the JSON that Lambda would pass back.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,32 +22,33 @@
 //! # }
 //! ```
 //!
-//! # What AWS leaves open, and what this gateway does
+//! # Behaviour that AWS leaves open, and deliberate differences
 //!
-//! - `DELETE @connections` closes with 1000 "Connection Closed Normally", and `$disconnect` is told so.
-//! - Pings are answered but are not activity: a connection that only pings ends after 10 minutes.
-//! - permessage-deflate is not negotiated; `Sec-WebSocket-Protocol` is taken from either headers member of the answer.
-//! - A push of bytes that are not UTF-8 is 400, one of no bytes an empty text; an empty body of a two-way route is nothing.
-//! - A refused handshake carries the function's body and content type, which AWS may withhold: it helps to find out why.
-//! - Paths are decoded once. AWS decodes twice and cuts at an encoded `?`, so keep such texts out of paths.
-//! - `domainName` carries the port, so that a URL made of it reaches the gateway.
-//! - Failed asynchronous calls and schedules are not repeated; nothing is throttled.
-//! - Header names in CONNECT events are spelled canonically, not as the client spelled them.
+//! - `DELETE @connections` closes with 1000 "Connection Closed Normally"; `$disconnect` receives that code and reason.
+//! - Pings are answered but do not count as activity: a connection that only pings is closed after 10 minutes.
+//! - permessage-deflate is not negotiated. `Sec-WebSocket-Protocol` is read from `headers` or `multiValueHeaders`.
+//! - Pushing bytes that are not UTF-8 is a 400; pushing no bytes sends an empty text message.
+//!   An empty body returned by a two-way route sends nothing.
+//! - A refused handshake passes on the function's body and content type, which AWS may withhold, to ease debugging.
+//! - Paths are decoded once. AWS decodes twice and truncates at an encoded `?`, so avoid `%25` and `%3F` in paths.
+//! - `domainName` includes the port, so that a URL built from it reaches the gateway.
+//! - Failed asynchronous invocations and schedules are not retried; nothing is throttled.
+//! - Header names in CONNECT events have their canonical spelling, not the client's.
 
-// Carillon itself: the functions on local stores, and what a terminal sees of it.
+// Carillon itself: its functions on local stores, and what the command prints.
 pub mod client;
 pub mod console;
 mod handlers;
 pub mod local;
 
-// What a caller brings: the template, the functions and the options.
+// What the embedding program provides: the template, the functions and the options.
 pub mod forward;
 pub mod functions;
 pub mod in_process;
 pub mod options;
 pub mod template;
 
-// What runs: the server, and the site that it serves.
+// The server, the site that it serves, and the dispatch between them.
 mod assemble;
 mod dispatch;
 mod invocation;
@@ -71,12 +72,12 @@ mod socket;
 mod websocket;
 mod websocket_event;
 
-// Schedules, and what only this gateway serves.
+// Schedules, and the routes that only this gateway has.
 mod gateway_routes;
 pub mod schedule_expression;
 mod schedules;
 
-// Words that the others share.
+// Shared by the modules above.
 mod ids;
 mod request;
 mod response;

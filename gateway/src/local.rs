@@ -1,4 +1,4 @@
-//! Carillon on a laptop: one gateway before its functions, which run in this process or wherever `lambda` says.
+//! Carillon on one machine: a gateway in front of its functions, which run in this process or at the URL `lambda`.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,21 +19,21 @@ use crate::options::{Options, ServeError, Token, TokenRequest};
 use crate::server::{Gateway, ListenError, listen, serve};
 use crate::template::{Template, TemplateError};
 
-/// Where and on what to serve.
+/// What to serve, and where.
 pub struct Settings {
-    /// The address to bind.
+    /// The host name or address to listen on.
     pub host: String,
-    /// The port; 0 picks a free one.
+    /// The port to listen on; 0 picks a free one.
     pub port: u16,
-    /// The folder in which the record and the signing secret lie.
+    /// The folder for the SQLite file and the generated signing secret.
     pub data: PathBuf,
-    /// The template to serve.
+    /// The path of the template to serve.
     pub template: PathBuf,
-    /// The environment.
+    /// The environment variables.
     pub variables: HashMap<String, String>,
-    /// The clock of everything: functions, sockets and schedules.
+    /// The clock of the functions, sockets and schedules.
     pub clock: Clock,
-    /// Where the functions run and keep stores of their own; in this process where it is `None`.
+    /// Where the functions run, with stores of their own; `None` runs them in this process.
     pub lambda: Option<LambdaUrl>,
 }
 
@@ -41,46 +41,46 @@ pub struct Settings {
 pub struct Local {
     /// The gateway.
     pub gateway: Arc<Gateway>,
-    /// What the environment said, completed by where this gateway is and how tokens are signed.
+    /// The configuration from the environment, completed with the addresses of this gateway and the signing secret.
     pub config: Arc<Config>,
-    /// Where the functions run, if not in this process.
+    /// Where the functions run; `None` if in this process.
     pub lambda: Option<LambdaUrl>,
-    /// What was met in the template and is not served.
+    /// Warnings about parts of the template that are not served.
     pub warnings: Vec<String>,
     clock: Clock,
     in_process: Option<LocalFunctions>,
 }
 
-/// The functions of this process, and the task that wakes their drain.
+/// The functions in this process, and the task that wakes their drain.
 struct LocalFunctions {
     handlers: Handlers,
     waker: JoinHandle<()>,
 }
 
-/// Why it cannot be served. Names the variable, the folder, the port or the resource.
+/// Why the start failed. The message names the variable, the folder, the port or the resource.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Variables that are wrong.
+    /// Environment variables are missing or invalid, or a server that they name refuses the connection.
     #[error("{0}")]
     Config(#[from] ConfigError),
-    /// The template cannot be read.
+    /// The template cannot be read or served.
     #[error("{0}")]
     Template(#[from] TemplateError),
-    /// The port cannot be had.
+    /// The port cannot be bound.
     #[error("{0}")]
     Listen(#[from] ListenError),
-    /// The record cannot be opened.
+    /// The SQLite file cannot be opened.
     #[error("{0}")]
     Record(#[from] OpenError),
-    /// The signing secret can be neither read nor made.
-    #[error("the signing secret {} cannot be used (the first start makes it, or set JWT_SECRET): {reason}", file.display())]
+    /// The signing secret can be neither read nor generated.
+    #[error("cannot use the signing secret {} (set JWT_SECRET, or start carillon to generate it): {reason}", file.display())]
     Secret {
-        /// The file.
+        /// The file of the secret.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the file system, or what is wrong with the content.
         reason: io::Error,
     },
-    /// The template asks for what is not there.
+    /// The template needs a function that does not exist, or cannot be served for another reason.
     #[error("{0}")]
     Serve(#[from] ServeError),
 }
@@ -95,11 +95,11 @@ impl From<handlers::OpenError> for StartError {
 }
 
 impl Local {
-    /// Opens the stores, where the functions are in this process, and serves. When this returns, calls are answered.
+    /// Opens the stores if the functions run in this process, and serves. Requests are answered when this returns.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let Settings { host, port, data, template, variables, clock, lambda } = settings;
         let mut config = Config::read(|name| variables.get(name).cloned(), &[], Origins::Loopback)?;
-        // Which origins there are is for the functions' configuration to say; that there are some turns on CORS.
+        // Any value turns CORS on. Which origins are allowed is decided below, by the functions' configuration.
         let template = Template::read_with(&template, &[("AllowedOrigins", "http://localhost")])?;
         let warnings = template.warnings.clone();
         let listener = listen(&host, port).await?;
@@ -127,17 +127,17 @@ impl Local {
         Ok(Self { gateway, config, lambda, warnings, clock, in_process })
     }
 
-    /// Where it listens.
+    /// The address that the gateway listens on.
     pub fn address(&self) -> SocketAddr {
         self.gateway.address()
     }
 
-    /// Signs a token that is good for `ttl_s` seconds.
+    /// Signs a token that is valid for `ttl_s` seconds, 1 to 31,536,000. The error says what is wrong with the request.
     pub fn token(&self, sub: &str, scope: &str, ttl_s: u64) -> Result<Token, String> {
         sign(&self.config, &self.clock, TokenRequest { sub: sub.to_owned(), scope: scope.to_owned(), ttl_s })
     }
 
-    /// Stops cleanly: sockets are closed, what runs may end, the stores are closed last.
+    /// Stops gracefully: closes the sockets, lets running functions finish, and closes the stores last.
     pub async fn stop(self) {
         if let Some(in_process) = &self.in_process {
             in_process.waker.abort();
@@ -150,7 +150,7 @@ impl Local {
     }
 }
 
-/// The signing secret of a data folder: `JWT_SECRET` where it is set, else one that is made at first use.
+/// The signing secret: `JWT_SECRET` if it is set, else the data folder's, which is generated if there is none.
 pub fn signing_secret(config: &Config, data: &Path) -> Result<Secret, StartError> {
     let file = data.join("jwt-secret");
     if config.jwt_secret.is_none() && !file.exists() {
@@ -159,7 +159,7 @@ pub fn signing_secret(config: &Config, data: &Path) -> Result<Secret, StartError
     existing_secret(config, data)
 }
 
-/// The signing secret of a data folder that a gateway has used already.
+/// The signing secret: `JWT_SECRET` if it is set, else the data folder's. An error if there is none.
 pub fn existing_secret(config: &Config, data: &Path) -> Result<Secret, StartError> {
     if let Some(secret) = &config.jwt_secret {
         return Ok(secret.clone());
@@ -169,7 +169,7 @@ pub fn existing_secret(config: &Config, data: &Path) -> Result<Secret, StartErro
     let too_short = |secret: &String| secret.len() < 32;
     match read {
         Ok(secret) if too_short(&secret) => {
-            let reason = io::Error::new(io::ErrorKind::InvalidData, "it must be at least 32 bytes");
+            let reason = io::Error::new(io::ErrorKind::InvalidData, "it must be at least 32 bytes long");
             Err(StartError::Secret { file, reason })
         }
         Ok(secret) => Ok(Secret::new(secret)),
@@ -188,9 +188,9 @@ fn create_secret(file: &Path) -> io::Result<()> {
     made.write_all(secret.reveal().as_bytes())
 }
 
-/// Points the functions at this very process, where the environment does not say otherwise.
+/// Points the functions' pushes and the clients' sockets at this gateway, unless the environment names another one.
 fn point_at(config: &mut Config, address: SocketAddr, template: &Template) {
-    // Listening on all addresses, the functions still reach themselves on loopback.
+    // An unspecified address (0.0.0.0) cannot be connected to; on loopback the functions reach their own gateway.
     let host =
         if address.ip().is_unspecified() { format!("127.0.0.1:{}", address.port()) } else { address.to_string() };
     let stage = template.websocket_api.as_ref().map(|api| api.stage.clone()).unwrap_or_default();

@@ -66,7 +66,7 @@ Examples:
 
 const MIGRATE_LONG_ABOUT: &str = "\
 Apply the migrations that the Postgres database at DATABASE_URL does not have yet,
-and print the version of the last one. A database that is up to date stays as it is.";
+and print the version of the last one. A database that is up to date is left unchanged.";
 
 const MIGRATE_EXAMPLE: &str = "\
 Example:

@@ -1,5 +1,5 @@
-//! The management API, `/{stage}/@connections/{id}`: what `PostToConnection` and its like talk to.
-//! Hit once for every frame that functions push, so it reads little and holds no lock while it waits.
+//! The management API, `/{stage}/@connections/{id}`: `PostToConnection`, `GetConnection` and `DeleteConnection`.
+//! It is called for every frame that functions push, so it reads little and holds no lock while it waits.
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -17,10 +17,10 @@ use crate::response::{self, GatewayResponse};
 use crate::site::Site;
 use crate::timestamps;
 
-/// The largest payload.
+/// The largest payload of a push.
 const MAX_PAYLOAD_BYTES: usize = 128 * 1024;
 
-/// Why a call failed. The type goes into `x-amzn-ErrorType`, without which no SDK knows the error.
+/// Why a call failed. Each has a type in `x-amzn-ErrorType`, by which SDKs recognise the error.
 enum Failure {
     Gone,
     InvalidId(String),
@@ -30,7 +30,7 @@ enum Failure {
     UnknownOperation,
 }
 
-/// The id in a path below the stage, still percent-encoded; `None` where the path is not of this API.
+/// The id in a path below the stage, still percent-encoded; `None` if the path is not one of this API.
 pub(crate) fn connection_id(path_in_stage: &str) -> Option<&str> {
     let id = ["@connections/", "%40connections/"].iter().find_map(|root| path_in_stage.strip_prefix(root))?;
     (!id.contains('/')).then_some(id)
@@ -54,7 +54,7 @@ async fn call(site: &Site, id: &str, request: Request<Incoming>) -> Result<Gatew
         Method::POST => post(site, id, request.into_body()).await,
         Method::GET => site.connections.get(id).map(|connection| connection_info(&connection)).ok_or(Failure::Gone),
         Method::DELETE => {
-            // Removed here, so that it is gone when the answer arrives; its own task tells $disconnect.
+            // Removed here, so that it is gone when the answer arrives. Its own task calls $disconnect.
             site.connections.remove(id).ok_or(Failure::Gone)?.close(Closing::normal());
             Ok(response::empty(StatusCode::NO_CONTENT))
         }
@@ -66,7 +66,7 @@ async fn post(site: &Site, id: &str, body: Incoming) -> Result<GatewayResponse, 
     let payload: Bytes = read_body(body, MAX_PAYLOAD_BYTES).await.map_err(|error| match error {
         BodyError::TooLarge => Failure::PayloadTooLarge,
         BodyError::TimedOut => Failure::Payload("the payload did not arrive in time"),
-        BodyError::Incomplete => Failure::Payload("the payload broke off"),
+        BodyError::Incomplete => Failure::Payload("the payload is incomplete"),
     })?;
     let connection = site.connections.get(id).ok_or(Failure::Gone)?;
     let text = Utf8Bytes::try_from(payload).map_err(|_| Failure::Payload("the payload must be UTF-8"))?;
@@ -129,7 +129,7 @@ impl Failure {
 }
 
 fn header_value(id: String) -> HeaderValue {
-    HeaderValue::try_from(id).expect("an id is made of letters, digits, -, _ and =")
+    HeaderValue::try_from(id).expect("an id consists of letters, digits, -, _ and =")
 }
 
 #[cfg(test)]

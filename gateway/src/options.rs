@@ -1,4 +1,4 @@
-//! What a caller decides: the template, the functions, the clock, and what differs from a deployment.
+//! What the embedding program chooses: the template, the functions, the clock, and differences from a deployment.
 
 use std::sync::Arc;
 
@@ -7,54 +7,54 @@ use shared::clock::Clock;
 use crate::functions::Functions;
 use crate::template::Template;
 
-/// What to serve, and by what rules.
+/// What to serve, and how.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Which routes, sockets and schedules there are.
+    /// The template, which defines routes, sockets and schedules.
     pub template: Template,
-    /// The functions, by the names that the template gives them.
+    /// The functions, by their names in the template.
     pub functions: Functions,
-    /// The only source of time for events, the limits of sockets, and schedules.
-    /// Time-outs of functions and bodies are real time.
+    /// The source of time for events, schedules and the lifetime of sockets.
+    /// Timeouts of functions and request bodies are in real time.
     pub clock: Clock,
-    /// Replaces the origins of the template's `CorsConfiguration`, which name a deployment's pages;
-    /// [`is_loopback_origin`](crate::is_loopback_origin) for instance.
+    /// If set, decides which origins are allowed, instead of the template's `CorsConfiguration`, whose origins are
+    /// those of a deployment. An example is [`is_loopback_origin`](crate::is_loopback_origin).
     pub cors_origins: Option<AllowsOrigin>,
-    /// Signs what `/_gateway/token` gives out; without it there is no such route.
+    /// Signs the tokens that `/_gateway/token` returns. Without it that route does not exist.
     pub sign_token: Option<SignToken>,
-    /// Whether schedules fire once when serving begins, before their first time comes. They do by default.
+    /// Whether each schedule also fires once at the start. Default: true.
     pub fire_at_start: bool,
 }
 
-/// Whether pages of an origin may read answers.
+/// Decides whether pages of an origin may read answers.
 pub type AllowsOrigin = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// Signs a token, or says what was wrong with the request.
+/// Signs a token, or returns what is wrong with the request.
 pub type SignToken = Arc<dyn Fn(TokenRequest) -> Result<Token, String> + Send + Sync>;
 
-/// What a token shall say.
+/// The claims of a token to sign.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
     /// The subject; never empty.
     pub sub: String,
     /// Scopes, separated by spaces; may be empty.
     pub scope: String,
-    /// For how many seconds it is valid.
+    /// How long the token is valid, in seconds.
     pub ttl_s: u64,
 }
 
-/// A signed token.
+/// A signed token, and when it expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// The token itself.
+    /// The token, a JWT.
     pub token: String,
-    /// When it ends, in RFC 3339.
+    /// When the token expires, in RFC 3339.
     pub expires_at: String,
 }
 
 impl Options {
-    /// Serves the template with these functions, by this clock, with everything else by default.
+    /// Options with this template, these functions and this clock, and defaults for everything else.
     pub fn new(template: Template, functions: Functions, clock: Clock) -> Self {
         Self { template, functions, clock, cors_origins: None, sign_token: None, fire_at_start: true }
     }
@@ -63,12 +63,12 @@ impl Options {
 /// Why a template cannot be served with these functions.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ServeError {
-    /// A route or a schedule names a function that is not there.
-    #[error("{needed_by} needs the function {function}, which is not among the functions")]
+    /// A route or a schedule needs a function that was not provided.
+    #[error("{needed_by} needs the function {function}, which was not provided")]
     MissingFunction {
-        /// The route or schedule.
+        /// The route or schedule that needs it.
         needed_by: String,
-        /// The function's name.
+        /// The name of the missing function.
         function: String,
     },
     /// The `RouteSelectionExpression` cannot be read.

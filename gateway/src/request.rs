@@ -1,4 +1,4 @@
-//! What every part reads of an HTTP request: a Host that can be trusted, decoded text, a bounded body.
+//! Reads HTTP requests safely: a valid Host, decoded text, a body of limited size and time.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use url::Url;
 
 use crate::response::{self, GatewayResponse};
 
-/// A body has to arrive within this time.
+/// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Who sent a request.
+/// Where a request comes from and which host it addresses.
 pub(crate) struct Client<'a> {
     /// The Host header.
     pub(crate) host: &'a str,
     pub(crate) source_ip: &'a str,
 }
 
-/// The Host header, `name` or `name:port`, if there is exactly one and a URL can be made of it.
+/// The Host header, `name` or `name:port`; `None` unless there is exactly one that can be part of a URL.
 ///
-/// `lambda_http` builds a URL from it and panics where that is impossible.
+/// `lambda_http` builds a URL from it and panics if that fails.
 pub(crate) fn host(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::HOST).iter();
     let host = values.next()?.to_str().ok()?;
@@ -31,7 +31,7 @@ pub(crate) fn host(headers: &HeaderMap) -> Option<&str> {
     (values.next().is_none() && is_plain && Url::parse(&format!("http://{host}/")).is_ok()).then_some(host)
 }
 
-/// The host without its port: `[::1]:3000` gives `[::1]`.
+/// The host without its port: `[::1]` for `[::1]:3000`.
 pub(crate) fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -39,19 +39,19 @@ pub(crate) fn without_port(host: &str) -> &str {
     }
 }
 
-/// Whether a host, with or without port, is this machine by name: `localhost`, `127.0.0.1` or `[::1]`.
+/// Whether a host, with or without port, names this machine: `localhost`, `127.0.0.1` or `[::1]`.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let name = without_port(host);
     name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
 }
 
-/// Whether an origin is a page of this machine: any port of `localhost`, `127.0.0.1` or `[::1]`.
+/// Whether an origin is on this machine: any port of `localhost`, `127.0.0.1` or `[::1]`, over http or https.
 pub fn is_loopback_origin(origin: &str) -> bool {
     let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     host.is_some_and(is_loopback)
 }
 
-/// Percent-decodes once. `None` where a `%` is not followed by two hex digits, or the bytes are not UTF-8.
+/// Percent-decodes once. `None` if a `%` is not followed by two hex digits, or the result is not UTF-8.
 pub(crate) fn percent_decode(text: &str) -> Option<String> {
     let is_whole = text.split('%').skip(1).all(|after| after.len() >= 2 && is_hex(&after.as_bytes()[..2]));
     is_whole.then(|| percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())).flatten()
@@ -61,7 +61,7 @@ fn is_hex(bytes: &[u8]) -> bool {
     bytes.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// The names and values of a query, decoded, in order; what cannot be decoded stays as near as possible.
+/// The decoded names and values of a query, in order. Invalid escapes are kept, invalid UTF-8 is replaced.
 pub(crate) fn query_pairs(query: &str) -> Vec<(String, String)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(query_pair).collect()
 }
@@ -72,22 +72,22 @@ fn query_pair(pair: &str) -> (String, String) {
     (decoded(name), decoded(value))
 }
 
-/// How much beyond its limit a body is still read.
+/// How far beyond its limit a body is still read.
 const MAX_OVERRUN_BYTES: usize = 1024 * 1024;
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
-    /// It is, or says that it will be, longer than the limit.
+    /// It is longer than the limit, or its announced length is.
     TooLarge,
     /// It did not arrive in time.
     TimedOut,
-    /// The client broke off, or sent broken chunks.
+    /// The connection ended before the body did, or the chunks are malformed.
     Incomplete,
 }
 
 impl BodyError {
-    /// The answer of an API; the connection ends with it, since the rest of the body is still on its way.
+    /// The response of an API. It closes the connection, since the rest of the body may still be arriving.
     pub(crate) fn into_response(self) -> GatewayResponse {
         let mut response = match self {
             Self::TooLarge => response::message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
@@ -101,7 +101,7 @@ impl BodyError {
 
 /// The whole body, if it is at most `limit_bytes` long and arrives within 10 s.
 ///
-/// A body that is a little too long is read to its end all the same: a client that still sends misses the answer.
+/// A body that is slightly too long is still read to its end: a client that is still sending may miss the response.
 pub(crate) async fn read_body(body: Incoming, limit_bytes: usize) -> Result<Bytes, BodyError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_makes_no_url_is_refused() {
+    fn a_host_that_cannot_be_part_of_a_url_is_refused() {
         for good in ["localhost", "localhost:3000", "127.0.0.1:1", "[::1]:3000", "api.example.com"] {
             assert_eq!(host_of(good).as_deref(), Some(good));
         }
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_is_loopback() {
+    fn only_names_of_this_machine_are_loopback() {
         for host in ["localhost", "LOCALHOST:1", "127.0.0.1:3000", "[::1]", "[::1]:3000"] {
             assert!(is_loopback(host), "{host}");
         }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn only_pages_of_this_machine_have_a_loopback_origin() {
+    fn only_origins_on_this_machine_are_loopback() {
         for origin in ["http://localhost:5173", "https://localhost", "http://127.0.0.1:3000", "http://[::1]:8080"] {
             assert!(is_loopback_origin(origin), "{origin}");
         }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_decoded_once_and_only_where_it_is_valid() {
+    fn text_is_decoded_once_and_only_if_it_is_valid() {
         assert_eq!(percent_decode("a%252Fb").as_deref(), Some("a%2Fb"));
         assert_eq!(percent_decode("unicode-%CE%BB").as_deref(), Some("unicode-λ"));
         for broken in ["%", "a%2", "percent%zz", "%FF"] {

@@ -1,4 +1,4 @@
-//! HTTP answers that the gateway itself gives.
+//! The HTTP responses that the gateway itself generates.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -6,23 +6,24 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
 
-/// What goes back over HTTP; always whole, since HTTP APIs never stream.
+/// A response with its whole body, since HTTP APIs never stream.
 pub(crate) type GatewayResponse = Response<Full<Bytes>>;
 
-/// An answer without a body.
+/// A response without a body.
 pub(crate) fn empty(status: StatusCode) -> GatewayResponse {
     let mut response = GatewayResponse::default();
     *response.status_mut() = status;
     response
 }
 
-/// An answer in JSON.
+/// A response in JSON.
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> GatewayResponse {
-    let text = serde_json::to_vec(body).expect("the gateway's answers have text keys and no failing members");
+    let text =
+        serde_json::to_vec(body).expect("the gateway's responses have string keys and members that always serialise");
     json_text(status, text.into())
 }
 
-/// An answer in JSON that is already written.
+/// A response whose JSON is already serialised.
 pub(crate) fn json_text(status: StatusCode, text: Bytes) -> GatewayResponse {
     let mut response = GatewayResponse::new(Full::new(text));
     *response.status_mut() = status;
@@ -30,7 +31,7 @@ pub(crate) fn json_text(status: StatusCode, text: Bytes) -> GatewayResponse {
     response
 }
 
-/// `{"message":"…"}`, the form of API Gateway's errors.
+/// `{"message":"…"}`, the format of API Gateway's errors.
 pub(crate) fn message(status: StatusCode, text: &str) -> GatewayResponse {
     #[derive(Serialize)]
     struct Message<'a> {
@@ -39,7 +40,7 @@ pub(crate) fn message(status: StatusCode, text: &str) -> GatewayResponse {
     json(status, &Message { message: text })
 }
 
-/// What the client gets when the function failed or its output is malformed.
+/// The response if the function failed or its output is malformed.
 pub(crate) fn internal_server_error() -> GatewayResponse {
     message(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
 }

@@ -1,4 +1,4 @@
-//! A `RouteSelectionExpression`: which route key a message asks for.
+//! Evaluates a `RouteSelectionExpression`: which route key a message selects.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ pub(crate) struct RouteSelection(Vec<Part>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
-    /// A path into the message's JSON.
+    /// The value at a path into the message's JSON.
     Body(Vec<Step>),
 }
 
@@ -22,7 +22,7 @@ enum Step {
 const BODY: &str = "request.body";
 
 impl RouteSelection {
-    /// Reads an expression. The error says what was required.
+    /// Parses an expression. The error says what is required and what was found.
     pub(crate) fn parse(expression: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut text = String::new();
@@ -32,17 +32,17 @@ impl RouteSelection {
                 text.push('$');
                 rest = after;
             } else if let Some(after) = rest.strip_prefix("${") {
-                let (variable, behind) = after.split_once('}').ok_or_else(|| refused(expression))?;
+                let (variable, remainder) = after.split_once('}').ok_or_else(|| invalid(expression))?;
                 take_text(&mut parts, &mut text);
-                parts.push(Part::Body(path(variable).ok_or_else(|| refused(expression))?));
-                rest = behind;
+                parts.push(Part::Body(path(variable).ok_or_else(|| invalid(expression))?));
+                rest = remainder;
             } else if let Some(after) = rest.strip_prefix('$') {
                 let end =
                     after.find(|c: char| !(c.is_ascii_alphanumeric() || "._[]-".contains(c))).unwrap_or(after.len());
-                let (variable, behind) = after.split_at(end);
+                let (variable, remainder) = after.split_at(end);
                 take_text(&mut parts, &mut text);
-                parts.push(Part::Body(path(variable).ok_or_else(|| refused(expression))?));
-                rest = behind;
+                parts.push(Part::Body(path(variable).ok_or_else(|| invalid(expression))?));
+                rest = remainder;
             } else {
                 text.push(next);
                 rest = &rest[next.len_utf8()..];
@@ -52,7 +52,7 @@ impl RouteSelection {
         Ok(Self(parts))
     }
 
-    /// The route key that a message asks for; `None` if it is not JSON.
+    /// The route key that a message selects; `None` if it is not JSON.
     pub(crate) fn key(&self, message: &str) -> Option<String> {
         let body: Value = serde_json::from_str(message).ok()?;
         let part = |part: &Part| match part {
@@ -63,8 +63,8 @@ impl RouteSelection {
     }
 }
 
-fn refused(expression: &str) -> String {
-    format!("must be made of texts and $request.body paths, met {expression}")
+fn invalid(expression: &str) -> String {
+    format!("must consist of text and $request.body paths, got {expression}")
 }
 
 fn take_text(parts: &mut Vec<Part>, text: &mut String) {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn expressions_select_as_the_documentation_says() {
+    fn expressions_select_as_documented_by_aws() {
         let message = r#"{"service":"chat","action":"join","data":{"room":"abc","numbers":[1,2]}}"#;
         selects("$request.body.action", message, "join");
         selects("${request.body.action}", message, "join");
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_are_no_texts_are_stringified() {
+    fn values_that_are_not_strings_are_stringified() {
         selects("$request.body.action", r#"{"action":1}"#, "1");
         selects("$request.body.action", r#"{"action":true}"#, "true");
         selects("$request.body.action", r#"{"action":null}"#, "");
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_not_json_asks_for_no_key() {
+    fn a_message_that_is_not_json_selects_no_key() {
         assert_eq!(RouteSelection::parse("$request.body.action").unwrap().key("hello"), None);
     }
 

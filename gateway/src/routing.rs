@@ -1,14 +1,14 @@
-//! Which route of the HTTP API answers a request, by API Gateway's order of precedence.
+//! Finds the route for a request to the HTTP API, by API Gateway's order of precedence.
 
 use std::cmp::Reverse;
 
 use crate::request::percent_decode;
 
-/// The routes of an API, each with what answers it.
+/// The routes of an API, each with its target.
 pub(crate) struct Routes<T>(Vec<Route<T>>);
 
 struct Route<T> {
-    /// `GET /rooms/{id}` or `$default`, as events name it.
+    /// `GET /rooms/{id}` or `$default`, the `routeKey` of events.
     key: String,
     /// `None` for `ANY`.
     method: Option<String>,
@@ -19,24 +19,24 @@ struct Route<T> {
 
 enum Segment {
     Literal(String),
-    /// One segment that is not empty.
+    /// Matches one segment that is not empty.
     Variable(String),
-    /// All that is left, at least one character.
+    /// Matches the rest of the path, at least one character.
     Greedy(String),
 }
 
-/// A route that answers a request.
+/// A route that matches a request.
 pub(crate) struct Matched<'a, T> {
-    /// The route's key.
+    /// The route's key, such as `GET /rooms/{id}`.
     pub(crate) key: &'a str,
-    /// What answers it.
+    /// The route's target.
     pub(crate) target: &'a T,
-    /// The path's variables, decoded, in the path's order.
+    /// The path variables and their decoded values, in the order of the path.
     pub(crate) parameters: Vec<(&'a str, String)>,
 }
 
-/// How closely a route fits; the greatest wins. `$default` loses to any path, a greedy path to any other,
-/// a variable to a literal from the left, and `ANY` to a method.
+/// How specific a route is; the most specific match wins. `$default` loses to any path, a greedy path to any other,
+/// a variable to a literal (compared from the left), and `ANY` to a method.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Specificity {
     is_path: bool,
@@ -46,16 +46,16 @@ struct Specificity {
 }
 
 impl<T> Routes<T> {
-    /// Routes from (method, path, target), where the method may be `ANY` and the path `$default`.
+    /// Routes from (method, path, target). The method may be `ANY`, the path `$default`.
     pub(crate) fn new(routes: impl IntoIterator<Item = (String, String, T)>) -> Self {
         Self(routes.into_iter().map(|(method, path, target)| Route::new(method, &path, target)).collect())
     }
 
-    /// The route for a method and a path that is still percent-encoded.
+    /// The route for a method and a path, which is still percent-encoded.
     pub(crate) fn find(&self, method: &str, path: &str) -> Option<Matched<'_, T>> {
         let segments: Vec<String> = path.split('/').skip(1).map(percent_decode).collect::<Option<_>>()?;
-        let fits = self.0.iter().filter(|route| route.method.as_ref().is_none_or(|own| own == method));
-        let matched = fits.filter_map(|route| Some((route.specificity(), route.parameters(&segments)?, route)));
+        let candidates = self.0.iter().filter(|route| route.method.as_ref().is_none_or(|own| own == method));
+        let matched = candidates.filter_map(|route| Some((route.specificity(), route.parameters(&segments)?, route)));
         let (_, parameters, route) = matched.max_by(|(left, ..), (right, ..)| left.cmp(right))?;
         Some(Matched { key: &route.key, target: &route.target, parameters })
     }
@@ -78,7 +78,7 @@ impl<T> Route<T> {
         }
     }
 
-    /// The variables' values if the path fits.
+    /// The path variables and their values; `None` if the path does not match.
     fn parameters(&self, path: &[String]) -> Option<Vec<(&str, String)>> {
         let mut parameters = Vec::new();
         let Some(segments) = &self.segments else {
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_closest_route_answers() {
+    fn the_most_specific_route_wins() {
         goes_to("GET", "/pets/dog/1", "GET /pets/dog/1", &[]);
         goes_to("GET", "/pets/dog/2", "GET /pets/dog/{id}", &[("id", "2")]);
         goes_to("POST", "/pets/dog/1", "ANY /pets/dog/{id}", &[("id", "1")]);
@@ -151,14 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_is_one_segment_that_is_not_empty() {
+    fn a_variable_matches_one_segment_that_is_not_empty() {
         goes_to("GET", "/pets/dog/", "GET /pets/{proxy+}", &[("proxy", "dog/")]);
         goes_to("GET", "/pets/dog/a%2Fb", "GET /pets/dog/{id}", &[("id", "a/b")]);
         goes_to("GET", "/pets/dog/space%20value", "GET /pets/dog/{id}", &[("id", "space value")]);
     }
 
     #[test]
-    fn nothing_answers_where_nothing_fits() {
+    fn no_route_is_found_if_none_matches() {
         let routes = Routes::new([("GET".to_owned(), "/rooms/{id}".to_owned(), ())]);
         for (method, path) in [("POST", "/rooms/7"), ("GET", "/rooms"), ("GET", "/rooms/7/"), ("HEAD", "/rooms/7")] {
             assert!(routes.find(method, path).is_none(), "{method} {path}");

@@ -1,4 +1,4 @@
-//! When a schedule fires: `rate(5 minutes)` or `cron(0 12 ? * MON-FRI *)`, in UTC, as EventBridge reads them.
+//! Parses and evaluates schedule expressions, `rate(5 minutes)` or `cron(0 12 ? * MON-FRI *)`, like EventBridge in UTC.
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -16,23 +16,23 @@ pub struct ScheduleExpression {
 
 #[derive(Debug, Clone)]
 enum Recurrence {
-    /// Every so many milliseconds, counted from the start.
+    /// The interval in milliseconds, counted from the start.
     Rate(i64),
     Cron(Box<Cron>),
 }
 
 impl ScheduleExpression {
-    /// Reads `rate(…)` or `cron(…)`. The error says what was required.
+    /// Parses `rate(…)` or `cron(…)`. The error says what is required and what was found.
     pub fn parse(text: &str) -> Result<Self, String> {
         let recurrence = match argument_of(text, "rate(").map(rate).or_else(|| argument_of(text, "cron(").map(cron)) {
             Some(recurrence) => recurrence?,
-            None => return Err(format!("must be rate(…) or cron(…), met {text}")),
+            None => return Err(format!("must be rate(…) or cron(…), got {text}")),
         };
         Ok(Self { text: text.to_owned(), recurrence })
     }
 
-    /// The next instant strictly after `now_ms`, in milliseconds since 1970; rates count from `start_ms`.
-    /// `None` for a cron expression whose years have passed.
+    /// The next time strictly after `now_ms`, in milliseconds since 1970. Rates count from `start_ms`.
+    /// `None` if the years of a cron expression have passed.
     pub fn next_after(&self, now_ms: i64, start_ms: i64) -> Option<i64> {
         match &self.recurrence {
             Recurrence::Rate(every_ms) => Some(start_ms + ((now_ms - start_ms).max(0) / every_ms + 1) * every_ms),
@@ -56,28 +56,28 @@ fn argument_of<'a>(text: &'a str, opening: &str) -> Option<&'a str> {
 }
 
 fn rate(text: &str) -> Result<Recurrence, String> {
-    let refused = || format!("a rate must be like rate(1 minute) or rate(2 hours), met rate({text})");
-    let (value, unit) = text.trim().split_once(' ').ok_or_else(refused)?;
-    let value: i64 = value.parse().ok().filter(|value| *value >= 1).ok_or_else(refused)?;
+    let invalid = || format!("a rate must be like rate(1 minute) or rate(2 hours), got rate({text})");
+    let (value, unit) = text.trim().split_once(' ').ok_or_else(invalid)?;
+    let value: i64 = value.parse().ok().filter(|value| *value >= 1).ok_or_else(invalid)?;
     let unit_ms = match (unit.trim(), value) {
         ("minute", 1) | ("minutes", 2..) => MINUTE_MS,
         ("hour", 1) | ("hours", 2..) => 60 * MINUTE_MS,
         ("day", 1) | ("days", 2..) => 24 * 60 * MINUTE_MS,
-        _ => return Err(refused()),
+        _ => return Err(invalid()),
     };
-    value.checked_mul(unit_ms).map(Recurrence::Rate).ok_or_else(refused)
+    value.checked_mul(unit_ms).map(Recurrence::Rate).ok_or_else(invalid)
 }
 
 fn cron(text: &str) -> Result<Recurrence, String> {
     let fields: Vec<&str> = text.split_whitespace().collect();
     let [_, _, day_of_month, _, day_of_week, _] = fields[..] else {
-        return Err(format!("a cron expression must have 6 fields, met {} in cron({text})", fields.len()));
+        return Err(format!("a cron expression must have 6 fields, got {} in cron({text})", fields.len()));
     };
     if (day_of_month == "?") == (day_of_week == "?") {
-        return Err(format!("day-of-month or day-of-week must be ?, and only one of them, met cron({text})"));
+        return Err(format!("exactly one of day-of-month and day-of-week must be ?, got cron({text})"));
     }
-    // AWS has a year but no seconds; the parser takes a year only together with seconds.
-    // Weekdays are 1-7 from Sunday, and steps like 0/15 need the sloppy ranges.
+    // AWS has a year but no seconds; the parser accepts a year only together with seconds.
+    // Weekdays are 1 to 7 from Sunday, and steps such as 0/15 need sloppy ranges.
     CronParser::builder()
         .seconds(Seconds::Required)
         .year(Year::Required)
@@ -86,7 +86,7 @@ fn cron(text: &str) -> Result<Recurrence, String> {
         .build()
         .parse(&format!("0 {text}"))
         .map(|cron| Recurrence::Cron(Box::new(cron)))
-        .map_err(|error| format!("cron({text}) cannot be read: {error}"))
+        .map_err(|error| format!("cron({text}) is not a valid expression: {error}"))
 }
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn cron_is_read_as_aws_reads_it() {
+    fn cron_is_evaluated_as_on_aws() {
         let friday = "2026-11-20T12:00:00Z";
         assert_eq!(after("cron(0 12 ? * MON-FRI *)", friday).as_deref(), Some("2026-11-23T12:00:00Z"));
         assert_eq!(after("cron(0/15 * * * ? *)", friday).as_deref(), Some("2026-11-20T12:15:00Z"));

@@ -1,4 +1,4 @@
-//! The server: binds a port, serves a template on it with functions, and stops without losing what runs.
+//! The server: binds a port, serves a template on it, and stops without cutting off running functions.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,19 +20,19 @@ use crate::options::{Options, ServeError};
 use crate::schedules;
 use crate::site::{Phase, Site};
 
-/// Where the gateway listens when nobody says otherwise.
+/// The URL of a gateway that listens on the default address and port.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:3000";
 
-/// The largest request line and headers together; more is 431.
+/// The largest size of request line and headers together; larger ones are answered with 431.
 const MAX_HEADER_BYTES: usize = 10_240;
-/// How long a stop waits for what still runs.
+/// How long a stop waits for running functions and open sockets.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-/// A machine without free file handles is not asked again at once.
+/// The delay after a failed accept, which fails again at once while no file handles are free.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
-/// Connections end to the second, not each at its own millisecond: one sweep serves thousands.
+/// Connections are closed within a second of their limit, so that one sweep handles thousands of them.
 const MIN_SWEEP_INTERVAL_MS: i64 = 1_000;
 
-/// A port that is bound and not yet served.
+/// A bound port that is not served yet.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
@@ -40,7 +40,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Where it listens, with the port that was picked.
+    /// The address, with the actual port if 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -55,7 +55,7 @@ pub struct ListenError {
     source: std::io::Error,
 }
 
-/// Binds a port; 0 picks a free one. Clients can connect from here on, and wait until [`serve`] answers them.
+/// Binds a port; 0 picks a free one. Clients can connect from here on, and wait until [`serve`] is called.
 pub async fn listen(host: &str, port: u16) -> Result<Listener, ListenError> {
     let bound = async {
         let listener = TcpListener::bind((host, port)).await?;
@@ -65,10 +65,10 @@ pub async fn listen(host: &str, port: u16) -> Result<Listener, ListenError> {
     bound.await.map_err(|source| ListenError { host: host.to_owned(), port, source })
 }
 
-/// Why a call from outside of the template's routes did not come to an answer.
+/// Why [`Gateway::invoke_async`] or [`Gateway::fire`] failed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CallError {
-    /// Nothing has that name.
+    /// No function or schedule has that name.
     #[error("there is no {0}")]
     Unknown(String),
     /// The function failed.
@@ -76,10 +76,10 @@ pub enum CallError {
     Failed(#[from] FunctionError),
 }
 
-/// A template that is being served. Dropping it stops serving at once; [`Gateway::stop`] does it with care.
+/// A template that is being served. Dropping it stops serving at once; [`Gateway::stop`] does so gracefully.
 pub struct Gateway(Arc<Site>);
 
-/// Serves a template on a port, in tasks of its own. Must be called inside a tokio runtime.
+/// Serves a template on a port, in background tasks. Must be called in a tokio runtime.
 pub fn serve(listener: Listener, options: Options) -> Result<Gateway, ServeError> {
     let Listener { listener, address } = listener;
     let fire_at_start = options.fire_at_start;
@@ -94,13 +94,13 @@ pub fn serve(listener: Listener, options: Options) -> Result<Gateway, ServeError
 }
 
 impl Gateway {
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
 
-    /// Calls a function without waiting for it, as Lambda's asynchronous invocation does.
-    /// A failed call is logged and not repeated.
+    /// Calls a function without waiting for it, like an asynchronous invocation on Lambda.
+    /// A failed call is logged and not retried.
     pub fn invoke_async(&self, function: &str, event: Bytes) -> Result<(), CallError> {
         let target =
             self.0.functions.get(function).ok_or_else(|| CallError::Unknown(format!("function {function}")))?;
@@ -109,28 +109,28 @@ impl Gateway {
         Ok(())
     }
 
-    /// Fires a schedule, enabled or not, and returns what its function gave back.
+    /// Fires a schedule, enabled or not, and returns the output of its function.
     pub async fn fire(&self, schedule: &str) -> Result<Bytes, CallError> {
         let served = self.0.schedule(schedule).ok_or_else(|| CallError::Unknown(format!("schedule {schedule}")))?;
         Ok(served.fire(&self.0.invocations, self.0.clock.now_ms()).await?)
     }
 
-    /// Stops: nothing new begins, sockets are closed with 1001 and their `$disconnect` is called,
-    /// and what runs has 3 s to finish, during which it can still push.
+    /// Stops gracefully: new requests get 503, sockets are closed with 1001 and their `$disconnect` is called.
+    /// Running functions have 3 s to finish, and can push until then.
     pub async fn stop(&self) {
         let site = &self.0;
         advance(site, Phase::Stopping);
         site.connections.close_all(&Closing::going_away());
-        let finished = async {
+        let all_finished = async {
             site.sockets.finished().await;
             site.invocations.finished().await;
         };
-        if tokio::time::timeout(STOP_TIMEOUT, finished).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, all_finished).await.is_err() {
             let (calls, sockets) = (site.invocations.count(), site.sockets.count());
-            tracing::warn!(calls, sockets, "stopped before {calls} calls and {sockets} sockets had ended");
+            tracing::warn!(calls, sockets, "stopped while {calls} calls and {sockets} sockets were still active");
         }
         advance(site, Phase::Stopped);
-        // Answers are on their way out; a client that does not take them is not waited for.
+        // The last responses are being sent; the timeout is for clients that do not read them.
         let _ = tokio::time::timeout(STOP_TIMEOUT, site.http_connections.finished()).await;
     }
 }
@@ -172,7 +172,7 @@ async fn accept(site: Arc<Site>, listener: TcpListener) {
 
 /// Serves one TCP connection until it ends, is upgraded, or the gateway stops.
 async fn serve_connection(site: Arc<Site>, stream: TcpStream, source: SocketAddr) {
-    // Frames and answers are small, and each is waited for; a stream without this option is only slower.
+    // Responses are small and a client waits for each. If setting the option fails, the connection is only slower.
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
         let answer = dispatch::answer(Arc::clone(&site), source.ip(), request);
@@ -183,7 +183,7 @@ async fn serve_connection(site: Arc<Site>, stream: TcpStream, source: SocketAddr
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    // How a client ends its connection concerns nobody else.
+    // An error only means that the client ended its connection badly, so it is ignored.
     tokio::select! {
         _ = connection.as_mut() => {}
         () = site.reached(Phase::Stopped) => {
@@ -193,7 +193,7 @@ async fn serve_connection(site: Arc<Site>, stream: TcpStream, source: SocketAddr
     }
 }
 
-/// Closes connections that have been idle or open for too long; one task for all of them.
+/// Closes sockets that have been idle or open for too long; one task for all of them.
 async fn sweep(site: Arc<Site>) {
     loop {
         let now_ms = site.clock.now_ms();

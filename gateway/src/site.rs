@@ -1,4 +1,4 @@
-//! Everything that one listening port serves, and the state that its parts share.
+//! What one listening port serves, and the state of serving it. Requests are dispatched to its parts in `dispatch.rs`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::routing::Routes;
 use crate::schedules::ServedSchedule;
 use crate::task_group::TaskGroup;
 
-/// What is served, and what is going on.
+/// The APIs, schedules and functions that are served, and what is currently running.
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     pub(crate) clock: Clock,
@@ -28,24 +28,24 @@ pub(crate) struct Site {
     pub(crate) sign_token: Option<SignToken>,
     pub(crate) connections: Connections,
     pub(crate) phase: watch::Sender<Phase>,
-    /// Calls of functions.
+    /// Running calls of functions.
     pub(crate) invocations: TaskGroup,
-    /// Open sockets, and handshakes that wait for `$connect`.
+    /// Open sockets, and handshakes in progress.
     pub(crate) sockets: TaskGroup,
-    /// TCP connections that speak HTTP.
+    /// TCP connections that are served HTTP.
     pub(crate) http_connections: TaskGroup,
 }
 
-/// How far a stop has come.
+/// How far a stop has progressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Serving,
-    /// Nothing new begins, but functions that still run may push.
+    /// New requests are refused, but functions that are still running may push.
     Stopping,
     Stopped,
 }
 
-/// An HTTP API with its functions found.
+/// The HTTP API, with its functions.
 pub(crate) struct HttpApi {
     pub(crate) id: String,
     pub(crate) stage: String,
@@ -54,14 +54,14 @@ pub(crate) struct HttpApi {
     pub(crate) routes: Routes<HttpIntegration>,
 }
 
-/// What answers a route of the HTTP API.
+/// The integration of a route of the HTTP API: the function to call.
 pub(crate) struct HttpIntegration {
     pub(crate) function: Target,
-    /// How long the client waits; the function may go on.
+    /// How long the client waits. The function continues after that.
     pub(crate) timeout: Duration,
 }
 
-/// A WebSocket API with its functions found.
+/// The WebSocket API, with its functions.
 pub(crate) struct WebSocketApi {
     pub(crate) id: String,
     pub(crate) stage: String,
@@ -70,13 +70,13 @@ pub(crate) struct WebSocketApi {
     pub(crate) routes: BTreeMap<String, WebSocketIntegration>,
 }
 
-/// What answers a route of the WebSocket API.
+/// The integration of a route of the WebSocket API: the function to call.
 #[derive(Clone)]
 pub(crate) struct WebSocketIntegration {
     pub(crate) function: Target,
-    /// How long the gateway waits; the function may go on.
+    /// How long the gateway waits. The function continues after that.
     pub(crate) timeout: Duration,
-    /// Whether the answer's body goes to the client.
+    /// Whether the body that the function returns is sent to the client.
     pub(crate) two_way: bool,
 }
 
@@ -85,13 +85,13 @@ impl Site {
         *self.phase.borrow() >= Phase::Stopping
     }
 
-    /// Returns once a stop has come this far.
+    /// Returns when a stop has reached this phase.
     pub(crate) async fn reached(&self, phase: Phase) {
-        // The sender lives in `self`, so the channel cannot close while this waits.
+        // The sender is owned by `self`, so the channel cannot close while this waits.
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    /// The schedule of that name.
+    /// The schedule with this name.
     pub(crate) fn schedule(&self, name: &str) -> Option<&Arc<ServedSchedule>> {
         self.schedules.iter().find(|served| served.schedule.name == name)
     }

@@ -1,4 +1,4 @@
-//! One open socket: a single task that reads, writes and ends it.
+//! One open socket: a single task reads, writes and closes it.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -23,17 +23,17 @@ use crate::connections::{Closing, Connection, Outbox};
 use crate::site::{Site, WebSocketApi};
 use crate::websocket::{disconnected, receive};
 
-/// The largest frame either way, and the largest message, which is made of several.
+/// The largest frame in either direction, and the largest message, which may consist of several.
 const MAX_FRAME_BYTES: usize = 32 * 1024;
 const MAX_MESSAGE_BYTES: usize = 128 * 1024;
-/// Small, since there may be thousands of sockets; a longer frame takes more while it arrives.
+/// Small, since there may be thousands of sockets. A longer frame uses more while it arrives.
 const READ_BUFFER_BYTES: usize = 2 * 1024;
-/// What is written at once when much is queued.
+/// How much is collected before it is written, when many messages are queued.
 const WRITE_BUFFER_BYTES: usize = 8 * 1024;
-/// How long a client has to take the close frame, and then to close its side.
+/// How long a client may take to receive the close frame, and again as long to close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves a connection from its handshake until `$disconnect` was told.
+/// Serves a connection from its handshake until `$disconnect` has been called.
 pub(crate) async fn serve(
     site: Arc<Site>,
     api: Arc<WebSocketApi>,
@@ -41,7 +41,7 @@ pub(crate) async fn serve(
     outbox: Outbox,
     upgraded: Upgraded,
 ) {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("the accept loop hands TCP streams to hyper");
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("the accept loop passes TCP streams to hyper");
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
@@ -73,7 +73,7 @@ struct OpenSocket {
     has_unflushed: bool,
 }
 
-/// What the socket's task has to do something about.
+/// What the task of a socket reacts to.
 enum SocketEvent {
     Received(Utf8Bytes),
     Ended(Ending),
@@ -81,7 +81,7 @@ enum SocketEvent {
 
 struct Ending {
     closing: Closing,
-    /// Whether the client still has to be told.
+    /// Whether the client still has to be sent a close frame.
     must_send_close: bool,
 }
 
@@ -96,14 +96,14 @@ impl Ending {
 }
 
 impl OpenSocket {
-    /// Sends what is queued until something arrives or the connection ends.
+    /// Sends queued messages until a message arrives or the connection ends.
     async fn next(&mut self) -> SocketEvent {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// Writing never holds up reading or closing: a client that does not read can still speak and be closed.
+    /// Writing never blocks reading or closing: a client that does not read can still send messages and be closed.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<SocketEvent> {
-        // A broken connection is read once more: the close frame may have arrived before it broke.
+        // After a failed write the socket is still read: the client's close frame may have arrived before.
         let is_broken = matches!(self.poll_send(context), Poll::Ready(Err(_)));
         if let Poll::Ready(Ok(closing)) = Pin::new(&mut self.outbox.closing).poll(context) {
             return Poll::Ready(SocketEvent::Ended(Ending::by_gateway(closing)));
@@ -116,7 +116,7 @@ impl OpenSocket {
             };
             match received {
                 Some(Ok(Message::Text(text))) => return Poll::Ready(SocketEvent::Received(text)),
-                // Pings are answered by the protocol, and neither they nor pongs count as activity.
+                // tungstenite answers pings. Neither pings nor pongs count as activity.
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Binary(_))) => return Poll::Ready(SocketEvent::Ended(binary_refused())),
                 Some(Ok(Message::Close(frame))) => {
@@ -128,7 +128,7 @@ impl OpenSocket {
         }
     }
 
-    /// Moves texts from the queue to the socket as fast as the client takes them.
+    /// Moves messages from the queue to the socket as fast as the client reads them.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             std::task::ready!(self.socket.poll_ready_unpin(context))?;
@@ -153,7 +153,7 @@ impl OpenSocket {
         Ok(())
     }
 
-    /// Sends what is still queued and the close frame, or the reply to the client's, if the client takes them in time.
+    /// Sends the remaining messages and the close frame. If the client closed first, only flushes the reply to it.
     async fn send_close(&mut self, ending: &Ending) {
         let closing = async {
             if ending.must_send_close {
@@ -169,18 +169,18 @@ impl OpenSocket {
                 self.socket.flush().await
             }
         };
-        // A client that is gone already cannot be told, and one that is stuck is not waited for.
+        // Best effort: the client may be gone, and one that does not read is not waited for.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 
-    /// Ends the TCP connection so that the close frame arrives.
+    /// Closes the TCP connection so that the close frame arrives.
     ///
-    /// Closing it with bytes unread would make the system send a reset, which may overtake the frame.
+    /// If it were closed with unread bytes, the system would send a reset, which may overtake the frame.
     async fn shut_down(self) {
         let mut stream = self.socket.into_inner();
         let drained = async {
             stream.shutdown().await?;
-            // On the heap: in the task itself it would cost every open socket as much.
+            // On the heap: as part of the future it would take this much memory in every open socket's task.
             let mut rest = vec![0; 1024];
             while stream.read(&mut rest).await? > 0 {}
             Ok::<_, std::io::Error>(())
@@ -189,7 +189,7 @@ impl OpenSocket {
     }
 }
 
-/// A text as one frame, or as several of at most 32 KiB.
+/// A message as one frame, or as several of at most 32 KiB each.
 fn frames(text: Utf8Bytes) -> impl Iterator<Item = Message> {
     let mut rest = Bytes::from(text);
     let mut opcode = Some(Data::Text);
@@ -215,7 +215,7 @@ fn binary_refused() -> Ending {
 
 /// The connection broke without a close frame.
 fn connection_lost() -> Ending {
-    Ending::by_client(1006, Utf8Bytes::default())
+    Ending { closing: Closing::new(1006, ""), must_send_close: false }
 }
 
 fn ending_for(error: &Error) -> Ending {
@@ -238,13 +238,13 @@ mod tests {
         let text = Utf8Bytes::from("x".repeat(length_bytes));
         let shape = |message| match message {
             Message::Frame(frame) => (frame.payload().len(), frame.header().is_final),
-            other => panic!("expected a frame, met {other}"),
+            other => panic!("expected a frame, got {other}"),
         };
         frames(text).map(shape).collect()
     }
 
     #[test]
-    fn a_long_text_is_split_into_frames_of_at_most_32_kib() {
+    fn a_long_message_is_split_into_frames_of_at_most_32_kib() {
         assert_eq!(lengths_and_ends(0), [(0, true)]);
         assert_eq!(lengths_and_ends(32 * 1024), [(32 * 1024, true)]);
         assert_eq!(lengths_and_ends(70_000), [(32 * 1024, false), (32 * 1024, false), (70_000 - 64 * 1024, true)]);

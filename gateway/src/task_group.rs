@@ -1,4 +1,4 @@
-//! Counts what is still running, so that a stop can wait for it.
+//! Counts running tasks, so that a stop can wait for them.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// A group of tasks. Clones are the same group.
+/// A group of tasks. Clones share the group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TaskGroup(Arc<watch::Sender<usize>>);
 
 impl TaskGroup {
-    /// Spawns a task as part of the group; it goes on when the handle is dropped.
+    /// Spawns a task in the group. It continues if the handle is dropped.
     pub(crate) fn spawn<F>(&self, task: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -25,19 +25,19 @@ impl TaskGroup {
         })
     }
 
-    /// How many run at this moment.
+    /// How many tasks are running.
     pub(crate) fn count(&self) -> usize {
         *self.0.borrow()
     }
 
-    /// Returns once none runs.
+    /// Returns when no task is running.
     pub(crate) async fn finished(&self) {
-        // The sender lives in `self`, so the channel cannot close while this waits.
+        // The sender is owned by `self`, so the channel cannot close while this waits.
         let _ = self.0.subscribe().wait_for(|count| *count == 0).await;
     }
 }
 
-/// Counts down when a task ends, also by a panic or with its runtime.
+/// Decrements the count when a task ends, even by a panic or with its runtime.
 struct Ended(TaskGroup);
 
 impl Drop for Ended {

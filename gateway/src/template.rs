@@ -1,5 +1,5 @@
-//! A SAM template, read down to what the gateway serves: functions, routes, sockets and schedules.
-//! What it does not serve but would change behaviour on AWS becomes a warning, never silence.
+//! Reads from a SAM template what the gateway serves: functions, routes, sockets and schedules.
+//! Anything else that would change behaviour on AWS becomes a warning.
 
 mod definition;
 mod functions;
@@ -19,24 +19,24 @@ pub use definition::{
 use resource::Resources;
 
 impl Template {
-    /// Reads a template from its file.
+    /// Reads a template from its file, with the default of every parameter.
     pub fn read(path: &Path) -> Result<Self, TemplateError> {
         Self::read_with(path, &[])
     }
 
-    /// Reads a template from its file, with values for parameters in place of their defaults.
+    /// Reads a template from its file, with values that replace the defaults of these parameters.
     pub fn read_with(path: &Path, parameters: &[(&str, &str)]) -> Result<Self, TemplateError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| TemplateError::Unreadable { path: path.to_owned(), source })?;
         Self::parse_with(&text, parameters)
     }
 
-    /// Reads a template from its text.
+    /// Reads a template from its text, with the default of every parameter.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         Self::parse_with(text, &[])
     }
 
-    /// Reads a template from its text, with values for parameters in place of their defaults.
+    /// Reads a template from its text, with values that replace the defaults of these parameters.
     pub fn parse_with(text: &str, parameters: &[(&str, &str)]) -> Result<Self, TemplateError> {
         let mut document = yaml::parse(text).map_err(TemplateError::NotYaml)?;
         for (name, value) in parameters {
@@ -59,7 +59,7 @@ impl Template {
         Ok(template)
     }
 
-    /// Warnings about HTTP routes that cannot be reached, since both APIs share a port here.
+    /// Warnings about HTTP routes that cannot be reached, since both APIs share a port and the other is matched first.
     fn hidden_routes(&self) -> Vec<String> {
         let stage = self.websocket_api.as_ref().map(|api| api.stage.as_str());
         let is_hidden = |route: &&HttpRoute| {
@@ -67,6 +67,10 @@ impl Template {
             first.is_some() && (first == stage || first == Some("_gateway"))
         };
         let routes = self.http_api.iter().flat_map(|api| &api.routes).filter(is_hidden);
-        routes.map(|route| format!("route {} is hidden here by what the gateway serves there", route.path)).collect()
+        routes
+            .map(|route| {
+                format!("route {} is hidden locally, where the gateway serves something else at that path", route.path)
+            })
+            .collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The WebSocket API: its routes, and what happens to messages and ended connections.
+//! Routes the messages of open sockets to functions, and calls `$disconnect` when a connection has ended.
 
 use std::sync::Arc;
 
@@ -12,36 +12,36 @@ use crate::ids;
 use crate::site::{Site, WebSocketApi, WebSocketIntegration};
 use crate::websocket_event::SocketContext;
 
-/// What came of calling a route's function.
+/// The outcome of calling a route's function.
 pub(crate) enum Outcome {
     Answered(Bytes),
-    /// It was logged where it was called.
+    /// The failure has already been logged.
     Failed,
     TimedOut,
 }
 
-/// Calls a route's function in a task of its own, which goes on when the caller leaves or the time is over.
+/// Calls a route's function in a task of its own, which continues if the client leaves or the timeout passes.
 pub(crate) async fn call(site: &Site, integration: &WebSocketIntegration, event: Bytes) -> Outcome {
     let function = integration.function.clone();
     let call = site.invocations.spawn(async move { function.call(event).await });
     match tokio::time::timeout(integration.timeout, call).await {
         Ok(Ok(Ok(output))) => Outcome::Answered(output),
         Ok(Ok(Err(_))) => Outcome::Failed,
-        // Only the end of the process takes a call away.
+        // A task that was cancelled (the first case) is possible only while the process ends.
         Ok(Err(_)) | Err(_) => Outcome::TimedOut,
     }
 }
 
-/// The route of a message: the one that its body selects, else `$default`.
+/// The route of a message: the one that its body selects, or `$default` if there is no such route.
 fn route<'a>(api: &'a WebSocketApi, message: &str) -> Option<(&'a str, &'a WebSocketIntegration)> {
     let is_custom = |key: &String| !key.starts_with('$');
-    // Most APIs have only $default, and need not read the message.
+    // Most APIs have only $default, so the message need not be parsed.
     let selected = api.routes.keys().any(is_custom).then(|| api.selection.key(message)).flatten();
     let custom = selected.filter(is_custom).and_then(|key| api.routes.get_key_value(&key));
     custom.or_else(|| api.routes.get_key_value("$default")).map(|(key, integration)| (key.as_str(), integration))
 }
 
-/// Takes a client's message: its function runs beside those of the connection's other messages, in no order.
+/// Handles a client's message. Messages of one connection are handled concurrently and in no particular order.
 pub(crate) fn receive(site: &Arc<Site>, api: &Arc<WebSocketApi>, connection: &Arc<Connection>, message: Utf8Bytes) {
     let (site, api, connection) = (Arc::clone(site), Arc::clone(api), Arc::clone(connection));
     let task = {
@@ -54,25 +54,25 @@ pub(crate) fn receive(site: &Arc<Site>, api: &Arc<WebSocketApi>, connection: &Ar
 async fn handle(site: &Site, api: &WebSocketApi, connection: &Connection, message: &str) {
     let request_id = ids::gateway_id();
     let Some((route_key, integration)) = route(api, message) else {
-        offer(site, connection, error_frame("Forbidden", connection, &request_id));
+        send(site, connection, error_frame("Forbidden", connection, &request_id));
         return;
     };
     let context = SocketContext { api, connection, request_id: &request_id, now_ms: site.clock.now_ms() };
     match call(site, integration, context.message(route_key, message)).await {
         Outcome::Answered(output) if integration.two_way => {
             if let Some(text) = answer_text(&output) {
-                offer(site, connection, text);
+                send(site, connection, text);
             }
         }
         Outcome::Answered(_) => {}
-        Outcome::Failed => offer(site, connection, error_frame("Internal server error", connection, &request_id)),
+        Outcome::Failed => send(site, connection, error_frame("Internal server error", connection, &request_id)),
         Outcome::TimedOut => {
-            offer(site, connection, error_frame("Endpoint request timed out", connection, &request_id));
+            send(site, connection, error_frame("Endpoint request timed out", connection, &request_id));
         }
     }
 }
 
-/// Tells `$disconnect` that a connection has ended; its answer and its errors go nowhere.
+/// Calls `$disconnect` for a connection that has ended. Its output is ignored; a failure is only logged.
 pub(crate) fn disconnected(site: &Site, api: &WebSocketApi, connection: &Connection, closing: &Closing) {
     let Some(integration) = api.routes.get("$disconnect") else {
         return;
@@ -83,20 +83,20 @@ pub(crate) fn disconnected(site: &Site, api: &WebSocketApi, connection: &Connect
     site.invocations.spawn(async move { function.call(event).await });
 }
 
-/// The frame that API Gateway itself sends, spaced as it was captured there.
+/// An error frame of API Gateway itself, with exactly the spaces that it has there.
 fn error_frame(message: &str, connection: &Connection, request_id: &str) -> Utf8Bytes {
     let id = &connection.id;
     format!(r#"{{"message": "{message}", "connectionId":"{id}", "requestId":"{request_id}"}}"#).into()
 }
 
-/// The body of a two-way route's answer, if there is one to send.
+/// The body in a function's output, if there is one to send.
 fn answer_text(output: &Bytes) -> Option<Utf8Bytes> {
     let members: Map<String, Value> = serde_json::from_slice(output).ok()?;
     let body = function_output::body(&members).filter(|body| !body.is_empty())?;
     Utf8Bytes::try_from(body).ok()
 }
 
-fn offer(site: &Site, connection: &Connection, text: Utf8Bytes) {
-    // A client that is gone or does not read misses its answer, as on AWS.
+fn send(site: &Site, connection: &Connection, text: Utf8Bytes) {
+    // A client that is gone or does not read misses the message, as on AWS.
     let _ = connection.enqueue(text, site.clock.now_ms());
 }

@@ -14,7 +14,8 @@ use crate::request::query_pairs;
 use crate::site::WebSocketApi;
 use crate::timestamps;
 
-/// Absent members stay absent. There is never an `httpMethod`: `lambda_http` would take the event for a REST API's.
+/// Absent members are left out. There is never an `httpMethod`: with one, `lambda_http` would take the event for one of
+/// a REST API.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
@@ -66,17 +67,17 @@ struct Identity<'a> {
     user_agent: Option<&'a str>,
 }
 
-/// What all events of a connection say.
+/// What all events of a connection have in common.
 pub(crate) struct SocketContext<'a> {
     pub(crate) api: &'a WebSocketApi,
     pub(crate) connection: &'a Connection,
-    /// New for every event.
+    /// A new id for every event.
     pub(crate) request_id: &'a str,
     pub(crate) now_ms: i64,
 }
 
 impl<'a> SocketContext<'a> {
-    /// The event of a handshake.
+    /// The event for a handshake.
     pub(crate) fn connect(&self, headers: &HeaderMap, query: &str, port: u16) -> Bytes {
         let all = self.connect_headers(headers, port);
         let pairs = query_pairs(query);
@@ -93,7 +94,7 @@ impl<'a> SocketContext<'a> {
         to_json(&event)
     }
 
-    /// The event of a client's message.
+    /// The event for a client's message.
     pub(crate) fn message(&self, route_key: &str, body: &str) -> Bytes {
         let mut event = self.event(route_key, "MESSAGE");
         event.request_context.message_id = Some(ids::gateway_id());
@@ -101,7 +102,7 @@ impl<'a> SocketContext<'a> {
         to_json(&event)
     }
 
-    /// The event of a connection that has ended.
+    /// The event for a connection that has ended.
     pub(crate) fn disconnect(&self, closing: &Closing) -> Bytes {
         let host = &self.connection.host;
         let mut event = self.event("$disconnect", "DISCONNECT");
@@ -143,7 +144,7 @@ impl<'a> SocketContext<'a> {
         }
     }
 
-    /// The client's headers and the gateway's own, by name.
+    /// The headers of the client and those that the gateway adds, by name.
     fn connect_headers(&self, headers: &HeaderMap, port: u16) -> BTreeMap<String, Vec<String>> {
         let passed = headers.keys().filter(|name| !is_hop_by_hop(name));
         let mut all: BTreeMap<String, Vec<String>> = passed
@@ -157,9 +158,9 @@ impl<'a> SocketContext<'a> {
     }
 }
 
-/// How clients usually spell a header's name.
+/// The usual spelling of a header's name, such as `Sec-WebSocket-Key`.
 ///
-/// On AWS the client's own spelling arrives; hyper keeps it to itself, so functions should look without regard to case.
+/// On AWS the event has the client's own spelling, which hyper does not reveal. Functions should ignore the case.
 fn canonical_name(name: &HeaderName) -> String {
     let capitalised = |word: &str| match word {
         "websocket" => "WebSocket".to_owned(),
@@ -184,5 +185,5 @@ fn last(values: &[String]) -> Value {
 }
 
 fn to_json(event: &Event<'_>) -> Bytes {
-    serde_json::to_vec(event).expect("an event has text keys and no failing members").into()
+    serde_json::to_vec(event).expect("an event has string keys and members that always serialise").into()
 }

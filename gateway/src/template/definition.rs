@@ -1,4 +1,4 @@
-//! What a template defines, as far as the gateway serves it, and why one cannot be served.
+//! The parts of a template that the gateway serves, and the errors of a template that it cannot serve.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,52 +6,52 @@ use std::time::Duration;
 
 use crate::schedule_expression::ScheduleExpression;
 
-/// What a template says, with parameters' defaults, conditions and `Globals` resolved.
+/// A template, with parameters, conditions and `Globals` resolved.
 #[derive(Debug, Clone, Default)]
 pub struct Template {
-    /// The functions, in the template's order.
+    /// The functions, in the order of the template.
     pub functions: Vec<FunctionDefinition>,
-    /// The HTTP API, where there is one.
+    /// The HTTP API, if there is one.
     pub http_api: Option<HttpApi>,
-    /// The WebSocket API, where there is one.
+    /// The WebSocket API, if there is one.
     pub websocket_api: Option<WebSocketApi>,
-    /// The schedules, disabled ones too.
+    /// The schedules, including disabled ones.
     pub schedules: Vec<Schedule>,
-    /// Sentences about what AWS would do and this gateway does not.
+    /// What AWS would do and this gateway does not, one sentence each.
     pub warnings: Vec<String>,
 }
 
 /// An `AWS::Serverless::Function`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionDefinition {
-    /// The resource's name in the template.
+    /// The logical id of the resource.
     pub logical_id: String,
-    /// `FunctionName` where there is one, else the logical id.
+    /// `FunctionName`, or the logical id if there is none.
     pub name: String,
-    /// `Metadata.BuildProperties.Binary`: which binary of the workspace it is.
+    /// `Metadata.BuildProperties.Binary`: the name of its binary in the workspace.
     pub binary: Option<String>,
-    /// How long an invocation may last before Lambda ends it.
+    /// How long an invocation may take before Lambda ends it.
     pub timeout: Duration,
     /// The names of its environment variables.
     pub environment: Vec<String>,
 }
 
-/// An `AWS::Serverless::HttpApi` with the routes that functions' events give it.
+/// An `AWS::Serverless::HttpApi` with the routes that the events of functions add to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpApi {
-    /// The resource's name in the template, `ServerlessHttpApi` for the implicit one.
+    /// The logical id of the resource; `ServerlessHttpApi` for the implicit API.
     pub id: String,
-    /// `$default`, or the name that is the first segment of every path.
+    /// `$default`, or the name of the stage, which is then the first segment of every path.
     pub stage: String,
-    /// What events carry as `stageVariables`.
+    /// The `stageVariables` of events.
     pub stage_variables: BTreeMap<String, String>,
     /// `CorsConfiguration`.
     pub cors: Option<CorsConfiguration>,
-    /// The routes, in the template's order.
+    /// The routes, in the order of the template.
     pub routes: Vec<HttpRoute>,
 }
 
-/// The members of `CorsConfiguration`, as they are sent.
+/// The members of `CorsConfiguration`, with the values of the headers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CorsConfiguration {
     /// Exact origins, or `*`.
@@ -60,11 +60,11 @@ pub struct CorsConfiguration {
     pub allow_methods: Vec<String>,
     /// Header names, or `*`.
     pub allow_headers: Vec<String>,
-    /// Header names that pages may read.
+    /// Names of the headers that pages may read.
     pub expose_headers: Vec<String>,
-    /// Whether cookies and credentials are allowed.
+    /// Whether pages may send credentials, such as cookies.
     pub allow_credentials: bool,
-    /// How many seconds browsers remember a preflight.
+    /// How long browsers may cache a preflight, in seconds.
     pub max_age_s: Option<u64>,
 }
 
@@ -75,7 +75,7 @@ pub struct HttpRoute {
     pub method: String,
     /// The path with `{variables}`, or `$default`.
     pub path: String,
-    /// The function's name.
+    /// The name of the function.
     pub function: String,
     /// How long the gateway waits for the function.
     pub timeout: Duration,
@@ -84,13 +84,13 @@ pub struct HttpRoute {
 /// A WebSocket API: `AWS::Serverless::WebSocketApi`, or `AWS::ApiGatewayV2::Api` with its routes and stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketApi {
-    /// The resource's name in the template.
+    /// The logical id of the resource.
     pub id: String,
-    /// The path that clients connect to, without its slash.
+    /// The name of the stage, which is the path that clients connect to.
     pub stage: String,
-    /// What events carry as `stageVariables`.
+    /// The `stageVariables` of events.
     pub stage_variables: BTreeMap<String, String>,
-    /// How a message's route is found, `$request.body.action` for instance.
+    /// Selects the route of a message, such as `$request.body.action`.
     pub route_selection_expression: String,
     /// The routes by key: `$connect`, `$disconnect`, `$default` and custom ones.
     pub routes: BTreeMap<String, WebSocketRoute>,
@@ -99,11 +99,11 @@ pub struct WebSocketApi {
 /// One route of the WebSocket API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketRoute {
-    /// The function's name.
+    /// The name of the function.
     pub function: String,
     /// How long the gateway waits for the function.
     pub timeout: Duration,
-    /// Whether the answer's body goes back to the client.
+    /// Whether the body that the function returns is sent to the client.
     ///
     /// True only with both `RouteResponseSelectionExpression: $default` and a `RouteResponse` resource, as on AWS.
     pub two_way: bool,
@@ -112,21 +112,21 @@ pub struct WebSocketRoute {
 /// An event of type `Schedule` or `ScheduleV2`.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// `Name` where there is one, else the function's and the event's logical ids joined.
+    /// `Name`, or the logical ids of the function and the event joined.
     pub name: String,
     /// When it fires.
     pub expression: ScheduleExpression,
-    /// The function's name.
+    /// The name of the function.
     pub function: String,
-    /// `Input`: JSON that replaces the whole event.
+    /// `Input`: JSON that the function receives instead of the usual event.
     pub input: Option<String>,
     /// Whether it fires by the clock.
     pub enabled: bool,
-    /// Which service fires it, since their events differ.
+    /// The service that fires it, which determines the event.
     pub kind: ScheduleKind,
 }
 
-/// Which service keeps a schedule.
+/// The service that runs a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScheduleKind {
     /// An EventBridge rule: SAM's `Schedule`.
@@ -139,30 +139,30 @@ pub enum ScheduleKind {
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The file cannot be read.
-    #[error("the template {path} cannot be read: {source}")]
+    #[error("cannot read the template {path}: {source}")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the file system.
         source: std::io::Error,
     },
-    /// The text is not a YAML document that CloudFormation would take.
+    /// The text is not a YAML document that CloudFormation would accept.
     #[error("the template is not valid YAML: {0}")]
     NotYaml(String),
-    /// A member says something that cannot be served.
+    /// A member has a value that is invalid or cannot be served.
     #[error("{resource}: {member}: {problem}")]
     Invalid {
-        /// The resource's name in the template.
+        /// The logical id of the resource.
         resource: String,
         /// The path of the member inside the resource.
         member: String,
-        /// What was required and what was met.
+        /// What is required and what was found.
         problem: String,
     },
 }
 
 impl Template {
-    /// The function of that name or logical id.
+    /// The function with this name or logical id.
     pub fn function(&self, name: &str) -> Option<&FunctionDefinition> {
         self.functions.iter().find(|function| function.name == name || function.logical_id == name)
     }

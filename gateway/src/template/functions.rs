@@ -1,4 +1,4 @@
-//! `AWS::Serverless::Function` resources and the events they declare.
+//! Reads `AWS::Serverless::Function` resources and their events.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::definition::{FunctionDefinition, Template, TemplateError};
 use super::resolve::members;
 use super::resource::{Resource, Resources};
 
-/// Served, or without effect where nothing is deployed.
+/// Properties that are served, or that have no effect locally.
 const KNOWN_PROPERTIES: [&str; 32] = [
     "Architectures",
     "AssumeRolePolicyDocument",
@@ -44,7 +44,7 @@ const KNOWN_PROPERTIES: [&str; 32] = [
     "VpcConfig",
 ];
 
-/// Lambda's own default.
+/// Lambda's default.
 const DEFAULT_TIMEOUT_S: u64 = 3;
 const SERVED_EVENTS: [&str; 3] = ["HttpApi", "Schedule", "ScheduleV2"];
 
@@ -63,14 +63,16 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
         });
         for event in events(resource) {
             if !SERVED_EVENTS.contains(&event.kind) {
-                template.warnings.push(format!("{}: events of type {} are not served here", event.id, event.kind));
+                template
+                    .warnings
+                    .push(format!("{}: events of type {} are not supported locally", event.id, event.kind));
             }
         }
     }
     Ok(())
 }
 
-/// The events of a function as resources of their own.
+/// The events of a function, each as a resource.
 pub(super) fn events<'r>(function: &'r Resource<'_>) -> impl Iterator<Item = Resource<'r>> {
     members(&function.properties["Events"]).map(|(name, event)| {
         let kind = event["Type"].as_str().unwrap_or_default();
@@ -83,10 +85,10 @@ pub(super) fn events<'r>(function: &'r Resource<'_>) -> impl Iterator<Item = Res
     })
 }
 
-/// Lambda repeats a failed asynchronous invocation twice unless it is told not to; the gateway never does.
+/// A warning if failed asynchronous invocations would be retried on AWS, since the gateway never does that.
 fn retries(function: &Resource<'_>) -> Result<Option<String>, TemplateError> {
     let member = "EventInvokeConfig.MaximumRetryAttempts";
     let attempts = function.number(member)?;
-    let sentence = "is taken as 0: failed asynchronous invocations are not repeated here";
+    let sentence = "is treated as 0: failed asynchronous invocations are not retried locally";
     Ok(attempts.filter(|attempts| *attempts > 0).map(|_| function.warning(member, sentence)))
 }

@@ -1,4 +1,4 @@
-//! `AWS::Serverless::HttpApi` and the `HttpApi` events that give it its routes.
+//! Reads `AWS::Serverless::HttpApi` and the `HttpApi` events, which are its routes.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::definition::{CorsConfiguration, HttpApi, HttpRoute, Template, Templat
 use super::functions::events;
 use super::resource::{Resource, Resources};
 
-/// Served, or without effect where nothing is deployed.
+/// Properties that are served, or that have no effect locally.
 const KNOWN_PROPERTIES: [&str; 11] = [
     "AccessLogSettings",
     "CorsConfiguration",
@@ -25,13 +25,15 @@ const KNOWN_EVENT_PROPERTIES: [&str; 6] =
     ["ApiId", "Auth", "Method", "Path", "PayloadFormatVersion", "TimeoutInMillis"];
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "ANY"];
 const IMPLICIT_API: &str = "ServerlessHttpApi";
-/// The longest that an HTTP API waits, and its default.
+/// The maximum and default integration timeout of an HTTP API.
 const MAX_TIMEOUT_MS: u64 = 30_000;
 
 pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
     for resource in resources.of_type("AWS::Serverless::HttpApi") {
         if let Some(first) = &template.http_api {
-            return Err(resource.invalid("Type", format!("one HTTP API can be served, and {} is one", first.id)));
+            return Err(
+                resource.invalid("Type", format!("only one HTTP API can be served, and {} is already one", first.id))
+            );
         }
         template.http_api = Some(api(resource, template)?);
     }
@@ -44,7 +46,7 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
                 none => none.insert(implicit_api(resources)?),
             };
             if api.id != id {
-                let problem = format!("must be the HTTP API that is served, {}, met {id}", api.id);
+                let problem = format!("must be the HTTP API that is served, {}, got {id}", api.id);
                 return Err(event.invalid("ApiId", problem));
             }
             api.routes.push(route);
@@ -64,7 +66,7 @@ fn api(resource: &Resource<'_>, template: &mut Template) -> Result<HttpApi, Temp
     })
 }
 
-/// What SAM makes for `HttpApi` events without an `ApiId`, with the settings of `Globals`.
+/// The API that SAM generates for `HttpApi` events without an `ApiId`, with the settings from `Globals`.
 fn implicit_api(resources: &Resources<'_>) -> Result<HttpApi, TemplateError> {
     let settings = Resource {
         id: IMPLICIT_API.into(),
@@ -82,12 +84,12 @@ fn implicit_api(resources: &Resources<'_>) -> Result<HttpApi, TemplateError> {
 }
 
 fn cors(resource: &Resource<'_>) -> Result<Option<CorsConfiguration>, TemplateError> {
-    let at = "CorsConfiguration";
-    match resource.member(at) {
+    let member = "CorsConfiguration";
+    match resource.member(member) {
         None => Ok(None),
         Some(value) if !value.is_object() => {
-            let any = || CorsConfiguration { allow_origins: vec!["*".into()], ..CorsConfiguration::default() };
-            Ok(resource.boolean(at)?.filter(|wanted| *wanted).map(|_| any()))
+            let any_origin = || CorsConfiguration { allow_origins: vec!["*".into()], ..CorsConfiguration::default() };
+            Ok(resource.boolean(member)?.filter(|wanted| *wanted).map(|_| any_origin()))
         }
         Some(_) => Ok(Some(CorsConfiguration {
             allow_origins: resource.strings("CorsConfiguration.AllowOrigins")?,
@@ -103,21 +105,21 @@ fn cors(resource: &Resource<'_>) -> Result<Option<CorsConfiguration>, TemplateEr
 fn route(template: &mut Template, function: &str, event: &Resource<'_>) -> Result<HttpRoute, TemplateError> {
     template.warnings.extend(event.unsupported_properties(&KNOWN_EVENT_PROPERTIES));
     if event.string("Auth.Authorizer")?.is_some_and(|authorizer| authorizer != "NONE") {
-        template.warnings.push(event.warning("Auth", "is not served here: every request passes"));
+        template.warnings.push(event.warning("Auth", "is not supported locally: every request is accepted"));
     }
     if event.string("PayloadFormatVersion")?.is_some_and(|version| version != "2.0") {
-        return Err(event.invalid("PayloadFormatVersion", "must be 2.0, the only format that is served"));
+        return Err(event.invalid("PayloadFormatVersion", "must be 2.0, the only supported format"));
     }
     let path = event.string("Path")?.unwrap_or_else(|| "$default".into());
     if path != "$default" && !path.starts_with('/') {
-        return Err(event.invalid("Path", format!("must be $default or begin with /, met {path}")));
+        return Err(event.invalid("Path", format!("must be $default or begin with /, got {path}")));
     }
     if path.split('/').rev().skip(1).any(|segment| segment.ends_with("+}")) {
-        return Err(event.invalid("Path", format!("a greedy variable must be last, met {path}")));
+        return Err(event.invalid("Path", format!("a greedy variable must be the last segment, got {path}")));
     }
     let method = event.string("Method")?.unwrap_or_else(|| "ANY".into()).to_ascii_uppercase();
     if method != "*" && !METHODS.contains(&method.as_str()) {
-        return Err(event.invalid("Method", format!("must be an HTTP method or ANY, met {method}")));
+        return Err(event.invalid("Method", format!("must be an HTTP method or ANY, got {method}")));
     }
     let timeout_ms = event.number("TimeoutInMillis")?.unwrap_or(MAX_TIMEOUT_MS).min(MAX_TIMEOUT_MS);
     Ok(HttpRoute {

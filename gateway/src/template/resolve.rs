@@ -1,21 +1,21 @@
-//! Intrinsic functions and conditions, resolved with parameters' values and local pseudo parameters.
+//! Resolves intrinsic functions and conditions, with the values of parameters and local pseudo parameters.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// The account that local ARNs and events name.
+/// The account id in local ARNs and events.
 pub(crate) const ACCOUNT_ID: &str = "123456789012";
-/// The region that local ARNs and events name.
+/// The region in local ARNs and events.
 pub(crate) const REGION: &str = "us-east-1";
 
-/// Conditions may name each other this deep; more is a circle.
+/// How deep conditions may refer to each other. Anything deeper is treated as a circle.
 const MAX_CONDITION_DEPTH: usize = 32;
 
-/// Resolves what can be known before a deployment and leaves the rest as it stands.
+/// Resolves what is known before a deployment and leaves the rest unresolved.
 ///
-/// What stays (`{"Fn::GetAtt": ["Database", "Endpoint"]}`) matters only if somebody asks for it:
-/// a template may refer to much that the gateway does not serve.
+/// An unresolved value, such as `{"Fn::GetAtt": ["Database", "Endpoint"]}`, is an error only when it is read:
+/// most of them belong to resources that the gateway does not serve.
 pub(super) struct Resolver<'a> {
     parameters: BTreeMap<&'a str, Value>,
     document: &'a Value,
@@ -31,7 +31,7 @@ impl<'a> Resolver<'a> {
         Self { parameters: parameters.collect(), document }
     }
 
-    /// The value with everything resolved that can be; `None` is `AWS::NoValue`.
+    /// The value with everything resolved that is known; `None` for `AWS::NoValue`.
     pub(super) fn resolve(&self, value: &Value) -> Option<Value> {
         match value {
             Value::Array(items) => Some(items.iter().filter_map(|item| self.resolve(item)).collect()),
@@ -46,7 +46,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// What a condition comes to. `None` if it is missing or depends on what is not known.
+    /// The value of a condition; `None` if it is undefined or depends on an unknown value.
     pub(super) fn condition(&self, name: &str) -> Option<bool> {
         self.condition_within(name, MAX_CONDITION_DEPTH)
     }
@@ -98,7 +98,7 @@ impl<'a> Resolver<'a> {
             "AWS::StackId" => format!("arn:aws:cloudformation:{REGION}:{ACCOUNT_ID}:stack/local/local").into(),
             _ => match self.parameters.get(name) {
                 Some(default) => default.clone(),
-                // A resource's reference is its logical id here, since nothing was deployed.
+                // Without a deployment, a reference to a resource is its logical id.
                 None => self.document["Resources"].get(name).map(|_| name.into())?,
             },
         };
@@ -121,7 +121,7 @@ impl<'a> Resolver<'a> {
         Some(self.resolve(argument.get(chosen)?).map_or(Resolved::NoValue, Resolved::Value))
     }
 
-    /// `Fn::Sub`: `${Name}` and `${Resource.Attribute}`, with `${!Literal}` for a literal dollar.
+    /// `Fn::Sub`: replaces `${Name}` and `${Resource.Attribute}`; `${!Literal}` becomes `${Literal}`.
     fn substitute(&self, argument: &Value) -> Option<String> {
         let (pattern, own) = match argument {
             Value::String(pattern) => (pattern.as_str(), Value::Null),
@@ -131,12 +131,12 @@ impl<'a> Resolver<'a> {
         let mut rest = pattern;
         while let Some((before, after)) = rest.split_once("${") {
             result.push_str(before);
-            let (name, behind) = after.split_once('}')?;
+            let (name, remainder) = after.split_once('}')?;
             match name.strip_prefix('!') {
                 Some(literal) => result.push_str(&format!("${{{literal}}}")),
                 None => result.push_str(&self.variable(name.trim(), &own)?),
             }
-            rest = behind;
+            rest = remainder;
         }
         result.push_str(rest);
         Some(result)
@@ -169,7 +169,7 @@ impl<'a> Resolver<'a> {
             "Fn::Or" => each()?.collect::<Option<Vec<_>>>().map(|all| all.into_iter().any(|truth| truth)),
             "Fn::Equals" => {
                 let (left, right) = (self.resolve(argument.get(0)?)?, self.resolve(argument.get(1)?)?);
-                // CloudFormation compares texts: the number 1 equals "1".
+                // CloudFormation compares strings: the number 1 equals "1".
                 Some(scalar_string(&left)? == scalar_string(&right)?)
             }
             _ => None,
@@ -182,7 +182,7 @@ enum Resolved {
     NoValue,
 }
 
-/// A scalar as CloudFormation would pass it on.
+/// A scalar as the string that CloudFormation makes of it; `None` for any other value.
 pub(super) fn scalar_string(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -191,7 +191,7 @@ pub(super) fn scalar_string(value: &Value) -> Option<String> {
     }
 }
 
-/// The members of an object; none for anything else.
+/// The members of an object; empty for any other value.
 pub(super) fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     value.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
 }
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_put_together() {
+    fn strings_are_built_from_parts() {
         resolves(
             json!({ "Fn::Sub": "https://${AWS::URLSuffix}/${Stage}/${!Stage}" }),
             json!("https://amazonaws.com/live/${Stage}"),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_choose_and_no_value_removes() {
+    fn conditions_select_values_and_no_value_removes_members() {
         resolves(
             json!({ "a": { "Fn::If": ["IsLive", 1, 2] }, "b": { "Fn::If": ["IsNotLive", 1, { "Ref": "AWS::NoValue" }] } }),
             json!({ "a": 1 }),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_only_after_a_deployment_stays_as_it_stands() {
+    fn values_known_only_after_a_deployment_stay_unresolved() {
         for value in [
             json!({ "Ref": "Given" }),
             json!({ "Fn::GetAtt": ["Database", "Endpoint"] }),

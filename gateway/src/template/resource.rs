@@ -1,11 +1,11 @@
-//! Resources with their properties resolved, and readers that name the resource and member in their errors.
+//! Resources with resolved properties. Reading a property of the wrong type names the resource and the member.
 
 use serde_json::{Map, Value};
 
 use super::definition::{Template, TemplateError};
 use super::resolve::{Resolver, members, scalar_string};
 
-/// Types that the gateway serves, or whose meaning it takes from elsewhere.
+/// Types that the gateway reads, or that it may ignore without a warning.
 const SERVED: [&str; 11] = [
     "AWS::Serverless::Function",
     "AWS::Serverless::HttpApi",
@@ -20,7 +20,7 @@ const SERVED: [&str; 11] = [
     "AWS::Serverless::LayerVersion",
 ];
 
-/// Families of types that answer requests or fire events on AWS.
+/// Prefixes of types that answer requests or fire events on AWS.
 const ACTIVE: [&str; 7] = [
     "AWS::Serverless::",
     "AWS::ApiGateway::",
@@ -31,19 +31,19 @@ const ACTIVE: [&str; 7] = [
     "AWS::Lambda::EventSourceMapping",
 ];
 
-/// A resource, or an event of a function, with its properties resolved.
+/// A resource, or an event of a function, with resolved properties.
 pub(super) struct Resource<'a> {
-    /// Its name, `Function/Event` for an event.
+    /// The logical id; `Function/Event` for an event.
     pub(super) id: String,
-    /// Its type.
+    /// The type.
     pub(super) kind: &'a str,
-    /// Its properties; an object.
+    /// The properties, an object.
     pub(super) properties: Value,
-    /// Its metadata, or null.
+    /// The metadata, or null.
     pub(super) metadata: Value,
 }
 
-/// The resources of a template, without those whose condition is false.
+/// The resources of a template, except those whose condition is false.
 pub(super) struct Resources<'a> {
     all: Vec<Resource<'a>>,
     globals: Value,
@@ -52,7 +52,7 @@ pub(super) struct Resources<'a> {
 impl<'a> Resources<'a> {
     pub(super) fn read(document: &'a Value) -> Result<Self, TemplateError> {
         let Some(resources) = document.get("Resources").and_then(Value::as_object) else {
-            return Err(TemplateError::NotYaml("it must have a mapping Resources".into()));
+            return Err(TemplateError::NotYaml("it must have a Resources mapping".into()));
         };
         let resolver = Resolver::new(document);
         let globals = resolver.resolve(&document["Globals"]).unwrap_or_default();
@@ -70,54 +70,54 @@ impl<'a> Resources<'a> {
         Ok(Self { all, globals })
     }
 
-    /// The resources of a type, in the template's order.
+    /// The resources of a type, in the order of the template.
     pub(super) fn of_type(&self, kind: &str) -> impl Iterator<Item = &Resource<'a>> {
         self.all.iter().filter(move |resource| resource.kind == kind)
     }
 
-    /// A section of `Globals`, or null.
+    /// A section of `Globals`; null if there is none.
     pub(super) fn global(&self, section: &str) -> &Value {
         &self.globals[section]
     }
 
-    /// Warnings about resources that do something on AWS and nothing here.
+    /// Warnings about resources that would be active on AWS and are not served here.
     pub(super) fn unsupported_resources(&self) -> Vec<String> {
-        let is_silent = |resource: &&Resource<'_>| {
+        let is_unsupported = |resource: &&Resource<'_>| {
             ACTIVE.iter().any(|family| resource.kind.starts_with(family)) && !SERVED.contains(&resource.kind)
         };
-        let warning = |resource: &Resource<'_>| format!("{}: {} is not served here", resource.id, resource.kind);
-        self.all.iter().filter(is_silent).map(warning).collect()
+        let warning = |resource: &Resource<'_>| format!("{}: {} is not supported locally", resource.id, resource.kind);
+        self.all.iter().filter(is_unsupported).map(warning).collect()
     }
 }
 
 impl<'a> Resource<'a> {
-    /// The error that a member of this resource makes.
+    /// An error about a member of this resource.
     pub(super) fn invalid(&self, member: &str, problem: impl Into<String>) -> TemplateError {
         TemplateError::Invalid { resource: self.id.clone(), member: member.into(), problem: problem.into() }
     }
 
-    /// A member by its path, `Auth.AuthType` for instance; `None` where it is absent or null.
+    /// The member at a path such as `Auth.AuthType`; `None` if it is absent or null.
     pub(super) fn member(&self, path: &str) -> Option<&Value> {
         let found = path.split('.').try_fold(&self.properties, |value, name| value.get(name));
         found.filter(|value| !value.is_null())
     }
 
-    /// A text; numbers and truths count, as they do for CloudFormation.
+    /// A string. Numbers and booleans are converted, as by CloudFormation.
     pub(super) fn string(&self, path: &str) -> Result<Option<String>, TemplateError> {
         self.read(path, "a string", scalar_string)
     }
 
-    /// A text that has to be there.
+    /// A string that must be present.
     pub(super) fn required_string(&self, path: &str) -> Result<String, TemplateError> {
-        self.string(path)?.ok_or_else(|| self.invalid(path, "must be given"))
+        self.string(path)?.ok_or_else(|| self.invalid(path, "is required"))
     }
 
-    /// A whole number that is not negative.
+    /// A whole number, not negative.
     pub(super) fn number(&self, path: &str) -> Result<Option<u64>, TemplateError> {
         self.read(path, "a whole number", |value| scalar_string(value)?.parse().ok())
     }
 
-    /// A truth, in the spellings of YAML 1.1, which CloudFormation reads.
+    /// A boolean, in the spellings of YAML 1.1, which CloudFormation accepts.
     pub(super) fn boolean(&self, path: &str) -> Result<Option<bool>, TemplateError> {
         self.read(path, "true or false", |value| match scalar_string(value)?.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" => Some(true),
@@ -126,37 +126,37 @@ impl<'a> Resource<'a> {
         })
     }
 
-    /// A list of texts; empty where it is absent, and a single text counts as a list of one.
+    /// A list of strings. Empty if it is absent; a single string counts as a list of one.
     pub(super) fn strings(&self, path: &str) -> Result<Vec<String>, TemplateError> {
         let read = |value: &Value| match value {
             Value::Array(items) => items.iter().map(scalar_string).collect(),
             single => scalar_string(single).map(|text| vec![text]),
         };
-        Ok(self.read(path, "a list of texts", read)?.unwrap_or_default())
+        Ok(self.read(path, "a list of strings", read)?.unwrap_or_default())
     }
 
-    /// The texts of a mapping by name; empty where it is absent.
+    /// A mapping of names to strings; empty if it is absent.
     pub(super) fn string_map<M: FromIterator<(String, String)>>(&self, path: &str) -> Result<M, TemplateError> {
         let pairs = self.member(path).into_iter().flat_map(members);
         let read = |(name, value): (&str, &Value)| match scalar_string(value) {
             Some(text) => Ok((name.to_owned(), text)),
-            None => Err(self.unexpected(&format!("{path}.{name}"), "a text", value)),
+            None => Err(self.unexpected(&format!("{path}.{name}"), "a string", value)),
         };
         pairs.map(read).collect()
     }
 
-    /// Warnings about properties that are neither served nor without effect here.
+    /// Warnings about properties that are not among the known ones.
     pub(super) fn unsupported_properties(&self, known: &[&str]) -> Vec<String> {
         let unknown = members(&self.properties).filter(|(name, _)| !known.contains(name));
-        unknown.map(|(name, _)| self.warning(name, "is not served here")).collect()
+        unknown.map(|(name, _)| self.warning(name, "is not supported locally")).collect()
     }
 
-    /// A warning in the form of the others.
+    /// A warning about a member of this resource.
     pub(super) fn warning(&self, member: &str, sentence: &str) -> String {
         format!("{}: {member} {sentence}", self.id)
     }
 
-    /// The name of the function that an ARN, an integration URI or a `Ref` means.
+    /// The name of the function that an ARN, an integration URI or a `Ref` refers to.
     pub(super) fn function_name(
         &self,
         template: &Template,
@@ -167,7 +167,7 @@ impl<'a> Resource<'a> {
         let name = after_kind.split([':', '/']).next().unwrap_or(after_kind);
         match template.function(name) {
             Some(function) => Ok(function.name.clone()),
-            None => Err(self.invalid(member, format!("must be a function of this template, met {reference}"))),
+            None => Err(self.invalid(member, format!("must refer to a function of this template, got {reference}"))),
         }
     }
 
@@ -178,14 +178,15 @@ impl<'a> Resource<'a> {
         read(value).map(Some).ok_or_else(|| self.unexpected(path, what, value))
     }
 
-    fn unexpected(&self, path: &str, what: &str, met: &Value) -> TemplateError {
+    fn unexpected(&self, path: &str, what: &str, value: &Value) -> TemplateError {
         let unresolved =
-            if met.is_object() { ", which is known only after a deployment or has no default" } else { "" };
-        self.invalid(path, format!("must be {what}, met {met}{unresolved}"))
+            if value.is_object() { ", which is known only after a deployment or has no default" } else { "" };
+        self.invalid(path, format!("must be {what}, got {value}{unresolved}"))
     }
 }
 
-/// SAM's merge of `Globals`: mappings member by member, lists joined, anything else replaced.
+/// Merges `Globals` into a resource's properties as SAM does: mappings by member, lists concatenated, anything else
+/// replaced.
 pub(super) fn merge(global: &Value, own: Value) -> Value {
     match (global, own) {
         (Value::Object(global), Value::Object(own)) => {

@@ -1,11 +1,11 @@
-//! Events of type `Schedule` and `ScheduleV2`.
+//! Reads events of type `Schedule` and `ScheduleV2`.
 
 use super::definition::{Schedule, ScheduleKind, Template, TemplateError};
 use super::functions::events;
 use super::resource::{Resource, Resources};
 use crate::schedule_expression::ScheduleExpression;
 
-/// Served, or without effect on when and with what a function is called.
+/// Properties that are served, or that do not affect when and with which event a function is called.
 const KNOWN_PROPERTIES: [&str; 17] = [
     "DeadLetterConfig",
     "Description",
@@ -37,11 +37,11 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
             template.warnings.extend(event.unsupported_properties(&KNOWN_PROPERTIES));
             let expression = event.required_string(member)?;
             if expression.trim_start().starts_with("at(") {
-                template.warnings.push(event.warning(member, "is served here only for rate(…) and cron(…)"));
+                template.warnings.push(event.warning(member, "is supported locally only for rate(…) and cron(…)"));
                 continue;
             }
             if event.string("ScheduleExpressionTimezone")?.is_some_and(|zone| zone != "UTC" && zone != "Etc/UTC") {
-                template.warnings.push(event.warning("ScheduleExpressionTimezone", "is taken as UTC here"));
+                template.warnings.push(event.warning("ScheduleExpressionTimezone", "is treated as UTC locally"));
             }
             let expression =
                 ScheduleExpression::parse(&expression).map_err(|problem| event.invalid(member, problem))?;
@@ -54,7 +54,7 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
                 kind,
             };
             if template.schedules.iter().any(|other| other.name == schedule.name) {
-                return Err(event.invalid("Name", format!("must be unique, and {} is taken", schedule.name)));
+                return Err(event.invalid("Name", format!("must be unique, and {} is already in use", schedule.name)));
             }
             template.schedules.push(schedule);
         }

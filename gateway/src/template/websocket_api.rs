@@ -1,4 +1,4 @@
-//! The WebSocket API, in SAM's form and in plain CloudFormation's.
+//! Reads the WebSocket API, defined by SAM or by plain CloudFormation resources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::resolve::members;
 use super::resource::{Resource, Resources};
 use crate::route_selection::RouteSelection;
 
-/// Served, or without effect where nothing is deployed.
+/// Properties that are served, or that have no effect locally.
 const KNOWN_PROPERTIES: [&str; 20] = [
     "AccessLogSettings",
     "Auth",
@@ -43,7 +43,7 @@ const KNOWN_ROUTE_PROPERTIES: [&str; 10] = [
     "RouteResponseSelectionExpression",
     "Target",
 ];
-/// The longest that a WebSocket API waits, and its default.
+/// The maximum and default integration timeout of a WebSocket API.
 const MAX_TIMEOUT_MS: u64 = 29_000;
 
 pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
@@ -57,7 +57,7 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
             let api = cloudformation_api(resource, resources, &with_response, template)?;
             set_api(resource, api, template)?;
         } else {
-            template.warnings.push(resource.warning("ProtocolType", "is served here only for WEBSOCKET"));
+            template.warnings.push(resource.warning("ProtocolType", "is supported locally only for WEBSOCKET"));
         }
     }
     Ok(())
@@ -65,10 +65,14 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
 
 fn set_api(resource: &Resource<'_>, api: WebSocketApi, template: &mut Template) -> Result<(), TemplateError> {
     if let Some(first) = &template.websocket_api {
-        return Err(resource.invalid("Type", format!("one WebSocket API can be served, and {} is one", first.id)));
+        return Err(
+            resource.invalid("Type", format!("only one WebSocket API can be served, and {} is already one", first.id))
+        );
     }
     if api.stage.contains('/') || api.stage.starts_with('$') {
-        return Err(resource.invalid("StageName", format!("must be letters, digits, - and _, met {}", api.stage)));
+        return Err(
+            resource.invalid("StageName", format!("must consist of letters, digits, - and _, got {}", api.stage))
+        );
     }
     RouteSelection::parse(&api.route_selection_expression)
         .map_err(|problem| resource.invalid("RouteSelectionExpression", problem))?;
@@ -133,7 +137,7 @@ fn cloudformation_api(
         let Some(integration) =
             resources.of_type("AWS::ApiGatewayV2::Integration").find(|candidate| candidate.id == integration)
         else {
-            return Err(route.invalid("Target", format!("must be an integration of this template, met {target}")));
+            return Err(route.invalid("Target", format!("must refer to an integration of this template, got {target}")));
         };
         let uri = integration.required_string("IntegrationUri")?;
         let function = integration.function_name(template, "IntegrationUri", &uri)?;
@@ -176,11 +180,11 @@ fn two_way(
 fn warn_about_api(api: &Resource<'_>, template: &mut Template) {
     template.warnings.extend(api.unsupported_properties(&KNOWN_PROPERTIES));
     if api.string("Auth.AuthType").is_ok_and(|kind| kind.is_some_and(|kind| kind != "NONE")) {
-        template.warnings.push(api.warning("Auth", "is not served here: every handshake passes"));
+        template.warnings.push(api.warning("Auth", "is not supported locally: every handshake is accepted"));
     }
     for settings in ["DefaultRouteSettings.ThrottlingRateLimit", "DefaultRouteSettings.ThrottlingBurstLimit"] {
         if api.member(settings).is_some() {
-            template.warnings.push(api.warning(settings, "is not served here"));
+            template.warnings.push(api.warning(settings, "is not supported locally"));
         }
     }
 }
@@ -188,27 +192,29 @@ fn warn_about_api(api: &Resource<'_>, template: &mut Template) {
 fn warn_about_route(route: &Resource<'_>, template: &mut Template) -> Result<(), TemplateError> {
     template.warnings.extend(route.unsupported_properties(&KNOWN_ROUTE_PROPERTIES));
     if route.boolean("ApiKeyRequired")?.unwrap_or(false) {
-        template.warnings.push(route.warning("ApiKeyRequired", "is not served here"));
+        template.warnings.push(route.warning("ApiKeyRequired", "is not supported locally"));
     }
     if route.string("AuthorizationType")?.is_some_and(|kind| kind != "NONE") {
-        template.warnings.push(route.warning("AuthorizationType", "is not served here: every handshake passes"));
+        template
+            .warnings
+            .push(route.warning("AuthorizationType", "is not supported locally: every handshake is accepted"));
     }
     Ok(())
 }
 
 fn timeout(resource: &Resource<'_>, member: &str) -> Result<Duration, TemplateError> {
-    let given_ms = resource.number(member)?.unwrap_or(MAX_TIMEOUT_MS);
-    Ok(Duration::from_millis(given_ms.min(MAX_TIMEOUT_MS)))
+    let timeout_ms = resource.number(member)?.unwrap_or(MAX_TIMEOUT_MS);
+    Ok(Duration::from_millis(timeout_ms.min(MAX_TIMEOUT_MS)))
 }
 
-/// The logical id that SAM gives a route: `$connect` of `Ws` becomes `WsConnectRoute`.
+/// The logical id that SAM generates for a route, such as `WsConnectRoute` for `$connect` of `Ws`.
 fn generated_route_id(api: &str, key: &str) -> String {
     let key = key.trim_start_matches('$');
     let (first, rest) = key.split_at(key.chars().next().map_or(0, char::len_utf8));
     format!("{api}{}{rest}Route", first.to_uppercase())
 }
 
-/// A `Ref` to another resource. One that SAM generates is not in the template, and so stays unresolved.
+/// The logical id in a `Ref`. A `Ref` to a resource that SAM generates is unresolved, as it is not in the template.
 fn reference(resource: &Resource<'_>, member: &str) -> Result<String, TemplateError> {
     let unresolved = resource.member(member).and_then(|value| value.get("Ref")?.as_str());
     match unresolved {

@@ -1,27 +1,27 @@
-//! CloudFormation's YAML as plain JSON: short tags such as `!Ref` become their long forms.
+//! Parses CloudFormation's YAML to plain JSON. Short tags such as `!Ref` become their long forms.
 
 use saphyr::{LoadableYamlNode, ScalarOwned, Tag, YamlOwned};
 use serde_json::{Map, Number, Value, json};
 
-/// The first document of a text, every `!Tag` written as `{"Fn::Tag": …}`.
+/// The first document of a text, with every `!Tag` as `{"Fn::Tag": …}`.
 pub(super) fn parse(text: &str) -> Result<Value, String> {
     let documents = YamlOwned::load_from_str(text).map_err(|error| error.to_string())?;
     let document = documents.into_iter().next().ok_or("it is empty")?;
-    lower(document)
+    to_json(document)
 }
 
-fn lower(node: YamlOwned) -> Result<Value, String> {
+fn to_json(node: YamlOwned) -> Result<Value, String> {
     match node {
         YamlOwned::Value(scalar) => scalar_value(scalar),
-        YamlOwned::Sequence(items) => items.into_iter().map(lower).collect::<Result<_, _>>().map(Value::Array),
+        YamlOwned::Sequence(items) => items.into_iter().map(to_json).collect::<Result<_, _>>().map(Value::Array),
         YamlOwned::Mapping(members) => members
             .into_iter()
-            .map(|(key, value)| Ok((key_text(key)?, lower(value)?)))
+            .map(|(key, value)| Ok((key_text(key)?, to_json(value)?)))
             .collect::<Result<Map<_, _>, _>>()
             .map(Value::Object),
-        YamlOwned::Tagged(tag, inner) => long_form(&tag, lower(*inner)?),
+        YamlOwned::Tagged(tag, inner) => long_form(&tag, to_json(*inner)?),
         YamlOwned::Representation(text, ..) => Ok(Value::String(text)),
-        YamlOwned::Alias(_) => Err("an alias is used before its anchor".into()),
+        YamlOwned::Alias(_) => Err("an alias must come after its anchor".into()),
         YamlOwned::BadValue => Err("a value does not match its tag".into()),
     }
 }
@@ -39,16 +39,16 @@ fn scalar_value(scalar: ScalarOwned) -> Result<Value, String> {
 }
 
 fn key_text(key: YamlOwned) -> Result<String, String> {
-    match lower(key)? {
+    match to_json(key)? {
         Value::String(text) => Ok(text),
         key @ (Value::Number(_) | Value::Bool(_)) => Ok(key.to_string()),
-        key => Err(format!("a key must be a text, met {key}")),
+        key => Err(format!("a key must be a string, got {key}")),
     }
 }
 
 fn long_form(tag: &Tag, inner: Value) -> Result<Value, String> {
     if tag.handle != "!" {
-        return Err(format!("the tag {}{} is not CloudFormation's", tag.handle, tag.suffix));
+        return Err(format!("the tag {}{} is not a CloudFormation tag", tag.handle, tag.suffix));
     }
     Ok(match (tag.suffix.as_str(), inner) {
         (name @ ("Ref" | "Condition"), inner) => json!({ name: inner }),
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_yaml_says_where() {
+    fn an_error_in_yaml_names_the_line() {
         let error = parse("a: [1\nb: 2").unwrap_err();
         assert!(error.contains("line"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! `/_gateway/*`, and who may use it.
+//! `/_gateway/*`, and which clients may use it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use shared::clock::Clock;
 use crate::harness::{Request, Served};
 
 #[tokio::test]
-async fn a_token_is_signed_for_trying_things_out() {
+async fn a_token_is_signed_for_local_use() {
     let served = Served::start().await;
     let answer = served.http("GET", "/_gateway/token?sub=alice&scope=notify:send%20notify:admin&ttl=60").send().await;
     assert_eq!(answer.json(), json!({ "token": "alice|notify:send notify:admin|60", "expiresAt": "then" }));
@@ -47,9 +47,9 @@ async fn schedules_are_listed_and_fired() {
     let failed = served.http("POST", "/_gateway/schedules/minute/fire").send().await;
     assert_eq!(
         (failed.status, failed.json()),
-        (500, json!({ "errorType": "Away", "errorMessage": "the store is away" }))
+        (500, json!({ "errorType": "Unavailable", "errorMessage": "the store is down" }))
     );
-    assert_eq!(served.http("POST", "/_gateway/schedules/never/fire").send().await.status, 404);
+    assert_eq!(served.http("POST", "/_gateway/schedules/unknown/fire").send().await.status, 404);
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_wrong_method_is_405_and_names_the_right_one() {
 }
 
 #[tokio::test]
-async fn other_hosts_and_origins_do_not_see_the_own_routes() {
+async fn other_hosts_and_origins_cannot_use_the_gateway_routes() {
     let served = Served::start().await;
     let path = "/_gateway/token?sub=alice";
     for host in ["localhost", "127.0.0.1:1", "[::1]:3000", "LOCALHOST:3000"] {
@@ -78,7 +78,7 @@ async fn other_hosts_and_origins_do_not_see_the_own_routes() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_others_can_reach_has_no_own_routes() {
+async fn a_gateway_that_other_machines_can_reach_has_no_gateway_routes() {
     let mut options = Options::new(Template::default(), Functions::default(), Clock::standing(0));
     options.sign_token = Some(Arc::new(|_| Ok(Token { token: "secret".into(), expires_at: "then".into() })));
     let listener = listen("0.0.0.0", 0).await.unwrap();

@@ -1,4 +1,4 @@
-//! The handshake: the CONNECT event, and what the function's answer does to it.
+//! The handshake: the CONNECT event, and the effect of the function's answer.
 
 use bytes::Bytes;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
@@ -56,7 +56,7 @@ async fn a_connect_event_without_a_query_has_no_query_members() {
 }
 
 #[tokio::test]
-async fn another_status_than_2xx_is_the_clients_answer() {
+async fn a_status_other_than_2xx_is_passed_to_the_client() {
     let served = Served::start().await;
     for status in [400, 401, 403, 500] {
         served.socket.answers(json!({ "statusCode": status, "body": "{\"error\":\"no\"}" }));
@@ -64,7 +64,7 @@ async fn another_status_than_2xx_is_the_clients_answer() {
         assert_eq!(served.socket.event().await["requestContext"]["eventType"], "CONNECT");
     }
     assert_eq!(served.http("GET", "/_gateway/connections").send().await.json(), json!({ "connections": [] }));
-    assert!(served.socket.has_no_events().await, "a refused handshake has no $disconnect");
+    assert!(served.socket.has_no_events().await, "$disconnect was called for a refused handshake");
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_failed_or_malformed_connect_is_502() {
 }
 
 #[tokio::test]
-async fn the_functions_subprotocol_is_echoed_and_no_other() {
+async fn only_the_subprotocol_that_the_function_chose_is_returned() {
     let served = Served::start().await;
     let offers = [("sec-websocket-protocol", "chat1, chat2")];
     for answer in [
@@ -93,24 +93,28 @@ async fn the_functions_subprotocol_is_echoed_and_no_other() {
     }
     let extensions = [("sec-websocket-extensions", "permessage-deflate; client_max_window_bits")];
     let socket = Socket::connect_with(served.address(), "/live", &extensions).await;
-    assert!(socket.is_err(), "a client that offered nothing must not get a subprotocol");
+    assert!(socket.is_err(), "the client offered no subprotocol and must fail the handshake if it gets one");
     served.socket.answers(json!({ "statusCode": 200 }));
     let socket = Socket::connect_with(served.address(), "/live", &extensions).await.unwrap();
     assert!(!socket.response.headers().contains_key("sec-websocket-extensions"));
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_is_426_and_other_paths_are_403() {
+async fn a_plain_request_is_426_and_other_paths_in_the_stage_are_403() {
     let served = Served::start().await;
     let plain = served.http("GET", "/live").send().await;
     assert_eq!((plain.status, plain.text()), (426, r#"{"message":"Upgrade Required"}"#));
     let unknown = served.http("GET", "/live/other").send().await;
     assert_eq!((unknown.status, unknown.text()), (403, r#"{"message":"Forbidden"}"#));
-    assert_eq!(served.http("GET", "/lively").send().await.status, 404, "another name is the HTTP API's");
+    assert_eq!(
+        served.http("GET", "/lively").send().await.status,
+        404,
+        "a path that only begins with the stage's name belongs to the HTTP API"
+    );
 }
 
 #[tokio::test]
-async fn without_a_connect_route_everybody_connects() {
+async fn every_handshake_is_accepted_without_a_connect_route() {
     let template = include_str!("template.yaml").replace("$connect:", "later:");
     let served = Served::start_with(&template, |options| options).await;
     Socket::connect(served.address(), "/live").await.unwrap();
@@ -118,7 +122,7 @@ async fn without_a_connect_route_everybody_connects() {
 }
 
 #[tokio::test]
-async fn a_slow_connect_is_504_and_a_slow_message_an_error_frame() {
+async fn a_slow_connect_is_504_and_a_slow_message_gets_an_error_frame() {
     let template = include_str!("template.yaml").replace("Socket.Arn }", "Socket.Arn, IntegrationTimeout: 50 }");
     let served = Served::start_with(&template, |options| options).await;
     let mut alice = served.connects().await;
@@ -129,7 +133,7 @@ async fn a_slow_connect_is_504_and_a_slow_message_an_error_frame() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_during_connect_is_told_to_disconnect() {
+async fn disconnect_is_called_for_a_client_that_leaves_during_connect() {
     let served = Served::start().await;
     let (finish, finished) = tokio::sync::watch::channel(false);
     served.socket.does(move |_| {

@@ -1,4 +1,4 @@
-//! Events, answers, errors and CORS of the HTTP API.
+//! The HTTP API: events, responses, errors and CORS.
 
 use bytes::Bytes;
 use lambda_http::RequestExt;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::{START_MS, Served};
 
 #[tokio::test]
-async fn a_request_becomes_an_event_of_payload_format_2() {
+async fn a_request_becomes_an_event_in_payload_format_2() {
     let served = Served::start().await;
     let port = served.address().port().to_string();
     let query = "repeat=one&repeat=two&plus=a+b&empty=";
@@ -57,7 +57,7 @@ async fn a_request_becomes_an_event_of_payload_format_2() {
 }
 
 #[tokio::test]
-async fn an_event_of_a_bare_request_has_no_empty_members() {
+async fn the_event_of_a_minimal_request_has_no_empty_members() {
     let served = Served::start().await;
     served.http("GET", "/files/a/b").header("X-Forwarded-For", "203.0.113.7").send().await;
     let event = served.http.event().await;
@@ -80,7 +80,7 @@ async fn an_event_of_a_bare_request_has_no_empty_members() {
 }
 
 #[tokio::test]
-async fn events_are_read_by_lambda_http_and_its_answers_by_the_gateway() {
+async fn lambda_http_reads_the_events_and_the_gateway_reads_its_answers() {
     let served = Served::start().await;
     let function = gateway::http_function(|request: lambda_http::Request| async move {
         let id = request.path_parameters_ref().and_then(|path| path.first("id")).unwrap_or_default().to_owned();
@@ -105,7 +105,7 @@ async fn events_are_read_by_lambda_http_and_its_answers_by_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_binary_body_is_in_base64_both_ways() {
+async fn a_binary_body_is_in_base64_in_both_directions() {
     let served = Served::start().await;
     served.http.answers(json!({ "statusCode": 200, "body": "/wD+", "isBase64Encoded": true }));
     for (content_type, body) in [("image/png", b"abc".as_slice()), ("text/plain", &[0xff, 0x00, 0xfe])] {
@@ -116,7 +116,7 @@ async fn a_binary_body_is_in_base64_both_ways() {
 }
 
 #[tokio::test]
-async fn answers_are_used_as_format_2_says() {
+async fn answers_are_interpreted_by_payload_format_2() {
     let served = Served::start().await;
     served.http.answers(json!({
         "statusCode": 418, "headers": { "X-A": "1", "content-length": "999" }, "multiValueHeaders": { "x-b": ["2"] },
@@ -146,8 +146,8 @@ async fn a_head_request_gets_the_length_and_no_body() {
 async fn errors_are_answered_by_the_gateway() {
     let served = Served::start().await;
     let cases: [(&str, &str, u16, Value); 5] = [
-        ("GET", "/nowhere", 404, json!({ "message": "Not Found" })),
-        ("POST", "/hurry", 404, json!({ "message": "Not Found" })),
+        ("GET", "/unknown", 404, json!({ "message": "Not Found" })),
+        ("POST", "/quick", 404, json!({ "message": "Not Found" })),
         ("GET", "/rooms/percent%zz", 400, json!({ "message": "Bad Request" })),
         ("GET", "/rooms/%FF", 400, json!({ "message": "Bad Request" })),
         ("OPTIONS", "*", 400, json!({ "message": "Bad Request" })),
@@ -165,7 +165,7 @@ async fn errors_are_answered_by_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_host_that_makes_no_url_never_reaches_a_function() {
+async fn a_host_that_cannot_be_part_of_a_url_never_reaches_a_function() {
     let served = Served::start().await;
     for host in ["a b", "x@y", "[::1", "local:host", "1.2.3.999", ""] {
         assert_eq!(served.http("GET", "/rooms/7").host(host).send().await.status, 400, "{host}");
@@ -174,7 +174,7 @@ async fn a_host_that_makes_no_url_never_reaches_a_function() {
 }
 
 #[tokio::test]
-async fn a_panic_is_an_error_of_the_function_and_the_gateway_goes_on() {
+async fn a_panic_fails_the_function_and_the_gateway_continues() {
     let served = Served::start().await;
     served.http.does(|_| async { panic!("on purpose") });
     assert_eq!(served.http("GET", "/rooms/7").send().await.status, 500);
@@ -183,7 +183,7 @@ async fn a_panic_is_an_error_of_the_function_and_the_gateway_goes_on() {
 }
 
 #[tokio::test]
-async fn a_function_goes_on_after_its_client_was_told_503() {
+async fn a_function_continues_after_its_client_got_503() {
     let served = Served::start().await;
     let (finish, finished) = tokio::sync::watch::channel(false);
     let (done, mut is_done) = tokio::sync::mpsc::unbounded_channel();
@@ -195,14 +195,14 @@ async fn a_function_goes_on_after_its_client_was_told_503() {
             Ok(Bytes::new())
         }
     });
-    let answer = served.http("GET", "/hurry").send().await;
+    let answer = served.http("GET", "/quick").send().await;
     assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
     finish.send(true).unwrap();
     crate::harness::in_time(is_done.recv()).await.unwrap();
 }
 
 #[tokio::test]
-async fn the_gateway_owns_the_cors_headers() {
+async fn the_gateway_sets_the_cors_headers() {
     let served = Served::start().await;
     served.http.answers(
         json!({ "statusCode": 200, "headers": { "access-control-allow-origin": "*", "access-control-max-age": "1" } }),
@@ -243,8 +243,8 @@ async fn local_origins_replace_those_of_the_template() {
         options
     })
     .await;
-    let local = served.http("GET", "/nowhere").header("Origin", "http://localhost:5173").send().await;
+    let local = served.http("GET", "/unknown").header("Origin", "http://localhost:5173").send().await;
     assert_eq!((local.status, local.header("access-control-allow-origin")), (404, Some("http://localhost:5173")));
-    let deployed = served.http("GET", "/nowhere").header("Origin", "https://app.example").send().await;
+    let deployed = served.http("GET", "/unknown").header("Origin", "https://app.example").send().await;
     assert_eq!(deployed.header("access-control-allow-origin"), None);
 }

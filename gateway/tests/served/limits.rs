@@ -1,4 +1,4 @@
-//! Limits of size and time.
+//! Limits on sizes and on the lifetime of connections.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::harness::{Served, Socket};
 
 const KIB: usize = 1024;
 
-/// A text of a length, in frames of 32 KiB.
+/// Sends a text message of this length, in frames of 32 KiB.
 async fn sends_in_frames(socket: &mut Socket, length_bytes: usize) {
     let text = vec![b'x'; length_bytes];
     let parts: Vec<_> = text.chunks(32 * KIB).collect();
@@ -29,17 +29,17 @@ fn disconnected(event: &Value) -> (u64, &str) {
 }
 
 #[tokio::test]
-async fn a_frame_of_32_kib_and_a_message_of_128_kib_pass() {
+async fn a_frame_of_32_kib_and_a_message_of_128_kib_are_accepted() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     for length_bytes in [32 * KIB, 128 * KIB] {
         sends_in_frames(&mut alice, length_bytes).await;
-        assert!(alice.sees().await.contains("Forbidden"), "it was read, and has no route");
+        assert!(alice.sees().await.contains("Forbidden"), "the message was not read, or has a route");
     }
 }
 
 #[tokio::test]
-async fn a_longer_frame_or_message_is_1009() {
+async fn a_longer_frame_or_message_closes_with_1009() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     alice.sends_message(Message::text("x".repeat(32 * KIB + 1))).await;
@@ -53,7 +53,7 @@ async fn a_longer_frame_or_message_is_1009() {
 }
 
 #[tokio::test]
-async fn a_binary_message_is_1003() {
+async fn a_binary_message_closes_with_1003() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     alice.sends_message(Message::binary(vec![1, 2, 3])).await;
@@ -62,7 +62,7 @@ async fn a_binary_message_is_1003() {
 }
 
 #[tokio::test]
-async fn a_connection_without_messages_ends_after_10_minutes_whatever_it_pings() {
+async fn a_connection_without_messages_is_closed_after_10_minutes_even_if_it_pings() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     served.clock.turn(Duration::from_secs(599));
@@ -74,7 +74,7 @@ async fn a_connection_without_messages_ends_after_10_minutes_whatever_it_pings()
 }
 
 #[tokio::test]
-async fn messages_either_way_keep_a_connection_open_but_not_beyond_2_hours() {
+async fn messages_in_either_direction_keep_a_connection_open_for_up_to_2_hours() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     for turn in 0..12 {

@@ -1,7 +1,7 @@
-//! The gateway over real sockets, with fake functions and a clock that tests turn.
+//! The gateway over real sockets, with fake functions and a clock that the tests advance.
 
-#![allow(clippy::unwrap_used, reason = "all of it is test code, also what is not a #[test]")]
-#![allow(unreachable_pub, reason = "the harness is a module of this binary, and reads like a library")]
+#![allow(clippy::unwrap_used, reason = "everything here is test code, including the functions that are not a #[test]")]
+#![allow(unreachable_pub, reason = "the harness is a module of this binary, but reads like a library")]
 
 mod gateway_routes;
 mod handshake;

@@ -1,4 +1,4 @@
-//! The management API, by hand and by the SDK that functions push with.
+//! The management API, over plain HTTP and through the SDK that functions push with.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn sdk(served: &Served) -> Client {
 }
 
 #[tokio::test]
-async fn a_push_arrives_as_one_text_with_its_bytes_unchanged() {
+async fn a_push_arrives_as_one_text_message_with_its_bytes_unchanged() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     let long = "λ".repeat(50_000);
@@ -37,7 +37,7 @@ async fn a_push_arrives_as_one_text_with_its_bytes_unchanged() {
 }
 
 #[tokio::test]
-async fn the_id_and_the_at_sign_may_be_encoded_or_not() {
+async fn the_id_and_the_at_sign_may_be_percent_encoded() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     let encoded = alice.id.replace('=', "%3D");
@@ -48,7 +48,7 @@ async fn the_id_and_the_at_sign_may_be_encoded_or_not() {
 }
 
 #[tokio::test]
-async fn the_sdk_sees_what_it_would_see_on_aws() {
+async fn the_sdk_gets_the_same_answers_as_on_aws() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     let client = sdk(&served);
@@ -79,7 +79,7 @@ async fn the_sdk_sees_what_it_would_see_on_aws() {
 }
 
 #[tokio::test]
-async fn a_connection_is_shown_as_json() {
+async fn a_connection_is_described_in_json() {
     let served = Served::start().await;
     let socket = Socket::connect_with(served.address(), "/live", &[("user-agent", "test")]).await.unwrap();
     let id = served.socket.event().await["requestContext"]["connectionId"].as_str().unwrap().to_owned();
@@ -96,7 +96,7 @@ async fn a_connection_is_shown_as_json() {
 }
 
 #[tokio::test]
-async fn failures_name_their_type() {
+async fn every_failure_has_an_error_type() {
     let served = Served::start().await;
     let alice = served.connects().await;
     let gone = served.management("POST", UNKNOWN).body("hi").send().await;
@@ -119,7 +119,7 @@ async fn failures_name_their_type() {
 }
 
 #[tokio::test]
-async fn a_connection_is_gone_until_connect_has_returned() {
+async fn a_connection_cannot_be_pushed_to_before_connect_has_returned() {
     let served = Served::start().await;
     let address = served.address();
     served.socket.does(move |event| async move {
@@ -134,7 +134,7 @@ async fn a_connection_is_gone_until_connect_has_returned() {
 }
 
 #[tokio::test]
-async fn deleting_closes_the_socket_and_tells_disconnect() {
+async fn deleting_a_connection_closes_the_socket_and_calls_disconnect() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     assert_eq!(served.pushes(&alice.id, "before").await, 200);
@@ -150,7 +150,7 @@ async fn deleting_closes_the_socket_and_tells_disconnect() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_429_and_others_go_on() {
+async fn pushes_to_a_client_that_does_not_read_are_429_and_others_arrive() {
     let served = Served::start().await;
     let alice = served.connects().await;
     let mut bob = served.connects().await;

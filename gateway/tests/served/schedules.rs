@@ -1,4 +1,4 @@
-//! Schedules by a clock that is turned.
+//! Schedules, with a clock that the tests advance.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,15 +37,15 @@ async fn an_enabled_schedule_fires_at_the_start_and_then_at_its_times() {
 }
 
 #[tokio::test]
-async fn a_schedule_whose_function_still_runs_waits_once() {
+async fn at_most_one_call_waits_while_another_is_running() {
     let served = started().await;
-    let turns = Arc::new(Semaphore::new(0));
+    let permits = Arc::new(Semaphore::new(0));
     served.tick.event().await;
-    let waits_for = Arc::clone(&turns);
+    let gate = Arc::clone(&permits);
     served.tick.does(move |_| {
-        let turns = Arc::clone(&waits_for);
+        let permits = Arc::clone(&gate);
         async move {
-            turns.acquire().await.unwrap().forget();
+            permits.acquire().await.unwrap().forget();
             Ok(Bytes::from_static(b"null"))
         }
     });
@@ -53,15 +53,15 @@ async fn a_schedule_whose_function_still_runs_waits_once() {
     assert_eq!(served.tick.event().await["time"], "2023-11-29T08:05:01Z");
     served.clock.turn(5 * MINUTE);
     tokio::task::yield_now().await;
-    assert!(served.tick.has_no_events().await, "it runs already");
-    turns.add_permits(2);
+    assert!(served.tick.has_no_events().await, "a second call started while the first was running");
+    permits.add_permits(2);
     served.tick.event().await;
     tokio::task::yield_now().await;
-    assert!(served.tick.has_no_events().await, "five missed times are made up for once");
+    assert!(served.tick.has_no_events().await, "five missed times were made up for by more than one call");
 }
 
 #[tokio::test]
-async fn a_failed_call_does_not_end_a_schedule() {
+async fn a_schedule_continues_after_a_failed_call() {
     let served = started().await;
     served.tick.event().await;
     served.tick.fails();
@@ -81,9 +81,9 @@ async fn a_schedule_is_fired_by_name_with_its_input() {
 }
 
 #[tokio::test]
-async fn an_asynchronous_call_is_not_waited_for() {
+async fn an_asynchronous_call_returns_without_waiting() {
     let served = Served::start().await;
     served.gateway.invoke_async("Tick", Bytes::from_static(b"{\"wake\":true}")).unwrap();
     assert_eq!(served.tick.event().await, json!({ "wake": true }));
-    assert!(served.gateway.invoke_async("Nobody", Bytes::new()).is_err());
+    assert!(served.gateway.invoke_async("Unknown", Bytes::new()).is_err());
 }

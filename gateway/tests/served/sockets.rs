@@ -1,4 +1,4 @@
-//! Messages of open sockets, and how sockets end.
+//! Messages on open sockets, and how sockets are closed.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ async fn a_message_becomes_an_event_without_headers() {
 }
 
 #[tokio::test]
-async fn only_a_two_way_route_sends_its_answer() {
+async fn only_a_two_way_route_sends_its_answer_to_the_client() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     served.socket.answers(json!({ "statusCode": 200, "body": "answered" }));
@@ -57,7 +57,7 @@ async fn only_a_two_way_route_sends_its_answer() {
 }
 
 #[tokio::test]
-async fn a_message_without_a_route_is_forbidden_and_the_connection_stays() {
+async fn a_message_without_a_route_is_forbidden_and_the_connection_stays_open() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     for message in ["hello", r#"{"action":"unknown"}"#, r#"{"action":"$connect"}"#] {
@@ -69,7 +69,7 @@ async fn a_message_without_a_route_is_forbidden_and_the_connection_stays() {
 }
 
 #[tokio::test]
-async fn a_failed_function_is_an_internal_server_error_frame() {
+async fn a_failed_function_sends_an_internal_server_error_frame() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     served.socket.fails();
@@ -82,7 +82,7 @@ async fn a_failed_function_is_an_internal_server_error_frame() {
 }
 
 #[tokio::test]
-async fn messages_of_one_connection_are_called_at_once() {
+async fn messages_of_one_connection_are_handled_concurrently() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
     let barrier = Arc::new(Barrier::new(3));
@@ -110,11 +110,11 @@ async fn a_ping_is_answered() {
 }
 
 #[tokio::test]
-async fn disconnect_is_told_how_the_client_left() {
+async fn disconnect_receives_the_code_and_reason_of_the_client() {
     let served = Served::start().await;
-    let with_status = CloseFrame { code: 4001.into(), reason: "bored".into() };
+    let with_status = CloseFrame { code: 4001.into(), reason: "finished".into() };
     for (frame, code, reason) in
-        [(Some(with_status), 4001, "bored"), (None, 1005, "Client-side close frame status not set")]
+        [(Some(with_status), 4001, "finished"), (None, 1005, "Client-side close frame status not set")]
     {
         let mut alice = served.connects().await;
         alice.closes(frame).await;
@@ -140,7 +140,7 @@ async fn disconnect_is_told_how_the_client_left() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_1006() {
+async fn a_connection_that_breaks_is_reported_as_1006() {
     let served = Served::start().await;
     let alice = served.connects().await;
     drop(alice);

@@ -1,4 +1,4 @@
-//! Beginning and stopping.
+//! Starting and stopping.
 
 use bytes::Bytes;
 use gateway::{Functions, Options, ServeError, Template, listen, serve};
@@ -26,13 +26,13 @@ async fn a_stop_closes_sockets_and_waits_for_disconnect_which_can_still_push() {
     for socket in [&mut alice, &mut bob] {
         assert_eq!(socket.sees_close().await, (1001, "Going away".to_owned()));
         assert_eq!(served.socket.event().await["requestContext"]["disconnectStatusCode"], 1001);
-        assert_eq!(was_pushed.try_recv().unwrap(), 410, "stop returned before $disconnect had");
+        assert_eq!(was_pushed.try_recv().unwrap(), 410, "stop returned before $disconnect did");
     }
     assert!(TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]
-async fn a_stop_lets_a_request_finish() {
+async fn a_stop_waits_for_a_running_request() {
     let served = Served::start().await;
     let (finish, finished) = tokio::sync::watch::channel(false);
     served.http.does(move |_| {
@@ -52,7 +52,7 @@ async fn a_stop_lets_a_request_finish() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_named() {
+async fn a_port_in_use_is_named() {
     let first = listen("127.0.0.1", 0).await.unwrap();
     let port = first.address().port();
     let error = listen("127.0.0.1", port).await.unwrap_err();
@@ -60,7 +60,7 @@ async fn a_taken_port_is_named() {
 }
 
 #[tokio::test]
-async fn a_route_without_its_function_is_not_served() {
+async fn a_template_whose_function_is_missing_is_not_served() {
     let template = Template::parse(include_str!("template.yaml")).unwrap();
     let listener = listen("127.0.0.1", 0).await.unwrap();
     let error = serve(listener, Options::new(template, Functions::default(), Clock::standing(0))).err().unwrap();

@@ -1,4 +1,4 @@
-//! What templates say, and what is said about templates that cannot be served.
+//! Reading templates, and the warnings and errors about what cannot be served.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ fn with(resources: &str) -> Template {
 }
 
 #[track_caller]
-fn refused(resources: &str, message: &str) {
+fn is_refused(resources: &str, message: &str) {
     let error = Template::parse(&format!("Resources:\n{resources}")).unwrap_err();
     assert_eq!(error.to_string(), message);
 }
@@ -26,13 +26,13 @@ fn a_template_is_read_with_globals_parameters_and_names() {
     assert_eq!(socket.environment, ["RUST_LOG"]);
     let http = template.http_api.unwrap();
     assert_eq!((http.stage.as_str(), http.routes.len()), ("$default", 3));
-    let hurry = HttpRoute {
+    let quick = HttpRoute {
         method: "GET".into(),
-        path: "/hurry".into(),
+        path: "/quick".into(),
         function: "Http".into(),
         timeout: Duration::from_millis(50),
     };
-    assert_eq!(http.routes[1], hurry);
+    assert_eq!(http.routes[1], quick);
     let ws = template.websocket_api.unwrap();
     assert_eq!(ws.stage, "live");
     assert!(ws.routes["ask"].two_way && !ws.routes["tell"].two_way);
@@ -41,7 +41,7 @@ fn a_template_is_read_with_globals_parameters_and_names() {
 }
 
 #[test]
-fn plain_cloudformation_says_the_same() {
+fn plain_cloudformation_is_read_like_sam() {
     let ws = with(&format!(
         "{FUNCTION}{}",
         r#"
@@ -63,7 +63,7 @@ fn plain_cloudformation_says_the_same() {
 }
 
 #[test]
-fn a_route_response_needs_both_of_its_halves() {
+fn a_two_way_route_needs_a_selection_expression_and_a_route_response() {
     let template = with(&format!(
         "{FUNCTION}{}",
         r"
@@ -77,7 +77,7 @@ fn a_route_response_needs_both_of_its_halves() {
 }
 
 #[test]
-fn what_is_not_served_is_said() {
+fn everything_that_is_not_served_gets_a_warning() {
     let template = with(
         r"
   F: { Type: AWS::Serverless::Function, Properties: { CodeUri: ., FunctionUrlConfig: { AuthType: NONE }, MemorySize: 256,
@@ -87,24 +87,24 @@ fn what_is_not_served_is_said() {
 ",
     );
     let expected = [
-        "Rest: AWS::Serverless::Api is not served here",
-        "F: FunctionUrlConfig is not served here",
-        "F/Queue: events of type SQS are not served here",
-        "F/Get: Auth is not served here: every request passes",
+        "Rest: AWS::Serverless::Api is not supported locally",
+        "F: FunctionUrlConfig is not supported locally",
+        "F/Queue: events of type SQS are not supported locally",
+        "F/Get: Auth is not supported locally: every request is accepted",
     ];
     assert_eq!(template.warnings, expected);
     assert_eq!(template.http_api.unwrap().id, "ServerlessHttpApi");
 }
 
 #[test]
-fn a_route_below_the_sockets_stage_is_said_to_be_hidden() {
-    let template = include_str!("template.yaml").replace("/hurry", "/live/now");
+fn a_route_below_the_stage_of_the_websocket_api_gets_a_warning() {
+    let template = include_str!("template.yaml").replace("/quick", "/live/now");
     let warnings = Template::parse(&template).unwrap().warnings;
-    assert_eq!(warnings, ["route /live/now is hidden here by what the gateway serves there"]);
+    assert_eq!(warnings, ["route /live/now is hidden locally, where the gateway serves something else at that path"]);
 }
 
 #[test]
-fn conditions_take_resources_away() {
+fn a_false_condition_removes_a_resource() {
     let text = format!(
         "Parameters: {{ Env: {{ Type: String, Default: dev }} }}\nConditions: {{ IsProd: !Equals [!Ref Env, prod] }}\nResources:\n{FUNCTION}  G: {{ Type: AWS::Serverless::Function, Condition: IsProd, Properties: {{ CodeUri: . }} }}\n"
     );
@@ -116,34 +116,34 @@ fn conditions_take_resources_away() {
 
 #[test]
 fn errors_name_the_resource_and_the_member() {
-    refused(
-        "  F: { Type: AWS::Serverless::Function, Properties: { Timeout: in_time } }\n",
-        r#"F: Timeout: must be a whole number, met "in_time""#,
+    is_refused(
+        "  F: { Type: AWS::Serverless::Function, Properties: { Timeout: soon } }\n",
+        r#"F: Timeout: must be a whole number, got "soon""#,
     );
-    refused(
+    is_refused(
         "  F: { Type: AWS::Serverless::Function, Properties: { Events: { T: { Type: Schedule, Properties: { Schedule: rate(1 minutes) } } } } }\n",
-        "F/T: Schedule: a rate must be like rate(1 minute) or rate(2 hours), met rate(1 minutes)",
+        "F/T: Schedule: a rate must be like rate(1 minute) or rate(2 hours), got rate(1 minutes)",
     );
-    refused(
+    is_refused(
         "  F: { Type: AWS::Serverless::Function, Properties: { Events: { T: { Type: Schedule, Properties: { Schedule: rate(1 day), Input: '{' } } } } }\n",
         "F/T: Input: must be JSON: EOF while parsing an object at line 1 column 1",
     );
-    refused(
+    is_refused(
         "  F: { Type: AWS::Serverless::Function, Properties: { FunctionName: !GetAtt Other.Name } }\n",
-        r#"F: FunctionName: must be a text, met {"Fn::GetAtt":["Other","Name"]}, which is known only after a deployment or has no default"#,
+        r#"F: FunctionName: must be a string, got {"Fn::GetAtt":["Other","Name"]}, which is known only after a deployment or has no default"#,
     );
-    refused(
-        "  Ws: { Type: AWS::Serverless::WebSocketApi, Properties: { RouteSelectionExpression: $request.body.action, Routes: { $default: { FunctionArn: !GetAtt Nobody.Arn } } } }\n",
-        r#"Ws/$default: FunctionArn: must be a text, met {"Fn::GetAtt":["Nobody","Arn"]}, which is known only after a deployment or has no default"#,
+    is_refused(
+        "  Ws: { Type: AWS::Serverless::WebSocketApi, Properties: { RouteSelectionExpression: $request.body.action, Routes: { $default: { FunctionArn: !GetAtt Missing.Arn } } } }\n",
+        r#"Ws/$default: FunctionArn: must be a string, got {"Fn::GetAtt":["Missing","Arn"]}, which is known only after a deployment or has no default"#,
     );
-    refused(
+    is_refused(
         "  Ws: { Type: AWS::Serverless::WebSocketApi, Properties: { Routes: {} } }\n",
-        "Ws: RouteSelectionExpression: must be given",
+        "Ws: RouteSelectionExpression: is required",
     );
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn a_missing_file_is_named() {
     let error = Template::read("missing/template.yaml".as_ref()).unwrap_err();
     assert!(error.to_string().contains("missing/template.yaml"), "{error}");
     assert!(Template::parse("Resources: [").unwrap_err().to_string().starts_with("the template is not valid YAML: "));

@@ -1,4 +1,4 @@
-//! A function that records its events and answers what the test says.
+//! A function that records its events and does what the test tells it to.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Answers `{"statusCode":200}` until it is told otherwise.
+    /// Answers `{"statusCode":200}` unless a test changes that.
     pub fn new() -> Arc<Self> {
         let (recorded, events) = mpsc::unbounded_channel();
         let fake = Self {
@@ -35,7 +35,7 @@ impl Fake {
         self.answers_text(&answer.to_string());
     }
 
-    /// Answers a text that may be no JSON.
+    /// Answers with a text that need not be JSON.
     pub fn answers_text(&self, text: &str) {
         let text = Bytes::copy_from_slice(text.as_bytes());
         self.does(move |_| {
@@ -45,7 +45,7 @@ impl Fake {
     }
 
     pub fn fails(&self) {
-        let error = FunctionError { error_type: "Away".into(), message: "the store is away".into() };
+        let error = FunctionError { error_type: "Unavailable".into(), message: "the store is down".into() };
         self.does(move |_| {
             let error = error.clone();
             async move { Err(error) }
@@ -59,12 +59,12 @@ impl Fake {
         *self.behaviour.lock().unwrap() = Arc::new(move |event| Box::pin(behaviour(event)));
     }
 
-    /// The next event that it was called with.
+    /// Waits for the next event that it is called with.
     pub async fn event(&self) -> Value {
         in_time(async { self.events.lock().await.recv().await.unwrap() }).await
     }
 
-    /// Whether it was called with nothing that was not taken yet.
+    /// Whether every event that it was called with has been taken.
     pub async fn has_no_events(&self) -> bool {
         self.events.lock().await.try_recv().is_err()
     }

@@ -1,4 +1,4 @@
-//! An HTTP client that sends exactly what it is told, even what no proper client would.
+//! An HTTP client that sends exactly what the test says, even if it is invalid.
 
 use std::net::SocketAddr;
 
@@ -50,7 +50,7 @@ impl Request {
             let head =
                 format!("{}\r\nHost: {}\r\nConnection: close\r\n{}\r\n", self.line, self.host, self.headers.concat());
             stream.write_all(head.as_bytes()).await.unwrap();
-            // A server that refuses may close before it has read everything.
+            // A server that refuses a request may close before it has read everything.
             let _ = stream.write_all(&self.body).await;
             let mut bytes = Vec::new();
             let _ = stream.read_to_end(&mut bytes).await;
@@ -62,7 +62,7 @@ impl Request {
 
 impl Answer {
     fn read(bytes: &[u8]) -> Self {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer has a head");
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").expect("no complete head in the answer");
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
         let mut lines = head.split("\r\n");
         let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();

@@ -1,4 +1,4 @@
-//! A gateway on a free port with fake functions, and clients that speak to it: `gateway.http("GET", "/rooms/7")`.
+//! A gateway on a free port with fake functions, and clients for it: `served.http("GET", "/rooms/7").send()`.
 
 mod fake;
 mod http;
@@ -15,12 +15,12 @@ pub use fake::Fake;
 pub use http::Request;
 pub use socket::Socket;
 
-/// 29/Nov/2023:08:04:01.796, as in the events that AWS documents.
+/// 29/Nov/2023:08:04:01.796, the time in the events that AWS documents.
 pub const START_MS: i64 = 1_701_245_041_796;
-/// Longer than anything takes that does happen.
+/// Longer than anything takes that a test waits for.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A gateway that is served, with its clock and its fake functions.
+/// A running gateway, with its clock and its fake functions.
 pub struct Served {
     pub gateway: Gateway,
     pub clock: Clock,
@@ -30,12 +30,12 @@ pub struct Served {
 }
 
 impl Served {
-    /// Serves the test's template; schedules do not fire at the start.
+    /// Serves the tests' template. Schedules do not fire at the start.
     pub async fn start() -> Self {
         Self::start_with(include_str!("../template.yaml"), |options| options).await
     }
 
-    /// Serves another template, or with other options.
+    /// Serves this template, with changed options.
     pub async fn start_with(template: &str, change: impl FnOnce(Options) -> Options) -> Self {
         let clock = Clock::standing(START_MS);
         let (http, socket, tick) = (Fake::new(), Fake::new(), Fake::new());
@@ -60,30 +60,30 @@ impl Served {
         self.gateway.address()
     }
 
-    /// A request that is sent when it is awaited with `send`.
+    /// A request, to be completed and sent with `send`.
     pub fn http(&self, method: &str, path: &str) -> Request {
         Request::new(self.address(), method, path)
     }
 
-    /// A connected client; its CONNECT event has been taken.
+    /// A connected client. Its CONNECT event has been taken already.
     pub async fn connects(&self) -> Socket {
         let socket = Socket::connect(self.address(), "/live").await.unwrap();
         let event = self.socket.event().await;
         socket.with_id(event["requestContext"]["connectionId"].as_str().unwrap())
     }
 
-    /// A call of the management API.
+    /// A request to the management API.
     pub fn management(&self, method: &str, id: &str) -> Request {
         self.http(method, &format!("/live/@connections/{}", id.replace('=', "%3D")))
     }
 
-    /// What `PostToConnection` answers.
+    /// Pushes a message by `PostToConnection`, and returns the status.
     pub async fn pushes(&self, id: &str, text: impl AsRef<[u8]>) -> u16 {
         self.management("POST", id).body(text).send().await.status
     }
 }
 
-/// Waits for what must happen, and fails instead of hanging.
-pub async fn in_time<T>(happens: impl Future<Output = T>) -> T {
-    tokio::time::timeout(TIMEOUT, happens).await.expect("it did not happen in time")
+/// Awaits what must happen, and fails instead of waiting forever.
+pub async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(TIMEOUT, future).await.expect("did not happen within 20 s")
 }

@@ -37,14 +37,14 @@ impl Socket {
         Ok(Self { stream, response, id: String::new() })
     }
 
-    /// The status of a handshake that must be refused, and its body.
+    /// Attempts a handshake that must be refused, and returns the status and the body.
     pub async fn refused(address: SocketAddr, path: &str) -> (u16, String) {
         match Self::connect(address, path).await {
             Err(Error::Http(response)) => {
                 let body = response.body().clone().unwrap_or_default();
                 (response.status().as_u16(), String::from_utf8(body).unwrap())
             }
-            Err(error) => panic!("expected an HTTP answer, met {error}"),
+            Err(error) => panic!("expected an HTTP response, got {error}"),
             Ok(_) => panic!("the handshake was accepted"),
         }
     }
@@ -58,25 +58,25 @@ impl Socket {
         in_time(self.stream.send(Message::text(text))).await.unwrap();
     }
 
-    /// Sends whatever it is given; the server may already have closed.
+    /// Sends any message. The server may have closed the socket already.
     pub async fn sends_message(&mut self, message: Message) {
         let _ = in_time(self.stream.send(message)).await;
     }
 
-    /// The next text.
+    /// The next text message.
     pub async fn sees(&mut self) -> String {
         match in_time(self.stream.next()).await {
             Some(Ok(Message::Text(text))) => text.as_str().to_owned(),
-            other => panic!("expected a text, met {other:?}"),
+            other => panic!("expected a text message, got {other:?}"),
         }
     }
 
-    /// Waits for the next pong.
+    /// Waits for a pong.
     pub async fn sees_pong(&mut self) {
         assert!(matches!(in_time(self.stream.next()).await, Some(Ok(Message::Pong(_)))));
     }
 
-    /// The code and reason that the server closes with.
+    /// The code and reason with which the server closes the socket.
     pub async fn sees_close(&mut self) -> (u16, String) {
         loop {
             match in_time(self.stream.next()).await {
@@ -84,7 +84,7 @@ impl Socket {
                     return (code.into(), reason.to_string());
                 }
                 Some(Ok(_)) => {}
-                other => panic!("expected a close frame, met {other:?}"),
+                other => panic!("expected a close frame, got {other:?}"),
             }
         }
     }
