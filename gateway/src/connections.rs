@@ -164,7 +164,6 @@ impl Connections {
         self.write().remove(id)
     }
 
-    /// The open connection with this id.
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Connection>> {
         self.read().get(id).cloned()
     }
@@ -176,7 +175,6 @@ impl Connections {
         all
     }
 
-    /// Closes every connection.
     pub(crate) fn close_all(&self, closing: &Closing) {
         for connection in self.all() {
             connection.close(closing.clone());

@@ -99,7 +99,7 @@ async fn invoke(site: &Site, integration: &HttpIntegration, event: Bytes) -> Gat
     match tokio::time::timeout(integration.timeout, call).await {
         Ok(Ok(Ok(output))) => function_output::to_response(output),
         Ok(Ok(Err(_))) => response::internal_server_error(),
-        // A task that was cancelled (the first case) is possible only while the process ends.
+        // The first case, a cancelled task, occurs only when the process ends.
         Ok(Err(_)) | Err(_) => response::message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
     }
 }

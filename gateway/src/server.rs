@@ -27,7 +27,7 @@ pub const DEFAULT_URL: &str = "http://127.0.0.1:3000";
 const MAX_HEADER_BYTES: usize = 10_240;
 /// How long a stop waits for running functions and open sockets.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-/// The delay after a failed accept, which fails again at once while no file handles are free.
+/// The delay before accepting again after a failure: without free file handles, it would fail again immediately.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 /// Connections are closed within a second of their limit, so that one sweep handles thousands of them.
 const MIN_SWEEP_INTERVAL_MS: i64 = 1_000;

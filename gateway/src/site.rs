@@ -91,7 +91,6 @@ impl Site {
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    /// The schedule with this name.
     pub(crate) fn schedule(&self, name: &str) -> Option<&Arc<ServedSchedule>> {
         self.schedules.iter().find(|served| served.schedule.name == name)
     }

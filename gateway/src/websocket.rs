@@ -27,7 +27,7 @@ pub(crate) async fn call(site: &Site, integration: &WebSocketIntegration, event:
     match tokio::time::timeout(integration.timeout, call).await {
         Ok(Ok(Ok(output))) => Outcome::Answered(output),
         Ok(Ok(Err(_))) => Outcome::Failed,
-        // A task that was cancelled (the first case) is possible only while the process ends.
+        // The first case, a cancelled task, occurs only when the process ends.
         Ok(Err(_)) | Err(_) => Outcome::TimedOut,
     }
 }

@@ -9,7 +9,7 @@ pub(crate) const ACCOUNT_ID: &str = "123456789012";
 /// The region in local ARNs and events.
 pub(crate) const REGION: &str = "us-east-1";
 
-/// How deep conditions may refer to each other. Anything deeper is treated as a circle.
+/// How deep conditions may refer to each other. Anything deeper is treated as circular, and so as unknown.
 const MAX_CONDITION_DEPTH: usize = 32;
 
 /// Resolves what is known before a deployment and leaves the rest unresolved.

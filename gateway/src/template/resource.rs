@@ -35,7 +35,6 @@ const ACTIVE: [&str; 7] = [
 pub(super) struct Resource<'a> {
     /// The logical id; `Function/Event` for an event.
     pub(super) id: String,
-    /// The type.
     pub(super) kind: &'a str,
     /// The properties, an object.
     pub(super) properties: Value,
