@@ -1,39 +1,40 @@
-//! The suite of `shared::delivery::dead_letters::DeadLetters`: what is set aside holds up nobody, and is tried again when told to.
+//! The suite of `shared::delivery::dead_letters::DeadLetters`: a dead letter holds up nothing else, and is retried when
+//! an operator redrives it.
 
 use shared::delivery::dead_letters::{Dead, DeadLetter, MAX_PAYLOAD_BYTES, Reason};
 use shared::ids::DeadLetterId;
 use shared::inbox::Change;
 use shared::inbox::history::{SendQuery, States};
 
-use crate::record::{LATE_MS, Record, START_MS, Send, at, id, ids, together, user, users};
+use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, ids, user, users};
 
 on_each_record! {
-    a_push_that_is_set_aside_is_no_longer_due_and_its_row_stays,
-    it_is_told_with_its_reason_and_nothing_of_a_strangers,
-    what_is_set_aside_twice_is_one_letter,
-    what_is_not_to_be_pushed_is_not_set_aside,
-    what_is_redriven_is_due_at_once_and_begins_anew,
-    what_was_read_meanwhile_is_not_due_again,
-    a_letter_is_redriven_or_discarded_once,
-    what_cannot_be_read_is_kept_and_forgotten_at_last,
-    pages_follow_one_another_newest_first,
-    a_send_tells_how_many_are_dead,
+    a_dead_lettered_push_is_no_longer_due_and_its_row_stays,
+    a_dead_letter_names_its_notification_and_a_fixed_reason,
+    dead_lettering_twice_makes_one_dead_letter,
+    a_row_that_is_not_to_be_pushed_is_not_dead_lettered,
+    a_redriven_push_is_due_at_once_and_starts_over,
+    a_push_whose_row_was_read_is_not_due_after_a_redrive,
+    a_dead_letter_is_redriven_or_discarded_once,
+    an_unreadable_payload_is_kept_until_it_is_redriven,
+    pages_are_newest_first_and_leave_nothing_out,
+    the_history_counts_the_dead_notifications_of_a_send,
 }
 
 async fn dead_letters(record: &Record) -> Vec<DeadLetter> {
     record.dead_letters().page(None, 200).await.unwrap().letters
 }
 
-async fn sets_aside(record: &Record, name: &str, offset: i64, now_ms: i64) {
+async fn dead_letter_push(record: &Record, name: &str, offset: i64, now_ms: i64) {
     let dead = Dead::Push { user: &user(name), offset };
     record.dead_letters().dead_letter(&dead, Reason::Poisoned, at(now_ms)).await.unwrap();
 }
 
-/// Two notifications of alice's, of which the first is set aside.
+/// Sends alice two notifications and dead-letters the push of the first.
 async fn one_of_two(record: &Record) -> DeadLetterId {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1", "2"], "alice", at(0)).await;
-    sets_aside(record, "alice", 1, 10).await;
+    dead_letter_push(record, "alice", 1, 10).await;
     dead_letters(record).await[0].place.id
 }
 
@@ -42,7 +43,7 @@ async fn taken(record: &Record, now_ms: i64) -> Vec<i64> {
     taken.deliveries.iter().map(|delivery| delivery.notification.cursor.offset).collect()
 }
 
-async fn a_push_that_is_set_aside_is_no_longer_due_and_its_row_stays(record: Record) {
+async fn a_dead_lettered_push_is_no_longer_due_and_its_row_stays(record: Record) {
     let before = record.position("alice").await;
     one_of_two(&record).await;
     assert_eq!(taken(&record, LATE_MS - 1).await, [2]);
@@ -52,52 +53,52 @@ async fn a_push_that_is_set_aside_is_no_longer_due_and_its_row_stays(record: Rec
     assert_eq!((backlog.waiting, backlog.dead_letters), (1, 1));
 }
 
-async fn it_is_told_with_its_reason_and_nothing_of_a_strangers(record: Record) {
+async fn a_dead_letter_names_its_notification_and_a_fixed_reason(record: Record) {
     let letter = one_of_two(&record).await;
-    let told = dead_letters(&record).await;
-    let [told] = told.as_slice() else { panic!("{told:?}") };
-    assert_eq!((told.place.id, told.place.at_ms), (letter, START_MS + 10));
-    assert_eq!((told.user.clone(), told.notification), (Some(user("alice")), Some(id("1", "alice"))));
-    assert_eq!((told.error.as_str(), told.attempts), (Reason::Poisoned.text(), 0));
+    let all = dead_letters(&record).await;
+    let [found] = all.as_slice() else { panic!("{all:?}") };
+    assert_eq!((found.place.id, found.place.at_ms), (letter, START_MS + 10));
+    assert_eq!((found.user.clone(), found.notification), (Some(user("alice")), Some(id("1", "alice"))));
+    assert_eq!((found.error.as_str(), found.attempts), (Reason::Poisoned.text(), 0));
 }
 
-async fn what_is_set_aside_twice_is_one_letter(record: Record) {
+async fn dead_lettering_twice_makes_one_dead_letter(record: Record) {
     one_of_two(&record).await;
     let first = dead_letters(&record).await;
-    sets_aside(&record, "alice", 1, 99).await;
-    let strange = Dead::Unreadable { payload: "{" };
-    together(4, |n| {
-        let (record, strange) = (record.clone(), strange.clone());
+    dead_letter_push(&record, "alice", 1, 99).await;
+    let unreadable = Dead::Unreadable { payload: "{" };
+    concurrently(4, |n| {
+        let (record, unreadable) = (record.clone(), unreadable.clone());
         async move {
             let at = at(i64::try_from(n).unwrap());
-            record.dead_letters().dead_letter(&strange, Reason::Unreadable, at).await.unwrap();
-            sets_aside(&record, "alice", 2, 5).await;
+            record.dead_letters().dead_letter(&unreadable, Reason::Unreadable, at).await.unwrap();
+            dead_letter_push(&record, "alice", 2, 5).await;
         }
     })
     .await;
     let all = dead_letters(&record).await;
     assert_eq!(all.len(), 3);
-    assert_eq!(all[0], first[0], "the newest is as it was");
+    assert_eq!(all[0], first[0], "the first dead letter is unchanged");
 }
 
-async fn what_is_not_to_be_pushed_is_not_set_aside(record: Record) {
+async fn a_row_that_is_not_to_be_pushed_is_not_dead_lettered(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1"], "alice", at(0)).await;
     record.ring(&["2"], "bob", at(0)).await;
     record.deliveries().mark_offered(&[(&user("alice"), 1)], at(1)).await.unwrap();
     for (name, offset) in [("alice", 1), ("alice", 2), ("bob", 1), ("nobody", 1)] {
-        sets_aside(&record, name, offset, 10).await;
+        dead_letter_push(&record, name, offset, 10).await;
     }
     assert_eq!(dead_letters(&record).await, []);
 }
 
-async fn what_is_redriven_is_due_at_once_and_begins_anew(record: Record) {
+async fn a_redriven_push_is_due_at_once_and_starts_over(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1"], "alice", at(0)).await;
     for now_ms in [5_000, 10_000] {
         assert_eq!(taken(&record, now_ms).await, [1]);
     }
-    sets_aside(&record, "alice", 1, 10_001).await;
+    dead_letter_push(&record, "alice", 1, 10_001).await;
     let letter = dead_letters(&record).await.remove(0);
     assert_eq!(letter.attempts, 2);
     assert!(record.dead_letters().redrive(letter.place.id, at(60_000)).await.unwrap());
@@ -105,12 +106,12 @@ async fn what_is_redriven_is_due_at_once_and_begins_anew(record: Record) {
     assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 60_000));
     assert_eq!(taken(&record, 60_000).await, [1]);
     assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 65_000));
-    // It can be set aside once more.
-    sets_aside(&record, "alice", 1, 70_000).await;
+    // It can be dead-lettered again.
+    dead_letter_push(&record, "alice", 1, 70_000).await;
     assert_eq!(dead_letters(&record).await.len(), 1);
 }
 
-async fn what_was_read_meanwhile_is_not_due_again(record: Record) {
+async fn a_push_whose_row_was_read_is_not_due_after_a_redrive(record: Record) {
     let letter = one_of_two(&record).await;
     record.change("alice", Change::Read(ids(&["1"], "alice")), at(20)).await;
     assert!(record.dead_letters().redrive(letter, at(30)).await.unwrap());
@@ -118,9 +119,9 @@ async fn what_was_read_meanwhile_is_not_due_again(record: Record) {
     assert_eq!(taken(&record, LATE_MS - 1).await, [2]);
 }
 
-async fn a_letter_is_redriven_or_discarded_once(record: Record) {
+async fn a_dead_letter_is_redriven_or_discarded_once(record: Record) {
     let letter = one_of_two(&record).await;
-    let done = together(6, |n| {
+    let done = concurrently(6, |n| {
         let record = record.clone();
         async move {
             let dead_letters = record.dead_letters();
@@ -134,15 +135,15 @@ async fn a_letter_is_redriven_or_discarded_once(record: Record) {
     })
     .await;
     assert_eq!(done.iter().filter(|done| **done).count(), 1, "{done:?}");
-    sets_aside(&record, "alice", 2, 40).await;
+    dead_letter_push(&record, "alice", 2, 40).await;
     let other = dead_letters(&record).await[0].place.id;
     assert!(record.dead_letters().discard(other).await.unwrap());
     assert!(!record.dead_letters().discard(other).await.unwrap());
     assert!(!record.dead_letters().redrive(other, at(50)).await.unwrap());
-    assert_eq!(record.listed("alice").await.len(), 2, "its row stays");
+    assert_eq!(record.listed("alice").await.len(), 2, "the rows stay");
 }
 
-async fn what_cannot_be_read_is_kept_and_forgotten_at_last(record: Record) {
+async fn an_unreadable_payload_is_kept_until_it_is_redriven(record: Record) {
     for payload in ["", "\0 \u{7}", "{\"user\":", &"ü".repeat(MAX_PAYLOAD_BYTES)] {
         let dead = Dead::Unreadable { payload };
         record.dead_letters().dead_letter(&dead, Reason::Unreadable, at(7)).await.unwrap();
@@ -158,10 +159,10 @@ async fn what_cannot_be_read_is_kept_and_forgotten_at_last(record: Record) {
     assert_eq!(record.deliveries().next_due().await.unwrap(), None);
 }
 
-async fn pages_follow_one_another_newest_first(record: Record) {
+async fn pages_are_newest_first_and_leave_nothing_out(record: Record) {
     for n in 0..7 {
         let payload = n.to_string();
-        // Some at one time.
+        // Up to three have the same time.
         let at = at(n / 3);
         record
             .dead_letters()
@@ -184,24 +185,24 @@ async fn pages_follow_one_another_newest_first(record: Record) {
     assert_eq!(record.dead_letters().page(None, 7).await.unwrap().next, None);
 }
 
-async fn a_send_tells_how_many_are_dead(record: Record) {
+async fn the_history_counts_the_dead_notifications_of_a_send(record: Record) {
     let three = users(&["alice", "bob", "carol"]);
     for name in ["alice", "bob"] {
         record.connect(name, &format!("{name}'s"), at(0)).await;
     }
     record.send(&Send::new("1"), &three, at(0)).await;
     for name in ["alice", "bob"] {
-        sets_aside(&record, name, 1, 10).await;
+        dead_letter_push(&record, name, 1, 10).await;
     }
     let states = async || {
-        let page = record.sent().sends(&SendQuery { limit: 1, ..SendQuery::default() }, at(10)).await.unwrap();
+        let page = record.send_history().sends(&SendQuery { limit: 1, ..SendQuery::default() }, at(10)).await.unwrap();
         page.sends[0].states
     };
     assert_eq!(states().await, States { dead: 2, waiting: 1, ..States::default() });
-    // What was seen all the same is settled.
+    // A notification that was read despite its dead letter is settled.
     record.change("alice", Change::Read(ids(&["1"], "alice")), at(20)).await;
     assert_eq!(states().await, States { dead: 1, settled: 1, waiting: 1, ..States::default() });
-    let bobs = dead_letters(&record).await.into_iter().find(|letter| letter.user == Some(user("bob"))).unwrap();
-    record.dead_letters().redrive(bobs.place.id, at(30)).await.unwrap();
+    let bob_letter = dead_letters(&record).await.into_iter().find(|letter| letter.user == Some(user("bob"))).unwrap();
+    record.dead_letters().redrive(bob_letter.place.id, at(30)).await.unwrap();
     assert_eq!(states().await, States { settled: 1, waiting: 2, ..States::default() });
 }

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use shared::limits::{Limits, Rate, Spend, Verdict};
 
-use crate::record::{at, together};
+use crate::record::{at, concurrently};
 
-on_each_limits! {
-    a_burst_then_one_each_window_by_count,
-    the_wait_that_is_told_is_the_shortest_that_admits,
-    what_is_refused_spends_nothing,
+on_each_moment! {
+    a_burst_is_admitted_then_one_per_window_divided_by_count,
+    the_reported_wait_is_the_shortest_after_which_a_spend_is_admitted,
+    a_refused_spend_costs_nothing,
     buckets_are_independent,
-    a_bucket_that_stands_twice_is_spent_from_twice,
-    verdicts_stand_in_the_order_of_the_spends,
-    a_clock_that_goes_back_gives_no_more,
-    a_rest_gives_no_more_than_a_burst,
-    many_at_once_get_no_more_than_there_is,
-    every_verdict_is_that_of_the_model,
+    a_bucket_named_twice_is_spent_from_twice,
+    verdicts_are_in_the_order_of_the_spends,
+    a_clock_that_goes_back_admits_nothing_extra,
+    a_pause_admits_no_more_than_a_burst,
+    concurrent_spends_get_no_more_than_the_budget,
+    every_verdict_matches_the_model,
 }
 
 type Store = Arc<dyn Limits>;
@@ -36,17 +36,17 @@ async fn spend(limits: &Store, bucket: &str, rate: Rate, now_ms: i64) -> Verdict
     verdicts[0]
 }
 
-/// How many of a bucket are admitted at one instant.
+/// Spends from a bucket at one instant until it refuses; returns how many spends were admitted.
 async fn admitted(limits: &Store, bucket: &str, rate: Rate, now_ms: i64) -> u32 {
     let mut admitted = 0;
     while spend(limits, bucket, rate, now_ms).await == Verdict::Admitted {
         admitted += 1;
-        assert!(admitted <= 1_000, "it admits for ever");
+        assert!(admitted <= 1_000, "it never refuses");
     }
     admitted
 }
 
-async fn a_burst_then_one_each_window_by_count(limits: Store) {
+async fn a_burst_is_admitted_then_one_per_window_divided_by_count(limits: Store) {
     for (count, window_ms, step_ms) in [(1, 1_000, 1_000), (4, 1_000, 250), (30, 60_000, 2_000), (1, 1, 1)] {
         let (bucket, rate) = (format!("{count}/{window_ms}"), rate(count, window_ms));
         assert_eq!(admitted(&limits, &bucket, rate, 0).await, count);
@@ -55,7 +55,7 @@ async fn a_burst_then_one_each_window_by_count(limits: Store) {
             assert_eq!(admitted(&limits, &bucket, rate, n * step_ms).await, 1);
         }
     }
-    // A third of a second is no whole number of milliseconds; three of them are a second all the same.
+    // A third of a second is not a whole number of milliseconds, but three of them are exactly a second.
     let thirds = rate(3, 1_000);
     assert_eq!(admitted(&limits, "thirds", thirds, 0).await, 3);
     for (now_ms, expected) in [(333, 0), (334, 1), (666, 0), (667, 1), (999, 0), (1_000, 1), (1_333, 0), (1_334, 1)] {
@@ -64,7 +64,7 @@ async fn a_burst_then_one_each_window_by_count(limits: Store) {
     }
 }
 
-async fn the_wait_that_is_told_is_the_shortest_that_admits(limits: Store) {
+async fn the_reported_wait_is_the_shortest_after_which_a_spend_is_admitted(limits: Store) {
     for (count, window_ms) in [
         (1, 1_000),
         (3, 1_000),
@@ -82,7 +82,7 @@ async fn the_wait_that_is_told_is_the_shortest_that_admits(limits: Store) {
         let mut now_ms = 0;
         for _ in 0..10 {
             let Verdict::Limited { retry_after_ms } = spend(&limits, &bucket, rate, now_ms).await else {
-                // Where several come back in a millisecond, one that was told to wait is not alone.
+                // If several become available within a millisecond, spending one of them leaves some.
                 now_ms += 1;
                 continue;
             };
@@ -90,14 +90,14 @@ async fn the_wait_that_is_told_is_the_shortest_that_admits(limits: Store) {
             let then_ms = now_ms + i64::try_from(retry_after_ms).unwrap();
             let early = spend(&limits, &bucket, rate, then_ms - 1).await;
             assert_eq!(early, Verdict::Limited { retry_after_ms: 1 }, "{bucket}");
-            let punctual = spend(&limits, &bucket, rate, then_ms).await;
-            assert_eq!(punctual, Verdict::Admitted, "{bucket}");
+            let on_time = spend(&limits, &bucket, rate, then_ms).await;
+            assert_eq!(on_time, Verdict::Admitted, "{bucket}");
             now_ms = then_ms;
         }
     }
 }
 
-async fn what_is_refused_spends_nothing(limits: Store) {
+async fn a_refused_spend_costs_nothing(limits: Store) {
     let one = rate(1, 1_000);
     assert_eq!(spend(&limits, "a", one, 0).await, Verdict::Admitted);
     for now_ms in 0..1_000 {
@@ -118,7 +118,7 @@ async fn buckets_are_independent(limits: Store) {
     }
 }
 
-async fn a_bucket_that_stands_twice_is_spent_from_twice(limits: Store) {
+async fn a_bucket_named_twice_is_spent_from_twice(limits: Store) {
     let three = rate(3, 1_000);
     let twice = [from("a", three), from("a", three)];
     assert_eq!(limits.spend(&twice, at(0)).await, [Verdict::Admitted; 2]);
@@ -126,7 +126,7 @@ async fn a_bucket_that_stands_twice_is_spent_from_twice(limits: Store) {
     assert_eq!(limits.spend(&twice, at(0)).await, [Verdict::Admitted, refused]);
 }
 
-async fn verdicts_stand_in_the_order_of_the_spends(limits: Store) {
+async fn verdicts_are_in_the_order_of_the_spends(limits: Store) {
     let one = rate(1, 1_000);
     spend(&limits, "b", one, 0).await;
     spend(&limits, "d", one, 500).await;
@@ -139,7 +139,7 @@ async fn verdicts_stand_in_the_order_of_the_spends(limits: Store) {
     assert!(limits.spend(&[], at(600)).await.is_empty());
 }
 
-async fn a_clock_that_goes_back_gives_no_more(limits: Store) {
+async fn a_clock_that_goes_back_admits_nothing_extra(limits: Store) {
     let two = rate(2, 1_000);
     assert_eq!(admitted(&limits, "a", two, 10_000).await, 2);
     for now_ms in [9_999, 9_000, 5_000, 0, -10_000] {
@@ -151,16 +151,16 @@ async fn a_clock_that_goes_back_gives_no_more(limits: Store) {
     assert_eq!(admitted(&limits, "a", two, 10_500).await, 1);
 }
 
-async fn a_rest_gives_no_more_than_a_burst(limits: Store) {
+async fn a_pause_admits_no_more_than_a_burst(limits: Store) {
     let three = rate(3, 1_000);
     for now_ms in [0, 1_000, 3_600_000, 900_000_000] {
         assert_eq!(admitted(&limits, "a", three, now_ms).await, 3);
     }
 }
 
-async fn many_at_once_get_no_more_than_there_is(limits: Store) {
+async fn concurrent_spends_get_no_more_than_the_budget(limits: Store) {
     let ten = rate(10, 1_000);
-    let verdicts = together(50, |_| {
+    let verdicts = concurrently(50, |_| {
         let limits = Arc::clone(&limits);
         async move { spend(&limits, "a", ten, 0).await }
     })
@@ -169,8 +169,9 @@ async fn many_at_once_get_no_more_than_there_is(limits: Store) {
     assert_eq!(admitted.count(), 10);
 }
 
-/// What a bucket is, in the plainest words: it holds up to `count` and gets one back each `window / count`. Kept
-/// as what is missing, in units of a millisecond divided by `count`, so that every number is whole.
+/// The definition of a bucket, written as plainly as possible: it holds up to `count` and regains one each
+/// `window / count`. It stores how much is missing, in units of a millisecond divided by `count`, so that every number
+/// is whole.
 #[derive(Default)]
 struct Model {
     buckets: HashMap<(usize, Rate32), Missing>,
@@ -192,7 +193,7 @@ impl Model {
         let passed_ms = i128::from(now_ms - missing.at_ms);
         missing.parts = (missing.parts - passed_ms * count).max(0);
         missing.at_ms = now_ms;
-        // One is a window of parts; the whole bucket is `count` windows.
+        // One spend is `window_ms` parts; the whole bucket is `count` times that.
         let over = missing.parts + window_ms - count * window_ms;
         if over <= 0 {
             missing.parts += window_ms;
@@ -203,12 +204,12 @@ impl Model {
     }
 }
 
-async fn every_verdict_is_that_of_the_model(limits: Store) {
+async fn every_verdict_matches_the_model(limits: Store) {
     let rates = [rate(1, 1_000), rate(3, 1_000), rate(7, 997), rate(50, 1_000), rate(30, 60_000), rate(10, 3)];
     let (mut model, mut dice) = (Model::default(), Dice(0x5eed));
     let (mut now_ms, mut counts) = (0, [0; 2]);
     for _ in 0..4_000 {
-        // Mostly within a few milliseconds, at times a long rest.
+        // Mostly a few milliseconds apart, sometimes after a long pause.
         now_ms += match dice.below(10) {
             0..=3 => 0,
             4..=8 => dice.below(40),
@@ -231,7 +232,7 @@ async fn every_verdict_is_that_of_the_model(limits: Store) {
     assert!(counts.iter().all(|count| *count > 1_000), "the trace is one-sided: {counts:?}");
 }
 
-/// A linear congruential generator (Knuth's MMIX): the same trace each time.
+/// A linear congruential generator (Knuth's MMIX), so that every run has the same trace.
 struct Dice(u64);
 
 impl Dice {

@@ -1,9 +1,13 @@
-//! The contract: what a store must do that keeps a promise. A suite is a list of behaviours; each becomes a test of
-//! its own on each store, named `suite::store::behaviour`, and gets a fresh store. A further store is one line here.
+//! The contract: what a store must do to keep a promise. A suite is a list of behaviours. Each behaviour becomes a test
+//! of its own on each store, named `suite::store::behaviour`, and gets a fresh store.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-/// The stores of the record.
+/// Runs behaviours on each store of the record. To add a store, write a function in `stores.rs` that opens a fresh one,
+/// and add a line here: the name of the store's test module and that function.
+///
+/// Suites that need more than the promise, such as a second connection to the database, and the models list their
+/// stores themselves, in macros named `on_each!`.
 macro_rules! on_each_record {
     ($($behaviour:ident),* $(,)?) => {
         tests_on! { [$($behaviour)*]
@@ -13,28 +17,9 @@ macro_rules! on_each_record {
     };
 }
 
-/// The stores of the moment's limits.
-macro_rules! on_each_limits {
-    ($($behaviour:ident),* $(,)?) => {
-        tests_on! { [$($behaviour)*]
-            memory => crate::stores::memory,
-            redis => crate::stores::redis,
-        }
-    };
-}
-
-/// The stores of the moment that keep notes.
-macro_rules! on_each_notes {
-    ($($behaviour:ident),* $(,)?) => {
-        tests_on! { [$($behaviour)*]
-            memory => crate::stores::memory,
-            redis => crate::stores::redis,
-        }
-    };
-}
-
-/// The stores of the moment that keep a queue.
-macro_rules! on_each_queue {
+/// Runs behaviours on each store of the moment: of its limits, its telemetry or its queue. A store is added as in
+/// `on_each_record!`; it keeps all three promises.
+macro_rules! on_each_moment {
     ($($behaviour:ident),* $(,)?) => {
         tests_on! { [$($behaviour)*]
             memory => crate::stores::memory,
@@ -47,8 +32,8 @@ macro_rules! tests_on {
     (@ [$($behaviour:ident)*] $open:path) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
         async fn $behaviour() {
-            // What is kept goes with the store: its folder, its database.
-            let (store, _kept) = $open().await;
+            // The guard keeps what the store needs, such as its folder, until the behaviour ends.
+            let (store, _guard) = $open().await;
             super::$behaviour(store).await;
         }
     )*};
@@ -64,17 +49,17 @@ macro_rules! tests_on {
 mod record;
 mod stores;
 
+mod broken_rows;
 mod connections;
 mod dead_letters;
 mod deliveries;
-mod held;
 mod history;
 mod inbox;
 mod limits;
 mod migrations;
 mod model;
+mod overlapping;
 mod queue;
-mod refused;
 mod retention;
 mod sqlite;
 mod telemetry;

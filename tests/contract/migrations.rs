@@ -1,5 +1,5 @@
-//! A database to which a later migration came before an earlier one: no function uses it as it is, and bringing it up to
-//! date makes up for what is missing.
+//! A database that got a later migration before an earlier one. Functions refuse to use it, and migrating it applies
+//! the missing one.
 
 use shared::error::StoreError;
 use shared::ids::UserId;
@@ -10,35 +10,35 @@ use sqlx::{Connection, SqliteConnection};
 
 use crate::record::at;
 
-/// As if the second had never been applied.
+/// Makes the database look as if the second migration had never been applied.
 const WITHOUT_THE_SECOND: &str = "DELETE FROM _sqlx_migrations WHERE version = 2;
     DROP INDEX sends_created_at; DROP INDEX sends_type; DROP INDEX notifications_send; DROP INDEX notifications_by_id;
     CREATE UNIQUE INDEX notifications_id ON notifications (user_id, id)";
 
 #[tokio::test]
-async fn postgres() {
+async fn postgres_is_unavailable_until_a_missing_earlier_migration_is_applied() {
     let url = harness::postgres_server::database().await;
     harness::postgres_server::does(&url, WITHOUT_THE_SECOND).await;
     let alice = UserId::new("alice").unwrap();
     let record = PostgresRecord::new(&url, 1).unwrap();
     match record.position(&alice, at(0)).await {
         Err(StoreError::Unavailable(why)) => assert!(why.contains("lacks migration 2"), "{why}"),
-        used => panic!("{used:?}"),
+        used => panic!("the database was used: {used:?}"),
     }
     record.migrate().await.unwrap();
     assert_eq!(record.position(&alice, at(0)).await.unwrap().head, 0);
 }
 
 #[tokio::test]
-async fn sqlite() {
+async fn sqlite_applies_a_missing_earlier_migration_when_it_opens() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("carillon.db");
     SqliteRecord::open(&file).await.unwrap().close().await;
-    let mut file_itself = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    sqlx::raw_sql(WITHOUT_THE_SECOND).execute(&mut file_itself).await.unwrap();
+    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    sqlx::raw_sql(WITHOUT_THE_SECOND).execute(&mut connection).await.unwrap();
     SqliteRecord::open(&file).await.unwrap();
     let applied: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE version = 2")
-        .fetch_all(&mut file_itself)
+        .fetch_all(&mut connection)
         .await
         .unwrap();
     assert_eq!(applied, [2]);

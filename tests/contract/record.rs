@@ -1,4 +1,4 @@
-//! The words of the suites: users who connect, sends that ring, inboxes that change.
+//! The vocabulary of the suites: users who connect, sends that ring, inboxes that change.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use shared::inbox::{Append, Appended, Change, Changed, Changes, CurrentState, De
 use shared::sockets::connections::{Connections, Opened, Opening, Ticket};
 use tokio::sync::Barrier;
 
-/// When every test begins.
+/// The time at which every test begins.
 pub(crate) const START_MS: i64 = 1_800_000_000_000;
-/// Later than any test looks.
+/// Later than anything that happens in a test, in milliseconds after the beginning.
 pub(crate) const LATE_MS: i64 = 1_000_000_000;
 /// How long sends are kept.
 pub(crate) const RETENTION_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 
-/// So many milliseconds after the beginning.
+/// This many milliseconds after the beginning.
 pub(crate) fn at(after_ms: i64) -> At {
     At::Fixed(START_MS + after_ms)
 }
@@ -36,17 +36,17 @@ pub(crate) fn users(names: &[&str]) -> Vec<UserId> {
     names.iter().map(|name| user(name)).collect()
 }
 
-/// The notification that the send of this key puts into this user's inbox.
+/// The notification that the send with this key puts into this user's inbox.
 pub(crate) fn id(key: &str, name: &str) -> NotificationId {
     NotificationId::of(Send::new(key).id, &user(name))
 }
 
-/// The notifications of these keys in this user's inbox.
+/// The notifications of the sends with these keys in this user's inbox.
 pub(crate) fn ids(keys: &[&str], name: &str) -> Vec<NotificationId> {
     keys.iter().map(|key| id(key, name)).collect()
 }
 
-/// A send, named by its key.
+/// A send, identified by its key.
 #[derive(Debug, Clone)]
 pub(crate) struct Send {
     pub(crate) id: SendId,
@@ -80,13 +80,13 @@ impl Send {
         Self { due, ..Self::new(key) }
     }
 
-    /// It expires so long after the beginning.
-    pub(crate) fn until(self, after_ms: i64) -> Self {
+    /// Lets it expire this many milliseconds after the beginning.
+    pub(crate) fn expiring_at(self, after_ms: i64) -> Self {
         let content = Content { expires_at: Some(Time(START_MS + after_ms)), ..Content::clone(&self.content) };
         Self { content: Arc::new(content), ..self }
     }
 
-    /// A newer one of this key replaces it.
+    /// Gives it a collapse key: a newer send with the same one replaces it.
     pub(crate) fn collapsing(self, key: &str) -> Self {
         let content = Content { collapse_key: Some(key.into()), ..Content::clone(&self.content) };
         Self { content: Arc::new(content), ..self }
@@ -99,7 +99,7 @@ impl Send {
     }
 }
 
-/// A store of the record. Clones share it.
+/// A store of the record. Clones share the store.
 #[derive(Clone)]
 pub(crate) struct Record(Arc<dyn shared::record::RecordStore>);
 
@@ -124,7 +124,7 @@ impl Record {
         &*self.0
     }
 
-    pub(crate) fn sent(&self) -> &dyn History {
+    pub(crate) fn send_history(&self) -> &dyn History {
         &*self.0
     }
 
@@ -133,10 +133,10 @@ impl Record {
     }
 
     pub(crate) async fn append(&self, send: &Send, to: &[UserId], at: At) -> Appended {
-        self.append_of("billing", send, to, at).await
+        self.append_from("billing", send, to, at).await
     }
 
-    pub(crate) async fn append_of(&self, sender: &str, send: &Send, to: &[UserId], at: At) -> Appended {
+    pub(crate) async fn append_from(&self, sender: &str, send: &Send, to: &[UserId], at: At) -> Appended {
         let append = Append {
             id: send.id,
             sender: &user(sender),
@@ -150,15 +150,15 @@ impl Record {
         self.inbox().append(&append, at).await.unwrap()
     }
 
-    /// Appends a send that is new.
+    /// Appends a send that must be new.
     pub(crate) async fn send(&self, send: &Send, to: &[UserId], at: At) -> Vec<Delivery> {
         match self.append(send, to, at).await {
             Appended::Stored(deliveries) => deliveries,
-            Appended::Known(first) => panic!("a new send was known: {first:?}"),
+            Appended::Known(first) => panic!("a new send was treated as a repeat: {first:?}"),
         }
     }
 
-    /// One new notification for one user, for each key.
+    /// Sends one new notification to the user for each key.
     pub(crate) async fn ring(&self, keys: &[&str], name: &str, at: At) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         for key in keys {
@@ -167,12 +167,12 @@ impl Record {
         deliveries
     }
 
-    /// Opens a connection whose token lasts longer than any test looks.
+    /// Opens a connection whose token outlives the test.
     pub(crate) async fn connect(&self, name: &str, connection: &str, at: At) {
         self.connect_until(name, connection, START_MS + LATE_MS, at).await;
     }
 
-    /// Opens a connection whose token ends then.
+    /// Opens a connection whose token ends at `ends_ms`.
     pub(crate) async fn connect_until(&self, name: &str, connection: &str, ends_ms: i64, at: At) {
         let hash = sha256(format!("ticket of {connection}").as_bytes());
         let ticket = Ticket {
@@ -192,7 +192,7 @@ impl Record {
         self.inbox().position(&user(name), at(LATE_MS)).await.unwrap()
     }
 
-    /// Everything that stands in an inbox, newest first.
+    /// All notifications in an inbox, newest first.
     pub(crate) async fn listed(&self, name: &str) -> Vec<Notification> {
         let page = Page { limit: usize::MAX, ..Page::default() };
         let listed = self.inbox().list(&user(name), &page, at(LATE_MS)).await.unwrap();
@@ -202,14 +202,14 @@ impl Record {
 
     pub(crate) async fn change(&self, name: &str, change: Change, at: At) -> Changed {
         let changed = self.inbox().change(&user(name), &change, at).await;
-        changed.unwrap().expect("no cursor that the inbox does not know")
+        changed.unwrap().expect("the cursor is in the inbox's history")
     }
 
     pub(crate) async fn changes(&self, name: &str, since: Option<Cursor>, limit: usize) -> Option<Changes> {
         self.inbox().changes(&user(name), since, limit, at(LATE_MS)).await.unwrap()
     }
 
-    /// Everything that was ever in an inbox, tombstones too, in order of change.
+    /// Everything that was ever in an inbox, including tombstones, in order of change.
     pub(crate) async fn history(&self, name: &str) -> Vec<CurrentState> {
         let beginning = self.position(name).await.cursor_at(0);
         let changes = self.changes(name, Some(beginning), usize::MAX).await;
@@ -217,8 +217,8 @@ impl Record {
     }
 }
 
-/// Does the same many times at once; the results are in the order of the numbers.
-pub(crate) async fn together<T, F>(times: usize, act: impl Fn(usize) -> F) -> Vec<T>
+/// Runs `act` with the numbers below `times`, all at once. The results are in the order of the numbers.
+pub(crate) async fn concurrently<T, F>(times: usize, act: impl Fn(usize) -> F) -> Vec<T>
 where
     T: std::marker::Send + 'static,
     F: Future<Output = T> + std::marker::Send + 'static,

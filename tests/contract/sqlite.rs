@@ -1,4 +1,4 @@
-//! What only a record in a file can promise: that it is there after a restart, and that it has one owner.
+//! What only a record in a file can promise: that it survives a restart, and that it has one owner.
 
 use shared::clock::At;
 use shared::ids::{ConnectionId, UserId};
@@ -8,7 +8,7 @@ use shared::record::sqlite::{OpenError, SqliteRecord};
 use crate::record::{Record, START_MS, Send, at, id, user};
 
 #[tokio::test]
-async fn everything_is_there_after_a_restart() {
+async fn everything_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("new folder").join("carillon.db");
     let record = Record::new(SqliteRecord::open(&file).await.unwrap());
@@ -19,7 +19,7 @@ async fn everything_is_there_after_a_restart() {
     let before = record.position("alice").await;
     drop(record);
 
-    let record = Record::new(open_again(&file).await);
+    let record = Record::new(reopen(&file).await);
     assert_eq!(record.position("alice").await, before);
     assert_eq!(record.listed("alice").await[0].id, id("1", "alice"));
     let repeat = record.append(&Send::new("1"), &[user("alice")], at(2)).await;
@@ -35,8 +35,8 @@ async fn everything_is_there_after_a_restart() {
     assert_eq!(due.len(), 1);
 }
 
-/// A dropped pool closes its files after the drop.
-async fn open_again(file: &std::path::Path) -> SqliteRecord {
+/// Opens the file as soon as it is free: a pool closes its files some time after it is dropped.
+async fn reopen(file: &std::path::Path) -> SqliteRecord {
     loop {
         match SqliteRecord::open(file).await {
             Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
@@ -52,17 +52,17 @@ async fn a_folder_has_one_owner() {
     let first = SqliteRecord::open(&file).await.unwrap();
     let second = SqliteRecord::open(&file).await.unwrap_err();
     assert!(matches!(second, OpenError::InUse(_)), "{second}");
-    let told = second.to_string();
-    assert!(told.contains(&folder.path().display().to_string()), "{told}");
+    let message = second.to_string();
+    assert!(message.contains(&folder.path().display().to_string()), "{message}");
     first.close().await;
     drop(first);
     SqliteRecord::open(&file).await.unwrap();
 }
 
 #[tokio::test]
-async fn two_databases_are_of_two_epochs() {
-    let (first, _kept) = crate::stores::sqlite().await;
-    let (second, _kept_too) = crate::stores::sqlite().await;
+async fn each_database_has_its_own_epoch() {
+    let (first, _guard) = crate::stores::sqlite().await;
+    let (second, _other_guard) = crate::stores::sqlite().await;
     let cursor = first.position("alice").await.cursor();
     assert_ne!(cursor.epoch, second.position("alice").await.epoch);
     let changes = second.changes("alice", Some(cursor), 10).await;
@@ -70,18 +70,18 @@ async fn two_databases_are_of_two_epochs() {
 }
 
 #[tokio::test]
-async fn what_is_no_database_is_named() {
+async fn opening_a_file_that_is_not_a_database_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("carillon.db");
-    std::fs::write(&file, "no database at all, but long enough to be read as one").unwrap();
+    std::fs::write(&file, "this is not a database, but it is long enough to be read as one").unwrap();
     let error = SqliteRecord::open(&file).await.unwrap_err();
     assert!(matches!(error, OpenError::Unreadable { .. }), "{error}");
     assert!(error.to_string().contains("carillon.db"), "{error}");
 }
 
 #[tokio::test]
-async fn the_servers_clock_is_the_present() {
-    let (record, _kept) = crate::stores::sqlite().await;
+async fn the_server_clock_is_the_current_time() {
+    let (record, _guard) = crate::stores::sqlite().await;
     let now_ms = || {
         let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap();
         i64::try_from(since_1970.as_millis()).unwrap()

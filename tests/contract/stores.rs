@@ -1,4 +1,4 @@
-//! Fresh stores, each with what must be kept for as long as it is used.
+//! Opens fresh stores. Each comes with a guard that must live as long as the store is used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::record::Record;
 
-/// A record in a file of its own.
+/// A record in its own SQLite file.
 pub(crate) async fn sqlite() -> (Record, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("carillon.db");
@@ -21,33 +21,33 @@ pub(crate) async fn sqlite() -> (Record, TempDir) {
     (Record::new(store), folder)
 }
 
-/// A record in a database of its own, on one server.
+/// A record in its own database on the shared Postgres server.
 pub(crate) async fn postgres() -> (Record, ()) {
     let url = harness::postgres_server::database().await;
     (Record::new(PostgresRecord::new(&url, 8).unwrap()), ())
 }
 
-/// A moment in this process.
+/// A moment in the memory of this process.
 pub(crate) async fn memory() -> (Arc<MemoryMoment>, ()) {
     (Arc::new(MemoryMoment::default()), ())
 }
 
-/// A moment in Redis, under a prefix of its own on one server.
-pub(crate) async fn redis() -> (Arc<RedisMoment>, InRedis) {
+/// A moment under its own key prefix on the shared Redis server.
+pub(crate) async fn redis() -> (Arc<RedisMoment>, RedisGuard) {
     let config = harness::redis_server::own_prefix();
     let moment = RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap();
-    (Arc::new(moment), InRedis(config))
+    (Arc::new(moment), RedisGuard(config))
 }
 
-/// Limits that cannot be asked admit, by what this process knows, and notes are dropped; a suite on Redis must have
-/// asked it.
-pub(crate) struct InRedis(RedisConfig);
+/// Fails a test that wrote nothing to Redis. If Redis is unreachable, limits are decided in this process and telemetry
+/// is dropped, so a suite could pass without ever using Redis.
+pub(crate) struct RedisGuard(RedisConfig);
 
-impl Drop for InRedis {
+impl Drop for RedisGuard {
     fn drop(&mut self) {
         let mut connection = redis::Client::open(self.0.url.reveal()).unwrap().get_connection().unwrap();
         let pattern = format!("{}:*", self.0.prefix);
         let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query(&mut connection).unwrap();
-        assert!(std::thread::panicking() || !keys.is_empty(), "Redis was not asked");
+        assert!(std::thread::panicking() || !keys.is_empty(), "the test did not use Redis");
     }
 }

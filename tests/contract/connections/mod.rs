@@ -8,8 +8,8 @@ use shared::sockets::connections::{Opened, Opening, Ticket};
 
 use crate::record::{LATE_MS, Record, START_MS, at, user};
 
-/// When a ticket of these suites is too old.
-const TOO_OLD_MS: i64 = 30_000;
+/// When the tickets of these suites expire, in milliseconds after the beginning.
+const TICKET_EXPIRY_MS: i64 = 30_000;
 
 fn hash(ticket: &str) -> [u8; 32] {
     sha256(ticket.as_bytes())
@@ -21,12 +21,12 @@ fn ticket(name: &str, ticket: &str) -> Ticket {
         user: user(name),
         origin: None,
         token_expires_at_ms: START_MS + LATE_MS,
-        expires_at_ms: START_MS + TOO_OLD_MS,
+        expires_at_ms: START_MS + TICKET_EXPIRY_MS,
     }
 }
 
-/// A ticket for the pages of one origin.
-fn ticket_of(name: &str, of: &str, origin: &str) -> Ticket {
+/// A ticket that only this origin may use.
+fn ticket_for_origin(name: &str, of: &str, origin: &str) -> Ticket {
     Ticket { origin: Some(origin.into()), ..ticket(name, of) }
 }
 
@@ -39,7 +39,7 @@ async fn open(record: &Record, connection: &str, ticket: &str, origin: Option<&s
     record.connections().open(&opening, at(now_ms)).await.unwrap()
 }
 
-/// What an opening is that displaces nobody.
+/// The result of an opening that displaces no other connection.
 fn registered(name: &str) -> Opened {
     Opened::Registered { user: user(name), displaced: Vec::new() }
 }

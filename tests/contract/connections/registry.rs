@@ -1,21 +1,21 @@
-//! Who is connected: at most so many a user, found and forgotten by name, swept when they are over.
+//! Who is connected: at most `MAX_CONNECTIONS` per user, found and forgotten by id, and swept when they have ended.
 
 use shared::ids::ConnectionId;
 use shared::sockets::connections::{MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, MAX_SOCKET_AGE_MS, Online, Opened};
 
-use super::{TOO_OLD_MS, issue, open, ticket};
-use crate::record::{LATE_MS, Record, START_MS, at, ids, together, user};
+use super::{TICKET_EXPIRY_MS, issue, open, ticket};
+use crate::record::{LATE_MS, Record, START_MS, at, concurrently, ids, user};
 
 on_each_record! {
-    one_too_many_displaces_the_oldest,
-    the_newest_is_never_displaced_though_all_came_at_once,
-    openings_at_once_leave_no_more_than_there_may_be,
+    one_connection_too_many_displaces_the_oldest,
+    the_newest_is_never_displaced_even_if_all_opened_at_once,
+    concurrent_openings_leave_no_more_than_the_maximum,
     other_users_connections_do_not_count,
-    what_was_forgotten_is_not_found,
-    a_sweep_forgets_tickets_that_are_too_old,
-    a_sweep_tells_connections_whose_token_has_ended_until_they_are_forgotten,
-    a_sweep_forgets_connections_that_cannot_live_any_more,
-    those_who_are_there_are_counted,
+    a_forgotten_connection_is_not_found,
+    a_sweep_forgets_expired_tickets,
+    a_sweep_returns_connections_whose_token_has_ended_until_they_are_forgotten,
+    a_sweep_forgets_connections_past_the_maximum_age,
+    open_connections_and_their_users_are_counted,
 }
 
 async fn is_found(record: &Record, connection: &str) -> bool {
@@ -23,7 +23,7 @@ async fn is_found(record: &Record, connection: &str) -> bool {
     record.connections().find(&id).await.unwrap().is_some()
 }
 
-/// Opens one more of alice's; what it displaces.
+/// Opens one more connection for alice; returns those that it displaces.
 async fn open_another(record: &Record, connection: &str, now_ms: i64) -> Vec<String> {
     issue(record, &ticket("alice", connection)).await;
     match open(record, connection, connection, None, now_ms).await {
@@ -39,7 +39,7 @@ async fn sweep(record: &Record, now_ms: i64) -> Vec<String> {
     ended
 }
 
-async fn one_too_many_displaces_the_oldest(record: Record) {
+async fn one_connection_too_many_displaces_the_oldest(record: Record) {
     // The oldest by time, not by name.
     let name = |n: usize| format!("{} of {n}", 100 - n);
     for n in 0..MAX_CONNECTIONS {
@@ -52,14 +52,14 @@ async fn one_too_many_displaces_the_oldest(record: Record) {
         assert!(!is_found(&record, &name(n - MAX_CONNECTIONS)).await);
         assert!(is_found(&record, &name(n)).await);
     }
-    // Room that somebody made is room.
+    // Forgetting a connection makes room for another.
     let gone = [ConnectionId::new(name(10)), ConnectionId::new(name(11))];
     record.connections().forget(&gone).await.unwrap();
     assert!(open_another(&record, "room", 100).await.is_empty());
 }
 
-async fn the_newest_is_never_displaced_though_all_came_at_once(record: Record) {
-    // In one millisecond, and with names in falling and rising order.
+async fn the_newest_is_never_displaced_even_if_all_opened_at_once(record: Record) {
+    // All within one millisecond, and with names that sort before and after the others.
     for n in 0..MAX_CONNECTIONS {
         open_another(&record, &format!("m{n:02}"), 0).await;
     }
@@ -69,15 +69,15 @@ async fn the_newest_is_never_displaced_though_all_came_at_once(record: Record) {
         assert_ne!(displaced, [name]);
         assert!(is_found(&record, name).await, "{name}");
     }
-    // Nor where a clock went back.
+    // Nor if the clock went back.
     let displaced = open_another(&record, "earlier", -1_000).await;
     assert_eq!(displaced.len(), 1);
     assert!(is_found(&record, "earlier").await);
 }
 
-async fn openings_at_once_leave_no_more_than_there_may_be(record: Record) {
+async fn concurrent_openings_leave_no_more_than_the_maximum(record: Record) {
     let openings = 2 * MAX_CONNECTIONS;
-    let displaced = together(openings, |n| {
+    let displaced = concurrently(openings, |n| {
         let record = record.clone();
         async move { open_another(&record, &format!("tab {n}"), 0).await }
     })
@@ -107,7 +107,7 @@ async fn other_users_connections_do_not_count(record: Record) {
     }
 }
 
-async fn what_was_forgotten_is_not_found(record: Record) {
+async fn a_forgotten_connection_is_not_found(record: Record) {
     for name in ["one", "two", "three"] {
         record.connect("alice", name, at(0)).await;
     }
@@ -125,44 +125,44 @@ async fn what_was_forgotten_is_not_found(record: Record) {
     assert_eq!(rung[0].notification.id, ids(&["1"], "alice")[0]);
 }
 
-async fn a_sweep_forgets_tickets_that_are_too_old(record: Record) {
+async fn a_sweep_forgets_expired_tickets(record: Record) {
     issue(&record, &ticket("alice", "old")).await;
     let mut young = ticket("alice", "young");
     young.expires_at_ms += 1;
     issue(&record, &young).await;
-    assert!(sweep(&record, TOO_OLD_MS).await.is_empty());
-    // Looked at with an early clock, since both would be refused by a late one.
+    assert!(sweep(&record, TICKET_EXPIRY_MS).await.is_empty());
+    // At an earlier time, since both tickets would be refused at a later one.
     let old = open(&record, "old", "old", None, 0).await;
     assert_eq!(old, Opened::TicketRefused);
     let young = open(&record, "young", "young", None, 0).await;
     assert_eq!(young, super::registered("alice"));
 }
 
-async fn a_sweep_tells_connections_whose_token_has_ended_until_they_are_forgotten(record: Record) {
+async fn a_sweep_returns_connections_whose_token_has_ended_until_they_are_forgotten(record: Record) {
     record.connect_until("alice", "first", START_MS + 1_000, at(0)).await;
     record.connect_until("bob", "second", START_MS + 2_000, at(0)).await;
     record.connect("alice", "lasting", at(0)).await;
     assert!(sweep(&record, 999).await.is_empty());
     assert_eq!(sweep(&record, 1_000).await, ["first"]);
-    // Whoever swept may have died before it told them.
+    // The first sweep may have died before it closed the connection.
     assert_eq!(sweep(&record, 2_000).await, ["first", "second"]);
     let ended = record.connections().sweep(at(2_000)).await.unwrap();
     let first = ended.iter().find(|c| c.id.as_str() == "first").unwrap();
     assert_eq!(first.user, user("alice"));
     assert_eq!(first.token_expires_at_ms, START_MS + 1_000);
 
-    let told = [ConnectionId::new("first")];
-    record.connections().forget(&told).await.unwrap();
+    let closed = [ConnectionId::new("first")];
+    record.connections().forget(&closed).await.unwrap();
     assert_eq!(sweep(&record, 2_000).await, ["second"]);
     assert!(is_found(&record, "lasting").await);
 }
 
-async fn a_sweep_forgets_connections_that_cannot_live_any_more(record: Record) {
+async fn a_sweep_forgets_connections_past_the_maximum_age(record: Record) {
     record.connect("alice", "older", at(0)).await;
     record.connect("alice", "younger", at(1)).await;
     record.connect_until("bob", "ended long ago", START_MS + 10, at(0)).await;
     assert!(sweep(&record, 9).await.is_empty());
-    // API Gateway has closed what is this old: nobody is left to be told.
+    // API Gateway has closed connections of this age, so that none is left to be closed.
     let ended = sweep(&record, MAX_CONNECTION_AGE_MS).await;
     assert!(ended.is_empty(), "{ended:?}");
     assert!(!is_found(&record, "older").await);
@@ -172,7 +172,7 @@ async fn a_sweep_forgets_connections_that_cannot_live_any_more(record: Record) {
     assert!(!is_found(&record, "younger").await);
 }
 
-async fn those_who_are_there_are_counted(record: Record) {
+async fn open_connections_and_their_users_are_counted(record: Record) {
     let count = async |now_ms: i64| record.connections().count(at(now_ms)).await.unwrap();
     let online = |connections, users| Online { connections, users };
     assert_eq!(count(0).await, Online::default());
@@ -180,10 +180,10 @@ async fn those_who_are_there_are_counted(record: Record) {
     record.connect("alice", "desk", at(10)).await;
     record.connect_until("bob", "bob's", START_MS + 5_000, at(20)).await;
     assert_eq!(count(20).await, online(3, 2));
-    // A token that has ended counts no more, whether or not anybody has swept.
+    // A connection whose token has ended no longer counts, even before a sweep.
     assert_eq!(count(4_999).await, online(3, 2));
     assert_eq!(count(5_000).await, online(2, 1));
-    // Nor does what API Gateway must have ended.
+    // Nor does a connection that API Gateway must have ended by now.
     assert_eq!(count(MAX_SOCKET_AGE_MS - 1).await, online(2, 1));
     assert_eq!(count(MAX_SOCKET_AGE_MS).await, online(1, 1));
     assert_eq!(count(MAX_SOCKET_AGE_MS + 10).await, Online::default());

@@ -1,21 +1,21 @@
-//! A ticket opens one socket, in time, for the origin that it was asked for.
+//! A ticket opens one socket, before it expires, for the origin that it was issued for.
 
 use shared::ids::ConnectionId;
 use shared::sockets::connections::{Connection, Extended, Opened, Ticket};
 
-use super::{TOO_OLD_MS, hash, issue, open, registered, ticket, ticket_of};
-use crate::record::{LATE_MS, Record, START_MS, at, together, user};
+use super::{TICKET_EXPIRY_MS, hash, issue, open, registered, ticket, ticket_for_origin};
+use crate::record::{LATE_MS, Record, START_MS, at, concurrently, user};
 
 on_each_record! {
     a_ticket_opens_a_connection_of_its_user_once,
-    of_fifty_that_show_one_ticket_at_once_one_gets_in,
-    a_ticket_that_is_unknown_too_old_or_of_an_ended_token_is_refused,
+    one_of_fifty_concurrent_openings_with_one_ticket_succeeds,
+    a_ticket_that_is_unknown_expired_or_of_an_ended_token_is_refused,
     another_origin_is_refused_and_spends_the_ticket,
-    the_right_origin_is_let_in,
+    the_origin_of_the_ticket_is_accepted,
     extending_moves_the_end_of_a_connection,
     a_ticket_extends_once,
-    a_ticket_that_does_not_fit_the_connection_extends_nothing_and_is_spent,
-    many_tickets_of_one_user_are_each_good_for_one,
+    a_ticket_that_does_not_match_the_connection_extends_nothing_and_is_spent,
+    each_of_many_tickets_of_one_user_opens_one_connection,
 }
 
 async fn find(record: &Record, connection: &str) -> Option<Connection> {
@@ -46,9 +46,9 @@ async fn a_ticket_opens_a_connection_of_its_user_once(record: Record) {
     assert_eq!(find(&record, "other").await, None);
 }
 
-async fn of_fifty_that_show_one_ticket_at_once_one_gets_in(record: Record) {
+async fn one_of_fifty_concurrent_openings_with_one_ticket_succeeds(record: Record) {
     issue(&record, &ticket("alice", "t")).await;
-    let opened = together(50, |n| {
+    let opened = concurrently(50, |n| {
         let record = record.clone();
         async move { open(&record, &format!("tab {n}"), "t", None, 1).await }
     })
@@ -66,14 +66,14 @@ async fn of_fifty_that_show_one_ticket_at_once_one_gets_in(record: Record) {
     assert_eq!(in_registry, 1);
 }
 
-async fn a_ticket_that_is_unknown_too_old_or_of_an_ended_token_is_refused(record: Record) {
+async fn a_ticket_that_is_unknown_expired_or_of_an_ended_token_is_refused(record: Record) {
     let unknown = open(&record, "tab", "never issued", None, 0).await;
     assert_eq!(unknown, Opened::TicketRefused);
 
-    for (n, (token_ends_ms, now_ms, lets_in)) in [
-        (LATE_MS, TOO_OLD_MS - 1, true),
-        (LATE_MS, TOO_OLD_MS, false),
-        (LATE_MS, TOO_OLD_MS + 1, false),
+    for (n, (token_ends_ms, now_ms, is_accepted)) in [
+        (LATE_MS, TICKET_EXPIRY_MS - 1, true),
+        (LATE_MS, TICKET_EXPIRY_MS, false),
+        (LATE_MS, TICKET_EXPIRY_MS + 1, false),
         (500, 499, true),
         (500, 500, false),
         (500, 501, false),
@@ -85,11 +85,11 @@ async fn a_ticket_that_is_unknown_too_old_or_of_an_ended_token_is_refused(record
         let ticket = Ticket { token_expires_at_ms: START_MS + token_ends_ms, ..ticket("alice", &name) };
         issue(&record, &ticket).await;
         let opened = open(&record, &connection, &name, None, now_ms).await;
-        assert_eq!(matches!(opened, Opened::Registered { .. }), lets_in, "{n}");
-        assert_eq!(find(&record, &connection).await.is_some(), lets_in, "{n}");
-        if !lets_in {
+        assert_eq!(matches!(opened, Opened::Registered { .. }), is_accepted, "{n}");
+        assert_eq!(find(&record, &connection).await.is_some(), is_accepted, "{n}");
+        if !is_accepted {
             assert_eq!(opened, Opened::TicketRefused, "{n}");
-            // A clock that goes back lets nobody in.
+            // A refused ticket stays refused if the clock goes back.
             let earlier = open(&record, &connection, &name, None, 0).await;
             assert_eq!(earlier, Opened::TicketRefused, "{n}");
         }
@@ -98,7 +98,7 @@ async fn a_ticket_that_is_unknown_too_old_or_of_an_ended_token_is_refused(record
 
 async fn another_origin_is_refused_and_spends_the_ticket(record: Record) {
     const OURS: &str = "https://app.example.com";
-    for (n, (of_ticket, of_socket)) in [
+    for (n, (ticket_origin, socket_origin)) in [
         (Some(OURS), Some("https://evil.example.com")),
         (Some(OURS), Some("https://app.example.com:8443")),
         (Some(OURS), Some("http://app.example.com")),
@@ -112,31 +112,31 @@ async fn another_origin_is_refused_and_spends_the_ticket(record: Record) {
     .enumerate()
     {
         let (connection, name) = (format!("tab {n}"), format!("ticket {n}"));
-        let ticket = Ticket { origin: of_ticket.map(str::to_owned), ..ticket("alice", &name) };
+        let ticket = Ticket { origin: ticket_origin.map(str::to_owned), ..ticket("alice", &name) };
         issue(&record, &ticket).await;
-        let refused = open(&record, &connection, &name, of_socket, 1).await;
-        assert_eq!(refused, Opened::OriginRefused, "{of_socket:?}");
+        let refused = open(&record, &connection, &name, socket_origin, 1).await;
+        assert_eq!(refused, Opened::OriginRefused, "{socket_origin:?}");
         assert_eq!(find(&record, &connection).await, None);
-        let spent = open(&record, &connection, &name, of_ticket, 1).await;
-        assert_eq!(spent, Opened::TicketRefused, "{of_socket:?}");
+        let spent = open(&record, &connection, &name, ticket_origin, 1).await;
+        assert_eq!(spent, Opened::TicketRefused, "{socket_origin:?}");
     }
 }
 
-async fn the_right_origin_is_let_in(record: Record) {
+async fn the_origin_of_the_ticket_is_accepted(record: Record) {
     let origin = "https://app.example.com";
-    issue(&record, &ticket_of("alice", "t", origin)).await;
+    issue(&record, &ticket_for_origin("alice", "t", origin)).await;
     let opened = open(&record, "tab", "t", Some(origin), 1).await;
     assert_eq!(opened, registered("alice"));
 }
 
 async fn extending_moves_the_end_of_a_connection(record: Record) {
     let origin = "https://app.example.com";
-    let first = Ticket { token_expires_at_ms: START_MS + 1_000, ..ticket_of("alice", "first", origin) };
+    let first = Ticket { token_expires_at_ms: START_MS + 1_000, ..ticket_for_origin("alice", "first", origin) };
     issue(&record, &first).await;
     open(&record, "tab", "first", Some(origin), 1).await;
-    // Also to an earlier end: the newest token is the one that counts.
+    // Also to an earlier end: the newest token decides.
     for (name, ends_ms) in [("later", 9_000), ("earlier", 800)] {
-        let ticket = Ticket { token_expires_at_ms: START_MS + ends_ms, ..ticket_of("alice", name, origin) };
+        let ticket = Ticket { token_expires_at_ms: START_MS + ends_ms, ..ticket_for_origin("alice", name, origin) };
         issue(&record, &ticket).await;
         let extended = extend(&record, "tab", name, 500).await;
         assert_eq!(extended, Extended::Until(START_MS + ends_ms));
@@ -149,7 +149,7 @@ async fn extending_moves_the_end_of_a_connection(record: Record) {
 async fn a_ticket_extends_once(record: Record) {
     record.connect_until("alice", "tab", START_MS + 1_000, at(0)).await;
     issue(&record, &ticket("alice", "t")).await;
-    let extended = together(20, |_| {
+    let extended = concurrently(20, |_| {
         let record = record.clone();
         async move { extend(&record, "tab", "t", 1).await }
     })
@@ -160,18 +160,18 @@ async fn a_ticket_extends_once(record: Record) {
     assert_eq!(opened, Opened::TicketRefused);
 }
 
-async fn a_ticket_that_does_not_fit_the_connection_extends_nothing_and_is_spent(record: Record) {
+async fn a_ticket_that_does_not_match_the_connection_extends_nothing_and_is_spent(record: Record) {
     let (ours, other) = ("https://app.example.com", "https://evil.example.com");
-    let own = Ticket { token_expires_at_ms: START_MS + 1_000, ..ticket_of("alice", "own", ours) };
+    let own = Ticket { token_expires_at_ms: START_MS + 1_000, ..ticket_for_origin("alice", "own", ours) };
     issue(&record, &own).await;
     open(&record, "tab", "own", Some(ours), 0).await;
     let before = find(&record, "tab").await;
 
-    let ended = Ticket { token_expires_at_ms: START_MS + 10, ..ticket_of("alice", "ended", ours) };
-    let old = Ticket { expires_at_ms: START_MS + 10, ..ticket_of("alice", "old", ours) };
+    let ended = Ticket { token_expires_at_ms: START_MS + 10, ..ticket_for_origin("alice", "ended", ours) };
+    let old = Ticket { expires_at_ms: START_MS + 10, ..ticket_for_origin("alice", "old", ours) };
     for (name, ticket) in [
-        ("bob's", ticket_of("bob", "bob's", ours)),
-        ("another origin's", ticket_of("alice", "another origin's", other)),
+        ("bob's", ticket_for_origin("bob", "bob's", ours)),
+        ("another origin's", ticket_for_origin("alice", "another origin's", other)),
         ("no origin's", ticket("alice", "no origin's")),
         ("ended", ended),
         ("old", old),
@@ -184,13 +184,13 @@ async fn a_ticket_that_does_not_fit_the_connection_extends_nothing_and_is_spent(
         assert_eq!(spent, Opened::TicketRefused, "{name} is spent");
     }
     assert_eq!(extend(&record, "tab", "never issued", 10).await, Extended::Refused);
-    issue(&record, &ticket_of("alice", "good", ours)).await;
-    let nowhere = extend(&record, "no such tab", "good", 10).await;
-    assert_eq!(nowhere, Extended::Refused);
+    issue(&record, &ticket_for_origin("alice", "good", ours)).await;
+    let refused = extend(&record, "no such tab", "good", 10).await;
+    assert_eq!(refused, Extended::Refused);
     assert_eq!(find(&record, "no such tab").await, None);
 }
 
-async fn many_tickets_of_one_user_are_each_good_for_one(record: Record) {
+async fn each_of_many_tickets_of_one_user_opens_one_connection(record: Record) {
     for n in 0..5 {
         issue(&record, &ticket("alice", &format!("ticket {n}"))).await;
     }

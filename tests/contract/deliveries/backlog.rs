@@ -6,39 +6,39 @@ use shared::inbox::{CHUNK_RECIPIENTS, Change};
 use crate::record::{LATE_MS, Record, Send, at, ids, user};
 
 on_each_record! {
-    nothing_waits_at_first,
-    a_row_waits_until_it_was_offered,
-    what_is_due_ages,
-    recipients_of_chunks_wait_from_their_time_on,
-    what_nobody_has_to_push_does_not_wait,
+    nothing_waits_in_a_new_record,
+    a_row_waits_until_it_is_offered,
+    the_oldest_age_counts_from_the_first_due_time,
+    recipients_in_chunks_are_delayed_until_due_and_waiting_from_then_on,
+    a_row_that_was_read_does_not_wait,
 }
 
 async fn backlog(record: &Record, now_ms: i64) -> Backlog {
     record.deliveries().backlog(at(now_ms)).await.unwrap()
 }
 
-async fn nothing_waits_at_first(record: Record) {
+async fn nothing_waits_in_a_new_record(record: Record) {
     assert_eq!(backlog(&record, 0).await, Backlog::default());
-    // Nor where something was sent to somebody who is not there.
+    // Nor after a send to a user without connections.
     record.ring(&["1"], "alice", at(0)).await;
     assert_eq!(backlog(&record, LATE_MS).await, Backlog::default());
 }
 
-async fn a_row_waits_until_it_was_offered(record: Record) {
+async fn a_row_waits_until_it_is_offered(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1", "2"], "alice", at(0)).await;
     assert_eq!(backlog(&record, 0).await, Backlog { waiting: 2, ..Backlog::default() });
     let alice = user("alice");
     record.deliveries().mark_offered(&[(&alice, 1)], at(1)).await.unwrap();
     assert_eq!(backlog(&record, 1).await, Backlog { waiting: 1, ..Backlog::default() });
-    // Whoever takes it may die: it waits on.
+    // A taken row is still waiting, since its taker may die.
     record.deliveries().take_due(10, at(5_000)).await.unwrap();
     assert_eq!(backlog(&record, 5_000).await, Backlog { waiting: 1, ..Backlog::default() });
     record.deliveries().mark_offered(&[(&alice, 2)], at(5_001)).await.unwrap();
     assert_eq!(backlog(&record, LATE_MS).await, Backlog::default());
 }
 
-async fn what_is_due_ages(record: Record) {
+async fn the_oldest_age_counts_from_the_first_due_time(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1"], "alice", at(700)).await;
     record.ring(&["2"], "alice", at(0)).await;
@@ -55,7 +55,7 @@ async fn what_is_due_ages(record: Record) {
     assert_eq!(backlog(&record, 65_000).await, Backlog { waiting: 3, oldest_ms: 62_000, ..Backlog::default() });
 }
 
-async fn recipients_of_chunks_wait_from_their_time_on(record: Record) {
+async fn recipients_in_chunks_are_delayed_until_due_and_waiting_from_then_on(record: Record) {
     let many: Vec<_> = (0..3 * CHUNK_RECIPIENTS + 7).map(|n| user(&format!("user \"{n}\", 🔔"))).collect();
     record.send(&Send::new("1"), &many, at(1_000)).await;
     let beyond = many.len() as u64 - CHUNK_RECIPIENTS as u64;
@@ -68,7 +68,7 @@ async fn recipients_of_chunks_wait_from_their_time_on(record: Record) {
     }
 }
 
-async fn what_nobody_has_to_push_does_not_wait(record: Record) {
+async fn a_row_that_was_read_does_not_wait(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1", "2"], "alice", at(0)).await;
     record.change("alice", Change::Read(ids(&["1"], "alice")), at(1)).await;

@@ -1,4 +1,5 @@
-//! Sends that are cancelled while they wait: never in any inbox. `held.rs` has them meet whoever materialises.
+//! Sends that are cancelled while they wait never reach an inbox. Their races with a drain that materialises them are
+//! in `overlapping.rs`.
 
 use shared::delivery::deliveries::Backlog;
 use shared::ids::UserId;
@@ -8,15 +9,15 @@ use shared::record::postgres::PostgresRecord;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 
 use super::scheduled::delayed;
-use crate::record::{LATE_MS, Record, Send, at, id, together, user, users};
+use crate::record::{LATE_MS, Record, Send, at, concurrently, id, user, users};
 
 on_each_record! {
-    what_is_cancelled_never_comes_though_it_is_due,
-    what_has_started_is_not_cancelled,
-    only_its_sender_cancels_a_send,
-    a_repeat_of_what_was_cancelled_gets_the_first_answer,
-    a_cancelled_send_is_told_of_without_recipients,
-    each_send_is_cancelled_whole_or_comes_whole_whoever_is_faster,
+    a_cancelled_send_never_arrives_even_when_it_is_due,
+    a_started_send_is_not_cancelled,
+    only_its_sender_can_cancel_a_send,
+    a_repeat_of_a_cancelled_send_gets_the_first_answer,
+    the_history_shows_a_cancelled_send_without_recipients,
+    a_send_that_races_its_cancellation_is_cancelled_or_arrives_as_a_whole,
 }
 
 async fn cancel(record: &Record, key: &str, sender: &str) -> Cancelled {
@@ -31,13 +32,13 @@ fn many() -> Vec<UserId> {
     (0..2 * CHUNK_RECIPIENTS + 50).map(|n| user(&format!("user {n}"))).collect()
 }
 
-async fn what_is_cancelled_never_comes_though_it_is_due(record: Record) {
+async fn a_cancelled_send_never_arrives_even_when_it_is_due(record: Record) {
     record.send(&delayed("1", 1_000), &many(), at(0)).await;
     record.send(&delayed("2", 2_000), &users(&["alice"]), at(0)).await;
     for _ in 0..2 {
         assert_eq!(cancel(&record, "1", "billing").await, Cancelled::Done);
         let left = record.deliveries().backlog(at(1_500)).await.unwrap();
-        assert_eq!(left, Backlog { delayed: 1, ..Backlog::default() }, "what another send waits for stays");
+        assert_eq!(left, Backlog { delayed: 1, ..Backlog::default() }, "another send's chunk stays");
         assert!(!materialises(&record, 1_999).await);
     }
     assert!(materialises(&record, 2_000).await);
@@ -47,27 +48,27 @@ async fn what_is_cancelled_never_comes_though_it_is_due(record: Record) {
         assert_eq!(record.position(recipient.as_str()).await.head, 0, "{recipient}");
     }
     assert_eq!(record.listed("alice").await.len(), 1);
-    // Also when it was due already, as long as nobody has begun.
+    // A send that is already due can be cancelled as long as it has not started.
     record.send(&delayed("3", 1), &users(&["alice"]), at(0)).await;
     assert_eq!(record.deliveries().backlog(at(10)).await.unwrap().waiting, 1);
     assert_eq!(cancel(&record, "3", "billing").await, Cancelled::Done);
     assert!(!materialises(&record, LATE_MS).await);
 }
 
-async fn what_has_started_is_not_cancelled(record: Record) {
+async fn a_started_send_is_not_cancelled(record: Record) {
     record.send(&delayed("1", 1_000), &many(), at(0)).await;
     assert!(materialises(&record, 1_000).await);
     assert_eq!(cancel(&record, "1", "billing").await, Cancelled::Started);
     assert!(materialises(&record, 1_000).await && materialises(&record, 1_000).await);
     assert_eq!(cancel(&record, "1", "billing").await, Cancelled::Started);
     assert_eq!(record.position("user 449").await.head, 1);
-    // What was due at once has started with the call, its later chunks too.
+    // An immediate send has started with the call, including its later chunks.
     record.send(&Send::new("2"), &many(), at(0)).await;
     assert_eq!(cancel(&record, "2", "billing").await, Cancelled::Started);
     assert!(materialises(&record, 0).await);
 }
 
-async fn only_its_sender_cancels_a_send(record: Record) {
+async fn only_its_sender_can_cancel_a_send(record: Record) {
     record.send(&delayed("1", 1_000), &users(&["alice"]), at(0)).await;
     record.send(&Send::new("2"), &users(&["alice"]), at(0)).await;
     for (key, sender) in [("1", "mallory"), ("1", "alice"), ("2", "mallory"), ("unknown", "billing")] {
@@ -79,7 +80,7 @@ async fn only_its_sender_cancels_a_send(record: Record) {
     assert_eq!(cancel(&record, "3", "mallory").await, Cancelled::Unknown);
 }
 
-async fn a_repeat_of_what_was_cancelled_gets_the_first_answer(record: Record) {
+async fn a_repeat_of_a_cancelled_send_gets_the_first_answer(record: Record) {
     let send = delayed("1", 1_000);
     record.send(&send, &users(&["alice"]), at(0)).await;
     assert_eq!(cancel(&record, "1", "billing").await, Cancelled::Done);
@@ -97,25 +98,25 @@ async fn a_repeat_of_what_was_cancelled_gets_the_first_answer(record: Record) {
     assert!(record.listed("alice").await.is_empty());
 }
 
-async fn a_cancelled_send_is_told_of_without_recipients(record: Record) {
+async fn the_history_shows_a_cancelled_send_without_recipients(record: Record) {
     record.send(&delayed("1", 1_000), &many(), at(0)).await;
     assert_eq!(cancel(&record, "1", "billing").await, Cancelled::Done);
     let query = SendQuery { limit: 10, ..SendQuery::default() };
-    let page = record.sent().sends(&query, at(5_000)).await.unwrap();
+    let page = record.send_history().sends(&query, at(5_000)).await.unwrap();
     assert_eq!((page.sends[0].title.as_str(), page.sends[0].states), ("1", States::default()));
     assert_eq!(page.sends[0].states.sum(), 0);
     let to_one = SendQuery { recipient: Some(user("user 7")), ..query };
-    assert!(record.sent().sends(&to_one, at(5_000)).await.unwrap().sends.is_empty());
-    assert_eq!(record.sent().trace(id("1", "user 7"), None, at(5_000)).await.unwrap(), None);
+    assert!(record.send_history().sends(&to_one, at(5_000)).await.unwrap().sends.is_empty());
+    assert_eq!(record.send_history().trace(id("1", "user 7"), None, at(5_000)).await.unwrap(), None);
 }
 
-async fn each_send_is_cancelled_whole_or_comes_whole_whoever_is_faster(record: Record) {
+async fn a_send_that_races_its_cancellation_is_cancelled_or_arrives_as_a_whole(record: Record) {
     const SENDS: usize = 12;
     let to = many();
     for n in 0..SENDS {
         record.send(&delayed(&n.to_string(), 1_000), &to, at(0)).await;
     }
-    let cancelled = together(SENDS + 4, |n| {
+    let cancelled = concurrently(SENDS + 4, |n| {
         let record = record.clone();
         async move {
             if n < SENDS {
@@ -139,30 +140,30 @@ async fn each_send_is_cancelled_whole_or_comes_whole_whoever_is_faster(record: R
 }
 
 #[tokio::test]
-async fn chunks_that_a_cancelled_send_left_in_sqlite() {
+async fn chunks_of_a_cancelled_send_are_skipped_in_sqlite() {
     let (record, folder) = crate::stores::sqlite().await;
     let file = folder.path().join("carillon.db");
-    let mut beside = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    are_passed_over(record, async |sql| {
-        beside.execute(sql).await.unwrap();
+    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    chunks_of_a_cancelled_send_are_skipped(record, async |sql| {
+        connection.execute(sql).await.unwrap();
     })
     .await;
 }
 
 #[tokio::test]
-async fn chunks_that_a_cancelled_send_left_in_postgres() {
+async fn chunks_of_a_cancelled_send_are_skipped_in_postgres() {
     let url = harness::postgres_server::database().await;
-    let mut beside = PgConnection::connect(url.reveal()).await.unwrap();
-    are_passed_over(Record::new(PostgresRecord::new(&url, 2).unwrap()), async |sql| {
-        beside.execute(sql).await.unwrap();
+    let mut connection = PgConnection::connect(url.reveal()).await.unwrap();
+    chunks_of_a_cancelled_send_are_skipped(Record::new(PostgresRecord::new(&url, 2).unwrap()), async |sql| {
+        connection.execute(sql).await.unwrap();
     })
     .await;
 }
 
-/// Whoever materialises asks the send, whatever the chunk says.
-async fn are_passed_over(record: Record, mut does: impl AsyncFnMut(&'static str)) {
+/// The state of the send decides, even if its chunks are still stored.
+async fn chunks_of_a_cancelled_send_are_skipped(record: Record, mut execute: impl AsyncFnMut(&'static str)) {
     record.send(&delayed("1", 1_000), &many(), at(0)).await;
-    does("UPDATE sends SET state = 'cancelled'").await;
+    execute("UPDATE sends SET state = 'cancelled'").await;
     record.send(&delayed("2", 1_001), &users(&["alice"]), at(0)).await;
     assert!(materialises(&record, 1_001).await);
     assert_eq!((record.position("user 0").await.head, record.position("alice").await.head), (0, 1));

@@ -1,24 +1,24 @@
-//! Rows whose push nobody has finished: taken when they are due, by one at a time, until somebody has.
+//! Rows whose push is not finished: each is taken by one taker at a time when it is due, until it is offered.
 
 use std::collections::HashSet;
 
 use shared::ids::{ConnectionId, NotificationId};
 use shared::inbox::{Change, Delivery};
 
-use crate::record::{LATE_MS, Record, START_MS, Send, at, id, ids, together, user, users};
+use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, ids, user, users};
 
 on_each_record! {
-    a_row_is_due_when_its_grace_is_over,
-    each_taking_waits_twice_as_long_up_to_five_minutes,
-    what_was_offered_is_no_longer_due,
-    only_the_rows_named_were_offered,
-    each_due_row_is_taken_by_one_of_many,
-    a_taker_gets_no_more_than_it_asked_for_and_the_longest_due_first,
-    who_left_meanwhile_is_not_pushed_to,
-    who_came_meanwhile_is_pushed_to,
-    what_was_seen_meanwhile_does_not_hide_the_rest,
-    the_next_due_is_the_earliest,
-    a_taken_row_tells_the_state_of_now,
+    a_row_is_due_when_its_grace_period_ends,
+    each_take_doubles_the_wait_up_to_five_minutes,
+    an_offered_row_is_no_longer_due,
+    only_the_named_rows_are_marked_as_offered,
+    each_due_row_is_taken_by_one_of_many_takers,
+    a_taker_gets_at_most_its_limit_and_the_longest_due_first,
+    a_user_who_has_disconnected_is_not_pushed_to,
+    a_connection_opened_after_the_send_is_pushed_to,
+    rows_that_need_no_push_do_not_hide_the_rest,
+    next_due_is_the_earliest_due_time,
+    a_taken_row_shows_the_current_state,
 }
 
 async fn take(record: &Record, limit: usize, now_ms: i64) -> Vec<Delivery> {
@@ -31,13 +31,13 @@ async fn taken_ids(record: &Record, limit: usize, now_ms: i64) -> Vec<Notificati
     taken.iter().map(|row| row.notification.id).collect()
 }
 
-/// When the next one is due, after the beginning.
+/// When the next row or chunk is due, in milliseconds after the beginning.
 async fn next_due(record: &Record) -> Option<i64> {
     let due = record.deliveries().next_due().await.unwrap();
     due.map(|due| due - START_MS)
 }
 
-async fn a_row_is_due_when_its_grace_is_over(record: Record) {
+async fn a_row_is_due_when_its_grace_period_ends(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1"], "alice", at(100)).await;
     assert_eq!(next_due(&record).await, Some(5_100));
@@ -45,7 +45,7 @@ async fn a_row_is_due_when_its_grace_is_over(record: Record) {
     assert_eq!(taken_ids(&record, 10, 5_100).await, ids(&["1"], "alice"));
 }
 
-async fn each_taking_waits_twice_as_long_up_to_five_minutes(record: Record) {
+async fn each_take_doubles_the_wait_up_to_five_minutes(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1"], "alice", at(0)).await;
     let mut now_ms = 5_000;
@@ -53,33 +53,33 @@ async fn each_taking_waits_twice_as_long_up_to_five_minutes(record: Record) {
         assert_eq!(taken_ids(&record, 10, now_ms).await.len(), 1);
         let again_ms = now_ms + wait_s * 1_000;
         assert_eq!(next_due(&record).await, Some(again_ms));
-        // Nobody else takes it meanwhile; if nobody finishes, it comes back.
+        // No other taker gets it meanwhile. If its push is not finished, it comes back.
         assert!(take(&record, 10, now_ms).await.is_empty());
         assert!(take(&record, 10, again_ms - 1).await.is_empty());
         now_ms = again_ms;
     }
 }
 
-async fn what_was_offered_is_no_longer_due(record: Record) {
+async fn an_offered_row_is_no_longer_due(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     let sent = record.ring(&["1", "2"], "alice", at(0)).await;
     let offered: Vec<_> = sent.iter().map(|row| (&row.user, row.notification.cursor.offset)).collect();
-    // Before its grace is over, as the send does, and after it was taken, as the drain does.
+    // Before its grace period ends, as the send does, and after it was taken, as the drain does.
     let deliveries = record.deliveries();
     deliveries.mark_offered(&offered[..1], at(1)).await.unwrap();
     assert_eq!(taken_ids(&record, 10, 5_000).await, ids(&["2"], "alice"));
     deliveries.mark_offered(&offered[1..], at(5_001)).await.unwrap();
     assert_eq!(next_due(&record).await, None);
     assert!(take(&record, 10, LATE_MS - 1).await.is_empty());
-    // A second time, as whoever was doubled does.
+    // A second time, as a second worker with the same row would.
     deliveries.mark_offered(&offered, at(5_002)).await.unwrap();
     assert_eq!(next_due(&record).await, None);
-    // Offered is neither read nor a change.
+    // Being offered is neither being read nor a change.
     let position = record.position("alice").await;
     assert_eq!((position.head, position.unread, position.acked), (2, 2, 0));
 }
 
-async fn only_the_rows_named_were_offered(record: Record) {
+async fn only_the_named_rows_are_marked_as_offered(record: Record) {
     record.connect("alice", "alice's", at(0)).await;
     record.connect("bob", "bob's", at(0)).await;
     let both = users(&["alice", "bob"]);
@@ -90,7 +90,7 @@ async fn only_the_rows_named_were_offered(record: Record) {
     assert_eq!(taken_ids(&record, 10, 6_000).await, [id("1", "bob"), id("2", "alice")]);
 }
 
-async fn each_due_row_is_taken_by_one_of_many(record: Record) {
+async fn each_due_row_is_taken_by_one_of_many_takers(record: Record) {
     const ROWS: usize = 60;
     let names: Vec<String> = (0..ROWS).map(|n| format!("user {n}")).collect();
     for name in &names {
@@ -98,7 +98,7 @@ async fn each_due_row_is_taken_by_one_of_many(record: Record) {
     }
     let to: Vec<_> = names.iter().map(|name| user(name)).collect();
     record.send(&Send::new("1"), &to, at(0)).await;
-    let taken = together(8, |_| {
+    let taken = concurrently(8, |_| {
         let record = record.clone();
         async move {
             let mut mine = Vec::new();
@@ -117,7 +117,7 @@ async fn each_due_row_is_taken_by_one_of_many(record: Record) {
     assert_eq!((taken.len(), distinct.len()), (ROWS, ROWS));
 }
 
-async fn a_taker_gets_no_more_than_it_asked_for_and_the_longest_due_first(record: Record) {
+async fn a_taker_gets_at_most_its_limit_and_the_longest_due_first(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     for (n, key) in ["1", "2", "3", "4", "5"].into_iter().enumerate() {
         record.ring(&[key], "alice", at(n as i64)).await;
@@ -127,7 +127,7 @@ async fn a_taker_gets_no_more_than_it_asked_for_and_the_longest_due_first(record
     }
 }
 
-async fn who_left_meanwhile_is_not_pushed_to(record: Record) {
+async fn a_user_who_has_disconnected_is_not_pushed_to(record: Record) {
     record.connect("alice", "alice's", at(0)).await;
     record.connect_until("bob", "bob's", START_MS + 5_000, at(0)).await;
     record.connect("carol", "carol's", at(0)).await;
@@ -136,7 +136,7 @@ async fn who_left_meanwhile_is_not_pushed_to(record: Record) {
     let gone = [ConnectionId::new("alice's")];
     record.connections().forget(&gone).await.unwrap();
     assert_eq!(taken_ids(&record, 10, 5_000).await, ids(&["1"], "carol"));
-    // The next connect catches up; nothing waits for it.
+    // Disconnected users catch up when they connect again; their rows do not wait for that.
     let carol = (&user("carol"), 1);
     let deliveries = record.deliveries();
     deliveries.mark_offered(&[carol], at(5_001)).await.unwrap();
@@ -144,7 +144,7 @@ async fn who_left_meanwhile_is_not_pushed_to(record: Record) {
     assert_eq!(record.position("alice").await.unread, 1);
 }
 
-async fn who_came_meanwhile_is_pushed_to(record: Record) {
+async fn a_connection_opened_after_the_send_is_pushed_to(record: Record) {
     record.connect("alice", "phone", at(0)).await;
     record.ring(&["1"], "alice", at(0)).await;
     record.connect("alice", "desk", at(1)).await;
@@ -154,7 +154,7 @@ async fn who_came_meanwhile_is_pushed_to(record: Record) {
     assert_eq!(connections, ["phone", "desk"]);
 }
 
-async fn what_was_seen_meanwhile_does_not_hide_the_rest(record: Record) {
+async fn rows_that_need_no_push_do_not_hide_the_rest(record: Record) {
     record.connect("alice", "alice's", at(0)).await;
     record.connect("bob", "bob's", at(0)).await;
     record.connect("carol", "carol's", at(0)).await;
@@ -168,7 +168,7 @@ async fn what_was_seen_meanwhile_does_not_hide_the_rest(record: Record) {
     let gone = [ConnectionId::new("bob's")];
     record.connections().forget(&gone).await.unwrap();
 
-    // Whoever takes one at a time until nothing is due any more has taken all there is.
+    // Taking one row at a time until none is due takes every row that needs a push.
     let mut taken = Vec::new();
     while next_due(&record).await.is_some_and(|due| due <= 6_000) {
         taken.extend(taken_ids(&record, 1, 6_000).await);
@@ -176,7 +176,7 @@ async fn what_was_seen_meanwhile_does_not_hide_the_rest(record: Record) {
     assert_eq!(taken, ids(&["4"], "carol"));
 }
 
-async fn the_next_due_is_the_earliest(record: Record) {
+async fn next_due_is_the_earliest_due_time(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1"], "alice", at(500)).await;
     record.ring(&["2"], "alice", at(200)).await;
@@ -184,7 +184,7 @@ async fn the_next_due_is_the_earliest(record: Record) {
     assert_eq!(next_due(&record).await, Some(5_200));
     assert_eq!(taken_ids(&record, 1, 5_200).await, ids(&["2"], "alice"));
     assert_eq!(next_due(&record).await, Some(5_500));
-    // A chunk counts as a row does, and a due time may lie in the past.
+    // A chunk counts like a row, and a due time may be in the past.
     let many: Vec<_> = (0..201).map(|n| user(&n.to_string())).collect();
     record.send(&Send::new("large"), &many, at(300)).await;
     assert_eq!(next_due(&record).await, Some(300));
@@ -193,7 +193,7 @@ async fn the_next_due_is_the_earliest(record: Record) {
     assert_eq!(next_due(&record).await, Some(5_500));
 }
 
-async fn a_taken_row_tells_the_state_of_now(record: Record) {
+async fn a_taken_row_shows_the_current_state(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1", "2", "3"], "alice", at(0)).await;
     let read = Change::Read(ids(&["2"], "alice"));

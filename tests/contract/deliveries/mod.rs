@@ -1,11 +1,11 @@
 //! The suite of `shared::delivery::deliveries::Deliveries`.
 
 mod backlog;
-mod behind;
+mod batches;
 mod cancelled;
 mod chunks;
 mod due;
 mod expired;
 mod keys;
+mod resync;
 mod scheduled;
-mod together;

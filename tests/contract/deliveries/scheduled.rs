@@ -1,4 +1,4 @@
-//! Sends that are due later: in no inbox before, in each once from then on.
+//! Sends that are due later: in no inbox before that, and exactly once in each inbox from then on.
 
 use shared::delivery::deliveries::Backlog;
 use shared::ids::UserId;
@@ -6,15 +6,15 @@ use shared::inbox::history::{SendQuery, States};
 use shared::inbox::send::Due;
 use shared::inbox::{Appended, CHUNK_RECIPIENTS};
 
-use crate::record::{LATE_MS, Record, START_MS, Send, at, id, together, user, users};
+use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, user, users};
 
 on_each_record! {
-    what_is_due_later_comes_at_its_time_and_not_a_millisecond_before,
-    an_instant_that_is_past_is_due_for_whoever_materialises,
+    a_delayed_send_arrives_at_its_due_time_and_not_a_millisecond_earlier,
+    a_due_time_in_the_past_makes_a_chunk_that_is_due_at_once,
     all_recipients_of_a_delayed_send_wait_in_chunks,
-    many_drains_at_once_start_a_send_once,
-    a_repeat_gets_the_first_answer_before_and_after_its_time,
-    a_send_that_waits_counts_its_recipients_as_waiting,
+    concurrent_drains_start_a_send_once,
+    a_repeat_gets_the_first_answer_before_and_after_the_due_time,
+    recipients_of_a_delayed_send_are_waiting,
 }
 
 pub(super) fn delayed(key: &str, delay_ms: i64) -> Send {
@@ -25,32 +25,32 @@ async fn materialises(record: &Record, now_ms: i64) -> bool {
     record.deliveries().materialise_next(at(now_ms)).await.unwrap().is_some()
 }
 
-async fn what_is_due_later_comes_at_its_time_and_not_a_millisecond_before(record: Record) {
+async fn a_delayed_send_arrives_at_its_due_time_and_not_a_millisecond_earlier(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     for (key, due, due_ms) in
         [("1", Due::After(5_000), 5_010), ("2", Due::At(START_MS + 6_000), 6_000), ("3", Due::After(1), 6_011)]
     {
-        let asked_ms = if key == "3" { 6_010 } else { 10 };
+        let sent_ms = if key == "3" { 6_010 } else { 10 };
         let before = record.position("alice").await;
-        assert!(record.send(&Send::due(key, due), &users(&["alice"]), at(asked_ms)).await.is_empty());
+        assert!(record.send(&Send::due(key, due), &users(&["alice"]), at(sent_ms)).await.is_empty());
         assert_eq!(record.position("alice").await, before);
         assert!(record.inbox().find(&user("alice"), id(key, "alice"), at(LATE_MS)).await.unwrap().is_none());
 
         assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + due_ms));
-        assert!(!materialises(&record, due_ms - 1).await, "{key} came early");
+        assert!(!materialises(&record, due_ms - 1).await, "{key} arrived early");
         let deliveries = record.deliveries().materialise_next(at(due_ms)).await.unwrap().unwrap();
         let [delivery] = deliveries.as_slice() else { panic!("{deliveries:?}") };
         assert_eq!(delivery.notification.id, id(key, "alice"));
-        assert_eq!(delivery.notification.created_at.0, START_MS + due_ms, "when it came into the inbox");
+        assert_eq!(delivery.notification.created_at.0, START_MS + due_ms, "created when it arrived in the inbox");
         assert_eq!(delivery.notification.cursor.offset, before.head + 1);
-        assert!(!materialises(&record, LATE_MS).await, "{key} came twice");
-        let taken = record.deliveries().mark_offered(&[(&delivery.user, before.head + 1)], at(due_ms)).await;
-        taken.unwrap();
+        assert!(!materialises(&record, LATE_MS).await, "{key} arrived twice");
+        let marked = record.deliveries().mark_offered(&[(&delivery.user, before.head + 1)], at(due_ms)).await;
+        marked.unwrap();
     }
     assert_eq!(record.listed("alice").await.len(), 3);
 }
 
-async fn an_instant_that_is_past_is_due_for_whoever_materialises(record: Record) {
+async fn a_due_time_in_the_past_makes_a_chunk_that_is_due_at_once(record: Record) {
     let past = Send::due("1", Due::At(START_MS - 5));
     assert!(record.send(&past, &users(&["alice"]), at(0)).await.is_empty());
     assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS - 5));
@@ -75,10 +75,10 @@ async fn all_recipients_of_a_delayed_send_wait_in_chunks(record: Record) {
     }
 }
 
-async fn many_drains_at_once_start_a_send_once(record: Record) {
+async fn concurrent_drains_start_a_send_once(record: Record) {
     let to: Vec<UserId> = (0..4 * CHUNK_RECIPIENTS).map(|n| user(&format!("user {n}"))).collect();
     record.send(&delayed("1", 1_000), &to, at(0)).await;
-    let materialised = together(8, |_| {
+    let materialised = concurrently(8, |_| {
         let record = record.clone();
         async move {
             let mut mine = 0;
@@ -95,10 +95,10 @@ async fn many_drains_at_once_start_a_send_once(record: Record) {
     }
 }
 
-async fn a_repeat_gets_the_first_answer_before_and_after_its_time(record: Record) {
+async fn a_repeat_gets_the_first_answer_before_and_after_the_due_time(record: Record) {
     let send = delayed("1", 1_000);
     record.send(&send, &users(&["alice"]), at(0)).await;
-    // Also where it says now that it is due at once.
+    // Also if the repeat is due at another time than the first send.
     let repeats = [send.clone(), Send::new("1"), Send::due("1", Due::At(START_MS))];
     for (now_ms, arrived) in [(1, 0), (1_000, 1)] {
         for repeat in &repeats {
@@ -112,8 +112,8 @@ async fn a_repeat_gets_the_first_answer_before_and_after_its_time(record: Record
     }
     assert_eq!(record.position("bob").await.head, 0);
     assert_eq!(record.deliveries().next_due().await.unwrap(), None);
-    // At the same time.
-    let appended = together(6, |_| {
+    // The same for concurrent repeats.
+    let appended = concurrently(6, |_| {
         let record = record.clone();
         async move { record.append(&delayed("2", 1_000), &users(&["carol"]), at(0)).await }
     })
@@ -123,15 +123,15 @@ async fn a_repeat_gets_the_first_answer_before_and_after_its_time(record: Record
     assert!(materialises(&record, 1_000).await && !materialises(&record, 1_000).await);
 }
 
-async fn a_send_that_waits_counts_its_recipients_as_waiting(record: Record) {
+async fn recipients_of_a_delayed_send_are_waiting(record: Record) {
     record.send(&delayed("1", 1_000), &users(&["alice", "bob"]), at(7)).await;
     let states = async || {
-        let page = record.sent().sends(&SendQuery { limit: 1, ..SendQuery::default() }, at(10)).await.unwrap();
+        let page = record.send_history().sends(&SendQuery { limit: 1, ..SendQuery::default() }, at(10)).await.unwrap();
         (page.sends[0].place.created_at_ms, page.sends[0].states)
     };
     let waiting = (START_MS + 7, States { waiting: 2, ..States::default() });
     assert_eq!(states().await, waiting);
-    let trace = async || record.sent().trace(id("1", "bob"), None, at(10)).await.unwrap().unwrap();
+    let trace = async || record.send_history().trace(id("1", "bob"), None, at(10)).await.unwrap().unwrap();
     assert_eq!((trace().await.accepted_at_ms, trace().await.materialised_at_ms), (START_MS + 7, None));
     assert!(materialises(&record, 1_007).await);
     assert_eq!(states().await, waiting);

@@ -1,4 +1,4 @@
-//! Pages of the history: newest first, only what was asked for, and nothing twice or not at all.
+//! Pages of the history: newest first, only what matches the query, and every send exactly once.
 
 use std::collections::HashSet;
 
@@ -6,20 +6,20 @@ use shared::ids::{SendId, UserId};
 use shared::inbox::history::{MAX_SENDS, SendQuery, State};
 use shared::inbox::{CHUNK_RECIPIENTS, Change};
 
-use crate::record::{Record, Send, at, ids, together, user, users};
+use crate::record::{Record, Send, at, concurrently, ids, user, users};
 
 on_each_record! {
     a_history_without_sends_is_empty,
-    sends_are_told_newest_first_and_at_the_same_time_in_one_order,
-    pages_neither_lose_nor_repeat_while_others_send,
-    only_what_was_asked_for_is_told,
-    a_recipient_whose_chunk_waits_is_one,
-    a_page_of_a_rare_state_goes_on_until_it_is_found,
+    sends_are_listed_newest_first_and_in_a_fixed_order_at_equal_times,
+    pages_neither_skip_nor_repeat_a_send_while_others_arrive,
+    only_matching_sends_are_listed,
+    a_user_in_a_waiting_chunk_counts_as_a_recipient,
+    an_empty_page_of_a_rare_state_leads_to_the_next_page,
 }
 
-/// The titles of a page, and whether others follow.
+/// The titles of a page, and whether more follow.
 async fn titles(record: &Record, query: SendQuery) -> (String, bool) {
-    let page = record.sent().sends(&query, at(1_000)).await.unwrap();
+    let page = record.send_history().sends(&query, at(1_000)).await.unwrap();
     let titles: Vec<String> = page.sends.into_iter().map(|send| send.title).collect();
     (titles.join(" "), page.next.is_some())
 }
@@ -28,7 +28,7 @@ async fn a_history_without_sends_is_empty(record: Record) {
     assert_eq!(titles(&record, SendQuery { limit: 10, ..SendQuery::default() }).await, (String::new(), false));
 }
 
-async fn sends_are_told_newest_first_and_at_the_same_time_in_one_order(record: Record) {
+async fn sends_are_listed_newest_first_and_in_a_fixed_order_at_equal_times(record: Record) {
     for (key, after_ms) in [("1", 0), ("2", 5), ("3", 5), ("4", 5), ("5", 9)] {
         record.send(&Send::new(key), &users(&["alice"]), at(after_ms)).await;
     }
@@ -37,30 +37,30 @@ async fn sends_are_told_newest_first_and_at_the_same_time_in_one_order(record: R
     let expected = ["5", same_time[2].1, same_time[1].1, same_time[0].1, "1"];
     for limit in 1..=5 {
         let mut query = SendQuery { limit, ..SendQuery::default() };
-        let mut told = Vec::new();
+        let mut listed = Vec::new();
         loop {
-            let page = record.sent().sends(&query, at(10)).await.unwrap();
+            let page = record.send_history().sends(&query, at(10)).await.unwrap();
             assert!(page.sends.len() == limit || page.next.is_none());
-            told.extend(page.sends.into_iter().map(|send| send.title));
+            listed.extend(page.sends.into_iter().map(|send| send.title));
             query.after = page.next;
             if query.after.is_none() {
                 break;
             }
         }
-        assert_eq!(told, expected, "{limit} at once");
+        assert_eq!(listed, expected, "{limit} at once");
     }
 }
 
-async fn pages_neither_lose_nor_repeat_while_others_send(record: Record) {
+async fn pages_neither_skip_nor_repeat_a_send_while_others_arrive(record: Record) {
     const SENDS: usize = 40;
     let mut stored = HashSet::new();
     for n in 0..SENDS {
         let send = Send::new(&n.to_string());
-        // Four at each time.
+        // Four sends share each time.
         record.send(&send, &users(&["alice"]), at(i64::try_from(n / 4).unwrap())).await;
         stored.insert(send.id);
     }
-    together(4, |n| {
+    concurrently(4, |n| {
         let (record, stored) = (record.clone(), stored.clone());
         async move {
             if n < 3 {
@@ -71,24 +71,24 @@ async fn pages_neither_lose_nor_repeat_while_others_send(record: Record) {
                 return;
             }
             let mut query = SendQuery { limit: 3, ..SendQuery::default() };
-            let mut told: Vec<SendId> = Vec::new();
+            let mut listed: Vec<SendId> = Vec::new();
             loop {
-                let page = record.sent().sends(&query, at(10)).await.unwrap();
-                told.extend(page.sends.iter().map(|send| send.place.id));
+                let page = record.send_history().sends(&query, at(10)).await.unwrap();
+                listed.extend(page.sends.iter().map(|send| send.place.id));
                 query.after = page.next;
                 if query.after.is_none() {
                     break;
                 }
             }
-            let distinct: HashSet<SendId> = told.iter().copied().collect();
-            assert_eq!(told.len(), distinct.len());
+            let distinct: HashSet<SendId> = listed.iter().copied().collect();
+            assert_eq!(listed.len(), distinct.len());
             assert!(stored.is_subset(&distinct));
         }
     })
     .await;
 }
 
-async fn only_what_was_asked_for_is_told(record: Record) {
+async fn only_matching_sends_are_listed(record: Record) {
     for (n, (sender, key, kind, to)) in [
         ("billing", "1", "like", ["alice", "bob"].as_slice()),
         ("reports", "2", "like", &["alice"]),
@@ -99,9 +99,9 @@ async fn only_what_was_asked_for_is_told(record: Record) {
     .into_iter()
     .enumerate()
     {
-        record.append_of(sender, &Send::of_kind(key, kind), &users(to), at(i64::try_from(n).unwrap())).await;
+        record.append_from(sender, &Send::of_kind(key, kind), &users(to), at(i64::try_from(n).unwrap())).await;
     }
-    // Neither deleting nor reading takes one out of the history.
+    // Deleting a notification does not take its send out of the history.
     record.change("alice", Change::Delete(ids(&["1"], "alice")), at(10)).await;
 
     for (sender, recipient, kind, expected) in [
@@ -131,7 +131,7 @@ async fn only_what_was_asked_for_is_told(record: Record) {
         assert_eq!(titles(&record, query.clone()).await, (expected.into(), false), "{query:?}");
         if let Some((first, rest)) = expected.split_once(' ') {
             let query = SendQuery { limit: 1, ..query };
-            let page = record.sent().sends(&query, at(1_000)).await.unwrap();
+            let page = record.send_history().sends(&query, at(1_000)).await.unwrap();
             assert_eq!(page.sends[0].title, first);
             let query = SendQuery { after: page.next, limit: 10, ..query };
             assert_eq!(titles(&record, query.clone()).await, (rest.into(), false), "{query:?}");
@@ -139,7 +139,7 @@ async fn only_what_was_asked_for_is_told(record: Record) {
     }
 }
 
-async fn a_recipient_whose_chunk_waits_is_one(record: Record) {
+async fn a_user_in_a_waiting_chunk_counts_as_a_recipient(record: Record) {
     let to: Vec<UserId> = (0..=CHUNK_RECIPIENTS).map(|n| user(&format!("\"user\" \\ {n} \u{e9}"))).collect();
     let last = to[CHUNK_RECIPIENTS].clone();
     record.send(&Send::new("1"), &to, at(0)).await;
@@ -153,13 +153,13 @@ async fn a_recipient_whose_chunk_waits_is_one(record: Record) {
     }
 }
 
-async fn a_page_of_a_rare_state_goes_on_until_it_is_found(record: Record) {
+async fn an_empty_page_of_a_rare_state_leads_to_the_next_page(record: Record) {
     for n in 0..MAX_SENDS + 5 {
         record.send(&Send::new(&n.to_string()), &users(&["alice"]), at(i64::try_from(n).unwrap())).await;
     }
     record.change("alice", Change::Read(ids(&["2"], "alice")), at(900)).await;
     let query = SendQuery { state: Some(State::Settled), limit: 3, ..SendQuery::default() };
-    let page = record.sent().sends(&query, at(1_000)).await.unwrap();
+    let page = record.send_history().sends(&query, at(1_000)).await.unwrap();
     assert!(page.sends.is_empty());
     let query = SendQuery { after: Some(page.next.unwrap()), ..query };
     assert_eq!(titles(&record, query).await, ("2".into(), false));

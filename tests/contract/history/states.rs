@@ -1,4 +1,4 @@
-//! Each notification of a send is in exactly one state, whatever was done to it.
+//! Each notification of a send is in exactly one state, whatever happens to it.
 
 use shared::ids::UserId;
 use shared::inbox::history::{PastSend, Place, SendQuery, State, States};
@@ -7,52 +7,52 @@ use shared::inbox::{CHUNK_RECIPIENTS, Change};
 use crate::record::{Record, START_MS, Send, at, ids, user, users};
 
 on_each_record! {
-    what_nobody_took_waits,
-    what_every_connection_took_is_offered,
-    what_a_device_acknowledged_is_settled_and_what_came_later_is_not,
-    what_was_read_or_deleted_is_settled,
-    what_is_not_materialised_waits_and_is_counted_once,
-    a_repeat_and_a_send_to_others_change_nothing,
-    only_sends_with_a_notification_in_the_state_are_told,
+    a_notification_that_no_connection_took_is_waiting,
+    a_notification_that_every_connection_took_is_offered,
+    an_acknowledgement_settles_what_arrived_up_to_it_and_nothing_later,
+    read_and_deleted_notifications_are_settled,
+    recipients_in_chunks_are_waiting_and_counted_once,
+    neither_a_repeat_nor_another_send_changes_the_states,
+    only_sends_with_a_notification_in_the_state_are_listed,
 }
 
-/// The send of this key, as the history tells of it.
-async fn told(record: &Record, key: &str) -> PastSend {
+/// The send with this key, as the history shows it.
+async fn past_send(record: &Record, key: &str) -> PastSend {
     let query = SendQuery { limit: 200, ..SendQuery::default() };
-    let page = record.sent().sends(&query, at(1_000)).await.unwrap();
+    let page = record.send_history().sends(&query, at(1_000)).await.unwrap();
     assert_eq!(page.next, None);
     let id = Send::new(key).id;
     page.sends.into_iter().find(|send| send.place.id == id).unwrap()
 }
 
 async fn states(record: &Record, key: &str) -> States {
-    told(record, key).await.states
+    past_send(record, key).await.states
 }
 
 async fn offset(record: &Record, name: &str) -> i64 {
     record.position(name).await.head
 }
 
-async fn what_nobody_took_waits(record: Record) {
+async fn a_notification_that_no_connection_took_is_waiting(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.send(&Send::of_kind("1", "like"), &users(&["alice", "bob"]), at(5)).await;
-    let send = told(&record, "1").await;
+    let send = past_send(&record, "1").await;
     assert_eq!(send.place, Place { created_at_ms: START_MS + 5, id: Send::new("1").id });
     assert_eq!((send.kind.as_str(), send.title.as_str()), ("like", "1"));
     assert_eq!(send.states, States { waiting: 2, ..States::default() });
 }
 
-async fn what_every_connection_took_is_offered(record: Record) {
+async fn a_notification_that_every_connection_took_is_offered(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.send(&Send::new("1"), &users(&["alice", "bob", "carol"]), at(0)).await;
     record.deliveries().mark_offered(&[(&user("alice"), 1)], at(1)).await.unwrap();
     assert_eq!(states(&record, "1").await, States { offered: 1, waiting: 2, ..States::default() });
-    // Whoever reads it after all has settled it.
+    // Reading it later settles it.
     record.change("alice", Change::Read(ids(&["1"], "alice")), at(2)).await;
     assert_eq!(states(&record, "1").await, States { settled: 1, waiting: 2, ..States::default() });
 }
 
-async fn what_a_device_acknowledged_is_settled_and_what_came_later_is_not(record: Record) {
+async fn an_acknowledgement_settles_what_arrived_up_to_it_and_nothing_later(record: Record) {
     record.ring(&["1"], "alice", at(0)).await;
     record.send(&Send::new("2"), &users(&["alice", "bob"]), at(1)).await;
     let cursor = record.position("alice").await.cursor_at(1);
@@ -64,22 +64,22 @@ async fn what_a_device_acknowledged_is_settled_and_what_came_later_is_not(record
     assert_eq!(states(&record, "2").await, States { settled: 1, waiting: 1, ..States::default() });
 }
 
-async fn what_was_read_or_deleted_is_settled(record: Record) {
+async fn read_and_deleted_notifications_are_settled(record: Record) {
     let names = ["alice", "bob", "carol", "dave"];
     record.send(&Send::new("1"), &users(&names), at(0)).await;
     record.change("alice", Change::Read(ids(&["1"], "alice")), at(1)).await;
     record.change("bob", Change::Delete(ids(&["1"], "bob")), at(1)).await;
     record.change("carol", Change::Read(ids(&["1"], "carol")), at(1)).await;
     assert_eq!(states(&record, "1").await, States { settled: 3, waiting: 1, ..States::default() });
-    // What is unread again is as it was.
+    // Marking it as unread puts it back into its earlier state.
     record.change("carol", Change::Unread(ids(&["1"], "carol")), at(2)).await;
     assert_eq!(states(&record, "1").await, States { settled: 2, waiting: 2, ..States::default() });
-    // A tombstone stays what it is.
+    // Marking a tombstone as offered changes nothing.
     record.deliveries().mark_offered(&[(&user("bob"), 1)], at(3)).await.unwrap();
     assert_eq!(states(&record, "1").await, States { settled: 2, waiting: 2, ..States::default() });
 }
 
-async fn what_is_not_materialised_waits_and_is_counted_once(record: Record) {
+async fn recipients_in_chunks_are_waiting_and_counted_once(record: Record) {
     let to: Vec<UserId> = (0..2 * CHUNK_RECIPIENTS + 30).map(|n| user(&format!("user \"{n}\""))).collect();
     record.send(&Send::new("1"), &to, at(0)).await;
     let reader = to[0].as_str();
@@ -97,20 +97,20 @@ async fn what_is_not_materialised_waits_and_is_counted_once(record: Record) {
     assert_eq!(expected.sum(), 430);
 }
 
-async fn a_repeat_and_a_send_to_others_change_nothing(record: Record) {
+async fn neither_a_repeat_nor_another_send_changes_the_states(record: Record) {
     record.send(&Send::new("1"), &users(&["alice", "bob"]), at(0)).await;
     record.append(&Send::new("1"), &users(&["alice", "bob"]), at(1)).await;
     record.send(&Send::new("2"), &users(&["alice", "carol"]), at(2)).await;
     record.change("alice", Change::Read(ids(&["2"], "alice")), at(3)).await;
     assert_eq!(states(&record, "1").await, States { waiting: 2, ..States::default() });
     assert_eq!(states(&record, "2").await, States { settled: 1, waiting: 1, ..States::default() });
-    assert_eq!(told(&record, "1").await.place.created_at_ms, START_MS);
+    assert_eq!(past_send(&record, "1").await.place.created_at_ms, START_MS);
 }
 
-async fn only_sends_with_a_notification_in_the_state_are_told(record: Record) {
+async fn only_sends_with_a_notification_in_the_state_are_listed(record: Record) {
     let of = async |state, limit| {
         let query = SendQuery { state: Some(state), limit, ..SendQuery::default() };
-        let page = record.sent().sends(&query, at(1_000)).await.unwrap();
+        let page = record.send_history().sends(&query, at(1_000)).await.unwrap();
         let titles: Vec<String> = page.sends.into_iter().map(|send| send.title).collect();
         (titles.join(" "), page.next.is_some())
     };

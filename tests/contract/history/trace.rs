@@ -1,4 +1,4 @@
-//! The way of one notification: only what happened, and only to whom it concerns.
+//! The trace of one notification: only the steps that happened, and only for those who may see them.
 
 use shared::ids::UserId;
 use shared::inbox::history::Trace;
@@ -7,18 +7,18 @@ use shared::inbox::{CHUNK_RECIPIENTS, Change};
 use crate::record::{Record, START_MS, Send, at, id, ids, user, users};
 
 on_each_record! {
-    a_trace_tells_what_was_done_and_when,
-    a_deleted_one_keeps_its_trace,
-    a_trace_is_its_owners_or_anybodys,
-    one_that_is_not_materialised_is_found_as_anybodys,
+    a_trace_has_each_step_and_its_time,
+    a_deleted_notification_keeps_its_trace,
+    a_trace_is_found_for_its_owner_or_without_a_user,
+    a_notification_in_a_chunk_is_traced_only_without_a_user,
 }
 
 async fn trace(record: &Record, key: &str, name: &str, of: Option<&str>) -> Option<Trace> {
     let of = of.map(user);
-    record.sent().trace(id(key, name), of.as_ref(), at(1_000)).await.unwrap()
+    record.send_history().trace(id(key, name), of.as_ref(), at(1_000)).await.unwrap()
 }
 
-async fn a_trace_tells_what_was_done_and_when(record: Record) {
+async fn a_trace_has_each_step_and_its_time(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.send(&Send::new("1"), &users(&["alice", "bob"]), at(5)).await;
     let accepted = Trace { accepted_at_ms: START_MS + 5, materialised_at_ms: Some(START_MS + 5), ..Trace::default() };
@@ -33,7 +33,7 @@ async fn a_trace_tells_what_was_done_and_when(record: Record) {
     assert_eq!(trace(&record, "1", "bob", Some("bob")).await, Some(accepted));
 }
 
-async fn a_deleted_one_keeps_its_trace(record: Record) {
+async fn a_deleted_notification_keeps_its_trace(record: Record) {
     record.ring(&["1"], "alice", at(0)).await;
     record.change("alice", Change::Delete(ids(&["1"], "alice")), at(9)).await;
     for of in [None, Some("alice")] {
@@ -42,7 +42,7 @@ async fn a_deleted_one_keeps_its_trace(record: Record) {
     }
 }
 
-async fn a_trace_is_its_owners_or_anybodys(record: Record) {
+async fn a_trace_is_found_for_its_owner_or_without_a_user(record: Record) {
     record.send(&Send::new("1"), &users(&["alice", "bob"]), at(0)).await;
     assert!(trace(&record, "1", "alice", Some("alice")).await.is_some());
     assert!(trace(&record, "1", "alice", None).await.is_some());
@@ -54,7 +54,7 @@ async fn a_trace_is_its_owners_or_anybodys(record: Record) {
     }
 }
 
-async fn one_that_is_not_materialised_is_found_as_anybodys(record: Record) {
+async fn a_notification_in_a_chunk_is_traced_only_without_a_user(record: Record) {
     let to: Vec<UserId> = (0..CHUNK_RECIPIENTS + 2).map(|n| user(&format!("user \"{n}\""))).collect();
     let last = to.last().unwrap().as_str();
     record.send(&Send::new("1"), &to, at(3)).await;
@@ -63,7 +63,7 @@ async fn one_that_is_not_materialised_is_found_as_anybodys(record: Record) {
         let accepted = Trace { accepted_at_ms, ..Trace::default() };
         assert_eq!(trace(&record, key, last, None).await, Some(accepted));
         assert_eq!(trace(&record, key, last, Some(last)).await, None);
-        assert_eq!(trace(&record, key, "somebody else", None).await, None);
+        assert_eq!(trace(&record, key, "another user", None).await, None);
     }
     record.deliveries().materialise_next(at(20)).await.unwrap();
     let materialised =

@@ -1,15 +1,15 @@
-//! What was shown is settled up to a cursor.
+//! Acknowledging a cursor settles everything up to it.
 
 use shared::cursor::{Cursor, Epoch};
 
-use crate::record::{Record, at, together, user};
+use crate::record::{Record, at, concurrently, user};
 
 on_each_record! {
     acknowledging_never_moves_backwards,
-    a_cursor_that_is_not_of_the_history_settles_nothing,
-    the_beginning_of_an_inbox_without_anything_is_known,
+    a_cursor_outside_the_history_settles_nothing,
+    the_beginning_of_an_empty_inbox_can_be_acknowledged,
     acknowledging_changes_nothing_else,
-    the_furthest_of_many_acknowledgements_at_once_counts,
+    the_furthest_of_many_concurrent_acknowledgements_counts,
 }
 
 async fn acknowledge(record: &Record, name: &str, cursor: Cursor) -> bool {
@@ -26,7 +26,7 @@ async fn acknowledging_never_moves_backwards(record: Record) {
     }
 }
 
-async fn a_cursor_that_is_not_of_the_history_settles_nothing(record: Record) {
+async fn a_cursor_outside_the_history_settles_nothing(record: Record) {
     record.ring(&["1", "2"], "alice", at(0)).await;
     let position = record.position("alice").await;
     let other = Cursor { epoch: Epoch(position.epoch.0 ^ 1), offset: 1 };
@@ -36,7 +36,7 @@ async fn a_cursor_that_is_not_of_the_history_settles_nothing(record: Record) {
     }
 }
 
-async fn the_beginning_of_an_inbox_without_anything_is_known(record: Record) {
+async fn the_beginning_of_an_empty_inbox_can_be_acknowledged(record: Record) {
     let position = record.position("alice").await;
     assert!(acknowledge(&record, "alice", position.cursor()).await);
     assert!(!acknowledge(&record, "alice", position.cursor_at(1)).await);
@@ -56,12 +56,12 @@ async fn acknowledging_changes_nothing_else(record: Record) {
     assert_eq!(record.position("bob").await, bob);
 }
 
-async fn the_furthest_of_many_acknowledgements_at_once_counts(record: Record) {
+async fn the_furthest_of_many_concurrent_acknowledgements_counts(record: Record) {
     let keys: Vec<String> = (0..20).map(|n| n.to_string()).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     record.ring(&keys, "alice", at(0)).await;
     let position = record.position("alice").await;
-    together(20, |n| {
+    concurrently(20, |n| {
         let record = record.clone();
         let cursor = position.cursor_at((n * 7 % 20) as i64);
         async move { assert!(acknowledge(&record, "alice", cursor).await) }

@@ -1,4 +1,4 @@
-//! What an append stores, and what it hands over to be pushed.
+//! What an append stores, and what it returns to be pushed.
 
 use std::collections::HashSet;
 
@@ -6,18 +6,18 @@ use shared::clock::Time;
 use shared::ids::UserId;
 use shared::inbox::{CHUNK_RECIPIENTS, Delivery};
 
-use crate::record::{LATE_MS, Record, START_MS, Send, at, id, ids, together, user, users};
+use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, ids, user, users};
 
 on_each_record! {
-    each_recipient_gets_the_next_offset_of_his_own_inbox,
-    appends_at_once_leave_no_gap_and_no_row_twice,
-    the_first_recipients_have_rows_and_the_rest_wait,
-    who_has_no_connection_needs_no_push,
-    deliveries_hold_exactly_the_users_with_living_connections,
-    a_delivery_says_what_arrived_where,
+    each_recipient_gets_the_next_offset_of_their_own_inbox,
+    concurrent_appends_leave_no_gap_and_no_duplicate,
+    the_first_recipients_get_rows_and_the_rest_wait_in_chunks,
+    a_user_without_connections_needs_no_push,
+    deliveries_cover_exactly_the_users_with_valid_connections,
+    a_delivery_describes_what_arrived_and_where,
 }
 
-async fn each_recipient_gets_the_next_offset_of_his_own_inbox(record: Record) {
+async fn each_recipient_gets_the_next_offset_of_their_own_inbox(record: Record) {
     record.ring(&["1", "2"], "alice", at(0)).await;
     let both = users(&["alice", "bob"]);
     record.send(&Send::new("3"), &both, at(0)).await;
@@ -34,12 +34,12 @@ async fn each_recipient_gets_the_next_offset_of_his_own_inbox(record: Record) {
     }
 }
 
-async fn appends_at_once_leave_no_gap_and_no_row_twice(record: Record) {
+async fn concurrent_appends_leave_no_gap_and_no_duplicate(record: Record) {
     const APPENDERS: usize = 8;
     const EACH: usize = 10;
-    // Every appender names the users in another order, which must not make them wait for each other for ever.
+    // Every appender names the users in a different order, which must not cause a deadlock.
     let names = ["alice", "bob", "carol", "dave"];
-    together(APPENDERS, |n| {
+    concurrently(APPENDERS, |n| {
         let record = record.clone();
         let mut to = users(&names);
         to.rotate_left(n % names.len());
@@ -51,7 +51,7 @@ async fn appends_at_once_leave_no_gap_and_no_row_twice(record: Record) {
             for m in 0..EACH {
                 let key = format!("{n}/{m}");
                 record.send(&Send::new(&key), &to, at(0)).await;
-                // One appender's own sends arrive in the order in which they were answered.
+                // The sends of one appender arrive in the order in which they were answered.
                 let mine = record.inbox().find(&to[0], id(&key, to[0].as_str()), at(0)).await;
                 let offset = mine.unwrap().unwrap().cursor.offset;
                 assert!(offset > before);
@@ -67,13 +67,13 @@ async fn appends_at_once_leave_no_gap_and_no_row_twice(record: Record) {
         let offsets: Vec<i64> = listed.iter().rev().map(|n| n.cursor.offset).collect();
         assert_eq!(offsets, (1..=sent as i64).collect::<Vec<_>>(), "{name} has a gap");
         let distinct: HashSet<_> = listed.iter().map(|n| n.id).collect();
-        assert_eq!(distinct.len(), sent, "{name} has a row twice");
+        assert_eq!(distinct.len(), sent, "{name} has a duplicate");
         let position = record.position(name).await;
         assert_eq!((position.head, position.unread), (sent as i64, sent as i64));
     }
 }
 
-async fn the_first_recipients_have_rows_and_the_rest_wait(record: Record) {
+async fn the_first_recipients_get_rows_and_the_rest_wait_in_chunks(record: Record) {
     for (key, beyond, chunks) in [("exact", 0, 0), ("one more", 1, 1), ("all", 4 * CHUNK_RECIPIENTS, 4)] {
         let to: Vec<UserId> = (0..CHUNK_RECIPIENTS + beyond).map(|n| user(&format!("{key} {n}"))).collect();
         record.send(&Send::new(key), &to, at(0)).await;
@@ -94,12 +94,12 @@ async fn the_first_recipients_have_rows_and_the_rest_wait(record: Record) {
     }
 }
 
-async fn who_has_no_connection_needs_no_push(record: Record) {
+async fn a_user_without_connections_needs_no_push(record: Record) {
     assert!(record.ring(&["1"], "alice", at(0)).await.is_empty());
     assert_eq!(record.deliveries().next_due().await.unwrap(), None);
 }
 
-async fn deliveries_hold_exactly_the_users_with_living_connections(record: Record) {
+async fn deliveries_cover_exactly_the_users_with_valid_connections(record: Record) {
     record.connect("bob", "bob's phone", at(0)).await;
     record.connect("bob", "bob's desk", at(1)).await;
     record.connect_until("bob", "bob's old tab", START_MS + 100, at(2)).await;
@@ -127,12 +127,12 @@ async fn deliveries_hold_exactly_the_users_with_living_connections(record: Recor
             ("carol".into(), vec!["carol's tab".to_owned()]),
         ]
     );
-    // From its end on, nothing is pushed behind a token.
+    // Nothing is pushed to a connection once its token has ended.
     let after = found(record.send(&Send::new("after"), &to, at(100)).await);
     assert_eq!(after, [("bob".to_owned(), vec!["bob's phone".to_owned(), "bob's desk".into()])]);
 }
 
-async fn a_delivery_says_what_arrived_where(record: Record) {
+async fn a_delivery_describes_what_arrived_and_where(record: Record) {
     record.ring(&["1", "2"], "alice", at(0)).await;
     record.connect("alice", "tab", at(5)).await;
     let deliveries = record.ring(&["3"], "alice", at(7)).await;

@@ -1,4 +1,5 @@
-//! What a user does to his own inbox: which rows change, what that costs, who is told.
+//! Changes that users make to their own inboxes: which rows change, which offsets that takes, which connections are
+//! notified.
 
 use shared::clock::Time;
 use shared::cursor::{Cursor, Epoch};
@@ -9,17 +10,17 @@ use crate::record::{Record, START_MS, Send, at, id, ids, user};
 
 on_each_record! {
     each_changed_row_takes_one_offset,
-    a_change_that_changes_nothing_takes_none_and_tells_nobody,
-    read_and_unread_turn_what_they_name_and_nothing_else,
-    what_was_deleted_stays_deleted,
+    a_change_without_effect_takes_no_offset_and_notifies_no_connection,
+    read_and_unread_change_the_named_rows_and_nothing_else,
+    a_deleted_notification_stays_deleted,
     a_repeated_change_changes_nothing,
-    unknown_and_other_peoples_ids_are_skipped,
+    unknown_ids_and_ids_of_other_users_are_skipped,
     an_id_named_twice_counts_once,
     read_all_reads_one_type_up_to_a_cursor,
-    read_all_asks_for_a_cursor_of_the_history,
-    who_is_connected_is_told_of_a_change,
-    what_was_read_or_deleted_is_not_pushed,
-    an_inbox_that_never_got_anything_can_be_changed,
+    read_all_requires_a_cursor_of_the_history,
+    a_change_returns_the_valid_connections_of_its_user,
+    a_read_or_deleted_notification_is_not_pushed,
+    an_empty_inbox_can_be_changed,
 }
 
 async fn each_changed_row_takes_one_offset(record: Record) {
@@ -40,7 +41,7 @@ async fn each_changed_row_takes_one_offset(record: Record) {
         expected.sort();
         assert_eq!(found, expected, "{change:?}");
         assert_eq!(changed.unread, unread, "{change:?}");
-        // The ids stand in the order of their new versions.
+        // The ids are in the order of their new versions.
         let since = record.changes("alice", Some(changed.prev), 10).await.unwrap();
         let after: Vec<i64> = since.changes.iter().map(|c| c.version()).collect();
         assert_eq!(after, (prev + 1..=cursor).collect::<Vec<_>>(), "{change:?}");
@@ -58,7 +59,7 @@ async fn each_changed_row_takes_one_offset(record: Record) {
     }
 }
 
-async fn a_change_that_changes_nothing_takes_none_and_tells_nobody(record: Record) {
+async fn a_change_without_effect_takes_no_offset_and_notifies_no_connection(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1", "2"], "alice", at(0)).await;
     let delete = Change::Delete(ids(&["2"], "alice"));
@@ -81,7 +82,7 @@ async fn a_change_that_changes_nothing_takes_none_and_tells_nobody(record: Recor
     }
 }
 
-async fn read_and_unread_turn_what_they_name_and_nothing_else(record: Record) {
+async fn read_and_unread_change_the_named_rows_and_nothing_else(record: Record) {
     record.ring(&["1", "2", "3"], "alice", at(0)).await;
     let read = Change::Read(ids(&["1", "2"], "alice"));
     assert_eq!(read.kind(), ChangeKind::Read);
@@ -89,26 +90,26 @@ async fn read_and_unread_turn_what_they_name_and_nothing_else(record: Record) {
     let unread = Change::Unread(ids(&["2", "3"], "alice"));
     assert_eq!(unread.kind(), ChangeKind::Unread);
     let changed = record.change("alice", unread, at(8)).await;
-    assert_eq!((changed.known, changed.ids), (2, vec![id("2", "alice")]), "3 was not read");
+    assert_eq!((changed.known, changed.ids), (2, vec![id("2", "alice")]), "3 was not read before");
 
     let listed = record.listed("alice").await;
     let read_at: Vec<_> = listed.iter().map(|n| n.read_at).collect();
     assert_eq!(read_at, [None, None, Some(Time(START_MS + 7))]);
     let offsets: Vec<_> = listed.iter().map(|n| n.cursor.offset).collect();
-    assert_eq!(offsets, [3, 2, 1], "where they arrived stays");
-    assert!(listed.iter().all(|n| n.created_at == Time(START_MS)), "and when");
+    assert_eq!(offsets, [3, 2, 1], "the arrival offsets stay");
+    assert!(listed.iter().all(|n| n.created_at == Time(START_MS)), "the arrival times stay");
 }
 
-async fn what_was_deleted_stays_deleted(record: Record) {
+async fn a_deleted_notification_stays_deleted(record: Record) {
     record.ring(&["1", "2"], "alice", at(0)).await;
-    let gone = ids(&["1"], "alice");
-    let deleted = record.change("alice", Change::Delete(gone.clone()), at(1)).await;
+    let deleted_ids = ids(&["1"], "alice");
+    let deleted = record.change("alice", Change::Delete(deleted_ids.clone()), at(1)).await;
     assert_eq!((deleted.known, deleted.unread), (1, 1));
     for (change, known) in [
-        (Change::Read(gone.clone()), 0),
-        (Change::Unread(gone.clone()), 0),
-        // A second deletion is a repeat of the first, not a mistake.
-        (Change::Delete(gone.clone()), 1),
+        (Change::Read(deleted_ids.clone()), 0),
+        (Change::Unread(deleted_ids.clone()), 0),
+        // A second deletion is a repeat of the first, not an error.
+        (Change::Delete(deleted_ids.clone()), 1),
     ] {
         let changed = record.change("alice", change.clone(), at(2)).await;
         assert_eq!((changed.known, changed.ids.len()), (known, 0), "{change:?}");
@@ -137,14 +138,14 @@ async fn a_repeated_change_changes_nothing(record: Record) {
             (first.cursor, first.cursor, first.known, first.unread),
             "{change:?}"
         );
-        // When it was read is when it was read first.
+        // The first time of reading stays.
         let read_at =
             |listed: &[shared::inbox::notification::Notification]| listed.iter().map(|n| n.read_at).collect::<Vec<_>>();
         assert_eq!(read_at(&record.listed("alice").await), read_at(&listed));
     }
 }
 
-async fn unknown_and_other_peoples_ids_are_skipped(record: Record) {
+async fn unknown_ids_and_ids_of_other_users_are_skipped(record: Record) {
     let both = [user("alice"), user("bob")];
     record.send(&Send::new("1"), &both, at(0)).await;
     let named = vec![id("1", "bob"), id("2", "alice"), id("1", "alice")];
@@ -152,8 +153,8 @@ async fn unknown_and_other_peoples_ids_are_skipped(record: Record) {
     for change in [Change::Read, Change::Unread, Change::Delete] {
         let changed = record.change("alice", change(named.clone()), at(1)).await;
         assert_eq!((changed.known, changed.ids), (1, vec![id("1", "alice")]));
-        let foreign = record.change("alice", change(named[..2].to_vec()), at(1)).await;
-        assert_eq!((foreign.known, foreign.ids.len()), (0, 0));
+        let skipped = record.change("alice", change(named[..2].to_vec()), at(1)).await;
+        assert_eq!((skipped.known, skipped.ids.len()), (0, 0));
     }
     assert_eq!(record.position("bob").await, bob);
     assert_eq!(record.listed("bob").await[0].read_at, None);
@@ -175,7 +176,7 @@ async fn read_all_reads_one_type_up_to_a_cursor(record: Record) {
         let key = (n + 1).to_string();
         record.send(&Send::of_kind(&key, kind), &alice, at(0)).await;
     }
-    // A change moves no arrival: what arrived first is still before everything else.
+    // A change does not move an arrival: the first to arrive is still before everything else.
     let read = Change::Read(ids(&["1"], "alice"));
     record.change("alice", read, at(1)).await;
     let unread = Change::Unread(ids(&["1"], "alice"));
@@ -198,7 +199,7 @@ async fn read_all_reads_one_type_up_to_a_cursor(record: Record) {
     }
 }
 
-async fn read_all_asks_for_a_cursor_of_the_history(record: Record) {
+async fn read_all_requires_a_cursor_of_the_history(record: Record) {
     record.ring(&["1", "2"], "alice", at(0)).await;
     let position = record.position("alice").await;
     for before in [position.cursor_at(3), Cursor { epoch: Epoch(position.epoch.0 ^ 1), offset: 1 }] {
@@ -209,7 +210,7 @@ async fn read_all_asks_for_a_cursor_of_the_history(record: Record) {
     }
 }
 
-async fn who_is_connected_is_told_of_a_change(record: Record) {
+async fn a_change_returns_the_valid_connections_of_its_user(record: Record) {
     record.ring(&["1", "2"], "alice", at(0)).await;
     record.connect("alice", "phone", at(0)).await;
     record.connect_until("alice", "old tab", START_MS + 100, at(1)).await;
@@ -217,12 +218,12 @@ async fn who_is_connected_is_told_of_a_change(record: Record) {
     for (key, now_ms, expected) in [("1", 99, ["phone", "old tab"].as_slice()), ("2", 100, &["phone"])] {
         let read = Change::Read(ids(&[key], "alice"));
         let changed = record.change("alice", read, at(now_ms)).await;
-        let told: Vec<&str> = changed.connections.iter().map(|c| c.id.as_str()).collect();
-        assert_eq!(told, expected);
+        let notified: Vec<&str> = changed.connections.iter().map(|c| c.id.as_str()).collect();
+        assert_eq!(notified, expected);
     }
 }
 
-async fn what_was_read_or_deleted_is_not_pushed(record: Record) {
+async fn a_read_or_deleted_notification_is_not_pushed(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1", "2", "3", "4"], "alice", at(0)).await;
     let head = record.position("alice").await;
@@ -231,7 +232,7 @@ async fn what_was_read_or_deleted_is_not_pushed(record: Record) {
         all,
         Change::Read(ids(&["2"], "alice")),
         Change::Delete(ids(&["3"], "alice")),
-        // What somebody has seen does not ring again, whatever he makes of it.
+        // A notification that was seen is not pushed again, even if it is marked as unread.
         Change::Unread(ids(&["2"], "alice")),
     ] {
         record.change("alice", change, at(1)).await;
@@ -244,7 +245,7 @@ async fn what_was_read_or_deleted_is_not_pushed(record: Record) {
     assert_eq!(record.deliveries().next_due().await.unwrap(), None);
 }
 
-async fn an_inbox_that_never_got_anything_can_be_changed(record: Record) {
+async fn an_empty_inbox_can_be_changed(record: Record) {
     let beginning = record.position("alice").await.cursor();
     for change in [
         Change::Read(ids(&["1"], "alice")),

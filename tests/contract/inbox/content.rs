@@ -1,4 +1,4 @@
-//! Hostile ids stay apart, and what a send says comes back byte for byte.
+//! Users with hostile ids stay distinct, and the content of a send comes back byte for byte.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ on_each_record! {
     hostile_ids_survive_chunks_and_pushes,
 }
 
-/// Ids that resemble each other to whoever joins, splits, quotes, matches or folds them.
+/// Ids that become equal or special to code that joins, splits, quotes, matches or folds them.
 fn hostile() -> Vec<String> {
     let mut names: Vec<String> = [
         "a",
@@ -117,7 +117,7 @@ async fn content_comes_back_byte_for_byte_on_every_path(record: Record) {
         let found = record.inbox().find(&alice, key, at(0)).await.unwrap();
         assert_same(&found.unwrap().content, &send.content);
         let Some(CurrentState::Present { notification, .. }) = record.history("alice").await.pop() else {
-            panic!("nothing changed")
+            panic!("the notification is not in the history")
         };
         assert_same(&notification.content, &send.content);
     }
@@ -125,11 +125,11 @@ async fn content_comes_back_byte_for_byte_on_every_path(record: Record) {
 
 async fn users_with_hostile_ids_stay_distinct(record: Record) {
     let names = hostile();
-    let everybody: Vec<_> = names.iter().map(|name| user(name)).collect();
+    let recipients: Vec<_> = names.iter().map(|name| user(name)).collect();
     for (n, name) in names.iter().enumerate() {
         record.connect(name, &format!("tab {n}"), at(0)).await;
     }
-    let deliveries = record.send(&Send::new("all"), &everybody, at(0)).await;
+    let deliveries = record.send(&Send::new("all"), &recipients, at(0)).await;
     assert_eq!(deliveries.len(), names.len());
     for (n, name) in names.iter().enumerate() {
         let delivery = deliveries.iter().find(|found| found.user == user(name));
@@ -152,12 +152,12 @@ async fn users_with_hostile_ids_stay_distinct(record: Record) {
 
 async fn hostile_ids_survive_chunks_and_pushes(record: Record) {
     let names = hostile();
-    let mut everybody: Vec<_> = (0..CHUNK_RECIPIENTS).map(|n| user(&format!("u{n}"))).collect();
-    everybody.extend(names.iter().map(|name| user(name)));
+    let mut recipients: Vec<_> = (0..CHUNK_RECIPIENTS).map(|n| user(&format!("u{n}"))).collect();
+    recipients.extend(names.iter().map(|name| user(name)));
     for (n, name) in names.iter().enumerate() {
         record.connect(name, &format!("tab {n}"), at(0)).await;
     }
-    record.send(&Send::new("all"), &everybody, at(0)).await;
+    record.send(&Send::new("all"), &recipients, at(0)).await;
     let chunk = record.deliveries().materialise_next(at(0)).await.unwrap();
     assert_eq!(chunk.unwrap().len(), names.len());
     let due = record.deliveries().take_due(1_000, at(5_000)).await.unwrap().deliveries;

@@ -1,4 +1,4 @@
-//! What an inbox shows: its position, its pages, one of it.
+//! What an inbox shows: its position, its pages and single notifications.
 
 use shared::clock::Time;
 use shared::inbox::{Change, Page};
@@ -6,16 +6,16 @@ use shared::inbox::{Change, Page};
 use crate::record::{Record, START_MS, Send, at, id, ids, user};
 
 on_each_record! {
-    one_who_never_got_anything_stands_at_zero,
-    all_inboxes_of_a_record_are_of_one_epoch,
-    a_list_is_newest_first_and_tells_whether_older_ones_follow,
-    pages_neither_lose_nor_repeat_while_new_ones_arrive_and_others_go,
-    a_list_holds_only_what_was_asked_for,
-    a_list_tells_the_position_it_is_true_for,
-    only_ones_own_is_found,
+    an_empty_inbox_is_at_offset_zero,
+    all_inboxes_of_a_record_share_one_epoch,
+    a_list_is_newest_first_and_says_whether_older_ones_follow,
+    pages_neither_skip_nor_repeat_while_notifications_arrive_and_are_deleted,
+    a_list_holds_only_what_matches_its_filter,
+    a_list_comes_with_the_position_it_is_valid_for,
+    only_a_users_own_notification_is_found,
 }
 
-async fn one_who_never_got_anything_stands_at_zero(record: Record) {
+async fn an_empty_inbox_is_at_offset_zero(record: Record) {
     record.ring(&["1"], "bob", at(0)).await;
     let position = record.position("alice").await;
     let numbers = (position.head, position.acked, position.purged_through, position.unread);
@@ -24,21 +24,21 @@ async fn one_who_never_got_anything_stands_at_zero(record: Record) {
     let changes = record.changes("alice", None, 10).await.unwrap();
     assert!(changes.changes.is_empty() && changes.complete);
     assert_eq!(changes.position, position);
-    // What was told before the first arrival is of the history afterwards.
+    // A cursor from before the first arrival is in the history afterwards.
     record.ring(&["2"], "alice", at(0)).await;
     let since = record.changes("alice", Some(position.cursor()), 10).await;
     assert_eq!(since.unwrap().changes.len(), 1);
 }
 
-async fn all_inboxes_of_a_record_are_of_one_epoch(record: Record) {
+async fn all_inboxes_of_a_record_share_one_epoch(record: Record) {
     record.ring(&["1"], "alice", at(0)).await;
     let (alice, bob) = (record.position("alice").await, record.position("bob").await);
     assert_eq!(alice.epoch, bob.epoch);
 }
 
-async fn a_list_is_newest_first_and_tells_whether_older_ones_follow(record: Record) {
+async fn a_list_is_newest_first_and_says_whether_older_ones_follow(record: Record) {
     record.ring(&["1", "2", "3", "4", "5"], "alice", at(0)).await;
-    // A later change moves nothing: the order is that of arrival.
+    // A later change moves nothing: the list is in the order of arrival.
     let read = Change::Read(vec![id("2", "alice")]);
     record.change("alice", read, at(1)).await;
 
@@ -59,7 +59,7 @@ async fn a_list_is_newest_first_and_tells_whether_older_ones_follow(record: Reco
     }
 }
 
-async fn pages_neither_lose_nor_repeat_while_new_ones_arrive_and_others_go(record: Record) {
+async fn pages_neither_skip_nor_repeat_while_notifications_arrive_and_are_deleted(record: Record) {
     let keys: Vec<String> = (0..30).map(|n| n.to_string()).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     record.ring(&keys, "alice", at(0)).await;
@@ -72,7 +72,7 @@ async fn pages_neither_lose_nor_repeat_while_new_ones_arrive_and_others_go(recor
         let last = listed.notifications.last().unwrap();
         before = Some(last.cursor.offset);
         record.ring(&[&format!("new {n}")], "alice", at(1)).await;
-        // The very row that the next page goes on from.
+        // Delete the very row from which the next page continues.
         let delete = Change::Delete(vec![last.id]);
         record.change("alice", delete, at(1)).await;
         if !listed.more {
@@ -83,7 +83,7 @@ async fn pages_neither_lose_nor_repeat_while_new_ones_arrive_and_others_go(recor
     assert_eq!(found, ids(&newest_first, "alice"));
 }
 
-async fn a_list_holds_only_what_was_asked_for(record: Record) {
+async fn a_list_holds_only_what_matches_its_filter(record: Record) {
     let alice = [user("alice")];
     for (n, kind) in ["like", "LIKE", "like", "reply", "like", "reply"].into_iter().enumerate() {
         record.send(&Send::of_kind(&n.to_string(), kind), &alice, at(0)).await;
@@ -110,12 +110,12 @@ async fn a_list_holds_only_what_was_asked_for(record: Record) {
         let found: Vec<_> = listed.notifications.iter().map(|n| n.id).collect();
         assert_eq!(found, ids(keys, "alice"), "{page:?}");
         assert_eq!(listed.more, more, "{page:?}");
-        // The count is the inbox's, not the page's.
+        // The count is that of the inbox, not of the page.
         assert_eq!(listed.position.unread, 3);
     }
 }
 
-async fn a_list_tells_the_position_it_is_true_for(record: Record) {
+async fn a_list_comes_with_the_position_it_is_valid_for(record: Record) {
     record.ring(&["1", "2"], "alice", at(0)).await;
     let read = Change::Read(vec![id("1", "alice")]);
     record.change("alice", read, at(1)).await;
@@ -125,7 +125,7 @@ async fn a_list_tells_the_position_it_is_true_for(record: Record) {
     assert_eq!((listed.position.head, listed.position.unread), (3, 1));
 }
 
-async fn only_ones_own_is_found(record: Record) {
+async fn only_a_users_own_notification_is_found(record: Record) {
     let send = Send::new("1");
     record.send(&send, &[user("alice"), user("bob")], at(0)).await;
     let read = Change::Read(vec![id("1", "alice")]);
@@ -138,8 +138,8 @@ async fn only_ones_own_is_found(record: Record) {
     assert!(find("alice", id("1", "bob")).await.is_none());
     assert!(find("carol", id("1", "alice")).await.is_none());
     assert!(find("alice", id("2", "alice")).await.is_none());
-    let bobs = find("bob", id("1", "bob")).await.unwrap();
-    assert_eq!(bobs.read_at, None);
+    let bob_found = find("bob", id("1", "bob")).await.unwrap();
+    assert_eq!(bob_found.read_at, None);
 
     let delete = Change::Delete(vec![id("1", "alice")]);
     record.change("alice", delete, at(10)).await;

@@ -1,4 +1,4 @@
-//! The suite of `shared::inbox::Inbox`, by what is asked of it.
+//! The suite of `shared::inbox::Inbox`, one module per operation.
 
 mod acknowledge;
 mod append;

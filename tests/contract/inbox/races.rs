@@ -1,25 +1,25 @@
-//! Acts on one inbox that meet each other: whatever the order, every offset is taken by exactly one change.
+//! Concurrent operations on one inbox: whatever their order, every offset is taken by exactly one change.
 
 use std::collections::HashSet;
 
 use shared::inbox::{Change, Changed, CurrentState};
 
-use crate::record::{Record, at, id, together};
+use crate::record::{Record, at, concurrently, id};
 
 on_each_record! {
-    read_all_meets_appends,
-    read_all_meets_read_all,
-    deleting_meets_reading_the_same_row,
-    everything_meets_everything,
-    reads_see_one_state_while_others_write,
+    read_all_races_appends,
+    read_all_races_read_all,
+    deleting_races_reading_the_same_row,
+    all_changes_race_each_other,
+    reads_see_one_consistent_state_while_others_write,
 }
 
-/// How often each meeting is tried.
+/// How often each race is repeated.
 const ROUNDS: usize = 20;
 
 const ALL: Change = Change::ReadAll { kind: None, before: None };
 
-/// From where to where an act moved the head.
+/// The head before and after an operation.
 type Span = (i64, i64);
 
 fn span(changed: &Changed) -> Span {
@@ -29,21 +29,21 @@ fn span(changed: &Changed) -> Span {
     span
 }
 
-/// Rings once; the user has a connection, so that the delivery tells which offset it took.
+/// Sends one notification to alice. She has a connection, so that the delivery shows which offset it took.
 async fn ring(record: &Record, key: &str) -> Span {
     let deliveries = record.ring(&[key], "alice", at(0)).await;
     let offset = deliveries[0].notification.cursor.offset;
     (offset - 1, offset)
 }
 
-/// The spans join from the beginning to the head without gap or overlap, and what can be read agrees.
+/// Asserts that the spans cover the offsets up to the head without gap or overlap, and that what is read agrees.
 async fn assert_consistent(record: &Record, mut spans: Vec<Span>) {
     let position = record.position("alice").await;
     spans.retain(|(from, to)| from != to);
     spans.sort_unstable();
     let mut reached = 0;
     for (from, to) in spans {
-        assert_eq!(from, reached, "an offset was taken twice or by nobody");
+        assert_eq!(from, reached, "an offset was taken twice or not at all");
         reached = to;
     }
     assert_eq!(reached, position.head);
@@ -59,15 +59,15 @@ async fn assert_consistent(record: &Record, mut spans: Vec<Span>) {
         )
         .count();
     assert_eq!(position.unread, i64::try_from(unread).unwrap());
-    let standing = history.iter().filter(|present| matches!(present, CurrentState::Present { .. })).count();
-    assert_eq!(record.listed("alice").await.len(), standing);
+    let present = history.iter().filter(|present| matches!(present, CurrentState::Present { .. })).count();
+    assert_eq!(record.listed("alice").await.len(), present);
 }
 
-async fn read_all_meets_appends(record: Record) {
+async fn read_all_races_appends(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     let mut spans = Vec::new();
     for round in 0..ROUNDS {
-        let met = together(4, |n| {
+        let raced = concurrently(4, |n| {
             let record = record.clone();
             async move {
                 if n % 2 == 0 {
@@ -77,20 +77,20 @@ async fn read_all_meets_appends(record: Record) {
                 }
             }
         });
-        spans.extend(met.await);
+        spans.extend(raced.await);
     }
     assert_consistent(&record, spans).await;
     assert_eq!(record.listed("alice").await.len(), 2 * ROUNDS);
 }
 
-async fn read_all_meets_read_all(record: Record) {
+async fn read_all_races_read_all(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     let mut spans = Vec::new();
     for round in 0..ROUNDS {
         for n in 0..3 {
             spans.push(ring(&record, &format!("{round} {n}")).await);
         }
-        let changed = together(4, |_| {
+        let changed = concurrently(4, |_| {
             let record = record.clone();
             async move { record.change("alice", ALL, at(1)).await }
         })
@@ -103,13 +103,13 @@ async fn read_all_meets_read_all(record: Record) {
     assert_consistent(&record, spans).await;
 }
 
-async fn deleting_meets_reading_the_same_row(record: Record) {
+async fn deleting_races_reading_the_same_row(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     let mut spans = Vec::new();
     for round in 0..ROUNDS {
         let key = round.to_string();
         spans.push(ring(&record, &key).await);
-        let changed = together(4, |n| {
+        let changed = concurrently(4, |n| {
             let (record, named) = (record.clone(), vec![id(&key, "alice")]);
             async move {
                 let change = if n % 2 == 0 { Change::Delete(named) } else { Change::Read(named) };
@@ -121,7 +121,7 @@ async fn deleting_meets_reading_the_same_row(record: Record) {
         assert_eq!(deletions, 1, "it is deleted once");
         assert_eq!((changed[0].known, changed[2].known), (1, 1));
         let reads = changed[1].ids.len() + changed[3].ids.len();
-        assert!(reads <= 1, "it is read once, or not where it was deleted before");
+        assert!(reads <= 1, "it is read once, or not at all if it was deleted first");
         spans.extend(changed.iter().map(span));
     }
     assert_consistent(&record, spans).await;
@@ -129,16 +129,16 @@ async fn deleting_meets_reading_the_same_row(record: Record) {
     assert_eq!(record.position("alice").await.unread, 0);
 }
 
-async fn everything_meets_everything(record: Record) {
+async fn all_changes_race_each_other(record: Record) {
     const ACTORS: usize = 8;
     const EACH: usize = 15;
     record.connect("alice", "tab", at(0)).await;
-    let spans = together(ACTORS, |n| {
+    let spans = concurrently(ACTORS, |n| {
         let record = record.clone();
         async move {
             let mut spans = Vec::new();
             for m in 0..EACH {
-                // Somebody else's notification, which may or may not have arrived yet.
+                // The notifications of other actors, which may or may not have arrived yet.
                 let named = vec![
                     id(&format!("{} {m}", (n + 1) % ACTORS), "alice"),
                     id(&format!("{} {}", (n + 2) % ACTORS, m / 2), "alice"),
@@ -159,8 +159,8 @@ async fn everything_meets_everything(record: Record) {
     assert_consistent(&record, spans.concat()).await;
 }
 
-async fn reads_see_one_state_while_others_write(record: Record) {
-    together(4, |n| {
+async fn reads_see_one_consistent_state_while_others_write(record: Record) {
+    concurrently(4, |n| {
         let record = record.clone();
         async move {
             for m in 0..30 {

@@ -1,15 +1,15 @@
-//! Repeats of a send: the first answer, and nothing changed.
+//! Repeats of a send get the first answer and change nothing.
 
 use shared::inbox::{Appended, CHUNK_RECIPIENTS, FirstAnswer};
 
-use crate::record::{LATE_MS, Record, Send, at, together, user, users};
+use crate::record::{LATE_MS, Record, Send, at, concurrently, user, users};
 
 on_each_record! {
     a_repeat_gets_the_first_answer_and_changes_nothing,
-    fifty_repeats_at_once_store_one_send,
+    fifty_concurrent_repeats_store_one_send,
     a_repeat_of_a_large_send_makes_no_further_chunks,
-    what_was_asked_first_is_told_to_who_asks_something_else,
-    an_unknown_send_has_no_answer,
+    a_repeat_with_another_body_gets_the_first_fingerprint,
+    an_unknown_send_has_no_first_answer,
 }
 
 fn first(send: &Send) -> FirstAnswer {
@@ -31,7 +31,7 @@ async fn a_repeat_gets_the_first_answer_and_changes_nothing(record: Record) {
 
     let mut repeat = Send::new("1");
     repeat.answer = "something else".into();
-    // Also where it names others.
+    // Also if it names further recipients.
     let answer = record.append(&repeat, &users(&["alice", "bob", "carol"]), at(60_000)).await;
     assert_eq!(known(answer), first(&send));
 
@@ -43,9 +43,9 @@ async fn a_repeat_gets_the_first_answer_and_changes_nothing(record: Record) {
     assert_eq!(due, Some(crate::record::START_MS + 5_000));
 }
 
-async fn fifty_repeats_at_once_store_one_send(record: Record) {
+async fn fifty_concurrent_repeats_store_one_send(record: Record) {
     record.connect("alice", "tab", at(0)).await;
-    let results = together(50, |n| {
+    let results = concurrently(50, |n| {
         let (record, mut send) = (record.clone(), Send::new("1"));
         send.answer = format!("answer {n}");
         async move {
@@ -88,7 +88,7 @@ async fn a_repeat_of_a_large_send_makes_no_further_chunks(record: Record) {
     }
 }
 
-async fn what_was_asked_first_is_told_to_who_asks_something_else(record: Record) {
+async fn a_repeat_with_another_body_gets_the_first_fingerprint(record: Record) {
     let send = Send::new("1");
     record.send(&send, &users(&["alice"]), at(0)).await;
     let mut other = Send::new("1");
@@ -98,13 +98,13 @@ async fn what_was_asked_first_is_told_to_who_asks_something_else(record: Record)
     assert_eq!(record.position("bob").await.head, 0);
 }
 
-async fn an_unknown_send_has_no_answer(record: Record) {
+async fn an_unknown_send_has_no_first_answer(record: Record) {
     let send = Send::new("1");
-    let asked = record.inbox().first_answer(send.id).await.unwrap();
-    assert_eq!(asked, None);
+    let found = record.inbox().first_answer(send.id).await.unwrap();
+    assert_eq!(found, None);
     record.send(&send, &users(&["alice"]), at(0)).await;
-    let asked = record.inbox().first_answer(send.id).await.unwrap();
-    assert_eq!(asked, Some(first(&send)));
-    let asked = record.inbox().first_answer(Send::new("2").id).await;
-    assert_eq!(asked.unwrap(), None);
+    let found = record.inbox().first_answer(send.id).await.unwrap();
+    assert_eq!(found, Some(first(&send)));
+    let found = record.inbox().first_answer(Send::new("2").id).await;
+    assert_eq!(found.unwrap(), None);
 }

@@ -1,5 +1,5 @@
-//! What each answer must be, and what it makes of the model. Where a promise leaves an order open, the model follows
-//! the store's.
+//! What each answer must be, and how it changes the model. If a promise leaves an order open, the model follows the
+//! store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -13,38 +13,36 @@ use shared::inbox::{
 };
 use shared::sockets::connections::Connection;
 
-use super::operation::{self, Operation, Spot, What};
+use super::operation::{self, CursorSpec, Edit, Operation};
 use super::perform::Outcome;
-use super::sockets::by_name;
+use super::sockets::sorted_by_id;
 use super::state::{Chunk, Inbox, Model, Row};
 use crate::record::Send;
 
 pub(super) type Accepted = Result<(), String>;
 
-/// Says what was expected and what was met, where they differ.
-pub(super) fn agree<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Accepted {
-    if found == expected { Ok(()) } else { Err(format!("{what}: {found:?}, where {expected:?} was expected")) }
+/// Fails with the expected and the actual value if they differ.
+pub(super) fn agree<T: PartialEq + Debug>(subject: &str, found: T, expected: T) -> Accepted {
+    if found == expected { Ok(()) } else { Err(format!("{subject}: found {found:?}, expected {expected:?}")) }
 }
 
-/// A notification, to be compared.
-pub(super) fn told(notification: &Notification) -> String {
+/// A notification in a form that can be compared.
+pub(super) fn as_json(notification: &Notification) -> String {
     serde_json::to_string(notification).unwrap()
 }
 
 impl Model {
-    /// Does the same as the store did; the error says why the store may not have answered so.
+    /// Applies the operation to the model as the store answered it. The error says why that answer is wrong.
     pub(crate) fn accept(&mut self, operation: &Operation, outcome: &Outcome) -> Accepted {
         match (operation, outcome) {
-            (
-                Operation::Append { key, kind, to, others, delay_ms, lives_ms, collapse },
-                Outcome::Appended(appended),
-            ) => {
-                let send = self.ending(self.send(*key, *kind, *to, *others), *delay_ms, *lives_ms, *collapse);
+            (Operation::Append { key, kind, to, others, delay_ms, ttl_ms, collapse }, Outcome::Appended(appended)) => {
+                let send =
+                    self.with_expiry_and_collapse(self.send(*key, *kind, *to, *others), *delay_ms, *ttl_ms, *collapse);
                 self.append(send, &self.recipients(*to, *others), *delay_ms, appended)
             }
             (Operation::Cancel { key }, Outcome::Cancelled(cancelled)) => {
                 let id = self.send(*key, 0, 0, 0).id;
-                agree("the cancelling", *cancelled, self.cancel(id))
+                agree("the cancellation", *cancelled, self.cancel(id))
             }
             (Operation::Change { user, .. } | Operation::ReadAll { user, .. }, Outcome::Changed(changed)) => {
                 self.changed(*user, operation, changed.as_ref())
@@ -63,9 +61,9 @@ impl Model {
             (Operation::Find { user, id }, Outcome::Found(found)) => {
                 let inbox = self.inbox(self.user(*user));
                 let id = self.id(*id);
-                let standing = inbox.standing(self.now_ms()).find(|(_, row)| row.id == id);
-                let expected = standing.map(|(offset, row)| told(&self.notification(offset, row)));
-                agree("the notification", found.as_ref().map(told), expected)
+                let present = inbox.present(self.now_ms()).find(|(_, row)| row.id == id);
+                let expected = present.map(|(offset, row)| as_json(&self.notification(offset, row)));
+                agree("the notification", found.as_ref().map(as_json), expected)
             }
             (Operation::MaterialiseNext, Outcome::Materialised(materialised)) => {
                 self.materialised(materialised.as_ref())
@@ -104,7 +102,7 @@ impl Model {
                     let hash = ticket.hash;
                     self.tickets.insert(hash, ticket);
                     self.opened(hash, None, opened)?;
-                    self.pass(1);
+                    self.advance(1);
                 }
                 Ok(())
             }
@@ -123,7 +121,7 @@ impl Model {
             }
             (Operation::Sweep, Outcome::Ended(ended)) => self.swept(ended),
             (Operation::Wait { ms }, Outcome::Done) => {
-                self.pass(*ms);
+                self.advance(*ms);
                 Ok(())
             }
             (operation, outcome) => unreachable!("{operation:?} was answered {outcome:?}"),
@@ -134,8 +132,8 @@ impl Model {
         let first = FirstAnswer { fingerprint: send.fingerprint, answer: send.answer };
         match (appended, self.sends.get(&send.id)) {
             (Appended::Known(answer), Some(first)) => agree("the answer", answer, first),
-            (Appended::Known(_), None) => Err("a new send was known".into()),
-            (Appended::Stored(_), Some(_)) => Err("a known send was stored".into()),
+            (Appended::Known(_), None) => Err("a new send was treated as a repeat".into()),
+            (Appended::Stored(_), Some(_)) => Err("a repeat was stored again".into()),
             (Appended::Stored(deliveries), None) => {
                 self.sends.insert(send.id, first);
                 if delay_ms > 0 {
@@ -173,16 +171,16 @@ impl Model {
     fn materialised(&mut self, materialised: Option<&(NotificationId, Vec<Delivery>)>) -> Accepted {
         agree("whether a chunk was due", materialised.is_some(), !self.due_chunks().is_empty())?;
         let Some((first, deliveries)) = materialised else { return Ok(()) };
-        let place = self.chunks.iter().position(|chunk| chunk.first() == *first).ok_or("that chunk did not wait")?;
-        let chunk = self.chunks.remove(place);
+        let index = self.chunks.iter().position(|chunk| chunk.first() == *first).ok_or("the chunk was not waiting")?;
+        let chunk = self.chunks.remove(index);
         if chunk.has_expired(self.now_ms()) {
-            return agree("whom to push to", deliveries.len(), 0);
+            return agree("the deliveries of an expired chunk", deliveries.len(), 0);
         }
         self.scheduled.remove(&chunk.send);
         self.arrive(chunk.send, &chunk.content, &chunk.recipients, (chunk.due_ms, chunk.accepted_ms), deliveries)
     }
 
-    /// A notification arrives in these inboxes; who has connections is told.
+    /// A notification arrives in these inboxes. Recipients with connections get a delivery.
     fn arrive(
         &mut self,
         send: SendId,
@@ -194,10 +192,10 @@ impl Model {
         let now_ms = self.now_ms();
         let mut expected = BTreeMap::new();
         for user in recipients {
-            let connections = self.living(user);
+            let connections = self.valid_connections(user);
             let inbox = self.inboxes.entry(user.clone()).or_default();
             let replaced = inbox.replaced(content.collapse_key.as_ref(), newness, now_ms);
-            let is_late = replaced.is_none();
+            let arrives_late = replaced.is_none();
             let mut replaces = Vec::new();
             for offset in replaced.unwrap_or_default() {
                 inbox.head += 1;
@@ -206,7 +204,7 @@ impl Model {
                 older.deleted_at_ms = now_ms;
                 replaces.push(older.id);
             }
-            let is_pushed = !connections.is_empty() && !is_late;
+            let is_pushed = !connections.is_empty() && !arrives_late;
             inbox.head += 1;
             let row = Row {
                 id: NotificationId::of(send, user),
@@ -215,8 +213,8 @@ impl Model {
                 newness,
                 created_at_ms: now_ms,
                 read_at_ms: None,
-                is_deleted: is_late,
-                deleted_at_ms: if is_late { now_ms } else { 0 },
+                is_deleted: arrives_late,
+                deleted_at_ms: if arrives_late { now_ms } else { 0 },
                 push_at_ms: is_pushed.then_some(now_ms + PUSH_GRACE_MS),
                 times_taken: 0,
             };
@@ -229,7 +227,7 @@ impl Model {
         agree("the deliveries", by_row(deliveries)?, expected)
     }
 
-    /// Everything about a delivery, to be compared.
+    /// A delivery in a form that can be compared.
     pub(super) fn delivery(
         &self,
         user: &UserId,
@@ -240,12 +238,12 @@ impl Model {
     ) -> String {
         let unread = self.inbox(user).unread(self.now_ms());
         let (fence_ms, attempt) = (row.push_at_ms.unwrap_or_default(), row.times_taken);
-        let told = told(&self.notification(offset, row));
-        format!("{told} unread {unread} instead of {replaces:?} to {connections:?} until {fence_ms}, try {attempt}")
+        let json = as_json(&self.notification(offset, row));
+        format!("{json} unread {unread} replaces {replaces:?} to {connections:?} fence {fence_ms} attempt {attempt}")
     }
 
     pub(super) fn notification(&self, offset: i64, row: &Row) -> Notification {
-        row.notification(self.cursor(Spot { offset, foreign: false }))
+        row.notification(self.cursor(CursorSpec { offset, foreign: false }))
     }
 
     pub(super) fn position(&self, user: &UserId) -> Position {
@@ -263,7 +261,7 @@ impl Model {
         {
             return agree("whether the cursor is known", changed.is_some(), false);
         }
-        let changed = changed.ok_or("the cursor is known, and nothing was changed")?;
+        let changed = changed.ok_or("the cursor is known, but nothing was changed")?;
         let (expected, known) = self.affected(&inbox, operation);
         let ids: BTreeSet<NotificationId> = changed.ids.iter().copied().collect();
         agree("the ids that changed", (changed.ids.len(), ids), (expected.len(), expected))?;
@@ -271,11 +269,12 @@ impl Model {
         agree("the cursor before", changed.prev, self.position(&user).cursor())?;
         for id in &changed.ids {
             inbox.head += 1;
-            let row = inbox.rows.values_mut().find(|row| row.id == *id).ok_or("an id that is nobody's changed")?;
+            let row =
+                inbox.rows.values_mut().find(|row| row.id == *id).ok_or("an id that is not in the inbox changed")?;
             row.version = inbox.head;
             match operation {
-                Operation::Change { what: What::Unread, .. } => row.read_at_ms = None,
-                Operation::Change { what: What::Delete, .. } => {
+                Operation::Change { edit: Edit::Unread, .. } => row.read_at_ms = None,
+                Operation::Change { edit: Edit::Delete, .. } => {
                     (row.is_deleted, row.deleted_at_ms, row.push_at_ms) = (true, now_ms, None);
                 }
                 _ => (row.read_at_ms, row.push_at_ms) = (Some(now_ms), None),
@@ -286,18 +285,22 @@ impl Model {
             self.inboxes.insert(user.clone(), inbox);
         }
         agree("the cursor after", changed.cursor, self.position(&user).cursor())?;
-        let told = if changed.ids.is_empty() { Vec::new() } else { self.living(&user) };
-        agree("who is told", by_name(&changed.connections), told)
+        let notified = if changed.ids.is_empty() { Vec::new() } else { self.valid_connections(&user) };
+        agree("the connections to notify", sorted_by_id(&changed.connections), notified)
     }
 
-    /// The first that expired become tombstones, in each inbox in the order of their arrival.
+    /// Those that expired first become tombstones, within each inbox in the order of arrival.
     fn expired(&mut self, limit: usize, expired: &[(UserId, Changed)]) -> Accepted {
         let now_ms = self.now_ms();
         let mut by_user: BTreeMap<UserId, BTreeSet<i64>> = BTreeMap::new();
         for (_, user, offset) in self.expired_rows().into_iter().take(limit) {
             by_user.entry(user).or_default().insert(offset);
         }
-        agree("whose expired", expired.iter().map(|(user, _)| user).collect(), by_user.keys().collect::<Vec<_>>())?;
+        agree(
+            "the users with expired notifications",
+            expired.iter().map(|(user, _)| user).collect(),
+            by_user.keys().collect::<Vec<_>>(),
+        )?;
         for ((user, changed), offsets) in expired.iter().zip(by_user.values()) {
             agree("the cursor before", changed.prev, self.position(user).cursor())?;
             let inbox = self.inboxes.get_mut(user).unwrap();
@@ -309,44 +312,44 @@ impl Model {
                 row.deleted_at_ms = now_ms;
                 ids.push(row.id);
             }
-            agree("what expired", (&changed.ids, changed.known), (&ids, ids.len()))?;
+            agree("the expired ids", (&changed.ids, changed.known), (&ids, ids.len()))?;
             agree("how many are unread", changed.unread, inbox.unread(now_ms))?;
             agree("the cursor after", changed.cursor, self.position(user).cursor())?;
-            agree("who is told", by_name(&changed.connections), self.living(user))?;
+            agree("the connections to notify", sorted_by_id(&changed.connections), self.valid_connections(user))?;
         }
         Ok(())
     }
 
-    /// The ids that a change makes different, and how many of those that it names are known.
+    /// The ids of the rows that an operation changes, and how many of the named ids are known.
     fn affected(&self, inbox: &Inbox, operation: &Operation) -> (BTreeSet<NotificationId>, usize) {
         match operation {
-            Operation::Change { what, ids, .. } => {
+            Operation::Change { edit, ids, .. } => {
                 let named: BTreeSet<NotificationId> = ids.iter().map(|id| self.id(*id)).collect();
                 let rows: Vec<&Row> = inbox.rows.values().filter(|row| named.contains(&row.id)).collect();
-                let standing = rows.iter().filter(|row| !row.is_gone(self.now_ms()));
-                let known = if *what == What::Delete { rows.len() } else { standing.clone().count() };
-                let different = standing.filter(|row| match what {
-                    What::Read => row.read_at_ms.is_none(),
-                    What::Unread => row.read_at_ms.is_some(),
-                    What::Delete => true,
+                let present = rows.iter().filter(|row| !row.is_gone(self.now_ms()));
+                let known = if *edit == Edit::Delete { rows.len() } else { present.clone().count() };
+                let affected = present.filter(|row| match edit {
+                    Edit::Read => row.read_at_ms.is_none(),
+                    Edit::Unread => row.read_at_ms.is_some(),
+                    Edit::Delete => true,
                 });
-                (different.map(|row| row.id).collect(), known)
+                (affected.map(|row| row.id).collect(), known)
             }
             Operation::ReadAll { before, .. } => {
                 let Change::ReadAll { kind, .. } = self.change(operation) else { unreachable!() };
                 let up_to = before.map_or(i64::MAX, |before| before.offset);
-                let unread = inbox.standing(self.now_ms()).filter(|(offset, row)| {
+                let unread = inbox.present(self.now_ms()).filter(|(offset, row)| {
                     row.read_at_ms.is_none()
                         && *offset <= up_to
                         && kind.as_ref().is_none_or(|kind| *kind == row.content.kind)
                 });
                 (unread.map(|(_, row)| row.id).collect(), 0)
             }
-            other => unreachable!("{other:?} is no change"),
+            other => unreachable!("{other:?} is not a change"),
         }
     }
 
-    fn acknowledged(&mut self, user: usize, cursor: Spot, known: bool) -> Accepted {
+    fn acknowledged(&mut self, user: usize, cursor: CursorSpec, known: bool) -> Accepted {
         let user = self.user(user).clone();
         let expected = self.knows(&self.inbox(&user), cursor);
         agree("whether the cursor is known", known, expected)?;
@@ -359,19 +362,19 @@ impl Model {
     fn listed(&self, user: usize, operation: &Operation, listed: &Listed) -> Accepted {
         let (user, page) = (self.user(user), self.page(operation));
         let inbox = self.inbox(user);
-        let fits = |(offset, row): &(i64, &Row)| {
+        let matches = |(offset, row): &(i64, &Row)| {
             page.before.is_none_or(|before| *offset < before)
                 && page.kind.as_ref().is_none_or(|kind| *kind == row.content.kind)
                 && (!page.unread || row.read_at_ms.is_none())
         };
         let all: Vec<String> = inbox
-            .standing(self.now_ms())
+            .present(self.now_ms())
             .rev()
-            .filter(fits)
-            .map(|(offset, row)| told(&self.notification(offset, row)))
+            .filter(matches)
+            .map(|(offset, row)| as_json(&self.notification(offset, row)))
             .collect();
         let shown = &all[..all.len().min(page.limit)];
-        agree("the page", listed.notifications.iter().map(told).collect::<Vec<_>>().as_slice(), shown)?;
+        agree("the page", listed.notifications.iter().map(as_json).collect::<Vec<_>>().as_slice(), shown)?;
         agree("whether more follow", listed.more, all.len() > shown.len())?;
         agree("the position", listed.position, self.position(user))
     }
@@ -379,7 +382,7 @@ impl Model {
     pub(super) fn changes(
         &self,
         user: usize,
-        since: Option<Spot>,
+        since: Option<CursorSpec>,
         limit: usize,
         changes: Option<&Changes>,
     ) -> Accepted {
@@ -394,15 +397,16 @@ impl Model {
             .iter()
             .filter(|(_, row)| since.map_or(!row.is_gone(now_ms), |since| row.version > since.offset))
             .map(|(offset, row)| {
-                let is = if row.is_gone(now_ms) { row.id.to_string() } else { told(&self.notification(*offset, row)) };
-                (row.version, is)
+                let state =
+                    if row.is_gone(now_ms) { row.id.to_string() } else { as_json(&self.notification(*offset, row)) };
+                (row.version, state)
             })
             .collect();
         let found: Vec<(i64, String)> = changes
             .changes
             .iter()
             .map(|present| match present {
-                CurrentState::Present { version, notification } => (*version, told(notification)),
+                CurrentState::Present { version, notification } => (*version, as_json(notification)),
                 CurrentState::Deleted { version, id } => (*version, id.to_string()),
             })
             .collect();
@@ -413,15 +417,15 @@ impl Model {
     }
 }
 
-/// Deliveries in a form to be compared: their order is the store's matter.
+/// Deliveries in a form that can be compared: their order is up to the store.
 pub(super) fn by_row(deliveries: &[Delivery]) -> Result<BTreeMap<(UserId, i64), String>, String> {
     let mut rows = BTreeMap::new();
     for Delivery { user, notification, unread, replaces, connections, fence_ms, attempt } in deliveries {
-        let (told, connections) = (told(notification), by_name(connections));
-        let is = format!(
-            "{told} unread {unread} instead of {replaces:?} to {connections:?} until {fence_ms}, try {attempt}"
+        let (json, connections) = (as_json(notification), sorted_by_id(connections));
+        let text = format!(
+            "{json} unread {unread} replaces {replaces:?} to {connections:?} fence {fence_ms} attempt {attempt}"
         );
-        if rows.insert((user.clone(), notification.cursor.offset), is).is_some() {
+        if rows.insert((user.clone(), notification.cursor.offset), text).is_some() {
             return Err(format!("two deliveries to {user} at {}", notification.cursor.offset));
         }
     }

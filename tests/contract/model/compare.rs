@@ -1,4 +1,4 @@
-//! Whether a record holds what its model does.
+//! Compares the contents of a record with its model.
 
 use futures_util::future::{join_all, try_join_all};
 use shared::clock::At;
@@ -7,16 +7,16 @@ use shared::ids::UserId;
 use shared::inbox::Page;
 use shared::sockets::connections::MAX_CONNECTION_AGE_MS;
 
-use super::accept::{Accepted, agree, told};
+use super::accept::{Accepted, agree, as_json};
 use super::state::Row;
-use super::{Model, Spot};
+use super::{CursorSpec, Model};
 use crate::record::Record;
 
-/// Everything that ever was in the inboxes of the users, where they stand, and what falls due next.
+/// Compares the histories and positions of the model's users, and when something falls due next.
 pub(crate) async fn differences(record: &Record, model: &Model) -> Accepted {
     let at = At::Fixed(model.now_ms());
     let histories = (0..model.users.len()).map(|user| async move {
-        let beginning = Spot { offset: model.inbox(model.user(user)).purged_through, foreign: false };
+        let beginning = CursorSpec { offset: model.inbox(model.user(user)).purged_through, foreign: false };
         let since = Some(model.cursor(beginning));
         let changes = record.inbox().changes(model.user(user), since, usize::MAX, at).await;
         let changes = changes.map_err(|error| error.to_string())?;
@@ -33,16 +33,19 @@ pub(crate) async fn differences(record: &Record, model: &Model) -> Accepted {
     agree("when the next is due", next_due, chunks.chain(rows).chain(ends).min())
 }
 
-/// What only other reads show, and the users who are many.
-pub(super) async fn thoroughly(record: &Record, model: &Model) -> Accepted {
+/// Compares what only the other reads show, and a sample of the users without numbers.
+pub(super) async fn full_differences(record: &Record, model: &Model) -> Accepted {
     let at = At::Fixed(model.now_ms());
     for user in &model.users {
         let inbox = model.inbox(user);
         let page = Page { limit: usize::MAX, ..Page::default() };
         let listed = record.inbox().list(user, &page, at).await.map_err(|error| error.to_string())?;
-        let expected: Vec<String> =
-            inbox.standing(model.now_ms()).rev().map(|(offset, row)| told(&model.notification(offset, row))).collect();
-        agree("the list", listed.notifications.iter().map(told).collect(), expected)?;
+        let expected: Vec<String> = inbox
+            .present(model.now_ms())
+            .rev()
+            .map(|(offset, row)| as_json(&model.notification(offset, row)))
+            .collect();
+        agree("the list", listed.notifications.iter().map(as_json).collect(), expected)?;
         for row in inbox.rows.values() {
             let found = record.inbox().find(user, row.id, at).await.map_err(|error| error.to_string())?;
             agree("whether it is found", found.is_some(), !row.is_gone(model.now_ms()))?;
@@ -54,26 +57,26 @@ pub(super) async fn thoroughly(record: &Record, model: &Model) -> Accepted {
         let open = model.connections.iter().find(|open| open.connection.id == id);
         agree("the connection", found.as_ref(), open.map(|open| &open.connection))?;
     }
-    // Some on each side of where a chunk begins, and some that are in no chunk.
+    // Some on each side of a chunk's beginning, and some that are in no chunk.
     let others: Vec<UserId> = model.others(450).step_by(13).collect();
     let positions = join_all(others.iter().map(|user| record.inbox().position(user, at))).await;
     for (user, position) in others.iter().zip(positions) {
         let position = position.map_err(|error| error.to_string())?;
-        agree("where somebody else's inbox stands", position, model.position(user))?;
+        agree("the position of a user without a number", position, model.position(user))?;
     }
     Ok(())
 }
 
-/// Leaves nothing connected, waiting or due to whoever uses the record next.
-pub(crate) async fn leave(record: &Record, model: &Model) -> Accepted {
+/// Leaves nothing connected, waiting or due for the next test that uses the record.
+pub(crate) async fn clean_up(record: &Record, model: &Model) -> Accepted {
     let late = At::Fixed(model.now_ms() + 2 * MAX_CONNECTION_AGE_MS);
-    let left = async {
+    let next_due = async {
         record.connections().sweep(late).await?;
         while record.deliveries().materialise_next(late).await?.is_some() {}
         record.deliveries().take_due(usize::MAX, late).await?;
         record.deliveries().expire(usize::MAX, late).await?;
         record.deliveries().next_due().await
     };
-    let left: Result<_, StoreError> = left.await;
-    agree("what is due after everything", left.map_err(|error| error.to_string())?, None)
+    let next_due: Result<_, StoreError> = next_due.await;
+    agree("what is due after everything", next_due.map_err(|error| error.to_string())?, None)
 }

@@ -1,46 +1,46 @@
-//! What can be done to a record, as chance puts it together.
+//! The operations on a record, and how they are generated.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use shared::sockets::connections::MAX_CONNECTIONS;
 
-/// How many users there are who are looked at.
+/// How many users have numbers.
 pub(super) const USERS: usize = 4;
-/// How many keys sends have: few enough that they are repeated.
+/// How many idempotency keys there are: few enough that sends are repeated.
 const KEYS: u8 = 12;
 const KINDS: u8 = 3;
 
-/// One call of a promise. Users, keys, tickets and connections are numbers, so that what fails reads short.
+/// One call of a promise. Users, keys, tickets and connections are numbers, so that a failing list is easy to read.
 #[derive(Debug, Clone)]
 pub(crate) enum Operation {
-    /// `to` has a bit for each user; so many others stand after the first of them. Due at once where it does not wait;
-    /// expires so long after that, and replaces older ones of its collapse key.
+    /// `to` has a bit for each user; `others` users without numbers follow the first of them. The send is due at once if
+    /// `delay_ms` is 0, expires `ttl_ms` after it is due, and replaces older ones with its collapse key.
     Append {
         key: u8,
         kind: u8,
         to: u8,
         others: usize,
         delay_ms: i64,
-        lives_ms: Option<i64>,
+        ttl_ms: Option<i64>,
         collapse: Option<u8>,
     },
     Cancel {
         key: u8,
     },
-    /// Each id is that of a key in the inbox of a user, which need not be this one nor ever have arrived.
+    /// Each id is a key and a user; it may belong to another user, and may never have arrived.
     Change {
         user: usize,
-        what: What,
+        edit: Edit,
         ids: Vec<(u8, usize)>,
     },
     ReadAll {
         user: usize,
         kind: Option<u8>,
-        before: Option<Spot>,
+        before: Option<CursorSpec>,
     },
     Acknowledge {
         user: usize,
-        cursor: Spot,
+        cursor: CursorSpec,
     },
     FirstAnswer {
         key: u8,
@@ -54,7 +54,7 @@ pub(crate) enum Operation {
     },
     Changes {
         user: usize,
-        since: Option<Spot>,
+        since: Option<CursorSpec>,
         limit: usize,
     },
     Find {
@@ -68,7 +68,7 @@ pub(crate) enum Operation {
     Expire {
         limit: usize,
     },
-    /// Rows by user and offset, and how many milliseconds the fence is off.
+    /// Rows by user and offset, and by how many milliseconds the fence is off.
     Take {
         rows: Vec<(usize, i64, i64)>,
     },
@@ -85,15 +85,15 @@ pub(crate) enum Operation {
         ticket: u8,
         user: usize,
         origin: u8,
-        lives_ms: i64,
+        ttl_ms: i64,
         token_ms: i64,
     },
-    /// Opens the next connection: the first is 0.
+    /// Opens the next connection, counted from 0.
     Open {
         ticket: u8,
         origin: u8,
     },
-    /// Issues so many tickets and opens their connections, one after the other.
+    /// Issues this many tickets and opens a connection with each, one after the other.
     Connect {
         user: usize,
         times: usize,
@@ -116,15 +116,15 @@ pub(crate) enum Operation {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum Edit {
     Read,
     Unread,
     Delete,
 }
 
-/// A cursor of this record, or of another's history.
+/// A cursor of this record's epoch, or of a foreign one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Spot {
+pub(crate) struct CursorSpec {
     pub(crate) offset: i64,
     pub(crate) foreign: bool,
 }
@@ -148,36 +148,36 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 fn append(others: impl Strategy<Value = usize>) -> impl Strategy<Value = Operation> {
     let delay_ms = prop_oneof![3 => Just(0_i64), 1 => prop::sample::select(vec![1, 999, 60_000, 300_000])];
-    let lives_ms = prop_oneof![3 => Just(None), 2 => prop::sample::select(vec![1, 5, 999, 60_000]).prop_map(Some)];
+    let ttl_ms = prop_oneof![3 => Just(None), 2 => prop::sample::select(vec![1, 5, 999, 60_000]).prop_map(Some)];
     let collapse = prop_oneof![3 => Just(None), 3 => (0..2_u8).prop_map(Some)];
-    (key(), 0..KINDS, 1_u8..1 << USERS, others, delay_ms, lives_ms, collapse).prop_map(
-        |(key, kind, to, others, delay_ms, lives_ms, collapse)| Operation::Append {
+    (key(), 0..KINDS, 1_u8..1 << USERS, others, delay_ms, ttl_ms, collapse).prop_map(
+        |(key, kind, to, others, delay_ms, ttl_ms, collapse)| Operation::Append {
             key,
             kind,
             to,
             others,
             delay_ms,
-            lives_ms,
+            ttl_ms,
             collapse,
         },
     )
 }
 
 fn changing() -> impl Strategy<Value = Operation> {
-    let what = prop_oneof![4 => Just(What::Read), 3 => Just(What::Unread), 2 => Just(What::Delete)];
+    let edit = prop_oneof![4 => Just(Edit::Read), 3 => Just(Edit::Unread), 2 => Just(Edit::Delete)];
     prop_oneof![
-        4 => (user(), what, vec(id(), 1..6)).prop_map(|(user, what, mut ids)| {
-            // Mostly his own: what is somebody else's is skipped.
+        4 => (user(), edit, vec(id(), 1..6)).prop_map(|(user, edit, mut ids)| {
+            // Mostly the user's own ids, since those of other users are skipped.
             for (n, (_, of)) in ids.iter_mut().enumerate() {
                 if n % 4 != 3 {
                     *of = user;
                 }
             }
-            Operation::Change { user, what, ids }
+            Operation::Change { user, edit, ids }
         }),
-        1 => (user(), kind(), prop::option::of(spot()))
+        1 => (user(), kind(), prop::option::of(cursor()))
             .prop_map(|(user, kind, before)| Operation::ReadAll { user, kind, before }),
-        3 => (user(), spot()).prop_map(|(user, cursor)| Operation::Acknowledge { user, cursor }),
+        3 => (user(), cursor()).prop_map(|(user, cursor)| Operation::Acknowledge { user, cursor }),
     ]
 }
 
@@ -186,7 +186,7 @@ fn reading() -> impl Strategy<Value = Operation> {
     prop_oneof![
         2 => (user(), prop::option::of(0..16_i64), limit(), kind(), any::<bool>())
             .prop_map(|(user, before, limit, kind, unread)| Operation::List { user, before, limit, kind, unread }),
-        2 => (user(), prop::option::of(spot()), limit())
+        2 => (user(), prop::option::of(cursor()), limit())
             .prop_map(|(user, since, limit)| Operation::Changes { user, since, limit }),
         1 => (user(), id()).prop_map(|(user, id)| Operation::Find { user, id }),
         1 => key().prop_map(|key| Operation::FirstAnswer { key }),
@@ -208,17 +208,17 @@ fn delivering() -> impl Strategy<Value = Operation> {
 }
 
 fn connecting() -> impl Strategy<Value = Operation> {
-    let lives_ms = prop::sample::select(vec![9_000_000, 60_000, 500]);
+    let ttl_ms = prop::sample::select(vec![9_000_000, 60_000, 500]);
     let token_ms = || prop::sample::select(vec![9_000_000, 9_000_000, 60_000, 3_000]);
     let times = prop_oneof![20 => 1..3_usize, 1 => Just(MAX_CONNECTIONS + 1)];
     let (ticket, connection) = (|| 0..3_u8, || 0..24_usize);
-    // Mostly of one origin, or few would fit.
+    // Mostly one origin, or few would match.
     let origin = || prop_oneof![5 => Just(0_u8), 1 => Just(1), 1 => Just(2)];
     prop_oneof![
         6 => (user(), times, token_ms())
             .prop_map(|(user, times, token_ms)| Operation::Connect { user, times, token_ms }),
-        4 => (ticket(), user(), origin(), lives_ms, token_ms()).prop_map(
-            |(ticket, user, origin, lives_ms, token_ms)| Operation::Issue { ticket, user, origin, lives_ms, token_ms }
+        4 => (ticket(), user(), origin(), ttl_ms, token_ms()).prop_map(
+            |(ticket, user, origin, ttl_ms, token_ms)| Operation::Issue { ticket, user, origin, ttl_ms, token_ms }
         ),
         3 => (ticket(), origin()).prop_map(|(ticket, origin)| Operation::Open { ticket, origin }),
         3 => (0..8_usize, ticket()).prop_map(|(connection, ticket)| Operation::Extend { connection, ticket }),
@@ -228,7 +228,7 @@ fn connecting() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// Some more often than others, so that much happens to them.
+/// Some users more often than others, so that much happens to them.
 fn user() -> impl Strategy<Value = usize> {
     prop_oneof![5 => Just(0), 3 => Just(1), 1 => 2..USERS]
 }
@@ -245,13 +245,13 @@ fn kind() -> impl Strategy<Value = Option<u8>> {
     prop::option::of(0..KINDS)
 }
 
-/// Mostly one that is not ahead.
-fn spot() -> impl Strategy<Value = Spot> {
+/// Mostly a cursor that is not ahead of the inbox.
+fn cursor() -> impl Strategy<Value = CursorSpec> {
     let offset = prop_oneof![3 => 0..6_i64, 2 => 0..24_i64];
-    (offset, prop::bool::weighted(0.1)).prop_map(|(offset, foreign)| Spot { offset, foreign })
+    (offset, prop::bool::weighted(0.1)).prop_map(|(offset, foreign)| CursorSpec { offset, foreign })
 }
 
-/// The origin of that number; the first is none.
+/// The origin with that number; 0 is none.
 pub(super) fn origin(number: u8) -> Option<String> {
     (number > 0).then(|| format!("https://{number}.example.com"))
 }

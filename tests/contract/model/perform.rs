@@ -1,4 +1,4 @@
-//! Doing an operation to a record.
+//! Performs an operation on a record.
 
 use std::sync::Arc;
 
@@ -29,9 +29,9 @@ pub(crate) enum Outcome {
     Found(Option<Notification>),
     /// With the notification of the chunk's first recipient.
     Materialised(Option<(NotificationId, Vec<Delivery>)>),
-    /// And what was left, where chance could not be told from what was forgotten.
+    /// What a limited call took; and the rest, if the model could not otherwise tell which rows were examined.
     Taken(Taken, Option<Taken>),
-    /// The fences that were asked for, and what was taken.
+    /// The fences that were named, and what was taken.
     TakenByKey(Vec<i64>, Vec<Delivery>),
     Opened(Vec<Opened>),
     Extended(Extended),
@@ -40,13 +40,14 @@ pub(crate) enum Outcome {
     Done,
 }
 
-/// Does it, at the time of the model. Waiting is the model's matter.
+/// Performs the operation at the model's time. Waiting only changes the model.
 pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operation) -> Result<Outcome, StoreError> {
     let (inbox, deliveries, connections) = (record.inbox(), record.deliveries(), record.connections());
     let at = At::Fixed(model.now_ms());
     Ok(match operation {
-        Operation::Append { key, kind, to, others, delay_ms, lives_ms, collapse } => {
-            let send = model.ending(model.send(*key, *kind, *to, *others), *delay_ms, *lives_ms, *collapse);
+        Operation::Append { key, kind, to, others, delay_ms, ttl_ms, collapse } => {
+            let send =
+                model.with_expiry_and_collapse(model.send(*key, *kind, *to, *others), *delay_ms, *ttl_ms, *collapse);
             let append = Append {
                 id: send.id,
                 sender: &user("billing"),
@@ -87,8 +88,7 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
         }),
         Operation::TakeDue { limit } => {
             let first = deliveries.take_due(*limit, at).await?;
-            let rest =
-                if model.leaves_a_choice(*limit) { Some(deliveries.take_due(usize::MAX, at).await?) } else { None };
+            let rest = if model.is_ambiguous(*limit) { Some(deliveries.take_due(usize::MAX, at).await?) } else { None };
             Outcome::Taken(first, rest)
         }
         Operation::Expire { limit } => Outcome::Expired(deliveries.expire(*limit, at).await?),
@@ -151,16 +151,18 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
     })
 }
 
-/// Of the chunks that were due, the one whose first recipient has his notification now: which comes first is the record's
-/// matter, but where it left no trace.
-async fn which_chunk(record: &Record, model: &Model, told: &[Delivery]) -> Result<NotificationId, StoreError> {
+/// The chunk that was materialised: of those that were due, the one whose first recipient has the notification now. The
+/// record chooses the order, unless the chunk had expired and left no trace.
+async fn which_chunk(record: &Record, model: &Model, deliveries: &[Delivery]) -> Result<NotificationId, StoreError> {
     let candidates = model.due_chunks();
-    if let Some((_, id)) = candidates.iter().find(|(_, id)| told.iter().any(|told| told.notification.id == *id)) {
+    if let Some((_, id)) =
+        candidates.iter().find(|(_, id)| deliveries.iter().any(|delivery| delivery.notification.id == *id))
+    {
         return Ok(*id);
     }
     for (_, id) in &candidates {
         if record
-            .sent()
+            .send_history()
             .trace(*id, None, At::Fixed(model.now_ms()))
             .await?
             .is_some_and(|it| it.materialised_at_ms.is_some())
@@ -168,7 +170,7 @@ async fn which_chunk(record: &Record, model: &Model, told: &[Delivery]) -> Resul
             return Ok(*id);
         }
     }
-    // Nobody gets a row of what has expired.
+    // An expired chunk gives no recipient a row.
     let first = model.first_due_chunk().filter(|first| first.has_expired(model.now_ms()));
     first.map(Chunk::first).ok_or_else(|| StoreError::Broken("a chunk was materialised that was not due".into()))
 }

@@ -1,4 +1,4 @@
-//! What a record should be: who has what, in plain maps.
+//! The expected contents of a record, in plain maps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use shared::inbox::notification::{Content, Notification};
 use shared::inbox::{Change, FirstAnswer, Page};
 use shared::sockets::connections::{Connection, Ticket};
 
-use super::operation::{self, Operation, Spot, What};
+use super::operation::{self, CursorSpec, Edit, Operation};
 use crate::record::{Record, START_MS, Send, user};
 
-/// A record, as its promises describe it. Users, keys, tickets and connections have numbers here.
+/// A record as its promises describe it. Users, keys, tickets and connections are identified by numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
     pub(super) epoch: Epoch,
     now_ms: i64,
-    /// Before every key and connection, so that several models can share a record.
+    /// Prepended to every key and connection, so that several models can share a record.
     prefix: String,
     pub(super) users: Vec<UserId>,
     pub(super) sends: BTreeMap<SendId, FirstAnswer>,
-    /// Sends of which nothing has come, nor must.
+    /// Sends that have not started.
     pub(super) scheduled: BTreeSet<SendId>,
     pub(super) cancelled: BTreeSet<SendId>,
-    /// Recipients who have no row yet.
+    /// Recipients without rows.
     pub(super) chunks: Vec<Chunk>,
     pub(super) inboxes: BTreeMap<UserId, Inbox>,
     pub(super) tickets: BTreeMap<[u8; 32], Ticket>,
     /// In the order in which they were opened.
     pub(super) connections: Vec<Open>,
-    /// How many openings were tried.
+    /// How many openings were attempted.
     pub(super) openings: usize,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Chunk {
     pub(super) accepted_ms: i64,
 }
 
-/// One inbox; its rows by where they arrived.
+/// One inbox, with its rows by the offset of their arrival.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Inbox {
     pub(super) head: i64,
@@ -58,12 +58,12 @@ pub(super) struct Row {
     pub(super) id: NotificationId,
     pub(super) content: Arc<Content>,
     pub(super) version: i64,
-    /// When its send was due and accepted: the greater is the newer.
+    /// When its send was due and when it was accepted: the greater pair is the newer notification.
     pub(super) newness: (i64, i64),
     pub(super) created_at_ms: i64,
     pub(super) read_at_ms: Option<i64>,
     pub(super) is_deleted: bool,
-    /// When it was made a tombstone.
+    /// When it became a tombstone.
     pub(super) deleted_at_ms: i64,
     pub(super) push_at_ms: Option<i64>,
     pub(super) times_taken: u32,
@@ -76,7 +76,7 @@ pub(super) struct Open {
 }
 
 impl Chunk {
-    /// The notification of its first recipient, by which it is known.
+    /// The notification of its first recipient, which identifies the chunk.
     pub(super) fn first(&self) -> NotificationId {
         NotificationId::of(self.send, &self.recipients[0])
     }
@@ -88,26 +88,26 @@ impl Chunk {
 
 impl Inbox {
     pub(super) fn unread(&self, now_ms: i64) -> i64 {
-        let unread = self.standing(now_ms).filter(|(_, row)| row.read_at_ms.is_none());
+        let unread = self.present(now_ms).filter(|(_, row)| row.read_at_ms.is_none());
         i64::try_from(unread.count()).unwrap()
     }
 
-    /// What one of this key that arrives replaces; `None` where it is late, since a newer one has arrived before.
+    /// The offsets that an arrival with this key replaces; `None` if it is late because a newer one arrived before it.
     pub(super) fn replaced(&self, key: Option<&String>, newness: (i64, i64), now_ms: i64) -> Option<Vec<i64>> {
         let Some(key) = key else { return Some(Vec::new()) };
         let of_key = |row: &&Row| row.content.collapse_key.as_ref() == Some(key);
         if self.rows.values().filter(of_key).any(|row| row.newness > newness) {
             return None;
         }
-        let unread = self.standing(now_ms).filter(|(_, row)| of_key(row) && row.read_at_ms.is_none());
+        let unread = self.present(now_ms).filter(|(_, row)| of_key(row) && row.read_at_ms.is_none());
         Some(unread.map(|(offset, _)| offset).collect())
     }
 
-    pub(super) fn standing(&self, now_ms: i64) -> impl DoubleEndedIterator<Item = (i64, &Row)> {
+    pub(super) fn present(&self, now_ms: i64) -> impl DoubleEndedIterator<Item = (i64, &Row)> {
         self.rows.iter().filter(move |(_, row)| !row.is_gone(now_ms)).map(|(offset, row)| (*offset, row))
     }
 
-    /// What has expired and is no tombstone yet.
+    /// What has expired but is not a tombstone yet.
     pub(super) fn expired(&self, now_ms: i64) -> impl Iterator<Item = (i64, &Row)> {
         let expired = self.rows.iter().filter(move |(_, row)| !row.is_deleted && row.is_gone(now_ms));
         expired.map(|(offset, row)| (*offset, row))
@@ -124,7 +124,7 @@ impl Row {
         self.is_deleted || has_expired(&self.content, now_ms)
     }
 
-    /// When it expires, where it is no tombstone.
+    /// When it expires, unless it is a tombstone.
     pub(super) fn expires_ms(&self) -> Option<i64> {
         self.content.expires_at.filter(|_| !self.is_deleted).map(|end| end.0)
     }
@@ -141,7 +141,7 @@ impl Row {
 }
 
 impl Model {
-    /// Nothing yet, beside what others have in this record.
+    /// An empty model. The record may hold data of other models, which have other prefixes.
     pub(crate) async fn new(record: &Record, prefix: &str, users: &[&str]) -> Self {
         Self {
             epoch: record.position("nobody").await.epoch,
@@ -163,8 +163,8 @@ impl Model {
         self.now_ms
     }
 
-    /// Time passes.
-    pub(crate) fn pass(&mut self, ms: i64) {
+    /// Moves the clock forward.
+    pub(crate) fn advance(&mut self, ms: i64) {
         self.now_ms += ms;
     }
 
@@ -176,17 +176,17 @@ impl Model {
         self.inboxes.get(user).cloned().unwrap_or_default()
     }
 
-    pub(super) fn cursor(&self, spot: Spot) -> Cursor {
-        let epoch = if spot.foreign { Epoch(self.epoch.0 ^ 1) } else { self.epoch };
-        Cursor { epoch, offset: spot.offset }
+    pub(super) fn cursor(&self, cursor: CursorSpec) -> Cursor {
+        let epoch = if cursor.foreign { Epoch(self.epoch.0 ^ 1) } else { self.epoch };
+        Cursor { epoch, offset: cursor.offset }
     }
 
-    /// Whether a cursor is of an inbox's history.
-    pub(super) fn knows(&self, inbox: &Inbox, spot: Spot) -> bool {
-        !spot.foreign && (inbox.purged_through..=inbox.head).contains(&spot.offset)
+    /// Whether a cursor is in an inbox's history.
+    pub(super) fn knows(&self, inbox: &Inbox, cursor: CursorSpec) -> bool {
+        !cursor.foreign && (inbox.purged_through..=inbox.head).contains(&cursor.offset)
     }
 
-    /// Tombstones that were made so long ago are gone.
+    /// Removes tombstones that are this old.
     pub(super) fn purge(&mut self, retention_ms: i64) {
         let until_ms = self.now_ms - retention_ms;
         for inbox in self.inboxes.values_mut() {
@@ -196,21 +196,27 @@ impl Model {
         }
     }
 
-    /// The send of that key, as it would be asked for the first time.
+    /// The send with that key, as it would be made for the first time.
     pub(super) fn send(&self, key: u8, kind: u8, to: u8, others: usize) -> Send {
         let asked = format!("{kind} {to} {others}");
         let send = Send::of_kind(&format!("{}{key}", self.prefix), &kind_name(kind));
         Send { fingerprint: sha256(asked.as_bytes()), answer: format!("{{\"asked\": \"{asked}\"}}"), ..send }
     }
 
-    /// The same, expiring so long after it is due, and of this collapse key.
-    pub(super) fn ending(&self, send: Send, delay_ms: i64, lives_ms: Option<i64>, collapse: Option<u8>) -> Send {
-        let expires_at = lives_ms.map(|lives_ms| Time(self.now_ms + delay_ms + lives_ms));
+    /// The same send with an expiry, relative to its due time, and a collapse key.
+    pub(super) fn with_expiry_and_collapse(
+        &self,
+        send: Send,
+        delay_ms: i64,
+        ttl_ms: Option<i64>,
+        collapse: Option<u8>,
+    ) -> Send {
+        let expires_at = ttl_ms.map(|ttl_ms| Time(self.now_ms + delay_ms + ttl_ms));
         let collapse_key = collapse.map(|number| format!("collapse {number}"));
         Send { content: Arc::new(Content { expires_at, collapse_key, ..Content::clone(&send.content) }), ..send }
     }
 
-    /// The first of the users whose bits are set, then the others, then the rest.
+    /// The first of the users whose bits are set, then `others` users without numbers, then the remaining users.
     pub(super) fn recipients(&self, to: u8, others: usize) -> Vec<UserId> {
         let set = |n: &usize| to >> *n & 1 == 1;
         let mut recipients: Vec<UserId> = (0..self.users.len()).filter(set).map(|n| self.users[n].clone()).collect();
@@ -229,42 +235,42 @@ impl Model {
 
     pub(super) fn change(&self, operation: &Operation) -> Change {
         match operation {
-            Operation::Change { what, ids, .. } => {
+            Operation::Change { edit, ids, .. } => {
                 let ids = ids.iter().map(|id| self.id(*id)).collect();
-                match what {
-                    What::Read => Change::Read(ids),
-                    What::Unread => Change::Unread(ids),
-                    What::Delete => Change::Delete(ids),
+                match edit {
+                    Edit::Read => Change::Read(ids),
+                    Edit::Unread => Change::Unread(ids),
+                    Edit::Delete => Change::Delete(ids),
                 }
             }
             Operation::ReadAll { kind, before, .. } => {
                 Change::ReadAll { kind: kind.map(kind_name), before: before.map(|before| self.cursor(before)) }
             }
-            other => unreachable!("{other:?} is no change"),
+            other => unreachable!("{other:?} is not a change"),
         }
     }
 
     pub(super) fn page(&self, operation: &Operation) -> Page {
         let Operation::List { before, limit, kind, unread, .. } = operation else {
-            unreachable!("{operation:?} lists nothing")
+            unreachable!("{operation:?} is not a list")
         };
         Page { before: *before, limit: *limit, kind: kind.map(kind_name), unread: *unread }
     }
 
-    /// The first recipients of the chunks that are due, and their notifications.
+    /// The first recipients of the due chunks, and their notifications.
     pub(super) fn due_chunks(&self) -> Vec<(&UserId, NotificationId)> {
         let due = self.chunks.iter().filter(|chunk| chunk.due_ms <= self.now_ms);
         due.map(|chunk| (&chunk.recipients[0], chunk.first())).collect()
     }
 
-    /// Of the chunks that are due, the one that a record without others at work materialises first.
+    /// The due chunk that a record materialises first if nothing runs concurrently.
     pub(super) fn first_due_chunk(&self) -> Option<&Chunk> {
         let due = self.chunks.iter().filter(|chunk| chunk.due_ms <= self.now_ms);
-        // Of equal ones the first.
+        // The first of equal ones.
         due.min_by_key(|chunk| (chunk.due_ms, chunk.send))
     }
 
-    /// What has expired and is no tombstone yet, in the order in which it becomes one.
+    /// What has expired but is not a tombstone yet, in the order in which it becomes one.
     pub(super) fn expired_rows(&self) -> Vec<(i64, UserId, i64)> {
         let rows = self.inboxes.iter().flat_map(|(user, inbox)| {
             let expired = inbox.expired(self.now_ms);
@@ -275,7 +281,7 @@ impl Model {
         expired
     }
 
-    /// The rows whose push is due: when it fell due, whose they are and where they arrived.
+    /// The rows whose push is due: when it fell due, the user and the offset.
     pub(super) fn due_rows(&self) -> Vec<(i64, UserId, i64)> {
         let rows = self.inboxes.iter().flat_map(|(user, inbox)| {
             inbox.rows.iter().filter_map(|(offset, row)| Some((row.push_at_ms?, user.clone(), *offset)))
@@ -285,32 +291,34 @@ impl Model {
         due
     }
 
-    /// Whether a taker of so many gets some of several that fell due at once, and cannot tell which of those with
-    /// nowhere to go were forgotten with them.
-    pub(super) fn leaves_a_choice(&self, limit: usize) -> bool {
+    /// Whether a take with this limit gets only some of several rows that fell due at the same time, and some of those need
+    /// no push. The answer does not show which of these the take examined and cleared.
+    pub(super) fn is_ambiguous(&self, limit: usize) -> bool {
         let due = self.due_rows();
         due.len() > limit && {
             let last_ms = due[limit - 1].0;
             due.iter().any(|(push_at_ms, user, offset)| {
-                let goes_nowhere = self.living(user).is_empty() || self.inboxes[user].rows[offset].is_gone(self.now_ms);
+                let goes_nowhere =
+                    self.valid_connections(user).is_empty() || self.inboxes[user].rows[offset].is_gone(self.now_ms);
                 *push_at_ms == last_ms && goes_nowhere
             })
         }
     }
 
-    /// The connections of a user whose token has not ended, by name.
-    pub(super) fn living(&self, user: &UserId) -> Vec<Connection> {
+    /// The connections of a user whose token has not ended, sorted by id.
+    pub(super) fn valid_connections(&self, user: &UserId) -> Vec<Connection> {
         let of_user = self.connections.iter().map(|open| &open.connection).filter(|open| open.user == *user);
-        let mut living: Vec<_> = of_user.filter(|open| open.token_expires_at_ms > self.now_ms).cloned().collect();
-        living.sort_by(|one, other| one.id.cmp(&other.id));
-        living
+        let mut valid_connections: Vec<_> =
+            of_user.filter(|open| open.token_expires_at_ms > self.now_ms).cloned().collect();
+        valid_connections.sort_by(|one, other| one.id.cmp(&other.id));
+        valid_connections
     }
 
     pub(crate) fn connection(&self, number: usize) -> ConnectionId {
         ConnectionId::new(format!("{}connection {number}", self.prefix))
     }
 
-    /// The name of the next opening but so many.
+    /// The connection that is opened after `further` others.
     pub(super) fn next_connection(&self, further: usize) -> ConnectionId {
         self.connection(self.openings + further)
     }
@@ -319,10 +327,10 @@ impl Model {
         sha256(format!("{}ticket {number}", self.prefix).as_bytes())
     }
 
-    /// The ticket that is issued; none where its number is taken.
+    /// The ticket to be issued; `None` if its number is in use.
     pub(super) fn ticket(&self, operation: &Operation) -> Option<Ticket> {
-        let Operation::Issue { ticket, user, origin, lives_ms, token_ms } = operation else {
-            unreachable!("{operation:?} issues nothing")
+        let Operation::Issue { ticket, user, origin, ttl_ms, token_ms } = operation else {
+            unreachable!("{operation:?} does not issue a ticket")
         };
         let hash = self.ticket_hash(*ticket);
         (!self.tickets.contains_key(&hash)).then(|| Ticket {
@@ -330,14 +338,14 @@ impl Model {
             user: self.user(*user).clone(),
             origin: operation::origin(*origin),
             token_expires_at_ms: self.now_ms + token_ms,
-            expires_at_ms: self.now_ms + lives_ms,
+            expires_at_ms: self.now_ms + ttl_ms,
         })
     }
 
-    /// The tickets of users who connect.
+    /// The tickets with which a user connects.
     pub(super) fn connecting(&self, operation: &Operation) -> Vec<Ticket> {
         let Operation::Connect { user, times, token_ms } = operation else {
-            unreachable!("{operation:?} connects nobody")
+            unreachable!("{operation:?} does not connect")
         };
         let ticket = |n| Ticket {
             hash: sha256(format!("{}ticket of opening {}", self.prefix, self.openings + n).as_bytes()),

@@ -1,4 +1,4 @@
-//! Each entry is one worker's at a time, until it is settled or its claim lapses.
+//! Each entry belongs to one worker at a time, until it is settled or its claim lapses.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,31 +8,31 @@ use shared::ids::ConnectionId;
 use shared::inbox::notification::Priority;
 
 use super::{Store, add, add_due, after, claim, claimed, counts, done, due, offsets, settle, work};
-use crate::record::{at, together, user};
+use crate::record::{at, concurrently, user};
 
-on_each_queue! {
-    an_empty_queue_gives_nothing,
-    work_comes_out_as_it_went_in,
-    what_is_claimed_is_nobody_elses,
-    what_is_done_never_comes_back,
-    each_entry_is_claimed_by_one_of_many,
-    what_a_dead_worker_left_comes_back_alone,
-    what_comes_back_and_what_is_new_take_turns,
-    what_ends_its_worker_again_and_again_is_poisoned,
-    a_claim_that_lapsed_settles_nothing,
-    settling_twice_is_settling_once,
+on_each_moment! {
+    an_empty_queue_yields_no_claims,
+    work_is_claimed_exactly_as_it_was_added,
+    a_claimed_entry_is_not_claimed_again,
+    a_finished_entry_never_comes_back,
+    each_entry_is_claimed_by_one_of_many_workers,
+    entries_of_a_dead_worker_come_back_one_at_a_time,
+    lapsed_claims_and_new_entries_take_turns,
+    an_entry_that_keeps_ending_its_worker_is_poisoned,
+    a_lapsed_claim_that_was_taken_over_settles_nothing,
+    settling_twice_is_the_same_as_settling_once,
     a_full_shard_refuses_and_drops_nothing,
-    a_limit_of_nothing_claims_nothing,
+    a_limit_of_zero_claims_nothing,
 }
 
-async fn an_empty_queue_gives_nothing(queue: Store) {
+async fn an_empty_queue_yields_no_claims(queue: Store) {
     let claims = claim(&queue, 64, 0).await;
     assert_eq!((claims.claimed, claims.next_in_ms), (vec![], None));
     assert_eq!(counts(&queue, 0).await, [0, 0, 0]);
     settle(&queue, &[], 0).await;
 }
 
-async fn work_comes_out_as_it_went_in(queue: Store) {
+async fn work_is_claimed_exactly_as_it_was_added(queue: Store) {
     let left = ["PJqB0fHsqRcCHlw=", "a b", "", "🔔"].map(ConnectionId::new).to_vec();
     let mut works = Vec::new();
     for (offset, name) in ["alice", "a b", "{}", "1 high {\"user\":\"x\"}", "🔔", "a:b"].into_iter().enumerate() {
@@ -51,7 +51,7 @@ async fn work_comes_out_as_it_went_in(queue: Store) {
     }
 }
 
-async fn what_is_claimed_is_nobody_elses(queue: Store) {
+async fn a_claimed_entry_is_not_claimed_again(queue: Store) {
     add_due(&queue, 0..3, 0).await;
     assert_eq!(claimed(&queue, 2, 0).await, [0, 1]);
     assert_eq!(counts(&queue, 0).await, [1, 2, 0]);
@@ -62,7 +62,7 @@ async fn what_is_claimed_is_nobody_elses(queue: Store) {
     assert_eq!(counts(&queue, CLAIM_MS - 1).await, [0, 3, 0]);
 }
 
-async fn what_is_done_never_comes_back(queue: Store) {
+async fn a_finished_entry_never_comes_back(queue: Store) {
     add_due(&queue, 0..3, 0).await;
     let claims = claim(&queue, 64, 0).await;
     settle(&queue, &done(&claims.claimed[..2]), 1).await;
@@ -71,18 +71,18 @@ async fn what_is_done_never_comes_back(queue: Store) {
     assert_eq!(claimed(&queue, 64, CLAIM_MS).await, [0; 0]);
 }
 
-async fn each_entry_is_claimed_by_one_of_many(queue: Store) {
+async fn each_entry_is_claimed_by_one_of_many_workers(queue: Store) {
     const ENTRIES: i64 = 300;
     let entries: Vec<_> = (0..ENTRIES).map(|n| due(work(&format!("user {}", n % 40), n))).collect();
     let waiting: Vec<_> = (0..ENTRIES).map(|n| after(5, work(&format!("user {}", n % 40), ENTRIES + n))).collect();
     add(&queue, &entries, 0).await;
     add(&queue, &waiting, 0).await;
-    let claimed = together(8, |_| {
+    let claimed = concurrently(8, |_| {
         let queue = Arc::clone(&queue);
         async move {
             let mut mine = Vec::new();
             loop {
-                // Another may have taken everything that this one saw.
+                // Another worker may have claimed everything that was due.
                 let claims = claim(&queue, 7, 5).await;
                 if claims.claimed.is_empty() && claims.next_in_ms.is_none() {
                     break mine;
@@ -99,7 +99,7 @@ async fn each_entry_is_claimed_by_one_of_many(queue: Store) {
     assert_eq!(counts(&queue, 5).await, [0, 0, 0]);
 }
 
-async fn what_a_dead_worker_left_comes_back_alone(queue: Store) {
+async fn entries_of_a_dead_worker_come_back_one_at_a_time(queue: Store) {
     add_due(&queue, 0..3, 0).await;
     let first = claim(&queue, 64, 0).await.claimed;
     assert!(first.iter().all(|claimed| claimed.attempts == 1));
@@ -113,13 +113,13 @@ async fn what_a_dead_worker_left_comes_back_alone(queue: Store) {
     let mut offsets = offsets(&again);
     offsets.sort_unstable();
     assert_eq!(offsets, [0, 1, 2]);
-    // They have claims of their own.
+    // The new claims last for a full claim period of their own.
     assert_eq!(claimed(&queue, 64, 2 * CLAIM_MS - 1).await, [0; 0]);
     settle(&queue, &done(&again), 2 * CLAIM_MS - 1).await;
     assert_eq!(counts(&queue, 3 * CLAIM_MS).await, [0, 0, 0]);
 }
 
-async fn what_comes_back_and_what_is_new_take_turns(queue: Store) {
+async fn lapsed_claims_and_new_entries_take_turns(queue: Store) {
     add_due(&queue, 0..2, 0).await;
     claim(&queue, 64, 0).await;
     add_due(&queue, 10..14, CLAIM_MS).await;
@@ -137,14 +137,14 @@ async fn what_comes_back_and_what_is_new_take_turns(queue: Store) {
     assert_eq!(all, [0, 1, 10, 11, 12, 13]);
 }
 
-async fn what_ends_its_worker_again_and_again_is_poisoned(queue: Store) {
+async fn an_entry_that_keeps_ending_its_worker_is_poisoned(queue: Store) {
     add_due(&queue, 0..1, 0).await;
-    for deliveries in 1..=MAX_ATTEMPTS + 2 {
-        let claims = claim(&queue, 64, i64::from(deliveries) * CLAIM_MS).await;
+    for attempts in 1..=MAX_ATTEMPTS + 2 {
+        let claims = claim(&queue, 64, i64::from(attempts) * CLAIM_MS).await;
         let [claimed] = &claims.claimed[..] else { panic!("{claims:?}") };
-        assert_eq!((claimed.attempts, claimed.is_poisoned()), (deliveries, deliveries > MAX_ATTEMPTS));
+        assert_eq!((claimed.attempts, claimed.is_poisoned()), (attempts, attempts > MAX_ATTEMPTS));
     }
-    // Whoever comes to its end begins anew.
+    // A worker that reaches the end of its work resets the number of attempts.
     let claims = claim(&queue, 64, 10 * CLAIM_MS).await;
     let again = Resolution::Retry(claims.claimed[0].id.clone(), after(1, work("alice", 0)));
     settle(&queue, &[again], 10 * CLAIM_MS).await;
@@ -152,24 +152,24 @@ async fn what_ends_its_worker_again_and_again_is_poisoned(queue: Store) {
     assert_eq!((claims.claimed[0].attempts, offsets(&claims.claimed)), (1, vec![0]));
 }
 
-async fn a_claim_that_lapsed_settles_nothing(queue: Store) {
+async fn a_lapsed_claim_that_was_taken_over_settles_nothing(queue: Store) {
     add_due(&queue, 0..1, 0).await;
     let slow = claim(&queue, 64, 0).await.claimed;
-    let heir = claim(&queue, 64, CLAIM_MS).await.claimed;
+    let successor = claim(&queue, 64, CLAIM_MS).await.claimed;
     let again = Resolution::Retry(slow[0].id.clone(), after(5, work("alice", 9)));
     settle(&queue, &[again], CLAIM_MS + 1).await;
     settle(&queue, &done(&slow), CLAIM_MS + 1).await;
     assert_eq!(counts(&queue, CLAIM_MS + 1).await, [0, 1, 0]);
-    settle(&queue, &done(&heir), CLAIM_MS + 2).await;
+    settle(&queue, &done(&successor), CLAIM_MS + 2).await;
     assert_eq!(counts(&queue, CLAIM_MS + 2).await, [0, 0, 0]);
-    // One that nobody took meanwhile is still its own.
+    // A lapsed claim that no other worker has taken over can still be settled.
     add_due(&queue, 1..2, 2 * CLAIM_MS).await;
     let late = claim(&queue, 64, 2 * CLAIM_MS).await.claimed;
     settle(&queue, &done(&late), 9 * CLAIM_MS).await;
     assert_eq!(counts(&queue, 9 * CLAIM_MS).await, [0, 0, 0]);
 }
 
-async fn settling_twice_is_settling_once(queue: Store) {
+async fn settling_twice_is_the_same_as_settling_once(queue: Store) {
     add_due(&queue, 0..2, 0).await;
     let claims = claim(&queue, 64, 0).await.claimed;
     let settled =
@@ -192,7 +192,7 @@ async fn a_full_shard_refuses_and_drops_nothing(queue: Store) {
     let elsewhere = (0..).map(|n| format!("user {n}")).find(|name| shard(&user(name)) != shard(&user("alice")));
     let other = work(&elsewhere.unwrap(), -3);
     assert_eq!(queue.add(&[due(work("alice", -4)), due(other)], at(0)).await.refused, 1);
-    // What is claimed has its place still; what is done gives it back.
+    // A claimed entry still occupies its place in the shard; a finished one frees it.
     let claims = claim(&queue, 10, 0).await.claimed;
     assert_eq!(queue.add(&[due(work("alice", -5))], at(0)).await.refused, 1);
     let ours: Vec<_> =
@@ -206,7 +206,7 @@ async fn a_full_shard_refuses_and_drops_nothing(queue: Store) {
     assert_eq!(SHARDS, 16);
 }
 
-async fn a_limit_of_nothing_claims_nothing(queue: Store) {
+async fn a_limit_of_zero_claims_nothing(queue: Store) {
     add(&queue, &[due(Work { priority: Priority::Critical, ..work("alice", 0) })], 0).await;
     let claims = claim(&queue, 0, 0).await;
     assert_eq!((claims.claimed.len(), claims.next_in_ms), (0, Some(0)));

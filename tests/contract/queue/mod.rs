@@ -1,10 +1,10 @@
-//! The suite of `shared::delivery::queue::Queue`: what is left is claimed by one at a time, in order of priority, and settled or
-//! recovered.
+//! The suite of `shared::delivery::queue::Queue`: each entry is claimed by one worker at a time, in order of priority,
+//! and is settled or recovered.
 
-mod awake;
 mod claims;
+mod delayed;
 mod order;
-mod waits;
+mod wake;
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::record::{at, user};
 
 pub(crate) type Store = Arc<dyn Queue>;
 
-/// Work for a user, told apart by its offset.
+/// Work for a user, identified by its offset.
 pub(crate) fn work(name: &str, offset: i64) -> Work {
     Work {
         user: user(name),
@@ -28,7 +28,7 @@ pub(crate) fn work(name: &str, offset: i64) -> Work {
     }
 }
 
-pub(crate) fn urgent(priority: Priority, offset: i64) -> Work {
+pub(crate) fn with_priority(priority: Priority, offset: i64) -> Work {
     Work { priority, ..work("alice", offset) }
 }
 
@@ -40,34 +40,34 @@ pub(crate) fn after(wait_ms: i64, work: Work) -> Entry {
     Entry { work, wait_ms }
 }
 
-/// Adds what all fits.
+/// Adds entries, none of which may be refused.
 async fn add(queue: &Store, entries: &[Entry], now_ms: i64) -> Added {
     let added = queue.add(entries, at(now_ms)).await;
     assert_eq!(added.refused, 0);
     added
 }
 
-/// Adds work of alice's with these offsets, due at once.
+/// Adds work for alice with these offsets, due at once.
 async fn add_due(queue: &Store, offsets: std::ops::Range<i64>, now_ms: i64) {
     let entries: Vec<Entry> = offsets.map(|offset| due(work("alice", offset))).collect();
     add(queue, &entries, now_ms).await;
 }
 
 async fn claim(queue: &Store, limit: usize, now_ms: i64) -> Claims {
-    queue.claim(limit, at(now_ms)).await.expect("it is there")
+    queue.claim(limit, at(now_ms)).await.expect("the moment is available")
 }
 
-/// The offsets of what is claimed.
+/// Claims, and returns the offsets of the claimed work.
 async fn claimed(queue: &Store, limit: usize, now_ms: i64) -> Vec<i64> {
     offsets(&claim(queue, limit, now_ms).await.claimed)
 }
 
 fn offsets(claimed: &[Claimed]) -> Vec<i64> {
-    claimed.iter().map(|claimed| claimed.work.as_ref().expect("ours").offset).collect()
+    claimed.iter().map(|claimed| claimed.work.as_ref().expect("the entry is readable").offset).collect()
 }
 
 async fn settle(queue: &Store, settled: &[Resolution], now_ms: i64) {
-    assert!(queue.settle(settled, at(now_ms)).await, "it is there");
+    assert!(queue.settle(settled, at(now_ms)).await, "the moment is available");
 }
 
 fn done(claimed: &[Claimed]) -> Vec<Resolution> {
@@ -75,10 +75,10 @@ fn done(claimed: &[Claimed]) -> Vec<Resolution> {
 }
 
 async fn depth(queue: &Store, now_ms: i64) -> Depth {
-    queue.depth(at(now_ms)).await.expect("it is there")
+    queue.depth(at(now_ms)).await.expect("the moment is available")
 }
 
-/// Waiting, processing and delayed.
+/// How many entries are waiting, processing and delayed.
 async fn counts(queue: &Store, now_ms: i64) -> [u64; 3] {
     let Depth { waiting, processing, delayed, .. } = depth(queue, now_ms).await;
     [waiting, processing, delayed]

@@ -1,24 +1,24 @@
-//! In which order entries are claimed.
+//! The order in which entries are claimed.
 
 use shared::inbox::notification::Priority;
 
-use super::{Store, add, after, claim, claimed, done, due, settle, urgent, work};
+use super::{Store, add, after, claim, claimed, done, due, settle, with_priority, work};
 
-on_each_queue! {
-    what_is_urgent_comes_first,
-    nobody_starves,
-    of_one_user_and_priority_the_first_due_comes_first,
+on_each_moment! {
+    more_urgent_work_is_claimed_first,
+    no_priority_starves,
+    entries_of_one_user_and_priority_are_claimed_in_due_order,
     a_busy_user_does_not_keep_others_waiting,
 }
 
 const PRIORITIES: [Priority; 4] = [Priority::Critical, Priority::High, Priority::Normal, Priority::Low];
 
-async fn what_is_urgent_comes_first(queue: Store) {
+async fn more_urgent_work_is_claimed_first(queue: Store) {
     for (n, priority) in PRIORITIES.into_iter().rev().enumerate() {
-        add(&queue, &[due(urgent(priority, n as i64))], n as i64).await;
+        add(&queue, &[due(with_priority(priority, n as i64))], n as i64).await;
         add(
             &queue,
-            &[due(crate::queue::Work { user: crate::record::user("bob"), ..urgent(priority, 10 + n as i64) })],
+            &[due(crate::queue::Work { user: crate::record::user("bob"), ..with_priority(priority, 10 + n as i64) })],
             9,
         )
         .await;
@@ -29,13 +29,13 @@ async fn what_is_urgent_comes_first(queue: Store) {
     assert_eq!(ranks, expected);
 }
 
-async fn nobody_starves(queue: Store) {
+async fn no_priority_starves(queue: Store) {
     const EACH: i64 = 100;
     for (n, priority) in PRIORITIES.into_iter().enumerate() {
-        let entries: Vec<_> = (0..EACH).map(|m| due(urgent(priority, n as i64 * EACH + m))).collect();
+        let entries: Vec<_> = (0..EACH).map(|m| due(with_priority(priority, n as i64 * EACH + m))).collect();
         add(&queue, &entries, 0).await;
     }
-    // Fifteen at once, or as many one by one.
+    // The shares are the same whether work is claimed fifteen at a time or one by one.
     for limit in [15, 1, 4] {
         let mut found = [0; 4];
         for _ in 0..(60_usize.div_ceil(limit)) {
@@ -44,7 +44,7 @@ async fn nobody_starves(queue: Store) {
                 found[usize::try_from(claimed.work.as_ref().unwrap().offset / EACH).unwrap()] += 1;
             }
             settle(&queue, &done(&claims), 0).await;
-            // Whatever is done is followed by more of the same.
+            // Each finished entry is replaced by another of the same priority.
             let more: Vec<_> = claims.into_iter().map(|claimed| due(claimed.work.unwrap())).collect();
             add(&queue, &more, 0).await;
         }
@@ -52,7 +52,7 @@ async fn nobody_starves(queue: Store) {
     }
 }
 
-async fn of_one_user_and_priority_the_first_due_comes_first(queue: Store) {
+async fn entries_of_one_user_and_priority_are_claimed_in_due_order(queue: Store) {
     add(&queue, &[after(30, work("alice", 4)), due(work("alice", 1)), after(20, work("alice", 3))], 0).await;
     add(&queue, &[due(work("alice", 2))], 10).await;
     assert_eq!(claimed(&queue, 1, 40).await, [1]);

@@ -1,4 +1,4 @@
-//! Chunks of several sends that are due: together in one transaction, as if one after the other.
+//! Due chunks of several sends: materialised in one transaction, with the result of one after the other.
 
 use std::collections::HashSet;
 
@@ -7,24 +7,25 @@ use shared::ids::UserId;
 use shared::inbox::{Cancelled, Delivery};
 
 use super::scheduled::delayed;
-use crate::record::{LATE_MS, Record, Send, at, together, user, users};
+use crate::record::{LATE_MS, Record, Send, at, concurrently, user, users};
 
 on_each_record! {
-    several_that_are_due_come_as_they_would_one_after_the_other,
-    no_more_go_together_than_a_transaction_is_to_hold,
-    many_drains_at_once_materialise_each_once_beside_sends_and_cancellings,
+    chunks_of_several_sends_arrive_as_if_materialised_one_by_one,
+    one_transaction_takes_no_more_recipients_than_the_maximum,
+    concurrent_drains_materialise_each_chunk_once_alongside_sends_and_cancellations,
 }
 
 async fn materialise(record: &Record, limit: usize, now_ms: i64) -> Materialised {
     record.deliveries().materialise(limit, at(now_ms)).await.unwrap()
 }
 
-/// To whom, what, where, and what he is told of it.
-type Told = (String, String, i64, i64, usize, usize);
+/// A delivery or row to be compared: the user, the title, the offset, the unread count, and two more numbers. Those are
+/// the connections and the replaced notifications of a delivery; of a row, the head of its inbox and 0.
+type Summary = (String, String, i64, i64, usize, usize);
 
-/// Sends of all sorts to three users of this name, materialised up to so many at once: how many were each time, what
-/// was to be pushed, and what stands in the inboxes.
-async fn play(record: &Record, name: &str, limit: usize, begin_ms: i64) -> (Vec<usize>, Vec<Told>, Vec<Told>) {
+/// Schedules sends of all kinds to three users with this name, and materialises up to `limit` chunks at a time. Returns
+/// how many chunks each call took, what is to be pushed, and the contents of the inboxes.
+async fn play(record: &Record, name: &str, limit: usize, begin_ms: i64) -> (Vec<usize>, Vec<Summary>, Vec<Summary>) {
     let [a, b, c] = ["a", "b", "c"].map(|letter| user(&format!("{name} {letter}")));
     record.connect(a.as_str(), &format!("{a}'s tab"), at(0)).await;
     record.connect(b.as_str(), &format!("{b}'s phone"), at(0)).await;
@@ -34,8 +35,8 @@ async fn play(record: &Record, name: &str, limit: usize, begin_ms: i64) -> (Vec<
     let sends = [
         (after(0), vec![b.clone(), a.clone()]),
         (after(1), vec![b.clone()]),
-        (after(2).until(begin_ms + 5_000), vec![a.clone()]),
-        (after(3).until(begin_ms + 1_500), vec![a.clone(), b.clone()]),
+        (after(2).expiring_at(begin_ms + 5_000), vec![a.clone()]),
+        (after(3).expiring_at(begin_ms + 1_500), vec![a.clone(), b.clone()]),
         (after(4).collapsing("door"), vec![a.clone(), c.clone()]),
         (after(5), vec![a.clone(), c.clone()]),
         (after(6), vec![b.clone(), a.clone()]),
@@ -46,58 +47,58 @@ async fn play(record: &Record, name: &str, limit: usize, begin_ms: i64) -> (Vec<
     for (send, to) in &sends {
         assert!(record.send(send, to, at(begin_ms)).await.is_empty());
     }
-    let (mut counts, mut told) = (Vec::new(), Vec::new());
+    let (mut counts, mut pushes) = (Vec::new(), Vec::new());
     loop {
         let Materialised { chunks, deliveries } = materialise(record, limit, begin_ms + 2_000).await;
         if chunks == 0 {
             break;
         }
         counts.push(chunks);
-        let mut these: Vec<Told> = deliveries.iter().map(|delivery| self::told(name, delivery)).collect();
+        let mut these: Vec<Summary> = deliveries.iter().map(|delivery| summary(name, delivery)).collect();
         if chunks == 1 {
-            // Of one send the order means nothing.
+            // The order within one send is arbitrary.
             these.sort();
         }
-        told.extend(these);
+        pushes.extend(these);
     }
-    let mut stand = Vec::new();
-    for who in [&a, &b, &c] {
-        let position = record.position(who.as_str()).await;
+    let mut rows = Vec::new();
+    for user in [&a, &b, &c] {
+        let position = record.position(user.as_str()).await;
         let without = |text: &str| text.replace(name, "");
-        for row in record.listed(who.as_str()).await {
+        for row in record.listed(user.as_str()).await {
             let (title, offset) = (without(&row.content.title), row.cursor.offset);
-            stand.push((without(who.as_str()), title, offset, position.unread, position.head as usize, 0));
+            rows.push((without(user.as_str()), title, offset, position.unread, position.head as usize, 0));
         }
     }
-    (counts, told, stand)
+    (counts, pushes, rows)
 }
 
-fn told(name: &str, delivery: &Delivery) -> Told {
+fn summary(name: &str, delivery: &Delivery) -> Summary {
     let Delivery { user, notification, unread, connections, replaces, .. } = delivery;
     assert_eq!(delivery.fence_ms, notification.created_at.0 + 5_000);
     let title = notification.content.title.replace(name, "");
     (user.as_str().replace(name, ""), title, notification.cursor.offset, *unread, connections.len(), replaces.len())
 }
 
-async fn several_that_are_due_come_as_they_would_one_after_the_other(record: Record) {
-    let (one_by_one, mut told_one_by_one, stand_one_by_one) = play(&record, "one", 1, 0).await;
-    let (at_once, mut told_at_once, stand_at_once) = play(&record, "all", 100, 20_000).await;
+async fn chunks_of_several_sends_arrive_as_if_materialised_one_by_one(record: Record) {
+    let (one_by_one, mut pushes_one_by_one, rows_one_by_one) = play(&record, "one", 1, 0).await;
+    let (at_once, mut pushes_at_once, rows_at_once) = play(&record, "all", 100, 20_000).await;
     assert_eq!(one_by_one, [1; 10]);
-    // Up to the one that has expired, to the one that collapses, and to the next.
+    // Batches end before and after the chunk that has expired and each chunk with a collapse key.
     assert_eq!(at_once, [3, 1, 1, 2, 1, 2]);
-    let in_order: Vec<&String> = told_at_once.iter().map(|told| &told.1).collect();
+    let in_order: Vec<&String> = pushes_at_once.iter().map(|push| &push.1).collect();
     assert!(in_order.is_sorted(), "{in_order:?}");
-    told_one_by_one.sort();
-    told_at_once.sort();
-    assert_eq!(told_at_once, told_one_by_one);
-    assert_eq!(stand_at_once, stand_one_by_one);
-    assert_eq!(told_at_once.len(), 11);
-    // Whoever was to push them may die, of either; what was replaced needs nobody.
+    pushes_one_by_one.sort();
+    pushes_at_once.sort();
+    assert_eq!(pushes_at_once, pushes_one_by_one);
+    assert_eq!(rows_at_once, rows_one_by_one);
+    assert_eq!(pushes_at_once.len(), 11);
+    // All rows wait for their push, in case the pushers die, except the replaced one of each run.
     let waiting = record.deliveries().backlog(at(22_000)).await.unwrap().waiting;
     assert_eq!(waiting, 2 * (11 - 1));
 }
 
-async fn no_more_go_together_than_a_transaction_is_to_hold(record: Record) {
+async fn one_transaction_takes_no_more_recipients_than_the_maximum(record: Record) {
     for (n, recipients) in [150, 40, 10, 1, 2, MAX_RECIPIENTS_TOGETHER, 3].into_iter().enumerate() {
         let to: Vec<UserId> = (0..recipients).map(|of| user(&format!("user {n} {of}"))).collect();
         record.send(&delayed(&n.to_string(), 1_000 + n as i64), &to, at(0)).await;
@@ -112,7 +113,7 @@ async fn no_more_go_together_than_a_transaction_is_to_hold(record: Record) {
     assert_eq!(record.position("user 6 2").await.head, 1);
 }
 
-async fn many_drains_at_once_materialise_each_once_beside_sends_and_cancellings(record: Record) {
+async fn concurrent_drains_materialise_each_chunk_once_alongside_sends_and_cancellations(record: Record) {
     const SENDS: usize = 240;
     const USERS: usize = 16;
     let to = |n: usize| users(&[&format!("user {}", n % USERS), &format!("user {}", (n * 7 + 1) % USERS)]);
@@ -125,7 +126,7 @@ async fn many_drains_at_once_materialise_each_once_beside_sends_and_cancellings(
         ids.push(send.id);
         record.send(&send, &to(n), at(0)).await;
     }
-    let done = together(8, |task| {
+    let done = concurrently(8, |task| {
         let (record, ids) = (record.clone(), ids.clone());
         async move {
             let (mut mine, mut cancelled) = (Vec::new(), HashSet::new());
@@ -165,8 +166,8 @@ async fn many_drains_at_once_materialise_each_once_beside_sends_and_cancellings(
     }
     let expected: usize = (0..SENDS).filter(|n| !cancelled.contains(n)).map(|n| to(n).len()).sum();
     assert_eq!(deliveries.len(), expected, "{} were cancelled", cancelled.len());
-    let different: HashSet<_> = deliveries.iter().map(|delivery| delivery.notification.id).collect();
-    assert_eq!(different.len(), expected, "one came twice");
+    let distinct: HashSet<_> = deliveries.iter().map(|delivery| delivery.notification.id).collect();
+    assert_eq!(distinct.len(), expected, "a notification was delivered twice");
     let mut rows = 0;
     for n in 0..USERS {
         let name = format!("user {n}");

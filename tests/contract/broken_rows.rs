@@ -1,5 +1,5 @@
-//! One broken recipient or row never holds up the others, on either record: what somebody did to the tables by hand is
-//! set aside, and everything else goes on.
+//! One broken recipient or row never holds up the others, on either record: what was damaged in the tables is
+//! dead-lettered, and everything else goes on.
 
 use std::path::PathBuf;
 
@@ -15,45 +15,45 @@ use tempfile::TempDir;
 
 use crate::record::{LATE_MS, Record, Send, at, id, user, users};
 
-/// The same test for each store, with somebody who can write to its tables.
+/// The same test for each store, with a connection that can write to its tables.
 macro_rules! on_each {
     ($($behaviour:ident),* $(,)?) => {$(
         mod $behaviour {
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn sqlite() {
-                let (record, by_hand, _kept) = super::sqlite().await;
-                super::$behaviour(record, by_hand).await;
+                let (record, database, _guard) = super::sqlite().await;
+                super::$behaviour(record, database).await;
             }
             #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn postgres() {
-                let (record, by_hand) = super::postgres().await;
-                super::$behaviour(record, by_hand).await;
+                let (record, database) = super::postgres().await;
+                super::$behaviour(record, database).await;
             }
         }
     )*};
 }
 
 on_each! {
-    a_recipient_who_is_refused_holds_up_nobody,
-    several_who_are_refused_are_set_aside_each,
-    a_recipient_gets_his_row_once_his_inbox_is_mended,
-    recipients_that_cannot_be_read_are_set_aside_as_a_whole,
-    a_send_that_cannot_be_read_holds_up_no_other,
-    one_among_several_that_are_due_together_holds_up_nobody,
-    chunks_that_are_set_aside_again_and_again_are_all_kept,
-    an_immediate_send_reaches_all_but_the_broken,
-    a_newer_one_replaces_an_older_one_of_all_but_the_broken,
-    a_row_that_cannot_be_read_holds_up_no_neighbour,
+    a_refused_recipient_does_not_hold_up_the_others,
+    each_refused_recipient_is_dead_lettered,
+    a_recipient_gets_their_row_by_a_redrive_once_the_inbox_is_repaired,
+    unreadable_recipients_are_dead_lettered_as_a_whole_chunk,
+    an_unreadable_send_does_not_hold_up_the_others,
+    a_broken_send_does_not_hold_up_others_that_are_due_with_it,
+    chunks_that_are_dead_lettered_repeatedly_are_all_kept,
+    an_immediate_send_reaches_all_but_the_broken_inboxes,
+    a_newer_send_replaces_an_older_one_in_all_but_the_broken_inboxes,
+    an_unreadable_row_does_not_hold_up_its_neighbours,
 }
 
-/// Beside the store.
-enum ByHand {
+/// Direct access to the database of a store.
+enum Database {
     Sqlite(PathBuf),
     Postgres(Secret),
 }
 
-impl ByHand {
-    async fn does(&self, sql: &str) {
+impl Database {
+    async fn execute(&self, sql: &str) {
         match self {
             Self::Sqlite(file) => {
                 let mut file = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
@@ -66,37 +66,37 @@ impl ByHand {
         }
     }
 
-    /// Nothing can arrive in this inbox any more.
-    async fn breaks(&self, name: &str) {
-        self.does(&format!("UPDATE inboxes SET head = 9223372036854775807 WHERE user_id = '{name}'")).await;
+    /// Exhausts the offsets of an inbox, so that the database refuses every further row.
+    async fn break_inbox(&self, name: &str) {
+        self.execute(&format!("UPDATE inboxes SET head = 9223372036854775807 WHERE user_id = '{name}'")).await;
     }
 
-    async fn mends(&self, name: &str) {
-        self.does(&format!("UPDATE inboxes SET head = 1 WHERE user_id = '{name}'")).await;
+    async fn repair_inbox(&self, name: &str) {
+        self.execute(&format!("UPDATE inboxes SET head = 1 WHERE user_id = '{name}'")).await;
     }
 }
 
-async fn sqlite() -> (Record, ByHand, TempDir) {
+async fn sqlite() -> (Record, Database, TempDir) {
     let (record, folder) = crate::stores::sqlite().await;
     let file = folder.path().join("carillon.db");
-    (record, ByHand::Sqlite(file), folder)
+    (record, Database::Sqlite(file), folder)
 }
 
-async fn postgres() -> (Record, ByHand) {
+async fn postgres() -> (Record, Database) {
     let url = harness::postgres_server::database().await;
-    (Record::new(PostgresRecord::new(&url, 8).unwrap()), ByHand::Postgres(url))
+    (Record::new(PostgresRecord::new(&url, 8).unwrap()), Database::Postgres(url))
 }
 
-/// The first 200 are others.
+/// Enough recipients for one full chunk and `beyond` more; the tests look at those after the first 200.
 fn many(beyond: usize) -> Vec<UserId> {
     (0..CHUNK_RECIPIENTS + beyond).map(|n| user(&format!("user {n:03}"))).collect()
 }
 
-/// Whose inboxes nothing can arrive in; one notification stands in each.
-async fn broken(record: &Record, by_hand: &ByHand, names: &[&str]) {
+/// Breaks these users' inboxes, each of which holds one notification.
+async fn break_inboxes(record: &Record, database: &Database, names: &[&str]) {
     for name in names {
         record.ring(&[&format!("before {name}")], name, at(0)).await;
-        by_hand.breaks(name).await;
+        database.break_inbox(name).await;
     }
 }
 
@@ -109,18 +109,18 @@ async fn dead_letters(record: &Record) -> Vec<DeadLetter> {
 }
 
 async fn states(record: &Record) -> States {
-    record.sent().sends(&SendQuery { limit: 1, ..SendQuery::default() }, at(100)).await.unwrap().sends[0].states
+    record.send_history().sends(&SendQuery { limit: 1, ..SendQuery::default() }, at(100)).await.unwrap().sends[0].states
 }
 
-async fn a_recipient_who_is_refused_holds_up_nobody(record: Record, by_hand: ByHand) {
-    broken(&record, &by_hand, &["user 277"]).await;
+async fn a_refused_recipient_does_not_hold_up_the_others(record: Record, database: Database) {
+    break_inboxes(&record, &database, &["user 277"]).await;
     let to = many(150);
     record.connect("user 349", "tab", at(0)).await;
     record.send(&Send::new("1"), &to, at(1)).await;
     let deliveries = record.deliveries().materialise_next(at(2)).await.unwrap().unwrap();
-    assert_eq!(deliveries.len(), 1, "who is connected is told");
+    assert_eq!(deliveries.len(), 1, "only the connected recipient has a delivery");
     assert_eq!(deliveries[0].user, user("user 349"));
-    assert!(!materialises(&record, LATE_MS).await, "it is done");
+    assert!(!materialises(&record, LATE_MS).await, "no chunk is left");
     for recipient in to.iter().filter(|recipient| recipient.as_str() != "user 277") {
         assert_eq!(record.position(recipient.as_str()).await.head, 1, "{recipient}");
     }
@@ -132,9 +132,9 @@ async fn a_recipient_who_is_refused_holds_up_nobody(record: Record, by_hand: ByH
     assert_eq!(states(&record).await, States { waiting: 349, dead: 1, ..States::default() });
 }
 
-async fn several_who_are_refused_are_set_aside_each(record: Record, by_hand: ByHand) {
+async fn each_refused_recipient_is_dead_lettered(record: Record, database: Database) {
     let names = ["user 200", "user 201", "user 250", "user 349"];
-    broken(&record, &by_hand, &names).await;
+    break_inboxes(&record, &database, &names).await;
     record.send(&Send::new("1"), &many(150), at(1)).await;
     assert!(materialises(&record, 2).await && !materialises(&record, LATE_MS).await);
     let mut dead: Vec<String> =
@@ -144,11 +144,11 @@ async fn several_who_are_refused_are_set_aside_each(record: Record, by_hand: ByH
     assert_eq!(states(&record).await, States { waiting: 346, dead: 4, ..States::default() });
 }
 
-async fn a_recipient_gets_his_row_once_his_inbox_is_mended(record: Record, by_hand: ByHand) {
-    broken(&record, &by_hand, &["user 200"]).await;
+async fn a_recipient_gets_their_row_by_a_redrive_once_the_inbox_is_repaired(record: Record, database: Database) {
+    break_inboxes(&record, &database, &["user 200"]).await;
     record.send(&Send::new("1"), &many(2), at(1)).await;
     assert!(materialises(&record, 2).await);
-    // Nothing was done about it, so it is set aside again.
+    // The inbox is still broken, so the recipient is dead-lettered again.
     for now_ms in [10, 20] {
         let letter = dead_letters(&record).await.remove(0);
         assert!(record.dead_letters().redrive(letter.place.id, at(now_ms)).await.unwrap());
@@ -157,7 +157,7 @@ async fn a_recipient_gets_his_row_once_his_inbox_is_mended(record: Record, by_ha
         assert!(materialises(&record, now_ms).await && !materialises(&record, LATE_MS).await);
     }
     let letter = dead_letters(&record).await.remove(0);
-    by_hand.mends("user 200").await;
+    database.repair_inbox("user 200").await;
     assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
     assert!(materialises(&record, 30).await && !materialises(&record, LATE_MS).await);
     let listed: Vec<_> = record.listed("user 200").await.into_iter().map(|one| one.id).collect();
@@ -166,76 +166,76 @@ async fn a_recipient_gets_his_row_once_his_inbox_is_mended(record: Record, by_ha
     assert_eq!(states(&record).await, States { waiting: 202, ..States::default() });
 }
 
-async fn recipients_that_cannot_be_read_are_set_aside_as_a_whole(record: Record, by_hand: ByHand) {
+async fn unreadable_recipients_are_dead_lettered_as_a_whole_chunk(record: Record, database: Database) {
     record.send(&Send::new("1"), &many(2 * CHUNK_RECIPIENTS), at(1)).await;
-    by_hand.does("UPDATE send_chunks SET recipients = '[\"user 200\", 7' WHERE n = 1").await;
+    database.execute("UPDATE send_chunks SET recipients = '[\"user 200\", 7' WHERE n = 1").await;
     assert!(materialises(&record, 2).await && materialises(&record, 2).await && !materialises(&record, LATE_MS).await);
     assert_eq!((record.position("user 399").await.head, record.position("user 400").await.head), (0, 1));
     let letter = dead_letters(&record).await.remove(0);
     assert_eq!((letter.user, letter.notification), (None, None));
     assert_eq!(letter.error, Reason::Unreadable.text());
     assert_eq!(states(&record).await, States { waiting: 400, dead: 1, ..States::default() });
-    by_hand.does("UPDATE dead_letters SET payload = '[\"user 200\", \"user 201\"]'").await;
+    database.execute("UPDATE dead_letters SET payload = '[\"user 200\", \"user 201\"]'").await;
     assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
     assert!(materialises(&record, 30).await && !materialises(&record, LATE_MS).await);
     assert_eq!((record.position("user 200").await.head, record.position("user 202").await.head), (1, 0));
 }
 
-async fn a_send_that_cannot_be_read_holds_up_no_other(record: Record, by_hand: ByHand) {
+async fn an_unreadable_send_does_not_hold_up_the_others(record: Record, database: Database) {
     record.send(&Send::new("broken"), &many(3), at(1)).await;
     record.send(&Send::new("good"), &many(1), at(2)).await;
-    by_hand.does("UPDATE sends SET data = '{' WHERE title = 'broken'").await;
+    database.execute("UPDATE sends SET data = '{' WHERE title = 'broken'").await;
     assert!(materialises(&record, 3).await && materialises(&record, 3).await && !materialises(&record, LATE_MS).await);
     assert_eq!(record.listed("user 200").await.len(), 1);
     let backlog = record.deliveries().backlog(at(3)).await.unwrap();
     assert_eq!((backlog.waiting, backlog.dead_letters), (0, 1));
-    by_hand.does("UPDATE sends SET data = '{}' WHERE title = 'broken'").await;
+    database.execute("UPDATE sends SET data = '{}' WHERE title = 'broken'").await;
     let letter = dead_letters(&record).await.remove(0);
     assert!(record.dead_letters().redrive(letter.place.id, at(30)).await.unwrap());
     assert!(materialises(&record, 30).await);
     assert_eq!(record.position("user 202").await.head, 1);
 }
 
-async fn chunks_that_are_set_aside_again_and_again_are_all_kept(record: Record, by_hand: ByHand) {
+async fn chunks_that_are_dead_lettered_repeatedly_are_all_kept(record: Record, database: Database) {
     let to = many(150);
     record.send(&Send::due("1", Due::After(1_000)), &to, at(0)).await;
-    by_hand.does("UPDATE sends SET priority = 'urgent'").await;
-    let aside = async || {
+    database.execute("UPDATE sends SET priority = 'urgent'").await;
+    let materialise_all = async || {
         while materialises(&record, 2_000).await {}
         dead_letters(&record).await
     };
-    assert_eq!(aside().await.len(), 2);
+    assert_eq!(materialise_all().await.len(), 2);
     for _ in 0..3 {
         for n in 0..2 {
             let letter = dead_letters(&record).await[n].place.id;
             assert!(record.dead_letters().redrive(letter, at(2_000)).await.unwrap());
-            assert_eq!(aside().await.len(), 2, "one took the place of the other");
+            assert_eq!(materialise_all().await.len(), 2, "one dead letter replaced the other");
         }
     }
-    by_hand.does("UPDATE sends SET priority = 'high'").await;
+    database.execute("UPDATE sends SET priority = 'high'").await;
     for letter in dead_letters(&record).await {
         assert!(record.dead_letters().redrive(letter.place.id, at(2_000)).await.unwrap());
     }
-    assert!(aside().await.is_empty());
+    assert!(materialise_all().await.is_empty());
     for recipient in &to {
         assert_eq!(record.position(recipient.as_str()).await.head, 1, "{recipient}");
     }
 }
 
-async fn one_among_several_that_are_due_together_holds_up_nobody(record: Record, by_hand: ByHand) {
-    broken(&record, &by_hand, &["user 3"]).await;
+async fn a_broken_send_does_not_hold_up_others_that_are_due_with_it(record: Record, database: Database) {
+    break_inboxes(&record, &database, &["user 3"]).await;
     for n in 0..8 {
         let send = Send::due(&n.to_string(), Due::After(1_000 + n));
-        record.send(&send, &users(&[&format!("user {n}"), "everybody"]), at(0)).await;
+        record.send(&send, &users(&[&format!("user {n}"), "shared"]), at(0)).await;
     }
-    by_hand.does("UPDATE sends SET priority = 'urgent' WHERE title = '5'").await;
+    database.execute("UPDATE sends SET priority = 'urgent' WHERE title = '5'").await;
     let mut counts = Vec::new();
     while counts.last() != Some(&0) {
         counts.push(record.deliveries().materialise(100, at(2_000)).await.unwrap().chunks);
     }
-    // Before the refused one each goes by itself, and the unreadable one is never together with others.
+    // Each chunk before the refused one is materialised on its own, and the unreadable one never shares a transaction.
     assert_eq!(counts, [1, 1, 1, 1, 1, 1, 2, 0]);
-    for (name, count) in [("everybody", 7), ("user 2", 1), ("user 4", 1), ("user 5", 0), ("user 7", 1)] {
+    for (name, count) in [("shared", 7), ("user 2", 1), ("user 4", 1), ("user 5", 0), ("user 7", 1)] {
         assert_eq!(record.listed(name).await.len(), count, "{name}");
     }
     let mut dead: Vec<String> = dead_letters(&record).await.into_iter().map(|letter| letter.error).collect();
@@ -245,22 +245,22 @@ async fn one_among_several_that_are_due_together_holds_up_nobody(record: Record,
     assert_eq!(dead, expected);
 }
 
-async fn an_immediate_send_reaches_all_but_the_broken(record: Record, by_hand: ByHand) {
-    broken(&record, &by_hand, &["bob", "user 350"]).await;
+async fn an_immediate_send_reaches_all_but_the_broken_inboxes(record: Record, database: Database) {
+    break_inboxes(&record, &database, &["bob", "user 350"]).await;
     for name in ["alice", "bob", "carol"] {
         record.connect(name, &format!("{name}'s"), at(0)).await;
     }
     let mut to = users(&["carol", "bob", "alice"]);
     to.extend(many(200));
     let send = Send::new("1");
-    let Appended::Stored(deliveries) = record.append(&send, &to, at(5)).await else { panic!("it is new") };
-    let mut told: Vec<&str> = deliveries.iter().map(|delivery| delivery.user.as_str()).collect();
-    told.sort_unstable();
-    assert_eq!(told, ["alice", "carol"]);
+    let Appended::Stored(deliveries) = record.append(&send, &to, at(5)).await else { panic!("the send is new") };
+    let mut notified: Vec<&str> = deliveries.iter().map(|delivery| delivery.user.as_str()).collect();
+    notified.sort_unstable();
+    assert_eq!(notified, ["alice", "carol"]);
     assert_eq!(states(&record).await, States { waiting: 403, ..States::default() });
     assert!(matches!(record.append(&send, &to, at(6)).await, Appended::Known(first) if first.answer == send.answer));
-    assert_eq!(record.position("alice").await.head, 1, "once");
-    // The rest, and the broken one, wait for the drain.
+    assert_eq!(record.position("alice").await.head, 1, "the repeat added nothing");
+    // The second chunk and the broken recipients wait for the drain.
     let mut chunks = 0;
     while materialises(&record, 7).await {
         chunks += 1;
@@ -269,50 +269,50 @@ async fn an_immediate_send_reaches_all_but_the_broken(record: Record, by_hand: B
     assert_eq!(states(&record).await, States { waiting: 401, dead: 2, ..States::default() });
 }
 
-async fn a_newer_one_replaces_an_older_one_of_all_but_the_broken(record: Record, by_hand: ByHand) {
+async fn a_newer_send_replaces_an_older_one_in_all_but_the_broken_inboxes(record: Record, database: Database) {
     record.send(&Send::new("1").collapsing("door"), &users(&["alice", "bob", "carol"]), at(0)).await;
-    by_hand.breaks("bob").await;
+    database.break_inbox("bob").await;
     for name in ["alice", "carol"] {
         record.connect(name, &format!("{name}'s"), at(1)).await;
     }
     let newer = record.send(&Send::new("2").collapsing("door"), &users(&["alice", "bob", "carol"]), at(2)).await;
-    let told = |name: &str| newer.iter().find(|delivery| delivery.user.as_str() == name).unwrap();
+    let delivery_to = |name: &str| newer.iter().find(|delivery| delivery.user.as_str() == name).unwrap();
     assert_eq!(newer.len(), 2);
     for name in ["alice", "carol"] {
-        let (delivery, listed) = (told(name), record.listed(name).await);
+        let (delivery, listed) = (delivery_to(name), record.listed(name).await);
         assert_eq!((delivery.replaces.as_slice(), delivery.unread), ([id("1", name)].as_slice(), 1));
         assert_eq!(listed.iter().map(|one| one.id).collect::<Vec<_>>(), [id("2", name)]);
         assert_eq!(record.position(name).await.head, 3);
     }
-    // He keeps what he has.
+    // Bob's inbox keeps what it has.
     assert!(materialises(&record, 3).await);
     assert_eq!(dead_letters(&record).await[0].user, Some(user("bob")));
     assert_eq!(record.listed("bob").await[0].id, id("1", "bob"));
 }
 
-async fn a_row_that_cannot_be_read_holds_up_no_neighbour(record: Record, by_hand: ByHand) {
+async fn an_unreadable_row_does_not_hold_up_its_neighbours(record: Record, database: Database) {
     record.connect("alice", "tab", at(0)).await;
     record.connect("alice", "desk", at(0)).await;
     record.ring(&["1", "broken", "3"], "alice", at(0)).await;
-    by_hand.does("UPDATE sends SET priority = 'urgent' WHERE title = 'broken'").await;
+    database.execute("UPDATE sends SET priority = 'urgent' WHERE title = 'broken'").await;
     let take = async |now_ms| record.deliveries().take_due(10, at(now_ms)).await.unwrap().deliveries;
     let taken: Vec<_> = take(5_000).await.into_iter().map(|delivery| delivery.notification.id).collect();
     assert_eq!(taken, [id("1", "alice"), id("3", "alice")]);
     let letter = dead_letters(&record).await.remove(0);
     assert_eq!((letter.notification, letter.error.as_str()), (Some(id("broken", "alice")), Reason::Unreadable.text()));
-    assert_eq!(record.position("alice").await.head, 3, "its row stays");
+    assert_eq!(record.position("alice").await.head, 3, "the row stays");
     let alice = user("alice");
     record.deliveries().mark_offered(&[(&alice, 1), (&alice, 3)], at(5_001)).await.unwrap();
     assert_eq!(record.deliveries().next_due().await.unwrap(), None);
-    by_hand.does("UPDATE sends SET priority = 'high' WHERE title = 'broken'").await;
+    database.execute("UPDATE sends SET priority = 'high' WHERE title = 'broken'").await;
     assert!(record.dead_letters().redrive(letter.place.id, at(6_000)).await.unwrap());
     assert_eq!(take(6_000).await.len(), 1);
 }
 
 /// A database that does not answer in time says nothing about what it was asked to store.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn trouble_of_the_store_sets_nothing_aside() {
-    let (record, ByHand::Postgres(url)) = postgres().await else { unreachable!() };
+async fn a_store_failure_dead_letters_nothing() {
+    let (record, Database::Postgres(url)) = postgres().await else { unreachable!() };
     record.ring(&["before"], "user 200", at(0)).await;
     record.send(&Send::new("1"), &many(2), at(1)).await;
     let mut holder = sqlx::PgConnection::connect(url.reveal()).await.unwrap();
@@ -320,8 +320,8 @@ async fn trouble_of_the_store_sets_nothing_aside() {
         .execute(&mut holder)
         .await
         .unwrap();
-    let away = record.deliveries().materialise_next(at(2)).await;
-    assert!(matches!(away, Err(shared::error::StoreError::Unavailable(_))), "{away:?}");
+    let failed = record.deliveries().materialise_next(at(2)).await;
+    assert!(matches!(failed, Err(shared::error::StoreError::Unavailable(_))), "{failed:?}");
     assert_eq!(dead_letters(&record).await, []);
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
     assert!(materialises(&record, 2).await && !materialises(&record, LATE_MS).await);
