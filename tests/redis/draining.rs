@@ -1,4 +1,4 @@
-//! A drain on a queue that others have written into, or that is not what the record says.
+//! A drain on a queue that holds foreign entries, or that disagrees with the record.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,21 +15,21 @@ use shared::sockets::push::{Outcome, Push};
 use crate::moment::Moment;
 
 const USERS: usize = 30;
-/// Longer than the record waits by itself after a first try.
+/// Longer than the record waits after a first attempt.
 const LATER: Duration = Duration::from_secs(6);
 
-/// An app on SQLite and this Redis, with a device of each user.
+/// An app on SQLite and this Redis, with one connected device per user.
 async fn listening(server: &RedisServer) -> TestApp {
     let mut test = TestApp::new().await;
-    test.app.moment.queue = Moment::patient(server).await.0;
+    test.app.moment.queue = Moment::with_long_timeout(server).await.0;
     for n in 0..USERS {
         test.connect(&format!("user-{n}"), &[&format!("device-{n}")]).await;
     }
     test
 }
 
-/// Sends to each user what his device does not take.
-async fn leave(test: &TestApp) {
+/// Sends one notification to each user, and lets every push fail.
+async fn send_undelivered(test: &TestApp) {
     for n in 0..USERS {
         test.push.will(&format!("device-{n}"), &[Outcome::Failed]);
         let mut sending = harness::event("send");
@@ -40,8 +40,8 @@ async fn leave(test: &TestApp) {
     test.push.taken();
 }
 
-/// How much is to be pushed by the record and by the queue.
-async fn to_push(test: &TestApp) -> (u64, u64) {
+/// How many pushes are pending according to the record and according to the queue.
+async fn pending(test: &TestApp) -> (u64, u64) {
     let record = test.app.record.deliveries.backlog(test.app.clock.at()).await.unwrap().waiting;
     let queue = test.app.moment.queue.depth(test.app.clock.at()).await.map_or(0, |depth| {
         assert_eq!(depth.processing, 0);
@@ -50,7 +50,7 @@ async fn to_push(test: &TestApp) -> (u64, u64) {
     (record, queue)
 }
 
-/// To how many devices a drain pushes, each once.
+/// Runs a drain; returns to how many devices it pushed, each of which must get one frame.
 async fn drains(test: &TestApp) -> usize {
     test.clock.turn(LATER);
     assert!(!drain::handle(&test.app, i64::MAX).await.failed);
@@ -63,53 +63,53 @@ async fn drains(test: &TestApp) -> usize {
 }
 
 #[tokio::test]
-async fn what_an_emptied_redis_knew_comes_from_the_record() {
+async fn work_lost_with_an_emptied_redis_comes_from_the_record() {
     let server = RedisServer::start();
     let test = listening(&server).await;
-    leave(&test).await;
-    assert_eq!(to_push(&test).await, (USERS as u64, USERS as u64));
+    send_undelivered(&test).await;
+    assert_eq!(pending(&test).await, (USERS as u64, USERS as u64));
     server.does(&["FLUSHALL"]);
-    assert_eq!(to_push(&test).await, (USERS as u64, 0));
-    assert_eq!((drains(&test).await, to_push(&test).await), (USERS, (0, 0)));
+    assert_eq!(pending(&test).await, (USERS as u64, 0));
+    assert_eq!((drains(&test).await, pending(&test).await), (USERS, (0, 0)));
 }
 
 #[tokio::test]
-async fn what_a_redis_that_was_away_never_heard_of_comes_from_the_record() {
+async fn work_that_an_unavailable_redis_never_got_comes_from_the_record() {
     let server = RedisServer::start();
     let mut test = listening(&server).await;
-    let back = test.app.moment.queue.clone();
+    let queue = test.app.moment.queue.clone();
     test.loses_its_queue();
-    leave(&test).await;
-    test.app.moment.queue = back;
-    assert_eq!(to_push(&test).await, (USERS as u64, 0));
-    assert_eq!((drains(&test).await, to_push(&test).await), (USERS, (0, 0)));
+    send_undelivered(&test).await;
+    test.app.moment.queue = queue;
+    assert_eq!(pending(&test).await, (USERS as u64, 0));
+    assert_eq!((drains(&test).await, pending(&test).await), (USERS, (0, 0)));
 }
 
 #[tokio::test]
-async fn what_a_redis_that_was_away_still_believes_to_be_left_is_let_go_of() {
+async fn stale_entries_of_a_redis_that_was_unavailable_are_dropped() {
     let server = RedisServer::start();
     let mut test = listening(&server).await;
-    leave(&test).await;
-    let back = test.app.moment.queue.clone();
+    send_undelivered(&test).await;
+    let queue = test.app.moment.queue.clone();
     test.loses_its_queue();
     assert_eq!(drains(&test).await, USERS);
-    test.app.moment.queue = back;
-    assert_eq!(to_push(&test).await, (0, USERS as u64));
-    assert_eq!((drains(&test).await, to_push(&test).await), (0, (0, 0)));
+    test.app.moment.queue = queue;
+    assert_eq!(pending(&test).await, (0, USERS as u64));
+    assert_eq!((drains(&test).await, pending(&test).await), (0, (0, 0)));
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_set_aside_and_its_neighbours_are_pushed() {
+async fn unreadable_entries_are_dead_lettered_and_their_neighbours_are_pushed() {
     let server = RedisServer::start();
     let mut test = TestApp::new().await;
-    test.app.moment.queue = Moment::patient(&server).await.0;
+    test.app.moment.queue = Moment::with_long_timeout(&server).await.0;
     test.connect("alice", &["phone"]).await;
     let mut sending = harness::event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = r#"{"type":"like","userId":"alice","title":"Hi"}"#.into();
     test.push.will("phone", &[shared::sockets::push::Outcome::Failed]);
     assert_eq!(send::handle(&test.app, harness::request(sending)).await.status(), 202);
-    // The entry itself, and a neighbour on each side of it.
+    // The row's entry, with an unreadable entry on each side of it.
     let work = Work {
         user: UserId::new("alice").unwrap(),
         offset: 1,
@@ -129,7 +129,7 @@ async fn what_cannot_be_read_is_set_aside_and_its_neighbours_are_pushed() {
     assert!(letters.len() == 2 && letters.iter().all(|letter| letter.user.is_none()), "{letters:?}");
 }
 
-/// Sockets for each frame of which much time passes.
+/// Pushes that take a minute each, by the test's clock.
 struct Slow(Arc<FakePush>, Clock);
 
 #[async_trait]
@@ -145,10 +145,10 @@ impl Push for Slow {
 }
 
 #[tokio::test]
-async fn a_drain_whose_time_is_over_keeps_nothing_of_what_it_claimed() {
+async fn a_drain_that_runs_out_of_time_keeps_no_claims() {
     let server = RedisServer::start();
     let mut test = listening(&server).await;
-    leave(&test).await;
+    send_undelivered(&test).await;
     server.does(&["XADD", "carillon:{q11}:high", "*", "w", "2 high {\"of\":\"tomorrow\"}"]);
     server.does(&["XADD", "carillon:{q03}:low", "*", "job", "by hand"]);
     test.clock.turn(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! What is told of an instance: how it is, and nothing of where.
+//! What is reported about an instance: its health, but never its address.
 
 use std::time::Duration;
 
@@ -16,41 +16,44 @@ async fn instance(moment: &Moment) -> Instance {
 }
 
 #[tokio::test]
-async fn an_instance_that_works_says_what_it_does() {
+async fn a_healthy_instance_reports_its_activity() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     let before = instance(&moment).await;
     for n in 0..100 {
         moment.spends(&format!("send A {n}"), ONE).await;
     }
     let after = instance(&moment).await;
-    // Asking how it is is asking as well.
+    // The health check is an operation as well.
     assert_eq!(after.operations, before.operations + 101);
-    let known = (after.name.as_str(), after.healthy, after.role, after.breaker, after.errors, &after.last_error);
-    assert_eq!(known, ("redis-1", true, Some(Role::Primary), BreakerState::Closed, before.errors, &None));
+    let found = (after.name.as_str(), after.healthy, after.role, after.breaker, after.errors, &after.last_error);
+    assert_eq!(found, ("redis-1", true, Some(Role::Primary), BreakerState::Closed, before.errors, &None));
     assert!(after.used_memory_bytes.unwrap() > 100_000, "{after:?}");
     assert!(after.p50_ms > 0.0 && after.p50_ms <= after.p99_ms && after.p99_ms < 1_000.0, "{after:?}");
 }
 
 #[tokio::test]
-async fn an_instance_that_is_away_says_why_and_not_where() {
+async fn an_unavailable_instance_reports_why_but_not_its_address() {
     let mut server = RedisServer::start();
     let moment = Moment::on(&server).await;
     server.is_killed();
     moment.spends("send A alice", ONE).await;
-    let away = instance(&moment).await;
-    assert!(!away.healthy && away.breaker != BreakerState::Closed && away.errors > 0, "{away:?}");
-    assert_eq!((away.role, away.used_memory_bytes), (None, None));
-    let why = away.last_error.unwrap();
-    assert!(["connection refused", "connection closed", "no answer in time"].contains(&why.as_str()), "{why}");
+    let down = instance(&moment).await;
+    assert!(!down.healthy && down.breaker != BreakerState::Closed && down.errors > 0, "{down:?}");
+    assert_eq!((down.role, down.used_memory_bytes), (None, None));
+    let error = down.last_error.unwrap();
+    assert!(["connection refused", "connection closed", "no answer in time"].contains(&error.as_str()), "{error}");
     server.is_back();
-    moment.is_well_within(SECOND).await;
-    let back = instance(&moment).await;
-    assert!(back.healthy && back.breaker == BreakerState::Closed && back.last_error == Some(why), "{back:?}");
+    moment.becomes_healthy_within(SECOND).await;
+    let recovered = instance(&moment).await;
+    assert!(
+        recovered.healthy && recovered.breaker == BreakerState::Closed && recovered.last_error == Some(error),
+        "{recovered:?}"
+    );
 }
 
 #[tokio::test]
-async fn one_that_hangs_is_told_of_within_the_bound() {
+async fn a_hung_instance_is_reported_within_the_timeout() {
     let server = RedisServer::start();
     let moment = Moment::on(&server).await;
     server.hangs();
@@ -62,14 +65,14 @@ async fn one_that_hangs_is_told_of_within_the_bound() {
 }
 
 #[tokio::test]
-async fn a_replica_and_a_wrong_password_are_told_as_what_they_are() {
+async fn a_replica_and_a_wrong_password_are_reported_as_such() {
     let server = RedisServer::with(&["--requirepass", "right"]);
     let moment = Moment::new(&config(&format!("redis://:hunter2@127.0.0.1:{}", server.port()), PREFIX));
     moment.spends("send A alice", ONE).await;
     let refused = instance(&moment).await;
     assert!(!refused.healthy && refused.breaker == BreakerState::Open, "{refused:?}");
-    let why = refused.last_error.unwrap();
-    assert!(!why.contains("hunter2") && !why.contains(&server.port().to_string()), "{why}");
+    let error = refused.last_error.unwrap();
+    assert!(!error.contains("hunter2") && !error.contains(&server.port().to_string()), "{error}");
 
     let server = RedisServer::start();
     let moment = Moment::on(&server).await;
@@ -78,11 +81,11 @@ async fn a_replica_and_a_wrong_password_are_told_as_what_they_are() {
 }
 
 #[tokio::test]
-async fn one_that_does_not_let_us_ask_is_well_all_the_same() {
+async fn an_instance_that_forbids_info_is_healthy() {
     let server = RedisServer::start();
     server.does(&["ACL", "SETUSER", "carillon", "on", ">p", "~carillon:*", "&carillon:*", "+@all", "-info"]);
     let moment = Moment::new(&config(&format!("redis://carillon:p@127.0.0.1:{}", server.port()), PREFIX));
-    moment.is_well_within(SECOND).await;
-    let silent = instance(&moment).await;
-    assert_eq!((silent.healthy, silent.role, silent.used_memory_bytes), (true, None, None));
+    moment.becomes_healthy_within(SECOND).await;
+    let unknown = instance(&moment).await;
+    assert_eq!((unknown.healthy, unknown.role, unknown.used_memory_bytes), (true, None, None));
 }

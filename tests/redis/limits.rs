@@ -1,4 +1,4 @@
-//! What stands in Redis: under which names, for how long, and what others may have made of it.
+//! Limits in Redis: their keys and lifetimes, foreign values in them, and the script that spends.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use shared::telemetry::health::Status;
 
 use crate::moment::{Moment, ONE, PREFIX};
 
-/// The keys of budgets, without that of the probe.
+/// The keys of budgets, except that of the probe.
 fn budgets(server: &RedisServer) -> Vec<String> {
     server.keys().into_iter().filter(|key| !key.contains(":limit:100000/1000:")).collect()
 }
 
 #[tokio::test]
-async fn what_others_wrote_in_our_keys_counts_as_absent_and_is_counted() {
+async fn foreign_values_count_as_absent_and_are_counted() {
     let server = RedisServer::start();
     let moment = Moment::on(&server).await;
     assert_eq!(moment.spends("send A alice", ONE).await, Verdict::Admitted);
@@ -31,7 +31,7 @@ async fn what_others_wrote_in_our_keys_counts_as_absent_and_is_counted() {
         &["SET", key, "-1 0"],
         &["SET", key, "1e300 0"],
         &["SET", key, "nan inf"],
-        // A budget of one is in whole milliseconds.
+        // With a count of one, the parts of a millisecond must be 0.
         &["SET", key, "1800000000000 1"],
         &["SET", key, &far],
         &["SET", key, "1800000000000 0\n"],
@@ -54,7 +54,7 @@ async fn what_others_wrote_in_our_keys_counts_as_absent_and_is_counted() {
 }
 
 #[tokio::test]
-async fn a_key_bears_the_prefix_and_no_name_and_does_not_stay() {
+async fn a_key_has_the_prefix_and_no_caller_id_and_expires() {
     let server = RedisServer::start();
     let moment = Moment::on(&server).await;
     for bucket in ["send A alice", "send A {bob}", "frames L0SM9cOFvHcCIhw=", "send A a\r\nb"] {
@@ -65,15 +65,15 @@ async fn a_key_bears_the_prefix_and_no_name_and_does_not_stay() {
     for key in &keys {
         assert!(key.starts_with("carillon:{p") && key.contains("}:limit:1/3600000:"), "{key}");
         assert!(!["alice", "bob", "L0SM9"].iter().any(|name| key.contains(name)), "{key}");
-        // Twice the hour after which it is full again.
-        let life_ms: u64 = server.answers(&["PTTL", key]).unwrap();
-        assert!((7_190_000..=7_200_002).contains(&life_ms), "{life_ms}");
+        // Twice the hour after which the budget is full again.
+        let ttl_ms: u64 = server.answers(&["PTTL", key]).unwrap();
+        assert!((7_190_000..=7_200_002).contains(&ttl_ms), "{ttl_ms}");
     }
     let frames = Rate { count: 50, window_ms: 1_000 };
     assert_eq!(moment.spends("frames L0SM9cOFvHcCIhw=", frames).await, Verdict::Admitted);
     let key = budgets(&server).into_iter().find(|key| key.contains(":limit:50/1000:")).unwrap();
-    let life_ms: u64 = server.answers(&["PTTL", &key]).unwrap();
-    assert!((50_000..=60_000).contains(&life_ms), "{life_ms}");
+    let ttl_ms: u64 = server.answers(&["PTTL", &key]).unwrap();
+    assert!((50_000..=60_000).contains(&ttl_ms), "{ttl_ms}");
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn two_prefixes_share_nothing() {
 }
 
 #[tokio::test]
-async fn a_thousand_recipients_are_one_burst_with_one_script_a_partition() {
+async fn a_thousand_recipients_cost_one_script_call_per_partition() {
     let server = RedisServer::start();
     let moment = Moment::on(&server).await;
     let spends: Vec<Spend> = (0..1_000).map(|n| Spend { bucket: format!("send A {n}"), rate: ONE }).collect();
@@ -100,13 +100,13 @@ async fn a_thousand_recipients_are_one_burst_with_one_script_a_partition() {
     let keys = budgets(&server);
     let partitions: HashSet<String> = keys.iter().map(tag).collect();
     assert_eq!((keys.len(), calls.parse()), (1_000, Ok(partitions.len())), "{PREFIX}: {stats}");
-    assert!(!stats.contains("cmdstat_eval:"), "a known script was sent again: {stats}");
+    assert!(!stats.contains("cmdstat_eval:"), "a loaded script was sent again: {stats}");
     let again = moment.0.spend(&spends, At::Server).await;
     assert!(again.iter().all(|verdict| matches!(verdict, Verdict::Limited { .. })));
 }
 
 #[tokio::test]
-async fn the_time_is_that_of_redis_where_none_is_given() {
+async fn the_time_is_that_of_redis_if_none_is_given() {
     let server = RedisServer::start();
     let moment = Moment::on(&server).await;
     let five = Rate { count: 5, window_ms: 60_000 };
@@ -122,7 +122,7 @@ async fn the_time_is_that_of_redis_where_none_is_given() {
     assert!((50_000..=61_000).contains(&full_in_ms) && parts == "0", "{kept}");
 }
 
-/// A linear congruential generator (Knuth's MMIX): the same trace each time.
+/// A linear congruential generator (Knuth's MMIX), so that every run has the same trace.
 struct Dice(u64);
 
 impl Dice {
@@ -136,7 +136,7 @@ impl Dice {
 async fn the_script_and_this_process_agree_whatever_the_clock_does() {
     let moment = RedisMoment::with_timeout(&own_prefix(), Clock::system(), Duration::from_secs(30)).unwrap();
     let (buckets, mut dice) = (Buckets::default(), Dice(0x5eed));
-    // No number too large for a script, and none of a second that it could not divide.
+    // Numbers up to the largest that a script computes exactly, and windows that the count does not divide.
     let rates = [(1, 1), (3, 1_000), (7, 997), (10, 3), (99_991, 86_399_999), (100_000, 1_000), (1, 86_400_000)]
         .map(|(count, window_ms)| Rate { count, window_ms });
     let mut now_ms = 1_800_000_000_000_i64;
@@ -146,7 +146,7 @@ async fn the_script_and_this_process_agree_whatever_the_clock_does() {
             0..=3 => 0,
             4..=6 => i64::try_from(dice.below(40)).unwrap(),
             7 => i64::try_from(dice.below(5_000)).unwrap(),
-            // It goes back, as clocks of several machines do.
+            // Backwards, since the clocks of several machines differ.
             8 => -i64::try_from(dice.below(2_000)).unwrap(),
             _ => i64::try_from(dice.below(20_000_000)).unwrap() - 10_000_000,
         };

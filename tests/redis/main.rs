@@ -1,5 +1,5 @@
-//! The moment in a real Redis: what faults do to it, what others wrote there, who listens. Time is real here, since the
-//! faults are.
+//! The moment on a real Redis server: the effect of faults, of foreign values in its keys, and of subscribers. Time is
+//! real here, since the faults are.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -8,9 +8,9 @@ mod moment;
 mod draining;
 mod health;
 mod hints;
+mod limits;
 mod outages;
 mod queue;
 mod refusals;
 mod telemetry;
-mod values;
 mod warnings;

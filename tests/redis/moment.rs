@@ -1,4 +1,4 @@
-//! The words of these tests: a moment, and budgets by name.
+//! The vocabulary of these tests: a moment, and budgets by name.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -14,18 +14,18 @@ use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The prefix of most tests, each of which has a server of its own.
+/// The key prefix of most tests, each of which has its own server.
 pub(crate) const PREFIX: &str = "carillon";
 
-/// Less than a call that waits for an answer, and more than one that does not takes on a busy machine.
+/// Less than the time of a call that waits for Redis, but more than that of one that does not wait on a busy machine.
 pub(crate) const MAX_IN_FLIGHT: Duration = Duration::from_millis(130);
 
-/// One, and the next an hour later.
+/// One spend, and the next an hour later.
 pub(crate) const ONE: Rate = Rate { count: 1, window_ms: 3_600_000 };
 /// More than any test spends.
 pub(crate) const PLENTY: Rate = Rate { count: 100_000, window_ms: 3_600_000 };
 
-/// A moment as functions have it. Clones share it.
+/// A moment as functions use it. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Moment(pub(crate) Arc<RedisMoment>);
 
@@ -34,19 +34,19 @@ impl Moment {
         Self(Arc::new(RedisMoment::new(config, Clock::system()).unwrap()))
     }
 
-    /// One that has spoken to this server.
+    /// A moment that is connected to this server.
     pub(crate) async fn on(server: &RedisServer) -> Self {
         let moment = Self::new(&server.config(PREFIX));
-        moment.is_well_within(Duration::from_secs(10)).await;
+        moment.becomes_healthy_within(Duration::from_secs(10)).await;
         moment
     }
 
-    /// One that waits for its answers however much the machine has to do: for what it answers, not for how soon.
-    pub(crate) async fn patient(server: &RedisServer) -> Self {
+    /// A moment with a timeout that even a busy machine does not exceed, for tests of answers rather than of timing.
+    pub(crate) async fn with_long_timeout(server: &RedisServer) -> Self {
         let config = server.config(PREFIX);
         let moment = RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap();
         let moment = Self(Arc::new(moment));
-        moment.is_well_within(Duration::from_secs(10)).await;
+        moment.becomes_healthy_within(Duration::from_secs(10)).await;
         moment
     }
 
@@ -55,17 +55,17 @@ impl Moment {
         self.0.spend(&[spend], At::Server).await[0]
     }
 
-    /// Spends, and says how long that took.
+    /// Spends, and returns how long that took.
     pub(crate) async fn times(&self, bucket: &str, rate: Rate) -> Duration {
         let begun = Instant::now();
         assert_eq!(self.spends(bucket, rate).await, Verdict::Admitted);
         begun.elapsed()
     }
 
-    /// Whether budgets are those that all processes share. Two moments without a server would each admit one.
+    /// Whether both moments use the same budget. Without a server, each would admit one on its own.
     pub(crate) async fn shares_budgets_with(&self, other: &Self, bucket: &str) -> bool {
         let first = self.spends(bucket, ONE).await;
-        assert_eq!(first, Verdict::Admitted, "{bucket} was spent from before");
+        assert_eq!(first, Verdict::Admitted, "{bucket} had been spent from already");
         matches!(other.spends(bucket, ONE).await, Verdict::Limited { .. })
     }
 
@@ -73,11 +73,11 @@ impl Moment {
         self.0.check().await
     }
 
-    /// How long it takes until it is well, with a call each few milliseconds.
-    pub(crate) async fn is_well_within(&self, longest: Duration) -> Duration {
+    /// Waits until the moment is healthy, with a check every few milliseconds; returns how long that took.
+    pub(crate) async fn becomes_healthy_within(&self, longest: Duration) -> Duration {
         let begun = Instant::now();
         while self.check().await != Status::Ok {
-            assert!(begun.elapsed() < longest, "it was not well within {longest:?}");
+            assert!(begun.elapsed() < longest, "the moment was not healthy within {longest:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         begun.elapsed()
@@ -89,7 +89,7 @@ impl Moment {
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// For as long as the guard is kept.
+    /// Captures the log of this thread until the guard is dropped.
     pub(crate) fn of_this_thread() -> (Self, DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().with_max_level(Level::WARN).with_writer(log.clone()).finish();

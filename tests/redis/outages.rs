@@ -1,4 +1,5 @@
-//! Redis goes away and comes back: at most two calls are slowed, together by 250 ms, and all returns within a second.
+//! Redis becomes unavailable and comes back: at most two calls are slowed, by 250 ms in total, and Redis is used again
+//! within a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -12,13 +13,13 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::moment::{MAX_IN_FLIGHT, Moment, ONE, PLENTY, PREFIX};
 
-/// The longest that a call takes where nothing holds it up, on a machine that has much else to do.
+/// The longest that an undisturbed call takes on a busy machine.
 const UNSLOWED: Duration = Duration::from_millis(80);
-/// What an outage may cost all calls together, and what a busy machine may add to that.
+/// By how much an outage may slow all calls in total, and how much a busy machine may add to that.
 const SLOWED: Duration = Duration::from_millis(250 + 100);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Calls without a pause until it is dropped; the times they took, of those that were slowed.
+/// Callers that spend every few milliseconds until `ends`, which returns the times of the slowed calls.
 struct Load {
     goes_on: Arc<AtomicBool>,
     callers: Vec<tokio::task::JoinHandle<(usize, Vec<Duration>)>>,
@@ -59,12 +60,12 @@ impl Load {
     }
 }
 
-fn is_bearable(slowed: &[Duration]) {
+fn assert_tolerable(slowed: &[Duration]) {
     assert!(slowed.len() <= 2 && slowed.iter().sum::<Duration>() <= SLOWED, "slowed: {slowed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_redis_slows_nobody_and_is_back_within_a_second() {
+async fn a_killed_redis_slows_at_most_two_calls_and_is_used_again_within_a_second() {
     let mut server = RedisServer::start();
     let moment = Moment::on(&server).await;
     let load = Load::on(&moment, 4);
@@ -74,16 +75,16 @@ async fn a_killed_redis_slows_nobody_and_is_back_within_a_second() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(moment.check().await, Status::Away);
         server.is_back();
-        moment.is_well_within(SECOND).await;
+        moment.becomes_healthy_within(SECOND).await;
     }
     let slowed = load.ends().await;
-    is_bearable(&slowed);
+    assert_tolerable(&slowed);
     let other = Moment::on(&server).await;
     assert!(moment.shares_budgets_with(&other, "send A alice").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_hangs_slows_two_calls_and_is_back_within_a_second() {
+async fn a_hung_redis_slows_at_most_two_calls_and_is_used_again_within_a_second() {
     for callers in [1, 16] {
         let server = RedisServer::start();
         let moment = Moment::on(&server).await;
@@ -93,13 +94,13 @@ async fn a_redis_that_hangs_slows_two_calls_and_is_back_within_a_second() {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         assert_eq!(moment.check().await, Status::Away);
         server.goes_on();
-        moment.is_well_within(SECOND).await;
-        is_bearable(&load.ends().await);
+        moment.becomes_healthy_within(SECOND).await;
+        assert_tolerable(&load.ends().await);
     }
 }
 
 #[tokio::test]
-async fn limits_go_on_in_this_process_while_redis_is_away() {
+async fn limits_continue_in_this_process_while_redis_is_unavailable() {
     let mut server = RedisServer::start();
     let moment = Moment::on(&server).await;
     server.is_killed();
@@ -110,86 +111,86 @@ async fn limits_go_on_in_this_process_while_redis_is_away() {
 }
 
 #[tokio::test]
-async fn one_that_was_never_there_is_found_when_it_comes() {
+async fn a_redis_that_starts_later_is_used() {
     let mut server = RedisServer::start();
     server.is_killed();
     let moment = Moment::new(&server.config(PREFIX));
     let took = moment.times("send A alice", PLENTY).await;
     assert!(took < MAX_IN_FLIGHT, "{took:?}");
     server.is_back();
-    moment.is_well_within(SECOND).await;
+    moment.becomes_healthy_within(SECOND).await;
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_meanwhile_costs_nothing() {
+async fn a_connection_that_redis_closed_loses_no_budget() {
     let server = RedisServer::start();
     let moment = Moment::on(&server).await;
     for n in 0..20 {
         let bucket = format!("send A {n}");
         assert_eq!(moment.spends(&bucket, ONE).await, Verdict::Admitted);
-        // As a server, or a balancer, does to one that was frozen for long.
+        // As a server or a load balancer does with a connection that was frozen for long.
         server.does(&["CLIENT", "KILL", "TYPE", "normal"]);
-        assert!(matches!(moment.spends(&bucket, ONE).await, Verdict::Limited { .. }), "a budget was forgotten");
+        assert!(matches!(moment.spends(&bucket, ONE).await, Verdict::Limited { .. }), "the budget was lost");
     }
 }
 
 #[tokio::test]
-async fn a_server_that_became_a_replica_is_left_for_its_successor() {
+async fn a_server_that_became_a_replica_is_left_for_the_new_primary() {
     let (old, new) = (RedisServer::start(), RedisServer::start());
     let name = Name::of(&old).await;
     let moment = Moment::new(&config(&format!("redis://127.0.0.1:{}", name.port), PREFIX));
-    moment.is_well_within(SECOND).await;
+    moment.becomes_healthy_within(SECOND).await;
     old.does(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
-    name.now_means(&new);
+    name.point_to(&new);
     let took = moment.times("send A alice", ONE).await;
     assert!(took < MAX_IN_FLIGHT, "{took:?}");
-    assert_eq!(new.keys().len(), 1, "it was spent elsewhere: {:?}", new.keys());
+    assert_eq!(new.keys().len(), 1, "the new primary was not used: {:?}", new.keys());
     assert_eq!(moment.check().await, Status::Ok);
 }
 
-/// A name that leads to one server or another, for connections yet to be made.
+/// A host name whose target can change; only new connections follow it.
 struct Name {
     port: u16,
-    means: Arc<AtomicU16>,
+    points_at: Arc<AtomicU16>,
 }
 
 impl Name {
     async fn of(server: &RedisServer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let means = Arc::new(AtomicU16::new(server.port()));
-        let target = Arc::clone(&means);
+        let points_at = Arc::new(AtomicU16::new(server.port()));
+        let target = Arc::clone(&points_at);
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let port = target.load(Ordering::Relaxed);
                 tokio::spawn(async move {
                     let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                    // Either side may go first.
+                    // Either side may close first.
                     let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
                 });
             }
         });
-        Self { port, means }
+        Self { port, points_at }
     }
 
-    fn now_means(&self, server: &RedisServer) {
-        self.means.store(server.port(), Ordering::Relaxed);
+    fn point_to(&self, server: &RedisServer) {
+        self.points_at.store(server.port(), Ordering::Relaxed);
     }
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_server_that_does_not_even_greet() {
-    says_no_more_than("").await;
+async fn only_two_calls_wait_for_a_server_that_never_answers_the_handshake() {
+    only_two_calls_wait_for_a_server_that_says("").await;
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_server_that_greets_and_then_hangs() {
+async fn only_two_calls_wait_for_a_server_that_hangs_after_the_handshake() {
     // `HELLO`, and `CLIENT SETINFO` twice, which Redis 7.0 does not know.
-    says_no_more_than("%1\r\n+server\r\n+redis\r\n-ERR unknown\r\n-ERR unknown\r\n").await;
+    only_two_calls_wait_for_a_server_that_says("%1\r\n+server\r\n+redis\r\n-ERR unknown\r\n-ERR unknown\r\n").await;
 }
 
-/// It takes connections, as a kernel does, and says this to each.
-async fn says_no_more_than(greeting: &'static str) {
+/// Runs a server that accepts connections, as a kernel does, and sends each of them only this text.
+async fn only_two_calls_wait_for_a_server_that_says(greeting: &'static str) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -208,5 +209,5 @@ async fn says_no_more_than(greeting: &'static str) {
     }
     slowed.retain(|took| *took > UNSLOWED);
     assert_eq!(slowed.len(), 2, "{slowed:?}");
-    is_bearable(&slowed);
+    assert_tolerable(&slowed);
 }

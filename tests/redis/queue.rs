@@ -1,4 +1,4 @@
-//! The queue in Redis: under which names, what others may have made of it, and what faults cost.
+//! The queue in Redis: its keys, foreign values in them, and the effect of faults.
 
 use std::time::{Duration, Instant};
 
@@ -28,16 +28,16 @@ async fn add(moment: &Moment, entries: &[Entry]) -> Added {
 }
 
 async fn claim(moment: &Moment) -> Vec<Claimed> {
-    moment.0.claim(64, At::Server).await.expect("it is there").claimed
+    moment.0.claim(64, At::Server).await.expect("Redis is available").claimed
 }
 
 async fn depth(moment: &Moment) -> [u64; 3] {
-    let Depth { waiting, processing, delayed, .. } = moment.0.depth(At::Server).await.expect("it is there");
+    let Depth { waiting, processing, delayed, .. } = moment.0.depth(At::Server).await.expect("Redis is available");
     [waiting, processing, delayed]
 }
 
-/// What is claimed: offsets of ours, and what else stands there.
-fn told(claimed: &[Claimed]) -> Vec<Result<i64, String>> {
+/// What was claimed: the offsets of our entries, and the texts of foreign ones.
+fn contents(claimed: &[Claimed]) -> Vec<Result<i64, String>> {
     claimed.iter().map(|claimed| claimed.work.clone().map(|work| work.offset)).collect()
 }
 
@@ -45,15 +45,15 @@ fn done(claimed: &[Claimed]) -> Vec<Resolution> {
     claimed.iter().map(|claimed| Resolution::Done(claimed.id.clone())).collect()
 }
 
-/// Of alice's shard.
+/// A key of alice's shard.
 fn key(name: &str) -> String {
     format!("carillon:{{q11}}:{name}")
 }
 
 #[tokio::test]
-async fn entries_stand_in_the_shard_of_their_user_as_they_are_documented() {
+async fn entries_are_stored_in_the_shard_of_their_user_as_documented() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     add(&moment, &[entry("alice", 7, 0), entry("alice", 8, 60_000)]).await;
     let text = |offset| format!(r#"1 high {{"user":"alice","offset":{offset},"fence":1800000005000}}"#);
     let stream: Vec<(String, Vec<String>)> = server.answers(&["XRANGE", &key("high"), "-", "+"]).unwrap();
@@ -66,16 +66,16 @@ async fn entries_stand_in_the_shard_of_their_user_as_they_are_documented() {
     assert!(moment.0.settle(&done(&claimed), At::Server).await);
     let keys = server.keys();
     let ours: Vec<&String> = keys.iter().filter(|key| !key.contains(":{p")).collect();
-    // A stream that is empty is kept, since it knows its last id.
+    // An empty stream is kept, since it holds its last id.
     assert_eq!(ours, [&key("high"), &key("later"), "carillon:{queue}:awake", "carillon:{queue}:news"]);
-    let life_ms: i64 = server.answers(&["PTTL", "carillon:{queue}:awake"]).unwrap();
-    assert!((3_000..=6_000).contains(&life_ms), "{life_ms}");
+    let ttl_ms: i64 = server.answers(&["PTTL", "carillon:{queue}:awake"]).unwrap();
+    assert!((3_000..=6_000).contains(&ttl_ms), "{ttl_ms}");
 }
 
 #[tokio::test]
-async fn what_was_written_by_hand_is_told_as_it_stands_there_and_neighbours_come_unharmed() {
+async fn foreign_entries_are_returned_verbatim_and_their_neighbours_are_claimed() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     add(&moment, &[entry("alice", 1, 0)]).await;
     let later_version = r#"2 high {"user":"alice","offset":9,"fence":1}"#;
     for fields in [
@@ -102,19 +102,19 @@ async fn what_was_written_by_hand_is_told_as_it_stands_there_and_neighbours_come
         Err("1 high {\"user\":\"alice\",\"offset\":1.5,\"fence\":1}"),
         Err("by hand"),
     ];
-    assert_eq!(told(&claimed), expected.map(|told| told.map_err(str::to_owned)));
+    assert_eq!(contents(&claimed), expected.map(|contents| contents.map_err(str::to_owned)));
     assert_eq!(depth(&moment).await, [0, 9, 0]);
-    // Whoever sets them aside settles them as any other.
+    // A drain that dead-letters them settles them like any others.
     assert!(moment.0.settle(&done(&claimed), At::Server).await);
     assert_eq!(depth(&moment).await, [0, 0, 0]);
     assert_eq!(moment.check().await, Status::Ok);
 }
 
 #[tokio::test]
-async fn claims_written_by_hand_come_back_as_what_cannot_be_read() {
+async fn foreign_claims_come_back_as_unreadable() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
-    for (name, told, deliveries) in [
+    let moment = Moment::with_long_timeout(&server).await;
+    for (name, contents, attempts) in [
         ("by hand", "by hand", 2),
         ("", "", 2),
         ("7 2 1-1 more", "more", 8),
@@ -122,20 +122,20 @@ async fn claims_written_by_hand_come_back_as_what_cannot_be_read() {
     ] {
         server.does(&["ZADD", &key("claimed"), "1", name]);
         let claimed = claim(&moment).await;
-        assert_eq!((claimed.len(), &claimed[0].work, claimed[0].attempts), (1, &Err(told.to_owned()), deliveries));
-        assert_eq!(claimed[0].is_poisoned(), deliveries > MAX_ATTEMPTS);
+        assert_eq!((claimed.len(), &claimed[0].work, claimed[0].attempts), (1, &Err(contents.to_owned()), attempts));
+        assert_eq!(claimed[0].is_poisoned(), attempts > MAX_ATTEMPTS);
         assert!(moment.0.settle(&done(&claimed), At::Server).await);
         assert_eq!(depth(&moment).await, [0, 0, 0], "{name}");
     }
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_told_and_settled_all_the_same() {
+async fn entries_that_are_not_utf8_are_returned_and_settled() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     server.does(&["EVAL", "return redis.call('XADD', KEYS[1], '*', 'w', '\\255\\0\\254')", "1", &key("low")]);
     let claimed = claim(&moment).await;
-    assert_eq!(told(&claimed), [Err("\u{fffd}\0\u{fffd}".to_owned())]);
+    assert_eq!(contents(&claimed), [Err("\u{fffd}\0\u{fffd}".to_owned())]);
     assert!(moment.0.settle(&done(&claimed), At::Server).await);
     assert_eq!(depth(&moment).await, [0, 0, 0]);
 }
@@ -143,7 +143,7 @@ async fn bytes_that_are_no_text_are_told_and_settled_all_the_same() {
 #[tokio::test]
 async fn keys_of_another_type_count_as_absent() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     for name in ["critical", "high", "normal", "low", "later", "claimed"] {
         for command in
             [["SET", &key(name), "1"].as_slice(), &["SADD", &key(name), "1"], &["HSET", &key(name), "a", "b"]]
@@ -157,7 +157,7 @@ async fn keys_of_another_type_count_as_absent() {
             server.does(&["DEL", &key("claimed")]);
             server.does(&["SET", &key("claimed"), "1"]);
             let claimed = claim(&moment).await;
-            assert_eq!(told(&claimed), [Ok(1), Ok(2)], "{command:?}");
+            assert_eq!(contents(&claimed), [Ok(1), Ok(2)], "{command:?}");
             assert!(moment.0.settle(&done(&claimed), At::Server).await);
             assert_eq!(depth(&moment).await, [0, 0, 0], "{command:?}");
         }
@@ -171,7 +171,7 @@ async fn keys_of_another_type_count_as_absent() {
             assert_eq!(add(&moment, &[]).await.drain_is_awake, Some(false), "{command:?}");
             server.does(&["DEL", &key]);
             server.does(command);
-            let generation = moment.0.heartbeat(At::Server).await.expect("it is there");
+            let generation = moment.0.heartbeat(At::Server).await.expect("Redis is available");
             let added = add(&moment, &[]).await;
             assert_eq!(added.drain_is_awake, Some(true), "{command:?}");
             assert_ne!(moment.0.sign_off(At::Server).await, Some(generation), "{command:?}");
@@ -181,18 +181,18 @@ async fn keys_of_another_type_count_as_absent() {
 }
 
 #[tokio::test]
-async fn the_last_id_there_is_stops_nothing() {
+async fn the_greatest_stream_id_does_not_block_the_queue() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     server.does(&["XADD", &key("high"), "18446744073709551615-18446744073709551615", "w", "by hand"]);
     assert_eq!(add(&moment, &[entry("alice", 1, 0)]).await.refused, 0);
-    assert_eq!(told(&claim(&moment).await), [Ok(1)]);
+    assert_eq!(contents(&claim(&moment).await), [Ok(1)]);
 }
 
 #[tokio::test]
-async fn a_redis_that_was_emptied_goes_on_and_old_claims_settle_nothing() {
+async fn an_emptied_redis_keeps_working_and_old_claims_settle_nothing() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     add(&moment, &[entry("alice", 1, 0), entry("alice", 2, 60_000)]).await;
     let claimed = claim(&moment).await;
     server.does(&["FLUSHALL"]);
@@ -202,36 +202,36 @@ async fn a_redis_that_was_emptied_goes_on_and_old_claims_settle_nothing() {
     assert_eq!(depth(&moment).await, [0, 0, 0]);
     assert_eq!(claim(&moment).await, []);
     add(&moment, &[entry("alice", 3, 0)]).await;
-    assert_eq!(told(&claim(&moment).await), [Ok(3)]);
+    assert_eq!(contents(&claim(&moment).await), [Ok(3)]);
 }
 
 #[tokio::test]
-async fn a_full_redis_refuses_and_can_be_emptied() {
+async fn a_full_redis_refuses_entries_and_can_be_drained() {
     let server = RedisServer::start();
-    let (fills, drains) = (Moment::patient(&server).await, Moment::patient(&server).await);
+    let (producer, consumer) = (Moment::with_long_timeout(&server).await, Moment::with_long_timeout(&server).await);
     let entries: Vec<Entry> =
         (0..200).map(|n| entry(&format!("user {n}"), n, if n % 2 == 0 { 0 } else { 1 })).collect();
-    assert_eq!(add(&fills, &entries).await.refused, 0);
+    assert_eq!(add(&producer, &entries).await.refused, 0);
     server.does(&["CONFIG", "SET", "maxmemory", "1"]);
-    assert_eq!(add(&fills, &entries[..1]).await, Added { refused: 1, drain_is_awake: None });
-    // A drain that was refused something else goes on all the same.
-    assert_eq!(add(&drains, &[]).await, Added { refused: 0, drain_is_awake: None });
+    assert_eq!(add(&producer, &entries[..1]).await, Added { refused: 1, drain_is_awake: None });
+    // Adding fails for a drain as well, but it can still claim and settle.
+    assert_eq!(add(&consumer, &[]).await, Added { refused: 0, drain_is_awake: None });
     let mut settled = 0;
-    while let claimed = claim(&drains).await
+    while let claimed = claim(&consumer).await
         && !claimed.is_empty()
     {
         let again = Resolution::Retry(claimed[0].id.clone(), entry("alice", 1_000 + settled, 60_000));
-        assert!(drains.0.settle(&[done(&claimed[1..]), vec![again]].concat(), At::Server).await);
+        assert!(consumer.0.settle(&[done(&claimed[1..]), vec![again]].concat(), At::Server).await);
         settled += claimed.len() as i64;
     }
     assert_eq!(settled, 200);
     server.does(&["CONFIG", "SET", "maxmemory", "0"]);
-    fills.is_well_within(Duration::from_secs(2)).await;
-    assert_eq!(depth(&fills).await, [0, 0, 4]);
+    producer.becomes_healthy_within(Duration::from_secs(2)).await;
+    assert_eq!(depth(&producer).await, [0, 0, 4]);
 }
 
 #[tokio::test]
-async fn where_redis_is_away_everything_is_refused_and_nobody_waits() {
+async fn everything_is_refused_without_waiting_while_redis_is_unavailable() {
     let mut server = RedisServer::start();
     let moment = Moment::on(&server).await;
     claim(&moment).await;
@@ -245,13 +245,13 @@ async fn where_redis_is_away_everything_is_refused_and_nobody_waits() {
     assert!(begun.elapsed() < 2 * MAX_IN_FLIGHT, "{:?}", begun.elapsed());
     assert_eq!(moment.0.depth(At::Server).await, None);
     server.is_back();
-    moment.is_well_within(Duration::from_secs(1)).await;
+    moment.becomes_healthy_within(Duration::from_secs(1)).await;
     assert_eq!(add(&moment, &entries).await.refused, 0);
-    // That of the drains is back within a second too.
+    // The drain's connection is used again within a second, too.
     let begun = Instant::now();
     while moment.0.claim(0, At::Server).await.is_none() {
         assert!(begun.elapsed() < Duration::from_secs(1));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(told(&claim(&moment).await).len(), 2);
+    assert_eq!(contents(&claim(&moment).await).len(), 2);
 }

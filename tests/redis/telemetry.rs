@@ -1,4 +1,4 @@
-//! Notes in Redis: under which names and for how long, what others may have made of them, and what faults cost.
+//! Telemetry in Redis: its keys and their lifetimes, foreign values in them, and the effect of faults.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
 
-/// Notes one acceptance and one push, now.
+/// Reports one accepted notification and one push, at the current time.
 async fn report(moment: &Moment) {
     let phone = ConnectionId::new("PJqB0fHsqRcCHlw=");
     let mut counts = Counts { accepted: 1, ..Counts::default() };
@@ -36,7 +36,7 @@ async fn pushes(moment: &Moment) -> usize {
     moment.0.outcomes(id(), At::Server).await.unwrap().len()
 }
 
-/// The key that holds this among its name.
+/// The only key whose name contains `part`.
 fn key(server: &RedisServer, part: &str) -> String {
     let keys = server.keys();
     let found: Vec<&String> = keys.iter().filter(|key| key.contains(part)).collect();
@@ -45,9 +45,9 @@ fn key(server: &RedisServer, part: &str) -> String {
 }
 
 #[tokio::test]
-async fn all_processes_count_together_by_the_clock_of_now() {
+async fn all_processes_add_to_the_same_counts_by_the_current_time() {
     let server = RedisServer::start();
-    let (one, other) = (Moment::patient(&server).await, Moment::patient(&server).await);
+    let (one, other) = (Moment::with_long_timeout(&server).await, Moment::with_long_timeout(&server).await);
     report(&one).await;
     report(&other).await;
     assert_eq!((accepted(&one).await, pushes(&other).await), (2, 2));
@@ -57,33 +57,33 @@ async fn all_processes_count_together_by_the_clock_of_now() {
 }
 
 #[tokio::test]
-async fn notes_bear_the_prefix_and_a_tag_and_end_by_themselves() {
+async fn telemetry_keys_have_the_prefix_and_a_hash_tag_and_expire() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     report(&moment).await;
     let (counts, outcomes) = (key(&server, "}:counts:"), key(&server, "}:outcomes:"));
     assert!(counts.starts_with("carillon:{p") && outcomes.starts_with("carillon:{p"), "{counts} {outcomes}");
     assert!(outcomes.ends_with(&format!(":{}", id())), "{outcomes}");
     for (key, hours) in [(&counts, 2), (&outcomes, 48)] {
-        let life_ms: i64 = server.answers(&["PTTL", key]).unwrap();
-        assert!((hours * 3_600_000 - 60_000..=hours * 3_600_000).contains(&life_ms), "{key}: {life_ms}");
+        let ttl_ms: i64 = server.answers(&["PTTL", key]).unwrap();
+        assert!((hours * 3_600_000 - 60_000..=hours * 3_600_000).contains(&ttl_ms), "{key}: {ttl_ms}");
     }
-    // As keys.rs says it.
+    // The format that keys.rs documents.
     let kept: Vec<String> = server.answers(&["HGETALL", &counts]).unwrap();
     assert_eq!(kept, ["accepted", "1", "acceptMs:20", "1"]);
     let kept: Vec<String> = server.answers(&["LRANGE", &outcomes, "0", "-1"]).unwrap();
     let words: Vec<&str> = kept[0].split(' ').collect();
     assert_eq!(words[1..], ["offered", "PJqB0fHsqRcCHlw="]);
     assert!(words[0].parse::<i64>().is_ok(), "{kept:?}");
-    // Where nothing is to be noted, nothing is.
+    // An empty report writes nothing.
     moment.0.report(&Report::default(), At::Server).await;
     assert_eq!(server.keys().len(), 3, "{:?}", server.keys());
 }
 
 #[tokio::test]
-async fn what_others_wrote_counts_as_absent_and_is_counted_and_written_over() {
+async fn foreign_values_count_as_absent_and_are_counted_and_overwritten() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     report(&moment).await;
     let (counts, outcomes) = (key(&server, "}:counts:"), key(&server, "}:outcomes:"));
     let (counts, outcomes) = (counts.as_str(), outcomes.as_str());
@@ -103,40 +103,40 @@ async fn what_others_wrote_counts_as_absent_and_is_counted_and_written_over() {
     for command in foreign {
         server.does(&["DEL", counts]);
         server.does(&command);
-        let met = moment.0.foreign_values();
+        let foreign_before = moment.0.foreign_values();
         assert_eq!(accepted(&moment).await, 0, "{command:?}");
         report(&moment).await;
-        assert_eq!(moment.0.foreign_values(), met + 2, "{command:?}: read, and written over");
+        assert_eq!(moment.0.foreign_values(), foreign_before + 2, "{command:?}: once when read, once when overwritten");
         assert_eq!(accepted(&moment).await, 1, "{command:?}");
-        assert_eq!(moment.0.foreign_values(), met + 2, "{command:?}");
+        assert_eq!(moment.0.foreign_values(), foreign_before + 2, "{command:?}");
     }
-    // A bucket that is none, and a name that a later version may have.
+    // Buckets that do not exist, and a name that a later version may use.
     server.does(&["HSET", counts, "acceptMs:17", "5", "acceptMs:x", "5", "deliverMs:", "5", "invented", "5"]);
-    let met = moment.0.foreign_values();
+    let foreign_before = moment.0.foreign_values();
     let counted = moment.0.counts(At::Server).await.unwrap();
     assert_eq!((counted.accepted, counted.accept_ms.buckets().count()), (1, 1));
-    assert_eq!(moment.0.foreign_values(), met + 3);
+    assert_eq!(moment.0.foreign_values(), foreign_before + 3);
 
     let mut foreign = other_types(outcomes).to_vec();
     foreign.push(["HSET", outcomes, "a", "b"].to_vec());
     for command in foreign {
         server.does(&["DEL", outcomes]);
         server.does(&command);
-        let met = moment.0.foreign_values();
+        let foreign_before = moment.0.foreign_values();
         assert_eq!(pushes(&moment).await, 0, "{command:?}");
         report(&moment).await;
-        assert_eq!((pushes(&moment).await, moment.0.foreign_values()), (1, met + 2), "{command:?}");
+        assert_eq!((pushes(&moment).await, moment.0.foreign_values()), (1, foreign_before + 2), "{command:?}");
     }
-    let met = moment.0.foreign_values();
+    let foreign_before = moment.0.foreign_values();
     server.does(&["RPUSH", outcomes, "", "1", "soon offered a", "1800000000000 taken a", "1800000000000 offered"]);
-    assert_eq!((pushes(&moment).await, moment.0.foreign_values()), (1, met + 5));
+    assert_eq!((pushes(&moment).await, moment.0.foreign_values()), (1, foreign_before + 5));
     assert_eq!(moment.check().await, Status::Ok);
 }
 
 #[tokio::test]
-async fn forgotten_scripts_are_brought_along_again_and_nothing_is_noted_twice() {
+async fn flushed_scripts_are_loaded_again_and_nothing_is_reported_twice() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     for n in 1..=3 {
         server.does(&["SCRIPT", "FLUSH"]);
         report(&moment).await;
@@ -145,9 +145,9 @@ async fn forgotten_scripts_are_brought_along_again_and_nothing_is_noted_twice() 
 }
 
 #[tokio::test]
-async fn a_closed_connection_costs_no_note() {
+async fn a_closed_connection_loses_no_report() {
     let server = RedisServer::start();
-    let moment = Moment::patient(&server).await;
+    let moment = Moment::with_long_timeout(&server).await;
     for n in 1..=10 {
         server.does(&["CLIENT", "KILL", "TYPE", "normal"]);
         report(&moment).await;
@@ -156,7 +156,7 @@ async fn a_closed_connection_costs_no_note() {
 }
 
 #[tokio::test]
-async fn where_redis_is_away_nothing_is_known_and_nobody_waits() {
+async fn nothing_is_known_and_no_call_waits_while_redis_is_unavailable() {
     let mut server = RedisServer::start();
     let moment = Moment::on(&server).await;
     report(&moment).await;
@@ -167,15 +167,15 @@ async fn where_redis_is_away_nothing_is_known_and_nobody_waits() {
     assert_eq!(moment.0.counts(At::Server).await, None);
     assert_eq!(moment.0.outcomes(id(), At::Server).await, None);
     server.is_back();
-    moment.is_well_within(Duration::from_secs(1)).await;
-    // It comes back empty, which is nothing that was noted.
+    moment.becomes_healthy_within(Duration::from_secs(1)).await;
+    // Redis comes back empty, so that the earlier report is lost.
     assert_eq!((accepted(&moment).await, pushes(&moment).await), (0, 0));
     report(&moment).await;
     assert_eq!((accepted(&moment).await, pushes(&moment).await), (1, 1));
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_costs_a_note_its_bound() {
+async fn a_hung_redis_slows_reports_by_no_more_than_their_timeout() {
     let server = RedisServer::start();
     let moment = Moment::on(&server).await;
     server.hangs();
@@ -185,18 +185,18 @@ async fn a_redis_that_hangs_costs_a_note_its_bound() {
     }
     assert!(begun.elapsed() < Duration::from_millis(250 + 100), "{:?}", begun.elapsed());
     server.goes_on();
-    moment.is_well_within(Duration::from_secs(1)).await;
+    moment.becomes_healthy_within(Duration::from_secs(1)).await;
 }
 
 #[tokio::test]
-async fn keys_that_are_forbidden_are_an_outage() {
+async fn forbidden_keys_are_an_outage() {
     let server = RedisServer::start();
     server.does(&["ACL", "SETUSER", "carillon", "on", ">p", "~*:limit:*", "&*", "+@all"]);
     let url = format!("redis://carillon:p@127.0.0.1:{}", server.port());
     let moment = Moment::new(&harness::redis_server::config(&url, "carillon"));
-    moment.is_well_within(Duration::from_secs(1)).await;
+    moment.becomes_healthy_within(Duration::from_secs(1)).await;
     report(&moment).await;
     assert_eq!(moment.0.counts(At::Server).await, None);
-    // Limits go on in this process.
+    // Limits continue in this process.
     moment.spends("send A alice", ONE).await;
 }

@@ -1,4 +1,4 @@
-//! A server that may drop what is kept in it works, and is warned of.
+//! A server that may evict keys is used, and the health check warns about it.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use shared::telemetry::health::Status;
 use crate::moment::{Log, Moment, ONE, PREFIX};
 
 #[tokio::test]
-async fn a_policy_that_drops_keys_is_warned_of_until_it_is_changed() {
+async fn an_eviction_policy_is_warned_about_until_it_is_changed() {
     let (log, _listening) = Log::of_this_thread();
     let server = RedisServer::start();
     server.does(&["CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru"]);
     let moment = Moment::new(&server.config(PREFIX));
     for n in 0..5 {
-        // Whoever connects looks at the setup, once a process.
+        // Each new connection checks the configuration, but a process warns only once.
         moment.spends(&format!("send A {n}"), ONE).await;
         server.does(&["CLIENT", "KILL", "TYPE", "normal"]);
     }
@@ -27,10 +27,10 @@ async fn a_policy_that_drops_keys_is_warned_of_until_it_is_changed() {
 }
 
 #[tokio::test]
-async fn one_that_does_not_let_us_ask_is_well() {
+async fn a_server_that_forbids_info_is_healthy() {
     let server = RedisServer::start();
     server.does(&["CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru"]);
     server.does(&["ACL", "SETUSER", "carillon", "on", ">p", "~carillon:*", "&carillon:*", "+@all", "-info"]);
     let moment = Moment::new(&config(&format!("redis://carillon:p@127.0.0.1:{}", server.port()), PREFIX));
-    moment.is_well_within(Duration::from_secs(1)).await;
+    moment.becomes_healthy_within(Duration::from_secs(1)).await;
 }
