@@ -1,4 +1,4 @@
-//! What calls cost at the moment.
+//! What calls cost in commands to the moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use shared::clock::Clock;
 use shared::moment::redis::RedisMoment;
 use shared::sockets::push::Outcome;
 
-/// An app on a Redis of its own.
+/// An app on its own Redis server.
 struct Measured {
     test: TestApp,
     redis: RedisServer,
@@ -28,14 +28,15 @@ impl Measured {
     }
 
     async fn sends(&self, users: &[String]) {
-        let mut sending = event("send");
-        sending["headers"]["authorization"] = self.test.bearer("reports", "notify:send").into();
-        sending["body"] = json!({"type": "like", "userIds": users, "title": "Hi"}).to_string().into();
-        let answer = send::handle(&self.test.app, request(sending)).await;
+        let mut send_event = event("send");
+        send_event["headers"]["authorization"] = self.test.bearer("reports", "notify:send").into();
+        send_event["body"] = json!({"type": "like", "userIds": users, "title": "Hi"}).to_string().into();
+        let answer = send::handle(&self.test.app, request(send_event)).await;
         assert_eq!(answer.status(), 202, "{answer:?}");
     }
 
-    /// How often each command was done, those of scripts too, since the last time; what this test asks is left out.
+    /// How often each command was executed since the last call, including those in scripts. The commands of this test
+    /// are left out.
     fn taken(&self) -> BTreeMap<String, usize> {
         let stats: String = self.redis.answers(&["INFO", "commandstats"]).unwrap();
         self.redis.does(&["CONFIG", "RESETSTAT"]);
@@ -43,11 +44,11 @@ impl Measured {
             let (command, numbers) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
             Some((command.to_owned(), numbers.split(',').next()?.parse().ok()?))
         });
-        let ours = ["config|resetstat", "info", "keys", "ping", "hello", "client|setinfo"];
-        calls.filter(|(command, _)| !ours.contains(&command.as_str())).collect()
+        let ignored = ["config|resetstat", "info", "keys", "ping", "hello", "client|setinfo"];
+        calls.filter(|(command, _)| !ignored.contains(&command.as_str())).collect()
     }
 
-    /// How many partitions have budgets.
+    /// In how many partitions there are budgets.
     fn partitions(&self) -> usize {
         let keys = self.redis.keys();
         let budgets = keys.iter().filter(|key| key.contains("}:limit:"));
@@ -55,7 +56,7 @@ impl Measured {
         tags.len()
     }
 
-    /// How often Redis has read from a connection: once for what came in one piece.
+    /// How often Redis has read from a connection; a pipeline that arrives in one piece is one read.
     fn reads(&self) -> usize {
         let stats: String = self.redis.answers(&["INFO", "stats"]).unwrap();
         let reads = stats.lines().find_map(|line| line.strip_prefix("total_reads_processed:"));
@@ -72,7 +73,7 @@ fn calls<const N: usize>(calls: [(&str, usize); N]) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test]
-async fn a_send_is_one_script_for_each_partition_one_hint_for_each_recipient_and_one_to_count_them() {
+async fn a_send_costs_one_script_per_partition_one_hint_per_recipient_and_one_script_for_the_counts() {
     let measured = Measured::new().await;
     for (count, partitions) in [(1, 1..=1), (5, 1..=5), (200, 150..=200)] {
         measured.sends(&users(count)).await;
@@ -81,15 +82,15 @@ async fn a_send_is_one_script_for_each_partition_one_hint_for_each_recipient_and
         let found = measured.taken();
         let scripts = measured.partitions();
         assert!(partitions.contains(&scripts), "{scripts}");
-        // Each budget is read and written once; the send and how long it took are counted at once.
+        // Each budget is read and written once. One script counts the send and how long it took.
         let limits = [("evalsha", scripts + 1), ("get", count), ("set", count)];
-        let notes = [("publish", count), ("hincrby", 2), ("pexpire", 1)];
-        assert_eq!(found, calls::<6>([limits, notes].concat().try_into().unwrap()));
+        let telemetry = [("publish", count), ("hincrby", 2), ("pexpire", 1)];
+        assert_eq!(found, calls::<6>([limits, telemetry].concat().try_into().unwrap()));
     }
 }
 
 #[tokio::test]
-async fn a_send_to_devices_notes_their_outcomes_with_one_script_for_each_notification() {
+async fn a_send_to_devices_reports_their_outcomes_with_one_script_per_notification() {
     let measured = Measured::new().await;
     measured.test.connect("user 0", &["phone", "laptop"]).await;
     measured.test.connect("user 1", &["tablet"]).await;
@@ -98,40 +99,40 @@ async fn a_send_to_devices_notes_their_outcomes_with_one_script_for_each_notific
         measured.sends(&users(3)).await;
     }
     let limits = [("get", 3), ("set", 3)];
-    let notes = [("evalsha", measured.partitions() + 1 + 2), ("publish", 3), ("hincrby", 4)];
+    let telemetry = [("evalsha", measured.partitions() + 1 + 2), ("publish", 3), ("hincrby", 4)];
     let outcomes = [("rpush", 2), ("ltrim", 2), ("pexpire", 1 + 2)];
-    assert_eq!(measured.taken(), calls::<8>([&limits[..], &notes, &outcomes].concat().try_into().unwrap()));
+    assert_eq!(measured.taken(), calls::<8>([&limits[..], &telemetry, &outcomes].concat().try_into().unwrap()));
 }
 
 #[tokio::test]
-async fn a_send_asks_twice_for_its_limits_and_with_its_notes() {
+async fn a_send_costs_one_pipeline_for_limits_and_one_for_telemetry() {
     const SENDS: usize = 10;
     let measured = Measured::new().await;
     measured.test.connect("user 0", &["phone", "laptop"]).await;
     measured.sends(&users(5)).await;
     let before = measured.reads();
-    let looking = measured.reads() - before;
+    let measuring = measured.reads() - before;
     for _ in 0..SENDS {
         measured.sends(&users(5)).await;
     }
-    assert_eq!(measured.reads() - before - 2 * looking, 2 * SENDS);
+    assert_eq!(measured.reads() - before - 2 * measuring, 2 * SENDS);
 }
 
 #[tokio::test]
-async fn a_script_is_brought_along_once() {
+async fn a_script_is_loaded_once() {
     let measured = Measured::new().await;
     measured.sends(&users(40)).await;
-    // That of the limits, and that of the counts.
+    // The script of the limits, and that of the counts.
     assert_eq!(measured.taken()["eval"], 2);
     measured.sends(&users(40)).await;
     assert_eq!(measured.taken().get("eval"), None);
 }
 
 #[tokio::test]
-async fn what_is_tried_again_is_added_claimed_settled_and_noted_once() {
+async fn a_retry_is_added_claimed_settled_and_reported_once() {
     let measured = Measured::new().await;
     measured.test.connect("user 0", &["phone", "laptop"]).await;
-    let is_left = async || {
+    let send_undelivered = async || {
         measured.test.push.will("phone", &[Outcome::Failed]);
         measured.sends(&users(1)).await;
         measured.test.clock.turn(Duration::from_secs(1));
@@ -141,22 +142,22 @@ async fn what_is_tried_again_is_added_claimed_settled_and_noted_once() {
         assert!(!run.failed, "{run:?}");
         run.pushed
     };
-    is_left().await;
+    send_undelivered().await;
     assert_eq!(drains().await, 1);
     measured.taken();
-    is_left().await;
-    // The limit, the counts, the outcomes, the entry, and that there is one.
+    send_undelivered().await;
+    // The limit, the counts, the outcomes, the new entry, and the new generation.
     assert_eq!(measured.taken()["evalsha"], 3 + 2);
     assert_eq!(drains().await, 1);
     let found = measured.taken()["evalsha"];
     assert_eq!(drains().await, 0);
     let idle = measured.taken()["evalsha"];
-    // The claim and the settling in its shard, the counts and the outcomes.
+    // The retry adds a claim and a resolution in its shard, the counts and the outcomes.
     assert_eq!((found, idle), (idle + 2 + 2, 1 + 16 + 1));
 }
 
 #[tokio::test]
-async fn a_frame_is_one_script() {
+async fn a_frame_costs_one_script() {
     let measured = Measured::new().await;
     measured.test.connect("alice", &["PJqB0fHsqRcCHlw="]).await;
     for _ in 0..2 {
@@ -167,7 +168,7 @@ async fn a_frame_is_one_script() {
 }
 
 #[tokio::test]
-async fn reads_and_changes_ask_nothing_of_the_moment() {
+async fn reads_and_changes_do_not_use_the_moment() {
     let measured = Measured::new().await;
     measured.sends(&["alice".to_owned()]).await;
     measured.taken();

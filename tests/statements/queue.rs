@@ -1,4 +1,4 @@
-//! What waits costs: bytes in Redis, commands, statements and pushes of what is tried again.
+//! What queued work costs: bytes and commands in Redis.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn moment(redis: &RedisServer) -> Arc<RedisMoment> {
     Arc::new(RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap())
 }
 
-/// As a send leaves it whose only device did not take it.
+/// An entry as a send adds it when its only device did not take the frame.
 fn entry(n: i64, wait_ms: i64) -> Entry {
     let work = Work {
         user: UserId::new(format!("user-{n}")).unwrap(),
@@ -30,13 +30,13 @@ fn entry(n: i64, wait_ms: i64) -> Entry {
     Entry { work, wait_ms }
 }
 
-/// What Redis uses for all keys of the queue, in bytes.
+/// How much memory Redis uses for all keys of the queue, in bytes.
 fn bytes(redis: &RedisServer) -> i64 {
     let ours = redis.keys().into_iter().filter(|key| key.contains(":{q"));
     ours.map(|key| redis.answers::<i64>(&["MEMORY", "USAGE", &key, "SAMPLES", "0"]).unwrap()).sum()
 }
 
-/// How often a command was done since the last time.
+/// How often a command was executed since the last call.
 fn calls(redis: &RedisServer, command: &str) -> usize {
     let stats: String = redis.answers(&["INFO", "commandstats"]).unwrap();
     redis.does(&["CONFIG", "RESETSTAT"]);
@@ -54,7 +54,7 @@ async fn an_entry_takes_few_bytes_whether_it_waits_or_is_claimed() {
         let entries: Vec<Entry> = (0..ENTRIES).map(|n| entry(n, wait_ms)).collect();
         assert_eq!(queue.add(&entries, At::Server).await.refused, 0);
         let each = bytes(&redis) / ENTRIES;
-        assert!((100..=most).contains(&each), "{each} bytes where it waits {wait_ms} ms");
+        assert!((100..=most).contains(&each), "{each} bytes for an entry that waits {wait_ms} ms");
     }
     redis.does(&["FLUSHALL"]);
     let entries: Vec<Entry> = (0..ENTRIES).map(|n| entry(n, 0)).collect();
@@ -62,16 +62,16 @@ async fn an_entry_takes_few_bytes_whether_it_waits_or_is_claimed() {
     let claims = queue.claim(ENTRIES as usize, At::Server).await.unwrap().claimed;
     assert_eq!(claims.len(), ENTRIES as usize);
     let each = bytes(&redis) / ENTRIES;
-    assert!((100..=400).contains(&each), "{each} bytes where it is claimed");
+    assert!((100..=400).contains(&each), "{each} bytes for a claimed entry");
 }
 
 #[tokio::test]
-async fn a_look_at_the_queue_is_one_script_a_shard_and_listening_is_one() {
+async fn a_claim_costs_one_script_per_shard_and_a_heartbeat_costs_one() {
     let redis = RedisServer::start();
     let queue = moment(&redis);
     let all: Vec<Entry> = (0..64).map(|n| entry(n, 0)).collect();
     let (mut found, mut expected) = ([0; 5], [0; 5]);
-    // The first time, scripts are brought along.
+    // The first round loads the scripts.
     for _ in 0..2 {
         queue.add(&all, At::Server).await;
         calls(&redis, "evalsha");
@@ -83,15 +83,15 @@ async fn a_look_at_the_queue_is_one_script_a_shard_and_listening_is_one() {
         queue.settle(&done, At::Server).await;
         let settling = calls(&redis, "evalsha");
         queue.heartbeat(At::Server).await;
-        let watching = calls(&redis, "evalsha");
+        let heartbeat = calls(&redis, "evalsha");
         queue.add(&all[..1], At::Server).await;
         let adding = calls(&redis, "evalsha");
         queue.claim(64, At::Server).await;
         calls(&redis, "evalsha");
         queue.claim(64, At::Server).await;
         let idle = calls(&redis, "evalsha");
-        found = [claiming, settling, watching, adding, idle];
+        found = [claiming, settling, heartbeat, adding, idle];
         expected = [1 + 16 + shards.len(), shards.len(), 1, 2, 1 + 16];
     }
-    assert_eq!(found, expected, "claiming, settling, watching, adding, and claiming where there is nothing");
+    assert_eq!(found, expected, "claiming, settling, a heartbeat, adding, and claiming from an empty queue");
 }

@@ -1,4 +1,4 @@
-//! A wire to Postgres that notes what goes over it: every statement, and every time that somebody waits for an answer.
+//! A proxy in front of Postgres that records every statement and every round trip.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -8,24 +8,24 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream};
 
-/// A port of our own before a server's.
+/// A local port that forwards to a server.
 pub(crate) struct Wire {
     report: Arc<Mutex<Report>>,
 }
 
-/// What went over a wire.
+/// What was sent over a wire.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// As they were executed.
+    /// The statements, in the order in which they were executed.
     pub(crate) statements: Vec<String>,
-    /// How often something was asked and its answer waited for.
+    /// How often the client sent a request and waited for the answer.
     pub(crate) round_trips: usize,
-    /// How often only to see whether the connection lives.
-    pub(crate) tries: usize,
+    /// How often the client only checked whether the connection is alive.
+    pub(crate) checks: usize,
 }
 
 impl Wire {
-    /// A wire to the server of this URL, and the URL at its other end.
+    /// A wire to the server with this URL, and the URL that leads to the server over it.
     pub(crate) async fn before(server: &Secret) -> (Self, Secret) {
         let (credentials, rest) = server.reveal().rsplit_once('@').unwrap();
         let (address, database) = rest.split_once('/').unwrap();
@@ -33,12 +33,12 @@ impl Wire {
         let port = listener.local_addr().unwrap().port();
         let report = Arc::<Mutex<Report>>::default();
         tokio::spawn(accept(listener, address.to_owned(), Arc::clone(&report)));
-        // What is encrypted could not be read.
+        // Without TLS, since encrypted messages could not be read.
         let url = Secret::new(format!("{credentials}@127.0.0.1:{port}/{database}?sslmode=disable"));
         (Self { report }, url)
     }
 
-    /// What went over it since the last time.
+    /// What was sent over it since the last call.
     pub(crate) fn taken(&self) -> Report {
         std::mem::take(&mut self.report.lock().unwrap())
     }
@@ -47,7 +47,7 @@ impl Wire {
 async fn accept(listener: TcpListener, server: String, report: Arc<Mutex<Report>>) {
     while let Ok((client, _)) = listener.accept().await {
         let server = TcpStream::connect(&server).await.unwrap();
-        // One that waits for more to send would wait for nothing.
+        // Buffering small messages would only add delays.
         client.set_nodelay(true).unwrap();
         server.set_nodelay(true).unwrap();
         let ((from_client, mut to_client), (mut from_server, to_server)) = (client.into_split(), server.into_split());
@@ -56,7 +56,7 @@ async fn accept(listener: TcpListener, server: String, report: Arc<Mutex<Report>
     }
 }
 
-/// Passes on what a client says, noting it before the server can answer.
+/// Forwards the messages of a client, recording each one before the server can answer it.
 async fn forward(mut client: OwnedReadHalf, mut server: impl AsyncWriteExt + Unpin, report: Arc<Mutex<Report>>) {
     let (mut unread, mut reader) = (Vec::new(), Reader::default());
     while client.read_buf(&mut unread).await.is_ok_and(|bytes| bytes > 0) {
@@ -70,19 +70,19 @@ async fn forward(mut client: OwnedReadHalf, mut server: impl AsyncWriteExt + Unp
     }
 }
 
-/// Reads the messages of a client (https://www.postgresql.org/docs/current/protocol-message-formats.html).
+/// Parses the messages of a client (https://www.postgresql.org/docs/current/protocol-message-formats.html).
 #[derive(Default)]
 struct Reader {
-    /// The first message has no type.
+    /// Whether the first message was read, which is the only one without a type.
     has_begun: bool,
-    /// Whether anything was asked since the last answer was waited for.
+    /// Whether a request was sent since the last wait for an answer.
     has_asked: bool,
     prepared: HashMap<String, String>,
     portals: HashMap<String, String>,
 }
 
 impl Reader {
-    /// The length of the message that the bytes begin with; `None` where some of it is missing.
+    /// The length of the message at the start of the bytes; `None` if it is incomplete.
     fn message(&self, bytes: &[u8]) -> Option<usize> {
         let before = usize::from(self.has_begun);
         let length = bytes.get(before..before + 4)?;
@@ -114,7 +114,7 @@ impl Reader {
                 report.round_trips += 1;
             }
             b'S' if std::mem::take(&mut self.has_asked) => report.round_trips += 1,
-            b'S' => report.tries += 1,
+            b'S' => report.checks += 1,
             _ => {}
         }
     }
