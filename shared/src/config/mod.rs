@@ -1,80 +1,19 @@
-//! Configuration: the only place that reads environment variables. Every problem is found at start, named,
-//! and told at once; a secret is never part of what is told.
+//! Configuration: the only place that reads environment variables. Every problem is found at start and named, all at once, and
+//! no secret is ever part of a message.
+
+mod origins;
+mod redis;
+mod secret;
+mod variables;
 
 use std::collections::HashMap;
-use std::fmt;
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
+pub use self::origins::Origins;
+pub use self::redis::RedisConfig;
+pub use self::secret::Secret;
+use self::variables::Variables;
 use crate::limits::Rate;
-
-/// A value that must not reach a log.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Hides a value.
-    pub fn new(value: impl Into<String>) -> Self {
-        Self(value.into())
-    }
-
-    /// The value, for whoever really needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
-
-/// Which origins may ask for tickets and open sockets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origins {
-    /// Any port of `localhost`, `127.0.0.1` and `[::1]`.
-    Loopback,
-    /// Exactly these, in lower case.
-    Exact(Vec<String>),
-}
-
-impl Origins {
-    /// Whether a page of this origin may connect. Scheme and host have no case (RFC 6454).
-    pub fn allow(&self, origin: &str) -> bool {
-        let origin = origin.to_ascii_lowercase();
-        match self {
-            Self::Exact(allowed) => allowed.contains(&origin),
-            Self::Loopback => ["http://", "https://"].iter().any(|scheme| {
-                let Some(authority) = origin.strip_prefix(scheme) else {
-                    return false;
-                };
-                ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| match authority.strip_prefix(host) {
-                    Some("") => true,
-                    Some(port) => port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
-                    None => false,
-                })
-            }),
-        }
-    }
-}
-
-/// How Redis is reached.
-#[derive(Debug, Clone)]
-pub struct RedisConfig {
-    /// `REDIS_URL`, or one made of `REDIS_HOST`, `REDIS_PORT` and `REDIS_TLS`; `REDIS_USERNAME` and `REDIS_PASSWORD`
-    /// fill what it lacks.
-    pub url: Secret,
-    /// `REDIS_KEY_PREFIX`: before every key and channel.
-    pub prefix: String,
-    /// `REDIS_CONNECT_TIMEOUT`: of one attempt.
-    pub connect_timeout: Duration,
-    /// `REDIS_MAX_RETRIES`: attempts of a connection.
-    pub attempts: u32,
-    /// `SSL_CERT_FILE`, as OpenSSL reads it: the certificate authorities (PEM) to trust instead of the public ones.
-    pub authorities: Option<PathBuf>,
-}
 
 /// What a process was told about its surroundings.
 #[derive(Debug, Clone)]
@@ -136,7 +75,7 @@ impl Config {
         needed: &[&str],
         default_origins: Origins,
     ) -> Result<Self, ConfigError> {
-        let mut vars = Variables { variable, problems: Vec::new() };
+        let mut vars = Variables::new(variable);
         for name in needed {
             if vars.get(name).is_none() && !vars.has_instead(name) {
                 vars.problem(name, "is required");
@@ -169,7 +108,7 @@ impl Config {
         let days: i64 = vars.parsed("RETENTION_DAYS", 90, |days| (1..=3_650).contains(days), "1 to 3650");
         let linger_ms: u64 = vars.parsed("DRAIN_LINGER_MS", 50_000, |ms| *ms <= 840_000, "0 to 840000");
         let config = Self {
-            database_url: vars.get("DATABASE_URL").map(Secret),
+            database_url: vars.get("DATABASE_URL").map(Secret::new),
             redis: vars.redis(),
             jwt_secret: vars.jwt_secret(),
             jwt_issuer: vars.get("JWT_ISSUER"),
@@ -190,7 +129,7 @@ impl Config {
             credentials: vars
                 .get("AWS_ACCESS_KEY_ID")
                 .zip(vars.get("AWS_SECRET_ACCESS_KEY"))
-                .map(|(id, key)| (id, Secret(key), vars.get("AWS_SESSION_TOKEN").map(Secret))),
+                .map(|(id, key)| (id, Secret::new(key), vars.get("AWS_SESSION_TOKEN").map(Secret::new))),
         };
         if vars.problems.is_empty() { Ok(config) } else { Err(ConfigError(vars.problems)) }
     }
@@ -210,148 +149,6 @@ const NOT_YET: [(&str, &str); 3] = [
     ("REDIS_URLS", "set REDIS_URL"),
     ("VAPID_PRIVATE_KEY", "unset it, there is no Web Push"),
 ];
-
-struct Variables<F> {
-    variable: F,
-    problems: Vec<String>,
-}
-
-impl<F: Fn(&str) -> Option<String>> Variables<F> {
-    fn get(&self, name: &str) -> Option<String> {
-        (self.variable)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-    }
-
-    /// Whether something else stands for a variable that is missing.
-    fn has_instead(&self, name: &str) -> bool {
-        match name {
-            "JWT_SECRET" => self.get("JWT_ENCRYPTION_KEY").is_some(),
-            "REDIS_URL" => self.get("REDIS_HOST").is_some() || !self.redis_is_enabled(),
-            _ => false,
-        }
-    }
-
-    fn redis_is_enabled(&self) -> bool {
-        self.get("QUEUE_REDIS_ENABLED").is_none_or(|enabled| enabled != "false")
-    }
-
-    fn redis(&mut self) -> Option<RedisConfig> {
-        for name in ["QUEUE_REDIS_ENABLED", "REDIS_TLS", "REDIS_CLUSTER"] {
-            if self.get(name).is_some_and(|value| value != "true" && value != "false") {
-                self.problem(name, "must be true or false");
-            }
-        }
-        if self.get("REDIS_CLUSTER").is_some_and(|cluster| cluster == "true") {
-            self.problem("REDIS_CLUSTER", "is not supported yet: name one instance");
-        }
-        if !self.redis_is_enabled() {
-            return None;
-        }
-        let timeout_ms = self.parsed("REDIS_CONNECT_TIMEOUT", 2_000, |ms| (1..=60_000).contains(ms), "1 to 60000");
-        let attempts = self.parsed("REDIS_MAX_RETRIES", 3, |attempts| (1..=100).contains(attempts), "1 to 100");
-        let port: u16 = self.parsed("REDIS_PORT", 6_379, |port| *port > 0, "1 to 65535");
-        let tls = self.get("REDIS_TLS").is_some_and(|tls| tls == "true");
-        let url = self.get("REDIS_URL").or_else(|| {
-            let host = self.get("REDIS_HOST")?;
-            Some(format!("{}://{host}:{port}", if tls { "rediss" } else { "redis" }))
-        })?;
-        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-            self.problem("REDIS_URL", "must begin with redis:// or rediss://");
-        }
-        Some(RedisConfig {
-            url: Secret(with_credentials(url, self.get("REDIS_USERNAME"), self.get("REDIS_PASSWORD"))),
-            prefix: self.get("REDIS_KEY_PREFIX").unwrap_or_else(|| "carillon".into()),
-            connect_timeout: Duration::from_millis(timeout_ms),
-            attempts,
-            authorities: self.get("SSL_CERT_FILE").map(PathBuf::from),
-        })
-    }
-
-    fn problem(&mut self, name: &str, required: impl fmt::Display) {
-        self.problems.push(format!("{name} {required}"));
-    }
-
-    fn parsed<T: FromStr>(&mut self, name: &str, default: T, fits: impl Fn(&T) -> bool, required: &str) -> T {
-        match self.get(name).map(|value| value.parse::<T>()) {
-            None => default,
-            Some(Ok(value)) if fits(&value) => value,
-            Some(_) => {
-                self.problem(name, format_args!("must be a whole number, {required}"));
-                default
-            }
-        }
-    }
-
-    fn rate(&mut self, name: &str, default: Rate) -> Rate {
-        match self.get(name).map(|value| value.parse()) {
-            None => default,
-            Some(Ok(rate)) => rate,
-            Some(Err(required)) => {
-                self.problem(name, required);
-                default
-            }
-        }
-    }
-
-    fn rates_of_types(&mut self) -> HashMap<String, Option<Rate>> {
-        const NAME: &str = "RATE_LIMIT_SEND_TYPES";
-        let mut rates = HashMap::new();
-        for entry in self.get(NAME).unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-            match entry.split_once('=') {
-                Some((kind, "off")) => {
-                    rates.insert(kind.to_owned(), None);
-                }
-                Some((kind, rate)) if rate.parse::<Rate>().is_ok() => {
-                    rates.insert(kind.to_owned(), rate.parse().ok());
-                }
-                _ => self.problem(NAME, "must be a list such as like=10/60s,REPORT_APPROVED=off"),
-            }
-        }
-        rates
-    }
-
-    fn origins(&mut self, default: Origins) -> Origins {
-        const NAME: &str = "ALLOWED_ORIGINS";
-        let Some(list) = self.get(NAME) else {
-            return default;
-        };
-        let origins: Vec<String> = list
-            .split(',')
-            .map(|origin| origin.trim().to_ascii_lowercase())
-            .filter(|origin| !origin.is_empty())
-            .collect();
-        let exact = |origin: &String| {
-            let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-            authority
-                .is_some_and(|authority| !authority.is_empty() && !authority.contains(['/', '*', '?', '#', '@', ' ']))
-        };
-        if !origins.iter().all(exact) {
-            self.problem(NAME, "must be a list of exact origins such as https://app.example.com");
-        }
-        Origins::Exact(origins)
-    }
-
-    fn jwt_secret(&mut self) -> Option<Secret> {
-        let name = if self.get("JWT_SECRET").is_some() { "JWT_SECRET" } else { "JWT_ENCRYPTION_KEY" };
-        let secret = self.get(name)?;
-        if secret.len() < 32 {
-            self.problem(name, "must be at least 32 bytes");
-        }
-        Some(Secret(secret))
-    }
-}
-
-/// The URL with the user and password that it lacks.
-fn with_credentials(url: String, user: Option<String>, password: Option<String>) -> String {
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-    let encoded = |text: String| utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();
-    match url.split_once("://") {
-        Some((scheme, rest)) if !rest.split('/').next().unwrap_or_default().contains('@') && password.is_some() => {
-            let (user, password) = (user.map(encoded).unwrap_or_default(), password.map(encoded).unwrap_or_default());
-            format!("{scheme}://{user}:{password}@{rest}")
-        }
-        _ => url,
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -422,29 +219,5 @@ mod tests {
         let config = read(&[("RATE_LIMIT_SEND_TYPES", "like=10/60s, REPORT_APPROVED=off")], &[]).unwrap();
         assert_eq!(config.rate_limit_send_types["like"], Some(Rate { count: 10, window_ms: 60_000 }));
         assert_eq!(config.rate_limit_send_types["REPORT_APPROVED"], None);
-    }
-
-    #[test]
-    fn an_origin_that_only_resembles_an_allowed_one_is_refused() {
-        let exact = Origins::Exact(vec!["https://app.example.com".into()]);
-        assert!(exact.allow("https://app.example.com") && exact.allow("https://APP.example.com"));
-        for origin in [
-            "https://app.example.com.evil.com",
-            "https://evilapp.example.com",
-            "http://app.example.com",
-            "https://app.example.com:8443",
-            "null",
-            "file://",
-            "https://app.exampl\u{435}.com",
-            "",
-        ] {
-            assert!(!exact.allow(origin), "{origin}");
-        }
-        for origin in ["http://localhost:5173", "http://127.0.0.1", "https://[::1]:3000"] {
-            assert!(Origins::Loopback.allow(origin), "{origin}");
-        }
-        for origin in ["http://localhost.evil.com", "http://localhost:evil", "http://10.0.0.1:3000", "null"] {
-            assert!(!Origins::Loopback.allow(origin), "{origin}");
-        }
     }
 }

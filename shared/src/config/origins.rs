@@ -1,0 +1,59 @@
+//! Which pages may ask for tickets and open sockets.
+
+/// Which origins may ask for tickets and open sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// Any port of `localhost`, `127.0.0.1` and `[::1]`.
+    Loopback,
+    /// Exactly these, in lower case.
+    Exact(Vec<String>),
+}
+
+impl Origins {
+    /// Whether a page of this origin may connect. Scheme and host have no case (RFC 6454).
+    pub fn allow(&self, origin: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        match self {
+            Self::Exact(allowed) => allowed.contains(&origin),
+            Self::Loopback => ["http://", "https://"].iter().any(|scheme| {
+                let Some(authority) = origin.strip_prefix(scheme) else {
+                    return false;
+                };
+                ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| match authority.strip_prefix(host) {
+                    Some("") => true,
+                    Some(port) => port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
+                    None => false,
+                })
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_that_only_resembles_an_allowed_one_is_refused() {
+        let exact = Origins::Exact(vec!["https://app.example.com".into()]);
+        assert!(exact.allow("https://app.example.com") && exact.allow("https://APP.example.com"));
+        for origin in [
+            "https://app.example.com.evil.com",
+            "https://evilapp.example.com",
+            "http://app.example.com",
+            "https://app.example.com:8443",
+            "null",
+            "file://",
+            "https://app.exampl\u{435}.com",
+            "",
+        ] {
+            assert!(!exact.allow(origin), "{origin}");
+        }
+        for origin in ["http://localhost:5173", "http://127.0.0.1", "https://[::1]:3000"] {
+            assert!(Origins::Loopback.allow(origin), "{origin}");
+        }
+        for origin in ["http://localhost.evil.com", "http://localhost:evil", "http://10.0.0.1:3000", "null"] {
+            assert!(!Origins::Loopback.allow(origin), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Reading environment variables: each problem is collected, and no value is repeated.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::origins::Origins;
+use super::redis::RedisConfig;
+use super::secret::Secret;
+use crate::limits::Rate;
+
+/// The variables, and the problems met so far while reading them.
+pub(super) struct Variables<F> {
+    variable: F,
+    pub(super) problems: Vec<String>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Variables<F> {
+    pub(super) fn new(variable: F) -> Self {
+        Self { variable, problems: Vec::new() }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<String> {
+        (self.variable)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// Whether something else stands for a variable that is missing.
+    pub(super) fn has_instead(&self, name: &str) -> bool {
+        match name {
+            "JWT_SECRET" => self.get("JWT_ENCRYPTION_KEY").is_some(),
+            "REDIS_URL" => self.get("REDIS_HOST").is_some() || !self.redis_is_enabled(),
+            _ => false,
+        }
+    }
+
+    fn redis_is_enabled(&self) -> bool {
+        self.get("QUEUE_REDIS_ENABLED").is_none_or(|enabled| enabled != "false")
+    }
+
+    pub(super) fn redis(&mut self) -> Option<RedisConfig> {
+        for name in ["QUEUE_REDIS_ENABLED", "REDIS_TLS", "REDIS_CLUSTER"] {
+            if self.get(name).is_some_and(|value| value != "true" && value != "false") {
+                self.problem(name, "must be true or false");
+            }
+        }
+        if self.get("REDIS_CLUSTER").is_some_and(|cluster| cluster == "true") {
+            self.problem("REDIS_CLUSTER", "is not supported yet: name one instance");
+        }
+        if !self.redis_is_enabled() {
+            return None;
+        }
+        let timeout_ms = self.parsed("REDIS_CONNECT_TIMEOUT", 2_000, |ms| (1..=60_000).contains(ms), "1 to 60000");
+        let attempts = self.parsed("REDIS_MAX_RETRIES", 3, |attempts| (1..=100).contains(attempts), "1 to 100");
+        let port: u16 = self.parsed("REDIS_PORT", 6_379, |port| *port > 0, "1 to 65535");
+        let tls = self.get("REDIS_TLS").is_some_and(|tls| tls == "true");
+        let url = self.get("REDIS_URL").or_else(|| {
+            let host = self.get("REDIS_HOST")?;
+            Some(format!("{}://{host}:{port}", if tls { "rediss" } else { "redis" }))
+        })?;
+        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+            self.problem("REDIS_URL", "must begin with redis:// or rediss://");
+        }
+        Some(RedisConfig {
+            url: Secret::new(with_credentials(url, self.get("REDIS_USERNAME"), self.get("REDIS_PASSWORD"))),
+            prefix: self.get("REDIS_KEY_PREFIX").unwrap_or_else(|| "carillon".into()),
+            connect_timeout: Duration::from_millis(timeout_ms),
+            attempts,
+            authorities: self.get("SSL_CERT_FILE").map(PathBuf::from),
+        })
+    }
+
+    pub(super) fn problem(&mut self, name: &str, required: impl fmt::Display) {
+        self.problems.push(format!("{name} {required}"));
+    }
+
+    pub(super) fn parsed<T: FromStr>(
+        &mut self,
+        name: &str,
+        default: T,
+        fits: impl Fn(&T) -> bool,
+        required: &str,
+    ) -> T {
+        match self.get(name).map(|value| value.parse::<T>()) {
+            None => default,
+            Some(Ok(value)) if fits(&value) => value,
+            Some(_) => {
+                self.problem(name, format_args!("must be a whole number, {required}"));
+                default
+            }
+        }
+    }
+
+    pub(super) fn rate(&mut self, name: &str, default: Rate) -> Rate {
+        match self.get(name).map(|value| value.parse()) {
+            None => default,
+            Some(Ok(rate)) => rate,
+            Some(Err(required)) => {
+                self.problem(name, required);
+                default
+            }
+        }
+    }
+
+    pub(super) fn rates_of_types(&mut self) -> HashMap<String, Option<Rate>> {
+        const NAME: &str = "RATE_LIMIT_SEND_TYPES";
+        let mut rates = HashMap::new();
+        for entry in self.get(NAME).unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            match entry.split_once('=') {
+                Some((kind, "off")) => {
+                    rates.insert(kind.to_owned(), None);
+                }
+                Some((kind, rate)) if rate.parse::<Rate>().is_ok() => {
+                    rates.insert(kind.to_owned(), rate.parse().ok());
+                }
+                _ => self.problem(NAME, "must be a list such as like=10/60s,REPORT_APPROVED=off"),
+            }
+        }
+        rates
+    }
+
+    pub(super) fn origins(&mut self, default: Origins) -> Origins {
+        const NAME: &str = "ALLOWED_ORIGINS";
+        let Some(list) = self.get(NAME) else {
+            return default;
+        };
+        let origins: Vec<String> = list
+            .split(',')
+            .map(|origin| origin.trim().to_ascii_lowercase())
+            .filter(|origin| !origin.is_empty())
+            .collect();
+        let exact = |origin: &String| {
+            let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+            authority
+                .is_some_and(|authority| !authority.is_empty() && !authority.contains(['/', '*', '?', '#', '@', ' ']))
+        };
+        if !origins.iter().all(exact) {
+            self.problem(NAME, "must be a list of exact origins such as https://app.example.com");
+        }
+        Origins::Exact(origins)
+    }
+
+    pub(super) fn jwt_secret(&mut self) -> Option<Secret> {
+        let name = if self.get("JWT_SECRET").is_some() { "JWT_SECRET" } else { "JWT_ENCRYPTION_KEY" };
+        let secret = self.get(name)?;
+        if secret.len() < 32 {
+            self.problem(name, "must be at least 32 bytes");
+        }
+        Some(Secret::new(secret))
+    }
+}
+
+/// The URL with the user and password that it lacks.
+fn with_credentials(url: String, user: Option<String>, password: Option<String>) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    let encoded = |text: String| utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();
+    match url.split_once("://") {
+        Some((scheme, rest)) if !rest.split('/').next().unwrap_or_default().contains('@') && password.is_some() => {
+            let (user, password) = (user.map(encoded).unwrap_or_default(), password.map(encoded).unwrap_or_default());
+            format!("{scheme}://{user}:{password}@{rest}")
+        }
+        _ => url,
+    }
+}
