@@ -8,6 +8,7 @@ use shared::http::fields;
 use shared::http::reply::SocketReply;
 use shared::ids::ConnectionId;
 use shared::sockets::connections::{Opened, Opening};
+use shared::sockets::outgoing;
 
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "WS_ENDPOINT"];
@@ -32,7 +33,7 @@ async fn open(app: &App, event: &ApiGatewayWebsocketProxyRequest) -> Result<(), 
         Opening { connection: &connection, ticket_hash: auth::ticket_hash(ticket), origin: origin.as_deref() };
     match app.record.connections.open(&opening, app.clock.at()).await? {
         Opened::Registered { displaced, .. } => {
-            app.push.close(&displaced).await;
+            outgoing::close(app, &displaced).await;
             Ok(())
         }
         Opened::TicketRefused => Err(Error::InvalidTicket),

@@ -1,7 +1,5 @@
 //! What could not be processed and was set aside: an operator lists it, lets it be tried again, or forgets it.
 
-mod place;
-
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::app::App;
@@ -9,6 +7,7 @@ use shared::clock::Time;
 use shared::delivery::dead_letters::{DeadLetter, DeadLetterPage, MAX_DEAD_LETTERS};
 use shared::error::Error;
 use shared::http::call::{Call, Route};
+use shared::http::page_token::{self, List};
 use shared::http::reply::Reply;
 use shared::ids::{DeadLetterId, NotificationId, UserId};
 
@@ -47,13 +46,6 @@ async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List {
-    items: Vec<Item>,
-    next_cursor: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Item {
     id: DeadLetterId,
     user_id: Option<UserId>,
@@ -65,15 +57,15 @@ struct Item {
 
 async fn list(app: &App, call: &Call) -> Result<Reply, Error> {
     let mut fields = call.query()?;
-    let after = place::after(&mut fields)?;
+    let after = page_token::take(&mut fields)?;
     let limit = fields.limit(DEFAULT_LIMIT, MAX_DEAD_LETTERS);
     fields.finish()?;
     let DeadLetterPage { letters, next } = app.record.dead_letters.page(after, limit).await?;
-    Ok(Reply::ok(&List { items: letters.into_iter().map(item).collect(), next_cursor: next.map(place::written) }))
+    Ok(Reply::ok(&List::new(letters.into_iter().map(item).collect(), next)))
 }
 
-fn item(DeadLetter { place, user, notification, error, attempts }: DeadLetter) -> Item {
-    Item { id: place.id, user_id: user, notification_id: notification, error, attempts, at: Time(place.at_ms) }
+fn item(DeadLetter { key, user, notification, error, attempts }: DeadLetter) -> Item {
+    Item { id: key.id, user_id: user, notification_id: notification, error, attempts, at: Time(key.at_ms) }
 }
 
 async fn discard(app: &App, call: &Call) -> Result<Reply, Error> {

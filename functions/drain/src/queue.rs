@@ -223,8 +223,7 @@ async fn resync_users(app: &App, backlogged: BTreeMap<UserId, Vec<Push<'_>>>) ->
 async fn resync_connections(app: &App, pushes: Vec<Push<'_>>) -> Vec<Resolution> {
     let connections: BTreeMap<&ConnectionId, &Connection> =
         pushes.iter().flat_map(|push| &push.row.connections).map(|connection| (&connection.id, connection)).collect();
-    let each: Vec<&[Connection]> =
-        connections.values().map(|connection| std::slice::from_ref(*connection)).collect();
+    let each: Vec<&[Connection]> = connections.values().map(|connection| std::slice::from_ref(*connection)).collect();
     let pending: BTreeMap<ConnectionId, bool> =
         connections.keys().map(|id| (*id).clone()).zip(push_resync(app, &each).await).collect();
     let is_pending = |push: &Push<'_>| push.row.connections.iter().any(|connection| pending[&connection.id]);

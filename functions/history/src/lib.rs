@@ -1,8 +1,6 @@
 //! What became of sends, for whoever sent them, and by which steps one notification went, for whom it is meant for;
 //! of all, for an administrator.
 
-mod place;
-
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::app::App;
@@ -11,6 +9,7 @@ use shared::clock::Time;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::fields::Fields;
+use shared::http::page_token::{self, List};
 use shared::http::reply::Reply;
 use shared::ids::{NotificationId, SendId, UserId};
 use shared::inbox::history::{MAX_SENDS, PastSend, SendPage, SendQuery, State, States, Steps};
@@ -48,13 +47,6 @@ fn is_admin(caller: &Caller) -> bool {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List {
-    items: Vec<Item>,
-    next_cursor: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Item {
     send_id: SendId,
     r#type: String,
@@ -67,7 +59,7 @@ struct Item {
 async fn sends(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     let sender = if is_admin(caller) { None } else { Some(caller.needs("notify:send").map(|()| caller.user.clone())?) };
     let mut fields = call.query()?;
-    let after = place::after(&mut fields)?;
+    let after = page_token::take(&mut fields)?;
     let query = SendQuery {
         sender,
         after,
@@ -78,7 +70,7 @@ async fn sends(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> 
     };
     fields.finish()?;
     let SendPage { sends, next } = app.record.history.sends(&query, app.clock.at()).await?;
-    Ok(Reply::ok(&List { items: sends.into_iter().map(item).collect(), next_cursor: next.map(place::written) }))
+    Ok(Reply::ok(&List::new(sends.into_iter().map(item).collect(), next)))
 }
 
 fn recipient(fields: &mut Fields) -> Option<UserId> {
@@ -93,15 +85,8 @@ fn state(fields: &mut Fields) -> Option<State> {
     })
 }
 
-fn item(PastSend { place, kind, title, states }: PastSend) -> Item {
-    Item {
-        send_id: place.id,
-        r#type: kind,
-        title,
-        created_at: Time(place.created_at_ms),
-        recipients: states.sum(),
-        states,
-    }
+fn item(PastSend { key, kind, title, states }: PastSend) -> Item {
+    Item { send_id: key.id, r#type: kind, title, created_at: Time(key.at_ms), recipients: states.sum(), states }
 }
 
 #[derive(Serialize)]

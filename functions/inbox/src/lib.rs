@@ -9,11 +9,11 @@ use serde::Serialize;
 use shared::app::App;
 use shared::auth::Caller;
 use shared::cursor::Cursor;
-use shared::delivery::deliver;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::fields::Fields;
 use shared::http::reply::Reply;
+use shared::inbox::announce::announce;
 use shared::inbox::notification::Notification;
 use shared::inbox::sync;
 use shared::inbox::{Change, Changed};
@@ -102,7 +102,7 @@ async fn read_all(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Erro
 
 async fn perform(app: &App, caller: &Caller, change: &Change) -> Result<Changed, Error> {
     let changed = app.record.inbox.change(&caller.user, change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
-    deliver::tell(app, &[&changed], change.kind()).await;
+    announce(app, &[&changed], change.kind()).await;
     Ok(changed)
 }
 

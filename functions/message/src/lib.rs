@@ -4,15 +4,16 @@ use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use shared::app::App;
 use shared::auth;
 use shared::clock::Time;
-use shared::delivery::deliver;
 use shared::error::Error;
 use shared::http::reply::SocketReply;
 use shared::ids::ConnectionId;
 use shared::inbox::Change;
+use shared::inbox::announce::announce;
 use shared::inbox::sync;
 use shared::limits::{Rate, Spend, Verdict};
 use shared::protocol::{self, Action, ClientFrame, MAX_SYNC_BYTES, ReplyFrame};
 use shared::sockets::connections::{Connection, Extended};
+use shared::sockets::outgoing;
 
 /// The variables that it cannot do without.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
@@ -103,7 +104,7 @@ async fn act(
         }
         Action::Change(change) => {
             let changed = app.record.inbox.change(user, &change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
-            deliver::tell(app, &[&changed], change.kind()).await;
+            announce(app, &[&changed], change.kind()).await;
             let updated = matches!(change, Change::ReadAll { .. }).then_some(changed.ids.len());
             ReplyFrame::Ok { reference, updated, expires_at: None }
         }
@@ -121,10 +122,6 @@ async fn act(
 /// Tells why and closes. Told by a push and not by the answer, which would come after the end.
 async fn close(app: &App, id: &ConnectionId, reference: Option<&str>, error: &Error) -> SocketReply {
     let frame = protocol::frame(&ReplyFrame::error(reference, error));
-    app.push.push(&[(id.clone(), frame)]).await;
-    app.push.close(std::slice::from_ref(id)).await;
-    if let Err(error) = app.record.connections.forget(std::slice::from_ref(id)).await {
-        tracing::warn!(%error, connection = %id, "a closed connection could not be forgotten");
-    }
+    outgoing::dismiss(app, std::slice::from_ref(id), &frame).await;
     SocketReply::ok()
 }

@@ -7,9 +7,9 @@ use shared::auth::Caller;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
-use shared::inbox::Cancelled;
 use shared::inbox::accept;
 use shared::inbox::send::NewSend;
+use shared::inbox::sends::Cancelled;
 
 const SCHEDULED: &str = "/api/notifications/scheduled/{sendId}";
 
@@ -41,7 +41,7 @@ async fn send(app: &App, call: &Call, caller: &Caller, route: &str) -> Result<Re
 async fn cancel(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     let id = call.send_id()?;
     call.optional_body()?.finish()?;
-    match app.record.inbox.cancel(id, &caller.user).await? {
+    match app.record.sends.cancel(id, &caller.user).await? {
         Cancelled::Done => Ok(Reply::done()),
         Cancelled::Started => Err(Error::Conflict("it was due already: some of it stands in an inbox")),
         Cancelled::Unknown => Err(Error::NotFound),
