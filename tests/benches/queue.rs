@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use harness::{TestApp, event, postgres_server, redis_server, request};
 use serde_json::json;
 use shared::clock::{At, Clock};
-use shared::delivery::queue::{Entry, Queue, Resolution, Work};
+use shared::delivery::queue::{Entry, Queue, Resolution};
+use shared::delivery::work::PushWork;
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::notification::Priority;
 use shared::moment::memory::MemoryMoment;
@@ -117,7 +118,7 @@ async fn backlog(stores: Stores) {
 }
 
 fn entry(n: usize) -> Entry {
-    let work = Work {
+    let work = PushWork {
         user: UserId::new(format!("user-{n}")).unwrap(),
         offset: 1,
         fence_ms: 1_800_000_000_000,
@@ -125,7 +126,7 @@ fn entry(n: usize) -> Entry {
         throttled: 0,
         left: vec![ConnectionId::new("PJqB0fHsqRcCHlw=")],
     };
-    Entry { work, wait_ms: 0 }
+    Entry { work: work.into(), wait_ms: 0 }
 }
 
 async fn claims(stores: Stores) {

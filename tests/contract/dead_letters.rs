@@ -35,7 +35,7 @@ async fn one_of_two(record: &Record) -> DeadLetterId {
     record.connect("alice", "tab", at(0)).await;
     record.ring(&["1", "2"], "alice", at(0)).await;
     dead_letter_push(record, "alice", 1, 10).await;
-    dead_letters(record).await[0].place.id
+    dead_letters(record).await[0].key.id
 }
 
 async fn taken(record: &Record, now_ms: i64) -> Vec<i64> {
@@ -57,7 +57,7 @@ async fn a_dead_letter_names_its_notification_and_a_fixed_reason(record: Record)
     let letter = one_of_two(&record).await;
     let all = dead_letters(&record).await;
     let [found] = all.as_slice() else { panic!("{all:?}") };
-    assert_eq!((found.place.id, found.place.at_ms), (letter, START_MS + 10));
+    assert_eq!((found.key.id, found.key.at_ms), (letter, START_MS + 10));
     assert_eq!((found.user.clone(), found.notification), (Some(user("alice")), Some(id("1", "alice"))));
     assert_eq!((found.error.as_str(), found.attempts), (Reason::Poisoned.text(), 0));
 }
@@ -101,7 +101,7 @@ async fn a_redriven_push_is_due_at_once_and_starts_over(record: Record) {
     dead_letter_push(&record, "alice", 1, 10_001).await;
     let letter = dead_letters(&record).await.remove(0);
     assert_eq!(letter.attempts, 2);
-    assert!(record.dead_letters().redrive(letter.place.id, at(60_000)).await.unwrap());
+    assert!(record.dead_letters().redrive(letter.key.id, at(60_000)).await.unwrap());
     assert_eq!(dead_letters(&record).await, []);
     assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 60_000));
     assert_eq!(taken(&record, 60_000).await, [1]);
@@ -136,7 +136,7 @@ async fn a_dead_letter_is_redriven_or_discarded_once(record: Record) {
     .await;
     assert_eq!(done.iter().filter(|done| **done).count(), 1, "{done:?}");
     dead_letter_push(&record, "alice", 2, 40).await;
-    let other = dead_letters(&record).await[0].place.id;
+    let other = dead_letters(&record).await[0].key.id;
     assert!(record.dead_letters().discard(other).await.unwrap());
     assert!(!record.dead_letters().discard(other).await.unwrap());
     assert!(!record.dead_letters().redrive(other, at(50)).await.unwrap());
@@ -153,7 +153,7 @@ async fn an_unreadable_payload_is_kept_until_it_is_redriven(record: Record) {
     for letter in all {
         assert_eq!((letter.user, letter.notification), (None, None));
         assert_eq!(letter.error, Reason::Unreadable.text());
-        assert!(record.dead_letters().redrive(letter.place.id, at(8)).await.unwrap());
+        assert!(record.dead_letters().redrive(letter.key.id, at(8)).await.unwrap());
     }
     assert_eq!(dead_letters(&record).await, []);
     assert_eq!(record.deliveries().next_due().await.unwrap(), None);
@@ -171,7 +171,7 @@ async fn pages_are_newest_first_and_leave_nothing_out(record: Record) {
             .unwrap();
     }
     let all = dead_letters(&record).await;
-    assert!(all.is_sorted_by(|one, next| one.place > next.place) && all.len() == 7);
+    assert!(all.is_sorted_by(|one, next| one.key > next.key) && all.len() == 7);
     let (mut paged, mut after) = (Vec::new(), None);
     loop {
         let page = record.dead_letters().page(after, 3).await.unwrap();
@@ -203,6 +203,6 @@ async fn the_history_counts_the_dead_notifications_of_a_send(record: Record) {
     record.change("alice", Change::Read(ids(&["1"], "alice")), at(20)).await;
     assert_eq!(states().await, States { dead: 1, settled: 1, waiting: 1, ..States::default() });
     let bob_letter = dead_letters(&record).await.into_iter().find(|letter| letter.user == Some(user("bob"))).unwrap();
-    record.dead_letters().redrive(bob_letter.place.id, at(30)).await.unwrap();
+    record.dead_letters().redrive(bob_letter.key.id, at(30)).await.unwrap();
     assert_eq!(states().await, States { settled: 1, waiting: 2, ..States::default() });
 }

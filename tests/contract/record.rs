@@ -5,14 +5,17 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use shared::clock::{At, Time};
 use shared::cursor::Cursor;
+use shared::delivery::Delivery;
 use shared::delivery::dead_letters::DeadLetters;
-use shared::delivery::deliveries::Deliveries;
+use shared::delivery::deliveries::{Deliveries, Materialised};
+use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
 use shared::inbox::history::History;
 use shared::inbox::notification::{Content, Notification, Priority};
 use shared::inbox::retention::Retention;
 use shared::inbox::send::Due;
-use shared::inbox::{Append, Appended, Change, Changed, Changes, CurrentState, Delivery, Inbox, Page, Position};
+use shared::inbox::sends::{Sends, Append, Appended};
+use shared::inbox::{Change, Changed, Changes, CurrentState, Inbox, Page, Position};
 use shared::sockets::connections::{Connections, Opened, Opening, Ticket};
 use tokio::sync::Barrier;
 
@@ -108,12 +111,22 @@ impl Record {
         Self(Arc::new(store))
     }
 
+    pub(crate) fn sends(&self) -> &dyn Sends {
+        &*self.0
+    }
+
     pub(crate) fn inbox(&self) -> &dyn Inbox {
         &*self.0
     }
 
     pub(crate) fn deliveries(&self) -> &dyn Deliveries {
         &*self.0
+    }
+
+    /// Materialises one due chunk; `None` if there is none.
+    pub(crate) async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
+        let Materialised { chunks, deliveries } = self.deliveries().materialise(1, at).await?;
+        Ok((chunks > 0).then_some(deliveries))
     }
 
     pub(crate) fn dead_letters(&self) -> &dyn DeadLetters {
@@ -147,7 +160,7 @@ impl Record {
             due: send.due,
             retention_ms: RETENTION_MS,
         };
-        self.inbox().append(&append, at).await.unwrap()
+        self.sends().append(&append, at).await.unwrap()
     }
 
     /// Appends a send that must be new.

@@ -2,7 +2,8 @@
 
 use shared::inbox::retention::{MAX_PURGED, Purged};
 use shared::inbox::send::Due;
-use shared::inbox::{Appended, CHUNK_RECIPIENTS, Change, Page};
+use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS};
+use shared::inbox::{Change, Page};
 
 use crate::record::{RETENTION_MS, Record, Send, at, concurrently, id, ids, user, users};
 
@@ -64,7 +65,7 @@ async fn notifications_and_chunks_that_are_not_due_are_not_purged(record: Record
     record.send(&Send::due("later", Due::After(1_000_000)), &users(&["bob"]), at(0)).await;
     assert_eq!(purge(&record, RETENTION_MS - 1).await, Purged::default());
     assert_eq!((record.listed("alice").await.len(), record.position("alice").await.purged_through), (2, 0));
-    assert!(record.deliveries().materialise_next(at(1_000_000)).await.unwrap().is_some());
+    assert!(record.materialise_next(at(1_000_000)).await.unwrap().is_some());
 }
 
 async fn a_send_with_nothing_left_is_purged_and_its_key_is_free(record: Record) {
@@ -76,7 +77,7 @@ async fn a_send_with_nothing_left_is_purged_and_its_key_is_free(record: Record) 
     assert_eq!(purge(&record, RETENTION_MS - 1).await, Purged::default());
     assert_eq!(purge(&record, RETENTION_MS).await, Purged { sends: 1, ..Purged::default() });
     assert_eq!(purge(&record, RETENTION_MS).await, Purged::default());
-    assert!(record.inbox().first_answer(send.id).await.unwrap().is_none());
+    assert!(record.sends().first_answer(send.id).await.unwrap().is_none());
     assert!(matches!(record.append(&send, &alice, at(RETENTION_MS)).await, Appended::Stored(_)));
     assert_eq!(record.listed("alice").await.len(), 1);
 }
@@ -94,16 +95,16 @@ async fn a_send_with_something_left_is_kept(record: Record) {
         record.change(recipient.as_str(), all, at(RETENTION_MS - TOMBSTONE_RETENTION_MS)).await;
     }
     assert_eq!(purge(&record, RETENTION_MS).await, Purged { tombstones: 2, sends: 3, ..Purged::default() });
-    assert!(record.inbox().first_answer(large.id).await.unwrap().is_none());
-    assert!(record.inbox().first_answer(small.id).await.unwrap().is_some());
+    assert!(record.sends().first_answer(large.id).await.unwrap().is_none());
+    assert!(record.sends().first_answer(small.id).await.unwrap().is_some());
     assert_eq!(purge(&record, RETENTION_MS).await, Purged::default(), "they are examined again later");
     assert_eq!(
         purge(&record, RETENTION_MS + TOMBSTONE_RETENTION_MS).await,
         Purged { tombstones: 1, sends: 2, ..Purged::default() }
     );
-    assert!(record.inbox().first_answer(small.id).await.unwrap().is_none());
+    assert!(record.sends().first_answer(small.id).await.unwrap().is_none());
     let mut materialised = 0;
-    while record.deliveries().materialise_next(at(RETENTION_MS + 5_000)).await.unwrap().is_some() {
+    while record.materialise_next(at(RETENTION_MS + 5_000)).await.unwrap().is_some() {
         materialised += 1;
     }
     assert_eq!(materialised, 2, "waiting chunks are not lost");
@@ -122,7 +123,7 @@ async fn notifications_expire_when_the_retention_of_their_send_ends(record: Reco
     let listed = record.inbox().list(&user("alice"), &Page { limit: 9, ..Page::default() }, now).await.unwrap();
     let listed: Vec<_> = listed.notifications.iter().map(|one| one.id).collect();
     assert_eq!(listed, [id("2", "alice")]);
-    let expired = record.deliveries().expire(10, now).await.unwrap();
+    let expired = record.retention().expire(10, now).await.unwrap();
     let [(whose, changed)] = expired.as_slice() else { panic!("{expired:?}") };
     assert_eq!((whose.as_str(), &changed.ids[..], changed.unread), ("alice", &[id("1", "alice")][..], 1));
     // The tombstone is returned during its retention; then the send is purged.
@@ -133,9 +134,9 @@ async fn notifications_expire_when_the_retention_of_their_send_ends(record: Reco
         expected,
         "the second send's notification expires too"
     );
-    assert!(record.inbox().first_answer(send.id).await.unwrap().is_some());
+    assert!(record.sends().first_answer(send.id).await.unwrap().is_some());
     assert_eq!(purge(&record, RETENTION_MS + 1 + 2 * TOMBSTONE_RETENTION_MS).await.tombstones, 1);
-    assert!(record.inbox().first_answer(send.id).await.unwrap().is_none());
+    assert!(record.sends().first_answer(send.id).await.unwrap().is_none());
     assert_eq!(record.position("alice").await.purged_through, 3);
 }
 

@@ -2,7 +2,7 @@
 
 use shared::clock::At;
 use shared::ids::{ConnectionId, UserId};
-use shared::inbox::Appended;
+use shared::inbox::sends::Appended;
 use shared::record::sqlite::{OpenError, SqliteRecord};
 
 use crate::record::{Record, START_MS, Send, at, id, user};

@@ -1,7 +1,8 @@
 //! Functions die, freeze, come twice and come at once.
 
 use shared::clock::At;
-use shared::delivery::queue::{Entry, Queue, SHARDS, Work};
+use shared::delivery::queue::{Entry, Queue};
+use shared::delivery::work::{SHARDS, Work};
 use shared::ids::UserId;
 use shared::inbox::notification::Priority;
 

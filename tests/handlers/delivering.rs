@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use harness::{Counted, TestApp, event, request};
 use serde_json::json;
 use shared::clock::At;
+use shared::delivery::Delivery;
 use shared::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
-use shared::inbox::{Changed, Delivery};
+use shared::inbox::Changed;
 use shared::sockets::push::Outcome;
 use shared::telemetry::{Counts, PushAttempt, Report, Telemetry};
 use tokio::sync::Barrier;
@@ -134,9 +135,6 @@ impl Deliveries for Meeting {
     async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
         self.both.wait().await;
         self.record.mark_offered(rows, at).await
-    }
-    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {
-        self.record.expire(limit, at).await
     }
     async fn next_due(&self) -> Result<Option<i64>, StoreError> {
         self.record.next_due().await

@@ -11,8 +11,9 @@ use shared::cursor::{Cursor, Epoch};
 use shared::error::Error;
 use shared::ids::NotificationId;
 use shared::inbox::Change;
+use shared::inbox::ChangeKind;
 use shared::inbox::notification::{Content, Notification, Priority};
-use shared::protocol::{self, Action, ChangeKind, ClientFrame, Event, Frame, ReplyFrame, Sync};
+use shared::protocol::{self, Action, ClientFrame, Event, Frame, ReplyFrame, Sync};
 
 /// Which examples each variant has. A variant that stands in no line does not compile; a file that stands in
 /// none, or is missing, fails.

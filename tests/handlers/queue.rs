@@ -9,8 +9,9 @@ use drain::Drained;
 use harness::{FakePush, TestApp, event, request};
 use serde_json::json;
 use shared::delivery::deliveries::MAX_FRAMES_PER_USER;
-use shared::delivery::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MAX_ATTEMPTS, Work};
+use shared::delivery::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MAX_ATTEMPTS};
 use shared::delivery::wake::Wake;
+use shared::delivery::work::PushWork;
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::Change;
 use shared::inbox::notification::Priority;
@@ -266,7 +267,7 @@ async fn an_entry_that_stands_there_twice_is_pushed_once_and_so_is_one_that_the_
     test.connect("alice", &["phone"]).await;
     test.push.will("phone", &[Outcome::Failed]);
     send(&test, "alice").await;
-    let work = Work {
+    let work = PushWork {
         user: name("alice"),
         offset: 1,
         fence_ms: test.clock.now_ms() + 5_000,
@@ -345,7 +346,7 @@ async fn what_ended_its_workers_is_set_aside() {
     assert_eq!((letters.len(), letters[0].user.as_ref()), (1, Some(&name("alice"))));
     assert_eq!(depth(&test).await, [0, 0, 0]);
     // Whoever redrives it pushes it.
-    assert!(test.app.record.dead_letters.redrive(letters[0].place.id, test.app.clock.at()).await.unwrap());
+    assert!(test.app.record.dead_letters.redrive(letters[0].key.id, test.app.clock.at()).await.unwrap());
     assert_eq!(pushes(&test).await, frames(&[("phone", "notification")]));
 }
 

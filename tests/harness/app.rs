@@ -2,6 +2,7 @@
 //! counted.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -9,26 +10,16 @@ use async_trait::async_trait;
 use serde_json::Value;
 use shared::app::App;
 use shared::auth;
-use shared::clock::{At, Clock};
+use shared::clock::Clock;
 use shared::config::{Config, Origins};
-use shared::cursor::Cursor;
-use shared::delivery::dead_letters::{Dead, DeadLetterKey, DeadLetterPage, DeadLetters, Reason};
-use shared::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
-use shared::error::StoreError;
-use shared::ids::{ConnectionId, DeadLetterId, NotificationId, SendId, UserId};
-use shared::inbox::history::{History, SendPage, SendQuery, Trace};
-use shared::inbox::notification::Notification;
-use shared::inbox::retention::{Purged, Retention};
-use shared::inbox::{
-    Append, Appended, Cancelled, Change, Changed, Changes, Delivery, FirstAnswer, Inbox, Listed, Page, Position,
-};
+use shared::ids::{ConnectionId, UserId};
 use shared::moment::memory::MemoryMoment;
 use shared::moment::none::NoMoment;
 use shared::moment::{Moment, MomentStore};
 use shared::protocol::Frame;
 use shared::record::sqlite::SqliteRecord;
 use shared::record::{Record, RecordStore};
-use shared::sockets::connections::{Connection, Connections, Extended, Online, Opened, Opening, Ticket};
+use shared::sockets::connections::{Opened, Opening, Ticket};
 use shared::sockets::push::{Outcome, Push};
 use tempfile::TempDir;
 
@@ -55,11 +46,11 @@ impl TestApp {
         let variables: HashMap<&str, &str> = variables.into();
         let variable = |name: &str| variables.get(name).map(|value| (*value).to_owned());
         let config = Config::read(variable, &[], Origins::Loopback).unwrap();
-        let store = SqliteRecord::open(&data.path().join("carillon.db")).await.unwrap();
-        let record = Arc::new(Counted { store, round_trips: AtomicUsize::new(0) });
+        let store = Arc::new(SqliteRecord::open(&data.path().join("carillon.db")).await.unwrap());
+        let record = Arc::new(Counted { store: store.clone(), seen: AtomicUsize::new(0) });
         let push = Arc::new(FakePush::default());
         let mut app =
-            App::new(config, Record::new(record.clone()), Moment::new(Arc::new(MemoryMoment::default())), push.clone());
+            App::new(config, Record::new(store), Moment::new(Arc::new(MemoryMoment::default())), push.clone());
         let clock = Clock::standing(START_MS);
         app.clock = clock.clone();
         Self { app, push, record, clock, _data: data }
@@ -100,7 +91,7 @@ impl TestApp {
             let opened = self.app.record.connections.open(&opening, self.app.clock.at()).await.unwrap();
             assert!(matches!(opened, Opened::Registered { .. }));
         }
-        self.record.round_trips.store(0, Ordering::Relaxed);
+        self.record.round_trips();
     }
 }
 
@@ -155,152 +146,30 @@ impl Push for FakePush {
     }
 }
 
-/// A record that counts how often it is asked: each of a promise's methods is one round trip.
+/// A record whose accesses a test can count: a call of a promise is one, however many statements it has.
 pub struct Counted {
-    store: SqliteRecord,
-    round_trips: AtomicUsize,
+    store: Arc<SqliteRecord>,
+    seen: AtomicUsize,
 }
 
 impl Counted {
-    /// How often it was asked since the last time.
+    /// How often it was accessed since the last time.
     pub fn round_trips(&self) -> usize {
-        self.round_trips.swap(0, Ordering::Relaxed)
+        let accesses = self.store.accesses();
+        accesses - self.seen.swap(accesses, Ordering::Relaxed)
     }
 
-    /// From now on it does not answer.
+    /// Makes it unavailable from now on.
     pub async fn goes_away(&self) {
         self.store.close().await;
     }
+}
 
-    fn asked(&self) -> &SqliteRecord {
-        self.round_trips.fetch_add(1, Ordering::Relaxed);
+impl Deref for Counted {
+    type Target = SqliteRecord;
+
+    fn deref(&self) -> &SqliteRecord {
         &self.store
-    }
-}
-
-#[async_trait]
-impl Inbox for Counted {
-    async fn append(&self, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
-        self.asked().append(append, at).await
-    }
-    async fn first_answer(&self, send: SendId) -> Result<Option<FirstAnswer>, StoreError> {
-        self.asked().first_answer(send).await
-    }
-    async fn cancel(&self, send: SendId, sender: &UserId) -> Result<Cancelled, StoreError> {
-        self.asked().cancel(send, sender).await
-    }
-    async fn position(&self, user: &UserId, at: At) -> Result<Position, StoreError> {
-        self.asked().position(user, at).await
-    }
-    async fn list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, StoreError> {
-        self.asked().list(user, page, at).await
-    }
-    async fn find(&self, user: &UserId, id: NotificationId, at: At) -> Result<Option<Notification>, StoreError> {
-        Inbox::find(self.asked(), user, id, at).await
-    }
-    async fn changes(
-        &self,
-        user: &UserId,
-        since: Option<Cursor>,
-        limit: usize,
-        at: At,
-    ) -> Result<Option<Changes>, StoreError> {
-        self.asked().changes(user, since, limit, at).await
-    }
-    async fn change(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, StoreError> {
-        self.asked().change(user, change, at).await
-    }
-    async fn acknowledge(&self, user: &UserId, cursor: Cursor, at: At) -> Result<bool, StoreError> {
-        self.asked().acknowledge(user, cursor, at).await
-    }
-}
-
-#[async_trait]
-impl Deliveries for Counted {
-    async fn materialise(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
-        self.asked().materialise(limit, at).await
-    }
-    async fn take_due(&self, limit: usize, at: At) -> Result<Taken, StoreError> {
-        self.asked().take_due(limit, at).await
-    }
-    async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
-        self.asked().mark_resynced(users, at).await
-    }
-    async fn take(&self, keys: &[RowKey<'_>], at: At) -> Result<Vec<Delivery>, StoreError> {
-        self.asked().take(keys, at).await
-    }
-    async fn postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, StoreError> {
-        self.asked().postpone(rows, at).await
-    }
-    async fn mark_offered(&self, rows: &[(&UserId, i64)], at: At) -> Result<(), StoreError> {
-        self.asked().mark_offered(rows, at).await
-    }
-    async fn expire(&self, limit: usize, at: At) -> Result<Vec<(UserId, Changed)>, StoreError> {
-        self.asked().expire(limit, at).await
-    }
-    async fn next_due(&self) -> Result<Option<i64>, StoreError> {
-        self.asked().next_due().await
-    }
-    async fn backlog(&self, at: At) -> Result<Backlog, StoreError> {
-        self.asked().backlog(at).await
-    }
-}
-
-#[async_trait]
-impl DeadLetters for Counted {
-    async fn dead_letter(&self, dead: &Dead<'_>, why: Reason, at: At) -> Result<(), StoreError> {
-        self.asked().dead_letter(dead, why, at).await
-    }
-    async fn page(&self, after: Option<DeadLetterKey>, limit: usize) -> Result<DeadLetterPage, StoreError> {
-        self.asked().page(after, limit).await
-    }
-    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<bool, StoreError> {
-        self.asked().redrive(id, at).await
-    }
-    async fn discard(&self, id: DeadLetterId) -> Result<bool, StoreError> {
-        self.asked().discard(id).await
-    }
-}
-
-#[async_trait]
-impl Retention for Counted {
-    async fn purge(&self, retention_ms: i64, at: At) -> Result<Purged, StoreError> {
-        self.asked().purge(retention_ms, at).await
-    }
-}
-
-#[async_trait]
-impl History for Counted {
-    async fn sends(&self, query: &SendQuery, at: At) -> Result<SendPage, StoreError> {
-        self.asked().sends(query, at).await
-    }
-    async fn trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, StoreError> {
-        self.asked().trace(id, of, at).await
-    }
-}
-
-#[async_trait]
-impl Connections for Counted {
-    async fn issue(&self, ticket: &Ticket, at: At) -> Result<(), StoreError> {
-        self.asked().issue(ticket, at).await
-    }
-    async fn open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, StoreError> {
-        self.asked().open(opening, at).await
-    }
-    async fn extend(&self, connection: &ConnectionId, hash: &[u8; 32], at: At) -> Result<Extended, StoreError> {
-        self.asked().extend(connection, hash, at).await
-    }
-    async fn find(&self, connection: &ConnectionId) -> Result<Option<Connection>, StoreError> {
-        Connections::find(self.asked(), connection).await
-    }
-    async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError> {
-        self.asked().forget(connections).await
-    }
-    async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError> {
-        self.asked().sweep(at).await
-    }
-    async fn count(&self, at: At) -> Result<Online, StoreError> {
-        self.asked().count(at).await
     }
 }
 

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use harness::redis_server::RedisServer;
 use harness::{FakePush, TestApp};
 use shared::clock::Clock;
-use shared::delivery::queue::{Entry, Work};
+use shared::delivery::queue::Entry;
+use shared::delivery::work::PushWork;
 use shared::ids::{ConnectionId, UserId};
 use shared::protocol::Frame;
 use shared::sockets::push::{Outcome, Push};
@@ -110,7 +111,7 @@ async fn unreadable_entries_are_dead_lettered_and_their_neighbours_are_pushed() 
     test.push.will("phone", &[shared::sockets::push::Outcome::Failed]);
     assert_eq!(send::handle(&test.app, harness::request(sending)).await.status(), 202);
     // The row's entry, with an unreadable entry on each side of it.
-    let work = Work {
+    let work = PushWork {
         user: UserId::new("alice").unwrap(),
         offset: 1,
         fence_ms: test.clock.now_ms() + 5_000,
@@ -119,11 +120,11 @@ async fn unreadable_entries_are_dead_lettered_and_their_neighbours_are_pushed() 
         left: Vec::new(),
     };
     server.does(&["XADD", "carillon:{q11}:high", "1-1", "w", "2 high {\"of\":\"tomorrow\"}"]);
-    test.app.moment.queue.add(&[Entry { work, wait_ms: 0 }], test.app.clock.at()).await;
+    test.app.moment.queue.add(&[Entry { work: work.into(), wait_ms: 0 }], test.app.clock.at()).await;
     server.does(&["XADD", "carillon:{q11}:high", "*", "job", "by hand"]);
     test.push.taken();
     let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
-    assert_eq!((run.pushed, run.dead_letter, run.failed), (1, 2, false));
+    assert_eq!((run.pushed, run.dead_lettered, run.failed), (1, 2, false));
     assert_eq!(test.push.taken()[0].0, "phone");
     let letters = test.app.record.dead_letters.page(None, 10).await.unwrap().letters;
     assert!(letters.len() == 2 && letters.iter().all(|letter| letter.user.is_none()), "{letters:?}");
@@ -155,7 +156,7 @@ async fn a_drain_that_runs_out_of_time_keeps_no_claims() {
     test.app.push = Arc::new(Slow(test.push.clone(), test.clock.clone()));
     let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
     assert!(!run.failed && run.pushed < USERS, "{run:?}");
-    assert_eq!(run.dead_letter, 2);
+    assert_eq!(run.dead_lettered, 2);
     let depth = test.app.moment.queue.depth(test.app.clock.at()).await.unwrap();
     assert_eq!((depth.processing, depth.waiting + depth.delayed), (0, (USERS - run.pushed) as u64));
 }

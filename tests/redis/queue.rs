@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use harness::redis_server::RedisServer;
 use shared::clock::At;
-use shared::delivery::queue::{Added, Claimed, Depth, Entry, MAX_ATTEMPTS, Queue, Resolution, Work};
+use shared::delivery::queue::{Added, Claimed, Depth, Entry, MAX_ATTEMPTS, Queue, Resolution};
+use shared::delivery::work::PushWork;
 use shared::ids::UserId;
 use shared::inbox::notification::Priority;
 use shared::telemetry::health::Status;
@@ -12,7 +13,7 @@ use shared::telemetry::health::Status;
 use crate::moment::{MAX_IN_FLIGHT, Moment};
 
 fn entry(name: &str, offset: i64, wait_ms: i64) -> Entry {
-    let work = Work {
+    let work = PushWork {
         user: UserId::new(name).unwrap(),
         offset,
         fence_ms: 1_800_000_005_000,
@@ -20,7 +21,7 @@ fn entry(name: &str, offset: i64, wait_ms: i64) -> Entry {
         throttled: 0,
         left: Vec::new(),
     };
-    Entry { work, wait_ms }
+    Entry { work: work.into(), wait_ms }
 }
 
 async fn add(moment: &Moment, entries: &[Entry]) -> Added {

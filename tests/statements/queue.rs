@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use harness::redis_server::RedisServer;
 use shared::clock::{At, Clock};
-use shared::delivery::queue::{CLAIM_MS, Entry, Queue, Resolution, Work};
+use shared::delivery::queue::{CLAIM_MS, Entry, Queue, Resolution};
+use shared::delivery::work::PushWork;
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::notification::Priority;
 use shared::moment::redis::RedisMoment;
@@ -19,7 +20,7 @@ fn moment(redis: &RedisServer) -> Arc<RedisMoment> {
 
 /// An entry as a send adds it when its only device did not take the frame.
 fn entry(n: i64, wait_ms: i64) -> Entry {
-    let work = Work {
+    let work = PushWork {
         user: UserId::new(format!("user-{n}")).unwrap(),
         offset: 1_000 + n,
         fence_ms: 1_800_000_000_000 + n,
@@ -27,7 +28,7 @@ fn entry(n: i64, wait_ms: i64) -> Entry {
         throttled: 0,
         left: vec![ConnectionId::new("PJqB0fHsqRcCHlw=")],
     };
-    Entry { work, wait_ms }
+    Entry { work: work.into(), wait_ms }
 }
 
 /// How much memory Redis uses for all keys of the queue, in bytes.
@@ -77,7 +78,7 @@ async fn a_claim_costs_one_script_per_shard_and_a_heartbeat_costs_one() {
         calls(&redis, "evalsha");
         let claims = queue.claim(64, At::Server).await.unwrap().claimed;
         let shards: std::collections::BTreeSet<usize> =
-            claims.iter().map(|claimed| shared::delivery::queue::shard(&claimed.work.as_ref().unwrap().user)).collect();
+            claims.iter().map(|claimed| shared::delivery::work::shard(&claimed.work.as_ref().unwrap().user)).collect();
         let claiming = calls(&redis, "evalsha");
         let done: Vec<Resolution> = claims.into_iter().map(|claimed| Resolution::Done(claimed.id)).collect();
         queue.settle(&done, At::Server).await;

@@ -7,7 +7,7 @@ use harness::{TestApp, body, event, postgres_server, request, socket_event};
 use serde_json::{Value, json};
 use shared::clock::Time;
 use shared::ids::{SendId, UserId};
-use shared::inbox::Cancelled;
+use shared::inbox::sends::Cancelled;
 use shared::record::postgres::PostgresRecord;
 use shared::sockets::push::Outcome;
 
@@ -417,7 +417,7 @@ async fn a_cancellation_costs_one_statement() {
                 let delayed = json!({"type": "like", "userId": "alice", "title": "Hi", "delayMs": 60_000});
                 let id = if known { measured.sends_body(delayed).await } else { SendId::random() };
                 measured.wire.taken();
-                let cancelled = measured.test.app.record.inbox.cancel(id, &sender).await.unwrap();
+                let cancelled = measured.test.app.record.sends.cancel(id, &sender).await.unwrap();
                 assert_eq!(cancelled, if known { Cancelled::Done } else { Cancelled::Unknown });
             })
             .await;

@@ -1,7 +1,8 @@
 //! How much waits, and for how long.
 
 use shared::delivery::deliveries::Backlog;
-use shared::inbox::{CHUNK_RECIPIENTS, Change};
+use shared::inbox::Change;
+use shared::inbox::sends::CHUNK_RECIPIENTS;
 
 use crate::record::{LATE_MS, Record, Send, at, ids, user};
 
@@ -62,7 +63,7 @@ async fn recipients_in_chunks_are_delayed_until_due_and_waiting_from_then_on(rec
     assert_eq!(backlog(&record, 999).await, Backlog { delayed: beyond, ..Backlog::default() });
     assert_eq!(backlog(&record, 1_000).await, Backlog { waiting: beyond, ..Backlog::default() });
     for left in [beyond - 200, beyond - 400, 0] {
-        assert!(record.deliveries().materialise_next(at(1_000)).await.unwrap().is_some());
+        assert!(record.materialise_next(at(1_000)).await.unwrap().is_some());
         let oldest_ms = if left > 0 { 500 } else { 0 };
         assert_eq!(backlog(&record, 1_500).await, Backlog { waiting: left, oldest_ms, ..Backlog::default() });
     }

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use shared::delivery::Delivery;
 use shared::delivery::deliveries::{MAX_RECIPIENTS_TOGETHER, Materialised};
 use shared::ids::UserId;
-use shared::inbox::{Cancelled, Delivery};
+use shared::inbox::sends::Cancelled;
 
 use super::scheduled::delayed;
 use crate::record::{LATE_MS, Record, Send, at, concurrently, user, users};
@@ -137,7 +138,7 @@ async fn concurrent_drains_materialise_each_chunk_once_alongside_sends_and_cance
                     }
                     1 => {
                         let n = SENDS - 1 - n;
-                        let found = record.inbox().cancel(ids[n], &user("billing")).await.unwrap();
+                        let found = record.sends().cancel(ids[n], &user("billing")).await.unwrap();
                         if found == Cancelled::Done {
                             cancelled.insert(n);
                         }

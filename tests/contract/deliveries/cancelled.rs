@@ -4,7 +4,7 @@
 use shared::delivery::deliveries::Backlog;
 use shared::ids::UserId;
 use shared::inbox::history::{SendQuery, States};
-use shared::inbox::{Appended, CHUNK_RECIPIENTS, Cancelled};
+use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS, Cancelled};
 use shared::record::postgres::PostgresRecord;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 
@@ -21,11 +21,11 @@ on_each_record! {
 }
 
 async fn cancel(record: &Record, key: &str, sender: &str) -> Cancelled {
-    record.inbox().cancel(Send::new(key).id, &user(sender)).await.unwrap()
+    record.sends().cancel(Send::new(key).id, &user(sender)).await.unwrap()
 }
 
 async fn materialises(record: &Record, now_ms: i64) -> bool {
-    record.deliveries().materialise_next(at(now_ms)).await.unwrap().is_some()
+    record.materialise_next(at(now_ms)).await.unwrap().is_some()
 }
 
 fn many() -> Vec<UserId> {
@@ -93,7 +93,7 @@ async fn a_repeat_of_a_cancelled_send_gets_the_first_answer(record: Record) {
         }
         assert!(!materialises(&record, now_ms + 2_000).await);
     }
-    assert_eq!(record.inbox().first_answer(send.id).await.unwrap().unwrap().answer, send.answer);
+    assert_eq!(record.sends().first_answer(send.id).await.unwrap().unwrap().answer, send.answer);
     assert_eq!(cancel(&record, "1", "billing").await, Cancelled::Done);
     assert!(record.listed("alice").await.is_empty());
 }

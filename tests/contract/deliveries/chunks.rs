@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use shared::ids::UserId;
-use shared::inbox::CHUNK_RECIPIENTS;
+use shared::inbox::sends::CHUNK_RECIPIENTS;
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, user};
 
@@ -28,7 +28,7 @@ async fn a_chunk_is_materialised_like_the_first_recipients(record: Record) {
     record.connect_until(expired.as_str(), "old tab", START_MS + 50, at(0)).await;
     assert!(record.send(&Send::new("1"), &to, at(10)).await.is_empty());
 
-    let deliveries = record.deliveries().materialise_next(at(50)).await.unwrap();
+    let deliveries = record.materialise_next(at(50)).await.unwrap();
     let deliveries = deliveries.unwrap();
     let [delivery] = deliveries.as_slice() else { panic!("one recipient has a connection: {deliveries:?}") };
     assert_eq!(delivery.user, *late);
@@ -55,7 +55,7 @@ async fn concurrent_drains_materialise_each_chunk_once(record: Record) {
         let record = record.clone();
         async move {
             let mut mine = Vec::new();
-            while let Some(deliveries) = record.deliveries().materialise_next(at(0)).await.unwrap() {
+            while let Some(deliveries) = record.materialise_next(at(0)).await.unwrap() {
                 mine.push(deliveries);
             }
             mine
@@ -84,7 +84,7 @@ async fn a_chunk_and_concurrent_appends_to_its_inboxes_leave_no_gap(record: Reco
         waiting.reverse();
         async move {
             if n == 0 {
-                let chunk = record.deliveries().materialise_next(at(0)).await.unwrap();
+                let chunk = record.materialise_next(at(0)).await.unwrap();
                 assert!(chunk.is_some());
             } else {
                 let send = Send::new(&format!("small {n}"));
@@ -104,9 +104,9 @@ async fn a_chunk_is_due_at_its_time_and_not_earlier(record: Record) {
     record.send(&Send::new("1"), &many(1), at(1_000)).await;
     let due = record.deliveries().next_due().await.unwrap();
     assert_eq!(due, Some(START_MS + 1_000));
-    let early = record.deliveries().materialise_next(at(999)).await.unwrap();
+    let early = record.materialise_next(at(999)).await.unwrap();
     assert!(early.is_none());
-    let on_time = record.deliveries().materialise_next(at(1_000)).await;
+    let on_time = record.materialise_next(at(1_000)).await;
     assert!(on_time.unwrap().is_some());
     assert_eq!(record.deliveries().next_due().await.unwrap(), None);
 }

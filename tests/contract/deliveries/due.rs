@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
+use shared::delivery::Delivery;
 use shared::ids::{ConnectionId, NotificationId};
-use shared::inbox::{Change, Delivery};
+use shared::inbox::Change;
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, ids, user, users};
 
@@ -188,7 +189,7 @@ async fn next_due_is_the_earliest_due_time(record: Record) {
     let many: Vec<_> = (0..201).map(|n| user(&n.to_string())).collect();
     record.send(&Send::new("large"), &many, at(300)).await;
     assert_eq!(next_due(&record).await, Some(300));
-    let chunk = record.deliveries().materialise_next(at(9_000)).await;
+    let chunk = record.materialise_next(at(9_000)).await;
     assert!(chunk.unwrap().is_some());
     assert_eq!(next_due(&record).await, Some(5_500));
 }

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use shared::ids::{NotificationId, UserId};
 use shared::inbox::history::{SendQuery, States, Trace};
 use shared::inbox::send::Due;
-use shared::inbox::{CHUNK_RECIPIENTS, Cancelled, Change, Changed, CurrentState, Page};
+use shared::inbox::sends::{CHUNK_RECIPIENTS, Cancelled};
+use shared::inbox::{Change, Changed, CurrentState, Page};
 
 use super::scheduled::delayed;
 use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, ids, user, users};
@@ -48,7 +49,7 @@ async fn synced(record: &Record, name: &str, now_ms: i64) -> (Vec<(NotificationI
 }
 
 async fn expire(record: &Record, limit: usize, now_ms: i64) -> Vec<(UserId, Changed)> {
-    record.deliveries().expire(limit, at(now_ms)).await.unwrap()
+    record.retention().expire(limit, at(now_ms)).await.unwrap()
 }
 
 async fn an_expired_notification_is_in_no_list_count_or_sync(record: Record) {
@@ -179,12 +180,12 @@ async fn a_chunk_that_expired_before_it_was_materialised_reaches_no_inbox(record
     let last = to.last().unwrap().as_str();
     record.connect(last, "tab", at(0)).await;
     record.send(&Send::due("1", Due::After(500)).expiring_at(1_000), &to, at(0)).await;
-    assert!(record.deliveries().materialise_next(at(999)).await.unwrap().is_some());
+    assert!(record.materialise_next(at(999)).await.unwrap().is_some());
     for _ in 0..2 {
-        let settled = record.deliveries().materialise_next(at(1_000)).await.unwrap();
+        let settled = record.materialise_next(at(1_000)).await.unwrap();
         assert_eq!(settled.map(|deliveries| deliveries.len()), Some(0));
     }
-    assert!(record.deliveries().materialise_next(at(LATE_MS)).await.unwrap().is_none());
+    assert!(record.materialise_next(at(LATE_MS)).await.unwrap().is_none());
     assert_eq!(record.position(last).await.head, 0);
     // Each recipient is counted once, with or without a row.
     let query = SendQuery { limit: 1, recipient: Some(user(last)), ..SendQuery::default() };
@@ -202,8 +203,8 @@ async fn a_chunk_that_expired_before_it_was_materialised_reaches_no_inbox(record
 
 async fn a_send_that_expired_before_it_started_can_still_be_cancelled(record: Record) {
     record.send(&delayed("1", 500).expiring_at(1_000), &users(&["alice"]), at(0)).await;
-    assert!(record.deliveries().materialise_next(at(1_000)).await.unwrap().is_some());
-    assert_eq!(record.inbox().cancel(Send::new("1").id, &user("billing")).await.unwrap(), Cancelled::Done);
+    assert!(record.materialise_next(at(1_000)).await.unwrap().is_some());
+    assert_eq!(record.sends().cancel(Send::new("1").id, &user("billing")).await.unwrap(), Cancelled::Done);
     let query = SendQuery { limit: 1, ..SendQuery::default() };
     let page = record.send_history().sends(&query, at(2_000)).await.unwrap();
     assert_eq!(page.sends[0].states, States::default());

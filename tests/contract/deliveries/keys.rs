@@ -1,8 +1,9 @@
 //! Rows that are taken by their keys: each once, by a taker that knows the row's current fence.
 
+use shared::delivery::Delivery;
 use shared::delivery::deliveries::RowKey;
 use shared::ids::NotificationId;
-use shared::inbox::{Change, Delivery};
+use shared::inbox::Change;
 
 use crate::record::{LATE_MS, Record, START_MS, at, concurrently, id, ids, user};
 

@@ -4,7 +4,7 @@ use shared::delivery::deliveries::Backlog;
 use shared::ids::UserId;
 use shared::inbox::history::{SendQuery, States};
 use shared::inbox::send::Due;
-use shared::inbox::{Appended, CHUNK_RECIPIENTS};
+use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS};
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, user, users};
 
@@ -22,7 +22,7 @@ pub(super) fn delayed(key: &str, delay_ms: i64) -> Send {
 }
 
 async fn materialises(record: &Record, now_ms: i64) -> bool {
-    record.deliveries().materialise_next(at(now_ms)).await.unwrap().is_some()
+    record.materialise_next(at(now_ms)).await.unwrap().is_some()
 }
 
 async fn a_delayed_send_arrives_at_its_due_time_and_not_a_millisecond_earlier(record: Record) {
@@ -38,7 +38,7 @@ async fn a_delayed_send_arrives_at_its_due_time_and_not_a_millisecond_earlier(re
 
         assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + due_ms));
         assert!(!materialises(&record, due_ms - 1).await, "{key} arrived early");
-        let deliveries = record.deliveries().materialise_next(at(due_ms)).await.unwrap().unwrap();
+        let deliveries = record.materialise_next(at(due_ms)).await.unwrap().unwrap();
         let [delivery] = deliveries.as_slice() else { panic!("{deliveries:?}") };
         assert_eq!(delivery.notification.id, id(key, "alice"));
         assert_eq!(delivery.notification.created_at.0, START_MS + due_ms, "created when it arrived in the inbox");

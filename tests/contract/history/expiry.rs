@@ -2,8 +2,9 @@
 //! notifications that expire and one that does not.
 
 use shared::ids::UserId;
+use shared::inbox::Change;
 use shared::inbox::history::{SendQuery, State, States, Trace};
-use shared::inbox::{CHUNK_RECIPIENTS, Change};
+use shared::inbox::sends::CHUNK_RECIPIENTS;
 use shared::record::postgres::PostgresRecord;
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
 

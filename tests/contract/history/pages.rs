@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use shared::ids::{SendId, UserId};
+use shared::inbox::Change;
 use shared::inbox::history::{MAX_SENDS, SendQuery, State};
-use shared::inbox::{CHUNK_RECIPIENTS, Change};
+use shared::inbox::sends::CHUNK_RECIPIENTS;
 
 use crate::record::{Record, Send, at, concurrently, ids, user, users};
 
@@ -74,7 +75,7 @@ async fn pages_neither_skip_nor_repeat_a_send_while_others_arrive(record: Record
             let mut listed: Vec<SendId> = Vec::new();
             loop {
                 let page = record.send_history().sends(&query, at(10)).await.unwrap();
-                listed.extend(page.sends.iter().map(|send| send.place.id));
+                listed.extend(page.sends.iter().map(|send| send.key.id));
                 query.after = page.next;
                 if query.after.is_none() {
                     break;
@@ -149,7 +150,7 @@ async fn a_user_in_a_waiting_chunk_counts_as_a_recipient(record: Record) {
         assert_eq!(titles(&record, of(&last)).await, ("1".into(), false));
         assert_eq!(titles(&record, of(&to[1])).await, ("2 1".into(), false));
         assert_eq!(titles(&record, of(&user("user"))).await, (String::new(), false));
-        record.deliveries().materialise_next(at(2)).await.unwrap();
+        record.materialise_next(at(2)).await.unwrap();
     }
 }
 

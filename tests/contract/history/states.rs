@@ -1,8 +1,9 @@
 //! Each notification of a send is in exactly one state, whatever happens to it.
 
 use shared::ids::UserId;
-use shared::inbox::history::{PastSend, Place, SendQuery, State, States};
-use shared::inbox::{CHUNK_RECIPIENTS, Change};
+use shared::inbox::Change;
+use shared::inbox::history::{PastSend, SendQuery, State, States};
+use shared::inbox::sends::CHUNK_RECIPIENTS;
 
 use crate::record::{Record, START_MS, Send, at, ids, user, users};
 
@@ -22,7 +23,7 @@ async fn past_send(record: &Record, key: &str) -> PastSend {
     let page = record.send_history().sends(&query, at(1_000)).await.unwrap();
     assert_eq!(page.next, None);
     let id = Send::new(key).id;
-    page.sends.into_iter().find(|send| send.place.id == id).unwrap()
+    page.sends.into_iter().find(|send| send.key.id == id).unwrap()
 }
 
 async fn states(record: &Record, key: &str) -> States {
@@ -88,7 +89,7 @@ async fn recipients_in_chunks_are_waiting_and_counted_once(record: Record) {
     for chunks_left in (0..=2).rev() {
         assert_eq!(states(&record, "1").await, States { settled: 1, waiting: 429, ..States::default() });
         assert_eq!(offset(&record, last.as_str()).await, i64::from(chunks_left == 0));
-        let chunk = record.deliveries().materialise_next(at(2)).await.unwrap();
+        let chunk = record.materialise_next(at(2)).await.unwrap();
         assert_eq!(chunk.is_some(), chunks_left > 0);
     }
     record.deliveries().mark_offered(&[(last, 1)], at(3)).await.unwrap();

@@ -1,8 +1,9 @@
 //! The trace of one notification: only the steps that happened, and only for those who may see them.
 
 use shared::ids::UserId;
+use shared::inbox::Change;
 use shared::inbox::history::Trace;
-use shared::inbox::{CHUNK_RECIPIENTS, Change};
+use shared::inbox::sends::CHUNK_RECIPIENTS;
 
 use crate::record::{Record, START_MS, Send, at, id, ids, user, users};
 
@@ -65,7 +66,7 @@ async fn a_notification_in_a_chunk_is_traced_only_without_a_user(record: Record)
         assert_eq!(trace(&record, key, last, Some(last)).await, None);
         assert_eq!(trace(&record, key, "another user", None).await, None);
     }
-    record.deliveries().materialise_next(at(20)).await.unwrap();
+    record.materialise_next(at(20)).await.unwrap();
     let materialised =
         Trace { accepted_at_ms: START_MS + 3, materialised_at_ms: Some(START_MS + 20), ..Trace::default() };
     for of in [None, Some(last)] {

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use shared::clock::Time;
+use shared::delivery::Delivery;
 use shared::ids::UserId;
-use shared::inbox::{CHUNK_RECIPIENTS, Delivery};
+use shared::inbox::sends::CHUNK_RECIPIENTS;
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, ids, user, users};
 
@@ -85,9 +86,9 @@ async fn the_first_recipients_get_rows_and_the_rest_wait_in_chunks(record: Recor
             assert_eq!(listed.len(), usize::from(n < CHUNK_RECIPIENTS), "{name}");
         }
         for _ in 0..chunks {
-            assert!(record.deliveries().materialise_next(at(0)).await.unwrap().is_some());
+            assert!(record.materialise_next(at(0)).await.unwrap().is_some());
         }
-        assert!(record.deliveries().materialise_next(at(LATE_MS)).await.unwrap().is_none());
+        assert!(record.materialise_next(at(LATE_MS)).await.unwrap().is_none());
         for recipient in &to {
             assert_eq!(record.position(recipient.as_str()).await.head, 1);
         }

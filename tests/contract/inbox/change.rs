@@ -4,7 +4,7 @@
 use shared::clock::Time;
 use shared::cursor::{Cursor, Epoch};
 use shared::inbox::Change;
-use shared::protocol::ChangeKind;
+use shared::inbox::ChangeKind;
 
 use crate::record::{Record, START_MS, Send, at, id, ids, user};
 

@@ -4,7 +4,8 @@
 use shared::ids::{NotificationId, UserId};
 use shared::inbox::history::{SendQuery, States};
 use shared::inbox::send::Due;
-use shared::inbox::{Appended, CHUNK_RECIPIENTS, Cancelled, Change, CurrentState};
+use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS, Cancelled};
+use shared::inbox::{Change, CurrentState};
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, ids, user, users};
 
@@ -34,7 +35,7 @@ async fn listed_ids(record: &Record, name: &str) -> Vec<NotificationId> {
 }
 
 async fn materialises(record: &Record, now_ms: i64) -> usize {
-    record.deliveries().materialise_next(at(now_ms)).await.unwrap().expect("a chunk is due").len()
+    record.materialise_next(at(now_ms)).await.unwrap().expect("a chunk is due").len()
 }
 
 /// The head of an inbox, and how many are unread.
@@ -132,7 +133,7 @@ async fn of_two_due_at_the_same_time_the_one_accepted_later_remains(record: Reco
 async fn a_cancelled_send_replaces_nothing(record: Record) {
     record.send(&delayed("1", 1_000), &users(&["alice"]), at(0)).await;
     record.send(&delayed("2", 2_000), &users(&["alice"]), at(0)).await;
-    assert_eq!(record.inbox().cancel(Send::new("2").id, &user("billing")).await.unwrap(), Cancelled::Done);
+    assert_eq!(record.sends().cancel(Send::new("2").id, &user("billing")).await.unwrap(), Cancelled::Done);
     materialises(&record, 3_000).await;
     assert_eq!(listed_ids(&record, "alice").await, ids(&["1"], "alice"));
 }
@@ -142,9 +143,9 @@ async fn chunks_of_a_large_send_replace_and_are_replaced(record: Record) {
     let last = to.last().unwrap().as_str();
     record.send(&keyed("1"), &to, at(0)).await;
     record.send(&keyed("2"), &[to[0].clone(), user(last)], at(1)).await;
-    while record.deliveries().materialise_next(at(2)).await.unwrap().is_some() {}
+    while record.materialise_next(at(2)).await.unwrap().is_some() {}
     record.send(&keyed("3"), &to[1..], at(3)).await;
-    while record.deliveries().materialise_next(at(4)).await.unwrap().is_some() {}
+    while record.materialise_next(at(4)).await.unwrap().is_some() {}
     for (n, recipient) in to.iter().enumerate() {
         let newest = if n == 0 { "2" } else { "3" };
         let name = recipient.as_str();
@@ -196,7 +197,7 @@ async fn of_many_concurrent_sends_one_remains_in_each_inbox(record: Record) {
         let (record, mut to) = (record.clone(), to.clone());
         async move {
             if n >= SENDS {
-                record.deliveries().materialise_next(at(10)).await.unwrap();
+                record.materialise_next(at(10)).await.unwrap();
                 return;
             }
             // Callers name the recipients in any order.

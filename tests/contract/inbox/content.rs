@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use shared::clock::Time;
 use shared::inbox::notification::{Content, Priority};
-use shared::inbox::{CHUNK_RECIPIENTS, Change, CurrentState};
+use shared::inbox::sends::CHUNK_RECIPIENTS;
+use shared::inbox::{Change, CurrentState};
 
 use crate::record::{LATE_MS, Record, START_MS, Send, at, id, user};
 
@@ -158,7 +159,7 @@ async fn hostile_ids_survive_chunks_and_pushes(record: Record) {
         record.connect(name, &format!("tab {n}"), at(0)).await;
     }
     record.send(&Send::new("all"), &recipients, at(0)).await;
-    let chunk = record.deliveries().materialise_next(at(0)).await.unwrap();
+    let chunk = record.materialise_next(at(0)).await.unwrap();
     assert_eq!(chunk.unwrap().len(), names.len());
     let due = record.deliveries().take_due(1_000, at(5_000)).await.unwrap().deliveries;
     assert_eq!(due.len(), names.len());

@@ -1,6 +1,6 @@
 //! Repeats of a send get the first answer and change nothing.
 
-use shared::inbox::{Appended, CHUNK_RECIPIENTS, FirstAnswer};
+use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS, FirstAnswer};
 
 use crate::record::{LATE_MS, Record, Send, at, concurrently, user, users};
 
@@ -78,10 +78,10 @@ async fn a_repeat_of_a_large_send_makes_no_further_chunks(record: Record) {
     let send = Send::new("1");
     record.send(&send, &to, at(0)).await;
     known(record.append(&send, &to, at(0)).await);
-    let materialised = record.deliveries().materialise_next(at(0)).await.unwrap();
+    let materialised = record.materialise_next(at(0)).await.unwrap();
     assert!(materialised.is_some());
     known(record.append(&send, &to, at(0)).await);
-    let materialised = record.deliveries().materialise_next(at(LATE_MS)).await;
+    let materialised = record.materialise_next(at(LATE_MS)).await;
     assert!(materialised.unwrap().is_none());
     for recipient in &to {
         assert_eq!(record.position(recipient.as_str()).await.head, 1);
@@ -100,11 +100,11 @@ async fn a_repeat_with_another_body_gets_the_first_fingerprint(record: Record) {
 
 async fn an_unknown_send_has_no_first_answer(record: Record) {
     let send = Send::new("1");
-    let found = record.inbox().first_answer(send.id).await.unwrap();
+    let found = record.sends().first_answer(send.id).await.unwrap();
     assert_eq!(found, None);
     record.send(&send, &users(&["alice"]), at(0)).await;
-    let found = record.inbox().first_answer(send.id).await.unwrap();
+    let found = record.sends().first_answer(send.id).await.unwrap();
     assert_eq!(found, Some(first(&send)));
-    let found = record.inbox().first_answer(Send::new("2").id).await;
+    let found = record.sends().first_answer(Send::new("2").id).await;
     assert_eq!(found.unwrap(), None);
 }

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use shared::delivery::{Delivery, PUSH_GRACE_MS};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
 use shared::inbox::notification::{Content, Notification};
-use shared::inbox::{
-    Appended, CHUNK_RECIPIENTS, Cancelled, Change, Changed, Changes, CurrentState, Delivery, FirstAnswer, Listed,
-    PUSH_GRACE_MS, Position,
-};
+use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS, Cancelled, FirstAnswer};
+use shared::inbox::{Change, Changed, Changes, CurrentState, Listed, Position};
 use shared::sockets::connections::Connection;
 
 use super::operation::{self, CursorSpec, Edit, Operation};

@@ -72,9 +72,9 @@ pub(crate) async fn clean_up(record: &Record, model: &Model) -> Accepted {
     let late = At::Fixed(model.now_ms() + 2 * MAX_CONNECTION_AGE_MS);
     let next_due = async {
         record.connections().sweep(late).await?;
-        while record.deliveries().materialise_next(late).await?.is_some() {}
+        while record.materialise_next(late).await?.is_some() {}
         record.deliveries().take_due(usize::MAX, late).await?;
-        record.deliveries().expire(usize::MAX, late).await?;
+        record.retention().expire(usize::MAX, late).await?;
         record.deliveries().next_due().await
     };
     let next_due: Result<_, StoreError> = next_due.await;

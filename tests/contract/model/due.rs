@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use shared::delivery::deliveries::{MAX_FRAMES_PER_USER, MAX_PUSH_DELAY_MS, Resync, RowKey, Taken};
+use shared::delivery::{Delivery, PUSH_GRACE_MS};
 use shared::ids::UserId;
-use shared::inbox::{Delivery, PUSH_GRACE_MS};
 use shared::sockets::connections::Connection;
 
 use super::accept::{Accepted, agree, by_row};

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use shared::clock::At;
+use shared::delivery::Delivery;
 use shared::delivery::deliveries::Taken;
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
 use shared::inbox::notification::Notification;
 use shared::inbox::send::Due;
-use shared::inbox::{Append, Appended, Cancelled, Changed, Changes, Delivery, FirstAnswer, Listed};
+use shared::inbox::sends::{Append, Appended, Cancelled, FirstAnswer};
+use shared::inbox::{Changed, Changes, Listed};
 use shared::sockets::connections::{Connection, Extended, Opened, Opening};
 
 use super::operation::{self, Operation};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_oneof};
-use shared::delivery::queue::{CLAIM_MS, ClaimId, Claimed, Depth, Entry, Queue, Resolution, Work};
+use shared::delivery::queue::{CLAIM_MS, ClaimId, Claimed, Depth, Entry, Queue, Resolution};
+use shared::delivery::work::PushWork;
 use shared::inbox::notification::Priority;
 
 use super::for_all;
@@ -36,7 +37,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
 /// An entry of the model, identified by its offset, which is unique.
 #[derive(Debug, Clone)]
 struct Known {
-    work: Work,
+    work: PushWork,
     state: State,
     attempts: u32,
 }
@@ -115,7 +116,7 @@ impl Model {
                 }
                 if is_current {
                     self.entries.remove(&offset);
-                    if let (Resolution::Retry(_, Entry { work, wait_ms }), Some(_)) = (settled, known) {
+                    if let (Resolution::Retry(_, Entry { work: work.into(), wait_ms }), Some(_)) = (settled, known) {
                         let state = self.state(wait_ms, false);
                         self.entries.insert(offset, Known { work, state, attempts: 0 });
                     }
@@ -125,10 +126,10 @@ impl Model {
         Ok(())
     }
 
-    fn work(&mut self, name: &str, priority: Priority) -> Work {
+    fn work(&mut self, name: &str, priority: Priority) -> PushWork {
         self.next += 1;
         let (throttled, left) = (0, Vec::new());
-        Work { user: user(name), offset: self.next, fence_ms: 1, priority, throttled, left }
+        PushWork { user: user(name), offset: self.next, fence_ms: 1, priority, throttled, left }
     }
 
     fn state(&self, wait_ms: i64, is_due: bool) -> State {

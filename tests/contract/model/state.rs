@@ -7,7 +7,8 @@ use shared::clock::Time;
 use shared::cursor::{Cursor, Epoch};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
 use shared::inbox::notification::{Content, Notification};
-use shared::inbox::{Change, FirstAnswer, Page};
+use shared::inbox::sends::FirstAnswer;
+use shared::inbox::{Change, Page};
 use shared::sockets::connections::{Connection, Ticket};
 
 use super::operation::{self, CursorSpec, Edit, Operation};

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use shared::delivery::queue::{CLAIM_MS, MAX_ATTEMPTS, MAX_SHARD_ENTRIES, Resolution, SHARDS, Work, shard};
+use shared::delivery::queue::{CLAIM_MS, MAX_ATTEMPTS, MAX_SHARD_ENTRIES, Resolution};
+use shared::delivery::work::{SHARDS, PushWork, shard};
 use shared::ids::ConnectionId;
 use shared::inbox::notification::Priority;
 
@@ -36,16 +37,16 @@ async fn work_is_claimed_exactly_as_it_was_added(queue: Store) {
     let left = ["PJqB0fHsqRcCHlw=", "a b", "", "🔔"].map(ConnectionId::new).to_vec();
     let mut works = Vec::new();
     for (offset, name) in ["alice", "a b", "{}", "1 high {\"user\":\"x\"}", "🔔", "a:b"].into_iter().enumerate() {
-        works.push(Work { throttled: 1, left: left.clone(), ..work(name, offset as i64) });
+        works.push(PushWork { throttled: 1, left: left.clone(), ..work(name, offset as i64) });
     }
-    works.push(Work { offset: i64::MAX, fence_ms: i64::MIN, throttled: u32::MAX, left: Vec::new(), ..work("bob", 0) });
+    works.push(PushWork { offset: i64::MAX, fence_ms: i64::MIN, throttled: u32::MAX, left: Vec::new(), ..work("bob", 0) });
     for work in &works {
         add(&queue, &[due(work.clone())], 0).await;
         add(&queue, &[after(1, work.clone())], 0).await;
     }
     for now_ms in [0, 1] {
         let claims = claim(&queue, 64, now_ms).await;
-        let mut found: Vec<Work> = claims.claimed.into_iter().map(|claimed| claimed.work.unwrap()).collect();
+        let mut found: Vec<PushWork> = claims.claimed.into_iter().map(|claimed| claimed.work.unwrap()).collect();
         found.sort_by_key(|work| works.iter().position(|known| known == work));
         assert_eq!(found, works);
     }
@@ -207,7 +208,7 @@ async fn a_full_shard_refuses_and_drops_nothing(queue: Store) {
 }
 
 async fn a_limit_of_zero_claims_nothing(queue: Store) {
-    add(&queue, &[due(Work { priority: Priority::Critical, ..work("alice", 0) })], 0).await;
+    add(&queue, &[due(PushWork { priority: Priority::Critical, ..work("alice", 0) })], 0).await;
     let claims = claim(&queue, 0, 0).await;
     assert_eq!((claims.claimed.len(), claims.next_in_ms), (0, Some(0)));
     claim(&queue, 1, 0).await;

@@ -8,7 +8,8 @@ mod wake;
 
 use std::sync::Arc;
 
-use shared::delivery::queue::{Added, Claimed, Claims, Depth, Entry, Queue, Resolution, Work};
+use shared::delivery::queue::{Added, Claimed, Claims, Depth, Entry, Queue, Resolution};
+use shared::delivery::work::PushWork;
 use shared::ids::ConnectionId;
 use shared::inbox::notification::Priority;
 
@@ -17,8 +18,8 @@ use crate::record::{at, user};
 pub(crate) type Store = Arc<dyn Queue>;
 
 /// Work for a user, identified by its offset.
-pub(crate) fn work(name: &str, offset: i64) -> Work {
-    Work {
+pub(crate) fn work(name: &str, offset: i64) -> PushWork {
+    PushWork {
         user: user(name),
         offset,
         fence_ms: 1_800_000_005_000 + offset,
@@ -28,16 +29,16 @@ pub(crate) fn work(name: &str, offset: i64) -> Work {
     }
 }
 
-pub(crate) fn with_priority(priority: Priority, offset: i64) -> Work {
-    Work { priority, ..work("alice", offset) }
+pub(crate) fn with_priority(priority: Priority, offset: i64) -> PushWork {
+    PushWork { priority, ..work("alice", offset) }
 }
 
-pub(crate) fn due(work: Work) -> Entry {
-    Entry { work, wait_ms: 0 }
+pub(crate) fn due(work: PushWork) -> Entry {
+    Entry { work: work.into(), wait_ms: 0 }
 }
 
-pub(crate) fn after(wait_ms: i64, work: Work) -> Entry {
-    Entry { work, wait_ms }
+pub(crate) fn after(wait_ms: i64, work: PushWork) -> Entry {
+    Entry { work: work.into(), wait_ms }
 }
 
 /// Adds entries, none of which may be refused.

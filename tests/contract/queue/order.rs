@@ -18,7 +18,7 @@ async fn more_urgent_work_is_claimed_first(queue: Store) {
         add(&queue, &[due(with_priority(priority, n as i64))], n as i64).await;
         add(
             &queue,
-            &[due(crate::queue::Work { user: crate::record::user("bob"), ..with_priority(priority, 10 + n as i64) })],
+            &[due(crate::queue::PushWork { user: crate::record::user("bob"), ..with_priority(priority, 10 + n as i64) })],
             9,
         )
         .await;
@@ -63,8 +63,8 @@ async fn a_busy_user_does_not_keep_others_waiting(queue: Store) {
     let busy: Vec<_> = (0..1_000).map(|n| due(work("alice", n))).collect();
     add(&queue, &busy, 0).await;
     let other = (0..).map(|n| format!("user {n}")).find(|name| {
-        shared::delivery::queue::shard(&crate::record::user(name))
-            != shared::delivery::queue::shard(&crate::record::user("alice"))
+        shared::delivery::work::shard(&crate::record::user(name))
+            != shared::delivery::work::shard(&crate::record::user("alice"))
     });
     add(&queue, &[due(work(&other.unwrap(), -1))], 1).await;
     assert!(claimed(&queue, 2, 1).await.contains(&-1));
