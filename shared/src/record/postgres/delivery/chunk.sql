@@ -1,6 +1,8 @@
--- Materialises a chunk that this transaction holds.
--- $2 users  $3 notification ids  $4 type  $5 grace_ms  $6 send id: as in materialise.sql
+-- Materialises one chunk that this transaction has locked. Continues with materialise.sql or collapse.sql.
+-- $2 users  $3 notification ids  $4 type  $5 grace_ms  $6 send id: as there
 -- $7 number of the chunk
+-- No `send`, and so no effect, unless the chunk is still waiting. A newer send may have been materialised while it
+-- waited.
 , send AS (
     UPDATE send_chunks AS c SET state = 'materialised' FROM sends
      WHERE c.send_id = $6 AND c.n = $7 AND c.state = 'waiting' AND sends.id = $6

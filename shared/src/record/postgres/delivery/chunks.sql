@@ -1,55 +1,61 @@
--- Materialises several chunks that this transaction holds, of sends without a collapse key.
--- $1 at, or null for the server's clock  $2 users  $3 notification ids  $4 their sends  $5 grace_ms
+-- Materialises several plain chunks, which this transaction has locked, of sends without a collapse key. Returns a row
+-- for each connection to push to, and one without a connection for each notification that is not pushed.
+-- $2 users  $3 notification ids and  $4 send ids, in the order of the users  $5 grace_ms
 -- $6 sends of the chunks  $7 numbers of the chunks
 , chunks AS (
     UPDATE send_chunks AS c SET state = 'materialised'
       FROM unnest($6::uuid[], $7::integer[]) AS chunk (send_id, n)
      WHERE c.send_id = chunk.send_id AND c.n = chunk.n
 ),
--- In the order in which they are due; one user may get several.
+-- In the order in which they are due. One user may be a recipient of several sends: the last takes the head that the
+-- inbox gets here, the others the offsets before it.
 recipients AS MATERIALIZED (
-    SELECT recipient.user_id, recipient.id, recipient.send_id, recipient.place, sends.type, sends.expires_at,
-           row_number() OVER (PARTITION BY recipient.user_id ORDER BY recipient.place)
-               - count(*) OVER (PARTITION BY recipient.user_id) AS before_last
-      FROM unnest($2::text[], $3::uuid[], $4::uuid[]) WITH ORDINALITY AS recipient (user_id, id, send_id, place)
+    SELECT recipient.user_id, recipient.id, recipient.send_id, recipient.ordinal, sends.type, sends.expires_at,
+           row_number() OVER (PARTITION BY recipient.user_id ORDER BY recipient.ordinal)
+               - count(*) OVER (PARTITION BY recipient.user_id) AS from_head
+      FROM unnest($2::text[], $3::uuid[], $4::uuid[]) WITH ORDINALITY AS recipient (user_id, id, send_id, ordinal)
       JOIN sends ON sends.id = recipient.send_id
 ),
--- In the order of their users: two statements to the same users never wait for each other in a circle.
+-- One row per user, since a row cannot be updated twice in one statement. Locks are taken in the order of the users, so
+-- that two statements for the same users cannot deadlock.
 heads AS (
     INSERT INTO inboxes AS inbox (user_id, epoch, head, unread)
-    SELECT new.user_id, epoch.epoch, new.rows, new.rows
-      FROM (SELECT user_id, count(*) AS rows FROM recipients GROUP BY user_id) AS new, epoch
-     ORDER BY new.user_id COLLATE "C"
+    SELECT counts.user_id, epoch.epoch, counts.rows, counts.rows
+      FROM (SELECT user_id, count(*) AS rows FROM recipients GROUP BY user_id) AS counts, epoch
+     ORDER BY counts.user_id COLLATE "C"
     ON CONFLICT (user_id) DO UPDATE SET head = inbox.head + excluded.head, unread = inbox.unread + excluded.unread
     RETURNING user_id, epoch, head, unread, expired_through
 ),
-living AS MATERIALIZED (
+live_connections AS MATERIALIZED (
     SELECT connections.user_id, connections.id, connections.connected_at, connections.token_expires_at
       FROM clock, connections
      WHERE connections.user_id IN (SELECT user_id FROM recipients) AND connections.token_expires_at > clock.now_ms
 ),
--- Nothing is pushed of what has expired while it came here.
-arriving AS MATERIALIZED (
-    SELECT recipients.*, heads.epoch, heads.head + before_last AS "offset", heads.unread + before_last AS unread,
+-- Each with its own offset and the unread count as of its arrival. A notification that has expired meanwhile is not
+-- pushed.
+new_rows AS MATERIALIZED (
+    SELECT recipients.*, heads.epoch, heads.head + from_head AS "offset", heads.unread + from_head AS unread,
            heads.expired_through, coalesce(recipients.expires_at > clock.now_ms, true) AS is_pushed
       FROM clock, heads JOIN recipients ON recipients.user_id = heads.user_id
 ),
 arrivals AS (
     INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, expires_at, push_at)
     SELECT user_id, "offset", "offset", id, send_id, type, clock.now_ms, expires_at,
-           CASE WHEN is_pushed AND EXISTS (SELECT FROM living WHERE living.user_id = arriving.user_id)
+           CASE WHEN is_pushed
+                     AND EXISTS (SELECT FROM live_connections WHERE live_connections.user_id = new_rows.user_id)
                 THEN clock.now_ms + $5 END
-      FROM clock, arriving
+      FROM clock, new_rows
 )
--- Unread as in materialise.sql.
-SELECT arriving.user_id, arriving.id AS notification_id, arriving.send_id, arriving.epoch, arriving."offset" AS head,
+-- `unread` is corrected as in materialise.sql.
+SELECT new_rows.user_id, new_rows.id AS notification_id, new_rows.send_id, new_rows.epoch, new_rows."offset" AS head,
        clock.now_ms,
-       CASE WHEN living.id IS NOT NULL THEN arriving.unread - (
+       CASE WHEN live_connections.id IS NOT NULL THEN new_rows.unread - (
            SELECT count(*) FROM notifications n
-            WHERE n.user_id = arriving.user_id AND n.deleted_at IS NULL AND n.read_at IS NULL
-              AND n.expires_at > arriving.expired_through AND n.expires_at <= clock.now_ms)
+            WHERE n.user_id = new_rows.user_id AND n.deleted_at IS NULL AND n.read_at IS NULL
+              AND n.expires_at > new_rows.expired_through AND n.expires_at <= clock.now_ms)
        END AS unread, NULL::uuid[] AS replaces,
-       living.id, living.connected_at, living.token_expires_at
-  FROM clock, arriving
-  LEFT JOIN living ON living.user_id = arriving.user_id AND arriving.is_pushed
- ORDER BY arriving.place, living.connected_at, living.id
+       live_connections.id, live_connections.connected_at, live_connections.token_expires_at
+  FROM clock, new_rows
+  LEFT JOIN live_connections ON live_connections.user_id = new_rows.user_id AND new_rows.is_pushed
+ -- The connections of one notification must be adjacent: the caller gathers them into one delivery.
+ ORDER BY new_rows.ordinal, live_connections.connected_at, live_connections.id

@@ -1,19 +1,25 @@
--- Lets what was set aside be tried again.
--- $2 letter
-, letter AS (
+-- Deletes a dead letter and makes what it is about due again. Returns a row, without columns, if there was such a dead
+-- letter.
+-- $2 dead letter id
+, dead_letter AS (
     DELETE FROM dead_letters WHERE id = $2 RETURNING send_id, user_id, "offset", recipients, payload
 ),
+-- A dead-lettered push: its row is due at once, unless it was read or deleted meanwhile.
 due AS (
     UPDATE notifications AS n
        SET push_at = clock.now_ms, push_attempts = 0
-      FROM letter, clock
-     WHERE n.user_id = letter.user_id AND n."offset" = letter."offset" AND n.read_at IS NULL AND n.deleted_at IS NULL
+      FROM dead_letter, clock
+     WHERE n.user_id = dead_letter.user_id AND n."offset" = dead_letter."offset"
+       AND n.read_at IS NULL AND n.deleted_at IS NULL
 ),
+-- Recipients without a row: they become another chunk of their send. A concurrent redrive may use the same number,
+-- which violates the primary key, and the caller retries.
 chunk AS (
     INSERT INTO send_chunks (send_id, n, recipients, due_at, state)
-    SELECT letter.send_id, 1 + coalesce((SELECT max(n) FROM send_chunks c WHERE c.send_id = letter.send_id), 0),
-           letter.payload, clock.now_ms, 'waiting'
-      FROM letter, clock
-     WHERE letter.recipients > 0
+    SELECT dead_letter.send_id,
+           1 + coalesce((SELECT max(n) FROM send_chunks c WHERE c.send_id = dead_letter.send_id), 0),
+           dead_letter.payload, clock.now_ms, 'waiting'
+      FROM dead_letter, clock
+     WHERE dead_letter.recipients > 0
 )
-SELECT FROM letter
+SELECT FROM dead_letter
