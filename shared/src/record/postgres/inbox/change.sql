@@ -1,17 +1,23 @@
--- What a user does to his own inbox. Every row that changes takes the next offset.
+-- Changes rows of one user's inbox. Each row that changes takes the next offset as its version. Returns the position
+-- before the change, the new head and unread count (null if nothing changed), the ids that changed, and a row for each
+-- connection to notify, at least one. If the inbox changes concurrently, there are ids but no new head, nothing has
+-- happened, and the caller retries.
 -- $2 user  $3 'read', 'unread' or 'delete'  $4 ids, or null for all  $5 type, or null
--- $6 epoch and $7 offset up to which, or null
+-- $6 epoch and $7 offset of the cursor up to which, or null
+-- The position in the snapshot of this statement. A user who never received anything has no row here.
 , inbox AS MATERIALIZED (
     SELECT epoch, head, acked, purged_through, unread FROM inboxes WHERE user_id = $2
 ),
--- What has expired is gone, though no tombstone yet.
+-- Expired notifications that are not tombstones yet: they still count in `inboxes.unread`, but are reported as gone.
 expired AS MATERIALIZED (
     SELECT count(*) AS expired, count(*) FILTER (WHERE n.read_at IS NULL) AS unread
       FROM clock, notifications n
      WHERE n.user_id = $2 AND n.deleted_at IS NULL AND n.expires_at <= clock.now_ms
 ),
--- The rows that become different, in the order of their arrival; none where the cursor is of another history.
-target AS MATERIALIZED (
+-- The rows that the change makes different, numbered from 1 in order of arrival; none if the cursor is not part of the
+-- inbox's history, as `Position::knows` decides. Rows that are already as wanted are left out, so repeating a change
+-- takes no offsets.
+affected AS MATERIALIZED (
     SELECT n."offset", n.id, (n.read_at IS NULL)::integer AS was_unread, row_number() OVER (ORDER BY n."offset") AS step
       FROM notifications n, inbox, clock
      WHERE n.user_id = $2 AND n.deleted_at IS NULL AND coalesce(n.expires_at > clock.now_ms, true)
@@ -21,31 +27,33 @@ target AS MATERIALIZED (
             OR n."offset" <= $7 AND inbox.epoch = $6 AND $7 BETWEEN inbox.purged_through AND inbox.head)
        AND CASE $3 WHEN 'read' THEN n.read_at IS NULL WHEN 'unread' THEN n.read_at IS NOT NULL ELSE true END
 ),
--- Whoever changed this inbox since the snapshot also raised its head: then nothing happens, and the caller repeats.
+-- Every change of an inbox raises its head. If the head is no longer that of the snapshot, the affected rows may be
+-- stale: this updates nothing, and `changed` does nothing either.
 raised AS (
     UPDATE inboxes AS i
-       SET head = i.head + whole.steps, unread = i.unread + whole.more_unread
+       SET head = i.head + totals.steps, unread = i.unread + totals.more_unread
       FROM inbox,
            (SELECT count(*) AS steps,
                    coalesce(sum((CASE $3 WHEN 'unread' THEN 1 ELSE 0 END) - was_unread), 0)::bigint AS more_unread
-              FROM target) AS whole
-     WHERE i.user_id = $2 AND i.head = inbox.head AND whole.steps > 0
+              FROM affected) AS totals
+     WHERE i.user_id = $2 AND i.head = inbox.head AND totals.steps > 0
     RETURNING i.head, i.unread
 ),
--- What somebody has read or deleted needs no push any more.
+-- A notification that is read or deleted is no longer due.
 changed AS (
     UPDATE notifications AS n
-       SET version = inbox.head + target.step,
+       SET version = inbox.head + affected.step,
            read_at = CASE $3 WHEN 'read' THEN clock.now_ms WHEN 'unread' THEN NULL ELSE n.read_at END,
            deleted_at = CASE $3 WHEN 'delete' THEN clock.now_ms END,
            push_at = CASE $3 WHEN 'unread' THEN n.push_at END
-      FROM target, inbox, clock
-     WHERE n.user_id = $2 AND n."offset" = target."offset" AND EXISTS (SELECT FROM raised)
+      FROM affected, inbox, clock
+     WHERE n.user_id = $2 AND n."offset" = affected."offset" AND EXISTS (SELECT FROM raised)
 )
+-- `known` counts the given ids that are this user's. Connections are returned only if something changed.
 SELECT coalesce(inbox.epoch, epoch.epoch) AS epoch, coalesce(inbox.head, 0) AS head, coalesce(inbox.acked, 0) AS acked,
        coalesce(inbox.purged_through, 0) AS purged_through, coalesce(inbox.unread, 0) - expired.unread AS unread,
        expired.expired, raised.head AS new_head, raised.unread - expired.unread AS new_unread,
-       (SELECT array_agg(target.id ORDER BY target.step) FROM target) AS ids,
+       (SELECT array_agg(affected.id ORDER BY affected.step) FROM affected) AS ids,
        (SELECT count(*) FROM notifications n
          WHERE n.user_id = $2 AND n.id = ANY ($4)
            AND ($3 = 'delete' OR n.deleted_at IS NULL AND coalesce(n.expires_at > clock.now_ms, true))) AS known,

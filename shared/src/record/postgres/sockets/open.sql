@@ -1,5 +1,7 @@
--- Takes a ticket, whatever becomes of it, and registers its connection.
--- $2 hash of the ticket  $3 connection  $4 origin
+-- Takes a ticket and registers its connection, atomically. A refused ticket is spent too. Returns one row: `valid` is 1
+-- if the ticket was in time, and `user_id` is null unless the connection is registered.
+-- $2 hash of the ticket  $3 connection id  $4 origin, or null
+-- Of concurrent deletions only one returns the row, so a ticket opens one connection.
 , ticket AS (
     DELETE FROM tickets WHERE hash = $2 RETURNING user_id, origin, token_expires_at, expires_at
 ),
@@ -8,6 +10,7 @@ valid AS MATERIALIZED (
       FROM ticket, clock
      WHERE ticket.expires_at > clock.now_ms AND ticket.token_expires_at > clock.now_ms
 ),
+-- A ticket without an origin is for clients that send none, hence not `=`, which is never true for nulls.
 opened AS (
     INSERT INTO connections (id, user_id, origin, connected_at, token_expires_at)
     SELECT $3, user_id, origin, now_ms, token_expires_at FROM valid WHERE origin IS NOT DISTINCT FROM $4

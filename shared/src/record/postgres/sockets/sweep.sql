@@ -1,11 +1,12 @@
--- Forgets old tickets and connections, and finds connections whose token has expired.
--- $2 the longest age of a connection, in ms  $3 the most rows of each kind
+-- Deletes expired tickets and old connections, and returns connections whose token has expired. Those stay registered
+-- until the caller has closed them, so that the next sweep finds them again if it does not.
+-- $2 the longest age of a connection in ms  $3 the most rows of each kind
 , old_tickets AS (
     DELETE FROM tickets
      WHERE hash IN (SELECT hash FROM tickets WHERE expires_at <= (SELECT now_ms FROM clock) LIMIT $3)
     RETURNING 1
 ),
--- API Gateway has closed them long ago: their `$disconnect` was lost.
+-- API Gateway closed these long ago, but their `$disconnect` was lost.
 old_connections AS (
     DELETE FROM connections
      WHERE id IN (SELECT id FROM connections WHERE connected_at <= (SELECT now_ms FROM clock) - $2 LIMIT $3)
@@ -13,12 +14,12 @@ old_connections AS (
 ),
 expired AS (
     SELECT id, user_id, connected_at, token_expires_at FROM connections
-     -- Subqueries, since a join with the clock would read all live connections too.
+     -- Subqueries, since a join with the clock would also read all live connections.
      WHERE token_expires_at <= (SELECT now_ms FROM clock)
        AND connected_at > (SELECT now_ms FROM clock) - $2
      ORDER BY token_expires_at LIMIT $3
 )
--- One row at least, to say how many were forgotten.
+-- At least one row, since each says how many were deleted: at the limit, the caller sweeps again.
 SELECT expired.*,
        greatest((SELECT count(*) FROM old_tickets), (SELECT count(*) FROM old_connections)) AS forgotten
   FROM (SELECT) AS once LEFT JOIN expired ON true
