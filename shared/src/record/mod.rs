@@ -1,4 +1,5 @@
-//! The record: what must outlive everything. Its promises are defined by the domains; the stores that keep them are here.
+//! The record: what must outlive everything. Its promises are defined by the domains; the stores that keep them are
+//! here.
 
 #[cfg(feature = "postgres")]
 pub mod postgres;

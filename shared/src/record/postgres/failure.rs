@@ -1,13 +1,13 @@
-//! What errors of Postgres mean.
+//! What the errors of Postgres mean.
 
 use crate::error::StoreError;
 
-/// Why a statement did not do what it should.
+/// Why a statement failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It lost against a concurrent one: nothing was changed, and it may be retried at once.
+    /// It lost against a concurrent one: nothing has changed, and it may be retried at once.
     Lost,
-    /// The connection's unique constraint was violated: nothing was changed.
+    /// It violated a unique constraint: nothing has changed.
     Duplicate(String),
     /// Anything else.
     Failed(StoreError),
@@ -49,7 +49,7 @@ impl From<StoreError> for Failure {
 impl From<Failure> for StoreError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Lost => Self::Unavailable("it lost against concurrent statements again and again".into()),
+            Failure::Lost => Self::Unavailable("every attempt lost against a concurrent statement".into()),
             Failure::Duplicate(error) => Self::Refused(error),
             Failure::Failed(error) => error,
         }
@@ -68,17 +68,17 @@ enum Class {
 fn class(error: &sqlx::Error) -> Class {
     match error {
         sqlx::Error::Database(database) => match database.code().as_deref() {
-            // Serialization failure, deadlock: undone, and free to be retried.
+            // Serialization failure, deadlock: rolled back, and may be retried at once.
             Some("40001" | "40P01") => Class::Lost,
-            // Lock not available, cancelled by a timeout, read-only after a failover: undone.
+            // Lock not available, cancelled by a timeout, read-only after a failover: rolled back.
             Some("55P03" | "57014" | "25006") => Class::Unavailable,
-            // Shut down or crashed while it worked.
+            // The server was shut down or crashed during the statement.
             Some("57P01" | "57P02") => Class::Unknown,
             Some("23505") => Class::Duplicate,
             Some(code) if ["08", "53", "57", "58", "28", "3D", "42P01"].iter().any(|class| code.starts_with(class)) => {
                 Class::Unavailable
             }
-            // The same row twice in one statement, out of range or malformed, against a constraint.
+            // The same row twice in one statement; a value that is out of range or malformed; a violated constraint.
             Some(code) if ["21", "22", "23"].iter().any(|class| code.starts_with(class)) => Class::Refused,
             _ => Class::Broken,
         },

@@ -1,5 +1,5 @@
-//! The record in Postgres. An act is one statement wherever its effect cannot depend on rows that a concurrent act may just
-//! have changed. Nothing is kept in a session, so a pooler in transaction mode has nothing to pin.
+//! The record in Postgres. An operation is a single statement unless its effect may depend on rows that a concurrent
+//! one has just changed. Nothing is kept in a session, so a pooler in transaction mode never has to pin a connection.
 
 mod delivery;
 mod failure;

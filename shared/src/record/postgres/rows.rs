@@ -15,7 +15,7 @@ use crate::inbox::Position;
 use crate::inbox::notification::{Content, Notification, Priority};
 use crate::sockets::connections::Connection;
 
-/// The first parameter of most statements: null means the server's clock.
+/// $1 of most statements: null means the server's clock.
 pub(crate) fn at_ms(at: At) -> Option<i64> {
     match at {
         At::Server => None,
@@ -23,14 +23,14 @@ pub(crate) fn at_ms(at: At) -> Option<i64> {
     }
 }
 
-/// A column of a row, which must be in the statement.
+/// A column of a row. Panics if the statement does not return it.
 pub(crate) fn column<'r, T>(row: &'r PgRow, name: &str) -> Result<T, StoreError>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
 {
     row.try_get(name).map_err(|error| match error {
-        // A broken row may be dead-lettered; a missing column is no fault of the row.
-        sqlx::Error::ColumnNotFound(_) => unreachable!("a statement of ours returns no {name}"),
+        // A broken row is dead-lettered, but a missing column is the fault of the statement.
+        sqlx::Error::ColumnNotFound(_) => unreachable!("the statement does not return {name}"),
         error => StoreError::Broken(error.to_string()),
     })
 }
@@ -74,8 +74,8 @@ pub(crate) fn notification(row: &PgRow, epoch: Epoch) -> Result<Notification, St
     })
 }
 
-/// Columns: the id under the given name, user_id, connected_at, token_expires_at. `None` if the id is null, as in an outer
-/// join without a match.
+/// Columns: the id under the given name, user_id, connected_at, token_expires_at. `None` if the id is null, as in an
+/// outer join without a match.
 pub(crate) fn connection(row: &PgRow, id: &str) -> Result<Option<Connection>, StoreError> {
     let Some(id) = column::<Option<String>>(row, id)? else { return Ok(None) };
     Ok(Some(Connection {
@@ -98,7 +98,8 @@ pub(crate) fn position(row: &PgRow) -> Result<Position, StoreError> {
     })
 }
 
-/// Adds a connection to the last delivery, or to a new one if the row belongs to another.
+/// Adds a connection to the last delivery, or to a new one if that is not the connection's. The rows of one delivery
+/// must be adjacent.
 pub(crate) fn gather(
     deliveries: &mut Vec<Delivery>,
     connection: Connection,
@@ -119,7 +120,7 @@ pub(crate) fn json_list(users: &[UserId]) -> String {
     serde_json::to_string(users).expect("a list of strings is JSON")
 }
 
-/// A limit as a parameter.
+/// A number of rows as a parameter.
 pub(crate) fn limit(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

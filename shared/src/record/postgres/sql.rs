@@ -1,9 +1,10 @@
-//! How statements are put together and retried.
+//! How statements are assembled and retried.
 
-/// How often a statement is attempted that loses against concurrent ones.
+/// How often an operation is attempted that loses against concurrent ones.
 pub(crate) const MAX_ATTEMPTS: usize = 5;
 
-/// A statement that begins with `clock.sql` and continues with these files, or texts in parentheses.
+/// A statement from `clock.sql`, which makes $1 the time, and these files, or texts in parentheses. The next part
+/// therefore begins with `, name AS (`, or with a space and the statement itself.
 macro_rules! sql {
     ($($part:tt),+) => {
         concat!(
@@ -24,13 +25,13 @@ macro_rules! part {
 }
 pub(crate) use part;
 
-/// Runs an act again while it loses against concurrent ones: a deadlock or serialization failure undid it, or an inbox
-/// changed under it.
+/// Retries an operation, up to [`MAX_ATTEMPTS`] times in all, while it loses against concurrent ones: a deadlock or a
+/// serialization failure rolled it back, or a row changed after it was read.
 macro_rules! retried {
-    ($act:expr) => {{
+    ($operation:expr) => {{
         let mut attempt = 1;
         loop {
-            match $act.await {
+            match $operation.await {
                 Err($crate::record::postgres::failure::Failure::Lost)
                     if attempt < $crate::record::postgres::sql::MAX_ATTEMPTS =>
                 {

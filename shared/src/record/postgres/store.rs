@@ -17,21 +17,21 @@ use crate::error::StoreError;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
 
-/// The certificate authorities of Amazon RDS and its proxies in all regions, except those that expire within a year
+/// The certificate authorities of Amazon RDS and its proxies in all regions, without those that expire within a year
 /// (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html).
 const RDS_AUTHORITIES: &[u8] = include_bytes!("rds-ca.pem");
-/// How long a call waits for a connection before the database counts as away.
+/// How long a call waits for a connection before the database counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection that was idle for longer is tested before it is used, since the connections of a frozen sandbox may be dead
-/// when it thaws. Measured by the wall clock too: the monotonic clock may stop during a freeze.
-const FRESH: Duration = Duration::from_secs(1);
-const FRESH_MS: i64 = 1_000;
+/// A connection that has been idle for longer is tested before it is used, since the connections of a frozen sandbox
+/// may be dead when it thaws. Measured by the wall clock too: the monotonic clock may stop during a freeze.
+const UNTESTED_IDLE: Duration = Duration::from_secs(1);
+const UNTESTED_IDLE_MS: i64 = 1_000;
 
 /// The record in a Postgres database.
 #[derive(Debug, Clone)]
 pub struct PostgresRecord {
     pool: PgPool,
-    /// Whether the database was found to have our migrations; checked with the first call.
+    /// Set once the database is known to have our migrations; checked with the first call.
     checked: Arc<OnceCell<()>>,
 }
 
@@ -66,8 +66,8 @@ impl PostgresRecord {
             .test_before_acquire(false)
             .before_acquire(move |connection, held| {
                 let now_ms = At::Server.process_ms();
-                let rested_ms = now_ms - last_use_ms.swap(now_ms, Ordering::Relaxed);
-                let is_fresh = held.idle_for < FRESH && (0..FRESH_MS).contains(&rested_ms);
+                let unused_ms = now_ms - last_use_ms.swap(now_ms, Ordering::Relaxed);
+                let is_fresh = held.idle_for < UNTESTED_IDLE && (0..UNTESTED_IDLE_MS).contains(&unused_ms);
                 Box::pin(async move {
                     if !is_fresh {
                         connection.ping().await?;
@@ -79,13 +79,13 @@ impl PostgresRecord {
         Ok(Self { pool, checked: Arc::new(OnceCell::new()) })
     }
 
-    /// Applies all missing migrations; returns the number of the last one. Concurrent runs wait for each other, and there is
-    /// no timeout, since indexing a large table may take long.
+    /// Applies all missing migrations; returns the number of the last one. Concurrent runs wait for each other, and
+    /// there is no timeout, since indexing a large table may take long.
     pub async fn migrate(&self) -> Result<i64, OpenError> {
         self.migrate_without_timeouts().await.map_err(|error| match error {
             MigrateError::VersionMissing(version) => OpenError::Newer(version),
             MigrateError::Execute(sqlx::Error::PoolTimedOut) => OpenError::Unreachable("no answer in time".into()),
-            MigrateError::Execute(sqlx::Error::Database(said)) => OpenError::Unreachable(said.message().to_owned()),
+            MigrateError::Execute(sqlx::Error::Database(error)) => OpenError::Unreachable(error.message().to_owned()),
             other => OpenError::Unreachable(other.to_string()),
         })?;
         Ok(last_migration())
@@ -117,21 +117,21 @@ impl PostgresRecord {
     }
 }
 
-/// Compares the migrations of the database with ours. Only reads, since the role of a function may be allowed no more.
+/// Compares the migrations of the database with ours. Only reads, since the role of a function may not be allowed more.
 async fn check(connection: &mut GuardedConnection) -> Result<(), OpenError> {
     const UNDEFINED_TABLE: &str = "42P01";
     const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
     let applied: Result<Vec<i64>, sqlx::Error> =
         with_timeout(sqlx::query_scalar(APPLIED).fetch_all(&mut **connection)).await;
     let applied = match applied {
-        Err(sqlx::Error::Database(said)) if said.code().as_deref() == Some(UNDEFINED_TABLE) => Vec::new(),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => Vec::new(),
         other => other.map_err(|error| OpenError::Unreachable(error.to_string()))?,
     };
     let last = last_migration();
     if let Some(version) = applied.iter().max().filter(|version| **version > last) {
         return Err(OpenError::Newer(*version));
     }
-    // Each of them, since one may have been skipped when a later one was applied.
+    // Each is checked, since one may have been skipped when a later one was applied.
     match MIGRATIONS.iter().find(|ours| !applied.contains(&ours.version)) {
         Some(missing) => Err(OpenError::Older(missing.version)),
         None => Ok(()),
@@ -150,7 +150,7 @@ fn options(url: &Secret) -> Result<PgConnectOptions, OpenError> {
         // By default sqlx would fall back to plain text, and the authorities of RDS are in no common list.
         options = options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(RDS_AUTHORITIES.to_vec());
     }
-    // Far above what any of our statements takes: one that takes longer waits for a client that hangs.
+    // Far above what any of our statements takes: a longer one waits for a client that hangs.
     let limits =
         [("statement_timeout", "5000"), ("lock_timeout", "3000"), ("idle_in_transaction_session_timeout", "5000")];
     // Compiling a statement takes a hundred times as long as running any of ours.
@@ -170,10 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn a_database_at_rds_is_verified_unless_the_url_says_otherwise() {
+    fn the_certificate_of_rds_is_verified_unless_the_url_says_otherwise() {
         assert!(matches!(mode_of("postgres://u@db.abc.eu-west-1.rds.amazonaws.com/x"), PgSslMode::VerifyFull));
-        let said = "postgres://u@db.abc.eu-west-1.rds.amazonaws.com/x?sslmode=require";
-        assert!(matches!(mode_of(said), PgSslMode::Require));
+        let url = "postgres://u@db.abc.eu-west-1.rds.amazonaws.com/x?sslmode=require";
+        assert!(matches!(mode_of(url), PgSslMode::Require));
         assert!(matches!(mode_of("postgres://u@127.0.0.1/x"), PgSslMode::Prefer));
         assert!(matches!(mode_of("postgres://u@db.rds.amazonaws.com.evil.example/x"), PgSslMode::Prefer));
     }

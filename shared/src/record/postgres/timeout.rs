@@ -1,5 +1,5 @@
-//! Statements with a timeout. A server that hangs keeps its connections open, and its own timeouts hang with it, so every
-//! wait for Postgres ends here.
+//! Statements with a timeout. A server that hangs keeps its connections open, and its own timeouts hang with it, so
+//! every wait for Postgres is limited here.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -12,11 +12,11 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 
-/// How long an answer is waited for: longer than a working server takes for any statement.
+/// How long to wait for an answer: longer than a working server takes for any statement.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A pooled connection. One that was held for too long hangs; it is closed instead of being returned, since the pool would
-/// wait for it.
+/// A pooled connection. One that was held for too long is taken to hang: it is closed instead of being returned, since
+/// the pool would wait for it.
 pub(crate) struct GuardedConnection {
     connection: PoolConnection<Postgres>,
     since: Instant,
@@ -50,7 +50,7 @@ impl Drop for GuardedConnection {
     }
 }
 
-/// The answer of the database. If there is none in time, the error is that of a connection that ended.
+/// Waits for the answer of the database. Without one in time, fails as if the connection had ended.
 pub(crate) async fn with_timeout<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
     answer.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
@@ -71,8 +71,8 @@ pub(crate) async fn rollback(transaction: Transaction<'_, Postgres>) -> Result<(
     with_timeout(transaction.rollback()).await.map_err(Failure::of_write)
 }
 
-/// Running a statement, with the timeout inside. The first four write: if the connection ends, their outcome is unknown. The
-/// `read_` twins change nothing, so their failure leaves nothing unknown.
+/// Running a statement, with the timeout inside. The first four write: if the connection ends, their outcome is
+/// unknown. The `read_` twins change nothing, so their failure leaves nothing unknown.
 pub(crate) trait Run: Sized {
     /// All rows.
     fn all(self, db: &mut PgConnection) -> impl Future<Output = Result<Vec<PgRow>, Failure>> + Send;

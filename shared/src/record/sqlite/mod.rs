@@ -1,5 +1,5 @@
-//! The record in one SQLite file, for the local gateway and for tests. Only one process may have it open, since two would not
-//! see each other's work.
+//! The record in one SQLite file, for the local gateway and for tests. Only one process may have it open, since two
+//! would not see each other's work.
 
 mod delivery;
 mod failure;

@@ -86,13 +86,14 @@ impl SqliteRecord {
         Ok(Self { writer, readers, epoch, accesses: AtomicUsize::new(0), lock })
     }
 
-    /// How often this record was accessed, as one call of a promise does once. For tests that count what a request costs.
+    /// How often this record was accessed, as one call of a promise does once. For tests that count what a request
+    /// costs.
     pub fn accesses(&self) -> usize {
         self.accesses.load(Ordering::Relaxed)
     }
 
-    /// Closes the file once running calls have ended. The record is useless afterwards, and may be opened again even if it
-    /// is still held somewhere.
+    /// Closes the file once running calls have ended. The record is useless afterwards, and may be opened again even if
+    /// it is still held somewhere.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
@@ -101,8 +102,8 @@ impl SqliteRecord {
         }
     }
 
-    /// Begins to write. No other write runs until this one ends. The present time is to be read afterwards, so that the one
-    /// that waited is the later one.
+    /// Begins to write. No other write runs until this one ends. The present time is to be read afterwards, so that the
+    /// one that waited is the later one.
     pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
         self.accesses.fetch_add(1, Ordering::Relaxed);
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)

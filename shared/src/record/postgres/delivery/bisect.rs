@@ -1,5 +1,5 @@
-//! Materialising, in Postgres, when the row of some recipient is refused: the recipients are halved until it is found, so that
-//! the others need not wait.
+//! Materialising in Postgres if the database refuses some recipient's row: the recipients are halved until it is found,
+//! so that the others do not wait.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ pub(crate) struct Bisected {
     pub(crate) refused: Vec<UserId>,
 }
 
-/// Gives recipients their rows within a transaction: in one statement, or if that is refused in one for each half, and so on.
-/// One refused recipient of 200 costs 17 statements at most.
+/// Materialises recipients within a transaction: in one statement, or if that is refused, in one for each half, and so
+/// on. One refused recipient among 200 costs at most 17 statements.
 pub(crate) async fn materialise(
     db: &mut PgConnection,
     send: SendId,
@@ -37,19 +37,19 @@ pub(crate) async fn materialise(
     mut recipients: Vec<UserId>,
     at: At,
 ) -> Result<Bisected, Failure> {
-    // The order in which a single statement locks them.
+    // The order in which a single statement locks their inboxes, so that this cannot deadlock with one.
     recipients.sort();
     let mut bisected = Bisected { deliveries: Vec::new(), refused: Vec::new() };
     let mut parts = vec![recipients];
     while let Some(mut part) = parts.pop() {
-        let mut tried = begin(db).await?;
-        match materialise_part(&mut tried, send, content, &part, at).await {
+        let mut savepoint = begin(db).await?;
+        match materialise_part(&mut savepoint, send, content, &part, at).await {
             Ok(deliveries) => {
-                commit(tried).await?;
+                commit(savepoint).await?;
                 bisected.deliveries.extend(deliveries);
             }
             Err(Failure::Failed(StoreError::Refused(error)) | Failure::Duplicate(error)) => {
-                rollback(tried).await?;
+                rollback(savepoint).await?;
                 if part.len() > 1 {
                     let second = part.split_off(part.len() / 2);
                     parts.extend([second, part]);
@@ -100,7 +100,8 @@ pub(crate) async fn materialise_chunk(
     Ok(deliveries)
 }
 
-/// Dead-letters a chunk that this transaction has locked, with this many recipients, as a whole. `text` is its list of them.
+/// Dead-letters a whole chunk that this transaction has locked. `text` is its list of recipients as stored; if that
+/// cannot be read, their number counts as 1.
 pub(crate) async fn dead_letter_chunk(
     db: &mut PgConnection,
     send: SendId,
@@ -126,7 +127,7 @@ pub(crate) async fn dead_letter_chunk(
     Ok(())
 }
 
-/// Starts a send that this transaction has stored. Refused recipients stay in a chunk.
+/// Starts a send that this transaction has stored. Refused recipients stay in a chunk that is due at once.
 pub(crate) async fn start(db: &mut PgConnection, send: SendId, refused: &[UserId], at: At) -> Result<(), Failure> {
     sqlx::query("UPDATE sends SET state = 'started' WHERE id = $1").bind(send.as_uuid()).run(&mut *db).await?;
     if refused.is_empty() {

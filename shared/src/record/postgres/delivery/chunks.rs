@@ -1,4 +1,4 @@
-//! Materialising due chunks in Postgres: several plain chunks in one statement, any other chunk on its own.
+//! Materialising due chunks in Postgres: several plain chunks in one statement, and any other chunk on its own.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Chunk {
         })
     }
 
-    /// Its recipients and content, if it is plain: one that several can be materialised of in one statement.
+    /// Its recipients and content if it is plain: only plain chunks can share a statement.
     fn plain(&self) -> Option<(&[UserId], &Arc<Content>)> {
         let (recipients, content) = (self.recipients.as_ref().ok()?, self.content.as_ref().ok()?);
         let is_special = self.is_cancelled || self.is_expired || content.collapse_key.is_some();
@@ -71,7 +71,7 @@ impl Chunk {
 impl PostgresRecord {
     pub(crate) async fn materialise_due(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
         match retried!(self.try_materialise(limit, Strategy::Together, at)) {
-            // Something in a chunk cannot be materialised. More statements find out what, one chunk after the other.
+            // Something in a chunk cannot be materialised: find out what, one chunk at a time.
             Err(StoreError::Refused(_) | StoreError::Broken(_)) => {
                 retried!(self.try_materialise(1, Strategy::Bisect, at))
             }
@@ -79,12 +79,12 @@ impl PostgresRecord {
         }
     }
 
-    async fn try_materialise(&self, max_chunks: usize, way: Strategy, at: At) -> Result<Materialised, Failure> {
+    async fn try_materialise(&self, max_chunks: usize, strategy: Strategy, at: At) -> Result<Materialised, Failure> {
         let mut connection = self.connection().await?;
         let mut transaction = begin(&mut connection).await?;
         let mut chunks = lock(&mut transaction, max_chunks, at).await?;
         while let Some(cancelled) = chunks.first().filter(|chunk| chunk.is_cancelled) {
-            // Cancelling cancels the chunks too, so this was done by hand. They must not be found again.
+            // Cancelling a send cancels its chunks too, so this was done by hand. They must not be found again.
             cancel(&mut transaction, cancelled.send).await?;
             chunks = lock(&mut transaction, max_chunks, at).await?;
         }
@@ -97,7 +97,7 @@ impl PostgresRecord {
         let done = if count > 1 {
             materialise_together(&mut transaction, &chunks, at).await
         } else {
-            materialise_alone(&mut transaction, chunks.remove(0), way, at).await
+            materialise_alone(&mut transaction, chunks.remove(0), strategy, at).await
         };
         match done {
             Ok(deliveries) => {
@@ -135,23 +135,23 @@ async fn cancel(db: &mut PgConnection, send: SendId) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts sends that are not cancelled. A started send stays started and needs no lock, so its chunks do not wait for each
-/// other. Locks are taken in the order of the ids, so that two workers cannot deadlock.
+/// Starts sends that are not cancelled. A started send stays started and needs no lock, so its chunks do not wait for
+/// each other. Locks are taken in the order of the ids, so that two workers cannot deadlock.
 async fn start(db: &mut PgConnection, sends: &BTreeSet<Uuid>) -> Result<(), Failure> {
     if sends.is_empty() {
         return Ok(());
     }
     let ids: Vec<Uuid> = sends.iter().copied().collect();
     let started = sqlx::query(
-        "WITH found AS MATERIALIZED (
+        "WITH locked AS MATERIALIZED (
              SELECT id FROM sends WHERE id = ANY($1) AND state <> 'cancelled' ORDER BY id FOR NO KEY UPDATE
          )
-         UPDATE sends SET state = 'started' FROM found WHERE sends.id = found.id",
+         UPDATE sends SET state = 'started' FROM locked WHERE sends.id = locked.id",
     )
     .bind(ids)
     .run(db)
     .await?;
-    // One was cancelled meanwhile; the retry finds it cancelled.
+    // A send was cancelled meanwhile; the retry finds it cancelled.
     if started < sends.len() { Err(Failure::Lost) } else { Ok(()) }
 }
 
@@ -190,13 +190,13 @@ async fn materialise_together(db: &mut PgConnection, chunks: &[Chunk], at: At) -
 async fn materialise_alone(
     db: &mut PgConnection,
     chunk: Chunk,
-    way: Strategy,
+    strategy: Strategy,
     at: At,
 ) -> Result<Vec<Delivery>, Failure> {
     let Chunk { send, n, is_started, is_expired, .. } = chunk;
     let (recipients, content) = match (chunk.recipients, chunk.content) {
         (Ok(recipients), Ok(content)) => (recipients, content),
-        (recipients, _) if way == Strategy::Bisect => {
+        (recipients, _) if strategy == Strategy::Bisect => {
             let recipients = recipients.map_or(1, |recipients| recipients.len());
             bisect::dead_letter_chunk(db, send, n, &chunk.text, recipients, at).await?;
             return Ok(Vec::new());
@@ -214,13 +214,13 @@ async fn materialise_alone(
     if !is_started {
         start(db, &BTreeSet::from([send.as_uuid()])).await?;
     }
-    match way {
+    match strategy {
         Strategy::Together => materialise_at_once(db, send, n, &content, &recipients, at).await,
         Strategy::Bisect => bisect::materialise_chunk(db, send, n, &content, recipients, at).await,
     }
 }
 
-/// Materialises a chunk in one statement. If it may replace notifications, the heads are locked before.
+/// Materialises a chunk in one statement. If it may replace notifications, the heads are locked first.
 async fn materialise_at_once(
     db: &mut PgConnection,
     send: SendId,
@@ -239,10 +239,10 @@ async fn materialise_at_once(
     Ok(deliveries(&found, |_| Ok(Arc::clone(content)))?)
 }
 
-/// Unlocks the chunks before the retry looks for them: a dropped transaction ends only a little later.
+/// Unlocks the chunks before the retry looks for them: a dropped transaction is rolled back only some time later.
 async fn roll_back(transaction: Transaction<'_, Postgres>, failure: Failure) -> Failure {
     if let Err(error) = rollback(transaction).await {
-        tracing::debug!(?error, "the transaction has ended on its own");
+        tracing::debug!(?error, "rollback failed; the transaction ended on its own");
     }
     failure
 }

@@ -54,24 +54,24 @@ impl DeadLetters for PostgresRecord {
 
 impl PostgresRecord {
     async fn try_dead_letter_push(&self, user: &UserId, offset: i64, reason: Reason, at: At) -> Result<(), Failure> {
-        sqlx::query(
-            sql!((r#", stopped AS (
+        sqlx::query(sql!(
+            (r#", stopped AS (
                    UPDATE notifications SET push_at = NULL
                     WHERE user_id = $3 AND "offset" = $4 AND push_at IS NOT NULL
                    RETURNING send_id, user_id, id, "offset", push_attempts
                )
-               INSERT INTO dead_letters (id, send_id, user_id, notification_id, "offset", recipients, error, attempts, at)
-               SELECT $2, send_id, user_id, id, "offset", 0, $5, push_attempts,
-                      now_ms
-                 FROM clock, stopped
-               ON CONFLICT (id) DO NOTHING"#)),
-        )
+               INSERT INTO dead_letters
+                      (id, send_id, user_id, notification_id, "offset", recipients, error, attempts, at)
+               SELECT $2, send_id, user_id, id, "offset", 0, $5, push_attempts, now_ms FROM clock, stopped
+               ON CONFLICT (id) DO NOTHING"#)
+        ))
         .bind(at_ms(at))
         .bind(DeadLetterId::of_push(user, offset).as_uuid())
         .bind(user.as_str())
         .bind(offset)
         .bind(reason.text())
-        .run(&mut *self.connection().await?).await?;
+        .run(&mut *self.connection().await?)
+        .await?;
         Ok(())
     }
 
@@ -97,7 +97,7 @@ impl PostgresRecord {
             .optional(&mut *self.connection().await?)
             .await;
         match redriven {
-            // A concurrent redrive of the same send has used the number of the chunk.
+            // A concurrent redrive of the same send used the number of the chunk.
             Err(Failure::Duplicate(_)) => Err(Failure::Lost),
             other => Ok(other?.is_some()),
         }

@@ -18,7 +18,7 @@ use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::Run;
 
-/// What one statement took.
+/// What the first statement took.
 struct TakenOnce {
     taken: Taken,
     /// Users with a backlog.
@@ -125,13 +125,13 @@ impl PostgresRecord {
         let users: Vec<&str> = rows.iter().map(|(key, _)| key.user.as_str()).collect();
         let offsets: Vec<i64> = rows.iter().map(|(key, _)| key.offset).collect();
         let fences: Vec<i64> = rows.iter().map(|(key, _)| key.fence_ms).collect();
-        let waits: Vec<i64> = rows.iter().map(|(_, wait_ms)| *wait_ms).collect();
+        let delays: Vec<i64> = rows.iter().map(|(_, delay_ms)| *delay_ms).collect();
         let moved = sqlx::query(sql!("postpone.sql"))
             .bind(at_ms(at))
             .bind(users)
             .bind(offsets)
             .bind(fences)
-            .bind(waits)
+            .bind(delays)
             .bind(PUSH_GRACE_MS)
             .all(&mut *self.connection().await?)
             .await?;
@@ -157,14 +157,14 @@ impl PostgresRecord {
     async fn try_mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<usize, Failure> {
         let ids: Vec<String> = users.iter().map(|(user, _)| user.as_str().to_owned()).collect();
         let through: Vec<i64> = users.iter().map(|(_, through)| *through).collect();
-        let told = sqlx::query(sql!("mark_resynced.sql"))
+        let marked = sqlx::query(sql!("mark_resynced.sql"))
             .bind(at_ms(at))
             .bind(ids)
             .bind(through)
             .bind(limit(MAX_STATEMENT_ROWS))
             .run(&mut *self.connection().await?)
             .await?;
-        Ok(told)
+        Ok(marked)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What all statements share that give recipients their rows.
+//! What the statements that give recipients their rows have in common.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{self, at_ms, column};
 use crate::record::postgres::timeout::Run;
 
-/// Locks the heads of these users' inboxes in the order of the users, and creates missing ones. A later statement of the
-/// transaction then reads rows that cannot change any more.
+/// Locks the heads of these users' inboxes in the order of the users, which prevents deadlocks, and creates missing
+/// ones. A later statement of the transaction then reads rows that can no longer change.
 pub(crate) async fn lock_heads(db: &mut PgConnection, users: &[UserId]) -> Result<(), Failure> {
     let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
     let query = sqlx::query(
@@ -30,7 +30,8 @@ pub(crate) async fn lock_heads(db: &mut PgConnection, users: &[UserId]) -> Resul
     Ok(())
 }
 
-/// A statement that ends with `materialise.sql` or `collapse.sql`, with the parameters that all of these begin with.
+/// A statement that ends with `materialise.sql` or `collapse.sql`, with the parameters that these share bound: $1 to
+/// $6.
 pub(crate) fn bind_recipients<'q>(
     sql: &'static str,
     send: SendId,
@@ -43,7 +44,8 @@ pub(crate) fn bind_recipients<'q>(
     sqlx::query(sql).bind(at_ms(at)).bind(users).bind(ids).bind(&content.kind).bind(PUSH_GRACE_MS).bind(send.as_uuid())
 }
 
-/// The deliveries among the rows of such a statement: it returns a row for each connection, or one for a user without any.
+/// The deliveries among the rows of such a statement, which returns a row for each connection, or one for a user
+/// without any.
 pub(crate) fn deliveries(
     found: &[PgRow],
     content: impl Fn(&PgRow) -> Result<Arc<Content>, StoreError>,

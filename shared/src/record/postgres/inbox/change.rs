@@ -1,4 +1,4 @@
-//! Changing an inbox in Postgres: in one statement that does nothing if the head has moved concurrently.
+//! Changing an inbox in Postgres: in one statement, which does nothing if the head has moved concurrently.
 
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -27,8 +27,8 @@ impl PostgresRecord {
         }
     }
 
-    /// The change after it was lost once: the inbox is locked before the statement that reads its rows, so it cannot be lost
-    /// again.
+    /// The change after it lost once: the inbox is locked before the statement that reads its rows, so it cannot lose
+    /// against another change again.
     async fn try_change_locked(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, Failure> {
         let mut connection = self.connection().await?;
         let mut transaction = begin(&mut connection).await?;
@@ -53,7 +53,7 @@ impl PostgresRecord {
     }
 }
 
-/// One statement; lost if the inbox changed concurrently.
+/// A single statement; it loses if the inbox changes concurrently.
 async fn try_change(db: &mut PgConnection, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, Failure> {
     let (kind, ids, of_type, before) = match change {
         Change::Read(ids) => ("read", Some(ids), None, None),

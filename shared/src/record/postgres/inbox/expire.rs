@@ -1,4 +1,4 @@
-//! Making tombstones of expired notifications, in Postgres.
+//! Making tombstones of expired notifications in Postgres.
 
 use uuid::Uuid;
 
@@ -14,8 +14,8 @@ use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::{Run, begin, commit};
 
 impl PostgresRecord {
-    /// One statement if nothing has expired. Otherwise the inboxes are locked in the order of their users before the statement
-    /// that reads their rows, so that these cannot change meanwhile.
+    /// A single statement if nothing has expired. Otherwise the inboxes are locked, in the order of their users, before
+    /// the statement that reads their rows, so that these cannot change meanwhile.
     pub(crate) async fn try_expire(&self, max_rows: usize, at: At) -> Result<Vec<(UserId, Changed)>, Failure> {
         let mut connection = self.connection().await?;
         let found = sqlx::query(sql!(

@@ -55,13 +55,13 @@ impl PostgresRecord {
             .await?;
         for row in &found {
             let send: Option<Uuid> = column(row, "send_id")?;
-            let is_meant = match send.map(SendId::from_uuid) {
+            let is_match = match send.map(SendId::from_uuid) {
                 None => true,
                 Some(send) => {
                     is_in_chunk(id, send, column(row, "recipients")?).ok_or_else(|| broken("send_chunks.recipients"))?
                 }
             };
-            if is_meant {
+            if is_match {
                 return Ok(Some(trace(row)?));
             }
         }
@@ -69,12 +69,12 @@ impl PostgresRecord {
     }
 }
 
-/// What every statement begins with that needs the present time.
+/// What every statement begins with.
 const CLOCK: &str = sql!((""));
 
-/// The filters are part of the statement instead of being parameters, since a plan that fits every filter scans the whole
-/// history for each.
-/// $2 sender  $3 type  $4 recipient  $5 time and $6 id after which  $7 the most to look at
+/// The filters that are set are part of the statement instead of being optional parameters: a plan that fits every
+/// combination would scan the whole history for each.
+/// $2 sender  $3 type  $4 recipient  $5 time and $6 id after which  $7 the most sends to examine
 fn statement(query: &SendQuery) -> String {
     let filter = |is_set, condition, no_condition| if is_set { condition } else { no_condition };
     let of_sender = filter(query.sender.is_some(), "s.sender = $2", "$2::text IS NULL");
@@ -87,8 +87,8 @@ fn statement(query: &SendQuery) -> String {
               UNION SELECT c.send_id FROM send_chunks c WHERE c.state = 'expired' AND c.recipients::jsonb ? $4))",
         "$4::text IS NULL",
     );
-    // For a limit that is a parameter the planner expects a tenth of the table, so there is a constant one too.
-    let most = MAX_SENDS + 1;
+    // If the limit is a parameter, the planner expects a tenth of the table, so a constant one comes first.
+    let max_examined = MAX_SENDS + 1;
     format!(
         "{CLOCK}
          , examined AS MATERIALIZED (
@@ -96,7 +96,7 @@ fn statement(query: &SendQuery) -> String {
                  SELECT s.id, s.type, s.title, s.created_at, s.expires_at
                    FROM sends s
                   WHERE (s.created_at, s.id) < ($5, $6) AND {of_sender} AND {of_type} AND {of_recipient}
-                  ORDER BY s.created_at DESC, s.id DESC LIMIT {most}) AS newest
+                  ORDER BY s.created_at DESC, s.id DESC LIMIT {max_examined}) AS newest
               ORDER BY created_at DESC, id DESC LIMIT $7
          ) {}",
         include_str!("history.sql")

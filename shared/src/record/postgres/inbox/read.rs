@@ -1,4 +1,5 @@
-//! Reading an inbox in Postgres: each read is one statement, whose rows all repeat the position that they are true for.
+//! Reading an inbox in Postgres: each read is one statement, and each of its rows repeats the position at which it was
+//! read.
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -15,17 +16,17 @@ use crate::record::postgres::sql::sql;
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::Run;
 
-/// Where the inbox of user $2 stands. Expired notifications are gone even if they are not tombstones yet.
+/// The position of the inbox of user $2. Expired notifications do not count as unread, even before they are tombstones.
 macro_rules! position {
     () => {
         " SELECT coalesce(i.epoch, e.epoch) AS epoch, coalesce(i.head, 0) AS head, coalesce(i.acked, 0) AS acked,
-                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) - gone.unread AS unread,
-                gone.expired
+                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) - expired.unread AS unread,
+                expired.expired
            FROM epoch e LEFT JOIN inboxes i ON i.user_id = $2
           CROSS JOIN (
               SELECT count(*) AS expired, count(*) FILTER (WHERE read_at IS NULL) AS unread
                 FROM notifications
-               WHERE user_id = $2 AND deleted_at IS NULL AND expires_at <= (SELECT now_ms FROM clock)) AS gone"
+               WHERE user_id = $2 AND deleted_at IS NULL AND expires_at <= (SELECT now_ms FROM clock)) AS expired"
     };
 }
 

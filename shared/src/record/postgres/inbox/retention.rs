@@ -20,7 +20,7 @@ impl Retention for PostgresRecord {
     }
 
     async fn purge(&self, retention_ms: i64, at: At) -> Result<Purged, StoreError> {
-        let expired = retried!(self.try_end(at))?;
+        let expired = retried!(self.try_expire_old(at))?;
         let tombstones = retried!(self.try_purge_tombstones(retention_ms, at))?;
         // A notification that has not expired yet needs its send.
         let sends = if expired < MAX_PURGED { retried!(self.try_purge_sends(retention_ms, at))? } else { 0 };
@@ -29,9 +29,9 @@ impl Retention for PostgresRecord {
 }
 
 impl PostgresRecord {
-    /// Lets notifications expire whose send is too old: a millisecond from now, which is after everything that has expired so
-    /// far.
-    async fn try_end(&self, at: At) -> Result<usize, Failure> {
+    /// Lets notifications whose send is too old expire a millisecond from now, which is later than any expiry so far.
+    /// Skips locked rows; a later call finds them.
+    async fn try_expire_old(&self, at: At) -> Result<usize, Failure> {
         let query = sqlx::query(sql!(
             (r#", old AS MATERIALIZED (
                    SELECT n.user_id, n."offset"

@@ -38,7 +38,7 @@ impl Sends for PostgresRecord {
         };
         match deliveries {
             Some(deliveries) => Ok(Appended::Stored(deliveries)),
-            // The insert waited for the transaction that came first, so this statement sees its row.
+            // The insert waited for the transaction that stored it first, so this statement sees its row.
             None => {
                 let known = self.first_answer(append.id).await?;
                 known.map(Appended::Known).ok_or_else(|| broken("sends.id"))
@@ -65,7 +65,7 @@ impl PostgresRecord {
         let mut transaction = begin(&mut connection).await?;
         lock_heads(&mut transaction, first_chunk(append).0).await?;
         let stored = try_append_with(APPEND_AND_COLLAPSE, &mut transaction, append, at).await?;
-        // Otherwise the locks have created inboxes, which must not remain.
+        // Otherwise it is rolled back, since locking has created missing inboxes.
         if stored.is_some() {
             commit(transaction).await?;
         }
@@ -87,7 +87,7 @@ impl PostgresRecord {
         Ok(Some(deliveries))
     }
 
-    /// There is nothing to push yet. `None` if a send of that id is already stored.
+    /// Returns nothing to push. `None` if a send of that id is already stored.
     async fn try_schedule(&self, append: &Append<'_>, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
         let is_new = insert(&mut *self.connection().await?, append, append.recipients, at).await?;
         Ok(is_new.then(Vec::new))
@@ -101,7 +101,7 @@ impl PostgresRecord {
         Ok(Some(FirstAnswer { fingerprint, answer: column(&row, "answer")? }))
     }
 
-    /// One statement; lost if the send changed concurrently.
+    /// A single statement; it loses if the send changes concurrently.
     async fn try_cancel(&self, send: SendId, sender: &UserId) -> Result<Cancelled, Failure> {
         let query = sqlx::query(include_str!("cancel.sql")).bind(send.as_uuid()).bind(sender.as_str());
         let Some(found) = query.optional(&mut *self.connection().await?).await? else { return Ok(Cancelled::Unknown) };

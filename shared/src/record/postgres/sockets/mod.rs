@@ -15,7 +15,7 @@ use crate::sockets::connections::{
     Opened, Opening, Ticket,
 };
 
-/// How many statements one sweep runs at most; the rest waits for the next.
+/// The most statements of one sweep; the rest waits for the next sweep.
 const MAX_SWEEPS: usize = 100;
 
 #[async_trait]
@@ -91,9 +91,9 @@ impl PostgresRecord {
         Ok(Opened::Registered { user: UserId::stored(user), displaced: Vec::new() })
     }
 
-    /// Forgets the oldest connections beyond the most that a user may have. This is a statement of its own, which sees every
-    /// connection committed so far, in an order that is the same for all: of many that open concurrently, the last to run it
-    /// leaves exactly the newest.
+    /// Forgets the oldest connections beyond [`MAX_CONNECTIONS`]. A separate statement sees every connection that was
+    /// committed before, and the order of opening is the same for all: of many connections that open concurrently, the
+    /// last one to run this leaves exactly the newest.
     async fn try_displace(&self, user: &UserId) -> Result<Vec<ConnectionId>, Failure> {
         let query = sqlx::query(
             "DELETE FROM connections
@@ -136,16 +136,17 @@ impl PostgresRecord {
         Ok(())
     }
 
-    /// Connections whose token has expired; `None` if there may be more to forget first.
+    /// Connections whose token has expired; `None` if the statement reached its limit and there may be more to forget
+    /// first.
     async fn try_sweep(&self, at: At) -> Result<Option<Vec<Connection>>, Failure> {
         let query = sqlx::query(sql!("sweep.sql")).bind(at_ms(at)).bind(MAX_CONNECTION_AGE_MS).bind(limit(MAX_SWEPT));
-        let found = query.all(&mut *self.connection().await?).await?;
-        let forgotten = found.first().map_or(Ok(0), |row| rows::count(row, "forgotten"))?;
+        let swept = query.all(&mut *self.connection().await?).await?;
+        let forgotten = swept.first().map_or(Ok(0), |row| rows::count(row, "forgotten"))?;
         if forgotten >= MAX_SWEPT as u64 {
             return Ok(None);
         }
         let expired: Result<Vec<Option<Connection>>, StoreError> =
-            found.iter().map(|row| rows::connection(row, "id")).collect();
+            swept.iter().map(|row| rows::connection(row, "id")).collect();
         Ok(Some(expired?.into_iter().flatten().collect()))
     }
 

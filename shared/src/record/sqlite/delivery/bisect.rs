@@ -1,5 +1,5 @@
-//! Materialising, in SQLite, when the row of some recipient is refused: the recipients are halved until it is found, so that
-//! the others need not wait.
+//! Materialising, in SQLite, when the row of some recipient is refused: the recipients are halved until it is found, so
+//! that the others need not wait.
 
 use sqlx::Connection as _;
 

@@ -152,8 +152,8 @@ async fn take_keys(db: &mut SqliteConnection, epoch: Epoch, keys: &str, now_ms: 
     take_found(db, epoch, &found, now_ms, taken_for_ms).await
 }
 
-/// Takes rows: each one's `push_at` moves ahead by `wait_ms` of its earlier attempts, or is removed if there is nothing left to
-/// push.
+/// Takes rows: each one's `push_at` moves ahead by `wait_ms` of its earlier attempts, or is removed if there is nothing
+/// left to push.
 async fn take_found(
     db: &mut SqliteConnection,
     epoch: Epoch,
