@@ -1,8 +1,8 @@
-//! What errors of SQLite mean.
+//! What the errors of SQLite mean.
 
 use crate::error::StoreError;
 
-/// Why a statement did not do what it should.
+/// Why a statement failed.
 #[derive(Debug)]
 pub(crate) struct Failure(StoreError);
 
@@ -18,8 +18,8 @@ impl From<sqlx::Error> for Failure {
                 Some(code) if [19, 20].contains(&(code & 0xff)) => StoreError::Refused(error.to_string()),
                 _ => StoreError::Broken(error.to_string()),
             },
-            // A broken row may be dead-lettered; a missing column is no fault of the row.
-            sqlx::Error::ColumnNotFound(name) => unreachable!("no statement of ours returns {name}"),
+            // A broken row is dead-lettered, but a missing column is the fault of the statement.
+            sqlx::Error::ColumnNotFound(name) => unreachable!("the statement does not return {name}"),
             other => StoreError::Broken(other.to_string()),
         })
     }

@@ -1,4 +1,4 @@
-//! Reading rows of SQLite, and the reads that several acts share.
+//! Reading rows of SQLite, and reads that several operations share.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub(crate) fn content(row: &SqliteRow) -> Result<Content, Failure> {
     })
 }
 
-/// Selects the columns of [`notification`] and some more. `?2` is the present time.
+/// Selects the columns of [`notification`] and some more. `?2` is the time.
 macro_rules! select_notifications {
     ($rest:literal) => {
         concat!(
@@ -93,15 +93,15 @@ pub(crate) fn connection(row: &SqliteRow) -> Result<Connection, Failure> {
     })
 }
 
-/// Where an inbox stands. Expired notifications are gone even if they are not tombstones yet.
+/// The position of an inbox. Expired notifications do not count as unread, even before they are tombstones.
 pub(crate) async fn position(db: &mut SqliteConnection, user: &UserId, now_ms: i64) -> Result<Position, Failure> {
     let row = sqlx::query(
         "SELECT coalesce(i.epoch, e.epoch) AS epoch, coalesce(i.head, 0) AS head, coalesce(i.acked, 0) AS acked,
-                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) - gone.unread AS unread,
-                gone.expired
+                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) - expired.unread AS unread,
+                expired.expired
            FROM epoch e LEFT JOIN inboxes i ON i.user_id = ?1,
                 (SELECT count(*) AS expired, count(*) FILTER (WHERE read_at IS NULL) AS unread FROM notifications
-                  WHERE user_id = ?1 AND deleted_at IS NULL AND expires_at <= ?2) AS gone",
+                  WHERE user_id = ?1 AND deleted_at IS NULL AND expires_at <= ?2) AS expired",
     )
     .bind(user.as_str())
     .bind(now_ms)
@@ -118,7 +118,7 @@ pub(crate) async fn position(db: &mut SqliteConnection, user: &UserId, now_ms: i
 }
 
 /// The connections of these users whose token has not expired, oldest first. `users`: a JSON list.
-pub(crate) async fn connections_of(
+pub(crate) async fn live_connections(
     db: &mut SqliteConnection,
     users: &str,
     now_ms: i64,

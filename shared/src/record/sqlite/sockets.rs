@@ -1,20 +1,18 @@
 //! Connections and tickets in SQLite.
 
 use async_trait::async_trait;
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
 use crate::clock::At;
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
-use crate::record::sqlite::store::SqliteRecord;
-use crate::record::sqlite::store::commit;
+use crate::record::sqlite::store::{SqliteRecord, commit};
 use crate::sockets::connections::{
     Connection, Connections, Extended, MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, MAX_SOCKET_AGE_MS, MAX_SWEPT, Online,
     Opened, Opening, Ticket,
 };
-use sqlx::SqliteConnection;
 
 #[async_trait]
 impl Connections for SqliteRecord {
@@ -75,7 +73,7 @@ impl SqliteRecord {
                 Opened::Registered { user: ticket.user, displaced }
             }
         };
-        // Also where it was refused: the ticket is spent.
+        // Even if it was refused: the ticket is spent.
         commit(db).await?;
         Ok(opened)
     }
@@ -123,7 +121,7 @@ impl SqliteRecord {
             .bind(now_ms - MAX_CONNECTION_AGE_MS)
             .execute(&mut *db)
             .await?;
-        let ended = sqlx::query(
+        let expired = sqlx::query(
             "SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE token_expires_at <= ?1
               ORDER BY token_expires_at LIMIT ?2",
         )
@@ -132,7 +130,7 @@ impl SqliteRecord {
         .fetch_all(&mut *db)
         .await?;
         commit(db).await?;
-        ended.iter().map(rows::connection).collect()
+        expired.iter().map(rows::connection).collect()
     }
 
     async fn try_count(&self, at: At) -> Result<Online, Failure> {
@@ -148,14 +146,15 @@ impl SqliteRecord {
     }
 }
 
-struct Taken {
+/// A ticket that was taken in time.
+struct ValidTicket {
     user: UserId,
     origin: Option<String>,
     token_expires_at_ms: i64,
 }
 
-/// Takes a ticket out, whatever becomes of it; `None` where it is unknown, too old, or its token has ended.
-async fn take(db: &mut SqliteConnection, hash: &[u8; 32], now_ms: i64) -> Result<Option<Taken>, Failure> {
+/// Deletes a ticket, so that it is spent. `None` if it is unknown or has expired, or its token has.
+async fn take(db: &mut SqliteConnection, hash: &[u8; 32], now_ms: i64) -> Result<Option<ValidTicket>, Failure> {
     let row =
         sqlx::query("DELETE FROM tickets WHERE hash = ?1 RETURNING user_id, origin, token_expires_at, expires_at")
             .bind(hash.as_slice())
@@ -163,18 +162,18 @@ async fn take(db: &mut SqliteConnection, hash: &[u8; 32], now_ms: i64) -> Result
             .await?;
     let Some(row) = row else { return Ok(None) };
     let expires_at_ms: i64 = row.try_get("expires_at")?;
-    let taken = Taken {
+    let ticket = ValidTicket {
         user: UserId::stored(row.try_get("user_id")?),
         origin: row.try_get("origin")?,
         token_expires_at_ms: row.try_get("token_expires_at")?,
     };
-    Ok((expires_at_ms > now_ms && taken.token_expires_at_ms > now_ms).then_some(taken))
+    Ok((expires_at_ms > now_ms && ticket.token_expires_at_ms > now_ms).then_some(ticket))
 }
 
 async fn register(
     db: &mut SqliteConnection,
     opening: &Opening<'_>,
-    ticket: &Taken,
+    ticket: &ValidTicket,
     now_ms: i64,
 ) -> Result<(), Failure> {
     sqlx::query(
@@ -190,7 +189,7 @@ async fn register(
     Ok(())
 }
 
-/// Forgets the oldest connections beyond the most that a user may have; never the newest.
+/// Forgets the oldest connections beyond [`MAX_CONNECTIONS`], but never the newest, even if the clock went back.
 async fn displace(
     db: &mut SqliteConnection,
     user: &UserId,

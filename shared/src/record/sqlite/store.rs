@@ -22,7 +22,7 @@ pub struct SqliteRecord {
     writer: SqlitePool,
     readers: SqlitePool,
     pub(crate) epoch: Epoch,
-    /// How often a connection was asked for.
+    /// How often a connection was requested.
     accesses: AtomicUsize,
     /// Held for as long as the record is open.
     lock: File,
@@ -50,7 +50,7 @@ pub enum OpenError {
         /// The migration that this version lacks.
         version: i64,
     },
-    /// The file is not a database of ours, or is damaged.
+    /// The file is not a database of Carillon, or is damaged.
     #[error("the database {} cannot be opened: {reason}", file.display())]
     Unreadable {
         /// The file.

@@ -156,7 +156,7 @@ async fn dead_letter_recipients(
         return Ok(());
     }
     let notifications: Vec<NotificationId> = refused.iter().map(|user| NotificationId::of(send, user)).collect();
-    let letters: Vec<Uuid> = notifications.iter().map(|id| DeadLetterId::of_recipient(*id).as_uuid()).collect();
+    let dead_letters: Vec<Uuid> = notifications.iter().map(|id| DeadLetterId::of_recipient(*id).as_uuid()).collect();
     let users: Vec<String> = refused.iter().map(|user| storable(user.as_str())).collect();
     let payloads: Vec<String> = refused.chunks(1).map(json_list).collect();
     let notifications: Vec<Uuid> = notifications.iter().map(NotificationId::as_uuid).collect();
@@ -169,7 +169,7 @@ async fn dead_letter_recipients(
     ))
     .bind(at_ms(at))
     .bind(send.as_uuid())
-    .bind(letters)
+    .bind(dead_letters)
     .bind(users)
     .bind(notifications)
     .bind(payloads)

@@ -35,7 +35,7 @@ impl DeadLetters for PostgresRecord {
         .bind(limit(max.saturating_add(1)))
         .read_all(&mut *self.connection().await?)
         .await?;
-        let letters: Result<Vec<DeadLetter>, StoreError> = found.iter().map(letter).collect();
+        let letters: Result<Vec<DeadLetter>, StoreError> = found.iter().map(read_dead_letter).collect();
         Ok(DeadLetterPage::new(letters?, max))
     }
 
@@ -104,7 +104,7 @@ impl PostgresRecord {
     }
 }
 
-fn letter(row: &PgRow) -> Result<DeadLetter, StoreError> {
+fn read_dead_letter(row: &PgRow) -> Result<DeadLetter, StoreError> {
     Ok(DeadLetter {
         key: PageKey { at_ms: column(row, "at")?, id: DeadLetterId::from_uuid(column(row, "id")?) },
         user: column::<Option<String>>(row, "user_id")?.map(UserId::stored),

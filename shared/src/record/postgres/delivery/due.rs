@@ -126,7 +126,7 @@ impl PostgresRecord {
         let offsets: Vec<i64> = rows.iter().map(|(key, _)| key.offset).collect();
         let fences: Vec<i64> = rows.iter().map(|(key, _)| key.fence_ms).collect();
         let delays: Vec<i64> = rows.iter().map(|(_, delay_ms)| *delay_ms).collect();
-        let moved = sqlx::query(sql!("postpone.sql"))
+        let postponed = sqlx::query(sql!("postpone.sql"))
             .bind(at_ms(at))
             .bind(users)
             .bind(offsets)
@@ -135,11 +135,11 @@ impl PostgresRecord {
             .bind(PUSH_GRACE_MS)
             .all(&mut *self.connection().await?)
             .await?;
-        let mut fences: HashMap<(String, i64), i64> = HashMap::new();
-        for row in &moved {
-            fences.insert((column(row, "user_id")?, column(row, "offset")?), column(row, "push_at")?);
+        let mut new_fences: HashMap<(String, i64), i64> = HashMap::new();
+        for row in &postponed {
+            new_fences.insert((column(row, "user_id")?, column(row, "offset")?), column(row, "push_at")?);
         }
-        Ok(rows.iter().map(|(key, _)| fences.get(&(key.user.as_str().to_owned(), key.offset)).copied()).collect())
+        Ok(rows.iter().map(|(key, _)| new_fences.get(&(key.user.as_str().to_owned(), key.offset)).copied()).collect())
     }
 
     async fn try_take_backlog(&self, backlogged: &[String], at: At) -> Result<usize, Failure> {

@@ -1,22 +1,21 @@
-//! Materialising, in SQLite, when the row of some recipient is refused: the recipients are halved until it is found, so
-//! that the others need not wait.
+//! Materialising in SQLite if the database refuses some recipient's row: the recipients are halved until it is found,
+//! so that the others do not wait.
 
-use sqlx::Connection as _;
+use sqlx::{Connection as _, SqliteConnection};
 
 use crate::cursor::Epoch;
 use crate::delivery::Delivery;
 use crate::delivery::dead_letters::Reason;
 use crate::error::StoreError;
 use crate::ids::{DeadLetterId, NotificationId, SendId, UserId};
-use crate::record::sqlite::delivery::materialise::Arriving;
+use crate::record::sqlite::delivery::materialise::StoredSend;
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
-use sqlx::SqliteConnection;
 
-/// How recipients get their rows.
+/// How recipients are materialised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strategy {
-    /// All together, which fails if the database refuses any recipient.
+    /// All together, which fails if the database refuses any recipient's row.
     Together,
     /// With more statements, so that a refused recipient does not hold up the others.
     Bisect,
@@ -29,31 +28,31 @@ pub(crate) struct Bisected {
     pub(crate) refused: Vec<UserId>,
 }
 
-/// Gives recipients their rows within a transaction: all together, or if that is refused each half, and so on.
+/// Materialises recipients within a transaction: all together, or if that is refused, each half on its own, and so on.
 pub(crate) async fn materialise(
     db: &mut SqliteConnection,
     epoch: Epoch,
-    arriving: &Arriving<'_>,
+    send: &StoredSend<'_>,
     recipients: Vec<UserId>,
     now_ms: i64,
 ) -> Result<Bisected, Failure> {
     let mut bisected = Bisected { deliveries: Vec::new(), refused: Vec::new() };
     let mut parts = vec![recipients];
     while let Some(mut part) = parts.pop() {
-        let mut tried = db.begin().await?;
-        match super::materialise::materialise(&mut tried, epoch, arriving, &part, now_ms).await {
+        let mut savepoint = db.begin().await?;
+        match super::materialise::materialise(&mut savepoint, epoch, send, &part, now_ms).await {
             Ok(deliveries) => {
-                tried.commit().await?;
+                savepoint.commit().await?;
                 bisected.deliveries.extend(deliveries);
             }
             Err(failure) if matches!(failure.error(), StoreError::Refused(_)) => {
-                tried.rollback().await?;
+                savepoint.rollback().await?;
                 if part.len() > 1 {
                     let second = part.split_off(part.len() / 2);
                     parts.extend([second, part]);
                 } else {
                     let error = failure.error();
-                    tracing::error!(send = %arriving.send, %error, "the database refuses the row of a recipient");
+                    tracing::error!(send = %send.id, %error, "the database refuses the row of a recipient");
                     bisected.refused.extend(part);
                 }
             }
@@ -63,7 +62,8 @@ pub(crate) async fn materialise(
     Ok(bisected)
 }
 
-/// Dead-letters a chunk with this many recipients as a whole. `text` is its list of them.
+/// Dead-letters a whole chunk. `text` is its list of recipients as stored; if that cannot be read, their number counts
+/// as 1.
 pub(crate) async fn dead_letter_chunk(
     db: &mut SqliteConnection,
     send: SendId,

@@ -1,8 +1,8 @@
 //! Dead letters in SQLite.
 
 use async_trait::async_trait;
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use crate::clock::At;
 use crate::delivery::dead_letters::{Dead, DeadLetter, DeadLetterPage, DeadLetters, Reason, storable};
@@ -11,9 +11,7 @@ use crate::ids::{DeadLetterId, NotificationId, UserId};
 use crate::page_key::PageKey;
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows;
-use crate::record::sqlite::store::SqliteRecord;
-use crate::record::sqlite::store::commit;
-use sqlx::SqliteConnection;
+use crate::record::sqlite::store::{SqliteRecord, commit};
 
 #[async_trait]
 impl DeadLetters for SqliteRecord {
@@ -51,40 +49,40 @@ impl SqliteRecord {
         )
         .bind(after.map_or(i64::MAX, |after| after.at_ms))
         .bind(after.map_or(vec![0xff; 17], |after| after.id.as_bytes().to_vec()))
-        // One more than asked for tells whether there are more.
+        // One more than asked for, to see whether more follow.
         .bind(i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX))
         .fetch_all(&mut *self.reader().await?)
         .await?;
-        let letters: Result<Vec<DeadLetter>, Failure> = found.iter().map(letter).collect();
+        let letters: Result<Vec<DeadLetter>, Failure> = found.iter().map(read_dead_letter).collect();
         Ok(DeadLetterPage::new(letters?, limit))
     }
 
     async fn try_redrive(&self, id: DeadLetterId, at: At) -> Result<bool, Failure> {
         let mut db = self.write().await?;
         let now_ms = at.process_ms();
-        let letter = sqlx::query(
+        let dead_letter = sqlx::query(
             r#"DELETE FROM dead_letters WHERE id = ?1 RETURNING send_id, user_id, "offset", recipients, payload"#,
         )
         .bind(id.as_bytes().as_slice())
         .fetch_optional(&mut *db)
         .await?;
-        let Some(letter) = letter else { return Ok(false) };
+        let Some(dead_letter) = dead_letter else { return Ok(false) };
         sqlx::query(
             r#"UPDATE notifications SET push_at = ?1, push_attempts = 0
                 WHERE user_id = ?2 AND "offset" = ?3 AND read_at IS NULL AND deleted_at IS NULL"#,
         )
         .bind(now_ms)
-        .bind(letter.try_get::<Option<String>, _>("user_id")?)
-        .bind(letter.try_get::<Option<i64>, _>("offset")?)
+        .bind(dead_letter.try_get::<Option<String>, _>("user_id")?)
+        .bind(dead_letter.try_get::<Option<i64>, _>("offset")?)
         .execute(&mut *db)
         .await?;
-        if rows::count(&letter, "recipients")? > 0 {
+        if rows::count(&dead_letter, "recipients")? > 0 {
             sqlx::query(
                 "INSERT INTO send_chunks (send_id, n, recipients, due_at, state)
                  SELECT ?1, 1 + coalesce(max(n), 0), ?2, ?3, 'waiting' FROM send_chunks WHERE send_id = ?1",
             )
-            .bind(letter.try_get::<Vec<u8>, _>("send_id")?)
-            .bind(letter.try_get::<String, _>("payload")?)
+            .bind(dead_letter.try_get::<Vec<u8>, _>("send_id")?)
+            .bind(dead_letter.try_get::<String, _>("payload")?)
             .bind(now_ms)
             .execute(&mut *db)
             .await?;
@@ -111,7 +109,7 @@ pub(crate) async fn dead_letter_push(
     reason: Reason,
     now_ms: i64,
 ) -> Result<(), Failure> {
-    // In this order: a row that is not to be pushed any more is not set aside.
+    // In this order, since a row that is no longer due is not dead-lettered.
     sqlx::query(
         r#"INSERT INTO dead_letters (id, send_id, user_id, notification_id, "offset", recipients, error, attempts, at)
            SELECT ?1, send_id, user_id, id, "offset", 0, ?4, push_attempts, ?5 FROM notifications
@@ -152,7 +150,7 @@ async fn dead_letter_payload(
     Ok(())
 }
 
-fn letter(row: &SqliteRow) -> Result<DeadLetter, Failure> {
+fn read_dead_letter(row: &SqliteRow) -> Result<DeadLetter, Failure> {
     let id = DeadLetterId::from_bytes(row.try_get("id")?).ok_or_else(|| broken("dead_letters.id"))?;
     let notification: Option<&[u8]> = row.try_get("notification_id")?;
     Ok(DeadLetter {

@@ -1,8 +1,8 @@
 //! Taking rows whose push is due, in SQLite: one delivery per row, or one resync for a user with a backlog.
 
 use serde_json::{Value, json};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use crate::clock::At;
 use crate::cursor::Epoch;
@@ -16,9 +16,7 @@ use crate::ids::UserId;
 use crate::record::sqlite::delivery::dead_letters::dead_letter_push;
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows::{self, select_notifications};
-use crate::record::sqlite::store::SqliteRecord;
-use crate::record::sqlite::store::commit;
-use sqlx::SqliteConnection;
+use crate::record::sqlite::store::{SqliteRecord, commit};
 
 impl SqliteRecord {
     pub(crate) async fn take_due_with_backlog(&self, limit: usize, at: At) -> Result<Taken, Failure> {
@@ -53,8 +51,8 @@ impl SqliteRecord {
 
     pub(crate) async fn try_postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, Failure> {
         let mut db = self.write().await?;
-        let (now_ms, mut moved) = (at.process_ms(), Vec::new());
-        for (key, wait_ms) in rows {
+        let (now_ms, mut new_fences) = (at.process_ms(), Vec::new());
+        for (key, delay_ms) in rows {
             let push_at = sqlx::query_scalar(
                 r#"UPDATE notifications SET push_at = ?4 + ?5 + ?6
                     WHERE user_id = ?1 AND "offset" = ?2 AND push_at = ?3 RETURNING push_at"#,
@@ -63,21 +61,21 @@ impl SqliteRecord {
             .bind(key.offset)
             .bind(key.fence_ms)
             .bind(now_ms)
-            .bind(wait_ms)
+            .bind(delay_ms)
             .bind(PUSH_GRACE_MS)
             .fetch_optional(&mut *db)
             .await?;
-            moved.push(push_at);
+            new_fences.push(push_at);
         }
         commit(db).await?;
-        Ok(moved)
+        Ok(new_fences)
     }
 
     pub(crate) async fn mark_all_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), Failure> {
         let users: Vec<Value> = users.iter().map(|(user, through)| json!({"user": user, "through": through})).collect();
         for _ in 0..MAX_STATEMENTS {
             let mut db = self.write().await?;
-            let told = sqlx::query(
+            let marked = sqlx::query(
                 r#"UPDATE notifications SET offered_at = ?2, push_at = NULL
                     WHERE (user_id, "offset") IN (
                         SELECT n.user_id, n."offset" FROM json_each(?1) j JOIN notifications n
@@ -90,7 +88,7 @@ impl SqliteRecord {
             .execute(&mut *db)
             .await?;
             commit(db).await?;
-            if told.rows_affected() < MAX_STATEMENT_ROWS as u64 {
+            if marked.rows_affected() < MAX_STATEMENT_ROWS as u64 {
                 break;
             }
         }
@@ -98,7 +96,8 @@ impl SqliteRecord {
     }
 }
 
-/// The users with a backlog among those whose rows have been due longest.
+/// The users with a backlog among those whose rows have been due longest. Counting a user's rows stops at the first row
+/// too many for a frame each.
 async fn backlogged(db: &mut SqliteConnection, limit: i64, now_ms: i64) -> Result<Vec<String>, Failure> {
     sqlx::query_scalar(
         "SELECT user_id
@@ -135,7 +134,7 @@ async fn take_rows(
     .bind(backlogged)
     .fetch_all(&mut *db)
     .await?;
-    take_found(db, epoch, &found, now_ms, due_again_ms).await
+    take_found(db, epoch, &found, now_ms, delay_when_due_ms).await
 }
 
 /// Takes the rows with these users, offsets and fences. `keys`: a JSON list.
@@ -149,21 +148,21 @@ async fn take_keys(db: &mut SqliteConnection, epoch: Epoch, keys: &str, now_ms: 
     .bind(now_ms)
     .fetch_all(&mut *db)
     .await?;
-    take_found(db, epoch, &found, now_ms, taken_for_ms).await
+    take_found(db, epoch, &found, now_ms, delay_by_key_ms).await
 }
 
-/// Takes rows: each one's `push_at` moves ahead by `wait_ms` of its earlier attempts, or is removed if there is nothing
-/// left to push.
+/// Takes rows: each one's `push_at` moves ahead by `delay_ms` of its earlier attempts, or is cleared if there is
+/// nothing left to push.
 async fn take_found(
     db: &mut SqliteConnection,
     epoch: Epoch,
     found: &[SqliteRow],
     now_ms: i64,
-    wait_ms: fn(i64) -> i64,
+    delay_ms: fn(i64) -> i64,
 ) -> Result<Vec<Delivery>, Failure> {
     let users: Result<Vec<String>, sqlx::Error> = found.iter().map(|row| row.try_get("user_id")).collect();
     let users = rows::json_list(&users?);
-    let connections = rows::connections_of(db, &users, now_ms).await?;
+    let connections = rows::live_connections(db, &users, now_ms).await?;
     let expired = rows::expired_unread(db, &users, now_ms).await?;
     let (mut deliveries, mut next) = (Vec::new(), Vec::new());
     for row in found {
@@ -174,10 +173,10 @@ async fn take_found(
             continue;
         };
         let is_gone: bool = row.try_get("is_gone")?;
-        let wanted = !is_gone && notification.read_at.is_none();
-        let connections = connections.get(&user).filter(|_| wanted).cloned().unwrap_or_default();
+        let is_pushable = !is_gone && notification.read_at.is_none();
+        let connections = connections.get(&user).filter(|_| is_pushable).cloned().unwrap_or_default();
         let attempts: i64 = row.try_get("push_attempts")?;
-        let fence_ms = now_ms + wait_ms(attempts);
+        let fence_ms = now_ms + delay_ms(attempts);
         let push_at = (!connections.is_empty()).then_some(fence_ms);
         next.push(json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}));
         if !connections.is_empty() {
@@ -194,7 +193,7 @@ async fn take_found(
 /// A resync for each user with a backlog and a connection.
 async fn resyncs(db: &mut SqliteConnection, backlogged: &str, now_ms: i64) -> Result<Vec<Resync>, Failure> {
     let mut resyncs = Vec::new();
-    for (user, connections) in rows::connections_of(db, backlogged, now_ms).await? {
+    for (user, connections) in rows::live_connections(db, backlogged, now_ms).await? {
         let through = rows::position(db, &user, now_ms).await?.head;
         resyncs.push(Resync { user, through, connections });
     }
@@ -226,14 +225,15 @@ async fn take_backlog(db: &mut SqliteConnection, backlogged: &str, now_ms: i64) 
     Ok(usize::try_from(taken.rows_affected()).unwrap_or(usize::MAX))
 }
 
-/// How long a row that was taken by its key stays away, after `attempts` earlier attempts, in milliseconds.
-fn taken_for_ms(attempts: i64) -> i64 {
+/// The delay until a row that was taken by its key is due again, in milliseconds, after `attempts` earlier attempts: so
+/// long that the queue would have retried it before.
+fn delay_by_key_ms(attempts: i64) -> i64 {
     let attempt = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
     PUSH_GRACE_MS + max_backoff_ms(attempt)
 }
 
-/// How long a due row stays away once it is taken, after `attempts` earlier attempts, in milliseconds.
-fn due_again_ms(attempts: i64) -> i64 {
+/// The delay until a row that was taken as due is due again, in milliseconds, after `attempts` earlier attempts.
+fn delay_when_due_ms(attempts: i64) -> i64 {
     PUSH_GRACE_MS.saturating_mul(1 << attempts.clamp(0, 16)).min(MAX_PUSH_DELAY_MS)
 }
 

@@ -1,10 +1,10 @@
-//! How a notification comes into inboxes, in SQLite, and what it replaces there.
+//! Giving recipients their rows in SQLite, and replacing older notifications of the same collapse key.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::json;
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
 use crate::clock::Time;
 use crate::cursor::{Cursor, Epoch};
@@ -13,45 +13,43 @@ use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::{Content, Notification};
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
-use sqlx::SqliteConnection;
 
-/// A send that comes into inboxes.
-pub(crate) struct Arriving<'a> {
-    pub(crate) send: SendId,
+/// A send that is stored in this transaction or before, and materialised for some recipients.
+pub(crate) struct StoredSend<'a> {
+    pub(crate) id: SendId,
     pub(crate) content: &'a Arc<Content>,
-    /// When it was due and when it was accepted: the greater is the newer.
-    pub(crate) newness: (i64, i64),
-    /// Whether a newer one may have come before it.
+    /// When it was due and when it was accepted: the greater pair is the newer send's.
+    pub(crate) due_and_accepted_ms: (i64, i64),
+    /// Whether a newer send may have been materialised before it.
     pub(crate) may_be_late: bool,
 }
 
-/// What it does to inboxes beside its arrival.
+/// What a collapse key changes.
 #[derive(Default)]
 struct Collapse {
-    /// Who has got a newer one already: theirs is a tombstone from the beginning.
+    /// Recipients who already have a newer notification of the key: this one is a tombstone on arrival.
     late: HashSet<UserId>,
-    /// What it replaces, in the order of arrival.
+    /// What it replaces in each inbox, by offset, in order of arrival.
     older: HashMap<UserId, Vec<(i64, NotificationId)>>,
 }
 
-/// Puts a send's notification into the inboxes of these users; returns what is to be pushed, which is nothing
-/// for those who have no connection.
+/// Gives these users their rows of a send. Returns what can be pushed: nothing for users without a connection.
 pub(crate) async fn materialise(
     db: &mut SqliteConnection,
     epoch: Epoch,
-    arriving: &Arriving<'_>,
+    send: &StoredSend<'_>,
     users: &[UserId],
     now_ms: i64,
 ) -> Result<Vec<Delivery>, Failure> {
-    let Arriving { send, content, newness, .. } = arriving;
+    let StoredSend { id: send_id, content, due_and_accepted_ms, .. } = send;
     let expires_ms = content.expires_at.map(|end| end.0);
-    let mut connections = rows::connections_of(db, &rows::json_list(users), now_ms).await?;
+    let mut connections = rows::live_connections(db, &rows::json_list(users), now_ms).await?;
     if expires_ms.is_some_and(|end_ms| end_ms <= now_ms) {
-        // It has expired while it came here.
+        // It has expired meanwhile: its rows are stored, but not pushed.
         connections.clear();
     }
     let Collapse { late, mut older } = match &content.collapse_key {
-        Some(key) => collapse(db, arriving, key, &rows::json_list(users), now_ms).await?,
+        Some(key) => collapse(db, send, key, &rows::json_list(users), now_ms).await?,
         None => Collapse::default(),
     };
     let steps: Vec<serde_json::Value> = users
@@ -62,6 +60,8 @@ pub(crate) async fn materialise(
             json!({"user": user, "steps": 1 + replaced, "moreUnread": more_unread})
         })
         .collect();
+    // Assigns each inbox its offsets: one for each tombstone and one for the arrival, which takes the new head.
+    // `unread` is returned without expired notifications that are not tombstones yet.
     let heads = sqlx::query(
         "INSERT INTO inboxes (user_id, epoch, head, unread)
          SELECT value ->> 'user', ?2, value ->> 'steps', value ->> 'moreUnread' FROM json_each(?1) WHERE true
@@ -83,17 +83,19 @@ pub(crate) async fn materialise(
         let user = UserId::stored(head.try_get("user_id")?);
         let epoch = Epoch(head.try_get::<i64, _>("epoch")?.cast_unsigned());
         let offset: i64 = head.try_get("head")?;
-        let id = NotificationId::of(*send, &user);
+        let id = NotificationId::of(*send_id, &user);
         let is_late = late.contains(&user);
         let connections = connections.remove(&user).filter(|_| !is_late).unwrap_or_default();
         let push_at = (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS);
-        let gone_at = is_late.then_some(now_ms);
-        new_rows
-            .push(json!({"user": user, "offset": offset, "id": rows::hex(&id), "pushAt": push_at, "goneAt": gone_at}));
-        // In the offsets before that of the newer one, so that its frame tells all of it.
+        let tombstone_at = is_late.then_some(now_ms);
+        new_rows.push(json!({
+            "user": user, "offset": offset, "id": rows::hex(&id), "pushAt": push_at, "tombstoneAt": tombstone_at,
+        }));
+        // The tombstones take the offsets directly before that of the new notification, so that its frame reports all
+        // of them.
         let replaced = older.remove(&user).unwrap_or_default();
-        for ((of, _), version) in replaced.iter().rev().zip((1..offset).rev()) {
-            tombstones.push(json!({"user": user, "offset": of, "version": version}));
+        for ((old_offset, _), version) in replaced.iter().rev().zip((1..offset).rev()) {
+            tombstones.push(json!({"user": user, "offset": old_offset, "version": version}));
         }
         if !connections.is_empty() {
             let notification = Notification {
@@ -120,37 +122,38 @@ pub(crate) async fn materialise(
         .execute(&mut *db)
         .await?;
     }
-    let newness = content.collapse_key.as_ref().map(|_| newness);
+    // Only needed to decide whether a send of the same key that is materialised afterwards is late.
+    let due_and_accepted_ms = content.collapse_key.as_ref().map(|_| due_and_accepted_ms);
     sqlx::query(
         r#"INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, expires_at, push_at,
                                       collapse_key, send_due_at, send_accepted_at, deleted_at, collapsed_at)
            SELECT value ->> 'user', value ->> 'offset', value ->> 'offset', unhex(value ->> 'id'), ?2, ?3, ?4, ?5,
-                  value ->> 'pushAt', ?6, ?7, ?8, value ->> 'goneAt', value ->> 'goneAt'
+                  value ->> 'pushAt', ?6, ?7, ?8, value ->> 'tombstoneAt', value ->> 'tombstoneAt'
              FROM json_each(?1)"#,
     )
     .bind(rows::json_list(&new_rows))
-    .bind(send.as_bytes().as_slice())
+    .bind(send_id.as_bytes().as_slice())
     .bind(&content.kind)
     .bind(now_ms)
     .bind(expires_ms)
     .bind(content.collapse_key.as_deref())
-    .bind(newness.map(|(due_ms, _)| due_ms))
-    .bind(newness.map(|(_, accepted_ms)| accepted_ms))
+    .bind(due_and_accepted_ms.map(|(due_ms, _)| due_ms))
+    .bind(due_and_accepted_ms.map(|(_, accepted_ms)| accepted_ms))
     .execute(&mut *db)
     .await?;
     Ok(deliveries)
 }
 
-/// What stands of the same key in the inboxes of these users, as a JSON list.
+/// What these users have of the same key. `users`: a JSON list.
 async fn collapse(
     db: &mut SqliteConnection,
-    arriving: &Arriving<'_>,
+    send: &StoredSend<'_>,
     key: &str,
     users: &str,
     now_ms: i64,
 ) -> Result<Collapse, Failure> {
     let mut collapse = Collapse::default();
-    if arriving.may_be_late {
+    if send.may_be_late {
         let late: Vec<String> = sqlx::query_scalar(
             "SELECT value FROM json_each(?1) AS recipient
               WHERE EXISTS (SELECT 1 FROM notifications n
@@ -159,8 +162,8 @@ async fn collapse(
         )
         .bind(users)
         .bind(key)
-        .bind(arriving.newness.0)
-        .bind(arriving.newness.1)
+        .bind(send.due_and_accepted_ms.0)
+        .bind(send.due_and_accepted_ms.1)
         .fetch_all(&mut *db)
         .await?;
         collapse.late = late.into_iter().map(UserId::stored).collect();

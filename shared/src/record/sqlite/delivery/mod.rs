@@ -16,8 +16,7 @@ use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
-use crate::record::sqlite::store::SqliteRecord;
-use crate::record::sqlite::store::commit;
+use crate::record::sqlite::store::{SqliteRecord, commit};
 
 #[async_trait]
 impl Deliveries for SqliteRecord {

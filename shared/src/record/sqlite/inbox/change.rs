@@ -1,14 +1,13 @@
-//! What a user does to his own inbox, in SQLite: find the rows that change, give each the next offset.
+//! Changing an inbox in SQLite: find the rows that change, and give each the next offset.
 
-use sqlx::Row;
+use sqlx::{Row, SqliteConnection};
 
 use crate::ids::{NotificationId, UserId};
 use crate::inbox::{Change, Changed, Position};
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows;
-use sqlx::SqliteConnection;
 
-/// Performs a change inside a write transaction; `None` where its cursor is not of the inbox's history.
+/// Performs a change within a write transaction. `None` if its cursor is not part of the inbox's history.
 pub(crate) async fn perform(
     db: &mut SqliteConnection,
     user: &UserId,
@@ -36,7 +35,7 @@ pub(crate) async fn perform(
     }
     apply(db, user, change, &position, &affected, now_ms).await?;
     let after = rows::position(db, user, now_ms).await?;
-    let mut connections = rows::connections_of(db, &rows::json_list(&[user]), now_ms).await?;
+    let mut connections = rows::live_connections(db, &rows::json_list(&[user]), now_ms).await?;
     Ok(Some(Changed {
         cursor: after.cursor(),
         ids: affected.ids,
@@ -46,7 +45,7 @@ pub(crate) async fn perform(
     }))
 }
 
-/// How many of the named ids are this user's.
+/// How many of the given ids are this user's.
 async fn known(db: &mut SqliteConnection, user: &UserId, change: &Change, now_ms: i64) -> Result<usize, Failure> {
     let (ids, also_deleted) = match change {
         Change::Read(ids) | Change::Unread(ids) => (ids, false),
@@ -67,16 +66,16 @@ async fn known(db: &mut SqliteConnection, user: &UserId, change: &Change, now_ms
     usize::try_from(known).map_err(|_| broken("a count"))
 }
 
-/// The rows that a change makes different, in the order of their arrival.
+/// The rows that a change makes different, in order of arrival.
 struct Affected {
     offsets: Vec<i64>,
     ids: Vec<NotificationId>,
-    /// How many more are unread afterwards.
+    /// By how much the unread count rises; negative if it falls.
     more_unread: i64,
 }
 
 async fn affected(db: &mut SqliteConnection, user: &UserId, change: &Change, now_ms: i64) -> Result<Affected, Failure> {
-    macro_rules! standing {
+    macro_rules! in_inbox {
         ($which:literal) => {
             concat!(
                 r#"SELECT "offset", id, read_at FROM notifications
@@ -91,14 +90,14 @@ async fn affected(db: &mut SqliteConnection, user: &UserId, change: &Change, now
     };
     let query = match change {
         Change::Read(ids) => {
-            by_id(standing!("read_at IS NULL AND id IN (SELECT unhex(value) FROM json_each(?3))"), ids)
+            by_id(in_inbox!("read_at IS NULL AND id IN (SELECT unhex(value) FROM json_each(?3))"), ids)
         }
         Change::Unread(ids) => {
-            by_id(standing!("read_at IS NOT NULL AND id IN (SELECT unhex(value) FROM json_each(?3))"), ids)
+            by_id(in_inbox!("read_at IS NOT NULL AND id IN (SELECT unhex(value) FROM json_each(?3))"), ids)
         }
-        Change::Delete(ids) => by_id(standing!("id IN (SELECT unhex(value) FROM json_each(?3))"), ids),
+        Change::Delete(ids) => by_id(in_inbox!("id IN (SELECT unhex(value) FROM json_each(?3))"), ids),
         Change::ReadAll { kind, before } => {
-            sqlx::query(standing!(r#"read_at IS NULL AND (?3 IS NULL OR type = ?3) AND "offset" <= ?4"#))
+            sqlx::query(in_inbox!(r#"read_at IS NULL AND (?3 IS NULL OR type = ?3) AND "offset" <= ?4"#))
                 .bind(user.as_str().to_owned())
                 .bind(now_ms)
                 .bind(kind.clone())
@@ -117,7 +116,7 @@ async fn affected(db: &mut SqliteConnection, user: &UserId, change: &Change, now
     Ok(affected)
 }
 
-/// Makes the rows what the change says, each with the next offset as its version.
+/// Changes the rows. Each takes the next offset as its version.
 async fn apply(
     db: &mut SqliteConnection,
     user: &UserId,
@@ -126,7 +125,7 @@ async fn apply(
     affected: &Affected,
     now_ms: i64,
 ) -> Result<(), Failure> {
-    // `key` is the place in the list, from 0. What somebody has read or deleted needs no push any more.
+    // `key` is the index in the list, from 0. A notification that is read or deleted is no longer due.
     macro_rules! update {
         ($set:literal) => {
             concat!(
@@ -136,7 +135,7 @@ async fn apply(
             )
         };
     }
-    let (sql, stamp) = match change {
+    let (sql, changed_at) = match change {
         Change::Read(_) | Change::ReadAll { .. } => (update!("read_at = ?4, push_at = NULL"), Some(now_ms)),
         Change::Unread(_) => (update!("read_at = ?4"), None),
         Change::Delete(_) => (update!("deleted_at = ?4, push_at = NULL"), Some(now_ms)),
@@ -145,7 +144,7 @@ async fn apply(
         .bind(user.as_str())
         .bind(position.head)
         .bind(rows::json_list(&affected.offsets))
-        .bind(stamp)
+        .bind(changed_at)
         .execute(&mut *db)
         .await?;
     let steps = i64::try_from(affected.ids.len()).map_err(|_| broken("an inbox"))?;

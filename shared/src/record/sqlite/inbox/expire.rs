@@ -1,4 +1,4 @@
-//! Making tombstones of expired notifications, in SQLite.
+//! Making tombstones of expired notifications in SQLite.
 
 use sqlx::Row;
 
@@ -6,8 +6,7 @@ use crate::ids::{NotificationId, UserId};
 use crate::inbox::Changed;
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows;
-use crate::record::sqlite::store::SqliteRecord;
-use crate::record::sqlite::store::commit;
+use crate::record::sqlite::store::{SqliteRecord, commit};
 
 /// The expired notifications of one inbox, in order of arrival.
 struct Expired {
@@ -18,14 +17,14 @@ struct Expired {
 }
 
 impl SqliteRecord {
-    /// Reads before it keeps others from writing.
+    /// Checks with a reader first, so that other writes are not blocked if nothing has expired.
     pub(super) async fn try_expire(&self, limit: usize, now_ms: i64) -> Result<Vec<(UserId, Changed)>, Failure> {
-        let first_ms: Option<i64> = sqlx::query_scalar(
+        let next_expiry_ms: Option<i64> = sqlx::query_scalar(
             "SELECT min(expires_at) FROM notifications WHERE expires_at IS NOT NULL AND deleted_at IS NULL",
         )
         .fetch_one(&mut *self.reader().await?)
         .await?;
-        if first_ms.is_none_or(|first_ms| first_ms > now_ms) {
+        if next_expiry_ms.is_none_or(|expires_ms| expires_ms > now_ms) {
             return Ok(Vec::new());
         }
         let mut db = self.write().await?;
@@ -51,11 +50,11 @@ impl SqliteRecord {
             last.unread += i64::from(row.try_get::<Option<i64>, _>("read_at")?.is_none());
         }
         let users: Vec<&UserId> = by_user.iter().map(|expired| &expired.user).collect();
-        let mut connections = rows::connections_of(&mut db, &rows::json_list(&users), now_ms).await?;
+        let mut connections = rows::live_connections(&mut db, &rows::json_list(&users), now_ms).await?;
         let mut changes = Vec::with_capacity(by_user.len());
         for expired in by_user {
             let prev = rows::position(&mut db, &expired.user, now_ms).await?.cursor();
-            // `key` is the place in the list, from 0.
+            // `key` is the index in the list, from 0.
             sqlx::query(
                 r#"UPDATE notifications SET version = ?2 + 1 + j.key, deleted_at = ?4, push_at = NULL
                      FROM json_each(?3) j WHERE user_id = ?1 AND "offset" = j.value"#,

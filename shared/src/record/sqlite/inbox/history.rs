@@ -42,28 +42,28 @@ impl SqliteRecord {
 
     async fn try_trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, Failure> {
         let found = sqlx::query(
-            "WITH found AS MATERIALIZED (
+            "WITH materialised AS MATERIALIZED (
                  SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at,
                         CASE WHEN n.expires_at <= ?1 AND n.collapsed_at IS NULL THEN n.expires_at END AS expired_at,
                         n.collapsed_at
                    FROM notifications n JOIN sends s ON s.id = n.send_id
                   WHERE n.id = ?2 AND (?3 IS NULL OR n.user_id = ?3)
              )
-             SELECT found.*, NULL AS send_id, NULL AS recipients FROM found
+             SELECT materialised.*, NULL AS send_id, NULL AS recipients FROM materialised
              UNION ALL
-             -- Where it has no row and anybody's is asked for: the chunks that it may be in, those that wait, and those that
-             -- expired before they were materialised.
+             -- If it has no row and no user is given: the chunks that may contain its recipient. First those that wait.
              SELECT * FROM (
                  SELECT s.created_at, NULL, NULL, NULL, NULL, CASE WHEN s.expires_at <= ?1 THEN s.expires_at END,
                         NULL, c.send_id, c.recipients
                    FROM send_chunks c JOIN sends s ON s.id = c.send_id
-                  WHERE c.state = 'waiting' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM found)
+                  WHERE c.state = 'waiting' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM materialised)
                   ORDER BY c.due_at LIMIT ?4)
              UNION ALL
+             -- Then those that expired before they were materialised: their recipients never get a row.
              SELECT * FROM (
                  SELECT s.created_at, NULL, NULL, NULL, NULL, s.expires_at, NULL, c.send_id, c.recipients
                    FROM send_chunks c JOIN sends s ON s.id = c.send_id
-                  WHERE c.state = 'expired' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM found)
+                  WHERE c.state = 'expired' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM materialised)
                   ORDER BY c.due_at DESC LIMIT ?4)",
         )
         .bind(at.process_ms())
@@ -73,14 +73,14 @@ impl SqliteRecord {
         .fetch_all(&mut *self.reader().await?)
         .await?;
         for row in &found {
-            let is_meant = match row.try_get::<Option<&[u8]>, _>("send_id")? {
+            let is_match = match row.try_get::<Option<&[u8]>, _>("send_id")? {
                 None => true,
                 Some(send) => {
                     let send = SendId::from_bytes(send).ok_or_else(|| broken("send_chunks.send_id"))?;
                     is_in_chunk(id, send, row.try_get("recipients")?).ok_or_else(|| broken("send_chunks.recipients"))?
                 }
             };
-            if is_meant {
+            if is_match {
                 return Ok(Some(trace(row)?));
             }
         }
@@ -88,13 +88,13 @@ impl SqliteRecord {
     }
 }
 
-/// What is asked for is said in the statement and not left to a parameter, so that the plan fits the question.
-/// ?1 at  ?2 sender  ?3 type  ?4 recipient  ?5 time and ?6 id after which  ?7 the most to look at
+/// The filters that are set are part of the statement instead of being optional parameters, so that the plan fits them.
+/// ?1 the time  ?2 sender  ?3 type  ?4 recipient  ?5 time and ?6 id after which  ?7 the most sends to examine
 fn statement(query: &SendQuery) -> String {
-    let asked = |is_asked, said, otherwise| if is_asked { said } else { otherwise };
-    let of_sender = asked(query.sender.is_some(), "s.sender = ?2", "?2 IS NULL");
-    let of_type = asked(query.kind.is_some(), "s.type = ?3", "?3 IS NULL");
-    let of_recipient = asked(
+    let filter = |is_set, condition, no_condition| if is_set { condition } else { no_condition };
+    let of_sender = filter(query.sender.is_some(), "s.sender = ?2", "?2 IS NULL");
+    let of_type = filter(query.kind.is_some(), "s.type = ?3", "?3 IS NULL");
+    let of_recipient = filter(
         query.recipient.is_some(),
         "s.id IN (SELECT n.send_id FROM notifications n WHERE n.user_id = ?4
                    UNION SELECT c.send_id FROM send_chunks c, json_each(c.recipients) AS recipient

@@ -8,8 +8,7 @@ use crate::ids::UserId;
 use crate::inbox::Changed;
 use crate::inbox::retention::{MAX_PURGED, Purged, Retention};
 use crate::record::sqlite::failure::Failure;
-use crate::record::sqlite::store::SqliteRecord;
-use crate::record::sqlite::store::commit;
+use crate::record::sqlite::store::{SqliteRecord, commit};
 
 #[async_trait]
 impl Retention for SqliteRecord {
@@ -19,29 +18,29 @@ impl Retention for SqliteRecord {
 
     async fn purge(&self, retention_ms: i64, at: At) -> Result<Purged, StoreError> {
         let now_ms = at.process_ms();
-        let expired = self.end(now_ms).await?;
+        let expired = self.expire_old(now_ms).await?;
         let tombstones = self.purge_tombstones(now_ms - retention_ms).await?;
-        // What has not expired yet needs its send.
+        // A notification that has not expired yet needs its send.
         let sends = if expired < MAX_PURGED { self.purge_sends(retention_ms, now_ms).await? } else { 0 };
         Ok(Purged { expired, tombstones, sends })
     }
 }
 
 impl SqliteRecord {
-    /// A millisecond later, which is after whatever has expired up to now.
-    async fn end(&self, now_ms: i64) -> Result<usize, Failure> {
+    /// Lets notifications whose send is too old expire a millisecond from now, which is later than any expiry so far.
+    async fn expire_old(&self, now_ms: i64) -> Result<usize, Failure> {
         let mut db = self.write().await?;
-        let ended = sqlx::query(
+        let expiring = sqlx::query(
             r#"UPDATE notifications SET expires_at = ?1 + 1 WHERE (user_id, "offset") IN (
                    SELECT n.user_id, n."offset" FROM sends s JOIN notifications n ON n.send_id = s.id
                     WHERE s.keep_until <= ?1 AND n.deleted_at IS NULL AND n.expires_at IS NULL LIMIT ?2)"#,
         )
         .bind(now_ms)
-        .bind(most())
+        .bind(max_purged())
         .execute(&mut *db)
         .await?;
         commit(db).await?;
-        Ok(usize::try_from(ended.rows_affected()).unwrap_or(usize::MAX))
+        Ok(usize::try_from(expiring.rows_affected()).unwrap_or(usize::MAX))
     }
 
     async fn purge_tombstones(&self, until_ms: i64) -> Result<usize, Failure> {
@@ -59,7 +58,7 @@ impl SqliteRecord {
             ") GROUP BY user_id) AS newest WHERE newest.user_id = inboxes.user_id"
         ))
         .bind(until_ms)
-        .bind(most())
+        .bind(max_purged())
         .execute(&mut *db)
         .await?;
         let purged = sqlx::query(concat!(
@@ -68,7 +67,7 @@ impl SqliteRecord {
             "))"
         ))
         .bind(until_ms)
-        .bind(most())
+        .bind(max_purged())
         .execute(&mut *db)
         .await?;
         commit(db).await?;
@@ -82,7 +81,7 @@ impl SqliteRecord {
             };
         }
         let mut db = self.write().await?;
-        // Of these, some are kept and then no longer old, and the others are gone.
+        // Sends that are kept are no longer old, so the deletion below finds only the others.
         let kept = sqlx::query(concat!(
             "UPDATE sends SET keep_until = ?1 + ?3 WHERE id IN (",
             old!(),
@@ -91,12 +90,12 @@ impl SqliteRecord {
                     OR EXISTS (SELECT 1 FROM dead_letters d WHERE d.send_id = sends.id AND d.recipients > 0))"
         ))
         .bind(now_ms)
-        .bind(most())
+        .bind(max_purged())
         .bind(retention_ms.max(1))
         .execute(&mut *db)
         .await?;
-        let left = most() - i64::try_from(kept.rows_affected()).unwrap_or(0);
-        let gone = sqlx::query(concat!(
+        let remaining = max_purged() - i64::try_from(kept.rows_affected()).unwrap_or(0);
+        let purged = sqlx::query(concat!(
             "DELETE FROM sends WHERE id IN (",
             old!(),
             ") AND NOT EXISTS (SELECT 1 FROM notifications n WHERE n.send_id = sends.id)
@@ -104,14 +103,14 @@ impl SqliteRecord {
                AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.send_id = sends.id AND d.recipients > 0)"
         ))
         .bind(now_ms)
-        .bind(left)
+        .bind(remaining)
         .execute(&mut *db)
         .await?;
         commit(db).await?;
-        Ok(usize::try_from(kept.rows_affected() + gone.rows_affected()).unwrap_or(usize::MAX))
+        Ok(usize::try_from(kept.rows_affected() + purged.rows_affected()).unwrap_or(usize::MAX))
     }
 }
 
-fn most() -> i64 {
+fn max_purged() -> i64 {
     i64::try_from(MAX_PURGED).unwrap_or(i64::MAX)
 }

@@ -12,7 +12,7 @@ use crate::inbox::notification::Content;
 use crate::inbox::send::Due;
 use crate::inbox::sends::{Append, Appended, CHUNK_RECIPIENTS, Cancelled, FirstAnswer, Sends};
 use crate::record::sqlite::delivery::bisect::{self, Strategy};
-use crate::record::sqlite::delivery::materialise::{Arriving, materialise};
+use crate::record::sqlite::delivery::materialise::{StoredSend, materialise};
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows;
 use crate::record::sqlite::store::{SqliteRecord, commit};
@@ -55,13 +55,17 @@ impl SqliteRecord {
         let at_once = if append.due == Due::Now { CHUNK_RECIPIENTS.min(append.recipients.len()) } else { 0 };
         let (now, later) = append.recipients.split_at(at_once);
         insert_chunks(&mut db, append.id, later, due_ms).await?;
-        let arriving =
-            Arriving { send: append.id, content: &append.content, newness: (now_ms, now_ms), may_be_late: false };
+        let stored = StoredSend {
+            id: append.id,
+            content: &append.content,
+            due_and_accepted_ms: (now_ms, now_ms),
+            may_be_late: false,
+        };
         let deliveries = match strategy {
-            Strategy::Together => materialise(&mut db, self.epoch, &arriving, now, now_ms).await?,
+            Strategy::Together => materialise(&mut db, self.epoch, &stored, now, now_ms).await?,
             Strategy::Bisect => {
-                let to = now.to_vec();
-                let bisected = bisect::materialise(&mut db, self.epoch, &arriving, to, now_ms).await?;
+                let recipients = now.to_vec();
+                let bisected = bisect::materialise(&mut db, self.epoch, &stored, recipients, now_ms).await?;
                 bisect::leave_in_chunk(&mut db, append.id, &bisected.refused, due_ms).await?;
                 bisected.deliveries
             }
