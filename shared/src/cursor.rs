@@ -1,11 +1,11 @@
-//! Cursors: where in an inbox's history somebody stands.
+//! Cursors: positions in the history of an inbox.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
-/// One life of an inbox's history. Offsets of another epoch mean nothing in this one.
+/// Identifies one life of an inbox's history. Offsets of different epochs cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch(pub u64);
 
@@ -15,13 +15,13 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// A position in one user's inbox, `<epoch>.<offset>` on the wire. The offset grows by one with every change;
-/// 0 stands before the first.
+/// A position in one user's inbox, `<epoch>.<offset>` on the wire: 16 lower-case hexadecimal digits and a decimal
+/// number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cursor {
     /// The life of the inbox that the offset belongs to.
     pub epoch: Epoch,
-    /// How many changes the inbox has seen.
+    /// How many changes the inbox has had: 0 before the first.
     pub offset: i64,
 }
 
@@ -37,9 +37,9 @@ impl Serialize for Cursor {
     }
 }
 
-/// The text is no cursor.
+/// The text is not a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a cursor is <epoch>.<offset> as an answer gave it")]
+#[error("a cursor must have the form <epoch>.<offset>, as returned by the API")]
 pub struct MalformedCursor;
 
 impl FromStr for Cursor {
@@ -51,7 +51,7 @@ impl FromStr for Cursor {
             epoch: Epoch(u64::from_str_radix(epoch, 16).map_err(|_| MalformedCursor)?),
             offset: offset.parse().map_err(|_| MalformedCursor)?,
         };
-        // One spelling each: what the parsers also take (`+7`, `007`, capitals, a minus) is not ours.
+        // Every cursor has one spelling; the parsers also accept `+7`, `007`, capitals and a minus.
         (cursor.offset >= 0 && cursor.to_string() == text).then_some(cursor).ok_or(MalformedCursor)
     }
 }
@@ -61,14 +61,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_as_it_was_written() {
+    fn a_cursor_survives_a_round_trip() {
         let cursor = Cursor { epoch: Epoch(0x00ab_cdef_0123_4567), offset: 42 };
         assert_eq!(cursor.to_string(), "00abcdef01234567.42");
         assert_eq!("00abcdef01234567.42".parse(), Ok(cursor));
     }
 
     #[test]
-    fn what_is_no_cursor_is_refused() {
+    fn a_malformed_cursor_is_refused() {
         for text in [
             "",
             ".",

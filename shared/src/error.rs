@@ -1,81 +1,81 @@
-//! What can go wrong for whoever calls us, by what he can do about it. Which status and which body an error
-//! gets is decided in `reply.rs`.
+//! Errors as the caller sees them, divided by what the caller can do about them, and errors of stores. The HTTP status
+//! and body of an error are decided in `http/reply.rs`.
 
-/// An error in the words of the contract.
+/// An error of a call or a frame. Its text is the message that the caller gets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The body is no strict JSON object: mend it.
+    /// The body is not a strict JSON object.
     #[error("{0}")]
     InvalidJson(&'static str),
-    /// A cursor or query is malformed: mend it.
+    /// A cursor or page token is malformed.
     #[error("{0}")]
     BadRequest(&'static str),
-    /// No bearer token came: get one.
+    /// There is no bearer token.
     #[error("a bearer token is required")]
     TokenMissing,
-    /// The token's time is over: get a new one.
+    /// The token has expired: get a new one.
     #[error("the token has expired")]
     TokenExpired,
-    /// The token is not one of ours, or not what a token must be. Why, only the log knows.
-    #[error("the token is not valid")]
+    /// The token is malformed, not signed with our key, or not meant for us. Only the log has the reason.
+    #[error("the token is invalid")]
     InvalidToken,
-    /// The ticket is unknown, was used, or is too old: get a new one.
-    #[error("the ticket is not valid")]
+    /// The ticket is unknown, has expired or was already used: get a new one.
+    #[error("the ticket is invalid, has expired or was already used")]
     InvalidTicket,
-    /// The token's scopes do not allow it.
-    #[error("this needs the scope {0}")]
+    /// The token lacks this scope.
+    #[error("the scope {0} is required")]
     Forbidden(&'static str),
-    /// A socket or ticket was asked for from an origin that it was not meant for.
+    /// The origin may not request tickets, or is not the one that the ticket was issued to.
     #[error("this origin is not allowed")]
     OriginNotAllowed,
-    /// There is no such thing, or it is somebody else's.
+    /// It does not exist, or belongs to another user.
     #[error("not found")]
     NotFound,
-    /// The route exists, the method on it does not.
-    #[error("this route takes {}", .0.join(", "))]
+    /// The route exists and takes only these methods.
+    #[error("allowed methods: {}", .0.join(", "))]
     MethodNotAllowed(&'static [&'static str]),
-    /// It cannot be done any more, as things stand.
+    /// The current state does not allow it.
     #[error("{0}")]
     Conflict(&'static str),
-    /// The cursor's history is no longer kept, or never was: list, and start from that answer's cursor.
-    #[error("the cursor is of another epoch, ahead of the inbox, or older than what is kept")]
+    /// The cursor is not part of the inbox's history: list the inbox, and continue from the cursor of that response.
+    #[error("the cursor is from another epoch, ahead of the inbox, or older than the retained history")]
     CursorExpired,
-    /// Send less at once.
+    /// The body is too large: send less at once.
     #[error("{0}")]
     PayloadTooLarge(&'static str),
-    /// Send JSON.
-    #[error("the body must be application/json in UTF-8, not encoded")]
+    /// The body has another content type, charset or encoding.
+    #[error("the body must be application/json in UTF-8, without a content encoding")]
     UnsupportedMediaType,
     /// Members or parameters that are unknown, missing, of the wrong type or out of range.
-    #[error("{}", sentence(.0))]
+    #[error("{}", join_problems(.0))]
     ValidationFailed(Vec<Problem>),
-    /// The key names another send already.
-    #[error("this idempotency key was used with another body")]
+    /// The key already belongs to another send.
+    #[error("the idempotency key was already used with a different request")]
     IdempotencyKeyReused,
-    /// Come back later; nothing was stored.
-    #[error("too many at once")]
+    /// The rate limit is exceeded, and nothing was stored.
+    #[error("rate limit exceeded")]
     RateLimited {
-        /// The shortest wait after which it is admitted.
+        /// The shortest wait after which the call can be admitted, in milliseconds.
         retry_after_ms: u64,
     },
-    /// A fault of ours. What it was, only the log knows.
-    #[error("something went wrong here")]
+    /// A server fault. Only the log has the reason.
+    #[error("an internal error occurred")]
     Internal,
     /// The database does not answer; nothing was stored.
-    #[error("the store is not available")]
+    #[error("the database is unavailable")]
     StoreUnavailable,
-    /// The database went away during the commit: repeat with the same key to learn what happened.
-    #[error("whether this was stored is unknown; repeat it with the same key")]
+    /// The database became unavailable during the commit. A retry with the same key returns what happened.
+    #[error("it is unknown whether the change was stored; retry with the same idempotency key")]
     OutcomeUnknown,
 }
 
 impl Error {
-    /// One member that is not as it should be.
+    /// A [`ValidationFailed`](Self::ValidationFailed) for one member.
     pub fn field(name: impl Into<String>, required: impl Into<String>) -> Self {
         Self::ValidationFailed(vec![Problem { field: name.into(), required: required.into() }])
     }
 
-    /// The contract's name for it.
+    /// Its `code` on the wire. Codes never change.
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidJson(_) => "invalid_json",
@@ -101,12 +101,12 @@ impl Error {
         }
     }
 
-    /// Whether the fault is ours: what is counted among the errors.
+    /// Whether the fault is the server's. Only such errors are counted as errors in the metrics.
     pub fn is_ours(&self) -> bool {
         matches!(self, Self::Internal | Self::StoreUnavailable | Self::OutcomeUnknown)
     }
 
-    /// After how long the same call may succeed; `None` where only another call can.
+    /// The wait after which the same call may succeed, in milliseconds; `None` if there is no such hint.
     pub fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_after_ms } => Some(*retry_after_ms),
@@ -115,42 +115,42 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later.
+    /// Whether the same call may succeed later, without being changed.
     pub fn is_retryable(&self) -> bool {
         self.retry_after_ms().is_some() || matches!(self, Self::Internal)
     }
 }
 
-/// A member or parameter that is not as required. Names it, and never contains its value.
+/// A member or parameter that does not meet a requirement. Never contains its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The member, as a path: `userIds[3]`.
     pub field: String,
-    /// What is required.
+    /// The requirement, as a predicate of the member: `must be a string`.
     pub required: String,
 }
 
-/// Why a store could not keep its promise.
+/// Why a store could not perform an operation.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It does not answer, or refuses for now; nothing was changed.
-    #[error("the store is not available: {0}")]
+    #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// It went away during a commit: the change was made or was not.
+    /// It became unavailable during a commit: either everything was changed or nothing.
     #[error("the outcome of a commit is unknown: {0}")]
     OutcomeUnknown(String),
-    /// It does not take what was to be stored, because of what that is or meets there; nothing was changed.
-    #[error("the store refuses what was to be stored: {0}")]
+    /// It refuses the data because of its value or of a conflict with what is stored; nothing was changed.
+    #[error("the database refused the data: {0}")]
     Refused(String),
-    /// What it answered or holds is not what we wrote: a fault of ours.
-    #[error("the store holds or said what it should not: {0}")]
+    /// Its answer or its contents are not what this code writes: a bug, or foreign data.
+    #[error("the database returned unexpected data: {0}")]
     Broken(String),
 }
 
 impl From<StoreError> for Error {
-    /// Logs what happened, once, here, and leaves the caller what he can act on.
+    /// Logs the reason, since this is where it is handled, and keeps what the caller can act on.
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "a store failed");
+        tracing::error!(%error, "a database operation failed");
         match error {
             StoreError::Unavailable(_) => Self::StoreUnavailable,
             StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown,
@@ -159,7 +159,7 @@ impl From<StoreError> for Error {
     }
 }
 
-fn sentence(problems: &[Problem]) -> String {
+fn join_problems(problems: &[Problem]) -> String {
     let parts: Vec<String> =
         problems.iter().map(|problem| format!("{}: {}", problem.field, problem.required)).collect();
     parts.join("; ")

@@ -1,4 +1,5 @@
-//! Every frame on the wire: what a client may say over its socket, what it is answered, what it is told.
+//! Every frame on the wire: what clients may send over their sockets, the replies, and the events that the server
+//! pushes.
 
 use std::sync::Arc;
 
@@ -14,39 +15,39 @@ use crate::ids::NotificationId;
 use crate::inbox::notification::Notification;
 use crate::inbox::{Change, ChangeKind};
 
-/// The most bytes of a frame to a client; what is larger is fetched.
+/// The most bytes of a frame to a client. A larger notification is announced by a `fetch` event.
 pub const MAX_FRAME_BYTES: usize = 32 * 1_024;
-/// The most bytes of a `sync` answered over a socket, which goes out in several frames.
+/// The most bytes of the changes in a `sync` reply over a socket, which API Gateway splits into several frames.
 pub const MAX_SYNC_BYTES: usize = 96 * 1_024;
-/// The most ids that one frame names.
+/// The most ids in one frame.
 pub const MAX_IDS: usize = 100;
 
 /// What a client asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Am I still connected, and is my view the present one?
+    /// Asks whether the connection is alive and the client's state is current.
     Ping,
-    /// What changed after this cursor? Without one: everything there is.
+    /// Asks for what changed after this cursor; without one, for the whole inbox.
     Sync(Option<Cursor>),
-    /// Everything up to here was shown.
+    /// Acknowledges everything up to this cursor.
     Ack(Cursor),
-    /// Mark as read, mark as unread, delete, or mark all as read.
+    /// Marks as read or unread, or deletes.
     Change(Change),
-    /// The socket stays open for as long as this ticket's token lives.
+    /// Extends the connection's life to that of the token behind this ticket.
     Auth(String),
 }
 
-/// A frame from a client: what it asks, and the name by which it will know the answer.
+/// A frame from a client.
 #[derive(Debug)]
 pub struct ClientFrame {
-    /// 1–64 characters of the client's choice, echoed in the answer.
+    /// `ref`: 1–64 characters of the client's choice, echoed in the reply. `None` if absent or invalid.
     pub reference: Option<String>,
-    /// What is asked, or why that cannot be told.
+    /// What the client asks for, or why the frame is invalid.
     pub action: Result<Action, Error>,
 }
 
 impl ClientFrame {
-    /// Reads the text of a frame.
+    /// Parses the text of a frame. Never fails, so that an error can be returned with the frame's reference.
     pub fn read(text: &str) -> Self {
         let mut fields = match json::object(text.as_bytes()) {
             Ok(members) => Fields::new(members),
@@ -76,20 +77,20 @@ fn action(mut fields: Fields) -> Result<Action, Error> {
             let ticket = fields.text("ticket", 1, 64);
             fields.required("ticket", ticket).map(Action::Auth)
         }
-        // Which members there may be only the action tells.
+        // Other members are not checked: the action determines which are allowed.
         _ => return Err(Error::field("action", "must be ping, sync, ack, read, unread, readAll, delete or auth")),
     };
     fields.finish()?;
-    // Whatever is missing was noted as a problem, and `finish` failed.
+    // Every absence was recorded as a problem, so `finish` has failed if there is no action.
     action.ok_or(Error::Internal)
 }
 
-/// The members of `readAll`, which are those of `POST /api/notifications/read-all` too.
+/// Reads the members of `readAll`, which are also those of `POST /api/notifications/read-all`.
 pub fn read_all(fields: &mut Fields) -> Result<Change, Error> {
     Ok(Change::ReadAll { kind: fields.text("type", 1, 64), before: fields.cursor("before")? })
 }
 
-/// 1–100 strings; one that cannot be an id of ours is unknown, and unknown ones are skipped.
+/// Reads 1–100 strings. One that is not a valid id counts as unknown, and unknown ids are skipped.
 fn ids(fields: &mut Fields) -> Option<Vec<NotificationId>> {
     let ids = fields.take("ids");
     let ids = fields.required("ids", ids)?;
@@ -101,7 +102,7 @@ fn ids(fields: &mut Fields) -> Option<Vec<NotificationId>> {
     })
 }
 
-/// What a client is told without having asked; the same over every transport.
+/// An event that the server pushes, the same over every transport.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event<'a> {
@@ -111,94 +112,94 @@ pub enum Event<'a> {
         cursor: Cursor,
         /// The inbox before it.
         prev: Cursor,
-        /// What arrived.
+        /// The notification that arrived.
         notification: &'a Notification,
-        /// How many are unread with it.
+        /// How many notifications are unread after the arrival.
         unread_count: i64,
-        /// What it replaced.
+        /// The older notifications of the same collapse key that it replaced.
         #[serde(skip_serializing_if = "<[NotificationId]>::is_empty")]
         replaces: &'a [NotificationId],
     },
-    /// One of the user's devices changed something.
+    /// Notifications were changed by one of the user's devices, or expired.
     Changed {
         /// The inbox after the whole change.
         cursor: Cursor,
         /// The inbox before it.
         prev: Cursor,
-        /// What was changed.
+        /// The notifications that changed.
         ids: &'a [NotificationId],
-        /// To what.
+        /// What happened to them.
         change: ChangeKind,
-        /// How many are unread after it.
+        /// How many notifications are unread after the change.
         unread_count: i64,
     },
-    /// Something arrived that is too large for a frame: get it by its id.
+    /// A notification arrived that is too large for a frame: the client fetches it by its id.
     Fetch {
         /// The inbox after the arrival.
         cursor: Cursor,
         /// The inbox before it.
         prev: Cursor,
-        /// What to get.
+        /// The notification to fetch.
         id: NotificationId,
     },
-    /// Too much changed to be told: sync from your own cursor.
+    /// Too much changed for separate events: the client syncs from its own cursor.
     Resync,
 }
 
-/// The answer to a client's frame.
+/// The reply to a client's frame.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ReplyFrame<'a> {
     /// To `ping`.
     Pong {
-        /// The client's name for its frame.
+        /// The `ref` of the client's frame.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a str>,
-        /// Where the inbox stands.
+        /// The head of the inbox.
         cursor: Cursor,
-        /// A digest of what a sync would tell.
+        /// A digest of what a complete sync would return.
         etag: &'a str,
     },
     /// To `sync`.
     Sync {
-        /// The client's name for its frame.
+        /// The `ref` of the client's frame.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a str>,
         /// What changed.
         #[serde(flatten)]
         sync: &'a Sync,
     },
-    /// To what was done.
+    /// To any other action that succeeded.
     Ok {
-        /// The client's name for its frame.
+        /// The `ref` of the client's frame.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a str>,
-        /// To `readAll`: how many it changed.
+        /// To `readAll`: how many notifications it changed.
         #[serde(skip_serializing_if = "Option::is_none")]
         updated: Option<usize>,
-        /// To `auth`: until when the socket may stay open.
+        /// To `auth`: when the connection ends.
         #[serde(skip_serializing_if = "Option::is_none")]
         expires_at: Option<Time>,
     },
-    /// It was not done.
+    /// To an action that failed.
     Error {
-        /// The client's name for its frame.
+        /// The `ref` of the client's frame.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a str>,
-        /// The contract's name for what is wrong.
+        /// [`Error::code`].
         code: &'static str,
-        /// What was required.
+        /// The error's text.
         message: String,
         /// Whether the same frame may succeed later.
         retryable: bool,
-        /// After how long.
+        /// The wait after which it may succeed, in milliseconds; absent without such a hint.
         #[serde(skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
     },
 }
 
 impl<'a> ReplyFrame<'a> {
-    /// The error frame for what is wrong.
+    /// The frame that reports an error.
     pub fn error(reference: Option<&'a str>, error: &Error) -> Self {
         Self::Error {
             reference,
@@ -210,47 +211,46 @@ impl<'a> ReplyFrame<'a> {
     }
 }
 
-/// What changed after a cursor, in order of change.
+/// What changed in an inbox after a cursor, in order of change.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sync {
-    /// The present state of whatever changed and still is.
+    /// The notifications that changed and are still in the inbox, as they are now.
     pub notifications: Vec<Notification>,
-    /// What was deleted.
+    /// The notifications that were deleted or have expired.
     pub deleted: Vec<NotificationId>,
-    /// The caller's chats; only in a complete answer.
+    /// The caller's chats, of which there are none yet; only in a complete response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chats: Option<[(); 0]>,
-    /// Whether those are all of them.
+    /// Whether these are all chats; only in a complete response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chats_complete: Option<bool>,
-    /// Emitted events of the last minutes; only in a complete answer.
+    /// Emitted events of the last minutes, of which there are none yet; only in a complete response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<[(); 0]>,
-    /// How many are unread now.
+    /// How many notifications are unread.
     pub unread_count: i64,
-    /// From where to go on.
+    /// The cursor of the next sync.
     pub cursor: Cursor,
-    /// A digest of what a complete answer tells: the value of the header, quotes included.
+    /// A digest of what a complete sync returns: the value of the `ETag` header, quotes included.
     pub etag: String,
-    /// Whether this is all.
+    /// Whether these are all changes. If not, the client syncs again from `cursor`.
     pub complete: bool,
 }
 
-/// A frame as text, ready for many sockets.
+/// The text of a frame. Clones share it, since one frame may go to many sockets.
 pub type Frame = Arc<str>;
 
-/// Writes a frame.
+/// Serialises a frame.
 pub fn frame(content: &impl Serialize) -> Frame {
-    // Strings, numbers and maps with string keys always serialise.
-    serde_json::to_string(content).expect("frames hold nothing that JSON cannot").into()
+    serde_json::to_string(content).expect("strings, numbers and maps with string keys are JSON").into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn refusal(text: &str) -> (Option<String>, &'static str) {
+    fn parse_error(text: &str) -> (Option<String>, &'static str) {
         let frame = ClientFrame::read(text);
         (frame.reference, frame.action.expect_err(text).code())
     }
@@ -272,9 +272,9 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_no_frame_is_refused() {
+    fn a_malformed_frame_is_refused() {
         for text in ["", "null", "[]", "\"x\"", "{", "{\"action\":\"ping\",\"action\":\"ping\"}"] {
-            assert_eq!(refusal(text), (None, "invalid_json"), "{text}");
+            assert_eq!(parse_error(text), (None, "invalid_json"), "{text}");
         }
         for text in [
             "{}",
@@ -291,10 +291,10 @@ mod tests {
             r#"{"action":"ping","ref":""}"#,
             r#"{"action":"readAll","type":7}"#,
         ] {
-            assert_eq!(refusal(text).1, "validation_failed", "{text}");
+            assert_eq!(parse_error(text).1, "validation_failed", "{text}");
         }
-        assert_eq!(refusal(r#"{"action":"ack","cursor":"NaN","ref":"r"}"#), (Some("r".into()), "bad_request"));
+        assert_eq!(parse_error(r#"{"action":"ack","cursor":"NaN","ref":"r"}"#), (Some("r".into()), "bad_request"));
         let many = serde_json::json!({"action": "read", "ids": vec!["x"; 101]}).to_string();
-        assert_eq!(refusal(&many).1, "validation_failed");
+        assert_eq!(parse_error(&many).1, "validation_failed");
     }
 }

@@ -25,7 +25,7 @@ async fn open(app: &App, event: &ApiGatewayWebsocketProxyRequest) -> Result<(), 
     let connection = event.request_context.connection_id.as_deref().map(ConnectionId::new).ok_or(Error::Internal)?;
     // A token has no place in a URL, where logs keep it; nor has anything else that nobody here reads.
     if let Some((name, _)) = event.query_string_parameters.iter().find(|(name, _)| *name != "ticket") {
-        return Err(Error::field(fields::printable(name), "is not known"));
+        return Err(Error::field(fields::printable(name), "is not a known field"));
     }
     let ticket = event.query_string_parameters.first("ticket").ok_or(Error::InvalidTicket)?;
     let origin = event.headers.get("origin").map(|origin| origin.to_str().unwrap_or_default().to_ascii_lowercase());

@@ -43,7 +43,7 @@ async fn cancel(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error>
     call.optional_body()?.finish()?;
     match app.record.sends.cancel(id, &caller.user).await? {
         Cancelled::Done => Ok(Reply::done()),
-        Cancelled::Started => Err(Error::Conflict("it was due already: some of it stands in an inbox")),
+        Cancelled::Started => Err(Error::Conflict("delivery has already started")),
         Cancelled::Unknown => Err(Error::NotFound),
     }
 }

@@ -1,5 +1,5 @@
-//! A call over HTTP as a function reads it: which route, who calls, what is asked. The order in which these
-//! are asked for is the contract's order of checks.
+//! One HTTP call as a function reads it: route, caller, then query and body. A function asks for them in this order,
+//! which determines the error that a call gets if several apply.
 
 use std::borrow::Cow;
 
@@ -15,15 +15,15 @@ use crate::http::json;
 use crate::http::reply::{self, Reply};
 use crate::ids::{DeadLetterId, NotificationId, SendId};
 
-/// The most bytes of a body.
+/// The most bytes of a request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1_024;
 
-/// A path of the contract and the methods that it takes.
+/// A path of the API and its methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
-    /// As the template writes it: `/api/notifications/{id}`.
+    /// The path as in the template: `/api/notifications/{id}`.
     pub path: &'static str,
-    /// In upper case.
+    /// The methods, in upper case.
     pub methods: &'static [&'static str],
 }
 
@@ -36,7 +36,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Takes up a request.
+    /// A call from API Gateway's event. A request of any other source has no path, and so no route.
     pub fn new(request: Request) -> Self {
         let (request_id, route_key) = match request.request_context_ref() {
             Some(RequestContext::ApiGatewayV2(context)) => {
@@ -44,17 +44,17 @@ impl Call {
             }
             _ => (String::new(), String::new()),
         };
-        // "ANY /api/notifications/{id}": the template's path is what follows the method.
+        // "ANY /api/notifications/{id}": the path follows the method.
         let path = route_key.split_once(' ').map(|(_, path)| path.to_owned()).unwrap_or(route_key);
         Self { request, request_id, path }
     }
 
-    /// API Gateway's name for this call, which our answer and our log carry.
+    /// API Gateway's id of this call, for the response and the log. Empty if there is none.
     pub fn request_id(&self) -> &str {
         &self.request_id
     }
 
-    /// Writes the answer as Lambda returns it, and counts one that is a fault of ours: also where the record is away.
+    /// The response as Lambda returns it. A 5xx is counted in the metrics, even if the record is unavailable.
     pub async fn answer(&self, app: &App, result: Result<Reply, Error>) -> Response<Body> {
         let response = reply::respond(result, &self.request_id);
         if response.status().is_server_error() {
@@ -63,37 +63,38 @@ impl Call {
         response
     }
 
-    /// Path and method, where the function has them: else 404, or 405 with the methods of the path.
+    /// The path and method, if they are among `routes`; otherwise 404, or 405 with the methods of the path.
     pub fn route(&self, routes: &[Route]) -> Result<(&'static str, &'static str), Error> {
         let route = routes.iter().find(|route| route.path == self.path).ok_or(Error::NotFound)?;
         let method = route.methods.iter().find(|method| **method == self.request.method().as_str());
         method.map(|method| (route.path, *method)).ok_or(Error::MethodNotAllowed(route.methods))
     }
 
-    /// Who calls; 401 where the token says it of nobody.
+    /// The caller; 401 without a valid token.
     pub fn caller(&self, app: &App) -> Result<Caller, Error> {
         let tokens = app.tokens.as_ref().ok_or(Error::Internal)?;
         tokens.verify(self.header("authorization").as_deref(), app.clock.now_ms())
     }
 
-    /// A header's value. Bytes that are no UTF-8 are replaced, so that a wrong value is there and is refused.
+    /// A header's value. Bytes that are not UTF-8 are replaced, so that the value counts as present and is refused as
+    /// invalid.
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         self.request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()))
     }
 
-    /// The members of the body, which must be there. What takes a body takes no query.
+    /// The members of the body, which is required. A query is refused.
     pub fn body(&self) -> Result<Map<String, Value>, Error> {
         let members = json::object(self.bytes()?).map_err(Error::InvalidJson)?;
         self.query()?.finish()?;
         Ok(members)
     }
 
-    /// The members of the body, where every one is optional and so is the body.
+    /// The members of the body, which may be missing as a whole. A query is refused.
     pub fn optional_body(&self) -> Result<Fields, Error> {
         self.optional_members().map(Fields::new)
     }
 
-    /// The same, for whoever reads them elsewhere.
+    /// As [`optional_body`](Self::optional_body), for a caller that passes the members on.
     pub fn optional_members(&self) -> Result<Map<String, Value>, Error> {
         if self.raw_body().is_empty() {
             self.query()?.finish()?;
@@ -102,29 +103,29 @@ impl Call {
         self.body()
     }
 
-    /// The parameters of the query. One that stands twice is refused.
+    /// The parameters of the query. A repeated parameter is refused.
     pub fn query(&self) -> Result<Fields, Error> {
         let mut members = Map::new();
         let parameters = self.request.query_string_parameters_ref();
         for (name, value) in parameters.into_iter().flat_map(|parameters| parameters.iter()) {
             if members.insert(name.to_owned(), Value::String(value.to_owned())).is_some() {
-                return Err(Error::field(fields::printable(name), "must stand once"));
+                return Err(Error::field(fields::printable(name), "must appear only once"));
             }
         }
         Ok(Fields::new(members))
     }
 
-    /// The notification that the path names; 404 where it cannot be one of ours.
+    /// The notification id in the path; 404 if it is malformed.
     pub fn notification_id(&self) -> Result<NotificationId, Error> {
         self.parameter("id").and_then(NotificationId::parse).ok_or(Error::NotFound)
     }
 
-    /// The send that the path names; 404 where it cannot be one of ours.
+    /// The send id in the path; 404 if it is malformed.
     pub fn send_id(&self) -> Result<SendId, Error> {
         self.parameter("sendId").and_then(SendId::parse).ok_or(Error::NotFound)
     }
 
-    /// The dead letter that the path names; 404 where it cannot be one of ours.
+    /// The dead letter id in the path; 404 if it is malformed.
     pub fn letter_id(&self) -> Result<DeadLetterId, Error> {
         self.parameter("id").and_then(DeadLetterId::parse).ok_or(Error::NotFound)
     }
@@ -156,7 +157,7 @@ impl Call {
     }
 }
 
-/// `application/json`, in UTF-8 where it says so.
+/// Whether it is `application/json`, and in UTF-8 if it names a charset.
 fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(str::trim);
     let json = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_json_in_utf_8_is_json() {
+    fn only_json_in_utf_8_is_accepted() {
         for good in [
             "application/json",
             "Application/JSON; charset=UTF-8",

@@ -1,5 +1,5 @@
-//! Reading the members of a JSON object or a query: each is taken once, every problem is collected, what
-//! nobody took is unknown.
+//! Reads the members of a JSON object or the parameters of a query. Each is taken once, all problems are collected, and
+//! members that were not taken are unknown.
 
 use std::fmt::Display;
 
@@ -9,7 +9,7 @@ use crate::cursor::Cursor;
 use crate::error::{Error, Problem};
 use crate::text;
 
-/// The members of one object that are still to be read, and the problems met so far.
+/// The members of one object that have yet to be taken, and the problems found so far.
 #[derive(Debug, Default)]
 pub struct Fields {
     members: Map<String, Value>,
@@ -17,14 +17,14 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Begins to read an object.
+    /// Begins with all members of an object and no problems.
     pub fn new(members: Map<String, Value>) -> Self {
         Self { members, problems: Vec::new() }
     }
 
-    /// Takes a member out. A null is a value, and of the wrong type for every member there is.
+    /// Takes a member. `null` is a value, and has the wrong type for every member of the API.
     pub fn take(&mut self, name: &str) -> Option<Value> {
-        // `shift_remove` keeps the order of the rest, in which problems are told.
+        // `shift_remove` keeps the order of the others, in which unknown members are reported.
         self.members.shift_remove(name)
     }
 
@@ -43,7 +43,7 @@ impl Fields {
         self.checked(name, value, |value| value.as_bool().ok_or_else(|| "must be true or false".into()))
     }
 
-    /// Takes a cursor. A string that is none is a `bad_request`, as it is in a query.
+    /// Takes a cursor. A malformed one fails at once as a `bad_request`, as it does in a query.
     pub fn cursor(&mut self, name: &str) -> Result<Option<Cursor>, Error> {
         match self.take(name) {
             None => Ok(None),
@@ -55,7 +55,7 @@ impl Fields {
         }
     }
 
-    /// Takes a parameter of a query, which is a string as all of them are.
+    /// Takes a query parameter.
     pub fn parameter(&mut self, name: &str) -> Option<String> {
         match self.take(name)? {
             Value::String(text) => Some(text),
@@ -63,25 +63,25 @@ impl Fields {
         }
     }
 
-    /// Takes the parameter `limit`, from 1 to `most`.
-    pub fn limit(&mut self, default: usize, most: usize) -> usize {
+    /// Takes the query parameter `limit`, from 1 to `max`.
+    pub fn limit(&mut self, default: usize, max: usize) -> usize {
         let Some(text) = self.parameter("limit") else {
             return default;
         };
         let limit = self.checked("limit", text, |text| {
             let digits = !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-            let limit = text.parse().ok().filter(|limit| digits && (1..=most).contains(limit));
-            limit.ok_or_else(|| format!("must be a whole number from 1 to {most}"))
+            let limit = text.parse().ok().filter(|limit| digits && (1..=max).contains(limit));
+            limit.ok_or_else(|| format!("must be a whole number from 1 to {max}"))
         });
         limit.unwrap_or(default)
     }
 
-    /// Notes a problem.
+    /// Records a problem of a field.
     pub fn problem(&mut self, field: impl Into<String>, required: impl Display) {
         self.problems.push(Problem { field: field.into(), required: required.to_string() });
     }
 
-    /// Notes that a member is required where `value` is absent and nothing was said about it yet.
+    /// Records that a member is required if `value` is absent and no problem was recorded for it yet.
     pub fn required<T>(&mut self, name: &str, value: Option<T>) -> Option<T> {
         if value.is_none() && !self.problems.iter().any(|problem| problem.field.starts_with(name)) {
             self.problem(name, "is required");
@@ -89,29 +89,30 @@ impl Fields {
         value
     }
 
-    /// Passes a value through a check, and notes a problem where it fails.
+    /// Applies a check to a value, and records a problem if it fails.
     pub fn checked<V, T>(&mut self, name: &str, value: V, check: impl FnOnce(V) -> Result<T, String>) -> Option<T> {
         check(value).map_err(|required| self.problem(name, required)).ok()
     }
 
-    /// Ends the reading: every problem so far, and every member that nobody took.
+    /// Fails with every problem so far and every member that was not taken, if there are any.
     pub fn finish(mut self) -> Result<(), Error> {
         for (name, _) in std::mem::take(&mut self.members) {
-            self.problem(printable(&name), "is not known");
+            self.problem(printable(&name), "is not a known field");
         }
         if self.problems.is_empty() { Ok(()) } else { Err(Error::ValidationFailed(self.problems)) }
     }
 }
 
-/// A name that a caller made up, where it can be repeated: neither endless nor disguised.
+/// The name of an unknown member as it may be repeated to the caller: a placeholder if it is empty, longer than 64
+/// characters, or contains control or bidirectional override characters.
 pub fn printable(name: &str) -> &str {
     let plain = !name.chars().any(|c| c.is_control() || text::is_bidi_override(c));
-    if plain && (1..=64).contains(&name.chars().take(65).count()) { name } else { "(a name that cannot be shown)" }
+    if plain && (1..=64).contains(&name.chars().take(65).count()) { name } else { "(unprintable name)" }
 }
 
-/// Reads a cursor as it stands in a query or a member.
+/// Parses a cursor of a query or a member.
 pub fn cursor(text: &str) -> Result<Cursor, Error> {
-    text.parse().map_err(|_| Error::BadRequest("a cursor is <epoch>.<offset> as an answer gave it"))
+    text.parse().map_err(|_| Error::BadRequest("a cursor must have the form <epoch>.<offset>, as returned by the API"))
 }
 
 #[cfg(test)]
@@ -120,7 +121,7 @@ mod tests {
     use crate::http::json;
 
     #[test]
-    fn all_problems_are_told_at_once_and_no_value_is_repeated() {
+    fn all_problems_are_reported_at_once_without_any_value() {
         let mut fields = Fields::new(json::object(br#"{"title":"","on":1,"\u202esecret":"hunter2","x":2}"#).unwrap());
         let title = fields.text("title", 1, 200);
         fields.required("title", title);
@@ -131,7 +132,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "title: must be 1 to 200 characters; on: must be true or false; body: is required; \
-             (a name that cannot be shown): is not known; x: is not known"
+             (unprintable name): is not a known field; x: is not a known field"
         );
     }
 }

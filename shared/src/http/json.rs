@@ -1,35 +1,35 @@
-//! JSON from strangers, read strictly: one object, no member twice at any depth, at most 32 levels.
+//! Strict parsing of untrusted JSON: one object, no duplicate members at any depth, at most 32 levels.
 //!
-//! Numbers are 64-bit integers or IEEE doubles, as JavaScript's are; one beyond a double's range is refused.
+//! Numbers are 64-bit integers or IEEE doubles. A number beyond the range of a double is refused.
 
 use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-/// The deepest nesting that is read; the outermost object is level 1.
+/// The deepest nesting that is accepted; the outermost object is level 1.
 pub const MAX_DEPTH: usize = 32;
 
-/// Reads one JSON object; the error says why it is none.
+/// Parses one JSON object. The error is the requirement that the text does not meet.
 pub fn object(bytes: &[u8]) -> Result<Map<String, Value>, &'static str> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "must be UTF-8")?;
+    let text = std::str::from_utf8(bytes).map_err(|_| "must be valid UTF-8")?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Level(1).deserialize(&mut deserializer).map_err(|error| {
-        // serde_json's own texts quote what was sent, which an answer never repeats.
-        let said = error.to_string();
-        [TWICE, TOO_DEEP].into_iter().find(|known| said.starts_with(known)).unwrap_or("must be JSON")
+        // The messages of serde_json quote the input, which a response never repeats.
+        let message = error.to_string();
+        [DUPLICATE_MEMBER, TOO_DEEP].into_iter().find(|ours| message.starts_with(ours)).unwrap_or("must be valid JSON")
     })?;
-    deserializer.end().map_err(|_| "must be one JSON object and nothing after it")?;
+    deserializer.end().map_err(|_| "must be a single JSON object")?;
     match value {
         Value::Object(members) => Ok(members),
         _ => Err("must be a JSON object"),
     }
 }
 
-const TWICE: &str = "must not hold a member twice";
-const TOO_DEEP: &str = "must not nest deeper than 32 levels";
+const DUPLICATE_MEMBER: &str = "must not contain the same member twice";
+const TOO_DEEP: &str = "must not be nested deeper than 32 levels";
 
-/// Reads a value that stands on this level.
+/// Parses a value at this level of nesting.
 struct Level(usize);
 
 impl<'de> DeserializeSeed<'de> for Level {
@@ -64,7 +64,7 @@ impl<'de> Visitor<'de> for Level {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number must be finite"))
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("numbers must be finite"))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -76,7 +76,7 @@ impl<'de> Visitor<'de> for Level {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        self.enter()?;
+        self.check_depth()?;
         let mut array = Vec::new();
         while let Some(item) = items.next_element_seed(Level(self.0 + 1))? {
             array.push(item);
@@ -85,11 +85,11 @@ impl<'de> Visitor<'de> for Level {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        self.enter()?;
+        self.check_depth()?;
         let mut object = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             if object.contains_key(&name) {
-                return Err(de::Error::custom(TWICE));
+                return Err(de::Error::custom(DUPLICATE_MEMBER));
             }
             let value = members.next_value_seed(Level(self.0 + 1))?;
             object.insert(name, value);
@@ -99,7 +99,7 @@ impl<'de> Visitor<'de> for Level {
 }
 
 impl Level {
-    fn enter<E: de::Error>(&self) -> Result<(), E> {
+    fn check_depth<E: de::Error>(&self) -> Result<(), E> {
         if self.0 > MAX_DEPTH { Err(E::custom(TOO_DEEP)) } else { Ok(()) }
     }
 }
@@ -109,14 +109,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_read_with_its_members_in_order() {
+    fn an_object_keeps_the_order_of_its_members() {
         let members = object(br#" {"z":1,"a":[null,true,-2,18446744073709551615,0.1,"\u00e9"]} "#).unwrap();
         let written = serde_json::to_string(&members).unwrap();
         assert_eq!(written, r#"{"z":1,"a":[null,true,-2,18446744073709551615,0.1,"é"]}"#);
     }
 
     #[test]
-    fn what_is_no_strict_object_is_refused() {
+    fn anything_but_one_strict_object_is_refused() {
         let cases: [&[u8]; 16] = [
             b"",
             b"{",
@@ -141,11 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_at_32_levels() {
+    fn nesting_is_limited_to_32_levels() {
         let nested = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
         assert!(object(nested(32).as_bytes()).is_ok());
         assert_eq!(object(nested(33).as_bytes()), Err(TOO_DEEP));
-        let endless = format!("{{\"a\":{}", "[".repeat(100_000));
-        assert_eq!(object(endless.as_bytes()), Err(TOO_DEEP));
+        let unclosed = format!("{{\"a\":{}", "[".repeat(100_000));
+        assert_eq!(object(unclosed.as_bytes()), Err(TOO_DEEP));
     }
 }

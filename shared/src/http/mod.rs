@@ -1,4 +1,4 @@
-//! One HTTP call: reading the request with its fields and JSON, page tokens, and the reply.
+//! HTTP calls: routing, reading JSON bodies and queries, page tokens, and the response.
 
 pub mod call;
 pub mod fields;

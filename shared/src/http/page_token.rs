@@ -1,5 +1,5 @@
-//! Page tokens: where a page of a list ended, as `cursor` and `nextCursor` of lists carry it. Encoded, so that no client takes
-//! one for a cursor to sync from.
+//! Page tokens: where a page of a list ended, as the `cursor` and `nextCursor` of lists. They are encoded, so that a
+//! client does not mistake one for a cursor to sync from.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::http::fields::Fields;
 
-/// A page of a list, as the contract shows it.
+/// A page of a list, as the body of a response.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct List<T> {
@@ -20,20 +20,21 @@ pub struct List<T> {
 }
 
 impl<T> List<T> {
-    /// These items, and where they end if more follow.
+    /// A page of these items. `next` is where it ends, if more follow.
     pub fn new(items: Vec<T>, next: Option<impl Display>) -> Self {
         Self { items, next_cursor: next.map(|next| encode(&next)) }
     }
 }
 
-/// Takes the parameter `cursor`: where the previous page ended, `None` for the first page.
+/// Takes the query parameter `cursor`: where the previous page ended; `None` for the first page. A token that [`List`]
+/// did not produce is a `bad_request`.
 pub fn take<T: Display + FromStr>(fields: &mut Fields) -> Result<Option<T>, Error> {
     let Some(token) = fields.parameter("cursor") else {
         return Ok(None);
     };
     let decoded = URL_SAFE_NO_PAD.decode(&token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let place: Option<T> = decoded.and_then(|text| text.parse().ok());
-    // Every place has one spelling.
+    // Every position has one spelling.
     let place = place.filter(|place| encode(place) == token);
     place.map(Some).ok_or(Error::BadRequest("cursor must be the nextCursor of the previous page"))
 }
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_taken_as_it_was_given() {
+    fn a_token_survives_a_round_trip() {
         let key = PageKey { at_ms: 1_800_000_000_000, id: SendId::random() };
         let list = serde_json::to_value(List::new(vec![1, 2], Some(key))).unwrap();
         assert_eq!(list["items"], json!([1, 2]));

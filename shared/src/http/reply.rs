@@ -1,4 +1,4 @@
-//! HTTP answers: the only place that knows status codes and error bodies.
+//! HTTP responses. Status codes and error bodies are decided only here.
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use lambda_http::{Body, Response};
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// A good answer.
+/// A response that is not an error.
 #[derive(Debug)]
 pub struct Reply {
     status: u16,
@@ -20,7 +20,7 @@ impl Reply {
         Self::with_json(200, json(content))
     }
 
-    /// 200 with a text of this type.
+    /// 200 with text of this content type.
     pub fn text(text: impl Into<String>, content_type: &'static str) -> Self {
         Self::with_json(200, text.into()).header(CONTENT_TYPE, content_type)
     }
@@ -30,28 +30,28 @@ impl Reply {
         Self::with_json(201, json(content))
     }
 
-    /// 202 with a text that is JSON already, told as a repeat or not.
+    /// 202 with serialised JSON. A repeat has the header `Idempotency-Replayed: true`.
     pub fn accepted(json: String, replayed: bool) -> Self {
         let reply = Self::with_json(202, json);
         if replayed { reply.header(HeaderName::from_static("idempotency-replayed"), "true") } else { reply }
     }
 
-    /// 202 where there is nothing to tell: it was begun.
+    /// 202 without a body: the work was begun.
     pub fn begun() -> Self {
         Self { status: 202, body: None, headers: Vec::new() }
     }
 
-    /// 204.
+    /// 204: done, without a body.
     pub fn done() -> Self {
         Self { status: 204, body: None, headers: Vec::new() }
     }
 
-    /// 304 with the tag that still holds.
+    /// 304 with the `ETag` that is still current.
     pub fn not_modified(etag: &str) -> Self {
         Self { status: 304, body: None, headers: Vec::new() }.header(ETAG, etag)
     }
 
-    /// 503 with JSON: how a health check says that it is down.
+    /// 503 with JSON, for a health check that fails.
     pub fn down(content: &impl Serialize) -> Self {
         Self::with_json(503, json(content))
     }
@@ -67,7 +67,7 @@ impl Reply {
     }
 }
 
-/// What a function behind the WebSocket API returns: a status for a handshake, a frame for a frame.
+/// The result of a function behind the WebSocket API: a status for a handshake, a frame in reply to a frame.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SocketReply {
@@ -85,17 +85,17 @@ struct SocketHeaders {
 }
 
 impl SocketReply {
-    /// Good, and nothing to say.
+    /// 200 without a frame.
     pub fn ok() -> Self {
         Self { status_code: 200, headers: None, body: None }
     }
 
-    /// Good, and this is the answer.
+    /// 200 with a frame for the client.
     pub fn frame(frame: &str) -> Self {
         Self { status_code: 200, headers: None, body: Some(frame.to_owned()) }
     }
 
-    /// The handshake is refused.
+    /// A refused handshake, with the status and body of the error.
     pub fn refused(error: &Error, request_id: &str) -> Self {
         let headers = SocketHeaders { content_type: "application/json" };
         Self { status_code: status(error), headers: Some(headers), body: Some(error_body(error, request_id)) }
@@ -119,7 +119,7 @@ struct ErrorMembers<'a> {
     fields: Option<Vec<&'a str>>,
 }
 
-/// The contract's error body.
+/// The JSON body of an error.
 pub fn error_body(error: &Error, request_id: &str) -> String {
     let fields = match error {
         Error::ValidationFailed(problems) => Some(problems.iter().map(|problem| problem.field.as_str()).collect()),
@@ -136,7 +136,7 @@ pub fn error_body(error: &Error, request_id: &str) -> String {
     })
 }
 
-/// The status of an error.
+/// The HTTP status of an error.
 pub fn status(error: &Error) -> u16 {
     match error {
         Error::InvalidJson(_) | Error::BadRequest(_) => 400,
@@ -155,22 +155,22 @@ pub fn status(error: &Error) -> u16 {
     }
 }
 
-/// Writes an answer as Lambda returns it.
+/// The response as Lambda returns it, with the headers that every response has.
 pub fn respond(result: Result<Reply, Error>, request_id: &str) -> Response<Body> {
-    let reply = result.unwrap_or_else(|error| refusal(&error, request_id));
+    let reply = result.unwrap_or_else(|error| error_reply(&error, request_id));
     let mut response = Response::new(reply.body.map_or(Body::Empty, Body::Text));
     *response.status_mut() =
-        http::StatusCode::from_u16(reply.status).expect("every status in this file is one of HTTP's");
+        http::StatusCode::from_u16(reply.status).expect("every status in this file is a valid HTTP status");
     let headers = response.headers_mut();
     if !matches!(reply.status, 204 | 304) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    // Everything here is about somebody; no cache in between may keep it.
+    // Every response is about a user, so no cache on the way may keep it.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     let ours = [(HeaderName::from_static("x-request-id"), request_id.to_owned())];
     for (name, value) in reply.headers.into_iter().chain(ours) {
-        // What goes into a header is ours or API Gateway's, never a caller's.
+        // Header values come from us or from API Gateway, never from a caller, so none is invalid.
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(name, value);
         }
@@ -178,7 +178,7 @@ pub fn respond(result: Result<Reply, Error>, request_id: &str) -> Response<Body>
     response
 }
 
-fn refusal(error: &Error, request_id: &str) -> Reply {
+fn error_reply(error: &Error, request_id: &str) -> Reply {
     let mut reply = Reply::with_json(status(error), error_body(error, request_id));
     if let Some(wait_ms) = error.retry_after_ms() {
         reply = reply.header(RETRY_AFTER, wait_ms.div_ceil(1_000).to_string());
@@ -192,7 +192,7 @@ fn refusal(error: &Error, request_id: &str) -> Reply {
 }
 
 fn json(content: &impl Serialize) -> String {
-    serde_json::to_string(content).expect("answers hold nothing that JSON cannot")
+    serde_json::to_string(content).expect("responses consist of strings, numbers and maps with string keys")
 }
 
 #[cfg(test)]
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_ours_is_a_5xx_and_nothing_else_is() {
+    fn exactly_the_server_faults_are_5xx() {
         for error in [
             Error::InvalidJson(""),
             Error::TokenMissing,
