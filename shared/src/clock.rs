@@ -1,4 +1,4 @@
-//! The present time: milliseconds since 1970, from here and nowhere else, so that tests can turn it.
+//! The current time in milliseconds since 1970. No other module reads the system clock, so that tests can control time.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use tokio::sync::watch;
 const RFC_3339_MS: StaticFormatDescription =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// An instant on the wire: milliseconds since 1970 inside, `2026-11-20T16:00:00.123Z` outside.
+/// An instant in milliseconds since 1970, written as `2026-11-20T16:00:00.123Z` on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub i64);
 
 impl Time {
-    /// The first and the last that can be written: of the years 0 to 9999.
-    const WRITTEN: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
+    /// What can be written: the years 0 to 9999.
+    const WRITABLE: RangeInclusive<i64> = -62_167_219_200_000..=253_402_300_799_999;
 
-    /// Reads an instant of RFC 3339, at any offset; `None` for anything else, and for what could not be written. What is
-    /// finer than a millisecond is rounded up, so that nothing happens before it.
+    /// Parses an RFC 3339 instant at any offset; `None` for anything else, and for years that cannot be written.
+    /// Fractions of a millisecond are rounded up, so that nothing happens before the given instant.
     pub fn parse(text: &str) -> Option<Self> {
         let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let ms = -(-instant.unix_timestamp_nanos()).div_euclid(1_000_000);
-        i64::try_from(ms).ok().filter(|ms| Self::WRITTEN.contains(ms)).map(Self)
+        i64::try_from(ms).ok().filter(|ms| Self::WRITABLE.contains(ms)).map(Self)
     }
 }
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Whatever a token or a row says, an answer can be written.
-        let ms = self.0.clamp(*Self::WRITTEN.start(), *Self::WRITTEN.end());
+        // A token or a row may contain any number; it must not make a response fail.
+        let ms = self.0.clamp(*Self::WRITABLE.start(), *Self::WRITABLE.end());
         let instant =
             OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).map_err(|_| std::fmt::Error)?;
         f.write_str(&instant.format(RFC_3339_MS).map_err(|_| std::fmt::Error)?)
@@ -47,17 +47,17 @@ impl Serialize for Time {
     }
 }
 
-/// When an operation happens, in the eyes of the store that performs it.
+/// The time at which a store performs an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
-    /// The store's own clock: the database's or Redis', so that many processes agree.
+    /// The store's own clock (the database's or Redis'), on which all processes agree.
     Server,
-    /// This instant, in milliseconds since 1970: what tests and turned clocks say.
+    /// This instant, in milliseconds since 1970: for clocks that are set by hand.
     Fixed(i64),
 }
 
 impl At {
-    /// The instant for a store that lives in this process and has no clock of its own.
+    /// The instant in milliseconds since 1970, for a store in this process that has no clock of its own.
     pub fn process_ms(self) -> i64 {
         match self {
             Self::Server => system_ms(),
@@ -68,45 +68,45 @@ impl At {
 
 /// A clock that all parts of a process share. Clones show the same time.
 #[derive(Debug, Clone)]
-pub struct Clock(Hands);
+pub struct Clock(Source);
 
 #[derive(Debug, Clone)]
-enum Hands {
+enum Source {
     System,
-    /// Stands until it is turned; the channel wakes whoever sleeps by it.
-    Turned(Arc<watch::Sender<i64>>),
+    /// Stands still until it is turned; the channel wakes sleepers.
+    Manual(Arc<watch::Sender<i64>>),
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The system clock.
     pub fn system() -> Self {
-        Self(Hands::System)
+        Self(Source::System)
     }
 
-    /// A clock that stands at `start_ms` until somebody turns it.
+    /// A clock that stands at `start_ms` until [`turn`](Self::turn) moves it.
     pub fn standing(start_ms: i64) -> Self {
-        Self(Hands::Turned(Arc::new(watch::Sender::new(start_ms))))
+        Self(Source::Manual(Arc::new(watch::Sender::new(start_ms))))
     }
 
     /// Milliseconds since 1970.
     pub fn now_ms(&self) -> i64 {
         match &self.0 {
-            Hands::System => system_ms(),
-            Hands::Turned(now) => *now.borrow(),
+            Source::System => system_ms(),
+            Source::Manual(now) => *now.borrow(),
         }
     }
 
-    /// The instant to hand to a store: its own clock in production, this one where it is turned by hand.
+    /// The time to pass to a store: the store's own clock in production, this clock's time if it is set by hand.
     pub fn at(&self) -> At {
         match &self.0 {
-            Hands::System => At::Server,
-            Hands::Turned(now) => At::Fixed(*now.borrow()),
+            Source::System => At::Server,
+            Source::Manual(now) => At::Fixed(*now.borrow()),
         }
     }
 
-    /// Turns a standing clock forward and wakes whoever slept until then. The machine's clock stays as it is.
+    /// Moves a standing clock forward and wakes its sleepers. No effect on the system clock.
     pub fn turn(&self, by: Duration) {
-        if let Hands::Turned(now) = &self.0 {
+        if let Source::Manual(now) = &self.0 {
             now.send_modify(|now_ms| *now_ms += i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2));
         }
     }
@@ -114,15 +114,15 @@ impl Clock {
     /// Returns once the clock shows `until_ms` or later.
     pub async fn sleep_until(&self, until_ms: i64) {
         match &self.0 {
-            // Slept in short pieces: a laptop's lid or a corrected clock moves the goal.
-            Hands::System => loop {
+            // In short pieces, since a suspended machine or a corrected clock changes how long is left.
+            Source::System => loop {
                 let left_ms = until_ms - system_ms();
                 if left_ms <= 0 {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(left_ms.unsigned_abs().min(10_000))).await;
             },
-            Hands::Turned(now) => {
+            Source::Manual(now) => {
                 // The sender lives in `self`, so the channel cannot close while this waits.
                 let _ = now.subscribe().wait_for(|now_ms| *now_ms >= until_ms).await;
             }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_stored_can_be_written() {
+    fn any_stored_number_can_be_written() {
         for ms in [i64::MAX, 253_402_300_800_000, 1_800_000_000_000_000] {
             assert_eq!(serde_json::to_string(&Time(ms)).unwrap(), r#""9999-12-31T23:59:59.999Z""#);
         }
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_written_is_not_read() {
+    fn an_instant_that_cannot_be_written_is_not_parsed() {
         assert_eq!(Time::parse("9999-12-31T23:59:59.999Z"), Some(Time(253_402_300_799_999)));
         assert_eq!(Time::parse("0000-01-01T00:00:00Z"), Some(Time(-62_167_219_200_000)));
         for text in [
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_read_at_any_offset_and_never_as_an_earlier_one() {
+    fn a_time_is_parsed_at_any_offset_and_never_rounded_down() {
         for (text, ms) in [
             ("2026-11-20T16:00:00.123Z", 1_795_190_400_123),
             ("2026-11-20T18:30:00.123+02:30", 1_795_190_400_123),

@@ -1,4 +1,4 @@
-//! Who is calling: bearer tokens, and the one-time tickets that they are exchanged for.
+//! Authentication: bearer tokens, and the one-time tickets that they are exchanged for.
 
 mod tickets;
 mod tokens;

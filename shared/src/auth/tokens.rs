@@ -1,4 +1,4 @@
-//! Bearer tokens: JSON Web Tokens that name the caller.
+//! Bearer tokens: JSON Web Tokens that identify the caller.
 
 use aws_lc_rs::rand;
 use base64::Engine;
@@ -11,24 +11,24 @@ use crate::config::{Config, Secret};
 use crate::error::Error;
 use crate::ids::UserId;
 
-/// How far an issuer's clock may run ahead of ours before its `nbf` is believed to lie in the future.
+/// How far in the future an `nbf` may be, since the issuer's clock may run ahead of ours, in seconds.
 const NOT_BEFORE_LEEWAY_S: i64 = 60;
-/// Longer than any token that an issuer means.
+/// The most bytes of a token: more than any legitimate one has.
 const MAX_TOKEN_BYTES: usize = 8 * 1_024;
 
-/// Somebody whose token was good.
+/// The owner of a valid token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// `sub`.
+    /// The claim `sub`.
     pub user: UserId,
-    /// `scope`, word by word.
+    /// The words of the claim `scope`.
     scopes: Vec<String>,
-    /// `exp`, in milliseconds since 1970.
+    /// The claim `exp`, in milliseconds since 1970.
     pub token_expires_at_ms: i64,
 }
 
 impl Caller {
-    /// Refuses a caller whose token lacks a scope.
+    /// Fails with [`Error::Forbidden`] if the token lacks a scope.
     pub fn needs(&self, scope: &'static str) -> Result<(), Error> {
         if self.scopes.iter().any(|held| held == scope) { Ok(()) } else { Err(Error::Forbidden(scope)) }
     }
@@ -42,9 +42,9 @@ pub struct Tokens {
     audience: Option<String>,
 }
 
-/// Where the key of a token comes from. A published key set is to be a second variant.
+/// Where the key of a token comes from. A published key set will be a second variant.
 enum Keys {
-    /// One secret, HS256.
+    /// A shared secret, for HS256.
     Secret(DecodingKey),
 }
 
@@ -69,11 +69,11 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Tokens signed with `JWT_SECRET`; `None` where there is none.
+    /// Verifies tokens signed with `JWT_SECRET`; `None` if it is not configured.
     pub fn new(config: &Config) -> Option<Self> {
         let secret = config.jwt_secret.as_ref()?;
         let mut validation = Validation::new(Algorithm::HS256);
-        // Times, issuer and audience are checked here, by our clock and only where they are configured.
+        // `claims` and `verify` check these: times by our clock, issuer and audience only if they are configured.
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
@@ -85,12 +85,12 @@ impl Tokens {
         })
     }
 
-    /// Verifies the value of an `Authorization` header.
+    /// Verifies the value of an `Authorization` header at a time in milliseconds since 1970.
     pub fn verify(&self, authorization: Option<&str>, now_ms: i64) -> Result<Caller, Error> {
         let token = authorization.and_then(bearer).ok_or(Error::TokenMissing)?;
         let claims = self.claims(token).map_err(|reason| {
-            // The caller learns that it is not valid; why would only help who forges one.
-            tracing::info!(reason, "a token was refused");
+            // The caller does not learn the reason, which would help to forge a token.
+            tracing::info!(reason, "token rejected");
             Error::InvalidToken
         })?;
         if claims.exp.saturating_mul(1_000) <= now_ms {
@@ -106,20 +106,20 @@ impl Tokens {
         })
     }
 
-    /// The claims of a token that is signed as it must be and meant for us; else the reason, for the log.
+    /// The claims of a token that is properly signed and meant for us; otherwise the reason, for the log.
     fn claims(&self, token: &str) -> Result<Claims, &'static str> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err("longer than 8 KB");
         }
         let Keys::Secret(key) = &self.keys;
         let decoded = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
-            .map_err(|_| "malformed, of another algorithm, or not signed with our key")?;
+            .map_err(|_| "malformed, signed with another algorithm, or not signed with our key")?;
         if decoded.header.crit.is_some() {
-            return Err("critical header members that nobody here understands");
+            return Err("unsupported critical header members");
         }
         let claims = decoded.claims;
         if self.issuer.is_some() && claims.iss != self.issuer {
-            return Err("of another issuer");
+            return Err("issued by another issuer");
         }
         let for_us = |audience: &String| match &claims.aud {
             Some(Value::String(one)) => one == audience,
@@ -127,22 +127,22 @@ impl Tokens {
             _ => false,
         };
         if !self.audience.as_ref().is_none_or(for_us) {
-            return Err("for another audience");
+            return Err("issued for another audience");
         }
         Ok(claims)
     }
 }
 
-/// Signs a token as an issuer with our secret would: for trying things out, and for services that share it.
-/// `exp_s` is in seconds since 1970.
+/// Signs a token with `JWT_SECRET`, for development and for services that share the secret. `scope` is empty or a list
+/// of scopes with spaces between them; `exp_s` is in seconds since 1970. The error is the requirement that is not met.
 pub fn sign(config: &Config, sub: &str, scope: &str, exp_s: i64) -> Result<String, &'static str> {
     let secret: &Secret = config.jwt_secret.as_ref().ok_or("JWT_SECRET is required")?;
     if scope.split(' ').any(|word| !["", "notify:send", "notify:admin"].contains(&word)) {
-        return Err("scope must be notify:send, notify:admin, both, or nothing");
+        return Err("scope must be notify:send, notify:admin, both, or empty");
     }
     let claims = Claims {
         sub: UserId::new(sub)
-            .map_err(|_| "sub must be a user id: 1 to 256 bytes, nothing invisible")?
+            .map_err(|_| "sub must be a user id of 1 to 256 bytes without invisible characters")?
             .as_str()
             .to_owned(),
         exp: exp_s,
@@ -162,7 +162,7 @@ pub fn new_secret() -> Result<Secret, Error> {
     Ok(Secret::new(URL_SAFE_NO_PAD.encode(bits)))
 }
 
-/// The token in `Bearer <token>`; the scheme's name has no case (RFC 9110).
+/// The token in `Bearer <token>`; the scheme is case-insensitive (RFC 9110).
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.split_once(' ')?;
     let token = token.trim();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_token_names_user_scopes_and_end() {
+    fn a_valid_token_gives_user_scopes_and_expiry() {
         let config = config(&[]);
         let token = sign(&config, "alice", "notify:send", NOW_S + 60).unwrap();
         let caller = verify(&config, &token).unwrap();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_bearer_token_it_is_missing() {
+    fn a_header_without_a_bearer_token_has_no_token() {
         let tokens = Tokens::new(&config(&[])).unwrap();
         for header in [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Basic YWxpY2U6eA==")] {
             assert_eq!(tokens.verify(header, 0), Err(Error::TokenMissing), "{header:?}");
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_ends_to_the_second() {
+    fn a_token_expires_to_the_second() {
         let config = config(&[]);
         assert_eq!(verify(&config, &token(&json!({"sub": "a", "exp": NOW_S}))), Err(Error::TokenExpired));
         assert!(verify(&config, &token(&json!({"sub": "a", "exp": NOW_S + 1}))).is_ok());
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn issuer_and_audience_are_checked_where_they_are_configured() {
+    fn issuer_and_audience_are_checked_if_they_are_configured() {
         let config = config(&[("JWT_ISSUER", "https://id.example.com"), ("JWT_AUDIENCE", "carillon")]);
         let with = |iss: Value, aud: Value| {
             verify(&config, &token(&json!({"sub": "a", "exp": NOW_S + 9, "iss": iss, "aud": aud}))).is_ok()

@@ -1,5 +1,5 @@
-//! Configuration: the only place that reads environment variables. Every problem is found at start and named, all at once, and
-//! no secret is ever part of a message.
+//! Configuration. Environment variables are read only here. All problems are reported together at start, and no message
+//! contains a secret.
 
 mod origins;
 mod redis;
@@ -15,61 +15,62 @@ pub use self::secret::Secret;
 use self::variables::Variables;
 use crate::limits::Rate;
 
-/// What a process was told about its surroundings.
+/// The configuration of a process.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// `DATABASE_URL`.
     pub database_url: Option<Secret>,
-    /// Redis, where it is used.
+    /// How to reach Redis; `None` if it is not used.
     pub redis: Option<RedisConfig>,
     /// `JWT_SECRET`, or its alias `JWT_ENCRYPTION_KEY`: at least 32 bytes.
     pub jwt_secret: Option<Secret>,
-    /// `JWT_ISSUER`: what `iss` must be.
+    /// `JWT_ISSUER`: the required `iss`; not checked if `None`.
     pub jwt_issuer: Option<String>,
-    /// `JWT_AUDIENCE`: what `aud` must be or hold.
+    /// `JWT_AUDIENCE`: what `aud` must be or contain; not checked if `None`.
     pub jwt_audience: Option<String>,
-    /// `WS_ENDPOINT`: base of `@connections`.
+    /// `WS_ENDPOINT`: the base URL of `@connections`.
     pub ws_endpoint: Option<String>,
-    /// `WS_URL`: where clients open sockets.
+    /// `WS_URL`: the URL at which clients open sockets.
     pub ws_url: Option<String>,
-    /// `EVENTS_URL`: where clients open event streams.
+    /// `EVENTS_URL`: the URL at which clients open event streams.
     pub events_url: Option<String>,
-    /// `ALLOWED_ORIGINS`.
+    /// `ALLOWED_ORIGINS`, separated by commas.
     pub allowed_origins: Origins,
-    /// `RATE_LIMIT_SEND`: per recipient and type.
+    /// `RATE_LIMIT_SEND`: notifications per recipient and type. The default is 30 in 60 s.
     pub rate_limit_send: Rate,
-    /// `RATE_LIMIT_SEND_TYPES`: types with another rate, or with none.
+    /// `RATE_LIMIT_SEND_TYPES`: types with a rate of their own, or `None` for no limit.
     pub rate_limit_send_types: HashMap<String, Option<Rate>>,
-    /// `ENABLE_TEST_ENDPOINTS`: whether the test page and the sends for trying things out are there.
+    /// `ENABLE_TEST_ENDPOINTS`: whether the test page and the test sends are served.
     pub test_endpoints: bool,
-    /// `RATE_LIMIT_FRAMES`: per connection.
+    /// `RATE_LIMIT_FRAMES`: frames per connection. The default is 50 in 1 s.
     pub rate_limit_frames: Rate,
-    /// `DRAIN_FUNCTION`: the name of the function to wake where work is left for it.
+    /// `DRAIN_FUNCTION`: the function to wake when work is enqueued, by its name or ARN.
     pub drain_function: Option<String>,
     /// `AWS_ENDPOINT_URL_LAMBDA`, as every AWS SDK reads it: where functions are invoked, if not at AWS.
     pub lambda_endpoint: Option<String>,
-    /// `DRAIN_LINGER_MS`: the longest that a drain stays while there is work.
+    /// `DRAIN_LINGER_MS`: how long a drain runs at most while there is work. The default is 50 s.
     pub drain_linger: Duration,
-    /// `RETENTION_DAYS`, in milliseconds.
+    /// `RETENTION_DAYS`, in milliseconds. The default is 90 days.
     pub retention_ms: i64,
-    /// `AWS_REGION`.
+    /// `AWS_REGION`; `us-east-1` if it is missing.
     pub region: String,
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
     pub credentials: Option<(String, Secret, Option<Secret>)>,
 }
 
-/// Variables that are missing or cannot be read, each with what is required of it.
+/// All problems of the environment: each is a variable's name and the requirement that it does not meet.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
 impl Config {
-    /// Reads the environment of a function, which needs the variables named; an empty one counts as missing.
+    /// Reads the environment of a function that requires the variables in `needed`. An empty variable counts as
+    /// missing.
     pub fn from_env(needed: &[&str]) -> Result<Self, ConfigError> {
         Self::read(|name| std::env::var(name).ok(), needed, Origins::Exact(Vec::new()))
     }
 
-    /// Reads variables from anywhere.
+    /// Reads variables from any source. `default_origins` applies without `ALLOWED_ORIGINS`.
     pub fn read(
         variable: impl Fn(&str) -> Option<String>,
         needed: &[&str],
@@ -77,25 +78,25 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut vars = Variables::new(variable);
         for name in needed {
-            if vars.get(name).is_none() && !vars.has_instead(name) {
+            if vars.get(name).is_none() && !vars.has_alternative(name) {
                 vars.problem(name, "is required");
             }
         }
-        for (name, instead) in NOT_YET {
+        for (name, advice) in UNSUPPORTED {
             if vars.get(name).is_some() {
-                vars.problem(name, format_args!("is not supported yet: {instead}"));
+                vars.problem(name, format_args!("is not supported yet: {advice}"));
             }
         }
         if vars.get("ACCEPT").is_some_and(|accept| accept != "durable" && accept != "fast") {
             vars.problem("ACCEPT", "must be durable or fast");
         }
         let is_production = vars.get("ENV").is_some_and(|env| env == "production");
-        // Only a gateway on a laptop lets every loopback origin in.
+        // Only the local gateway allows every loopback origin.
         let is_local = matches!(default_origins, Origins::Loopback);
         let test_endpoints = match vars.get("ENABLE_TEST_ENDPOINTS").as_deref() {
             None => is_local && !is_production,
             Some("true") if is_production => {
-                vars.problem("ENABLE_TEST_ENDPOINTS", "must not be true where ENV is production");
+                vars.problem("ENABLE_TEST_ENDPOINTS", "must not be true when ENV is production");
                 false
             }
             Some("true") => true,
@@ -136,18 +137,18 @@ impl Config {
 }
 
 impl Config {
-    /// Which database `DATABASE_URL` names: `postgres`, or `sqlite`, which is what there is without it.
+    /// The kind of database in `DATABASE_URL`: `postgres` or `sqlite`, which is also used without a URL.
     pub fn database_kind(&self) -> &'static str {
         let is_postgres = self.database_url.as_ref().is_some_and(|url| url.reveal().starts_with("postgres"));
         if is_postgres { "postgres" } else { "sqlite" }
     }
 }
 
-/// Variables of the contract that this version cannot honour. Set, they are refused, never ignored.
-const NOT_YET: [(&str, &str); 3] = [
+/// Documented variables that this version does not support, each with advice. They are refused instead of ignored.
+const UNSUPPORTED: [(&str, &str); 3] = [
     ("JWT_JWKS_URL", "set JWT_SECRET"),
     ("REDIS_URLS", "set REDIS_URL"),
-    ("VAPID_PRIVATE_KEY", "unset it, there is no Web Push"),
+    ("VAPID_PRIVATE_KEY", "unset it, Web Push is not available"),
 ];
 
 #[cfg(test)]
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_named_at_once_and_no_secret_is_told() {
+    fn all_problems_are_reported_at_once_without_any_secret() {
         let vars = [
             ("JWT_SECRET", "hunter2"),
             ("RATE_LIMIT_SEND", "much"),
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_and_empty_values_count_as_the_contract_says() {
+    fn an_empty_variable_is_missing_and_an_alias_replaces_it() {
         let secret = "0123456789abcdef0123456789abcdef";
         let config = read(&[("JWT_SECRET", ""), ("JWT_ENCRYPTION_KEY", secret)], &["JWT_SECRET"]).unwrap();
         assert_eq!(config.jwt_secret.as_ref().map(Secret::reveal), Some(secret));
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn redis_may_be_named_by_url_or_by_parts_or_not_used() {
+    fn redis_is_configured_by_url_or_by_parts_or_disabled() {
         let url = |vars: &[(&str, &str)]| read(vars, &[]).unwrap().redis.map(|redis| redis.url.reveal().to_owned());
         assert_eq!(url(&[]), None);
         assert_eq!(url(&[("REDIS_URL", "redis://h:1"), ("QUEUE_REDIS_ENABLED", "false")]), None);
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn types_may_have_a_rate_of_their_own_or_none() {
+    fn a_type_may_have_its_own_rate_or_no_limit() {
         let config = read(&[("RATE_LIMIT_SEND_TYPES", "like=10/60s, REPORT_APPROVED=off")], &[]).unwrap();
         assert_eq!(config.rate_limit_send_types["like"], Some(Rate { count: 10, window_ms: 60_000 }));
         assert_eq!(config.rate_limit_send_types["REPORT_APPROVED"], None);

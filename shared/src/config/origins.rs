@@ -1,16 +1,16 @@
-//! Which pages may ask for tickets and open sockets.
+//! The allow list of origins.
 
-/// Which origins may ask for tickets and open sockets.
+/// The origins whose pages may request tickets and open sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
-    /// Any port of `localhost`, `127.0.0.1` and `[::1]`.
+    /// `localhost`, `127.0.0.1` and `[::1]`, at any port.
     Loopback,
     /// Exactly these, in lower case.
     Exact(Vec<String>),
 }
 
 impl Origins {
-    /// Whether a page of this origin may connect. Scheme and host have no case (RFC 6454).
+    /// Whether a page of this origin may connect. Scheme and host are case-insensitive (RFC 6454).
     pub fn allow(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
         match self {

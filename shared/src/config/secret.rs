@@ -1,18 +1,18 @@
-//! Values that must not reach a log.
+//! Redaction of secrets.
 
 use std::fmt;
 
-/// A value that must not reach a log.
+/// A value that must never be logged: its `Debug` output is redacted, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides a value.
+    /// Wraps a value.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// The value, for whoever really needs it.
+    /// The value itself, for code that must use it. Never log it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

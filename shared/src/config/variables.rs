@@ -1,4 +1,4 @@
-//! Reading environment variables: each problem is collected, and no value is repeated.
+//! Parsing of environment variables. All problems are collected, and none of them contains a value.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use super::redis::RedisConfig;
 use super::secret::Secret;
 use crate::limits::Rate;
 
-/// The variables, and the problems met so far while reading them.
+/// The variables, and the problems found in them so far.
 pub(super) struct Variables<F> {
     variable: F,
     pub(super) problems: Vec<String>,
@@ -26,8 +26,8 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         (self.variable)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// Whether something else stands for a variable that is missing.
-    pub(super) fn has_instead(&self, name: &str) -> bool {
+    /// Whether another variable makes up for a missing one.
+    pub(super) fn has_alternative(&self, name: &str) -> bool {
         match name {
             "JWT_SECRET" => self.get("JWT_ENCRYPTION_KEY").is_some(),
             "REDIS_URL" => self.get("REDIS_HOST").is_some() || !self.redis_is_enabled(),
@@ -46,7 +46,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             }
         }
         if self.get("REDIS_CLUSTER").is_some_and(|cluster| cluster == "true") {
-            self.problem("REDIS_CLUSTER", "is not supported yet: name one instance");
+            self.problem("REDIS_CLUSTER", "is not supported yet: configure a single instance");
         }
         if !self.redis_is_enabled() {
             return None;
@@ -75,18 +75,12 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         self.problems.push(format!("{name} {required}"));
     }
 
-    pub(super) fn parsed<T: FromStr>(
-        &mut self,
-        name: &str,
-        default: T,
-        fits: impl Fn(&T) -> bool,
-        required: &str,
-    ) -> T {
+    pub(super) fn parsed<T: FromStr>(&mut self, name: &str, default: T, fits: impl Fn(&T) -> bool, range: &str) -> T {
         match self.get(name).map(|value| value.parse::<T>()) {
             None => default,
             Some(Ok(value)) if fits(&value) => value,
             Some(_) => {
-                self.problem(name, format_args!("must be a whole number, {required}"));
+                self.problem(name, format_args!("must be a whole number from {range}"));
                 default
             }
         }
@@ -145,13 +139,13 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         let name = if self.get("JWT_SECRET").is_some() { "JWT_SECRET" } else { "JWT_ENCRYPTION_KEY" };
         let secret = self.get(name)?;
         if secret.len() < 32 {
-            self.problem(name, "must be at least 32 bytes");
+            self.problem(name, "must be at least 32 bytes long");
         }
         Some(Secret::new(secret))
     }
 }
 
-/// The URL with the user and password that it lacks.
+/// The URL with this user and password, unless it has its own or there is no password.
 fn with_credentials(url: String, user: Option<String>, password: Option<String>) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     let encoded = |text: String| utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();

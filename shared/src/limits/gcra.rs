@@ -1,46 +1,47 @@
-//! Rate limits in one process: GCRA over whole numbers, exact to the millisecond. What the moment falls back to, and
-//! all there is of limits on a laptop.
+//! Rate limits in one process: GCRA in whole numbers, exact to the millisecond. They are the fallback of the Redis
+//! moment and the only limits of the other moments.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::limits::{Rate, Spend, Verdict};
 
-/// How many buckets are kept before those that are full again are dropped.
+/// The number of buckets from which full ones are dropped.
 const SWEEP_AT: usize = 10_000;
 
 /// The buckets of one process.
 #[derive(Debug, Default)]
-pub struct Buckets(Mutex<Kept>);
+pub struct Buckets(Mutex<State>);
 
 #[derive(Debug)]
-struct Kept {
-    /// For each bucket and rate, when it will be full again.
+struct State {
+    /// When each bucket will be full again, by its name and rate.
     full_at: HashMap<String, HashMap<(u32, u32), Fraction>>,
+    /// The number of buckets at which the next sweep is due.
     sweep_at: usize,
 }
 
-/// An instant in units of a millisecond divided by the rate's count, in which every step is a whole number.
+/// An instant in units of 1 ms / `count`, so that every step is a whole number.
 type Fraction = i128;
 
-impl Default for Kept {
+impl Default for State {
     fn default() -> Self {
         Self { full_at: HashMap::new(), sweep_at: SWEEP_AT }
     }
 }
 
 impl Buckets {
-    /// Spends one from each bucket, in order.
+    /// Spends one unit of each bucket, in order.
     pub fn spend(&self, spends: &[Spend], now_ms: i64) -> Vec<Verdict> {
-        // A panic while it was held left at worst one bucket too full or too empty.
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let verdicts = spends.iter().map(|spend| kept.spend(spend, now_ms)).collect();
-        kept.sweep(now_ms);
+        // A panic while the lock was held left at worst one bucket too full or too empty.
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let verdicts = spends.iter().map(|spend| state.spend(spend, now_ms)).collect();
+        state.sweep(now_ms);
         verdicts
     }
 }
 
-impl Kept {
+impl State {
     fn spend(&mut self, spend: &Spend, now_ms: i64) -> Verdict {
         let Rate { count, window_ms } = spend.rate;
         let now = i128::from(now_ms) * i128::from(count);
@@ -49,7 +50,7 @@ impl Kept {
         let after = (*full_at).max(now) + step;
         let over = after - now - burst;
         if over > 0 {
-            // Rounded up: a millisecond earlier it would be refused again.
+            // Rounded up, since a millisecond earlier the call would be refused again.
             let retry_after_ms = (over + i128::from(count) - 1) / i128::from(count);
             return Verdict::Limited { retry_after_ms: u64::try_from(retry_after_ms).unwrap_or(u64::MAX) };
         }
@@ -57,7 +58,7 @@ impl Kept {
         Verdict::Admitted
     }
 
-    /// Drops what is full again, when there is much of it. A full bucket and none are the same.
+    /// Drops full buckets if there are many buckets. Dropping a full bucket changes nothing, since a new one is full.
     fn sweep(&mut self, now_ms: i64) {
         if self.full_at.len() < self.sweep_at {
             return;

@@ -1,5 +1,4 @@
-//! The promise of the moment that nobody is flooded: GCRA, the generic cell rate algorithm, exact to the
-//! millisecond.
+//! The promise of the moment to enforce rate limits: GCRA, the generic cell rate algorithm, exact to the millisecond.
 
 pub mod gcra;
 
@@ -9,46 +8,50 @@ use async_trait::async_trait;
 
 use crate::clock::At;
 
-/// Budgets, each named by a bucket. May be forgotten at any time, at the price of one extra burst.
+/// Rate limits, one per bucket. A bucket may be forgotten at any time, at the price of one extra burst.
 #[async_trait]
 pub trait Limits: Send + Sync {
-    /// Spends one from each bucket, all of them at once and each on its own; the verdicts are in the same
-    /// order. What is refused spends nothing. A bucket that stands twice is spent from twice. Never fails:
-    /// limits that cannot be asked admit.
+    /// Spends one unit of each bucket, and returns the verdicts in the same order. Each unit is spent atomically and
+    /// independently of the others: a refusal spends nothing of its own bucket and affects no other. A bucket that
+    /// appears twice is spent from twice.
+    /// If a connection breaks during the call, units may be spent twice.
+    ///
+    /// Never fails, and takes no longer than the moment's timeout. Verdicts that the moment cannot give are given by
+    /// the limits of this process, which start with full buckets.
     async fn spend(&self, spends: &[Spend], at: At) -> Vec<Verdict>;
 }
 
-/// One from a bucket.
+/// One unit to be spent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spend {
-    /// Whose budget: kind and parts, joined so that no two buckets read alike.
+    /// The name of the bucket: its kind and parts, joined so that no two buckets have the same name.
     pub bucket: String,
-    /// How much there is.
+    /// The rate of the bucket. A bucket is full at first, and kept separately for each rate.
     pub rate: Rate,
 }
 
-/// Whether a bucket had one left.
+/// Whether a bucket had a unit left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It had.
+    /// It had, and the unit is spent.
     Admitted,
-    /// It had not.
+    /// It had none, and nothing is spent.
     Limited {
-        /// The shortest wait after which it will.
+        /// The shortest wait after which it has one, in milliseconds; at least 1.
         retry_after_ms: u64,
     },
 }
 
-/// A burst of `count`, then one more each `window_ms / count`; written `30/60s`.
+/// A burst of `count`, then one more every `window_ms / count` milliseconds. Written as `30/60s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
-    /// How many at once; at least 1.
+    /// The largest burst: 1 to 100,000.
     pub count: u32,
-    /// In how long that many come back; at least 1.
+    /// The time in which an empty bucket fills up, in milliseconds: at least 1, at most a day.
     pub window_ms: u32,
 }
 
-/// The text is no rate.
+/// The text is not a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a count and a window in seconds, such as 30/60s")]
 pub struct MalformedRate;
@@ -60,7 +63,7 @@ impl FromStr for Rate {
         let (count, window) = text.split_once('/').ok_or(MalformedRate)?;
         let seconds: u32 = window.strip_suffix('s').and_then(|s| s.parse().ok()).ok_or(MalformedRate)?;
         let count: u32 = count.parse().map_err(|_| MalformedRate)?;
-        // Up to a day and 100,000: past that the arithmetic of a Redis script is no longer exact.
+        // Beyond 100,000 or a day, the arithmetic of the Redis script would no longer be exact.
         if !(1..=100_000).contains(&count) || !(1..=86_400).contains(&seconds) {
             return Err(MalformedRate);
         }
