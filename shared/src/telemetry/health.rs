@@ -1,94 +1,98 @@
-//! The promise of a store to say how it is.
+//! The promise of a store to report its health: in short for a health check, and in detail for operators.
 
 use async_trait::async_trait;
 use serde::Serialize;
 
-/// Somebody whose health can be asked.
+/// A store that reports its health. Neither method fails: a store that does not answer is the answer.
 #[async_trait]
 pub trait Health: Send + Sync {
-    /// How it is now. Takes no longer than the store's own bound.
+    /// Checks the store now, by performing what calls depend on and not only by connecting. Has no lasting effect, and
+    /// takes no longer than the store's timeout.
     async fn check(&self) -> Status;
 
-    /// What it consists of, for an operator. Takes no longer than the store's own bound.
+    /// Describes each instance of the store, asking it now. Has no effect, and takes no longer than the store's
+    /// timeout. The parts are read one after the other, so that numbers of one instance may be a moment apart.
     async fn instances(&self) -> Instances;
 }
 
-/// How a store is. Never says where it is.
+/// The health of a store. Contains no addresses or secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Status {
     /// It works.
     Ok,
-    /// It works, but is set up so that it may lose what it should not: why, for an operator.
+    /// It works, but its configuration may lose what it should keep. The text is for operators and says why.
     Warned(String),
-    /// It does not answer; what it would do is done without it.
+    /// It does not answer, and calls go on without it.
     Away,
-    /// It is not used.
+    /// No such store is used, so there is nothing to check.
     Off,
 }
 
-/// What a store consists of, as the contract's `redis`.
+/// The instances of a store, as `redis` in the metrics.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Instances {
-    /// How its instances share the work.
+    /// How the work is divided among them.
     pub mode: Mode,
-    /// Each of them; none where the store keeps nothing.
+    /// All instances, in a fixed order; empty if there is no store.
     pub instances: Vec<Instance>,
 }
 
-/// How instances share the work.
+/// How the work is divided among instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// All is in this process.
+    /// There is no server: everything is in this process.
     Memory,
-    /// There is one.
+    /// There is one instance, which does everything.
     Single,
 }
 
-/// One instance. What it did and how long that took is of this process alone, since it began.
+/// One instance. `operations`, `errors`, the latencies and `last_error` are this process's own calls since it started;
+/// another process reports other numbers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Instance {
-    /// A name that says nothing about where it is.
+    /// A stable name that does not reveal its address, such as `redis-1`.
     pub name: String,
-    /// Whether it answered just now.
+    /// Whether it answered just now and its breaker is closed.
     pub healthy: bool,
-    /// What it is to others; `None` where it does not say.
+    /// Its role in replication; `None` if it did not answer or does not report one.
     pub role: Option<Role>,
-    /// How often it was asked, whether or not it answered.
+    /// How many calls were made to it, with or without an answer. A call that the breaker denied is not counted.
     pub operations: u64,
-    /// How often it did not answer, or not in time.
+    /// How many of them had no usable answer within their timeout.
     pub errors: u64,
-    /// How long half of its answers took at most, in milliseconds.
+    /// The median time to an answer in milliseconds, within 6.25 %; 0 if there was none.
     pub p50_ms: f64,
-    /// How long 99 of 100 took at most, in milliseconds.
+    /// The 99th percentile of the same times in milliseconds; 0 if there was no answer.
     pub p99_ms: f64,
-    /// How much memory it uses; `None` where it does not say.
+    /// Its memory use; `None` if it did not answer or does not report it.
     pub used_memory_bytes: Option<u64>,
-    /// Whether it is asked.
+    /// Whether calls to it are permitted.
     pub breaker: BreakerState,
-    /// Why it did not answer the last time that it did not: without secrets or addresses. `None` where it always did.
+    /// The reason of the last failure, even if calls have succeeded since; without secrets or addresses. `None` if
+    /// there was no failure.
     pub last_error: Option<String>,
 }
 
-/// What an instance is to others.
+/// The role of an instance in replication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// It takes writes.
+    /// It accepts writes.
     Primary,
-    /// It follows another.
+    /// It follows a primary.
     Replica,
 }
 
-/// Whether an instance is asked.
+/// The state of an instance's circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BreakerState {
-    /// It is.
+    /// Calls are permitted.
     Closed,
-    /// It is not.
+    /// Calls are denied, until the cooldown has passed.
     Open,
-    /// It is not, but whether it could be is being tried.
+    /// Calls are denied while a probe finds out whether the instance works again.
     Probing,
 }

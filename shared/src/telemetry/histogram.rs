@@ -1,46 +1,46 @@
-//! How long things took, as counts: small enough to be kept in a store and added up over many processes.
+//! Histograms of durations, small enough to be kept in a store and added up over many processes.
 
 use std::collections::BTreeMap;
 
-/// Steps an octave, as a power of two: 8.
+/// The binary logarithm of the number of buckets in an octave: 8 buckets.
 const STEPS_LOG2: u32 = 3;
-/// The largest value that is told apart from larger ones.
+/// The largest value that is distinguished from larger ones.
 const MAX_VALUE: u64 = u32::MAX as u64;
 
-/// Whole numbers of some unit, counted in buckets of which eight make an octave. Up to 15 each value has a bucket of
-/// its own; what is told of a larger one is the middle of its bucket, at most 6.25 % away from it. From 2^32 on all are
-/// one.
+/// Counts of whole numbers of any unit, in buckets of which eight make an octave. Each value up to 15 has its own
+/// bucket. A larger value is reported as the middle of its bucket, which is at most 6.25 % away from it. Values from
+/// 2^32 - 1 on count as 2^32 - 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram(BTreeMap<u64, u64>);
 
 impl Histogram {
-    /// Counts a value; a negative one, as of a clock that went back, as 0.
+    /// Counts a value. A negative one, as when a clock goes back, counts as 0.
     pub fn add(&mut self, value: i64) {
         self.add_to(lower_bound(u64::try_from(value).unwrap_or(0)), 1);
     }
 
-    /// Counts so many in the bucket that begins with `lower`. False, and nothing counted, where none does.
+    /// Adds `count` to the bucket whose smallest value is `lower`. False, and no effect, if there is no such bucket.
     pub fn add_bucket(&mut self, lower: u64, count: u64) -> bool {
-        let is_one = lower_bound(lower) == lower;
-        if is_one {
+        let is_bucket = lower_bound(lower) == lower;
+        if is_bucket {
             self.add_to(lower, count);
         }
-        is_one
+        is_bucket
     }
 
-    /// Counts everything that another one counted.
+    /// Adds all counts of another histogram.
     pub fn add_all(&mut self, other: &Self) {
         for (lower, count) in other.buckets() {
             self.add_to(lower, count);
         }
     }
 
-    /// The buckets that hold something, in order: with what they begin, and how many they hold.
+    /// The buckets that are not empty, in ascending order, each as its smallest value and its count.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().map(|(lower, count)| (*lower, *count))
     }
 
-    /// The value that so many per cent do not exceed; 0 where nothing was counted.
+    /// The value that is not exceeded by `percent` of the values; 0 if nothing was counted.
     pub fn percentile(&self, percent: u64) -> u64 {
         let all: u128 = self.0.values().map(|count| u128::from(*count)).sum();
         let rank = (all * u128::from(percent)).div_ceil(100).max(1);
@@ -58,13 +58,13 @@ impl Histogram {
     }
 }
 
-/// With what the bucket of a value begins.
+/// The smallest value in the bucket of a value.
 fn lower_bound(value: u64) -> u64 {
     let value = value.min(MAX_VALUE);
     value - value % width(value)
 }
 
-/// How many values share a value's bucket.
+/// The number of values in the bucket of a value.
 fn width(value: u64) -> u64 {
     let octave = value.max(1).ilog2();
     1 << octave.saturating_sub(STEPS_LOG2)
@@ -81,22 +81,22 @@ mod tests {
     }
 
     #[test]
-    fn a_single_value_is_told_within_a_sixteenth() {
+    fn a_value_is_reported_within_a_sixteenth() {
         for value in (0..5_000).chain([100_000, 123_456_789, i64::from(u32::MAX)]) {
-            let told = i64::try_from(of([value]).percentile(50)).unwrap();
-            assert!((told - value).abs() * 16 <= value, "{value} is told as {told}");
-            assert!(value > 15 || told == value, "{value} is told as {told}");
+            let reported = i64::try_from(of([value]).percentile(50)).unwrap();
+            assert!((reported - value).abs() * 16 <= value, "{value} is reported as {reported}");
+            assert!(value > 15 || reported == value, "{value} is reported as {reported}");
         }
         assert_eq!(of([-7]).percentile(99), 0);
         assert_eq!(of([i64::MAX]), of([i64::from(u32::MAX)]));
     }
 
     #[test]
-    fn a_percentile_is_what_so_many_do_not_exceed() {
+    fn a_percentile_is_not_exceeded_by_its_share_of_the_values() {
         assert_eq!(Histogram::default().percentile(50), 0);
         let ten = of(1..=10);
-        let told = [0, 10, 11, 50, 51, 99, 100].map(|percent| ten.percentile(percent));
-        assert_eq!(told, [1, 1, 2, 5, 6, 10, 10]);
+        let percentiles = [0, 10, 11, 50, 51, 99, 100].map(|percent| ten.percentile(percent));
+        assert_eq!(percentiles, [1, 1, 2, 5, 6, 10, 10]);
         let mut skewed = of(std::iter::repeat_n(3, 99));
         assert_eq!(skewed.percentile(99), 3);
         skewed.add(14);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_apart_adds_up() {
+    fn histograms_add_up() {
         let (mut one, other) = (of([1, 20, 300]), of([1, 21, 4_000]));
         one.add_all(&other);
         assert_eq!(one, of([1, 1, 20, 21, 300, 4_000]));
@@ -115,10 +115,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_bucket_takes_counts() {
+    fn counts_are_added_only_to_an_existing_bucket() {
         let mut histogram = Histogram::default();
-        for not_one in [17, 33, 1_000, u64::from(u32::MAX), u64::MAX] {
-            assert!(!histogram.add_bucket(not_one, 1), "{not_one}");
+        for no_bucket in [17, 33, 1_000, u64::from(u32::MAX), u64::MAX] {
+            assert!(!histogram.add_bucket(no_bucket, 1), "{no_bucket}");
         }
         assert!(histogram.add_bucket(16, u64::MAX) && histogram.add_bucket(16, 1));
         assert_eq!(histogram.percentile(99), 16);

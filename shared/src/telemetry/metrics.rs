@@ -1,4 +1,4 @@
-//! The act of telling an operator how everything is: counts of the last hour, what waits, who is connected.
+//! Collects the metrics for operators: the counts of the last hour, the backlog, and who is connected.
 
 use serde::Serialize;
 
@@ -10,100 +10,100 @@ use crate::telemetry::Counts;
 use crate::telemetry::health::Instances;
 use crate::telemetry::histogram::Histogram;
 
-/// How everything is, as the contract's metrics. Nothing is left out: what a store that is away would know is 0, and
-/// `degraded` or `database` say so.
+/// The metrics, as the body of the response. Every member is always present: numbers that an unavailable store would
+/// provide are 0, and `degraded` or `database` report that.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metrics {
-    /// What waits in the record.
+    /// What waits to be delivered.
     pub queue: Queue,
-    /// Notifications that were stored.
+    /// [`Counts::accepted`] of the last hour.
     pub accepted: u64,
-    /// Notifications that every open connection of their user has taken.
+    /// [`Counts::delivered`] of the last hour.
     pub delivered: u64,
-    /// Notifications that the drain pushed since nobody had finished that.
+    /// [`Counts::retried`] of the last hour.
     pub retried: u64,
-    /// Recipients who were refused.
+    /// [`Counts::rate_limited`] of the last hour.
     pub rate_limited: u64,
-    /// Answers that were a fault of ours.
+    /// [`Counts::errors`] of the last hour.
     pub errors: u64,
     /// Open sockets.
     pub connections: u64,
-    /// Users who have one.
+    /// Users with an open socket.
     pub online_users: u64,
-    /// For how long the oldest of what only Redis has waits for the database, in milliseconds. Nothing is accepted
-    /// before the database has it, so it is 0.
+    /// For how long the oldest data that only Redis has waits for the database, in milliseconds. Always 0, since
+    /// nothing is accepted before the database has stored it.
     pub persist_lag_ms: u64,
-    /// Whether the counts could not be asked for, since Redis is away or not used: then they and the latencies are 0,
+    /// Whether the counts are unknown, because Redis is unavailable or not used. The counts and latencies are then 0,
     /// whatever happened.
     pub degraded: bool,
     /// The moment's instances.
     pub redis: Instances,
-    /// The record.
+    /// The health of the record.
     pub database: Database,
-    /// How long things took.
+    /// Latencies of the last hour.
     pub latency: Latency,
 }
 
-/// What waits in the record.
+/// What waits to be delivered, in notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Queue {
-    /// Notifications to be pushed, and recipients who are due to get theirs, but those that a drain works on.
+    /// Notifications that have yet to be pushed and recipients of due chunks, without those in `processing`.
     pub waiting: u64,
-    /// Notifications that a drain has claimed from the queue. The record counts them too, as it does everything that
-    /// waits there, so they are taken from `waiting`. 0 where the queue does not answer.
+    /// Notifications that a drain has claimed from the queue. The record counts them as waiting, so they are subtracted
+    /// from `waiting`. 0 if the queue does not answer.
     pub processing: u64,
-    /// Recipients whose time has not come.
+    /// Recipients of chunks that are not due yet.
     pub delayed: u64,
-    /// What was set aside.
+    /// Dead letters.
     pub dead_letters: u64,
-    /// For how long the first of what is due, in the record or in the queue, has been due; 0 where nothing is.
+    /// For how long the oldest due item of the record or the queue has been due, in milliseconds; 0 if nothing is due.
     pub oldest_ms: u64,
 }
 
-/// How the record is.
+/// The health of the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Database {
-    /// Whether it answered just now. Where it did not, what it would have told is 0.
+    /// Whether it answered just now. If not, all numbers that it provides are 0.
     pub healthy: bool,
     /// `postgres` or `sqlite`.
     pub kind: &'static str,
 }
 
-/// How long things took in the last hour.
+/// Latencies of the last hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
-    /// From a send's call until the record had it.
+    /// From reading the call of a send until the record had stored it.
     pub accept_ms: Percentiles,
-    /// From `createdAt` of a notification until it was delivered.
+    /// From the `createdAt` of a notification until it was delivered.
     pub deliver_ms: Percentiles,
 }
 
-/// Values in milliseconds that are not exceeded by so many of a hundred; within 6.25 %, 0 where nothing happened.
+/// Percentiles in milliseconds, within 6.25 %; 0 if nothing was counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Percentiles {
-    /// By half.
+    /// The median.
     pub p50: u64,
-    /// By 99.
+    /// The 99th percentile.
     pub p99: u64,
 }
 
-/// How everything is now. Never fails: whatever does not answer is told as such.
+/// The metrics as of now. Never fails: a store that does not answer is reported as such.
 pub async fn metrics(app: &App) -> Metrics {
     let at = app.clock.at();
-    let (counted, redis, queued, stored) = tokio::join!(
+    let (counts, redis, depth, record) = tokio::join!(
         app.moment.telemetry.counts(at),
         app.moment.health.instances(),
         app.moment.queue.depth(at),
-        stored(app)
+        record_state(app)
     );
-    let degraded = counted.is_none();
+    let degraded = counts.is_none();
     let Counts { accepted, delivered, retried, rate_limited, errors, accept_ms, deliver_ms } =
-        counted.unwrap_or_default();
-    let healthy = match &stored {
+        counts.unwrap_or_default();
+    let healthy = match &record {
         Ok(_) => true,
         Err(error) => {
             tracing::error!(%error, "the database does not answer");
@@ -111,10 +111,10 @@ pub async fn metrics(app: &App) -> Metrics {
         }
     };
     let (Backlog { waiting, delayed, dead_letters, oldest_ms }, Online { connections, users }) =
-        stored.unwrap_or_default();
-    let queued = queued.unwrap_or_default();
-    let processing = queued.processing.min(waiting);
-    let oldest_ms = oldest_ms.max(queued.oldest_ms);
+        record.unwrap_or_default();
+    let depth = depth.unwrap_or_default();
+    let processing = depth.processing.min(waiting);
+    let oldest_ms = oldest_ms.max(depth.oldest_ms);
     Metrics {
         queue: Queue { waiting: waiting - processing, processing, delayed, dead_letters, oldest_ms },
         accepted,
@@ -132,8 +132,8 @@ pub async fn metrics(app: &App) -> Metrics {
     }
 }
 
-/// What the record knows: one question after the other, since a function has two connections at most.
-async fn stored(app: &App) -> Result<(Backlog, Online), StoreError> {
+/// The numbers of the record. They are read one after the other, since a function has only two database connections.
+async fn record_state(app: &App) -> Result<(Backlog, Online), StoreError> {
     let at = app.clock.at();
     Ok((app.record.deliveries.backlog(at).await?, app.record.connections.count(at).await?))
 }

@@ -1,5 +1,5 @@
-//! The promise of the moment to note what happens: hints for programs beside us, counts for operators, and what became
-//! of each push.
+//! The promise of the moment to record what happens: hints for other programs, counts for operators, and the outcome of
+//! each push. Losing any of it loses nothing that the record needs.
 
 pub mod health;
 pub mod histogram;
@@ -12,86 +12,95 @@ use crate::ids::{ConnectionId, NotificationId, UserId};
 use crate::sockets::push::Outcome;
 use crate::telemetry::histogram::Histogram;
 
-/// How long counts are told, in milliseconds: of the present minute and the 59 before it.
+/// The window of the counts, in milliseconds: the current minute and the 59 before it.
 pub const COUNTS_WINDOW_MS: i64 = 60 * 60 * 1_000;
-/// How long a push is remembered, in milliseconds.
+/// How long the outcome of a push is kept, in milliseconds.
 pub const OUTCOME_RETENTION_MS: i64 = 24 * 60 * 60 * 1_000;
-/// How many pushes of one notification are remembered: the last ones.
+/// The most outcomes that are kept of one notification: the latest.
 pub const MAX_OUTCOMES: usize = 100;
 
-/// Notes that may be lost: the record has what must not be.
+/// Counts, outcomes and hints, any of which may be lost.
 #[async_trait]
 pub trait Telemetry: Send + Sync {
-    /// Notes everything, in one pipeline. Never fails and never takes longer than the moment's own bound; where the
-    /// moment is away, nothing is noted, and where it goes away meanwhile, perhaps a part. Nothing is noted twice, but
-    /// for what a connection took with it when it ended, of which nobody knows whether it arrived.
+    /// Records a report, in one pipeline. Never fails, and takes no longer than the moment's timeout. An empty report
+    /// has no effect.
     ///
-    /// The minute of the counts is that of `at`; for [`At::Server`] that of this process, so that clocks which disagree
-    /// put a count into a neighbouring minute.
+    /// The report as a whole is not atomic. Each hint, the counts together, and the outcomes of each notification are
+    /// recorded completely or not at all. With the moment unavailable nothing is recorded; if it becomes unavailable
+    /// during the call, part of the report may be. If the connection breaks during the call, the report is sent once
+    /// more, so that part of it may be recorded twice.
+    ///
+    /// Counts are added to the minute of `at`, which for [`At::Server`] is the minute of this process's clock: if the
+    /// clocks of processes differ, a count may be in a neighbouring minute. Outcomes are recorded at `at` itself.
     async fn report(&self, report: &Report<'_>, at: At);
 
-    /// The sums over all processes of what was noted in this minute and the 59 before it, so of 59 to 60 minutes; what
-    /// nobody noted is 0. `None` where the moment is away or keeps nothing.
+    /// The sums over all processes of the counts of the current minute and the 59 before it: of the last 59 to 60
+    /// minutes. 0 if nothing was counted. `None` if the moment is unavailable or keeps no counts, whatever happened.
+    ///
+    /// Of the counts of one concurrent report, either all are included or none.
     async fn counts(&self, at: At) -> Option<Counts>;
 
-    /// What became of the pushes of a notification in the last [`OUTCOME_RETENTION_MS`], oldest first, at most the last
-    /// [`MAX_OUTCOMES`]; empty where there was none, or where it was forgotten. `None` where the moment is away or
-    /// keeps nothing.
+    /// The outcomes of the pushes of a notification in the last [`OUTCOME_RETENTION_MS`], oldest first, and of one
+    /// millisecond in the order of their reports; at most the latest [`MAX_OUTCOMES`]. Empty if there were none or they
+    /// were lost. `None` if the moment is unavailable or keeps no outcomes.
     async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<PushAttempt>>;
 }
 
-/// What one call has to note.
+/// What one call reports.
 #[derive(Debug, Default)]
 pub struct Report<'a> {
-    /// What was accepted, for programs beside us.
+    /// The accepted notifications, for other programs.
     pub hints: Vec<Hint<'a>>,
-    /// What is added to the counts of this minute.
+    /// What to add to the counts of the current minute.
     pub counts: Counts,
-    /// What became of pushes, in order; each is of the instant at which it is noted.
+    /// The outcomes of pushes, in order. Their time is that of the report.
     pub outcomes: Vec<(NotificationId, &'a ConnectionId, Outcome)>,
 }
 
 impl Report<'_> {
-    /// Whether there is nothing to note.
+    /// Whether there is nothing to report.
     pub fn is_empty(&self) -> bool {
         self.hints.is_empty() && self.counts == Counts::default() && self.outcomes.is_empty()
     }
 }
 
-/// One accepted notification: ids only, no content. Published at once, and kept nowhere.
+/// One accepted notification, by its ids and without content. It is published at once and not stored, so programs that
+/// are not subscribed at that time miss it.
 #[derive(Debug, Clone, Copy)]
 pub struct Hint<'a> {
-    /// Whose it is.
+    /// The recipient.
     pub user: &'a UserId,
-    /// Which it is.
+    /// The notification.
     pub id: NotificationId,
     /// Its type.
     pub kind: &'a str,
 }
 
-/// How often things happened, and how long they took.
+/// How often things happened and how long they took: in one call as part of a [`Report`], or in a window of time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Notifications that were stored; repeats are none.
+    /// Notifications whose send was stored, including those of scheduled sends. A repeated send counts nothing.
     pub accepted: u64,
-    /// Notifications that every open connection of their user has taken, at least one.
+    /// Notifications that were offered to every open connection of their user, of which there was at least one. A
+    /// notification that is offered again, because that could not be recorded, counts again.
     pub delivered: u64,
-    /// Notifications that the drain pushed since nobody had finished that.
+    /// Notifications that the drain pushed because an earlier push had not reached every connection. Each attempt
+    /// counts.
     pub retried: u64,
-    /// Recipients who were refused.
+    /// Recipients who were refused because of a rate limit.
     pub rate_limited: u64,
-    /// Answers that were a fault of ours: 5xx over HTTP, and `error` frames with the codes of one.
+    /// Responses that report a server fault: 5xx over HTTP, and `error` frames with the code of such an error.
     pub errors: u64,
-    /// For each send that was stored: milliseconds from when its call was read until the record had it, by the clock of
-    /// the process.
+    /// For each stored send, the milliseconds from reading the call until the record had stored it, by the clock of the
+    /// process.
     pub accept_ms: Histogram,
-    /// For each notification that was delivered: milliseconds from `createdAt`, which the record's clock gave, until
-    /// the pushes that went out together with it had been answered, by the clock of the process.
+    /// For each of the `delivered` notifications, the milliseconds from its `createdAt`, by the record's clock, until
+    /// all pushes of the same call had been answered, by the clock of the process.
     pub deliver_ms: Histogram,
 }
 
 impl Counts {
-    /// Adds other ones to these.
+    /// Adds other counts to these. Sums saturate.
     pub fn add_all(&mut self, other: &Self) {
         let Self { accepted, delivered, retried, rate_limited, errors, accept_ms, deliver_ms } = other;
         for (sum, count) in [
@@ -108,13 +117,14 @@ impl Counts {
     }
 }
 
-/// A push of a notification to a connection. A second try a moment later is the same push.
+/// The outcome of one push of a notification to a connection. Pushing again to a connection that is not open yet,
+/// within the same attempt, is part of the same push.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushAttempt {
-    /// To whom.
+    /// The connection that it was pushed to.
     pub connection: ConnectionId,
-    /// What became of it.
+    /// The last outcome. Stores keep only its name, so `retry_after_ms` may be 0.
     pub outcome: Outcome,
-    /// When it was noted, in milliseconds since 1970.
+    /// When it was recorded, by the store's clock, in milliseconds since 1970.
     pub at_ms: i64,
 }
