@@ -1,5 +1,5 @@
-//! The promise of the record to tell what became of sends: in which state the notification of each recipient is,
-//! and by which steps one of them went.
+//! The promise of the record to report what became of sends: how many notifications of a send are in which state, and
+//! the steps of a single notification.
 
 use async_trait::async_trait;
 use serde::Serialize;
@@ -10,45 +10,47 @@ use crate::ids::{NotificationId, SendId, UserId};
 use crate::page_key::PageKey;
 use crate::telemetry::{MAX_OUTCOMES, OUTCOME_RETENTION_MS, PushAttempt};
 
-/// The most sends of a page, and the most that are looked at for one.
+/// The most sends in a page, and the most that are examined for one.
 pub const MAX_SENDS: usize = 200;
-/// In how many chunks that are still to be materialised a trace looks for its notification, those due first, and in how
-/// many that expired before they were.
+/// In how many waiting chunks a trace looks for its notification, those due first, and in how many chunks that expired
+/// before they were materialised, those due last.
 pub const MAX_TRACED_CHUNKS: usize = 500;
 
 /// What became of sends.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// A page of sends, newest first, each with the states of its notifications at one instant. A send keeps its place:
-    /// pages that follow one another neither repeat nor leave out one that was stored before the first of them.
+    /// A page of sends, newest first, each with the states of its notifications at one instant. A send keeps its
+    /// position: consecutive pages neither repeat nor omit a send that was stored before the first of them.
     async fn sends(&self, query: &SendQuery, at: At) -> Result<SendPage, StoreError>;
 
-    /// When which step of a notification was done: one of this user's, or with `None` anybody's. A deleted one has its
-    /// trace for as long as its tombstone is kept. One without a row is found only as anybody's, and only in the
-    /// [`MAX_TRACED_CHUNKS`] chunks that are due first, or that were due last of those that expired. `None` where there is no such notification, which a cancelled send
-    /// has none of.
+    /// The times of a notification's steps. `of` restricts it to notifications of this user. A deleted notification has
+    /// a trace for as long as its tombstone is kept.
+    ///
+    /// A notification that has no row yet, or expired before it got one, is found only without `of`, and only in the
+    /// first [`MAX_TRACED_CHUNKS`] waiting chunks or the last [`MAX_TRACED_CHUNKS`] expired ones. `None` if there is no
+    /// such notification; a cancelled send has none.
     async fn trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, StoreError>;
 }
 
-/// What became of one recipient's notification: exactly one of these, the first that fits. Whoever was refused by a
-/// limit has no notification and so no state, and neither has a recipient of a send that was cancelled: it reached
-/// nobody and never will, so it is told of with no recipients at all.
+/// The state of one recipient's notification: exactly one of these, the first that applies. A recipient who was refused
+/// by a rate limit has no notification and so no state. Neither do the recipients of a cancelled send, which is
+/// reported with no recipients at all, since it never reaches any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// A device acknowledged its offset or a later one, or its user read it, or deleted it before it expired.
+    /// A device acknowledged its offset or a later one, or the user read it, or deleted it before it expired.
     Settled,
-    /// Its `expires_at` has passed, or a newer one of its collapse key replaced it before it was read.
+    /// Its `expires_at` has passed, or a newer notification of the same collapse key replaced it before it was read.
     Expired,
-    /// It was set aside as one that cannot be processed; of recipients who cannot be read, one stands for all.
+    /// It was dead-lettered. If the recipients of a dead-lettered chunk cannot be read, they count as one.
     Dead,
-    /// Every connection that its user had took it.
+    /// Every connection of its user accepted it.
     Offered,
-    /// Anything else: nobody was there, a push is under way or failed, or its chunk is not materialised yet.
+    /// Anything else: the user had no connection, a push is in flight or failed, or its chunk is not materialised yet.
     Waiting,
 }
 
 impl State {
-    /// All of them, as callers write them.
+    /// All states with their names in the API.
     pub const NAMES: [(&str, Self); 5] = [
         ("waiting", Self::Waiting),
         ("offered", Self::Offered),
@@ -57,15 +59,15 @@ impl State {
         ("dead", Self::Dead),
     ];
 
-    /// The state of that name.
+    /// The state of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::NAMES.into_iter().find_map(|(known, state)| (known == name).then_some(state))
     }
 }
 
-/// How many notifications of a send are in which state.
+/// How many notifications of a send are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "State says what they count")]
+#[expect(missing_docs, reason = "State documents what they count")]
 pub struct States {
     pub waiting: i64,
     pub offered: i64,
@@ -75,7 +77,7 @@ pub struct States {
 }
 
 impl States {
-    /// How many are in this state.
+    /// The number of notifications in this state.
     pub fn of(&self, state: State) -> i64 {
         match state {
             State::Settled => self.settled,
@@ -86,36 +88,36 @@ impl States {
         }
     }
 
-    /// How many there are.
+    /// The number of all notifications.
     pub fn sum(&self) -> i64 {
         State::NAMES.iter().map(|(_, state)| self.of(*state)).sum()
     }
 }
 
-/// Which sends to tell of.
+/// Which sends to list.
 #[derive(Debug, Clone, Default)]
 pub struct SendQuery {
-    /// Only those of this sender.
+    /// Only sends of this sender.
     pub sender: Option<UserId>,
-    /// Only those that have a notification for this user.
+    /// Only sends that have a notification for this user.
     pub recipient: Option<UserId>,
-    /// Only those of this type.
+    /// Only sends of this type.
     pub kind: Option<String>,
-    /// Only those of which a notification is in this state.
+    /// Only sends with a notification in this state.
     pub state: Option<State>,
-    /// Only those that stand after this one.
+    /// Only sends after this position, where the previous page ended.
     pub after: Option<PageKey<SendId>>,
-    /// The most of them, up to [`MAX_SENDS`].
+    /// The most sends to list, up to [`MAX_SENDS`].
     pub limit: usize,
 }
 
 impl SendQuery {
-    /// How many sends a store looks at, whatever their state is, so that the work of one page has a bound.
+    /// How many sends a store examines, whatever their state, so that the work for one page is bounded.
     pub fn examined(&self) -> usize {
         if self.state.is_some() { MAX_SENDS } else { self.limit }
     }
 
-    /// The page, from the sends that were looked at, and one more where more follow.
+    /// Makes the page of the sends that were examined, followed by one more if there are more.
     pub fn page(&self, mut found: Vec<PastSend>) -> SendPage {
         let more = found.len() > self.examined();
         found.truncate(self.examined());
@@ -133,50 +135,51 @@ impl SendQuery {
 /// A page of the history.
 #[derive(Debug)]
 pub struct SendPage {
-    /// Newest first. Where a state was asked for, a page may hold fewer than there are, even none, and others follow.
+    /// Newest first. With a state in the query there may be fewer than `limit`, even none, although more follow.
     pub sends: Vec<PastSend>,
-    /// From where to go on; `None` at the end.
+    /// Where the page ends, for the next query; `None` if it is the last.
     pub next: Option<PageKey<SendId>>,
 }
 
-/// A send, and what became of it.
+/// A send, and the states of its notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastSend {
-    /// Which it is, and when it was stored.
+    /// Its position in the list: when it was stored, and its id.
     pub key: PageKey<SendId>,
     /// Its type.
     pub kind: String,
     /// Its title.
     pub title: String,
-    /// What became of its notifications.
+    /// The states of its notifications.
     pub states: States,
 }
 
-/// What the record knows of the way of one notification, in milliseconds since 1970; `None` for what did not happen.
+/// The times of a notification's steps, as the record knows them, in milliseconds since 1970; `None` for a step that
+/// did not happen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Trace {
     /// When its send was stored.
     pub accepted_at_ms: i64,
-    /// When it came into the inbox.
+    /// When it arrived in the inbox.
     pub materialised_at_ms: Option<i64>,
-    /// When every connection had taken it.
+    /// When every connection had accepted it.
     pub offered_at_ms: Option<i64>,
-    /// When it was marked as read, where it still is.
+    /// When it was marked as read; `None` if it was marked as unread since.
     pub read_at_ms: Option<i64>,
-    /// When it was deleted.
+    /// When it became a tombstone, for whatever reason.
     pub deleted_at_ms: Option<i64>,
     /// When it expired.
     pub expired_at_ms: Option<i64>,
-    /// When a newer one of its collapse key replaced it.
+    /// When a newer notification of the same collapse key replaced it.
     pub collapsed_at_ms: Option<i64>,
 }
 
-/// The steps of a notification, as the contract tells them.
+/// The steps of a notification, as the body of the response.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Steps {
-    /// In order of time.
+    /// Ordered by time.
     pub steps: Vec<Step>,
-    /// Whether the pushes among them are all that there were.
+    /// Whether these include every push that was made.
     pub complete: bool,
 }
 
@@ -184,30 +187,31 @@ pub struct Steps {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Step {
-    /// What was done.
+    /// Its name.
     pub step: &'static str,
-    /// When.
+    /// When it happened.
     pub at: Time,
-    /// Of a push: to whom.
+    /// Of a push: the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_id: Option<String>,
-    /// Of a push: what became of it.
+    /// Of a push: the name of its outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<&'static str>,
 }
 
 impl Trace {
-    /// The steps, with what the moment remembers of the pushes: `None` where it is away. They are all there were
-    /// unless some were forgotten, for their age or their number, or because the moment was away or emptied: then the
-    /// record knows of an offer, and the moment of no push.
+    /// The steps, with the pushes that the moment has kept; `None` if it is unavailable.
+    ///
+    /// They are complete unless pushes may have been forgotten: because of their age or number, or because the moment
+    /// was unavailable or emptied, which shows if the record knows of an offer and the moment of no push.
     pub fn steps(&self, pushes: Option<&[PushAttempt]>, now_ms: i64) -> Steps {
-        let came_at_ms = self.materialised_at_ms.unwrap_or(self.accepted_at_ms);
-        let is_whole = |pushes: &[PushAttempt]| {
+        let arrived_at_ms = self.materialised_at_ms.unwrap_or(self.accepted_at_ms);
+        let includes_all = |pushes: &[PushAttempt]| {
             pushes.len() < MAX_OUTCOMES && (self.offered_at_ms.is_none() || !pushes.is_empty())
         };
-        let complete = now_ms - came_at_ms <= OUTCOME_RETENTION_MS && pushes.is_some_and(is_whole);
+        let complete = now_ms - arrived_at_ms <= OUTCOME_RETENTION_MS && pushes.is_some_and(includes_all);
         let step = |step| move |at_ms| Step { step, at: Time(at_ms), connection_id: None, status: None };
-        // At the same time in this order.
+        // Steps of the same time stay in this order, since the sort is stable.
         let mut steps = vec![step("accepted")(self.accepted_at_ms)];
         steps.extend(self.materialised_at_ms.filter(|at_ms| *at_ms > self.accepted_at_ms).map(step("materialised")));
         steps.extend(pushes.unwrap_or_default().iter().map(|pushed| Step {
@@ -218,7 +222,7 @@ impl Trace {
         }));
         steps.extend(self.offered_at_ms.map(step("offered")));
         steps.extend(self.read_at_ms.map(step("read")));
-        // What an expiry makes a tombstone was deleted by nobody.
+        // A tombstone that was made because of the expiry is not a deletion.
         let deleted = self.deleted_at_ms.filter(|at_ms| self.expired_at_ms.is_none_or(|expired| *at_ms < expired));
         steps.extend(deleted.filter(|_| self.collapsed_at_ms.is_none()).map(step("deleted")));
         steps.extend(self.collapsed_at_ms.map(step("collapsed")));
@@ -228,8 +232,8 @@ impl Trace {
     }
 }
 
-/// Whether a notification is that of a recipient in a chunk, given as the JSON that a store keeps; `None` where it is
-/// none.
+/// Whether a notification belongs to a recipient of a chunk. `recipients` is the JSON that a store keeps; `None` if it
+/// is malformed.
 pub fn is_in_chunk(id: NotificationId, send: SendId, recipients: &str) -> Option<bool> {
     let recipients: Vec<String> = serde_json::from_str(recipients).ok()?;
     Some(recipients.into_iter().any(|user| NotificationId::of(send, &UserId::stored(user)) == id))
@@ -241,7 +245,7 @@ mod tests {
     use crate::ids::ConnectionId;
     use crate::sockets::push::Outcome;
 
-    /// The last one is the newest, and is told first.
+    /// The last state belongs to the newest send, which is listed first.
     fn sends(states: &[(i64, i64)]) -> Vec<PastSend> {
         let mut sends: Vec<PastSend> = (1..)
             .zip(states)
@@ -262,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_goes_on_from_where_it_ends() {
+    fn a_page_continues_where_the_previous_one_ended() {
         let query = SendQuery { limit: 2, ..SendQuery::default() };
         assert_eq!(query.examined(), 2);
         assert_eq!(times(&query.page(sends(&[(1, 0); 3]))), (vec![3, 2], Some(2)));
@@ -271,11 +275,11 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_a_state_goes_on_behind_whatever_was_looked_at() {
+    fn a_page_of_one_state_continues_after_the_examined_sends() {
         let settled = SendQuery { limit: 2, state: Some(State::Settled), ..SendQuery::default() };
         assert_eq!(times(&settled.page(sends(&[(1, 1), (0, 1), (1, 0), (0, 1)]))), (vec![4, 2], Some(2)));
         assert_eq!(times(&settled.page(sends(&[(1, 0), (0, 1), (0, 1)]))), (vec![3, 2], None));
-        // A call looks at so many; the last one only tells that more follow.
+        // One call examines MAX_SENDS sends; the one after them only shows that more follow.
         let mut many = vec![(1, 0); MAX_SENDS + 1];
         assert_eq!(times(&settled.page(sends(&many))), (vec![], Some(2)));
         many[0] = (0, 1);
@@ -294,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_in_order_of_time_and_at_the_same_time_in_their_own() {
+    fn steps_are_ordered_by_time_and_then_by_kind() {
         let trace = Trace {
             accepted_at_ms: 10,
             materialised_at_ms: Some(20),
@@ -309,7 +313,7 @@ mod tests {
             pushed("tab", Outcome::Offered, 30),
         ];
         let steps = trace.steps(Some(&pushes), 50);
-        let told = [
+        let expected = [
             ("accepted", 10),
             ("materialised", 20),
             ("pushed", 21),
@@ -319,17 +323,17 @@ mod tests {
             ("offered", 30),
             ("deleted", 40),
         ];
-        assert_eq!(names(&steps), told);
-        let told = serde_json::json!({"steps": [
+        assert_eq!(names(&steps), expected);
+        let expected = serde_json::json!({"steps": [
             {"step": "accepted", "at": "1970-01-01T00:00:00.010Z"},
             {"step": "pushed", "at": "1970-01-01T00:00:00.021Z", "connectionId": "phone", "status": "gone"},
         ], "complete": true});
         let at_once = Trace { accepted_at_ms: 10, materialised_at_ms: Some(10), ..Trace::default() };
-        assert_eq!(serde_json::to_value(at_once.steps(Some(&pushes[..1]), 50)).unwrap(), told);
+        assert_eq!(serde_json::to_value(at_once.steps(Some(&pushes[..1]), 50)).unwrap(), expected);
     }
 
     #[test]
-    fn what_expired_was_not_deleted_by_its_tombstone() {
+    fn the_tombstone_of_an_expiry_or_a_replacement_is_not_a_deletion() {
         let trace = Trace { expired_at_ms: Some(20), deleted_at_ms: Some(20), ..Trace::default() };
         assert_eq!(names(&trace.steps(Some(&[]), 50)), [("accepted", 0), ("expired", 20)]);
         let trace = Trace { collapsed_at_ms: Some(20), deleted_at_ms: Some(20), ..Trace::default() };
@@ -339,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_complete_where_no_push_can_have_been_forgotten() {
+    fn a_trace_is_complete_if_no_push_can_have_been_forgotten() {
         let trace = Trace { accepted_at_ms: 0, materialised_at_ms: Some(1_000), ..Trace::default() };
         let last_ms = 1_000 + OUTCOME_RETENTION_MS;
         assert!(trace.steps(Some(&[]), last_ms).complete);

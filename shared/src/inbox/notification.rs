@@ -1,4 +1,4 @@
-//! A notification: what a send says (its content) and how it stands in one user's inbox.
+//! A notification: the content of a send, in one user's inbox.
 
 use std::sync::Arc;
 
@@ -9,32 +9,32 @@ use crate::clock::Time;
 use crate::cursor::Cursor;
 use crate::ids::NotificationId;
 
-/// How urgently a notification wants to be seen.
+/// How urgent a notification is. Decides the order in which waiting deliveries are claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Priority {
-    /// May wait.
+    /// May be delayed.
     Low,
-    /// What is not said otherwise.
+    /// The default.
     #[default]
     Normal,
-    /// Someone waits for it.
+    /// Should not be delayed.
     High,
-    /// Something burns.
+    /// Comes before everything else.
     Critical,
 }
 
 impl Priority {
-    /// All of them, as callers write them.
+    /// All priorities with their names in the API.
     pub const NAMES: [(&str, Self); 4] =
         [("low", Self::Low), ("normal", Self::Normal), ("high", Self::High), ("critical", Self::Critical)];
 
-    /// The priority of that name.
+    /// The priority of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::NAMES.into_iter().find_map(|(known, priority)| (known == name).then_some(priority))
     }
 
-    /// As callers write it.
+    /// Its name in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Low => "low",
@@ -45,40 +45,40 @@ impl Priority {
     }
 }
 
-/// What a send says to each of its recipients.
+/// What each recipient of a send gets.
 #[derive(Debug, Clone)]
 pub struct Content {
-    /// 1–64 of `A–Z a–z 0–9 _ . : -`.
+    /// Its `type`: 1–64 characters of `A-Z a-z 0-9 _ . : -`.
     pub kind: String,
-    /// 1–200 characters, one line.
+    /// 1–200 characters, a single line.
     pub title: String,
     /// Up to 4,000 characters.
     pub body: Option<String>,
-    /// A JSON object, compact, at most 16 KB.
+    /// A compact JSON object of at most 16 KB.
     pub data: Box<RawValue>,
     /// A path on the application's own origin, or an https URL.
     pub action_url: Option<String>,
-    /// How urgent it is.
+    /// Its priority.
     pub priority: Priority,
-    /// From when on it is in no inbox any more.
+    /// From when on it is no longer in any inbox.
     pub expires_at: Option<Time>,
-    /// 1–64 characters: a newer one replaces an unread older one of the same key in the same inbox.
+    /// 1–64 characters. In each inbox, a newer notification replaces older unread ones of the same key.
     pub collapse_key: Option<String>,
 }
 
-/// One notification as it stands in one user's inbox; serialises as the contract's `Notification`.
+/// One notification in one user's inbox. Serialises as the API's `Notification`.
 #[derive(Debug, Clone)]
 pub struct Notification {
-    /// Follows from the send and the user, so that every copy has the same.
+    /// Derived from the send and the user, so that every copy has the same id.
     pub id: NotificationId,
-    /// What it says; shared by all recipients of one send.
+    /// Its content, shared by all recipients of the send.
     pub content: Arc<Content>,
-    /// Where it arrived in the inbox; never changes.
+    /// Its arrival position in the inbox, which never changes.
     pub cursor: Cursor,
-    /// When it came into the inbox: with its send, or soon after for recipients beyond the first 200 and for those of a
-    /// send that was due later.
+    /// When it arrived in the inbox: with its send, or shortly after it (for recipients beyond the first 200) or its
+    /// due time (for a scheduled send).
     pub created_at: Time,
-    /// When one of the user's devices said that it was read.
+    /// When it was marked as read; `None` if it is unread.
     pub read_at: Option<Time>,
 }
 

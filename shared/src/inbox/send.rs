@@ -1,5 +1,5 @@
-//! A send: one call that puts a notification into the inboxes of up to 1,000 users. Here it is read and
-//! checked; `accept.rs` performs it.
+//! A send: one call that puts a notification into the inboxes of up to 1,000 users. This module parses and validates
+//! it; `accept` performs it.
 
 use std::collections::HashSet;
 
@@ -17,50 +17,53 @@ use crate::text;
 pub const MAX_RECIPIENTS: usize = 1_000;
 /// The most bytes of `data`, as compact JSON.
 pub const MAX_DATA_BYTES: usize = 16 * 1_024;
-/// The farthest ahead that a send may be due: 365 days.
+/// How far ahead a send may be due at most, in milliseconds: 365 days.
 pub const MAX_DELAY_MS: i64 = 365 * 24 * 60 * 60 * 1_000;
 
-/// What an end must be.
-pub const EXPIRY_RULE: &str = "must be after the time at which it is due";
+/// The requirement on `expiresAt`.
+pub const EXPIRY_RULE: &str = "must be later than the time at which the send is due";
 
-/// When a send is to reach the inboxes of its recipients.
+/// When a send reaches the inboxes of its recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// With the call.
+    /// At once, with the call.
     Now,
-    /// So many milliseconds after it was stored, by the clock of the store.
+    /// This many milliseconds after it was stored, by the store's clock.
     After(i64),
-    /// Then, in milliseconds since 1970.
+    /// At this time, in milliseconds since 1970.
     At(i64),
 }
 
-/// A send that was read and found good.
+/// A valid send.
 #[derive(Debug)]
 pub struct NewSend {
-    /// What each recipient is told.
+    /// What each recipient gets.
     pub content: Content,
-    /// To whom, without repeats, in the order of first mention.
+    /// The recipients, distinct, in the order of their first mention: 1 to [`MAX_RECIPIENTS`].
     pub recipients: Vec<UserId>,
-    /// The caller's name for this send, by which it may be repeated.
+    /// The caller's idempotency key, if any.
     pub key: Option<String>,
-    /// When, as it was asked: an instant may be past by now, or too far ahead.
+    /// When it is due, as requested. A [`Due::At`] is not checked against the current time: it may be in the past or
+    /// too far ahead.
     pub due: Due,
-    /// SHA-256 over everything that was asked but the key: tells a repeat from another send.
+    /// SHA-256 of everything that was requested except the key. Distinguishes a repeat from another send with the same
+    /// key.
     pub fingerprint: [u8; 32],
 }
 
 impl NewSend {
-    /// Reads a body in either call shape of the contract. `header_key` is the `Idempotency-Key` header.
+    /// Parses the body of a call, in the flat shape or the nested one of older services. `header_key` is the
+    /// `Idempotency-Key` header.
     pub fn read(body: Map<String, Value>, header_key: Option<&str>) -> Result<Self, Error> {
         let mut fields = Fields::new(body);
         let key = idempotency_key(&mut fields, header_key);
         let recipients = recipients(&mut fields);
         let content = content(&mut fields);
         let due = due(&mut fields);
-        refuse_what_expires_before_it_is_due(&mut fields, content.as_ref(), due);
-        refuse_what_cannot_be_done(&mut fields);
+        check_expiry_is_after_due(&mut fields, content.as_ref(), due);
+        refuse_unsupported(&mut fields);
         fields.finish()?;
-        // Every absence has noted a problem, so past `finish` both are there.
+        // Every absence was recorded as a problem, so none of them is absent after `finish`.
         let (Some(content), Some(recipients), Some(due)) = (content, recipients, due) else {
             return Err(Error::Internal);
         };
@@ -72,8 +75,8 @@ impl NewSend {
 fn idempotency_key(fields: &mut Fields, header: Option<&str>) -> Option<String> {
     const NAME: &str = "idempotencyKey";
     let visible_ascii = |key: String| {
-        let good = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-        if good { Ok(key) } else { Err("must be 1 to 255 visible ASCII characters".to_owned()) }
+        let is_valid = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_valid { Ok(key) } else { Err("must be 1 to 255 visible ASCII characters".to_owned()) }
     };
     let member = fields.take(NAME).and_then(|value| {
         fields.checked(NAME, value, |value| match value {
@@ -84,7 +87,7 @@ fn idempotency_key(fields: &mut Fields, header: Option<&str>) -> Option<String> 
     let header = header.and_then(|key| fields.checked(NAME, key.to_owned(), visible_ascii));
     match (header, member) {
         (Some(header), Some(member)) if header != member => {
-            fields.problem(NAME, "must be the same in header and body");
+            fields.problem(NAME, "must be the same in the Idempotency-Key header and the body");
             None
         }
         (header, member) => header.or(member),
@@ -95,7 +98,7 @@ fn recipients(fields: &mut Fields) -> Option<Vec<UserId>> {
     let (one, many) = (fields.take("userId"), fields.take("userIds"));
     match (one, many) {
         (Some(_), Some(_)) => {
-            fields.problem("userId", "must not stand beside userIds");
+            fields.problem("userId", "cannot be combined with userIds");
             None
         }
         (Some(one), None) => recipient(fields, "userId".into(), one).map(|user| vec![user]),
@@ -109,7 +112,11 @@ fn recipients(fields: &mut Fields) -> Option<Vec<UserId>> {
             let users: Option<Vec<UserId>> = users.into_iter().collect();
             let users: Vec<UserId> = users?.into_iter().filter(|user| seen.insert(user.clone())).collect();
             fields.checked("userIds", users, |users| {
-                if users.len() <= MAX_RECIPIENTS { Ok(users) } else { Err(format!("must be at most {MAX_RECIPIENTS}")) }
+                if users.len() <= MAX_RECIPIENTS {
+                    Ok(users)
+                } else {
+                    Err(format!("must contain at most {MAX_RECIPIENTS} users"))
+                }
             })
         }
         (None, Some(_)) => {
@@ -134,22 +141,22 @@ fn content(fields: &mut Fields) -> Option<Content> {
     let kind = fields.text("type", 1, 64);
     let kind = kind.and_then(|kind| {
         fields.checked("type", kind, |kind| {
-            let good = kind.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
-            if good { Ok(kind) } else { Err("must be of A–Z a–z 0–9 _ . : -".into()) }
+            let is_valid = kind.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
+            if is_valid { Ok(kind) } else { Err("must contain only A-Z a-z 0-9 _ . : -".into()) }
         })
     });
     let kind = fields.required("type", kind);
     let mut data = data(fields);
-    let title = lifted(fields, &mut data, &["title"], &["title"], |text| {
+    let title = take_text(fields, &mut data, &["title"], &["title"], |text| {
         text::check(text, 1, 200)?;
         if text.contains('\n') || text.trim().is_empty() {
-            return Err("must be one line with something on it".into());
+            return Err("must be a single line that is not blank".into());
         }
         Ok(())
     });
     let title = fields.required("title", title);
-    let body = lifted(fields, &mut data, &["body", "message"], &["body"], |text| text::check(text, 0, 4_000));
-    let action_url = lifted(fields, &mut data, &["actionUrl"], &["actionUrl"], check_action_url);
+    let body = take_text(fields, &mut data, &["body", "message"], &["body"], |text| text::check(text, 0, 4_000));
+    let action_url = take_text(fields, &mut data, &["actionUrl"], &["actionUrl"], check_action_url);
     let data = data.and_then(|data| compact(fields, data));
     let priority = match fields.take("priority") {
         None => Some(Priority::default()),
@@ -163,11 +170,11 @@ fn content(fields: &mut Fields) -> Option<Content> {
     Some(Content { kind, title, body, data, action_url, priority, expires_at, collapse_key })
 }
 
-/// `data`, or `content` as older services call it; an empty object where neither stands.
+/// Takes `data`, or `content` as older services call it; an empty object if both are absent.
 fn data(fields: &mut Fields) -> Option<Map<String, Value>> {
     let (data, content) = (fields.take("data"), fields.take("content"));
     if data.is_some() && content.is_some() {
-        fields.problem("content", "must not stand beside data");
+        fields.problem("content", "cannot be combined with data");
         return None;
     }
     let name = if data.is_some() { "data" } else { "content" };
@@ -180,13 +187,13 @@ fn data(fields: &mut Fields) -> Option<Map<String, Value>> {
         }
     };
     if let Some(refused) = refused_string(name, &data) {
-        fields.problem(refused, "control characters other than line feed and tab are refused");
+        fields.problem(refused, "must not contain control characters other than line feed and tab");
         return None;
     }
     Some(data)
 }
 
-/// The path of the first string inside `data` that holds a refused character, be it a value or a name.
+/// The path of the first string in `data`, value or name, that contains a refused character.
 fn refused_string(path: &str, object: &Map<String, Value>) -> Option<String> {
     fn inside(path: String, value: &Value) -> Option<String> {
         match value {
@@ -199,13 +206,13 @@ fn refused_string(path: &str, object: &Map<String, Value>) -> Option<String> {
         }
     }
     object.iter().find_map(|(name, value)| {
-        // The name itself is not repeated where it is what must be refused.
+        // A refused name is not repeated; the path ends with the object that contains it.
         if name.chars().any(text::is_refused) { Some(path.into()) } else { inside(format!("{path}.{name}"), value) }
     })
 }
 
-/// Takes a text from the send itself or from inside `data`, where the older services put it.
-fn lifted(
+/// Takes a text by one of its names, from the send itself or from `data`, where older services put it.
+fn take_text(
     fields: &mut Fields,
     data: &mut Option<Map<String, Value>>,
     names: &[&str],
@@ -221,7 +228,7 @@ fn lifted(
         found.extend(value.map(|value| (format!("data.{name}"), value)));
     }
     if let [_, second, ..] = found.as_slice() {
-        fields.problem(second.0.clone(), format!("must not stand beside {}", found[0].0));
+        fields.problem(second.0.clone(), format!("cannot be combined with {}", found[0].0));
         return None;
     }
     let (name, value) = found.pop()?;
@@ -231,17 +238,17 @@ fn lifted(
     })
 }
 
-/// A path that begins with exactly one `/`, or an https URL: what a browser cannot be tricked by.
+/// Accepts a path that begins with exactly one `/`, or an https URL, so that a browser cannot be led anywhere else.
 fn check_action_url(url: &str) -> Result<(), String> {
-    const REQUIRED: &str = "must be a path that begins with one / or an https URL";
-    let plain = !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\');
-    let path = url.starts_with('/') && !url.starts_with("//");
-    let https = url.strip_prefix("https://").is_some_and(|rest| {
+    const REQUIRED: &str = "must be a path that begins with a single / or an https URL, of at most 2048 bytes";
+    let is_plain = !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\');
+    let is_path = url.starts_with('/') && !url.starts_with("//");
+    let is_https = url.strip_prefix("https://").is_some_and(|rest| {
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        // A user name before the host is how one address is made to look like another.
+        // A user name before the host can make one address look like another.
         !host.is_empty() && !host.contains('@')
     });
-    if plain && url.len() <= 2_048 && (path || https) { Ok(()) } else { Err(REQUIRED.into()) }
+    if is_plain && url.len() <= 2_048 && (is_path || is_https) { Ok(()) } else { Err(REQUIRED.into()) }
 }
 
 fn compact(fields: &mut Fields, data: Map<String, Value>) -> Option<Box<RawValue>> {
@@ -254,45 +261,49 @@ fn compact(fields: &mut Fields, data: Map<String, Value>) -> Option<Box<RawValue
     })
 }
 
-/// `delayMs`, or `delay` as older services call it, or `deliverAt`; at once where none stands.
+/// Takes `delayMs`, or `delay` as older services call it, or `deliverAt`; due at once if all are absent.
 fn due(fields: &mut Fields) -> Option<Due> {
     let names = ["delayMs", "delay", "deliverAt"];
     let mut given: Vec<(&str, Value)> =
         names.into_iter().filter_map(|name| fields.take(name).map(|value| (name, value))).collect();
     if let [(first, _), (second, _), ..] = given.as_slice() {
-        fields.problem(*second, format!("must not stand beside {first}"));
+        fields.problem(*second, format!("cannot be combined with {first}"));
         return None;
     }
     match given.pop() {
         None => Some(Due::Now),
-        Some((name @ "deliverAt", value)) => fields.checked(name, value, an_instant).map(|at| Due::At(at.0)),
-        Some((name, value)) => fields.checked(name, value, |value| match whole(&value) {
+        Some((name @ "deliverAt", value)) => fields.checked(name, value, parse_instant).map(|at| Due::At(at.0)),
+        Some((name, value)) => fields.checked(name, value, |value| match whole_number(&value) {
             Some(0) => Ok(Due::Now),
             Some(delay_ms @ 1..=MAX_DELAY_MS) => Ok(Due::After(delay_ms)),
-            _ => Err("must be a whole number of milliseconds, 0 to a year".into()),
+            _ => Err("must be a whole number of milliseconds, from 0 to 365 days".into()),
         }),
     }
 }
 
 fn instant(fields: &mut Fields, name: &str) -> Option<Time> {
     let value = fields.take(name)?;
-    fields.checked(name, value, an_instant)
+    fields.checked(name, value, parse_instant)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a check gets what it checks")]
-fn an_instant(value: Value) -> Result<Time, String> {
-    value.as_str().and_then(Time::parse).ok_or_else(|| "must be an instant of RFC 3339".into())
+#[expect(clippy::needless_pass_by_value, reason = "the signature of a check")]
+fn parse_instant(value: Value) -> Result<Time, String> {
+    value
+        .as_str()
+        .and_then(Time::parse)
+        .ok_or_else(|| "must be an RFC 3339 timestamp such as 2026-11-20T16:00:00Z".into())
 }
 
-/// A whole number, however it is written: `5e3` is one.
-fn whole(value: &Value) -> Option<i64> {
-    let written_otherwise = || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
+/// A whole number in any notation: `5e3` is one.
+fn whole_number(value: &Value) -> Option<i64> {
+    let from_float = || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
     #[expect(clippy::cast_possible_truncation, reason = "it is whole, and an i64 holds more than 1e15")]
-    value.as_i64().or_else(|| written_otherwise().map(|number| number as i64))
+    value.as_i64().or_else(|| from_float().map(|number| number as i64))
 }
 
-/// Where both are instants. Where the time now decides it is asked of new keys only.
-fn refuse_what_expires_before_it_is_due(fields: &mut Fields, content: Option<&Content>, due: Option<Due>) {
+/// Checks the order of two instants. What depends on the current time is checked later, and only for new keys, so that
+/// a repeat is never refused for it.
+fn check_expiry_is_after_due(fields: &mut Fields, content: Option<&Content>, due: Option<Due>) {
     let expires_at = content.and_then(|content| content.expires_at);
     if let (Some(Time(expires_ms)), Some(Due::At(due_ms))) = (expires_at, due)
         && expires_ms <= due_ms
@@ -301,22 +312,23 @@ fn refuse_what_expires_before_it_is_due(fields: &mut Fields, content: Option<&Co
     }
 }
 
-/// What the contract describes and a later version will do. Asked for today it is refused, never ignored.
-fn refuse_what_cannot_be_done(fields: &mut Fields) {
+/// Refuses documented options that this version does not support, instead of ignoring them.
+fn refuse_unsupported(fields: &mut Fields) {
     if fields.take("channels").is_some_and(|channels| channels != json!(["realtime"])) {
         fields.problem("channels", "must be exactly [\"realtime\"]: other channels are not supported yet");
     }
-    // Until Redis may answer first, a fast accept is a durable one, and the answer says so.
+    // Both are stored durably before the response, which reports a durable accept for either.
     if fields.take("accept").is_some_and(|accept| accept != "durable" && accept != "fast") {
         fields.problem("accept", "must be durable or fast");
     }
 }
 
-/// The same for every spelling of the same send: aliases and `userId` resolved, members of `data` in any order.
+/// The same for every spelling of a send: aliases and `userId` are resolved, and the order of members in `data` is
+/// ignored.
 fn fingerprint(content: &Content, recipients: &[UserId], due: Due) -> [u8; 32] {
     let mut data: Value = serde_json::from_str(content.data.get()).unwrap_or_default();
     data.sort_all_objects();
-    let mut asked = json!({
+    let mut request = json!({
         "type": content.kind,
         "userIds": recipients,
         "title": content.title,
@@ -326,17 +338,17 @@ fn fingerprint(content: &Content, recipients: &[UserId], due: Due) -> [u8; 32] {
         "priority": content.priority,
         "delayMs": if let Due::After(delay_ms) = due { delay_ms } else { 0 },
     });
-    // Only where it was given: fingerprints are kept, and those of sends without it must not change.
+    // Only those that were given: fingerprints are stored, and those of sends without these members must not change.
     if let Due::At(at_ms) = due {
-        asked["deliverAt"] = at_ms.into();
+        request["deliverAt"] = at_ms.into();
     }
     if let Some(Time(expires_ms)) = content.expires_at {
-        asked["expiresAt"] = expires_ms.into();
+        request["expiresAt"] = expires_ms.into();
     }
     if let Some(key) = &content.collapse_key {
-        asked["collapseKey"] = key.as_str().into();
+        request["collapseKey"] = key.as_str().into();
     }
-    ids::sha256(asked.to_string().as_bytes())
+    ids::sha256(request.to_string().as_bytes())
 }
 
 #[cfg(test)]
@@ -354,7 +366,7 @@ mod tests {
         body
     }
 
-    /// The member that is refused first.
+    /// The field of the first problem.
     fn refused(body: Value) -> String {
         match read(body) {
             Err(Error::ValidationFailed(problems)) => problems[0].field.clone(),
@@ -363,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn both_call_shapes_of_the_older_services_say_the_same() {
+    fn both_call_shapes_of_the_older_services_are_the_same_send() {
         let flat = read(json!({"type": "REPORT_APPROVED", "userIds": ["u", "u"], "title": "Approved", "body": "Yours",
             "actionUrl": "/r/1", "data": {"reportId": "1"}, "priority": "high"}))
         .unwrap();
@@ -381,16 +393,16 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_ignores_the_order_of_members_and_nothing_else() {
+    fn a_fingerprint_ignores_only_the_order_of_members() {
         let first = read(with("data", json!({"a": 1, "b": {"c": 2, "d": 3}}))).unwrap();
-        let turned = read(with("data", json!({"b": {"d": 3, "c": 2}, "a": 1}))).unwrap();
+        let reordered = read(with("data", json!({"b": {"d": 3, "c": 2}, "a": 1}))).unwrap();
         let other = read(with("data", json!({"a": 1, "b": {"c": 2, "d": 4}}))).unwrap();
-        assert_eq!(first.fingerprint, turned.fingerprint);
+        assert_eq!(first.fingerprint, reordered.fingerprint);
         assert_ne!(first.fingerprint, other.fingerprint);
     }
 
     #[test]
-    fn a_member_out_of_range_is_named() {
+    fn an_invalid_member_is_named() {
         let cases = [
             ("type", json!("")),
             ("type", json!("a b")),
@@ -450,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_send_is_due_when_it_says() {
+    fn a_send_is_due_as_requested() {
         let due = |name, value| read(with(name, value)).unwrap().due;
         assert_eq!(due("delayMs", json!(0)), Due::Now);
         assert_eq!(due("delay", json!(0.0)), Due::Now);
@@ -468,22 +480,22 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_after_the_time_at_which_it_is_due() {
-        let ends = |deliver_at: &str| {
+    fn the_expiry_must_be_after_the_due_time() {
+        let expiring = |deliver_at: &str| {
             let mut body = with("expiresAt", json!("2027-01-01T00:00:00Z"));
             body["deliverAt"] = deliver_at.into();
             body
         };
-        let good = read(ends("2026-12-31T23:59:59.999Z")).unwrap();
+        let good = read(expiring("2026-12-31T23:59:59.999Z")).unwrap();
         assert_eq!(good.content.expires_at, Time::parse("2027-01-01T00:00:00Z"));
-        assert_eq!(refused(ends("2027-01-01T00:00:00Z")), "expiresAt");
-        assert_eq!(refused(ends("2027-01-01T01:00:00+00:30")), "expiresAt");
-        // Whether it is past depends on the time now.
+        assert_eq!(refused(expiring("2027-01-01T00:00:00Z")), "expiresAt");
+        assert_eq!(refused(expiring("2027-01-01T01:00:00+00:30")), "expiresAt");
+        // Whether it is in the past is not checked here.
         assert!(read(with("expiresAt", json!("1999-01-01T00:00:00Z"))).is_ok());
     }
 
     #[test]
-    fn a_fingerprint_knows_when_and_not_how_it_was_said() {
+    fn a_fingerprint_depends_on_the_due_time_and_not_on_its_notation() {
         let of = |name, value| read(with(name, value)).unwrap().fingerprint;
         let now = read(with("priority", json!("normal"))).unwrap().fingerprint;
         assert_eq!(of("delayMs", json!(0)), now);
@@ -507,14 +519,14 @@ mod tests {
     }
 
     #[test]
-    fn header_and_member_must_name_the_same_key() {
+    fn header_and_body_must_have_the_same_key() {
         let body = || with("idempotencyKey", json!("k1")).as_object().unwrap().clone();
         assert_eq!(NewSend::read(body(), Some("k1")).unwrap().key.as_deref(), Some("k1"));
         assert!(NewSend::read(body(), Some("k2")).is_err());
     }
 
     #[test]
-    fn an_action_url_leads_nowhere_unexpected() {
+    fn an_action_url_cannot_lead_to_an_unexpected_place() {
         for good in ["/reports/1?x=<b>", "/", "https://app.example.com/x#y"] {
             assert!(read(with("actionUrl", json!(good))).is_ok(), "{good}");
         }

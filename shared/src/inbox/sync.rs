@@ -1,4 +1,4 @@
-//! The act of telling a client everything that it missed, over any transport.
+//! Syncing a client: everything that it missed, over any transport.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,8 +10,9 @@ use crate::ids::{self, UserId};
 use crate::inbox::{Changes, CurrentState, Position};
 use crate::protocol::Sync;
 
-/// What changed in a user's inbox after `since`; asking from there also says that everything up to there was
-/// shown. At most `limit` changes, and at most `max_bytes` of them as JSON, but at least one where there is one.
+/// What changed in a user's inbox after `since`, or everything in it without one. Asking from a cursor also
+/// acknowledges everything up to it. Returns at most `limit` changes of at most `max_bytes` as JSON, but at least one
+/// if there is any.
 pub async fn sync(
     app: &App,
     user: &UserId,
@@ -23,10 +24,10 @@ pub async fn sync(
     if let Some(since) = since {
         settle(app, user, &changes.position, since).await?;
     }
-    Ok(written(user, changes, since, max_bytes))
+    Ok(truncated(user, changes, since, max_bytes))
 }
 
-/// Settles up to a cursor, where that is news.
+/// Acknowledges everything up to a cursor, unless that was done before.
 pub async fn settle(app: &App, user: &UserId, position: &Position, cursor: Cursor) -> Result<(), Error> {
     if cursor.offset > position.acked {
         app.record.inbox.acknowledge(user, cursor, app.clock.at()).await?;
@@ -34,16 +35,17 @@ pub async fn settle(app: &App, user: &UserId, position: &Position, cursor: Curso
     Ok(())
 }
 
-/// A digest of what a complete sync would tell: equal where nothing changed. Quoted, as a header's value.
+/// A digest of what a complete sync would return: equal if nothing changed. With quotes, as a header's value.
 pub fn etag(user: &UserId, position: &Position) -> String {
-    let told = format!("{}\n{}\n{}\n{}", user, position.cursor(), position.unread, position.expired);
-    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&ids::sha256(told.as_bytes())[..16]))
+    let state = format!("{}\n{}\n{}\n{}", user, position.cursor(), position.unread, position.expired);
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(&ids::sha256(state.as_bytes())[..16]))
 }
 
-fn written(user: &UserId, changes: Changes, since: Option<Cursor>, max_bytes: usize) -> Sync {
+/// As many of the changes as fit into `max_bytes`, but at least one.
+fn truncated(user: &UserId, changes: Changes, since: Option<Cursor>, max_bytes: usize) -> Sync {
     let Changes { changes, mut complete, position } = changes;
     let (mut notifications, mut deleted, mut bytes) = (Vec::new(), Vec::new(), 0);
-    let mut told = since.map_or(0, |since| since.offset);
+    let mut through = since.map_or(0, |since| since.offset);
     for change in changes {
         bytes += match &change {
             CurrentState::Present { notification, .. } => crate::protocol::frame(notification).len() + 1,
@@ -53,7 +55,7 @@ fn written(user: &UserId, changes: Changes, since: Option<Cursor>, max_bytes: us
             complete = false;
             break;
         }
-        told = change.version();
+        through = change.version();
         match change {
             CurrentState::Present { notification, .. } => notifications.push(notification),
             CurrentState::Deleted { id, .. } => deleted.push(id),
@@ -66,7 +68,7 @@ fn written(user: &UserId, changes: Changes, since: Option<Cursor>, max_bytes: us
         chats_complete: complete.then_some(true),
         events: complete.then_some([]),
         unread_count: position.unread,
-        cursor: if complete { position.cursor() } else { position.cursor_at(told) },
+        cursor: if complete { position.cursor() } else { position.cursor_at(through) },
         etag: etag(user, &position),
         complete,
     }
