@@ -1,5 +1,5 @@
-//! Frames to sockets through API Gateway's management API, with the AWS SDK. On a laptop the same client
-//! talks to the local gateway.
+//! Pushes frames through API Gateway's management API, with the AWS SDK. In development the same client talks to the
+//! local gateway.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::ids::ConnectionId;
 use crate::protocol::Frame;
 use crate::sockets::push::{Outcome, Push};
 
-/// How many requests are under way at once.
+/// The most requests in flight.
 const MAX_IN_FLIGHT: usize = 64;
-/// How long new requests are begun; what is under way then is waited for, what was not begun has failed.
+/// For how long one push begins new requests. Requests in flight after that are waited for; the others have failed.
 const START_WINDOW: Duration = Duration::from_millis(300);
 
-/// The sockets of one WebSocket API.
+/// Pushes to the sockets of one WebSocket API.
 #[derive(Clone)]
 pub struct ApiGatewayPush {
-    /// Made with the first frame: reading the machine's certificates takes longer than the rest of a cold start, and
+    /// Created with the first frame: reading the system's certificates takes longer than the rest of a cold start, and
     /// most calls push nothing.
     client: Arc<LazyClient>,
 }
@@ -36,7 +36,7 @@ pub struct ApiGatewayPush {
 type LazyClient = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 
 impl ApiGatewayPush {
-    /// `endpoint` is the base of `@connections`: `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
+    /// `endpoint` is the base URL of `@connections`: `https://{api}.execute-api.{region}.amazonaws.com/{stage}`.
     /// Connects with the first frame.
     pub fn new(endpoint: &str, region: String, credentials: Credentials) -> Self {
         let timeouts = TimeoutConfig::builder()
@@ -51,7 +51,7 @@ impl ApiGatewayPush {
             .endpoint_url(endpoint)
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // Of its own, the client would try again what it was told to leave alone for a while.
+            // The client would retry before the wait that a throttled response requests.
             .retry_config(RetryConfig::disabled())
             .build();
         Self { client: Arc::new(LazyLock::new(Box::new(|| Client::from_conf(config)))) }
@@ -63,29 +63,29 @@ impl ApiGatewayPush {
             self.client.post_to_connection().connection_id(connection.as_str()).data(data).send()
         };
         let sent = match post().await {
-            // A connection to API Gateway that died while the sandbox was frozen.
+            // The HTTP connection may have died while the sandbox was frozen, so it is retried once on a new one.
             Err(SdkError::DispatchFailure(failure)) if !failure.is_timeout() => post().await,
             sent => sent,
         };
         let error = match sent {
             Ok(_) => return Outcome::Offered,
-            Err(error) if error.as_service_error().is_some_and(|said| said.is_gone_exception()) => {
+            Err(error) if error.as_service_error().is_some_and(|reason| reason.is_gone_exception()) => {
                 return Outcome::Gone;
             }
             Err(error) => error,
         };
-        let outcome = error.raw_response().map_or(Outcome::Failed, refused);
+        let outcome = error.raw_response().map_or(Outcome::Failed, outcome_of_error);
         let error = aws_sdk_apigatewaymanagement::error::DisplayErrorContext(error);
-        tracing::warn!(%error, %connection, "a frame was not taken");
+        tracing::warn!(%error, %connection, "a frame was not accepted");
         outcome
     }
 }
 
-/// What an answer means that is neither good nor 410: 429 is said of what was sent too much, and so is 503 where it says
-/// how long to wait.
-fn refused(answer: &HttpResponse) -> Outcome {
-    let seconds = answer.headers().get("retry-after").and_then(|after| after.trim().parse::<u32>().ok());
-    match (answer.status().as_u16(), seconds) {
+/// The outcome of a response that is neither a success nor 410. A 429 means throttled, and so does a 503 that says how
+/// long to wait.
+fn outcome_of_error(response: &HttpResponse) -> Outcome {
+    let seconds = response.headers().get("retry-after").and_then(|after| after.trim().parse::<u32>().ok());
+    match (response.status().as_u16(), seconds) {
         (429, None) => Outcome::Throttled { retry_after_ms: 0 },
         (429 | 503, Some(seconds)) => Outcome::Throttled { retry_after_ms: seconds.saturating_mul(1_000) },
         _ => Outcome::Failed,
@@ -100,7 +100,7 @@ impl Push for ApiGatewayPush {
             .iter()
             .enumerate()
             .map(|(index, (connection, frame))| async move {
-                // The first ones all begin at once, however slow the machine is.
+                // The first requests always begin, however slow the machine is.
                 let is_late = index >= MAX_IN_FLIGHT && Instant::now() > until;
                 if is_late { Outcome::Failed } else { self.post(connection, frame).await }
             })
@@ -113,9 +113,9 @@ impl Push for ApiGatewayPush {
             .for_each_concurrent(MAX_IN_FLIGHT, |connection| async move {
                 let closed = self.client.delete_connection().connection_id(connection.as_str()).send().await;
                 match closed {
-                    Err(error) if !error.as_service_error().is_some_and(|said| said.is_gone_exception()) => {
+                    Err(error) if !error.as_service_error().is_some_and(|reason| reason.is_gone_exception()) => {
                         let error = aws_sdk_apigatewaymanagement::error::DisplayErrorContext(error);
-                        tracing::warn!(%error, %connection, "a connection was not closed");
+                        tracing::warn!(%error, %connection, "a connection could not be closed");
                     }
                     _ => {}
                 }

@@ -1,5 +1,5 @@
-//! The promise of the record that knows who is connected: tickets open a socket once, and no user has more
-//! than 20 of them.
+//! The promise of the record to register open sockets: a ticket opens one socket, and no user keeps more than
+//! [`MAX_CONNECTIONS`] of them.
 
 use async_trait::async_trait;
 
@@ -7,115 +7,119 @@ use crate::clock::At;
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
 
-/// The most connections of one user; one more closes the oldest.
+/// The most connections of one user. One more closes the oldest.
 pub const MAX_CONNECTIONS: usize = 20;
-/// When API Gateway ends a connection, in milliseconds from its beginning.
+/// The age at which API Gateway ends a connection, in milliseconds.
 pub const MAX_SOCKET_AGE_MS: i64 = 2 * 60 * 60 * 1_000;
-/// How long a connection can live at all (API Gateway ends it after 2 h); a row older than this lost its
-/// `$disconnect`.
+/// The age beyond which a registered connection no longer exists, in milliseconds, since API Gateway ends it after 2 h.
+/// Its `$disconnect` was lost.
 pub const MAX_CONNECTION_AGE_MS: i64 = 130 * 60 * 1_000;
 
-/// How many tickets, connections, and connections whose token has ended one statement of a sweep takes.
+/// The most tickets, old connections, and connections with an expired token that one statement of a sweep takes, of
+/// each.
 pub const MAX_SWEPT: usize = 1_000;
 
-/// The registry of open sockets, and the tickets that open them.
+/// The open sockets, and the tickets that open them.
 #[async_trait]
 pub trait Connections: Send + Sync {
-    /// Keeps a ticket until it is taken or too old.
+    /// Stores a ticket until it is taken or expires.
     async fn issue(&self, ticket: &Ticket, at: At) -> Result<(), StoreError>;
 
-    /// Takes a ticket and registers the connection for its user, in one transaction. However many try at
-    /// once, one ticket opens one connection. A ticket that is refused for its origin is spent.
+    /// Takes a ticket and registers the connection for its user, in one transaction. However many concurrent calls use
+    /// a ticket, it opens one connection. A ticket that is refused because of its origin is taken too.
+    ///
+    /// Afterwards the oldest connections of the user beyond [`MAX_CONNECTIONS`] are unregistered.
     async fn open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, StoreError>;
 
-    /// Takes a ticket and moves the end of an open connection to the end of the ticket's token. Refused where
-    /// the ticket is another user's or of another origin; the ticket is spent then too.
+    /// Takes a ticket and moves the expiry of a connection to that of the ticket's token, atomically. Refused if the
+    /// ticket belongs to another user or another origin; the ticket is taken even then.
     async fn extend(&self, connection: &ConnectionId, ticket_hash: &[u8; 32], at: At) -> Result<Extended, StoreError>;
 
-    /// The connection of that id; `None` where it is not registered.
+    /// A registered connection; `None` if the id is not registered.
     async fn find(&self, connection: &ConnectionId) -> Result<Option<Connection>, StoreError>;
 
-    /// Forgets connections; unknown ones are skipped.
+    /// Unregisters connections. Unknown ids are skipped, so repeating it is harmless.
     async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError>;
 
-    /// Forgets tickets that are too old and connections older than [`MAX_CONNECTION_AGE_MS`]. Returns
-    /// connections whose token has ended, at most [`MAX_SWEPT`], to be told and closed; they stay until they are
-    /// forgotten, so that a sweep that died is repeated by the next.
+    /// Deletes expired tickets and connections older than [`MAX_CONNECTION_AGE_MS`]. Returns up to [`MAX_SWEPT`]
+    /// connections whose token has expired, so that the caller can notify and close them. They stay registered until
+    /// [`forget`](Self::forget): if the caller dies, the next sweep returns them again.
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError>;
 
-    /// How many sockets are open: those whose token has not ended and that are younger than [`MAX_SOCKET_AGE_MS`].
+    /// How many sockets are open: connections younger than [`MAX_SOCKET_AGE_MS`] whose token has not expired.
     async fn count(&self, at: At) -> Result<Online, StoreError>;
 }
 
-/// Who is connected.
+/// How many sockets are open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Online {
     /// Open sockets.
     pub connections: u64,
-    /// Users who have one or more of them.
+    /// Users with at least one open socket.
     pub users: u64,
 }
 
-/// A one-time key to a socket, as it is stored.
+/// A one-time ticket, as it is stored.
 #[derive(Debug, Clone)]
 pub struct Ticket {
     /// SHA-256 of the ticket; the ticket itself is stored nowhere.
     pub hash: [u8; 32],
-    /// Whom it lets in.
+    /// The user whose socket it opens.
     pub user: UserId,
-    /// The origin that may use it; `None`: only a client that sends no origin.
+    /// The origin that may use it; with `None`, only a client that sends no origin.
     pub origin: Option<String>,
-    /// The end of the token that it came from, and so of the socket.
+    /// When the token expires that it was issued for, in milliseconds since 1970. The socket ends then too.
     pub token_expires_at_ms: i64,
-    /// When it is too old to be taken.
+    /// When the ticket itself expires, in milliseconds since 1970.
     pub expires_at_ms: i64,
 }
 
-/// A socket that asks to be opened.
+/// A request to open a socket.
 #[derive(Debug)]
 pub struct Opening<'a> {
-    /// API Gateway's name for it.
+    /// API Gateway's id of it.
     pub connection: &'a ConnectionId,
-    /// SHA-256 of the ticket that it showed.
+    /// SHA-256 of its ticket.
     pub ticket_hash: [u8; 32],
-    /// The origin that its browser named.
+    /// The `Origin` header, in lower case; `None` if there is none.
     pub origin: Option<&'a str>,
 }
 
-/// What became of an opening.
+/// The result of opening a socket.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// It is registered. These older ones of the same user are no longer, and are to be closed.
+    /// The connection is registered.
     Registered {
-        /// Whose connection it is.
+        /// Its user.
         user: UserId,
-        /// The oldest beyond [`MAX_CONNECTIONS`].
+        /// The user's oldest connections beyond [`MAX_CONNECTIONS`]. They are no longer registered, and the caller
+        /// closes them.
         displaced: Vec<ConnectionId>,
     },
-    /// The ticket is unknown, was taken, or is too old, or its token has ended.
+    /// The ticket is unknown, was already taken or has expired, or its token has expired.
     TicketRefused,
-    /// The ticket is another origin's.
+    /// The ticket was issued to another origin.
     OriginRefused,
 }
 
-/// What became of an extension.
+/// The result of extending a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Extended {
-    /// The connection lives until this time, in milliseconds since 1970.
+    /// The new expiry of the connection, in milliseconds since 1970.
     Until(i64),
-    /// The ticket does not fit the connection, or is none.
+    /// The ticket is invalid or does not match the connection, or the connection is not registered.
     Refused,
 }
 
-/// An open socket.
+/// A registered connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
-    /// API Gateway's name for it.
+    /// API Gateway's id of it.
     pub id: ConnectionId,
-    /// Whose it is.
+    /// Its user.
     pub user: UserId,
     /// When it was registered, in milliseconds since 1970.
     pub connected_at_ms: i64,
-    /// When the token behind it ends; nothing is pushed to it from then on.
+    /// When its token expires, in milliseconds since 1970. From then on nothing is pushed to it.
     pub token_expires_at_ms: i64,
 }

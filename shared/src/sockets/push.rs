@@ -1,43 +1,44 @@
-//! The promise to hand frames to sockets. Every push is a hint: it may be lost, doubled or overtaken, and the
-//! client's cursor is the truth.
+//! The promise to hand frames to sockets. A push is best effort: it may be lost, duplicated or reordered. Clients rely
+//! on their cursors alone.
 
 use async_trait::async_trait;
 
 use crate::ids::ConnectionId;
 use crate::protocol::Frame;
 
-/// The way to open sockets.
+/// Pushes frames to open sockets, and closes them.
 #[async_trait]
 pub trait Push: Send + Sync {
-    /// Hands each frame to its connection, many at once; the outcomes are in the same order.
+    /// Pushes each frame to its connection, many concurrently. The outcomes are in the order of `frames`. Never fails
+    /// as a whole.
     async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome>;
 
-    /// Closes sockets, as far as they can be reached; those that are gone already are closed.
+    /// Closes sockets, as far as they can be reached. A socket that is already gone counts as closed.
     async fn close(&self, connections: &[ConnectionId]);
 }
 
-/// What became of one frame.
+/// The outcome of pushing one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was handed to the socket, which is not yet to the client.
+    /// It was accepted for the connection, which does not mean that the device received it.
     Offered,
-    /// There is no such socket, or it is not open yet.
+    /// The connection does not exist, or is not open yet.
     Gone,
-    /// It was not handed over, or nobody knows: worth another try later.
+    /// It was not accepted, or the outcome is unknown. A retry may succeed.
     Failed,
-    /// It was not handed over, as the connection or all of them had been sent too much: worth another try, and not
-    /// before that.
+    /// It was not accepted, because this connection or all of them were sent too much. A retry may succeed after the
+    /// wait.
     Throttled {
-        /// What was asked for, in milliseconds; 0 where nothing was. Not remembered with the outcome.
+        /// The requested wait, in milliseconds; 0 if none was requested. Not stored with the outcome.
         retry_after_ms: u32,
     },
 }
 
 impl Outcome {
-    /// Every one there is.
+    /// All outcomes, without a wait.
     pub const ALL: [Self; 4] = [Self::Offered, Self::Gone, Self::Failed, Self::Throttled { retry_after_ms: 0 }];
 
-    /// Its name, in stores and answers.
+    /// Its name in stores and responses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Offered => "offered",
@@ -47,7 +48,7 @@ impl Outcome {
         }
     }
 
-    /// The one of that name.
+    /// The outcome of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.name() == name)
     }
