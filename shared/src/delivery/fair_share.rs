@@ -1,28 +1,29 @@
-//! Whose turn it is in the queue: how much of each priority and each shard goes into the next claim.
+//! The fair share of each priority and each shard in the next claim from the queue.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::work::{PRIORITIES, SHARDS};
 
-/// Numbers, by shard and then by priority, the most urgent first.
+/// Numbers of entries, by shard and then by priority, the most urgent first.
 pub type CountsPerShard = [[usize; PRIORITIES]; SHARDS];
 
-/// What the claims of one process remember of each other.
+/// What one process keeps between its claims, so that shares are fair over all of them and not only within each.
 #[derive(Debug, Default)]
 pub struct FairShare {
-    /// Where the wheel stands.
+    /// The next place of the wheel, before it is reduced to 15.
     wheel: AtomicUsize,
-    /// The shard that comes first.
+    /// The shard that is served first, before it is reduced to [`SHARDS`].
     first: AtomicUsize,
-    /// Whether it is the turn of one whose claim lapsed.
+    /// Whether the next claim recovers a lapsed one, if there are other entries too.
     suspect: AtomicBool,
 }
 
 impl FairShare {
-    /// What to take of so many that wait, `limit` at most.
+    /// How many of the waiting entries to claim, at most `limit` in total.
     ///
-    /// The wheel has 15 places: 8 for critical ones, every second of them, 4 for high, 2 for normal and 1 for low. A
-    /// place for which nobody waits goes to the most urgent of the others. All shards have the same turn.
+    /// The wheel has 15 places: 8 for critical entries (every second place), 4 for high, 2 for normal and 1 for low. A
+    /// place whose priority has no entries goes to the most urgent one that has. Shards are served in turn, one entry
+    /// each.
     pub fn allot(&self, waiting: &CountsPerShard, limit: usize) -> CountsPerShard {
         let mut left = [0; PRIORITIES];
         for (rank, left) in left.iter_mut().enumerate() {
@@ -54,15 +55,15 @@ impl FairShare {
         taken
     }
 
-    /// The shard of whose lapsed claims one is to be taken now, alone; `None` where it is the turn of what waits.
-    /// `lapsed`: how many each shard has.
+    /// The shard from which one lapsed claim is recovered now, alone; `None` if waiting entries are claimed instead.
+    /// The two take turns if there are both. `lapsed`: the number of lapsed claims of each shard.
     pub fn suspect(&self, waiting: &CountsPerShard, lapsed: &[usize; SHARDS]) -> Option<usize> {
         let first = self.first.load(Ordering::Relaxed);
         let shard = (0..SHARDS).map(|n| (first + n) % SHARDS).find(|shard| lapsed[*shard] > 0)?;
         let is_alone = waiting.iter().flatten().all(|count| *count == 0);
         let is_its_turn = self.suspect.fetch_xor(true, Ordering::Relaxed) || is_alone;
         if is_its_turn {
-            // The next one comes from another shard.
+            // So that the next one comes from another shard.
             self.first.fetch_add(1, Ordering::Relaxed);
         }
         is_its_turn.then_some(shard)
@@ -78,12 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_urgent_has_more_turns_and_nobody_has_none() {
+    fn urgent_priorities_get_more_places_and_none_starves() {
         let fair_share = FairShare::default();
         let plenty = [[1_000; PRIORITIES]; SHARDS];
         assert_eq!(shares(&fair_share.allot(&plenty, 15)), [8, 4, 2, 1]);
         assert_eq!(shares(&fair_share.allot(&plenty, 150)), [80, 40, 20, 10]);
-        // However few are claimed at once.
+        // Also if each claim takes only one.
         let mut sums = [0; PRIORITIES];
         for _ in 0..15 {
             for (sum, share) in sums.iter_mut().zip(shares(&fair_share.allot(&plenty, 1))) {
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_goes_to_the_others() {
+    fn places_of_an_empty_priority_go_to_the_others() {
         let fair_share = FairShare::default();
         let mut waiting = [[0; PRIORITIES]; SHARDS];
         waiting[3] = [1, 0, 0, 100];
@@ -107,14 +108,14 @@ mod tests {
     }
 
     #[test]
-    fn no_shard_waits_for_another() {
+    fn a_large_shard_does_not_delay_the_others() {
         let fair_share = FairShare::default();
         let mut waiting = [[0, 0, 1, 0]; SHARDS];
         waiting[5][2] = 10_000;
         let taken = fair_share.allot(&waiting, 64);
         assert!(taken.iter().all(|shard| shard[2] >= 1));
         assert_eq!(taken[5][2], 64 - 15);
-        // Where there is room for one, each comes in its turn.
+        // If each claim takes only one, the shards take turns.
         let even = [[0, 0, 1, 0]; SHARDS];
         let mut first: Vec<usize> =
             (0..SHARDS).map(|_| fair_share.allot(&even, 1).iter().position(|shard| shard[2] == 1).unwrap()).collect();
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn suspects_and_others_take_turns() {
+    fn lapsed_claims_and_waiting_entries_take_turns() {
         let fair_share = FairShare::default();
         let (mut busy, mut lapsed) = ([[0; PRIORITIES]; SHARDS], [0; SHARDS]);
         busy[0][2] = 1;

@@ -1,12 +1,14 @@
-//! The promise to wake the drain.
+//! The promise to wake the drain, so that new work does not wait for the drain's schedule.
 
 use async_trait::async_trait;
 
-/// The way to the drain, for whoever leaves work that is due soon.
+/// Wakes the drain, for callers that enqueue work which is due soon.
 #[async_trait]
 pub trait Wake: Send + Sync {
-    /// Sees to it that the drain runs soon, and returns within half a second. Waking it twice is waking it once. Where it
-    /// fails, the drain's schedule is soon enough. `is_asked` says that none is awake and nobody else is to wake one;
-    /// whoever does not know wakes it once a second at most.
-    async fn wake_drain(&self, is_asked: bool);
+    /// Makes a drain run soon, and returns within half a second. Never fails: if the drain cannot be woken, its
+    /// schedule (once a minute) starts it. Waking an awake drain is harmless.
+    ///
+    /// `is_asleep`: no drain is awake, and this caller is the one to wake it. If that is unknown, `false`: the drain is
+    /// woken too, but by one process at most once a second.
+    async fn wake_drain(&self, is_asleep: bool);
 }

@@ -1,4 +1,4 @@
-//! The start of a deployed function: it logs as Lambda expects it, and ends at once where it is configured wrongly.
+//! The start of a deployed function: logging in Lambda's format, and an exit at once if the configuration is invalid.
 
 #[cfg(feature = "postgres")]
 mod stores;
@@ -12,17 +12,18 @@ pub use stores::{record, start_without_moment};
 #[cfg(all(feature = "postgres", feature = "redis"))]
 pub use stores::{start, start_waking};
 
-/// The status of a process whose configuration is wrong, by convention (sysexits.h, EX_CONFIG).
+/// The exit status for an invalid configuration, by convention (sysexits.h, EX_CONFIG).
 const EX_CONFIG: i32 = 78;
 
-/// Logs one JSON object a line to standard output, as Lambda expects it; `RUST_LOG` filters.
+/// Starts logging to standard output, one JSON object per line, as Lambda expects it. `RUST_LOG` sets the filter; the
+/// default is `info`.
 pub fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    // A second call in one process finds the first one's subscriber, which is as good.
+    // Fails only if the process already has a subscriber, which is just as good.
     let _ = tracing_subscriber::fmt().json().with_env_filter(filter).without_time().try_init();
 }
 
-/// Says what is wrong with the configuration, and ends the process.
+/// Logs every problem of the configuration and exits with status 78.
 pub fn exit(ConfigError(problems): &ConfigError) -> ! {
     for problem in problems {
         tracing::error!("{problem}");

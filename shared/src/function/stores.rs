@@ -1,4 +1,4 @@
-//! The app of a deployed function, on the stores that the environment names.
+//! The app of a deployed function, on the stores that the environment configures.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use crate::record::postgres::PostgresRecord;
 use crate::sockets::api_gateway::ApiGatewayPush;
 use crate::sockets::push::{Outcome, Push};
 
-/// A sandbox answers one call at a time; the second connection is for what a call does beside it.
+/// A sandbox handles one call at a time. The second connection is for concurrent statements of that call.
 const DATABASE_CONNECTIONS: u32 = 2;
 
-/// The app of a function that needs these variables. Begins to log; where a variable is missing or wrong it says
-/// which, and the process ends. Connects to nothing: that is for the first call.
+/// Starts logging and returns the app of a function that requires these variables. If a variable is missing or invalid,
+/// logs which and exits. Connects to nothing: the first call does.
 #[cfg(feature = "redis")]
 pub fn start(needed: &[&str]) -> App {
     log();
     app(needed).unwrap_or_else(|error| exit(&error))
 }
 
-/// As [`start`], for a function that may leave work for the drain: it wakes the one that `DRAIN_FUNCTION` names.
+/// As [`start`], for a function that may enqueue work: it wakes the function `DRAIN_FUNCTION`, if that is set.
 #[cfg(feature = "redis")]
 pub fn start_waking(needed: &[&str]) -> App {
     let mut app = start(needed);
@@ -41,13 +41,13 @@ pub fn start_waking(needed: &[&str]) -> App {
     app
 }
 
-/// The app of a function that asks nothing of the moment, and so does not link Redis.
+/// As [`start`], for a function that does not use the moment, and so does not link the Redis client.
 pub fn start_without_moment(needed: &[&str]) -> App {
     log();
     app_without_moment(needed).unwrap_or_else(|error| exit(&error))
 }
 
-/// The record that `DATABASE_URL` names.
+/// The record at `DATABASE_URL`, which must be Postgres. Does not connect.
 pub fn record(config: &Config) -> Result<PostgresRecord, ConfigError> {
     let url = config.database_url.as_ref().ok_or_else(|| wrong("DATABASE_URL is required"))?;
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme)) {
@@ -75,7 +75,7 @@ fn wrong(problem: impl Display) -> ConfigError {
     ConfigError(vec![problem.to_string()])
 }
 
-/// The push to the sockets of `WS_ENDPOINT`; a function that has no such variable pushes nothing.
+/// Pushes to the sockets of `WS_ENDPOINT`. Without that variable, every push fails and is logged.
 fn push(config: &Config) -> Arc<dyn Push> {
     let Some(endpoint) = config.ws_endpoint.as_deref() else { return Arc::new(NoSockets) };
     Arc::new(ApiGatewayPush::new(endpoint, config.region.clone(), credentials(config)))
@@ -87,22 +87,22 @@ fn credentials(config: &Config) -> Credentials {
             let session = session.as_ref().map(|session| session.reveal().to_owned());
             Credentials::new(id, key.reveal(), session, None, "environment")
         }
-        // A local gateway asks for none, and the SDK signs with any.
+        // The local gateway needs none, but the SDK signs every request.
         None => Credentials::new("local", "local", None, None, "local"),
     }
 }
 
-/// Where a function without `WS_ENDPOINT` would push.
+/// Takes the place of the sockets if `WS_ENDPOINT` is not set.
 struct NoSockets;
 
 #[async_trait]
 impl Push for NoSockets {
     async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
-        tracing::error!("WS_ENDPOINT is not set, so nothing is pushed");
+        tracing::error!("WS_ENDPOINT is not set, so frames cannot be pushed");
         vec![Outcome::Failed; frames.len()]
     }
 
     async fn close(&self, _: &[ConnectionId]) {
-        tracing::error!("WS_ENDPOINT is not set, so nothing is closed");
+        tracing::error!("WS_ENDPOINT is not set, so connections cannot be closed");
     }
 }
