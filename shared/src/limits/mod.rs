@@ -13,8 +13,7 @@ use crate::clock::At;
 pub trait Limits: Send + Sync {
     /// Spends one unit of each bucket, and returns the verdicts in the same order. Each unit is spent atomically and
     /// independently of the others: a refusal spends nothing of its own bucket and affects no other. A bucket that
-    /// appears twice is spent from twice.
-    /// If a connection breaks during the call, units may be spent twice.
+    /// appears twice is spent from twice. If a connection breaks during the call, units may be spent twice.
     ///
     /// Never fails, and takes no longer than the moment's timeout. Verdicts that the moment cannot give are given by
     /// the limits of this process, which start with full buckets.

@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use serde::Serialize;
 
-/// A store that reports its health. Neither method fails: a store that does not answer is the answer.
+/// A store that reports its health. Neither method fails: an unavailable store is reported as such.
 #[async_trait]
 pub trait Health: Send + Sync {
-    /// Checks the store now, by performing what calls depend on and not only by connecting. Has no lasting effect, and
+    /// Checks the store now, by performing what calls depend on and not only by connecting. Has no effect on calls, and
     /// takes no longer than the store's timeout.
     async fn check(&self) -> Status;
 
