@@ -1,4 +1,13 @@
-//! What every Carillon function shares.
+//! What all Carillon functions share. A function is a thin crate that reads its event, calls this one, and replies.
+//!
+//! - *Domains* define what is done and what stores promise: [`http`] (calls and responses), [`auth`] (tokens and
+//!   tickets), [`inbox`] (sends and notifications), [`delivery`] (the way to the devices), [`sockets`] (connections and
+//!   pushes to them), [`limits`] (rate limits), [`telemetry`] (counts and health).
+//! - Every domain uses [`app`], [`clock`], [`config`], [`cursor`], [`error`], [`ids`], [`page_key`], [`protocol`] and
+//!   [`text`].
+//! - *Stores* keep the promises: [`record`] for what must outlive everything (Postgres, SQLite), [`moment`] for what may
+//!   vanish without loss (Redis, memory).
+//! - [`function`] starts a deployed function.
 
 pub mod app;
 pub mod auth;
