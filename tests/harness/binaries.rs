@@ -1,4 +1,4 @@
-//! The functions' binaries, as a deployment has them.
+//! The function binaries, built as for a deployment.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// How binaries are built.
+/// The cargo profile that binaries are built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// As tests are.
+    /// The profile of the tests.
     Dev,
-    /// As what is deployed.
+    /// The profile of a deployment.
     Release,
 }
 
@@ -25,10 +25,10 @@ pub fn functions() -> Vec<String> {
     names
 }
 
-/// Every function's binary by its name, built at the first call of a process.
+/// The binary of every function, by function name, built at the first call in a process.
 ///
-/// By a cargo of its own: features are one for all that is built at once, so that what `cargo test` builds beside
-/// the gateway has SQLite in it. The functions alone are what is deployed.
+/// A separate cargo builds them, because cargo unifies the features of all packages in one build: the functions that
+/// `cargo test` builds along with the gateway contain SQLite. Built without the gateway, they are what is deployed.
 pub fn built(profile: Profile) -> &'static BTreeMap<String, PathBuf> {
     static DEV: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
     static RELEASE: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
@@ -38,7 +38,7 @@ pub fn built(profile: Profile) -> &'static BTreeMap<String, PathBuf> {
     }
 }
 
-/// A cargo at the workspace's root that does something with every function and with nothing else.
+/// A cargo command at the root of the workspace that applies to every function and to nothing else.
 pub fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args([subcommand, "--locked"]);

@@ -1,4 +1,4 @@
-//! A device: one socket of a user, and what it was told.
+//! A device: one socket of a user, and the frames that it receives.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// Longer than anything takes here; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any frame takes; a test that waits this long has failed.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An open socket.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens a socket with a ticket; the status of the refusal where it is refused.
+    /// Opens a socket with a ticket, or returns the status code of the refused handshake.
     pub async fn open(address: SocketAddr, ticket: &str, origin: Option<&str>) -> Result<Self, u16> {
         let mut request = format!("ws://{address}/live?ticket={ticket}").into_client_request().unwrap();
         if let Some(origin) = origin {
@@ -35,56 +35,57 @@ impl Device {
         }
     }
 
-    /// Says a frame.
-    pub async fn says(&mut self, frame: Value) {
-        self.says_text(frame.to_string()).await;
+    /// Sends a JSON frame.
+    pub async fn sends(&mut self, frame: Value) {
+        self.sends_text(frame.to_string()).await;
     }
 
-    /// Says a text that may be no frame.
-    pub async fn says_text(&mut self, text: impl Into<String>) {
+    /// Sends text that need not be a valid frame.
+    pub async fn sends_text(&mut self, text: impl Into<String>) {
         self.socket.send(Message::text(text.into())).await.unwrap();
     }
 
-    /// The next frame.
+    /// The next frame that arrives.
     pub async fn next(&mut self) -> Value {
         match self.message().await {
             Some(Message::Text(text)) => serde_json::from_str(&text).unwrap(),
-            other => panic!("no frame but {other:?}"),
+            other => panic!("expected a frame, got {other:?}"),
         }
     }
 
     /// The next frame, which must be of this type.
-    pub async fn told(&mut self, kind: &str) -> Value {
+    pub async fn receives(&mut self, kind: &str) -> Value {
         let frame = self.next().await;
         assert_eq!(frame["type"], kind, "{frame}");
         frame
     }
 
-    /// The next frame, which must ring with this title.
+    /// The next frame, which must be a notification with this title.
     pub async fn sees(&mut self, title: &str) -> Value {
-        let frame = self.told("notification").await;
+        let frame = self.receives("notification").await;
         assert_eq!(frame["notification"]["title"], title, "{frame}");
         frame
     }
 
-    /// Asserts that nothing was pushed: the answer to a ping is the next frame. Returns it.
+    /// Asserts that nothing was pushed: the next frame is the pong of a ping, which is returned.
     pub async fn sees_nothing(&mut self) -> Value {
-        self.says(json!({"action": "ping"})).await;
-        self.told("pong").await
+        self.sends(json!({"action": "ping"})).await;
+        self.receives("pong").await
     }
 
-    /// The close frame that comes next; `None` where the connection just ended.
+    /// Asserts that the socket is closed. Returns the close frame, or `None` if the connection ended without one.
     pub async fn is_closed(&mut self) -> Option<CloseFrame> {
         match self.message().await {
             Some(Message::Close(frame)) => frame,
             None => None,
-            other => panic!("not closed but told {other:?}"),
+            other => panic!("expected a close, got {other:?}"),
         }
     }
 
-    /// Asserts that the socket is told why and closed. Told twice where two drains ran at once, as any number may.
+    /// Asserts that the socket receives this error and is then closed. The error may arrive more than once, because
+    /// any number of drains may run at the same time.
     pub async fn is_closed_with(&mut self, code: &str) {
-        assert_eq!(self.told("error").await["code"], code);
+        assert_eq!(self.receives("error").await["code"], code);
         loop {
             match self.message().await {
                 Some(Message::Text(text)) => {
@@ -92,19 +93,19 @@ impl Device {
                     assert_eq!(again["code"], code, "{again}");
                 }
                 Some(Message::Close(_)) | None => return,
-                other => panic!("not closed but told {other:?}"),
+                other => panic!("expected a close, got {other:?}"),
             }
         }
     }
 
-    /// Closes the socket properly and waits until it is closed.
+    /// Closes the socket with a close handshake and waits for its end.
     pub async fn closes(mut self) {
         self.socket.close(None).await.unwrap();
         while self.message().await.is_some() {}
     }
 
     async fn message(&mut self) -> Option<Message> {
-        let next = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("nothing came");
+        let next = tokio::time::timeout(TIMEOUT, self.socket.next()).await.expect("no message arrived in time");
         next.transpose().unwrap_or(None)
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP as a test speaks it: one call, one answer.
+//! The HTTP client of the tests: one call, one answer, one connection.
 
 use std::net::SocketAddr;
 
@@ -8,29 +8,29 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-/// What came back.
+/// The response to a call.
 #[derive(Debug)]
 pub struct Answer {
-    /// The status.
+    /// The status code.
     pub status: u16,
-    /// The headers.
+    /// All response headers.
     pub headers: http::HeaderMap,
-    /// The body as it came.
+    /// The unparsed body.
     pub text: String,
 }
 
 impl Answer {
-    /// The body as JSON; null where it is none.
+    /// The body as JSON; null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }
 
-    /// A header's value, or nothing.
+    /// The value of a header; empty if it is absent or not ASCII.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// The contract's code of an error, or nothing.
+    /// The API's error code in the body; empty if there is none.
     pub fn code(&self) -> String {
         self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
     }
@@ -43,7 +43,7 @@ impl Answer {
     }
 }
 
-/// Makes a call on a connection of its own.
+/// Makes a call on its own connection.
 pub async fn call(
     address: SocketAddr,
     method: &str,

@@ -1,10 +1,10 @@
-//! The words in which flows are told: a [`World`] is a whole system on a free port with stores of its own; users
-//! open sockets on [`Device`]s, services send, and a device *sees*.
+//! The vocabulary of the tests: a [`World`] is a whole system on a free port with its own stores, users open sockets
+//! on [`Device`]s, services send, and a device *sees* notifications.
 //!
-//! Its clock stands until a test turns it. What must not arrive is proved by a ping: whatever was pushed before
-//! it comes before its pong.
+//! The clock of a world stands still until a test advances it. A ping proves that nothing was pushed: a frame that was
+//! pushed before the ping arrives before its pong.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 pub mod app;
 pub mod binaries;

@@ -1,5 +1,5 @@
-//! Postgres servers of our own, on free ports and with `fsync` on: one that a test process shares, and others to be
-//! killed and brought back.
+//! Postgres servers of the tests, on free ports and with `fsync` on: one that all tests of a process share, and others
+//! that a test may kill and restart.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,17 +11,17 @@ use shared::config::Secret;
 use shared::record::postgres::PostgresRecord;
 use tempfile::TempDir;
 
-/// The account that the server runs as where we are root, which Postgres refuses to be: `nobody` has no files.
+/// The account (`nobody`) that the server runs as if the tests run as root, because Postgres refuses to run as root.
 const UNPRIVILEGED: u32 = 65_534;
-/// Who may connect: the role `guarded` by its password, everybody else as he is.
+/// `pg_hba.conf`: the role `guarded` needs its password, every other role connects without one.
 const ACCESS: &str = "host all guarded 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
 
-/// The URL of a new database with all migrations.
+/// The URL of a new database on the shared server, with all migrations applied.
 pub async fn database() -> Secret {
     database_of(shared_port()).await
 }
 
-/// Does a statement that cannot fail.
+/// Executes a statement. Panics if it fails.
 pub async fn does(database: &Secret, statement: &str) {
     let done = tokio::process::Command::from(unprivileged(&binaries().join("psql")))
         .args(["-q", "-d", database.reveal(), "-c", statement])
@@ -31,16 +31,17 @@ pub async fn does(database: &Secret, statement: &str) {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// A server that is ours alone; it ends with this, or with the thread that started it.
+/// A server for one test. It ends when this is dropped, or with the thread that started it.
 pub struct PostgresServer {
     port: u16,
     folder: PathBuf,
-    /// A shell around the server, which outlives us by as long as it takes to stop it and to remove its folder.
+    /// A shell around the server. It outlives the tests for as long as it takes to stop the server and to remove its
+    /// folder.
     process: Child,
 }
 
 impl PostgresServer {
-    /// One without databases of ours.
+    /// Starts a server without test databases; returns once it answers.
     pub fn start() -> Self {
         let folder = TempDir::new().unwrap().keep();
         if is_root() {
@@ -59,54 +60,54 @@ impl PostgresServer {
         server
     }
 
-    /// The URL of a new database with all migrations.
+    /// The URL of a new database on this server, with all migrations applied.
     pub async fn database(&self) -> Secret {
         database_of(self.port).await
     }
 
-    /// Where it listens.
+    /// The port on the loopback interface that it listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Removes a database, whoever uses it.
+    /// Drops a database, even if it is in use.
     pub async fn drops(&self, database: &str) {
         let postgres = Secret::new(format!("postgres://postgres@127.0.0.1:{}/postgres", self.port));
         does(&postgres, &format!("DROP DATABASE {database} WITH (FORCE)")).await;
     }
 
-    /// Ends it and everybody who works for it, as a crash would.
+    /// Kills the server and all its worker processes, as a crash would.
     pub fn is_killed(&mut self) {
-        signal("KILL", &self.everybody());
+        signal("KILL", &self.processes());
         self.process.wait().unwrap();
     }
 
-    /// From now on neither it nor anybody who works for it answers or refuses.
+    /// Stops the server and all its worker processes: connections are neither answered nor refused.
     pub fn hangs(&self) {
-        signal("STOP", &self.everybody());
+        signal("STOP", &self.processes());
     }
 
-    /// All go on where they hung.
+    /// Resumes all processes that [`hangs`](Self::hangs) stopped.
     pub fn goes_on(&self) {
-        signal("CONT", &self.everybody());
+        signal("CONT", &self.processes());
     }
 
-    /// The processes of the server and of those who work for it.
-    fn everybody(&self) -> String {
+    /// The process ids of the server and of its worker processes.
+    fn processes(&self) -> String {
         let known = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
         let postmaster = known.lines().next().unwrap();
         let workers = std::fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).unwrap();
         format!("{postmaster} {workers}")
     }
 
-    /// Starts it again on its data and the same port; returns once it answers.
+    /// Starts it again on the same data and port; returns once it answers.
     pub fn is_back(&mut self) {
         self.process = spawn(self.port, &self.folder);
         self.is_ready();
     }
 
     fn is_ready(&self) {
-        // After a crash it first syncs every file that it has.
+        // After a crash, the server first syncs every file of its data folder.
         for _ in 0..1_200 {
             let asked = unprivileged(&binaries().join("pg_isready"))
                 .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
@@ -126,7 +127,7 @@ impl Drop for PostgresServer {
             signal("TERM", &self.process.id().to_string());
             let _ = self.process.wait();
         }
-        // One that was killed and not brought back has nobody to tidy up behind it.
+        // The shell of a server that was killed and not restarted has ended without removing the folder.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -160,7 +161,7 @@ async fn database_of(port: u16) -> Secret {
 }
 
 fn spawn(port: u16, folder: &Path) -> Child {
-    // A server that ends by itself leaves its folder to whoever brings it back.
+    // The shell removes the folder only when it is told to end: a killed server needs its data for the restart.
     let script = r#"trap 'kill -INT "$server"; wait "$server"; rm -rf "$FOLDER"; exit' TERM
         "$@" >>"$FOLDER/log" 2>&1 & server=$!; wait "$server""#;
     let mut command = Command::new("setpriv");
@@ -183,13 +184,13 @@ fn spawn(port: u16, folder: &Path) -> Child {
         .expect("setpriv (util-linux) starts Postgres and ends it with the tests")
 }
 
-/// The shell has `kill` built in; the program of that name may not be installed.
+/// Uses the `kill` that is built into the shell: the program of that name may not be installed.
 fn signal(name: &str, processes: &str) {
-    // Whoever has ended meanwhile is where he should be.
+    // Processes may have ended in the meantime, which `kill` reports as a failure.
     let _ = Command::new("sh").args(["-c", &format!("kill -{name} {processes}")]).stderr(Stdio::null()).status();
 }
 
-/// Where the server's programs are: on the PATH, or where Debian keeps them.
+/// The folder of the server's programs: on the PATH, or where Debian installs them.
 fn binaries() -> PathBuf {
     let on_path =
         std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());

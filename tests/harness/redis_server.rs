@@ -1,4 +1,5 @@
-//! Redis servers of our own, on free ports: one that a test process shares, and others to be killed, stopped and filled.
+//! Redis servers of the tests, on free ports: one that all tests of a process share, and others that a test may kill,
+//! stop and fill.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +11,7 @@ use redis::{FromRedisValue, RedisResult};
 use shared::config::{RedisConfig, Secret};
 use tempfile::TempDir;
 
-/// A server that is ours alone; it ends with this, or with the thread that started it.
+/// A server for one test. It ends when this is dropped, or with the thread that started it.
 pub struct RedisServer {
     port: u16,
     options: Vec<String>,
@@ -19,15 +20,15 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// An empty one.
+    /// Starts an empty server; returns once it answers.
     pub fn start() -> Self {
         Self::with(&[])
     }
 
-    /// One with further options, as its command line takes them: `["--requirepass", "secret"]`.
+    /// Starts a server with additional command-line options, such as `["--requirepass", "secret"]`.
     pub fn with(options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        // A free port may be somebody else's a moment later.
+        // Another process may take the free port before the server listens.
         for _ in 0..5 {
             let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let folder = tempfile::tempdir().unwrap();
@@ -40,7 +41,7 @@ impl RedisServer {
         panic!("redis-server did not start");
     }
 
-    /// One that also speaks TLS at the returned port, with a certificate of `authority`.
+    /// Starts a server that also speaks TLS on the returned port, with a certificate issued by `authority`.
     pub fn with_tls(authority: &Authority) -> (Self, u16) {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let files = ["server.pem", "server.key", "authority.pem"].map(|name| authority.file(name));
@@ -60,31 +61,32 @@ impl RedisServer {
         (server, port)
     }
 
-    /// Where it listens.
+    /// The port on the loopback interface that it listens on, without TLS.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How a moment reaches it, under this prefix.
+    /// The configuration of a moment on this server, with this key prefix.
     pub fn config(&self, prefix: &str) -> RedisConfig {
         config(&format!("redis://127.0.0.1:{}", self.port), prefix)
     }
 
-    /// Ends it, as a crash would.
+    /// Kills the server, as a crash would.
     pub fn is_killed(&mut self) {
-        // It is gone already, or it is gone then.
+        // Both fail only if the server has already ended.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// Starts it again, empty, on the same port; returns once it answers. One with an append-only file has what that holds.
+    /// Restarts the server on the same port; returns once it answers. It is empty, except for the contents of an
+    /// append-only file if that is enabled.
     pub fn is_back(&mut self) {
         self.is_killed();
         self.process = spawn(self.port, &self.folder, &self.options);
         assert!(self.is_ready(), "redis-server did not come back");
     }
 
-    /// Ends it, as a crash would, together with whatever it had on disk.
+    /// Kills the server and deletes everything that it has on disk.
     pub fn is_wiped(&mut self) {
         self.is_killed();
         for entry in std::fs::read_dir(self.folder.path()).unwrap().map(Result::unwrap) {
@@ -94,17 +96,17 @@ impl RedisServer {
         }
     }
 
-    /// From now on it does not answer, nor refuse.
+    /// Stops the process: connections are neither answered nor refused.
     pub fn hangs(&self) {
         self.signal("STOP");
     }
 
-    /// It goes on where it hung.
+    /// Resumes the process that [`hangs`](Self::hangs) stopped.
     pub fn goes_on(&self) {
         self.signal("CONT");
     }
 
-    /// What it answers to a command, given as its words.
+    /// The reply to a command, which is given as a list of words.
     pub fn answers<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port))?;
         let mut connection = client.get_connection_with_timeout(Duration::from_secs(10))?;
@@ -112,13 +114,13 @@ impl RedisServer {
         redis::cmd(name).arg(arguments).query(&mut connection)
     }
 
-    /// Does a command that cannot fail.
+    /// Executes a command. Panics if it fails.
     pub fn does(&self, command: &[&str]) {
         let done: RedisResult<redis::Value> = self.answers(command);
         done.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     }
 
-    /// Its keys, in order.
+    /// All keys, sorted.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.answers(&["KEYS", "*"]).unwrap();
         keys.sort();
@@ -130,7 +132,7 @@ impl RedisServer {
         assert!(sent.unwrap().success(), "kill -{name}");
     }
 
-    /// Whether it answers within ten seconds; a server that wants a password does by asking for it.
+    /// Whether the server answers within ten seconds. A request for a password counts as an answer.
     fn is_ready(&mut self) -> bool {
         for _ in 0..1_000 {
             match self.answers::<String>(&["PING"]) {
@@ -152,11 +154,11 @@ impl Drop for RedisServer {
     }
 }
 
-/// A certificate authority that nobody knows, and a server's certificate of it for 127.0.0.1.
+/// A certificate authority that no client trusts by default, and a server certificate for 127.0.0.1 issued by it.
 pub struct Authority(TempDir);
 
 impl Authority {
-    /// A new one, known to whoever is given its certificate.
+    /// Creates an authority; clients trust it only if they are given its certificate.
     pub fn found() -> Self {
         let authority = Self(tempfile::tempdir().unwrap());
         let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
@@ -169,7 +171,7 @@ impl Authority {
         authority
     }
 
-    /// What others are to trust, as PEM.
+    /// The PEM file of the certificate that clients have to trust.
     pub fn certificate(&self) -> PathBuf {
         self.file("authority.pem")
     }
@@ -185,7 +187,7 @@ impl Authority {
     }
 }
 
-/// How a moment reaches the server that all tests of this process share, each under a prefix of its own.
+/// The configuration of a moment on the server that all tests of this process share. Every call returns a new prefix.
 pub fn own_prefix() -> RedisConfig {
     static PORT: OnceLock<u16> = OnceLock::new();
     static PREFIXES: AtomicUsize = AtomicUsize::new(0);
@@ -194,7 +196,7 @@ pub fn own_prefix() -> RedisConfig {
         // The server dies with the thread that started it, so that thread must outlive every test.
         std::thread::spawn(move || {
             let server = RedisServer::start();
-            // It keeps nothing there, and at the end nobody is left to remove it.
+            // The server stores nothing there, and nothing would remove the folder at the end.
             std::fs::remove_dir_all(server.folder.path()).unwrap();
             sender.send(server.port).unwrap();
             loop {
@@ -207,7 +209,7 @@ pub fn own_prefix() -> RedisConfig {
     config(&format!("redis://127.0.0.1:{port}"), &prefix)
 }
 
-/// How a moment reaches this URL, under this prefix, with the contract's time-outs.
+/// The configuration of a moment at this URL, with this key prefix and the default timeouts.
 pub fn config(url: &str, prefix: &str) -> RedisConfig {
     RedisConfig {
         url: Secret::new(url),
@@ -218,7 +220,7 @@ pub fn config(url: &str, prefix: &str) -> RedisConfig {
     }
 }
 
-/// The server keeps nothing on disk, and ends when the thread that started it does, however that ends.
+/// Starts a server that stores nothing on disk and ends with the thread that started it, even if that thread is killed.
 fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
     let is_there = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
     assert!(is_there, "redis-server 7.0 or later is needed: apt-get install redis-server");

@@ -1,5 +1,5 @@
-//! A sandbox of Lambda: one process of a function's binary, and the Runtime API that it polls. Only what
-//! `lambda_runtime` needs; what surrounds an invocation is API Gateway's, and the gateway's tests are about that.
+//! A Lambda sandbox: one process of a function binary, and the Runtime API that it polls. It implements only what
+//! `lambda_runtime` needs; the part of API Gateway is left to the gateway and its tests.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -22,16 +22,16 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-/// The longest that a test waits for a process.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// What an event may take, as the deadline that comes with it says.
-const TIMEOUT_MS: i64 = 29_000;
+/// How long a test waits for a process.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// How far ahead the deadline of every event is.
+const DEADLINE_MS: i64 = 29_000;
 const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 
 /// Environment variables, by name.
 pub type Variables = Vec<(String, String)>;
 
-/// Every variable that some function needs; nobody is where they point.
+/// Every variable that any function requires; no server listens at the addresses.
 pub fn nobody() -> Variables {
     let variables = [
         ("DATABASE_URL", "postgres://carillon@127.0.0.1:9/carillon"),
@@ -49,26 +49,27 @@ pub struct Sandbox {
     process: Child,
     started: Instant,
     events: mpsc::UnboundedSender<Bytes>,
-    told: mpsc::UnboundedReceiver<Told>,
+    reports: mpsc::UnboundedReceiver<Report>,
     log: NamedTempFile,
     server: JoinHandle<()>,
 }
 
-/// What a function told the Runtime API.
+/// A call of the function to the Runtime API.
 #[derive(Debug)]
-enum Told {
+enum Report {
     Polled(Instant),
     Answered(Bytes),
     Failed(Bytes),
 }
 
 impl Sandbox {
-    /// Starts a binary with these variables and those that Lambda itself sets, and no others.
+    /// Starts a binary with these variables and the ones that Lambda itself sets, and no others.
     pub async fn start(binary: &Path, variables: &[(String, String)]) -> Self {
         Self::spawn(Command::new(binary), binary, variables).await
     }
 
-    /// Starts one that ends when the thread that starts it does, however that ends: who is frozen would stay for ever.
+    /// Starts a binary that is killed when the calling thread ends, however that happens: a frozen process would
+    /// otherwise stay forever.
     pub async fn start_tied(binary: &Path, variables: &[(String, String)]) -> Self {
         let mut setpriv = Command::new("setpriv");
         setpriv.args(["--pdeathsig", "KILL"]).arg(binary);
@@ -79,8 +80,8 @@ impl Sandbox {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (events, waiting) = mpsc::unbounded_channel();
-        let (telling, told) = mpsc::unbounded_channel();
-        let api = Arc::new(RuntimeApi { waiting: Mutex::new(waiting), telling });
+        let (reporter, reports) = mpsc::unbounded_channel();
+        let api = Arc::new(RuntimeApi { waiting: Mutex::new(waiting), reporter });
         let server = tokio::spawn(serve(listener, api));
         let log = NamedTempFile::new().unwrap();
         let started = Instant::now();
@@ -89,14 +90,14 @@ impl Sandbox {
             .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
-        Self { process, started, events, told, log, server }
+        Self { process, started, events, reports, log, server }
     }
 
-    /// How long the start took, from exec to the first question for an event.
+    /// How long the start took, from `exec` to the first request for an event.
     pub async fn polled(&mut self) -> Duration {
         match self.next().await {
-            Told::Polled(at) => at - self.started,
-            other => panic!("it did not poll but {other:?}"),
+            Report::Polled(at) => at - self.started,
+            other => panic!("expected a poll, got {other:?}"),
         }
     }
 
@@ -105,76 +106,76 @@ impl Sandbox {
         self.events.send(event.to_string().into()).unwrap();
         loop {
             match self.next().await {
-                Told::Polled(_) => {}
-                Told::Answered(answer) => return Ok(serde_json::from_slice(&answer).unwrap()),
-                Told::Failed(error) => return Err(serde_json::from_slice(&error).unwrap()),
+                Report::Polled(_) => {}
+                Report::Answered(answer) => return Ok(serde_json::from_slice(&answer).unwrap()),
+                Report::Failed(error) => return Err(serde_json::from_slice(&error).unwrap()),
             }
         }
     }
 
-    /// The answer to an event or the error that the function reported, each as it came, however long it takes; `None`
-    /// where the process ended before.
+    /// The answer to an event or the error that the function reported, both unparsed and without a timeout; `None` if
+    /// the process ended first.
     pub async fn answers(&mut self, event: Bytes) -> Option<Result<Bytes, Bytes>> {
         self.events.send(event).ok()?;
         loop {
             tokio::select! {
-                told = self.told.recv() => match told? {
-                    Told::Polled(_) => {}
-                    Told::Answered(answer) => return Some(Ok(answer)),
-                    Told::Failed(error) => return Some(Err(error)),
+                report = self.reports.recv() => match report? {
+                    Report::Polled(_) => {}
+                    Report::Answered(answer) => return Some(Ok(answer)),
+                    Report::Failed(error) => return Some(Err(error)),
                 },
                 _ = self.process.wait() => return None,
             }
         }
     }
 
-    /// The number of its process.
+    /// The process, if it has not been waited for yet.
     pub fn process(&self) -> Option<Process> {
         self.process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).map(Process)
     }
 
-    /// Whether its process has ended by itself or by force.
+    /// Whether the process has exited or was killed.
     pub fn has_ended(&mut self) -> bool {
         !matches!(self.process.try_wait(), Ok(None))
     }
 
-    async fn next(&mut self) -> Told {
-        let told = tokio::select! {
-            told = self.told.recv() => told,
-            status = self.process.wait() => panic!("it ended with {}: {}", status.unwrap(), self.log()),
-            () = tokio::time::sleep(PATIENCE) => None,
+    async fn next(&mut self) -> Report {
+        let report = tokio::select! {
+            report = self.reports.recv() => report,
+            status = self.process.wait() => panic!("the function ended with {}: {}", status.unwrap(), self.log()),
+            () = tokio::time::sleep(TIMEOUT) => None,
         };
-        told.unwrap_or_else(|| panic!("nothing came: {}", self.log()))
+        report.unwrap_or_else(|| panic!("the function did not call the Runtime API: {}", self.log()))
     }
 
-    /// What it wrote so far.
+    /// Everything that the process has written to its standard output and error.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log.path()).unwrap()
     }
 }
 
-/// The process of a sandbox, as long as that is there.
+/// A handle to the process of a sandbox, valid while the sandbox exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process(Pid);
 
 impl Process {
-    /// Ends it at once, whatever it does.
+    /// Kills the process at once.
     pub fn is_killed(self) {
         self.signal(Signal::KILL);
     }
 
-    /// From now on it does nothing.
+    /// Suspends the process, as Lambda does between invocations.
     pub fn freezes(self) {
         self.signal(Signal::STOP);
     }
 
-    /// It goes on where it froze.
+    /// Resumes the process.
     pub fn thaws(self) {
         self.signal(Signal::CONT);
     }
 
     fn signal(self, signal: Signal) {
-        // Whoever has ended meanwhile is where he should be.
+        // The process may have ended in the meantime.
         let _ = kill_process(self.0, signal);
     }
 }
@@ -185,19 +186,19 @@ impl Drop for Sandbox {
     }
 }
 
-/// The status and the log of a binary that ends instead of asking for an event.
+/// The exit code and the log of a binary that ends instead of requesting an event; the code is -1 after a signal.
 pub async fn refused(binary: &Path, variables: &[(String, String)]) -> (i32, String) {
-    // Nobody answers there, which no process that ends at its start finds out.
+    // No Runtime API listens there, but a process that fails at startup never connects to it.
     let ended = surrounded(Command::new(binary), binary, "127.0.0.1:9", variables)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .output();
-    let ended = tokio::time::timeout(PATIENCE, ended).await.expect("it did not end").unwrap();
+    let ended = tokio::time::timeout(TIMEOUT, ended).await.expect("the function did not end").unwrap();
     let log = [ended.stdout, ended.stderr].concat();
     (ended.status.code().unwrap_or(-1), String::from_utf8_lossy(&log).into_owned())
 }
 
-/// Lambda's own variables; without the first four `lambda_runtime` panics.
+/// Sets the variables of Lambda itself; `lambda_runtime` panics without the first four.
 fn surrounded(mut command: Command, binary: &Path, runtime_api: &str, variables: &[(String, String)]) -> Command {
     let name = binary.file_name().unwrap().to_str().unwrap();
     command
@@ -226,7 +227,7 @@ fn surrounded(mut command: Command, binary: &Path, runtime_api: &str, variables:
 
 struct RuntimeApi {
     waiting: Mutex<mpsc::UnboundedReceiver<Bytes>>,
-    telling: mpsc::UnboundedSender<Told>,
+    reporter: mpsc::UnboundedSender<Report>,
 }
 
 async fn serve(listener: TcpListener, api: Arc<RuntimeApi>) {
@@ -234,7 +235,7 @@ async fn serve(listener: TcpListener, api: Arc<RuntimeApi>) {
         let api = Arc::clone(&api);
         tokio::spawn(async move {
             let service = service_fn(|request| async { Ok::<_, Infallible>(api.answer(request).await) });
-            // The function's process ends when it is no longer needed, whatever it was doing.
+            // The connection breaks when a test kills the function.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
@@ -246,27 +247,27 @@ impl RuntimeApi {
         let body = body.collect().await.unwrap().to_bytes();
         let path = head.uri.path().strip_prefix("/2018-06-01/runtime/").unwrap_or_default();
         let invocation = path.strip_prefix("invocation/").unwrap_or_default();
-        let told = match (&head.method, invocation.split_once('/')) {
+        let report = match (&head.method, invocation.split_once('/')) {
             (&Method::GET, None) if invocation == "next" => return self.next().await,
-            (&Method::POST, Some((REQUEST_ID, "response"))) => Told::Answered(body),
-            (&Method::POST, Some((REQUEST_ID, "error"))) => Told::Failed(body),
-            (&Method::POST, None) if path == "init/error" => Told::Failed(body),
+            (&Method::POST, Some((REQUEST_ID, "response"))) => Report::Answered(body),
+            (&Method::POST, Some((REQUEST_ID, "error"))) => Report::Failed(body),
+            (&Method::POST, None) if path == "init/error" => Report::Failed(body),
             _ => return with(StatusCode::NOT_FOUND, format!("there is no {} {}", head.method, head.uri)),
         };
-        // A test that is over waits for nothing more.
-        let _ = self.telling.send(told);
+        // The receiver is gone after the end of the test.
+        let _ = self.reporter.send(report);
         with(StatusCode::ACCEPTED, r#"{"status":"OK"}"#.to_owned())
     }
 
-    /// The next event, as soon as there is one.
+    /// Answers with the next event as soon as there is one.
     async fn next(&self) -> Response<Full<Bytes>> {
-        let _ = self.telling.send(Told::Polled(Instant::now()));
+        let _ = self.reporter.send(Report::Polled(Instant::now()));
         let Some(event) = self.waiting.lock().await.recv().await else {
             return with(StatusCode::GONE, "the sandbox has ended".to_owned());
         };
         Response::builder()
             .header("Lambda-Runtime-Aws-Request-Id", REQUEST_ID)
-            .header("Lambda-Runtime-Deadline-Ms", Clock::system().now_ms() + TIMEOUT_MS)
+            .header("Lambda-Runtime-Deadline-Ms", Clock::system().now_ms() + DEADLINE_MS)
             .header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-central-1:123456789012:function:f")
             .header("Lambda-Runtime-Trace-Id", "Root=1-6a5145a9-1bae89e2512ec92d5d9438a0;Sampled=0")
             .body(Full::new(event))

@@ -1,29 +1,29 @@
-//! The functions under `cargo lambda watch`, as `make watch` starts them.
+//! All functions under `cargo lambda watch`, started by the script behind `make watch`.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long cargo-lambda may take to install itself, to compile and to listen.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// How long the installation of cargo-lambda, the compilation and the start may take together.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// `make watch`, until it is dropped.
+/// A running `make watch`; dropping it stops it and its functions.
 #[derive(Debug)]
 pub struct Watch(Child);
 
 impl Watch {
-    /// Returns when functions can be called at this port of the loopback.
+    /// Starts it and returns when functions can be called on this port of the loopback interface.
     pub async fn start<'a>(port: u16, variables: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut command = Command::new("setpriv");
-        // It starts cargo, which starts functions: who stops it stops them too.
+        // TERM rather than KILL: the script starts cargo, which starts the functions, and the signal stops all of them.
         command.args(["--pdeathsig", "TERM", concat!(env!("CARGO_MANIFEST_DIR"), "/watch"), &port.to_string()]);
-        // Who edits meanwhile is not to restart what is being called.
+        // An edit of a source during the test must not restart the functions.
         command.arg("--ignore-changes");
         let child = command.envs(variables).stdin(Stdio::null()).spawn().unwrap();
         let mut watch = Self(child);
         let begun = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             assert!(watch.0.try_wait().unwrap().is_none(), "make watch has ended");
-            assert!(begun.elapsed() < PATIENCE, "make watch does not listen");
+            assert!(begun.elapsed() < STARTUP_TIMEOUT, "make watch does not listen");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         watch
@@ -32,7 +32,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // Asked to end, cargo-lambda ends its functions; killed, it would leave them behind.
+        // INT lets cargo-lambda stop its functions; a kill would leave them running.
         let _ = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
         let _ = self.0.wait();
     }

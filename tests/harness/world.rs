@@ -1,4 +1,4 @@
-//! A whole system on a free port, with stores of its own and a clock that stands.
+//! A whole system on a free port, with its own stores and a clock that only the test advances.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,10 +16,11 @@ use crate::http::{self, Answer};
 use crate::watch::Watch;
 use crate::{postgres_server, redis_server};
 
-/// Where the clock of a world stands at first: 2027-01-15T08:00:00Z.
+/// The initial time of a world: 2027-01-15T08:00:00Z.
 pub const START_MS: i64 = 1_800_000_000_000;
 
-/// What names the stores and the place of functions: `servers`, or `watched` for servers and `cargo lambda watch`.
+/// The variable that selects stores and functions: `servers` for Postgres and Redis, `watched` for these servers and
+/// functions under `cargo lambda watch`; otherwise SQLite, memory and functions in the gateway.
 const STORES: &str = "CARILLON_STORES";
 
 /// The drain's schedule, as the template names it.
@@ -32,23 +33,23 @@ pub struct World {
     variables: HashMap<String, String>,
     /// The clock of functions, sockets and schedules.
     pub clock: Clock,
-    /// Where functions run, if not in the gateway.
+    /// Set if the functions run outside the gateway.
     watched: Option<Watched>,
 }
 
-/// Functions that are processes of their own, which outlive their gateway.
+/// Functions that run as separate processes, which outlive the gateway.
 struct Watched {
     lambda: LambdaUrl,
     _functions: Watch,
 }
 
 impl World {
-    /// A new one, with nothing in it.
+    /// An empty system.
     pub async fn new() -> Self {
         Self::with(&[]).await
     }
 
-    /// A new one with these variables in its environment.
+    /// An empty system with these environment variables.
     pub async fn with(variables: &[(&str, &str)]) -> Self {
         let mut variables: HashMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -62,7 +63,7 @@ impl World {
         }
     }
 
-    /// A new one with exactly these variables in its environment, by this clock: on stores that a test shares or ends.
+    /// A system with exactly these environment variables and this clock. For tests that share or stop the stores.
     pub async fn on(variables: &[(&str, &str)], clock: Clock) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self::begin(variables, clock).await
@@ -74,10 +75,10 @@ impl World {
         Self { local, data, variables, clock, watched: None }
     }
 
-    /// A gateway before functions under `cargo lambda watch`, all by the machine's clock.
+    /// A gateway in front of functions under `cargo lambda watch`, all on the machine's clock.
     async fn watched(mut variables: HashMap<String, String>) -> Self {
         on_servers(&mut variables).await;
-        variables.insert("JWT_SECRET".into(), "what gateway and functions of a test both know".into());
+        variables.insert("JWT_SECRET".into(), "a secret that gateway and functions share".into());
         let (data, clock, lambda) = (tempfile::tempdir().unwrap(), Clock::system(), free_port());
         let url: LambdaUrl = format!("http://127.0.0.1:{lambda}").parse().unwrap();
         let local = start(data.path(), &variables, &clock, 0, Some(&url)).await;
@@ -90,58 +91,58 @@ impl World {
         Self { local, data, variables, clock, watched }
     }
 
-    /// Stops it and starts it again on the same data.
+    /// Restarts the system on the same data.
     pub async fn restarts(self) -> Self {
         let Self { local, data, variables, clock, watched } = self;
         let lambda = watched.as_ref().map(|watched| &watched.lambda);
-        // Functions that live on know where it was.
+        // Functions outside the gateway keep its address, so it must not change.
         let port = if lambda.is_some() { local.address().port() } else { 0 };
         local.stop().await;
         let local = start(data.path(), &variables, &clock, port, lambda).await;
         Self { local, data, variables, clock, watched }
     }
 
-    /// Ends it, cleanly.
+    /// Shuts the system down cleanly.
     pub async fn stops(self) {
         self.local.stop().await;
     }
 
-    /// Where it listens.
+    /// The address that the gateway listens on.
     pub fn address(&self) -> SocketAddr {
         self.local.address()
     }
 
-    /// Time passes.
-    pub fn turns(&self, by: Duration) {
+    /// Advances the clock of the system.
+    pub fn advances(&self, by: Duration) {
         assert!(
             self.watched.is_none(),
-            "functions elsewhere go by the machine's clock: this flow belongs into `in_process`"
+            "functions outside the gateway use the machine's clock: this flow belongs in `in_process`"
         );
         self.clock.turn(by);
     }
 
-    /// Runs the drain as its schedule would, and waits for it.
+    /// Runs the drain as its schedule does, waits for it and returns its report.
     pub async fn drains(&self) -> Value {
         serde_json::from_slice(&self.local.gateway.fire(DRAIN_SCHEDULE).await.unwrap()).unwrap()
     }
 
-    /// A user without scopes, whose token is good for a day.
+    /// A user without scopes, whose token is valid for a day.
     pub fn user(&self, id: &str) -> Caller {
         self.caller(id, "", 86_400)
     }
 
-    /// A service that may send.
+    /// A service with the scope `notify:send`, whose token is valid for a day.
     pub fn service(&self, id: &str) -> Caller {
         self.caller(id, "notify:send", 86_400)
     }
 
-    /// Somebody with these scopes and a token that is good for so many seconds.
+    /// A caller with these scopes and a token that is valid for `ttl_s` seconds.
     pub fn caller(&self, id: &str, scope: &str, ttl_s: u64) -> Caller {
         let token = self.local.token(id, scope, ttl_s).unwrap().token;
         Caller { id: id.to_owned(), address: self.address(), authorization: format!("Bearer {token}") }
     }
 
-    /// A call by nobody.
+    /// Makes a call without a token.
     pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         http::call(self.address(), method, path, headers, body.to_owned()).await
     }
@@ -166,7 +167,7 @@ async fn start(
     Local::start(settings).await.unwrap()
 }
 
-/// A database and a prefix of its own on the servers that all tests share.
+/// Adds the variables of a new database and a new key prefix on the servers that all tests share.
 async fn on_servers(variables: &mut HashMap<String, String>) {
     let database = postgres_server::database().await;
     variables.insert("DATABASE_URL".into(), database.reveal().to_owned());
@@ -179,10 +180,10 @@ fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Somebody with a token.
+/// A user or service with a token.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// `sub` of the token.
+    /// The `sub` of the token.
     pub id: String,
     address: SocketAddr,
     authorization: String,
@@ -194,54 +195,54 @@ impl Caller {
         &self.authorization
     }
 
-    /// Asks for something.
+    /// Makes a GET call.
     pub async fn gets(&self, path: &str) -> Answer {
         self.calls("GET", path, &[], "").await
     }
 
-    /// Posts JSON.
+    /// Makes a POST call with a JSON body.
     pub async fn posts(&self, path: &str, body: Value) -> Answer {
         self.calls("POST", path, &[("content-type", "application/json")], &body.to_string()).await
     }
 
-    /// Deletes something.
+    /// Makes a DELETE call.
     pub async fn deletes(&self, path: &str) -> Answer {
         self.calls("DELETE", path, &[], "").await
     }
 
-    /// Calls with headers of its own.
+    /// Makes a call with additional headers.
     pub async fn calls(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut all = vec![("authorization", self.authorization.as_str())];
         all.extend_from_slice(headers);
         http::call(self.address, method, path, &all, body.to_owned()).await
     }
 
-    /// Sends a plain notification; returns its id for the first recipient.
+    /// Sends a plain notification to these users; returns the id of the first recipient's notification.
     pub async fn rings(&self, users: &[&str], title: &str) -> String {
         let body = json!({"type": "greeting", "userIds": users, "title": title});
         let sent = self.posts("/api/notifications/send", body).await.expect(202);
         sent["notifications"][0]["id"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// A ticket to a socket.
+    /// Requests a ticket for a socket.
     pub async fn ticket(&self) -> String {
         let issued = self.calls("POST", "/api/ws/ticket", &[], "").await.expect(201);
         issued["ticket"].as_str().unwrap().to_owned()
     }
 
-    /// Opens a socket.
+    /// Opens a socket with a new ticket.
     pub async fn connects(&self) -> Device {
         Device::open(self.address, &self.ticket().await, None).await.unwrap()
     }
 
-    /// The ids in the inbox, newest first.
+    /// The ids of the newest 200 notifications in the inbox, newest first.
     pub async fn inbox(&self) -> Vec<String> {
         let list = self.gets("/api/notifications?limit=200").await.expect(200);
         let items = list["items"].as_array().unwrap();
         items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// The cursor of the inbox.
+    /// The current cursor of the inbox.
     pub async fn cursor(&self) -> String {
         self.gets("/api/sync").await.expect(200)["cursor"].as_str().unwrap().to_owned()
     }
