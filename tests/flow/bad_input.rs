@@ -1,4 +1,4 @@
-//! Whatever strangers send gets the contract's error, loses nothing and breaks nothing.
+//! Invalid input gets the documented error, stores nothing and breaks nothing.
 
 use harness::World;
 use serde_json::json;
@@ -7,21 +7,21 @@ const SEND: &str = "/api/notifications/send";
 const GOOD: &str = r#"{"type":"like","userIds":["alice"],"title":"Hi"}"#;
 
 #[tokio::test]
-async fn checks_come_in_the_order_of_the_contract() {
+async fn checks_run_in_the_documented_order() {
     let world = World::new().await;
-    let (nobody, user, shop) = (&world, world.user("eve"), world.service("shop"));
+    let (user, shop) = (world.user("eve"), world.service("shop"));
     let json = [("content-type", "application/json")];
     let too_large = format!(r#"{{"type":"like","title":"{}"}}"#, "x".repeat(256 * 1_024));
 
-    let missing = nobody.call("GET", "/api/nowhere", &[], "").await;
+    let missing = world.call("GET", "/api/nowhere", &[], "").await;
     assert_eq!((missing.status, missing.code().as_str()), (404, "not_found"));
-    let method = nobody.call("PUT", SEND, &[], "x").await;
+    let method = world.call("PUT", SEND, &[], "x").await;
     assert_eq!((method.status, method.header("allow")), (405, "POST"));
     assert_eq!(method.code(), "method_not_allowed");
-    let anonymous = nobody.call("POST", SEND, &[], "x").await;
+    let anonymous = world.call("POST", SEND, &[], "x").await;
     assert_eq!((anonymous.status, anonymous.code().as_str()), (401, "token_missing"));
     assert_eq!(anonymous.header("www-authenticate"), "Bearer");
-    let forged = nobody.call("POST", SEND, &[("authorization", "Bearer x.y.z")], "x").await;
+    let forged = world.call("POST", SEND, &[("authorization", "Bearer x.y.z")], "x").await;
     assert_eq!((forged.status, forged.code().as_str()), (401, "invalid_token"));
     assert_eq!(user.calls("POST", SEND, &[], "x").await.code(), "forbidden");
     assert_eq!(shop.calls("POST", SEND, &[], &too_large).await.code(), "unsupported_media_type");
@@ -59,14 +59,14 @@ async fn a_body_must_be_strict_json_in_utf_8() {
         let answer = shop.calls("POST", SEND, &[("content-type", content_type)], GOOD).await;
         assert_eq!((answer.status, answer.code().as_str()), (415, "unsupported_media_type"), "{content_type}");
     }
-    let packed = [("content-type", "application/json"), ("content-encoding", "gzip")];
-    assert_eq!(shop.calls("POST", SEND, &packed, GOOD).await.status, 415);
+    let compressed = [("content-type", "application/json"), ("content-encoding", "gzip")];
+    assert_eq!(shop.calls("POST", SEND, &compressed, GOOD).await.status, 415);
     assert!(world.user("alice").inbox().await.is_empty());
     world.stops().await;
 }
 
 #[tokio::test]
-async fn a_key_is_visible_ascii_wherever_it_stands() {
+async fn a_key_in_the_header_must_be_visible_ascii() {
     let world = World::new().await;
     let shop = world.service("shop");
     for key in ["a b", "", "clé", "🔔", &"k".repeat(256)] {
@@ -79,7 +79,7 @@ async fn a_key_is_visible_ascii_wherever_it_stands() {
 }
 
 #[tokio::test]
-async fn recipients_are_counted_without_repeats() {
+async fn duplicate_recipients_count_once() {
     let world = World::new().await;
     let shop = world.service("shop");
     let body = |users: Vec<String>| json!({"type": "like", "userIds": users, "title": "Hi"});
@@ -92,7 +92,7 @@ async fn recipients_are_counted_without_repeats() {
 }
 
 #[tokio::test]
-async fn hostile_ids_are_users_like_any_other_or_refused() {
+async fn hostile_user_ids_are_treated_as_any_other_or_refused() {
     let world = World::new().await;
     let shop = world.service("shop");
     let hostile =
@@ -151,7 +151,7 @@ async fn a_query_is_checked_like_a_body() {
 }
 
 #[tokio::test]
-async fn every_answer_of_ours_names_its_request_and_is_not_kept() {
+async fn every_answer_has_its_request_id_and_is_not_cached() {
     let world = World::new().await;
     for answer in [
         world.user("alice").gets("/api/notifications").await,
@@ -161,8 +161,8 @@ async fn every_answer_of_ours_names_its_request_and_is_not_kept() {
     ] {
         assert_eq!(answer.header("x-request-id").len(), 16, "{answer:?}");
         assert_eq!(answer.header("cache-control"), "no-store");
-        let told = answer.json()["error"]["requestId"].as_str().map(str::to_owned);
-        assert!(told.is_none_or(|told| told == answer.header("x-request-id")));
+        let in_body = answer.json()["error"]["requestId"].as_str().map(str::to_owned);
+        assert!(in_body.is_none_or(|id| id == answer.header("x-request-id")));
     }
     let health = world.call("GET", "/health", &[], "").await.expect(200);
     assert_eq!((&health["status"], &health["dependencies"]["database"]), (&json!("ok"), &json!("ok")));

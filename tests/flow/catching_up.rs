@@ -1,4 +1,4 @@
-//! Who was away misses nothing.
+//! A client that was offline misses nothing.
 
 use harness::World;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ fn titles(sync: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn what_arrived_while_away_is_there_on_return() {
+async fn a_returning_client_gets_what_arrived_while_it_was_offline() {
     let world = World::new().await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     let mut phone = alice.connects().await;
@@ -21,8 +21,8 @@ async fn what_arrived_while_away_is_there_on_return() {
     }
 
     let mut phone = alice.connects().await;
-    phone.says(json!({"action": "sync", "since": cursor, "ref": "back"})).await;
-    let sync = phone.told("sync").await;
+    phone.sends(json!({"action": "sync", "since": cursor, "ref": "back"})).await;
+    let sync = phone.receives("sync").await;
     assert_eq!(titles(&sync), ["two", "three"]);
     assert_eq!((&sync["ref"], &sync["complete"], &sync["unreadCount"]), (&json!("back"), &json!(true), &json!(3)));
     assert_eq!((&sync["chats"], &sync["chatsComplete"], &sync["events"]), (&json!([]), &json!(true), &json!([])));
@@ -31,7 +31,7 @@ async fn what_arrived_while_away_is_there_on_return() {
 }
 
 #[tokio::test]
-async fn the_inbox_survives_a_restart_with_its_cursors() {
+async fn an_inbox_and_its_cursors_survive_a_restart() {
     let world = World::new().await;
     world.service("shop").rings(&["alice"], "kept").await;
     let before = world.user("alice").gets("/api/sync").await;
@@ -67,7 +67,7 @@ async fn a_poll_with_nothing_new_is_not_modified() {
 }
 
 #[tokio::test]
-async fn a_long_absence_is_told_in_parts_that_leave_nothing_out() {
+async fn a_sync_in_parts_leaves_nothing_out() {
     let world = World::with(&[("RATE_LIMIT_SEND", "1000/1s")]).await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     let zero = alice.cursor().await;
@@ -89,27 +89,27 @@ async fn a_long_absence_is_told_in_parts_that_leave_nothing_out() {
 }
 
 #[tokio::test]
-async fn a_sync_over_a_socket_stays_below_96_kb_and_goes_on() {
+async fn a_sync_over_a_socket_stays_below_96_kb_and_can_be_continued() {
     let world = World::with(&[("RATE_LIMIT_SEND", "1000/1s")]).await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
-    let filling = "x".repeat(15_000);
+    let padding = "x".repeat(15_000);
     for n in 0..10 {
-        let body = json!({"type": "big", "userId": "alice", "title": format!("n{n}"), "data": {"filling": filling}});
+        let body = json!({"type": "big", "userId": "alice", "title": format!("n{n}"), "data": {"padding": padding}});
         shop.posts("/api/notifications/send", body).await.expect(202);
     }
     let mut phone = alice.connects().await;
-    phone.says(json!({"action": "sync"})).await;
-    let first = phone.told("sync").await;
+    phone.sends(json!({"action": "sync"})).await;
+    let first = phone.receives("sync").await;
     assert!(first.to_string().len() <= 97 * 1_024);
     assert_eq!((titles(&first).len(), &first["complete"]), (6, &json!(false)));
-    phone.says(json!({"action": "sync", "since": first["cursor"]})).await;
-    let rest = phone.told("sync").await;
+    phone.sends(json!({"action": "sync", "since": first["cursor"]})).await;
+    let rest = phone.receives("sync").await;
     assert_eq!((titles(&rest).len(), &rest["complete"]), (4, &json!(true)));
     world.stops().await;
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_history_is_expired_and_settles_nothing() {
+async fn a_cursor_of_another_epoch_or_ahead_of_the_head_is_expired_and_settles_nothing() {
     let world = World::new().await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     shop.rings(&["alice"], "one").await;
@@ -130,15 +130,15 @@ async fn a_cursor_of_another_history_is_expired_and_settles_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_for_a_frame_is_fetched() {
+async fn a_notification_too_large_for_a_frame_is_fetched() {
     let world = World::new().await;
     let alice = world.user("alice");
     let mut phone = alice.connects().await;
-    let data = json!({"filling": "ü".repeat(8_000)});
+    let data = json!({"padding": "ü".repeat(8_000)});
     let body = json!({"type": "big", "userId": "alice", "title": "🔔".repeat(200),
         "body": "🔔".repeat(4_000), "data": data});
     let sent = world.service("shop").posts("/api/notifications/send", body).await.expect(202);
-    let fetch = phone.told("fetch").await;
+    let fetch = phone.receives("fetch").await;
     assert_eq!(fetch["id"], sent["notifications"][0]["id"]);
     let fetched = alice.gets(&format!("/api/notifications/{}", fetch["id"].as_str().unwrap())).await.expect(200);
     assert_eq!((&fetched["body"], &fetched["data"]), (&json!("🔔".repeat(4_000)), &data));

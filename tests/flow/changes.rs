@@ -1,10 +1,10 @@
-//! What one device changes, all devices know.
+//! A change by one device reaches all devices of the user.
 
 use harness::World;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn reading_on_one_device_is_told_to_all_of_them() {
+async fn a_change_on_one_device_is_pushed_to_all() {
     let world = World::new().await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     let (mut phone, mut laptop) = (alice.connects().await, alice.connects().await);
@@ -12,31 +12,31 @@ async fn reading_on_one_device_is_told_to_all_of_them() {
     let arrival = phone.sees("hi").await;
     laptop.sees("hi").await;
 
-    phone.says(json!({"action": "read", "ids": [id], "ref": "1"})).await;
-    let changed = phone.told("changed").await;
-    assert_eq!(laptop.told("changed").await, changed);
+    phone.sends(json!({"action": "read", "ids": [id], "ref": "1"})).await;
+    let changed = phone.receives("changed").await;
+    assert_eq!(laptop.receives("changed").await, changed);
     assert_eq!(phone.next().await, json!({"type": "ok", "ref": "1"}));
     assert_eq!((&changed["change"], &changed["ids"]), (&json!("read"), &json!([id])));
     assert_eq!((&changed["prev"], &changed["unreadCount"]), (&arrival["cursor"], &json!(0)));
 
-    // Read already: nothing changes, so nobody is told.
-    phone.says(json!({"action": "read", "ids": [id]})).await;
+    // It is already read: nothing changes, so nothing is pushed.
+    phone.sends(json!({"action": "read", "ids": [id]})).await;
     assert_eq!(phone.next().await, json!({"type": "ok"}));
     assert_eq!(laptop.sees_nothing().await["cursor"], changed["cursor"]);
 
     alice.posts(&format!("/api/notifications/{id}/unread"), json!({})).await.expect(204);
     for device in [&mut phone, &mut laptop] {
-        assert_eq!(device.told("changed").await["change"], "unread");
+        assert_eq!(device.receives("changed").await["change"], "unread");
     }
     alice.deletes(&format!("/api/notifications/{id}")).await.expect(204);
     for device in [&mut phone, &mut laptop] {
-        assert_eq!(device.told("changed").await["change"], "deleted");
+        assert_eq!(device.receives("changed").await["change"], "deleted");
     }
     world.stops().await;
 }
 
 #[tokio::test]
-async fn a_deleted_one_is_gone_and_its_deletion_is_synced() {
+async fn a_deleted_notification_is_gone_and_its_deletion_is_synced() {
     let world = World::new().await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     let id = shop.rings(&["alice"], "hi").await;
@@ -55,7 +55,7 @@ async fn a_deleted_one_is_gone_and_its_deletion_is_synced() {
 }
 
 #[tokio::test]
-async fn other_peoples_things_are_not_found() {
+async fn notifications_of_another_user_are_not_found() {
     let world = World::new().await;
     let (alice, mallory, shop) = (world.user("alice"), world.user("mallory"), world.service("shop"));
     let id = shop.rings(&["alice"], "hi").await;
@@ -69,14 +69,14 @@ async fn other_peoples_things_are_not_found() {
         assert_eq!((answer.status, answer.code().as_str()), (404, "not_found"));
     }
     let mut device = mallory.connects().await;
-    device.says(json!({"action": "delete", "ids": [id]})).await;
-    device.told("ok").await;
+    device.sends(json!({"action": "delete", "ids": [id]})).await;
+    device.receives("ok").await;
     assert_eq!(alice.inbox().await, [id]);
     world.stops().await;
 }
 
 #[tokio::test]
-async fn read_all_keeps_to_its_type_and_its_cursor() {
+async fn read_all_is_limited_to_its_type_and_cursor() {
     let world = World::new().await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     let send = |kind: &'static str| {
@@ -104,21 +104,21 @@ async fn read_all_keeps_to_its_type_and_its_cursor() {
 }
 
 #[tokio::test]
-async fn a_change_of_more_than_a_hundred_is_a_resync() {
+async fn a_change_of_more_than_100_notifications_is_pushed_as_a_resync() {
     let world = World::with(&[("RATE_LIMIT_SEND", "1000/1s")]).await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     for n in 0..101 {
         shop.rings(&["alice"], &format!("n{n}")).await;
     }
     let mut phone = alice.connects().await;
-    phone.says(json!({"action": "readAll", "ref": "all"})).await;
+    phone.sends(json!({"action": "readAll", "ref": "all"})).await;
     assert_eq!(phone.next().await, json!({"type": "resync"}));
     assert_eq!(phone.next().await, json!({"type": "ok", "ref": "all", "updated": 101}));
     world.stops().await;
 }
 
 #[tokio::test]
-async fn pages_of_the_inbox_leave_nothing_out_while_more_arrives() {
+async fn pages_of_the_inbox_skip_nothing_while_more_arrives() {
     let world = World::with(&[("RATE_LIMIT_SEND", "1000/1s")]).await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     let mut sent = Vec::new();

@@ -1,16 +1,16 @@
-//! What became of a send, asked over the whole system.
+//! The history of sends and the trace of a notification, through the whole system.
 
 use harness::World;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_sender_follows_what_he_sent() {
+async fn a_sender_can_follow_its_sends() {
     let world = World::new().await;
     let (shop, alice, ops) = (world.service("shop"), world.user("alice"), world.caller("ops", "notify:admin", 60));
     let mut tab = alice.connects().await;
     let id = shop.rings(&["alice", "bob"], "Hi").await;
     tab.sees("Hi").await;
-    // `history` is no id of a notification, and a trace is no notification.
+    // The routes must not read `history` as a notification id, or a trace as a notification.
     let history = shop.gets("/api/notifications/history").await.expect(200);
     let states = json!({"waiting": 1, "offered": 1, "settled": 0, "expired": 0, "dead": 0});
     assert_eq!((&history["items"][0]["states"], &history["items"][0]["recipients"]), (&states, &json!(2)));

@@ -1,4 +1,4 @@
-//! Flows that only functions in the gateway's own process can follow: the clock stands and is turned, or a drain is
+//! Flows that need the functions inside the gateway process, because the test advances the clock or because a drain is
 //! woken.
 
 use std::collections::HashSet;
@@ -8,7 +8,7 @@ use harness::{Device, World};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_notification_carries_all_that_was_said() {
+async fn a_notification_carries_everything_that_was_sent() {
     let world = World::new().await;
     let alice = world.user("alice");
     let mut phone = alice.connects().await;
@@ -36,7 +36,7 @@ async fn a_notification_carries_all_that_was_said() {
 }
 
 #[tokio::test]
-async fn a_recipient_and_type_have_a_limit_that_refuses_and_never_drops() {
+async fn the_limit_of_a_recipient_and_type_refuses_and_never_drops() {
     let world = World::with(&[("RATE_LIMIT_SEND", "2/60s"), ("RATE_LIMIT_SEND_TYPES", "alarm=off")]).await;
     let shop = world.service("shop");
     let send = |users: &[&str], key: &str| {
@@ -50,7 +50,7 @@ async fn a_recipient_and_type_have_a_limit_that_refuses_and_never_drops() {
     assert_eq!((refused.status, refused.code().as_str()), (429, "rate_limited"));
     assert_eq!(refused.header("retry-after"), "30");
     assert_eq!(refused.json()["error"]["retryAfterMs"], 30_000);
-    // A repeat of what was accepted is answered, limit or not.
+    // A repeat of an accepted send is answered in spite of the limit.
     assert_eq!(send(&["alice"], "2").await.text, first.text);
 
     let some = send(&["alice", "bob"], "4").await.expect(202);
@@ -63,35 +63,35 @@ async fn a_recipient_and_type_have_a_limit_that_refuses_and_never_drops() {
         shop.posts("/api/notifications/send", body).await.expect(202);
     }
     assert_eq!(world.user("alice").inbox().await.len(), 7);
-    world.turns(Duration::from_secs(30));
-    // The refusal left the key free.
+    world.advances(Duration::from_secs(30));
+    // The refusal did not use up the key.
     send(&["alice"], "3").await.expect(202);
     world.stops().await;
 }
 
 #[tokio::test]
-async fn a_ticket_is_good_for_30_seconds() {
+async fn a_ticket_is_valid_for_30_seconds() {
     let world = World::new().await;
     let alice = world.user("alice");
     let (young, old) = (alice.ticket().await, alice.ticket().await);
-    world.turns(Duration::from_millis(29_999));
+    world.advances(Duration::from_millis(29_999));
     assert!(Device::open(world.address(), &young, None).await.is_ok());
-    world.turns(Duration::from_millis(1));
+    world.advances(Duration::from_millis(1));
     assert_eq!(Device::open(world.address(), &old, None).await.err(), Some(401));
     assert_eq!(Device::open(world.address(), "", None).await.err(), Some(401));
     let bearer = alice.authorization().replace("Bearer ", "");
     assert_eq!(Device::open(world.address(), &bearer, None).await.err(), Some(401));
-    let beside = format!("{}&token={bearer}", alice.ticket().await);
-    assert_eq!(Device::open(world.address(), &beside, None).await.err(), Some(422));
+    let with_token = format!("{}&token={bearer}", alice.ticket().await);
+    assert_eq!(Device::open(world.address(), &with_token, None).await.err(), Some(422));
     world.stops().await;
 }
 
 #[tokio::test]
-async fn a_socket_ends_with_its_token() {
+async fn a_socket_closes_when_its_token_expires() {
     let world = World::new().await;
     let alice = world.caller("alice", "", 300);
     let mut phone = alice.connects().await;
-    world.turns(Duration::from_secs(300));
+    world.advances(Duration::from_secs(300));
     world.service("shop").rings(&["alice"], "too late").await;
     world.drains().await;
     phone.is_closed_with("token_expired").await;
@@ -100,19 +100,19 @@ async fn a_socket_ends_with_its_token() {
 }
 
 #[tokio::test]
-async fn a_socket_lives_on_with_a_ticket_of_a_newer_token() {
+async fn a_ticket_of_a_newer_token_extends_a_socket() {
     let world = World::new().await;
     let mut phone = world.caller("alice", "", 300).connects().await;
     let ticket = world.caller("alice", "", 900).ticket().await;
-    phone.says(json!({"action": "auth", "ticket": ticket, "ref": "a"})).await;
+    phone.sends(json!({"action": "auth", "ticket": ticket, "ref": "a"})).await;
     assert_eq!(phone.next().await, json!({"type": "ok", "ref": "a", "expiresAt": "2027-01-15T08:15:00.000Z"}));
-    world.turns(Duration::from_secs(300));
+    world.advances(Duration::from_secs(300));
     world.service("shop").rings(&["alice"], "still here").await;
     phone.sees("still here").await;
-    // Somebody else's ticket ends the socket instead.
+    // A ticket of another user closes the socket instead.
     let ticket = world.caller("mallory", "", 900).ticket().await;
-    phone.says(json!({"action": "auth", "ticket": ticket})).await;
-    assert_eq!(phone.told("error").await["code"], "invalid_ticket");
+    phone.sends(json!({"action": "auth", "ticket": ticket})).await;
+    assert_eq!(phone.receives("error").await["code"], "invalid_ticket");
     phone.is_closed().await;
     world.stops().await;
 }
@@ -124,7 +124,7 @@ async fn the_21st_socket_of_a_user_closes_the_oldest() {
     let mut devices = Vec::new();
     for _ in 0..21 {
         devices.push(alice.connects().await);
-        world.turns(Duration::from_millis(1));
+        world.advances(Duration::from_millis(1));
     }
     let mut oldest = devices.remove(0);
     oldest.is_closed().await;
@@ -136,15 +136,15 @@ async fn the_21st_socket_of_a_user_closes_the_oldest() {
 }
 
 #[tokio::test]
-async fn who_floods_is_told_and_then_closed() {
+async fn a_flooding_client_gets_errors_and_is_then_closed() {
     let world = World::with(&[("RATE_LIMIT_FRAMES", "3/60s")]).await;
     let mut phone = world.user("alice").connects().await;
     for _ in 0..3 {
         phone.sees_nothing().await;
     }
     for _ in 0..11 {
-        phone.says(json!({"action": "ping", "ref": "r"})).await;
-        let error = phone.told("error").await;
+        phone.sends(json!({"action": "ping", "ref": "r"})).await;
+        let error = phone.receives("error").await;
         assert_eq!((&error["code"], &error["ref"]), (&json!("rate_limited"), &json!("r")));
         assert_eq!(error["retryAfterMs"], 20_000);
     }
@@ -153,23 +153,23 @@ async fn who_floods_is_told_and_then_closed() {
 }
 
 #[tokio::test]
-async fn a_vanished_client_is_forgotten_and_holds_nobody_up() {
+async fn a_vanished_client_is_forgotten_and_delays_no_other() {
     let world = World::new().await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     let gone = alice.connects().await;
     let mut phone = alice.connects().await;
     drop(gone);
-    world.turns(Duration::from_secs(60));
+    world.advances(Duration::from_secs(60));
     shop.rings(&["alice"], "hi").await;
     phone.sees("hi").await;
-    // Offered to all that are left: nothing waits for the drain.
+    // It was offered to every remaining connection, so the drain has nothing to push.
     assert_eq!(world.drains().await["pushed"], 0);
     world.stops().await;
 }
 
 #[tokio::test]
-async fn a_thousand_recipients_are_all_reached_once() {
-    // A drain that came upon what another has pushed and not yet noted would wait, by a clock that stands.
+async fn a_send_reaches_each_of_a_thousand_recipients_once() {
+    // A drain waits for rows that another drain has pushed and not yet marked, and this clock never advances.
     let world = World::with(&[("DRAIN_LINGER_MS", "0")]).await;
     let users: Vec<String> = (0..1_000).map(|n| format!("user-{n}")).collect();
     let (first, last) = (world.user("user-0"), world.user("user-999"));
@@ -181,7 +181,7 @@ async fn a_thousand_recipients_are_all_reached_once() {
         sent["notifications"].as_array().unwrap().iter().map(|one| one["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 1_000);
 
-    // The first 200 are pushed by the call itself, the others by the drain that it wakes.
+    // The call itself pushes to the first 200 recipients, the drain that it wakes to the others.
     near.sees("For all").await;
     far.sees("For all").await;
     world.drains().await;
@@ -195,29 +195,29 @@ async fn a_thousand_recipients_are_all_reached_once() {
 }
 
 #[tokio::test]
-async fn a_delayed_notification_rings_at_its_time_and_not_before() {
+async fn a_delayed_notification_arrives_when_it_is_due_and_not_before() {
     let world = World::new().await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     let mut phone = alice.connects().await;
-    let asked = |title: &str| json!({"type": "reminder", "userId": "alice", "title": title});
-    let mut soon = asked("soon");
+    let reminder = |title: &str| json!({"type": "reminder", "userId": "alice", "title": title});
+    let mut soon = reminder("soon");
     soon["delayMs"] = 30_000.into();
-    let mut later = asked("later");
+    let mut later = reminder("later");
     later["deliverAt"] = "2027-01-15T09:05:00+01:00".into();
     for body in [soon, later] {
         let sent = shop.posts("/api/notifications/send", body).await.expect(202);
         assert_eq!(sent["status"], "scheduled");
     }
-    world.turns(Duration::from_millis(29_999));
+    world.advances(Duration::from_millis(29_999));
     phone.sees_nothing().await;
     assert!(alice.inbox().await.is_empty());
-    // The drain was woken by the send, and waits.
-    world.turns(Duration::from_millis(1));
+    // The send woke the drain, which waits.
+    world.advances(Duration::from_millis(1));
     phone.sees("soon").await;
-    world.turns(Duration::from_millis(269_999));
+    world.advances(Duration::from_millis(269_999));
     phone.sees_nothing().await;
-    // That one is found by the schedule.
-    world.turns(Duration::from_millis(1));
+    // This one is found by the drain's schedule.
+    world.advances(Duration::from_millis(1));
     let frame = phone.sees("later").await;
     assert_eq!(frame["notification"]["createdAt"], "2027-01-15T08:05:00.000Z");
     assert_eq!(alice.inbox().await.len(), 2);
@@ -225,12 +225,12 @@ async fn a_delayed_notification_rings_at_its_time_and_not_before() {
 }
 
 #[tokio::test]
-async fn what_is_due_later_can_be_cancelled_until_it_comes() {
+async fn a_scheduled_send_can_be_cancelled_until_it_is_due() {
     let world = World::new().await;
     let (shop, alice) = (world.service("shop"), world.user("alice"));
     let mut phone = alice.connects().await;
     let mut paths = Vec::new();
-    for title in ["Taken back", "Due"] {
+    for title in ["Cancelled", "Due"] {
         let body = json!({"type": "greeting", "userId": "alice", "title": title, "delayMs": 60_000});
         let sent = shop.posts("/api/notifications/send", body).await.expect(202);
         paths.push(format!("/api/notifications/scheduled/{}", sent["sendId"].as_str().unwrap()));
@@ -241,8 +241,8 @@ async fn what_is_due_later_can_be_cancelled_until_it_comes() {
     for _ in 0..2 {
         shop.deletes(&paths[0]).await.expect(204);
     }
-    // A drain was woken, and waits.
-    world.turns(Duration::from_secs(60));
+    // The sends woke the drain, which waits.
+    world.advances(Duration::from_secs(60));
     phone.sees("Due").await;
     assert_eq!(alice.inbox().await.len(), 1);
     let late = shop.deletes(&paths[1]).await;
@@ -252,7 +252,7 @@ async fn what_is_due_later_can_be_cancelled_until_it_comes() {
 }
 
 #[tokio::test]
-async fn what_expires_is_gone_at_once_and_every_device_is_told_within_a_minute() {
+async fn an_expired_notification_is_gone_at_once_and_devices_learn_of_it_from_the_drain() {
     let world = World::new().await;
     let (shop, alice) = (world.service("shop"), world.user("alice"));
     let mut phone = alice.connects().await;
@@ -260,16 +260,16 @@ async fn what_expires_is_gone_at_once_and_every_device_is_told_within_a_minute()
     let sent = shop.posts("/api/notifications/send", body).await.expect(202);
     let frame = phone.sees("Today only").await;
     assert_eq!(frame["notification"]["expiresAt"], "2027-01-15T08:00:10.000Z");
-    world.turns(Duration::from_millis(9_999));
+    world.advances(Duration::from_millis(9_999));
     assert_eq!(alice.inbox().await.len(), 1);
-    world.turns(Duration::from_millis(1));
+    world.advances(Duration::from_millis(1));
     assert!(alice.inbox().await.is_empty());
     assert_eq!(alice.gets("/api/notifications/unread-count").await.expect(200), json!({"count": 0}));
     let id = &sent["notifications"][0]["id"];
     assert_eq!(alice.gets(&format!("/api/notifications/{}", id.as_str().unwrap())).await.code(), "not_found");
 
     world.drains().await;
-    let changed = phone.told("changed").await;
+    let changed = phone.receives("changed").await;
     assert_eq!(
         (&changed["change"], &changed["ids"], &changed["unreadCount"]),
         (&json!("expired"), &json!([id]), &json!(0))
@@ -282,7 +282,7 @@ async fn what_expires_is_gone_at_once_and_every_device_is_told_within_a_minute()
 }
 
 #[tokio::test]
-async fn a_newer_one_takes_the_place_of_an_older_one_of_its_key() {
+async fn a_newer_notification_replaces_an_older_one_with_the_same_collapse_key() {
     let world = World::new().await;
     let (shop, alice) = (world.service("shop"), world.user("alice"));
     let mut phone = alice.connects().await;
@@ -292,7 +292,7 @@ async fn a_newer_one_takes_the_place_of_an_older_one_of_its_key() {
     shop.posts("/api/notifications/send", delayed).await.expect(202);
     let old = shop.posts("/api/notifications/send", parcel("Ordered")).await.expect(202);
     let ordered = phone.sees("Ordered").await;
-    world.turns(Duration::from_secs(30));
+    world.advances(Duration::from_secs(30));
     shop.posts("/api/notifications/send", parcel("Paid")).await.expect(202);
     let paid = phone.sees("Paid").await;
     assert_eq!((&paid["replaces"], &paid["prev"]), (&json!([old["notifications"][0]["id"]]), &ordered["cursor"]));
@@ -301,8 +301,8 @@ async fn a_newer_one_takes_the_place_of_an_older_one_of_its_key() {
         (&missed["deleted"], &missed["notifications"][0]["id"]),
         (&paid["replaces"], &paid["notification"]["id"])
     );
-    // Due at last, and the newest; a drain waits for it.
-    world.turns(Duration::from_secs(30));
+    // The delayed one is due now and is the newest; the drain has been waiting for it.
+    world.advances(Duration::from_secs(30));
     let packed = phone.sees("Packed").await;
     assert_eq!(packed["unreadCount"], 1);
     assert_eq!(alice.inbox().await, [packed["notification"]["id"].as_str().unwrap()]);

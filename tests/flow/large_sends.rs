@@ -4,7 +4,7 @@ use harness::World;
 use serde_json::json;
 
 #[tokio::test]
-async fn a_chunk_left_by_a_stopped_system_is_materialised_after_the_restart() {
+async fn chunks_of_a_stopped_system_are_materialised_after_the_restart() {
     let world = World::new().await;
     let users: Vec<String> = (0..450).map(|n| format!("user-{n}")).collect();
     let body = json!({"type": "news", "userIds": users, "title": "For all"});

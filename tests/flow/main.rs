@@ -1,6 +1,6 @@
-//! Flows: a whole system on a free port, real sockets, told in the words of the domain.
+//! Flows through a whole system on a free port and over real sockets, written in the vocabulary of the domain.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod bad_input;
 mod catching_up;

@@ -1,9 +1,9 @@
-//! One call rings every open socket of a user.
+//! One call reaches every open socket of a user.
 
 use harness::World;
 
 #[tokio::test]
-async fn one_call_rings_every_socket_of_the_user_and_nobody_elses() {
+async fn one_call_reaches_every_socket_of_the_user_and_no_other() {
     let world = World::new().await;
     let (alice, bob) = (world.user("alice"), world.user("bob"));
     let (mut phone, mut laptop, mut other) = (alice.connects().await, alice.connects().await, bob.connects().await);
@@ -23,7 +23,7 @@ async fn one_call_rings_every_socket_of_the_user_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn a_repeat_rings_once_and_gets_the_first_answer_even_after_a_restart() {
+async fn a_repeated_send_arrives_once_and_gets_the_first_answer_even_after_a_restart() {
     let world = World::new().await;
     let (alice, shop) = (world.user("alice"), world.service("shop"));
     let mut phone = alice.connects().await;
@@ -50,7 +50,7 @@ async fn a_repeat_rings_once_and_gets_the_first_answer_even_after_a_restart() {
     let other = body.replace("Paid", "Not paid");
     let reused = shop.calls("POST", "/api/notifications/send", &headers, &other).await;
     assert_eq!((reused.status, reused.code().as_str()), (422, "idempotency_key_reused"));
-    let anothers = world.service("bank").calls("POST", "/api/notifications/send", &headers, body).await;
-    assert_eq!(anothers.header("idempotency-replayed"), "");
+    let of_another_sender = world.service("bank").calls("POST", "/api/notifications/send", &headers, body).await;
+    assert_eq!(of_another_sender.header("idempotency-replayed"), "");
     world.stops().await;
 }

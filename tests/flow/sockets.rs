@@ -1,21 +1,21 @@
-//! Who may open a socket, and how long it stays open.
+//! Opening a socket with a ticket, and invalid frames on an open one.
 
 use harness::{Device, World};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn a_ticket_opens_one_socket() {
+async fn a_ticket_opens_only_one_socket() {
     let world = World::new().await;
     let ticket = world.user("alice").ticket().await;
-    let mut tries = Vec::new();
+    let mut attempts = Vec::new();
     for _ in 0..10 {
-        tries.push(tokio::spawn({
+        attempts.push(tokio::spawn({
             let (address, ticket) = (world.address(), ticket.clone());
             async move { Device::open(address, &ticket, None).await.map(drop) }
         }));
     }
     let mut opened = 0;
-    for attempt in tries {
+    for attempt in attempts {
         match attempt.await.unwrap() {
             Ok(()) => opened += 1,
             Err(status) => assert_eq!(status, 401),
@@ -26,7 +26,7 @@ async fn a_ticket_opens_one_socket() {
 }
 
 #[tokio::test]
-async fn a_ticket_opens_sockets_only_for_the_origin_that_asked() {
+async fn a_ticket_is_valid_only_for_the_origin_that_requested_it() {
     let world = World::with(&[("ALLOWED_ORIGINS", "https://app.example.com,https://b.example.com")]).await;
     let alice = world.user("alice");
     let ticket = |origin: &'static str| {
@@ -40,7 +40,7 @@ async fn a_ticket_opens_sockets_only_for_the_origin_that_asked() {
     assert!(Device::open(world.address(), &good, Some("https://APP.example.com")).await.is_ok());
     let stolen = issued(ticket(app).await.expect(201));
     assert_eq!(Device::open(world.address(), &stolen, Some("https://b.example.com")).await.err(), Some(403));
-    assert_eq!(Device::open(world.address(), &stolen, Some(app)).await.err(), Some(401), "it is spent");
+    assert_eq!(Device::open(world.address(), &stolen, Some(app)).await.err(), Some(401), "the ticket is used up");
     let native = alice.ticket().await;
     assert_eq!(Device::open(world.address(), &native, Some(app)).await.err(), Some(403));
 
@@ -54,7 +54,7 @@ async fn a_ticket_opens_sockets_only_for_the_origin_that_asked() {
 }
 
 #[tokio::test]
-async fn a_frame_that_cannot_be_acted_on_is_answered_and_the_socket_stays() {
+async fn an_invalid_frame_gets_an_error_and_the_socket_stays_open() {
     let world = World::new().await;
     let mut phone = world.user("alice").connects().await;
     for (frame, code) in [
@@ -71,8 +71,8 @@ async fn a_frame_that_cannot_be_acted_on_is_answered_and_the_socket_stays() {
         (r#"{"action":"ack","cursor":"0000000000000007.1"}"#, "cursor_expired"),
         (r#"{"action":"read","ids":[]}"#, "validation_failed"),
     ] {
-        phone.says_text(frame).await;
-        assert_eq!(phone.told("error").await["code"], code, "{frame}");
+        phone.sends_text(frame).await;
+        assert_eq!(phone.receives("error").await["code"], code, "{frame}");
     }
     phone.sees_nothing().await;
     world.stops().await;

@@ -139,7 +139,7 @@ impl Sent {
             assert_eq!(stored(&world.user(&name)).await, accepted, "the inbox of {name}");
             let mut rang = Vec::new();
             for _ in &accepted {
-                let frame = self.devices[user].told("notification").await;
+                let frame = self.devices[user].receives("notification").await;
                 rang.push(frame["notification"]["id"].as_str().unwrap().to_owned());
             }
             self.devices[user].sees_nothing().await;

@@ -48,8 +48,8 @@ async fn without_postgres_calls_are_refused_soon_and_sockets_stay() {
     }
     is(health(&world).await, (503, "down", "down", "ok"));
     for reference in ["1", "2"] {
-        device.says(json!({"action": "sync", "ref": reference})).await;
-        let error = device.told("error").await;
+        device.sends(json!({"action": "sync", "ref": reference})).await;
+        let error = device.receives("error").await;
         assert_eq!((&error["code"], &error["ref"]), (&json!("store_unavailable"), &json!(reference)), "{error}");
     }
 
