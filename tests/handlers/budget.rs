@@ -1,4 +1,4 @@
-//! What calls cost, in numbers that no machine changes: round trips to the record, and frames pushed.
+//! The cost of calls in units that do not depend on the machine: round trips to the record, and pushed frames.
 
 use harness::{TestApp, event, request, socket_event};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ async fn ask(test: &TestApp, name: &str, change: impl FnOnce(&mut Value)) -> usi
 }
 
 #[tokio::test]
-async fn a_send_is_one_round_trip_where_nobody_is_connected_and_two_where_somebody_is() {
+async fn a_send_takes_one_round_trip_and_a_second_one_if_a_recipient_is_connected() {
     let test = TestApp::new().await;
     assert_eq!(send(&test, &["alice", "bob"]).await, 1);
     test.connect("alice", &["phone"]).await;
@@ -28,7 +28,7 @@ async fn a_send_is_one_round_trip_where_nobody_is_connected_and_two_where_somebo
 }
 
 #[tokio::test]
-async fn a_send_is_one_push_for_each_device() {
+async fn a_send_pushes_once_to_each_device() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone", "laptop"]).await;
     test.connect("bob", &["tablet"]).await;
@@ -39,7 +39,7 @@ async fn a_send_is_one_push_for_each_device() {
 }
 
 #[tokio::test]
-async fn reads_are_one_round_trip_each() {
+async fn list_sync_and_read_take_one_round_trip_each() {
     let test = TestApp::new().await;
     send(&test, &["alice"]).await;
     assert_eq!(ask(&test, "list", |_| {}).await, 1);
@@ -53,7 +53,7 @@ async fn reads_are_one_round_trip_each() {
 }
 
 #[tokio::test]
-async fn a_frame_costs_its_connection_and_what_it_asks() {
+async fn a_frame_takes_one_round_trip_for_its_connection_and_one_for_its_action() {
     let test = TestApp::new().await;
     test.connect("alice", &["PJqB0fHsqRcCHlw="]).await;
     message::handle(&test.app, socket_event(event("message"))).await;

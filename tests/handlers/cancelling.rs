@@ -1,4 +1,4 @@
-//! Cancelling what is due later.
+//! Cancelling scheduled sends.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const ABSENT: &str = "00000000-0000-8000-8000-000000000000";
 
-/// Sends to alice, later or now; returns the answer.
+/// Sends to alice with this delay; returns the answer.
 async fn sends(test: &TestApp, sender: &str, delay_ms: i64) -> Value {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer(sender, "notify:send").into();
@@ -18,7 +18,7 @@ async fn sends(test: &TestApp, sender: &str, delay_ms: i64) -> Value {
     body(&sent)
 }
 
-/// The call that cancels a send, as it should be.
+/// A valid call that cancels a send.
 fn cancelling(test: &TestApp, caller: &str, scope: &str, id: &str) -> Value {
     const ROUTE: &str = "/api/notifications/scheduled/{sendId}";
     let mut cancelling = event("read");
@@ -48,24 +48,24 @@ async fn unread(test: &TestApp) -> i64 {
 }
 
 #[tokio::test]
-async fn what_is_cancelled_is_never_pushed_and_stands_in_no_inbox() {
+async fn a_cancelled_send_is_never_pushed_and_is_in_no_inbox() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     let sent = sends(&test, "reports", 60_000).await;
     let id = sent["sendId"].as_str().unwrap();
     assert_eq!(cancels(&test, "reports", id).await, (204, Value::Null));
-    assert_eq!(cancels(&test, "reports", id).await, (204, Value::Null), "a second time too");
+    assert_eq!(cancels(&test, "reports", id).await, (204, Value::Null), "cancelling is idempotent");
     test.clock.turn(Duration::from_secs(120));
     assert_eq!(drain::handle(&test.app, i64::MAX).await, drain::Drained::default());
     assert_eq!((test.push.taken().len(), unread(&test).await), (0, 0));
     assert_eq!(cancels(&test, "reports", id).await, (204, Value::Null));
-    // Its repeat gets the first answer, and brings nothing back.
+    // A repeat of the send gets the first answer and does not undo the cancellation.
     assert_eq!(sends(&test, "reports", 60_000).await, sent);
     assert_eq!(drain::handle(&test.app, i64::MAX).await.chunks, 0);
 }
 
 #[tokio::test]
-async fn what_stands_in_an_inbox_is_a_conflict() {
+async fn cancelling_a_delivered_send_is_a_conflict() {
     let test = TestApp::new().await;
     for (sender, delay_ms) in [("reports", 60_000), ("shop", 0)] {
         let sent = sends(&test, sender, delay_ms).await;
@@ -80,7 +80,7 @@ async fn what_stands_in_an_inbox_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn what_is_somebody_elses_or_nobodys_is_not_found() {
+async fn a_send_of_another_sender_or_an_unknown_one_is_not_found() {
     let test = TestApp::new().await;
     let sent = sends(&test, "reports", 60_000).await;
     let id = sent["sendId"].as_str().unwrap();
@@ -93,7 +93,7 @@ async fn what_is_somebody_elses_or_nobodys_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_cancelling_is_checked_as_every_call_is() {
+async fn a_cancelling_call_is_checked_like_any_other() {
     let test = TestApp::new().await;
     let sent = sends(&test, "reports", 60_000).await;
     let good = cancelling(&test, "reports", "notify:send", sent["sendId"].as_str().unwrap());

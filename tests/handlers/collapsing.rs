@@ -1,4 +1,4 @@
-//! Sends of a collapse key.
+//! Sends with a collapse key.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::sending::sends;
 
-/// The id of the notification that a send makes.
+/// Sends to alice; returns the id of the notification.
 async fn sent(test: &TestApp, members: Value) -> Value {
     let answer = sends(test, members).await;
     assert_eq!(answer.status(), 202, "{answer:?}");
@@ -22,7 +22,7 @@ async fn listed(test: &TestApp) -> Value {
 }
 
 #[tokio::test]
-async fn the_frame_of_a_newer_one_says_what_it_replaces() {
+async fn the_frame_of_a_newer_notification_names_the_one_it_replaces() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone", "laptop"]).await;
     let older = sent(&test, json!({"collapseKey": "door"})).await;
@@ -34,7 +34,7 @@ async fn the_frame_of_a_newer_one_says_what_it_replaces() {
     for (_, frame) in &second {
         assert_eq!((&frame["replaces"], &frame["unreadCount"]), (&json!([older]), &json!(1)));
         assert_eq!((&frame["notification"]["id"], &frame["notification"]["collapseKey"]), (&newer, &json!("door")));
-        // It tells all that is between the two cursors.
+        // The frame covers every change between the two cursors.
         assert_eq!((&frame["prev"], &frame["cursor"]), (&first[0].1["cursor"], &frame["notification"]["cursor"]));
     }
     let listed = listed(&test).await;
@@ -43,7 +43,7 @@ async fn the_frame_of_a_newer_one_says_what_it_replaces() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_for_a_frame_leaves_a_hole_where_the_older_one_went() {
+async fn a_replacement_too_large_for_a_frame_leaves_a_gap_at_the_tombstone() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     sent(&test, json!({"collapseKey": "door"})).await;
@@ -53,12 +53,12 @@ async fn what_is_too_large_for_a_frame_leaves_a_hole_where_the_older_one_went() 
     let frames = test.push.taken();
     let (first, fetch) = (&frames[0].1, &frames[1].1);
     assert_eq!((&fetch["type"], &fetch["id"]), (&json!("fetch"), &newer));
-    assert_ne!(fetch["prev"], first["cursor"], "whoever does not know of the tombstone must ask");
+    assert_ne!(fetch["prev"], first["cursor"], "a client that does not know the tombstone must sync");
     assert_ne!(fetch["prev"], fetch["cursor"]);
 }
 
 #[tokio::test]
-async fn a_late_one_rings_nowhere() {
+async fn a_notification_older_than_its_replacement_is_not_pushed() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     sent(&test, json!({"collapseKey": "door", "delayMs": 60_000})).await;
@@ -72,7 +72,7 @@ async fn a_late_one_rings_nowhere() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_is_refused_by_its_name_and_another_one_is_another_send() {
+async fn an_invalid_collapse_key_is_refused_and_a_different_one_makes_a_different_send() {
     let test = TestApp::new().await;
     for value in [json!(""), json!("k".repeat(65)), json!(7), json!(null), json!("a\u{0}")] {
         let refused = sends(&test, json!({"collapseKey": value})).await;

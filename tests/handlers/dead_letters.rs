@@ -1,4 +1,4 @@
-//! What was set aside, over HTTP.
+//! Dead letters over HTTP: list, redrive and delete.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,8 +39,8 @@ async fn list(test: &TestApp, query: Value) -> Value {
     body(&answer)
 }
 
-/// The id of a letter about a push to alice's phone; the notification's, too.
-async fn one_is_dead(test: &TestApp) -> (String, Value) {
+/// Dead-letters a push to alice's phone; returns the ids of the dead letter and of the notification.
+async fn dead_letter(test: &TestApp) -> (String, Value) {
     test.connect("alice", &["phone"]).await;
     test.push.will("phone", &[Outcome::Failed]);
     let mut sending = event("send");
@@ -55,21 +55,21 @@ async fn one_is_dead(test: &TestApp) -> (String, Value) {
 }
 
 #[tokio::test]
-async fn a_letter_is_told_as_the_contract_says() {
+async fn a_listed_dead_letter_has_the_documented_members() {
     let test = TestApp::new().await;
     assert_eq!(list(&test, json!({})).await, json!({"items": [], "nextCursor": null}));
-    let (id, notification) = one_is_dead(&test).await;
-    let told = list(&test, json!({"limit": "1"})).await;
+    let (id, notification) = dead_letter(&test).await;
+    let listed = list(&test, json!({"limit": "1"})).await;
     let at = shared::clock::Time(test.clock.now_ms()).to_string();
-    let letter = json!({"id": id, "userId": "alice", "notificationId": notification, "error": Reason::Poisoned.text(),
+    let expected = json!({"id": id, "userId": "alice", "notificationId": notification, "error": Reason::Poisoned.text(),
         "attempts": 0, "at": at});
-    assert_eq!(told, json!({"items": [letter], "nextCursor": null}));
+    assert_eq!(listed, json!({"items": [expected], "nextCursor": null}));
     let metrics = shared::telemetry::metrics::metrics(&test.app).await;
     assert_eq!((metrics.queue.dead_letters, metrics.queue.waiting), (1, 0));
 }
 
 #[tokio::test]
-async fn a_letter_that_is_redriven_wakes_the_drain_which_pushes_it() {
+async fn redriving_a_dead_letter_wakes_the_drain_which_pushes_it() {
     struct Counting(AtomicUsize);
     #[async_trait]
     impl Wake for Counting {
@@ -79,11 +79,11 @@ async fn a_letter_that_is_redriven_wakes_the_drain_which_pushes_it() {
     }
     let mut test = TestApp::new().await;
     let woken = Arc::new(Counting(AtomicUsize::new(0)));
-    let (id, notification) = one_is_dead(&test).await;
+    let (id, notification) = dead_letter(&test).await;
     test.app.wake = Some(woken.clone());
     test.clock.turn(Duration::from_secs(600));
     drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
-    assert!(test.push.taken().is_empty(), "it was set aside");
+    assert!(test.push.taken().is_empty(), "a dead letter is not retried");
     let redriven = ask(&test, "notify:admin", "POST", REDRIVE, &id, json!({})).await;
     assert_eq!((redriven.status().as_u16(), woken.0.load(Ordering::Relaxed)), (202, 1));
     drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
@@ -91,20 +91,20 @@ async fn a_letter_that_is_redriven_wakes_the_drain_which_pushes_it() {
     for (method, path) in [("POST", REDRIVE), ("DELETE", ONE)] {
         assert_eq!(ask(&test, "notify:admin", method, path, &id, json!({})).await.status(), 404, "{method}");
     }
-    assert_eq!(woken.0.load(Ordering::Relaxed), 1, "nothing is due");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1, "a call that finds no dead letter wakes nothing");
 }
 
 #[tokio::test]
-async fn a_letter_that_is_deleted_is_forgotten() {
+async fn a_deleted_dead_letter_is_gone() {
     let test = TestApp::new().await;
-    let (id, _) = one_is_dead(&test).await;
+    let (id, _) = dead_letter(&test).await;
     assert_eq!(ask(&test, "notify:admin", "DELETE", ONE, &id, json!({})).await.status(), 204);
     assert_eq!(ask(&test, "notify:admin", "DELETE", ONE, &id, json!({})).await.status(), 404);
     assert_eq!(list(&test, json!({})).await["items"], json!([]));
 }
 
 #[tokio::test]
-async fn pages_follow_one_another() {
+async fn pages_continue_from_their_cursor() {
     let test = TestApp::new().await;
     for n in 0..3 {
         let dead = Dead::Unreadable { payload: &n.to_string() };
@@ -119,9 +119,9 @@ async fn pages_follow_one_another() {
 }
 
 #[tokio::test]
-async fn only_admins_may_and_what_is_not_known_is_refused() {
+async fn only_admins_have_access_and_invalid_calls_are_refused() {
     let test = TestApp::new().await;
-    let (id, _) = one_is_dead(&test).await;
+    let (id, _) = dead_letter(&test).await;
     for (method, path) in [("GET", LIST), ("POST", REDRIVE), ("DELETE", ONE)] {
         let forbidden = ask(&test, "notify:send", method, path, &id, json!({})).await;
         assert_eq!((forbidden.status().as_u16(), &body(&forbidden)["error"]["code"]), (403, &json!("forbidden")));
@@ -140,6 +140,6 @@ async fn only_admins_may_and_what_is_not_known_is_refused() {
         let refused = ask(&test, "notify:admin", "GET", LIST, "", query.clone()).await;
         assert_eq!(refused.status(), status, "{query}");
     }
-    let body_where_none_is_taken = ask(&test, "notify:admin", "POST", REDRIVE, &id, json!({"x": "1"})).await;
-    assert_eq!(body_where_none_is_taken.status(), 422);
+    let with_unknown_parameter = ask(&test, "notify:admin", "POST", REDRIVE, &id, json!({"x": "1"})).await;
+    assert_eq!(with_unknown_parameter.status(), 422);
 }

@@ -1,4 +1,4 @@
-//! What becomes of a push that is not taken.
+//! What happens to pushes that a connection accepts, fails or answers with gone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +28,12 @@ async fn is_known(test: &TestApp, connection: &str) -> bool {
 }
 
 async fn drained(test: &TestApp) -> usize {
-    // 10 s is what a drain leaves itself before its deadline: it does what is due and does not stay.
+    // A drain stops 10 s before its deadline, so this one does what is due and does not linger.
     drain::handle(&test.app, test.clock.now_ms() + 10_000).await.pushed
 }
 
 #[tokio::test]
-async fn what_was_taken_is_not_pushed_again() {
+async fn an_offered_notification_is_not_pushed_again() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone", "laptop"]).await;
     send(&test).await;
@@ -44,19 +44,19 @@ async fn what_was_taken_is_not_pushed_again() {
 }
 
 #[tokio::test]
-async fn what_failed_comes_back_from_the_record_by_itself() {
+async fn a_failed_push_is_retried_from_the_record_alone() {
     let mut test = TestApp::new().await;
     test.loses_its_queue();
     test.connect("alice", &["phone"]).await;
     test.push.will("phone", &[Outcome::Failed, Outcome::Failed]);
     send(&test).await;
     assert_eq!(test.push.taken().len(), 1);
-    // Not before the sending function's own time is over.
+    // The row is due 5 s after the send, which leaves the sending function time for its own push.
     test.clock.turn(Duration::from_millis(4_999));
     assert_eq!(drained(&test).await, 0);
     test.clock.turn(Duration::from_millis(1));
     assert_eq!(drained(&test).await, 1);
-    // It failed once more, and waits longer.
+    // The retry failed too, and the next one is 5 s later.
     test.clock.turn(Duration::from_millis(4_999));
     assert_eq!(drained(&test).await, 0);
     test.clock.turn(Duration::from_millis(1));
@@ -67,7 +67,7 @@ async fn what_failed_comes_back_from_the_record_by_itself() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_gone_is_forgotten() {
+async fn a_connection_that_answers_gone_is_forgotten() {
     let test = TestApp::new().await;
     test.connect("alice", &["gone", "phone"]).await;
     test.clock.turn(Duration::from_secs(10));
@@ -75,11 +75,11 @@ async fn a_connection_that_is_gone_is_forgotten() {
     send(&test).await;
     assert!(!is_known(&test, "gone").await && is_known(&test, "phone").await);
     test.clock.turn(Duration::from_secs(60));
-    assert_eq!(drained(&test).await, 0, "all that are left took it");
+    assert_eq!(drained(&test).await, 0, "it was offered to every remaining connection");
 }
 
 #[tokio::test]
-async fn a_young_connection_that_seems_gone_gets_a_second_try_and_is_kept() {
+async fn a_young_connection_that_answers_gone_gets_a_second_attempt_and_is_kept() {
     let test = TestApp::new().await;
     test.connect("alice", &["new"]).await;
     test.clock.turn(Duration::from_millis(9_999));
@@ -91,12 +91,12 @@ async fn a_young_connection_that_seems_gone_gets_a_second_try_and_is_kept() {
     assert_eq!(test.push.taken().len(), 2);
     assert!(is_known(&test, "new").await);
     test.clock.turn(Duration::from_secs(5));
-    assert_eq!(drained(&test).await, 1, "what it never took waits");
+    assert_eq!(drained(&test).await, 1, "the notification that was never offered is retried");
     assert!(is_known(&test, "new").await);
 }
 
 #[tokio::test]
-async fn what_was_read_meanwhile_is_not_pushed() {
+async fn a_notification_read_before_the_retry_is_not_pushed() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     test.push.will("phone", &[Outcome::Failed]);
@@ -109,14 +109,14 @@ async fn what_was_read_meanwhile_is_not_pushed() {
     assert_eq!(drained(&test).await, 0);
 }
 
-/// A record and a moment of which neither answers before the other is asked as well.
-struct Meeting {
+/// A record and a moment that block until both are called: sequential calls never return.
+struct Rendezvous {
     record: Arc<Counted>,
     both: Barrier,
 }
 
 #[async_trait]
-impl Deliveries for Meeting {
+impl Deliveries for Rendezvous {
     async fn materialise(&self, limit: usize, at: At) -> Result<Materialised, StoreError> {
         self.record.materialise(limit, at).await
     }
@@ -145,9 +145,9 @@ impl Deliveries for Meeting {
 }
 
 #[async_trait]
-impl Telemetry for Meeting {
+impl Telemetry for Rendezvous {
     async fn report(&self, report: &Report<'_>, _: At) {
-        assert_eq!((report.hints.len(), report.counts.delivered, report.outcomes.len()), (1, 1, 1), "all in one");
+        assert_eq!((report.hints.len(), report.counts.delivered, report.outcomes.len()), (1, 1, 1), "one report");
         self.both.wait().await;
     }
     async fn counts(&self, _: At) -> Option<Counts> {
@@ -159,10 +159,10 @@ impl Telemetry for Meeting {
 }
 
 #[tokio::test]
-async fn the_moment_is_told_beside_the_record_so_that_nobody_waits_for_it() {
+async fn telemetry_is_reported_concurrently_with_the_write_to_the_record() {
     let mut test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
-    let meeting = Arc::new(Meeting { record: test.record.clone(), both: Barrier::new(2) });
-    (test.app.record.deliveries, test.app.moment.telemetry) = (meeting.clone(), meeting);
-    tokio::time::timeout(Duration::from_secs(10), send(&test)).await.expect("they are asked one after the other");
+    let both = Arc::new(Rendezvous { record: test.record.clone(), both: Barrier::new(2) });
+    (test.app.record.deliveries, test.app.moment.telemetry) = (both.clone(), both);
+    tokio::time::timeout(Duration::from_secs(10), send(&test)).await.expect("the two calls are sequential");
 }

@@ -1,4 +1,4 @@
-//! The drain by itself.
+//! The drain on its own: chunks, lingering, expired tokens and retention.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn send_to(test: &TestApp, recipients: usize) {
 #[tokio::test]
 async fn a_schedule_without_work_does_nothing() {
     let test = TestApp::new().await;
-    // The event says only that it is time.
+    // The event carries nothing that the handler needs.
     assert_eq!(event("schedule")["detail-type"], "Scheduled Event");
     assert_eq!(drain::handle(&test.app, i64::MAX).await, Drained::default());
 }
@@ -29,7 +29,7 @@ async fn chunks_of_a_large_send_are_materialised_and_pushed_once_by_any_number_o
     test.connect("user-0", &["first"]).await;
     test.connect("user-999", &["last"]).await;
     send_to(&test, 1_000).await;
-    assert_eq!(test.push.taken().len(), 1, "the call itself reaches the first 200");
+    assert_eq!(test.push.taken().len(), 1, "the call itself pushes to the first 200 recipients");
     let mut drains = Vec::new();
     for _ in 0..4 {
         let app = test.app.clone();
@@ -46,40 +46,40 @@ async fn chunks_of_a_large_send_are_materialised_and_pushed_once_by_any_number_o
 }
 
 #[tokio::test]
-async fn a_drain_stays_for_what_is_due_soon_and_no_longer_than_it_may() {
+async fn a_drain_waits_for_rows_due_soon_unless_its_deadline_is_earlier() {
     let mut test = TestApp::new().await;
     test.loses_its_queue();
     test.connect("user-0", &["phone"]).await;
     test.push.will("phone", &[shared::sockets::push::Outcome::Failed]);
     send_to(&test, 1).await;
-    // Due in 5 s, and the deadline leaves no time for that.
+    // The row is due in 5 s, and the deadline leaves no time for that.
     let now_ms = test.clock.now_ms();
     assert_eq!(drain::handle(&test.app, now_ms + 14_999).await.pushed, 0);
-    // Now it does: the drain waits, and pushes when the time has come.
+    // This deadline does: the drain waits and pushes when the row is due.
     let app = test.app.clone();
-    let staying = tokio::spawn(async move { drain::handle(&app, now_ms + 60_000).await });
-    while !staying.is_finished() {
+    let waiting = tokio::spawn(async move { drain::handle(&app, now_ms + 60_000).await });
+    while !waiting.is_finished() {
         test.clock.turn(Duration::from_millis(100));
         tokio::task::yield_now().await;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(staying.await.unwrap().pushed, 1);
+    assert_eq!(waiting.await.unwrap().pushed, 1);
 }
 
 #[tokio::test]
-async fn connections_whose_token_ended_are_told_closed_and_forgotten() {
+async fn a_connection_with_an_expired_token_gets_an_error_and_is_closed_and_forgotten() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     test.clock.turn(Duration::from_secs(3_600));
     assert_eq!(drain::handle(&test.app, i64::MAX).await.ended, 1);
-    let told = test.push.taken();
-    assert_eq!((told[0].0.as_str(), &told[0].1["code"]), ("phone", &json!("token_expired")));
+    let frames = test.push.taken();
+    assert_eq!((frames[0].0.as_str(), &frames[0].1["code"]), ("phone", &json!("token_expired")));
     assert_eq!(test.push.closed(), ["phone"]);
     assert_eq!(drain::handle(&test.app, i64::MAX).await.ended, 0);
 }
 
 #[tokio::test]
-async fn what_is_too_old_is_let_go_of() {
+async fn a_tombstone_and_its_send_are_purged_after_the_retention_time() {
     let test = TestApp::new().await;
     send_to(&test, 1).await;
     let user = shared::ids::UserId::new("user-0").unwrap();
@@ -97,23 +97,23 @@ async fn what_is_too_old_is_let_go_of() {
 }
 
 #[tokio::test]
-async fn what_stands_at_the_end_of_its_time_expires() {
+async fn a_notification_expires_after_the_retention_time() {
     let test = TestApp::new().await;
     send_to(&test, 1).await;
     test.clock.turn(Duration::from_millis(test.app.config.retention_ms.unsigned_abs()));
-    assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 2, "it expires, and its send waits for it");
+    assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 2, "it expires, and its send is kept until it is gone");
     let user = shared::ids::UserId::new("user-0").unwrap();
     let at = |after_ms| shared::clock::At::Fixed(test.clock.now_ms() + after_ms);
     let page = Page { limit: 1, ..Page::default() };
     assert_eq!(test.app.record.inbox.list(&user, &page, at(1)).await.unwrap().notifications.len(), 0);
     assert_eq!(test.app.record.inbox.position(&user, at(1)).await.unwrap().unread, 0);
-    // Who is connected is told with the tombstone.
+    // Connected devices are notified when the drain makes the tombstone.
     test.connect("user-0", &["phone"]).await;
     test.clock.turn(Duration::from_millis(1));
     drain::handle(&test.app, i64::MAX).await;
-    let told = test.push.taken();
-    assert_eq!((&told[0].1["change"], &told[0].1["unreadCount"]), (&json!("expired"), &json!(0)));
-    // And after as long again nothing is left.
+    let frames = test.push.taken();
+    assert_eq!((&frames[0].1["change"], &frames[0].1["unreadCount"]), (&json!("expired"), &json!(0)));
+    // After another retention time, the tombstone is gone as well.
     test.clock.turn(Duration::from_millis(test.app.config.retention_ms.unsigned_abs()));
     drain::handle(&test.app, i64::MAX).await;
     assert_eq!(

@@ -8,7 +8,7 @@ use shared::clock::{Clock, Time};
 
 use crate::sending::sends;
 
-/// Asks alice's inbox.
+/// Calls the inbox as alice, with this event and query, and with an `If-None-Match` if there is a tag.
 async fn asks(test: &TestApp, name: &str, query: &str, tag: Option<&str>) -> HttpAnswer {
     let mut asking = event(name);
     asking["headers"]["authorization"] = test.bearer("alice", "").into();
@@ -24,7 +24,7 @@ fn instant(after_ms: i64) -> Value {
 }
 
 #[tokio::test]
-async fn an_end_that_is_not_after_the_due_time_is_refused_by_its_name() {
+async fn an_expiry_that_is_not_after_the_due_time_is_refused() {
     let test = TestApp::new().await;
     for members in [
         json!({"expiresAt": "soon"}),
@@ -40,7 +40,7 @@ async fn an_end_that_is_not_after_the_due_time_is_refused_by_its_name() {
         let found = (refused.status().as_u16(), body(&refused)["error"]["fields"].clone());
         assert_eq!(found, (422, json!(["expiresAt"])), "{members}");
     }
-    // Nothing was stored, and the key is free.
+    // Nothing was stored, so the key is still free.
     for members in [
         json!({"expiresAt": instant(1), "idempotencyKey": "key"}),
         json!({"expiresAt": instant(60_001), "delayMs": 60_000}),
@@ -52,7 +52,7 @@ async fn an_end_that_is_not_after_the_due_time_is_refused_by_its_name() {
 }
 
 #[tokio::test]
-async fn whether_an_end_is_past_is_asked_only_of_a_new_key() {
+async fn a_past_expiry_is_refused_only_with_a_new_key() {
     let mut test = TestApp::new().await;
     let asked = json!({"expiresAt": instant(1_000), "idempotencyKey": "key"});
     let first = sends(&test, asked.clone()).await;
@@ -63,7 +63,8 @@ async fn whether_an_end_is_past_is_asked_only_of_a_new_key() {
     let other = sends(&test, json!({"expiresAt": instant(999), "idempotencyKey": "key"})).await;
     assert_eq!(body(&other)["error"]["code"], "idempotency_key_reused");
     assert_eq!(sends(&test, json!({"expiresAt": instant(1_000), "idempotencyKey": "new"})).await.status(), 422);
-    // By another process' clock it is not past: the record's decides, and nobody sees it.
+    // A process whose clock is behind accepts the send. The notification has expired by the time of the list, which
+    // leaves it out.
     test.connect("alice", &["phone"]).await;
     test.app.clock = Clock::standing(START_MS);
     assert_eq!(sends(&test, json!({"expiresAt": instant(1)})).await.status(), 202);
@@ -72,7 +73,7 @@ async fn whether_an_end_is_past_is_asked_only_of_a_new_key() {
 }
 
 #[tokio::test]
-async fn every_answer_is_without_it_from_that_instant_on() {
+async fn no_answer_contains_an_expired_notification() {
     let test = TestApp::new().await;
     let sent = body(&sends(&test, json!({"expiresAt": instant(1_000)})).await);
     let id = &sent["notifications"][0]["id"];
@@ -85,7 +86,7 @@ async fn every_answer_is_without_it_from_that_instant_on() {
     assert_eq!(asks(&test, "sync", &since, Some(tag)).await.status(), 304);
 
     test.clock.turn(Duration::from_millis(1));
-    // The head has not moved, but not everything is as it was.
+    // The head has not moved, but the tag must not match any more.
     let after = asks(&test, "sync", &since, Some(tag)).await;
     assert_eq!((after.status().as_u16(), &body(&after)["unreadCount"]), (200, &json!(0)));
     let listed = body(&asks(&test, "list", "", None).await);
@@ -94,13 +95,13 @@ async fn every_answer_is_without_it_from_that_instant_on() {
     assert_eq!(asks(&test, "sync", &since, Some(&tag)).await.status(), 304);
 
     assert_eq!(drain::handle(&test.app, i64::MAX).await.expired, 1);
-    let told = body(&asks(&test, "sync", &since, Some(&tag)).await);
-    assert_eq!((&told["deleted"], &told["notifications"]), (&json!([id]), &json!([])));
+    let synced = body(&asks(&test, "sync", &since, Some(&tag)).await);
+    assert_eq!((&synced["deleted"], &synced["notifications"]), (&json!([id]), &json!([])));
 }
 
-/// Also where nothing unread has gone.
+/// Even though the unread count stays the same.
 #[tokio::test]
-async fn a_tag_changes_when_a_read_one_expires() {
+async fn the_etag_changes_when_a_read_notification_expires() {
     let test = TestApp::new().await;
     let sent = body(&sends(&test, json!({"expiresAt": instant(1_000)})).await);
     let mut reading = event("read");
@@ -114,7 +115,7 @@ async fn a_tag_changes_when_a_read_one_expires() {
 }
 
 #[tokio::test]
-async fn every_device_is_told_when_the_drain_makes_the_tombstone() {
+async fn every_device_is_notified_when_the_drain_makes_tombstones() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone", "laptop"]).await;
     let mut ids = Vec::new();
@@ -124,11 +125,11 @@ async fn every_device_is_told_when_the_drain_makes_the_tombstone() {
     }
     test.push.taken();
     test.clock.turn(Duration::from_secs(1));
-    // The deadline leaves no time to wait for the third.
+    // The deadline leaves no time to wait for the third expiry.
     assert_eq!(drain::handle(&test.app, test.clock.now_ms() + 10_000).await.expired, 2);
-    let told = test.push.taken();
-    assert_eq!(told.len(), 2);
-    for (_, frame) in &told {
+    let frames = test.push.taken();
+    assert_eq!(frames.len(), 2);
+    for (_, frame) in &frames {
         assert_eq!((&frame["type"], &frame["change"]), (&json!("changed"), &json!("expired")));
         assert_eq!((&frame["ids"], &frame["unreadCount"]), (&json!(ids[..2]), &json!(1)));
     }
@@ -137,7 +138,7 @@ async fn every_device_is_told_when_the_drain_makes_the_tombstone() {
 }
 
 #[tokio::test]
-async fn a_drain_waits_for_what_expires_soon() {
+async fn a_drain_waits_for_notifications_that_expire_soon() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     sends(&test, json!({"expiresAt": instant(30_000)})).await;
@@ -152,11 +153,11 @@ async fn a_drain_waits_for_what_expires_soon() {
 }
 
 #[tokio::test]
-async fn more_than_a_frame_names_is_a_resync() {
+async fn more_expiries_than_fit_into_a_frame_are_pushed_as_a_resync() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     for n in 0..101 {
-        // Each type has a limit of its own.
+        // Each type has its own rate limit, so several types avoid a refusal.
         let members = json!({"expiresAt": instant(1_000), "type": format!("like.{}", n / 20)});
         assert_eq!(sends(&test, members).await.status(), 202);
     }

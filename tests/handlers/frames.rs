@@ -1,4 +1,4 @@
-//! Every frame on the wire, as the files of `tests/frames` show it. The client's tests read the same files.
+//! Every frame on the wire, compared with the examples in `tests/frames`. The tests of the client read the same files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ use shared::inbox::ChangeKind;
 use shared::inbox::notification::{Content, Notification, Priority};
 use shared::protocol::{self, Action, ClientFrame, Event, Frame, ReplyFrame, Sync};
 
-/// Which examples each variant has. A variant that stands in no line does not compile; a file that stands in
-/// none, or is missing, fails.
+/// Maps each variant to its examples. A variant without a line does not compile; a file without a line and a line
+/// without a file fail the tests.
 macro_rules! examples {
     ($of:ident $all:ident $type:ty { $($variant:pat => $($file:literal)|+,)+ }) => {
         const $all: &[&str] = &[$($($file),+),+];
@@ -57,7 +57,7 @@ examples! { of_action ALL_ACTIONS Action {
     Action::Auth(_) => "auth",
 }}
 
-/// The files of `tests/frames`, or of a folder in it, by name.
+/// The contents of the files in `tests/frames` or in a folder of it, by file name without extension.
 fn files(folder: &str) -> BTreeMap<String, String> {
     let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "frames", folder].iter().collect();
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file());
@@ -88,7 +88,7 @@ fn like() -> NotificationId {
     id("d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1")
 }
 
-/// With every member that a notification can have today.
+/// A notification with every optional member.
 fn full(read_at: Option<Time>) -> Notification {
     Notification {
         id: report(),
@@ -108,7 +108,7 @@ fn full(read_at: Option<Time>) -> Notification {
     }
 }
 
-/// With nothing but what must be.
+/// A notification without any optional member.
 fn bare() -> Notification {
     Notification {
         id: like(),
@@ -162,15 +162,15 @@ fn partial() -> Sync {
     }
 }
 
-/// What the frames of these files say, by the serialisation that goes out.
-struct Written(BTreeMap<&'static str, Value>);
+/// Frames as production serialises them, by the name of their example.
+struct Serialised(BTreeMap<&'static str, Value>);
 
-impl Written {
+impl Serialised {
     fn add(&mut self, name: &'static str, files: &[&str], frame: &Frame) {
-        assert!(files.contains(&name), "{name} is of another type");
+        assert!(files.contains(&name), "{name} is an example of another variant");
         let frame: Value = serde_json::from_str(frame).unwrap();
-        assert_eq!(frame["type"], name.split('-').next().unwrap(), "a file begins with the type of its frame");
-        assert!(self.0.insert(name, frame).is_none(), "{name} stands twice");
+        assert_eq!(frame["type"], name.split('-').next().unwrap(), "the file name begins with the type");
+        assert!(self.0.insert(name, frame).is_none(), "{name} is used twice");
     }
 
     fn event(&mut self, name: &'static str, event: &Event<'_>) {
@@ -183,8 +183,8 @@ impl Written {
 }
 
 #[test]
-fn what_is_sent_is_what_the_examples_show() {
-    let mut written = Written(BTreeMap::new());
+fn frames_of_the_server_are_serialised_as_in_the_examples() {
+    let mut serialised = Serialised(BTreeMap::new());
     let arrived = |prev, head, notification, unread_count, replaces| Event::Notification {
         cursor: cursor(head),
         prev: cursor(prev),
@@ -193,8 +193,8 @@ fn what_is_sent_is_what_the_examples_show() {
         replaces,
     };
     let (full, bare, both) = (full(None), bare(), [report(), like()]);
-    written.event("notification", &arrived(40, 42, &full, 3, &both[1..]));
-    written.event("notification-bare", &arrived(42, 43, &bare, 1, &[]));
+    serialised.event("notification", &arrived(40, 42, &full, 3, &both[1..]));
+    serialised.event("notification-bare", &arrived(42, 43, &bare, 1, &[]));
     let changed = |prev, head, ids, change, unread_count| Event::Changed {
         cursor: cursor(head),
         prev: cursor(prev),
@@ -202,34 +202,34 @@ fn what_is_sent_is_what_the_examples_show() {
         change,
         unread_count,
     };
-    written.event("changed-read", &changed(43, 45, &both, ChangeKind::Read, 0));
-    written.event("changed-unread", &changed(45, 46, &both[..1], ChangeKind::Unread, 1));
-    written.event("changed-deleted", &changed(46, 47, &both[..1], ChangeKind::Deleted, 0));
-    written.event("changed-expired", &changed(47, 48, &both[1..], ChangeKind::Expired, 0));
-    written.event("fetch", &Event::Fetch { cursor: cursor(42), prev: cursor(41), id: report() });
-    written.event("resync", &Event::Resync);
+    serialised.event("changed-read", &changed(43, 45, &both, ChangeKind::Read, 0));
+    serialised.event("changed-unread", &changed(45, 46, &both[..1], ChangeKind::Unread, 1));
+    serialised.event("changed-deleted", &changed(46, 47, &both[..1], ChangeKind::Deleted, 0));
+    serialised.event("changed-expired", &changed(47, 48, &both[1..], ChangeKind::Expired, 0));
+    serialised.event("fetch", &Event::Fetch { cursor: cursor(42), prev: cursor(41), id: report() });
+    serialised.event("resync", &Event::Resync);
 
-    written.reply("pong", &ReplyFrame::Pong { reference: Some("p1"), cursor: cursor(43), etag: ETAG });
-    written.reply("sync", &ReplyFrame::Sync { reference: Some("s1"), sync: &complete() });
-    written.reply("sync-partial", &ReplyFrame::Sync { reference: Some("s2"), sync: &partial() });
-    written.reply("ok", &ReplyFrame::Ok { reference: Some("r1"), updated: None, expires_at: None });
-    written.reply("ok-updated", &ReplyFrame::Ok { reference: Some("r2"), updated: Some(2), expires_at: None });
+    serialised.reply("pong", &Reply::Pong { reference: Some("p1"), cursor: cursor(43), etag: ETAG });
+    serialised.reply("sync", &Reply::Sync { reference: Some("s1"), sync: &complete() });
+    serialised.reply("sync-partial", &Reply::Sync { reference: Some("s2"), sync: &partial() });
+    serialised.reply("ok", &Reply::Ok { reference: Some("r1"), updated: None, expires_at: None });
+    serialised.reply("ok-updated", &Reply::Ok { reference: Some("r2"), updated: Some(2), expires_at: None });
     let until = Some(Time(1_795_194_000_000));
-    written.reply("ok-expiresAt", &ReplyFrame::Ok { reference: Some("a1"), updated: None, expires_at: until });
-    written.reply("error", &ReplyFrame::error(Some("r3"), &Error::RateLimited { retry_after_ms: 250 }));
-    written.reply("error-bare", &ReplyFrame::error(None, &Error::TokenExpired));
+    serialised.reply("ok-expiresAt", &Reply::Ok { reference: Some("a1"), updated: None, expires_at: until });
+    serialised.reply("error", &Reply::error(Some("r3"), &Error::RateLimited { retry_after_ms: 250 }));
+    serialised.reply("error-bare", &Reply::error(None, &Error::TokenExpired));
 
     let files = files("");
-    assert_eq!(names(written.0.keys()), names(ALL_EVENTS.iter().chain(ALL_REPLIES)));
-    assert_eq!(names(files.keys()), names(written.0.keys()));
-    for (name, frame) in &written.0 {
+    assert_eq!(names(serialised.0.keys()), names(ALL_EVENTS.iter().chain(ALL_REPLIES)));
+    assert_eq!(names(files.keys()), names(serialised.0.keys()));
+    for (name, frame) in &serialised.0 {
         let example: Value = serde_json::from_str(&files[*name]).unwrap();
         assert_eq!(*frame, example, "{name}");
     }
 }
 
 #[test]
-fn what_the_examples_of_clients_ask_is_understood() {
+fn frames_of_clients_are_parsed_as_in_the_examples() {
     let since = Some(cursor(41));
     let of_type = Change::ReadAll { kind: Some("like".into()), before: Some(cursor(43)) };
     let asked = [
@@ -248,9 +248,9 @@ fn what_the_examples_of_clients_ask_is_understood() {
     assert_eq!(names(asked.iter().map(|(name, ..)| name)), names(ALL_ACTIONS));
     assert_eq!(names(files.keys()), names(ALL_ACTIONS));
     for (name, reference, action) in asked {
-        assert!(of_action(&action).contains(&name), "{name} is of another action");
+        assert!(of_action(&action).contains(&name), "{name} is an example of another action");
         let example: Value = serde_json::from_str(&files[name]).unwrap();
-        assert_eq!(example["action"], name.split('-').next().unwrap(), "a file begins with its action");
+        assert_eq!(example["action"], name.split('-').next().unwrap(), "the file name must begin with its action");
         let read = ClientFrame::read(&files[name]);
         assert_eq!((read.reference.as_deref(), read.action), (reference, Ok(action)), "{name}");
     }
