@@ -1,4 +1,4 @@
-//! What became of sends, and by which steps one notification went.
+//! The history of sends, and the trace of one notification.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use shared::sockets::push::Outcome;
 
 const START: &str = "2027-01-15T08:00:00.000Z";
 
-/// Sends something of this type; returns the ids of the send and of its first notification.
+/// Sends a notification of this type; returns the ids of the send and of its first notification.
 async fn sends(test: &TestApp, sub: &str, kind: &str, users: &[&str]) -> (Value, Value) {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer(sub, "notify:send").into();
@@ -21,7 +21,7 @@ async fn sends(test: &TestApp, sub: &str, kind: &str, users: &[&str]) -> (Value,
     (sent["sendId"].clone(), sent["notifications"][0]["id"].clone())
 }
 
-/// Asks for the history with this query.
+/// Requests the history with this query.
 async fn history(test: &TestApp, sub: &str, scope: &str, query: &str) -> HttpAnswer {
     let mut asking = event("history");
     asking["headers"]["authorization"] = test.bearer(sub, scope).into();
@@ -29,7 +29,7 @@ async fn history(test: &TestApp, sub: &str, scope: &str, query: &str) -> HttpAns
     history::handle(&test.app, request(asking)).await
 }
 
-async fn told(test: &TestApp, sub: &str, scope: &str, query: &str) -> Value {
+async fn read_history(test: &TestApp, sub: &str, scope: &str, query: &str) -> Value {
     let answer = history(test, sub, scope, query).await;
     assert_eq!(answer.status(), 200, "{query}: {answer:?}");
     body(&answer)
@@ -52,28 +52,28 @@ fn send_ids(list: &Value) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_sender_sees_his_own_sends_and_an_administrator_all() {
+async fn a_sender_sees_its_own_sends_and_an_administrator_sees_all() {
     let test = TestApp::new().await;
     let (first, _) = sends(&test, "reports", "REPORT_APPROVED", &["alice", "bob"]).await;
     test.clock.turn(Duration::from_millis(1));
     let (second, _) = sends(&test, "shop", "like", &["alice"]).await;
 
-    let list = told(&test, "reports", "notify:send", "limit=2&type=REPORT_APPROVED").await;
+    let list = read_history(&test, "reports", "notify:send", "limit=2&type=REPORT_APPROVED").await;
     let states = json!({"waiting": 2, "offered": 0, "settled": 0, "expired": 0, "dead": 0});
     let item = json!({"sendId": first, "type": "REPORT_APPROVED", "title": "Hi", "createdAt": START, "recipients": 2,
         "states": states});
     assert_eq!(list, json!({"items": [item], "nextCursor": null}));
-    assert_eq!(send_ids(&told(&test, "shop", "notify:send", "").await), std::slice::from_ref(&second));
+    assert_eq!(send_ids(&read_history(&test, "shop", "notify:send", "").await), std::slice::from_ref(&second));
     for scope in ["notify:admin", "notify:send notify:admin"] {
-        assert_eq!(send_ids(&told(&test, "ops", scope, "").await), [second.clone(), first.clone()]);
+        assert_eq!(send_ids(&read_history(&test, "ops", scope, "").await), [second.clone(), first.clone()]);
     }
     assert_eq!(refusal(&history(&test, "alice", "", "").await), (403, "forbidden".into()));
-    // The scope is looked at before the query.
+    // The scope is checked before the query.
     assert_eq!(refusal(&history(&test, "alice", "", "x=y").await), (403, "forbidden".into()));
 }
 
 #[tokio::test]
-async fn a_history_goes_on_from_its_cursor() {
+async fn a_history_continues_from_its_cursor() {
     let test = TestApp::new().await;
     let mut sent = Vec::new();
     for _ in 0..5 {
@@ -82,7 +82,7 @@ async fn a_history_goes_on_from_its_cursor() {
     }
     let (mut found, mut query) = (Vec::new(), "limit=2".to_owned());
     loop {
-        let list = told(&test, "shop", "notify:send", &query).await;
+        let list = read_history(&test, "shop", "notify:send", &query).await;
         found.extend(send_ids(&list));
         let Some(next) = list["nextCursor"].as_str() else { break };
         query = format!("limit=2&cursor={next}");
@@ -91,7 +91,7 @@ async fn a_history_goes_on_from_its_cursor() {
 }
 
 #[tokio::test]
-async fn a_history_holds_only_what_was_asked_for() {
+async fn a_history_is_filtered_by_user_type_and_state() {
     let test = TestApp::new().await;
     let (both, id) = sends(&test, "shop", "like", &["alice", "bob"]).await;
     let (bobs, _) = sends(&test, "shop", "reply", &["bob"]).await;
@@ -107,13 +107,13 @@ async fn a_history_holds_only_what_was_asked_for() {
         ("state=dead", vec![]),
         ("userId=carol", vec![]),
     ] {
-        let list = told(&test, "shop", "notify:send", query).await;
+        let list = read_history(&test, "shop", "notify:send", query).await;
         assert_eq!(send_ids(&list).iter().collect::<Vec<_>>(), expected, "{query}");
     }
 }
 
 #[tokio::test]
-async fn what_a_history_cannot_be_asked_is_named() {
+async fn an_invalid_parameter_of_a_history_is_named_in_the_error() {
     let test = TestApp::new().await;
     for (query, field) in [
         ("limit=0", "limit"),
@@ -131,7 +131,7 @@ async fn what_a_history_cannot_be_asked_is_named() {
         assert_eq!(refusal(&answer), (422, "validation_failed".into()), "{query}");
         assert_eq!(body(&answer)["error"]["fields"], json!([field]), "{query}");
     }
-    // The last three: no number, no id, and a cursor of an inbox.
+    // The last three decode to a time that is no number, an id that is none, and the cursor of an inbox.
     for cursor in [
         "",
         "x",
@@ -147,7 +147,7 @@ async fn what_a_history_cannot_be_asked_is_named() {
 }
 
 #[tokio::test]
-async fn a_trace_tells_the_steps_in_order() {
+async fn a_trace_lists_the_steps_in_order() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     let (_, id) = sends(&test, "shop", "like", &["alice", "bob"]).await;
@@ -157,8 +157,8 @@ async fn a_trace_tells_the_steps_in_order() {
     reading["headers"]["authorization"] = test.bearer("alice", "").into();
     reading["pathParameters"]["id"] = id.into();
     assert_eq!(inbox::handle(&test.app, request(reading.clone())).await.status(), 204);
-    let told = trace(&test, "alice", "", id, "").await;
-    assert_eq!((told.status().as_u16(), &body(&told)["id"]), (200, &json!(id)));
+    let traced = trace(&test, "alice", "", id, "").await;
+    assert_eq!((traced.status().as_u16(), &body(&traced)["id"]), (200, &json!(id)));
     let accepted = json!({"step": "accepted", "at": START});
     let mut steps = vec![
         accepted,
@@ -166,7 +166,7 @@ async fn a_trace_tells_the_steps_in_order() {
         json!({"step": "offered", "at": START}),
         json!({"step": "read", "at": "2027-01-15T08:00:01.500Z"}),
     ];
-    assert_eq!((&body(&told)["steps"], &body(&told)["complete"]), (&json!(steps), &json!(true)));
+    assert_eq!((&body(&traced)["steps"], &body(&traced)["complete"]), (&json!(steps), &json!(true)));
 
     test.clock.turn(Duration::from_millis(1));
     reading["routeKey"] = "ANY /api/notifications/{id}".into();
@@ -175,13 +175,13 @@ async fn a_trace_tells_the_steps_in_order() {
     assert_eq!(inbox::handle(&test.app, request(reading)).await.status(), 204);
     steps.push(json!({"step": "deleted", "at": "2027-01-15T08:00:01.501Z"}));
     for (sub, scope) in [("alice", ""), ("ops", "notify:admin")] {
-        let told = trace(&test, sub, scope, id, "").await;
-        assert_eq!(body(&told)["steps"], json!(steps), "{sub}");
+        let traced = trace(&test, sub, scope, id, "").await;
+        assert_eq!(body(&traced)["steps"], json!(steps), "{sub}");
     }
 }
 
 #[tokio::test]
-async fn a_trace_tells_what_became_of_each_push() {
+async fn a_trace_lists_the_outcome_of_each_push() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone", "tab"]).await;
     test.clock.turn(Duration::from_secs(20));
@@ -190,8 +190,8 @@ async fn a_trace_tells_what_became_of_each_push() {
     let (_, id) = sends(&test, "shop", "like", &["alice"]).await;
     test.clock.turn(Duration::from_secs(6));
     assert!(!drain::handle(&test.app, i64::MAX).await.failed);
-    let told = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
-    let steps = told["steps"].as_array().unwrap().iter();
+    let traced = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
+    let steps = traced["steps"].as_array().unwrap().iter();
     let steps: Vec<Vec<&str>> = steps
         .map(|step| ["at", "step", "connectionId", "status"].iter().filter_map(|name| step[name].as_str()).collect())
         .collect();
@@ -202,33 +202,33 @@ async fn a_trace_tells_what_became_of_each_push() {
         &["2027-01-15T08:00:26.000Z", "pushed", "tab", "offered"],
         &["2027-01-15T08:00:26.000Z", "offered"],
     ];
-    assert_eq!((steps, &told["complete"]), (expected.map(<[&str]>::to_vec).to_vec(), &json!(true)));
+    assert_eq!((steps, &traced["complete"]), (expected.map(<[&str]>::to_vec).to_vec(), &json!(true)));
 
-    // A day later nobody remembers.
+    // A day later, the outcomes are gone.
     test.clock.turn(Duration::from_secs(24 * 60 * 60));
-    let told = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
-    assert_eq!((told["steps"].as_array().unwrap().len(), &told["complete"]), (2, &json!(false)));
+    let traced = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
+    assert_eq!((traced["steps"].as_array().unwrap().len(), &traced["complete"]), (2, &json!(false)));
 }
 
 #[tokio::test]
-async fn a_trace_without_the_moment_is_what_the_record_knows() {
+async fn a_trace_without_the_moment_has_only_the_steps_in_the_record() {
     let mut test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     let (_, id) = sends(&test, "shop", "like", &["alice"]).await;
     test.app.moment.telemetry = Arc::new(NoMoment::default());
-    let told = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
+    let traced = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
     let steps = json!([{"step": "accepted", "at": START}, {"step": "offered", "at": START}]);
-    assert_eq!((&told["steps"], &told["complete"]), (&steps, &json!(false)));
+    assert_eq!((&traced["steps"], &traced["complete"]), (&steps, &json!(false)));
 }
 
 #[tokio::test]
-async fn a_trace_is_not_found_by_those_whom_it_does_not_concern() {
+async fn a_trace_is_found_only_by_its_recipient_and_administrators() {
     let test = TestApp::new().await;
     let (send, id) = sends(&test, "shop", "like", &["alice"]).await;
     let (send, id) = (send.as_str().unwrap(), id.as_str().unwrap());
     for (sub, scope, id) in [
         ("bob", "", id),
-        // Whoever sent it sees its state in the history.
+        // The sender sees the state in the history instead.
         ("shop", "notify:send", id),
         ("alice", "", send),
         ("ops", "notify:admin", send),
@@ -243,7 +243,7 @@ async fn a_trace_is_not_found_by_those_whom_it_does_not_concern() {
 }
 
 #[tokio::test]
-async fn an_administrator_finds_one_whose_chunk_waits() {
+async fn an_administrator_finds_a_notification_whose_chunk_is_waiting() {
     let test = TestApp::new().await;
     let users: Vec<String> = (0..201).map(|n| format!("user {n}")).collect();
     let mut sending = event("send");
@@ -252,12 +252,12 @@ async fn an_administrator_finds_one_whose_chunk_waits() {
     let sent = body(&send::handle(&test.app, request(sending)).await);
     let id = sent["notifications"][200]["id"].as_str().unwrap();
     assert_eq!(trace(&test, "user 200", "", id, "").await.status(), 404);
-    let told = body(&trace(&test, "ops", "notify:admin", id, "").await);
-    assert_eq!(told["steps"], json!([{"step": "accepted", "at": START}]));
+    let traced = body(&trace(&test, "ops", "notify:admin", id, "").await);
+    assert_eq!(traced["steps"], json!([{"step": "accepted", "at": START}]));
 
     test.clock.turn(Duration::from_millis(20));
     assert!(!drain::handle(&test.app, i64::MAX).await.failed);
-    let told = body(&trace(&test, "user 200", "", id, "").await);
+    let traced = body(&trace(&test, "user 200", "", id, "").await);
     let materialised = json!({"step": "materialised", "at": "2027-01-15T08:00:00.020Z"});
-    assert_eq!(told["steps"], json!([{"step": "accepted", "at": START}, materialised]));
+    assert_eq!(traced["steps"], json!([{"step": "accepted", "at": START}, materialised]));
 }

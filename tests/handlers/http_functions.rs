@@ -1,9 +1,9 @@
-//! Functions behind the HTTP API.
+//! The functions behind the HTTP API.
 
 use harness::{TestApp, body, event, request};
 use serde_json::{Value, json};
 
-/// The event of `tests/events` as this caller makes it.
+/// A recorded event of `tests/events` with this `Authorization` header.
 fn by(bearer: &str, name: &str) -> Value {
     let mut event = event(name);
     event["headers"]["authorization"] = bearer.into();
@@ -28,7 +28,7 @@ async fn a_send_is_accepted_and_listed() {
 }
 
 #[tokio::test]
-async fn the_key_may_stand_in_the_header_as_well() {
+async fn the_key_may_be_repeated_in_the_header_if_both_are_equal() {
     let test = TestApp::new().await;
     let mut event = by(&test.bearer("reports", "notify:send"), "send");
     event["headers"]["idempotency-key"] = "another".into();
@@ -39,7 +39,7 @@ async fn the_key_may_stand_in_the_header_as_well() {
 }
 
 #[tokio::test]
-async fn a_body_may_come_in_base64() {
+async fn a_body_may_be_base64_encoded() {
     let test = TestApp::new().await;
     let mut event = by(&test.bearer("reports", "notify:send"), "send");
     event["body"] = "eyJ0eXBlIjoibGlrZSIsInVzZXJJZCI6ImFsaWNlIiwidGl0bGUiOiJIaSJ9".into();
@@ -48,7 +48,7 @@ async fn a_body_may_come_in_base64() {
 }
 
 #[tokio::test]
-async fn marking_one_changes_it_and_tells_of_an_unknown_one() {
+async fn marking_as_read_changes_a_notification_and_an_unknown_one_is_not_found() {
     let test = TestApp::new().await;
     let sent = send::handle(&test.app, request(by(&test.bearer("reports", "notify:send"), "send"))).await;
     let id = body(&sent)["notifications"][0]["id"].clone();
@@ -64,7 +64,7 @@ async fn marking_one_changes_it_and_tells_of_an_unknown_one() {
 }
 
 #[tokio::test]
-async fn a_ticket_ends_with_its_token_at_the_latest() {
+async fn a_ticket_expires_no_later_than_its_token() {
     let test = TestApp::new().await;
     let bearer = test.bearer("alice", "");
     let issued = tickets::handle(&test.app, request(by(&bearer, "ticket"))).await;
@@ -81,7 +81,7 @@ async fn a_ticket_ends_with_its_token_at_the_latest() {
 }
 
 #[tokio::test]
-async fn health_and_the_rest_need_no_token() {
+async fn health_and_unknown_paths_need_no_token() {
     let test = TestApp::new().await;
     assert_eq!(health::handle(&test.app, request(event("health"))).await.status(), 200);
     let missing = notfound::handle(request(event("notfound"))).await;

@@ -1,9 +1,10 @@
-//! Functions on recorded events of API Gateway, without a gateway: what each answers, what it pushes, and what it
-//! costs.
+//! Function handlers called with recorded events of API Gateway, without a gateway: their answers, their pushes and
+//! their cost.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod after_an_outage;
+mod api_gateway;
 mod budget;
 mod cancelling;
 mod collapsing;
@@ -16,7 +17,6 @@ mod history;
 mod http_functions;
 mod metrics;
 mod queue;
-mod refusing;
 mod scheduled;
 mod sending;
 mod socket_functions;

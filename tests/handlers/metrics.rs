@@ -1,4 +1,4 @@
-//! What operators are told: numbers that are exact, whatever happened and whatever is away.
+//! The metrics that operators read: exact counts, also after failures and while a store is unavailable.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,19 +23,19 @@ async fn ask(test: &TestApp, path: &str, scope: &str, query: &str) -> HttpAnswer
     metrics::handle(&test.app, request(asking)).await
 }
 
-async fn told(test: &TestApp) -> Value {
+async fn metrics_json(test: &TestApp) -> Value {
     let answer = ask(test, "/api/notifications/metrics/redis", "notify:admin", "").await;
     assert_eq!(answer.status(), 200, "{answer:?}");
     body(&answer)
 }
 
-/// Accepted, delivered, retried, rate-limited, errors.
+/// The numbers of accepted, delivered, retried and rate-limited notifications, and of errors.
 async fn counts(test: &TestApp) -> [u64; 5] {
-    let told = told(test).await;
-    ["accepted", "delivered", "retried", "rateLimited", "errors"].map(|name| told[name].as_u64().unwrap())
+    let metrics = metrics_json(test).await;
+    ["accepted", "delivered", "retried", "rateLimited", "errors"].map(|name| metrics[name].as_u64().unwrap())
 }
 
-async fn text(test: &TestApp) -> String {
+async fn metrics_text(test: &TestApp) -> String {
     let answer = ask(test, "/metrics", "notify:admin", "").await;
     let content_type = answer.headers()["content-type"].to_str().unwrap();
     assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -45,7 +45,7 @@ async fn text(test: &TestApp) -> String {
     }
 }
 
-/// Sends to these users; the answer.
+/// Sends to these users; returns the answer.
 async fn send(test: &TestApp, users: &[&str], key: Option<&str>) -> HttpAnswer {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
@@ -67,7 +67,7 @@ async fn outcomes(test: &TestApp, id: NotificationId) -> Vec<(String, Outcome)> 
     pushed.into_iter().map(|PushAttempt { connection, outcome, .. }| (connection.to_string(), outcome)).collect()
 }
 
-/// Does what is due, and does not stay.
+/// Runs a drain that has no time to linger.
 async fn drains(test: &TestApp) {
     assert!(!drain::handle(&test.app, test.clock.now_ms() + 10_000).await.failed);
 }
@@ -79,7 +79,7 @@ fn with_rate(test: &mut TestApp, rate: &str) {
 }
 
 #[tokio::test]
-async fn before_the_first_event_every_member_is_there_and_zero() {
+async fn every_metric_is_present_and_zero_before_the_first_event() {
     let test = TestApp::new().await;
     let memory = json!({
         "name": "memory", "healthy": true, "role": null, "operations": 1, "errors": 0, "p50Ms": 0.0, "p99Ms": 0.0,
@@ -93,11 +93,11 @@ async fn before_the_first_event_every_member_is_there_and_zero() {
         "database": { "healthy": true, "kind": "sqlite" },
         "latency": { "acceptMs": { "p50": 0, "p99": 0 }, "deliverMs": { "p50": 0, "p99": 0 } },
     });
-    assert_eq!(told(&test).await, expected);
+    assert_eq!(metrics_json(&test).await, expected);
 }
 
 #[tokio::test]
-async fn only_who_may_is_told_and_what_is_not_known_is_refused() {
+async fn only_admins_may_read_metrics_and_unknown_parameters_are_refused() {
     let test = TestApp::new().await;
     for path in ["/api/notifications/metrics/redis", "/metrics"] {
         for scope in ["", "notify:send"] {
@@ -106,19 +106,19 @@ async fn only_who_may_is_told_and_what_is_not_known_is_refused() {
         }
         let refused = ask(&test, path, "notify:admin", "since=1").await;
         assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["fields"]), (422, &json!(["since"])));
-        let mut nobody = event("metrics");
-        nobody["requestContext"]["routeKey"] = format!("ANY {path}").into();
-        let refused = metrics::handle(&test.app, request(nobody.clone())).await;
+        let mut anonymous = event("metrics");
+        anonymous["requestContext"]["routeKey"] = format!("ANY {path}").into();
+        let refused = metrics::handle(&test.app, request(anonymous.clone())).await;
         assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["code"]), (401, &json!("token_missing")));
-        nobody["requestContext"]["http"]["method"] = "POST".into();
-        let refused = metrics::handle(&test.app, request(nobody)).await;
+        anonymous["requestContext"]["http"]["method"] = "POST".into();
+        let refused = metrics::handle(&test.app, request(anonymous)).await;
         assert_eq!((refused.status().as_u16(), &refused.headers()["allow"]), (405, &"GET".parse().unwrap()));
     }
     assert_eq!(counts(&test).await, [0; 5]);
 }
 
 #[tokio::test]
-async fn what_is_sent_is_accepted_and_where_somebody_is_connected_delivered() {
+async fn sends_count_as_accepted_and_those_to_connected_users_as_delivered() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone", "laptop"]).await;
     test.connect("bob", &["tablet"]).await;
@@ -126,21 +126,21 @@ async fn what_is_sent_is_accepted_and_where_somebody_is_connected_delivered() {
     assert_eq!(counts(&test).await, [3, 2, 0, 0, 0]);
     let offered = |connection: &str| (connection.to_owned(), Outcome::Offered);
     assert_eq!(outcomes(&test, first(&sent)).await, [offered("laptop"), offered("phone")]);
-    // A repeat is no second one, and a refusal none at all.
+    // Neither a repeat nor a refused send is counted.
     assert_eq!(send(&test, &["alice", "bob", "carol"], Some("1")).await.status(), 202);
     assert_eq!(send(&test, &["dave"], Some("1")).await.status(), 422);
     assert_eq!(send(&test, &[], None).await.status(), 422);
     assert_eq!(counts(&test).await, [3, 2, 0, 0, 0]);
-    let told = told(&test).await;
-    assert_eq!((&told["connections"], &told["onlineUsers"]), (&json!(3), &json!(2)));
-    assert_eq!(told["queue"]["waiting"], 0);
-    // An hour later it is history.
+    let metrics = metrics_json(&test).await;
+    assert_eq!((&metrics["connections"], &metrics["onlineUsers"]), (&json!(3), &json!(2)));
+    assert_eq!(metrics["queue"]["waiting"], 0);
+    // The counts cover the last hour.
     test.clock.turn(Duration::from_secs(3_600));
     assert_eq!(counts(&test).await, [0; 5]);
 }
 
 #[tokio::test]
-async fn what_fails_waits_and_is_counted_as_it_is_retried_and_delivered() {
+async fn a_failed_push_counts_as_waiting_then_as_retried_and_then_as_delivered() {
     let mut test = TestApp::new().await;
     test.loses_its_queue();
     test.connect("alice", &["phone", "laptop"]).await;
@@ -148,18 +148,18 @@ async fn what_fails_waits_and_is_counted_as_it_is_retried_and_delivered() {
     let sent = send(&test, &["alice"], None).await;
     assert_eq!(counts(&test).await, [1, 0, 0, 0, 0]);
     test.clock.turn(Duration::from_secs(6));
-    let queue = told(&test).await["queue"].clone();
+    let queue = metrics_json(&test).await["queue"].clone();
     let expected = json!({ "waiting": 1, "processing": 0, "delayed": 0, "deadLetters": 0, "oldestMs": 1_000 });
     assert_eq!(queue, expected);
     drains(&test).await;
     assert_eq!(counts(&test).await, [1, 0, 1, 0, 0]);
     test.clock.turn(Duration::from_secs(5));
     drains(&test).await;
-    let told = told(&test).await;
+    let metrics = metrics_json(&test).await;
     assert_eq!(counts(&test).await, [1, 1, 2, 0, 0]);
-    assert_eq!((&told["queue"]["waiting"], &told["queue"]["oldestMs"]), (&json!(0), &json!(0)));
-    // Eleven seconds, as exactly as buckets tell them.
-    assert_eq!(told["latency"]["deliverMs"], json!({ "p50": 10_751, "p99": 10_751 }));
+    assert_eq!((&metrics["queue"]["waiting"], &metrics["queue"]["oldestMs"]), (&json!(0), &json!(0)));
+    // 11 s, as precisely as the histogram's buckets allow.
+    assert_eq!(metrics["latency"]["deliverMs"], json!({ "p50": 10_751, "p99": 10_751 }));
     let pushed = test.app.moment.telemetry.outcomes(first(&sent), test.app.clock.at()).await.unwrap();
     let (begun_ms, outcome) = (pushed[0].at_ms, |n: usize| (pushed[n].connection.as_str(), pushed[n].outcome));
     let times: Vec<i64> = pushed.iter().map(|push| push.at_ms - begun_ms).collect();
@@ -170,7 +170,7 @@ async fn what_fails_waits_and_is_counted_as_it_is_retried_and_delivered() {
 }
 
 #[tokio::test]
-async fn what_nobody_got_is_not_delivered() {
+async fn a_notification_that_reaches_no_connection_is_not_counted_as_delivered() {
     let test = TestApp::new().await;
     test.connect("alice", &["gone"]).await;
     test.clock.turn(Duration::from_secs(10));
@@ -178,12 +178,12 @@ async fn what_nobody_got_is_not_delivered() {
     let sent = send(&test, &["alice"], None).await;
     assert_eq!(counts(&test).await, [1, 0, 0, 0, 0]);
     assert_eq!(outcomes(&test, first(&sent)).await, [("gone".to_owned(), Outcome::Gone)]);
-    let told = told(&test).await;
-    assert_eq!((&told["queue"]["waiting"], &told["connections"]), (&json!(0), &json!(0)));
+    let metrics = metrics_json(&test).await;
+    assert_eq!((&metrics["queue"]["waiting"], &metrics["connections"]), (&json!(0), &json!(0)));
 }
 
 #[tokio::test]
-async fn who_is_refused_is_counted_once() {
+async fn each_refused_recipient_is_counted_once() {
     let mut test = TestApp::new().await;
     with_rate(&mut test, "1/60s");
     send(&test, &["alice"], Some("1")).await;
@@ -192,7 +192,7 @@ async fn who_is_refused_is_counted_once() {
     let refused = send(&test, &["alice", "bob"], Some("3")).await;
     assert_eq!(refused.status(), 429);
     assert_eq!(counts(&test).await, [2, 0, 0, 3, 0]);
-    // A repeat gets its first answer although all are limited, so nobody is refused.
+    // A repeat gets the first answer even though the recipient is at its limit, so nothing is refused.
     for key in ["1", "1"] {
         assert_eq!(send(&test, &["alice"], Some(key)).await.status(), 202);
     }
@@ -200,7 +200,7 @@ async fn who_is_refused_is_counted_once() {
 }
 
 #[tokio::test]
-async fn large_sends_wait_in_chunks_and_are_delivered_by_the_drain() {
+async fn recipients_in_waiting_chunks_are_counted_until_the_drain_delivers_them() {
     let test = TestApp::new().await;
     test.connect("user-0", &["first"]).await;
     test.connect("user-999", &["last"]).await;
@@ -208,19 +208,19 @@ async fn large_sends_wait_in_chunks_and_are_delivered_by_the_drain() {
     let users: Vec<&str> = users.iter().map(String::as_str).collect();
     send(&test, &users, None).await;
     assert_eq!(counts(&test).await, [1_000, 1, 0, 0, 0]);
-    assert_eq!(told(&test).await["queue"]["waiting"], 800);
+    assert_eq!(metrics_json(&test).await["queue"]["waiting"], 800);
     drains(&test).await;
     assert_eq!(counts(&test).await, [1_000, 2, 0, 0, 0]);
-    assert_eq!(told(&test).await["queue"]["waiting"], 0);
+    assert_eq!(metrics_json(&test).await["queue"]["waiting"], 0);
 }
 
 #[tokio::test]
-async fn without_the_database_errors_are_counted_and_metrics_are_told_all_the_same() {
+async fn without_the_database_errors_are_counted_and_metrics_are_still_answered() {
     let test = TestApp::new().await;
     test.connect("alice", &["PJqB0fHsqRcCHlw="]).await;
     send(&test, &["alice"], None).await;
     test.record.goes_away().await;
-    // 503 of four functions, and of one that only looks.
+    // Five errors: send, list, ticket, health and a frame.
     assert_eq!(send(&test, &["alice"], None).await.status(), 503);
     for name in ["list", "ticket"] {
         let mut asking = event(name);
@@ -234,15 +234,18 @@ async fn without_the_database_errors_are_counted_and_metrics_are_told_all_the_sa
     assert_eq!(health::handle(&test.app, request(event("health"))).await.status(), 503);
     let reply = message::handle(&test.app, socket_event(event("message"))).await;
     assert!(serde_json::to_string(&reply).unwrap().contains("store_unavailable"));
-    let told = told(&test).await;
+    let metrics = metrics_json(&test).await;
     assert_eq!(counts(&test).await, [1, 1, 0, 0, 5]);
-    assert_eq!((&told["database"], &told["degraded"]), (&json!({"healthy": false, "kind": "sqlite"}), &json!(false)));
+    assert_eq!(
+        (&metrics["database"], &metrics["degraded"]),
+        (&json!({"healthy": false, "kind": "sqlite"}), &json!(false))
+    );
     let queue = json!({ "waiting": 0, "processing": 0, "delayed": 0, "deadLetters": 0, "oldestMs": 0 });
-    assert_eq!((&told["queue"], &told["connections"], &told["onlineUsers"]), (&queue, &json!(0), &json!(0)));
+    assert_eq!((&metrics["queue"], &metrics["connections"], &metrics["onlineUsers"]), (&queue, &json!(0), &json!(0)));
 }
 
 #[tokio::test]
-async fn what_a_caller_did_wrong_is_no_error_of_ours() {
+async fn mistakes_of_callers_are_not_counted_as_errors() {
     let test = TestApp::new().await;
     test.connect("alice", &["PJqB0fHsqRcCHlw="]).await;
     let mut wrong = event("message");
@@ -255,7 +258,7 @@ async fn what_a_caller_did_wrong_is_no_error_of_ours() {
 }
 
 #[tokio::test]
-async fn without_redis_counts_are_zero_and_said_to_be_unknown() {
+async fn without_redis_counts_are_zero_and_marked_as_degraded() {
     let mut server = RedisServer::start();
     let mut test = TestApp::new().await;
     let config = server.config("carillon");
@@ -266,14 +269,14 @@ async fn without_redis_counts_are_zero_and_said_to_be_unknown() {
     test.connect("alice", &["phone"]).await;
     send(&test, &["alice"], None).await;
     assert_eq!(counts(&test).await, [1, 1, 0, 0, 0]);
-    let before = told(&test).await;
+    let before = metrics_json(&test).await;
     let instance = &before["redis"]["instances"][0];
     assert_eq!((&before["degraded"], &before["redis"]["mode"]), (&json!(false), &json!("single")));
     assert_eq!((&instance["name"], &instance["role"]), (&json!("redis-1"), &json!("primary")));
 
     server.is_killed();
     assert_eq!(send(&test, &["alice"], None).await.status(), 202);
-    let during = told(&test).await;
+    let during = metrics_json(&test).await;
     assert_eq!(
         (&during["degraded"], &during["accepted"], &during["connections"]),
         (&json!(true), &json!(0), &json!(1))
@@ -282,22 +285,22 @@ async fn without_redis_counts_are_zero_and_said_to_be_unknown() {
     assert_eq!((&instance["healthy"], &instance["role"]), (&json!(false), &Value::Null));
     assert!(instance["breaker"] != "closed" && instance["lastError"].is_string(), "{instance}");
     assert!(!during.to_string().contains("127.0.0.1") && !during.to_string().contains(&server.port().to_string()));
-    assert!(text(&test).await.contains("\ncarillon_degraded 1\n"));
+    assert!(metrics_text(&test).await.contains("\ncarillon_degraded 1\n"));
 }
 
 #[tokio::test]
-async fn a_deployment_without_redis_says_that_it_counts_nothing() {
+async fn a_deployment_without_redis_reports_that_it_counts_nothing() {
     let mut test = TestApp::new().await;
     let moment = Arc::new(NoMoment::default());
     (test.app.moment.limits, test.app.moment.telemetry, test.app.moment.health) =
         (moment.clone(), moment.clone(), moment);
     send(&test, &["alice"], None).await;
-    let told = told(&test).await;
-    assert_eq!((&told["degraded"], &told["accepted"]), (&json!(true), &json!(0)));
-    assert_eq!(told["redis"], json!({ "mode": "memory", "instances": [] }));
+    let metrics = metrics_json(&test).await;
+    assert_eq!((&metrics["degraded"], &metrics["accepted"]), (&json!(true), &json!(0)));
+    assert_eq!(metrics["redis"], json!({ "mode": "memory", "instances": [] }));
 }
 
-/// What a line of OpenMetrics says: its name, its labels as they are written, its value.
+/// Splits a line of OpenMetrics into its name, its unparsed labels and its value.
 fn sample(line: &str) -> (&str, &str, f64) {
     let (name, value) = line.rsplit_once(' ').unwrap();
     let (name, labels) = match name.split_once('{') {
@@ -308,14 +311,14 @@ fn sample(line: &str) -> (&str, &str, f64) {
 }
 
 #[tokio::test]
-async fn every_line_of_the_text_is_one_of_openmetrics_and_says_what_the_json_says() {
+async fn the_text_is_valid_openmetrics_and_has_the_values_of_the_json() {
     let mut test = TestApp::new().await;
     with_rate(&mut test, "1/60s");
     test.connect("alice", &["phone"]).await;
     send(&test, &["alice", "bob"], None).await;
     send(&test, &["alice"], None).await;
-    let text = text(&test).await;
-    let lines: Vec<&str> = text.strip_suffix("# EOF\n").expect("the end is marked").lines().collect();
+    let text = metrics_text(&test).await;
+    let lines: Vec<&str> = text.strip_suffix("# EOF\n").expect("it ends with the marker").lines().collect();
     let (mut family, mut kinds, mut values) = (String::new(), Vec::new(), Vec::new());
     for line in lines {
         if let Some(described) = line.strip_prefix("# ") {
@@ -323,7 +326,7 @@ async fn every_line_of_the_text_is_one_of_openmetrics_and_says_what_the_json_say
             match word {
                 "TYPE" => {
                     assert!(["gauge", "summary", "stateset"].contains(&rest), "{line}");
-                    assert!(!kinds.contains(&name.to_owned()), "{name} stands twice");
+                    assert!(!kinds.contains(&name.to_owned()), "{name} appears twice");
                     name.clone_into(&mut family);
                     kinds.push(family.clone());
                 }

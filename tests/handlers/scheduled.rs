@@ -1,4 +1,4 @@
-//! Sends that are due later.
+//! Sends with a delay or a due time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ impl Wake for Counting {
     }
 }
 
-/// Sends to alice, with this member besides.
+/// Sends to alice, with this key and this additional member.
 async fn sends(test: &TestApp, key: Option<&str>, name: &str, value: Value) -> HttpAnswer {
     let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
     if let Some(key) = key {
@@ -48,7 +48,7 @@ fn instant(after_ms: i64) -> Value {
 }
 
 #[tokio::test]
-async fn a_delayed_send_is_answered_with_its_ids_and_comes_when_it_is_due() {
+async fn a_delayed_send_is_answered_with_its_ids_and_delivered_when_it_is_due() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     for (name, value) in [("delayMs", json!(60_000)), ("delay", json!(6e4)), ("deliverAt", instant(180_000))] {
@@ -61,7 +61,7 @@ async fn a_delayed_send_is_answered_with_its_ids_and_comes_when_it_is_due() {
         assert!(id.is_string() && !listed(&test).await.contains(id));
 
         test.clock.turn(Duration::from_millis(59_999));
-        // The deadline leaves no time to wait for it.
+        // The deadline leaves the drain no time to wait for the due time.
         let early = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
         assert_eq!((early.chunks, test.push.taken().len()), (0, 0), "{name}");
         test.clock.turn(Duration::from_millis(1));
@@ -74,7 +74,7 @@ async fn a_delayed_send_is_answered_with_its_ids_and_comes_when_it_is_due() {
 }
 
 #[tokio::test]
-async fn an_instant_that_is_past_means_now() {
+async fn a_due_time_in_the_past_means_now() {
     let test = TestApp::new().await;
     for after_ms in [-MAX_DELAY_MS * 2, -1, 0] {
         let answer = body(&sends(&test, None, "deliverAt", instant(after_ms)).await);
@@ -85,7 +85,7 @@ async fn an_instant_that_is_past_means_now() {
 }
 
 #[tokio::test]
-async fn a_time_that_cannot_be_is_refused_by_its_name() {
+async fn an_invalid_delay_or_due_time_is_refused() {
     let test = TestApp::new().await;
     for (name, value) in [
         ("delayMs", json!(-1)),
@@ -100,17 +100,17 @@ async fn a_time_that_cannot_be_is_refused_by_its_name() {
         let found = (refused.status().as_u16(), body(&refused)["error"]["fields"].clone());
         assert_eq!(found, (422, json!([name])), "{name}: {value}");
     }
-    // Nothing was stored, and the key is free.
+    // Nothing was stored, so the key is still free.
     assert_eq!(sends(&test, Some("key"), "deliverAt", instant(MAX_DELAY_MS)).await.status(), 202);
     assert_eq!(sends(&test, None, "delayMs", json!(MAX_DELAY_MS)).await.status(), 202);
 }
 
 #[tokio::test]
-async fn a_year_ahead_is_asked_only_of_a_new_key() {
+async fn the_maximum_of_a_year_is_checked_only_for_a_new_key() {
     let mut test = TestApp::new().await;
     let first = sends(&test, Some("key"), "deliverAt", instant(MAX_DELAY_MS)).await;
     assert_eq!(first.status(), 202);
-    // Another process, whose clock is behind.
+    // As in another process whose clock is behind.
     test.app.clock = Clock::standing(START_MS - 1_000);
     let again = sends(&test, Some("key"), "deliverAt", instant(MAX_DELAY_MS)).await;
     assert_eq!((again.status().as_u16(), body(&again)), (202, body(&first)));
@@ -121,7 +121,7 @@ async fn a_year_ahead_is_asked_only_of_a_new_key() {
 }
 
 #[tokio::test]
-async fn a_repeat_is_answered_as_the_first_though_its_time_has_come() {
+async fn a_repeat_gets_the_first_answer_even_after_the_due_time() {
     let test = TestApp::new().await;
     let first = body(&sends(&test, Some("key"), "deliverAt", instant(60_000)).await);
     test.clock.turn(Duration::from_secs(60));
@@ -136,7 +136,7 @@ async fn a_repeat_is_answered_as_the_first_though_its_time_has_come() {
 }
 
 #[tokio::test]
-async fn limits_are_spent_when_it_is_accepted() {
+async fn a_scheduled_send_counts_against_the_limit_when_it_is_accepted() {
     let test = TestApp::new().await;
     for n in 0..30 {
         assert_eq!(sends(&test, None, "delayMs", json!(1_000_000)).await.status(), 202, "{n}");
@@ -146,7 +146,7 @@ async fn limits_are_spent_when_it_is_accepted() {
 }
 
 #[tokio::test]
-async fn what_is_due_within_a_minute_wakes_the_drain() {
+async fn a_send_due_within_a_minute_wakes_the_drain() {
     let mut test = TestApp::new().await;
     let woken = Arc::new(Counting(AtomicUsize::new(0)));
     test.app.wake = Some(woken.clone());
@@ -159,7 +159,7 @@ async fn what_is_due_within_a_minute_wakes_the_drain() {
         ("deliverAt", instant(60_000), 1),
         ("deliverAt", instant(60_001), 0),
     ] {
-        // As if nobody had been asked to wake it before.
+        // Clears the heartbeat, so that no drain seems to be awake.
         test.app.moment.queue.sign_off(test.app.clock.at()).await;
         sends(&test, None, name, value.clone()).await;
         assert_eq!(woken.0.swap(0, Ordering::Relaxed), times, "{name}: {value}");
@@ -167,10 +167,10 @@ async fn what_is_due_within_a_minute_wakes_the_drain() {
 }
 
 #[tokio::test]
-async fn of_whom_many_are_due_at_once_one_frame_tells_to_sync() {
+async fn more_than_five_sends_due_at_once_to_a_user_are_pushed_as_one_resync() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone", "laptop"]).await;
-    for (count, told) in [(5, "notification"), (6, "resync")] {
+    for (count, expected) in [(5, "notification"), (6, "resync")] {
         for _ in 0..count {
             assert_eq!(sends(&test, None, "delayMs", json!(60_000)).await.status(), 202);
         }
@@ -178,20 +178,20 @@ async fn of_whom_many_are_due_at_once_one_frame_tells_to_sync() {
         test.push.will("laptop", &[shared::sockets::push::Outcome::Failed]);
         let before = listed(&test).await.len();
         let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
-        assert_eq!((run.chunks, run.resynced), (count, usize::from(told == "resync")));
+        assert_eq!((run.chunks, run.resynced), (count, usize::from(expected == "resync")));
         let frames: Vec<Value> = test.push.taken().into_iter().map(|(_, frame)| frame["type"].clone()).collect();
-        assert_eq!(frames, vec![told; if told == "resync" { 2 } else { 2 * count }]);
+        assert_eq!(frames, vec![expected; if expected == "resync" { 2 } else { 2 * count }]);
         assert_eq!(listed(&test).await.len(), before + count);
-        // The laptop, which took nothing of it, or not the first.
+        // The laptop failed the resync, or the first of the notifications.
         test.clock.turn(Duration::from_secs(5));
         drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
         let again: Vec<(String, Value)> =
             test.push.taken().into_iter().map(|(to, frame)| (to, frame["type"].clone())).collect();
-        let expected: &[&str] = if told == "resync" { &["laptop", "phone"] } else { &["laptop"] };
+        let retried: &[&str] = if expected == "resync" { &["laptop", "phone"] } else { &["laptop"] };
         let mut to: Vec<&str> = again.iter().map(|(to, _)| to.as_str()).collect();
         to.sort_unstable();
-        assert_eq!(to, expected, "{again:?}");
-        assert!(again.iter().all(|(_, kind)| kind == told), "{again:?}");
+        assert_eq!(to, retried, "{again:?}");
+        assert!(again.iter().all(|(_, kind)| kind == expected), "{again:?}");
         test.clock.turn(Duration::from_secs(600));
         drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
         assert_eq!(test.push.taken(), []);
@@ -199,14 +199,14 @@ async fn of_whom_many_are_due_at_once_one_frame_tells_to_sync() {
 }
 
 #[tokio::test]
-async fn a_drain_whose_process_ends_waits_for_nothing() {
+async fn a_drain_stops_waiting_when_its_process_ends() {
     let mut test = TestApp::new().await;
     assert_eq!(sends(&test, None, "delayMs", json!(30_000)).await.status(), 202);
-    // The clock stands: without that it would wait without end.
+    // The clock stands still, so a drain that ignored the end of the process would wait forever.
     let run = drain::handle_until(&test.app, i64::MAX, std::future::ready(())).await;
     assert_eq!(run, drain::Drained::default());
     let bell = Arc::new(Counting(AtomicUsize::new(0)));
     test.app.wake = Some(bell.clone());
     assert_eq!(sends(&test, None, "delayMs", json!(30_000)).await.status(), 202);
-    assert_eq!(bell.0.load(Ordering::Relaxed), 1, "nobody believes it awake");
+    assert_eq!(bell.0.load(Ordering::Relaxed), 1, "the drain has signed off");
 }

@@ -1,9 +1,9 @@
-//! What several of these files send.
+//! The send that several modules of these tests share.
 
 use harness::{HttpAnswer, TestApp, event, request};
 use serde_json::{Value, json};
 
-/// Sends to alice, with these members besides.
+/// Sends to alice, with these additional members.
 pub(crate) async fn sends(test: &TestApp, members: Value) -> HttpAnswer {
     let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
     asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());

@@ -1,4 +1,4 @@
-//! Functions behind the WebSocket API.
+//! The functions behind the WebSocket API.
 
 use harness::{TestApp, body, event, request, socket_event};
 use serde_json::{Value, json};
@@ -27,7 +27,7 @@ async fn connect(test: &TestApp, ticket: &Value) -> (u64, Value) {
 }
 
 #[tokio::test]
-async fn a_socket_is_opened_used_and_forgotten() {
+async fn a_socket_is_opened_used_and_closed() {
     let test = TestApp::new().await;
     let ticket = ticket(&test).await;
     assert_eq!(connect(&test, &ticket).await, (200, Value::Null));
@@ -38,25 +38,25 @@ async fn a_socket_is_opened_used_and_forgotten() {
 }
 
 #[tokio::test]
-async fn a_handshake_without_a_good_ticket_is_refused_in_the_contracts_words() {
+async fn a_handshake_without_a_valid_ticket_gets_the_documented_error() {
     let test = TestApp::new().await;
-    let (status, refusal) = connect(&test, &json!("no ticket of ours")).await;
+    let (status, refusal) = connect(&test, &json!("an unknown ticket")).await;
     assert_eq!((status, &refusal["error"]["code"]), (401, &json!("invalid_ticket")));
     assert_eq!(refusal["error"]["requestId"], "PJqCFEqHqRcFd0w=");
-    let mut elsewhere = event("connect");
-    elsewhere["queryStringParameters"]["ticket"] = ticket(&test).await;
-    elsewhere["headers"]["Origin"] = "https://evil.example.com".into();
-    let (status, refusal) = answer(&connect::handle(&test.app, socket_event(elsewhere)).await);
+    let mut other_origin = event("connect");
+    other_origin["queryStringParameters"]["ticket"] = ticket(&test).await;
+    other_origin["headers"]["Origin"] = "https://evil.example.com".into();
+    let (status, refusal) = answer(&connect::handle(&test.app, socket_event(other_origin)).await);
     assert_eq!((status, &refusal["error"]["code"]), (403, &json!("origin_not_allowed")));
 }
 
 #[tokio::test]
-async fn a_frame_of_an_unknown_connection_closes_it() {
+async fn a_frame_from_an_unknown_connection_closes_it() {
     let test = TestApp::new().await;
-    let answered = message::handle(&test.app, socket_event(event("message"))).await;
-    assert_eq!(answer(&answered), (200, Value::Null));
-    let told = test.push.taken();
-    assert_eq!((told[0].0.as_str(), &told[0].1["code"]), (CONNECTION, &json!("invalid_ticket")));
-    assert_eq!(told[0].1["ref"], "1");
+    let reply = message::handle(&test.app, socket_event(event("message"))).await;
+    assert_eq!(answer(&reply), (200, Value::Null));
+    let frames = test.push.taken();
+    assert_eq!((frames[0].0.as_str(), &frames[0].1["code"]), (CONNECTION, &json!("invalid_ticket")));
+    assert_eq!(frames[0].1["ref"], "1");
     assert_eq!(test.push.closed(), [CONNECTION]);
 }

@@ -1,11 +1,11 @@
-//! The test page and the sends for trying things out, which are there only behind their switch.
+//! The test page and the test sends, which exist only while `ENABLE_TEST_ENDPOINTS` is on.
 
 use harness::{TestApp, body, event, request};
 use serde_json::{Value, json};
 
 const PATHS: [&str; 2] = ["/api/test/redis-notification", "/api/notifications/test"];
 
-/// A POST to one of the paths.
+/// The event of a POST to one of the paths.
 fn posted(path: &str, bearer: &str, asked: &str) -> Value {
     let mut event = event("test");
     event["headers"]["authorization"] = bearer.into();
@@ -16,7 +16,7 @@ fn posted(path: &str, bearer: &str, asked: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_test_rings_its_caller_or_whom_it_names() {
+async fn a_test_notification_goes_to_its_caller_or_to_the_named_user() {
     let test = TestApp::new().await;
     let admin = test.bearer("operator", "notify:admin");
     for (asked, user, title, kind) in [
@@ -32,7 +32,7 @@ async fn a_test_rings_its_caller_or_whom_it_names() {
         assert_eq!(sent["notifications"][0]["userId"], user, "{asked}");
         let mut list = event("list");
         list["headers"]["authorization"] = test.bearer(user, "").into();
-        // The recorded one asks for less.
+        // The query of the recorded event would filter the list.
         (list["rawQueryString"], list["queryStringParameters"]) = ("".into(), json!({}));
         let listed = body(&inbox::handle(&test.app, request(list)).await);
         let newest = &listed["items"][0];
@@ -42,7 +42,7 @@ async fn a_test_rings_its_caller_or_whom_it_names() {
 }
 
 #[tokio::test]
-async fn a_send_for_trying_things_out_is_a_send() {
+async fn a_test_send_behaves_like_any_send() {
     let test = TestApp::new().await;
     let admin = test.bearer("operator", "notify:admin");
     let call = async |asked: &str| testing::handle(&test.app, request(posted(PATHS[1], &admin, asked))).await;
@@ -60,7 +60,7 @@ async fn a_send_for_trying_things_out_is_a_send() {
 }
 
 #[tokio::test]
-async fn the_metrics_are_there_to_look_at_meanwhile() {
+async fn the_test_endpoint_also_returns_the_metrics() {
     let test = TestApp::new().await;
     let admin = test.bearer("operator", "notify:admin");
     testing::handle(&test.app, request(posted(PATHS[0], &admin, ""))).await;
@@ -71,7 +71,7 @@ async fn the_metrics_are_there_to_look_at_meanwhile() {
 }
 
 #[tokio::test]
-async fn only_admins_may_test() {
+async fn only_admins_may_use_the_test_endpoints() {
     let test = TestApp::new().await;
     for path in PATHS {
         for (bearer, status) in [("", 401), (test.bearer("shop", "notify:send").as_str(), 403)] {
@@ -85,10 +85,10 @@ async fn only_admins_may_test() {
 }
 
 #[tokio::test]
-async fn without_the_switch_there_is_nothing() {
+async fn switched_off_test_endpoints_are_not_found() {
     let mut test = TestApp::new().await;
     let admin = test.bearer("operator", "notify:admin");
-    assert!(test.app.config.test_endpoints, "a laptop has it on");
+    assert!(test.app.config.test_endpoints, "the test endpoints are on by default in this app");
     let mut config = (*test.app.config).clone();
     config.test_endpoints = false;
     test.app.config = config.into();
@@ -100,7 +100,7 @@ async fn without_the_switch_there_is_nothing() {
 }
 
 #[tokio::test]
-async fn the_page_may_run_its_own_script_and_speak_to_its_own_server() {
+async fn the_page_may_run_only_its_own_script_and_call_only_its_own_server() {
     let test = TestApp::new().await;
     let page = page::handle(&test.app.config, request(event("page"))).await;
     assert_eq!(page.status(), 200);

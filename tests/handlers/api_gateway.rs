@@ -1,4 +1,4 @@
-//! What an answer of API Gateway means, and how often it is asked.
+//! How the answers of API Gateway's management API become outcomes of a push.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use shared::sockets::api_gateway::ApiGatewayPush;
 use shared::sockets::push::{Outcome, Push};
 use tokio::net::TcpListener;
 
-/// Posts one frame to a gateway that answers so: what it means, and how often it was asked.
+/// Pushes one frame to a gateway that always gives this answer; returns the outcome and the number of requests.
 async fn posted(status: u16, headers: &'static [(&'static str, &'static str)]) -> (Outcome, usize) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}/live", listener.local_addr().unwrap());
@@ -44,7 +44,7 @@ async fn posted(status: u16, headers: &'static [(&'static str, &'static str)]) -
 }
 
 #[tokio::test]
-async fn each_answer_means_something_of_its_own_and_none_is_asked_for_twice() {
+async fn each_answer_has_its_outcome_and_no_request_is_repeated() {
     let throttled = |retry_after_ms| Outcome::Throttled { retry_after_ms };
     for (status, headers, outcome) in [
         (200, [].as_slice(), Outcome::Offered),
