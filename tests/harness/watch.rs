@@ -20,10 +20,10 @@ impl Watch {
         command.arg("--ignore-changes");
         let child = command.envs(variables).stdin(Stdio::null()).spawn().unwrap();
         let mut watch = Self(child);
-        let begun = Instant::now();
+        let began = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             assert!(watch.0.try_wait().unwrap().is_none(), "make watch has ended");
-            assert!(begun.elapsed() < STARTUP_TIMEOUT, "make watch does not listen");
+            assert!(began.elapsed() < STARTUP_TIMEOUT, "make watch does not listen");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         watch

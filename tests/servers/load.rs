@@ -1,4 +1,4 @@
-//! Services that send without a pause, and the proof that nothing of it was lost or doubled.
+//! Services that send continuously, and the check that no notification was lost or duplicated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,57 +9,57 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How many send at once, each to everybody in turn; as many users have a socket.
+/// The number of concurrent senders, each of which sends to every user in turn, and the number of users with a socket.
 pub(crate) const MAX_IN_FLIGHT: usize = 8;
 
-/// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any wait takes unless the test has failed.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Sending, until it is ended.
+/// A running load of sends.
 pub(crate) struct Load {
     devices: Vec<Device>,
-    goes_on: Arc<AtomicBool>,
+    is_running: Arc<AtomicBool>,
     counts: watch::Receiver<Counts>,
     senders: Vec<JoinHandle<Vec<Answered>>>,
 }
 
-/// How many answers there were so far.
+/// The number of answers so far.
 #[derive(Default)]
 struct Counts {
     accepted: usize,
     refused: usize,
 }
 
-/// A send that was accepted at last.
+/// A send that was accepted, perhaps after several attempts.
 struct Answered {
     user: usize,
     id: String,
-    /// When it was asked first.
+    /// The time of the first attempt.
     asked_at: Instant,
-    /// What it took until it was answered first.
+    /// How long the first attempt took.
     took: Duration,
 }
 
-/// The users' names.
+/// The ids of the users.
 pub(crate) fn users() -> Vec<String> {
     (0..MAX_IN_FLIGHT).map(|n| format!("user-{n}")).collect()
 }
 
 impl Load {
-    /// Everybody connects, and the services begin. An answer that is neither 202 nor, where that is allowed, the 503
-    /// of a store that is away ends a service and fails the test.
+    /// Opens a socket for every user and starts the services. Every answer must be 202 or, if `may_refuse`, the 503 of
+    /// an unavailable store; any other answer fails the test.
     pub(crate) async fn on(world: &World, may_refuse: bool) -> Self {
         let mut devices = Vec::new();
         for user in users() {
             devices.push(world.user(&user).connects().await);
         }
-        let goes_on = Arc::new(AtomicBool::new(true));
+        let is_running = Arc::new(AtomicBool::new(true));
         let (count, counts) = watch::channel(Counts::default());
         let senders = (0..MAX_IN_FLIGHT).map(|sender| {
-            let (service, goes_on, count) = (world.service("shop"), Arc::clone(&goes_on), count.clone());
+            let (service, is_running, count) = (world.service("shop"), Arc::clone(&is_running), count.clone());
             tokio::spawn(async move {
                 let mut sent = Vec::new();
-                while goes_on.load(Ordering::Relaxed) {
+                while is_running.load(Ordering::Relaxed) {
                     let (user, key) = ((sender + sent.len()) % MAX_IN_FLIGHT, format!("{sender}/{}", sent.len()));
                     sent.push(send(&service, user, &key, may_refuse, &count).await);
                 }
@@ -67,28 +67,28 @@ impl Load {
             })
         });
         let senders = senders.collect();
-        Self { devices, goes_on, counts, senders }
+        Self { devices, is_running, counts, senders }
     }
 
-    /// Waits for so many more sends to be accepted.
-    pub(crate) async fn goes_on_for(&mut self, sends: usize) {
+    /// Waits until this many more sends are accepted.
+    pub(crate) async fn continues_for(&mut self, sends: usize) {
         let enough = self.counts.borrow().accepted + sends;
         self.waits_for(|counts| counts.accepted >= enough).await;
     }
 
-    /// Waits until so many were refused.
+    /// Waits until this many attempts are refused in total.
     pub(crate) async fn is_refused(&mut self, sends: usize) {
         self.waits_for(|counts| counts.refused >= sends).await;
     }
 
     async fn waits_for(&mut self, enough: impl FnMut(&Counts) -> bool) {
-        let waiting = tokio::time::timeout(PATIENCE, self.counts.wait_for(enough)).await;
-        waiting.expect("nobody sends").expect("the services have ended");
+        let waiting = tokio::time::timeout(TIMEOUT, self.counts.wait_for(enough)).await;
+        waiting.expect("too few answers in time").expect("the services have ended");
     }
 
-    /// Stops the services.
+    /// Stops the services and waits for their last answers.
     pub(crate) async fn ends(self) -> Sent {
-        self.goes_on.store(false, Ordering::Relaxed);
+        self.is_running.store(false, Ordering::Relaxed);
         let mut answered = Vec::new();
         for sender in self.senders {
             answered.extend(sender.await.unwrap());
@@ -97,7 +97,7 @@ impl Load {
     }
 }
 
-/// Sends, and repeats what a store refused until it is accepted.
+/// Sends, and retries until the send is accepted.
 async fn send(service: &Caller, user: usize, key: &str, may_refuse: bool, count: &watch::Sender<Counts>) -> Answered {
     let body = json!({"type": "order", "userIds": [format!("user-{user}")], "title": key, "idempotencyKey": key});
     let (asked_at, mut took) = (Instant::now(), None);
@@ -117,14 +117,14 @@ async fn send(service: &Caller, user: usize, key: &str, may_refuse: bool, count:
     }
 }
 
-/// What was accepted, and the sockets that were open meanwhile.
+/// The accepted sends, and the sockets that were open during the load.
 pub(crate) struct Sent {
     devices: Vec<Device>,
     answered: Vec<Answered>,
 }
 
 impl Sent {
-    /// What the sends took that were asked in this time.
+    /// How long the first attempts of the sends took that began in this period, shortest first.
     pub(crate) fn took(&self, from: Instant, to: Instant) -> Vec<Duration> {
         let asked = self.answered.iter().filter(|answered| (from..to).contains(&answered.asked_at));
         let mut took: Vec<Duration> = asked.map(|answered| answered.took).collect();
@@ -132,23 +132,24 @@ impl Sent {
         took
     }
 
-    /// Asserts that everything is in the inboxes once, by offsets without a gap, and rang every socket once.
+    /// Asserts that every accepted notification, and nothing else, is in its inbox once, with offsets without a gap,
+    /// and arrived at its socket once.
     pub(crate) async fn arrived(mut self, world: &World) {
         for (user, name) in users().into_iter().enumerate() {
             let accepted = self.accepted(user);
             assert_eq!(stored(&world.user(&name)).await, accepted, "the inbox of {name}");
-            let mut rang = Vec::new();
+            let mut received = Vec::new();
             for _ in &accepted {
                 let frame = self.devices[user].receives("notification").await;
-                rang.push(frame["notification"]["id"].as_str().unwrap().to_owned());
+                received.push(frame["notification"]["id"].as_str().unwrap().to_owned());
             }
             self.devices[user].sees_nothing().await;
-            rang.sort_unstable();
-            assert_eq!(rang, accepted, "the socket of {name}");
+            received.sort_unstable();
+            assert_eq!(received, accepted, "the socket of {name}");
         }
     }
 
-    /// Asserts that everything is in the inboxes once, by offsets without a gap, and nothing else is there.
+    /// Asserts that every accepted notification, and nothing else, is in its inbox once, with offsets without a gap.
     pub(crate) async fn is_stored(&self, world: &World) {
         for (user, name) in users().into_iter().enumerate() {
             assert_eq!(stored(&world.user(&name)).await, self.accepted(user), "the inbox of {name}");
@@ -163,7 +164,7 @@ impl Sent {
     }
 }
 
-/// The ids that a sync from the beginning finds, in alphabetical order, once it is found that no offset is missing.
+/// The ids that a sync from the beginning finds, sorted. Asserts that no offset is missing.
 pub(crate) async fn stored(user: &Caller) -> Vec<String> {
     let (mut ids, mut offset) = (Vec::new(), 0);
     let mut path = "/api/sync?limit=200".to_owned();

@@ -1,11 +1,11 @@
-//! Whole systems on a Postgres and a Redis that are shared, killed, hung, emptied, and wrongly named.
+//! Whole systems on Postgres and Redis: shared by several gateways, killed, hung, emptied and misconfigured.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
-mod beside;
 mod load;
-mod postgres_away;
-mod redis_away;
-mod starts;
+mod postgres_outage;
+mod pub_sub;
+mod redis_outage;
+mod startup;
 mod stores;
-mod together;
+mod two_gateways;

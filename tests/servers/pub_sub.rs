@@ -1,4 +1,4 @@
-//! What programs beside a gateway hear over Redis, and a gateway that is told to do without.
+//! The events that other programs receive over Redis Pub/Sub, and a gateway with Redis switched off.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use shared::clock::Clock;
 use crate::stores::{PREFIX, Stores, health, is};
 
 #[tokio::test]
-async fn what_is_accepted_over_http_is_heard_over_pub_sub_once() {
+async fn each_accepted_notification_is_published_once() {
     let stores = Stores::new().await;
     let world = stores.gateway_with(&[("RATE_LIMIT_SEND", "2/60s")], Clock::system()).await;
     let client = redis::Client::open(format!("redis://127.0.0.1:{}", stores.redis.port())).unwrap();
@@ -24,7 +24,7 @@ async fn what_is_accepted_over_http_is_heard_over_pub_sub_once() {
     let first = send(json!(["alice", "böb"]), "1").await.expect(202);
     assert_eq!(send(json!(["alice", "böb"]), "1").await.expect(202), first, "a repeat");
     send(json!([]), "2").await.expect(422);
-    // The repeat has spent alice's second one.
+    // The repeat has used up the second of alice's two sends.
     let last = send(json!(["alice", "carol"]), "3").await.expect(202);
     assert_eq!(last["notifications"][0]["status"], "rate_limited");
 
@@ -32,23 +32,23 @@ async fn what_is_accepted_over_http_is_heard_over_pub_sub_once() {
     let mut messages = listener.on_message();
     for notification in accepted {
         let message = tokio::time::timeout(Duration::from_secs(5), messages.next()).await.unwrap().unwrap();
-        let heard: Value = serde_json::from_slice(message.get_payload_bytes()).unwrap();
+        let event: Value = serde_json::from_slice(message.get_payload_bytes()).unwrap();
         let (user, id) = (&notification["userId"], &notification["id"]);
-        assert_eq!(heard, json!({"userId": user, "id": id, "type": "REPORT_APPROVED"}));
+        assert_eq!(event, json!({"userId": user, "id": id, "type": "REPORT_APPROVED"}));
     }
-    assert!(tokio::time::timeout(Duration::from_millis(100), messages.next()).await.is_err(), "something else");
+    assert!(tokio::time::timeout(Duration::from_millis(100), messages.next()).await.is_err(), "another event");
     world.stops().await;
 }
 
 #[tokio::test]
-async fn a_gateway_that_must_not_use_redis_does_not() {
+async fn a_gateway_with_redis_switched_off_does_not_connect_to_it() {
     let stores = Stores::new().await;
     let world = stores.gateway_with(&[("QUEUE_REDIS_ENABLED", "false")], Clock::system()).await;
-    is(health(&world).await, (200, "ok", "ok", "off"));
+    assert_health(health(&world).await, (200, "ok", "ok", "off"));
     let mut device = world.user("alice").connects().await;
     world.service("shop").rings(&["alice"], "without").await;
     device.sees("without").await;
-    is(health(&world).await, (200, "ok", "ok", "off"));
+    assert_health(health(&world).await, (200, "ok", "ok", "off"));
     assert_eq!(stores.redis.keys(), Vec::<String>::new());
     let clients: String = stores.redis.answers(&["CLIENT", "LIST"]).unwrap();
     assert_eq!(clients.lines().count(), 1, "only this test is connected: {clients}");

@@ -1,4 +1,4 @@
-//! What is configured wrongly stops the start of the gateway: one clear line names the variable and no secret.
+//! Invalid configuration stops the gateway at startup, with one line that names the variable and contains no secret.
 
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
@@ -11,12 +11,12 @@ use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-/// What no line may tell.
+/// A password that no output may contain.
 const SECRET: &str = "hunter2";
-/// The longest that a test waits for a process.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for a process.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The command, built with what the workspace's tests are built with.
+/// The `gateway` binary, built with the same features as the tests so that their build is reused.
 fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -34,7 +34,7 @@ fn program() -> &'static PathBuf {
     })
 }
 
-/// The gateway with these arguments and variables, and no others.
+/// A command that runs the gateway with these arguments and variables, and no others.
 fn gateway(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile::TempDir) {
     let data = tempfile::tempdir().unwrap();
     let mut command = Command::new(program());
@@ -43,18 +43,18 @@ fn gateway(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile
     (command, data)
 }
 
-/// Asserts that it ends, by the status of what is configured wrongly and with one line: the variable, then this.
+/// Asserts that the gateway exits with 78 (`EX_CONFIG`) and one line, which contains the variable and the reason.
 async fn is_refused(arguments: &[&str], variables: &[(&str, &str)], names: &str, why: &str) {
     let (mut command, _data) = gateway(arguments, variables);
     let Output { status, stdout, stderr } =
-        tokio::time::timeout(PATIENCE, command.output()).await.expect("it did not end").unwrap();
-    let said = String::from_utf8(stderr).unwrap();
-    let told = format!("{arguments:?} with {names}: {status}, {said:?}");
-    assert_eq!((status.code(), said.lines().count(), stdout.len()), (Some(78), 1, 0), "{told}");
-    assert!(said.contains(names) && said.contains(why) && !said.contains(SECRET), "{told}");
+        tokio::time::timeout(TIMEOUT, command.output()).await.expect("the gateway did not end").unwrap();
+    let log = String::from_utf8(stderr).unwrap();
+    let context = format!("{arguments:?} with {names}: {status}, {log:?}");
+    assert_eq!((status.code(), log.lines().count(), stdout.len()), (Some(78), 1, 0), "{context}");
+    assert!(log.contains(names) && log.contains(why) && !log.contains(SECRET), "{context}");
 }
 
-/// As `is_refused`, for the gateway and for the command that only migrates.
+/// As [`is_refused`], for the server and for the `migrate` command.
 async fn both_refuse(url: &str, why: &str) {
     for arguments in [&["--port", "0"][..], &["migrate"]] {
         is_refused(arguments, &[("DATABASE_URL", url)], "DATABASE_URL", why).await;
@@ -62,7 +62,7 @@ async fn both_refuse(url: &str, why: &str) {
 }
 
 #[tokio::test]
-async fn a_database_url_that_does_not_parse() {
+async fn a_database_url_that_does_not_parse_stops_the_start() {
     for url in ["postgres://root:hunter2@h:port/x", "mysql://root:hunter2@127.0.0.1/x", "hunter2", "postgres:hunter2"] {
         both_refuse(url, "postgres://").await;
     }
@@ -70,7 +70,7 @@ async fn a_database_url_that_does_not_parse() {
 }
 
 #[tokio::test]
-async fn a_wrong_password() {
+async fn a_wrong_database_password_stops_the_start() {
     let database = postgres_server::database().await;
     postgres_server::does(&database, "CREATE ROLE guarded LOGIN PASSWORD 'right'").await;
     let url = database.reveal().replace("postgres@", "guarded:hunter2@");
@@ -78,20 +78,20 @@ async fn a_wrong_password() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn an_unreachable_database_stops_the_start() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     both_refuse(&format!("postgres://root:hunter2@127.0.0.1:{port}/x"), "nobody answers").await;
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_there() {
+async fn a_missing_database_stops_the_start() {
     let database = postgres_server::database().await;
     let (server, _) = database.reveal().rsplit_once('/').unwrap();
     both_refuse(&format!("{server}/nowhere"), "\"nowhere\" does not exist").await;
 }
 
 #[tokio::test]
-async fn a_database_with_a_newer_migration() {
+async fn a_database_with_a_newer_migration_stops_the_start() {
     let database = postgres_server::database().await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
         VALUES (9999, 'of tomorrow', true, '', 0)";
@@ -99,12 +99,12 @@ async fn a_database_with_a_newer_migration() {
     both_refuse(database.reveal(), "newer version (it has migration 9999)").await;
 }
 
-/// A function's statements are given up sooner; an index of a large table must not be.
+/// Statements of a function time out sooner, but building an index on a large table must not time out.
 #[tokio::test]
-async fn a_migration_waits_for_whoever_holds_it_up() {
+async fn a_migration_waits_for_locks_longer_than_any_call() {
     const LONGER_THAN_ANY_CALL: Duration = Duration::from_millis(5_500);
     let database = postgres_server::database().await;
-    // Everything is to be made once more, and somebody is about to make the first of it.
+    // The migrations have to run again, and another transaction is about to create the first table.
     let tables = "DROP TABLE dead_letters, send_chunks, notifications, sends, inboxes, connections, tickets, epoch, _sqlx_migrations";
     postgres_server::does(&database, tables).await;
     let mut other = PgConnection::connect(database.reveal()).await.unwrap();
@@ -112,38 +112,38 @@ async fn a_migration_waits_for_whoever_holds_it_up() {
     let (mut command, _data) = gateway(&["migrate"], &[("DATABASE_URL", database.reveal())]);
     let mut process = command.spawn().unwrap();
     tokio::time::sleep(LONGER_THAN_ANY_CALL).await;
-    assert!(process.try_wait().unwrap().is_none(), "nothing held it up");
+    assert!(process.try_wait().unwrap().is_none(), "the migration did not wait");
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     let migrated = process.wait_with_output().await.unwrap();
     assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
 }
 
 #[tokio::test]
-async fn a_redis_url_that_does_not_parse() {
+async fn a_redis_url_that_does_not_parse_stops_the_start() {
     for url in ["redis://u:hunter2@h:port", "http://:hunter2@127.0.0.1", "hunter2", "redis://u:hunter2@h/x"] {
         is_refused(&["--port", "0"], &[("REDIS_URL", url)], "REDIS_URL", "redis").await;
     }
 }
 
 #[tokio::test]
-async fn a_redis_that_is_not_there_stops_nothing() {
+async fn an_unreachable_redis_does_not_stop_the_start() {
     let variables = [("REDIS_URL", "redis://:hunter2@127.0.0.1:1"), ("RUST_LOG", "debug")];
     let (mut command, _data) = gateway(&["--port", "0"], &variables);
     let mut process = command.spawn().unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     let ready = async {
         loop {
-            let line = lines.next_line().await.unwrap().expect("it ended before it was ready");
+            let line = lines.next_line().await.unwrap().expect("the gateway ended before it was ready");
             if let Some(address) = line.strip_prefix("ready http://") {
                 return address.parse().unwrap();
             }
         }
     };
-    let address = tokio::time::timeout(PATIENCE, ready).await.expect("it was not ready");
+    let address = tokio::time::timeout(TIMEOUT, ready).await.expect("the gateway was not ready in time");
     let health = http::call(address, "GET", "/health", &[], "").await.expect(200);
     assert_eq!((&health["status"], &health["dependencies"]["redis"]), (&"degraded".into(), &"down".into()));
     process.start_kill().unwrap();
-    let said = process.wait_with_output().await.unwrap().stderr;
-    let said = String::from_utf8(said).unwrap();
-    assert!(said.contains("Redis is away") && !said.contains(SECRET), "{said}");
+    let log = process.wait_with_output().await.unwrap().stderr;
+    let log = String::from_utf8(log).unwrap();
+    assert!(log.contains("Redis is away") && !log.contains(SECRET), "{log}");
 }

@@ -1,4 +1,4 @@
-//! Two gateways at once on the same stores, and one after the other.
+//! Several gateways on the same stores, concurrently and one after the other.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use shared::clock::Clock;
 use crate::load::stored;
 use crate::stores::Stores;
 
-/// Longer than a push is waited for until the drain takes it over.
+/// Longer than the drain leaves a row to the invocation that pushes it.
 const GRACE: Duration = Duration::from_secs(6);
 
 #[tokio::test]
-async fn budgets_are_shared() {
+async fn rate_limits_are_shared() {
     let stores = Stores::new().await;
     let (limit, clock) = ([("RATE_LIMIT_SEND", "4/60s")], Clock::standing(START_MS));
     let here = stores.gateway_with(&limit, clock.clone()).await;
@@ -37,7 +37,7 @@ async fn budgets_are_shared() {
 #[tokio::test]
 async fn a_frame_goes_through_the_gateway_that_has_the_socket() {
     let stores = Stores::new().await;
-    // No drain waits for what is due later, which would be a race to it.
+    // A drain that lingers until the row is due would race with the one that the test runs.
     let (linger, clock) = (("DRAIN_LINGER_MS", "0"), Clock::standing(START_MS));
     let here = stores.gateway_with(&[linger], clock.clone()).await;
     let endpoint = format!("http://{}/live", here.address());
@@ -45,10 +45,10 @@ async fn a_frame_goes_through_the_gateway_that_has_the_socket() {
     let elsewhere = stores.gateway_with(&[linger], clock.clone()).await;
     let mut device = here.user("alice").connects().await;
 
-    // One that knows where the sockets are pushes there.
+    // A gateway whose `WS_ENDPOINT` points to the sockets pushes to them.
     there.service("shop").rings(&["alice"], "from there").await;
     device.sees("from there").await;
-    // One that does not leaves it, as long as the socket is young, to one that does.
+    // A gateway that cannot reach a young socket leaves the notification to one that can.
     elsewhere.service("shop").rings(&["alice"], "from elsewhere").await;
     device.sees_nothing().await;
     clock.turn(GRACE);
@@ -61,7 +61,7 @@ async fn a_frame_goes_through_the_gateway_that_has_the_socket() {
 }
 
 #[tokio::test]
-async fn offsets_have_no_gaps_whoever_takes_them_and_keys_are_known_to_all() {
+async fn concurrent_gateways_leave_no_gaps_in_offsets_and_share_idempotency_keys() {
     let stores = Stores::new().await;
     let worlds = [stores.gateway().await, stores.gateway().await];
     // Every key is sent twice, mostly at the same time and mostly to different gateways.
@@ -80,7 +80,7 @@ async fn offsets_have_no_gaps_whoever_takes_them_and_keys_are_known_to_all() {
     let answers = join_all(senders).await;
     let mut accepted = Vec::new();
     for pair in answers.chunks(2) {
-        assert_eq!(pair[0], pair[1], "one key, two answers");
+        assert_eq!(pair[0], pair[1], "the same key must get the same answer");
         accepted.extend(pair[0].iter().map(|sent| sent["notifications"][0]["id"].as_str().unwrap().to_owned()));
     }
     accepted.sort_unstable();
@@ -91,7 +91,7 @@ async fn offsets_have_no_gaps_whoever_takes_them_and_keys_are_known_to_all() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_comes_later_knows_inboxes_keys_and_cursors() {
+async fn a_later_gateway_finds_the_inboxes_keys_and_cursors_of_an_earlier_one() {
     let stores = Stores::new().await;
     let world = stores.gateway().await;
     let body = r#"{"type":"paid","userIds":["alice"],"title":"Paid","idempotencyKey":"invoice-7"}"#;
@@ -101,7 +101,7 @@ async fn a_gateway_that_comes_later_knows_inboxes_keys_and_cursors() {
     let (sync, inbox) = (world.user("alice").gets("/api/sync").await, world.user("alice").inbox().await);
     world.stops().await;
 
-    // Another folder, another port: all it shares are the stores.
+    // The new gateway has another data folder and another port, and shares only the stores.
     let world = stores.gateway().await;
     assert_eq!(world.user("alice").gets("/api/sync").await.text, sync.text);
     let repeat = world.service("shop").calls("POST", "/api/notifications/send", &headers, body).await;
