@@ -1,4 +1,4 @@
-//! Each binary answers a recorded event of API Gateway, on servers that all of them share.
+//! Every binary answers a recorded event of API Gateway; all of them share the servers.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,9 @@ use harness::event;
 use harness::sandbox::{Sandbox, Variables};
 use serde_json::{Value, json};
 
-use crate::surroundings::{bearer, servers};
+use crate::environment::{bearer, servers};
 
-/// Calls functions, each in a sandbox of its own as it is first needed.
+/// Calls functions, each call in a new sandbox, and keeps track of which functions were called.
 struct Deployment {
     variables: Variables,
     called: BTreeSet<&'static str>,
@@ -23,15 +23,15 @@ impl Deployment {
         answer.unwrap_or_else(|error| panic!("{function} failed: {error}"))
     }
 
-    /// The body of an answer with this status.
+    /// Calls a function and asserts the status of its answer; returns the body.
     async fn answers(&mut self, function: &'static str, event: &Value, status: u16) -> Value {
         let answer = self.call(function, event).await;
         assert_eq!(answer["statusCode"], status, "{function}: {answer}");
         answer["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
     }
 
-    /// A recorded event with a token.
-    fn event_of(&self, name: &str, sub: &str, scope: &str) -> Value {
+    /// A recorded event with a token of this caller.
+    fn event_by(&self, name: &str, sub: &str, scope: &str) -> Value {
         let mut event = event(name);
         event["headers"]["authorization"] = bearer(&self.variables, sub, scope).into();
         event
@@ -45,18 +45,18 @@ async fn every_binary_answers_a_recorded_event() {
     let migrated = deployment.call("migrate", &json!({})).await;
     assert!(migrated["version"].as_i64().is_some(), "{migrated}");
 
-    let send = deployment.event_of("send", "shop", "notify:send");
+    let send = deployment.event_by("send", "shop", "notify:send");
     let asked: Value = serde_json::from_str(send["body"].as_str().unwrap()).unwrap();
     let user = asked["userIds"][0].as_str().unwrap().to_owned();
     let sent = deployment.answers("send", &send, 202).await;
     assert!(sent["notifications"][0]["id"].is_string(), "{sent}");
-    let listed = deployment.answers("inbox", &deployment.event_of("list", &user, ""), 200).await;
+    let listed = deployment.answers("inbox", &deployment.event_by("list", &user, ""), 200).await;
     assert_eq!(listed["items"][0]["id"], sent["notifications"][0]["id"], "{listed}");
 
-    let history = deployment.answers("history", &deployment.event_of("history", "shop", "notify:send"), 200).await;
+    let history = deployment.answers("history", &deployment.event_by("history", "shop", "notify:send"), 200).await;
     assert_eq!(history["items"][0]["sendId"], sent["sendId"], "{history}");
 
-    let issued = deployment.answers("tickets", &deployment.event_of("ticket", &user, ""), 201).await;
+    let issued = deployment.answers("tickets", &deployment.event_by("ticket", &user, ""), 201).await;
     let mut opening = event("connect");
     opening["queryStringParameters"]["ticket"] = issued["ticket"].clone();
     opening["multiValueQueryStringParameters"]["ticket"] = json!([issued["ticket"]]);
@@ -69,12 +69,12 @@ async fn every_binary_answers_a_recorded_event() {
     assert_eq!(drained["failed"], false, "{drained}");
     let health = deployment.answers("health", &event("health"), 200).await;
     assert_eq!(health["dependencies"]["database"], "ok", "{health}");
-    let metrics = deployment.answers("metrics", &deployment.event_of("metrics", "ops", "notify:admin"), 200).await;
+    let metrics = deployment.answers("metrics", &deployment.event_by("metrics", "ops", "notify:admin"), 200).await;
     assert_eq!((&metrics["accepted"], &metrics["degraded"]), (&json!(1), &json!(false)), "{metrics}");
-    let letters = deployment.event_of("dead_letters", "ops", "notify:admin");
-    let letters = deployment.answers("deadletters", &letters, 200).await;
-    assert_eq!(letters["items"], json!([]), "{letters}");
-    let tested = deployment.answers("testing", &deployment.event_of("test", "operator", "notify:admin"), 202).await;
+    let dead_letters = deployment.event_by("dead_letters", "ops", "notify:admin");
+    let dead_letters = deployment.answers("deadletters", &dead_letters, 200).await;
+    assert_eq!(dead_letters["items"], json!([]), "{dead_letters}");
+    let tested = deployment.answers("testing", &deployment.event_by("test", "operator", "notify:admin"), 202).await;
     assert_eq!(tested["notifications"][0]["userId"], "operator", "{tested}");
     deployment.answers("page", &event("page"), 200).await;
     let refused = deployment.answers("notfound", &event("notfound"), 404).await;

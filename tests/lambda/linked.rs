@@ -1,4 +1,4 @@
-//! What is in a binary: no store of a laptop, and one TLS stack.
+//! What is linked into the binaries: no store for local development, and only one TLS stack.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use harness::World;
 use harness::binaries::{self, Profile};
 
-/// What only SQLite has in it, and the module of the memory store as symbols name it.
-const OF_A_LAPTOP: [&str; 3] = ["SQLite format 3", "sqlite3_", "6shared6memory"];
+/// Texts that only SQLite contains, and the module of the memory store as symbols name it.
+const LOCAL_STORES: [&str; 3] = ["SQLite format 3", "sqlite3_", "6shared6memory"];
 
 fn contains(binary: &Path, text: &str) -> bool {
     let found = Command::new("grep").args(["-q", "-a", "-F", text]).arg(binary).status().unwrap();
@@ -15,17 +15,17 @@ fn contains(binary: &Path, text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_binary_contains_a_store_of_a_laptop() {
+async fn no_binary_contains_a_local_store() {
     for (function, binary) in binaries::built(Profile::Dev) {
-        assert!(contains(binary, "6shared"), "{function} has no symbols to look at");
-        for text in OF_A_LAPTOP {
+        assert!(contains(binary, "6shared"), "{function} has no symbols to search");
+        for text in LOCAL_STORES {
             assert!(!contains(binary, text), "{function} contains {text}");
         }
     }
-    // This very test runs on both, so that they would be found.
+    // This test uses both stores, so its own binary must contain the texts.
     World::new().await.stops().await;
-    for text in OF_A_LAPTOP {
-        assert!(contains(&std::env::current_exe().unwrap(), text), "{text} is looked for in vain");
+    for text in LOCAL_STORES {
+        assert!(contains(&std::env::current_exe().unwrap(), text), "{text} is not even in a binary with both stores");
     }
 }
 

@@ -1,9 +1,9 @@
-//! The functions as what is deployed: the binaries themselves, before a Runtime API and under `cargo lambda watch`.
+//! The function binaries as they are deployed, run against a Runtime API.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod answers;
+mod environment;
 mod linked;
 mod refusals;
-mod surroundings;
 mod waking;

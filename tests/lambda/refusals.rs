@@ -1,11 +1,11 @@
-//! What is missing or wrong stops a function's start: one line names it, and no secret is told.
+//! A missing or invalid variable stops a function at startup, with one line that names it and contains no secret.
 
 use harness::binaries::{self, Profile};
 use harness::sandbox::{Sandbox, nobody, refused};
 
-use crate::surroundings::with;
+use crate::environment::with;
 
-/// What each function needs. `notfound` needs nothing.
+/// The variables that each function requires; `notfound` requires none.
 const NEEDS: [(&str, &[&str]); 15] = [
     ("connect", connect::NEEDS),
     ("deadletters", deadletters::NEEDS),
@@ -40,7 +40,7 @@ async fn a_missing_variable_stops_the_start_and_is_named() {
 }
 
 #[tokio::test]
-async fn a_start_needs_no_server() {
+async fn a_function_starts_without_its_servers() {
     for (function, _) in NEEDS {
         let mut sandbox = Sandbox::start(&binaries::built(Profile::Dev)[function], &nobody()).await;
         sandbox.polled().await;
@@ -48,7 +48,7 @@ async fn a_start_needs_no_server() {
 }
 
 #[tokio::test]
-async fn a_store_that_functions_cannot_use_stops_the_start_and_no_secret_is_told() {
+async fn an_invalid_store_url_stops_the_start_and_is_not_logged() {
     let built = binaries::built(Profile::Dev);
     for url in
         ["sqlite:///hunter2.db", "postgres://root:hunter2@h:port/x", "mysql://root:hunter2@127.0.0.1/x", "hunter2"]

@@ -1,4 +1,4 @@
-//! Who leaves work for the drain wakes it, as AWS takes it: an event that nobody waits for.
+//! A function that enqueues work wakes the drain by an asynchronous invocation of Lambda.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -15,12 +15,12 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::surroundings::{bearer, servers, with};
+use crate::environment::{bearer, servers, with};
 
-/// Where functions are invoked.
+/// A fake of the API that invokes functions.
 struct LambdaApi {
     url: String,
-    asked: Arc<Mutex<Vec<Parts>>>,
+    requests: Arc<Mutex<Vec<Parts>>>,
 }
 
 impl LambdaApi {
@@ -28,13 +28,13 @@ impl LambdaApi {
     async fn answering(status: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::<Mutex<Vec<Parts>>>::default();
-        let noting = Arc::clone(&asked);
+        let requests = Arc::<Mutex<Vec<Parts>>>::default();
+        let log = Arc::clone(&requests);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let noting = Arc::clone(&noting);
+                let log = Arc::clone(&log);
                 let service = service_fn(move |request: http::Request<Incoming>| {
-                    noting.lock().unwrap().push(request.into_parts().0);
+                    log.lock().unwrap().push(request.into_parts().0);
                     async move { Response::builder().status(status).body(Empty::<Bytes>::new()) }
                 });
                 let http = hyper::server::conn::http1::Builder::new();
@@ -42,19 +42,20 @@ impl LambdaApi {
             }
             Ok::<_, Infallible>(())
         });
-        Self { url, asked }
+        Self { url, requests }
     }
 
+    /// The requests since the last call of this.
     fn taken(&self) -> Vec<Parts> {
-        std::mem::take(&mut self.asked.lock().unwrap())
+        std::mem::take(&mut self.requests.lock().unwrap())
     }
 }
 
-/// Sends to so many, with what else is asked.
-async fn sends(sandbox: &mut Sandbox, variables: &Variables, recipients: usize, besides: Value) {
+/// Sends to this many recipients, with these additional members.
+async fn sends(sandbox: &mut Sandbox, variables: &Variables, recipients: usize, members: Value) {
     let users: Vec<String> = (0..recipients).map(|n| format!("user {n}")).collect();
     let mut asked = json!({"type": "like", "userIds": users, "title": "Hi"});
-    asked.as_object_mut().unwrap().extend(besides.as_object().unwrap().clone());
+    asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     let mut sending = event("send");
     sending["headers"]["authorization"] = bearer(variables, "shop", "notify:send").into();
     sending["body"] = asked.to_string().into();
@@ -62,29 +63,31 @@ async fn sends(sandbox: &mut Sandbox, variables: &Variables, recipients: usize, 
     assert_eq!(answer["statusCode"], 202, "{answer}");
 }
 
+/// A sandbox of `send` on a migrated database.
 async fn sandbox(variables: &Variables) -> Sandbox {
     Sandbox::start(&binaries::built(Profile::Dev)["migrate"], variables).await.invoke(&json!({})).await.unwrap();
     Sandbox::start(&binaries::built(Profile::Dev)["send"], variables).await
 }
 
+/// Adds the variables that let a function invoke the drain through this API.
 fn waking(servers: Variables, api: &LambdaApi) -> Variables {
     with(with(servers, "DRAIN_FUNCTION", "app-drain-4KJ2"), "AWS_ENDPOINT_URL_LAMBDA", &api.url)
 }
 
 #[tokio::test]
-async fn work_that_is_left_wakes_the_drain_at_most_once_a_second() {
+async fn enqueued_work_wakes_the_drain_at_most_once_a_second() {
     let api = LambdaApi::answering(202).await;
     let variables = waking(servers().await, &api);
     let mut send = sandbox(&variables).await;
-    // Nothing is left, or nothing within a minute.
+    // The first send enqueues nothing, and the second nothing that is due within a minute.
     sends(&mut send, &variables, 1, json!({})).await;
     sends(&mut send, &variables, 1, json!({"delayMs": 3_600_000})).await;
     assert!(api.taken().is_empty());
 
     sends(&mut send, &variables, 201, json!({})).await;
     sends(&mut send, &variables, 1, json!({"delayMs": 1_000})).await;
-    let asked = api.taken();
-    let [invoked] = asked.as_slice() else { panic!("{asked:?}") };
+    let requests = api.taken();
+    let [invoked] = requests.as_slice() else { panic!("{requests:?}") };
     assert_eq!(
         (invoked.method.as_str(), invoked.uri.path()),
         ("POST", "/2015-03-31/functions/app-drain-4KJ2/invocations")
@@ -95,13 +98,13 @@ async fn work_that_is_left_wakes_the_drain_at_most_once_a_second() {
 }
 
 #[tokio::test]
-async fn a_drain_that_cannot_be_woken_keeps_no_send_from_its_answer() {
+async fn a_send_is_answered_even_if_the_drain_cannot_be_woken() {
     for api in [LambdaApi::answering(500).await, LambdaApi::answering(403).await] {
         let variables = waking(servers().await, &api);
         sends(&mut sandbox(&variables).await, &variables, 201, json!({})).await;
         assert!(!api.taken().is_empty());
     }
-    let nobody = LambdaApi { url: "http://127.0.0.1:9".into(), asked: Arc::default() };
-    let variables = waking(servers().await, &nobody);
+    let unreachable = LambdaApi { url: "http://127.0.0.1:9".into(), requests: Arc::default() };
+    let variables = waking(servers().await, &unreachable);
     sends(&mut sandbox(&variables).await, &variables, 201, json!({})).await;
 }

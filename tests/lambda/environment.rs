@@ -1,11 +1,11 @@
-//! What a function needs around it.
+//! The environment of a function: its variables, servers and tokens.
 
 use harness::sandbox::{Variables, nobody};
 use harness::{postgres_server, redis_server};
 use shared::auth;
 use shared::config::{Config, Origins};
 
-/// Every variable that some function needs, with a database and a Redis of their own behind them.
+/// Every variable that any function requires, with a new database and a new Redis key prefix.
 pub(crate) async fn servers() -> Variables {
     let database = postgres_server::database().await.reveal().to_owned();
     let redis = redis_server::own_prefix();
@@ -13,14 +13,14 @@ pub(crate) async fn servers() -> Variables {
     with(variables, "REDIS_KEY_PREFIX", &redis.prefix)
 }
 
-/// These variables with another value for one of them.
+/// These variables with this value for one of them.
 pub(crate) fn with(mut variables: Variables, name: &str, value: &str) -> Variables {
     variables.retain(|(own, _)| own != name);
     variables.push((name.to_owned(), value.to_owned()));
     variables
 }
 
-/// The `Authorization` of somebody whose token is good for an hour by the machine's clock.
+/// The `Authorization` header of a caller whose token is valid for an hour by the machine's clock.
 pub(crate) fn bearer(variables: &Variables, sub: &str, scope: &str) -> String {
     let variable = |name: &str| variables.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
     let config = Config::read(variable, &[], Origins::Loopback).unwrap();
