@@ -1,6 +1,6 @@
-"""What Python's `websockets` and boto3 make of a gateway: `compat.py URL`, with nobody else connected to it.
+"""Checks a gateway with Python's `websockets` and boto3: `compat.py URL`. No other client may be connected.
 
-Neither knows Carillon: the first speaks RFC 6455, the second the management API as AWS documents it.
+Neither library knows Carillon: the first speaks RFC 6455, the second the management API as AWS documents it.
 """
 
 import json
@@ -58,13 +58,13 @@ def a_deleted_connection_is_closed_and_gone():
         assert gone.response["ResponseMetadata"]["HTTPStatusCode"] == 410, gone.response
 
 
-def a_connection_that_its_client_closed_is_gone():
+def a_connection_closed_by_its_client_is_gone():
     with opened() as (socket, connection):
         socket.close()
         raises(management.exceptions.GoneException, management.post_to_connection, ConnectionId=connection, Data=b"x")
 
 
-def more_than_128_kb_is_refused_and_the_socket_stays():
+def a_payload_above_128_kb_is_refused_and_the_socket_stays_open():
     with opened() as (socket, connection):
         too_large = b"x" * (128 * KB + 1)
         refused = management.exceptions.PayloadTooLargeException
@@ -73,22 +73,22 @@ def more_than_128_kb_is_refused_and_the_socket_stays():
         assert socket.recv(timeout=10) == "still here"
 
 
-def a_handshake_without_a_good_ticket_is_401():
-    spent = ticket()
-    handshake(f"?ticket={spent}")
-    for query in ["", "?ticket=", "?ticket=AAAAAAAAAAAAAAAAAAAAAA", f"?ticket={spent}"]:
+def a_handshake_without_a_valid_ticket_is_401():
+    used = ticket()
+    handshake(f"?ticket={used}")
+    for query in ["", "?ticket=", "?ticket=AAAAAAAAAAAAAAAAAAAAAA", f"?ticket={used}"]:
         refused = raises(InvalidStatus, handshake, query)
         assert refused.response.status_code == 401, (query, refused.response)
 
 
-def frames_as_aws_refuses_them_close_the_socket():
+def frames_that_aws_refuses_close_the_socket():
     for frame, code in [("x" * 33 * KB, 1009), (b"binary", 1003)]:
         with opened() as (socket, _):
             socket.send(frame)
             assert close_code(socket) == code, code
 
 
-def a_long_message_in_short_frames_is_taken():
+def a_long_message_in_short_frames_is_accepted():
     with opened() as (socket, _):
         frame = json.dumps({"action": "ping", "ref": "r"}) + " " * 40 * KB
         socket.send([frame[: 30 * KB], frame[30 * KB :]])
@@ -102,7 +102,7 @@ def plain_http_on_the_socket_route_is_426():
 
 @contextmanager
 def opened():
-    """An open socket and its connection id; the only one, once those before it have ended."""
+    """An open socket and its connection id. Waits until all earlier connections have ended."""
     with connect(f"{SOCKET_URL}?ticket={ticket()}", proxy=None) as socket:
         deadline = time.monotonic() + 10
         while len(connections := http("GET", "/_gateway/connections")["connections"]) != 1:
@@ -137,18 +137,18 @@ def raises(expected, call, *given, **named):
         outcome = call(*given, **named)
     except expected as error:
         return error
-    raise AssertionError(f"no {expected.__name__} but {outcome!r}")
+    raise AssertionError(f"expected {expected.__name__}, got {outcome!r}")
 
 
 for check in [
     a_posted_payload_arrives_byte_for_byte,
     a_connection_is_described,
     a_deleted_connection_is_closed_and_gone,
-    a_connection_that_its_client_closed_is_gone,
-    more_than_128_kb_is_refused_and_the_socket_stays,
-    a_handshake_without_a_good_ticket_is_401,
-    frames_as_aws_refuses_them_close_the_socket,
-    a_long_message_in_short_frames_is_taken,
+    a_connection_closed_by_its_client_is_gone,
+    a_payload_above_128_kb_is_refused_and_the_socket_stays_open,
+    a_handshake_without_a_valid_ticket_is_401,
+    frames_that_aws_refuses_close_the_socket,
+    a_long_message_in_short_frames_is_accepted,
     plain_http_on_the_socket_route_is_426,
 ]:
     check()

@@ -1,11 +1,11 @@
-//! Libraries that know API Gateway or RFC 6455, and nothing of Carillon.
+//! Libraries that know API Gateway or RFC 6455, but not Carillon.
 
 use harness::World;
 
 use crate::program::{Tool, program, run};
 
 #[tokio::test]
-async fn websockets_and_boto3_take_it_for_api_gateway() {
+async fn websockets_and_boto3_work_as_with_api_gateway() {
     if Tool::Python.is_skipped() {
         return;
     }

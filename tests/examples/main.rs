@@ -1,11 +1,11 @@
-//! Programs as strangers write them: the examples, and the libraries that speak to API Gateway, run as they are.
+//! Third-party programs, run unchanged: the examples, and libraries that talk to API Gateway.
 //!
-//! A test is skipped only for a tool that `tests/run` found missing.
+//! A test is skipped only if `tests/run` found its tool missing.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(clippy::print_stdout, reason = "what is skipped is said")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
+#![allow(clippy::print_stdout, reason = "a skipped test reports why")]
 
 mod compatibility;
-mod losing;
+mod lossy_proxy;
 mod program;
-mod ringing;
+mod scripts;

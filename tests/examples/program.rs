@@ -1,4 +1,4 @@
-//! A program that runs beside a world, and what it prints.
+//! A program that runs next to a world, and its output.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -8,13 +8,13 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// Longer than any of them takes, retries included; a program that runs so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than any program takes, including its retries; a program that runs this long has failed.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The repository, whose files programs are named by.
+/// The root of the repository: paths of programs are relative to it.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// A tool that a machine may lack.
+/// A tool that may be missing on a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
     Curl,
@@ -23,7 +23,7 @@ pub(crate) enum Tool {
 }
 
 impl Tool {
-    /// Whether to do without it, as `tests/run` decided; says so. Where nothing may be missing, nothing is skipped.
+    /// Whether `tests/run` found this tool missing, which is then printed. With `CI=true`, nothing is skipped.
     pub(crate) fn is_skipped(self) -> bool {
         let name = match self {
             Self::Curl => "curl",
@@ -53,11 +53,11 @@ impl Tool {
     }
 }
 
-/// A program and its arguments, to be run against a gateway.
+/// A command that runs a program against the gateway at this URL.
 pub(crate) fn program(tool: Tool, arguments: &[&str], url: &str) -> Command {
     let mut command = tool.command();
     command.current_dir(ROOT).args(arguments).env("CARILLON_URL", url).env_remove("CARILLON_TOKEN");
-    // What somebody set for other programs: a proxy does not find this loopback, a profile may not be there.
+    // Settings for other programs: a proxy does not reach this loopback interface, and a profile may not exist.
     for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "NODE_OPTIONS", "AWS_PROFILE"] {
         command.env_remove(name);
     }
@@ -65,26 +65,26 @@ pub(crate) fn program(tool: Tool, arguments: &[&str], url: &str) -> Command {
     command
 }
 
-/// Runs a program to its end; its output, line by line.
+/// Runs a program, which must succeed; returns the lines of its standard output.
 pub(crate) async fn run(mut command: Command) -> Vec<String> {
     let output = finished(&mut command).await;
-    let (printed, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{:?}: {}\n{printed}{complaints}", command.as_std(), output.status);
+    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{:?}: {}\n{printed}{errors}", command.as_std(), output.status);
     printed.lines().map(str::to_owned).collect()
 }
 
-/// Runs a program that must fail; what it complained of.
-pub(crate) async fn run_in_vain(mut command: Command) -> String {
+/// Runs a program, which must fail; returns its output and errors.
+pub(crate) async fn run_failing(mut command: Command) -> String {
     let output = finished(&mut command).await;
     assert!(!output.status.success(), "{:?} succeeded", command.as_std());
     String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
 }
 
 async fn finished(command: &mut Command) -> Output {
-    timeout(PATIENCE, command.output()).await.expect("the program did not end").unwrap()
+    timeout(TIMEOUT, command.output()).await.expect("the program did not end in time").unwrap()
 }
 
-/// A program that goes on while the test does something.
+/// A program that runs while the test continues.
 pub(crate) struct Running {
     child: Child,
     printed: Lines<BufReader<ChildStdout>>,
@@ -98,19 +98,19 @@ impl Running {
         Self { child, printed }
     }
 
-    /// The next line it prints.
+    /// The next line that the program prints.
     pub(crate) async fn prints(&mut self) -> String {
-        let line = timeout(PATIENCE, self.printed.next_line()).await.expect("nothing was printed").unwrap();
-        line.expect("it ended")
+        let line = timeout(TIMEOUT, self.printed.next_line()).await.expect("nothing was printed in time").unwrap();
+        line.expect("the program ended")
     }
 
-    /// Waits until it ends, well and without printing another line; what it complained of.
+    /// Waits until the program succeeds, without another line of output; returns the lines of its standard error.
     pub(crate) async fn ends(mut self) -> Vec<String> {
-        let line = timeout(PATIENCE, self.printed.next_line()).await.expect("it did not end").unwrap();
+        let line = timeout(TIMEOUT, self.printed.next_line()).await.expect("the program did not end in time").unwrap();
         assert_eq!(line, None);
         let output = self.child.wait_with_output().await.unwrap();
-        let complaints = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success(), "{complaints}");
-        complaints.lines().map(str::to_owned).collect()
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{errors}");
+        errors.lines().map(str::to_owned).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! A way to the gateway that loses answers.
+//! A proxy in front of the gateway that loses answers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,49 +16,49 @@ use tokio::net::TcpListener;
 
 const SEND: &str = "/api/notifications/send";
 
-/// Passes everything on, but loses the answer to the first send and answers 503 to the second.
+/// Forwards every call, but drops the answer to the first send and answers the second one with 503.
 #[derive(Clone)]
-pub(crate) struct LosingWay {
+pub(crate) struct LossyProxy {
     gateway: SocketAddr,
     address: SocketAddr,
     keys: Arc<Mutex<Vec<String>>>,
 }
 
-impl LosingWay {
-    /// A new one, to this gateway.
+impl LossyProxy {
+    /// Starts a proxy to this gateway.
     pub(crate) async fn to(gateway: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let way = Self { gateway, address: listener.local_addr().unwrap(), keys: Arc::default() };
+        let proxy = Self { gateway, address: listener.local_addr().unwrap(), keys: Arc::default() };
         tokio::spawn({
-            let way = way.clone();
+            let proxy = proxy.clone();
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    let way = way.clone();
-                    let service = service_fn(move |request| way.clone().pass(request));
-                    // Whoever is cut off is meant to be.
+                    let proxy = proxy.clone();
+                    let service = service_fn(move |request| proxy.clone().forward(request));
+                    // Connections that break are part of the test.
                     tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
                 }
             }
         });
-        way
+        proxy
     }
 
-    /// What programs call.
+    /// The URL for the programs.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The idempotency key of each send, in order.
+    /// The idempotency keys of all sends, in order.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.keys.lock().unwrap().clone()
     }
 
-    async fn pass(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, io::Error> {
+    async fn forward(self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, io::Error> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-        let passed = ["authorization", "content-type", "idempotency-key", "if-none-match"];
+        let forwarded = ["authorization", "content-type", "idempotency-key", "if-none-match"];
         let headers: Vec<(&str, &str)> =
-            passed.into_iter().filter_map(|name| Some((name, head.headers.get(name)?.to_str().unwrap()))).collect();
+            forwarded.into_iter().filter_map(|name| Some((name, head.headers.get(name)?.to_str().unwrap()))).collect();
         let attempt = (head.uri.path() == SEND).then(|| {
             let mut keys = self.keys.lock().unwrap();
             keys.push(headers.iter().find(|(name, _)| *name == "idempotency-key").unwrap().1.to_owned());

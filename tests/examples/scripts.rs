@@ -1,71 +1,71 @@
-//! The examples ring and are rung, each notification once.
+//! The scripts in `examples/` send and receive every notification exactly once.
 
 use harness::{Caller, World};
 use serde_json::{Value, json};
 
-use crate::losing::LosingWay;
-use crate::program::{Running, Tool, program, run, run_in_vain};
+use crate::lossy_proxy::LossyProxy;
+use crate::program::{Running, Tool, program, run, run_failing};
 
 #[tokio::test]
-async fn curl_rings_once_although_an_answer_is_lost() {
+async fn curl_sends_once_although_an_answer_is_lost() {
     if Tool::Curl.is_skipped() {
         return;
     }
     let world = World::new().await;
-    let way = LosingWay::to(world.address()).await;
+    let proxy = LossyProxy::to(world.address()).await;
     let mut alice = world.user("alice").connects().await;
     let title = r#"A "quoted" title, with \ and é"#;
-    let send = || program(Tool::Curl, &["examples/send.sh", "alice", title], &way.url());
+    let send = || program(Tool::Curl, &["examples/send.sh", "alice", title], &proxy.url());
 
     let first = run(send()).await;
-    assert_eq!(way.keys(), ["report-123-approved"; 3]);
+    assert_eq!(proxy.keys(), ["report-123-approved"; 3]);
     let sent: Value = serde_json::from_str(&first[0]).unwrap();
     let frame = alice.sees(title).await;
     assert_eq!(frame["notification"]["id"], sent["notifications"][0]["id"]);
 
-    assert_eq!(run(send()).await, first, "a later run gets the first answer");
+    assert_eq!(run(send()).await, first, "a second run gets the first answer");
     alice.sees_nothing().await;
     assert_eq!(world.user("alice").inbox().await.len(), 1);
     world.stops().await;
 }
 
 #[tokio::test]
-async fn curl_does_not_repeat_what_was_refused() {
+async fn curl_does_not_retry_a_refused_send() {
     if Tool::Curl.is_skipped() {
         return;
     }
     let world = World::new().await;
     let url = format!("http://{}", world.address());
-    let complaint = run_in_vain(program(Tool::Curl, &["examples/send.sh", "alice", &"x".repeat(201)], &url)).await;
-    assert!(complaint.contains("validation_failed") && complaint.contains("refused with 422"), "{complaint}");
+    let error = run_failing(program(Tool::Curl, &["examples/send.sh", "alice", &"x".repeat(201)], &url)).await;
+    assert!(error.contains("validation_failed") && error.contains("refused with 422"), "{error}");
     world.stops().await;
 }
 
 #[tokio::test]
-async fn node_rings_once_although_an_answer_is_lost() {
+async fn node_sends_once_although_an_answer_is_lost() {
     if Tool::Node.is_skipped() {
         return;
     }
-    // With a socket where Node can, and without one everywhere.
-    let mut ways = vec![vec![]];
+    // Without a socket on every Node, and with one if this Node has `WebSocket`.
+    let mut variants = vec![vec![]];
     if program(Tool::Node, &["--experimental-websocket", "-e", "0"], "").output().await.unwrap().status.success() {
-        ways = vec![vec!["--experimental-websocket"], vec!["--no-experimental-websocket"]];
+        variants = vec![vec!["--experimental-websocket"], vec!["--no-experimental-websocket"]];
     }
-    for options in ways {
+    for options in variants {
         let world = World::new().await;
-        let way = LosingWay::to(world.address()).await;
+        let proxy = LossyProxy::to(world.address()).await;
         let alice = world.user("alice");
         world.service("shop").rings(&["alice"], "Before").await;
 
         let arguments: Vec<&str> = options.iter().copied().chain(["examples/ring.mjs"]).collect();
-        let printed = run(program(Tool::Node, &arguments, &way.url())).await;
-        assert_eq!(way.keys(), ["report-123-approved"; 3]);
+        let printed = run(program(Tool::Node, &arguments, &proxy.url())).await;
+        assert_eq!(proxy.keys(), ["report-123-approved"; 3]);
         let inbox = alice.inbox().await;
-        let [rung, before] = &inbox[..] else { panic!("{inbox:?}") };
-        let rings: Vec<&String> = printed.iter().filter(|line| !line.starts_with("sent ")).collect();
+        let [sent, before] = &inbox[..] else { panic!("{inbox:?}") };
+        let received: Vec<&String> = printed.iter().filter(|line| !line.starts_with("sent ")).collect();
         assert_eq!(
-            rings,
-            [&shown("Before", "greeting", before), &shown("Report approved", "REPORT_APPROVED", rung)],
+            received,
+            [&shown("Before", "greeting", before), &shown("Report approved", "REPORT_APPROVED", sent)],
             "{options:?}"
         );
         world.stops().await;
@@ -73,19 +73,19 @@ async fn node_rings_once_although_an_answer_is_lost() {
 }
 
 #[tokio::test]
-async fn node_does_not_repeat_what_was_refused() {
+async fn node_does_not_retry_a_refused_send() {
     if Tool::Node.is_skipped() {
         return;
     }
     let world = World::new().await;
     let url = format!("http://{}", world.address());
-    let complaint = run_in_vain(program(Tool::Node, &["examples/ring.mjs", "alice", &"x".repeat(201)], &url)).await;
-    assert!(complaint.contains("refused with 422") && complaint.contains("validation_failed"), "{complaint}");
+    let error = run_failing(program(Tool::Node, &["examples/ring.mjs", "alice", &"x".repeat(201)], &url)).await;
+    assert!(error.contains("refused with 422") && error.contains("validation_failed"), "{error}");
     world.stops().await;
 }
 
 #[tokio::test]
-async fn python_shows_everything_once_over_more_than_one_socket() {
+async fn python_shows_every_notification_once_across_reconnects() {
     if Tool::Python.is_skipped() {
         return;
     }
@@ -99,7 +99,7 @@ async fn python_shows_everything_once_over_more_than_one_socket() {
     let now = shop.rings(&["alice"], "Now").await;
     assert_eq!(listener.prints().await, shown("Now", "greeting", &now));
 
-    // As a network may do it: twice, after one that was lost, and after too long an absence.
+    // Frames of an unreliable network: a duplicate, one after a lost frame, and an error after too long an absence.
     let connection = only_connection(&world).await;
     let known = alice.gets(&format!("/api/notifications/{now}")).await.expect(200);
     let mut early = known.clone();
@@ -110,29 +110,29 @@ async fn python_shows_everything_once_over_more_than_one_socket() {
     let odd = [
         json!({"type": "notification", "prev": at(1), "cursor": at(2), "unreadCount": 2, "notification": known}),
         json!({"type": "notification", "prev": at(3), "cursor": at(4), "unreadCount": 4, "notification": early}),
-        json!({"type": "error", "code": "cursor_expired", "message": "away for too long", "retryable": false}),
+        json!({"type": "error", "code": "cursor_expired", "message": "offline for too long", "retryable": false}),
     ];
     for frame in odd {
         let path = format!("/live/@connections/{connection}");
         world.call("POST", &path, &[], &frame.to_string()).await.expect(200);
     }
 
-    // A change without a ring moves the cursor, or the next frame would seem to follow a gap.
+    // The change moves the cursor without a notification; otherwise the next frame would seem to follow a gap.
     alice.posts(&format!("/api/notifications/{now}/read"), json!({})).await.expect(204);
-    let large = rings_too_large_for_a_frame(&shop).await;
+    let large = send_too_large_for_a_frame(&shop).await;
     assert_eq!(listener.prints().await, shown("Large", "greeting", &large));
 
     world.call("DELETE", &format!("/live/@connections/{connection}"), &[], "").await.expect(204);
-    let away = shop.rings(&["alice"], "While away").await;
-    assert_eq!(listener.prints().await, shown("While away", "greeting", &away));
-    // Whatever it said was understood, acknowledgements too: an error would be complained of.
-    let complaints = listener.ends().await;
-    assert!(complaints.len() == 1 && complaints[0].starts_with("opening again: "), "{complaints:?}");
+    let offline = shop.rings(&["alice"], "While offline").await;
+    assert_eq!(listener.prints().await, shown("While offline", "greeting", &offline));
+    // Every frame of the listener was valid, including acknowledgements: it would have printed an error.
+    let errors = listener.ends().await;
+    assert!(errors.len() == 1 && errors[0].starts_with("opening again: "), "{errors:?}");
     world.stops().await;
 }
 
-/// Sends what is within all limits and yet more than 32 KB, so that a frame only tells of it.
-async fn rings_too_large_for_a_frame(shop: &Caller) -> String {
+/// Sends a notification that is within all limits but larger than 32 KB, so that its frame only asks to fetch it.
+async fn send_too_large_for_a_frame(shop: &Caller) -> String {
     let body = json!({
         "type": "greeting", "userId": "alice", "title": "Large",
         "body": "𝄞".repeat(4_000), "data": {"text": "x".repeat(16_000)}, "actionUrl": format!("/{}", "x".repeat(1_000)),
