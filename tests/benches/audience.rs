@@ -1,4 +1,4 @@
-//! Users who listen, one socket each, and the proof that each heard every notification once.
+//! Users with one open socket each, and the check that each received every notification once.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,21 +18,21 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use crate::carillon::Carillon;
 use crate::client::token;
 
-/// Longer than a frame that was not taken at first waits for the drain: what comes later is lost.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long is waited for frames that should not come.
+/// Longer than it takes until the drain retries a failed push: a frame that takes longer counts as lost.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait for frames that should not arrive.
 const AFTERMATH: Duration = Duration::from_millis(500);
 
 /// Users with an open socket each. Dropping it ends the connections.
 pub(crate) struct Audience {
-    /// Who listens.
+    /// The ids of the users.
     pub(crate) users: Vec<String>,
     arrivals: UnboundedReceiver<Arrival>,
-    heard: Vec<Arrival>,
+    received: Vec<Arrival>,
     _readers: JoinSet<()>,
 }
 
-/// A frame, as it was read.
+/// A frame that was read from a socket.
 struct Arrival {
     user: usize,
     at: Instant,
@@ -40,7 +40,7 @@ struct Arrival {
 }
 
 impl Audience {
-    /// Opens the sockets of so many users.
+    /// Opens one socket for each of `size` users.
     pub(crate) async fn open(carillon: &Carillon, size: usize) -> Self {
         let users: Vec<String> = (0..size).map(|n| format!("listener-{n}")).collect();
         let (arrived, arrivals) = mpsc::unbounded_channel();
@@ -52,43 +52,44 @@ impl Audience {
                 while let Some(Ok(message)) = socket.next().await {
                     let at = Instant::now();
                     if let Message::Text(text) = message {
-                        // Nobody listens any more when the audience was dropped.
+                        // The receiver is gone once the audience is dropped.
                         let _ = arrived.send(Arrival { user, at, text });
                     }
                 }
             });
         }
         drop(opening);
-        Self { users, arrivals, heard: Vec::new(), _readers: readers }
+        Self { users, arrivals, received: Vec::new(), _readers: readers }
     }
 
-    /// Waits until so many more frames were read; returns when the last of them was.
-    pub(crate) async fn hears(&mut self, frames: usize) -> Instant {
+    /// Waits until this many more frames were read; returns the time of the last one.
+    pub(crate) async fn receives(&mut self, frames: usize) -> Instant {
         let mut last = Instant::now();
         for _ in 0..frames {
-            let Ok(Some(arrival)) = timeout(PATIENCE, self.arrivals.recv()).await else {
-                panic!("WRONG: a frame was lost; {} came", self.heard.len());
+            let Ok(Some(arrival)) = timeout(TIMEOUT, self.arrivals.recv()).await else {
+                panic!("WRONG: a frame was lost; {} arrived", self.received.len());
             };
             last = arrival.at;
-            self.heard.push(arrival);
+            self.received.push(arrival);
         }
         last
     }
 
-    /// Which notification each frame told, and when it was read.
-    pub(crate) fn heard(&self) -> impl Iterator<Item = (String, Instant)> {
-        self.heard.iter().map(|arrival| (notification_id(arrival), arrival.at))
+    /// The notification id of each frame, and when it was read.
+    pub(crate) fn received(&self) -> impl Iterator<Item = (String, Instant)> {
+        self.received.iter().map(|arrival| (notification_id(arrival), arrival.at))
     }
 
-    /// Panics unless every user heard exactly what these answers promised, once. Costs time: not while measuring.
-    pub(crate) async fn heard_exactly(mut self, answers: &[Bytes]) {
+    /// Panics unless every user received exactly the notifications of these answers, once each. It takes time and CPU,
+    /// so not to be called during a measurement.
+    pub(crate) async fn received_exactly(mut self, answers: &[Bytes]) {
         tokio::time::sleep(AFTERMATH).await;
         while let Ok(arrival) = self.arrivals.try_recv() {
-            self.heard.push(arrival);
+            self.received.push(arrival);
         }
-        // By user and notification: how often it was heard more than it was promised.
+        // By user and notification: how often it arrived minus how often it was accepted.
         let mut balance: HashMap<(String, String), i32> = HashMap::new();
-        for arrival in &self.heard {
+        for arrival in &self.received {
             *balance.entry((self.users[arrival.user].clone(), notification_id(arrival))).or_default() += 1;
         }
         for answer in answers {
@@ -98,10 +99,10 @@ impl Audience {
                 *balance.entry((user, id)).or_default() -= 1;
             }
         }
-        let count = |wrong: fn(i32) -> bool| balance.values().filter(|heard| wrong(**heard)).count();
-        let (lost, surplus) = (count(|heard| heard < 0), count(|heard| heard > 0));
-        let heard = self.heard.len();
-        assert!(lost + surplus == 0, "WRONG: of {heard} frames {lost} were lost, {surplus} doubled or not sent");
+        let count = |wrong: fn(i32) -> bool| balance.values().filter(|surplus| wrong(**surplus)).count();
+        let (lost, surplus) = (count(|surplus| surplus < 0), count(|surplus| surplus > 0));
+        let received = self.received.len();
+        assert!(lost + surplus == 0, "WRONG: of {received} frames {lost} were lost, {surplus} duplicated or not sent");
     }
 }
 

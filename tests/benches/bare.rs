@@ -1,4 +1,4 @@
-//! The least that answers HTTP on Lambda: what a start costs before a function is anything of its own.
+//! The smallest function that answers HTTP on Lambda: the baseline for the cold start of the real ones.
 
 use lambda_http::{Body, Error, Request, Response, run, service_fn};
 

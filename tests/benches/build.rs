@@ -1,15 +1,15 @@
-//! Builds what is measured, exactly as it ships.
+//! Builds the binaries that are measured, exactly as they are deployed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// Builds a package for release, by itself, and returns its binary. Two packages in one build would share their
-/// features, and every function would carry the local gateway's SQLite.
+/// Builds one package for release and returns its binary. Cargo unifies the features of all packages in one build, so
+/// that functions built together with the gateway would contain its SQLite.
 pub(crate) fn release(package: &str) -> PathBuf {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
-    // Cargo makes this folder right below that of the build, wherever the latter was asked to be.
+    // Cargo creates this folder directly in the target folder, wherever that is configured to be.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let built = Command::new(env!("CARGO"))
         .args(["build", "--release", "--locked", "--bins", "--message-format=json-render-diagnostics"])
@@ -24,5 +24,5 @@ pub(crate) fn release(package: &str) -> PathBuf {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut binaries = messages.filter(|message| message["target"]["name"] == package);
     let binary = binaries.find_map(|message| message["executable"].as_str().map(PathBuf::from));
-    binary.unwrap_or_else(|| panic!("{package} has no binary of its name"))
+    binary.unwrap_or_else(|| panic!("{package} has no binary of the same name"))
 }

@@ -1,4 +1,4 @@
-//! The system under measurement: the local gateway, as a child process.
+//! The measured system: the local gateway as a child process.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,35 +10,35 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// Longer than a start or a stop ever takes.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The unit of times in `/proc`: 100 a second, wherever Linux runs.
+/// Longer than any start or stop takes.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// The unit of CPU times in `/proc`: 100 ticks per second on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
 /// A running system. Dropping it kills it.
 pub(crate) struct Carillon {
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) address: SocketAddr,
-    /// How long it took from its start until it said `ready`.
+    /// The time from the start of the process until it printed `ready`.
     pub(crate) ready_after: Duration,
     process: Child,
-    /// Kept open: a process whose standard output is closed fails when it writes.
+    /// Kept open, because a process fails when it writes to a closed standard output.
     _output: Lines<BufReader<ChildStdout>>,
 }
 
 impl Carillon {
-    /// Starts on a data folder and waits for `ready`.
+    /// Starts the gateway on a data folder and waits until it prints `ready`.
     pub(crate) async fn start(program: &Path, data: &Path) -> Self {
         Self::start_with(program, data, &[]).await
     }
 
-    /// The same with these variables.
+    /// Starts the gateway with these additional variables.
     pub(crate) async fn start_with(program: &Path, data: &Path, variables: &[(&str, String)]) -> Self {
         let began = Instant::now();
         let mut process = Command::new(program)
             .args(["--port", "0", "--data"])
             .arg(data)
-            // What is set around the bench must not change what is measured.
+            // The environment of the bench must not influence the figures.
             .env_clear()
             .env("RATE_LIMIT_SEND", "100000/1s")
             .env("RUST_LOG", "warn")
@@ -51,35 +51,36 @@ impl Carillon {
         let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
         let ready = async {
             loop {
-                let line = output.next_line().await.unwrap().expect("it ended before it was ready");
+                let line = output.next_line().await.unwrap().expect("the gateway ended before it was ready");
                 if let Some(address) = line.strip_prefix("ready http://") {
                     return address.parse().unwrap();
                 }
             }
         };
-        let address = timeout(PATIENCE, ready).await.expect("it was not ready");
+        let address = timeout(TIMEOUT, ready).await.expect("the gateway was not ready in time");
         Self { address, ready_after: began.elapsed(), process, _output: output }
     }
 
-    /// Stops as a person would stop it.
+    /// Stops the gateway with SIGTERM and waits for its end.
     pub(crate) async fn stop(mut self) {
-        // The shell has `kill` built in; the program of that name may not be installed.
-        let order = format!("kill -TERM {}", self.id());
-        let told = Command::new("sh").args(["-c", &order]).status().await.unwrap();
-        assert!(told.success());
-        timeout(PATIENCE, self.process.wait()).await.expect("it did not stop").unwrap();
+        // `kill` is built into the shell; the program of that name may not be installed.
+        let command = format!("kill -TERM {}", self.id());
+        let status = Command::new("sh").args(["-c", &command]).status().await.unwrap();
+        assert!(status.success());
+        timeout(TIMEOUT, self.process.wait()).await.expect("the gateway did not stop in time").unwrap();
     }
 
-    /// User and system time of the process so far, in steps of 10 ms.
+    /// The user and system time of the process so far, in steps of 10 ms.
     pub(crate) fn cpu(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
-        // The name, in brackets, may hold spaces. utime and stime are fields 14 and 15, the one after it is the 3rd.
+        // The name in brackets may contain spaces, so fields are counted after it: the first one is field 3, and utime
+        // and stime are fields 14 and 15.
         let (_, fields) = stat.rsplit_once(')').unwrap();
         let ticks: u32 = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u32>().unwrap()).sum();
         TICK * ticks
     }
 
-    /// The memory that the process occupies (VmRSS), in KiB.
+    /// The resident memory of the process (VmRSS), in KiB.
     pub(crate) fn resident_kib(&self) -> u32 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -87,6 +88,6 @@ impl Carillon {
     }
 
     fn id(&self) -> u32 {
-        self.process.id().expect("it has not been waited for")
+        self.process.id().expect("the process has not been waited for")
     }
 }

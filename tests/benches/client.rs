@@ -1,4 +1,4 @@
-//! A service that sends, on one connection that stays open.
+//! A service that sends over one persistent connection.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::carillon::Carillon;
 
-/// A service, connected.
+/// A connected service.
 pub(crate) struct Service {
     sender: SendRequest<Full<Bytes>>,
     address: SocketAddr,
@@ -20,7 +20,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Connects, with a token that may send.
+    /// Connects with a token of scope `notify:send`.
     pub(crate) async fn connect(carillon: &Carillon) -> Self {
         let address = carillon.address;
         let authorization = format!("Bearer {}", token(address, "shop", "notify:send").await);
@@ -31,7 +31,7 @@ impl Service {
         Self { sender, address, authorization }
     }
 
-    /// Sends; returns the answer, which must be 202.
+    /// Makes a send, which must be answered with 202; returns the body of the answer.
     pub(crate) async fn sends(&mut self, body: Bytes) -> Bytes {
         let request = http::Request::post("/api/notifications/send")
             .header("host", self.address.to_string())
@@ -48,20 +48,20 @@ impl Service {
     }
 }
 
-/// A notification of everyday length to these users.
+/// The body of a send to these users, with a notification of typical length.
 pub(crate) fn body(users: &[String]) -> Bytes {
     let body = json!({
         "type": "order_shipped",
         "userIds": users,
         "title": "Your order is on its way",
-        "body": "It left our house this morning and will be with you tomorrow before noon.",
+        "body": "It left our warehouse this morning and will arrive tomorrow before noon.",
         "data": {"orderId": "4f1c8a52", "parcels": 2, "carrier": "post"},
         "actionUrl": "/orders/4f1c8a52",
     });
     body.to_string().into()
 }
 
-/// A token of the local gateway.
+/// A token issued by the local gateway.
 pub(crate) async fn token(address: SocketAddr, sub: &str, scope: &str) -> String {
     let path = format!("/_gateway/token?sub={sub}&scope={scope}&ttl=86400");
     let signed = call(address, "GET", &path, &[], "").await.expect(200);

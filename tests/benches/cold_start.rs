@@ -1,5 +1,5 @@
-//! From the exec of a function's binary until it asks for its first event: what of a cold start is ours. A bare
-//! handler, built beside it, is what no function goes below.
+//! The part of a cold start that is up to the function: from the `exec` of its binary until it requests its first
+//! event. A bare handler is the lower bound.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use harness::sandbox::{Sandbox, nobody};
 use crate::build;
 use crate::report::{figure, in_ms, spread};
 
-/// Starts of each, in turn, so that what disturbs the machine disturbs all.
+/// Starts of each binary. They take turns, so that other load on the machine affects all of them alike.
 const STARTS: usize = 20;
 
-/// Starts each function with its variables and without servers: connecting is for the first call.
+/// Starts each function with its variables but without servers, because functions connect at their first call.
 pub(crate) async fn measure() {
     let mut programs = vec![("bare".to_owned(), PathBuf::from(env!("CARGO_BIN_EXE_bare")))];
     programs.extend(binaries::functions().into_iter().map(|name| (name.clone(), build::release(&name))));

@@ -1,4 +1,4 @@
-//! Frames a second to a thousand sockets of a thousand users.
+//! Frames per second to a thousand sockets of a thousand users.
 
 use std::path::Path;
 use std::time::Instant;
@@ -12,18 +12,18 @@ use crate::client::{Service, body};
 use crate::machine;
 use crate::report::{figure, spread};
 
-/// Users, with a socket each.
+/// The number of users, with one socket each.
 const USERS: usize = 1_000;
-/// Recipients of one send: as many as are pushed before it is answered.
+/// The recipients of one send: as many as the call itself pushes to.
 const RECIPIENTS: usize = 200;
-/// Sends of one round: everybody is rung four times.
+/// The sends of one round, in which every user gets four notifications.
 const SENDS: usize = 20;
-/// How many sends are under way at once; the levels take turns.
+/// The numbers of concurrent sends; the levels take turns.
 const IN_FLIGHT: [usize; 2] = [1, 5];
-/// Rounds of each level.
+/// The rounds of each level.
 const ROUNDS: usize = 5;
 
-/// Sends to everybody, in parts, and counts what the sockets read.
+/// Sends to all users, [`RECIPIENTS`] at a time, and measures how fast the sockets read the frames.
 pub(crate) async fn measure(program: &Path) {
     let data = machine::new_folder();
     let carillon = Carillon::start(program, data.path()).await;
@@ -39,14 +39,14 @@ pub(crate) async fn measure(program: &Path) {
         for (at_once, (rates, costs)) in IN_FLIGHT.into_iter().zip(&mut levels) {
             let (cpu, began) = (carillon.cpu(), Instant::now());
             let sending = send(&mut services[..at_once], &bodies);
-            let (answered, last_at) = tokio::join!(sending, audience.hears(SENDS * RECIPIENTS));
+            let (answered, last_at) = tokio::join!(sending, audience.receives(SENDS * RECIPIENTS));
             let (elapsed, cpu) = (last_at - began, carillon.cpu() - cpu);
             rates.push((SENDS * RECIPIENTS) as f64 / elapsed.as_secs_f64());
             costs.push(cpu.as_secs_f64() * 1e6 / (SENDS * RECIPIENTS) as f64);
             answers.extend(answered);
         }
     }
-    audience.heard_exactly(&answers).await;
+    audience.received_exactly(&answers).await;
     carillon.stop().await;
 
     for (at_once, (rates, costs)) in IN_FLIGHT.into_iter().zip(levels) {
@@ -60,7 +60,7 @@ pub(crate) async fn measure(program: &Path) {
     }
 }
 
-/// Each service takes its share of the sends, one after the other.
+/// Divides the sends of a round among the services; each makes its sends one after the other.
 async fn send(services: &mut [Service], bodies: &[Bytes]) -> Vec<Bytes> {
     let at_once = services.len();
     let answers = stream::iter(services.iter_mut().enumerate()).map(|(first, service)| async move {

@@ -1,4 +1,4 @@
-//! How late what was delayed comes: from its due time until the frame is read. None may come early.
+//! The lateness of delayed notifications: from the due time until the frame is read. None may arrive early.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,15 +16,15 @@ use crate::machine;
 use crate::report::{figure, number, percentile};
 use crate::stores::Stores;
 
-/// How many are delayed.
+/// The number of delayed sends.
 const SENDS: usize = 1_000;
-/// Among how many users they go round.
+/// The number of users, who get the sends in turn.
 const USERS: usize = 200;
-/// Enough to have accepted all of them before the first is due.
+/// The delay until the first due time: long enough to accept all sends before.
 const AHEAD: Duration = Duration::from_secs(8);
 const MAX_IN_FLIGHT: usize = 8;
 
-/// Spread over two seconds, and all due at one instant.
+/// Measures sends whose due times are spread over two seconds, and sends that are all due at once.
 pub(crate) async fn measure(program: &Path, stores: Stores) {
     delayed(program, stores, Duration::from_secs(2), "spread over 2 s").await;
     delayed(program, stores, Duration::ZERO, "due at one instant").await;
@@ -37,20 +37,20 @@ async fn delayed(program: &Path, stores: Stores, over: Duration, when: &str) {
     let (now_ms, now) = (Clock::system().now_ms(), Instant::now());
     let dues: Vec<Duration> = (0..SENDS).map(|n| AHEAD + over * n as u32 / SENDS as u32).collect();
     let answers = send(&carillon, &audience.users, &dues, now_ms).await;
-    assert!(now.elapsed() < AHEAD, "the machine was too slow to accept them in time");
-    audience.hears(SENDS).await;
+    assert!(now.elapsed() < AHEAD, "the machine was too slow to accept all sends before the first due time");
+    audience.receives(SENDS).await;
 
     let due_of: HashMap<String, Duration> = answers.iter().zip(&dues).map(|(sent, due)| (id(sent), *due)).collect();
     let late_ms: Vec<f64> = audience
-        .heard()
+        .received()
         .map(|(id, at)| {
             let after = (at - now).as_secs_f64() - due_of[&id].as_secs_f64();
-            // The due time is of whole milliseconds.
-            assert!(after > -0.001, "WRONG: {id} came {:.1} ms early", -after * 1_000.0);
+            // Due times are rounded to milliseconds.
+            assert!(after > -0.001, "WRONG: {id} arrived {:.1} ms early", -after * 1_000.0);
             after * 1_000.0
         })
         .collect();
-    audience.heard_exactly(&answers).await;
+    audience.received_exactly(&answers).await;
     carillon.stop().await;
     for (label, share) in [("p50", 0.5), ("p99", 0.99)] {
         let name = stores.named(&format!("lateness, {when}, {label}"));
@@ -59,7 +59,7 @@ async fn delayed(program: &Path, stores: Stores, over: Duration, when: &str) {
     }
 }
 
-/// Sends one to each due time after `now_ms`, and returns the answers in that order.
+/// Makes one send for each due time, which is relative to `now_ms`; returns the answers in the same order.
 async fn send(carillon: &Carillon, users: &[String], dues: &[Duration], now_ms: i64) -> Vec<Bytes> {
     let services = stream::iter(0..MAX_IN_FLIGHT).then(|_| Service::connect(carillon)).collect::<Vec<_>>().await;
     let sending = services.into_iter().enumerate().map(|(first, mut service)| async move {
@@ -77,7 +77,7 @@ async fn send(carillon: &Carillon, users: &[String], dues: &[Duration], now_ms: 
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
-/// The one notification of an answer.
+/// The id of the only notification in an answer.
 fn id(answer: &Bytes) -> String {
     let sent: Value = serde_json::from_slice(answer).unwrap();
     sent["notifications"][0]["id"].as_str().unwrap().to_owned()

@@ -1,4 +1,4 @@
-//! The machine under the figures: without it, none of them can be compared.
+//! The machine that the figures come from: without it, figures cannot be compared.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -10,23 +10,23 @@ use tempfile::TempDir;
 
 use crate::report::{in_ms, number, percentile};
 
-/// Says on what is measured, and in which state it is.
+/// Prints the machine, the versions, and the load before the measurements.
 pub(crate) fn introduce() {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let rustc = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into())).arg("--version").output();
-    let rustc = rustc.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default();
+    let rustc = rustc.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     println!("Carillon {}, {rustc}, Linux {}, {cores} cores", env!("CARGO_PKG_VERSION"), kernel.trim());
     state("before");
 }
 
-/// Says in which state the machine is now.
-pub(crate) fn take_leave() {
+/// Prints the load after the measurements.
+pub(crate) fn conclude() {
     println!();
     state("after");
 }
 
-/// A new folder on the disk of the build: a temporary folder may lie in memory, where syncing costs nothing.
+/// A new folder on the disk of the build: a temporary folder may be in memory, where syncing costs nothing.
 pub(crate) fn new_folder() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
 }
@@ -41,7 +41,7 @@ fn state(when: &str) {
     println!("{when}: load {}; fdatasync of 8 KiB: {rate}/s, p50 {p50} ms, p99 {p99} ms", load.join(" "));
 }
 
-/// How long writing 8 KiB in place and `fdatasync` take: what a commit costs at the least.
+/// The durations of writing 8 KiB in place with `fdatasync`, which is the least that a commit costs.
 fn syncs(folder: &Path) -> Vec<Duration> {
     const PAGES: [u8; 8_192] = [7; 8_192];
     let file = File::create(folder.join("probe")).unwrap();

@@ -1,9 +1,9 @@
-//! How fast it rings: the release build of the local gateway as a process of its own, clients in this one, one
-//! table. Nothing passes or fails, except that a delivery that was lost or doubled ends the run: a wrong figure is
-//! worse than none. Words after `--` choose topics: `make bench ARGS="ringing size"`.
+//! The benchmarks: the release build of the local gateway runs as a separate process, the clients run in this one, and
+//! the result is one table. No figure passes or fails, but a lost or duplicated delivery aborts the run, because a wrong
+//! figure is worse than none. Words after `--` select topics: `make bench ARGS="ringing size"`.
 
-#![allow(clippy::unwrap_used, reason = "a bench that cannot go on has nothing to measure")]
-#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+#![allow(clippy::unwrap_used, reason = "a bench that cannot continue has nothing to measure")]
+#![allow(clippy::print_stdout, reason = "the table is printed")]
 
 mod audience;
 mod build;
@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use crate::stores::Stores;
 
-/// What can be measured, each a module of that name; those with a hyphen are measured on Postgres and Redis.
+/// The topics, each a module of the same name; the ones ending in `-servers` are measured on Postgres and Redis.
 const TOPICS: [&str; 13] = [
     "ringing",
     "sending",
@@ -43,17 +43,17 @@ const TOPICS: [&str; 13] = [
     "size",
 ];
 
-/// Those that measure nothing of the gateway.
+/// The topics that do not need the gateway.
 const WITHOUT_GATEWAY: [&str; 4] = ["queue", "queue-servers", "cold_start", "size"];
 
-// One thread: the clients take at most one core from what is measured.
+// One thread, so that the clients take at most one core away from the gateway.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    // Cargo adds `--bench` of its own.
+    // Cargo adds `--bench` to the arguments.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let chosen = |topic: &str| words.is_empty() || words.iter().any(|word| topic.contains(word.as_str()));
     if !TOPICS.into_iter().any(chosen) {
-        eprintln!("there is no such topic; there are {}", TOPICS.join(", "));
+        eprintln!("no such topic; the topics are {}", TOPICS.join(", "));
         return ExitCode::FAILURE;
     }
     let gateway = if TOPICS.into_iter().any(|topic| !WITHOUT_GATEWAY.contains(&topic) && chosen(topic)) {
@@ -66,22 +66,22 @@ async fn main() -> ExitCode {
     report::heading();
     for topic in TOPICS.into_iter().filter(|topic| chosen(topic)) {
         match topic {
-            "ringing" => ringing::measure(&gateway, Stores::Here).await,
-            "sending" => sending::measure(&gateway, Stores::Here).await,
+            "ringing" => ringing::measure(&gateway, Stores::Local).await,
+            "sending" => sending::measure(&gateway, Stores::Local).await,
             "ringing-servers" => ringing::measure(&gateway, Stores::Servers).await,
             "sending-servers" => sending::measure(&gateway, Stores::Servers).await,
-            "lateness" => lateness::measure(&gateway, Stores::Here).await,
+            "lateness" => lateness::measure(&gateway, Stores::Local).await,
             "lateness-servers" => lateness::measure(&gateway, Stores::Servers).await,
-            "queue" => queue::measure(Stores::Here).await,
+            "queue" => queue::measure(Stores::Local).await,
             "queue-servers" => queue::measure(Stores::Servers).await,
             "fanout" => fanout::measure(&gateway).await,
             "memory" => memory::measure(&gateway).await,
             "start" => start::measure(&gateway).await,
             "cold_start" => cold_start::measure().await,
             "size" => size::measure(),
-            other => unreachable!("{other} is no topic"),
+            other => unreachable!("{other} is not a topic"),
         }
     }
-    machine::take_leave();
+    machine::conclude();
     ExitCode::SUCCESS
 }

@@ -1,4 +1,4 @@
-//! What a thousand sockets that only listen occupy.
+//! The memory that a thousand idle sockets take.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,16 +8,16 @@ use crate::carillon::Carillon;
 use crate::machine;
 use crate::report::{figure, number};
 
-/// How many sockets.
+/// The number of sockets.
 const SOCKETS: usize = 1_000;
-/// Long enough for whatever opening them left behind.
+/// Long enough for the work of opening sockets to end.
 const CALM: Duration = Duration::from_secs(1);
 
-/// Compares the process with and without them.
+/// Compares the memory of the process with and without sockets.
 pub(crate) async fn measure(program: &Path) {
     let data = machine::new_folder();
     let carillon = Carillon::start(program, data.path()).await;
-    // The first few load code and fill pools, which is no cost of theirs.
+    // The first sockets load code and fill pools, which must not count as memory per socket.
     drop(Audience::open(&carillon, 10).await);
     tokio::time::sleep(CALM).await;
     let none = f64::from(carillon.resident_kib());
@@ -27,7 +27,7 @@ pub(crate) async fn measure(program: &Path) {
     drop(audience);
     carillon.stop().await;
 
-    figure("memory without sockets", number(none / 1_024.0, 1), "MiB", "VmRSS after ten sockets came and went");
+    figure("memory without sockets", number(none / 1_024.0, 1), "MiB", "VmRSS after ten sockets closed again");
     figure("memory with 1,000 idle sockets", number(many / 1_024.0, 1), "MiB", "VmRSS a second after they opened");
-    figure("memory a socket", number((many - none) / SOCKETS as f64, 1), "KiB", "the difference");
+    figure("memory per socket", number((many - none) / SOCKETS as f64, 1), "KiB", "the difference");
 }

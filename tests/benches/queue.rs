@@ -1,6 +1,6 @@
-//! The queue: how fast a backlog is worked off, whether it matters how much else waits, and how soon a drain that waits
-//! picks up what somebody leaves. In this process, with sockets that only count: what is measured is the drain and its
-//! stores.
+//! The queue: how fast a drain works off a backlog, whether the number of waiting entries matters, and how soon a
+//! waiting drain picks up a new entry. It runs in this process, with fake sockets, so that only the drain and its stores
+//! are measured.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,45 +24,45 @@ use tokio::sync::mpsc;
 use crate::report::{figure, in_ms, number, percentile};
 use crate::stores::Stores;
 
-/// Each with one device, which does not take what arrives first.
+/// The number of users, each with one device whose first pushes fail.
 const USERS: usize = 1_000;
-/// How many notifications each one has in the backlog: not so many that he is told to sync instead.
+/// The notifications per user in the backlog: few enough that they are not replaced by a resync.
 const EACH: usize = 5;
-/// How many recipients a send has.
+/// The recipients of one send.
 const RECIPIENTS: usize = 200;
-/// Longer than the second try waits, and less than the record does.
+/// Longer than the delay of the first retry from the queue, and shorter than that of the record.
 const SOON: Duration = Duration::from_secs(1);
-/// How many entries wait while some are claimed and settled.
+/// The numbers of entries that wait while [`CLAIMED`] of them are claimed and settled.
 const WAITING: [usize; 3] = [1_000, 10_000, 100_000];
-/// How many of them are.
+/// How many entries are claimed and settled.
 const CLAIMED: usize = 1_000;
-/// How often a drain that waits is left something.
+/// How many entries a waiting drain picks up, one at a time.
 const PICKUPS: usize = 300;
 
-/// Everything, on these stores.
+/// Measures all of this on these stores.
 pub(crate) async fn measure(stores: Stores) {
     backlog(stores).await;
     claims(stores).await;
     pickup(stores).await;
 }
 
-/// Sockets that count, and take nothing until they are told to.
+/// Fake sockets that count the frames that they accept, and accept none until they are switched on.
 #[derive(Default)]
 struct Sockets {
-    takes: AtomicBool,
-    taken: AtomicUsize,
-    heard: Option<mpsc::UnboundedSender<Instant>>,
+    is_on: AtomicBool,
+    accepted: AtomicUsize,
+    pushed_at: Option<mpsc::UnboundedSender<Instant>>,
 }
 
 #[async_trait]
 impl Push for Sockets {
     async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
-        if !self.takes.load(Ordering::Relaxed) {
+        if !self.is_on.load(Ordering::Relaxed) {
             return vec![Outcome::Failed; frames.len()];
         }
-        self.taken.fetch_add(frames.len(), Ordering::Relaxed);
-        if let Some(heard) = &self.heard {
-            heard.send(Instant::now()).unwrap();
+        self.accepted.fetch_add(frames.len(), Ordering::Relaxed);
+        if let Some(pushed_at) = &self.pushed_at {
+            pushed_at.send(Instant::now()).unwrap();
         }
         vec![Outcome::Offered; frames.len()]
     }
@@ -70,7 +70,7 @@ impl Push for Sockets {
     async fn close(&self, _: &[ConnectionId]) {}
 }
 
-/// An app whose clock stands, so that nothing comes back from the record by itself.
+/// An app whose clock stands still, so that the record retries nothing.
 async fn app(stores: Stores, sockets: Arc<Sockets>, users: usize) -> TestApp {
     let mut test = TestApp::new().await;
     if matches!(stores, Stores::Servers) {
@@ -106,14 +106,13 @@ async fn backlog(stores: Stores) {
         }
     }
     test.clock.turn(SOON);
-    sockets.takes.store(true, Ordering::Relaxed);
-    let begun = Instant::now();
+    sockets.is_on.store(true, Ordering::Relaxed);
+    let began = Instant::now();
     let run = drain::handle(&test.app, i64::MAX).await;
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = began.elapsed().as_secs_f64();
     let total = USERS * EACH;
-    assert_eq!((run.pushed, sockets.taken.load(Ordering::Relaxed), run.failed), (total, total, false), "WRONG");
-    let how =
-        format!("{total} notifications that one device each did not take; claimed, taken, pushed, noted, settled");
+    assert_eq!((run.pushed, sockets.accepted.load(Ordering::Relaxed), run.failed), (total, total, false), "WRONG");
+    let how = format!("{total} notifications with one failed push each; claimed, taken, pushed, marked, settled");
     figure(&stores.named("backlog, one drain"), number(total as f64 / seconds, 0), "entries/s", &how);
 }
 
@@ -132,57 +131,57 @@ fn entry(n: usize) -> Entry {
 async fn claims(stores: Stores) {
     for waiting in WAITING {
         let queue: Box<dyn Queue> = match stores {
-            Stores::Here => Box::new(MemoryMoment::default()),
+            Stores::Local => Box::new(MemoryMoment::default()),
             Stores::Servers => Box::new(moment()),
         };
         let entries: Vec<Entry> = (0..waiting).map(entry).collect();
         for some in entries.chunks(1_000) {
             assert_eq!(queue.add(some, At::Server).await.refused, 0, "WRONG");
         }
-        let (begun, mut claimed) = (Instant::now(), 0);
+        let (began, mut claimed) = (Instant::now(), 0);
         while claimed < CLAIMED {
             let claims = queue.claim(64, At::Server).await.unwrap().claimed;
             claimed += claims.len();
             let done: Vec<Resolution> = claims.into_iter().map(|claimed| Resolution::Done(claimed.id)).collect();
             assert!(queue.settle(&done, At::Server).await && !done.is_empty(), "WRONG");
         }
-        let each_us = begun.elapsed().as_secs_f64() * 1_000_000.0 / claimed as f64;
+        let each_us = began.elapsed().as_secs_f64() * 1_000_000.0 / claimed as f64;
         let name = stores.named(&format!("queue, {} waiting", number(waiting as f64, 0)));
         figure(&name, number(each_us, 1), "us/entry", "claimed and settled, 64 at once, without the record");
     }
 }
 
 async fn pickup(stores: Stores) {
-    let (heard, mut hears) = mpsc::unbounded_channel();
-    let sockets = Arc::new(Sockets { heard: Some(heard), ..Sockets::default() });
+    let (pushed_at, mut pushes) = mpsc::unbounded_channel();
+    let sockets = Arc::new(Sockets { pushed_at: Some(pushed_at), ..Sockets::default() });
     let mut test = app(stores, sockets.clone(), PICKUPS).await;
-    // What is left goes to another queue, from which it is left one by one.
+    // The failed pushes are enqueued in a queue of their own, from which they move to the measured one, one at a time.
     let queue = std::mem::replace(&mut test.app.moment.queue, Arc::new(MemoryMoment::default()));
     let users: Vec<String> = (0..PICKUPS).map(|n| format!("user-{n}")).collect();
     for some in users.chunks(RECIPIENTS) {
         sends(&test, some).await;
     }
     let until = At::Fixed(test.clock.now_ms() + 1_000);
-    let left = test.app.moment.queue.claim(PICKUPS, until).await.unwrap().claimed;
-    assert_eq!(left.len(), PICKUPS, "WRONG");
+    let waiting = test.app.moment.queue.claim(PICKUPS, until).await.unwrap().claimed;
+    assert_eq!(waiting.len(), PICKUPS, "WRONG");
     test.app.moment.queue = queue.clone();
-    sockets.takes.store(true, Ordering::Relaxed);
+    sockets.is_on.store(true, Ordering::Relaxed);
 
-    // The rows that are left to the record keep it waiting.
+    // The rows in the record that are due later keep the drain waiting.
     let app = test.app.clone();
     let drain = tokio::spawn(async move { drain::handle(&app, i64::MAX).await });
     let mut taken = Vec::new();
-    for (n, claimed) in left.into_iter().enumerate() {
-        // Never in step with it.
+    for (n, claimed) in waiting.into_iter().enumerate() {
+        // Irregular pauses, so that the enqueues are never in step with the drain.
         tokio::time::sleep(Duration::from_micros(30_000 + 7_919 * n as u64 % 25_000)).await;
-        let begun = Instant::now();
+        let began = Instant::now();
         let added = queue.add(&[Entry { work: claimed.work.unwrap(), wait_ms: 0 }], test.app.clock.at()).await;
         assert!(added.refused == 0 && added.drain_is_awake == Some(true), "WRONG");
-        taken.push(hears.recv().await.unwrap() - begun);
+        taken.push(pushes.recv().await.unwrap() - began);
     }
     drain.await.unwrap();
     for (label, share) in [("p50", 0.5), ("p99", 0.99)] {
-        let how = format!("from leaving an entry to a drain that waits until it is pushed; {PICKUPS} of them");
+        let how = format!("from enqueuing an entry until a waiting drain has pushed it; {PICKUPS} entries");
         figure(
             &stores.named(&format!("idle pickup, {label}")),
             number(percentile(&in_ms(&taken), share), 1),

@@ -1,15 +1,15 @@
-//! The table, and the only statistics in it: medians, percentiles and extremes.
+//! The printed table, and its statistics: medians, percentiles and extremes.
 
 use std::time::Duration;
 
-/// Prints the head of the table.
+/// Prints the header of the table.
 pub(crate) fn heading() {
     println!();
     line("figure", "value", "unit", "how it was measured");
     println!("{}", "-".repeat(150));
 }
 
-/// Prints one figure.
+/// Prints one row of the table.
 pub(crate) fn figure(name: &str, value: impl Into<String>, unit: &str, how: &str) {
     line(name, &value.into(), unit, how);
 }
@@ -18,7 +18,7 @@ fn line(figure: &str, value: &str, unit: &str, how: &str) {
     println!("{figure:<44} {value:>24}  {unit:<9} {how}");
 }
 
-/// The value below which this share of them lies.
+/// The smallest value that at least this share of the values does not exceed.
 pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -32,7 +32,7 @@ pub(crate) fn spread(values: &[f64], digits: usize) -> String {
     format!("{median} [{low}..{high}]")
 }
 
-/// A number as people read it: 12,345.6
+/// A number with thousands separators: 12,345.6
 pub(crate) fn number(value: f64, digits: usize) -> String {
     let text = format!("{value:.digits$}");
     let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
@@ -46,7 +46,7 @@ pub(crate) fn number(value: f64, digits: usize) -> String {
     grouped + fraction
 }
 
-/// Milliseconds of durations.
+/// Durations as milliseconds.
 pub(crate) fn in_ms(durations: &[Duration]) -> Vec<f64> {
     durations.iter().map(|duration| duration.as_secs_f64() * 1_000.0).collect()
 }

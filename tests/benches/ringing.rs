@@ -1,4 +1,4 @@
-//! Accept to frame: how long after a service began to send the recipient's socket has read it.
+//! Accept to frame: the time from the start of a send until the recipient's socket has read the frame.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use crate::machine;
 use crate::report::{figure, in_ms, number, percentile};
 use crate::stores::Stores;
 
-/// How often it rings.
+/// The number of measured sends.
 const RINGS: usize = 1_000;
-/// Rings that fill caches and pools first.
+/// The number of sends before, which fill caches and pools.
 const WARM_UP: usize = 50;
-/// Taking turns, so that no inbox grows beyond what a person has.
+/// The number of users, who take turns so that every inbox keeps a realistic size.
 const USERS: usize = 20;
 
-/// Rings one user after the other, each when the one before was answered.
+/// Sends to one user after the other, each time after the answer to the previous send.
 pub(crate) async fn measure(program: &Path, stores: Stores) {
     let data = machine::new_folder();
     let carillon = stores.start(program, data.path()).await;
@@ -33,7 +33,7 @@ pub(crate) async fn measure(program: &Path, stores: Stores) {
         let body = body(&audience.users[user..=user]);
         let began = Instant::now();
         let sending = async { (service.sends(body).await, began.elapsed()) };
-        let ((answer, answered_after), read_at) = tokio::join!(sending, audience.hears(1));
+        let ((answer, answered_after), read_at) = tokio::join!(sending, audience.receives(1));
         answers.push(answer);
         if ring >= WARM_UP {
             to_frame.push(read_at - began);
@@ -41,15 +41,15 @@ pub(crate) async fn measure(program: &Path, stores: Stores) {
         }
     }
     let cpu = carillon.cpu() - cpu;
-    audience.heard_exactly(&answers).await;
+    audience.received_exactly(&answers).await;
     carillon.stop().await;
 
     let how = "POST of one recipient until the frame is read at the socket; 1,000 in a row, keep-alive";
     row(&stores.named("accept to frame"), &to_frame, how);
-    row(&stores.named("accept to answer"), &to_answer, "the same rings until the 202 is read");
+    row(&stores.named("accept to answer"), &to_answer, "the same sends until the 202 is read");
     let cpu_us = cpu.as_secs_f64() * 1e6 / RINGS as f64;
-    let how = "user and system time of the gateway over all rings";
-    figure(&stores.named("accept to frame, cpu"), number(cpu_us, 0), "us/ring", how);
+    let how = "user and system time of the gateway over all sends";
+    figure(&stores.named("accept to frame, cpu"), number(cpu_us, 0), "us/send", how);
 }
 
 fn row(name: &str, taken: &[Duration], how: &str) {

@@ -1,4 +1,4 @@
-//! Sends a second: one recipient each, so many under way at once.
+//! Sends per second, with one recipient each, at several numbers of concurrent sends.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,18 +13,18 @@ use crate::machine;
 use crate::report::{figure, spread};
 use crate::stores::Stores;
 
-/// How many sends are under way at once.
+/// The numbers of concurrent sends.
 const IN_FLIGHT: [usize; 3] = [1, 16, 64];
-/// The levels take turns, so that a noisy neighbour disturbs all of them alike.
+/// The rounds of each level. The levels take turns, so that a noisy neighbour affects all of them alike.
 const ROUNDS: usize = 5;
-/// How long a level lasts in each round.
+/// The duration of a level in each round.
 const ROUND: Duration = Duration::from_millis(600);
-/// Among how many users the sends go round.
+/// The number of users without a socket, who get the sends in turn.
 const USERS: usize = 1_000;
 
 /// Sends to users without and with an open socket.
 pub(crate) async fn measure(program: &Path, stores: Stores) {
-    to_nobody(program, stores).await;
+    to_absent_users(program, stores).await;
     to_listeners(program, stores).await;
 }
 
@@ -35,7 +35,7 @@ struct Sent {
     cpu_us_each: f64,
 }
 
-async fn to_nobody(program: &Path, stores: Stores) {
+async fn to_absent_users(program: &Path, stores: Stores) {
     let data = machine::new_folder();
     let carillon = stores.start(program, data.path()).await;
     let mut services = connect(&carillon).await;
@@ -59,12 +59,12 @@ async fn to_listeners(program: &Path, stores: Stores) {
     for _ in 0..ROUNDS {
         for (at_once, sent) in IN_FLIGHT.into_iter().zip(&mut levels) {
             let done = send(&carillon, &mut services[..at_once], &audience.users).await;
-            audience.hears(done.answers.len()).await;
+            audience.receives(done.answers.len()).await;
             sent.push(done);
         }
     }
     let answers: Vec<Bytes> = levels.iter().flatten().flat_map(|sent| sent.answers.iter().cloned()).collect();
-    audience.heard_exactly(&answers).await;
+    audience.received_exactly(&answers).await;
     carillon.stop().await;
     rows(&stores.named("rings"), &levels, "one recipient with a socket; stored, pushed and answered");
 }
@@ -74,14 +74,14 @@ async fn connect(carillon: &Carillon) -> Vec<Service> {
     join_all((0..most).map(|_| Service::connect(carillon))).await
 }
 
-/// Keeps every service sending for the time of a round.
+/// Lets every service send continuously for one round.
 async fn send(carillon: &Carillon, services: &mut [Service], users: &[String]) -> Sent {
     let bodies: Vec<Bytes> = users.iter().map(|user| body(std::slice::from_ref(user))).collect();
     let (at_once, bodies) = (services.len(), &bodies);
     let (cpu, began) = (carillon.cpu(), Instant::now());
     let sending = services.iter_mut().enumerate().map(|(first, service)| async move {
         let mut answers = Vec::new();
-        // Each service has users of its own.
+        // Each service has its own users.
         for body in bodies.iter().skip(first).step_by(at_once).cycle() {
             if began.elapsed() >= ROUND {
                 break;

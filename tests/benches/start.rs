@@ -1,4 +1,4 @@
-//! From the start of the process until it says `ready`.
+//! The time from the start of the gateway process until it prints `ready`.
 
 use std::path::Path;
 
@@ -7,12 +7,12 @@ use crate::client::{Service, body};
 use crate::machine;
 use crate::report::{figure, in_ms, spread};
 
-/// Starts of each kind, in turn.
+/// Starts on new and on existing data, which take turns.
 const STARTS: usize = 10;
-/// Sends of 200 recipients that lie there already.
+/// Sends to 200 recipients each that make up the existing data.
 const SENDS: usize = 50;
 
-/// Starts on folders that are new, and on one that is not.
+/// Starts on new data folders, and on one with existing data.
 pub(crate) async fn measure(program: &Path) {
     let used = machine::new_folder();
     let carillon = Carillon::start(program, used.path()).await;
@@ -36,6 +36,6 @@ pub(crate) async fn measure(program: &Path) {
     let name = "start to ready, ";
     let how = format!("{STARTS} starts");
     figure(&format!("{name}new data"), spread(&in_ms(&on_new), 1), "ms", &how);
-    let how = format!("{STARTS} starts on 10,000 notifications, stopped in order before");
+    let how = format!("{STARTS} starts on 10,000 notifications, after a clean stop");
     figure(&format!("{name}existing data"), spread(&in_ms(&on_used), 1), "ms", &how);
 }

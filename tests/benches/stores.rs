@@ -1,4 +1,4 @@
-//! What stands behind the gateway while it is measured.
+//! The stores behind the gateway while it is measured.
 
 use std::path::Path;
 
@@ -6,20 +6,21 @@ use harness::{postgres_server, redis_server};
 
 use crate::carillon::Carillon;
 
-/// Where record and moment are.
+/// The stores of the record and the moment.
 #[derive(Clone, Copy)]
 pub(crate) enum Stores {
     /// SQLite in a data folder, and the memory of the gateway.
-    Here,
-    /// Postgres and Redis on this machine, over loopback and durable as they come; new, for each start.
+    Local,
+    /// Postgres and Redis on this machine, over loopback and with the durability of the test servers; a new database
+    /// and key prefix for each start.
     Servers,
 }
 
 impl Stores {
-    /// Starts a gateway on them.
+    /// Starts a gateway on these stores.
     pub(crate) async fn start(self, program: &Path, data: &Path) -> Carillon {
         let variables = match self {
-            Self::Here => Vec::new(),
+            Self::Local => Vec::new(),
             Self::Servers => {
                 let (database, redis) = (postgres_server::database().await, redis_server::own_prefix());
                 vec![
@@ -32,10 +33,10 @@ impl Stores {
         Carillon::start_with(program, data, &variables).await
     }
 
-    /// A figure's name.
+    /// The name of a figure, which includes the stores unless they are local.
     pub(crate) fn named(self, figure: &str) -> String {
         match self {
-            Self::Here => figure.to_owned(),
+            Self::Local => figure.to_owned(),
             Self::Servers => format!("servers: {figure}"),
         }
     }
