@@ -66,9 +66,9 @@ async fn send(carillon: &Carillon, users: &[String], dues: &[Duration], now_ms: 
         let mut answers = Vec::new();
         for n in (first..dues.len()).step_by(MAX_IN_FLIGHT) {
             let due = Time(now_ms + i64::try_from(dues[n].as_millis()).unwrap()).to_string();
-            let asked =
+            let payload =
                 json!({"type": "reminder", "userId": users[n % users.len()], "title": "Stand up", "deliverAt": due});
-            answers.push((n, service.sends(asked.to_string().into()).await));
+            answers.push((n, service.sends(payload.to_string().into()).await));
         }
         answers
     });

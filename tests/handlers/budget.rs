@@ -11,11 +11,11 @@ async fn send(test: &TestApp, users: &[&str]) -> usize {
     test.record.round_trips()
 }
 
-async fn ask(test: &TestApp, name: &str, change: impl FnOnce(&mut Value)) -> usize {
-    let mut asking = event(name);
-    asking["headers"]["authorization"] = test.bearer("alice", "").into();
-    change(&mut asking);
-    inbox::handle(&test.app, request(asking)).await;
+async fn read_inbox(test: &TestApp, name: &str, change: impl FnOnce(&mut Value)) -> usize {
+    let mut http_event = event(name);
+    http_event["headers"]["authorization"] = test.bearer("alice", "").into();
+    change(&mut http_event);
+    inbox::handle(&test.app, request(http_event)).await;
     test.record.round_trips()
 }
 
@@ -42,14 +42,14 @@ async fn a_send_pushes_once_to_each_device() {
 async fn list_sync_and_read_take_one_round_trip_each() {
     let test = TestApp::new().await;
     send(&test, &["alice"]).await;
-    assert_eq!(ask(&test, "list", |_| {}).await, 1);
-    assert_eq!(ask(&test, "sync", |_| {}).await, 1);
-    assert_eq!(ask(&test, "read", |_| {}).await, 1);
+    assert_eq!(read_inbox(&test, "list", |_| {}).await, 1);
+    assert_eq!(read_inbox(&test, "sync", |_| {}).await, 1);
+    assert_eq!(read_inbox(&test, "read", |_| {}).await, 1);
     let user = shared::ids::UserId::new("alice").unwrap();
     let position = test.app.record.inbox.position(&user, test.app.clock.at()).await.unwrap();
     let tag = shared::inbox::sync::etag(&user, &position);
     test.record.round_trips();
-    assert_eq!(ask(&test, "sync", |asking| asking["headers"]["if-none-match"] = tag.into()).await, 1);
+    assert_eq!(read_inbox(&test, "sync", |event| event["headers"]["if-none-match"] = tag.into()).await, 1);
 }
 
 #[tokio::test]

@@ -11,8 +11,9 @@ const ABSENT: &str = "00000000-0000-8000-8000-000000000000";
 async fn sends(test: &TestApp, sender: &str, delay_ms: i64) -> Value {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer(sender, "notify:send").into();
-    let asked = json!({"type": "like", "userId": "alice", "title": "Hi", "delayMs": delay_ms, "idempotencyKey": "key"});
-    sending["body"] = asked.to_string().into();
+    let payload =
+        json!({"type": "like", "userId": "alice", "title": "Hi", "delayMs": delay_ms, "idempotencyKey": "key"});
+    sending["body"] = payload.to_string().into();
     let sent = send::handle(&test.app, request(sending)).await;
     assert_eq!(sent.status(), 202);
     body(&sent)

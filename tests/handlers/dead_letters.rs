@@ -12,21 +12,21 @@ use shared::delivery::wake::Wake;
 use shared::ids::UserId;
 use shared::sockets::push::Outcome;
 
-async fn ask(test: &TestApp, scope: &str, method: &str, path: &str, id: &str, query: Value) -> HttpAnswer {
-    let mut asking = event("dead_letters");
-    asking["headers"]["authorization"] = test.bearer("ops", scope).into();
+async fn call(test: &TestApp, scope: &str, method: &str, path: &str, id: &str, query: Value) -> HttpAnswer {
+    let mut http_event = event("dead_letters");
+    http_event["headers"]["authorization"] = test.bearer("ops", scope).into();
     let route = format!("ANY {path}");
-    asking["routeKey"] = route.as_str().into();
-    asking["requestContext"]["routeKey"] = route.into();
+    http_event["routeKey"] = route.as_str().into();
+    http_event["requestContext"]["routeKey"] = route.into();
     let path = path.replace("{id}", id);
-    asking["rawPath"] = path.as_str().into();
-    asking["requestContext"]["http"]["path"] = path.into();
-    asking["requestContext"]["http"]["method"] = method.into();
-    asking["pathParameters"] = json!({ "id": id });
+    http_event["rawPath"] = path.as_str().into();
+    http_event["requestContext"]["http"]["path"] = path.into();
+    http_event["requestContext"]["http"]["method"] = method.into();
+    http_event["pathParameters"] = json!({ "id": id });
     let pairs = query.as_object().unwrap().iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap()));
-    asking["rawQueryString"] = pairs.collect::<Vec<_>>().join("&").into();
-    asking["queryStringParameters"] = query;
-    deadletters::handle(&test.app, request(asking)).await
+    http_event["rawQueryString"] = pairs.collect::<Vec<_>>().join("&").into();
+    http_event["queryStringParameters"] = query;
+    deadletters::handle(&test.app, request(http_event)).await
 }
 
 const LIST: &str = "/api/dead-letters";
@@ -34,7 +34,7 @@ const ONE: &str = "/api/dead-letters/{id}";
 const REDRIVE: &str = "/api/dead-letters/{id}/redrive";
 
 async fn list(test: &TestApp, query: Value) -> Value {
-    let answer = ask(test, "notify:admin", "GET", LIST, "", query).await;
+    let answer = call(test, "notify:admin", "GET", LIST, "", query).await;
     assert_eq!(answer.status(), 200, "{answer:?}");
     body(&answer)
 }
@@ -84,12 +84,12 @@ async fn redriving_a_dead_letter_wakes_the_drain_which_pushes_it() {
     test.clock.turn(Duration::from_secs(600));
     drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
     assert!(test.push.taken().is_empty(), "a dead letter is not retried");
-    let redriven = ask(&test, "notify:admin", "POST", REDRIVE, &id, json!({})).await;
+    let redriven = call(&test, "notify:admin", "POST", REDRIVE, &id, json!({})).await;
     assert_eq!((redriven.status().as_u16(), woken.0.load(Ordering::Relaxed)), (202, 1));
     drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
     assert_eq!(test.push.taken()[0].1["notification"]["id"], notification);
     for (method, path) in [("POST", REDRIVE), ("DELETE", ONE)] {
-        assert_eq!(ask(&test, "notify:admin", method, path, &id, json!({})).await.status(), 404, "{method}");
+        assert_eq!(call(&test, "notify:admin", method, path, &id, json!({})).await.status(), 404, "{method}");
     }
     assert_eq!(woken.0.load(Ordering::Relaxed), 1, "a call that finds no dead letter wakes nothing");
 }
@@ -98,8 +98,8 @@ async fn redriving_a_dead_letter_wakes_the_drain_which_pushes_it() {
 async fn a_deleted_dead_letter_is_gone() {
     let test = TestApp::new().await;
     let (id, _) = dead_letter(&test).await;
-    assert_eq!(ask(&test, "notify:admin", "DELETE", ONE, &id, json!({})).await.status(), 204);
-    assert_eq!(ask(&test, "notify:admin", "DELETE", ONE, &id, json!({})).await.status(), 404);
+    assert_eq!(call(&test, "notify:admin", "DELETE", ONE, &id, json!({})).await.status(), 204);
+    assert_eq!(call(&test, "notify:admin", "DELETE", ONE, &id, json!({})).await.status(), 404);
     assert_eq!(list(&test, json!({})).await["items"], json!([]));
 }
 
@@ -123,13 +123,13 @@ async fn only_admins_have_access_and_invalid_calls_are_refused() {
     let test = TestApp::new().await;
     let (id, _) = dead_letter(&test).await;
     for (method, path) in [("GET", LIST), ("POST", REDRIVE), ("DELETE", ONE)] {
-        let forbidden = ask(&test, "notify:send", method, path, &id, json!({})).await;
+        let forbidden = call(&test, "notify:send", method, path, &id, json!({})).await;
         assert_eq!((forbidden.status().as_u16(), &body(&forbidden)["error"]["code"]), (403, &json!("forbidden")));
-        assert_eq!(ask(&test, "notify:admin", "PUT", path, &id, json!({})).await.status(), 405, "{path}");
+        assert_eq!(call(&test, "notify:admin", "PUT", path, &id, json!({})).await.status(), 405, "{path}");
     }
     for id in ["7", "00000000-0000-8000-8000-000000000000"] {
-        assert_eq!(ask(&test, "notify:admin", "POST", REDRIVE, id, json!({})).await.status(), 404, "{id}");
-        assert_eq!(ask(&test, "notify:admin", "DELETE", ONE, id, json!({})).await.status(), 404, "{id}");
+        assert_eq!(call(&test, "notify:admin", "POST", REDRIVE, id, json!({})).await.status(), 404, "{id}");
+        assert_eq!(call(&test, "notify:admin", "DELETE", ONE, id, json!({})).await.status(), 404, "{id}");
     }
     for (query, status) in [
         (json!({"cursor": "x"}), 400),
@@ -137,9 +137,9 @@ async fn only_admins_have_access_and_invalid_calls_are_refused() {
         (json!({"limit": "201"}), 422),
         (json!({"x": "1"}), 422),
     ] {
-        let refused = ask(&test, "notify:admin", "GET", LIST, "", query.clone()).await;
+        let refused = call(&test, "notify:admin", "GET", LIST, "", query.clone()).await;
         assert_eq!(refused.status(), status, "{query}");
     }
-    let with_unknown_parameter = ask(&test, "notify:admin", "POST", REDRIVE, &id, json!({"x": "1"})).await;
+    let with_unknown_parameter = call(&test, "notify:admin", "POST", REDRIVE, &id, json!({"x": "1"})).await;
     assert_eq!(with_unknown_parameter.status(), 422);
 }

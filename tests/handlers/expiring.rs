@@ -9,14 +9,14 @@ use shared::clock::{Clock, Time};
 use crate::sending::sends;
 
 /// Calls the inbox as alice, with this event and query, and with an `If-None-Match` if there is a tag.
-async fn asks(test: &TestApp, name: &str, query: &str, tag: Option<&str>) -> HttpAnswer {
-    let mut asking = event(name);
-    asking["headers"]["authorization"] = test.bearer("alice", "").into();
-    asking["rawQueryString"] = query.into();
+async fn call_inbox(test: &TestApp, name: &str, query: &str, tag: Option<&str>) -> HttpAnswer {
+    let mut http_event = event(name);
+    http_event["headers"]["authorization"] = test.bearer("alice", "").into();
+    http_event["rawQueryString"] = query.into();
     if let Some(tag) = tag {
-        asking["headers"]["if-none-match"] = tag.into();
+        http_event["headers"]["if-none-match"] = tag.into();
     }
-    inbox::handle(&test.app, request(asking)).await
+    inbox::handle(&test.app, request(http_event)).await
 }
 
 fn instant(after_ms: i64) -> Value {
@@ -54,10 +54,10 @@ async fn an_expiry_that_is_not_after_the_due_time_is_refused() {
 #[tokio::test]
 async fn a_past_expiry_is_refused_only_with_a_new_key() {
     let mut test = TestApp::new().await;
-    let asked = json!({"expiresAt": instant(1_000), "idempotencyKey": "key"});
-    let first = sends(&test, asked.clone()).await;
+    let members = json!({"expiresAt": instant(1_000), "idempotencyKey": "key"});
+    let first = sends(&test, members.clone()).await;
     test.clock.turn(Duration::from_secs(1));
-    let again = sends(&test, asked.clone()).await;
+    let again = sends(&test, members.clone()).await;
     assert_eq!((again.status().as_u16(), body(&again)), (202, body(&first)));
     assert_eq!(again.headers()["idempotency-replayed"], "true");
     let other = sends(&test, json!({"expiresAt": instant(999), "idempotencyKey": "key"})).await;
@@ -69,7 +69,7 @@ async fn a_past_expiry_is_refused_only_with_a_new_key() {
     test.app.clock = Clock::standing(START_MS);
     assert_eq!(sends(&test, json!({"expiresAt": instant(1)})).await.status(), 202);
     test.app.clock = test.clock.clone();
-    assert_eq!(body(&asks(&test, "list", "", None).await)["items"], json!([]));
+    assert_eq!(body(&call_inbox(&test, "list", "", None).await)["items"], json!([]));
 }
 
 #[tokio::test]
@@ -77,25 +77,25 @@ async fn no_answer_contains_an_expired_notification() {
     let test = TestApp::new().await;
     let sent = body(&sends(&test, json!({"expiresAt": instant(1_000)})).await);
     let id = &sent["notifications"][0]["id"];
-    let listed = body(&asks(&test, "list", "", None).await);
+    let listed = body(&call_inbox(&test, "list", "", None).await);
     assert_eq!((&listed["items"][0]["id"], &listed["items"][0]["expiresAt"]), (id, &instant(1_000)));
     assert_eq!(listed["unreadCount"], 1);
-    let synced = body(&asks(&test, "sync", "", None).await);
+    let synced = body(&call_inbox(&test, "sync", "", None).await);
     let (tag, since) = (synced["etag"].as_str().unwrap(), format!("since={}", synced["cursor"].as_str().unwrap()));
     test.clock.turn(Duration::from_millis(999));
-    assert_eq!(asks(&test, "sync", &since, Some(tag)).await.status(), 304);
+    assert_eq!(call_inbox(&test, "sync", &since, Some(tag)).await.status(), 304);
 
     test.clock.turn(Duration::from_millis(1));
     // The head has not moved, but the tag must not match any more.
-    let after = asks(&test, "sync", &since, Some(tag)).await;
+    let after = call_inbox(&test, "sync", &since, Some(tag)).await;
     assert_eq!((after.status().as_u16(), &body(&after)["unreadCount"]), (200, &json!(0)));
-    let listed = body(&asks(&test, "list", "", None).await);
+    let listed = body(&call_inbox(&test, "list", "", None).await);
     assert_eq!((&listed["items"], &listed["unreadCount"]), (&json!([]), &json!(0)));
     let tag = body(&after)["etag"].as_str().unwrap().to_owned();
-    assert_eq!(asks(&test, "sync", &since, Some(&tag)).await.status(), 304);
+    assert_eq!(call_inbox(&test, "sync", &since, Some(&tag)).await.status(), 304);
 
     assert_eq!(drain::handle(&test.app, i64::MAX).await.expired, 1);
-    let synced = body(&asks(&test, "sync", &since, Some(&tag)).await);
+    let synced = body(&call_inbox(&test, "sync", &since, Some(&tag)).await);
     assert_eq!((&synced["deleted"], &synced["notifications"]), (&json!([id]), &json!([])));
 }
 
@@ -108,9 +108,9 @@ async fn the_etag_changes_when_a_read_notification_expires() {
     reading["headers"]["authorization"] = test.bearer("alice", "").into();
     reading["pathParameters"]["id"] = sent["notifications"][0]["id"].clone();
     assert_eq!(inbox::handle(&test.app, request(reading)).await.status(), 204);
-    let tag = body(&asks(&test, "sync", "", None).await)["etag"].as_str().unwrap().to_owned();
+    let tag = body(&call_inbox(&test, "sync", "", None).await)["etag"].as_str().unwrap().to_owned();
     test.clock.turn(Duration::from_secs(1));
-    let synced = asks(&test, "sync", "", Some(&tag)).await;
+    let synced = call_inbox(&test, "sync", "", Some(&tag)).await;
     assert_eq!((synced.status().as_u16(), &body(&synced)["notifications"]), (200, &json!([])));
 }
 

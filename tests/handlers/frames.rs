@@ -232,7 +232,7 @@ fn frames_of_the_server_are_serialised_as_in_the_examples() {
 fn frames_of_clients_are_parsed_as_in_the_examples() {
     let since = Some(cursor(41));
     let of_type = Change::ReadAll { kind: Some("like".into()), before: Some(cursor(43)) };
-    let asked = [
+    let actions = [
         ("ping", Some("p1"), Action::Ping),
         ("sync", Some("s1"), Action::Sync(since)),
         ("sync-everything", Some("s2"), Action::Sync(None)),
@@ -245,9 +245,9 @@ fn frames_of_clients_are_parsed_as_in_the_examples() {
         ("auth", Some("a1"), Action::Auth("q83vASNFZ4mrze8BI0VniQ".into())),
     ];
     let files = files("client");
-    assert_eq!(names(asked.iter().map(|(name, ..)| name)), names(ALL_ACTIONS));
+    assert_eq!(names(actions.iter().map(|(name, ..)| name)), names(ALL_ACTIONS));
     assert_eq!(names(files.keys()), names(ALL_ACTIONS));
-    for (name, reference, action) in asked {
+    for (name, reference, action) in actions {
         assert!(of_action(&action).contains(&name), "{name} is an example of another action");
         let example: Value = serde_json::from_str(&files[name]).unwrap();
         assert_eq!(example["action"], name.split('-').next().unwrap(), "the file name must begin with its action");

@@ -23,10 +23,10 @@ async fn sends(test: &TestApp, sub: &str, kind: &str, users: &[&str]) -> (Value,
 
 /// Requests the history with this query.
 async fn history(test: &TestApp, sub: &str, scope: &str, query: &str) -> HttpAnswer {
-    let mut asking = event("history");
-    asking["headers"]["authorization"] = test.bearer(sub, scope).into();
-    asking["rawQueryString"] = query.into();
-    history::handle(&test.app, request(asking)).await
+    let mut http_event = event("history");
+    http_event["headers"]["authorization"] = test.bearer(sub, scope).into();
+    http_event["rawQueryString"] = query.into();
+    history::handle(&test.app, request(http_event)).await
 }
 
 async fn read_history(test: &TestApp, sub: &str, scope: &str, query: &str) -> Value {
@@ -36,11 +36,11 @@ async fn read_history(test: &TestApp, sub: &str, scope: &str, query: &str) -> Va
 }
 
 async fn trace(test: &TestApp, sub: &str, scope: &str, id: &str, query: &str) -> HttpAnswer {
-    let mut asking = event("trace");
-    asking["headers"]["authorization"] = test.bearer(sub, scope).into();
-    asking["rawQueryString"] = query.into();
-    asking["pathParameters"]["id"] = id.into();
-    history::handle(&test.app, request(asking)).await
+    let mut http_event = event("trace");
+    http_event["headers"]["authorization"] = test.bearer(sub, scope).into();
+    http_event["rawQueryString"] = query.into();
+    http_event["pathParameters"]["id"] = id.into();
+    history::handle(&test.app, request(http_event)).await
 }
 
 fn refusal(answer: &HttpAnswer) -> (u16, String) {

@@ -14,17 +14,17 @@ use shared::moment::redis::RedisMoment;
 use shared::sockets::push::Outcome;
 use shared::telemetry::PushAttempt;
 
-async fn ask(test: &TestApp, path: &str, scope: &str, query: &str) -> HttpAnswer {
-    let mut asking = event("metrics");
-    asking["headers"]["authorization"] = test.bearer("ops", scope).into();
-    asking["requestContext"]["routeKey"] = format!("ANY {path}").into();
-    asking["rawPath"] = path.into();
-    asking["rawQueryString"] = query.into();
-    metrics::handle(&test.app, request(asking)).await
+async fn get(test: &TestApp, path: &str, scope: &str, query: &str) -> HttpAnswer {
+    let mut http_event = event("metrics");
+    http_event["headers"]["authorization"] = test.bearer("ops", scope).into();
+    http_event["requestContext"]["routeKey"] = format!("ANY {path}").into();
+    http_event["rawPath"] = path.into();
+    http_event["rawQueryString"] = query.into();
+    metrics::handle(&test.app, request(http_event)).await
 }
 
 async fn metrics_json(test: &TestApp) -> Value {
-    let answer = ask(test, "/api/notifications/metrics/redis", "notify:admin", "").await;
+    let answer = get(test, "/api/notifications/metrics/redis", "notify:admin", "").await;
     assert_eq!(answer.status(), 200, "{answer:?}");
     body(&answer)
 }
@@ -36,7 +36,7 @@ async fn counts(test: &TestApp) -> [u64; 5] {
 }
 
 async fn metrics_text(test: &TestApp) -> String {
-    let answer = ask(test, "/metrics", "notify:admin", "").await;
+    let answer = get(test, "/metrics", "notify:admin", "").await;
     let content_type = answer.headers()["content-type"].to_str().unwrap();
     assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     match answer.into_body() {
@@ -49,11 +49,11 @@ async fn metrics_text(test: &TestApp) -> String {
 async fn send(test: &TestApp, users: &[&str], key: Option<&str>) -> HttpAnswer {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
-    let mut asked = json!({"type": "like", "userIds": users, "title": "Hi"});
+    let mut payload = json!({"type": "like", "userIds": users, "title": "Hi"});
     if let Some(key) = key {
-        asked["idempotencyKey"] = key.into();
+        payload["idempotencyKey"] = key.into();
     }
-    sending["body"] = asked.to_string().into();
+    sending["body"] = payload.to_string().into();
     send::handle(&test.app, request(sending)).await
 }
 
@@ -101,10 +101,10 @@ async fn only_admins_may_read_metrics_and_unknown_parameters_are_refused() {
     let test = TestApp::new().await;
     for path in ["/api/notifications/metrics/redis", "/metrics"] {
         for scope in ["", "notify:send"] {
-            let refused = ask(&test, path, scope, "").await;
+            let refused = get(&test, path, scope, "").await;
             assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["code"]), (403, &json!("forbidden")));
         }
-        let refused = ask(&test, path, "notify:admin", "since=1").await;
+        let refused = get(&test, path, "notify:admin", "since=1").await;
         assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["fields"]), (422, &json!(["since"])));
         let mut anonymous = event("metrics");
         anonymous["requestContext"]["routeKey"] = format!("ANY {path}").into();
@@ -223,11 +223,11 @@ async fn without_the_database_errors_are_counted_and_metrics_are_still_answered(
     // Five errors: send, list, ticket, health and a frame.
     assert_eq!(send(&test, &["alice"], None).await.status(), 503);
     for name in ["list", "ticket"] {
-        let mut asking = event(name);
-        asking["headers"]["authorization"] = test.bearer("alice", "").into();
+        let mut http_event = event(name);
+        http_event["headers"]["authorization"] = test.bearer("alice", "").into();
         let answer = match name {
-            "list" => inbox::handle(&test.app, request(asking)).await,
-            _ => tickets::handle(&test.app, request(asking)).await,
+            "list" => inbox::handle(&test.app, request(http_event)).await,
+            _ => tickets::handle(&test.app, request(http_event)).await,
         };
         assert_eq!(answer.status(), 503, "{name}");
     }

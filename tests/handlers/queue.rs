@@ -343,11 +343,11 @@ async fn work_that_crashed_its_workers_is_dead_lettered() {
     test.push.taken();
     assert_eq!(run(&test).await, Drained { dead_letter: 1, ..Drained::default() });
     assert!(test.push.taken().is_empty());
-    let letters = test.app.record.dead_letters.page(None, 10).await.unwrap().letters;
-    assert_eq!((letters.len(), letters[0].user.as_ref()), (1, Some(&name("alice"))));
+    let dead_letters = test.app.record.dead_letters.page(None, 10).await.unwrap().letters;
+    assert_eq!((dead_letters.len(), dead_letters[0].user.as_ref()), (1, Some(&name("alice"))));
     assert_eq!(depth(&test).await, [0, 0, 0]);
     // A redrive makes it due again.
-    assert!(test.app.record.dead_letters.redrive(letters[0].place.id, test.app.clock.at()).await.unwrap());
+    assert!(test.app.record.dead_letters.redrive(dead_letters[0].place.id, test.app.clock.at()).await.unwrap());
     assert_eq!(pushes(&test).await, frames(&[("phone", "notification")]));
 }
 

@@ -23,14 +23,14 @@ impl Wake for Counting {
 
 /// Sends to alice, with this key and this additional member.
 async fn sends(test: &TestApp, key: Option<&str>, name: &str, value: Value) -> HttpAnswer {
-    let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
+    let mut payload = json!({"type": "like", "userId": "alice", "title": "Hi"});
     if let Some(key) = key {
-        asked["idempotencyKey"] = key.into();
+        payload["idempotencyKey"] = key.into();
     }
-    asked[name] = value;
+    payload[name] = value;
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
-    sending["body"] = asked.to_string().into();
+    sending["body"] = payload.to_string().into();
     send::handle(&test.app, request(sending)).await
 }
 

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 
 /// Sends to alice, with these additional members.
 pub(crate) async fn sends(test: &TestApp, members: Value) -> HttpAnswer {
-    let mut asked = json!({"type": "like", "userId": "alice", "title": "Hi"});
-    asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let mut payload = json!({"type": "like", "userId": "alice", "title": "Hi"});
+    payload.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
-    sending["body"] = asked.to_string().into();
+    sending["body"] = payload.to_string().into();
     send::handle(&test.app, request(sending)).await
 }

@@ -14,9 +14,9 @@ fn answer(reply: &SocketReply) -> (u64, Value) {
 }
 
 async fn ticket(test: &TestApp) -> Value {
-    let mut asking = event("ticket");
-    asking["headers"]["authorization"] = test.bearer("alice", "").into();
-    body(&tickets::handle(&test.app, request(asking)).await)["ticket"].clone()
+    let mut http_event = event("ticket");
+    http_event["headers"]["authorization"] = test.bearer("alice", "").into();
+    body(&tickets::handle(&test.app, request(http_event)).await)["ticket"].clone()
 }
 
 async fn connect(test: &TestApp, ticket: &Value) -> (u64, Value) {

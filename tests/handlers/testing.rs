@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 const PATHS: [&str; 2] = ["/api/test/redis-notification", "/api/notifications/test"];
 
 /// The event of a POST to one of the paths.
-fn posted(path: &str, bearer: &str, asked: &str) -> Value {
+fn posted(path: &str, bearer: &str, payload: &str) -> Value {
     let mut event = event("test");
     event["headers"]["authorization"] = bearer.into();
     event["routeKey"] = format!("ANY {path}").into();
     event["requestContext"]["routeKey"] = event["routeKey"].clone();
-    event["body"] = asked.into();
+    event["body"] = payload.into();
     event
 }
 
@@ -19,25 +19,25 @@ fn posted(path: &str, bearer: &str, asked: &str) -> Value {
 async fn a_test_notification_goes_to_its_caller_or_to_the_named_user() {
     let test = TestApp::new().await;
     let admin = test.bearer("operator", "notify:admin");
-    for (asked, user, title, kind) in [
+    for (payload, user, title, kind) in [
         ("", "operator", "A test", "TEST"),
         ("{}", "operator", "A test", "TEST"),
         (r#"{"userId":"alice"}"#, "alice", "A test", "TEST"),
         (r#"{"userIds":["bob"],"title":"Hello","type":"X","priority":"low"}"#, "bob", "Hello", "X"),
         (r#"{"data":{"title":"Inside"}}"#, "operator", "Inside", "TEST"),
     ] {
-        let sent = testing::handle(&test.app, request(posted(PATHS[0], &admin, asked))).await;
-        assert_eq!(sent.status(), 202, "{asked}: {sent:?}");
+        let sent = testing::handle(&test.app, request(posted(PATHS[0], &admin, payload))).await;
+        assert_eq!(sent.status(), 202, "{payload}: {sent:?}");
         let sent = body(&sent);
-        assert_eq!(sent["notifications"][0]["userId"], user, "{asked}");
+        assert_eq!(sent["notifications"][0]["userId"], user, "{payload}");
         let mut list = event("list");
         list["headers"]["authorization"] = test.bearer(user, "").into();
         // The query of the recorded event would filter the list.
         (list["rawQueryString"], list["queryStringParameters"]) = ("".into(), json!({}));
         let listed = body(&inbox::handle(&test.app, request(list)).await);
         let newest = &listed["items"][0];
-        assert_eq!(newest["id"], sent["notifications"][0]["id"], "{asked}");
-        assert_eq!((&newest["title"], &newest["type"]), (&json!(title), &json!(kind)), "{asked}");
+        assert_eq!(newest["id"], sent["notifications"][0]["id"], "{payload}");
+        assert_eq!((&newest["title"], &newest["type"]), (&json!(title), &json!(kind)), "{payload}");
     }
 }
 
@@ -45,11 +45,11 @@ async fn a_test_notification_goes_to_its_caller_or_to_the_named_user() {
 async fn a_test_send_behaves_like_any_send() {
     let test = TestApp::new().await;
     let admin = test.bearer("operator", "notify:admin");
-    let call = async |asked: &str| testing::handle(&test.app, request(posted(PATHS[1], &admin, asked))).await;
-    let asked = r#"{"type":"like","userId":"alice","title":"Hi","idempotencyKey":"k"}"#;
-    let first = call(asked).await;
+    let call = async |payload: &str| testing::handle(&test.app, request(posted(PATHS[1], &admin, payload))).await;
+    let payload = r#"{"type":"like","userId":"alice","title":"Hi","idempotencyKey":"k"}"#;
+    let first = call(payload).await;
     assert_eq!(first.status(), 202);
-    let again = call(asked).await;
+    let again = call(payload).await;
     assert_eq!((again.status().as_u16(), again.headers()["idempotency-replayed"].to_str().unwrap()), (202, "true"));
     assert_eq!(body(&again), body(&first));
 
@@ -64,9 +64,9 @@ async fn the_test_endpoint_also_returns_the_metrics() {
     let test = TestApp::new().await;
     let admin = test.bearer("operator", "notify:admin");
     testing::handle(&test.app, request(posted(PATHS[0], &admin, ""))).await;
-    let mut asking = posted(PATHS[0], &admin, "");
-    asking["requestContext"]["http"]["method"] = "GET".into();
-    let metrics = testing::handle(&test.app, request(asking)).await;
+    let mut http_event = posted(PATHS[0], &admin, "");
+    http_event["requestContext"]["http"]["method"] = "GET".into();
+    let metrics = testing::handle(&test.app, request(http_event)).await;
     assert_eq!((metrics.status().as_u16(), &body(&metrics)["accepted"]), (200, &json!(1)));
 }
 

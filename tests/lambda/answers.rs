@@ -46,8 +46,8 @@ async fn every_binary_answers_a_recorded_event() {
     assert!(migrated["version"].as_i64().is_some(), "{migrated}");
 
     let send = deployment.event_by("send", "shop", "notify:send");
-    let asked: Value = serde_json::from_str(send["body"].as_str().unwrap()).unwrap();
-    let user = asked["userIds"][0].as_str().unwrap().to_owned();
+    let payload: Value = serde_json::from_str(send["body"].as_str().unwrap()).unwrap();
+    let user = payload["userIds"][0].as_str().unwrap().to_owned();
     let sent = deployment.answers("send", &send, 202).await;
     assert!(sent["notifications"][0]["id"].is_string(), "{sent}");
     let listed = deployment.answers("inbox", &deployment.event_by("list", &user, ""), 200).await;

@@ -54,11 +54,11 @@ impl LambdaApi {
 /// Sends to this many recipients, with these additional members.
 async fn sends(sandbox: &mut Sandbox, variables: &Variables, recipients: usize, members: Value) {
     let users: Vec<String> = (0..recipients).map(|n| format!("user {n}")).collect();
-    let mut asked = json!({"type": "like", "userIds": users, "title": "Hi"});
-    asked.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    let mut payload = json!({"type": "like", "userIds": users, "title": "Hi"});
+    payload.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     let mut sending = event("send");
     sending["headers"]["authorization"] = bearer(variables, "shop", "notify:send").into();
-    sending["body"] = asked.to_string().into();
+    sending["body"] = payload.to_string().into();
     let answer = sandbox.invoke(&sending).await.unwrap();
     assert_eq!(answer["statusCode"], 202, "{answer}");
 }
