@@ -1,4 +1,4 @@
-//! Puts the page into the function, as `make run` last built it. A checkout without npm has none and builds all the same.
+//! Embeds the test page as `make run` last built it. A checkout without npm has no page and compiles all the same.
 
 use std::path::Path;
 use std::{env, fs};
@@ -7,12 +7,12 @@ const FILES: [&str; 3] = ["index.html", "page.js", "page.css"];
 
 fn main() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../client/page");
-    // A folder that is always there: cargo would run this each time for one that is not.
+    // This folder always exists. For a missing path, cargo would run this script at every build.
     println!("cargo::rerun-if-changed={}", sources.display());
     let built: Option<Vec<Vec<u8>>> = FILES.iter().map(|file| fs::read(sources.join("dist").join(file)).ok()).collect();
-    let folder = env::var_os("OUT_DIR").expect("cargo names the folder for what is made");
+    let folder = env::var_os("OUT_DIR").expect("cargo sets OUT_DIR for build scripts");
     for (index, file) in FILES.iter().enumerate() {
         let content = built.as_ref().map_or(&[][..], |built| &built[index]);
-        fs::write(Path::new(&folder).join(file), content).expect("the folder for what is made can be written to");
+        fs::write(Path::new(&folder).join(file), content).expect("OUT_DIR is writable");
     }
 }

@@ -1,4 +1,4 @@
-//! `$connect`: takes the ticket, registers the connection. Until it has answered 2xx there is no socket.
+//! `$connect`: redeems the ticket and registers the connection. The socket opens only after a 2xx response.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use shared::app::App;
@@ -10,10 +10,10 @@ use shared::ids::ConnectionId;
 use shared::sockets::connections::{Opened, Opening};
 use shared::sockets::outgoing;
 
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "WS_ENDPOINT"];
 
-/// Answers a handshake.
+/// Answers a WebSocket handshake: 200 admits the connection, any other status refuses it.
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
     match open(app, &event).await {
         Ok(()) => SocketReply::ok(),
@@ -23,7 +23,7 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
 
 async fn open(app: &App, event: &ApiGatewayWebsocketProxyRequest) -> Result<(), Error> {
     let connection = event.request_context.connection_id.as_deref().map(ConnectionId::new).ok_or(Error::Internal)?;
-    // A token has no place in a URL, where logs keep it; nor has anything else that nobody here reads.
+    // Logs keep URLs, so a token must not be in one. Any other parameter would be ignored, so it is refused as well.
     if let Some((name, _)) = event.query_string_parameters.iter().find(|(name, _)| *name != "ticket") {
         return Err(Error::field(fields::printable(name), "is not a known field"));
     }

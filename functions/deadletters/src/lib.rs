@@ -1,4 +1,4 @@
-//! What could not be processed and was set aside: an operator lists it, lets it be tried again, or forgets it.
+//! Dead letters, the tasks that could not be processed: an operator lists, redrives or discards them.
 
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
@@ -15,19 +15,19 @@ const LIST: &str = "/api/dead-letters";
 const ONE: &str = "/api/dead-letters/{id}";
 const REDRIVE: &str = "/api/dead-letters/{id}/redrive";
 
-/// The paths of this function.
+/// The routes that this function answers.
 pub const ROUTES: &[Route] = &[
     Route { path: LIST, methods: &["GET"] },
     Route { path: ONE, methods: &["DELETE"] },
     Route { path: REDRIVE, methods: &["POST"] },
 ];
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET"];
 
-/// How many letters a page has that asks for no number.
+/// The page size if the caller names no limit.
 const DEFAULT_LIMIT: usize = 50;
 
-/// Answers a call.
+/// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
     call.answer(app, answer(app, &call).await).await
@@ -80,7 +80,7 @@ async fn redrive(app: &App, call: &Call) -> Result<Reply, Error> {
     if !app.record.dead_letters.redrive(id, app.clock.at()).await? {
         return Err(Error::NotFound);
     }
-    // It is due now.
+    // The redriven task is due now. Only the record knows about it, so there is nothing to enqueue.
     app.enqueue_and_wake(&[]).await;
     Ok(Reply::begun())
 }

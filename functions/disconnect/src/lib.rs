@@ -1,20 +1,20 @@
-//! `$disconnect`: forgets the connection. Best effort on AWS; a row that it missed goes with the first 410, or
-//! with the sweep.
+//! `$disconnect`: removes the connection. AWS delivers this event on a best-effort basis; a row that is left over
+//! is removed at the first 410 or by the sweep.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use shared::app::App;
 use shared::http::reply::SocketReply;
 use shared::ids::ConnectionId;
 
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL"];
 
-/// Takes note that a socket is closed.
+/// Removes the connection of a closed socket. A failure is only logged, because the sweep cleans up.
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
     if let Some(id) = event.request_context.connection_id.as_deref()
         && let Err(error) = app.record.connections.forget(&[ConnectionId::new(id)]).await
     {
-        tracing::warn!(%error, connection = id, "a closed connection could not be forgotten");
+        tracing::warn!(%error, connection = id, "failed to remove a closed connection");
     }
     SocketReply::ok()
 }

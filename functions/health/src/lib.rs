@@ -1,4 +1,4 @@
-//! `GET /health`: what works and what is away, without saying where anything is.
+//! `GET /health`: which dependencies work. It is public, so it does not reveal their addresses.
 
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
@@ -8,9 +8,9 @@ use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
 use shared::telemetry::health::Status;
 
-/// The paths of this function.
+/// The routes that this function answers.
 pub const ROUTES: &[Route] = &[Route { path: "/health", methods: &["GET"] }];
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL"];
 
 #[derive(Serialize)]
@@ -25,7 +25,7 @@ struct Dependencies {
     redis: &'static str,
 }
 
-/// Answers a call.
+/// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
     call.answer(app, health(app, &call).await).await
@@ -34,12 +34,12 @@ pub async fn handle(app: &App, request: Request) -> Response<Body> {
 async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     call.route(ROUTES)?;
     call.query()?.finish()?;
-    // The cheapest question that only a working record can answer.
+    // The cheapest query that only a working record can answer.
     let (record, moment) = tokio::join!(app.record.deliveries.next_due(), app.moment.health.check());
     let redis = match moment {
         Status::Ok => "ok",
         Status::Warned(why) => {
-            tracing::warn!(why, "Redis may lose what it should keep");
+            tracing::warn!(why, "Redis is configured in a way that can lose data");
             "warned"
         }
         Status::Away => "down",
@@ -48,10 +48,10 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     let dependencies = |database| Dependencies { database, redis };
     Ok(match record {
         Err(error) => {
-            tracing::error!(%error, "the database does not answer");
+            tracing::error!(%error, "the database is unavailable");
             Reply::down(&Health { status: "down", dependencies: dependencies("down") })
         }
-        // Everything goes on without Redis, with limits in each process.
+        // Without Redis everything keeps working, but each process enforces the rate limits on its own.
         Ok(_) if redis == "ok" || redis == "off" => {
             Reply::ok(&Health { status: "ok", dependencies: dependencies("ok") })
         }

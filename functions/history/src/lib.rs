@@ -1,5 +1,5 @@
-//! What became of sends, for whoever sent them, and by which steps one notification went, for whom it is meant for;
-//! of all, for an administrator.
+//! The outcome of sends and the trace of one notification. A sender sees its own sends and a recipient its own
+//! notifications; an administrator sees all of them.
 
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
@@ -14,18 +14,18 @@ use shared::http::reply::Reply;
 use shared::ids::{NotificationId, SendId, UserId};
 use shared::inbox::history::{MAX_SENDS, PastSend, SendPage, SendQuery, State, States, Steps};
 
-/// The paths of this function.
+/// The routes that this function answers.
 pub const ROUTES: &[Route] = &[
     Route { path: "/api/notifications/history", methods: &["GET"] },
     Route { path: "/api/notifications/{id}/trace", methods: &["GET"] },
 ];
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET"];
 
-/// How many sends a page has that asks for no number.
+/// The page size if the caller names no limit.
 const DEFAULT_LIMIT: usize = 50;
 
-/// Answers a call.
+/// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
     call.answer(app, answer(app, &call).await).await
@@ -99,8 +99,8 @@ struct Traced {
 async fn trace(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     let id = call.notification_id()?;
     call.query()?.finish()?;
-    let of = if is_admin(caller) { None } else { Some(&caller.user) };
-    let trace = app.record.history.trace(id, of, app.clock.at()).await?.ok_or(Error::NotFound)?;
+    let visible_to = if is_admin(caller) { None } else { Some(&caller.user) };
+    let trace = app.record.history.trace(id, visible_to, app.clock.at()).await?.ok_or(Error::NotFound)?;
     let pushes = app.moment.telemetry.outcomes(id, app.clock.at()).await;
     let steps = trace.steps(pushes.as_deref(), app.clock.now_ms());
     Ok(Reply::ok(&Traced { id, steps }))

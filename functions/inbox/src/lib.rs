@@ -1,5 +1,5 @@
-//! A user's notifications over HTTP: list, read, mark, delete, sync and acknowledge. Everything here is the
-//! caller's own.
+//! A user's notifications over HTTP: list, read, mark, delete, sync and acknowledge. A caller reaches only its own
+//! inbox.
 
 mod page;
 
@@ -19,7 +19,7 @@ use shared::inbox::sync;
 use shared::inbox::{Change, Changed};
 use shared::protocol;
 
-/// The paths of this function.
+/// The routes that this function answers.
 pub const ROUTES: &[Route] = &[
     Route { path: "/api/notifications", methods: &["GET"] },
     Route { path: "/api/notifications/unread-count", methods: &["GET"] },
@@ -30,10 +30,10 @@ pub const ROUTES: &[Route] = &[
     Route { path: "/api/sync", methods: &["GET"] },
     Route { path: "/api/ack", methods: &["POST"] },
 ];
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDPOINT"];
 
-/// Answers a call.
+/// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
     call.answer(app, answer(app, &call).await).await
@@ -74,7 +74,7 @@ async fn one(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     found.map(|notification| Reply::ok(&notification)).ok_or(Error::NotFound)
 }
 
-/// Marks or deletes the one that the path names.
+/// Marks or deletes the notification that the path names.
 async fn mark(
     app: &App,
     call: &Call,
@@ -130,7 +130,7 @@ async fn acknowledge(app: &App, call: &Call, caller: &Caller) -> Result<Reply, E
     let cursor = fields.cursor("cursor")?;
     let cursor = fields.required("cursor", cursor);
     fields.finish()?;
-    // `finish` fails where it is missing.
+    // Unreachable: without a cursor, `finish` has already failed.
     let cursor = cursor.ok_or(Error::Internal)?;
     let known = app.record.inbox.acknowledge(&caller.user, cursor, app.clock.at()).await?;
     if known { Ok(Reply::done()) } else { Err(Error::CursorExpired) }

@@ -1,4 +1,4 @@
-//! `$default` of the socket: answers the frames that a client sends.
+//! `$default` of the WebSocket API: answers the frames that clients send.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use shared::app::App;
@@ -15,23 +15,23 @@ use shared::protocol::{self, Action, ClientFrame, MAX_SYNC_BYTES, ReplyFrame};
 use shared::sockets::connections::{Connection, Extended};
 use shared::sockets::outgoing;
 
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
-/// The most changes in one answered `sync`.
+/// The maximum number of changes in one answer to `sync`.
 const SYNC_LIMIT: usize = 200;
-/// How often a connection may be refused for its rate before it is closed.
+/// How many frames over the rate limit are refused before the connection is closed.
 const REFUSALS: Rate = Rate { count: 10, window_ms: 10_000 };
 
-/// Answers a frame.
+/// Answers a frame. Failures become error frames; some of them also close the connection.
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
-    // API Gateway names the connection in every event of a socket.
+    // API Gateway sets the connection id in every WebSocket event.
     let id = ConnectionId::new(event.request_context.connection_id.unwrap_or_default());
     let ClientFrame { reference, action } = ClientFrame::read(event.body.as_deref().unwrap_or_default());
     let reference = reference.as_deref();
     let connection = match admit(app, &id).await {
         Ok(connection) => connection,
-        Err(Refusal::Told(error)) => return tell(app, reference, &error).await,
+        Err(Refusal::Reported(error)) => return report(app, reference, &error).await,
         Err(Refusal::Closed(error)) => return close(app, &id, reference, &error).await,
     };
     let answer = match action {
@@ -42,12 +42,12 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
         Ok(Some(frame)) => SocketReply::frame(&frame),
         Ok(None) => SocketReply::ok(),
         Err(Error::InvalidTicket) => close(app, &id, reference, &Error::InvalidTicket).await,
-        Err(error) => tell(app, reference, &error).await,
+        Err(error) => report(app, reference, &error).await,
     }
 }
 
-/// The answer that says what is wrong; a fault of ours is counted.
-async fn tell(app: &App, reference: Option<&str>, error: &Error) -> SocketReply {
+/// Answers with an error frame. Server errors are counted.
+async fn report(app: &App, reference: Option<&str>, error: &Error) -> SocketReply {
     if error.is_ours() {
         app.report_error().await;
     }
@@ -56,15 +56,15 @@ async fn tell(app: &App, reference: Option<&str>, error: &Error) -> SocketReply 
 
 /// Why a frame is not acted on.
 enum Refusal {
-    /// The client is told and stays.
-    Told(Error),
-    /// The client is told and goes.
+    /// The client gets the error and stays connected.
+    Reported(Error),
+    /// The client gets the error and is disconnected.
     Closed(Error),
 }
 
-/// Whose frame it is, where its connection may still send and not too fast.
+/// The connection that sent the frame, if its token is still valid and it is within its rate limit.
 async fn admit(app: &App, id: &ConnectionId) -> Result<Connection, Refusal> {
-    let connection = app.record.connections.find(id).await.map_err(|error| Refusal::Told(error.into()))?;
+    let connection = app.record.connections.find(id).await.map_err(|error| Refusal::Reported(error.into()))?;
     let connection = connection.ok_or(Refusal::Closed(Error::InvalidTicket))?;
     if connection.token_expires_at_ms <= app.clock.now_ms() {
         return Err(Refusal::Closed(Error::TokenExpired));
@@ -74,7 +74,7 @@ async fn admit(app: &App, id: &ConnectionId) -> Result<Connection, Refusal> {
         let error = Error::RateLimited { retry_after_ms };
         let refusals = Spend { bucket: format!("refusals {id}"), rate: REFUSALS };
         return match app.moment.limits.spend(&[refusals], app.clock.at()).await[..] {
-            [Verdict::Admitted] => Err(Refusal::Told(error)),
+            [Verdict::Admitted] => Err(Refusal::Reported(error)),
             _ => Err(Refusal::Closed(error)),
         };
     }
@@ -119,9 +119,13 @@ async fn act(
     Ok(Some(protocol::frame(&reply)))
 }
 
-/// Tells why and closes. Told by a push and not by the answer, which would come after the end.
+/// Reports the error and closes the connection. The error is pushed, because the response would come after the close.
 async fn close(app: &App, id: &ConnectionId, reference: Option<&str>, error: &Error) -> SocketReply {
-    let frame = protocol::frame(&ReplyFrame::error(reference, error));
-    outgoing::dismiss(app, std::slice::from_ref(id), &frame).await;
+    let frame = protocol::frame(&Reply::error(reference, error));
+    app.push.push(&[(id.clone(), frame)]).await;
+    app.push.close(std::slice::from_ref(id)).await;
+    if let Err(error) = app.record.connections.forget(std::slice::from_ref(id)).await {
+        tracing::warn!(%error, connection = %id, "failed to remove a closed connection");
+    }
     SocketReply::ok()
 }

@@ -1,5 +1,5 @@
-//! `GET /api/notifications/metrics/redis` and `GET /metrics`: how everything is, for operators, as JSON and as
-//! OpenMetrics text.
+//! `GET /api/notifications/metrics/redis` and `GET /metrics`: counts, backlogs and latencies for operators, as JSON
+//! and as OpenMetrics text.
 
 mod text;
 
@@ -10,21 +10,21 @@ use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
 use shared::telemetry::metrics;
 
-/// The paths of this function.
+/// The routes that this function answers.
 pub const ROUTES: &[Route] = &[
     Route { path: "/api/notifications/metrics/redis", methods: &["GET"] },
     Route { path: "/metrics", methods: &["GET"] },
 ];
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET"];
 
-/// Answers a call.
+/// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
-    call.answer(app, tell(app, &call).await).await
+    call.answer(app, report(app, &call).await).await
 }
 
-async fn tell(app: &App, call: &Call) -> Result<Reply, Error> {
+async fn report(app: &App, call: &Call) -> Result<Reply, Error> {
     let (path, _) = call.route(ROUTES)?;
     call.caller(app)?.needs("notify:admin")?;
     call.query()?.finish()?;

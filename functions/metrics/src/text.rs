@@ -1,24 +1,24 @@
-//! Metrics as OpenMetrics text, version 1.0.0 (`https://github.com/prometheus/OpenMetrics`). Written by hand: a registry
-//! of counters has nothing to register where every number is read from a store.
+//! Metrics as OpenMetrics text, version 1.0.0 (`https://github.com/prometheus/OpenMetrics`). Written by hand: every
+//! number is read from a store, so a registry would have no counters to hold.
 
 use std::fmt::{Display, Write};
 
 use shared::telemetry::health::{BreakerState, Instance};
 use shared::telemetry::metrics::{Metrics, Percentiles};
 
-/// What the text is.
+/// The content type of OpenMetrics text.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Counts of a window and states of now are gauges, since they fall as well; a latency is a summary of its quantiles.
-/// Units are those of the format: seconds and bytes.
+/// The metrics as OpenMetrics text. Counts over a window and current states are gauges, because they can fall; a
+/// latency is a summary with its quantiles. Units are those of the format: seconds and bytes.
 pub(crate) fn open_metrics(metrics: &Metrics) -> String {
     let mut text = Text::default();
     for (name, count, help) in [
         ("accepted", metrics.accepted, "Notifications stored"),
-        ("delivered", metrics.delivered, "Notifications that every open connection of their user has taken"),
-        ("retried", metrics.retried, "Notifications that the drain pushed since nobody had finished that"),
-        ("rate_limited", metrics.rate_limited, "Recipients refused"),
-        ("errors", metrics.errors, "Answers that were a fault of ours"),
+        ("delivered", metrics.delivered, "Notifications delivered to every open connection of their user"),
+        ("retried", metrics.retried, "Notifications pushed by the drain because an earlier attempt did not finish"),
+        ("rate_limited", metrics.rate_limited, "Recipients refused because of a rate limit"),
+        ("errors", metrics.errors, "Responses that reported a server error"),
     ] {
         text.gauge(&format!("{name}_last_hour"), &format!("{help}, in the last hour"), count);
     }
@@ -30,29 +30,29 @@ pub(crate) fn open_metrics(metrics: &Metrics) -> String {
         ("dead_letters", queue.dead_letters),
     ];
     let states = states.map(|(state, count)| (vec![("state", state)], count));
-    text.family("queue", "gauge", "Notifications on their way", states);
-    text.gauge("queue_oldest_seconds", "For how long the first of what is due has been due", seconds(queue.oldest_ms));
+    text.family("queue", "gauge", "Notifications that are not delivered yet, by state", states);
+    text.gauge("queue_oldest_seconds", "How long the oldest due work has been waiting", seconds(queue.oldest_ms));
     let lag = seconds(metrics.persist_lag_ms);
-    text.gauge("persist_lag_seconds", "For how long what only Redis has waits for the database", lag);
+    text.gauge("persist_lag_seconds", "Longest time that data held only by Redis has waited for the database", lag);
     text.gauge("connections", "Open sockets", metrics.connections);
     text.gauge("online_users", "Users with an open socket", metrics.online_users);
     let degraded = u8::from(metrics.degraded);
-    text.gauge("degraded", "Whether the counts of the last hour are not known, and 0 therefore", degraded);
+    text.gauge("degraded", "Whether the counts of the last hour are unavailable and therefore reported as 0", degraded);
     let healthy = (vec![("kind", metrics.database.kind)], u8::from(metrics.database.healthy));
-    text.family("database_healthy", "gauge", "Whether the database answered just now", [healthy]);
+    text.family("database_healthy", "gauge", "Whether the database answered this scrape", [healthy]);
     let latency = &metrics.latency;
-    text.latency("accept_seconds", "From a send's call until the database had it, in the last hour", latency.accept_ms);
-    text.latency("deliver_seconds", "From createdAt until it was delivered, in the last hour", latency.deliver_ms);
+    text.latency("accept_seconds", "Time until the database stored a send, in the last hour", latency.accept_ms);
+    text.latency("deliver_seconds", "Time from createdAt until a delivery, in the last hour", latency.deliver_ms);
     instances(&mut text, &metrics.redis.instances);
     text.0.push_str("# EOF\n");
     text.0
 }
 
-/// What is told of each Redis. How often it was asked is of the process that answers, and begins anew with each.
+/// The metrics of each Redis instance. Request counts belong to the answering process and start at 0 with each process.
 fn instances(text: &mut Text, instances: &[Instance]) {
     let named = |instance: &Instance, value: u64| (vec![("instance", instance.name.clone())], value);
     let healthy = instances.iter().map(|instance| named(instance, u64::from(instance.healthy)));
-    text.family("redis_healthy", "gauge", "Whether Redis answered just now", healthy);
+    text.family("redis_healthy", "gauge", "Whether Redis answered this scrape", healthy);
     let states = [(BreakerState::Closed, "closed"), (BreakerState::Open, "open"), (BreakerState::Probing, "probing")];
     let breakers = instances.iter().flat_map(|instance| {
         states.map(|(state, name)| {
@@ -60,19 +60,19 @@ fn instances(text: &mut Text, instances: &[Instance]) {
             (labels, u8::from(instance.breaker == state))
         })
     });
-    text.family("redis_breaker", "stateset", "Whether Redis is asked", breakers);
+    text.family("redis_breaker", "stateset", "State of the circuit breaker for Redis", breakers);
     let operations = instances.iter().map(|instance| named(instance, instance.operations));
-    text.family("redis_operations", "gauge", "How often this process has asked Redis", operations);
+    text.family("redis_operations", "gauge", "Requests that this process has made to Redis", operations);
     let errors = instances.iter().map(|instance| named(instance, instance.errors));
-    text.family("redis_errors", "gauge", "How often this process had no answer of Redis", errors);
+    text.family("redis_errors", "gauge", "Requests of this process that Redis did not answer", errors);
     let latencies = instances.iter().flat_map(|instance| {
         [("0.5", instance.p50_ms), ("0.99", instance.p99_ms)].map(|(quantile, ms)| {
             (vec![("instance", instance.name.clone()), ("quantile", quantile.to_owned())], ms / 1_000.0)
         })
     });
-    text.family("redis_seconds", "summary", "How long answers of Redis took this process", latencies);
+    text.family("redis_seconds", "summary", "How long Redis took to answer this process", latencies);
     let memory = instances.iter().filter_map(|instance| Some(named(instance, instance.used_memory_bytes?)));
-    text.family("redis_used_memory_bytes", "gauge", "Memory that Redis uses", memory);
+    text.family("redis_used_memory_bytes", "gauge", "Memory in use by Redis", memory);
 }
 
 #[derive(Default)]
@@ -89,7 +89,7 @@ impl Text {
         self.family(name, "summary", help, quantiles);
     }
 
-    /// A metric with a value for each set of labels. A name that ends with a unit has that unit.
+    /// A metric with one value for each set of labels. Its unit is the suffix of its name, if that is a known unit.
     fn family<L: Display, V: Display>(
         &mut self,
         name: &str,
@@ -98,7 +98,7 @@ impl Text {
         values: impl IntoIterator<Item = (Vec<(&'static str, L)>, V)>,
     ) {
         let (name, text) = (format!("carillon_{name}"), &mut self.0);
-        // A text takes whatever is written to it.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "# TYPE {name} {kind}");
         if let Some(unit) = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(&format!("_{unit}"))) {
             let _ = writeln!(text, "# UNIT {name} {unit}");

@@ -1,19 +1,20 @@
-//! Brings the database up to date: no trigger, invoked by whoever deploys, before or after the other functions.
+//! Applies missing database migrations. It has no trigger: each deployment invokes it, before or after the other
+//! functions are replaced.
 
 use serde::Serialize;
 use shared::record::postgres::{OpenError, PostgresRecord};
 
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL"];
 
-/// The database has every migration of this version.
+/// The result of a run: the database has every migration of this release.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Migrated {
-    /// The last of them.
+    /// The number of the last migration.
     pub version: i64,
 }
 
-/// Applies what is missing. Invoked twice it does nothing, and two at once wait for each other.
+/// Applies the missing migrations. Idempotent; concurrent runs wait for each other.
 pub async fn handle(record: &PostgresRecord) -> Result<Migrated, OpenError> {
     Ok(Migrated { version: record.migrate().await? })
 }

@@ -1,11 +1,11 @@
-//! `$default` of the HTTP API: whatever no other function serves gets our own 404.
+//! `$default` of the HTTP API: answers every path that no other function serves with a 404 in our error format.
 
 use lambda_http::{Body, Request, Response};
 use shared::error::Error;
 use shared::http::call::Call;
 use shared::http::reply;
 
-/// Answers a call.
+/// Answers every call with 404.
 pub async fn handle(request: Request) -> Response<Body> {
     let call = Call::new(request);
     reply::respond(Err(Error::NotFound), call.request_id())

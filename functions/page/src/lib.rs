@@ -1,5 +1,5 @@
-//! `GET /test/redis-notification`: the page on which anybody sees it work. It is one document, one script and one style;
-//! whatever it shows, it asks for as any client would.
+//! `GET /test/redis-notification`: the test page, as one document, one script and one stylesheet. It gets all its data
+//! from the same API as any other client.
 
 use lambda_http::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
 use lambda_http::{Body, Request, Response};
@@ -12,20 +12,20 @@ const DOCUMENT: &str = "/test/redis-notification";
 const SCRIPT: &str = "/test/redis-notification/page.js";
 const STYLE: &str = "/test/redis-notification/page.css";
 
-/// The paths of this function.
+/// The routes that this function answers.
 pub const ROUTES: &[Route] = &[
     Route { path: DOCUMENT, methods: &["GET"] },
     Route { path: SCRIPT, methods: &["GET"] },
     Route { path: STYLE, methods: &["GET"] },
 ];
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["WS_URL"];
 
 const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Carillon</title>\
-    <p>This page was not built with the rest: <code>make run</code> builds it, with Node 20.19 or later and npm, \
-    and says why where it cannot.";
+    <p>The test page has not been built. <code>make run</code> builds it with Node 20.19 or later and npm, \
+    and reports the reason if it cannot.";
 
-/// Answers a call.
+/// Answers an HTTP call. Failures become error responses.
 pub async fn handle(config: &Config, request: Request) -> Response<Body> {
     let call = Call::new(request);
     reply::respond(page(config, &call), call.request_id())
@@ -49,7 +49,7 @@ fn page(config: &Config, call: &Call) -> Result<Reply, Error> {
     })
 }
 
-/// The page runs its own script and speaks to its own server and socket, and to nobody else.
+/// The content security policy: the page runs only its own script and connects only to its own server and socket.
 fn policy(config: &Config) -> String {
     let socket = config.ws_url.as_deref().unwrap_or_default();
     format!(

@@ -1,5 +1,5 @@
-//! `POST /api/notifications/send`: one call, up to 1,000 notifications, stored before it is answered; and its cancelling,
-//! while it waits to be due.
+//! `POST /api/notifications/send`: one call, up to 1,000 notifications, stored before the call is answered. A scheduled
+//! send can be cancelled until its delivery starts.
 
 use lambda_http::{Body, Request, Response};
 use shared::app::App;
@@ -13,13 +13,13 @@ use shared::inbox::sends::Cancelled;
 
 const SCHEDULED: &str = "/api/notifications/scheduled/{sendId}";
 
-/// The paths of this function.
+/// The routes that this function answers.
 pub const ROUTES: &[Route] =
     &[Route { path: "/api/notifications/send", methods: &["POST"] }, Route { path: SCHEDULED, methods: &["DELETE"] }];
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDPOINT"];
 
-/// Answers a call.
+/// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
     call.answer(app, answer(app, &call).await).await

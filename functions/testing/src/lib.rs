@@ -1,5 +1,5 @@
-//! Sends for trying things out, through the whole path that every send takes, and the metrics to look at meanwhile.
-//! There only where `ENABLE_TEST_ENDPOINTS` is on, and only for admins.
+//! Sends for manual testing, through the same path as every other send, and the metrics to watch meanwhile.
+//! Available only if `ENABLE_TEST_ENDPOINTS` is on, and only to administrators.
 
 use lambda_http::{Body, Request, Response};
 use shared::app::App;
@@ -13,13 +13,13 @@ use shared::telemetry::metrics;
 const TRY: &str = "/api/test/redis-notification";
 const SEND: &str = "/api/notifications/test";
 
-/// The paths of this function.
+/// The routes that this function answers.
 pub const ROUTES: &[Route] =
     &[Route { path: TRY, methods: &["GET", "POST"] }, Route { path: SEND, methods: &["POST"] }];
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDPOINT"];
 
-/// Answers a call.
+/// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
     call.answer(app, test(app, &call).await).await
@@ -39,14 +39,14 @@ async fn test(app: &App, call: &Call) -> Result<Reply, Error> {
     let key = call.header("idempotency-key");
     let mut body = if route == TRY { call.optional_members()? } else { call.body()? };
     if route == TRY {
-        // Whatever a Send takes may be said; what is left out is a test to oneself.
+        // Every field of a send is allowed; the defaults make it a test notification to the caller.
         body.entry("type").or_insert("TEST".into());
         if !body.contains_key("userId") && !body.contains_key("userIds") {
             body.insert("userId".into(), caller.user.to_string().into());
         }
-        let inside =
+        let has_inner_title =
             ["data", "content"].iter().any(|name| body.get(*name).is_some_and(|data| data.get("title").is_some()));
-        if !inside {
+        if !has_inner_title {
             body.entry("title").or_insert("A test".into());
         }
     }

@@ -1,5 +1,5 @@
-//! `POST /api/ws/ticket`: makes a bearer token into a one-time key to a socket, so that no token ever stands in
-//! a URL.
+//! `POST /api/ws/ticket`: exchanges a bearer token for a one-time ticket that opens a socket, so that no token ever
+//! appears in a URL.
 
 use std::borrow::Cow;
 
@@ -13,12 +13,12 @@ use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
 use shared::sockets::connections::Ticket;
 
-/// The paths of this function.
+/// The routes that this function answers.
 pub const ROUTES: &[Route] = &[Route { path: "/api/ws/ticket", methods: &["POST"] }];
-/// The variables that it cannot do without.
+/// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_URL"];
 
-/// How long a ticket waits to be taken.
+/// How long a ticket is valid.
 const LIFETIME_MS: i64 = 30_000;
 
 #[derive(Serialize)]
@@ -30,7 +30,7 @@ struct Issued<'a> {
     events_url: Option<&'a str>,
 }
 
-/// Answers a call.
+/// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
     call.answer(app, issue(app, &call).await).await
@@ -40,10 +40,10 @@ async fn issue(app: &App, call: &Call) -> Result<Reply, Error> {
     call.route(ROUTES)?;
     let caller = call.caller(app)?;
     let mut fields = call.optional_body()?;
-    let named = fields.text("origin", 1, 300);
+    let from_body = fields.text("origin", 1, 300);
     fields.finish()?;
-    // A back end names the origin of its browser; a browser's own stands in the header.
-    let origin = named.or_else(|| call.header("origin").map(Cow::into_owned));
+    // A back end names the origin of its browser in the body; a browser sends its own in the header.
+    let origin = from_body.or_else(|| call.header("origin").map(Cow::into_owned));
     let origin = origin.map(|origin| origin.to_ascii_lowercase());
     if origin.as_ref().is_some_and(|origin| !app.config.allowed_origins.allow(origin)) {
         return Err(Error::OriginNotAllowed);
