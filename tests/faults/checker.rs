@@ -1,4 +1,4 @@
-//! What is true afterwards: the services' log, the devices and the database compared.
+//! The final comparison of the log of accepted sends, the devices and the database.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,40 +7,41 @@ use sqlx::{PgPool, Row};
 use crate::device::{Device, Shown};
 use crate::sender::Sent;
 
-/// What the comparison found.
+/// The result of the comparison.
 #[derive(Default)]
 pub(crate) struct Found {
-    /// Notifications that a 2xx promised.
+    /// Notifications that a 2xx answer promised.
     pub(crate) accepted: usize,
-    /// Those of them whose 2xx said that they are committed.
+    /// Accepted notifications whose 2xx said that they are committed.
     pub(crate) durable: usize,
-    /// Those of them that the database, or a device of their user, does not have.
+    /// Accepted notifications that are missing from the database or from a device of their user.
     pub(crate) lost: usize,
     pub(crate) frames: usize,
     pub(crate) duplicate_frames: usize,
     pub(crate) shown_twice: usize,
     pub(crate) order_violations: usize,
-    /// Sentences about what broke an invariant, a few of each kind.
+    /// Descriptions of broken invariants, at most a few for each invariant.
     pub(crate) violations: Vec<String>,
 }
 
-/// A row of an inbox.
+/// The parts of an inbox row that are compared.
 struct Stored {
     offset: i64,
     title: String,
 }
 
-/// Compares them. I1: what was accepted is in the database and on every device of its user. I2: nothing is shown twice.
-/// I3: offsets have no gaps, devices show in their order, and each service's sends in the order in which it sent them.
-/// I5: a device shows what is in its user's inbox and nothing else. I8: nothing waits any more.
+/// Checks the invariants. I1: every accepted notification is in the database and on every device of its user. I2:
+/// nothing is shown twice. I3: offsets have no gaps; devices show notifications in offset order, and the sends of each
+/// service in the order in which it sent them. I5: a device shows what is in its user's inbox and nothing else. I8: no
+/// work is left.
 pub(crate) async fn compare(database: &PgPool, accepted: &[Sent], devices: &[Device]) -> Found {
     let mut found = Found::default();
     let stored = stored(database, &mut found).await;
-    found.promises(accepted, &stored, devices);
+    found.check_accepted(accepted, &stored, devices);
     for device in devices {
-        found.screen(device, &stored);
+        found.check_device(device, &stored);
     }
-    found.rest(database).await;
+    found.check_nothing_waits(database).await;
     found
 }
 
@@ -56,13 +57,13 @@ async fn stored(database: &PgPool, found: &mut Found) -> HashMap<(String, String
         let (offset, title): (i64, String) = (row.get("offset"), row.get("title"));
         if !titles.insert((user.clone(), title.clone())) {
             found.shown_twice += 1;
-            found.breaks("I2", format!("{title} stands twice in the inbox of {user}"));
+            found.violated("I2", format!("{title} appears twice in the inbox of {user}"));
         }
         let head = heads.entry(user.clone()).or_default();
         *head += 1;
         if *head != offset {
             found.order_violations += 1;
-            found.breaks("I3", format!("the inbox of {user} has {offset} where {head} should be"));
+            found.violated("I3", format!("the inbox of {user} has offset {offset} instead of {head}"));
             *head = offset;
         }
         stored.insert((user, id), Stored { offset, title });
@@ -71,7 +72,7 @@ async fn stored(database: &PgPool, found: &mut Found) -> HashMap<(String, String
 }
 
 impl Found {
-    fn promises(&mut self, accepted: &[Sent], stored: &HashMap<(String, String), Stored>, devices: &[Device]) {
+    fn check_accepted(&mut self, accepted: &[Sent], stored: &HashMap<(String, String), Stored>, devices: &[Device]) {
         let screens: Vec<(&str, HashSet<String>)> = devices
             .iter()
             .map(|device| {
@@ -83,32 +84,35 @@ impl Found {
             let (promised, durable) = (sent.promised(), sent.answer.contains(r#""durability":"durable""#));
             self.durable += if durable { promised.len() } else { 0 };
             if promised.is_empty() || !durable {
-                self.breaks("I9", format!("a 2xx promised nothing: {}", sent.answer));
+                self.violated("I9", format!("a 2xx answer promised no durable notifications: {}", sent.answer));
             }
             for (user, id) in promised {
                 self.accepted += 1;
-                let shown = screens.iter().filter(|(of, _)| *of == user).all(|(_, shown)| shown.contains(&id));
+                let shown = screens.iter().filter(|(owner, _)| *owner == user).all(|(_, shown)| shown.contains(&id));
                 let key = (user, id);
                 if !stored.contains_key(&key) || !shown {
                     self.lost += 1;
-                    let place = if shown { "the database" } else { "a device" };
-                    self.breaks("I1", format!("{} of {} is not in {place}", sent.asked["title"], key.0));
+                    let missing_from = if shown { "the database" } else { "a device" };
+                    self.violated(
+                        "I1",
+                        format!("{} to {} is missing from {missing_from}", sent.request["title"], key.0),
+                    );
                 }
             }
         }
     }
 
-    fn screen(&mut self, device: &Device, stored: &HashMap<(String, String), Stored>) {
+    fn check_device(&mut self, device: &Device, stored: &HashMap<(String, String), Stored>) {
         let seen = device.seen.lock().unwrap();
         self.frames += seen.frames.values().sum::<usize>();
         self.duplicate_frames += seen.frames.values().map(|count| count - 1).sum::<usize>();
-        for wrong in &seen.wrong {
+        for error in &seen.errors {
             self.order_violations += 1;
-            self.breaks("I3", format!("a device of {}: {wrong}", device.user));
+            self.violated("I3", format!("a device of {}: {error}", device.user));
         }
         let (shown, all) = (seen.shown.len(), stored.keys().filter(|(user, _)| *user == device.user).count());
         if shown != all {
-            self.breaks("I1", format!("a device of {} shows {shown} of {all}", device.user));
+            self.violated("I1", format!("a device of {} shows {shown} of {all} notifications", device.user));
         }
         let mut titles = HashSet::new();
         let mut latest: HashMap<String, usize> = HashMap::new();
@@ -116,37 +120,37 @@ impl Found {
         for Shown { offset, id, title, .. } in &seen.shown {
             if !titles.insert(title) {
                 self.shown_twice += 1;
-                self.breaks("I2", format!("{title} is shown twice to {}", device.user));
+                self.violated("I2", format!("{title} is shown twice to {}", device.user));
             }
             match stored.get(&(device.user.clone(), id.clone())) {
                 Some(stored) if stored.offset == *offset && stored.title == *title => {}
-                _ => self.breaks("I5", format!("{title} is shown to {} and is not his", device.user)),
+                _ => self.violated("I5", format!("{title} is shown to {} but is not in its inbox", device.user)),
             }
             let (sender, n) = title.rsplit_once('/').unwrap_or((title, "0"));
             let n: usize = n.parse().unwrap_or_default();
             let previous = latest.insert(sender.to_owned(), n);
             if *offset <= before || previous.is_some_and(|previous| previous >= n) {
                 self.order_violations += 1;
-                self.breaks("I3", format!("{title} at {offset} is shown to {} after {before}", device.user));
+                self.violated("I3", format!("{title} at offset {offset} is shown to {} after {before}", device.user));
             }
             before = *offset;
         }
     }
 
-    /// What still waits in the record.
-    async fn rest(&mut self, database: &PgPool) {
+    /// Reports work that still waits in the record.
+    async fn check_nothing_waits(&mut self, database: &PgPool) {
         let waiting = "SELECT (SELECT count(*) FROM notifications WHERE push_at IS NOT NULL)
                             + (SELECT count(*) FROM send_chunks WHERE state = 'waiting')";
         let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(database).await.unwrap();
         if waiting > 0 {
-            self.breaks("I8", format!("{waiting} still wait in the record"));
+            self.violated("I8", format!("{waiting} rows and chunks still wait in the database"));
         }
     }
 
-    /// Notes it, unless enough of its kind are.
-    pub(crate) fn breaks(&mut self, invariant: &str, how: String) {
-        const ENOUGH: usize = 3;
-        if self.violations.iter().filter(|noted| noted.starts_with(invariant)).count() < ENOUGH {
+    /// Records a violation, unless enough violations of the same invariant are recorded.
+    pub(crate) fn violated(&mut self, invariant: &str, how: String) {
+        const MAX_PER_INVARIANT: usize = 3;
+        if self.violations.iter().filter(|noted| noted.starts_with(invariant)).count() < MAX_PER_INVARIANT {
             self.violations.push(format!("{invariant}: {how}"));
         }
     }

@@ -1,134 +1,134 @@
-//! API Gateway says that sockets are gone, that it is too much, that it failed, that all is well when nothing is; it
-//! doubles, overtakes and forgets.
+//! API Gateway reports live sockets as gone, throttles, fails, reports success for frames that it drops, and
+//! duplicates, reorders and loses events.
 
 use std::time::Duration;
 
 use crate::device::HEARTBEAT;
-use crate::management::Day;
+use crate::management_api::Behaviour;
 use crate::report::percentile;
-use crate::stage::{Stage, pause};
+use crate::testbed::{Testbed, pause};
 
-/// What a connection must have lived for until "gone" is believed, and a little more.
-const GROWN_UP: f64 = 11.0;
-/// The connections that the record knows.
+/// The age in seconds at which a connection that API Gateway calls gone is believed to be gone, and a little more.
+const TRUST_GONE_AFTER_S: f64 = 11.0;
+/// The number of connections in the record.
 const CONNECTIONS: &str = "SELECT count(*) FROM connections";
 
-/// F42: 410 for sockets that live. They are forgotten, find out by their next ping, and come back.
-pub(crate) async fn gone(stage: &mut Stage) {
-    stage.works_for(GROWN_UP).await;
-    stage.management.has(Day::Gone(0.3));
-    stage.works_for(4.0).await;
-    stage.heals();
-    is_spoilt(stage);
-    let opened: usize = stage.devices.iter().map(|device| device.seen.lock().unwrap().opened).sum();
-    stage.requires(opened > stage.devices.len(), "no connection was forgotten");
-    registry_converges(stage, 8.0).await;
+/// F42: 410 for live sockets. Their connections are removed; the devices find out at the next ping and reconnect.
+pub(crate) async fn gone(testbed: &mut Testbed) {
+    testbed.run_for(TRUST_GONE_AFTER_S).await;
+    testbed.management.set_behaviour(Behaviour::Gone(0.3));
+    testbed.run_for(4.0).await;
+    testbed.end_fault();
+    require_faulted_posts(testbed);
+    let connects: usize = testbed.devices.iter().map(|device| device.seen.lock().unwrap().connects).sum();
+    testbed.require(connects > testbed.devices.len(), "no connection was removed");
+    require_registry_matches(testbed, 8.0).await;
 }
 
-/// F43: 410 for a socket whose `$connect` has not returned yet. It is not forgotten for that.
-pub(crate) async fn gone_when_new(stage: &mut Stage) {
-    stage.management.has(Day::Unborn(Duration::from_millis(600)));
+/// F43: 410 for a socket whose `$connect` has not returned yet. The connection stays registered.
+pub(crate) async fn gone_when_new(testbed: &mut Testbed) {
+    testbed.management.set_behaviour(Behaviour::GoneWhenNew(Duration::from_millis(600)));
     for round in 0..6 {
-        stage.works_for(1.2).await;
-        let device = round % stage.devices.len();
-        stage.devices[device].is_cut_off();
+        testbed.run_for(1.2).await;
+        let device = round % testbed.devices.len();
+        testbed.devices[device].cut_off();
     }
-    stage.works_for(1.5).await;
-    stage.heals();
-    is_spoilt(stage);
-    registry_converges(stage, 5.0).await;
+    testbed.run_for(1.5).await;
+    testbed.end_fault();
+    require_faulted_posts(testbed);
+    require_registry_matches(testbed, 5.0).await;
 }
 
-/// F44: too much, for half of all frames and then for all. What was refused comes back later and later.
-pub(crate) async fn limited(stage: &mut Stage) {
-    stage.works_for(1.0).await;
-    stage.management.has(Day::Limited(0.5));
-    stage.works_for(5.0).await;
-    stage.management.has(Day::Limited(1.0));
-    stage.works_for(20.0).await;
-    stage.heals();
-    is_spoilt(stage);
-    let (posts, most) = (stage.management.posts(), stage.management.most_posts_of_a_frame());
-    stage.remarks(format!("{posts} posts, of one frame to one connection at most {most}"));
-    // Two by the SDK at each try; tries at once, after 5 s and after 10 s more.
-    stage.requires(most <= 6, format!("one frame was posted {most} times to one connection in 25 s"));
+/// F44: 429 for half of all frames, then for all. Refused frames are retried with growing backoff.
+pub(crate) async fn throttled(testbed: &mut Testbed) {
+    testbed.run_for(1.0).await;
+    testbed.management.set_behaviour(Behaviour::Throttled(0.5));
+    testbed.run_for(5.0).await;
+    testbed.management.set_behaviour(Behaviour::Throttled(1.0));
+    testbed.run_for(20.0).await;
+    testbed.end_fault();
+    require_faulted_posts(testbed);
+    let (posts, most) = (testbed.management.posts(), testbed.management.max_posts_of_a_frame());
+    testbed.note(format!("{posts} pushes, at most {most} of one frame to one connection"));
+    // The SDK posts twice in each attempt; there are attempts at once, after 5 s and after 10 s more.
+    testbed.require(most <= 6, format!("one frame was pushed {most} times to one connection in 25 s"));
 }
 
-/// F45: 500 and 503, answers that do not come, and failures that delivered all the same.
-pub(crate) async fn failing(stage: &mut Stage) {
-    stage.works_for(1.0).await;
-    stage.management.has(Day::Failing(0.5));
-    stage.works_for(8.0).await;
-    stage.heals();
-    is_spoilt(stage);
+/// F45: 500 and 503, missing answers, and failures that delivered the frame all the same.
+pub(crate) async fn failing(testbed: &mut Testbed) {
+    testbed.run_for(1.0).await;
+    testbed.management.set_behaviour(Behaviour::Failing(0.5));
+    testbed.run_for(8.0).await;
+    testbed.end_fault();
+    require_faulted_posts(testbed);
 }
 
-/// F46: 200, and the frame is dropped. The next frame shows the hole, or the next pong does.
-pub(crate) async fn lossy(stage: &mut Stage) {
-    stage.management.has(Day::Lossy(0.1));
-    stage.works_for(8.0).await;
-    stage.heals();
-    is_spoilt(stage);
-    stage.sends_no_more().await;
-    stage.comes_to_rest().await;
-    let accepted = stage.service.log.accepted.lock().unwrap().clone();
-    let mut repaired = Vec::new();
-    for device in &stage.devices {
+/// F46: 200, but the frame is dropped. The next frame or the next pong reveals the gap.
+pub(crate) async fn dropping(testbed: &mut Testbed) {
+    testbed.management.set_behaviour(Behaviour::Dropping(0.1));
+    testbed.run_for(8.0).await;
+    testbed.end_fault();
+    require_faulted_posts(testbed);
+    testbed.stop_senders().await;
+    testbed.wait_until_idle().await;
+    let accepted = testbed.service.log.accepted.lock().unwrap().clone();
+    let mut recovered = Vec::new();
+    for device in &testbed.devices {
         let seen = device.seen.lock().unwrap();
-        for shown in seen.shown.iter().filter(|shown| !seen.rang.contains_key(&shown.id)) {
-            let sent = accepted.iter().find(|sent| sent.asked["title"] == *shown.title);
-            repaired.extend(sent.map(|sent| shown.at.saturating_duration_since(sent.accepted_at).as_secs_f64()));
+        for shown in seen.shown.iter().filter(|shown| !seen.first_frame_at.contains_key(&shown.id)) {
+            let sent = accepted.iter().find(|sent| sent.request["title"] == *shown.title);
+            recovered.extend(sent.map(|sent| shown.at.saturating_duration_since(sent.accepted_at).as_secs_f64()));
         }
     }
-    repaired.sort_by(f64::total_cmp);
-    let (count, p99) = (repaired.len(), percentile(&repaired, 0.99));
-    stage.remarks(format!("{count} that were dropped were repaired, p99 after {p99:.1} s"));
-    stage.requires(count > 0, "nothing had to be repaired");
-    let heartbeat = 2.0 * HEARTBEAT.as_secs_f64();
-    stage.requires(p99 <= heartbeat, format!("the repair took {p99:.1} s, where {heartbeat:.1} s are two heartbeats"));
+    recovered.sort_by(f64::total_cmp);
+    let (count, p99) = (recovered.len(), percentile(&recovered, 0.99));
+    testbed.note(format!("{count} dropped frames were recovered by a sync, p99 after {p99:.1} s"));
+    testbed.require(count > 0, "no dropped frame had to be recovered");
+    let two_heartbeats = 2.0 * HEARTBEAT.as_secs_f64();
+    testbed.require(p99 <= two_heartbeats, format!("recovery took {p99:.1} s, more than {two_heartbeats:.1} s"));
 }
 
-/// F47: half of the frames come late, a third twice.
-pub(crate) async fn disorderly(stage: &mut Stage) {
-    stage.management.has(Day::Disorderly);
-    stage.works_for(8.0).await;
-    stage.heals();
-    let doubled = stage.doubled_frames();
-    stage.requires(doubled > 0, "no frame came twice");
+/// F47: half of the frames come late, and a third come twice.
+pub(crate) async fn disordered(testbed: &mut Testbed) {
+    testbed.management.set_behaviour(Behaviour::Disordered);
+    testbed.run_for(8.0).await;
+    testbed.end_fault();
+    let duplicates = testbed.duplicate_frames();
+    testbed.require(duplicates > 0, "no frame came twice");
 }
 
-/// F48: sockets break and `$disconnect` never comes. What is pushed to them is gone, and so are they.
-pub(crate) async fn never_disconnected(stage: &mut Stage) {
-    stage.lambda.swallows("disconnect", true);
+/// F48: sockets break and `$disconnect` never comes. Pushes to them get 410, and their connections are removed.
+pub(crate) async fn never_disconnected(testbed: &mut Testbed) {
+    testbed.lambda.swallow_calls("disconnect", true);
     for round in 0..8 {
         pause(500).await;
-        let device = round % stage.devices.len();
-        stage.devices[device].is_cut_off();
+        let device = round % testbed.devices.len();
+        testbed.devices[device].cut_off();
     }
     pause(1_000).await;
-    let known = stage.counts(CONNECTIONS).await;
-    stage.requires(known > stage.devices.len() as i64, "every dead connection was known to be dead");
-    stage.works_for(GROWN_UP).await;
-    stage.heals();
-    registry_converges(stage, 8.0).await;
-    stage.lambda.swallows("disconnect", false);
+    let known = testbed.count(CONNECTIONS).await;
+    testbed.require(known > testbed.devices.len() as i64, "the record had no connections of broken sockets");
+    testbed.run_for(TRUST_GONE_AFTER_S).await;
+    testbed.end_fault();
+    require_registry_matches(testbed, 8.0).await;
+    testbed.lambda.swallow_calls("disconnect", false);
 }
 
-fn is_spoilt(stage: &mut Stage) {
-    let spoilt = stage.management.spoilt();
-    stage.requires(spoilt > 0, "no push met with the fault");
+fn require_faulted_posts(testbed: &mut Testbed) {
+    let faulted = testbed.management.faulted_posts();
+    testbed.require(faulted > 0, "the fault affected no push");
 }
 
-/// The record knows as many connections as there are open sockets, in the end.
-async fn registry_converges(stage: &mut Stage, within_s: f64) {
+/// Requires that in the end the record has exactly one connection for each open socket.
+async fn require_registry_matches(testbed: &mut Testbed, within_s: f64) {
     let mut known = 0;
     for _ in 0..(within_s * 10.0) as usize {
-        known = stage.counts(CONNECTIONS).await;
-        if known == stage.devices.len() as i64 && stage.devices.iter().all(crate::device::Device::is_open) {
+        known = testbed.count(CONNECTIONS).await;
+        if known == testbed.devices.len() as i64 && testbed.devices.iter().all(crate::device::Device::is_open) {
             return;
         }
         pause(100).await;
     }
-    let open = stage.devices.iter().filter(|device| device.is_open()).count();
-    stage.requires(false, format!("the record knows {known} connections where {open} are open"));
+    let open = testbed.devices.iter().filter(|device| device.is_open()).count();
+    testbed.require(false, format!("the record has {known} connections, but {open} sockets are open"));
 }

@@ -1,5 +1,5 @@
-//! Lambda: real processes of the functions' binaries, one call at a time each, frozen between two calls. Busy ones can
-//! be killed and frozen; calls can be swallowed and repeated.
+//! Lambda on this machine: real processes of the functions' binaries, which serve one call at a time and are frozen
+//! between calls. Busy processes can be killed and frozen; calls can be swallowed and repeated.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use harness::sandbox::{Process, Sandbox, Variables};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-/// The most sandboxes of one function; further calls wait.
+/// The maximum number of sandboxes for one function; further calls wait.
 const MAX_IN_FLIGHT: usize = 10;
 
 /// All functions of the template.
@@ -25,17 +25,18 @@ pub(crate) struct Lambda {
 struct Pool {
     binary: &'static std::path::Path,
     variables: Variables,
-    room: Semaphore,
+    permits: Semaphore,
     idle: Mutex<Vec<Sandbox>>,
     busy: Mutex<Vec<Process>>,
     swallows: AtomicBool,
     repeats: AtomicBool,
-    /// How many repeated calls were answered otherwise than the first.
-    otherwise: AtomicUsize,
+    /// How many repeated calls were answered differently from the first.
+    different_answers: AtomicUsize,
 }
 
 impl Lambda {
-    /// Every function of the template by the name of its binary, in these surroundings. Processes start with the calls.
+    /// All functions of the template, by the name of their binary, with these environment variables. A process starts
+    /// at the first call.
     pub(crate) fn new(template: &Template, variables: impl Fn(&str) -> Variables) -> Self {
         let built = binaries::built(Profile::Dev);
         let names = template.functions.iter().filter_map(|function| function.binary.clone());
@@ -43,19 +44,19 @@ impl Lambda {
             let pool = Pool {
                 binary: &built[&name],
                 variables: variables(&name),
-                room: Semaphore::new(MAX_IN_FLIGHT),
+                permits: Semaphore::new(MAX_IN_FLIGHT),
                 idle: Mutex::default(),
                 busy: Mutex::default(),
                 swallows: AtomicBool::default(),
                 repeats: AtomicBool::default(),
-                otherwise: AtomicUsize::default(),
+                different_answers: AtomicUsize::default(),
             };
             (name, Arc::new(pool))
         };
         Self { pools: names.map(pool).collect() }
     }
 
-    /// As the gateway calls them.
+    /// The functions in the form that the gateway calls.
     pub(crate) fn functions(&self, template: &Template) -> Functions {
         let mut functions = Functions::default();
         for function in &template.functions {
@@ -65,45 +66,46 @@ impl Lambda {
         functions
     }
 
-    /// Calls a function, waits for its answer and returns it; `None` where it failed or died.
-    pub(crate) async fn calls(&self, function: &str, event: &Value) -> Option<Value> {
+    /// Calls a function and waits for its answer; `None` if it failed or died.
+    pub(crate) async fn call(&self, function: &str, event: &Value) -> Option<Value> {
         let answer = self.pools[function].clone().invoke(event.to_string().into()).await.ok()?;
         serde_json::from_slice(&answer).ok()
     }
 
-    /// Ends every process of a function that is at work; returns how many.
-    pub(crate) fn kills_busy(&self, function: &str) -> usize {
+    /// Kills every busy process of a function; returns how many.
+    pub(crate) fn kill_busy(&self, function: &str) -> usize {
         let busy = self.pools[function].busy.lock().unwrap();
         busy.iter().for_each(|process| process.is_killed());
         busy.len()
     }
 
-    /// Ends every process of a function, so that the next call starts a new one.
-    pub(crate) fn kills_all(&self, function: &str) {
+    /// Kills every process of a function, so that the next call starts a new one.
+    pub(crate) fn kill_all(&self, function: &str) {
         self.pools[function].idle.lock().unwrap().clear();
-        self.kills_busy(function);
+        self.kill_busy(function);
     }
 
-    /// Freezes every process of a function that is at work; returns them.
-    pub(crate) fn freezes_busy(&self, function: &str) -> Vec<Process> {
+    /// Freezes every busy process of a function; returns them.
+    pub(crate) fn freeze_busy(&self, function: &str) -> Vec<Process> {
         let busy = self.pools[function].busy.lock().unwrap().clone();
         busy.iter().for_each(|process| process.freezes());
         busy
     }
 
-    /// Whether calls of a function come to nothing and are answered as if they had been made.
-    pub(crate) fn swallows(&self, function: &str, swallows: bool) {
+    /// Sets whether calls of a function are answered with 200 without being made.
+    pub(crate) fn swallow_calls(&self, function: &str, swallows: bool) {
         self.pools[function].swallows.store(swallows, Ordering::Relaxed);
     }
 
-    /// Whether every call of a function that succeeds is made again, as one that nobody knows to have succeeded.
-    pub(crate) fn repeats(&self, function: &str, repeats: bool) {
+    /// Sets whether every successful call of a function is made again, as Lambda does with a call whose success it does
+    /// not know.
+    pub(crate) fn repeat_calls(&self, function: &str, repeats: bool) {
         self.pools[function].repeats.store(repeats, Ordering::Relaxed);
     }
 
-    /// How many repeated calls of a function were answered otherwise than the first.
-    pub(crate) fn otherwise(&self, function: &str) -> usize {
-        self.pools[function].otherwise.load(Ordering::Relaxed)
+    /// How many repeated calls of a function were answered differently from the first.
+    pub(crate) fn different_answers(&self, function: &str) -> usize {
+        self.pools[function].different_answers.load(Ordering::Relaxed)
     }
 }
 
@@ -113,26 +115,26 @@ impl Function for Pool {
         if self.swallows.load(Ordering::Relaxed) {
             return Ok(Bytes::from_static(br#"{"statusCode":200}"#));
         }
-        let answer = self.once(event.clone()).await?;
+        let answer = self.invoke_once(event.clone()).await?;
         if self.repeats.load(Ordering::Relaxed) {
-            let again = self.once(event).await?;
-            if said(&again) != said(&answer) {
-                self.otherwise.fetch_add(1, Ordering::Relaxed);
+            let again = self.invoke_once(event).await?;
+            if response_of(&again) != response_of(&answer) {
+                self.different_answers.fetch_add(1, Ordering::Relaxed);
             }
         }
         Ok(answer)
     }
 }
 
-/// What a caller is told: status and body, without the headers that name the call.
-fn said(answer: &Bytes) -> Value {
+/// The parts of an answer that a caller sees: status and body, without headers, which contain the request id.
+fn response_of(answer: &Bytes) -> Value {
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
     json!([answer["statusCode"], answer["body"]])
 }
 
 impl Pool {
-    async fn once(&self, event: Bytes) -> Result<Bytes, FunctionError> {
-        let _room = self.room.acquire().await.map_err(|_| failure("Lambda.Closed", "the pool is closed"))?;
+    async fn invoke_once(&self, event: Bytes) -> Result<Bytes, FunctionError> {
+        let _permit = self.permits.acquire().await.map_err(|_| failure("Lambda.Closed", "the pool is closed"))?;
         let mut sandbox = self.sandbox().await;
         let busy = sandbox.process().map(|process| Busy::new(self, process));
         let answer = sandbox.answers(event).await;
@@ -140,7 +142,7 @@ impl Pool {
         let Some(answer) = answer else {
             return Err(failure("Runtime.ExitError", "the process ended"));
         };
-        // As Lambda does: nothing happens in it until the next call.
+        // Lambda freezes a process between calls as well.
         sandbox.process().inspect(|process| process.freezes());
         self.idle.lock().unwrap().push(sandbox);
         answer.map_err(|error| {
@@ -148,11 +150,11 @@ impl Pool {
         })
     }
 
-    /// One that rests, or a new one.
+    /// An idle sandbox, or a new one.
     async fn sandbox(&self) -> Sandbox {
         loop {
-            let resting = self.idle.lock().unwrap().pop();
-            let Some(mut sandbox) = resting else {
+            let reused = self.idle.lock().unwrap().pop();
+            let Some(mut sandbox) = reused else {
                 return Sandbox::start_tied(self.binary, &self.variables).await;
             };
             if !sandbox.has_ended() {
@@ -163,7 +165,7 @@ impl Pool {
     }
 }
 
-/// A process is at work, until this is dropped.
+/// Marks a process as busy until dropped.
 struct Busy<'a> {
     pool: &'a Pool,
     process: Process,

@@ -1,34 +1,34 @@
-//! What breaks while Carillon works, on real servers with real processes, and the count of what was lost: `make faults`.
+//! Fault tests on real servers and real processes, with a count of what was lost: `make faults`.
 //!
-//! A row breaks something while services send and devices listen, mends it, lets everything come to rest, and compares
-//! what services were promised with the database and with what every device shows. Without words the selection of every
-//! test run is played; `all` plays everything; other words choose rows by number. `ONLY=F03,F24` chooses too, and
-//! `SEED=n DURATION_S=n` plays the random mix alone, for so many seconds.
+//! A scenario injects faults while services send and devices listen, ends the faults, waits until no work is left, and
+//! compares what services were promised with the database and with what every device shows. Without arguments, the
+//! scenarios of every test run are run; `all` runs all of them; other arguments choose scenarios by id. `ONLY=F03,F24`
+//! chooses as well, and `SEED=n DURATION_S=n` runs only the random mix, for that many seconds.
 
-#![allow(clippy::unwrap_used, reason = "a harness that cannot go on has failed")]
-#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the scenario")]
+#![allow(clippy::print_stdout, reason = "the report goes to stdout")]
 
 mod backlog;
 mod baseline;
+mod breakpoints;
 mod checker;
 mod device;
-mod dice;
-mod ending;
+mod finish;
 mod gateway_faults;
 mod lambda;
 mod load_faults;
-mod management;
-mod mix;
+mod management_api;
 mod postgres_faults;
 mod proxy;
+mod random;
+mod random_mix;
 mod redis_faults;
 mod report;
-mod rows;
+mod scenarios;
 mod sender;
 mod servers;
-mod stage;
 mod steps;
-mod trap;
+mod testbed;
 mod worker_faults;
 
 use std::panic::AssertUnwindSafe;
@@ -37,79 +37,80 @@ use std::process::ExitCode;
 use futures_util::FutureExt;
 
 use crate::report::Report;
-use crate::rows::{MIX, REST, Row};
+use crate::scenarios::{PAUSE_AFTER_SEND, RANDOM_MIX, Scenario};
 use crate::servers::Servers;
-use crate::stage::Stage;
+use crate::testbed::Testbed;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 4)]
 async fn main() -> ExitCode {
-    let rows = chosen();
-    if rows.is_empty() {
+    let scenarios = chosen();
+    if scenarios.is_empty() {
         return ExitCode::SUCCESS;
     }
-    let seed = number("SEED").unwrap_or(1);
+    let seed = env_number("SEED").unwrap_or(1);
     harness::binaries::built(harness::binaries::Profile::Dev);
     let mut servers = Some(Servers::start().await);
-    let (mut reports, mut holds): (Vec<Report>, bool) = (Vec::new(), true);
-    for row in &rows {
-        let own = match servers.take() {
+    let (mut reports, mut passed): (Vec<Report>, bool) = (Vec::new(), true);
+    for scenario in &scenarios {
+        let current = match servers.take() {
             Some(servers) => servers,
             None => Servers::start().await,
         };
-        // On this thread: servers end with the thread that started them.
-        match AssertUnwindSafe(play(row, own, seed)).catch_unwind().await {
-            Ok((own, report)) => {
+        // Not spawned: servers end with the thread that started them.
+        match AssertUnwindSafe(run(scenario, current, seed)).catch_unwind().await {
+            Ok((current, report)) => {
                 report.print();
-                holds &= report.holds();
+                passed &= report.passed();
                 reports.push(report);
-                servers = Some(own);
+                servers = Some(current);
             }
             Err(_) => {
-                println!("{} {}: the harness itself failed", row.number, row.what);
-                holds = false;
+                println!("{} {}: the harness itself failed", scenario.id, scenario.title);
+                passed = false;
             }
         }
     }
-    report::table(&reports);
-    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    report::print_table(&reports);
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn play(row: &Row, servers: Servers, seed: u64) -> (Servers, Report) {
-    servers.are_durable().await;
-    let mut stage = Stage::set(servers, seed).await;
-    if row.services > 0 {
-        stage.sends("s", row.services, REST);
+async fn run(scenario: &Scenario, servers: Servers, seed: u64) -> (Servers, Report) {
+    servers.require_durable().await;
+    let mut testbed = Testbed::start(servers, seed).await;
+    if scenario.services > 0 {
+        testbed.start_senders("s", scenario.services, PAUSE_AFTER_SEND);
     }
-    (row.play)(&mut stage).await;
-    stage.ends(row).await
+    (scenario.run)(&mut testbed).await;
+    testbed.finish(scenario).await
 }
 
-/// The rows that the environment and the words of the command line choose.
-fn chosen() -> Vec<Row> {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let flags = words.iter().any(|word| word == "--list");
-    let words: Vec<&String> = words.iter().filter(|word| !word.starts_with('-')).collect();
+/// The scenarios that the environment and the arguments choose. `--list`, which test runners pass, chooses
+/// none.
+fn chosen() -> Vec<Scenario> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_listing = arguments.iter().any(|argument| argument == "--list");
+    let ids: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let only = std::env::var("ONLY").unwrap_or_default();
-    let only: Vec<&str> = only.split(',').map(str::trim).filter(|number| !number.is_empty()).collect();
-    let mut rows = rows::all();
-    rows.retain(|row| {
-        if flags {
+    let only: Vec<&str> = only.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
+    let mut scenarios = scenarios::all();
+    scenarios.retain(|scenario| {
+        if is_listing {
             false
-        } else if only.is_empty() && number("DURATION_S").is_some() {
-            row.number == MIX
+        } else if only.is_empty() && env_number("DURATION_S").is_some() {
+            scenario.id == RANDOM_MIX
         } else if !only.is_empty() {
-            only.iter().any(|number| number.eq_ignore_ascii_case(row.number))
-        } else if words.is_empty() {
-            row.is_selected
+            only.iter().any(|id| id.eq_ignore_ascii_case(scenario.id))
+        } else if ids.is_empty() {
+            scenario.is_selected
         } else {
-            words.iter().any(|word| *word == "all" || word.eq_ignore_ascii_case(row.number))
+            ids.iter().any(|id| *id == "all" || id.eq_ignore_ascii_case(scenario.id))
         }
     });
-    rows
+    scenarios
 }
 
-/// A whole number of the environment; `None` where it is not set.
-fn number(variable: &str) -> Option<u64> {
+/// A whole number from the environment; `None` if the variable is unset or empty.
+fn env_number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok().filter(|value| !value.is_empty())?;
     Some(value.parse().unwrap_or_else(|_| panic!("{variable} must be a whole number")))
 }

@@ -1,63 +1,65 @@
-//! Postgres is killed, hung and cut off. Nothing is promised meanwhile, and nothing that was is missing afterwards.
+//! Postgres is killed, hung and cut off. No send is accepted meanwhile, and afterwards nothing that was accepted is
+//! missing.
 
 use std::time::{Duration, Instant};
 
-use crate::stage::{Stage, pause};
-use crate::steps::{self, Place, Then};
+use crate::steps::{self, Failure, Target};
+use crate::testbed::{Testbed, pause};
 
-/// The longest that anybody waits for a refusal: for a connection, and for an answer on it.
+/// The longest time until a refusal: the timeout for a connection plus the timeout for an answer on it.
 const REFUSED_WITHIN: Duration = Duration::from_secs(10);
 
-/// F24: what was committed is there again; meanwhile everybody is refused, and nobody is promised anything.
-pub(crate) async fn killed(stage: &mut Stage) {
-    stage.works_for(1.5).await;
+/// F24: committed data survives. Meanwhile every call is refused and no send is accepted.
+pub(crate) async fn killed(testbed: &mut Testbed) {
+    testbed.run_for(1.5).await;
     for _ in 0..2 {
-        stage.servers.postgres.is_killed();
-        // Answers to what was committed before may still be on their way.
+        testbed.servers.postgres.is_killed();
+        // Answers to sends that were committed before may still be on their way.
         pause(500).await;
         let from = Instant::now();
         pause(1_000).await;
-        let promised = stage.answered(from, Instant::now(), |status| (200..300).contains(&status));
-        stage.requires(promised == 0, format!("{promised} sends were accepted without a database"));
-        stage.servers.postgres.is_back();
-        stage.works_for(1.5).await;
+        let promised = testbed.calls_with_status(from, Instant::now(), |status| (200..300).contains(&status));
+        testbed.require(promised == 0, format!("{promised} sends were accepted without a database"));
+        testbed.servers.postgres.is_back();
+        testbed.run_for(1.5).await;
     }
-    stage.heals();
+    testbed.end_fault();
 }
 
-/// F26: it takes everything and answers nothing. Whoever waits is refused in time, and afterwards all is as before.
-pub(crate) async fn hung(stage: &mut Stage) {
-    stage.works_for(1.5).await;
+/// F26: Postgres accepts connections and queries but does not answer. Callers are refused in time, and afterwards
+/// everything works as before.
+pub(crate) async fn hung(testbed: &mut Testbed) {
+    testbed.run_for(1.5).await;
     let from = Instant::now();
-    stage.servers.postgres.hangs();
-    stage.works_for(12.0).await;
-    stage.servers.postgres.goes_on();
-    stage.heals();
-    stage.works_for(1.0).await;
+    testbed.servers.postgres.hangs();
+    testbed.run_for(12.0).await;
+    testbed.servers.postgres.goes_on();
+    testbed.end_fault();
+    testbed.run_for(1.0).await;
     let longest = {
-        let tries = stage.service.log.tries.lock().unwrap();
-        tries.iter().filter(|call| call.at + call.took >= from).map(|call| call.took).max().unwrap_or_default()
+        let attempts = testbed.service.log.attempts.lock().unwrap();
+        attempts.iter().filter(|call| call.at + call.took >= from).map(|call| call.took).max().unwrap_or_default()
     };
-    stage.remarks(format!("the longest wait for an answer was {:.1} s", longest.as_secs_f64()));
-    stage.requires(longest <= REFUSED_WITHIN, format!("somebody waited for {longest:?}"));
+    testbed.note(format!("the longest wait for an answer was {:.1} s", longest.as_secs_f64()));
+    testbed.require(longest <= REFUSED_WITHIN, format!("a call took {longest:?}, more than {REFUSED_WITHIN:?}"));
 }
 
-/// F27: the connection ends at every step of the protocol, before what was said arrives and before it is answered.
-pub(crate) async fn cut_at_every_step(stage: &mut Stage) {
-    let cut = steps::of_send(stage, Place::Postgres, Then::IsCut).await;
-    stage.remarks(format!("send was cut off at {cut} steps"));
-    stage.heals();
+/// F27: the connection to Postgres breaks at every step of a send, before the request or before its answer arrives.
+pub(crate) async fn cut_at_every_step(testbed: &mut Testbed) {
+    let cut = steps::fail_send(testbed, Target::Postgres, Failure::Disconnect).await;
+    testbed.note(format!("send lost its connection to Postgres at {cut} steps"));
+    testbed.end_fault();
 }
 
-/// F28: backends are ended from outside, again and again.
-pub(crate) async fn terminated(stage: &mut Stage) {
-    stage.works_for(1.0).await;
+/// F28: the backends of Postgres are terminated repeatedly.
+pub(crate) async fn terminated(testbed: &mut Testbed) {
+    testbed.run_for(1.0).await;
     let mut ended = 0;
     for _ in 0..30 {
-        ended += stage.ends_backends().await;
+        ended += testbed.terminate_backends().await;
         pause(150).await;
     }
-    stage.heals();
-    stage.requires(ended > 0, "nobody was connected");
-    stage.remarks(format!("ended {ended} backends"));
+    testbed.end_fault();
+    testbed.require(ended > 0, "no backend was terminated");
+    testbed.note(format!("terminated {ended} backends"));
 }

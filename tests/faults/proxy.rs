@@ -1,4 +1,4 @@
-//! A TCP proxy before a server: whatever can happen to bytes between two machines, switched while they flow.
+//! A TCP proxy in front of a server: network faults that can be switched while bytes flow.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,80 +11,79 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::dice::Dice;
-use crate::trap::{Caught, Moment, Traps};
+use crate::breakpoints::{Breakpoints, Held, Hit};
+use crate::random::Random;
 
-/// What happens to what comes by; shares are of the server's pieces.
+/// What happens to traffic. Shares are fractions of the chunks that the server sends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Mode {
     /// Everything passes.
     Pass,
-    /// Everything is kept until the mode changes.
+    /// Everything is held until the mode changes.
     Hold,
-    /// Connections are reset, old ones and new ones.
+    /// Existing and new connections are reset.
     Reset,
-    /// Everything comes this much later.
+    /// Everything is delayed by this much.
     Delay(Duration),
-    /// Answers come three bytes at a time.
+    /// Answers arrive three bytes at a time.
     Slice,
-    /// A share of the answers never comes: the request arrived, then the connection is reset.
+    /// A share of the answers is lost: the request has arrived, then the connection is reset.
     LoseAnswers(f64),
-    /// A share of the answers breaks off in its middle.
+    /// A share of the answers breaks off in the middle.
     CutAnswers(f64),
-    /// A share of the answers is no word of the protocol.
+    /// A share of the answers is replaced by garbage.
     GarbleAnswers(f64),
 }
 
-/// The proxy; nobody gets through any more when this is dropped.
+/// The proxy; it stops accepting connections when dropped.
 pub(crate) struct Proxy {
-    /// Where it listens.
+    /// The port for clients.
     pub(crate) port: u16,
-    /// Where it listens too: what comes this way can be caught.
+    /// A second port, whose requests count for breakpoints.
     pub(crate) watched_port: u16,
-    way: Arc<Way>,
+    route: Arc<Route>,
     listening: [JoinHandle<()>; 2],
 }
 
-struct Way {
+struct Route {
     server: u16,
     mode: watch::Sender<Mode>,
-    traps: Traps,
-    dice: Dice,
+    breakpoints: Breakpoints,
+    random: Random,
 }
 
-/// How a connection ends.
 enum End {
     Closed,
     Reset,
 }
 
-/// What both directions of a connection know of it.
+/// The state that both directions of a connection share.
 #[derive(Default)]
 struct Link {
     is_watched: bool,
-    /// The answer to the request that was caught is not to arrive.
-    caught: Mutex<Option<Caught>>,
-    is_caught: AtomicBool,
+    /// The request that reached a breakpoint. Its answer is held and then dropped.
+    hit: Mutex<Option<Hit>>,
+    is_hit: AtomicBool,
 }
 
 impl Proxy {
-    /// One before the server at this port.
-    pub(crate) async fn before(server: u16, seed: u64) -> Self {
-        let (mode, traps, dice) = (watch::Sender::new(Mode::Pass), Traps::default(), Dice::new(seed));
-        let way = Arc::new(Way { server, mode, traps, dice });
-        let (port, all) = listen(&way, false).await;
-        let (watched_port, watched) = listen(&way, true).await;
-        Self { port, watched_port, way, listening: [all, watched] }
+    /// A proxy in front of the server at this port.
+    pub(crate) async fn in_front_of(server: u16, seed: u64) -> Self {
+        let (mode, breakpoints, random) = (watch::Sender::new(Mode::Pass), Breakpoints::default(), Random::new(seed));
+        let route = Arc::new(Route { server, mode, breakpoints, random });
+        let (port, all) = listen(&route, false).await;
+        let (watched_port, watched) = listen(&route, true).await;
+        Self { port, watched_port, route, listening: [all, watched] }
     }
 
-    /// From now on this happens to what comes by.
-    pub(crate) fn does(&self, mode: Mode) {
-        self.way.mode.send_replace(mode);
+    /// Sets what happens to traffic from now on.
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.route.mode.send_replace(mode);
     }
 
-    /// Where the n-th piece that clients send to the watched port can be caught.
-    pub(crate) fn traps(&self) -> &Traps {
-        &self.way.traps
+    /// Breakpoints for the chunks that clients send to the watched port.
+    pub(crate) fn breakpoints(&self) -> &Breakpoints {
+        &self.route.breakpoints
     }
 }
 
@@ -94,35 +93,35 @@ impl Drop for Proxy {
     }
 }
 
-async fn listen(way: &Arc<Way>, is_watched: bool) -> (u16, JoinHandle<()>) {
+async fn listen(route: &Arc<Route>, is_watched: bool) -> (u16, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (port, way) = (listener.local_addr().unwrap().port(), Arc::clone(way));
+    let (port, route) = (listener.local_addr().unwrap().port(), Arc::clone(route));
     let listening = tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(serve(Arc::clone(&way), client, is_watched));
+            tokio::spawn(serve(Arc::clone(&route), client, is_watched));
         }
     });
     (port, listening)
 }
 
-async fn serve(way: Arc<Way>, mut client: TcpStream, is_watched: bool) {
-    if *way.mode.borrow() == Mode::Reset {
+async fn serve(route: Arc<Route>, mut client: TcpStream, is_watched: bool) {
+    if *route.mode.borrow() == Mode::Reset {
         let _ = client.set_zero_linger();
         return;
     }
-    // A server that is away refuses; so does the way to it.
-    let Ok(mut server) = TcpStream::connect(("127.0.0.1", way.server)).await else {
+    // A server that is down refuses connections, and so does the proxy.
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", route.server)).await else {
         let _ = client.set_zero_linger();
         return;
     };
     for stream in [&client, &server] {
         let _ = stream.set_nodelay(true);
     }
-    let (link, mut mode) = (Link { is_watched, ..Link::default() }, way.mode.subscribe());
+    let (link, mut mode) = (Link { is_watched, ..Link::default() }, route.mode.subscribe());
     let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
     let end = tokio::select! {
-        end = requests(&way, &link, from_client, to_server) => end,
-        end = answers(&way, &link, from_server, to_client) => end,
+        end = requests(&route, &link, from_client, to_server) => end,
+        end = answers(&route, &link, from_server, to_client) => end,
         _ = mode.wait_for(|mode| *mode == Mode::Reset) => Ok(End::Reset),
     };
     if !matches!(end, Ok(End::Closed)) {
@@ -132,25 +131,25 @@ async fn serve(way: Arc<Way>, mut client: TcpStream, is_watched: bool) {
     }
 }
 
-async fn requests(way: &Way, link: &Link, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<End> {
+async fn requests(route: &Route, link: &Link, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<End> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = from.read(&mut buffer).await?;
         if length == 0 {
             return Ok(End::Closed);
         }
-        if let Mode::Delay(delay) = passing(way).await {
+        if let Mode::Delay(delay) = mode_after_hold(route).await {
             tokio::time::sleep(delay).await;
         }
-        let caught = if link.is_watched { way.traps.comes_by() } else { None };
-        match caught {
-            Some(caught) if caught.moment == Moment::Before => {
-                way.traps.holds(caught).await;
+        let hit = if link.is_watched { route.breakpoints.check() } else { None };
+        match hit {
+            Some(hit) if hit.held == Held::Request => {
+                route.breakpoints.hold(hit).await;
                 return Ok(End::Reset);
             }
-            Some(caught) => {
-                *link.caught.lock().unwrap() = Some(caught);
-                link.is_caught.store(true, Ordering::Release);
+            Some(hit) => {
+                *link.hit.lock().unwrap() = Some(hit);
+                link.is_hit.store(true, Ordering::Release);
             }
             None => {}
         }
@@ -158,30 +157,30 @@ async fn requests(way: &Way, link: &Link, mut from: ReadHalf<'_>, mut to: WriteH
     }
 }
 
-async fn answers(way: &Way, link: &Link, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<End> {
+async fn answers(route: &Route, link: &Link, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> io::Result<End> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let length = from.read(&mut buffer).await?;
         if length == 0 {
             return Ok(End::Closed);
         }
-        let mode = passing(way).await;
-        if link.is_caught.load(Ordering::Acquire) {
-            let caught = link.caught.lock().unwrap().take();
-            if let Some(caught) = caught {
-                way.traps.holds(caught).await;
+        let mode = mode_after_hold(route).await;
+        if link.is_hit.load(Ordering::Acquire) {
+            let hit = link.hit.lock().unwrap().take();
+            if let Some(hit) = hit {
+                route.breakpoints.hold(hit).await;
             }
             return Ok(End::Reset);
         }
         let answer = &buffer[..length];
         match mode {
-            Mode::LoseAnswers(share) if way.dice.falls(share) => return Ok(End::Reset),
-            Mode::CutAnswers(share) if way.dice.falls(share) => {
+            Mode::LoseAnswers(share) if route.random.chance(share) => return Ok(End::Reset),
+            Mode::CutAnswers(share) if route.random.chance(share) => {
                 to.write_all(&answer[..length / 2]).await?;
-                // A reset would take back what was not read yet.
+                // Not a reset: it would discard bytes that the client has not read yet.
                 return Ok(End::Closed);
             }
-            Mode::GarbleAnswers(share) if way.dice.falls(share) => to.write_all(b"\x7fgarbage\r\n\0").await?,
+            Mode::GarbleAnswers(share) if route.random.chance(share) => to.write_all(b"\x7fgarbage\r\n\0").await?,
             Mode::Slice => {
                 for piece in answer.chunks(3) {
                     to.write_all(piece).await?;
@@ -193,9 +192,9 @@ async fn answers(way: &Way, link: &Link, mut from: ReadHalf<'_>, mut to: WriteHa
     }
 }
 
-/// The mode, once it lets anything pass.
-async fn passing(way: &Way) -> Mode {
-    let mut mode = way.mode.subscribe();
-    let passing = mode.wait_for(|mode| *mode != Mode::Hold).await;
-    passing.map_or(Mode::Reset, |mode| *mode)
+/// The mode, as soon as it is not `Hold`.
+async fn mode_after_hold(route: &Route) -> Mode {
+    let mut modes = route.mode.subscribe();
+    let mode = modes.wait_for(|mode| *mode != Mode::Hold).await;
+    mode.map_or(Mode::Reset, |mode| *mode)
 }

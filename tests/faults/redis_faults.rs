@@ -1,169 +1,174 @@
-//! Redis is killed, emptied, hung, slowed, cut and filled. None of it is an error to anybody who sends.
+//! Redis is killed, emptied, hung, slowed, cut off and filled. No sender gets an error for any of it.
 
 use std::time::{Duration, Instant};
 
 use crate::proxy::Mode;
-use crate::stage::{Stage, pause};
+use crate::testbed::{Testbed, pause};
 
-/// The contract's bound for a call that meets a Redis that is slow or silent, twice over.
+/// Twice the contract's bound for a call that encounters a slow or silent Redis.
 const SLOW_MS: f64 = 400.0;
 
-/// F01: killed, with its append-only file intact.
-pub(crate) async fn killed(stage: &mut Stage) {
-    stage.works_for(1.5).await;
+/// F01: Redis is killed; its append-only file survives.
+pub(crate) async fn killed(testbed: &mut Testbed) {
+    testbed.run_for(1.5).await;
     let from = Instant::now();
     for _ in 0..2 {
-        stage.servers.redis.is_killed();
-        stage.works_for(1.0).await;
-        stage.servers.redis.is_back();
-        stage.works_for(1.0).await;
+        testbed.servers.redis.is_killed();
+        testbed.run_for(1.0).await;
+        testbed.servers.redis.is_back();
+        testbed.run_for(1.0).await;
     }
-    stage.heals();
-    nobody_notices(stage, from);
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
 }
 
-/// F03: an empty replica was promoted. The record knows everything, and what waits is found there.
-pub(crate) async fn wiped(stage: &mut Stage) {
-    stage.works_for(1.5).await;
+/// F03: Redis comes back empty, as after the promotion of an empty replica. Waiting work is found in the record.
+pub(crate) async fn wiped(testbed: &mut Testbed) {
+    testbed.run_for(1.5).await;
     let from = Instant::now();
     for _ in 0..2 {
-        stage.servers.redis.is_wiped();
-        stage.works_for(1.0).await;
-        stage.servers.redis.is_back();
-        stage.works_for(1.0).await;
+        testbed.servers.redis.is_wiped();
+        testbed.run_for(1.0).await;
+        testbed.servers.redis.is_back();
+        testbed.run_for(1.0).await;
     }
-    stage.heals();
-    nobody_notices(stage, from);
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
 }
 
-/// F04: it takes everything and answers nothing, for 1, 5 and 30 s. A call waits once, then the breaker is open.
-pub(crate) async fn hung(stage: &mut Stage) {
-    stage.works_for(3.0).await;
+/// F04: Redis accepts commands but does not answer, for 1, 5 and 30 s. The first calls time out, then the breaker
+/// opens.
+pub(crate) async fn hung(testbed: &mut Testbed) {
+    testbed.run_for(3.0).await;
     let from = Instant::now();
-    let [_, calm_ms] = stage.accept_ms(from - Duration::from_secs(2), from);
+    let [_, calm_ms] = testbed.accept_ms(from - Duration::from_secs(2), from);
     for seconds in [1.0, 5.0, 30.0] {
-        stage.servers.redis.hangs();
-        stage.works_for(1.0).await;
+        testbed.servers.redis.hangs();
+        testbed.run_for(1.0).await;
         let open = Instant::now();
-        stage.works_for(seconds - 1.0).await;
-        let [p50, p99] = stage.accept_ms(open, Instant::now());
-        stage.servers.redis.goes_on();
+        testbed.run_for(seconds - 1.0).await;
+        let [p50, p99] = testbed.accept_ms(open, Instant::now());
+        testbed.servers.redis.goes_on();
         if seconds > 1.0 {
-            stage
-                .remarks(format!("hung for {seconds} s: accepts take {p50:.0}/{p99:.0} ms, {calm_ms:.0} ms when calm"));
-            // Where the machine itself is slower than that, the fault may not be slower still.
+            testbed
+                .note(format!("hung for {seconds} s: accept p50/p99 {p50:.0}/{p99:.0} ms, p99 {calm_ms:.0} ms before"));
+            // On a slow machine, where even calm calls take long, the fault may at most double their time.
             let bound = SLOW_MS.max(2.0 * calm_ms);
-            stage.requires(p99 <= bound, format!("with an open breaker p99 is {p99:.0} ms"));
+            testbed.require(
+                p99 <= bound,
+                format!("accept p99 was {p99:.0} ms with an open breaker, more than {bound:.0}"),
+            );
         }
-        stage.works_for(1.0).await;
+        testbed.run_for(1.0).await;
     }
-    stage.heals();
-    nobody_notices(stage, from);
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
 }
 
-/// F05: every answer comes later, by less and by more than a call waits.
-pub(crate) async fn slow(stage: &mut Stage) {
-    stage.works_for(1.0).await;
+/// F05: every answer is delayed, by less and by more than the timeout of a call.
+pub(crate) async fn slow(testbed: &mut Testbed) {
+    testbed.run_for(1.0).await;
     let from = Instant::now();
     for delay_ms in [50, 200, 1_000] {
-        stage.redis.does(Mode::Delay(Duration::from_millis(delay_ms)));
-        stage.works_for(2.5).await;
+        testbed.redis.set_mode(Mode::Delay(Duration::from_millis(delay_ms)));
+        testbed.run_for(2.5).await;
     }
-    stage.heals();
-    nobody_notices(stage, from);
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
 }
 
-/// F06: the command arrived, its answer does not: nobody knows whether it was done.
-pub(crate) async fn answers_lost(stage: &mut Stage) {
-    plays(stage, &[Mode::LoseAnswers(0.3)], 5.0).await;
+/// F06: commands arrive but their answers do not, so it is unknown whether they were executed.
+pub(crate) async fn answers_lost(testbed: &mut Testbed) {
+    run_modes(testbed, &[Mode::LoseAnswers(0.3)], 5.0).await;
 }
 
-/// F07: answers come in slices, break off in their middle, or are no answers.
-pub(crate) async fn answers_cut(stage: &mut Stage) {
-    plays(stage, &[Mode::Slice, Mode::CutAnswers(0.3), Mode::GarbleAnswers(0.3)], 2.5).await;
+/// F07: answers arrive in slices, break off in the middle, or are garbage.
+pub(crate) async fn answers_cut(testbed: &mut Testbed) {
+    run_modes(testbed, &[Mode::Slice, Mode::CutAnswers(0.3), Mode::GarbleAnswers(0.3)], 2.5).await;
 }
 
-/// F15: full, and it may drop nothing.
-pub(crate) async fn full(stage: &mut Stage) {
-    stage.works_for(1.0).await;
+/// F15: Redis is full and must not evict anything.
+pub(crate) async fn full(testbed: &mut Testbed) {
+    testbed.run_for(1.0).await;
     let from = Instant::now();
-    stage.servers.redis.does(&["CONFIG", "SET", "maxmemory", "1"]);
-    let refused = stage.servers.redis.answers::<String>(&["SET", "one", "more"]).is_err();
-    stage.requires(refused, "Redis was not full");
-    stage.works_for(5.0).await;
-    stage.servers.redis.does(&["CONFIG", "SET", "maxmemory", "0"]);
-    stage.heals();
-    nobody_notices(stage, from);
+    testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = testbed.servers.redis.answers::<String>(&["SET", "one", "more"]).is_err();
+    testbed.require(refused, "Redis was not full");
+    testbed.run_for(5.0).await;
+    testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", "0"]);
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
 }
 
-/// F17: it is back, and reads its data for a while before it serves.
-pub(crate) async fn loading(stage: &mut Stage) {
-    stage.servers.redis.does(&["DEBUG", "POPULATE", "700000", "ballast", "64"]);
-    stage.servers.redis.does(&["BGREWRITEAOF"]);
-    let info = |stage: &Stage| stage.servers.redis.answers::<String>(&["INFO", "persistence"]).unwrap_or_default();
+/// F17: Redis is restarted and loads its data for a while before it serves.
+pub(crate) async fn loading(testbed: &mut Testbed) {
+    testbed.servers.redis.does(&["DEBUG", "POPULATE", "700000", "ballast", "64"]);
+    testbed.servers.redis.does(&["BGREWRITEAOF"]);
+    let info =
+        |testbed: &Testbed| testbed.servers.redis.answers::<String>(&["INFO", "persistence"]).unwrap_or_default();
     for _ in 0..300 {
-        let info = info(stage);
+        let info = info(testbed);
         if info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0") {
             break;
         }
         pause(100).await;
     }
     let from = Instant::now();
-    stage.servers.redis.is_killed();
-    stage.servers.redis.is_back();
-    let was_loading = info(stage).contains("\nloading:1");
-    stage.requires(was_loading, "Redis had nothing to load");
+    testbed.servers.redis.is_killed();
+    testbed.servers.redis.is_back();
+    let was_loading = info(testbed).contains("\nloading:1");
+    testbed.require(was_loading, "Redis had nothing to load");
     let mut loading = was_loading;
     while loading {
         pause(50).await;
-        loading = !info(stage).contains("\nloading:0");
+        loading = !info(testbed).contains("\nloading:0");
     }
-    stage.remarks(format!("loading for {:.1} s", from.elapsed().as_secs_f64()));
-    stage.heals();
-    nobody_notices(stage, from);
-    stage.works_for(1.0).await;
-    stage.servers.redis.does(&["FLUSHALL"]);
+    testbed.note(format!("loading for {:.1} s", from.elapsed().as_secs_f64()));
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+    testbed.run_for(1.0).await;
+    testbed.servers.redis.does(&["FLUSHALL"]);
 }
 
-/// F19: the scripts that it knew are forgotten, again and again.
-pub(crate) async fn scripts_forgotten(stage: &mut Stage) {
-    repeats(stage, &[&["SCRIPT", "FLUSH"], &["FUNCTION", "FLUSH"]], 10).await;
+/// F19: Redis forgets its scripts and functions repeatedly.
+pub(crate) async fn scripts_forgotten(testbed: &mut Testbed) {
+    repeat_commands(testbed, &[&["SCRIPT", "FLUSH"], &["FUNCTION", "FLUSH"]], 10).await;
 }
 
-/// F20: everything that it knew is forgotten, again and again.
-pub(crate) async fn flushed(stage: &mut Stage) {
-    repeats(stage, &[&["FLUSHALL"]], 100).await;
+/// F20: Redis forgets all its data repeatedly.
+pub(crate) async fn flushed(testbed: &mut Testbed) {
+    repeat_commands(testbed, &[&["FLUSHALL"]], 100).await;
 }
 
-/// Each mode for so many seconds.
-async fn plays(stage: &mut Stage, modes: &[Mode], seconds: f64) {
-    stage.works_for(1.0).await;
+/// Sets each mode for this many seconds.
+async fn run_modes(testbed: &mut Testbed, modes: &[Mode], seconds: f64) {
+    testbed.run_for(1.0).await;
     let from = Instant::now();
     for mode in modes {
-        stage.redis.does(*mode);
-        stage.works_for(seconds).await;
+        testbed.redis.set_mode(*mode);
+        testbed.run_for(seconds).await;
     }
-    stage.heals();
-    nobody_notices(stage, from);
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
 }
 
-/// The commands each so many milliseconds, for five seconds.
-async fn repeats(stage: &mut Stage, commands: &[&[&str]], each_ms: u64) {
-    stage.works_for(1.0).await;
+/// Repeats the commands for five seconds, with a pause of `interval_ms` after each round.
+async fn repeat_commands(testbed: &mut Testbed, commands: &[&[&str]], interval_ms: u64) {
+    testbed.run_for(1.0).await;
     let from = Instant::now();
     while from.elapsed() < Duration::from_secs(5) {
         for command in commands {
-            stage.servers.redis.does(command);
+            testbed.servers.redis.does(command);
         }
-        pause(each_ms).await;
+        pause(interval_ms).await;
     }
-    stage.heals();
-    nobody_notices(stage, from);
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
 }
 
-/// No call was refused for it, and no frame may come twice.
-fn nobody_notices(stage: &mut Stage, from: Instant) {
-    stage.doubles_nothing = true;
-    let refused = stage.answered(from, Instant::now(), |status| !(200..300).contains(&status));
-    stage.requires(refused == 0, format!("{refused} sends were refused, though the database was there"));
+/// Requires that no call was refused because of the fault, and forbids duplicate frames.
+fn require_unnoticed(testbed: &mut Testbed, from: Instant) {
+    testbed.forbids_duplicates = true;
+    let refused = testbed.calls_with_status(from, Instant::now(), |status| !(200..300).contains(&status));
+    testbed.require(refused == 0, format!("{refused} sends were refused although Postgres was available"));
 }

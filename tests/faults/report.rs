@@ -1,42 +1,42 @@
-//! The line that every row prints, and the table at the end.
+//! The report of each scenario, and the table at the end.
 
 use std::time::{Duration, Instant};
 
 use crate::checker::Found;
 use crate::device::Device;
-use crate::sender::{Sent, Try};
+use crate::sender::{Attempt, Sent};
 
-/// A frame that comes later than this after its send was answered is not what users call live.
-const LIVE: Duration = Duration::from_millis(250);
+/// The maximum time between the answer to a send and its frame for the delivery to count as live.
+const LIVE_WITHIN: Duration = Duration::from_millis(250);
 
-/// When frames were live again.
+/// When deliveries were live again.
 pub(crate) enum Recovery {
-    /// Nobody sent after the fault.
+    /// No send was accepted after the fault.
     Unknown,
-    /// So long after the end of the fault, and from then on.
+    /// This long after the end of the fault, and from then on.
     After(Duration),
     Never,
 }
 
-/// What a row came to.
+/// The result of a scenario.
 pub(crate) struct Report {
-    pub(crate) number: &'static str,
-    pub(crate) what: &'static str,
-    /// Whether it was another design's turn, which must lose: else the harness could not see loss.
+    pub(crate) id: &'static str,
+    pub(crate) title: &'static str,
+    /// Whether this was another design, which must lose data: otherwise the harness could not detect loss.
     pub(crate) is_baseline: bool,
     pub(crate) found: Found,
     pub(crate) accept_ms: [f64; 2],
     pub(crate) recovery: Recovery,
     pub(crate) retries: usize,
-    /// Of all calls, how many were refused or not answered.
+    /// The share of calls that were refused or not answered.
     pub(crate) refused: f64,
-    /// What the row has to say besides.
-    pub(crate) remarks: Vec<String>,
+    /// Additional figures of the scenario.
+    pub(crate) notes: Vec<String>,
     pub(crate) took: Duration,
 }
 
 impl Report {
-    pub(crate) fn holds(&self) -> bool {
+    pub(crate) fn passed(&self) -> bool {
         let Found { lost, shown_twice, order_violations, violations, .. } = &self.found;
         if self.is_baseline {
             return *lost > 0;
@@ -44,12 +44,12 @@ impl Report {
         (*lost, *shown_twice, *order_violations, violations.len()) == (0, 0, 0, 0)
     }
 
-    /// The standard line, and below it what the row says and what broke.
+    /// Prints the figures that all scenarios have, then the notes and the violations of this one.
     pub(crate) fn print(&self) {
         let Found { accepted, durable, lost, frames, duplicate_frames, shown_twice, order_violations, violations } =
             &self.found;
         let [p50, p99] = self.accept_ms;
-        println!("{} {} ({:.0} s)", self.number, self.what, self.took.as_secs_f64());
+        println!("{} {} ({:.0} s)", self.id, self.title, self.took.as_secs_f64());
         println!(
             "    accepted {accepted} (durable {durable}) · lost {lost} · frames {frames} · duplicate frames \
              {duplicate_frames} · shown twice {shown_twice} · order violations {order_violations} · accept p50/p99 \
@@ -58,23 +58,23 @@ impl Report {
             self.retries,
             self.refused * 100.0
         );
-        for remark in &self.remarks {
-            println!("    {remark}");
+        for note in &self.notes {
+            println!("    {note}");
         }
         if self.is_baseline {
             println!("    {}", self.verdict());
         }
         for violation in violations {
-            println!("    VIOLATED {violation}");
+            println!("    VIOLATION {violation}");
         }
     }
 
     fn verdict(&self) -> &'static str {
-        match (self.is_baseline, self.holds()) {
-            (false, true) => "held",
-            (false, false) => "VIOLATED",
-            (true, true) => "baseline: loses",
-            (true, false) => "BASELINE LOST NOTHING",
+        match (self.is_baseline, self.passed()) {
+            (false, true) => "passed",
+            (false, false) => "FAILED",
+            (true, true) => "lost data, as it must",
+            (true, false) => "FAILED: LOST NOTHING",
         }
     }
 
@@ -87,83 +87,100 @@ impl Report {
     }
 }
 
-/// Prints all rows below each other, and their sum.
-pub(crate) fn table(reports: &[Report]) {
-    let heads = ["lost", "frames", "doubled", "shown twice", "order", "accept ms", "recovery", "retries", "refused"];
+/// Prints one line for each scenario, and the totals without the other designs.
+pub(crate) fn print_table(reports: &[Report]) {
+    let heads =
+        ["lost", "frames", "duplicates", "shown twice", "disordered", "accept ms", "recovery", "retries", "refused"];
     println!();
-    line("row", "fault", "accepted", heads.map(str::to_owned), "p50/p99; order: violations");
+    print_row("id", "scenario", "accepted", heads.map(str::to_owned), "result");
     println!("{}", "-".repeat(185));
     for report in reports {
         let Found { accepted, lost, frames, duplicate_frames, shown_twice, order_violations, .. } = &report.found;
         let [p50, p99] = report.accept_ms;
         let counts = [lost, frames, duplicate_frames, shown_twice, order_violations].map(ToString::to_string);
-        let [lost, frames, doubled, twice, order] = counts;
+        let [lost, frames, duplicates, twice, disordered] = counts;
         let accept = if report.is_baseline { "-".into() } else { format!("{p50:.0}/{p99:.0}") };
         let refused = format!("{:.1} %", report.refused * 100.0);
-        let rest =
-            [lost, frames, doubled, twice, order, accept, report.recovery_text(), report.retries.to_string(), refused];
-        line(report.number, report.what, &accepted.to_string(), rest, report.verdict());
+        let rest = [
+            lost,
+            frames,
+            duplicates,
+            twice,
+            disordered,
+            accept,
+            report.recovery_text(),
+            report.retries.to_string(),
+            refused,
+        ];
+        print_row(report.id, report.title, &accepted.to_string(), rest, report.verdict());
     }
-    let own: Vec<&Report> = reports.iter().filter(|report| !report.is_baseline).collect();
-    let sum = |count: fn(&Found) -> usize| own.iter().map(|report| count(&report.found)).sum::<usize>();
-    let doubled = sum(|found| found.duplicate_frames) as f64 / sum(|found| found.frames).max(1) as f64;
+    let ours: Vec<&Report> = reports.iter().filter(|report| !report.is_baseline).collect();
+    let sum = |count: fn(&Found) -> usize| ours.iter().map(|report| count(&report.found)).sum::<usize>();
+    let duplicates = sum(|found| found.duplicate_frames) as f64 / sum(|found| found.frames).max(1) as f64;
     println!(
-        "\nof {} accepted: lost {}, shown twice {}; of {} frames {:.1} % came again",
+        "\naccepted, lost and shown twice count notifications; duplicates are frames that a device got again;\n\
+         disordered counts violations of the order; accept ms is p50/p99 until a send was accepted; recovery is the\n\
+         time after the fault until 99 % of frames were live again; retries and refused are calls of the senders"
+    );
+    println!(
+        "\ntotal: of {} accepted notifications {} lost and {} shown twice; of {} frames {:.1} % duplicates",
         sum(|found| found.accepted),
         sum(|found| found.lost),
         sum(|found| found.shown_twice),
         sum(|found| found.frames),
-        doubled * 100.0
+        duplicates * 100.0
     );
 }
 
-fn line(number: &str, what: &str, accepted: &str, rest: [String; 9], verdict: &str) {
-    print!("{number:<5} {what:<52} {accepted:>8}");
+fn print_row(id: &str, title: &str, accepted: &str, rest: [String; 9], verdict: &str) {
+    print!("{id:<5} {title:<52} {accepted:>8}");
     for figure in rest {
         print!(" {figure:>11}");
     }
     println!("  {verdict}");
 }
 
-/// p50 and p99 in milliseconds of the calls that were answered with 2xx.
-pub(crate) fn accept_ms<'a>(tries: impl Iterator<Item = &'a Try>) -> [f64; 2] {
-    let accepted = tries.filter(|call| (200..300).contains(&call.status));
+/// The p50 and p99 duration in milliseconds of the calls that were answered with 2xx.
+pub(crate) fn accept_ms<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> [f64; 2] {
+    let accepted = attempts.filter(|call| (200..300).contains(&call.status));
     let mut took: Vec<f64> = accepted.map(|call| call.took.as_secs_f64() * 1_000.0).collect();
     took.sort_by(f64::total_cmp);
     [0.5, 0.99].map(|share| percentile(&took, share))
 }
 
-/// The value below which this share of the sorted values lies; 0 where there are none.
+/// The nearest-rank percentile of the sorted values; 0 if there are none.
 pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(0.0)
 }
 
-/// How long after `healed` it took until 99 of 100 frames were live, from then on.
-pub(crate) fn recovery(accepted: &[Sent], devices: &[Device], healed: Instant) -> Recovery {
-    // When it was accepted, and whether it rang everywhere in time.
-    let mut rang: Vec<(Instant, bool)> = Vec::new();
-    for sent in accepted.iter().filter(|sent| sent.accepted_at > healed) {
+/// The time from `fault_ended` until 99 % of the deliveries were live for the rest of the scenario.
+pub(crate) fn recovery(accepted: &[Sent], devices: &[Device], fault_ended: Instant) -> Recovery {
+    // When each notification was accepted, and whether every device of its user got it live.
+    let mut arrivals: Vec<(Instant, bool)> = Vec::new();
+    for sent in accepted.iter().filter(|sent| sent.accepted_at > fault_ended) {
         for (user, id) in sent.promised() {
             let live = devices.iter().filter(|device| device.user == user).all(|device| {
                 let seen = device.seen.lock().unwrap();
-                seen.rang.get(&id).is_some_and(|at| at.saturating_duration_since(sent.accepted_at) < LIVE)
+                seen.first_frame_at
+                    .get(&id)
+                    .is_some_and(|at| at.saturating_duration_since(sent.accepted_at) < LIVE_WITHIN)
             });
-            rang.push((sent.accepted_at, live));
+            arrivals.push((sent.accepted_at, live));
         }
     }
-    rang.sort_by_key(|(at, _)| *at);
+    arrivals.sort_by_key(|(at, _)| *at);
     let (mut late, mut from) = (0, None);
-    // From the end backwards: the longest tail of which 99 of 100 were live.
-    for (count, (at, live)) in (1..).zip(rang.iter().rev()) {
+    // From the end backwards: the longest tail in which 99 % were live.
+    for (count, (at, live)) in (1..).zip(arrivals.iter().rev()) {
         late += usize::from(!live);
         if late * 100 <= count {
             from = Some(*at);
         }
     }
     match from {
-        Some(from) => Recovery::After(from.saturating_duration_since(healed)),
-        None if rang.is_empty() => Recovery::Unknown,
+        Some(from) => Recovery::After(from.saturating_duration_since(fault_ended)),
+        None if arrivals.is_empty() => Recovery::Unknown,
         None => Recovery::Never,
     }
 }

@@ -1,108 +1,109 @@
-//! A function dies, or is cut off, at every step that it takes: whatever it asks of Postgres, of Redis and of the
-//! management API, before it arrives there and before its answer comes back.
+//! Kills or cuts off a function at every step: at each request to Postgres, Redis and the management API, before the
+//! request arrives and before its answer arrives.
 
 use std::time::Duration;
 
-use crate::management::Day;
-use crate::sender::message;
-use crate::stage::Stage;
-use crate::trap::{Moment, Traps};
+use crate::breakpoints::{Breakpoints, Held};
+use crate::management_api::Behaviour;
+use crate::sender::send_body;
+use crate::testbed::Testbed;
 
-/// Whom the step is asked of.
+/// The receiver of the request.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Place {
+pub(crate) enum Target {
     Postgres,
     Redis,
-    Management,
+    ManagementApi,
 }
 
-/// What happens at the step.
+/// What happens at a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Then {
+pub(crate) enum Failure {
     /// The process is killed.
-    IsKilled,
-    /// The connection ends; the process lives.
-    IsCut,
+    Kill,
+    /// The connection ends; the process lives on.
+    Disconnect,
 }
 
-/// More than any call takes.
-const STEPS: usize = 80;
-const PATIENCE: Duration = Duration::from_secs(40);
+/// More steps than any call takes.
+const MAX_STEPS: usize = 80;
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(40);
 
-fn traps(stage: &Stage, place: Place) -> &Traps {
-    match place {
-        Place::Postgres => stage.postgres.traps(),
-        Place::Redis => stage.redis.traps(),
-        Place::Management => stage.management.traps(),
+fn breakpoints(testbed: &Testbed, target: Target) -> &Breakpoints {
+    match target {
+        Target::Postgres => testbed.postgres.breakpoints(),
+        Target::Redis => testbed.redis.breakpoints(),
+        Target::ManagementApi => testbed.management.breakpoints(),
     }
 }
 
-/// At each step of a `send` in a new process; the service repeats it until it is accepted. Returns how many steps
-/// there were.
-pub(crate) async fn of_send(stage: &mut Stage, place: Place, then: Then) -> usize {
-    stage.has_no_schedule();
+/// Fails a `send` in a new process at each of its steps; the service retries it until it is accepted. Returns the
+/// number of steps.
+pub(crate) async fn fail_send(testbed: &mut Testbed, target: Target, failure: Failure) -> usize {
+    testbed.stop_schedule();
     let mut steps = 0;
-    for moment in [Moment::Before, Moment::After] {
-        for n in 1..=STEPS {
-            stage.lambda.kills_all("send");
-            let sprung = traps(stage, place).set(n, moment);
-            let sender = format!("{place:?}{moment:?}{then:?}");
-            let (service, asked) = (stage.service.clone(), message(&sender, n, &stage.users[..2]));
-            let mut sending = tokio::spawn(async move { service.sends(asked).await });
-            let is_over = tokio::select! {
-                _ = sprung => false,
+    for held in [Held::Request, Held::Answer] {
+        for n in 1..=MAX_STEPS {
+            testbed.lambda.kill_all("send");
+            let reached = breakpoints(testbed, target).set(n, held);
+            let sender = format!("{target:?}{held:?}{failure:?}");
+            let (service, request) = (testbed.service.clone(), send_body(&sender, n, &testbed.users[..2]));
+            let mut sending = tokio::spawn(async move { service.send(request).await });
+            let is_done = tokio::select! {
+                _ = reached => false,
                 _ = &mut sending => true,
             };
-            if !is_over && then == Then::IsKilled {
-                stage.lambda.kills_busy("send");
+            if !is_done && failure == Failure::Kill {
+                testbed.lambda.kill_busy("send");
             }
-            traps(stage, place).open();
-            if is_over {
+            breakpoints(testbed, target).release();
+            if is_done {
                 break;
             }
             steps += 1;
-            let sent = tokio::time::timeout(PATIENCE, sending).await;
-            stage.requires(sent.is_ok(), format!("{sender} {n} was not accepted in the end"));
+            let sent = tokio::time::timeout(ACCEPT_TIMEOUT, sending).await;
+            testbed
+                .require(sent.is_ok(), format!("the send that failed at {target:?}, {held:?} {n} was never accepted"));
         }
     }
     steps
 }
 
-/// At each step of a `drain` in a new process that has a failed push and a chunk to work on. Returns how many steps
-/// there were.
-pub(crate) async fn of_drain(stage: &mut Stage, place: Place) -> usize {
-    stage.has_no_schedule();
+/// Kills a `drain` at each of its steps, in a new process that has a failed push and a chunk to work on. Returns the
+/// number of steps.
+pub(crate) async fn fail_drain(testbed: &mut Testbed, target: Target) -> usize {
+    testbed.stop_schedule();
     let mut steps = 0;
-    for moment in [Moment::Before, Moment::After] {
-        for n in 1..=STEPS {
-            leaves_work(stage, &format!("drain{place:?}{moment:?}"), n).await;
-            stage.lambda.kills_all("drain");
-            let sprung = traps(stage, place).set(n, moment);
-            let is_over = tokio::select! {
-                _ = sprung => false,
-                _ = stage.drains(1) => true,
+    for held in [Held::Request, Held::Answer] {
+        for n in 1..=MAX_STEPS {
+            create_work(testbed, &format!("drain{target:?}{held:?}"), n).await;
+            testbed.lambda.kill_all("drain");
+            let reached = breakpoints(testbed, target).set(n, held);
+            let is_done = tokio::select! {
+                _ = reached => false,
+                _ = testbed.run_drains(1) => true,
             };
-            stage.lambda.kills_all("drain");
-            traps(stage, place).open();
-            if is_over {
+            testbed.lambda.kill_all("drain");
+            breakpoints(testbed, target).release();
+            if is_done {
                 break;
             }
             steps += 1;
-            // What the dead one left, so that the next has the same work to do.
-            stage.is_due().await;
-            stage.drains(1).await;
+            // Finishes the work of the killed drain, so that the next one has the same work to do.
+            testbed.make_due().await;
+            testbed.run_drains(1).await;
         }
     }
     steps
 }
 
-/// A push that failed and is due, and a chunk that nobody has materialised.
-async fn leaves_work(stage: &Stage, sender: &str, n: usize) {
-    stage.management.has(Day::Limited(1.0));
-    stage.service.sends(message(sender, n, &stage.users)).await;
-    stage.management.has(Day::Good);
-    let mut later = message(&format!("{sender}-later"), n, &stage.users);
+/// Creates a failed push that is due, and a chunk that is not materialised yet.
+async fn create_work(testbed: &Testbed, sender: &str, n: usize) {
+    testbed.management.set_behaviour(Behaviour::Throttled(1.0));
+    testbed.service.send(send_body(sender, n, &testbed.users)).await;
+    testbed.management.set_behaviour(Behaviour::Normal);
+    let mut later = send_body(&format!("{sender}-later"), n, &testbed.users);
     later["delayMs"] = 1.into();
-    stage.service.sends(later).await;
-    stage.is_due().await;
+    testbed.service.send(later).await;
+    testbed.make_due().await;
 }

@@ -1,4 +1,4 @@
-//! Functions die, freeze, come twice and come at once.
+//! Functions are killed, frozen, invoked twice and invoked concurrently.
 
 use shared::clock::At;
 use shared::delivery::queue::{Entry, Queue};
@@ -6,106 +6,110 @@ use shared::delivery::work::{SHARDS, Work};
 use shared::ids::UserId;
 use shared::inbox::notification::Priority;
 
-use crate::management::Day;
-use crate::stage::{Stage, pause};
-use crate::steps::{self, Place, Then};
+use crate::management_api::Behaviour;
+use crate::steps::{self, Failure, Target};
+use crate::testbed::{Testbed, pause};
 
-/// No fault: nothing may even come twice.
-pub(crate) async fn nothing(stage: &mut Stage) {
-    stage.works_for(5.0).await;
-    stage.heals();
-    stage.doubles_nothing = true;
+/// No fault: not even duplicate frames are allowed.
+pub(crate) async fn no_fault(testbed: &mut Testbed) {
+    testbed.run_for(5.0).await;
+    testbed.end_fault();
+    testbed.forbids_duplicates = true;
 }
 
-/// F35: `send` and the drain die at every step that they take.
-pub(crate) async fn killed_at_every_step(stage: &mut Stage) {
-    for place in [Place::Postgres, Place::Redis, Place::Management] {
-        let (send, drain) = (steps::of_send(stage, place, Then::IsKilled).await, steps::of_drain(stage, place).await);
-        stage.remarks(format!("{place:?}: send was killed at {send} steps, the drain at {drain}"));
-        stage.requires(send > 1 && drain > 1, format!("neither asks anything of {place:?}"));
+/// F35: `send` and the drain are killed at each of their steps.
+pub(crate) async fn killed_at_every_step(testbed: &mut Testbed) {
+    for target in [Target::Postgres, Target::Redis, Target::ManagementApi] {
+        let (send, drain) =
+            (steps::fail_send(testbed, target, Failure::Kill).await, steps::fail_drain(testbed, target).await);
+        testbed.note(format!("{target:?}: send was killed at {send} steps, the drain at {drain}"));
+        testbed.require(send > 1 && drain > 1, format!("send or the drain never called {target:?}"));
     }
-    stage.heals();
+    testbed.end_fault();
 }
 
-/// F36: what a dead drain had taken comes back; what it had pushed comes twice on the wire and is shown once.
-pub(crate) async fn drains_are_killed(stage: &mut Stage) {
-    // Pushes that fail leave work for the drain.
-    stage.management.has(Day::Limited(0.5));
+/// F36: work that a killed drain had claimed is retried. Frames that it had pushed come twice and are shown once.
+pub(crate) async fn drains_killed(testbed: &mut Testbed) {
+    // Failed pushes leave work for the drain.
+    testbed.management.set_behaviour(Behaviour::Throttled(0.5));
     let mut killed = 0;
     for _ in 0..24 {
         pause(350).await;
-        killed += stage.lambda.kills_busy("drain");
+        killed += testbed.lambda.kill_busy("drain");
     }
-    stage.heals();
-    stage.requires(killed > 0, "no drain was at work when it was to be killed");
-    stage.remarks(format!("killed {killed} drains at work"));
+    testbed.end_fault();
+    testbed.require(killed > 0, "no drain was busy when it was to be killed");
+    testbed.note(format!("killed {killed} busy drains"));
 }
 
-/// F38: drains and sends freeze in the middle, for longer than what they have taken is theirs, and go on.
-pub(crate) async fn frozen(stage: &mut Stage) {
-    stage.management.has(Day::Limited(0.5));
+/// F38: busy drains and sends are frozen for longer than their claims last, and then go on.
+pub(crate) async fn frozen(testbed: &mut Testbed) {
+    testbed.management.set_behaviour(Behaviour::Throttled(0.5));
     let mut froze = 0;
     for _ in 0..2 {
         let mut frozen = Vec::new();
         for _ in 0..20 {
             pause(100).await;
-            frozen.extend(stage.lambda.freezes_busy("drain"));
+            frozen.extend(testbed.lambda.freeze_busy("drain"));
             if frozen.len() > 1 {
                 break;
             }
         }
-        frozen.extend(stage.lambda.freezes_busy("send").into_iter().take(1));
+        frozen.extend(testbed.lambda.freeze_busy("send").into_iter().take(1));
         froze += frozen.len();
         pause(6_000).await;
         frozen.iter().for_each(|process| process.thaws());
         pause(1_000).await;
     }
-    stage.heals();
-    stage.requires(froze > 0, "nobody was at work when he was to freeze");
-    stage.remarks(format!("froze {froze} processes at work, for 6 s each"));
+    testbed.end_fault();
+    testbed.require(froze > 0, "no process was busy when it was to be frozen");
+    testbed.note(format!("froze {froze} busy processes for 6 s each"));
 }
 
-/// F39: ten schedules at once; each piece of work is done by one.
-pub(crate) async fn ten_schedules(stage: &mut Stage) {
-    stage.management.has(Day::Limited(0.5));
+/// F39: ten drains run at once; each piece of work is done by only one of them.
+pub(crate) async fn ten_schedules(testbed: &mut Testbed) {
+    testbed.management.set_behaviour(Behaviour::Throttled(0.5));
     for _ in 0..8 {
-        stage.drains(10).await;
+        testbed.run_drains(10).await;
         pause(500).await;
     }
-    stage.heals();
-    stage.doubles_nothing = true;
+    testbed.end_fault();
+    testbed.forbids_duplicates = true;
 }
 
-/// F41: every call that succeeded is made again, with the same event.
-pub(crate) async fn repeated_events(stage: &mut Stage) {
+/// F41: every successful call is made again with the same event.
+pub(crate) async fn repeated_events(testbed: &mut Testbed) {
     for function in ["send", "drain", "disconnect"] {
-        stage.lambda.repeats(function, true);
+        testbed.lambda.repeat_calls(function, true);
     }
-    stage.works_for(6.0).await;
-    let otherwise = stage.lambda.otherwise("send");
-    stage.requires(otherwise == 0, format!("{otherwise} repeated events were answered otherwise than the first"));
+    testbed.run_for(6.0).await;
+    let different_answers = testbed.lambda.different_answers("send");
+    testbed.require(
+        different_answers == 0,
+        format!("{different_answers} repeated events were answered differently from the first"),
+    );
     for function in ["send", "drain", "disconnect"] {
-        stage.lambda.repeats(function, false);
+        testbed.lambda.repeat_calls(function, false);
     }
-    stage.heals();
+    testbed.end_fault();
 }
 
-/// F51: in every part of the queue there is what nobody can read, what a later version wrote, and work for a user who is
-/// gone. The first two are set aside, and whatever stands behind them is delivered.
-pub(crate) async fn poisoned(stage: &mut Stage) {
-    stage.management.has(Day::Limited(0.5));
-    stage.works_for(1.0).await;
-    let mut strange = 0;
+/// F51: every shard of the queue contains unreadable entries, entries of a later version, and work for users who do not
+/// exist. The first two are dead-lettered, and the entries behind them are delivered.
+pub(crate) async fn poisoned(testbed: &mut Testbed) {
+    testbed.management.set_behaviour(Behaviour::Throttled(0.5));
+    testbed.run_for(1.0).await;
+    let mut poison = 0;
     for shard in 0..SHARDS {
         for (priority, text) in
             [("critical", format!("none of ours, {shard}")), ("normal", format!("9 normal {{{shard}}}"))]
         {
-            let key = format!("{}:{{q{shard:02}}}:{priority}", stage.name);
-            stage.servers.redis.does(&["XADD", &key, "*", "w", &text]);
-            strange += 1;
+            let key = format!("{}:{{q{shard:02}}}:{priority}", testbed.name);
+            testbed.servers.redis.does(&["XADD", &key, "*", "w", &text]);
+            poison += 1;
         }
     }
-    let gone = (0..20).map(|n| Entry {
+    let nonexistent = (0..20).map(|n| Entry {
         work: Work {
             user: UserId::new(format!("gone-{n}")).unwrap(),
             offset: 1,
@@ -116,14 +120,15 @@ pub(crate) async fn poisoned(stage: &mut Stage) {
         },
         wait_ms: 0,
     });
-    stage.queue.add(&gone.collect::<Vec<_>>(), At::Server).await;
-    stage.works_for(6.0).await;
-    stage.heals();
-    stage.comes_to_rest().await;
-    let letters = stage.counts("SELECT count(*) FROM dead_letters WHERE payload IS NOT NULL").await;
-    // A drain whose time was over keeps what it cannot give back, until its claim lapses.
-    let claimed = stage.queue.depth(At::Server).await.map_or(0, |depth| depth.processing);
-    stage.remarks(format!("{letters} of {strange} that nobody can read were set aside, {claimed} are claimed"));
-    let found = letters + i64::try_from(claimed).unwrap_or(i64::MAX);
-    stage.requires(letters > 0 && found >= strange, format!("of {strange} that nobody can read {found} are known"));
+    testbed.queue.add(&nonexistent.collect::<Vec<_>>(), At::Server).await;
+    testbed.run_for(6.0).await;
+    testbed.end_fault();
+    testbed.wait_until_idle().await;
+    let dead_letters = testbed.count("SELECT count(*) FROM dead_letters WHERE payload IS NOT NULL").await;
+    // A drain that runs out of time keeps entries that it cannot give back until their claims lapse.
+    let claimed = testbed.queue.depth(At::Server).await.map_or(0, |depth| depth.processing);
+    testbed.note(format!("of {poison} unreadable entries {dead_letters} were dead-lettered, {claimed} are claimed"));
+    let found = dead_letters + i64::try_from(claimed).unwrap_or(i64::MAX);
+    testbed
+        .require(dead_letters > 0 && found >= poison, format!("only {found} of {poison} unreadable entries are found"));
 }

@@ -1,0 +1,162 @@
+//! F60: a random sequence of the faults of all scenarios, some of them at the same time. The same seed injects the same
+//! faults in the same order; their timing depends on the machine.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::management_api::Behaviour;
+use crate::proxy::Mode;
+use crate::random::Random;
+use crate::testbed::{Testbed, pause};
+
+/// The duration if `DURATION_S` is not set.
+const DURATION_S: u64 = 40;
+
+const FAULTS: [Fault; 13] = [
+    Fault::RedisKilled,
+    Fault::RedisWiped,
+    Fault::RedisHangs,
+    Fault::RedisFlushed,
+    Fault::RedisFull,
+    Fault::RedisCut,
+    Fault::PostgresKilled,
+    Fault::PostgresHangs,
+    Fault::PostgresCut,
+    Fault::BackendsTerminated,
+    Fault::ProcessesKilled,
+    Fault::ProcessesFreeze,
+    Fault::DevicesCutOff,
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fault {
+    RedisKilled,
+    RedisWiped,
+    RedisHangs,
+    RedisFlushed,
+    RedisFull,
+    RedisCut,
+    PostgresKilled,
+    PostgresHangs,
+    PostgresCut,
+    BackendsTerminated,
+    ProcessesKilled,
+    ProcessesFreeze,
+    DevicesCutOff,
+}
+
+/// The functions whose processes are killed and frozen.
+const FUNCTIONS: [&str; 4] = ["send", "drain", "message", "inbox"];
+
+/// F60: injects random faults for `DURATION_S` seconds.
+pub(crate) async fn run(testbed: &mut Testbed) {
+    let (random, started) = (Random::new(testbed.seed), Instant::now());
+    let duration = Duration::from_secs(crate::env_number("DURATION_S").unwrap_or(DURATION_S));
+    let mut injected: BTreeMap<Fault, usize> = BTreeMap::new();
+    while started.elapsed() < duration {
+        let fault = FAULTS[random.below(FAULTS.len())];
+        *injected.entry(fault).or_default() += 1;
+        if random.chance(0.5) {
+            testbed.management.set_behaviour(behaviour(&random));
+        }
+        inject(testbed, fault, &random).await;
+        testbed.management.set_behaviour(Behaviour::Normal);
+        pause(random.below(1_500) as u64).await;
+    }
+    testbed.end_fault();
+    let injected: Vec<String> = injected.iter().map(|(fault, times)| format!("{fault:?} {times}")).collect();
+    testbed.note(format!("seed {}, {} s, faults: {}", testbed.seed, duration.as_secs(), injected.join(", ")));
+}
+
+/// Injects one fault for a random time and ends it.
+async fn inject(testbed: &mut Testbed, fault: Fault, random: &Random) {
+    let duration_ms = 300 + random.below(2_000) as u64;
+    match fault {
+        Fault::RedisKilled | Fault::RedisWiped => {
+            if fault == Fault::RedisKilled {
+                testbed.servers.redis.is_killed();
+            } else {
+                testbed.servers.redis.is_wiped();
+            }
+            pause(duration_ms).await;
+            testbed.servers.redis.is_back();
+        }
+        Fault::RedisHangs => {
+            testbed.servers.redis.hangs();
+            pause(duration_ms).await;
+            testbed.servers.redis.goes_on();
+        }
+        Fault::RedisFlushed => {
+            testbed.servers.redis.does(&["FLUSHALL"]);
+            testbed.servers.redis.does(&["SCRIPT", "FLUSH"]);
+        }
+        Fault::RedisFull => {
+            testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", "1"]);
+            pause(duration_ms).await;
+            testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", "0"]);
+        }
+        Fault::RedisCut => {
+            testbed.redis.set_mode(mode(random));
+            pause(duration_ms).await;
+            testbed.redis.set_mode(Mode::Pass);
+        }
+        Fault::PostgresKilled => {
+            testbed.servers.postgres.is_killed();
+            pause(duration_ms).await;
+            testbed.servers.postgres.is_back();
+        }
+        Fault::PostgresHangs => {
+            testbed.servers.postgres.hangs();
+            pause(duration_ms).await;
+            testbed.servers.postgres.goes_on();
+        }
+        Fault::PostgresCut => {
+            testbed.postgres.set_mode(mode(random));
+            pause(duration_ms).await;
+            testbed.postgres.set_mode(Mode::Pass);
+        }
+        Fault::BackendsTerminated => {
+            testbed.terminate_backends().await;
+        }
+        Fault::ProcessesKilled => {
+            for _ in 0..10 {
+                testbed.lambda.kill_busy(FUNCTIONS[random.below(FUNCTIONS.len())]);
+                pause(duration_ms / 10).await;
+            }
+        }
+        Fault::ProcessesFreeze => {
+            let frozen = testbed.lambda.freeze_busy(FUNCTIONS[random.below(FUNCTIONS.len())]);
+            pause(duration_ms * 3).await;
+            frozen.iter().for_each(|process| process.thaws());
+        }
+        Fault::DevicesCutOff => {
+            let device = random.below(testbed.devices.len());
+            testbed.devices[device].cut_off();
+        }
+    }
+}
+
+fn mode(random: &Random) -> Mode {
+    let modes = [
+        Mode::Hold,
+        Mode::Reset,
+        Mode::Delay(Duration::from_millis(200)),
+        Mode::Slice,
+        Mode::LoseAnswers(0.2),
+        Mode::CutAnswers(0.2),
+    ];
+    modes[random.below(modes.len())]
+}
+
+fn behaviour(random: &Random) -> Behaviour {
+    let behaviours = [
+        Behaviour::Gone(0.3),
+        Behaviour::Throttled(0.5),
+        Behaviour::Throttled(1.0),
+        Behaviour::Failing(0.3),
+        Behaviour::Dropping(0.1),
+        Behaviour::Disordered,
+        Behaviour::GoneWhenNew(Duration::from_millis(500)),
+    ];
+    behaviours[random.below(behaviours.len())]
+}

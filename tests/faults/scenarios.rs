@@ -1,0 +1,88 @@
+//! All scenarios, with their ids from the fault matrix.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use crate::testbed::Testbed;
+use crate::{backlog, baseline, gateway_faults, load_faults, postgres_faults, random_mix, redis_faults, worker_faults};
+
+/// A fault test.
+pub(crate) struct Scenario {
+    pub(crate) id: &'static str,
+    pub(crate) title: &'static str,
+    /// How many services send from the start.
+    pub(crate) services: usize,
+    /// Whether every test run includes it.
+    pub(crate) is_selected: bool,
+    pub(crate) run: Run,
+}
+
+type Run = for<'a> fn(&'a mut Testbed) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+pub(crate) const RANDOM_MIX: &str = "F60";
+/// The default number of services, and how long each pauses after a send.
+const SERVICES: usize = 4;
+pub(crate) const PAUSE_AFTER_SEND: Duration = Duration::from_millis(25);
+
+macro_rules! scenario {
+    ($id:expr, $title:literal, $run:path) => {
+        scenario!($id, $title, $run, SERVICES)
+    };
+    ($id:expr, $title:literal, $run:path, $services:expr) => {
+        Scenario {
+            id: $id,
+            title: $title,
+            services: $services,
+            is_selected: false,
+            run: |testbed| Box::pin($run(testbed)),
+        }
+    };
+}
+
+/// All scenarios, in the order in which they run.
+pub(crate) fn all() -> Vec<Scenario> {
+    let scenarios = vec![
+        scenario!("list", "other design: a Redis list with pop", baseline::list, 0),
+        scenario!("first", "other design: Redis first, the database later", baseline::stream, 0),
+        scenario!("calm", "no fault", worker_faults::no_fault),
+        scenario!("F01", "Redis is killed and restarts with its data", redis_faults::killed),
+        scenario!("F03", "Redis loses everything and restarts empty", redis_faults::wiped),
+        scenario!("F04", "Redis hangs for 1, 5 and 30 s", redis_faults::hung),
+        scenario!("F05", "Redis answers with delays of 50, 200 and 1,000 ms", redis_faults::slow),
+        scenario!("F06", "answers of Redis are lost after execution", redis_faults::answers_lost),
+        scenario!("F07", "answers of Redis are sliced, cut and garbled", redis_faults::answers_cut),
+        scenario!("F15", "Redis is full", redis_faults::full),
+        scenario!("F17", "Redis is loading its data", redis_faults::loading),
+        scenario!("F19", "Redis forgets its scripts and functions", redis_faults::scripts_forgotten),
+        scenario!("F20", "Redis is flushed", redis_faults::flushed),
+        scenario!("F24", "Postgres is killed with all its backends", postgres_faults::killed),
+        scenario!("F26", "Postgres hangs", postgres_faults::hung),
+        scenario!("F27", "the Postgres connection breaks at each step of send", postgres_faults::cut_at_every_step, 0),
+        scenario!("F28", "Postgres backends are terminated", postgres_faults::terminated),
+        scenario!("F35", "send and drain are killed at each step", worker_faults::killed_at_every_step, 0),
+        scenario!("F36", "the drain is killed every 0.35 s", worker_faults::drains_killed),
+        scenario!("F38", "busy drain and send processes are frozen for 6 s", worker_faults::frozen),
+        scenario!("F39", "ten concurrent drains", worker_faults::ten_schedules),
+        scenario!("F41", "send, drain and disconnect are invoked twice", worker_faults::repeated_events),
+        scenario!("F42", "410 for 30 % of all frames to open sockets", gateway_faults::gone),
+        scenario!("F43", "410 for sockets that were just opened", gateway_faults::gone_when_new),
+        scenario!("F44", "429 for half of all frames, then for all, 20 s", gateway_faults::throttled),
+        scenario!("F45", "500, 503 or no answer for half of all frames", gateway_faults::failing),
+        scenario!("F46", "200 for 10 % of all frames, which are dropped", gateway_faults::dropping),
+        scenario!("F47", "frames are reordered and duplicated", gateway_faults::disordered),
+        scenario!("F48", "$disconnect is never delivered", gateway_faults::never_disconnected),
+        scenario!("F50", "100,000 notifications are due after an outage", backlog::after_an_outage, 0),
+        scenario!("F51", "the queue contains unreadable entries", worker_faults::poisoned),
+        scenario!("F52", "ten times the load", load_faults::overload),
+        scenario!("F55", "one key in four calls at once while Redis flaps", load_faults::one_key_at_once),
+        scenario!("F56", "one key in four calls at once, different bodies", load_faults::one_key_other_body),
+        scenario!(RANDOM_MIX, "a random mix of all faults", random_mix::run),
+    ];
+    scenarios
+        .into_iter()
+        .map(|scenario| Scenario { is_selected: SELECTED.contains(&scenario.id), ..scenario })
+        .collect()
+}
+
+/// The scenarios of every test run; they take at most three minutes together.
+const SELECTED: [&str; 9] = ["list", "first", "calm", "F03", "F24", "F28", "F36", "F46", "F47"];

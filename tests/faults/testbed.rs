@@ -1,0 +1,291 @@
+//! The environment of a scenario: real servers behind proxies, the gateway, functions as processes, services and
+//! devices, and the operations that inject faults and record results.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway::{Gateway, Options, Template, listen, serve};
+use harness::event;
+use harness::sandbox::{Variables, nobody};
+use shared::auth;
+use shared::clock::Clock;
+use shared::config::{Config, Origins};
+use shared::moment::redis::RedisMoment;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use tokio::task::JoinHandle;
+
+use crate::device::Device;
+use crate::lambda::Lambda;
+use crate::management_api::{Behaviour, ManagementApi};
+use crate::proxy::{Mode, Proxy};
+use crate::report;
+use crate::sender::{Load, Log, Service};
+use crate::servers::Servers;
+
+/// The number of users. The first one has two devices.
+const USERS: usize = 6;
+/// How often the drain is called. In production it is every minute; the test runs faster.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(700);
+/// The maximum time until no work is left after a scenario.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// The environment of one scenario. Scenarios inject faults, and `end_fault` ends those in proxies and the management
+/// API.
+pub(crate) struct Testbed {
+    pub(crate) servers: Servers,
+    /// The proxy between the functions and Postgres.
+    pub(crate) postgres: Proxy,
+    /// The proxy between the functions and Redis.
+    pub(crate) redis: Proxy,
+    /// The management API through which functions push.
+    pub(crate) management: ManagementApi,
+    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) gateway: Gateway,
+    /// The name of the database, which is also the key prefix in Redis.
+    pub(crate) name: String,
+    /// Connections that bypass the proxy.
+    pub(crate) database: PgPool,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) service: Service,
+    pub(crate) users: Vec<String>,
+    /// The seed of all random numbers.
+    pub(crate) seed: u64,
+    config: Config,
+    pub(crate) load: Vec<Load>,
+    pub(crate) schedule: JoinHandle<()>,
+    pub(crate) fault_ended: Option<Instant>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) failures: Vec<String>,
+    /// Whether duplicate frames are a violation.
+    pub(crate) forbids_duplicates: bool,
+    /// The queue, as the functions see it.
+    pub(crate) queue: RedisMoment,
+    pub(crate) baseline: Option<[usize; 2]>,
+    pub(crate) started_at: Instant,
+}
+
+impl Testbed {
+    /// Starts an environment on these servers, with a new database. Devices are connected, and no service sends.
+    pub(crate) async fn start(servers: Servers, seed: u64) -> Self {
+        let started_at = Instant::now();
+        servers.redis.does(&["FLUSHALL"]);
+        let url = servers.postgres.database().await.reveal().to_owned();
+        let database = PgPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
+        let postgres = Proxy::in_front_of(servers.postgres.port(), seed + 1).await;
+        let redis = Proxy::in_front_of(servers.redis.port(), seed + 2).await;
+        let management = ManagementApi::new(seed + 3).await;
+        let template = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml");
+        let template = Template::read(Path::new(template)).unwrap();
+        let listener = listen("127.0.0.1", 0).await.unwrap();
+        let name = url.rsplit_once('/').map(|(_, name)| name).unwrap_or_default();
+        let variables = |postgres: u16, redis: u16| {
+            variables_with(&[
+                ("DATABASE_URL", format!("postgres://postgres@127.0.0.1:{postgres}/{name}")),
+                ("REDIS_URL", format!("redis://127.0.0.1:{redis}")),
+                ("REDIS_KEY_PREFIX", name.to_owned()),
+                ("WS_ENDPOINT", format!("http://{}/live", management.address)),
+                ("WS_URL", format!("ws://{}/live", listener.address())),
+                ("RATE_LIMIT_SEND", "100000/1s".to_owned()),
+                ("RATE_LIMIT_FRAMES", "100000/1s".to_owned()),
+                ("DRAIN_LINGER_MS", "500".to_owned()),
+                ("RUST_LOG", "warn".to_owned()),
+            ])
+        };
+        let config = {
+            let variables = variables(postgres.port, redis.port);
+            let value = |name: &str| variables.iter().find(|(set, _)| set == name).map(|(_, value)| value.clone());
+            Config::read(value, &[], Origins::Loopback).unwrap()
+        };
+        let queue = RedisMoment::new(config.redis.as_ref().expect("REDIS_URL is set"), Clock::system()).unwrap();
+        let lambda = Arc::new(Lambda::new(&template, |function| match function {
+            "send" | "drain" => variables(postgres.watched_port, redis.watched_port),
+            _ => variables(postgres.port, redis.port),
+        }));
+        let functions = lambda.functions(&template);
+        let mut options = Options::new(template, functions, Clock::system());
+        options.fire_at_start = false;
+        let gateway = serve(listener, options).unwrap();
+        management.forward_to(gateway.address());
+        let authorization = bearer(&config, "shop", "notify:send");
+        let service = Service { address: gateway.address(), authorization, log: Arc::<Log>::default() };
+        let users: Vec<String> = (0..USERS).map(|n| format!("user-{n}")).collect();
+        let schedule = tokio::spawn(call_drain_on_schedule(Arc::clone(&lambda)));
+        let mut testbed = Self {
+            servers,
+            postgres,
+            redis,
+            management,
+            lambda,
+            gateway,
+            name: name.to_owned(),
+            database,
+            devices: Vec::new(),
+            service,
+            users,
+            seed,
+            config,
+            load: Vec::new(),
+            schedule,
+            fault_ended: None,
+            notes: Vec::new(),
+            failures: Vec::new(),
+            forbids_duplicates: false,
+            queue,
+            baseline: None,
+            started_at,
+        };
+        for user in testbed.users.clone().iter().chain(&testbed.users[..1].to_vec()) {
+            testbed.connect_device(user);
+        }
+        let open = async {
+            while !testbed.devices.iter().all(Device::is_open) {
+                pause(20).await;
+            }
+        };
+        tokio::time::timeout(IDLE_TIMEOUT, open).await.expect("devices connect before the first fault");
+        testbed
+    }
+
+    /// Connects another device of a user.
+    pub(crate) fn connect_device(&mut self, user: &str) {
+        self.devices.push(Device::new(user, self.gateway.address(), bearer(&self.config, user, "")));
+    }
+
+    /// Starts services that send, each with a pause after every send.
+    pub(crate) fn start_senders(&mut self, name: &str, services: usize, pause: Duration) {
+        self.load.push(Load::start(name, services, pause, &self.service, &self.users));
+    }
+
+    /// Stops all services; returns when all started sends are answered.
+    pub(crate) async fn stop_senders(&mut self) {
+        for load in self.load.drain(..) {
+            load.stop().await;
+        }
+    }
+
+    /// Stops the services that were started last.
+    pub(crate) async fn stop_last_senders(&mut self) {
+        if let Some(load) = self.load.pop() {
+            load.stop().await;
+        }
+    }
+
+    /// How many duplicate frames came to users with one device. If a user has two devices and one refuses a frame, the
+    /// frame may legitimately come to both again.
+    pub(crate) fn duplicate_frames(&self) -> usize {
+        let alone = |device: &&Device| self.devices.iter().filter(|other| other.user == device.user).count() == 1;
+        let duplicates =
+            |device: &Device| device.seen.lock().unwrap().frames.values().map(|count| count - 1).sum::<usize>();
+        self.devices.iter().filter(alone).map(duplicates).sum()
+    }
+
+    /// Lets everything run for this long.
+    pub(crate) async fn run_for(&self, seconds: f64) {
+        tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+    }
+
+    /// Calls the drain this many times concurrently; returns the results, `None` for a drain that died.
+    pub(crate) async fn run_drains(&self, at_once: usize) -> Vec<Option<serde_json::Value>> {
+        let schedule = event("schedule");
+        let calls = (0..at_once).map(|_| self.lambda.call("drain", &schedule));
+        futures_util::future::join_all(calls).await
+    }
+
+    /// Stops the calls of the drain by the schedule.
+    pub(crate) fn stop_schedule(&self) {
+        self.schedule.abort();
+    }
+
+    /// Restarts the calls of the drain by the schedule.
+    pub(crate) fn start_schedule(&mut self) {
+        self.schedule.abort();
+        self.schedule = tokio::spawn(call_drain_on_schedule(Arc::clone(&self.lambda)));
+    }
+
+    /// Makes all work due that waits for its next attempt.
+    pub(crate) async fn make_due(&self) {
+        // A worker may hold some of these rows; the next call finds them.
+        let now = "UPDATE notifications SET push_at = 0 WHERE (user_id, \"offset\") IN
+                   (SELECT user_id, \"offset\" FROM notifications WHERE push_at > 0 FOR UPDATE SKIP LOCKED)";
+        sqlx::query(now).execute(&self.database).await.unwrap();
+    }
+
+    /// The result of a query for one number.
+    pub(crate) async fn count(&self, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.database).await.unwrap()
+    }
+
+    /// Terminates the Postgres backends of the functions; returns how many.
+    pub(crate) async fn terminate_backends(&self) -> i64 {
+        self.count("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'carillon'")
+            .await
+    }
+
+    /// Ends the fault: all traffic passes again. Recovery is measured from here.
+    pub(crate) fn end_fault(&mut self) {
+        self.postgres.set_mode(Mode::Pass);
+        self.redis.set_mode(Mode::Pass);
+        self.management.set_behaviour(Behaviour::Normal);
+        self.fault_ended = Some(Instant::now());
+    }
+
+    /// Adds a line to the report.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    /// Records a violation unless the condition holds.
+    pub(crate) fn require(&mut self, holds: bool, what: impl Into<String>) {
+        if !holds {
+            self.failures.push(what.into());
+        }
+    }
+
+    /// Records the result of another design. It must have lost something, or the harness could not detect loss.
+    pub(crate) fn set_baseline(&mut self, accepted: usize, lost: usize) {
+        self.baseline = Some([accepted, lost]);
+    }
+
+    /// The p50 and p99 accept latency in milliseconds between two instants.
+    pub(crate) fn accept_ms(&self, from: Instant, to: Instant) -> [f64; 2] {
+        let attempts = self.service.log.attempts.lock().unwrap();
+        report::accept_ms(attempts.iter().filter(|call| (from..to).contains(&call.at)))
+    }
+
+    /// How many calls between two instants have a matching status; 0 means no answer.
+    pub(crate) fn calls_with_status(&self, from: Instant, to: Instant, status: impl Fn(u16) -> bool) -> usize {
+        let attempts = self.service.log.attempts.lock().unwrap();
+        attempts.iter().filter(|call| (from..to).contains(&call.at) && status(call.status)).count()
+    }
+}
+
+/// Calls the drain at a fixed interval, whether or not the previous call has ended.
+async fn call_drain_on_schedule(lambda: Arc<Lambda>) {
+    let mut each = tokio::time::interval(DRAIN_INTERVAL);
+    let schedule = event("schedule");
+    loop {
+        each.tick().await;
+        let (lambda, schedule) = (Arc::clone(&lambda), schedule.clone());
+        tokio::spawn(async move { lambda.call("drain", &schedule).await });
+    }
+}
+
+pub(crate) async fn pause(ms: u64) {
+    tokio::time::sleep(Duration::from_millis(ms)).await;
+}
+
+/// The variables that every function needs, with these values.
+fn variables_with(values: &[(&str, String)]) -> Variables {
+    let mut variables = nobody();
+    variables.retain(|(name, _)| !values.iter().any(|(replaced, _)| replaced == name));
+    variables.extend(values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    variables
+}
+
+/// An `Authorization` header whose token is valid for an hour.
+fn bearer(config: &Config, sub: &str, scope: &str) -> String {
+    let exp_s = Clock::system().now_ms() / 1_000 + 3_600;
+    format!("Bearer {}", auth::sign(config, sub, scope, exp_s).unwrap())
+}
