@@ -1,4 +1,4 @@
-//! template.yaml, the functions' folders, their routes, and the variables that they read agree.
+//! template.yaml agrees with the folders of the functions, their routes, and the environment variables that they read.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +10,13 @@ use shared::http::call::Route;
 use crate::template::{members, of_type};
 use crate::{access, template, tree};
 
-/// What a function says about itself.
+/// What a function declares in its library.
 #[derive(Clone)]
 struct Function {
     name: &'static str,
-    /// The paths that it answers; a function that is not called over HTTP has none.
+    /// The paths that it answers; empty for a function that is not called over HTTP.
     routes: &'static [Route],
-    /// The variables that it cannot do without.
+    /// The environment variables without which it does not start.
     needs: &'static [&'static str],
 }
 
@@ -37,11 +37,11 @@ const FUNCTIONS: [Function; 15] = [
     function("testing", testing::ROUTES, testing::NEEDS),
     function("tickets", tickets::ROUTES, tickets::NEEDS),
 ];
-/// Where each route of the socket goes.
+/// The routes of the WebSocket API and their functions.
 const SOCKET_ROUTES: [(&str, &str); 3] =
     [("$connect", "connect"), ("$disconnect", "disconnect"), ("$default", "message")];
-/// Read by whoever looks at a deployment, and by no function.
-const READ_BY_NOBODY: [&str; 1] = ["ENV"];
+/// Variables that describe a deployment to operators and that no function reads.
+const NOT_READ: [&str; 1] = ["ENV"];
 
 const fn function(name: &'static str, routes: &'static [Route], needs: &'static [&'static str]) -> Function {
     Function { name, routes, needs }
@@ -57,8 +57,8 @@ fn source_of(function: &str) -> String {
     texts.into_iter().map(|text| text.text).collect()
 }
 
-/// Every function is a resource with a binary of its name, and nothing else is.
-fn unbuilt(template: &Value, functions: &[Function]) -> Vec<String> {
+/// Every function is a resource with a binary of the same name, and there is no other function resource.
+fn resource_problems(template: &Value, functions: &[Function]) -> Vec<String> {
     let resources: BTreeMap<&str, &Value> = of_type(template, "AWS::Serverless::Function").collect();
     let mut problems = Vec::new();
     for Function { name, .. } in functions {
@@ -83,7 +83,7 @@ fn unbuilt(template: &Value, functions: &[Function]) -> Vec<String> {
 }
 
 /// The HTTP paths of a function in the template are those of its `ROUTES`, each with `ANY`.
-fn unrouted(template: &Value, functions: &[Function]) -> Vec<String> {
+fn route_problems(template: &Value, functions: &[Function]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut taken = BTreeSet::new();
     for function in functions {
@@ -101,34 +101,34 @@ fn unrouted(template: &Value, functions: &[Function]) -> Vec<String> {
                 problems.push(format!("{name}/{event}: the method of {path} is not ANY"));
             }
             if properties["ApiId"] != json!({ "Ref": "Http" }) {
-                problems.push(format!("{name}/{event}: {path} is of another API"));
+                problems.push(format!("{name}/{event}: {path} belongs to another API"));
             }
             if !taken.insert(path) {
-                problems.push(format!("{name}/{event}: {path} stands twice"));
+                problems.push(format!("{name}/{event}: {path} appears twice"));
             }
             found.insert(path);
         }
-        let both = [(&expected, &found, "is not in the template"), (&found, &expected, "is in no ROUTES")];
-        for (one, other, what) in both {
-            let missing = one.difference(other);
-            problems.extend(missing.map(|path| format!("{name}: {path} {what}")));
+        let directions = [(&expected, &found, "is not in the template"), (&found, &expected, "is in no ROUTES")];
+        for (paths, others, problem) in directions {
+            let missing = paths.difference(others);
+            problems.extend(missing.map(|path| format!("{name}: {path} {problem}")));
         }
         for route in function.routes {
             let upper = |method: &&str| method.bytes().all(|byte| byte.is_ascii_uppercase());
             if route.methods.is_empty() || !route.methods.iter().all(upper) {
-                problems.push(format!("{name}: the methods of {}", route.path));
+                problems.push(format!("{name}: {} needs upper-case methods", route.path));
             }
         }
     }
     problems
 }
 
-/// The socket's routes, and the response without which a reply is dropped.
-fn unplugged(template: &Value) -> Vec<String> {
+/// The WebSocket API has exactly the expected routes, and the route response without which replies are dropped.
+fn socket_problems(template: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     let apis: Vec<_> = of_type(template, "AWS::Serverless::WebSocketApi").collect();
     let [(id, api)] = apis.as_slice() else {
-        return vec!["there must be one WebSocketApi".into()];
+        return vec!["there must be exactly one WebSocketApi".into()];
     };
     let found: BTreeMap<&str, &Value> = members(&api["Properties"]["Routes"]).collect();
     let expected = BTreeMap::from(SOCKET_ROUTES);
@@ -139,7 +139,7 @@ fn unplugged(template: &Value) -> Vec<String> {
         }
     }
     for route in found.keys().filter(|route| !expected.contains_key(*route)) {
-        problems.push(format!("{id}: {route} is not ours"));
+        problems.push(format!("{id}: {route} is not a known route"));
     }
     let answers = of_type(template, "AWS::ApiGatewayV2::RouteResponse").any(|(_, response)| {
         let properties = &response["Properties"];
@@ -152,7 +152,7 @@ fn unplugged(template: &Value) -> Vec<String> {
     problems
 }
 
-/// Every variable that `config.rs` asks for.
+/// Every environment variable that the configuration reads.
 fn readable() -> BTreeSet<String> {
     let asked = RefCell::new(BTreeSet::new());
     for answer in [None, Some(String::new()), Some("1".repeat(40))] {
@@ -160,14 +160,14 @@ fn readable() -> BTreeSet<String> {
             asked.borrow_mut().insert(name.to_owned());
             answer.clone()
         };
-        // Whether these values are good is not asked here.
+        // Only the names matter here, so errors about the values are ignored.
         let _ = Config::read(variable, &[], Origins::Loopback);
     }
     asked.into_inner()
 }
 
-/// What a function needs is set for it, and what is set for it is read.
-fn unset(template: &Value, functions: &[Function], readable: &BTreeSet<String>) -> Vec<String> {
+/// Every variable that a function needs is set in the template, and every variable that is set is read.
+fn variable_problems(template: &Value, functions: &[Function], readable: &BTreeSet<String>) -> Vec<String> {
     let mut problems = Vec::new();
     let global = &template["Globals"]["Function"]["Environment"]["Variables"];
     for Function { name, needs, .. } in functions {
@@ -176,8 +176,8 @@ fn unset(template: &Value, functions: &[Function], readable: &BTreeSet<String>) 
         let missing = needs.iter().filter(|needed| !set.contains(*needed));
         problems.extend(missing.map(|needed| format!("{name}: {needed} is not set")));
         for variable in set.iter().chain(*needs) {
-            if !readable.contains(*variable) && !READ_BY_NOBODY.contains(variable) {
-                problems.push(format!("{name}: {variable} is read by nobody"));
+            if !readable.contains(*variable) && !NOT_READ.contains(variable) {
+                problems.push(format!("{name}: no function reads {variable}"));
             }
         }
     }
@@ -185,10 +185,10 @@ fn unset(template: &Value, functions: &[Function], readable: &BTreeSet<String>) 
 }
 
 fn problems(template: &Value, functions: &[Function]) -> Vec<String> {
-    let mut problems = unbuilt(template, functions);
-    problems.extend(unrouted(template, functions));
-    problems.extend(unplugged(template));
-    problems.extend(unset(template, functions, &readable()));
+    let mut problems = resource_problems(template, functions);
+    problems.extend(route_problems(template, functions));
+    problems.extend(socket_problems(template));
+    problems.extend(variable_problems(template, functions, &readable()));
     for Function { name, .. } in functions {
         let policies = &template["Resources"][name]["Properties"]["Policies"];
         problems.extend(access::ungranted(name, policies, &access::used(&source_of(name))));
@@ -203,27 +203,27 @@ fn template_routes_functions_and_configuration_agree() {
 }
 
 #[test]
-fn every_folder_is_a_function_of_one_name_and_says_what_it_is() {
+fn every_folder_is_a_function_with_one_name_and_declares_its_routes_and_needs() {
     let names: Vec<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
     assert_eq!(tree::folders_in("functions"), names);
     for function in &FUNCTIONS {
         let name = function.name;
         let manifest = tree::read(&format!("functions/{name}/Cargo.toml"));
         let named: Vec<&str> = manifest.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
-        // The package's, and the library's and the binary's where they are named at all.
+        // The names of the package, and of the library and the binary if they are given.
         assert!(!named.is_empty(), "{name}");
         assert!(named.iter().all(|named| *named == format!("\"{name}\"")), "{name}: {named:?}");
         let source = source_of(name);
-        let says = |what: &str| source.contains(&format!("pub const {what}: "));
-        assert_eq!(says("ROUTES"), !function.routes.is_empty(), "{name}");
-        assert_eq!(says("NEEDS"), !function.needs.is_empty(), "{name}");
+        let declares = |constant: &str| source.contains(&format!("pub const {constant}: "));
+        assert_eq!(declares("ROUTES"), !function.routes.is_empty(), "{name}");
+        assert_eq!(declares("NEEDS"), !function.needs.is_empty(), "{name}");
         let main = tree::read(&format!("functions/{name}/src/main.rs"));
-        assert_eq!(main.contains(&format!("({name}::NEEDS)")), says("NEEDS"), "{name}");
+        assert_eq!(main.contains(&format!("({name}::NEEDS)")), declares("NEEDS"), "{name}");
     }
 }
 
 #[test]
-fn the_configuration_asks_for_what_the_contract_names() {
+fn the_configuration_reads_the_variables_that_the_contract_names() {
     let readable = readable();
     for name in ["DATABASE_URL", "JWT_SECRET", "ALLOWED_ORIGINS", "RETENTION_DAYS"] {
         assert!(readable.contains(name), "{name} not in {readable:?}");
@@ -255,23 +255,23 @@ fn every_disagreement_is_reported() {
         (added("/Resources", "extra", json!({ "Type": "AWS::Serverless::Function" })), "extra: no folder of that name"),
         (set(&format!("{ack}/Path"), json!("/api/acks")), "inbox: /api/ack is not in the template"),
         (set(&format!("{ack}/Path"), json!("/api/acks")), "inbox: /api/acks is in no ROUTES"),
-        (set(&format!("{ack}/Path"), json!("/api/sync")), "inbox/Ack: /api/sync stands twice"),
+        (set(&format!("{ack}/Path"), json!("/api/sync")), "inbox/Ack: /api/sync appears twice"),
         (set(&format!("{ack}/Method"), json!("POST")), "inbox/Ack: the method of /api/ack is not ANY"),
         (set("/Resources/notfound/Properties/Events", json!({})), "notfound: $default is not in the template"),
         (
             set("/Resources/Live/Properties/Routes/$default/FunctionArn", json!({ "Fn::GetAtt": ["connect", "Arn"] })),
             "Live: $default does not go to message",
         ),
-        (added("/Resources/Live/Properties/Routes", "ping", json!({})), "Live: ping is not ours"),
+        (added("/Resources/Live/Properties/Routes", "ping", json!({})), "Live: ping is not a known route"),
         (set("/Resources/LiveDefaultRouteResponse", Value::Null), "Live: $default has no route response"),
         (set("/Resources/connect/Properties/Environment", Value::Null), "connect: DATABASE_URL is not set"),
         (
             added("/Resources/health/Properties/Environment/Variables", "DATABASE_URI", json!("x")),
-            "health: DATABASE_URI is read by nobody",
+            "health: no function reads DATABASE_URI",
         ),
         (
             added("/Globals/Function/Environment/Variables", "LOG_LEVEL", json!("x")),
-            "notfound: LOG_LEVEL is read by nobody",
+            "notfound: no function reads LOG_LEVEL",
         ),
         (
             added("/Resources/health/Properties", "Policies", manage("x/live/POST/@connections/*")),

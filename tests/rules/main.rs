@@ -1,7 +1,7 @@
-//! What no compiler checks: who may name what, that template, routes, functions and configuration agree, and a few
-//! habits of the tree. Every rule is also shown something that breaks it, so that none can stop to look.
+//! Rules that the compiler does not check: which code may name what, that template, routes, functions and configuration
+//! agree, and a few conventions of the repository. Every rule is also tested with input that breaks it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod access;
 mod agreement;

@@ -1,8 +1,8 @@
-//! What functions may depend on: `shared`, and neither one another nor the stores of a laptop.
+//! Functions depend on `shared`, but neither on each other nor on the stores for local development.
 
 use crate::tree;
 
-/// The dependencies that a manifest names, and the lines that name features.
+/// The dependencies of a manifest, each with the rest of its line, which may name features.
 fn dependencies(manifest: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut reading = false;
@@ -19,32 +19,32 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
     found
 }
 
-/// What a function's manifest may not say.
-fn unfit(function: &str, manifest: &str, functions: &[String]) -> Vec<String> {
+/// What is not allowed in the manifest of a function.
+fn problems(function: &str, manifest: &str, functions: &[String]) -> Vec<String> {
     let mut problems = Vec::new();
     for (name, value) in dependencies(manifest) {
         if functions.contains(&name) || ["gateway", "tests"].contains(&name.as_str()) {
             problems.push(format!("functions/{function}/Cargo.toml depends on {name}"));
         }
-        // "In memory" exists only in the gateway and in tests.
+        // Stores in memory are only for the gateway and for tests.
         if ["\"sqlite\"", "\"memory\""].iter().any(|f| value.contains(f)) {
-            problems.push(format!("functions/{function}/Cargo.toml asks for {value}"));
+            problems.push(format!("functions/{function}/Cargo.toml enables {value}"));
         }
     }
     problems
 }
 
 #[test]
-fn functions_depend_on_shared_and_on_no_store_of_a_laptop() {
+fn functions_depend_on_shared_and_on_no_local_store() {
     let functions = tree::folders_in("functions");
     for function in &functions {
         let manifest = tree::read(&format!("functions/{function}/Cargo.toml"));
         assert!(dependencies(&manifest).iter().any(|(name, _)| name == "shared"));
-        assert_eq!(unfit(function, &manifest, &functions), [""; 0]);
+        assert_eq!(problems(function, &manifest, &functions), [""; 0]);
     }
     let bad = "[dependencies]\ninbox.workspace = true\nshared = { workspace = true, features = [\"sqlite\"] }\n\
                [dev-dependencies]\nsend = 1\n";
-    let told = unfit("new", bad, &functions);
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].contains("inbox") && told[1].contains("sqlite"));
+    let found = problems("new", bad, &functions);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("inbox") && found[1].contains("sqlite"));
 }

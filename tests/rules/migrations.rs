@@ -2,7 +2,7 @@
 
 use crate::tree;
 
-/// What is wrong with the names of one folder, given in order.
+/// What is wrong with the file names of one folder, given in order.
 fn problems(names: &[&str]) -> Vec<String> {
     let mut problems = Vec::new();
     for (n, name) in (1..).zip(names) {
@@ -33,7 +33,7 @@ fn migrations_are_numbered_without_gaps() {
 }
 
 #[test]
-fn a_gap_a_double_or_another_form_is_reported() {
+fn gaps_duplicates_and_malformed_names_are_reported() {
     let good = ["0001_record.sql", "0002_push_2.sql"];
     assert!(problems(&good).is_empty());
     for bad in [

@@ -1,24 +1,24 @@
-//! The paths that a source names, each as if it were written out: `use std::{env as e}; e::var` names
+//! The paths that a source file names, each in full: `use std::{env as e}; e::var` names
 //! `std::env` and `std::env::var`.
 
 use std::collections::HashMap;
 
 use crate::tokens::{self, Token};
 
-/// A path and where it stands. A `*` at its end stands for everything in it.
+/// A path and its line. A `*` at the end means everything in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path {
     pub(crate) segments: Vec<String>,
     pub(crate) line: usize,
 }
 
-/// What a `use` makes of a path: the name by which the file knows it, and what it is.
+/// One import of a `use`: the name in the file, if it has one, and the path.
 struct Import {
     name: Option<String>,
     path: Path,
 }
 
-/// Every path that the shipped part of a source names.
+/// Every path in a source file outside of its tests.
 pub(crate) fn named_in(source: &str) -> Vec<Path> {
     let tokens = tokens::shipped(source);
     let (mut imports, mut plain) = (Vec::new(), Vec::new());
@@ -29,7 +29,7 @@ pub(crate) fn named_in(source: &str) -> Vec<Path> {
         match tokens[at].text.as_str() {
             // `use<'a>` captures lifetimes and imports nothing.
             "use" if next != "<" => at = tree(&tokens, at + 1, &[], &mut imports),
-            // A module of one's own hides a crate of that name.
+            // A module of the file hides a crate with the same name.
             "mod" => {
                 known.insert(next.into(), vec!["self".into(), next.into()]);
                 at += 2;
@@ -39,7 +39,7 @@ pub(crate) fn named_in(source: &str) -> Vec<Path> {
                 at += 3;
             }
             word if is_word(word) && next == "::" => {
-                let (path, end) = written_out(&tokens, at);
+                let (path, end) = plain_path(&tokens, at);
                 plain.push(path);
                 at = end;
             }
@@ -70,8 +70,8 @@ fn path_of(prefix: &[String], last: &Token) -> Path {
     Path { segments, line: last.line }
 }
 
-/// The path that begins here, as far as it is plain words, and where it ends.
-fn written_out(tokens: &[Token], from: usize) -> (Path, usize) {
+/// The path that starts here, up to the first segment that is not a word, and where it ends.
+fn plain_path(tokens: &[Token], from: usize) -> (Path, usize) {
     let mut path = path_of(&[], &tokens[from]);
     let mut at = from + 1;
     while let (Some(colons), Some(word)) = (tokens.get(at), tokens.get(at + 1)) {
@@ -84,7 +84,7 @@ fn written_out(tokens: &[Token], from: usize) -> (Path, usize) {
     (path, at)
 }
 
-/// Reads one branch of a `use`; returns where it ends.
+/// Reads one branch of a `use` into `imports`; returns where the branch ends.
 fn tree(tokens: &[Token], from: usize, prefix: &[String], imports: &mut Vec<Import>) -> usize {
     let mut prefix = prefix.to_vec();
     let mut at = from;
@@ -130,7 +130,7 @@ fn tree(tokens: &[Token], from: usize, prefix: &[String], imports: &mut Vec<Impo
 }
 
 #[test]
-fn paths_are_written_out_whatever_their_spelling() {
+fn paths_are_found_in_full_however_they_are_imported() {
     let source = "
 use std::{env, fmt::{self, Write as W}, io::*};
 pub(crate) use ::sqlx as db;

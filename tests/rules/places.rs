@@ -1,23 +1,23 @@
-//! A rule about names: where they may stand, why, and what would break it.
+//! A rule about names: where they may be used, why, and a line that breaks it.
 
 use std::fmt;
 
 use crate::paths;
 use crate::tree::Text;
 
-/// Names that may stand in few places.
+/// Names that may be used only in some places.
 pub(crate) struct Rule {
     /// The rule in a sentence.
     pub(crate) what: String,
-    /// What would be worse without it.
+    /// The reason for the rule.
     pub(crate) why: &'static str,
-    /// Paths; one that begins with `::` counts wherever in a path it stands.
+    /// Paths; one that begins with `::` matches anywhere in a path.
     pub(crate) names: Vec<String>,
-    /// Files and folders that the rule is about; a folder ends with `/`, `*` is any one name.
+    /// Files and folders that the rule covers. A folder ends with `/`; `*` matches any one name.
     pub(crate) within: Vec<String>,
-    /// Where the names may stand all the same.
+    /// Files and folders where the names are allowed.
     pub(crate) only_in: Vec<String>,
-    /// A line of code that breaks it.
+    /// A line of code that breaks the rule.
     pub(crate) broken_by: String,
 }
 
@@ -37,18 +37,18 @@ impl fmt::Display for Breach<'_> {
 }
 
 impl Rule {
-    /// Whether a file is the place, or in the folder, that a pattern names.
+    /// Whether a pattern matches a file or a folder that contains it.
     pub(crate) fn is_in(path: &str, place: &str) -> bool {
         is_in(path, place)
     }
 
-    /// Whether the rule is about this file.
+    /// Whether the rule applies to this file.
     pub(crate) fn covers(&self, path: &str) -> bool {
-        let stands_in = |places: &[String]| places.iter().any(|place| is_in(path, place));
-        stands_in(&self.within) && !stands_in(&self.only_in)
+        let is_in_one_of = |places: &[String]| places.iter().any(|place| is_in(path, place));
+        is_in_one_of(&self.within) && !is_in_one_of(&self.only_in)
     }
 
-    /// Where a source breaks the rule.
+    /// The lines of a source file that break the rule.
     pub(crate) fn breaches<'a>(&'a self, source: &'a Text) -> Vec<Breach<'a>> {
         if !self.covers(&source.path) {
             return Vec::new();
@@ -96,7 +96,7 @@ fn is_in(path: &str, place: &str) -> bool {
 }
 
 #[test]
-fn a_name_is_found_where_it_counts() {
+fn a_name_matches_paths_through_it() {
     let named = |path: &str, name: &str| {
         let segments: Vec<String> = path.split("::").map(str::to_owned).collect();
         is_named(&segments, name)
@@ -110,7 +110,7 @@ fn a_name_is_found_where_it_counts() {
 }
 
 #[test]
-fn a_place_is_a_file_a_folder_or_a_pattern() {
+fn a_pattern_matches_files_and_folders() {
     assert!(is_in("shared/src/app.rs", "shared/src/app.rs"));
     assert!(is_in("shared/src/record/sqlite/mod.rs", "shared/src/record/sqlite/"));
     assert!(is_in("shared/src/record/sqlite/mod.rs", "shared/"));

@@ -1,20 +1,20 @@
-//! template.yaml as plain values: CloudFormation's short tags such as `!Ref` become their long forms.
+//! template.yaml as JSON values: short tags of CloudFormation such as `!Ref` become their long forms.
 
 use saphyr::{LoadableYamlNode, ScalarOwned, YamlOwned};
 use serde_json::{Map, Value, json};
 
-/// Functions of a template, by logical id.
+/// The resources of one type in a template, by logical id.
 pub(crate) fn of_type<'t>(template: &'t Value, kind: &'t str) -> impl Iterator<Item = (&'t str, &'t Value)> {
     members(&template["Resources"]).filter(move |(_, resource)| resource["Type"] == kind)
 }
 
-/// The members of an object; none of anything else.
+/// The members of an object; empty for any other value.
 pub(crate) fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let members = value.as_object().into_iter().flatten();
     members.map(|(name, value)| (name.as_str(), value))
 }
 
-/// A list, or the one thing that may stand in place of it.
+/// The items of a list, or a single value as if it were a list.
 pub(crate) fn list(value: &Value) -> Vec<&Value> {
     match value {
         Value::Null => Vec::new(),
@@ -39,7 +39,7 @@ fn lower(node: YamlOwned) -> Value {
         YamlOwned::Mapping(members) => {
             let members = members.into_iter().map(|(key, value)| match lower(key) {
                 Value::String(key) => (key, lower(value)),
-                key => panic!("a key must be a text, met {key}"),
+                key => panic!("a key must be a string, found {key}"),
             });
             Value::Object(members.collect::<Map<_, _>>())
         }
@@ -51,7 +51,7 @@ fn lower(node: YamlOwned) -> Value {
             }
             (name, inner) => json!({ format!("Fn::{name}"): inner }),
         },
-        other => panic!("not a value of a template: {other:?}"),
+        other => panic!("unexpected YAML node: {other:?}"),
     }
 }
 

@@ -1,14 +1,14 @@
-//! Rust source as the words that the compiler sees: without comments, without what literals say, and without what is
-//! compiled for tests alone.
+//! Rust source as tokens: without comments, without the contents of literals, and without code that is compiled only
+//! for tests.
 
-/// An identifier, a number, `::`, or one sign. A literal is the word `""`.
+/// An identifier, a number, `::`, or one punctuation character. A literal becomes the token `""`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Token {
     pub(crate) text: String,
     pub(crate) line: usize,
 }
 
-/// The words of a source that stand in what is shipped.
+/// The tokens of a source file outside of its tests.
 pub(crate) fn shipped(source: &str) -> Vec<Token> {
     without_tests(&tokens(source))
 }
@@ -49,7 +49,7 @@ fn tokens(source: &str) -> Vec<Token> {
                     at = end;
                     Some("\"\"".into())
                 } else if word == "r" && chars.get(at) == Some(&'#') {
-                    // A raw identifier is the identifier.
+                    // A raw identifier is read without its `r#`.
                     at += 1;
                     None
                 } else {
@@ -76,7 +76,7 @@ fn end_of_line(chars: &[char], from: usize) -> usize {
     rest.map_or(chars.len(), |length| from + length)
 }
 
-/// Comments nest.
+/// The end of a block comment. Block comments nest.
 fn end_of_comment(chars: &[char], from: usize) -> usize {
     let (mut at, mut depth) = (from, 0);
     while at < chars.len() {
@@ -100,7 +100,7 @@ fn end_of_string(chars: &[char], from: usize) -> usize {
     (at + 1).min(chars.len())
 }
 
-/// A character, or a lifetime, whose name is left to stand as a word.
+/// The end of a character literal, or of the quote of a lifetime, whose name is then read as a token of its own.
 fn end_of_quote(chars: &[char], from: usize) -> usize {
     match (chars.get(from + 1), chars.get(from + 2)) {
         (Some('\\'), _) => {
@@ -161,7 +161,7 @@ fn without_tests(tokens: &[Token]) -> Vec<Token> {
     kept
 }
 
-/// Where the attribute that begins here ends, and whether what it stands on is compiled for tests alone.
+/// Where the attribute that starts here ends, and whether its item is compiled only for tests.
 fn attribute(tokens: &[Token], at: usize) -> Option<(usize, bool)> {
     let open = at + 1 + usize::from(is(tokens, at + 1, "!"));
     if !is(tokens, at, "#") || !is(tokens, open, "[") {
@@ -173,7 +173,7 @@ fn attribute(tokens: &[Token], at: usize) -> Option<(usize, bool)> {
     Some((end, of_tests))
 }
 
-/// An item ends with its `;` or with its block; further attributes belong to it.
+/// The end of an item: its `;` or the end of its block. Further attributes belong to the item.
 fn end_of_item(tokens: &[Token], from: usize) -> usize {
     let mut at = from;
     while let Some((end, _)) = attribute(tokens, at) {
@@ -210,7 +210,7 @@ fn is(tokens: &[Token], at: usize, text: &str) -> bool {
 }
 
 #[test]
-fn comments_literals_and_tests_are_no_words() {
+fn comments_literals_and_tests_are_not_tokens() {
     let source = r####"
 //! std::env
 /* a /* nested */ comment */ fn f<'a>(x: &'a str) -> char {

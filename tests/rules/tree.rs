@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is made, installed or kept here, and is none of the repository's text.
-const NOT_OURS: [&str; 6] = ["target", ".git", ".tools", ".local", "node_modules", "dist"];
+/// Folders with generated, installed or local files, which are not part of the repository.
+const IGNORED: [&str; 6] = ["target", ".git", ".tools", ".local", "node_modules", "dist"];
 
-/// A file: its path from the root of the repository, with slashes, and its text.
+/// A text file: its path relative to the root of the repository, with slashes, and its content.
 pub(crate) struct Text {
     pub(crate) path: String,
     pub(crate) text: String,
@@ -20,14 +20,14 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Every text under a folder, in order; `""` is the whole repository. What is no text is left out.
+/// Every text file in a folder and its subfolders, in order; `""` is the whole repository. Binary files are skipped.
 pub(crate) fn texts_under(folder: &str) -> Vec<Text> {
     let mut texts = Vec::new();
     walk(&root().join(folder), folder, &mut texts);
     texts
 }
 
-/// The Rust sources under these folders.
+/// The Rust source files in these folders and their subfolders.
 pub(crate) fn rust_under(folders: &[&str]) -> Vec<Text> {
     let texts = folders.iter().flat_map(|folder| texts_under(folder));
     texts.filter(|text| text.path.ends_with(".rs")).collect()
@@ -52,10 +52,10 @@ fn walk(folder: &Path, name: &str, texts: &mut Vec<Text>) {
         let own = entry.file_name().into_string().unwrap();
         let path = if name.is_empty() { own.clone() } else { format!("{name}/{own}") };
         let kind = entry.file_type().unwrap();
-        if kind.is_dir() && !NOT_OURS.contains(&own.as_str()) {
+        if kind.is_dir() && !IGNORED.contains(&own.as_str()) {
             walk(&entry.path(), &path, texts);
         } else if kind.is_file() {
-            // An image or a database is no text.
+            // Images and databases are not valid UTF-8.
             if let Ok(text) = fs::read_to_string(entry.path()) {
                 texts.push(Text { path, text });
             }
@@ -64,10 +64,10 @@ fn walk(folder: &Path, name: &str, texts: &mut Vec<Text>) {
 }
 
 #[test]
-fn the_tree_is_found() {
+fn the_files_of_the_repository_are_found() {
     for folder in ["shared/src", "functions", "gateway/src", "tests"] {
         let found = rust_under(&[folder]);
-        assert!(!found.is_empty(), "no source in {folder}");
+        assert!(!found.is_empty(), "no Rust source in {folder}");
     }
     let everything = texts_under("");
     let has = |path: &str| everything.iter().any(|text| text.path == path);
