@@ -1,16 +1,16 @@
 #!/usr/bin/env node
-// Rings a user from Node 18 or later and shows what arrives in the inbox, until this ring is there.
-// Nothing to install.
+// Sends a notification to a user from Node 18 or later, and prints what arrives in the inbox until this notification is
+// there. It has no dependencies.
 //
 //   node examples/ring.mjs [USER] [TITLE] [KEY]
 //
-//   CARILLON_URL     where Carillon answers; http://127.0.0.1:3000
-//   CARILLON_TOKEN   a token of the user with the scope notify:send; without it, the local gateway is asked
+//   CARILLON_URL     the address of Carillon; default http://127.0.0.1:3000
+//   CARILLON_TOKEN   a token of the user with the scope notify:send; default a token from the local gateway
 
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const base = process.env.CARILLON_URL ?? 'http://127.0.0.1:3000';
-// The key names what happened, not when this ran: whoever repeats it gets the first answer, and nobody rings twice.
+// The key names the event, not the time of this run: repeating it returns the first answer and notifies nobody twice.
 const [user = 'alice', title = 'Report approved', key = 'report-123-approved'] = process.argv.slice(2);
 
 let token = process.env.CARILLON_TOKEN;
@@ -26,27 +26,27 @@ while (!inbox.shown.has(sent.notifications[0].id)) {
 }
 bell.close();
 
-/** Sends once, in as many attempts as it takes. */
+/** Sends a notification once, in up to six attempts. */
 async function send(notification, idempotencyKey) {
   for (let attempt = 1; ; attempt += 1) {
-    // No answer means unknown, not refused. With the same key, asking again is safe.
+    // Without an answer the outcome is unknown. A retry with the same key is safe.
     const answer = await call('POST', '/api/notifications/send', notification, {
       'Idempotency-Key': idempotencyKey,
     }).catch((problem) => ({ status: 0, body: problem.message, headers: new Headers() }));
     if (answer.status === 202) return answer.body;
-    const mayPass = answer.status === 0 || answer.status === 429 || answer.status >= 500;
-    if (!mayPass || attempt === 6) refused(answer);
+    const isTemporary = answer.status === 0 || answer.status === 429 || answer.status >= 500;
+    if (!isTemporary || attempt === 6) refused(answer);
     const retryAfterMs = Number(answer.headers.get('Retry-After')) * 1000;
     await sleep(Math.max(retryAfterMs, Math.random() * 250 * 2 ** attempt));
   }
 }
 
-/** Shows what is new since the last time; a frame that was lost or doubled makes no difference to it. */
+/** Prints what is new since the last call. Lost and duplicate frames make no difference, because it syncs. */
 async function showNew() {
   const query = inbox.cursor ? `?since=${encodeURIComponent(inbox.cursor)}` : '';
   const answer = await call('GET', `/api/sync${query}`, undefined, inbox.etag ? { 'If-None-Match': inbox.etag } : {});
   if (answer.status === 304) return;
-  // Away for too long: all of it again.
+  // The cursor has expired: sync everything again.
   if (answer.status === 410) inbox.cursor = inbox.etag = undefined;
   else if (answer.status !== 200) refused(answer);
   else {
@@ -56,7 +56,7 @@ async function showNew() {
     }
     inbox.cursor = answer.body.cursor;
     inbox.etag = answer.headers.get('ETag') ?? undefined;
-    // What is acknowledged counts as shown and is not offered again.
+    // Acknowledged notifications count as shown and are not offered again.
     await call('POST', '/api/ack', { cursor: inbox.cursor });
     if (answer.body.complete) return;
   }
@@ -64,9 +64,8 @@ async function showNew() {
 }
 
 /**
- * Something that says when to look: a socket, whose every frame is a reason to, or where there is none a clock.
- * Node has a WebSocket from version 22 on. Before, this asks every second, which costs little: the answer is an empty
- * 304 while nothing changed.
+ * Resolves `rings()` when it is time to sync: on every frame of a socket, or every second if there is no WebSocket.
+ * Node has WebSocket from version 22 on. Polling costs little: the answer is an empty 304 while nothing has changed.
  */
 async function openBell() {
   if (!globalThis.WebSocket) return { rings: () => sleep(1000), close: () => {} };
@@ -78,7 +77,7 @@ async function openBell() {
     socket.onopen = resolve;
     socket.onerror = () => reject(new Error('the socket did not open'));
   });
-  // The first ping finds what slipped by while the socket opened, the later ones keep it open.
+  // The first ping reveals what was missed while the socket opened; later pings keep the socket open.
   const ping = () => socket.send(JSON.stringify({ action: 'ping' }));
   const pings = [setTimeout(ping, 2000), setInterval(ping, 60_000)];
 
@@ -90,7 +89,7 @@ async function openBell() {
   };
   return {
     async rings() {
-      // Every socket ends, after two hours at the latest. A client that stays opens another; this one soon ends.
+      // Every socket ends after two hours at the latest. A long-lived client would open another; this one only polls.
       if (socket.readyState !== WebSocket.OPEN) await sleep(1000);
       else if (!rung) await new Promise((resolve) => (wake = resolve));
       rung = false;

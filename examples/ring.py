@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Follows an inbox over a socket, from Python 3.10 or later; ends after COUNT notifications, otherwise never.
+"""Follows an inbox over a socket, with Python 3.10 or later, until COUNT notifications were shown, or forever.
 
     pip install websockets
     python examples/ring.py [USER] [COUNT]
 
-CARILLON_URL     where Carillon answers; http://127.0.0.1:3000
-CARILLON_TOKEN   a token of the user; without it, the local gateway is asked for one
+CARILLON_URL     the address of Carillon; default http://127.0.0.1:3000
+CARILLON_TOKEN   a token of the user; default a token from the local gateway
 """
 
 import json
@@ -25,12 +25,12 @@ URL = os.environ.get("CARILLON_URL", "http://127.0.0.1:3000")
 
 
 def listen(user, count):
-    """Shows each unread notification once, over as many sockets as it takes."""
+    """Prints each unread notification once, and opens a new socket whenever one ends."""
     inbox = Inbox()
     failures = 0
     while len(inbox.shown) < count:
         try:
-            # A ticket opens one socket and is good for 30 s: every attempt asks for its own.
+            # A ticket opens one socket and is valid for 30 s, so every attempt needs its own.
             ticket = call("POST", "/api/ws/ticket", token(user))
             with connect(f"{ticket['url']}?ticket={ticket['ticket']}") as socket:
                 failures = 0
@@ -38,42 +38,42 @@ def listen(user, count):
         except (WebSocketException, OSError) as problem:
             if isinstance(problem, urllib.error.HTTPError) and problem.code < 500 and problem.code != 429:
                 sys.exit(f"refused with {problem.code}: {problem.read().decode()}")
-            # Every socket ends, after two hours at the latest. Waiting by chance keeps all from coming at once.
+            # Every socket ends after two hours at the latest. Jitter keeps clients from reconnecting all at once.
             failures += 1
             print(f"opening again: {problem}", file=sys.stderr)
             time.sleep(random.uniform(0, min(60, 2**failures)))
 
 
 class Inbox:
-    """What was shown, and the cursor up to which; a real client keeps both where it keeps its data."""
+    """The ids that were shown, and the cursor; a real client stores both."""
 
     def __init__(self):
         self.cursor = None
         self.shown = set()
 
     def follow(self, socket, count):
-        self.socket, self.syncing, self.behind = socket, False, False
+        self.socket, self.syncing, self.sync_again = socket, False, False
         self.sync()
-        # The first ping finds what slipped by while the socket opened, the later ones keep it open.
+        # The first ping reveals what was missed while the socket opened; later pings keep the socket open.
         ping_at = time.monotonic() + 2
         while len(self.shown) < count:
             if time.monotonic() >= ping_at:
-                self.say("ping")
+                self.send("ping")
                 ping_at = time.monotonic() + 60
             try:
-                self.hear(json.loads(socket.recv(timeout=max(0, ping_at - time.monotonic()))))
+                self.handle(json.loads(socket.recv(timeout=max(0, ping_at - time.monotonic()))))
             except TimeoutError:
                 continue
 
-    def hear(self, frame):
-        """Takes a frame, which may be doubled, may overtake another, or follow one that was lost."""
+    def handle(self, frame):
+        """Handles a frame, which may be a duplicate, out of order, or preceded by a lost one."""
         match frame:
             case {"type": "sync"}:
                 for notification in frame["notifications"]:
                     self.show(notification)
-                self.reached(frame["cursor"])
+                self.advance(frame["cursor"])
                 self.syncing = False
-                if self.behind or not frame["complete"]:
+                if self.sync_again or not frame["complete"]:
                     self.sync()
             case {"type": "pong"} if frame["cursor"] != self.cursor:
                 self.syncing = False
@@ -81,7 +81,7 @@ class Inbox:
             case {"type": "resync" | "fetch"}:
                 self.sync()
             case {"type": "error", "code": "cursor_expired"}:
-                # Away for too long: all of it again. What was shown is known by its id.
+                # The cursor has expired: sync everything again. Shown notifications are recognised by id.
                 self.cursor, self.syncing = None, False
                 self.sync()
             case {"type": "error"}:
@@ -92,25 +92,25 @@ class Inbox:
                     return
                 if frame["type"] == "notification":
                     self.show(frame["notification"])
-                self.reached(cursor)
+                self.advance(cursor)
 
     def sync(self):
-        """Asks what changed after the cursor, one question at a time."""
-        self.behind = self.syncing
+        """Requests all changes after the cursor, one request at a time."""
+        self.sync_again = self.syncing
         if not self.syncing:
             self.syncing = True
-            self.say("sync", **({"since": self.cursor} if self.cursor else {}))
+            self.send("sync", **({"since": self.cursor} if self.cursor else {}))
 
     def show(self, notification):
         if notification["id"] not in self.shown and not notification["readAt"]:
             self.shown.add(notification["id"])
             print(f"{notification['title']} ({notification['type']}, {notification['id']})", flush=True)
 
-    def reached(self, cursor):
+    def advance(self, cursor):
         self.cursor = cursor
-        self.say("ack", cursor=cursor)
+        self.send("ack", cursor=cursor)
 
-    def say(self, action, **members):
+    def send(self, action, **members):
         self.socket.send(json.dumps({"action": action, **members}))
 
 

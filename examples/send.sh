@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Rings a user with curl.
+# Sends a notification to a user with curl.
 #
 #   examples/send.sh [USER] [TITLE] [KEY]
 #
-#   CARILLON_URL     where Carillon answers; http://127.0.0.1:3000
-#   CARILLON_TOKEN   a token with the scope notify:send; without it, the local gateway is asked for one
+#   CARILLON_URL     the address of Carillon; default http://127.0.0.1:3000
+#   CARILLON_TOKEN   a token with the scope notify:send; default a token from the local gateway
 
 set -euo pipefail
 
 url=${CARILLON_URL:-http://127.0.0.1:3000}
 user=${1:-alice}
 title=${2:-Report approved}
-# The key names what happened, not when this ran: whoever repeats it, after a crash or from another machine,
-# gets the first answer again and nobody is rung twice. A time or a random number would protect from nothing.
+# The key names the event, not the time of this run. Repeating it, after a crash or from another machine, returns the
+# first answer and notifies nobody twice. A timestamp or a random number would not protect against duplicates.
 key=${3:-report-123-approved}
 
-# Users and titles come from elsewhere; a shell cannot quote JSON by itself.
+# Users and titles are arbitrary strings, so they must be escaped for JSON.
 json_string() {
     local text=${1//\\/\\\\}
     printf '"%s"' "${text//\"/\\\"}"
@@ -26,8 +26,8 @@ token=${CARILLON_TOKEN:-$(
         sed -n 's/.*"token" *: *"\([^"]*\)".*/\1/p'
 )}
 
-# No answer means unknown, and 429 and 5xx mean not now: curl tries these again, waits as long as Retry-After says,
-# and sends the same key each time. Any other refusal would be the same the next time.
+# Without an answer the outcome is unknown, and 429 and 5xx are temporary. curl retries these with the same key and
+# honours Retry-After. Any other refusal is permanent.
 answer=$(mktemp)
 trap 'rm -f "$answer"' EXIT
 status=$(
