@@ -92,7 +92,7 @@ async fn connection(port: u16) -> MultiplexedConnection {
     }
 }
 
-/// Pushes ids one after the other. A push that Redis has taken counts as accepted, as a 2xx would.
+/// Pushes ids one after the other, each until Redis has taken it, which is what a 2xx of these designs means.
 async fn send(design: Design, port: u16, sender: usize, accepted: Arc<Mutex<Vec<String>>>, running: Arc<AtomicBool>) {
     let (mut redis, mut n) = (connection(port).await, 0);
     while running.load(Ordering::Relaxed) {

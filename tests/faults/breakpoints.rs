@@ -65,7 +65,7 @@ impl Breakpoints {
         tokio::pin!(released);
         // Registers before the report, so that a release right after it is not missed.
         released.as_mut().enable();
-        // Without a receiver nobody waits for this hit any more, and the release follows soon.
+        // If the receiver is gone, the release follows soon.
         let _ = hit.reached.send(());
         released.await;
     }

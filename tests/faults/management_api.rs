@@ -1,4 +1,4 @@
-//! A faulty management API: it stands between the functions, which push to it, and `@connections` of the gateway.
+//! A faulty management API between the functions, which push to it, and `@connections` of the gateway.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

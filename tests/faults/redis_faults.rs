@@ -36,8 +36,7 @@ pub(crate) async fn wiped(testbed: &mut Testbed) {
     require_unnoticed(testbed, from);
 }
 
-/// F04: Redis accepts commands but does not answer, for 1, 5 and 30 s. The first calls time out, then the breaker
-/// opens.
+/// F04: Redis accepts commands but does not answer, for 1, 5 and 30 s. A call times out once, then the breaker is open.
 pub(crate) async fn hung(testbed: &mut Testbed) {
     testbed.run_for(3.0).await;
     let from = Instant::now();
