@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use drain::Drained;
 use harness::{FakePush, TestApp, event, request};
 use serde_json::json;
+use shared::delivery::dead_letters::Reason;
 use shared::delivery::deliveries::MAX_FRAMES_PER_USER;
-use shared::delivery::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MAX_ATTEMPTS};
+use shared::delivery::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MAX_ATTEMPTS, MAX_UNKNOWN_AGE_MS, RETURN_MS};
 use shared::delivery::wake::Wake;
-use shared::delivery::work::PushWork;
+use shared::delivery::work::{PushWork, UnknownWork, Work};
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::Change;
 use shared::inbox::notification::Priority;
@@ -56,7 +57,7 @@ fn frames(to: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 async fn advance(test: &TestApp, ms: u64) {
-    test.clock.turn(Duration::from_millis(ms));
+    test.clock.advance(Duration::from_millis(ms));
 }
 
 async fn depth(test: &TestApp) -> [u64; 3] {
@@ -173,7 +174,7 @@ async fn a_lingering_drain_retries_as_soon_as_a_new_one_would() {
         assert!(now_ms < 4_000, "{attempts} attempts: the drain waited for the record");
         advance(&test, 50).await;
         now_ms += 50;
-        // Real time passes for the drain to run, while the clock stands still.
+        // Real time passes for the drain to run, while the clock does not advance.
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(1)).await;
             attempts += test.push.taken().len();
@@ -275,7 +276,7 @@ async fn duplicate_and_stale_entries_are_pushed_once() {
         throttled: 0,
         left: Vec::new(),
     };
-    let doubled = [0, 1, 6_000].map(|wait_ms| Entry { work: work.clone(), wait_ms });
+    let doubled = [0, 1, 6_000].map(|wait_ms| Entry { work: work.clone().into(), wait_ms });
     test.app.moment.queue.add(&doubled, test.app.clock.at()).await;
     advance(&test, 100).await;
     assert_eq!(pushes(&test).await, frames(&[("phone", "notification")]));
@@ -341,13 +342,13 @@ async fn work_that_crashed_its_workers_is_dead_lettered() {
     test.connect("alice", &["phone"]).await;
     exhaust_attempts(&test).await;
     test.push.taken();
-    assert_eq!(run(&test).await, Drained { dead_letter: 1, ..Drained::default() });
+    assert_eq!(run(&test).await, Drained { dead_lettered: 1, ..Drained::default() });
     assert!(test.push.taken().is_empty());
     let dead_letters = test.app.record.dead_letters.page(None, 10).await.unwrap().letters;
     assert_eq!((dead_letters.len(), dead_letters[0].user.as_ref()), (1, Some(&name("alice"))));
     assert_eq!(depth(&test).await, [0, 0, 0]);
     // A redrive makes it due again.
-    assert!(test.app.record.dead_letters.redrive(dead_letters[0].place.id, test.app.clock.at()).await.unwrap());
+    assert!(test.app.record.dead_letters.redrive(dead_letters[0].key.id, test.app.clock.at()).await.unwrap());
     assert_eq!(pushes(&test).await, frames(&[("phone", "notification")]));
 }
 
@@ -473,4 +474,51 @@ async fn work_that_crashes_its_workers_does_not_affect_its_neighbours() {
     test.app.push = test.push.clone();
     advance(&test, 600_000).await;
     assert_eq!(pushes(&test).await, frames(&[("deadly", "notification")]));
+}
+
+/// Adds work of a kind that this version does not know, as a later version does.
+async fn add_unknown(test: &TestApp, text: &str) {
+    let work = Work::Unknown(UnknownWork::new(text).unwrap());
+    test.app.moment.queue.add(&[Entry { work, wait_ms: 0 }], test.app.clock.at()).await;
+}
+
+#[tokio::test]
+async fn work_of_an_unknown_kind_is_returned_and_delays_nothing() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone"]).await;
+    for text in ["2 high {\"user\":\"alice\"}", "presence/1 critical {}"] {
+        add_unknown(&test, text).await;
+    }
+    test.push.will("phone", &[Outcome::Failed]);
+    send(&test, "alice").await;
+    test.push.taken();
+    advance(&test, 100).await;
+    assert_eq!(run(&test).await, Drained { pushed: 1, returned: 2, ..Drained::default() });
+    assert_eq!(test.push.taken().len(), 1);
+    assert_eq!(depth(&test).await, [0, 2, 0]);
+    // Not due again yet, then returned again: it stays for a drain that knows it.
+    assert_eq!(run(&test).await, Drained::default());
+    advance(&test, RETURN_MS.unsigned_abs()).await;
+    assert_eq!(run(&test).await.returned, 2);
+    let claims = {
+        advance(&test, RETURN_MS.unsigned_abs()).await;
+        test.app.moment.queue.claim(1, test.app.clock.at()).await.unwrap()
+    };
+    assert!(matches!(claims.claimed[0].work, Ok(Work::Unknown(_))));
+    assert!(test.app.record.dead_letters.page(None, 10).await.unwrap().letters.is_empty());
+}
+
+#[tokio::test]
+async fn work_of_an_unknown_kind_is_dead_lettered_after_a_day() {
+    let test = TestApp::new().await;
+    let text = "presence/1 high {\"user\":\"alice\"}";
+    add_unknown(&test, text).await;
+    advance(&test, MAX_UNKNOWN_AGE_MS.unsigned_abs() - 1).await;
+    assert_eq!(run(&test).await, Drained { returned: 1, ..Drained::default() });
+    advance(&test, RETURN_MS.unsigned_abs()).await;
+    assert_eq!(run(&test).await, Drained { dead_lettered: 1, ..Drained::default() });
+    assert_eq!(depth(&test).await, [0, 0, 0]);
+    let letters = test.app.record.dead_letters.page(None, 10).await.unwrap().letters;
+    assert_eq!((letters.len(), letters[0].error.as_str()), (1, Reason::Unknown.text()));
+    assert_eq!(run(&test).await, Drained::default());
 }

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use shared::delivery::queue::{CLAIM_MS, MAX_ATTEMPTS, MAX_SHARD_ENTRIES, Resolution};
-use shared::delivery::work::{SHARDS, PushWork, shard};
+use shared::delivery::work::{PushWork, SHARDS, shard};
 use shared::ids::ConnectionId;
 use shared::inbox::notification::Priority;
 
-use super::{Store, add, add_due, after, claim, claimed, counts, done, due, offsets, settle, work};
+use super::{Store, add, add_due, after, claim, claimed, counts, done, due, offsets, push, settle, work};
 use crate::record::{at, concurrently, user};
 
 on_each_moment! {
@@ -39,14 +39,20 @@ async fn work_is_claimed_exactly_as_it_was_added(queue: Store) {
     for (offset, name) in ["alice", "a b", "{}", "1 high {\"user\":\"x\"}", "🔔", "a:b"].into_iter().enumerate() {
         works.push(PushWork { throttled: 1, left: left.clone(), ..work(name, offset as i64) });
     }
-    works.push(PushWork { offset: i64::MAX, fence_ms: i64::MIN, throttled: u32::MAX, left: Vec::new(), ..work("bob", 0) });
+    works.push(PushWork {
+        offset: i64::MAX,
+        fence_ms: i64::MIN,
+        throttled: u32::MAX,
+        left: Vec::new(),
+        ..work("bob", 0)
+    });
     for work in &works {
         add(&queue, &[due(work.clone())], 0).await;
         add(&queue, &[after(1, work.clone())], 0).await;
     }
     for now_ms in [0, 1] {
         let claims = claim(&queue, 64, now_ms).await;
-        let mut found: Vec<PushWork> = claims.claimed.into_iter().map(|claimed| claimed.work.unwrap()).collect();
+        let mut found: Vec<PushWork> = claims.claimed.iter().map(|claimed| push(claimed).clone()).collect();
         found.sort_by_key(|work| works.iter().position(|known| known == work));
         assert_eq!(found, works);
     }
@@ -196,8 +202,7 @@ async fn a_full_shard_refuses_and_drops_nothing(queue: Store) {
     // A claimed entry still occupies its place in the shard; a finished one frees it.
     let claims = claim(&queue, 10, 0).await.claimed;
     assert_eq!(queue.add(&[due(work("alice", -5))], at(0)).await.refused, 1);
-    let ours: Vec<_> =
-        claims.into_iter().filter(|claimed| claimed.work.as_ref().unwrap().user == user("alice")).collect();
+    let ours: Vec<_> = claims.into_iter().filter(|claimed| push(claimed).user == user("alice")).collect();
     settle(&queue, &done(&ours), 0).await;
     let more: Vec<_> = (0..12).map(|n| after(1, work("alice", -10 - n))).collect();
     let refused = queue.add(&more, at(0)).await.refused;

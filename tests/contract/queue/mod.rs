@@ -4,12 +4,13 @@
 mod claims;
 mod delayed;
 mod order;
+mod unknown;
 mod wake;
 
 use std::sync::Arc;
 
 use shared::delivery::queue::{Added, Claimed, Claims, Depth, Entry, Queue, Resolution};
-use shared::delivery::work::PushWork;
+use shared::delivery::work::{PushWork, Work};
 use shared::ids::ConnectionId;
 use shared::inbox::notification::Priority;
 
@@ -64,7 +65,15 @@ async fn claimed(queue: &Store, limit: usize, now_ms: i64) -> Vec<i64> {
 }
 
 fn offsets(claimed: &[Claimed]) -> Vec<i64> {
-    claimed.iter().map(|claimed| claimed.work.as_ref().expect("the entry is readable").offset).collect()
+    claimed.iter().map(|claimed| push(claimed).offset).collect()
+}
+
+/// The claimed work, which must be a push.
+pub(crate) fn push(claimed: &Claimed) -> &PushWork {
+    match &claimed.work {
+        Ok(Work::Push(push)) => push,
+        other => panic!("a push was expected, and {other:?} was claimed"),
+    }
 }
 
 async fn settle(queue: &Store, settled: &[Resolution], now_ms: i64) {

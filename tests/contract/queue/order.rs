@@ -1,8 +1,9 @@
 //! The order in which entries are claimed.
 
+use shared::delivery::work::PushWork;
 use shared::inbox::notification::Priority;
 
-use super::{Store, add, after, claim, claimed, done, due, settle, with_priority, work};
+use super::{Store, add, after, claim, claimed, done, due, push, settle, with_priority, work};
 
 on_each_moment! {
     more_urgent_work_is_claimed_first,
@@ -16,15 +17,11 @@ const PRIORITIES: [Priority; 4] = [Priority::Critical, Priority::High, Priority:
 async fn more_urgent_work_is_claimed_first(queue: Store) {
     for (n, priority) in PRIORITIES.into_iter().rev().enumerate() {
         add(&queue, &[due(with_priority(priority, n as i64))], n as i64).await;
-        add(
-            &queue,
-            &[due(crate::queue::PushWork { user: crate::record::user("bob"), ..with_priority(priority, 10 + n as i64) })],
-            9,
-        )
-        .await;
+        add(&queue, &[due(PushWork { user: crate::record::user("bob"), ..with_priority(priority, 10 + n as i64) })], 9)
+            .await;
     }
     let claims = claim(&queue, 64, 10).await.claimed;
-    let ranks: Vec<Priority> = claims.iter().map(|claimed| claimed.work.as_ref().unwrap().priority).collect();
+    let ranks: Vec<Priority> = claims.iter().map(|claimed| push(claimed).priority).collect();
     let expected: Vec<Priority> = PRIORITIES.into_iter().flat_map(|priority| [priority; 2]).collect();
     assert_eq!(ranks, expected);
 }
@@ -41,11 +38,11 @@ async fn no_priority_starves(queue: Store) {
         for _ in 0..(60_usize.div_ceil(limit)) {
             let claims = claim(&queue, limit, 0).await.claimed;
             for claimed in &claims {
-                found[usize::try_from(claimed.work.as_ref().unwrap().offset / EACH).unwrap()] += 1;
+                found[usize::try_from(push(claimed).offset / EACH).unwrap()] += 1;
             }
             settle(&queue, &done(&claims), 0).await;
             // Each finished entry is replaced by another of the same priority.
-            let more: Vec<_> = claims.into_iter().map(|claimed| due(claimed.work.unwrap())).collect();
+            let more: Vec<_> = claims.iter().map(|claimed| due(push(claimed).clone())).collect();
             add(&queue, &more, 0).await;
         }
         assert_eq!(found, [32, 16, 8, 4], "{limit} at once");
