@@ -1,4 +1,4 @@
-//! Only functions that push to sockets, close them or wake the drain may, and each may only what it does.
+//! The policies in `template.yaml`: each function has exactly the rights that its code uses.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +13,19 @@ const MANAGE: &str = "execute-api:ManageConnections";
 /// The right to wake the drain.
 const INVOKE: &str = "lambda:InvokeFunction";
 
+/// The functions of `shared` that push to sockets, by how their paths begin.
+const PUSHING: [&str; 6] = [
+    "shared::sockets::outgoing::push",
+    "shared::sockets::outgoing::dismiss",
+    "shared::inbox::accept::",
+    "shared::inbox::announce::",
+    "shared::delivery::offer::",
+    "shared::delivery::resync::",
+];
+
+/// The functions of `shared` that close sockets.
+const CLOSING: [&str; 2] = ["shared::sockets::outgoing::close", "shared::sockets::outgoing::dismiss"];
+
 /// What the code of a function does: `POST` pushes to sockets, `DELETE` closes them, `invoke` wakes the drain.
 pub(crate) fn used(source: &str) -> BTreeSet<&'static str> {
     let tokens = tokens::shipped(source);
@@ -21,15 +34,19 @@ pub(crate) fn used(source: &str) -> BTreeSet<&'static str> {
             .windows(4)
             .any(|words| [".", "push", ".", name].iter().zip(words).all(|(expected, word)| word.text == *expected))
     };
-    let pushes = |path: &paths::Path| {
-        let acts = [["shared", "delivery", "deliver"], ["shared", "inbox", "accept"]];
-        path.segments.len() > 3 && acts.iter().any(|act| path.segments.starts_with(&act.map(str::to_owned)))
+    let paths = paths::named_in(source);
+    let names = |functions: &[&str]| {
+        let wanted = |path: &paths::Path| {
+            let path = path.segments.join("::");
+            functions.iter().any(|function| path.starts_with(function))
+        };
+        paths.iter().any(wanted)
     };
     let mut used = BTreeSet::new();
-    if calls("push") || paths::named_in(source).iter().any(pushes) {
+    if calls("push") || names(&PUSHING) {
         used.insert("POST");
     }
-    if calls("close") {
+    if calls("close") || names(&CLOSING) {
         used.insert("DELETE");
     }
     if source.contains("function::start_waking(") {
@@ -38,7 +55,7 @@ pub(crate) fn used(source: &str) -> BTreeSet<&'static str> {
     used
 }
 
-/// What a function may do by its policies, and what it may too much.
+/// The rights that the policies give a function, and those that are too wide.
 fn granted(policies: &Value) -> (BTreeSet<&'static str>, Vec<String>) {
     let (mut granted, mut wide) = (BTreeSet::new(), Vec::new());
     let statements = list(policies).into_iter().flat_map(|policy| list(&policy["Statement"]));
@@ -62,27 +79,29 @@ fn granted(policies: &Value) -> (BTreeSet<&'static str>, Vec<String>) {
     (granted, wide)
 }
 
-/// A function may do what it does, does what it may, and has no rights by the dozen.
+/// What is wrong with the policies of a function: unused, missing and wildcard rights.
 pub(crate) fn ungranted(name: &str, policies: &Value, used: &BTreeSet<&'static str>) -> Vec<String> {
     let (granted, wide) = granted(policies);
-    let wide = wide.into_iter().map(|what| format!("{name}: may do more than it has to: {what}"));
-    let spare = granted.difference(used).map(|verb| format!("{name}: may {verb} and does not"));
-    let missing = used.difference(&granted).map(|verb| format!("{name}: does {verb} and may not"));
+    let wide = wide.into_iter().map(|what| format!("{name}: has more rights than it needs: {what}"));
+    let spare = granted.difference(used).map(|verb| format!("{name}: has an unused right: {verb}"));
+    let missing = used.difference(&granted).map(|verb| format!("{name}: lacks a right: {verb}"));
     wide.chain(spare).chain(missing).collect()
 }
 
 #[test]
-fn what_pushes_or_closes_is_seen_in_the_code() {
+fn pushing_closing_and_waking_are_recognised() {
     let both = BTreeSet::from(["DELETE", "POST"]);
     assert_eq!(used("fn f() { app.push.push(&x); app\n.push\n.close(&y) }"), both);
-    let acts = "use shared::delivery::deliver; fn f() { deliver::tell(app) }";
-    assert_eq!(used(acts), BTreeSet::from(["POST"]));
+    let offers = "use shared::delivery::offer; fn f() { offer::rows(app) }";
+    assert_eq!(used(offers), BTreeSet::from(["POST"]));
+    assert_eq!(used("use shared::sockets::outgoing; fn f() { outgoing::dismiss(app) }"), both);
+    assert_eq!(used("fn f() { shared::sockets::outgoing::close(app) }"), BTreeSet::from(["DELETE"]));
     assert_eq!(used("fn main() { function::start_waking(x) }"), BTreeSet::from(["invoke"]));
     assert!(used("fn f() { list.push(push.close()); // app.push.push()\n }").is_empty());
 }
 
 #[test]
-fn rights_by_the_dozen_are_reported() {
+fn wildcard_rights_are_reported() {
     let push = "x/live/POST/@connections/*";
     for (action, resource, problems) in [
         (MANAGE, push, 0),

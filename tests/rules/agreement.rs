@@ -275,11 +275,11 @@ fn every_disagreement_is_reported() {
         ),
         (
             added("/Resources/health/Properties", "Policies", manage("x/live/POST/@connections/*")),
-            "health: may POST and does not",
+            "health: has an unused right: POST",
         ),
-        (set("/Resources/inbox/Properties/Policies", json!([])), "inbox: does POST and may not"),
-        (set("/Resources/connect/Properties/Policies", json!([])), "connect: does DELETE and may not"),
-        (added("/Resources/send/Properties", "Policies", manage("x/live/*")), "send: may do more than it has to"),
+        (set("/Resources/inbox/Properties/Policies", json!([])), "inbox: lacks a right: POST"),
+        (set("/Resources/connect/Properties/Policies", json!([])), "connect: lacks a right: DELETE"),
+        (added("/Resources/send/Properties", "Policies", manage("x/live/*")), "send: has more rights than it needs"),
     ] {
         assert!(found.iter().any(|problem| problem.starts_with(expected)), "{expected:?} not in {found:?}");
     }

@@ -1,4 +1,4 @@
-//! No import circles: modules that import each other can only be read, tested and changed together.
+//! No import cycles: modules that import each other can only be read, tested and changed together.
 
 use std::collections::{BTreeMap, BTreeSet};
 

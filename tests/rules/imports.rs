@@ -1,10 +1,10 @@
-//! Who may name what. A new place is one more line in `only_in`, and a reason.
+//! Which code may name what. To allow a name in one more place, add the place to `only_in`, with the reason.
 
 use crate::places::Rule;
 use crate::tree::{self, Text};
 
 const SOURCES: [&str; 3] = ["shared/src/", "functions/", "gateway/src/"];
-/// The stores: what keeps a promise, by the name that its module has in a path, and where it is.
+/// The stores and clients that implement traits: how their module is named in a path, and where it is.
 const STORES: [(&str, &str); 7] = [
     ("::sqlite", "shared/src/record/sqlite/"),
     ("::postgres", "shared/src/record/postgres/"),
@@ -27,8 +27,8 @@ fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// A rule for names that have one home.
-fn home(what: &str, why: &'static str, names: &[&str], only_in: &[&str], broken_by: &str) -> Rule {
+/// A rule for names that may be used in a few places only.
+fn only(what: &str, why: &'static str, names: &[&str], only_in: &[&str], broken_by: &str) -> Rule {
     Rule {
         what: what.into(),
         why,
@@ -40,39 +40,57 @@ fn home(what: &str, why: &'static str, names: &[&str], only_in: &[&str], broken_
 }
 
 fn rules() -> Vec<Rule> {
-    let mut rules = homes();
+    let mut rules = single_places();
     rules.extend(stores());
     rules.extend(functions());
     rules
 }
 
-/// What has one home each.
-fn homes() -> Vec<Rule> {
+/// Names that are used in one place each.
+fn single_places() -> Vec<Rule> {
     vec![
-        home(
-            "SQL stands in the stores that speak it",
-            "a statement elsewhere is one that the twins do not keep alike",
+        only(
+            "SQL appears only in the stores",
+            "the contract suite does not compare statements elsewhere",
             &["sqlx"],
             &["shared/src/record/"],
             "use sqlx::Row;",
         ),
-        home(
-            "Redis is spoken to in one place",
-            "keys and scripts are a format, and a format has one home",
+        only(
+            "only the Redis store uses a Redis client",
+            "keys and scripts are one format, so they change together",
             &["redis", "fred"],
             &["shared/src/moment/redis/"],
             "fn f() { redis::cmd(\"GET\"); }",
         ),
-        home(
-            "the environment is read by config.rs, by the gateway's main.rs, and where cargo builds",
+        Rule {
+            within: owned(&["shared/src/moment/redis/"]),
+            ..only(
+                "every Redis command that names a key goes through a `Step`, which knows the key's partition",
+                "a command without a partition cannot be sent to the right instance of several",
+                &[
+                    "redis::cmd",
+                    "redis::Cmd",
+                    "redis::pipe",
+                    "redis::Pipeline",
+                    "redis::Script",
+                    "redis::AsyncCommands",
+                    "redis::Commands",
+                ],
+                &["shared/src/moment/redis/steps.rs", "shared/src/moment/redis/setup.rs"],
+                "fn f() { redis::cmd(\"GET\").arg(\"name\"); }",
+            )
+        },
+        only(
+            "the environment is read by `config`, by the gateway's main.rs, and in build scripts",
             "a variable read elsewhere is neither checked at start nor documented",
             &["std::env"],
             &["shared/src/config/", "gateway/src/main.rs", "functions/*/build.rs"],
             "use std::{env as e, fmt}; fn f() { e::var(\"A\"); }",
         ),
-        home(
+        only(
             "the present time comes from the clock",
-            "a test cannot turn any other",
+            "tests cannot set any other",
             &[
                 "std::time::SystemTime",
                 "::OffsetDateTime::now_utc",
@@ -86,26 +104,26 @@ fn homes() -> Vec<Rule> {
             &["shared/src/clock.rs"],
             "fn f() { time::OffsetDateTime::now_utc(); }",
         ),
-        home(
-            "only a function's main.rs knows that it runs on Lambda, and who stands in for it",
-            "the same handler serves the gateway and the tests",
+        only(
+            "only the main.rs of a function knows that it runs on Lambda",
+            "the gateway and the tests call the same handlers",
             &["lambda_runtime", "lambda_http::run", "::lambda_http::lambda_runtime"],
-            // The gateway stands in for Lambda, down to the form of its errors.
+            // The gateway plays the part of Lambda, including the form of its errors.
             &["functions/*/src/main.rs", "gateway/src/in_process.rs"],
             "use lambda_http::{Request, run};",
         ),
-        home(
+        only(
             "logging is set up where a process begins",
-            "a second subscriber is dropped in silence",
+            "a second subscriber is silently ignored",
             &["tracing_subscriber"],
-            &["shared/src/function/mod.rs", "gateway/src/main.rs"],
+            &["shared/src/function/process.rs", "gateway/src/main.rs"],
             "fn f() { tracing_subscriber::fmt(); }",
         ),
         Rule {
             within: owned(&["shared/src/", "functions/"]),
-            ..home(
-                "status codes stand in reply.rs",
-                "what a caller is told about an error is decided in one match",
+            ..only(
+                "status codes appear only in reply.rs",
+                "one match decides how each error is reported",
                 &["::StatusCode"],
                 &["shared/src/http/reply.rs"],
                 "fn f() { http::StatusCode::OK; }",
@@ -114,11 +132,11 @@ fn homes() -> Vec<Rule> {
     ]
 }
 
-/// Each store is named within itself and where apps are assembled, so stores never know each other either.
+/// Each store is named only by itself and where apps are assembled, so stores do not know each other either.
 fn stores() -> Vec<Rule> {
     let rule = |(name, own): (&str, &str)| Rule {
         what: format!("{own} is named by itself and where apps are assembled"),
-        why: "code that knows its store works on no other, and a store that leans on another cannot be exchanged",
+        why: "code that knows its store works with no other, and a store that uses another cannot be replaced",
         names: owned(&[name]),
         within: owned(&SOURCES),
         only_in: owned(&[own]).into_iter().chain(owned(&ASSEMBLIES)).collect(),
@@ -134,7 +152,7 @@ fn functions() -> Vec<Rule> {
         let others = functions.iter().filter(|name| *name != own).cloned();
         others.chain(["gateway".into(), "harness".into()]).collect()
     };
-    let why = "a function is deployed by itself, and what two of them share is shared's";
+    let why = "functions are deployed separately, and common code belongs in `shared`";
     let rule = |own: &str, within: String| Rule {
         what: format!("{own} names no other function and no gateway"),
         why,
@@ -149,7 +167,7 @@ fn functions() -> Vec<Rule> {
 }
 
 #[test]
-fn every_name_stands_where_it_may() {
+fn every_name_is_used_only_where_it_may() {
     let sources = tree::rust_under(&SOURCES.map(|folder| folder.trim_end_matches('/')));
     let mut breaches = Vec::new();
     for rule in &rules() {
@@ -172,7 +190,7 @@ fn every_rule_and_every_exception_is_about_files_that_exist() {
 }
 
 #[test]
-fn every_rule_reports_what_breaks_it() {
+fn every_rule_reports_code_that_breaks_it() {
     for rule in &rules() {
         let place = |pattern: &str| match pattern.strip_suffix('/') {
             Some(folder) => format!("{}/new.rs", folder.replace('*', "new")),
@@ -200,6 +218,6 @@ fn every_rule_reports_what_breaks_it() {
             path: place(&rule.within[0]),
             text: format!("// {0}\n#[cfg(test)]\nmod tests {{ {0} }}", rule.broken_by),
         };
-        assert!(rule.breaches(&source).is_empty(), "a comment or a test broke: {}", rule.what);
+        assert!(rule.breaches(&source).is_empty(), "reported in a comment or a test: {}", rule.what);
     }
 }
