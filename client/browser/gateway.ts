@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { Network } from "./network.js";
 
 const PROGRAM =
-  process.env["CARILLON_GATEWAY"] ?? fileURLToPath(new URL("../../target/debug/gateway", import.meta.url));
+  process.env["CARILLON_GATEWAY"] ?? fileURLToPath(new URL("../../target/debug/carillon", import.meta.url));
 
 export interface SendBody {
   readonly userIds: readonly string[];

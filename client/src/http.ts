@@ -156,7 +156,7 @@ function read(response: Response, text: string): ApiResponse {
     if (!isJson) throw new CarillonError("invalid_answer", "the response is not JSON", { status });
     return { status, body };
   }
-  // Responses that API Gateway or a proxy makes itself carry no code of ours.
+  // Responses that API Gateway or a proxy generates have no Carillon error code.
   const error = isObject(body) && isObject(body["error"]) ? body["error"] : {};
   const { code = isJson ? `http_${status}` : "invalid_answer", message = `the status is ${status}` } = error;
   const seconds = Number(response.headers.get("retry-after"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use harness::binaries;
-use harness::sandbox::{Sandbox, nobody};
+use harness::sandbox::{Sandbox, required_variables};
 
 use crate::build;
 use crate::report::{figure, in_ms, spread};
@@ -16,12 +16,12 @@ const STARTS: usize = 20;
 /// Starts each function with its variables but without servers, because functions connect at their first call.
 pub(crate) async fn measure() {
     let mut programs = vec![("bare".to_owned(), PathBuf::from(env!("CARGO_BIN_EXE_bare")))];
-    programs.extend(binaries::functions().into_iter().map(|name| (name.clone(), build::release(&name))));
+    programs.extend(binaries::functions().into_iter().map(|name| (name.clone(), build::release(&name, &name))));
 
     let mut taken: Vec<Vec<Duration>> = vec![Vec::new(); programs.len()];
     for start in 0..=STARTS {
         for ((_, program), taken) in programs.iter().zip(&mut taken) {
-            let polled = Sandbox::start(program, &nobody()).await.polled().await;
+            let polled = Sandbox::start(program, &required_variables()).await.polled().await;
             // The first start reads the binary from the disk.
             if start > 0 {
                 taken.push(polled);

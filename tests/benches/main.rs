@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let gateway = if TOPICS.into_iter().any(|topic| !WITHOUT_GATEWAY.contains(&topic) && chosen(topic)) {
-        build::release("gateway")
+        build::release("gateway", "carillon")
     } else {
         Default::default()
     };

@@ -70,7 +70,7 @@ impl Push for Sockets {
     async fn close(&self, _: &[ConnectionId]) {}
 }
 
-/// An app whose clock stands still, so that the record retries nothing.
+/// An app whose clock does not advance, so that the record retries nothing.
 async fn app(stores: Stores, sockets: Arc<Sockets>, users: usize) -> TestApp {
     let mut test = TestApp::new().await;
     if matches!(stores, Stores::Servers) {
@@ -105,7 +105,7 @@ async fn backlog(stores: Stores) {
             sends(&test, some).await;
         }
     }
-    test.clock.turn(SOON);
+    test.clock.advance(SOON);
     sockets.is_on.store(true, Ordering::Relaxed);
     let began = Instant::now();
     let run = drain::handle(&test.app, i64::MAX).await;

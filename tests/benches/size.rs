@@ -17,7 +17,7 @@ pub(crate) fn measure() {
     let mut names: Vec<String> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
     names.sort();
     for name in names {
-        let binary = fs::read(build::release(&name)).unwrap();
+        let binary = fs::read(build::release(&name, &name)).unwrap();
         let sqlite = binary.windows(SQLITE.len()).any(|text| text == SQLITE);
         assert!(!sqlite, "WRONG: {name} contains SQLite, which belongs only in the local gateway");
         let mib = number(binary.len() as f64 / f64::from(1 << 20), 2);

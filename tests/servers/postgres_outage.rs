@@ -95,7 +95,7 @@ async fn calls_give_up_on_a_postgres_that_hangs() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_postgres_under_load_loses_and_duplicates_nothing() {
     let (mut server, _stores, world) = start().await;
-    let mut load = Load::start(&world, true).await;
+    let mut load = Load::on(&world, true).await;
     load.continues_for(100).await;
     server.is_killed();
     load.is_refused(8).await;

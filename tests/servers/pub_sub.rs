@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 
-use crate::stores::{PREFIX, Stores, health, is};
+use crate::stores::{PREFIX, Stores, assert_health, health};
 
 #[tokio::test]
 async fn each_accepted_notification_is_published_once() {

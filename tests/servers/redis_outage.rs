@@ -28,7 +28,7 @@ async fn killing_redis_under_load_loses_nothing_and_the_next_send_arrives_within
     let mut stores = Stores::new().await;
     let world = stores.gateway().await;
     is_healthy_within(&world, RECOVERY).await;
-    let mut load = Load::start(&world, false).await;
+    let mut load = Load::on(&world, false).await;
     load.continues_for(100).await;
 
     stores.redis.is_killed();
@@ -51,7 +51,7 @@ async fn a_redis_that_hangs_under_load_slows_only_a_few_sends() {
     let stores = Stores::new().await;
     let world = stores.gateway().await;
     is_healthy_within(&world, RECOVERY).await;
-    let mut load = Load::start(&world, false).await;
+    let mut load = Load::on(&world, false).await;
     let calm = Instant::now();
     load.continues_for(150).await;
 
@@ -84,7 +84,7 @@ async fn emptying_redis_under_load_loses_nothing() {
     let stores = Stores::new().await;
     let world = stores.gateway().await;
     is_healthy_within(&world, RECOVERY).await;
-    let mut load = Load::start(&world, false).await;
+    let mut load = Load::on(&world, false).await;
     for _ in 0..5 {
         load.continues_for(40).await;
         stores.redis.does(&["FLUSHALL"]);

@@ -22,7 +22,7 @@ fn program() -> &'static PathBuf {
     PROGRAM.get_or_init(|| {
         let built = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .args(["build", "--locked", "--workspace", "--bin", "gateway"])
+            .args(["build", "--locked", "--workspace", "--bin", "carillon"])
             .args(["--message-format", "json-render-diagnostics"])
             .stderr(Stdio::inherit())
             .output()
@@ -80,7 +80,7 @@ async fn a_wrong_database_password_stops_the_start() {
 #[tokio::test]
 async fn an_unreachable_database_stops_the_start() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    both_refuse(&format!("postgres://root:hunter2@127.0.0.1:{port}/x"), "nobody answers").await;
+    both_refuse(&format!("postgres://root:hunter2@127.0.0.1:{port}/x"), "no answer in time").await;
 }
 
 #[tokio::test]
@@ -145,5 +145,5 @@ async fn an_unreachable_redis_does_not_stop_the_start() {
     process.start_kill().unwrap();
     let log = process.wait_with_output().await.unwrap().stderr;
     let log = String::from_utf8(log).unwrap();
-    assert!(log.contains("Redis is away") && !log.contains(SECRET), "{log}");
+    assert!(log.contains("Redis is unavailable") && !log.contains(SECRET), "{log}");
 }

@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(6);
 #[tokio::test]
 async fn rate_limits_are_shared() {
     let stores = Stores::new().await;
-    let (limit, clock) = ([("RATE_LIMIT_SEND", "4/60s")], Clock::standing(START_MS));
+    let (limit, clock) = ([("RATE_LIMIT_SEND", "4/60s")], Clock::manual(START_MS));
     let here = stores.gateway_with(&limit, clock.clone()).await;
     let there = stores.gateway_with(&limit, clock.clone()).await;
     let body = json!({"type": "greeting", "userIds": ["alice"], "title": "Hello"});
@@ -27,7 +27,7 @@ async fn rate_limits_are_shared() {
     let mut statuses = join_all(sends).await;
     statuses.sort_unstable();
     assert_eq!(statuses, [&[202; 4][..], &[429; 8]].concat());
-    clock.turn(Duration::from_secs(15));
+    clock.advance(Duration::from_secs(15));
     there.service("shop").posts("/api/notifications/send", body.clone()).await.expect(202);
     here.service("shop").posts("/api/notifications/send", body).await.expect(429);
     here.stops().await;
@@ -38,7 +38,7 @@ async fn rate_limits_are_shared() {
 async fn a_frame_goes_through_the_gateway_that_has_the_socket() {
     let stores = Stores::new().await;
     // A drain that lingers until the row is due would race with the one that the test runs.
-    let (linger, clock) = (("DRAIN_LINGER_MS", "0"), Clock::standing(START_MS));
+    let (linger, clock) = (("DRAIN_LINGER_MS", "0"), Clock::manual(START_MS));
     let here = stores.gateway_with(&[linger], clock.clone()).await;
     let endpoint = format!("http://{}/live", here.address());
     let there = stores.gateway_with(&[linger, ("WS_ENDPOINT", &endpoint)], clock.clone()).await;
@@ -51,7 +51,7 @@ async fn a_frame_goes_through_the_gateway_that_has_the_socket() {
     // A gateway that cannot reach a young socket leaves the notification to one that can.
     elsewhere.service("shop").rings(&["alice"], "from elsewhere").await;
     device.sees_nothing().await;
-    clock.turn(GRACE);
+    clock.advance(GRACE);
     here.drains().await;
     device.sees("from elsewhere").await;
     device.sees_nothing().await;

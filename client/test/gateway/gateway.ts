@@ -25,7 +25,7 @@ export class Gateway {
   private async run(port: string): Promise<void> {
     const program = process.env["CARILLON_GATEWAY"];
     if (!program)
-      throw new Error("CARILLON_GATEWAY must be the path of the gateway program, such as target/debug/gateway");
+      throw new Error("CARILLON_GATEWAY must be the path of the gateway program, such as target/debug/carillon");
     const child = spawn(program, ["--port", port, "--data", this.data], {
       stdio: ["ignore", "pipe", "pipe"],
       // The tests send more to one user than the rate limit allows.
