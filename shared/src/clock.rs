@@ -73,7 +73,7 @@ pub struct Clock(Source);
 #[derive(Debug, Clone)]
 enum Source {
     System,
-    /// Stands still until it is turned; the channel wakes sleepers.
+    /// Changes only when it is advanced; the channel wakes sleepers.
     Manual(Arc<watch::Sender<i64>>),
 }
 
@@ -83,8 +83,8 @@ impl Clock {
         Self(Source::System)
     }
 
-    /// A clock that stands at `start_ms` until [`turn`](Self::turn) moves it.
-    pub fn standing(start_ms: i64) -> Self {
+    /// A manual clock that shows `start_ms` until [`turn`](Self::advance) moves it.
+    pub fn manual(start_ms: i64) -> Self {
         Self(Source::Manual(Arc::new(watch::Sender::new(start_ms))))
     }
 
@@ -104,8 +104,8 @@ impl Clock {
         }
     }
 
-    /// Moves a standing clock forward and wakes its sleepers. No effect on the system clock.
-    pub fn turn(&self, by: Duration) {
+    /// Advances a manual clock and wakes its sleepers. No effect on the system clock.
+    pub fn advance(&self, by: Duration) {
         if let Source::Manual(now) = &self.0 {
             now.send_modify(|now_ms| *now_ms += i64::try_from(by.as_millis()).unwrap_or(i64::MAX / 2));
         }
@@ -188,16 +188,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_standing_clock_wakes_sleepers_when_it_is_turned() {
-        let clock = Clock::standing(1_000);
+    async fn a_manual_clock_wakes_sleepers_when_it_is_advanced() {
+        let clock = Clock::manual(1_000);
         let sleeper = tokio::spawn({
             let clock = clock.clone();
             async move { clock.sleep_until(1_500).await }
         });
-        clock.turn(Duration::from_millis(499));
+        clock.advance(Duration::from_millis(499));
         tokio::task::yield_now().await;
         assert!(!sleeper.is_finished());
-        clock.turn(Duration::from_millis(1));
+        clock.advance(Duration::from_millis(1));
         sleeper.await.unwrap();
         assert_eq!(clock.at(), At::Fixed(1_500));
     }

@@ -16,7 +16,7 @@ pub enum Error {
     /// The token has expired: get a new one.
     #[error("the token has expired")]
     TokenExpired,
-    /// The token is malformed, not signed with our key, or not meant for us. Only the log has the reason.
+    /// The token is malformed, not signed with the configured key, or meant for another audience. Only the log has the reason.
     #[error("the token is invalid")]
     InvalidToken,
     /// The ticket is unknown, has expired or was already used: get a new one.
@@ -101,8 +101,8 @@ impl Error {
         }
     }
 
-    /// Whether the fault is the server's. Only such errors are counted as errors in the metrics.
-    pub fn is_ours(&self) -> bool {
+    /// Whether it is a server error (5xx). Only these are counted as errors in the metrics.
+    pub fn is_server_error(&self) -> bool {
         matches!(self, Self::Internal | Self::StoreUnavailable | Self::OutcomeUnknown)
     }
 

@@ -61,7 +61,7 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// The text is not an id of ours.
+/// The text is not a valid id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a UUID in lower case")]
 pub struct MalformedId;

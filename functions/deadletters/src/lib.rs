@@ -69,13 +69,13 @@ fn item(DeadLetter { key, user, notification, error, attempts }: DeadLetter) -> 
 }
 
 async fn discard(app: &App, call: &Call) -> Result<Reply, Error> {
-    let id = call.letter_id()?;
+    let id = call.dead_letter_id()?;
     call.optional_body()?.finish()?;
     if app.record.dead_letters.discard(id).await? { Ok(Reply::done()) } else { Err(Error::NotFound) }
 }
 
 async fn redrive(app: &App, call: &Call) -> Result<Reply, Error> {
-    let id = call.letter_id()?;
+    let id = call.dead_letter_id()?;
     call.optional_body()?.finish()?;
     if !app.record.dead_letters.redrive(id, app.clock.at()).await? {
         return Err(Error::NotFound);

@@ -22,16 +22,16 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 const MAX_CHUNKS: usize = 100;
 /// How many chunks are read if the last ones were large.
 const MIN_CHUNKS: usize = 4;
-/// After how many rounds of the queue the record is checked again even if it had nothing before.
+/// The number of queue rounds after which the record is checked again, even if it had nothing before.
 const ROUNDS_BETWEEN_CHECKS: usize = 16;
 /// How often a waiting drain checks for new work; on average, work waits half of that.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How much longer than `DRAIN_LINGER_MS` it waits for what falls due, as a fraction of that. With the default that is more
 /// than a minute, so nothing falls due between two runs of the schedule.
 const EXTRA_LINGER: f64 = 0.3;
-/// For how long a drain that ends still processes work that was enqueued at the last moment, in milliseconds.
+/// How long an ending drain still processes work that was enqueued at the last moment, in milliseconds.
 const LAST_ROUND_MS: i64 = 2_000;
-/// How long before its deadline a drain begins nothing more, in milliseconds.
+/// How long before its deadline a drain stops starting work, in milliseconds.
 const DEADLINE_MARGIN_MS: i64 = 10_000;
 
 /// Works until nothing is due soon: for at most `DRAIN_LINGER_MS` if there is always work, and a third longer if it waits for
@@ -44,7 +44,7 @@ pub async fn handle(app: &App, deadline_ms: i64) -> Drained {
 pub async fn handle_until(app: &App, deadline_ms: i64, ending: impl Future<Output = ()>) -> Drained {
     let mut drained = Drained::default();
     if let Err(error) = drain(app, deadline_ms, pin!(ending), &mut drained).await {
-        // What was taken comes back, and the schedule runs again.
+        // Rows that were taken become due again, and the schedule starts another run.
         tracing::error!(%error, "the drain stopped before its work was done");
         drained.failed = true;
     }
@@ -60,7 +60,7 @@ async fn drain(
     let deadlines = Deadlines::new(app, deadline_ms);
     record::close_expired(app, deadlines.work_ms, drained).await?;
     if let Err(error) = linger(app, &deadlines, ending, drained).await {
-        // From now on, whoever enqueues work wakes another drain.
+        // From now on, a caller that enqueues work wakes another drain.
         app.moment.queue.sign_off(app.clock.at()).await;
         return Err(error);
     }
@@ -101,7 +101,7 @@ async fn linger(
         let next_ms = [app.record.deliveries.next_due().await?, next_in_queue_ms].into_iter().flatten().min();
         let next_ms = next_ms.filter(|next_ms| *next_ms <= deadlines.wait_ms && now_ms <= until_ms);
         let Some(next_ms) = next_ms else {
-            // Whoever enqueues work from now on wakes another drain. Until now, they believed that this one is awake.
+            // A caller that enqueues work from now on wakes another drain; until now it counted on this one.
             let generation = app.moment.queue.sign_off(app.clock.at()).await;
             if generation == found.generation || generation.is_none() {
                 return Ok(());
@@ -112,7 +112,7 @@ async fn linger(
             }
             continue;
         };
-        // Something is due but cannot be taken: another worker has it, or the record's clock is behind ours.
+        // Something is due but cannot be taken: another worker has it, or the record's clock is behind this process's.
         let is_held = next_ms <= now_ms && before == *drained;
         tokio::select! {
             () = tokio::time::sleep(POLL_INTERVAL), if is_held => {}

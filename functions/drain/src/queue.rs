@@ -1,4 +1,4 @@
-//! Working off the queue: claim, take the rows from the record, push, settle.
+//! Processing the queue: claim, take the rows from the record, push, settle.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,19 +21,19 @@ use crate::drained::Drained;
 
 /// How many entries are claimed at once.
 const MAX_CLAIMED: usize = 64;
-/// How many of them are processed before they are settled: the most that a dying drain leaves half done.
+/// How many of them are processed before they are settled: at most this many are left half done if a drain crashes.
 const CHUNK: usize = 16;
 
 /// What a look at the queue found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// In how many milliseconds more is due; 0 if there is more now.
+    /// Milliseconds until more is due; 0 if more is due now.
     pub(crate) next_in_ms: Option<i64>,
     /// The queue's generation; `None` without a queue.
     pub(crate) generation: Option<u64>,
 }
 
-/// Claims once and processes what it got, in chunks. After `until_ms` it gives claims back instead.
+/// Claims once and processes the claimed entries in chunks. After `until_ms` it returns claims instead.
 pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, StoreError> {
     let is_late = |app: &App| app.clock.now_ms() > until_ms;
     if is_late(app) {
@@ -53,7 +53,7 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
         let resolutions =
             if is_late(app) { give_back(app, chunk, drained).await? } else { process(app, chunk, drained).await? };
         if !resolutions.is_empty() {
-            // If the moment is away, the entries come back when their claims lapse, and are stale by then.
+            // If the moment is unavailable, the entries come back when their claims lapse, and are stale by then.
             app.moment.queue.settle(&resolutions, app.clock.at()).await;
         }
         // Retries are due soon, and nothing announces them.
@@ -62,7 +62,7 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
     Ok(Found { next_in_ms, generation: Some(generation) })
 }
 
-/// Whose push it is.
+/// The user whose push it is.
 fn user(claimed: &Claimed) -> Option<&UserId> {
     match &claimed.work {
         Ok(Work::Push(push)) => Some(&push.user),

@@ -30,7 +30,7 @@ pub(crate) async fn materialise(app: &App, limit: usize, drained: &mut Drained) 
     drained.chunks += chunks;
     let (backlogged, others) = split_backlogged(deliveries, |delivery| delivery);
     drained.resynced += backlogged.len();
-    // A pending user is told again when the rows come back.
+    // A pending user is sent another resync when the rows come back.
     resync_each(app, &backlogged, |delivery| delivery).await;
     if !others.is_empty() {
         offer_rows(app, &others, Report::default()).await;
@@ -95,7 +95,7 @@ pub(crate) async fn close_expired(app: &App, until_ms: i64, drained: &mut Draine
         let ids: Vec<ConnectionId> = expired.into_iter().map(|connection| connection.id).collect();
         if !ids.is_empty() {
             let last = protocol::frame(&ReplyFrame::error(None, &Error::TokenExpired));
-            outgoing::dismiss(app, &ids, &last).await;
+            outgoing::dismiss(app, &ids, &last).await?;
         }
         drained.closed += ids.len();
         if ids.len() < MAX_SWEPT || app.clock.now_ms() > until_ms {

@@ -42,7 +42,7 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
             tracing::warn!(why, "Redis is configured in a way that can lose data");
             "warned"
         }
-        Status::Away => "down",
+        Status::Unavailable => "down",
         Status::Off => "off",
     };
     let dependencies = |database| Dependencies { database, redis };

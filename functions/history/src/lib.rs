@@ -81,7 +81,8 @@ fn recipient(fields: &mut Fields) -> Option<UserId> {
 fn state(fields: &mut Fields) -> Option<State> {
     let name = fields.parameter("state")?;
     fields.checked("state", name, |name| {
-        State::named(&name).ok_or_else(|| format!("must be one of {}", State::NAMES.map(|(name, _)| name).join(", ")))
+        State::from_name(&name)
+            .ok_or_else(|| format!("must be one of {}", State::NAMES.map(|(name, _)| name).join(", ")))
     })
 }
 

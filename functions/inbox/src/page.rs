@@ -49,13 +49,3 @@ fn flag(fields: &mut Fields, name: &str) -> bool {
     });
     flag.unwrap_or(false)
 }
-
-/// Where the previous page ended: a cursor, encoded once more so that it is not mistaken for one to sync from.
-fn next_cursor(fields: &mut Fields) -> Result<Option<Cursor>, Error> {
-    let Some(text) = fields.parameter("cursor") else {
-        return Ok(None);
-    };
-    let unwrapped = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let cursor = unwrapped.and_then(|text| text.parse().ok());
-    cursor.map(Some).ok_or(Error::BadRequest("cursor must be the nextCursor of the previous page"))
-}

@@ -48,7 +48,7 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
 
 /// Answers with an error frame. Server errors are counted.
 async fn report(app: &App, reference: Option<&str>, error: &Error) -> SocketReply {
-    if error.is_ours() {
+    if error.is_server_error() {
         app.report_error().await;
     }
     SocketReply::frame(&protocol::frame(&ReplyFrame::error(reference, error)))
@@ -119,12 +119,10 @@ async fn act(
     Ok(Some(protocol::frame(&reply)))
 }
 
-/// Reports the error and closes the connection. The error is pushed, because the response would come after the close.
+/// Reports the error and closes the connection.
 async fn close(app: &App, id: &ConnectionId, reference: Option<&str>, error: &Error) -> SocketReply {
-    let frame = protocol::frame(&Reply::error(reference, error));
-    app.push.push(&[(id.clone(), frame)]).await;
-    app.push.close(std::slice::from_ref(id)).await;
-    if let Err(error) = app.record.connections.forget(std::slice::from_ref(id)).await {
+    let frame = protocol::frame(&ReplyFrame::error(reference, error));
+    if let Err(error) = outgoing::dismiss(app, std::slice::from_ref(id), &frame).await {
         tracing::warn!(%error, connection = %id, "failed to remove a closed connection");
     }
     SocketReply::ok()

@@ -1,4 +1,4 @@
-//! `$default` of the HTTP API: answers every path that no other function serves with a 404 in our error format.
+//! `$default` of the HTTP API: answers every path that no other function serves with a 404 in Carillon's error format.
 
 use lambda_http::{Body, Request, Response};
 use shared::error::Error;

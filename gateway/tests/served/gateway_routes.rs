@@ -79,7 +79,7 @@ async fn other_hosts_and_origins_cannot_use_the_gateway_routes() {
 
 #[tokio::test]
 async fn a_gateway_that_other_machines_can_reach_has_no_gateway_routes() {
-    let mut options = Options::new(Template::default(), Functions::default(), Clock::standing(0));
+    let mut options = Options::new(Template::default(), Functions::default(), Clock::manual(0));
     options.sign_token = Some(Arc::new(|_| Ok(Token { token: "secret".into(), expires_at: "then".into() })));
     let listener = listen("0.0.0.0", 0).await.unwrap();
     let address = ([127, 0, 0, 1], listener.address().port()).into();

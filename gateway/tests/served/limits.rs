@@ -65,10 +65,10 @@ async fn a_binary_message_closes_with_1003() {
 async fn a_connection_without_messages_is_closed_after_10_minutes_even_if_it_pings() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
-    served.clock.turn(Duration::from_secs(599));
+    served.clock.advance(Duration::from_secs(599));
     alice.sends_message(Message::Ping("beat".into())).await;
     alice.sees_pong().await;
-    served.clock.turn(Duration::from_secs(1));
+    served.clock.advance(Duration::from_secs(1));
     assert_eq!(alice.sees_close().await, (1001, "Going away".to_owned()));
     assert_eq!(disconnected(&served.socket.event().await), (1001, "Going away"));
 }
@@ -78,7 +78,7 @@ async fn messages_in_either_direction_keep_a_connection_open_for_up_to_2_hours()
     let served = Served::start().await;
     let mut alice = served.connects().await;
     for turn in 0..12 {
-        served.clock.turn(Duration::from_secs(599));
+        served.clock.advance(Duration::from_secs(599));
         if turn % 2 == 0 {
             assert_eq!(served.pushes(&alice.id, "still there?").await, 200);
             assert_eq!(alice.sees().await, "still there?");
@@ -87,7 +87,7 @@ async fn messages_in_either_direction_keep_a_connection_open_for_up_to_2_hours()
             assert!(alice.sees().await.contains("Forbidden"));
         }
     }
-    served.clock.turn(Duration::from_secs(12));
+    served.clock.advance(Duration::from_secs(12));
     assert_eq!(alice.sees_close().await.0, 1001);
     assert_eq!(disconnected(&served.socket.event().await), (1001, "Going away"));
 }

@@ -60,7 +60,7 @@ async fn the_sdk_gets_the_same_answers_as_on_aws() {
     assert!(push(UNKNOWN, 3).await.unwrap_err().into_service_error().is_gone_exception());
     assert!(push(&alice.id, 131_073).await.unwrap_err().into_service_error().is_payload_too_large_exception());
 
-    served.clock.turn(Duration::from_secs(5));
+    served.clock.advance(Duration::from_secs(5));
     let shown = client.get_connection().connection_id(&alice.id).send().await.unwrap();
     assert_eq!(shown.identity().unwrap().source_ip(), Some("127.0.0.1"));
     assert_eq!(shown.last_active_at(), shown.connected_at());
@@ -83,7 +83,7 @@ async fn a_connection_is_described_in_json() {
     let served = Served::start().await;
     let socket = Socket::connect_with(served.address(), "/live", &[("user-agent", "test")]).await.unwrap();
     let id = served.socket.event().await["requestContext"]["connectionId"].as_str().unwrap().to_owned();
-    served.clock.turn(Duration::from_secs(1));
+    served.clock.advance(Duration::from_secs(1));
     assert_eq!(served.pushes(&id, "hi").await, 200);
     let answer = served.management("GET", &id).send().await;
     let expected = json!({

@@ -31,7 +31,7 @@ async fn an_enabled_schedule_fires_at_the_start_and_then_at_its_times() {
     });
     assert_eq!(event, expected);
     for time in ["2023-11-29T08:05:01Z", "2023-11-29T08:06:01Z"] {
-        served.clock.turn(MINUTE);
+        served.clock.advance(MINUTE);
         assert_eq!(served.tick.event().await["time"], time);
     }
 }
@@ -49,9 +49,9 @@ async fn at_most_one_call_waits_while_another_is_running() {
             Ok(Bytes::from_static(b"null"))
         }
     });
-    served.clock.turn(MINUTE);
+    served.clock.advance(MINUTE);
     assert_eq!(served.tick.event().await["time"], "2023-11-29T08:05:01Z");
-    served.clock.turn(5 * MINUTE);
+    served.clock.advance(5 * MINUTE);
     tokio::task::yield_now().await;
     assert!(served.tick.has_no_events().await, "a second call started while the first was running");
     permits.add_permits(2);
@@ -66,7 +66,7 @@ async fn a_schedule_continues_after_a_failed_call() {
     served.tick.event().await;
     served.tick.fails();
     for _ in 0..2 {
-        served.clock.turn(MINUTE);
+        served.clock.advance(MINUTE);
         served.tick.event().await;
     }
 }

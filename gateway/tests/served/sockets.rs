@@ -15,7 +15,7 @@ use crate::harness::{START_MS, Served};
 async fn a_message_becomes_an_event_without_headers() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
-    served.clock.turn(std::time::Duration::from_millis(1_500));
+    served.clock.advance(std::time::Duration::from_millis(1_500));
     alice.sends(r#"{"action":"tell","data":"hello"}"#).await;
     let mut event = served.socket.event().await;
     let typed: ApiGatewayWebsocketProxyRequest = serde_json::from_value(event.clone()).unwrap();

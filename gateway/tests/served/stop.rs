@@ -63,6 +63,6 @@ async fn a_port_in_use_is_named() {
 async fn a_template_whose_function_is_missing_is_not_served() {
     let template = Template::parse(include_str!("template.yaml")).unwrap();
     let listener = listen("127.0.0.1", 0).await.unwrap();
-    let error = serve(listener, Options::new(template, Functions::default(), Clock::standing(0))).err().unwrap();
+    let error = serve(listener, Options::new(template, Functions::default(), Clock::manual(0))).err().unwrap();
     assert!(matches!(error, ServeError::MissingFunction { .. }), "{error}");
 }

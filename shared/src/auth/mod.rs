@@ -3,5 +3,5 @@
 mod tickets;
 mod tokens;
 
-pub use tickets::{new_ticket, ticket_hash};
-pub use tokens::{Caller, Tokens, new_secret, sign};
+pub use self::tickets::{new_ticket, ticket_hash};
+pub use self::tokens::{Caller, Tokens, new_secret, sign};

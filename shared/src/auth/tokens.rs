@@ -11,7 +11,7 @@ use crate::config::{Config, Secret};
 use crate::error::Error;
 use crate::ids::UserId;
 
-/// How far in the future an `nbf` may be, since the issuer's clock may run ahead of ours, in seconds.
+/// How far in the future an `nbf` may be, since the issuer's clock may run ahead of this server's, in seconds.
 const NOT_BEFORE_LEEWAY_S: i64 = 60;
 /// The most bytes of a token: more than any legitimate one has.
 const MAX_TOKEN_BYTES: usize = 8 * 1_024;
@@ -106,7 +106,7 @@ impl Tokens {
         })
     }
 
-    /// The claims of a token that is properly signed and meant for us; otherwise the reason, for the log.
+    /// The claims of a token that is correctly signed and meant for this service; otherwise the reason, for the log.
     fn claims(&self, token: &str) -> Result<Claims, &'static str> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err("longer than 8 KB");

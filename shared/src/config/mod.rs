@@ -2,7 +2,7 @@
 //! contains a secret.
 
 mod origins;
-mod redis;
+mod redis_url;
 mod secret;
 mod variables;
 
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 pub use self::origins::Origins;
-pub use self::redis::RedisConfig;
+pub use self::redis_url::RedisConfig;
 pub use self::secret::Secret;
 use self::variables::Variables;
 use crate::limits::Rate;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::origins::Origins;
-use super::redis::RedisConfig;
+use super::redis_url::RedisConfig;
 use super::secret::Secret;
 use crate::limits::Rate;
 

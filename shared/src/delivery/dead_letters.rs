@@ -1,4 +1,4 @@
-//! The promise of the record to keep dead letters: what cannot be processed holds up nothing else, and an operator can find,
+//! The promise of the record to keep dead letters: what cannot be processed blocks nothing else, and an operator can find,
 //! redrive or discard it.
 
 use async_trait::async_trait;

@@ -13,7 +13,7 @@ use crate::sockets::connections::Connection;
 /// The longest delay until a row is pushed again, in milliseconds.
 pub const MAX_PUSH_DELAY_MS: i64 = 5 * 60 * 1_000;
 /// Up to how many rows of a user that are due at once get a frame each. A user with more, as after an outage, has a backlog
-/// and is told to sync instead, with one frame.
+/// and gets a resync instead, with one frame.
 pub const MAX_FRAMES_PER_USER: usize = 5;
 /// The most recipients that are materialised in one transaction, unless one chunk alone has more.
 pub const MAX_RECIPIENTS_TOGETHER: usize = 200;
@@ -111,7 +111,7 @@ impl Taken {
     }
 }
 
-/// A user with a backlog, who is told to sync.
+/// A user with a backlog, who gets a resync.
 #[derive(Debug, Clone)]
 pub struct Resync {
     /// The owner of the inbox.
@@ -131,7 +131,7 @@ pub struct Backlog {
     pub delayed: u64,
     /// Dead letters.
     pub dead_letters: u64,
-    /// For how long the oldest due item has been due, in milliseconds; 0 if nothing is.
+    /// How long the oldest due item has been due, in milliseconds; 0 if nothing is.
     pub oldest_ms: u64,
 }
 

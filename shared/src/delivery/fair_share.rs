@@ -57,7 +57,7 @@ impl FairShare {
 
     /// The shard from which one lapsed claim is recovered now, alone; `None` if waiting entries are claimed instead.
     /// The two take turns if there are both. `lapsed`: the number of lapsed claims of each shard.
-    pub fn suspect(&self, waiting: &CountsPerShard, lapsed: &[usize; SHARDS]) -> Option<usize> {
+    pub fn next_recovery(&self, waiting: &CountsPerShard, lapsed: &[usize; SHARDS]) -> Option<usize> {
         let first = self.first.load(Ordering::Relaxed);
         let shard = (0..SHARDS).map(|n| (first + n) % SHARDS).find(|shard| lapsed[*shard] > 0)?;
         let is_alone = waiting.iter().flatten().all(|count| *count == 0);
@@ -128,12 +128,12 @@ mod tests {
         let fair_share = FairShare::default();
         let (mut busy, mut lapsed) = ([[0; PRIORITIES]; SHARDS], [0; SHARDS]);
         busy[0][2] = 1;
-        assert_eq!(fair_share.suspect(&busy, &lapsed), None);
+        assert_eq!(fair_share.next_recovery(&busy, &lapsed), None);
         lapsed[7] = 2;
-        let found: Vec<Option<usize>> = (0..4).map(|_| fair_share.suspect(&busy, &lapsed)).collect();
+        let found: Vec<Option<usize>> = (0..4).map(|_| fair_share.next_recovery(&busy, &lapsed)).collect();
         assert_eq!(found, [None, Some(7), None, Some(7)]);
         let idle = [[0; PRIORITIES]; SHARDS];
-        let found: Vec<Option<usize>> = (0..2).map(|_| fair_share.suspect(&idle, &lapsed)).collect();
+        let found: Vec<Option<usize>> = (0..2).map(|_| fair_share.next_recovery(&idle, &lapsed)).collect();
         assert_eq!(found, [Some(7), Some(7)]);
     }
 }

@@ -16,7 +16,7 @@ use crate::ids::{NotificationId, UserId};
 use crate::inbox::notification::Notification;
 use crate::sockets::connections::Connection;
 
-/// For how long the row of a user with connections waits for its push, in milliseconds, before the drain takes it over.
+/// How long the row of a user with connections waits for its push, in milliseconds, before the drain takes it over.
 pub const PUSH_GRACE_MS: i64 = 5_000;
 
 /// A notification on its way to the sockets of its user.

@@ -15,14 +15,14 @@ use crate::sockets::push::Outcome;
 use crate::telemetry::Report;
 
 /// The minimum delay if an immediate retry cannot succeed, in milliseconds: for a connection that is not open yet, and for
-/// one that was throttled so often that it is told to sync instead.
+/// one that was throttled so often that it gets a resync instead.
 pub const MIN_RETRY_MS: i64 = 1_000;
 /// How long before the record takes a row over its last retry must be due, in milliseconds. Longer waits are postponed in
 /// the record too.
 const SAFETY_MARGIN_MS: i64 = 500;
 /// The longest that all connections of a user wait because one of them asked for it, in milliseconds.
 const MAX_SHARED_WAIT_MS: i64 = PUSH_GRACE_MS - SAFETY_MARGIN_MS;
-/// After how many throttled attempts in a row a connection gets no more frames, but is told to sync.
+/// The number of throttled attempts in a row after which a connection gets a resync instead of frames.
 pub const MAX_THROTTLED: u32 = 3;
 
 /// A delivery that is about to be pushed.

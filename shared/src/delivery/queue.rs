@@ -10,13 +10,13 @@ use crate::clock::At;
 pub const MAX_SHARD_ENTRIES: usize = 16_384;
 /// How long a claim lasts, in milliseconds: 15 s longer than any drain may run, so a running worker keeps its claims.
 pub const CLAIM_MS: i64 = 105_000;
-/// How many attempts an entry gets. One that was claimed more often ends its workers and counts as poisoned.
+/// The maximum number of attempts. An entry that was claimed more often probably crashes its workers: it is poisoned.
 pub const MAX_ATTEMPTS: u32 = 5;
-/// For how long a drain counts as awake after its last heartbeat, in milliseconds.
+/// How long a drain counts as awake after its last heartbeat, in milliseconds.
 pub const AWAKE_MS: i64 = 3_000;
-/// For how long a drain counts as awake that a caller was told to wake, in milliseconds.
+/// How long a drain counts as awake after a caller was asked to wake it, in milliseconds.
 pub const WAKING_MS: i64 = 1_000;
-/// For how long returned work waits for a drain that knows its kind, in milliseconds, before it is claimed again.
+/// How long returned work waits for a drain that knows its kind, in milliseconds, before it is claimed again.
 pub const RETURN_MS: i64 = 60_000;
 /// How old work of an unknown kind becomes before it is dead-lettered, in milliseconds: longer than a deployment takes.
 pub const MAX_UNKNOWN_AGE_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -39,7 +39,7 @@ pub trait Queue: Send + Sync {
     /// order in which they fell due.
     ///
     /// An entry whose claim lapsed is claimed alone, since it may be what ended its worker, and in turn with other entries.
-    /// Claiming counts as a heartbeat. `None` if the moment is away or keeps no queue.
+    /// Claiming counts as a heartbeat. `None` if the moment is unavailable or has no queue.
     async fn claim(&self, limit: usize, at: At) -> Option<Claims>;
 
     /// Settles claims, each atomically. A claim that lapsed and was taken by another drain is left to that one. False if
@@ -47,14 +47,14 @@ pub trait Queue: Send + Sync {
     async fn settle(&self, resolutions: &[Resolution], at: At) -> bool;
 
     /// Keeps a drain counted as awake for [`AWAKE_MS`], and returns the queue's generation. Cheap enough to call many times
-    /// a second. `None` if the moment is away or keeps no queue.
+    /// a second. `None` if the moment is unavailable or has no queue.
     async fn heartbeat(&self, at: At) -> Option<u64>;
 
     /// Ends the drain's heartbeat: none counts as awake until the next one. Returns the generation as read after that. If
     /// it differs from the last claim's, there is new work that no other drain was woken for.
     async fn sign_off(&self, at: At) -> Option<u64>;
 
-    /// How much work there is; `None` if the moment is away or keeps no queue.
+    /// How much work there is; `None` if the moment is unavailable or has no queue.
     async fn depth(&self, at: At) -> Option<Depth>;
 }
 
@@ -82,7 +82,7 @@ pub struct Added {
 pub struct Claims {
     /// The claimed entries, critical ones first.
     pub claimed: Vec<Claimed>,
-    /// In how many milliseconds more work is due; 0 if there is more now, lapsed claims included. `None` if nothing waits.
+    /// Milliseconds until more work is due; 0 if there is more now, lapsed claims included. `None` if nothing waits.
     /// Claims of other drains do not count: the record finds their rows much sooner.
     pub next_in_ms: Option<i64>,
     /// The generation as read just before claiming.
@@ -145,6 +145,6 @@ pub struct Depth {
     pub processing: u64,
     /// Entries that are not due yet.
     pub delayed: u64,
-    /// For how long the oldest waiting entry has been due, in milliseconds; 0 if none waits.
+    /// How long the oldest waiting entry has been due, in milliseconds; 0 if none waits.
     pub oldest_ms: u64,
 }

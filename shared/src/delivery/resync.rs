@@ -18,7 +18,7 @@ pub async fn resync(app: &App, resyncs: &[Resync]) -> Vec<bool> {
     if !told.is_empty()
         && let Err(error) = app.record.deliveries.mark_resynced(&told, app.clock.at()).await
     {
-        tracing::warn!(%error, "users who were told to sync could not be marked");
+        tracing::warn!(%error, "users who got a resync could not be marked");
     }
     pending
 }

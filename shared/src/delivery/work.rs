@@ -90,7 +90,9 @@ impl Work {
     pub fn priority(&self) -> Priority {
         match self {
             Self::Push(push) => push.priority,
-            Self::Unknown(UnknownWork(text)) => text.split(' ').nth(1).and_then(Priority::named).unwrap_or_default(),
+            Self::Unknown(UnknownWork(text)) => {
+                text.split(' ').nth(1).and_then(Priority::from_name).unwrap_or_default()
+            }
         }
     }
 
@@ -125,7 +127,7 @@ impl PushWork {
     /// Reads what follows the kind.
     fn parse(text: &str) -> Option<Self> {
         let (priority, members) = text.split_once(' ')?;
-        let priority = Priority::named(priority)?;
+        let priority = Priority::from_name(priority)?;
         let members: PushMembers = serde_json::from_str(members).ok()?;
         let user = UserId::new(members.user).ok()?;
         let left = members.left.into_iter().map(ConnectionId::new).collect();

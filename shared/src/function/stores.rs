@@ -9,7 +9,7 @@ use aws_credential_types::Credentials;
 use crate::app::App;
 use crate::config::{Config, ConfigError};
 use crate::delivery::lambda::LambdaWake;
-use crate::function::{exit, log};
+use crate::function::process::{exit, log};
 use crate::ids::ConnectionId;
 use crate::moment::Moment;
 use crate::moment::none::NoMoment;

@@ -126,7 +126,7 @@ impl Call {
     }
 
     /// The dead letter id in the path; 404 if it is malformed.
-    pub fn letter_id(&self) -> Result<DeadLetterId, Error> {
+    pub fn dead_letter_id(&self) -> Result<DeadLetterId, Error> {
         self.parameter("id").and_then(DeadLetterId::parse).ok_or(Error::NotFound)
     }
 

@@ -212,7 +212,7 @@ mod tests {
             Error::StoreUnavailable,
             Error::OutcomeUnknown,
         ] {
-            assert_eq!(error.is_ours(), status(&error) >= 500, "{error}");
+            assert_eq!(error.is_server_error(), status(&error) >= 500, "{error}");
         }
     }
 }

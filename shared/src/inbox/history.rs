@@ -60,7 +60,7 @@ impl State {
     ];
 
     /// The state of this name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.into_iter().find_map(|(known, state)| (known == name).then_some(state))
     }
 }

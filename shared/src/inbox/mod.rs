@@ -26,7 +26,7 @@ use crate::sockets::connections::Connection;
 /// An expired notification is missing from every list, count and sync, whether or not it is a tombstone yet.
 #[async_trait]
 pub trait Inbox: Send + Sync {
-    /// Where a user's inbox stands. An inbox that never received anything is at offset 0.
+    /// The position of a user's inbox. An inbox that never received anything is at offset 0.
     async fn position(&self, user: &UserId, at: At) -> Result<Position, StoreError>;
 
     /// A page of the inbox, newest arrival first, with the position that it was read at.
@@ -56,7 +56,7 @@ pub trait Inbox: Send + Sync {
     async fn acknowledge(&self, user: &UserId, cursor: Cursor, at: At) -> Result<bool, StoreError>;
 }
 
-/// Where an inbox stands.
+/// The position of an inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The life of the inbox's history.

@@ -30,7 +30,7 @@ impl Priority {
         [("low", Self::Low), ("normal", Self::Normal), ("high", Self::High), ("critical", Self::Critical)];
 
     /// The priority of this name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::NAMES.into_iter().find_map(|(known, priority)| (known == name).then_some(priority))
     }
 

@@ -161,7 +161,7 @@ fn content(fields: &mut Fields) -> Option<Content> {
     let priority = match fields.take("priority") {
         None => Some(Priority::default()),
         Some(value) => fields.checked("priority", value, |value| {
-            value.as_str().and_then(Priority::named).ok_or_else(|| "must be low, normal, high or critical".into())
+            value.as_str().and_then(Priority::from_name).ok_or_else(|| "must be low, normal, high or critical".into())
         }),
     };
     let expires_at = instant(fields, "expiresAt");

@@ -50,7 +50,7 @@ pub struct Append<'a> {
     pub sender: &'a UserId,
     /// SHA-256 of the request.
     pub fingerprint: [u8; 32],
-    /// What each recipient is told.
+    /// What each recipient receives.
     pub content: Arc<Content>,
     /// At most 1,000, distinct, in order.
     pub recipients: &'a [UserId],

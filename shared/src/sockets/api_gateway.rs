@@ -22,7 +22,7 @@ use crate::sockets::push::{Outcome, Push};
 
 /// The most requests in flight.
 const MAX_IN_FLIGHT: usize = 64;
-/// For how long one push begins new requests. Requests in flight after that are waited for; the others have failed.
+/// How long one push keeps starting requests. Requests in flight after that are waited for; the others have failed.
 const START_WINDOW: Duration = Duration::from_millis(300);
 
 /// Pushes to the sockets of one WebSocket API.

@@ -1,9 +1,10 @@
-//! The one way to the sockets: pushes frames, forgets connections that are gone, and closes connections. Every domain that
-//! has something to say to a device says it here.
+//! The one way to the sockets: pushes frames, forgets connections that are gone, and closes connections. Every domain sends
+//! to devices through it.
 
 use std::time::Duration;
 
 use crate::app::App;
+use crate::error::StoreError;
 use crate::ids::ConnectionId;
 use crate::protocol::Frame;
 use crate::sockets::connections::Connection;
@@ -85,12 +86,12 @@ pub async fn close(app: &App, connections: &[ConnectionId]) {
 }
 
 /// Sends connections a last frame, then closes and forgets them. The frame is pushed, since the reply to a client's own
-/// frame would arrive after the close. A connection that cannot be forgotten is closed all the same.
-pub async fn dismiss(app: &App, connections: &[ConnectionId], last: &Frame) {
+/// frame would arrive after the close. On an error they are closed, and the record still has them.
+pub async fn dismiss(app: &App, connections: &[ConnectionId], last: &Frame) -> Result<(), StoreError> {
     let frames: Vec<(ConnectionId, Frame)> = connections.iter().map(|id| (id.clone(), last.clone())).collect();
     app.push.push(&frames).await;
     app.push.close(connections).await;
-    forget(app, connections).await;
+    app.record.connections.forget(connections).await
 }
 
 /// Pushes frames once more to young connections that were reported gone.

@@ -22,8 +22,8 @@ pub enum Status {
     Ok,
     /// It works, but its configuration may lose what it should keep. The text is for operators and says why.
     Warned(String),
-    /// It does not answer, and calls go on without it.
-    Away,
+    /// It does not respond; calls continue without it.
+    Unavailable,
     /// No such store is used, so there is nothing to check.
     Off,
 }

@@ -31,7 +31,7 @@ pub struct Metrics {
     pub connections: u64,
     /// Users with an open socket.
     pub online_users: u64,
-    /// For how long the oldest data that only Redis has waits for the database, in milliseconds. Always 0, since
+    /// How long the oldest data that only Redis has waits for the database, in milliseconds. Always 0, since
     /// nothing is accepted before the database has stored it.
     pub persist_lag_ms: u64,
     /// Whether the counts are unknown, because Redis is unavailable or not used. The counts and latencies are then 0,
@@ -58,7 +58,7 @@ pub struct Queue {
     pub delayed: u64,
     /// Dead letters.
     pub dead_letters: u64,
-    /// For how long the oldest due item of the record or the queue has been due, in milliseconds; 0 if nothing is due.
+    /// How long the oldest due item of the record or the queue has been due, in milliseconds; 0 if nothing is due.
     pub oldest_ms: u64,
 }
 

@@ -37,7 +37,7 @@ impl Served {
 
     /// Serves this template, with changed options.
     pub async fn start_with(template: &str, change: impl FnOnce(Options) -> Options) -> Self {
-        let clock = Clock::standing(START_MS);
+        let clock = Clock::manual(START_MS);
         let (http, socket, tick) = (Fake::new(), Fake::new(), Fake::new());
         let mut functions = Functions::default();
         functions.insert("Http", http.clone());

@@ -76,7 +76,7 @@ impl MemoryQueue {
         let due = self.shards.each_ref().map(|shard| shard.due.each_ref().map(VecDeque::len));
         let lapsed = self.shards.each_ref().map(|shard| shard.lapsed(now_ms).count());
         if limit > 0
-            && let Some(shard) = self.fair_share.suspect(&due, &lapsed)
+            && let Some(shard) = self.fair_share.next_recovery(&due, &lapsed)
         {
             let claimed = self.recover(shard, now_ms).into_iter().collect();
             return Claims { claimed, next_in_ms: Some(0), generation };

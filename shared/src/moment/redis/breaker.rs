@@ -9,7 +9,7 @@ const MAX_COOLDOWN_MS: i64 = 10_000;
 
 /// Closed: Redis is asked. Open: it is not, apart from one probe at a time.
 ///
-/// Opens when it is told to, or when two calls in a row had no answer within their timeouts. The first probe comes after
+/// Opens on request, or when two calls in a row had no answer within their timeouts. The first probe comes after
 /// half a second, the next ones whenever the outage has grown by an eighth, at the latest after ten seconds: soon after a
 /// restart, and rarely in a long outage, in which all other processes probe too.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ mod tests {
     const SECOND: Duration = Duration::from_millis(95);
 
     fn breaker() -> (Breaker, Clock) {
-        (Breaker::new([FIRST, SECOND]), Clock::standing(1_800_000_000_000))
+        (Breaker::new([FIRST, SECOND]), Clock::manual(1_800_000_000_000))
     }
 
     fn ms(ms: u64) -> Duration {
@@ -143,9 +143,9 @@ mod tests {
         breaker.open(clock.now_ms(), Cooldown::Short, 0.0);
         breaker.answered();
         breaker.unanswered(clock.now_ms(), 0.0);
-        clock.turn(ms(499));
+        clock.advance(ms(499));
         assert_eq!(breaker.permit(clock.now_ms()), Permit::Denied);
-        clock.turn(ms(1));
+        clock.advance(ms(1));
         assert_eq!(breaker.permit(clock.now_ms()), Permit::Probe);
         breaker.close();
         assert_eq!(breaker.permit(clock.now_ms()), Permit::Ask(FIRST));
@@ -160,7 +160,7 @@ mod tests {
             breaker.open(clock.now_ms(), Cooldown::Short, jitter);
             let probed_ms = clock.now_ms();
             while breaker.permit(clock.now_ms()) == Permit::Denied {
-                clock.turn(ms(1));
+                clock.advance(ms(1));
             }
             cooldowns.push((probed_ms - start_ms, clock.now_ms() - probed_ms));
         }
@@ -189,9 +189,9 @@ mod tests {
     fn what_an_operator_must_fix_is_probed_rarely() {
         let (mut breaker, clock) = breaker();
         breaker.open(clock.now_ms(), Cooldown::Long, 0.0);
-        clock.turn(ms(9_999));
+        clock.advance(ms(9_999));
         assert_eq!(breaker.permit(clock.now_ms()), Permit::Denied);
-        clock.turn(ms(1));
+        clock.advance(ms(1));
         assert_eq!(breaker.permit(clock.now_ms()), Permit::Probe);
     }
 

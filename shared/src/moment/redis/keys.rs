@@ -137,7 +137,7 @@ impl Keys {
     /// The channel on which accepted notifications are published.
     pub(crate) fn notification_events(&self) -> Key {
         const CHANNEL: &str = "notification-events";
-        // Programs beside us subscribe to it by name, so it has no hash tag.
+        // Other programs subscribe to it by name, so it has no hash tag.
         Key { partition: self.hashed(CHANNEL).0, name: format!("{}:{CHANNEL}", self.prefix) }
     }
 
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_keys_of_notes_never_change() {
+    fn the_keys_of_counts_and_outcomes_never_change() {
         let keys = Keys::new("carillon").unwrap();
         assert_eq!(keys.counts(30_000_000).name(), "carillon:{p0072}:counts:30000000");
         let id = NotificationId::parse("d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1").unwrap();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_user_is_called_the_key_has_one_tag_and_none_of_the_name() {
+    fn a_key_has_one_hash_tag_and_never_contains_the_name_of_its_bucket() {
         for bucket in ["send A {x}", "send A a:b", "send A \n", "send A 🔔", "", "}{", "carillon:{p0001}"] {
             let key = key("carillon", bucket);
             assert!(key.is_ascii() && key.matches(['{', '}']).count() == 2, "{bucket:?}: {key}");

@@ -398,7 +398,7 @@ impl Link {
         if is_new {
             tracing::warn!(
                 reason,
-                "Redis is away ({reason}): until it is back, limits are kept in this process and nothing is counted"
+                "Redis is unavailable ({reason}): until it is back, each process enforces its own limits and nothing is counted"
             );
         }
     }

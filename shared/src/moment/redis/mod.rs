@@ -1,4 +1,4 @@
-//! The moment in Redis: rate limits that all processes share, telemetry, and the queue. While Redis is away, limits are kept
+//! The moment in Redis: rate limits that all processes share, telemetry, and the queue. While Redis is unavailable, limits are kept
 //! in each process, nothing is counted and nothing is queued. Everything returns on its own.
 
 mod breaker;
@@ -47,7 +47,7 @@ pub struct RedisMoment {
     drain_router: Router,
     /// Shares the claims of this process fairly.
     fair_share: FairShare,
-    /// Limits while Redis is away.
+    /// Limits while Redis is unavailable.
     buckets: Buckets,
     /// How many values under our keys were not ours, so far.
     foreign: AtomicU64,
@@ -93,7 +93,7 @@ impl RedisMoment {
         }
     }
 
-    /// Passes on a result, and counts what was not ours.
+    /// Passes on a result, and counts foreign values.
     fn counted<T>(&self, (result, foreign): (T, u64)) -> T {
         self.count_foreign(foreign);
         result
@@ -133,7 +133,7 @@ impl Telemetry for RedisMoment {
         if reported.forbidden > 0 && self.forbidden.fetch_add(reported.forbidden, Ordering::Relaxed) == 0 {
             let channel = self.keys.notification_events();
             let channel = channel.name();
-            tracing::warn!("Redis does not let us publish hints: its access list must allow the channel {channel}");
+            tracing::warn!("Redis denies publishing hints: its access list must allow the channel {channel}");
         }
     }
 
@@ -209,7 +209,7 @@ impl Health for RedisMoment {
         for (_, answer) in self.router.ask_each(question).await {
             match answer {
                 Some(warning) => warnings.extend(warning),
-                None => return Status::Away,
+                None => return Status::Unavailable,
             }
         }
         if warnings.is_empty() { Status::Ok } else { Status::Warned(warnings.join("; ")) }
@@ -254,7 +254,7 @@ mod tests {
             attempts: 1,
             authorities: None,
         };
-        RedisMoment::new(&config, Clock::standing(0))
+        RedisMoment::new(&config, Clock::manual(0))
     }
 
     // There is no runtime: anything that touched the network or started a task would panic.
@@ -285,6 +285,6 @@ mod tests {
         assert_eq!(moment.spend(&spends, At::Fixed(0)).await, [Verdict::Admitted]);
         let limited = Verdict::Limited { retry_after_ms: 1_000 };
         assert_eq!(moment.spend(&spends, At::Fixed(0)).await, [limited]);
-        assert_eq!(moment.check().await, Status::Away);
+        assert_eq!(moment.check().await, Status::Unavailable);
     }
 }

@@ -1,6 +1,6 @@
 -- What every script begins with: the words that several of them need.
 
--- How many keys held a value that is not ours. Such a value counts as absent, so that it cannot stop anything.
+-- How many keys held a foreign value. Such a value counts as absent, so that it cannot stop anything.
 local foreign = 0
 
 -- The present time in milliseconds since 1970: the given one, or that of Redis' clock if '0' is given.
@@ -28,7 +28,7 @@ local function count(command, key)
   return found
 end
 
--- The same, but removes a value that is not ours, so that the script can write there.
+-- The same, but removes a foreign value, so that the script can write there.
 local function count_or_clear(command, key)
   local before = foreign
   local found = count(command, key)

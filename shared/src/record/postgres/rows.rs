@@ -57,7 +57,7 @@ pub(crate) fn content(row: &PgRow) -> Result<Content, StoreError> {
         body: column(row, "body")?,
         data: RawValue::from_string(column(row, "data")?).map_err(|_| broken("sends.data"))?,
         action_url: column(row, "action_url")?,
-        priority: Priority::named(column(row, "priority")?).ok_or_else(|| broken("sends.priority"))?,
+        priority: Priority::from_name(column(row, "priority")?).ok_or_else(|| broken("sends.priority"))?,
         expires_at: column::<Option<i64>>(row, "expires_at")?.map(Time),
         collapse_key: column(row, "collapse_key")?,
     })

@@ -150,10 +150,10 @@ fn options(url: &Secret) -> Result<PgConnectOptions, OpenError> {
         // By default sqlx would fall back to plain text, and the authorities of RDS are in no common list.
         options = options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(RDS_AUTHORITIES.to_vec());
     }
-    // Far above what any of our statements takes: a longer one waits for a client that hangs.
+    // Far above what any statement here takes: a longer one waits for a client that hangs.
     let limits =
         [("statement_timeout", "5000"), ("lock_timeout", "3000"), ("idle_in_transaction_session_timeout", "5000")];
-    // Compiling a statement takes a hundred times as long as running any of ours.
+    // Compiling a statement takes a hundred times as long as running any statement here.
     Ok(options.application_name("carillon").options(limits).options([("jit", "off")]))
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn content(row: &SqliteRow) -> Result<Content, Failure> {
         body: row.try_get("body")?,
         data: RawValue::from_string(data).map_err(|_| broken("sends.data"))?,
         action_url: row.try_get("action_url")?,
-        priority: Priority::named(priority).ok_or_else(|| broken("sends.priority"))?,
+        priority: Priority::from_name(priority).ok_or_else(|| broken("sends.priority"))?,
         expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Time),
         collapse_key: row.try_get("collapse_key")?,
     })

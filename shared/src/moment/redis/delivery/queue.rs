@@ -59,7 +59,8 @@ impl Adding {
     pub(crate) fn result(self, answers: Vec<Answer>) -> Counted<Added> {
         let mut answers = answers.into_iter();
         let (mut refused, mut foreign) = (0, 0);
-        for (answer, entries) in answers.by_ref().zip(&self.entries) {
+        // The entries come first in `zip`: it takes from its first iterator even if the second is at its end.
+        for (entries, answer) in self.entries.iter().zip(answers.by_ref()) {
             let Some([strange, full]) = read::<[u64; 2]>(answer) else {
                 refused += entries;
                 continue;
@@ -86,7 +87,7 @@ pub(crate) enum Plan {
     /// One lapsed claim of this shard, alone.
     Recover(usize),
     /// So many of each priority and shard.
-    Claim(CountsPerShard),
+    Claim(Box<CountsPerShard>),
 }
 
 /// The heartbeat and a look at every shard.
@@ -115,8 +116,8 @@ impl Inspected {
 
     /// What to claim of it. A lapsed claim is recovered alone if `may_recover`.
     pub(crate) fn plan(&self, fair_share: &FairShare, limit: usize, may_recover: bool) -> Plan {
-        let suspect = if limit > 0 && may_recover { fair_share.suspect(&self.due, &self.lapsed) } else { None };
-        suspect.map_or_else(|| Plan::Claim(fair_share.allot(&self.due, limit)), Plan::Recover)
+        let suspect = if limit > 0 && may_recover { fair_share.next_recovery(&self.due, &self.lapsed) } else { None };
+        suspect.map_or_else(|| Plan::Claim(Box::new(fair_share.allot(&self.due, limit))), Plan::Recover)
     }
 
     /// The result after `claimed` was claimed.

@@ -12,7 +12,7 @@
 -- ARGV[3 * i + 2]  its text
 --
 -- Returns { foreign, refused }
---   foreign  how many keys held a value that is not ours; they count as absent and are overwritten
+--   foreign  how many keys held a foreign value; they count as absent and are overwritten
 --   refused  for how many there was no room
 
 local now = milliseconds(ARGV[1])

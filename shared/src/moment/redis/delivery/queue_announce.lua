@@ -4,10 +4,10 @@
 -- KEYS[1]  the generation
 -- KEYS[2]  until when a drain counts as awake, in milliseconds since 1970
 -- ARGV[1]  now, in milliseconds since 1970; 0: Redis' clock
--- ARGV[2]  for how long a drain that is being woken counts as awake, in milliseconds
+-- ARGV[2]  how long a drain that is being woken counts as awake, in milliseconds
 --
 -- Returns { foreign, awake }
---   foreign  how many keys held a value that is not ours; they count as absent and are overwritten
+--   foreign  how many keys held a foreign value; they count as absent and are overwritten
 --   awake    1 if a drain is awake
 
 -- No drain counts as awake for longer than this without a heartbeat, in milliseconds: a later time is not ours.

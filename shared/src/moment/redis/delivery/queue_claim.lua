@@ -10,7 +10,7 @@
 -- ARGV[i + 2]  how many entries of priority i are claimed at most
 --
 -- Returns { foreign, name of 1, name of 2, ... }
---   foreign  how many keys held a value that is not ours; they count as absent and are removed
+--   foreign  how many keys held a foreign value; they count as absent and are removed
 --   name     the member of a claim, critical ones first
 
 local now = milliseconds(ARGV[1])

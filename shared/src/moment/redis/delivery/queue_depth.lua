@@ -6,7 +6,7 @@
 -- ARGV[1]  now, in milliseconds since 1970; 0: Redis' clock
 --
 -- Returns { foreign, waiting, processing, delayed, oldest }
---   foreign     how many keys hold a value that is not ours; they count as absent
+--   foreign     how many keys hold a foreign value; they count as absent
 --   waiting     how many entries are due and not claimed
 --   processing  how many are claimed
 --   delayed     how many are not due yet

@@ -3,7 +3,7 @@
 -- KEYS[1]  the generation
 -- KEYS[2]  until when a drain counts as awake, in milliseconds since 1970
 -- ARGV[1]  now, in milliseconds since 1970; 0: Redis' clock
--- ARGV[2]  for how long a drain counts as awake from now on, in milliseconds; 0: none is awake
+-- ARGV[2]  how long a drain counts as awake from now on, in milliseconds; 0: none is awake
 --
 -- Returns { foreign, generation }
 --   foreign     1 if the generation was not ours; it counts as absent and is removed

@@ -8,7 +8,7 @@
 -- ARGV[2]  how many entries that have fallen due are moved at most
 --
 -- Returns { foreign, critical, high, normal, low, lapsed, next }
---   foreign   how many keys held a value that is not ours; they count as absent and are removed
+--   foreign   how many keys held a foreign value; they count as absent and are removed
 --   critical  how many due entries of that priority there are; high, normal and low likewise
 --   lapsed    how many claims have lapsed
 --   next      in how many milliseconds the next entry falls due; -1: there is none

@@ -6,7 +6,7 @@
 -- ARGV[2]  how long a claim lasts, in milliseconds
 --
 -- Returns { foreign } or { foreign, name }
---   foreign  1 if the key held a value that is not ours; it counts as absent and is removed
+--   foreign  1 if the key held a foreign value; it counts as absent and is removed
 --   name     the member of the new claim, with the next attempt
 
 local now = milliseconds(ARGV[1])

@@ -11,7 +11,7 @@
 -- ARGV[4 * i + 1]  the text with which it is retried, else empty
 --
 -- Returns { foreign }
---   foreign  how many keys held a value that is not ours; they count as absent and are removed
+--   foreign  how many keys held a foreign value; they count as absent and are removed
 
 local now = milliseconds(ARGV[1])
 count_or_clear('ZCARD', KEYS[1])

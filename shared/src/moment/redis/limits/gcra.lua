@@ -9,7 +9,7 @@
 -- ARGV[3 * i + 1]  how many to spend
 --
 -- Returns { foreign, admitted of 1, wait of 1, admitted of 2, wait of 2, ... }
---   foreign   how many keys held a value that is not ours; they count as absent and are overwritten
+--   foreign   how many keys held a foreign value; they count as absent and are overwritten
 --   admitted  how many were left to spend
 --   wait      milliseconds until the first that was refused would be admitted; 0: none was refused
 

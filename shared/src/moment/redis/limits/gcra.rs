@@ -30,7 +30,7 @@ struct Budget {
 pub(crate) struct Spent {
     /// In the order of the spends; `None` for those whose instance gave no answer.
     pub(crate) verdicts: Vec<Option<Verdict>>,
-    /// How many values were not ours.
+    /// How many values were foreign.
     pub(crate) foreign: u64,
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct Reporting {
 pub(crate) struct Reported {
     /// How many hints the access list forbade.
     pub(crate) forbidden: u64,
-    /// How many values were not ours.
+    /// How many values were foreign.
     pub(crate) foreign: u64,
 }
 
@@ -116,7 +116,7 @@ pub(crate) fn counts(keys: &Keys, at: At) -> Vec<Step> {
     minutes.map(|minute| Step::command("HGETALL", keys.counts(minute)).tolerating(is_other_type)).collect()
 }
 
-/// Their sum, and how many values were not ours; `None` if a minute is not known.
+/// Their sum, and how many values were foreign; `None` if a minute is not known.
 pub(crate) fn read_counts(answers: Vec<Answer>) -> Option<(Counts, u64)> {
     let (mut counts, mut foreign) = (Counts::default(), 0);
     for answer in answers {
@@ -136,7 +136,7 @@ pub(crate) fn outcomes(keys: &Keys, id: NotificationId) -> Step {
     Step::command("LRANGE", keys.outcomes(id)).arg(0).arg(-1).tolerating(is_other_type)
 }
 
-/// The outcomes, oldest first, and how many values were not ours.
+/// The outcomes, oldest first, and how many values were foreign.
 pub(crate) fn read_outcomes(answer: Answer, at: At) -> Option<(Vec<PushAttempt>, u64)> {
     if matches!(answer, Some(Err(_))) {
         return Some((Vec::new(), 1));
@@ -181,7 +181,7 @@ fn add(counts: &mut Counts, name: &[u8], value: &[u8]) -> bool {
 fn parse_attempt(entry: &[u8]) -> Option<PushAttempt> {
     let mut words = std::str::from_utf8(entry).ok()?.splitn(3, ' ');
     let at_ms = words.next()?.parse().ok()?;
-    let outcome = Outcome::named(words.next()?)?;
+    let outcome = Outcome::from_name(words.next()?)?;
     Some(PushAttempt { connection: ConnectionId::new(words.next()?), outcome, at_ms })
 }
 

@@ -26,7 +26,7 @@ impl PostgresRecord {
         ))
         .bind(at_ms(at))
         .bind(limit(max_rows))
-        .read_all(&mut *connection)
+        .read_all(&mut connection)
         .await?;
         let users: Vec<String> = found.iter().map(|row| column(row, "user_id")).collect::<Result<_, _>>()?;
         if users.is_empty() {
@@ -35,13 +35,13 @@ impl PostgresRecord {
         let mut transaction = begin(&mut connection).await?;
         sqlx::query("SELECT FROM inboxes WHERE user_id = ANY ($1) ORDER BY user_id FOR UPDATE")
             .bind(&users)
-            .run(&mut *transaction)
+            .run(&mut transaction)
             .await?;
         let found = sqlx::query(sql!("expire.sql"))
             .bind(at_ms(at))
             .bind(&users)
             .bind(limit(max_rows))
-            .all(&mut *transaction)
+            .all(&mut transaction)
             .await?;
         commit(transaction).await?;
         let mut expired: Vec<(UserId, Changed)> = Vec::new();
