@@ -10,7 +10,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const base = process.env.CARILLON_URL ?? 'http://127.0.0.1:3000';
-// The key names the event, not the time of this run: repeating it returns the first answer and notifies nobody twice.
+// The key names the event, not the time of this run: repeating it returns the first answer and sends no duplicate.
 const [user = 'alice', title = 'Report approved', key = 'report-123-approved'] = process.argv.slice(2);
 
 let token = process.env.CARILLON_TOKEN;

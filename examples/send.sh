@@ -12,7 +12,7 @@ url=${CARILLON_URL:-http://127.0.0.1:3000}
 user=${1:-alice}
 title=${2:-Report approved}
 # The key names the event, not the time of this run. Repeating it, after a crash or from another machine, returns the
-# first answer and notifies nobody twice. A timestamp or a random number would not protect against duplicates.
+# first answer and sends no duplicate. A timestamp or a random number would not protect against duplicates.
 key=${3:-report-123-approved}
 
 # Users and titles are arbitrary strings, so they must be escaped for JSON.

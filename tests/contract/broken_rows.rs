@@ -1,4 +1,4 @@
-//! One broken recipient or row never holds up the others, on either record: what was damaged in the tables is
+//! One broken recipient or row never blocks the others, on either record: what was damaged in the tables is
 //! dead-lettered, and everything else goes on.
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The suite of `shared::delivery::dead_letters::DeadLetters`: a dead letter holds up nothing else, and is retried when
+//! The suite of `shared::delivery::dead_letters::DeadLetters`: a dead letter blocks nothing else, and is retried when
 //! an operator redrives it.
 
 use shared::delivery::dead_letters::{Dead, DeadLetter, MAX_PAYLOAD_BYTES, Reason};

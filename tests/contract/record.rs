@@ -14,7 +14,7 @@ use shared::inbox::history::History;
 use shared::inbox::notification::{Content, Notification, Priority};
 use shared::inbox::retention::Retention;
 use shared::inbox::send::Due;
-use shared::inbox::sends::{Sends, Append, Appended};
+use shared::inbox::sends::{Append, Appended, Sends};
 use shared::inbox::{Change, Changed, Changes, CurrentState, Inbox, Page, Position};
 use shared::sockets::connections::{Connections, Opened, Opening, Ticket};
 use tokio::sync::Barrier;

@@ -28,7 +28,7 @@ async fn everything_survives_a_restart() {
     assert!(record.connections().find(&tab).await.unwrap().is_some());
     let deliveries = record.deliveries();
     assert_eq!(deliveries.next_due().await.unwrap(), Some(START_MS + 1));
-    let chunk = deliveries.materialise_next(at(1)).await.unwrap();
+    let chunk = record.materialise_next(at(1)).await.unwrap();
     assert!(chunk.is_some());
     assert_eq!(record.position("200").await.head, 1);
     let due = deliveries.take_due(10, at(5_000)).await.unwrap().deliveries;

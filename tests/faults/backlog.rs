@@ -51,7 +51,7 @@ pub(crate) async fn after_an_outage(testbed: &mut Testbed) {
         cleared.as_secs_f64(),
         NOTIFICATIONS / USERS
     ));
-    testbed.require(resyncs > 0, "no device was told to sync");
+    testbed.require(resyncs > 0, "no device got a resync");
     testbed
         .require(frames <= MAX_FRAMES, format!("a device got {frames} frames for its backlog, more than {MAX_FRAMES}"));
     let bound = MIN_BOUND_MS.max(MAX_SLOWDOWN * calm_ms);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use gateway::{Gateway, Options, Template, listen, serve};
 use harness::event;
-use harness::sandbox::{Variables, nobody};
+use harness::sandbox::{Variables, required_variables};
 use shared::auth;
 use shared::clock::Clock;
 use shared::config::{Config, Origins};
@@ -278,7 +278,7 @@ pub(crate) async fn pause(ms: u64) {
 
 /// The variables that every function needs, with these values.
 fn variables_with(values: &[(&str, String)]) -> Variables {
-    let mut variables = nobody();
+    let mut variables = required_variables();
     variables.retain(|(name, _)| !values.iter().any(|(replaced, _)| replaced == name));
     variables.extend(values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     variables

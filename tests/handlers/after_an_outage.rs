@@ -32,12 +32,12 @@ async fn a_few_notifications_are_pushed_individually_and_many_as_one_resync() {
     test.loses_its_queue();
     test.connect("alice", &["phone"]).await;
     send_undelivered(&test, MAX_FRAMES_PER_USER).await;
-    test.clock.turn(Duration::from_secs(5));
+    test.clock.advance(Duration::from_secs(5));
     assert_eq!(drained(&test).await, ["notification"; MAX_FRAMES_PER_USER]);
     send_undelivered(&test, 250).await;
-    test.clock.turn(Duration::from_secs(5));
+    test.clock.advance(Duration::from_secs(5));
     assert_eq!(drained(&test).await, ["resync"]);
-    test.clock.turn(Duration::from_secs(600));
+    test.clock.advance(Duration::from_secs(600));
     assert!(drained(&test).await.is_empty(), "everything was offered");
 }
 
@@ -46,19 +46,19 @@ async fn a_resync_goes_to_every_device_and_is_repeated_until_all_accept_it() {
     let mut test = TestApp::new().await;
     test.loses_its_queue();
     test.connect("alice", &["phone", "laptop", "gone"]).await;
-    test.clock.turn(Duration::from_secs(10));
+    test.clock.advance(Duration::from_secs(10));
     send_undelivered(&test, 20).await;
-    test.clock.turn(Duration::from_secs(5));
+    test.clock.advance(Duration::from_secs(5));
     test.push.will("phone", &[Outcome::Failed]);
     test.push.will("gone", &[Outcome::Gone]);
     let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
     assert_eq!((run.pushed, run.resynced), (0, 1));
     assert_eq!(test.push.taken().len(), 3);
-    test.clock.turn(Duration::from_millis(4_999));
+    test.clock.advance(Duration::from_millis(4_999));
     assert!(drained(&test).await.is_empty(), "the failed push waits for its retry");
-    test.clock.turn(Duration::from_millis(1));
+    test.clock.advance(Duration::from_millis(1));
     assert_eq!(drained(&test).await, ["resync"; 2], "the connection that is gone was forgotten");
-    test.clock.turn(Duration::from_secs(600));
+    test.clock.advance(Duration::from_secs(600));
     assert!(drained(&test).await.is_empty());
 }
 
@@ -68,12 +68,12 @@ async fn a_notification_that_arrives_after_a_resync_has_its_own_frame() {
     test.loses_its_queue();
     test.connect("alice", &["phone"]).await;
     send_undelivered(&test, 20).await;
-    test.clock.turn(Duration::from_secs(4));
+    test.clock.advance(Duration::from_secs(4));
     send_undelivered(&test, 1).await;
-    test.clock.turn(Duration::from_secs(1));
+    test.clock.advance(Duration::from_secs(1));
     assert_eq!(drained(&test).await, ["resync"]);
     send_undelivered(&test, 1).await;
-    test.clock.turn(Duration::from_secs(5));
+    test.clock.advance(Duration::from_secs(5));
     // The resync covered the one that had arrived before it.
     assert_eq!(drained(&test).await, ["notification"]);
 }

@@ -56,7 +56,7 @@ async fn a_cancelled_send_is_never_pushed_and_is_in_no_inbox() {
     let id = sent["sendId"].as_str().unwrap();
     assert_eq!(cancels(&test, "reports", id).await, (204, Value::Null));
     assert_eq!(cancels(&test, "reports", id).await, (204, Value::Null), "cancelling is idempotent");
-    test.clock.turn(Duration::from_secs(120));
+    test.clock.advance(Duration::from_secs(120));
     assert_eq!(drain::handle(&test.app, i64::MAX).await, drain::Drained::default());
     assert_eq!((test.push.taken().len(), unread(&test).await), (0, 0));
     assert_eq!(cancels(&test, "reports", id).await, (204, Value::Null));
@@ -70,7 +70,7 @@ async fn cancelling_a_delivered_send_is_a_conflict() {
     let test = TestApp::new().await;
     for (sender, delay_ms) in [("reports", 60_000), ("shop", 0)] {
         let sent = sends(&test, sender, delay_ms).await;
-        test.clock.turn(Duration::from_millis(delay_ms.try_into().unwrap()));
+        test.clock.advance(Duration::from_millis(delay_ms.try_into().unwrap()));
         drain::handle(&test.app, i64::MAX).await;
         let before = unread(&test).await;
         let id = sent["sendId"].as_str().unwrap();
@@ -89,7 +89,7 @@ async fn a_send_of_another_sender_or_an_unknown_one_is_not_found() {
     for (caller, id) in [("shop", id), ("alice", id), ("reports", ABSENT), ("reports", of_alice), ("reports", "x")] {
         assert_eq!(cancels(&test, caller, id).await, (404, "not_found".into()), "{caller}: {id}");
     }
-    test.clock.turn(Duration::from_secs(60));
+    test.clock.advance(Duration::from_secs(60));
     assert_eq!(drain::handle(&test.app, i64::MAX).await.chunks, 1);
 }
 

@@ -62,7 +62,7 @@ async fn a_notification_older_than_its_replacement_is_not_pushed() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
     sent(&test, json!({"collapseKey": "door", "delayMs": 60_000})).await;
-    test.clock.turn(Duration::from_secs(61));
+    test.clock.advance(Duration::from_secs(61));
     let newer = sent(&test, json!({"collapseKey": "door"})).await;
     assert_eq!(test.push.taken().len(), 1);
     assert_eq!(drain::handle(&test.app, i64::MAX).await.chunks, 1);

@@ -81,7 +81,7 @@ async fn redriving_a_dead_letter_wakes_the_drain_which_pushes_it() {
     let woken = Arc::new(Counting(AtomicUsize::new(0)));
     let (id, notification) = dead_letter(&test).await;
     test.app.wake = Some(woken.clone());
-    test.clock.turn(Duration::from_secs(600));
+    test.clock.advance(Duration::from_secs(600));
     drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
     assert!(test.push.taken().is_empty(), "a dead letter is not retried");
     let redriven = call(&test, "notify:admin", "POST", REDRIVE, &id, json!({})).await;
@@ -109,7 +109,7 @@ async fn pages_continue_from_their_cursor() {
     for n in 0..3 {
         let dead = Dead::Unreadable { payload: &n.to_string() };
         test.app.record.dead_letters.dead_letter(&dead, Reason::Unreadable, test.app.clock.at()).await.unwrap();
-        test.clock.turn(Duration::from_millis(1));
+        test.clock.advance(Duration::from_millis(1));
     }
     let all = list(&test, json!({})).await["items"].clone();
     let first = list(&test, json!({"limit": "2"})).await;

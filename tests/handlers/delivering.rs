@@ -11,7 +11,6 @@ use shared::delivery::Delivery;
 use shared::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
-use shared::inbox::Changed;
 use shared::sockets::push::Outcome;
 use shared::telemetry::{Counts, PushAttempt, Report, Telemetry};
 use tokio::sync::Barrier;
@@ -38,7 +37,7 @@ async fn an_offered_notification_is_not_pushed_again() {
     test.connect("alice", &["phone", "laptop"]).await;
     send(&test).await;
     assert_eq!(test.push.taken().len(), 2);
-    test.clock.turn(Duration::from_secs(60));
+    test.clock.advance(Duration::from_secs(60));
     assert_eq!(drained(&test).await, 0);
     assert!(test.push.taken().is_empty());
 }
@@ -52,16 +51,16 @@ async fn a_failed_push_is_retried_from_the_record_alone() {
     send(&test).await;
     assert_eq!(test.push.taken().len(), 1);
     // The row is due 5 s after the send, which leaves the sending function time for its own push.
-    test.clock.turn(Duration::from_millis(4_999));
+    test.clock.advance(Duration::from_millis(4_999));
     assert_eq!(drained(&test).await, 0);
-    test.clock.turn(Duration::from_millis(1));
+    test.clock.advance(Duration::from_millis(1));
     assert_eq!(drained(&test).await, 1);
     // The retry failed too, and the next one is 5 s later.
-    test.clock.turn(Duration::from_millis(4_999));
+    test.clock.advance(Duration::from_millis(4_999));
     assert_eq!(drained(&test).await, 0);
-    test.clock.turn(Duration::from_millis(1));
+    test.clock.advance(Duration::from_millis(1));
     assert_eq!(drained(&test).await, 1);
-    test.clock.turn(Duration::from_secs(600));
+    test.clock.advance(Duration::from_secs(600));
     assert_eq!(drained(&test).await, 0);
     assert!(is_known(&test, "phone").await);
 }
@@ -70,11 +69,11 @@ async fn a_failed_push_is_retried_from_the_record_alone() {
 async fn a_connection_that_answers_gone_is_forgotten() {
     let test = TestApp::new().await;
     test.connect("alice", &["gone", "phone"]).await;
-    test.clock.turn(Duration::from_secs(10));
+    test.clock.advance(Duration::from_secs(10));
     test.push.will("gone", &[Outcome::Gone]);
     send(&test).await;
     assert!(!is_known(&test, "gone").await && is_known(&test, "phone").await);
-    test.clock.turn(Duration::from_secs(60));
+    test.clock.advance(Duration::from_secs(60));
     assert_eq!(drained(&test).await, 0, "it was offered to every remaining connection");
 }
 
@@ -82,7 +81,7 @@ async fn a_connection_that_answers_gone_is_forgotten() {
 async fn a_young_connection_that_answers_gone_gets_a_second_attempt_and_is_kept() {
     let test = TestApp::new().await;
     test.connect("alice", &["new"]).await;
-    test.clock.turn(Duration::from_millis(9_999));
+    test.clock.advance(Duration::from_millis(9_999));
     test.push.will("new", &[Outcome::Gone, Outcome::Offered]);
     send(&test).await;
     assert_eq!(test.push.taken().len(), 2);
@@ -90,7 +89,7 @@ async fn a_young_connection_that_answers_gone_gets_a_second_attempt_and_is_kept(
     send(&test).await;
     assert_eq!(test.push.taken().len(), 2);
     assert!(is_known(&test, "new").await);
-    test.clock.turn(Duration::from_secs(5));
+    test.clock.advance(Duration::from_secs(5));
     assert_eq!(drained(&test).await, 1, "the notification that was never offered is retried");
     assert!(is_known(&test, "new").await);
 }
@@ -105,7 +104,7 @@ async fn a_notification_read_before_the_retry_is_not_pushed() {
     let all = shared::inbox::Change::ReadAll { kind: None, before: None };
     test.app.record.inbox.change(&user, &all, test.app.clock.at()).await.unwrap();
     test.push.taken();
-    test.clock.turn(Duration::from_secs(60));
+    test.clock.advance(Duration::from_secs(60));
     assert_eq!(drained(&test).await, 0);
 }
 

@@ -59,7 +59,7 @@ async fn a_drain_waits_for_rows_due_soon_unless_its_deadline_is_earlier() {
     let app = test.app.clone();
     let waiting = tokio::spawn(async move { drain::handle(&app, now_ms + 60_000).await });
     while !waiting.is_finished() {
-        test.clock.turn(Duration::from_millis(100));
+        test.clock.advance(Duration::from_millis(100));
         tokio::task::yield_now().await;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -70,12 +70,12 @@ async fn a_drain_waits_for_rows_due_soon_unless_its_deadline_is_earlier() {
 async fn a_connection_with_an_expired_token_gets_an_error_and_is_closed_and_forgotten() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
-    test.clock.turn(Duration::from_secs(3_600));
-    assert_eq!(drain::handle(&test.app, i64::MAX).await.ended, 1);
+    test.clock.advance(Duration::from_secs(3_600));
+    assert_eq!(drain::handle(&test.app, i64::MAX).await.closed, 1);
     let frames = test.push.taken();
     assert_eq!((frames[0].0.as_str(), &frames[0].1["code"]), ("phone", &json!("token_expired")));
     assert_eq!(test.push.closed(), ["phone"]);
-    assert_eq!(drain::handle(&test.app, i64::MAX).await.ended, 0);
+    assert_eq!(drain::handle(&test.app, i64::MAX).await.closed, 0);
 }
 
 #[tokio::test]
@@ -88,9 +88,9 @@ async fn a_tombstone_and_its_send_are_purged_after_the_retention_time() {
     let delete = Change::Delete(vec![listed.notifications[0].id]);
     test.app.record.inbox.change(&user, &delete, test.app.clock.at()).await.unwrap();
     let retention = Duration::from_millis(test.app.config.retention_ms.unsigned_abs());
-    test.clock.turn(retention - Duration::from_millis(1));
+    test.clock.advance(retention - Duration::from_millis(1));
     assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 0);
-    test.clock.turn(Duration::from_millis(1));
+    test.clock.advance(Duration::from_millis(1));
     assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 2, "the tombstone and its send");
     let position = test.app.record.inbox.position(&user, test.app.clock.at()).await.unwrap();
     assert_eq!((position.head, position.purged_through), (2, 2));
@@ -100,7 +100,7 @@ async fn a_tombstone_and_its_send_are_purged_after_the_retention_time() {
 async fn a_notification_expires_after_the_retention_time() {
     let test = TestApp::new().await;
     send_to(&test, 1).await;
-    test.clock.turn(Duration::from_millis(test.app.config.retention_ms.unsigned_abs()));
+    test.clock.advance(Duration::from_millis(test.app.config.retention_ms.unsigned_abs()));
     assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 2, "it expires, and its send is kept until it is gone");
     let user = shared::ids::UserId::new("user-0").unwrap();
     let at = |after_ms| shared::clock::At::Fixed(test.clock.now_ms() + after_ms);
@@ -109,12 +109,12 @@ async fn a_notification_expires_after_the_retention_time() {
     assert_eq!(test.app.record.inbox.position(&user, at(1)).await.unwrap().unread, 0);
     // Connected devices are notified when the drain makes the tombstone.
     test.connect("user-0", &["phone"]).await;
-    test.clock.turn(Duration::from_millis(1));
+    test.clock.advance(Duration::from_millis(1));
     drain::handle(&test.app, i64::MAX).await;
     let frames = test.push.taken();
     assert_eq!((&frames[0].1["change"], &frames[0].1["unreadCount"]), (&json!("expired"), &json!(0)));
     // After another retention time, the tombstone is gone as well.
-    test.clock.turn(Duration::from_millis(test.app.config.retention_ms.unsigned_abs()));
+    test.clock.advance(Duration::from_millis(test.app.config.retention_ms.unsigned_abs()));
     drain::handle(&test.app, i64::MAX).await;
     assert_eq!(
         test.app.record.inbox.changes(&user, None, 10, at(0)).await.unwrap().unwrap().position.purged_through,

@@ -56,7 +56,7 @@ async fn a_past_expiry_is_refused_only_with_a_new_key() {
     let mut test = TestApp::new().await;
     let members = json!({"expiresAt": instant(1_000), "idempotencyKey": "key"});
     let first = sends(&test, members.clone()).await;
-    test.clock.turn(Duration::from_secs(1));
+    test.clock.advance(Duration::from_secs(1));
     let again = sends(&test, members.clone()).await;
     assert_eq!((again.status().as_u16(), body(&again)), (202, body(&first)));
     assert_eq!(again.headers()["idempotency-replayed"], "true");
@@ -66,7 +66,7 @@ async fn a_past_expiry_is_refused_only_with_a_new_key() {
     // A process whose clock is behind accepts the send. The notification has expired by the time of the list, which
     // leaves it out.
     test.connect("alice", &["phone"]).await;
-    test.app.clock = Clock::standing(START_MS);
+    test.app.clock = Clock::manual(START_MS);
     assert_eq!(sends(&test, json!({"expiresAt": instant(1)})).await.status(), 202);
     test.app.clock = test.clock.clone();
     assert_eq!(body(&call_inbox(&test, "list", "", None).await)["items"], json!([]));
@@ -82,10 +82,10 @@ async fn no_answer_contains_an_expired_notification() {
     assert_eq!(listed["unreadCount"], 1);
     let synced = body(&call_inbox(&test, "sync", "", None).await);
     let (tag, since) = (synced["etag"].as_str().unwrap(), format!("since={}", synced["cursor"].as_str().unwrap()));
-    test.clock.turn(Duration::from_millis(999));
+    test.clock.advance(Duration::from_millis(999));
     assert_eq!(call_inbox(&test, "sync", &since, Some(tag)).await.status(), 304);
 
-    test.clock.turn(Duration::from_millis(1));
+    test.clock.advance(Duration::from_millis(1));
     // The head has not moved, but the tag must not match any more.
     let after = call_inbox(&test, "sync", &since, Some(tag)).await;
     assert_eq!((after.status().as_u16(), &body(&after)["unreadCount"]), (200, &json!(0)));
@@ -109,7 +109,7 @@ async fn the_etag_changes_when_a_read_notification_expires() {
     reading["pathParameters"]["id"] = sent["notifications"][0]["id"].clone();
     assert_eq!(inbox::handle(&test.app, request(reading)).await.status(), 204);
     let tag = body(&call_inbox(&test, "sync", "", None).await)["etag"].as_str().unwrap().to_owned();
-    test.clock.turn(Duration::from_secs(1));
+    test.clock.advance(Duration::from_secs(1));
     let synced = call_inbox(&test, "sync", "", Some(&tag)).await;
     assert_eq!((synced.status().as_u16(), &body(&synced)["notifications"]), (200, &json!([])));
 }
@@ -124,7 +124,7 @@ async fn every_device_is_notified_when_the_drain_makes_tombstones() {
         ids.push(sent["notifications"][0]["id"].clone());
     }
     test.push.taken();
-    test.clock.turn(Duration::from_secs(1));
+    test.clock.advance(Duration::from_secs(1));
     // The deadline leaves no time to wait for the third expiry.
     assert_eq!(drain::handle(&test.app, test.clock.now_ms() + 10_000).await.expired, 2);
     let frames = test.push.taken();
@@ -146,7 +146,7 @@ async fn a_drain_waits_for_notifications_that_expire_soon() {
     let draining = async { drain::handle(&test.app, i64::MAX).await };
     let turning = async {
         tokio::task::yield_now().await;
-        test.clock.turn(Duration::from_secs(30));
+        test.clock.advance(Duration::from_secs(30));
     };
     let (drained, ()) = tokio::join!(draining, turning);
     assert_eq!((drained.expired, test.push.taken()[0].1["change"].clone()), (1, json!("expired")));
@@ -162,7 +162,7 @@ async fn more_expiries_than_fit_into_a_frame_are_pushed_as_a_resync() {
         assert_eq!(sends(&test, members).await.status(), 202);
     }
     test.push.taken();
-    test.clock.turn(Duration::from_secs(1));
+    test.clock.advance(Duration::from_secs(1));
     assert_eq!(drain::handle(&test.app, i64::MAX).await.expired, 101);
     assert_eq!(test.push.taken(), [("phone".to_owned(), json!({"type": "resync"}))]);
 }

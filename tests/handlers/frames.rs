@@ -39,7 +39,7 @@ examples! { of_event ALL_EVENTS Event<'_> {
     Event::Resync => "resync",
 }}
 
-examples! { of_reply ALL_REPLIES Reply<'_> {
+examples! { of_reply ALL_REPLIES ReplyFrame<'_> {
     ReplyFrame::Pong { .. } => "pong",
     ReplyFrame::Sync { .. } => "sync" | "sync-partial",
     ReplyFrame::Ok { .. } => "ok" | "ok-updated" | "ok-expiresAt",
@@ -177,7 +177,7 @@ impl Serialised {
         self.add(name, of_event(event), &protocol::frame(event));
     }
 
-    fn reply(&mut self, name: &'static str, reply: &Reply<'_>) {
+    fn reply(&mut self, name: &'static str, reply: &ReplyFrame<'_>) {
         self.add(name, of_reply(reply), &protocol::frame(reply));
     }
 }
@@ -209,15 +209,15 @@ fn frames_of_the_server_are_serialised_as_in_the_examples() {
     serialised.event("fetch", &Event::Fetch { cursor: cursor(42), prev: cursor(41), id: report() });
     serialised.event("resync", &Event::Resync);
 
-    serialised.reply("pong", &Reply::Pong { reference: Some("p1"), cursor: cursor(43), etag: ETAG });
-    serialised.reply("sync", &Reply::Sync { reference: Some("s1"), sync: &complete() });
-    serialised.reply("sync-partial", &Reply::Sync { reference: Some("s2"), sync: &partial() });
-    serialised.reply("ok", &Reply::Ok { reference: Some("r1"), updated: None, expires_at: None });
-    serialised.reply("ok-updated", &Reply::Ok { reference: Some("r2"), updated: Some(2), expires_at: None });
+    serialised.reply("pong", &ReplyFrame::Pong { reference: Some("p1"), cursor: cursor(43), etag: ETAG });
+    serialised.reply("sync", &ReplyFrame::Sync { reference: Some("s1"), sync: &complete() });
+    serialised.reply("sync-partial", &ReplyFrame::Sync { reference: Some("s2"), sync: &partial() });
+    serialised.reply("ok", &ReplyFrame::Ok { reference: Some("r1"), updated: None, expires_at: None });
+    serialised.reply("ok-updated", &ReplyFrame::Ok { reference: Some("r2"), updated: Some(2), expires_at: None });
     let until = Some(Time(1_795_194_000_000));
-    serialised.reply("ok-expiresAt", &Reply::Ok { reference: Some("a1"), updated: None, expires_at: until });
-    serialised.reply("error", &Reply::error(Some("r3"), &Error::RateLimited { retry_after_ms: 250 }));
-    serialised.reply("error-bare", &Reply::error(None, &Error::TokenExpired));
+    serialised.reply("ok-expiresAt", &ReplyFrame::Ok { reference: Some("a1"), updated: None, expires_at: until });
+    serialised.reply("error", &ReplyFrame::error(Some("r3"), &Error::RateLimited { retry_after_ms: 250 }));
+    serialised.reply("error-bare", &ReplyFrame::error(None, &Error::TokenExpired));
 
     let files = files("");
     assert_eq!(names(serialised.0.keys()), names(ALL_EVENTS.iter().chain(ALL_REPLIES)));

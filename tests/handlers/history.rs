@@ -55,7 +55,7 @@ fn send_ids(list: &Value) -> Vec<Value> {
 async fn a_sender_sees_its_own_sends_and_an_administrator_sees_all() {
     let test = TestApp::new().await;
     let (first, _) = sends(&test, "reports", "REPORT_APPROVED", &["alice", "bob"]).await;
-    test.clock.turn(Duration::from_millis(1));
+    test.clock.advance(Duration::from_millis(1));
     let (second, _) = sends(&test, "shop", "like", &["alice"]).await;
 
     let list = read_history(&test, "reports", "notify:send", "limit=2&type=REPORT_APPROVED").await;
@@ -78,7 +78,7 @@ async fn a_history_continues_from_its_cursor() {
     let mut sent = Vec::new();
     for _ in 0..5 {
         sent.insert(0, sends(&test, "shop", "like", &["alice"]).await.0);
-        test.clock.turn(Duration::from_millis(1));
+        test.clock.advance(Duration::from_millis(1));
     }
     let (mut found, mut query) = (Vec::new(), "limit=2".to_owned());
     loop {
@@ -152,7 +152,7 @@ async fn a_trace_lists_the_steps_in_order() {
     test.connect("alice", &["phone"]).await;
     let (_, id) = sends(&test, "shop", "like", &["alice", "bob"]).await;
     let id = id.as_str().unwrap();
-    test.clock.turn(Duration::from_millis(1_500));
+    test.clock.advance(Duration::from_millis(1_500));
     let mut reading = event("read");
     reading["headers"]["authorization"] = test.bearer("alice", "").into();
     reading["pathParameters"]["id"] = id.into();
@@ -168,7 +168,7 @@ async fn a_trace_lists_the_steps_in_order() {
     ];
     assert_eq!((&body(&traced)["steps"], &body(&traced)["complete"]), (&json!(steps), &json!(true)));
 
-    test.clock.turn(Duration::from_millis(1));
+    test.clock.advance(Duration::from_millis(1));
     reading["routeKey"] = "ANY /api/notifications/{id}".into();
     reading["requestContext"]["routeKey"] = "ANY /api/notifications/{id}".into();
     reading["requestContext"]["http"]["method"] = "DELETE".into();
@@ -184,11 +184,11 @@ async fn a_trace_lists_the_steps_in_order() {
 async fn a_trace_lists_the_outcome_of_each_push() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone", "tab"]).await;
-    test.clock.turn(Duration::from_secs(20));
+    test.clock.advance(Duration::from_secs(20));
     test.push.will("phone", &[Outcome::Gone]);
     test.push.will("tab", &[Outcome::Failed]);
     let (_, id) = sends(&test, "shop", "like", &["alice"]).await;
-    test.clock.turn(Duration::from_secs(6));
+    test.clock.advance(Duration::from_secs(6));
     assert!(!drain::handle(&test.app, i64::MAX).await.failed);
     let traced = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
     let steps = traced["steps"].as_array().unwrap().iter();
@@ -205,7 +205,7 @@ async fn a_trace_lists_the_outcome_of_each_push() {
     assert_eq!((steps, &traced["complete"]), (expected.map(<[&str]>::to_vec).to_vec(), &json!(true)));
 
     // A day later, the outcomes are gone.
-    test.clock.turn(Duration::from_secs(24 * 60 * 60));
+    test.clock.advance(Duration::from_secs(24 * 60 * 60));
     let traced = body(&trace(&test, "alice", "", id.as_str().unwrap(), "").await);
     assert_eq!((traced["steps"].as_array().unwrap().len(), &traced["complete"]), (2, &json!(false)));
 }
@@ -255,7 +255,7 @@ async fn an_administrator_finds_a_notification_whose_chunk_is_waiting() {
     let traced = body(&trace(&test, "ops", "notify:admin", id, "").await);
     assert_eq!(traced["steps"], json!([{"step": "accepted", "at": START}]));
 
-    test.clock.turn(Duration::from_millis(20));
+    test.clock.advance(Duration::from_millis(20));
     assert!(!drain::handle(&test.app, i64::MAX).await.failed);
     let traced = body(&trace(&test, "user 200", "", id, "").await);
     let materialised = json!({"step": "materialised", "at": "2027-01-15T08:00:00.020Z"});

@@ -75,7 +75,7 @@ async fn a_ticket_expires_no_later_than_its_token() {
         (&json!("2027-01-15T08:00:30.000Z"), &json!("ws://localhost/live"))
     );
     assert_eq!(ticket["ticket"].as_str().unwrap().len(), 22);
-    test.clock.turn(std::time::Duration::from_secs(3_590));
+    test.clock.advance(std::time::Duration::from_secs(3_590));
     let late = tickets::handle(&test.app, request(by(&bearer, "ticket"))).await;
     assert_eq!(body(&late)["expiresAt"], "2027-01-15T09:00:00.000Z");
 }

@@ -135,7 +135,7 @@ async fn sends_count_as_accepted_and_those_to_connected_users_as_delivered() {
     assert_eq!((&metrics["connections"], &metrics["onlineUsers"]), (&json!(3), &json!(2)));
     assert_eq!(metrics["queue"]["waiting"], 0);
     // The counts cover the last hour.
-    test.clock.turn(Duration::from_secs(3_600));
+    test.clock.advance(Duration::from_secs(3_600));
     assert_eq!(counts(&test).await, [0; 5]);
 }
 
@@ -147,13 +147,13 @@ async fn a_failed_push_counts_as_waiting_then_as_retried_and_then_as_delivered()
     test.push.will("phone", &[Outcome::Failed, Outcome::Failed]);
     let sent = send(&test, &["alice"], None).await;
     assert_eq!(counts(&test).await, [1, 0, 0, 0, 0]);
-    test.clock.turn(Duration::from_secs(6));
+    test.clock.advance(Duration::from_secs(6));
     let queue = metrics_json(&test).await["queue"].clone();
     let expected = json!({ "waiting": 1, "processing": 0, "delayed": 0, "deadLetters": 0, "oldestMs": 1_000 });
     assert_eq!(queue, expected);
     drains(&test).await;
     assert_eq!(counts(&test).await, [1, 0, 1, 0, 0]);
-    test.clock.turn(Duration::from_secs(5));
+    test.clock.advance(Duration::from_secs(5));
     drains(&test).await;
     let metrics = metrics_json(&test).await;
     assert_eq!(counts(&test).await, [1, 1, 2, 0, 0]);
@@ -173,7 +173,7 @@ async fn a_failed_push_counts_as_waiting_then_as_retried_and_then_as_delivered()
 async fn a_notification_that_reaches_no_connection_is_not_counted_as_delivered() {
     let test = TestApp::new().await;
     test.connect("alice", &["gone"]).await;
-    test.clock.turn(Duration::from_secs(10));
+    test.clock.advance(Duration::from_secs(10));
     test.push.will("gone", &[Outcome::Gone]);
     let sent = send(&test, &["alice"], None).await;
     assert_eq!(counts(&test).await, [1, 0, 0, 0, 0]);

@@ -60,11 +60,11 @@ async fn a_delayed_send_is_answered_with_its_ids_and_delivered_when_it_is_due() 
         let id = &answer["notifications"][0]["id"];
         assert!(id.is_string() && !listed(&test).await.contains(id));
 
-        test.clock.turn(Duration::from_millis(59_999));
+        test.clock.advance(Duration::from_millis(59_999));
         // The deadline leaves the drain no time to wait for the due time.
         let early = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
         assert_eq!((early.chunks, test.push.taken().len()), (0, 0), "{name}");
-        test.clock.turn(Duration::from_millis(1));
+        test.clock.advance(Duration::from_millis(1));
         assert_eq!(drain::handle(&test.app, i64::MAX).await.chunks, 1, "{name}");
         let pushed = test.push.taken();
         assert_eq!(pushed[0].1["notification"]["id"], *id, "{name}");
@@ -111,7 +111,7 @@ async fn the_maximum_of_a_year_is_checked_only_for_a_new_key() {
     let first = sends(&test, Some("key"), "deliverAt", instant(MAX_DELAY_MS)).await;
     assert_eq!(first.status(), 202);
     // As in another process whose clock is behind.
-    test.app.clock = Clock::standing(START_MS - 1_000);
+    test.app.clock = Clock::manual(START_MS - 1_000);
     let again = sends(&test, Some("key"), "deliverAt", instant(MAX_DELAY_MS)).await;
     assert_eq!((again.status().as_u16(), body(&again)), (202, body(&first)));
     assert_eq!(again.headers()["idempotency-replayed"], "true");
@@ -124,7 +124,7 @@ async fn the_maximum_of_a_year_is_checked_only_for_a_new_key() {
 async fn a_repeat_gets_the_first_answer_even_after_the_due_time() {
     let test = TestApp::new().await;
     let first = body(&sends(&test, Some("key"), "deliverAt", instant(60_000)).await);
-    test.clock.turn(Duration::from_secs(60));
+    test.clock.advance(Duration::from_secs(60));
     for _ in 0..2 {
         let again = sends(&test, Some("key"), "deliverAt", instant(60_000)).await;
         assert_eq!((body(&again), again.headers()["idempotency-replayed"].to_str().unwrap()), (first.clone(), "true"));
@@ -174,7 +174,7 @@ async fn more_than_five_sends_due_at_once_to_a_user_are_pushed_as_one_resync() {
         for _ in 0..count {
             assert_eq!(sends(&test, None, "delayMs", json!(60_000)).await.status(), 202);
         }
-        test.clock.turn(Duration::from_secs(60));
+        test.clock.advance(Duration::from_secs(60));
         test.push.will("laptop", &[shared::sockets::push::Outcome::Failed]);
         let before = listed(&test).await.len();
         let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
@@ -183,7 +183,7 @@ async fn more_than_five_sends_due_at_once_to_a_user_are_pushed_as_one_resync() {
         assert_eq!(frames, vec![expected; if expected == "resync" { 2 } else { 2 * count }]);
         assert_eq!(listed(&test).await.len(), before + count);
         // The laptop failed the resync, or the first of the notifications.
-        test.clock.turn(Duration::from_secs(5));
+        test.clock.advance(Duration::from_secs(5));
         drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
         let again: Vec<(String, Value)> =
             test.push.taken().into_iter().map(|(to, frame)| (to, frame["type"].clone())).collect();
@@ -192,7 +192,7 @@ async fn more_than_five_sends_due_at_once_to_a_user_are_pushed_as_one_resync() {
         to.sort_unstable();
         assert_eq!(to, retried, "{again:?}");
         assert!(again.iter().all(|(_, kind)| kind == expected), "{again:?}");
-        test.clock.turn(Duration::from_secs(600));
+        test.clock.advance(Duration::from_secs(600));
         drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
         assert_eq!(test.push.taken(), []);
     }
@@ -202,7 +202,7 @@ async fn more_than_five_sends_due_at_once_to_a_user_are_pushed_as_one_resync() {
 async fn a_drain_stops_waiting_when_its_process_ends() {
     let mut test = TestApp::new().await;
     assert_eq!(sends(&test, None, "delayMs", json!(30_000)).await.status(), 202);
-    // The clock stands still, so a drain that ignored the end of the process would wait forever.
+    // The clock does not advance, so a drain that ignored the end of the process would wait forever.
     let run = drain::handle_until(&test.app, i64::MAX, std::future::ready(())).await;
     assert_eq!(run, drain::Drained::default());
     let bell = Arc::new(Counting(AtomicUsize::new(0)));

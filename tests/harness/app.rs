@@ -25,21 +25,21 @@ use tempfile::TempDir;
 
 use crate::world::START_MS;
 
-/// An app whose surroundings a test can see and set.
+/// An app whose clock, sockets and stores a test can inspect and set.
 pub struct TestApp {
-    /// What handlers are given.
+    /// The argument of handlers.
     pub app: App,
     /// The sockets.
     pub push: Arc<FakePush>,
-    /// The record, counting.
+    /// The record, which counts its calls.
     pub record: Arc<Counted>,
-    /// Turned by hand.
+    /// Moves only when the test moves it.
     pub clock: Clock,
     _data: TempDir,
 }
 
 impl TestApp {
-    /// A new one, with nothing in it.
+    /// A new, empty app.
     pub async fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
         let variables = [("JWT_SECRET", "a secret of at least thirty-two bytes"), ("WS_URL", "ws://localhost/live")];
@@ -51,27 +51,27 @@ impl TestApp {
         let push = Arc::new(FakePush::default());
         let mut app =
             App::new(config, Record::new(store), Moment::new(Arc::new(MemoryMoment::default())), push.clone());
-        let clock = Clock::standing(START_MS);
+        let clock = Clock::manual(START_MS);
         app.clock = clock.clone();
         Self { app, push, record, clock, _data: data }
     }
 
-    /// From now on this is its record; what was connected before is not.
+    /// Replaces the record. Earlier connections are not in it.
     pub fn uses_record(&mut self, record: Arc<dyn RecordStore>) {
         self.app.record = Record::new(record);
     }
 
-    /// From now on this is its moment.
+    /// Replaces the moment.
     pub fn uses_moment(&mut self, moment: Arc<dyn MomentStore>) {
         self.app.moment = Moment::new(moment);
     }
 
-    /// From now on nothing waits in a queue: what is left comes back from the record alone.
+    /// Removes the queue, so that only the record finds what is left to push.
     pub fn loses_its_queue(&mut self) {
         self.app.moment.queue = Arc::new(NoMoment::default());
     }
 
-    /// The `Authorization` of somebody whose token is good for an hour.
+    /// The `Authorization` header of a user whose token is valid for an hour.
     pub fn bearer(&self, sub: &str, scope: &str) -> String {
         let exp_s = self.clock.now_ms() / 1_000 + 3_600;
         format!("Bearer {}", auth::sign(&self.app.config, sub, scope, exp_s).unwrap())
@@ -102,7 +102,7 @@ pub fn event(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Sockets that only remember.
+/// Sockets that only record what happens to them.
 #[derive(Debug, Default)]
 pub struct FakePush {
     frames: Mutex<Vec<(String, Value)>>,
@@ -111,17 +111,17 @@ pub struct FakePush {
 }
 
 impl FakePush {
-    /// What was pushed since the last time, by connection.
+    /// The frames pushed since the last call, each with its connection.
     pub fn taken(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut self.frames.lock().unwrap())
     }
 
-    /// What was closed so far.
+    /// The connections that were closed so far.
     pub fn closed(&self) -> Vec<String> {
         self.closed.lock().unwrap().clone()
     }
 
-    /// How the next pushes to a connection end, one after the other; afterwards they are taken.
+    /// Sets the outcomes of the next pushes to a connection, in order; later pushes are accepted.
     pub fn will(&self, connection: &str, outcomes: &[Outcome]) {
         self.outcomes.lock().unwrap().insert(connection.to_owned(), outcomes.iter().rev().copied().collect());
     }
@@ -146,20 +146,20 @@ impl Push for FakePush {
     }
 }
 
-/// A record whose accesses a test can count: a call of a promise is one, however many statements it has.
+/// A record whose calls a test can count. A call of a trait counts once, however many statements it needs.
 pub struct Counted {
     store: Arc<SqliteRecord>,
     seen: AtomicUsize,
 }
 
 impl Counted {
-    /// How often it was accessed since the last time.
+    /// The number of calls since the last time.
     pub fn round_trips(&self) -> usize {
         let accesses = self.store.accesses();
         accesses - self.seen.swap(accesses, Ordering::Relaxed)
     }
 
-    /// Makes it unavailable from now on.
+    /// Makes it unavailable.
     pub async fn goes_away(&self) {
         self.store.close().await;
     }
@@ -176,18 +176,18 @@ impl Deref for Counted {
 /// What a function behind the HTTP API returned.
 pub type HttpAnswer = lambda_http::Response<lambda_http::Body>;
 
-/// Hands an event of the HTTP API to a handler, by the serialisation that production uses.
+/// An event of the HTTP API as a handler receives it, deserialised as in production.
 pub fn request(event: Value) -> lambda_http::Request {
     let event: lambda_http::request::LambdaRequest = serde_json::from_value(event).unwrap();
     event.into()
 }
 
-/// An event of the WebSocket API, by the serialisation that production uses.
+/// An event of the WebSocket API, deserialised as in production.
 pub fn socket_event(event: Value) -> aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest {
     serde_json::from_value(event).unwrap()
 }
 
-/// The body of an answer as JSON; null where it is none.
+/// The body of a response as JSON; null if it has none.
 pub fn body(answer: &HttpAnswer) -> Value {
     match answer.body() {
         lambda_http::Body::Text(text) => serde_json::from_str(text).unwrap_or_default(),

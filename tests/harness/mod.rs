@@ -1,7 +1,7 @@
 //! The vocabulary of the tests: a [`World`] is a whole system on a free port with its own stores, users open sockets
 //! on [`Device`]s, services send, and a device *sees* notifications.
 //!
-//! The clock of a world stands still until a test advances it. A ping proves that nothing was pushed: a frame that was
+//! The clock of a world does not advance until a test advances it. A ping proves that nothing was pushed: a frame that was
 //! pushed before the ping arrives before its pong.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]

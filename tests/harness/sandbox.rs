@@ -32,7 +32,7 @@ const REQUEST_ID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 pub type Variables = Vec<(String, String)>;
 
 /// Every variable that any function requires; no server listens at the addresses.
-pub fn nobody() -> Variables {
+pub fn required_variables() -> Variables {
     let variables = [
         ("DATABASE_URL", "postgres://carillon@127.0.0.1:9/carillon"),
         ("REDIS_URL", "redis://127.0.0.1:9"),

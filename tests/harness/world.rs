@@ -57,9 +57,9 @@ impl World {
             Ok("watched") => Self::watched(variables).await,
             Ok("servers") => {
                 on_servers(&mut variables).await;
-                Self::begin(variables, Clock::standing(START_MS)).await
+                Self::begin(variables, Clock::manual(START_MS)).await
             }
-            _ => Self::begin(variables, Clock::standing(START_MS)).await,
+            _ => Self::begin(variables, Clock::manual(START_MS)).await,
         }
     }
 
@@ -118,7 +118,7 @@ impl World {
             self.watched.is_none(),
             "functions outside the gateway use the machine's clock: this flow belongs in `in_process`"
         );
-        self.clock.turn(by);
+        self.clock.advance(by);
     }
 
     /// Runs the drain as its schedule does, waits for it and returns its report.

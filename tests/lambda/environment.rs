@@ -1,6 +1,6 @@
 //! The environment of a function: its variables, servers and tokens.
 
-use harness::sandbox::{Variables, nobody};
+use harness::sandbox::{Variables, required_variables};
 use harness::{postgres_server, redis_server};
 use shared::auth;
 use shared::config::{Config, Origins};
@@ -9,7 +9,7 @@ use shared::config::{Config, Origins};
 pub(crate) async fn servers() -> Variables {
     let database = postgres_server::database().await.reveal().to_owned();
     let redis = redis_server::own_prefix();
-    let variables = with(with(nobody(), "DATABASE_URL", &database), "REDIS_URL", redis.url.reveal());
+    let variables = with(with(required_variables(), "DATABASE_URL", &database), "REDIS_URL", redis.url.reveal());
     with(variables, "REDIS_KEY_PREFIX", &redis.prefix)
 }
 

@@ -1,7 +1,7 @@
 //! A missing or invalid variable stops a function at startup, with one line that names it and contains no secret.
 
 use harness::binaries::{self, Profile};
-use harness::sandbox::{Sandbox, nobody, refused};
+use harness::sandbox::{Sandbox, refused, required_variables};
 
 use crate::environment::with;
 
@@ -30,7 +30,7 @@ async fn a_missing_variable_stops_the_start_and_is_named() {
     assert_eq!(NEEDS.map(|(function, _)| function.to_owned()).to_vec(), binaries::functions());
     for (function, needs) in NEEDS {
         for missing in needs {
-            let variables: Vec<_> = nobody().into_iter().filter(|(name, _)| name != missing).collect();
+            let variables: Vec<_> = required_variables().into_iter().filter(|(name, _)| name != missing).collect();
             let (status, log) = refused(&built[function], &variables).await;
             assert_eq!(status, 78, "{function} without {missing}: {log}");
             assert!(log.contains(&format!("{missing} is required")), "{function}: {log}");
@@ -42,7 +42,7 @@ async fn a_missing_variable_stops_the_start_and_is_named() {
 #[tokio::test]
 async fn a_function_starts_without_its_servers() {
     for (function, _) in NEEDS {
-        let mut sandbox = Sandbox::start(&binaries::built(Profile::Dev)[function], &nobody()).await;
+        let mut sandbox = Sandbox::start(&binaries::built(Profile::Dev)[function], &required_variables()).await;
         sandbox.polled().await;
     }
 }
@@ -53,11 +53,12 @@ async fn an_invalid_store_url_stops_the_start_and_is_not_logged() {
     for url in
         ["sqlite:///hunter2.db", "postgres://root:hunter2@h:port/x", "mysql://root:hunter2@127.0.0.1/x", "hunter2"]
     {
-        let (status, log) = refused(&built["send"], &with(nobody(), "DATABASE_URL", url)).await;
+        let (status, log) = refused(&built["send"], &with(required_variables(), "DATABASE_URL", url)).await;
         assert_eq!(status, 78, "{url}: {log}");
         assert!(log.contains("DATABASE_URL") && !log.contains("hunter2"), "{url}: {log}");
     }
-    let (status, log) = refused(&built["send"], &with(nobody(), "REDIS_URL", "http://:hunter2@127.0.0.1")).await;
+    let (status, log) =
+        refused(&built["send"], &with(required_variables(), "REDIS_URL", "http://:hunter2@127.0.0.1")).await;
     assert_eq!(status, 78, "{log}");
     assert!(log.contains("REDIS_URL") && !log.contains("hunter2"), "{log}");
 }

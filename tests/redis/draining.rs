@@ -53,7 +53,7 @@ async fn pending(test: &TestApp) -> (u64, u64) {
 
 /// Runs a drain; returns to how many devices it pushed, each of which must get one frame.
 async fn drains(test: &TestApp) -> usize {
-    test.clock.turn(LATER);
+    test.clock.advance(LATER);
     assert!(!drain::handle(&test.app, i64::MAX).await.failed);
     let mut to: Vec<String> = test.push.taken().into_iter().map(|(device, _)| device).collect();
     to.sort();
@@ -136,7 +136,7 @@ struct Slow(Arc<FakePush>, Clock);
 #[async_trait]
 impl Push for Slow {
     async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
-        self.1.turn(Duration::from_secs(60));
+        self.1.advance(Duration::from_secs(60));
         self.0.push(frames).await
     }
 
@@ -152,7 +152,7 @@ async fn a_drain_that_runs_out_of_time_keeps_no_claims() {
     send_undelivered(&test).await;
     server.does(&["XADD", "carillon:{q11}:high", "*", "w", "2 high {\"of\":\"tomorrow\"}"]);
     server.does(&["XADD", "carillon:{q03}:low", "*", "job", "by hand"]);
-    test.clock.turn(Duration::from_secs(1));
+    test.clock.advance(Duration::from_secs(1));
     test.app.push = Arc::new(Slow(test.push.clone(), test.clock.clone()));
     let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
     assert!(!run.failed && run.pushed < USERS, "{run:?}");

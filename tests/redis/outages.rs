@@ -73,7 +73,7 @@ async fn a_killed_redis_slows_at_most_two_calls_and_is_used_again_within_a_secon
         tokio::time::sleep(Duration::from_millis(50)).await;
         server.is_killed();
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(moment.check().await, Status::Away);
+        assert_eq!(moment.check().await, Status::Unavailable);
         server.is_back();
         moment.becomes_healthy_within(SECOND).await;
     }
@@ -92,7 +92,7 @@ async fn a_hung_redis_slows_at_most_two_calls_and_is_used_again_within_a_second(
         tokio::time::sleep(Duration::from_millis(50)).await;
         server.hangs();
         tokio::time::sleep(Duration::from_millis(1_500)).await;
-        assert_eq!(moment.check().await, Status::Away);
+        assert_eq!(moment.check().await, Status::Unavailable);
         server.goes_on();
         moment.becomes_healthy_within(SECOND).await;
         assert_tolerable(&load.ends().await);

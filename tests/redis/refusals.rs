@@ -18,7 +18,7 @@ async fn assert_unavailable_at_once(moment: &Moment) {
     let took = moment.times("send A alice", ONE).await;
     assert!(took < MAX_IN_FLIGHT, "{took:?}");
     assert!(matches!(moment.spends("send A alice", ONE).await, Verdict::Limited { .. }));
-    assert_eq!(moment.check().await, Status::Away);
+    assert_eq!(moment.check().await, Status::Unavailable);
 }
 
 async fn call_for(moment: &Moment, duration: Duration) {
@@ -71,7 +71,7 @@ async fn a_wrong_password_is_logged_once_and_limits_continue_in_this_process() {
     assert_unavailable_at_once(&moment).await;
     call_for(&moment, SECOND).await;
     let said = log.said();
-    assert_eq!(said.matches("Redis is away (WRONGPASS)").count(), 1, "{said}");
+    assert_eq!(said.matches("Redis is unavailable (WRONGPASS)").count(), 1, "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(!said.contains("hunter2") && !said.contains(&server.port().to_string()), "{said}");
 }
@@ -94,7 +94,7 @@ async fn a_server_without_tls_is_an_outage_and_not_a_panic() {
     let server = RedisServer::start();
     let moment = Moment::new(&config(&format!("rediss://127.0.0.1:{}", server.port()), PREFIX));
     assert_eq!(moment.spends("send A alice", ONE).await, Verdict::Admitted);
-    assert_eq!(moment.check().await, Status::Away);
+    assert_eq!(moment.check().await, Status::Unavailable);
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn only_a_server_with_a_trusted_certificate_is_used_over_tls() {
     for untrusted in [None, Some(other.certificate())] {
         let moment = Moment::new(&trusting(untrusted));
         assert_eq!(moment.spends("send A bob", ONE).await, Verdict::Admitted);
-        assert_eq!(moment.check().await, Status::Away);
+        assert_eq!(moment.check().await, Status::Unavailable);
     }
     assert_eq!(server.keys(), written, "an untrusted server was used");
 

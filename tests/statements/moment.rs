@@ -135,7 +135,7 @@ async fn a_retry_is_added_claimed_settled_and_reported_once() {
     let send_undelivered = async || {
         measured.test.push.will("phone", &[Outcome::Failed]);
         measured.sends(&users(1)).await;
-        measured.test.clock.turn(Duration::from_secs(1));
+        measured.test.clock.advance(Duration::from_secs(1));
     };
     let drains = async || {
         let run = drain::handle(&measured.test.app, i64::MAX).await;

@@ -78,7 +78,7 @@ async fn a_claim_costs_one_script_per_shard_and_a_heartbeat_costs_one() {
         calls(&redis, "evalsha");
         let claims = queue.claim(64, At::Server).await.unwrap().claimed;
         let shards: std::collections::BTreeSet<usize> =
-            claims.iter().map(|claimed| shared::delivery::work::shard(&claimed.work.as_ref().unwrap().user)).collect();
+            claims.iter().map(|claimed| claimed.work.as_ref().unwrap().shard()).collect();
         let claiming = calls(&redis, "evalsha");
         let done: Vec<Resolution> = claims.into_iter().map(|claimed| Resolution::Done(claimed.id)).collect();
         queue.settle(&done, At::Server).await;

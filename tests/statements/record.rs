@@ -310,10 +310,10 @@ async fn a_delayed_send_costs_one_statement_and_its_start_one_more() {
         assert_eq!(send::handle(&measured.test.app, request(send_event)).await.status(), 202);
     };
     measured.costs(1, delayed).await;
-    measured.test.clock.turn(Duration::from_secs(60));
+    measured.test.clock.advance(Duration::from_secs(60));
     measured.drains().await;
     delayed().await;
-    measured.test.clock.turn(Duration::from_secs(60));
+    measured.test.clock.advance(Duration::from_secs(60));
     // Two chunks at four statements each, in addition to a drain without work. The first chunk also starts the send.
     measured.costs_prepared(10 + 2 * 4 + 1, measured.drains()).await;
 }
@@ -327,7 +327,7 @@ async fn any_number_of_small_due_sends_cost_one_transaction_of_three_statements(
             let to = format!("user {n}");
             measured.sends_body(json!({"type": "like", "userId": to, "title": "Hi", "delayMs": 60_000})).await;
         }
-        measured.test.clock.turn(Duration::from_secs(60));
+        measured.test.clock.advance(Duration::from_secs(60));
     };
     delay().await;
     measured.drains().await;
@@ -347,7 +347,7 @@ async fn a_retry_costs_taking_the_row_marking_it_as_offered_and_a_push_to_each_r
         }
         measured.sends(&["alice"], None).await;
         // Longer than the queue waits before the second attempt, but less than the record does.
-        measured.test.clock.turn(Duration::from_secs(1));
+        measured.test.clock.advance(Duration::from_secs(1));
         measured.test.push.taken();
     };
     // Not every device took the frame, so nothing is marked as offered.
@@ -368,7 +368,7 @@ async fn expiries_cost_one_transaction_of_two_statements_in_any_number_of_inboxe
         let ends = Time(measured.test.clock.now_ms() + 1_000).to_string();
         let request_body = json!({"type": "like", "userIds": names, "title": "Hi", "expiresAt": ends});
         measured.sends_body(request_body).await;
-        measured.test.clock.turn(Duration::from_secs(1));
+        measured.test.clock.advance(Duration::from_secs(1));
     };
     expires().await;
     measured.drains().await;
@@ -400,10 +400,10 @@ async fn a_send_with_a_collapse_key_locks_the_heads_in_a_transaction_before_it_i
     measured.costs(4, async || send(json!({})).await).await;
     // A delayed send locks no heads. The drain does, with one more statement per chunk.
     measured.costs(1, async || send(json!({"delayMs": 60_000})).await).await;
-    measured.test.clock.turn(Duration::from_secs(60));
+    measured.test.clock.advance(Duration::from_secs(60));
     measured.drains().await;
     send(json!({"delayMs": 60_000})).await;
-    measured.test.clock.turn(Duration::from_secs(60));
+    measured.test.clock.advance(Duration::from_secs(60));
     measured.costs_prepared(10 + 4 + 1 + 1, measured.drains()).await;
 }
 

@@ -114,7 +114,7 @@ async fn a_chunk_is_due_at_its_time_and_not_earlier(record: Record) {
 async fn nothing_waits_if_nothing_was_sent(record: Record) {
     let deliveries = record.deliveries();
     assert_eq!(deliveries.next_due().await.unwrap(), None);
-    assert!(deliveries.materialise_next(at(LATE_MS)).await.unwrap().is_none());
+    assert!(record.materialise_next(at(LATE_MS)).await.unwrap().is_none());
     assert!(deliveries.take_due(10, at(LATE_MS)).await.unwrap().is_empty());
     deliveries.mark_offered(&[], at(0)).await.unwrap();
     deliveries.mark_offered(&[(&user("alice"), 1)], at(0)).await.unwrap();

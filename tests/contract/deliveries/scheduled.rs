@@ -127,7 +127,7 @@ async fn recipients_of_a_delayed_send_are_waiting(record: Record) {
     record.send(&delayed("1", 1_000), &users(&["alice", "bob"]), at(7)).await;
     let states = async || {
         let page = record.send_history().sends(&SendQuery { limit: 1, ..SendQuery::default() }, at(10)).await.unwrap();
-        (page.sends[0].place.created_at_ms, page.sends[0].states)
+        (page.sends[0].key.at_ms, page.sends[0].states)
     };
     let waiting = (START_MS + 7, States { waiting: 2, ..States::default() });
     assert_eq!(states().await, waiting);

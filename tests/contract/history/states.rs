@@ -4,6 +4,7 @@ use shared::ids::UserId;
 use shared::inbox::Change;
 use shared::inbox::history::{PastSend, SendQuery, State, States};
 use shared::inbox::sends::CHUNK_RECIPIENTS;
+use shared::page_key::PageKey;
 
 use crate::record::{Record, START_MS, Send, at, ids, user, users};
 
@@ -38,7 +39,7 @@ async fn a_notification_that_no_connection_took_is_waiting(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     record.send(&Send::of_kind("1", "like"), &users(&["alice", "bob"]), at(5)).await;
     let send = past_send(&record, "1").await;
-    assert_eq!(send.place, Place { created_at_ms: START_MS + 5, id: Send::new("1").id });
+    assert_eq!(send.key, PageKey { at_ms: START_MS + 5, id: Send::new("1").id });
     assert_eq!((send.kind.as_str(), send.title.as_str()), ("like", "1"));
     assert_eq!(send.states, States { waiting: 2, ..States::default() });
 }
@@ -105,7 +106,7 @@ async fn neither_a_repeat_nor_another_send_changes_the_states(record: Record) {
     record.change("alice", Change::Read(ids(&["2"], "alice")), at(3)).await;
     assert_eq!(states(&record, "1").await, States { waiting: 2, ..States::default() });
     assert_eq!(states(&record, "2").await, States { settled: 1, waiting: 1, ..States::default() });
-    assert_eq!(past_send(&record, "1").await.place.created_at_ms, START_MS);
+    assert_eq!(past_send(&record, "1").await.key.at_ms, START_MS);
 }
 
 async fn only_sends_with_a_notification_in_the_state_are_listed(record: Record) {

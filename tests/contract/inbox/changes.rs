@@ -114,7 +114,7 @@ async fn partial_answers_lose_nothing_while_the_inbox_changes(record: Record) {
     record.ring(&all, "alice", at(0)).await;
     let mut shown: HashMap<NotificationId, bool> = HashMap::new();
     let mut since = record.position("alice").await.cursor_at(0);
-    let mut turns = 0;
+    let mut rounds = 0;
     loop {
         let part = record.changes("alice", Some(since), 3).await.unwrap();
         for (version, id, is_present) in summaries(&part.changes) {
@@ -129,14 +129,14 @@ async fn partial_answers_lose_nothing_while_the_inbox_changes(record: Record) {
         if part.complete {
             break;
         }
-        turns += 1;
-        if turns <= 10 {
+        rounds += 1;
+        if rounds <= 10 {
             // One that was returned already, one that was not returned yet, and a new one.
-            let delete = Change::Delete(vec![id(all[turns - 1], "alice")]);
+            let delete = Change::Delete(vec![id(all[rounds - 1], "alice")]);
             record.change("alice", delete, at(1)).await;
-            let read = Change::Read(vec![id(all[20 - turns], "alice")]);
+            let read = Change::Read(vec![id(all[20 - rounds], "alice")]);
             record.change("alice", read, at(1)).await;
-            record.ring(&[&format!("new {turns}")], "alice", at(1)).await;
+            record.ring(&[&format!("new {rounds}")], "alice", at(1)).await;
         }
     }
     let mut shown: Vec<_> = shown.into_keys().collect();

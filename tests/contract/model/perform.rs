@@ -60,10 +60,10 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
                 due: if *delay_ms == 0 { Due::Now } else { Due::After(*delay_ms) },
                 retention_ms: i64::MAX / 4,
             };
-            Outcome::Appended(inbox.append(&append, at).await?)
+            Outcome::Appended(record.sends().append(&append, at).await?)
         }
         Operation::Cancel { key } => {
-            Outcome::Cancelled(inbox.cancel(model.send(*key, 0, 0, 0).id, &user("billing")).await?)
+            Outcome::Cancelled(record.sends().cancel(model.send(*key, 0, 0, 0).id, &user("billing")).await?)
         }
         Operation::Change { user, .. } | Operation::ReadAll { user, .. } => {
             let change = model.change(operation);
@@ -74,7 +74,7 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
         }
         Operation::FirstAnswer { key } => {
             let id = model.send(*key, 0, 0, 0).id;
-            Outcome::FirstAnswer(inbox.first_answer(id).await?)
+            Outcome::FirstAnswer(record.sends().first_answer(id).await?)
         }
         Operation::List { user, .. } => {
             Outcome::Listed(inbox.list(model.user(*user), &model.page(operation), at).await?)
@@ -84,16 +84,16 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
             Outcome::Changes(inbox.changes(model.user(*user), since, *limit, at).await?)
         }
         Operation::Find { user, id } => Outcome::Found(inbox.find(model.user(*user), model.id(*id), at).await?),
-        Operation::MaterialiseNext => Outcome::Materialised(match deliveries.materialise_next(at).await? {
+        Operation::MaterialiseNext => Outcome::Materialised(match record.materialise_next(at).await? {
             None => None,
-            Some(deliveries) => Some((which_chunk(record, model, &deliveries).await?, deliveries)),
+            Some(materialised) => Some((which_chunk(record, model, &materialised).await?, materialised)),
         }),
         Operation::TakeDue { limit } => {
             let first = deliveries.take_due(*limit, at).await?;
             let rest = if model.is_ambiguous(*limit) { Some(deliveries.take_due(usize::MAX, at).await?) } else { None };
             Outcome::Taken(first, rest)
         }
-        Operation::Expire { limit } => Outcome::Expired(deliveries.expire(*limit, at).await?),
+        Operation::Expire { limit } => Outcome::Expired(record.retention().expire(*limit, at).await?),
         Operation::Take { rows } => {
             let keys: Vec<_> = rows.iter().map(|row| model.key(row)).collect();
             let fences = keys.iter().map(|key| key.fence_ms).collect();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use shared::delivery::queue::{CLAIM_MS, ClaimId, Claimed, Depth, Entry, Queue, Resolution};
-use shared::delivery::work::PushWork;
+use shared::delivery::work::{PushWork, Work};
 use shared::inbox::notification::Priority;
 
 use super::for_all;
@@ -87,7 +87,7 @@ impl Model {
             Operation::Wait { ms } => self.now_ms += ms,
             Operation::Add { user: name, priority, wait_ms } => {
                 let work = self.work(&name.to_string(), Priority::NAMES[usize::from(*priority)].1);
-                let added = queue.add(&[Entry { work: work.clone(), wait_ms: *wait_ms }], at).await;
+                let added = queue.add(&[Entry { work: work.clone().into(), wait_ms: *wait_ms }], at).await;
                 if added.refused > 0 {
                     return Err("the entry was refused".into());
                 }
@@ -107,7 +107,7 @@ impl Model {
                     .is_some_and(|known| matches!(&known.state, State::Claimed { id: now, .. } if *now == id));
                 let settled = match (operation, &known) {
                     (Operation::Retry { wait_ms, .. }, Some(known)) => {
-                        Resolution::Retry(id, Entry { work: known.work.clone(), wait_ms: *wait_ms })
+                        Resolution::Retry(id, Entry { work: known.work.clone().into(), wait_ms: *wait_ms })
                     }
                     _ => Resolution::Done(id),
                 };
@@ -116,7 +116,7 @@ impl Model {
                 }
                 if is_current {
                     self.entries.remove(&offset);
-                    if let (Resolution::Retry(_, Entry { work: work.into(), wait_ms }), Some(_)) = (settled, known) {
+                    if let (Resolution::Retry(_, Entry { wait_ms, .. }), Some(Known { work, .. })) = (settled, known) {
                         let state = self.state(wait_ms, false);
                         self.entries.insert(offset, Known { work, state, attempts: 0 });
                     }
@@ -165,7 +165,7 @@ impl Model {
             return Err(format!("claimed {claimed:?}, expected {expected} of {waiting} waiting and {lapsed} lapsed"));
         }
         for one in claimed {
-            let work = one.work.as_ref().map_err(|raw| format!("{raw} cannot be read"))?;
+            let Ok(Work::Push(work)) = &one.work else { return Err(format!("claimed {one:?}")) };
             let known = self.entries.get_mut(&work.offset).ok_or("a finished entry was claimed")?;
             let is_allowed = match known.state {
                 State::Due { .. } => !is_suspect,
