@@ -11,7 +11,7 @@ use shared::config::Secret;
 use shared::record::postgres::PostgresRecord;
 use tempfile::TempDir;
 
-/// The account (`nobody`) that the server runs as if the tests run as root, because Postgres refuses to run as root.
+/// The user id of the unprivileged account under which root starts the server: Postgres refuses to run as root.
 const UNPRIVILEGED: u32 = 65_534;
 /// `pg_hba.conf`: the role `guarded` needs its password, every other role connects without one.
 const ACCESS: &str = "host all guarded 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";

@@ -10,7 +10,7 @@ pub struct Drained {
     pub chunks: usize,
     /// Notifications that were pushed after an earlier push was not finished.
     pub pushed: usize,
-    /// Users with a backlog who were told to sync.
+    /// Users with a backlog who got a resync.
     pub resynced: usize,
     /// Notifications that expired and became tombstones.
     pub expired: usize,

@@ -1,4 +1,5 @@
--- What every script begins with: the words that several of them need.
+-- Definitions that several scripts use. Each is sent only with the scripts that name it, so a blank line separates them
+-- and there is none inside.
 
 -- How many keys held a foreign value. Such a value counts as absent, so that it cannot stop anything.
 local foreign = 0

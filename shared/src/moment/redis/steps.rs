@@ -11,7 +11,7 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, 
 use super::keys::{Key, Partition};
 use crate::clock::At;
 
-/// What every script begins with.
+/// Definitions that scripts share, with blank lines between them.
 const PRELUDE: &str = include_str!("prelude.lua");
 
 /// A script and the hash by which Redis knows it.
@@ -23,9 +23,27 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn new(text: &str) -> Self {
-        let text = format!("{PRELUDE}\n{text}");
+        let text = with_prelude(text);
         Self { sha1: sha1(&text), text }
     }
+}
+
+/// The script behind those definitions of the prelude that it uses. Redis makes them anew at each call, so that spare ones
+/// cost time.
+fn with_prelude(text: &str) -> String {
+    let definitions = PRELUDE.split("\n\n").filter_map(|block| Some((block, defined(block)?)));
+    let definitions: Vec<(&str, &str)> = definitions.collect();
+    // A definition may use those before it.
+    definitions.into_iter().rev().fold(text.to_owned(), |text, (block, name)| match text.contains(name) {
+        true => format!("{}\n\n{text}", block.trim_end()),
+        false => text,
+    })
+}
+
+/// The name that a block of the prelude defines.
+fn defined(block: &str) -> Option<&str> {
+    let line = block.lines().find_map(|line| line.strip_prefix("local "))?;
+    line.trim_start_matches("function ").split(['(', ' ']).next()
 }
 
 /// SHA-1 in hexadecimal digits: how Redis names scripts. Nothing relies on its strength.
@@ -224,9 +242,21 @@ mod tests {
     }
 
     #[test]
+    fn a_script_gets_the_definitions_that_it_uses_and_those_that_they_use() {
+        let names = |script: &str| -> Vec<String> {
+            let text = with_prelude(script);
+            text.split("\n\n").filter_map(defined).map(str::to_owned).collect()
+        };
+        assert_eq!(names("return 1"), [""; 0]);
+        assert_eq!(names("return whole(1)"), ["whole"]);
+        assert_eq!(names("count_or_clear('ZCARD', KEYS[1])"), ["foreign", "count", "count_or_clear"]);
+        assert_eq!(names("append(KEYS[1], ARGV[1], 0)"), ["foreign", "whole", "append"]);
+    }
+
+    #[test]
     fn a_script_is_known_by_the_sha1_of_prelude_and_text() {
-        let script = Script::new("return 1");
-        assert!(script.text.starts_with("-- What every script begins with") && script.text.ends_with("\nreturn 1"));
+        let script = Script::new("return whole(1)");
+        assert!(script.text.ends_with("end\n\nreturn whole(1)"), "{}", script.text);
         assert_eq!(script.sha1, sha1(&script.text));
         assert_eq!(sha1("return 1"), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
     }
