@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use aws_lc_rs::digest;
 use redis::aio::MultiplexedConnection;
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value};
+use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value};
 
 use super::keys::{Key, Partition};
 use crate::clock::At;
@@ -59,37 +59,35 @@ fn sha1(text: &str) -> String {
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     partition: Partition,
-    action: Action,
-    arguments: Vec<Vec<u8>>,
+    /// As it is sent; a script by its hash.
+    command: Cmd,
+    script: Option<&'static Script>,
     tolerates: fn(&RedisError) -> bool,
-}
-
-#[derive(Debug, Clone)]
-enum Action {
-    Command(&'static str, Key),
-    Script(&'static Script, Vec<Key>),
 }
 
 impl Step {
     /// A command on one key, which is its first argument.
     pub(crate) fn command(name: &'static str, key: Key) -> Self {
-        Self::new(key.partition(), Action::Command(name, key))
+        let mut command = redis::cmd(name);
+        command.arg(key.name());
+        Self { partition: key.partition(), command, script: None, tolerates: |_| false }
     }
 
     /// A call of a script. All keys must be of the partition of the first: a cluster refuses any other call.
     pub(crate) fn script(script: &'static Script, keys: Vec<Key>) -> Self {
         let partition = keys.first().expect("every script has a key").partition();
         debug_assert!(keys.iter().all(|key| key.partition() == partition), "{keys:?}");
-        Self::new(partition, Action::Script(script, keys))
-    }
-
-    fn new(partition: Partition, action: Action) -> Self {
-        Self { partition, action, arguments: Vec::new(), tolerates: |_| false }
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&script.sha1).arg(keys.len());
+        for key in &keys {
+            command.arg(key.name());
+        }
+        Self { partition, command, script: Some(script), tolerates: |_| false }
     }
 
     /// Adds an argument, or several from a list.
     pub(crate) fn arg(mut self, argument: impl ToRedisArgs) -> Self {
-        self.arguments.extend(argument.to_redis_args());
+        self.command.arg(argument);
         self
     }
 
@@ -99,8 +97,10 @@ impl Step {
     }
 
     #[cfg(test)]
-    pub(crate) fn arguments(&self) -> &[Vec<u8>] {
-        &self.arguments
+    pub(crate) fn script_arguments(&self) -> Vec<Vec<u8>> {
+        let words: Vec<Vec<u8>> = words(&self.command).map(<[u8]>::to_vec).collect();
+        let keys: usize = std::str::from_utf8(&words[2]).unwrap().parse().unwrap();
+        words[3 + keys..].to_vec()
     }
 
     /// Where it must be performed.
@@ -108,33 +108,23 @@ impl Step {
         self.partition
     }
 
-    fn command_by(&self, name: impl Fn(&'static Script) -> (&'static str, &'static str)) -> Cmd {
-        match &self.action {
-            Action::Command(name, key) => {
-                let mut command = redis::cmd(name);
-                command.arg(key.name()).arg(&self.arguments);
-                command
-            }
-            Action::Script(script, keys) => {
-                let (name, script) = name(script);
-                let mut command = redis::cmd(name);
-                command.arg(script).arg(keys.len());
-                for key in keys {
-                    command.arg(key.name());
-                }
-                command.arg(&self.arguments);
-                command
-            }
+    /// The same with the script's text.
+    fn with_text(&self, script: &Script) -> Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(&script.text);
+        for word in words(&self.command).skip(2) {
+            command.arg(word);
         }
+        command
     }
+}
 
-    fn by_hash(&self) -> Cmd {
-        self.command_by(|script| ("EVALSHA", &script.sha1))
-    }
-
-    fn by_text(&self) -> Cmd {
-        self.command_by(|script| ("EVAL", &script.text))
-    }
+/// The name of a command and its arguments.
+fn words(command: &Cmd) -> impl Iterator<Item = &[u8]> {
+    command.args_iter().map(|word| match word {
+        Arg::Simple(word) => word,
+        _ => unreachable!("only commands that scan have a cursor"),
+    })
 }
 
 /// Performs steps in one pipeline. The answers are in the same order; an error among them is one that its step tolerates.
@@ -143,13 +133,13 @@ pub(crate) async fn perform(
     connection: &mut MultiplexedConnection,
     steps: &[&Step],
 ) -> RedisResult<Vec<RedisResult<Value>>> {
-    let mut answers = pipe(connection, steps.iter().map(|step| step.by_hash())).await?;
+    let mut answers = pipe(connection, steps.iter().map(|step| step.command.clone())).await?;
     let (mut unknown, mut again, mut sent) = (Vec::new(), Vec::new(), HashSet::new());
     for (n, step) in steps.iter().enumerate().filter(|(n, _)| is_unknown_script(&answers[*n])) {
-        if let Action::Script(script, _) = &step.action {
+        if let Some(script) = step.script {
             // The first call brings the text; later calls of the same script in this pipeline find it.
             let is_first = sent.insert(&script.sha1);
-            again.push(if is_first { step.by_text() } else { step.by_hash() });
+            again.push(if is_first { step.with_text(script) } else { step.command.clone() });
             unknown.push(n);
         }
     }

@@ -109,11 +109,11 @@ mod tests {
         assert_eq!(partitions.len(), spending.steps.len());
         assert_eq!(spending.positions.iter().map(Vec::len).sum::<usize>(), 3_001);
         for (step, budgets) in spending.steps.iter().zip(&spending.positions) {
-            let arguments = step.arguments();
+            let arguments = step.script_arguments();
             assert_eq!((arguments[0].as_slice(), arguments.len()), (&b"1234"[..], 1 + 3 * budgets.len()));
         }
         let seventh = spending.positions.iter().flatten().find(|positions| positions.contains(&7)).unwrap();
         assert_eq!(*seventh, [7, 3_000]);
-        assert_eq!(Spending::new(&keys, &list, At::Server).steps[0].arguments()[0], b"0");
+        assert_eq!(Spending::new(&keys, &list, At::Server).steps[0].script_arguments()[0], b"0");
     }
 }
