@@ -1,13 +1,16 @@
 //! The promise of the record to report what became of sends: how many notifications of a send are in which state, and
 //! the steps of a single notification.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use serde::Serialize;
 
 use crate::clock::{At, Time};
 use crate::error::StoreError;
-use crate::ids::{NotificationId, SendId, UserId};
+use crate::ids::{ConnectionId, NotificationId, SendId, UserId};
 use crate::page_key::PageKey;
+use crate::sockets::push::Outcome;
 use crate::telemetry::{MAX_OUTCOMES, OUTCOME_RETENTION_MS, PushAttempt};
 
 /// The most sends in a page, and the most that are examined for one.
@@ -220,7 +223,11 @@ impl Trace {
             connection_id: Some(pushed.connection.to_string()),
             status: Some(pushed.outcome.name()),
         }));
-        steps.extend(self.offered_at_ms.map(step("offered")));
+        // The record and the moment write at the same time, each by its own clock.
+        let accepted_at_ms = pushes.and_then(last_first_acceptance);
+        let offered_at_ms =
+            self.offered_at_ms.map(|at_ms| accepted_at_ms.map_or(at_ms, |accepted| at_ms.max(accepted)));
+        steps.extend(offered_at_ms.map(step("offered")));
         steps.extend(self.read_at_ms.map(step("read")));
         // A tombstone that was made because of the expiry is not a deletion.
         let deleted = self.deleted_at_ms.filter(|at_ms| self.expired_at_ms.is_none_or(|expired| *at_ms < expired));
@@ -230,6 +237,16 @@ impl Trace {
         steps.sort_by_key(|step| step.at);
         Steps { steps, complete }
     }
+}
+
+/// When the last connection accepted its first push: an offer to every connection cannot come before.
+fn last_first_acceptance(pushes: &[PushAttempt]) -> Option<i64> {
+    let mut first: BTreeMap<&ConnectionId, i64> = BTreeMap::new();
+    for push in pushes.iter().filter(|push| push.outcome == Outcome::Offered) {
+        let at_ms = first.entry(&push.connection).or_insert(push.at_ms);
+        *at_ms = push.at_ms.min(*at_ms);
+    }
+    first.into_values().max()
 }
 
 /// Whether a notification belongs to a recipient of a chunk. `recipients` is the JSON that a store keeps; `None` if it
@@ -242,8 +259,6 @@ pub fn is_in_chunk(id: NotificationId, send: SendId, recipients: &str) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ConnectionId;
-    use crate::sockets::push::Outcome;
 
     /// The last state belongs to the newest send, which is listed first.
     fn sends(states: &[(i64, i64)]) -> Vec<PastSend> {
@@ -330,6 +345,21 @@ mod tests {
         ], "complete": true});
         let at_once = Trace { accepted_at_ms: 10, materialised_at_ms: Some(10), ..Trace::default() };
         assert_eq!(serde_json::to_value(at_once.steps(Some(&pushes[..1]), 50)).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_offer_comes_after_the_pushes_that_were_accepted_even_if_the_clocks_differ() {
+        let trace = Trace { accepted_at_ms: 10, offered_at_ms: Some(28), ..Trace::default() };
+        let accepted = |connection, at_ms| pushed(connection, Outcome::Offered, at_ms);
+        let pushes = [accepted("tab", 29), pushed("phone", Outcome::Failed, 29), accepted("phone", 30)];
+        let expected = [("accepted", 10), ("pushed", 29), ("pushed", 29), ("pushed", 30), ("offered", 30)];
+        assert_eq!(names(&trace.steps(Some(&pushes), 50)), expected);
+        // The second push to the tab was a repeat.
+        let pushes = [accepted("tab", 27), accepted("tab", 40)];
+        assert_eq!(
+            names(&trace.steps(Some(&pushes), 50)),
+            [("accepted", 10), ("pushed", 27), ("offered", 28), ("pushed", 40)]
+        );
     }
 
     #[test]
