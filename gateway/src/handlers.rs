@@ -9,7 +9,7 @@ use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use serde_json::{Value, json};
 use shared::app::App;
 use shared::clock::Clock;
-use shared::config::{Config, ConfigError, Secret};
+use shared::config::{Config, ConfigError, Pooler, Secret};
 use shared::delivery::wake::Wake;
 use shared::moment::Moment;
 use shared::moment::memory::MemoryMoment;
@@ -58,7 +58,7 @@ pub(crate) enum OpenError {
 }
 
 impl Handlers {
-    /// Opens the stores, and migrates the record.
+    /// Opens the stores, and migrates the record, except behind a pooler.
     pub(crate) async fn open(config: &Config, data: &Path, clock: &Clock) -> Result<Self, OpenError> {
         let record_store = RecordStore::open(config, data).await?;
         let record = match &record_store {
@@ -120,7 +120,12 @@ impl RecordStore {
             && (text.starts_with("postgres://") || text.starts_with("postgresql://"))
         {
             let record = PostgresRecord::new(url, DATABASE_CONNECTIONS).map_err(config_error)?;
-            record.migrate().await.map_err(config_error)?;
+            let record = record.behind(config.database_pooler);
+            match config.database_pooler {
+                Pooler::None => record.migrate().await.map(drop).map_err(config_error)?,
+                // Migrations go past the pooler.
+                Pooler::Transaction => record.check().await.map_err(config_error)?,
+            }
             return Ok(Self::Postgres(record));
         }
         let file = match text.map(|text| text.strip_prefix("sqlite://")) {

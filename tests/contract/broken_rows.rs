@@ -316,10 +316,9 @@ async fn a_store_failure_dead_letters_nothing() {
     record.ring(&["before"], "user 200", at(0)).await;
     record.send(&Send::new("1"), &many(2), at(1)).await;
     let mut holder = sqlx::PgConnection::connect(url.reveal()).await.unwrap();
-    sqlx::raw_sql("BEGIN; SELECT FROM inboxes WHERE user_id = 'user 200' FOR UPDATE")
-        .execute(&mut holder)
-        .await
-        .unwrap();
+    let held = "SET idle_in_transaction_session_timeout = 0;
+                BEGIN; SELECT FROM inboxes WHERE user_id = 'user 200' FOR UPDATE";
+    sqlx::raw_sql(held).execute(&mut holder).await.unwrap();
     let failed = record.materialise_next(at(2)).await;
     assert!(matches!(failed, Err(shared::error::StoreError::Unavailable(_))), "{failed:?}");
     assert_eq!(dead_letters(&record).await, []);

@@ -1,12 +1,14 @@
-//! A database that got a later migration before an earlier one. Functions refuse to use it, and migrating it applies
-//! the missing one.
+//! The schema of a database and the code that uses it. Code refuses a database that lacks one of its migrations, also
+//! if it got a later one, and migrating it applies the missing one. It runs on the schema of a newer release.
 
+use shared::config::Secret;
 use shared::error::StoreError;
 use shared::ids::UserId;
 use shared::inbox::Inbox;
 use shared::record::postgres::PostgresRecord;
 use shared::record::sqlite::SqliteRecord;
-use sqlx::{Connection, SqliteConnection};
+use shared::telemetry::health::Migrations;
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::record::at;
 
@@ -22,11 +24,86 @@ async fn postgres_is_unavailable_until_a_missing_earlier_migration_is_applied() 
     let alice = UserId::new("alice").unwrap();
     let record = PostgresRecord::new(&url, 1).unwrap();
     match record.position(&alice, at(0)).await {
-        Err(StoreError::Unavailable(why)) => assert!(why.contains("lacks migration 2"), "{why}"),
+        Err(StoreError::Unavailable(why)) => assert!(why.contains("lacks migration 0002_history:"), "{why}"),
         used => panic!("the database was used: {used:?}"),
     }
+    let schema = record.schema().await.unwrap();
+    assert_eq!((schema.found, schema.missing.as_deref()), (schema.needed, Some("0002_history")));
     record.migrate().await.unwrap();
     assert_eq!(record.position(&alice, at(0)).await.unwrap().head, 0);
+    assert_eq!(record.schema().await.unwrap().missing, None);
+}
+
+#[tokio::test]
+async fn postgres_without_any_migration_lacks_the_first() {
+    let url = harness::postgres_server::database().await;
+    harness::postgres_server::does(&url, "DROP TABLE _sqlx_migrations").await;
+    let schema = PostgresRecord::new(&url, 1).unwrap().schema().await.unwrap();
+    assert_eq!((schema.found, schema.missing.as_deref()), (0, Some("0001_record")));
+}
+
+const NEWER: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+    VALUES (9999, 'of tomorrow', true, '', 0)";
+
+#[tokio::test]
+async fn postgres_with_a_newer_migration_is_used_and_migrated() {
+    let url = harness::postgres_server::database().await;
+    harness::postgres_server::does(&url, NEWER).await;
+    let record = PostgresRecord::new(&url, 1).unwrap();
+    assert_eq!(record.position(&UserId::new("alice").unwrap(), at(0)).await.unwrap().head, 0);
+    harness::postgres_server::does(&url, WITHOUT_THE_SECOND).await;
+    assert_eq!(record.migrate().await.unwrap(), 9_999);
+    let schema = record.schema().await.unwrap();
+    assert!(schema.needed < 9_999 && schema.missing.is_none(), "{schema:?}");
+}
+
+#[tokio::test]
+async fn sqlite_with_a_newer_migration_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("carillon.db");
+    SqliteRecord::open(&file).await.unwrap().close().await;
+    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+    sqlx::raw_sql(NEWER).execute(&mut connection).await.unwrap();
+    let record = SqliteRecord::open(&file).await.unwrap();
+    assert_eq!(record.position(&UserId::new("alice").unwrap(), at(0)).await.unwrap().head, 0);
+    let schema = record.schema().await.unwrap();
+    assert!(schema.found == 9_999 && schema.needed < 9_999 && schema.missing.is_none(), "{schema:?}");
+}
+
+/// A setting of the role in `url`, as a new session of it gets it.
+async fn setting(url: &Secret, name: &'static str) -> String {
+    let mut session = PgConnection::connect(url.reveal()).await.unwrap();
+    sqlx::query_scalar("SELECT current_setting($1)").bind(name).fetch_one(&mut session).await.unwrap()
+}
+
+#[tokio::test]
+async fn migrating_gives_its_own_role_timeouts_unless_it_has_some() {
+    let url = harness::postgres_server::database().await;
+    let (_, name) = url.reveal().rsplit_once('/').unwrap();
+    assert_eq!(setting(&url, "lock_timeout").await, "3s");
+    assert_eq!(setting(&url, "jit").await, "off");
+    let other = format!("ALTER ROLE postgres IN DATABASE {name} SET lock_timeout = '1s'");
+    harness::postgres_server::does(&url, &other).await;
+    PostgresRecord::new(&url, 1).unwrap().migrate().await.unwrap();
+    assert_eq!(setting(&url, "lock_timeout").await, "1s");
+    assert_eq!(setting(&url, "statement_timeout").await, "5s");
+}
+
+#[tokio::test]
+async fn the_role_of_the_functions_has_the_timeouts_then_and_can_change_no_table() {
+    let url = harness::postgres_server::database().await;
+    let functions = harness::postgres_server::as_functions(&url).await;
+    PostgresRecord::new(&url, 1).unwrap().migrate().await.unwrap();
+    for name in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+        assert_eq!(setting(&url, name).await, "0", "{name} of the role that migrates");
+        assert_ne!(setting(&functions, name).await, "0", "{name} of the functions");
+    }
+    let mut session = PgConnection::connect(functions.reveal()).await.unwrap();
+    for denied in ["ALTER TABLE sends ADD COLUMN x bigint", "CREATE TABLE x ()", "DELETE FROM _sqlx_migrations"] {
+        let error = sqlx::raw_sql(denied).execute(&mut session).await.unwrap_err();
+        assert_eq!(error.as_database_error().and_then(|error| error.code()).as_deref(), Some("42501"), "{denied}");
+    }
+    assert_eq!(PostgresRecord::new(&functions, 1).unwrap().schema().await.unwrap().missing, None);
 }
 
 #[tokio::test]

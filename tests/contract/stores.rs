@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::clock::Clock;
-use shared::config::RedisConfig;
+use shared::config::{Pooler, RedisConfig};
 use shared::moment::memory::MemoryMoment;
 use shared::moment::redis::RedisMoment;
 use shared::record::postgres::PostgresRecord;
@@ -21,10 +21,16 @@ pub(crate) async fn sqlite() -> (Record, TempDir) {
     (Record::new(store), folder)
 }
 
-/// A record in its own database on the shared Postgres server.
+/// A record in its own database on the shared Postgres server, used by a role that may only read and change rows; with
+/// `CARILLON_STORES=pooled`, behind PgBouncer.
 pub(crate) async fn postgres() -> (Record, ()) {
     let url = harness::postgres_server::database().await;
-    (Record::new(PostgresRecord::new(&url, 8).unwrap()), ())
+    let record = if harness::world::is_pooled() {
+        PostgresRecord::new(&harness::pgbouncer::pooled(&url), 8).unwrap().behind(Pooler::Transaction)
+    } else {
+        PostgresRecord::new(&harness::postgres_server::as_functions(&url).await, 8).unwrap()
+    };
+    (Record::new(record), ())
 }
 
 /// A moment in the memory of this process.

@@ -12,8 +12,8 @@ use shared::auth;
 use shared::clock::Clock;
 use shared::config::{Config, Origins};
 use shared::moment::redis::RedisMoment;
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{Executor, PgPool};
 use tokio::task::JoinHandle;
 
 use crate::device::Device;
@@ -72,7 +72,11 @@ impl Testbed {
         let started_at = Instant::now();
         servers.redis.does(&["FLUSHALL"]);
         let url = servers.postgres.database().await.reveal().to_owned();
-        let database = PgPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
+        let database = PgPoolOptions::new().max_connections(2).after_connect(|connection, _| {
+            // The role has the timeouts of a function, which some statements of scenarios exceed.
+            Box::pin(async move { connection.execute("SET statement_timeout = 0").await.map(drop) })
+        });
+        let database = database.connect(&url).await.unwrap();
         let postgres = Proxy::in_front_of(servers.postgres.port(), seed + 1).await;
         let redis = Proxy::in_front_of(servers.redis.port(), seed + 2).await;
         let management = ManagementApi::new(seed + 3).await;

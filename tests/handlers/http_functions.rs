@@ -1,7 +1,10 @@
 //! The functions behind the HTTP API.
 
+use std::sync::Arc;
+
 use harness::{TestApp, body, event, request};
 use serde_json::{Value, json};
+use shared::record::postgres::PostgresRecord;
 
 /// A recorded event of `tests/events` with this `Authorization` header.
 fn by(bearer: &str, name: &str) -> Value {
@@ -81,9 +84,30 @@ async fn a_ticket_expires_no_later_than_its_token() {
 }
 
 #[tokio::test]
+async fn health_names_the_migration_that_the_database_lacks() {
+    let mut test = TestApp::new().await;
+    let database = harness::postgres_server::database().await;
+    test.uses_record(Arc::new(PostgresRecord::new(&database, 2).unwrap()));
+    harness::postgres_server::does(&database, "DELETE FROM _sqlx_migrations WHERE version = 2").await;
+    let answer = health::handle(&test.app, request(event("health"))).await;
+    let (status, health) = (answer.status().as_u16(), body(&answer));
+    assert_eq!((status, &health["dependencies"]["database"]), (503, &json!("outdated")), "{health}");
+    assert_eq!(health["schema"]["missing"], "0002_history", "{health}");
+    let undone = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (2, 'history', true, '', 0)";
+    harness::postgres_server::does(&database, undone).await;
+    let answer = health::handle(&test.app, request(event("health"))).await;
+    assert_eq!((answer.status().as_u16(), &body(&answer)["schema"]["missing"]), (200, &Value::Null));
+}
+
+#[tokio::test]
 async fn health_and_unknown_paths_need_no_token() {
     let test = TestApp::new().await;
-    assert_eq!(health::handle(&test.app, request(event("health"))).await.status(), 200);
+    let answer = health::handle(&test.app, request(event("health"))).await;
+    assert_eq!(answer.status(), 200);
+    let schema = &body(&answer)["schema"];
+    assert!(schema["needed"].as_i64().is_some_and(|needed| needed > 0), "{schema}");
+    assert_eq!((&schema["found"], &schema["missing"]), (&schema["needed"], &Value::Null));
     let missing = notfound::handle(request(event("notfound"))).await;
     assert_eq!((missing.status().as_u16(), &body(&missing)["error"]["code"]), (404, &json!("not_found")));
 }

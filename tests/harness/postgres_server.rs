@@ -10,9 +10,11 @@ use std::time::Duration;
 use shared::config::Secret;
 use shared::record::postgres::PostgresRecord;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::OnceCell;
 
 /// The user id of the unprivileged account under which root starts the server: Postgres refuses to run as root.
-const UNPRIVILEGED: u32 = 65_534;
+pub(crate) const UNPRIVILEGED: u32 = 65_534;
 /// `pg_hba.conf`: the role `guarded` needs its password, every other role connects without one.
 const ACCESS: &str = "host all guarded 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
 
@@ -21,13 +23,31 @@ pub async fn database() -> Secret {
     database_of(shared_port()).await
 }
 
+/// The URL of a database for the role that functions have, which `migrations/roles.sql` gives its rights: it reads and
+/// changes rows, and nothing else.
+pub async fn as_functions(database: &Secret) -> Secret {
+    static ROLE: OnceCell<()> = OnceCell::const_new();
+    ROLE.get_or_init(|| does(database, "CREATE ROLE carillon_functions LOGIN")).await;
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/roles.sql");
+    // Read by the tests, since the server's user may not reach the folder.
+    let rights = std::fs::read_to_string(file).unwrap();
+    psql(database, &["-v", "functions=carillon_functions", "-f", "-"], &rights).await;
+    Secret::new(database.reveal().replace("postgres@", "carillon_functions@"))
+}
+
 /// Executes a statement. Panics if it fails.
 pub async fn does(database: &Secret, statement: &str) {
-    let done = tokio::process::Command::from(unprivileged(&binaries().join("psql")))
-        .args(["-q", "-d", database.reveal(), "-c", statement])
-        .output()
-        .await
-        .unwrap();
+    psql(database, &["-c", statement], "").await;
+}
+
+/// Runs the client of Postgres with this input. Panics if a statement fails.
+async fn psql(database: &Secret, arguments: &[&str], input: &str) {
+    let mut command = tokio::process::Command::from(unprivileged(&binaries().join("psql")));
+    command.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database.reveal()]).args(arguments);
+    let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Ends the input too.
+    process.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+    let done = process.wait_with_output().await.unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
@@ -133,7 +153,7 @@ impl Drop for PostgresServer {
 }
 
 /// The port of the server that all tests of this process share.
-fn shared_port() -> u16 {
+pub(crate) fn shared_port() -> u16 {
     static PORT: OnceLock<u16> = OnceLock::new();
     *PORT.get_or_init(|| {
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -209,6 +229,6 @@ fn unprivileged(program: &Path) -> Command {
     command
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
 }

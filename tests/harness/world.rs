@@ -9,22 +9,29 @@ use gateway::forward::LambdaUrl;
 use gateway::local::{Local, Settings};
 use serde_json::{Value, json};
 use shared::clock::Clock;
+use shared::config::Secret;
 use tempfile::TempDir;
 
 use crate::device::Device;
 use crate::http::{self, Answer};
 use crate::watch::Watch;
-use crate::{postgres_server, redis_server};
+use crate::{pgbouncer, postgres_server, redis_server};
 
 /// The initial time of a world: 2027-01-15T08:00:00Z.
 pub const START_MS: i64 = 1_800_000_000_000;
 
-/// The variable that selects stores and functions: `servers` for Postgres and Redis, `watched` for these servers and
-/// functions under `cargo lambda watch`; otherwise SQLite, memory and functions in the gateway.
+/// The variable that selects stores and functions: `servers` for Postgres and Redis, `pooled` for these servers with
+/// PgBouncer in front of Postgres, `watched` for the servers and functions under `cargo lambda watch`; otherwise SQLite,
+/// memory and functions in the gateway.
 const STORES: &str = "CARILLON_STORES";
 
 /// The drain's schedule, as the template names it.
 const DRAIN_SCHEDULE: &str = "drainEveryMinute";
+
+/// Whether the stores of the tests are Postgres behind PgBouncer, and Redis.
+pub fn is_pooled() -> bool {
+    std::env::var(STORES).as_deref() == Ok("pooled")
+}
 
 /// A running system.
 pub struct World {
@@ -55,8 +62,13 @@ impl World {
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         match std::env::var(STORES).as_deref() {
             Ok("watched") => Self::watched(variables).await,
-            Ok("servers") => {
+            Ok(stores @ ("servers" | "pooled")) => {
                 on_servers(&mut variables).await;
+                if stores == "pooled" {
+                    let database = Secret::new(variables["DATABASE_URL"].as_str());
+                    variables.insert("DATABASE_URL".into(), pgbouncer::pooled(&database).reveal().to_owned());
+                    variables.insert("DATABASE_POOLER".into(), "transaction".into());
+                }
                 Self::begin(variables, Clock::manual(START_MS)).await
             }
             _ => Self::begin(variables, Clock::manual(START_MS)).await,

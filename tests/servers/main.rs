@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod load;
+mod pooler;
 mod postgres_outage;
 mod pub_sub;
 mod redis_outage;

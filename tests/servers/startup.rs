@@ -90,13 +90,34 @@ async fn a_missing_database_stops_the_start() {
     both_refuse(&format!("{server}/nowhere"), "\"nowhere\" does not exist").await;
 }
 
+/// After a rollback, an older release runs on the schema of a newer one.
 #[tokio::test]
-async fn a_database_with_a_newer_migration_stops_the_start() {
+async fn a_database_with_a_newer_migration_is_used_as_it_is() {
     let database = postgres_server::database().await;
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
         VALUES (9999, 'of tomorrow', true, '', 0)";
     postgres_server::does(&database, newer).await;
-    both_refuse(database.reveal(), "newer version (it has migration 9999)").await;
+    let variables = [("DATABASE_URL", database.reveal())];
+    let migrated = gateway(&["migrate"], &variables).0.output().await.unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&migrated.stdout), String::from_utf8_lossy(&migrated.stderr));
+    assert!(migrated.status.success() && stdout.contains("9999"), "{stdout}{stderr}");
+
+    let world = harness::World::on(&variables, shared::clock::Clock::system()).await;
+    let health = world.call("GET", "/health", &[], "").await.expect(200);
+    assert_eq!((&health["status"], &health["schema"]["found"]), (&"ok".into(), &9999.into()), "{health}");
+    assert!(health["schema"]["needed"].as_i64().unwrap() < 9999 && health["schema"]["missing"].is_null(), "{health}");
+    world.stops().await;
+}
+
+/// Behind a pooler the gateway cannot migrate, so it says what is missing.
+#[tokio::test]
+async fn a_missing_migration_stops_the_start_behind_a_pooler() {
+    let database = postgres_server::database().await;
+    postgres_server::does(&database, "DELETE FROM _sqlx_migrations WHERE version = 3").await;
+    let variables = [("DATABASE_URL", database.reveal()), ("DATABASE_POOLER", "transaction")];
+    let missing = "lacks migration 0003_expiry_and_collapse: run the command `migrate`";
+    is_refused(&["--port", "0"], &variables, "DATABASE_URL", missing).await;
+    is_refused(&["migrate"], &variables, "DATABASE_POOLER", "migrations go past the pooler").await;
 }
 
 /// Statements of a function time out sooner, but building an index on a large table must not time out.
@@ -108,7 +129,8 @@ async fn a_migration_waits_for_locks_longer_than_any_call() {
     let tables = "DROP TABLE dead_letters, send_chunks, notifications, sends, inboxes, connections, tickets, epoch, _sqlx_migrations";
     postgres_server::does(&database, tables).await;
     let mut other = PgConnection::connect(database.reveal()).await.unwrap();
-    sqlx::raw_sql("BEGIN; CREATE TABLE epoch ()").execute(&mut other).await.unwrap();
+    let held = "SET idle_in_transaction_session_timeout = 0; BEGIN; CREATE TABLE epoch ()";
+    sqlx::raw_sql(held).execute(&mut other).await.unwrap();
     let (mut command, _data) = gateway(&["migrate"], &[("DATABASE_URL", database.reveal())]);
     let mut process = command.spawn().unwrap();
     tokio::time::sleep(LONGER_THAN_ANY_CALL).await;

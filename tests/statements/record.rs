@@ -6,6 +6,7 @@ use std::time::Duration;
 use harness::{TestApp, body, event, postgres_server, request, socket_event};
 use serde_json::{Value, json};
 use shared::clock::Time;
+use shared::config::{Pooler, Secret};
 use shared::ids::{SendId, UserId};
 use shared::inbox::sends::Cancelled;
 use shared::record::postgres::PostgresRecord;
@@ -21,10 +22,15 @@ struct Measured {
 
 impl Measured {
     async fn new() -> Self {
-        let (wire, url) = Wire::before(&postgres_server::database().await).await;
+        Self::of(&postgres_server::database().await, Pooler::None).await
+    }
+
+    /// The same on this database, as if it were behind this pooler.
+    async fn of(database: &Secret, pooler: Pooler) -> Self {
+        let (wire, url) = Wire::before(database).await;
         let mut test = TestApp::new().await;
         // One connection, as a function has; each statement is prepared on it once.
-        test.uses_record(Arc::new(PostgresRecord::new(&url, 1).unwrap()));
+        test.uses_record(Arc::new(PostgresRecord::new(&url, 1).unwrap().behind(pooler)));
         Self { test, wire }
     }
 
@@ -276,6 +282,35 @@ async fn metrics_cost_one_statement_for_the_backlog_and_one_for_the_connections(
             assert_eq!((&answer["connections"], &answer["database"]["healthy"]), (&json!(1), &json!(true)));
         })
         .await;
+}
+
+#[tokio::test]
+async fn behind_a_pooler_a_statement_is_a_transaction_in_four_round_trips() {
+    let measured = Measured::of(&postgres_server::database().await, Pooler::Transaction).await;
+    measured.sends(&["alice"], None).await;
+    measured.wire.taken();
+    measured.sends(&["alice"], None).await;
+    let report = measured.wire.taken();
+    // The statement is prepared each time, in a round trip of its own.
+    assert_eq!((report.statements.len(), report.round_trips), (3, 4), "{:#?}", report.statements);
+    assert_eq!((report.statements[0].as_str(), report.statements[2].as_str()), ("BEGIN", "COMMIT"));
+    assert_eq!(report.named, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_transaction_of_a_role_without_timeouts_sets_them_in_no_further_round_trip() {
+    let database = postgres_server::database().await;
+    let (_, name) = database.reveal().rsplit_once('/').unwrap();
+    postgres_server::does(&database, &format!("ALTER ROLE postgres IN DATABASE {name} RESET ALL")).await;
+    let measured = Measured::of(&database, Pooler::None).await;
+    // As much as with a role that has timeouts.
+    measured.costs(10, async || measured.drains().await).await;
+    measured.drains().await;
+    let statements = measured.wire.taken().statements;
+    let begun = statements.iter().find(|statement| statement.starts_with("BEGIN")).unwrap();
+    for timeout in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+        assert!(begun.contains(&format!("SET LOCAL {timeout} = ")), "{begun}");
+    }
 }
 
 #[tokio::test]

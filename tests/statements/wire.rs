@@ -20,6 +20,8 @@ pub(crate) struct Report {
     pub(crate) statements: Vec<String>,
     /// How often the client sent a request and waited for the answer.
     pub(crate) round_trips: usize,
+    /// The names of the statements that were prepared, except those without one.
+    pub(crate) named: Vec<String>,
     /// How often the client only checked whether the connection is alive.
     pub(crate) checks: usize,
 }
@@ -101,6 +103,7 @@ impl Reader {
         match message[0] {
             b'P' => {
                 let name = text();
+                report.named.extend((!name.is_empty()).then(|| name.clone()));
                 self.prepared.insert(name, text());
             }
             b'B' => {

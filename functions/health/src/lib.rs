@@ -6,7 +6,7 @@ use shared::app::App;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
-use shared::telemetry::health::Status;
+use shared::telemetry::health::{Schema, Status};
 
 /// The routes that this function answers.
 pub const ROUTES: &[Route] = &[Route { path: "/health", methods: &["GET"] }];
@@ -17,6 +17,8 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL"];
 struct Health {
     status: &'static str,
     dependencies: Dependencies,
+    /// Null if the database is unavailable.
+    schema: Option<Schema>,
 }
 
 #[derive(Serialize)]
@@ -34,8 +36,9 @@ pub async fn handle(app: &App, request: Request) -> Response<Body> {
 async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     call.route(ROUTES)?;
     call.query()?.finish()?;
-    // The cheapest query that only a working record can answer.
-    let (record, moment) = tokio::join!(app.record.deliveries.next_due(), app.moment.health.check());
+    // The first is the cheapest query that only a working record can answer.
+    let (record, schema, moment) =
+        tokio::join!(app.record.deliveries.next_due(), app.record.migrations.schema(), app.moment.health.check());
     let redis = match moment {
         Status::Ok => "ok",
         Status::Warned(why) => {
@@ -45,16 +48,25 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
         Status::Unavailable => "down",
         Status::Off => "off",
     };
-    let dependencies = |database| Dependencies { database, redis };
+    let (schema, record) = match (schema, record) {
+        (Ok(schema), record) => (Some(schema), record.map(drop)),
+        (Err(error), _) => (None, Err(error)),
+    };
+    let is_outdated = schema.as_ref().is_some_and(|schema| schema.missing.is_some());
+    let database = match (&record, is_outdated) {
+        (Ok(()), _) => "ok",
+        // A migration is missing, which every call needs.
+        (Err(_), true) => "outdated",
+        (Err(_), false) => "down",
+    };
+    let health = |status| Health { status, dependencies: Dependencies { database, redis }, schema };
     Ok(match record {
         Err(error) => {
             tracing::error!(%error, "the database is unavailable");
-            Reply::down(&Health { status: "down", dependencies: dependencies("down") })
+            Reply::down(&health("down"))
         }
         // Without Redis everything keeps working, but each process enforces the rate limits on its own.
-        Ok(_) if redis == "ok" || redis == "off" => {
-            Reply::ok(&Health { status: "ok", dependencies: dependencies("ok") })
-        }
-        Ok(_) => Reply::ok(&Health { status: "degraded", dependencies: dependencies("ok") }),
+        Ok(()) if redis == "ok" || redis == "off" => Reply::ok(&health("ok")),
+        Ok(()) => Reply::ok(&health("degraded")),
     })
 }

@@ -20,6 +20,8 @@ use crate::limits::Rate;
 pub struct Config {
     /// `DATABASE_URL`.
     pub database_url: Option<Secret>,
+    /// `DATABASE_POOLER`: what stands between this process and Postgres.
+    pub database_pooler: Pooler,
     /// How to reach Redis; `None` if it is not used.
     pub redis: Option<RedisConfig>,
     /// `JWT_SECRET`, or its alias `JWT_ENCRYPTION_KEY`: at least 32 bytes.
@@ -56,6 +58,17 @@ pub struct Config {
     pub region: String,
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
     pub credentials: Option<(String, Secret, Option<Secret>)>,
+}
+
+/// What stands between this process and Postgres.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pooler {
+    /// Nothing, or a pooler that keeps track of prepared statements.
+    #[default]
+    None,
+    /// A pooler that may run every transaction on another connection of the server, which does not know the statements
+    /// that were prepared on the one before.
+    Transaction,
 }
 
 /// All problems of the environment: each is a variable's name and the requirement that it does not meet.
@@ -110,6 +123,7 @@ impl Config {
         let linger_ms: u64 = vars.parsed("DRAIN_LINGER_MS", 50_000, |ms| *ms <= 840_000, "0 to 840000");
         let config = Self {
             database_url: vars.get("DATABASE_URL").map(Secret::new),
+            database_pooler: vars.pooler(),
             redis: vars.redis(),
             jwt_secret: vars.jwt_secret(),
             jwt_issuer: vars.get("JWT_ISSUER"),
@@ -212,6 +226,18 @@ mod tests {
         {
             let error = read(&[bad, ("REDIS_HOST", "h")], &[]).unwrap_err().to_string();
             assert!(error.contains(bad.0), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pooler_is_none_or_one_that_pools_transactions() {
+        let pooler = |value| read(&[("DATABASE_POOLER", value)], &[]).map(|config| config.database_pooler);
+        assert_eq!(pooler(""), Ok(Pooler::None));
+        assert_eq!(pooler("none"), Ok(Pooler::None));
+        assert_eq!(pooler("transaction"), Ok(Pooler::Transaction));
+        for unknown in ["statement", "true", "TRANSACTION"] {
+            let error = pooler(unknown).unwrap_err().to_string();
+            assert!(error.contains("DATABASE_POOLER must be") && !error.contains(unknown), "{error}");
         }
     }
 

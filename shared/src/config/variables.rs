@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::Pooler;
 use super::origins::Origins;
 use super::redis_url::RedisConfig;
 use super::secret::Secret;
@@ -69,6 +70,17 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             attempts,
             authorities: self.get("SSL_CERT_FILE").map(PathBuf::from),
         })
+    }
+
+    pub(super) fn pooler(&mut self) -> Pooler {
+        match self.get("DATABASE_POOLER").as_deref() {
+            None | Some("none") => Pooler::None,
+            Some("transaction") => Pooler::Transaction,
+            Some(_) => {
+                self.problem("DATABASE_POOLER", "must be none or transaction");
+                Pooler::None
+            }
+        }
     }
 
     pub(super) fn problem(&mut self, name: &str, required: impl fmt::Display) {

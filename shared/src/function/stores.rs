@@ -53,7 +53,7 @@ pub fn record(config: &Config) -> Result<PostgresRecord, ConfigError> {
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.reveal().starts_with(scheme)) {
         return Err(wrong("DATABASE_URL must begin with postgres://"));
     }
-    PostgresRecord::new(url, DATABASE_CONNECTIONS).map_err(wrong)
+    Ok(PostgresRecord::new(url, DATABASE_CONNECTIONS).map_err(wrong)?.behind(config.database_pooler))
 }
 
 #[cfg(feature = "redis")]

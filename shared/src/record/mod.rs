@@ -15,11 +15,15 @@ use crate::inbox::history::History;
 use crate::inbox::retention::Retention;
 use crate::inbox::sends::Sends;
 use crate::sockets::connections::Connections;
+use crate::telemetry::health::Migrations;
 
 /// A store that keeps every promise of the record.
-pub trait RecordStore: Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections {}
+pub trait RecordStore:
+    Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Migrations
+{
+}
 
-impl<T: Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections> RecordStore for T {}
+impl<T: Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Migrations> RecordStore for T {}
 
 /// The promises of the record, each of which a test may replace on its own.
 #[derive(Clone)]
@@ -38,6 +42,8 @@ pub struct Record {
     pub retention: Arc<dyn Retention>,
     /// Open sockets, and the tickets that open them.
     pub connections: Arc<dyn Connections>,
+    /// Which migrations the database has.
+    pub migrations: Arc<dyn Migrations>,
 }
 
 impl Record {
@@ -50,7 +56,8 @@ impl Record {
             dead_letters: store.clone(),
             history: store.clone(),
             retention: store.clone(),
-            connections: store,
+            connections: store.clone(),
+            migrations: store,
         }
     }
 }

@@ -3,6 +3,27 @@
 use async_trait::async_trait;
 use serde::Serialize;
 
+use crate::error::StoreError;
+
+/// The promise of a record to tell which migrations its database has.
+#[async_trait]
+pub trait Migrations: Send + Sync {
+    /// The schema of the database at this moment. An error if the database is unavailable.
+    async fn schema(&self) -> Result<Schema, StoreError>;
+}
+
+/// The schema of a database, compared with the one that this code needs. Releases run side by side on one database, so
+/// it may be newer than the code; the code runs on it unless something is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Schema {
+    /// The number of the last migration that this code needs.
+    pub needed: i64,
+    /// The number of the last migration that the database has; 0 if it has none.
+    pub found: i64,
+    /// The file name of the first needed migration that the database lacks; `None` if it has all of them.
+    pub missing: Option<String>,
+}
+
 /// A store that reports its health. Neither method fails: an unavailable store is reported as such.
 #[async_trait]
 pub trait Health: Send + Sync {

@@ -116,7 +116,9 @@ impl PostgresLock {
     pub(super) async fn open() -> (Record, Self, ()) {
         let url = harness::postgres_server::database().await;
         let connect = || PgConnection::connect(url.reveal());
-        let (holder, observer) = (connect().await.unwrap(), connect().await.unwrap());
+        let (mut holder, observer) = (connect().await.unwrap(), connect().await.unwrap());
+        // The role has the timeouts of a function, which must not end the lock.
+        holder.execute("SET idle_in_transaction_session_timeout = 0").await.unwrap();
         (Record::new(PostgresRecord::new(&url, 8).unwrap()), Self { holder, observer }, ())
     }
 }

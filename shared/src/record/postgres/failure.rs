@@ -74,8 +74,10 @@ fn class(error: &sqlx::Error) -> Class {
             Some("55P03" | "57014" | "25006") => Class::Unavailable,
             // The server was shut down or crashed during the statement.
             Some("57P01" | "57P02") => Class::Unknown,
+            // A pooler lost its connection to the server during the statement.
+            Some(code) if code.starts_with("08") => Class::Unknown,
             Some("23505") => Class::Duplicate,
-            Some(code) if ["08", "53", "57", "58", "28", "3D", "42P01"].iter().any(|class| code.starts_with(class)) => {
+            Some(code) if ["53", "57", "58", "28", "3D", "42P01"].iter().any(|class| code.starts_with(class)) => {
                 Class::Unavailable
             }
             // The same row twice in one statement; a value that is out of range or malformed; a violated constraint.

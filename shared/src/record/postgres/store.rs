@@ -1,21 +1,28 @@
 //! The pool of connections to a Postgres database, and its migrations.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{Connection, PgPool};
+use async_trait::async_trait;
+use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgRow, PgSslMode};
+use sqlx::{Connection, PgPool, Row};
 use tokio::sync::OnceCell;
 
 use super::failure::Failure;
-use super::timeout::{GuardedConnection, with_timeout};
+use super::timeout::{GuardedConnection, Mode, with_timeout};
 use crate::clock::At;
-use crate::config::Secret;
+use crate::config::{Pooler, Secret};
 use crate::error::StoreError;
+use crate::telemetry::health::{Migrations, Schema};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/postgres");
+/// Migrations of a newer release are left alone: the code of two releases runs side by side on its schema.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("../migrations/postgres");
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// The certificate authorities of Amazon RDS and its proxies in all regions, without those that expire within a year
 /// (https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/UsingWithRDS.SSL.html).
@@ -31,8 +38,9 @@ const UNTESTED_IDLE_MS: i64 = 1_000;
 #[derive(Debug, Clone)]
 pub struct PostgresRecord {
     pool: PgPool,
+    pooler: Pooler,
     /// Set once the database is known to have our migrations; checked with the first call.
-    checked: Arc<OnceCell<()>>,
+    checked: Arc<OnceCell<Mode>>,
 }
 
 /// Why a database cannot be used. Never contains the URL.
@@ -46,16 +54,17 @@ pub enum OpenError {
     /// The database is unreachable, or refuses access.
     #[error("DATABASE_URL names a database that cannot be used: {0}")]
     Unreachable(String),
-    /// The database lacks a migration of this version.
+    /// The database lacks a migration that this code needs, by the name of its file.
     #[error("the database at DATABASE_URL lacks migration {0}: run the command `migrate` first")]
-    Older(i64),
-    /// The database was migrated by a newer version.
-    #[error("the database at DATABASE_URL was made by a newer version (it has migration {0})")]
-    Newer(i64),
+    Older(String),
+    /// A pooler would run the migrations on other connections than the one that holds their lock.
+    #[error("migrations go past the pooler: unset DATABASE_POOLER and name the server itself in DATABASE_URL")]
+    Pooled,
 }
 
 impl PostgresRecord {
-    /// The database at a URL, with this many connections at most. Connects with the first call.
+    /// The database at a URL, with this many connections at most and nothing in between that must be considered.
+    /// Connects with the first call.
     pub fn new(url: &Secret, connections: u32) -> Result<Self, OpenError> {
         let options = options(url)?;
         let last_use_ms = AtomicI64::new(0);
@@ -76,29 +85,55 @@ impl PostgresRecord {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { pool, checked: Arc::new(OnceCell::new()) })
+        Ok(Self { pool, pooler: Pooler::None, checked: Arc::new(OnceCell::new()) })
     }
 
-    /// Applies all missing migrations; returns the number of the last one. Concurrent runs wait for each other, and
-    /// there is no timeout, since indexing a large table may take long.
+    /// The same database behind this pooler, which the URL must name.
+    #[must_use]
+    pub fn behind(self, pooler: Pooler) -> Self {
+        Self { pooler, ..self }
+    }
+
+    /// Applies all missing migrations; returns the number of the last one that the database has. Concurrent runs wait
+    /// for each other, and there is no timeout, since indexing a large table may take long.
+    ///
+    /// Gives the role its timeouts, unless it has some or another role may write: that one is the functions', and its
+    /// timeouts are the operator's choice (`migrations/roles.sql`).
     pub async fn migrate(&self) -> Result<i64, OpenError> {
+        if self.pooler == Pooler::Transaction {
+            return Err(OpenError::Pooled);
+        }
         self.migrate_without_timeouts().await.map_err(|error| match error {
-            MigrateError::VersionMissing(version) => OpenError::Newer(version),
             MigrateError::Execute(sqlx::Error::PoolTimedOut) => OpenError::Unreachable("no answer in time".into()),
             MigrateError::Execute(sqlx::Error::Database(error)) => OpenError::Unreachable(error.message().to_owned()),
             other => OpenError::Unreachable(other.to_string()),
-        })?;
-        Ok(last_migration())
+        })
     }
 
-    async fn migrate_without_timeouts(&self) -> Result<(), MigrateError> {
+    /// An error unless the database has all migrations that this code needs.
+    pub async fn check(&self) -> Result<(), OpenError> {
+        let unreachable = |error: sqlx::Error| match error {
+            sqlx::Error::PoolTimedOut => OpenError::Unreachable("no answer in time".into()),
+            sqlx::Error::Database(error) => OpenError::Unreachable(error.message().to_owned()),
+            other => OpenError::Unreachable(other.to_string()),
+        };
+        let mut connection = self.pool.acquire().await.map_err(unreachable)?;
+        let applied = applied(&mut connection).await.map_err(unreachable)?;
+        missing(&applied).map_or(Ok(()), |name| Err(OpenError::Older(name)))
+    }
+
+    async fn migrate_without_timeouts(&self) -> Result<i64, MigrateError> {
         let mut connection = self.pool.acquire().await?;
         let no_timeouts =
             "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0";
         with_timeout(sqlx::raw_sql(no_timeouts).execute(&mut *connection)).await?;
         // No other call may get a connection without timeouts.
         connection.close_on_drop();
-        MIGRATIONS.run(&mut *connection).await
+        MIGRATIONS.run(&mut *connection).await?;
+        if let Err(error) = sqlx::raw_sql(include_str!("role.sql")).execute(&mut *connection).await {
+            tracing::warn!(%error, "the role could not be given its timeouts: {error}");
+        }
+        Ok(last(&applied(&mut connection).await?))
     }
 
     /// Closes the pool once running calls have ended.
@@ -108,38 +143,72 @@ impl PostgresRecord {
 
     /// A connection to a database that has our migrations.
     pub(crate) async fn connection(&self) -> Result<GuardedConnection, Failure> {
-        let mut connection = GuardedConnection::new(self.pool.acquire().await.map_err(Failure::unavailable)?);
-        self.checked
-            .get_or_try_init(|| async { check(&mut connection).await })
-            .await
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        Ok(connection)
+        let mut connection = self.pool.acquire().await.map_err(Failure::unavailable)?;
+        let mode = self.checked.get_or_try_init(|| async { self.mode(&mut connection).await }).await;
+        Ok(GuardedConnection::new(connection, *mode.map_err(|error| StoreError::Unavailable(error.to_string()))?))
+    }
+
+    /// How statements run on this database, if it has our migrations.
+    async fn mode(&self, connection: &mut PgConnection) -> Result<Mode, OpenError> {
+        let applied = applied(connection).await.map_err(|error| OpenError::Unreachable(error.to_string()))?;
+        if let Some(missing) = missing(&applied) {
+            return Err(OpenError::Older(missing));
+        }
+        let sets_timeouts = !applied.iter().all(|row| row.has_timeouts);
+        if sets_timeouts {
+            tracing::warn!("the role in DATABASE_URL has no timeouts, so a statement may wait for locks without end");
+        }
+        Ok(Mode { pooler: self.pooler, sets_timeouts })
     }
 }
 
-/// Compares the migrations of the database with ours. Only reads, since the role of a function may not be allowed more.
-async fn check(connection: &mut GuardedConnection) -> Result<(), OpenError> {
+#[async_trait]
+impl Migrations for PostgresRecord {
+    async fn schema(&self) -> Result<Schema, StoreError> {
+        let applied = async { applied(&mut *self.pool.acquire().await?).await };
+        let applied = applied.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        Ok(Schema { needed, found: last(&applied), missing: missing(&applied) })
+    }
+}
+
+/// One migration that a database has.
+struct Applied {
+    version: i64,
+    /// Whether the role of this connection has the timeouts that keep a frozen function from holding locks.
+    has_timeouts: bool,
+}
+
+/// The migrations that a database has. Only reads, since the role of a function may not be allowed more, and by the
+/// simple protocol, which every pooler passes on in one piece.
+async fn applied(connection: &mut PgConnection) -> Result<Vec<Applied>, sqlx::Error> {
     const UNDEFINED_TABLE: &str = "42P01";
-    const APPLIED: &str = "SELECT version FROM _sqlx_migrations WHERE success";
-    let applied: Result<Vec<i64>, sqlx::Error> =
-        with_timeout(sqlx::query_scalar(APPLIED).fetch_all(&mut **connection)).await;
-    let applied = match applied {
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => Vec::new(),
-        other => other.map_err(|error| OpenError::Unreachable(error.to_string()))?,
-    };
-    let last = last_migration();
-    if let Some(version) = applied.iter().max().filter(|version| **version > last) {
-        return Err(OpenError::Newer(*version));
-    }
-    // Each is checked, since one may have been skipped when a later one was applied.
-    match MIGRATIONS.iter().find(|ours| !applied.contains(&ours.version)) {
-        Some(missing) => Err(OpenError::Older(missing.version)),
-        None => Ok(()),
+    const APPLIED: &str = "SELECT version, '0' NOT IN (current_setting('statement_timeout'),
+                                  current_setting('lock_timeout'),
+                                  current_setting('idle_in_transaction_session_timeout')) AS has_timeouts
+                             FROM _sqlx_migrations WHERE success";
+    match with_timeout(sqlx::raw_sql(APPLIED).fetch_all(connection)).await {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => Ok(Vec::new()),
+        Err(error) => Err(error),
+        Ok(rows) => rows
+            .iter()
+            .map(|row: &PgRow| {
+                Ok(Applied { version: row.try_get("version")?, has_timeouts: row.try_get("has_timeouts")? })
+            })
+            .collect(),
     }
 }
 
-fn last_migration() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+/// The file name of the first of our migrations that is not among these. Each is checked, since one may have been
+/// skipped when a later one was applied.
+fn missing(applied: &[Applied]) -> Option<String> {
+    let is_missing = |ours: &&Migration| !applied.iter().any(|row| row.version == ours.version);
+    let missing = MIGRATIONS.iter().find(is_missing)?;
+    Some(format!("{:04}_{}", missing.version, missing.description.replace(' ', "_")))
+}
+
+fn last(applied: &[Applied]) -> i64 {
+    applied.iter().map(|row| row.version).max().unwrap_or(0)
 }
 
 fn options(url: &Secret) -> Result<PgConnectOptions, OpenError> {
@@ -150,11 +219,8 @@ fn options(url: &Secret) -> Result<PgConnectOptions, OpenError> {
         // By default sqlx would fall back to plain text, and the authorities of RDS are in no common list.
         options = options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(RDS_AUTHORITIES.to_vec());
     }
-    // Far above what any statement here takes: a longer one waits for a client that hangs.
-    let limits =
-        [("statement_timeout", "5000"), ("lock_timeout", "3000"), ("idle_in_transaction_session_timeout", "5000")];
-    // Compiling a statement takes a hundred times as long as running any statement here.
-    Ok(options.application_name("carillon").options(limits).options([("jit", "off")]))
+    // Poolers refuse what they do not know, such as `options`, and sqlx' own `extra_float_digits`.
+    Ok(options.application_name("carillon").extra_float_digits(None))
 }
 
 fn is_rds(host: &str) -> bool {

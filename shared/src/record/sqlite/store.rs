@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sqlx::migrate::MigrateError;
+use async_trait::async_trait;
+use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
@@ -13,8 +15,14 @@ use sqlx::{Sqlite, Transaction};
 use crate::cursor::Epoch;
 use crate::error::StoreError;
 use crate::record::sqlite::failure::Failure;
+use crate::telemetry::health::{Migrations, Schema};
 
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../migrations/sqlite");
+/// Migrations of a newer release are left alone, so that an older one runs on its file.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("../migrations/sqlite");
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// The record in a SQLite file.
 #[derive(Debug)]
@@ -22,6 +30,8 @@ pub struct SqliteRecord {
     writer: SqlitePool,
     readers: SqlitePool,
     pub(crate) epoch: Epoch,
+    /// The number of the last migration. No other process can migrate while the folder is locked.
+    last_migration: i64,
     /// How often a connection was requested.
     accesses: AtomicUsize,
     /// Held for as long as the record is open.
@@ -42,14 +52,6 @@ pub enum OpenError {
     /// Another process has it open.
     #[error("the data folder {} is in use by another process", .0.display())]
     InUse(PathBuf),
-    /// The file was written by a newer version.
-    #[error("the database {} was made by a newer version (it has migration {version})", file.display())]
-    Newer {
-        /// The file.
-        file: PathBuf,
-        /// The migration that this version lacks.
-        version: i64,
-    },
     /// The file is not a database of Carillon, or is damaged.
     #[error("the database {} cannot be opened: {reason}", file.display())]
     Unreadable {
@@ -61,7 +63,8 @@ pub enum OpenError {
 }
 
 impl SqliteRecord {
-    /// Opens the database file, creates it and its folder if they are missing, and applies missing migrations.
+    /// Opens the database file, creates it and its folder if they are missing, and applies missing migrations. Those of
+    /// a newer release are left alone.
     pub async fn open(file: &Path) -> Result<Self, OpenError> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let lock = lock(folder)?;
@@ -77,13 +80,15 @@ impl SqliteRecord {
             .pragma("cache_size", "-65536")
             .busy_timeout(Duration::from_secs(5));
         let writer = pool(1).connect_with(options.clone()).await.map_err(unreadable)?;
-        MIGRATIONS.run(&writer).await.map_err(|error| match error {
-            MigrateError::VersionMissing(version) => OpenError::Newer { file: file.into(), version },
-            other => OpenError::Unreadable { file: file.into(), reason: other.to_string() },
-        })?;
+        MIGRATIONS
+            .run(&writer)
+            .await
+            .map_err(|error| OpenError::Unreadable { file: file.into(), reason: error.to_string() })?;
         let epoch = epoch(&writer).await.map_err(unreadable)?;
+        let last = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success");
+        let last_migration = last.fetch_one(&writer).await.map_err(unreadable)?;
         let readers = pool(4).connect_lazy_with(options.read_only(true));
-        Ok(Self { writer, readers, epoch, accesses: AtomicUsize::new(0), lock })
+        Ok(Self { writer, readers, epoch, last_migration, accesses: AtomicUsize::new(0), lock })
     }
 
     /// How often this record was accessed, as one call of a promise does once. For tests that count what a request
@@ -119,6 +124,14 @@ impl SqliteRecord {
     pub(crate) async fn read(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
         self.accesses.fetch_add(1, Ordering::Relaxed);
         Ok(self.readers.begin().await?)
+    }
+}
+
+#[async_trait]
+impl Migrations for SqliteRecord {
+    async fn schema(&self) -> Result<Schema, StoreError> {
+        let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        Ok(Schema { needed, found: self.last_migration, missing: None })
     }
 }
 

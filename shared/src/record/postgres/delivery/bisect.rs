@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::clock::At;
@@ -16,7 +15,7 @@ use crate::record::postgres::delivery::materialise::{bind_recipients, deliveries
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{at_ms, json_list, limit};
 use crate::record::postgres::sql::sql;
-use crate::record::postgres::timeout::{Run, begin, commit, rollback};
+use crate::record::postgres::timeout::{Db, Run, begin, commit, rollback};
 
 const PART: &str = sql!("part.sql", "materialise.sql");
 const PART_AND_COLLAPSE: &str = sql!("part.sql", "collapse.sql");
@@ -31,7 +30,7 @@ pub(crate) struct Bisected {
 /// Materialises recipients within a transaction: in one statement, or if that is refused, in one for each half, and so
 /// on. One refused recipient among 200 costs at most 17 statements.
 pub(crate) async fn materialise(
-    db: &mut PgConnection,
+    db: &mut Db<'_>,
     send: SendId,
     content: &Arc<Content>,
     mut recipients: Vec<UserId>,
@@ -65,7 +64,7 @@ pub(crate) async fn materialise(
 }
 
 async fn materialise_part(
-    db: &mut PgConnection,
+    db: &mut Db<'_>,
     send: SendId,
     content: &Arc<Content>,
     part: &[UserId],
@@ -83,7 +82,7 @@ async fn materialise_part(
 
 /// Materialises a chunk that this transaction has locked, and dead-letters refused recipients.
 pub(crate) async fn materialise_chunk(
-    db: &mut PgConnection,
+    db: &mut Db<'_>,
     send: SendId,
     n: i32,
     content: &Arc<Content>,
@@ -103,7 +102,7 @@ pub(crate) async fn materialise_chunk(
 /// Dead-letters a whole chunk that this transaction has locked. `text` is its list of recipients as stored; if that
 /// cannot be read, their number counts as 1.
 pub(crate) async fn dead_letter_chunk(
-    db: &mut PgConnection,
+    db: &mut Db<'_>,
     send: SendId,
     n: i32,
     text: &str,
@@ -128,7 +127,7 @@ pub(crate) async fn dead_letter_chunk(
 }
 
 /// Starts a send that this transaction has stored. Refused recipients stay in a chunk that is due at once.
-pub(crate) async fn start(db: &mut PgConnection, send: SendId, refused: &[UserId], at: At) -> Result<(), Failure> {
+pub(crate) async fn start(db: &mut Db<'_>, send: SendId, refused: &[UserId], at: At) -> Result<(), Failure> {
     sqlx::query("UPDATE sends SET state = 'started' WHERE id = $1").bind(send.as_uuid()).run(&mut *db).await?;
     if refused.is_empty() {
         return Ok(());
@@ -146,12 +145,7 @@ pub(crate) async fn start(db: &mut PgConnection, send: SendId, refused: &[UserId
     Ok(())
 }
 
-async fn dead_letter_recipients(
-    db: &mut PgConnection,
-    send: SendId,
-    refused: &[UserId],
-    at: At,
-) -> Result<(), Failure> {
+async fn dead_letter_recipients(db: &mut Db<'_>, send: SendId, refused: &[UserId], at: At) -> Result<(), Failure> {
     if refused.is_empty() {
         return Ok(());
     }

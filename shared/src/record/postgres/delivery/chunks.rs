@@ -3,8 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use sqlx::postgres::{PgConnection, PgRow};
-use sqlx::{Postgres, Transaction};
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::clock::At;
@@ -19,7 +18,7 @@ use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{self, at_ms, column, limit};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
-use crate::record::postgres::timeout::{Run, begin, commit, rollback};
+use crate::record::postgres::timeout::{Db, Run, Transaction, begin, commit, rollback};
 
 const CHUNK: &str = sql!("chunk.sql", "materialise.sql");
 const CHUNK_AND_COLLAPSE: &str = sql!("chunk.sql", "collapse.sql");
@@ -110,7 +109,7 @@ impl PostgresRecord {
 }
 
 /// Locks the chunks that have been due longest and that no other transaction has locked.
-async fn lock(db: &mut PgConnection, max_chunks: usize, at: At) -> Result<Vec<Chunk>, Failure> {
+async fn lock(db: &mut Db<'_>, max_chunks: usize, at: At) -> Result<Vec<Chunk>, Failure> {
     let found = sqlx::query(sql!(
         (" SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
                 s.expires_at, s.collapse_key, coalesce(s.expires_at <= (SELECT now_ms FROM clock), false) AS is_expired
@@ -127,7 +126,7 @@ async fn lock(db: &mut PgConnection, max_chunks: usize, at: At) -> Result<Vec<Ch
 }
 
 /// Cancels the waiting chunks of a cancelled send.
-async fn cancel(db: &mut PgConnection, send: SendId) -> Result<(), Failure> {
+async fn cancel(db: &mut Db<'_>, send: SendId) -> Result<(), Failure> {
     sqlx::query("UPDATE send_chunks SET state = 'cancelled' WHERE send_id = $1 AND state = 'waiting'")
         .bind(send.as_uuid())
         .run(db)
@@ -137,7 +136,7 @@ async fn cancel(db: &mut PgConnection, send: SendId) -> Result<(), Failure> {
 
 /// Starts sends that are not cancelled. A started send stays started and needs no lock, so its chunks do not wait for
 /// each other. Locks are taken in the order of the ids, so that two workers cannot deadlock.
-async fn start(db: &mut PgConnection, sends: &BTreeSet<Uuid>) -> Result<(), Failure> {
+async fn start(db: &mut Db<'_>, sends: &BTreeSet<Uuid>) -> Result<(), Failure> {
     if sends.is_empty() {
         return Ok(());
     }
@@ -156,7 +155,7 @@ async fn start(db: &mut PgConnection, sends: &BTreeSet<Uuid>) -> Result<(), Fail
 }
 
 /// Materialises plain chunks in one statement.
-async fn materialise_together(db: &mut PgConnection, chunks: &[Chunk], at: At) -> Result<Vec<Delivery>, Failure> {
+async fn materialise_together(db: &mut Db<'_>, chunks: &[Chunk], at: At) -> Result<Vec<Delivery>, Failure> {
     let waiting = chunks.iter().filter(|chunk| !chunk.is_started).map(|chunk| chunk.send.as_uuid());
     start(db, &waiting.collect()).await?;
     let (mut users, mut ids, mut sends) = (Vec::new(), Vec::new(), Vec::new());
@@ -188,7 +187,7 @@ async fn materialise_together(db: &mut PgConnection, chunks: &[Chunk], at: At) -
 
 /// Materialises one chunk.
 async fn materialise_alone(
-    db: &mut PgConnection,
+    db: &mut Db<'_>,
     chunk: Chunk,
     strategy: Strategy,
     at: At,
@@ -222,7 +221,7 @@ async fn materialise_alone(
 
 /// Materialises a chunk in one statement. If it may replace notifications, the heads are locked first.
 async fn materialise_at_once(
-    db: &mut PgConnection,
+    db: &mut Db<'_>,
     send: SendId,
     n: i32,
     content: &Arc<Content>,
@@ -240,7 +239,7 @@ async fn materialise_at_once(
 }
 
 /// Unlocks the chunks before the retry looks for them: a dropped transaction is rolled back only some time later.
-async fn roll_back(transaction: Transaction<'_, Postgres>, failure: Failure) -> Failure {
+async fn roll_back(transaction: Transaction<'_>, failure: Failure) -> Failure {
     if let Err(error) = rollback(transaction).await {
         tracing::debug!(?error, "rollback failed; the transaction ended on its own");
     }

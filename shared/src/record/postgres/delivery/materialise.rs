@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::Postgres;
-use sqlx::postgres::{PgArguments, PgConnection, PgRow};
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use uuid::Uuid;
 
@@ -15,11 +15,11 @@ use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::{Content, Notification};
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{self, at_ms, column};
-use crate::record::postgres::timeout::Run;
+use crate::record::postgres::timeout::{Db, Run};
 
 /// Locks the heads of these users' inboxes in the order of the users, which prevents deadlocks, and creates missing
 /// ones. A later statement of the transaction then reads rows that can no longer change.
-pub(crate) async fn lock_heads(db: &mut PgConnection, users: &[UserId]) -> Result<(), Failure> {
+pub(crate) async fn lock_heads(db: &mut Db<'_>, users: &[UserId]) -> Result<(), Failure> {
     let users: Vec<&str> = users.iter().map(UserId::as_str).collect();
     let query = sqlx::query(
         r#"INSERT INTO inboxes AS inbox (user_id, epoch)

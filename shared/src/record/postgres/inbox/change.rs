@@ -1,6 +1,5 @@
 //! Changing an inbox in Postgres: in one statement, which does nothing if the head has moved concurrently.
 
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use crate::clock::At;
@@ -12,7 +11,7 @@ use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{self, at_ms, broken, column};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
-use crate::record::postgres::timeout::{Run, begin, commit};
+use crate::record::postgres::timeout::{Db, Run, begin, commit};
 
 impl PostgresRecord {
     pub(super) async fn change_or_lock(
@@ -54,7 +53,7 @@ impl PostgresRecord {
 }
 
 /// A single statement; it loses if the inbox changes concurrently.
-async fn try_change(db: &mut PgConnection, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, Failure> {
+async fn try_change(db: &mut Db<'_>, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, Failure> {
     let (kind, ids, of_type, before) = match change {
         Change::Read(ids) => ("read", Some(ids), None, None),
         Change::Unread(ids) => ("unread", Some(ids), None, None),

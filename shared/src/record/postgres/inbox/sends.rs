@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::Postgres;
-use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 
 use crate::clock::At;
@@ -20,7 +20,7 @@ use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{at_ms, broken, column, json_list};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
-use crate::record::postgres::timeout::{Run, begin, commit};
+use crate::record::postgres::timeout::{Db, Run, begin, commit};
 
 const APPEND: &str = sql!("append.sql", "../delivery/materialise.sql");
 const APPEND_AND_COLLAPSE: &str = sql!("append.sql", "../delivery/collapse.sql");
@@ -120,7 +120,7 @@ fn first_chunk<'a>(append: &'a Append<'_>) -> (&'a [UserId], &'a [UserId]) {
 
 async fn try_append_with(
     sql: &'static str,
-    db: &mut PgConnection,
+    db: &mut Db<'_>,
     append: &Append<'_>,
     at: At,
 ) -> Result<Option<Vec<Delivery>>, Failure> {
@@ -140,7 +140,7 @@ async fn try_append_with(
 }
 
 /// Stores a send with these recipients as chunks; false if one of that id is already stored.
-async fn insert(db: &mut PgConnection, append: &Append<'_>, recipients: &[UserId], at: At) -> Result<bool, Failure> {
+async fn insert(db: &mut Db<'_>, append: &Append<'_>, recipients: &[UserId], at: At) -> Result<bool, Failure> {
     let (delay_ms, due_ms) = match append.due {
         Due::Now => (Some(0), None),
         Due::After(delay_ms) => (Some(delay_ms), None),
