@@ -3,7 +3,7 @@
 # `make run PROFILE=release` builds with optimisations.
 release := $(if $(filter release,$(PROFILE)),--release)
 
-.PHONY: help run watch build test faults bench validate fmt lint clean
+.PHONY: help run watch build test faults overlap bench validate fmt lint clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,12 +24,18 @@ test: ## Run every test; install missing tools first, unless NO_INSTALL=1
 faults: ## Inject faults on real servers and count losses (ONLY=F03,F24; SEED=1 DURATION_S=600 for a random mix)
 	cargo test --locked --package tests --test faults -- all
 
+overlap: ## Run the release before the newest migration beside this one, migrate, and roll back (BASE=commit)
+	cargo test --locked --package tests --test overlap
+
 bench: ## Run the benchmarks and print the figures (ARGS="ringing size")
 	cargo bench --locked --package tests -- $(ARGS)
 
-validate: ## Validate the template with the SAM CLI (a large install, into .tools)
+validate: ## Validate the templates with the SAM CLI (a large install, into .tools)
 	tests/venv .tools/sam tests/requirements-sam.txt
-	SAM_CLI_TELEMETRY=0 AWS_REGION=$${AWS_REGION:-us-east-1} .tools/sam/bin/sam validate --lint --template template.yaml
+	for template in template.yaml migrate.yaml; do \
+		SAM_CLI_TELEMETRY=0 AWS_REGION=$${AWS_REGION:-us-east-1} \
+			.tools/sam/bin/sam validate --lint --template $$template || exit 1; \
+	done
 
 fmt: ## Format the code
 	cargo fmt --all

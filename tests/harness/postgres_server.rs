@@ -85,6 +85,11 @@ impl PostgresServer {
         database_of(self.port).await
     }
 
+    /// The URL of a new database on this server without any table.
+    pub async fn empty_database(&self) -> Secret {
+        empty_database_of(self.port).await
+    }
+
     /// The port on the loopback interface that it listens on.
     pub fn port(&self) -> u16 {
         self.port
@@ -170,13 +175,18 @@ pub(crate) fn shared_port() -> u16 {
 }
 
 async fn database_of(port: u16) -> Secret {
+    let url = empty_database_of(port).await;
+    let record = PostgresRecord::new(&url, 1).unwrap();
+    record.migrate().await.unwrap();
+    record.close().await;
+    url
+}
+
+async fn empty_database_of(port: u16) -> Secret {
     static DATABASES: AtomicUsize = AtomicUsize::new(0);
     let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
     let named = |name: &str| Secret::new(format!("postgres://postgres@127.0.0.1:{port}/{name}"));
     does(&named("postgres"), &format!("CREATE DATABASE {name}")).await;
-    let record = PostgresRecord::new(&named(&name), 1).unwrap();
-    record.migrate().await.unwrap();
-    record.close().await;
     named(&name)
 }
 
