@@ -1,4 +1,4 @@
-//! template.yaml agrees with the folders of the functions, their routes, and the environment variables that they read.
+//! template.yaml and migrate.yaml agree with the folders of the functions, their routes, and the environment variables that they read.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,8 +47,16 @@ const fn function(name: &'static str, routes: &'static [Route], needs: &'static 
     Function { name, routes, needs }
 }
 
+/// template.yaml, with the resources of migrate.yaml, which is a stack of its own only to be deployed first.
 fn parsed() -> Value {
-    template::parse(&tree::read("template.yaml"))
+    let mut template = template::parse(&tree::read("template.yaml"));
+    let migrate = template::parse(&tree::read("migrate.yaml"));
+    let resources = template["Resources"].as_object_mut().unwrap();
+    for (name, resource) in members(&migrate["Resources"]) {
+        let replaced = resources.insert(name.to_owned(), resource.clone());
+        assert!(replaced.is_none(), "{name} is a resource of both templates");
+    }
+    template
 }
 
 fn source_of(function: &str) -> String {
@@ -175,6 +183,10 @@ fn variable_problems(template: &Value, functions: &[Function], readable: &BTreeS
         let set: BTreeSet<&str> = members(global).chain(members(own)).map(|(n, _)| n).collect();
         let missing = needs.iter().filter(|needed| !set.contains(*needed));
         problems.extend(missing.map(|needed| format!("{name}: {needed} is not set")));
+        // Migrations go past the pooler.
+        if set.contains("DATABASE_URL") && set.contains("DATABASE_POOLER") == (*name == "migrate") {
+            problems.push(format!("{name}: DATABASE_POOLER belongs to DATABASE_URL, except for migrations"));
+        }
         for variable in set.iter().chain(*needs) {
             if !readable.contains(*variable) && !NOT_READ.contains(variable) {
                 problems.push(format!("{name}: no function reads {variable}"));
@@ -268,6 +280,14 @@ fn every_disagreement_is_reported() {
         (
             added("/Resources/health/Properties/Environment/Variables", "DATABASE_URI", json!("x")),
             "health: no function reads DATABASE_URI",
+        ),
+        (
+            added("/Resources/migrate/Properties/Environment/Variables", "DATABASE_POOLER", json!("none")),
+            "migrate: DATABASE_POOLER belongs to DATABASE_URL",
+        ),
+        (
+            set("/Resources/health/Properties/Environment/Variables", json!({"DATABASE_URL": "x", "REDIS_URL": "x"})),
+            "health: DATABASE_POOLER belongs to DATABASE_URL",
         ),
         (
             added("/Globals/Function/Environment/Variables", "LOG_LEVEL", json!("x")),

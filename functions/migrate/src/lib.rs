@@ -1,5 +1,5 @@
-//! Applies missing database migrations. It has no trigger: each deployment invokes it, before or after the other
-//! functions are replaced.
+//! Applies missing database migrations. It has no trigger: each deployment invokes it before the other functions are
+//! replaced, which do not run on a schema older than theirs. It goes past the pooler, if there is one.
 
 use serde::Serialize;
 use shared::record::postgres::{OpenError, PostgresRecord};
