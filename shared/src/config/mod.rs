@@ -2,6 +2,7 @@
 //! contains a secret.
 
 mod origins;
+mod pooler;
 mod redis_url;
 mod secret;
 mod variables;
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 pub use self::origins::Origins;
+pub use self::pooler::Pooler;
 pub use self::redis_url::RedisConfig;
 pub use self::secret::Secret;
 use self::variables::Variables;
@@ -58,17 +60,6 @@ pub struct Config {
     pub region: String,
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
     pub credentials: Option<(String, Secret, Option<Secret>)>,
-}
-
-/// What stands between this process and Postgres.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Pooler {
-    /// Nothing, or a pooler that keeps track of prepared statements.
-    #[default]
-    None,
-    /// A pooler that may run every transaction on another connection of the server, which does not know the statements
-    /// that were prepared on the one before.
-    Transaction,
 }
 
 /// All problems of the environment: each is a variable's name and the requirement that it does not meet.

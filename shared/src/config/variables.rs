@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::Pooler;
 use super::origins::Origins;
+use super::pooler::Pooler;
 use super::redis_url::RedisConfig;
 use super::secret::Secret;
 use crate::limits::Rate;

@@ -130,7 +130,7 @@ impl PostgresRecord {
         // No other call may get a connection without timeouts.
         connection.close_on_drop();
         MIGRATIONS.run(&mut *connection).await?;
-        if let Err(error) = sqlx::raw_sql(include_str!("role.sql")).execute(&mut *connection).await {
+        if let Err(error) = with_timeout(sqlx::raw_sql(include_str!("role.sql")).execute(&mut *connection)).await {
             tracing::warn!(%error, "the role could not be given its timeouts: {error}");
         }
         Ok(last(&applied(&mut connection).await?))

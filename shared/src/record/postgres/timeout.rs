@@ -104,9 +104,12 @@ pub(crate) async fn with_timeout<T>(answer: impl Future<Output = Result<T, sqlx:
 pub(crate) async fn begin<'a>(db: &'a mut Db<'_>) -> Result<Transaction<'a>, Failure> {
     let (mode, connection) = (db.mode, &mut *db.connection);
     let sets_timeouts = mode.sets_timeouts && !connection.is_in_transaction();
-    let begun =
-        async { if sets_timeouts { connection.begin_with(BEGIN_LIMITED).await } else { connection.begin().await } };
-    let connection = with_timeout(begun).await.map_err(Failure::of_read)?;
+    let begun = if sets_timeouts {
+        with_timeout(connection.begin_with(BEGIN_LIMITED)).await
+    } else {
+        with_timeout(connection.begin()).await
+    };
+    let connection = begun.map_err(Failure::of_read)?;
     Ok(Transaction { session: Session { mode, connection } })
 }
 
@@ -139,22 +142,24 @@ pub(crate) trait Run: Sized {
     fn read_optional(self, db: &mut Db<'_>) -> impl Future<Output = Result<Option<PgRow>, Failure>> + Send;
 }
 
-/// Runs a query by one of its methods. Behind a pooler that needs it, in a transaction of its own.
-macro_rules! by {
-    ($method:ident, $query:expr, $db:expr, $failure:path) => {{
-        let (query, db) = ($query, $db);
+/// Runs a query in one of its ways. Behind a pooler that needs it, in a transaction of its own.
+macro_rules! run {
+    ($this:expr, $db:expr, $failure:path, |$query:ident, $connection:ident| $answer:expr) => {{
+        let (query, db) = ($this, $db);
         match db.mode.pooler {
-            Pooler::None => with_timeout(query.$method(&mut *db.connection)).await.map_err($failure),
+            Pooler::None => {
+                let ($query, $connection) = (query, &mut *db.connection);
+                $answer.await.map_err($failure)
+            }
             Pooler::Transaction if db.connection.is_in_transaction() => {
-                with_timeout(query.persistent(false).$method(&mut *db.connection)).await.map_err($failure)
+                let ($query, $connection) = (query.persistent(false), &mut *db.connection);
+                $answer.await.map_err($failure)
             }
             Pooler::Transaction => {
                 let mut transaction = begin(db).await?.session.connection;
-                match with_timeout(query.persistent(false).$method(&mut *transaction)).await {
-                    Ok(answer) => {
-                        with_timeout(transaction.commit()).await.map_err($failure)?;
-                        Ok(answer)
-                    }
+                let ($query, $connection) = (query.persistent(false), &mut *transaction);
+                match $answer.await {
+                    Ok(answer) => with_timeout(transaction.commit()).await.map(|()| answer).map_err($failure),
                     Err(error) => {
                         // A function that is frozen after its answer could not end it. Without an answer of the
                         // database the connection is of no more use.
@@ -171,31 +176,31 @@ macro_rules! by {
 
 impl Run for Query<'_, Postgres, PgArguments> {
     async fn all(self, db: &mut Db<'_>) -> Result<Vec<PgRow>, Failure> {
-        by!(fetch_all, self, db, Failure::of_write)
+        run!(self, db, Failure::of_write, |query, connection| with_timeout(query.fetch_all(connection)))
     }
 
     async fn one(self, db: &mut Db<'_>) -> Result<PgRow, Failure> {
-        by!(fetch_one, self, db, Failure::of_write)
+        run!(self, db, Failure::of_write, |query, connection| with_timeout(query.fetch_one(connection)))
     }
 
     async fn optional(self, db: &mut Db<'_>) -> Result<Option<PgRow>, Failure> {
-        by!(fetch_optional, self, db, Failure::of_write)
+        run!(self, db, Failure::of_write, |query, connection| with_timeout(query.fetch_optional(connection)))
     }
 
     async fn run(self, db: &mut Db<'_>) -> Result<usize, Failure> {
-        let done = by!(execute, self, db, Failure::of_write)?;
+        let done = run!(self, db, Failure::of_write, |query, connection| with_timeout(query.execute(connection)))?;
         Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
     }
 
     async fn read_all(self, db: &mut Db<'_>) -> Result<Vec<PgRow>, Failure> {
-        by!(fetch_all, self, db, Failure::of_read)
+        run!(self, db, Failure::of_read, |query, connection| with_timeout(query.fetch_all(connection)))
     }
 
     async fn read_one(self, db: &mut Db<'_>) -> Result<PgRow, Failure> {
-        by!(fetch_one, self, db, Failure::of_read)
+        run!(self, db, Failure::of_read, |query, connection| with_timeout(query.fetch_one(connection)))
     }
 
     async fn read_optional(self, db: &mut Db<'_>) -> Result<Option<PgRow>, Failure> {
-        by!(fetch_optional, self, db, Failure::of_read)
+        run!(self, db, Failure::of_read, |query, connection| with_timeout(query.fetch_optional(connection)))
     }
 }
