@@ -2,7 +2,7 @@
 //! no prepared statements and refuses startup parameters that it does not know, so it is the strictest of poolers.
 
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -19,10 +19,11 @@ const SERVER_CONNECTIONS: u32 = 3;
 /// The URL of a database of the shared server by way of the pooler.
 pub fn pooled(database: &Secret) -> Secret {
     let (_, name) = database.reveal().rsplit_once('/').unwrap();
-    Secret::new(format!("postgres://postgres@127.0.0.1:{}/{name}", port()))
+    Secret::new(format!("postgres://postgres@127.0.0.1:{}/{name}", shared_port()))
 }
 
 /// Whether PgBouncer is missing, which only `make test` may decide, and says. Never in CI.
+#[allow(clippy::print_stdout, reason = "a skipped test says so")]
 pub fn is_skipped() -> bool {
     let skipped = std::env::var("CARILLON_SKIP").unwrap_or_default();
     let is_skipped =
@@ -34,26 +35,27 @@ pub fn is_skipped() -> bool {
 }
 
 /// The port of the pooler that all tests of this process share.
-fn port() -> u16 {
+fn shared_port() -> u16 {
     static PORT: OnceLock<u16> = OnceLock::new();
     *PORT.get_or_init(|| {
-        let server = postgres_server::shared_port();
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = configuration(port, postgres_server::shared_port());
         // It ends with the thread that started it, so that thread must outlive every test.
-        std::thread::spawn(move || {
-            let (port, _pooler) = start(server);
-            sender.send(port).unwrap();
-            loop {
-                std::thread::park();
+        let path = file.path().to_owned();
+        std::thread::spawn(move || spawn(&path).wait());
+        // Once it listens, it has read the file.
+        for _ in 0..400 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return port;
             }
-        });
-        receiver.recv().expect("PgBouncer did not start")
+            std::thread::sleep(Duration::from_millis(25));
+        }
+        panic!("PgBouncer does not listen");
     })
 }
 
-fn start(server: u16) -> (u16, Child) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    // Any client may log in, as the one user that is named.
+/// Any client may log in, as the one user that is named.
+fn configuration(port: u16, server: u16) -> NamedTempFile {
     let configuration = format!(
         "[databases]\n* = host=127.0.0.1 port={server} user=postgres\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
@@ -62,29 +64,21 @@ fn start(server: u16) -> (u16, Child) {
     );
     let file = NamedTempFile::new().unwrap();
     std::fs::write(file.path(), configuration).unwrap();
+    if is_root() {
+        std::os::unix::fs::chown(file.path(), Some(UNPRIVILEGED), None).unwrap();
+    }
+    file
+}
+
+fn spawn(configuration: &Path) -> Child {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]);
     // It refuses to run as root.
     if is_root() {
-        std::os::unix::fs::chown(file.path(), Some(UNPRIVILEGED), None).unwrap();
         command.args(["--reuid", &UNPRIVILEGED.to_string(), "--clear-groups"]);
     }
-    let pooler = command
-        .arg(program())
-        .arg("-q")
-        .arg(file.path())
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("setpriv (util-linux) starts PgBouncer and ends it with the tests");
-    // Once it listens, it has read the file.
-    for _ in 0..400 {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-            return (port, pooler);
-        }
-        std::thread::sleep(Duration::from_millis(25));
-    }
-    panic!("PgBouncer does not listen");
+    command.arg(program()).arg("-q").arg(configuration).stdin(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("setpriv (util-linux) starts PgBouncer and ends it with the tests")
 }
 
 /// The program: on the PATH, or where Debian installs it, which is not on the PATH of every user.

@@ -24,7 +24,7 @@ async fn statements_of_concurrent_clients_are_not_mixed_up() {
     let clients = (0..16).map(|client| {
         let record = Arc::clone(&record);
         tokio::spawn(async move {
-            let user = UserId::new(&format!("user {client}")).unwrap();
+            let user = UserId::new(format!("user {client}")).unwrap();
             for n in 0..40 {
                 match (client + n) % 3 {
                     0 => assert_eq!(record.position(&user, At::Server).await.unwrap().head, 0),
