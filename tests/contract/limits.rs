@@ -17,6 +17,8 @@ on_each_moment! {
     a_clock_that_goes_back_admits_nothing_extra,
     a_pause_admits_no_more_than_a_burst,
     concurrent_spends_get_no_more_than_the_budget,
+    what_is_given_back_can_be_spent_again,
+    giving_back_makes_a_bucket_no_more_than_full,
     every_verdict_matches_the_model,
 }
 
@@ -167,6 +169,33 @@ async fn concurrent_spends_get_no_more_than_the_budget(limits: Store) {
     .await;
     let admitted = verdicts.iter().filter(|v| **v == Verdict::Admitted);
     assert_eq!(admitted.count(), 10);
+}
+
+async fn what_is_given_back_can_be_spent_again(limits: Store) {
+    let three = rate(3, 1_000);
+    assert_eq!(admitted(&limits, "a", three, 0).await, 3);
+    limits.give_back(&[from("a", three)], at(100)).await;
+    assert_eq!(admitted(&limits, "a", three, 100).await, 1);
+    // The remainder comes back when it would have, to the millisecond.
+    assert_eq!(admitted(&limits, "a", three, 333).await, 0);
+    assert_eq!(admitted(&limits, "a", three, 334).await, 1);
+    limits.give_back(&[from("a", three), from("a", three), from("b", three)], at(334)).await;
+    assert_eq!(admitted(&limits, "a", three, 334).await, 2);
+    // Another rate is another bucket.
+    limits.give_back(&[from("a", rate(2, 1_000))], at(334)).await;
+    assert_eq!(admitted(&limits, "a", three, 334).await, 0);
+}
+
+async fn giving_back_makes_a_bucket_no_more_than_full(limits: Store) {
+    let three = rate(3, 1_000);
+    limits.give_back(&vec![from("a", three); 9], at(0)).await;
+    assert_eq!(admitted(&limits, "a", three, 0).await, 3);
+    limits.give_back(&vec![from("a", three); 9], at(0)).await;
+    assert_eq!(admitted(&limits, "a", three, 0).await, 3);
+    limits.give_back(&vec![from("a", three); 9], at(5_000)).await;
+    assert_eq!(admitted(&limits, "a", three, 5_000).await, 3);
+    limits.give_back(&[], at(5_000)).await;
+    assert_eq!(admitted(&limits, "a", three, 5_000).await, 0);
 }
 
 /// The definition of a bucket, written as plainly as possible: it holds up to `count` and regains one each

@@ -52,6 +52,30 @@ async fn an_expiry_that_is_not_after_the_due_time_is_refused() {
 }
 
 #[tokio::test]
+async fn an_expiry_beyond_the_retention_is_refused_with_its_bound() {
+    const RETENTION_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
+    let test = TestApp::new().await;
+    for members in [
+        json!({"expiresAt": "9999-12-31T23:59:59Z"}),
+        json!({"expiresAt": instant(RETENTION_MS + 1)}),
+        json!({"expiresAt": instant(RETENTION_MS + 1_001), "delayMs": 1_000}),
+        json!({"expiresAt": instant(RETENTION_MS + 1), "deliverAt": instant(-5_000)}),
+    ] {
+        let refused = sends(&test, members.clone()).await;
+        let error = &body(&refused)["error"];
+        assert_eq!((refused.status().as_u16(), &error["fields"]), (422, &json!(["expiresAt"])), "{members}");
+        assert!(error["message"].as_str().unwrap().contains("90 days"), "{error}");
+    }
+    for members in [
+        json!({"expiresAt": instant(RETENTION_MS)}),
+        json!({"expiresAt": instant(RETENTION_MS + 1_000), "delayMs": 1_000}),
+        json!({"expiresAt": instant(RETENTION_MS + 1_000), "deliverAt": instant(1_000)}),
+    ] {
+        assert_eq!(sends(&test, members.clone()).await.status(), 202, "{members}");
+    }
+}
+
+#[tokio::test]
 async fn a_past_expiry_is_refused_only_with_a_new_key() {
     let mut test = TestApp::new().await;
     let members = json!({"expiresAt": instant(1_000), "idempotencyKey": "key"});

@@ -39,6 +39,12 @@ impl Buckets {
         state.sweep(now_ms);
         verdicts
     }
+
+    /// Gives back one unit of each bucket.
+    pub fn give_back(&self, spends: &[Spend]) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        spends.iter().for_each(|spend| state.give_back(spend));
+    }
 }
 
 impl State {
@@ -56,6 +62,14 @@ impl State {
         }
         *full_at = after;
         Verdict::Admitted
+    }
+
+    /// A bucket that would be full in the past is full: [`spend`](Self::spend) counts from now then.
+    fn give_back(&mut self, Spend { bucket, rate: Rate { count, window_ms } }: &Spend) {
+        let rates = self.full_at.get_mut(bucket);
+        if let Some(full_at) = rates.and_then(|rates| rates.get_mut(&(*count, *window_ms))) {
+            *full_at -= i128::from(*window_ms);
+        }
     }
 
     /// Drops full buckets if there are many buckets. Dropping a full bucket changes nothing, since a new one is full.

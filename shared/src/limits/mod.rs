@@ -18,6 +18,10 @@ pub trait Limits: Send + Sync {
     /// Never fails, and takes no longer than the moment's timeout. Verdicts that the moment cannot give are given by
     /// the limits of this process, which start with full buckets.
     async fn spend(&self, spends: &[Spend], at: At) -> Vec<Verdict>;
+
+    /// Gives back one unit of each bucket, which was spent for something that turned out to cost nothing. No bucket becomes
+    /// more than full. Never fails; a unit that cannot be given back comes back with time.
+    async fn give_back(&self, spends: &[Spend], at: At);
 }
 
 /// One unit to be spent.
@@ -52,7 +56,7 @@ pub struct Rate {
 
 /// The text is not a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be a count and a window in seconds, such as 30/60s")]
+#[error("must be a count from 1 to 100000 and a window of 1 to 86400 seconds, such as 30/60s")]
 pub struct MalformedRate;
 
 impl FromStr for Rate {

@@ -22,6 +22,10 @@ impl Limits for NoMoment {
     async fn spend(&self, spends: &[Spend], at: At) -> Vec<Verdict> {
         self.buckets.spend(spends, at.process_ms())
     }
+
+    async fn give_back(&self, spends: &[Spend], _: At) {
+        self.buckets.give_back(spends);
+    }
 }
 
 #[async_trait]

@@ -11,6 +11,8 @@ use crate::inbox::sends::FirstAnswer;
 use crate::limits::{Rate, Spend, Verdict};
 use crate::telemetry::{Counts, Report};
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
 /// The decision on a send.
 pub(super) enum Admission {
     /// It may be stored.
@@ -53,7 +55,7 @@ pub(super) async fn admit(app: &App, id: SendId, send: NewSend, now_ms: i64) -> 
         Due::After(delay_ms) => now_ms.saturating_add(delay_ms),
         Due::At(at_ms) => at_ms,
     };
-    if let Some(refusal) = refusal_by_time(&send, due_ms, now_ms) {
+    if let Some(refusal) = refusal_by_time(&send, due_ms, now_ms, app.config.retention_ms) {
         return first_answer(app, id, &send).await?.map(Admission::Known).ok_or(refusal);
     }
     let verdicts = spend(app, &send).await;
@@ -70,26 +72,42 @@ pub(super) async fn admit(app: &App, id: SendId, send: NewSend, now_ms: i64) -> 
 }
 
 /// Why a send is refused now that would be accepted at another time.
-fn refusal_by_time(send: &NewSend, due_ms: i64, now_ms: i64) -> Option<Error> {
+fn refusal_by_time(send: &NewSend, due_ms: i64, now_ms: i64, retention_ms: i64) -> Option<Error> {
     if due_ms.saturating_sub(now_ms) > MAX_DELAY_MS {
         return Some(Error::field("deliverAt", "must be at most a year ahead"));
     }
     let expires_at = send.content.expires_at?;
-    (expires_at.0 <= due_ms).then(|| Error::field("expiresAt", EXPIRY_RULE))
+    if expires_at.0 <= due_ms {
+        return Some(Error::field("expiresAt", EXPIRY_RULE));
+    }
+    // It would be kept until then, whatever the deployment's retention.
+    let days = retention_ms / DAY_MS;
+    let rule = format_args!("must be at most {days} days after the time at which the send is due");
+    (expires_at.0.saturating_sub(due_ms) > retention_ms).then(|| Error::field("expiresAt", rule))
 }
 
 /// Spends one from the budget of each recipient and type. A type without a limit spends nothing.
 async fn spend(app: &App, send: &NewSend) -> Vec<Verdict> {
-    let kind = &send.content.kind;
+    match spends(app, &send.content.kind, &send.recipients) {
+        Some(spends) => app.moment.limits.spend(&spends, app.clock.at()).await,
+        None => vec![Verdict::Admitted; send.recipients.len()],
+    }
+}
+
+/// Gives back what a send has spent: it turned out to be a repeat, or could not be stored.
+pub(super) async fn give_back(app: &App, admitted: &Admitted) {
+    if let Some(spends) = spends(app, &admitted.content.kind, admitted.recipients()) {
+        app.moment.limits.give_back(&spends, app.clock.at()).await;
+    }
+}
+
+/// One unit of the budget of each recipient and type; `None` if the type has no limit.
+fn spends<'a>(app: &App, kind: &str, recipients: impl IntoIterator<Item = &'a UserId>) -> Option<Vec<Spend>> {
     let rate: Option<Rate> =
         app.config.rate_limit_send_types.get(kind).copied().unwrap_or(Some(app.config.rate_limit_send));
-    let Some(rate) = rate else {
-        return vec![Verdict::Admitted; send.recipients.len()];
-    };
+    let rate = rate?;
     // A user id may contain a space and a type cannot, so the type comes first.
-    let spend = |user| Spend { bucket: format!("send {kind} {user}"), rate };
-    let spends: Vec<Spend> = send.recipients.iter().map(spend).collect();
-    app.moment.limits.spend(&spends, app.clock.at()).await
+    Some(recipients.into_iter().map(|user| Spend { bucket: format!("send {kind} {user}"), rate }).collect())
 }
 
 fn all_limited(verdicts: &[Verdict]) -> Error {

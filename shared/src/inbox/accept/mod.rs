@@ -35,7 +35,12 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
         Admission::Admitted(admitted) => admitted,
         Admission::Known(first) => return replay(first, fingerprint),
     };
-    match store::store(app, caller, &admitted).await? {
+    let stored = store::store(app, caller, &admitted).await;
+    if !matches!(stored, Ok(Outcome::Stored { .. })) {
+        // Repeats and failures cost the recipients nothing.
+        admit::give_back(app, &admitted).await;
+    }
+    match stored? {
         Outcome::Known(first) => replay(first, fingerprint),
         Outcome::Stored { answer, deliveries } => {
             tell::tell(app, &admitted, &deliveries, begun_ms).await;

@@ -48,6 +48,10 @@ impl Limits for MemoryMoment {
         self.operations.fetch_add(1, Ordering::Relaxed);
         self.buckets.spend(spends, at.process_ms())
     }
+
+    async fn give_back(&self, spends: &[Spend], _: At) {
+        self.buckets.give_back(spends);
+    }
 }
 
 #[async_trait]

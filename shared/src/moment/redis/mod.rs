@@ -121,6 +121,16 @@ impl Limits for RedisMoment {
         let verdicts = spent.verdicts.into_iter();
         verdicts.map(|verdict| verdict.or_else(|| own.next()).unwrap_or(Verdict::Admitted)).collect()
     }
+
+    async fn give_back(&self, spends: &[Spend], at: At) {
+        let refund = Spending::refund(&self.keys, spends, at);
+        let answers = self.router.ask(&refund.steps, Retry::Never).await;
+        let given = refund.result(answers);
+        self.count_foreign(given.foreign);
+        let not_given = spends.iter().zip(&given.verdicts).filter(|(_, verdict)| verdict.is_none());
+        let not_given: Vec<Spend> = not_given.map(|(spend, _)| spend.clone()).collect();
+        self.buckets.give_back(&not_given);
+    }
 }
 
 #[async_trait]

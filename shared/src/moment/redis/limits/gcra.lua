@@ -1,4 +1,4 @@
--- Spends from budgets, each on its own, by GCRA: exact to the millisecond, in whole numbers only.
+-- Spends from budgets or gives back, each on its own, by GCRA: exact to the millisecond, in whole numbers only.
 -- A budget is stored as the time at which it is full again: whole milliseconds since 1970, and parts, of which `count` make
 -- a millisecond. Both stay far below 2^53, up to which Lua's numbers are exact.
 --
@@ -6,11 +6,11 @@
 -- ARGV[1]          now, in milliseconds since 1970; 0: Redis' clock
 -- ARGV[3 * i - 1]  its burst: how many can be spent at once
 -- ARGV[3 * i]      its window, in milliseconds, in which that many come back
--- ARGV[3 * i + 1]  how many to spend
+-- ARGV[3 * i + 1]  how many to spend; negative: how many to give back
 --
 -- Returns { foreign, admitted of 1, wait of 1, admitted of 2, wait of 2, ... }
 --   foreign   how many keys held a foreign value; they count as absent and are overwritten
---   admitted  how many were left to spend
+--   admitted  how many were spent or given back
 --   wait      milliseconds until the first that was refused would be admitted; 0: none was refused
 
 -- The shortest lifetime of a key, in milliseconds: longer than clocks disagree by.
@@ -48,8 +48,20 @@ for i = 1, #KEYS do
     full_at, parts = now, 0
   end
 
-  -- Each unit moves the time at which the budget is full by window / count, up to one window ahead of now.
+  -- A unit that is given back moves it back as far as one that is spent moves it on.
   local admitted, wait = 0, 0
+  while times < 0 do
+    full_at, parts = full_at - math.floor(window / count), parts - window % count
+    if parts < 0 then
+      full_at, parts = full_at - 1, parts + count
+    end
+    if full_at < now then
+      full_at, parts = now, 0
+    end
+    times, admitted = times + 1, admitted + 1
+  end
+
+  -- Each unit moves the time at which the budget is full by window / count, up to one window ahead of now.
   while admitted < times do
     local after, after_parts = full_at + math.floor(window / count), parts + window % count
     if after_parts >= count then

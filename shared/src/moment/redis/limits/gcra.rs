@@ -1,4 +1,4 @@
-//! Spending from budgets in Redis: the caller of `gcra.lua`.
+//! Spending from budgets in Redis, and giving back: the caller of `gcra.lua`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
@@ -36,6 +36,15 @@ pub(crate) struct Spent {
 
 impl Spending {
     pub(crate) fn new(keys: &Keys, spends: &[Spend], at: At) -> Self {
+        Self::of(keys, spends, at, "")
+    }
+
+    /// A call that gives back what was spent. Every unit counts as admitted then.
+    pub(crate) fn refund(keys: &Keys, spends: &[Spend], at: At) -> Self {
+        Self::of(keys, spends, at, "-")
+    }
+
+    fn of(keys: &Keys, spends: &[Spend], at: At, sign: &str) -> Self {
         let mut partitions: BTreeMap<Partition, Vec<Budget>> = BTreeMap::new();
         let mut known: HashMap<(&str, Rate), (Partition, usize)> = HashMap::new();
         for (position, Spend { bucket, rate }) in spends.iter().enumerate() {
@@ -55,7 +64,7 @@ impl Spending {
             let keys = budgets.iter().map(|budget| budget.key.clone()).collect();
             let step = Step::script(&GCRA, keys).arg(steps::now_ms(at));
             steps.push(budgets.iter().fold(step, |step, Budget { rate, positions, .. }| {
-                step.arg(rate.count).arg(rate.window_ms).arg(positions.len())
+                step.arg(rate.count).arg(rate.window_ms).arg(format!("{sign}{}", positions.len()))
             }));
             positions.push(budgets.into_iter().map(|budget| budget.positions).collect());
         }
