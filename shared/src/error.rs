@@ -1,6 +1,8 @@
 //! Errors as the caller sees them, divided by what the caller can do about them, and errors of stores. The HTTP status
 //! and body of an error are decided in `http/reply.rs`.
 
+use std::fmt;
+
 /// An error of a call or a frame. Its text is the message that the caller gets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -47,8 +49,8 @@ pub enum Error {
     #[error("the body must be application/json in UTF-8, without a content encoding")]
     UnsupportedMediaType,
     /// Members or parameters that are unknown, missing, of the wrong type or out of range.
-    #[error("{}", join_problems(.0))]
-    ValidationFailed(Vec<Problem>),
+    #[error("{0}")]
+    ValidationFailed(Problems),
     /// The key already belongs to another send.
     #[error("the idempotency key was already used with a different request")]
     IdempotencyKeyReused,
@@ -71,8 +73,10 @@ pub enum Error {
 
 impl Error {
     /// A [`ValidationFailed`](Self::ValidationFailed) for one member.
-    pub fn field(name: impl Into<String>, required: impl Into<String>) -> Self {
-        Self::ValidationFailed(vec![Problem { field: name.into(), required: required.into() }])
+    pub fn field(name: impl Into<String>, required: impl fmt::Display) -> Self {
+        let mut problems = Problems::default();
+        problems.add(name, required);
+        Self::ValidationFailed(problems)
     }
 
     /// Its `code` on the wire. Codes never change.
@@ -121,13 +125,85 @@ impl Error {
     }
 }
 
-/// A member or parameter that does not meet a requirement. Never contains its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The member, as a path: `userIds[3]`.
-    pub field: String,
-    /// The requirement, as a predicate of the member: `must be a string`.
-    pub required: String,
+/// Members or parameters that do not meet a requirement, each with the requirement as a predicate: `must be a string`. Never
+/// contains a value.
+///
+/// The first ones are listed, the others are only counted, so that a large body cannot cause a larger answer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Problems {
+    listed: Vec<(String, String)>,
+    /// What the listed ones take in an answer.
+    bytes: usize,
+    more: usize,
+}
+
+/// How many problems are listed at most.
+const MAX_LISTED: usize = 20;
+/// How many bytes of an answer they take at most, so that the whole stays below 4 KB.
+const MAX_LISTED_BYTES: usize = 3_500;
+/// The longest that a member's path is listed. A longer one is cut.
+const MAX_PATH_CHARS: usize = 120;
+
+impl Problems {
+    /// Adds a problem of a member, which is given as a path: `userIds[3]`.
+    pub fn add(&mut self, field: impl Into<String>, required: impl fmt::Display) {
+        if self.more > 0 || self.listed.len() == MAX_LISTED {
+            self.more += 1;
+            return;
+        }
+        let (field, required) = (cut(field.into()), required.to_string());
+        // The field appears twice: in the message and by itself.
+        let bytes = 2 * escaped_bytes(&field) + escaped_bytes(&required) + 8;
+        if self.bytes + bytes > MAX_LISTED_BYTES {
+            self.more += 1;
+            return;
+        }
+        self.bytes += bytes;
+        self.listed.push((field, required));
+    }
+
+    /// Adds problems that are only counted.
+    pub fn add_unlisted(&mut self, problems: usize) {
+        self.more += problems;
+    }
+
+    /// Whether further problems are only counted.
+    pub fn is_full(&self) -> bool {
+        self.more > 0 || self.listed.len() == MAX_LISTED
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty() && self.more == 0
+    }
+
+    /// The paths of the listed members.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.listed.iter().map(|(field, _)| field.as_str())
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (field, required)) in self.listed.iter().enumerate() {
+            let separator = if n == 0 { "" } else { "; " };
+            write!(f, "{separator}{field}: {required}")?;
+        }
+        if self.more > 0 { write!(f, "; and {} more", self.more) } else { Ok(()) }
+    }
+}
+
+fn cut(path: String) -> String {
+    match path.char_indices().nth(MAX_PATH_CHARS) {
+        Some((end, _)) => format!("{}…", &path[..end]),
+        None => path,
+    }
+}
+
+/// How many bytes a text takes inside a JSON string at most: quotes and backslashes are escaped, and nothing else that
+/// appears in a path or a requirement.
+fn escaped_bytes(text: &str) -> usize {
+    text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }
 
 /// Why a store could not perform an operation.
@@ -159,8 +235,31 @@ impl From<StoreError> for Error {
     }
 }
 
-fn join_problems(problems: &[Problem]) -> String {
-    let parts: Vec<String> =
-        problems.iter().map(|problem| format!("{}: {}", problem.field, problem.required)).collect();
-    parts.join("; ")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_problems_are_counted_instead_of_listed() {
+        let mut problems = Problems::default();
+        for n in 0..MAX_LISTED + 5 {
+            problems.add(format!("userIds[{n}]"), "must be a string");
+        }
+        assert_eq!(problems.fields().count(), MAX_LISTED);
+        assert!(problems.to_string().ends_with("; userIds[19]: must be a string; and 5 more"), "{problems}");
+    }
+
+    #[test]
+    fn long_paths_are_cut_and_take_a_bounded_part_of_an_answer() {
+        let mut problems = Problems::default();
+        problems.add("\"".repeat(500), "is not a known field");
+        assert_eq!(problems.fields().next().unwrap(), "\"".repeat(MAX_PATH_CHARS) + "…");
+        for _ in 0..MAX_LISTED {
+            problems.add("🔔".repeat(64), "is not a known field");
+        }
+        let fields = serde_json::to_string(&problems.fields().collect::<Vec<_>>()).unwrap();
+        let message = serde_json::to_string(&problems.to_string()).unwrap();
+        assert!(fields.len() + message.len() < 3_600, "{} + {}", fields.len(), message.len());
+        assert!(problems.is_full());
+    }
 }

@@ -16,15 +16,38 @@ pub fn is_bidi_override(c: char) -> bool {
 /// Checks a text of `min..=max` code points without refused characters. The error is the requirement that it does not
 /// meet.
 pub fn check(text: &str, min: usize, max: usize) -> Result<(), String> {
-    if text.chars().any(is_refused) {
-        return Err("must not contain control characters other than line feed and tab".into());
-    }
     // Counting stops one past the limit, so that an overlong text costs no more than a valid one.
     let length = text.chars().take(max + 1).count();
     if length < min || length > max {
         return Err(format!("must be {min} to {max} characters"));
     }
+    if text.chars().any(is_refused) {
+        return Err("must not contain control characters other than line feed and tab".into());
+    }
     Ok(())
+}
+
+/// Checks a text that is displayed on one line: 1 to `max` code points, of which one is visible.
+pub fn check_line(text: &str, max: usize) -> Result<(), String> {
+    check(text, 1, max)?;
+    if text.contains(['\n', '\u{2028}', '\u{2029}']) || text.chars().all(is_invisible) {
+        return Err("must be a single line that is not blank".into());
+    }
+    if text.chars().any(is_bidi_override) {
+        return Err("must not contain bidirectional override characters".into());
+    }
+    Ok(())
+}
+
+/// Whether a character shows nothing by itself: white space, the blank Braille pattern, and what Unicode lists as
+/// `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt).
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c,
+            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}'..='\u{1160}' | '\u{17B4}'..='\u{17B5}' | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}'
+            | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// Checks an id that a caller chose for a user: 1–256 bytes in NFC, without invisible characters that could disguise
@@ -59,6 +82,20 @@ mod tests {
         let long = "x".repeat(257);
         for id in ["", "a\nb", "a\tb", "a\0", "\u{202E}a", "a\u{2066}", "e\u{301}", "\u{7f}", "\u{85}", &long] {
             assert!(check_user_id(id).is_err(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_shows_something_and_only_in_the_order_in_which_it_is_written() {
+        for good in ["Hi", " Hi ", "🔔", "a\tb", "e\u{301}", "family 👨\u{200D}👩\u{200D}👧", "❤\u{FE0F}", "שלום"]
+        {
+            assert_eq!(check_line(good, 200), Ok(()), "{good:?}");
+        }
+        for bad in ["", " ", "\u{200B}", "\u{2060}\u{FEFF}\u{AD}", "\u{3164}", "\u{2800}", "\u{E0041}", "\u{FE0F}"] {
+            assert!(check_line(bad, 200).is_err(), "{bad:?}");
+        }
+        for bad in ["two\nlines", "two\u{2028}lines", "two\u{2029}lines", "a\u{202E}b", "\u{2066}a\u{2069}"] {
+            assert!(check_line(bad, 200).is_err(), "{bad:?}");
         }
     }
 

@@ -111,3 +111,70 @@ async fn health_and_unknown_paths_need_no_token() {
     let missing = notfound::handle(request(event("notfound"))).await;
     assert_eq!((missing.status().as_u16(), &body(&missing)["error"]["code"]), (404, &json!("not_found")));
 }
+
+/// Bodies just below 256 KB that are wrong in as many places as possible.
+fn hostile_bodies() -> Vec<String> {
+    let good = r#""type":"like","title":"Hi","userId":"alice""#;
+    let many = |item: fn(usize) -> String, bytes: usize| {
+        let mut items = Vec::new();
+        let mut length = 0;
+        for n in 0.. {
+            let item = item(n);
+            length += item.len() + 1;
+            if length > bytes {
+                break;
+            }
+            items.push(item);
+        }
+        items.join(",")
+    };
+    let deep = format!("{}{}{}", r#"{"\u202e\"":"#.repeat(28), r#""\u0001""#, "}".repeat(28));
+    vec![
+        format!("{{{good},{}}}", many(|n| format!("\"{n}\":1"), 250_000)),
+        format!("{{{good},{}}}", many(|n| format!("\"{}{n}\":1", "🔔".repeat(58)), 250_000)),
+        format!("{{{good},{}}}", many(|n| format!("\"{}{n}\":1", "\\\"".repeat(58)), 250_000)),
+        format!("{{{good},\"{}\":1}}", "x".repeat(250_000)),
+        format!("{{\"type\":\"like\",\"title\":\"Hi\",\"userIds\":[{}]}}", many(|n| n.to_string(), 250_000)),
+        format!("{{\"type\":\"like\",\"title\":\"Hi\",\"userIds\":[{}]}}", many(|n| format!("\"\\u202e{n}\""), 9_000)),
+        format!("{{{good},\"data\":{{\"a\":[{}]}}}}", many(|_| "[[[[[[[[[]]]]]]]]]".into(), 250_000)),
+        format!("{{{good},\"data\":{{\"a\":{deep}}}}}"),
+    ]
+}
+
+#[tokio::test]
+async fn an_error_is_small_however_large_the_body() {
+    let test = TestApp::new().await;
+    for text in hostile_bodies() {
+        let mut sending = by(&test.bearer("reports", "notify:send"), "send");
+        sending["body"] = text.clone().into();
+        let refused = send::handle(&test.app, request(sending)).await;
+        let lambda_http::Body::Text(error) = refused.body() else { panic!() };
+        let fields = body(&refused)["error"]["fields"].as_array().map_or(0, Vec::len);
+        assert_eq!(refused.status(), 422, "{text:.100}");
+        assert!(
+            error.len() <= 4_096 && (1..=20).contains(&fields),
+            "{} bytes, {fields} fields: {text:.100}",
+            error.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_path_of_a_refused_string_is_printable() {
+    let test = TestApp::new().await;
+    let mut sending = by(&test.bearer("reports", "notify:send"), "send");
+    sending["body"] = r#"{"type":"like","title":"Hi","userId":"a","data":{"a":[1,{"\u202eb":{"c":"\u0001"}}]}}"#.into();
+    let refused = send::handle(&test.app, request(sending)).await;
+    assert_eq!(body(&refused)["error"]["fields"], json!(["data.a[1].(unprintable name).c"]));
+}
+
+#[tokio::test]
+async fn only_who_came_by_tls_is_told_to_keep_to_it() {
+    let test = TestApp::new().await;
+    let mut listing = by(&test.bearer("alice", ""), "list");
+    let answer = inbox::handle(&test.app, request(listing.clone())).await;
+    assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+    listing["headers"]["x-forwarded-proto"] = "http".into();
+    let answer = inbox::handle(&test.app, request(listing)).await;
+    assert!(!answer.headers().contains_key("strict-transport-security"));
+}

@@ -55,7 +55,10 @@ async fn a_test_send_behaves_like_any_send() {
 
     let refused = call("{}").await;
     let fields = &body(&refused)["error"]["fields"];
-    assert_eq!((refused.status().as_u16(), fields), (422, &json!(["userIds", "type", "title"])));
+    assert_eq!((refused.status().as_u16(), fields), (422, &json!(["type", "title"])));
+    // Without recipients it goes to the caller.
+    let own = call(r#"{"type":"like","title":"Hi"}"#).await;
+    assert_eq!((own.status().as_u16(), &body(&own)["notifications"][0]["userId"]), (202, &json!("operator")));
     assert_eq!(body(&call("[]").await)["error"]["code"], "invalid_json");
 }
 

@@ -3,10 +3,9 @@
 use lambda_http::{Body, Request, Response};
 use shared::error::Error;
 use shared::http::call::Call;
-use shared::http::reply;
 
 /// Answers every call with 404.
 pub async fn handle(request: Request) -> Response<Body> {
     let call = Call::new(request);
-    reply::respond(Err(Error::NotFound), call.request_id())
+    call.respond(Err(Error::NotFound))
 }

@@ -6,7 +6,7 @@ use lambda_http::{Body, Request, Response};
 use shared::config::Config;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
-use shared::http::reply::{self, Reply};
+use shared::http::reply::Reply;
 
 const DOCUMENT: &str = "/test/redis-notification";
 const SCRIPT: &str = "/test/redis-notification/page.js";
@@ -28,7 +28,7 @@ const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title
 /// Answers an HTTP call. Failures become error responses.
 pub async fn handle(config: &Config, request: Request) -> Response<Body> {
     let call = Call::new(request);
-    reply::respond(page(config, &call), call.request_id())
+    call.respond(page(config, &call))
 }
 
 fn page(config: &Config, call: &Call) -> Result<Reply, Error> {

@@ -30,7 +30,7 @@ async fn test(app: &App, call: &Call) -> Result<Reply, Error> {
         return Err(Error::NotFound);
     }
     let (route, method) = call.route(ROUTES)?;
-    let caller = call.caller(app)?;
+    let caller = call.caller(app).await?;
     caller.needs("notify:admin")?;
     if method == "GET" {
         call.query()?.finish()?;
@@ -38,12 +38,12 @@ async fn test(app: &App, call: &Call) -> Result<Reply, Error> {
     }
     let key = call.header("idempotency-key");
     let mut body = if route == TRY { call.optional_members()? } else { call.body()? };
+    if !body.contains_key("userId") && !body.contains_key("userIds") {
+        body.insert("userId".into(), caller.user.to_string().into());
+    }
     if route == TRY {
-        // Every field of a send is allowed; the defaults make it a test notification to the caller.
+        // Every field of a send is allowed; the defaults make it a test notification.
         body.entry("type").or_insert("TEST".into());
-        if !body.contains_key("userId") && !body.contains_key("userIds") {
-            body.insert("userId".into(), caller.user.to_string().into());
-        }
         let has_inner_title =
             ["data", "content"].iter().any(|name| body.get(*name).is_some_and(|data| data.get("title").is_some()));
         if !has_inner_title {

@@ -21,12 +21,17 @@ impl Origins {
                 };
                 ["localhost", "127.0.0.1", "[::1]"].iter().any(|host| match authority.strip_prefix(host) {
                     Some("") => true,
-                    Some(port) => port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()),
+                    Some(port) => port.strip_prefix(':').is_some_and(is_port),
                     None => false,
                 })
             }),
         }
     }
+}
+
+/// Whether it is a port as browsers write it in an origin: digits only, without leading zeros.
+fn is_port(port: &str) -> bool {
+    port.parse::<u16>().is_ok_and(|number| number > 0 && number.to_string() == port)
 }
 
 #[cfg(test)]
@@ -52,7 +57,17 @@ mod tests {
         for origin in ["http://localhost:5173", "http://127.0.0.1", "https://[::1]:3000"] {
             assert!(Origins::Loopback.allow(origin), "{origin}");
         }
-        for origin in ["http://localhost.evil.com", "http://localhost:evil", "http://10.0.0.1:3000", "null"] {
+        for origin in [
+            "http://localhost.evil.com",
+            "http://localhost:evil",
+            "http://localhost:+80",
+            "http://localhost:080",
+            "http://localhost:",
+            "http://localhost:0",
+            "http://localhost:65536",
+            "http://10.0.0.1:3000",
+            "null",
+        ] {
             assert!(!Origins::Loopback.allow(origin), "{origin}");
         }
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use url::Url;
+
 use super::origins::Origins;
 use super::pooler::Pooler;
 use super::redis_url::RedisConfig;
@@ -117,10 +119,13 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
                 Some((kind, "off")) => {
                     rates.insert(kind.to_owned(), None);
                 }
-                Some((kind, rate)) if rate.parse::<Rate>().is_ok() => {
-                    rates.insert(kind.to_owned(), rate.parse().ok());
-                }
-                _ => self.problem(NAME, "must be a list such as like=10/60s,REPORT_APPROVED=off"),
+                Some((kind, rate)) => match rate.parse::<Rate>() {
+                    Ok(rate) => {
+                        rates.insert(kind.to_owned(), Some(rate));
+                    }
+                    Err(required) => self.problem(NAME, format_args!("has a rate that {required}")),
+                },
+                None => self.problem(NAME, "must be a list such as like=10/60s,REPORT_APPROVED=off"),
             }
         }
         rates
@@ -136,10 +141,11 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             .map(|origin| origin.trim().to_ascii_lowercase())
             .filter(|origin| !origin.is_empty())
             .collect();
+        // As browsers write it: without a path, a default port, or leading zeros.
         let exact = |origin: &String| {
-            let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-            authority
-                .is_some_and(|authority| !authority.is_empty() && !authority.contains(['/', '*', '?', '#', '@', ' ']))
+            let is_http = origin.starts_with("https://") || origin.starts_with("http://");
+            let written = Url::parse(origin).map(|url| url.origin().ascii_serialization());
+            is_http && !origin.contains('*') && written.is_ok_and(|written| written == *origin)
         };
         if !origins.iter().all(exact) {
             self.problem(NAME, "must be a list of exact origins such as https://app.example.com");

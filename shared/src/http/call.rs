@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde_json::{Map, Value};
@@ -56,9 +57,19 @@ impl Call {
 
     /// The response as Lambda returns it. A 5xx is counted in the metrics, even if the record is unavailable.
     pub async fn answer(&self, app: &App, result: Result<Reply, Error>) -> Response<Body> {
-        let response = reply::respond(result, &self.request_id);
+        let response = self.respond(result);
         if response.status().is_server_error() {
             app.report_error().await;
+        }
+        response
+    }
+
+    /// The response as Lambda returns it, for functions that count nothing.
+    pub fn respond(&self, result: Result<Reply, Error>) -> Response<Body> {
+        let mut response = reply::respond(result, &self.request_id);
+        // Only who came by TLS is told to keep to it.
+        if self.header("x-forwarded-proto").is_some_and(|protocol| protocol == "https") {
+            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
         }
         response
     }
@@ -71,9 +82,11 @@ impl Call {
     }
 
     /// The caller; 401 without a valid token.
-    pub fn caller(&self, app: &App) -> Result<Caller, Error> {
+    pub async fn caller(&self, app: &App) -> Result<Caller, Error> {
         let tokens = app.tokens.as_ref().ok_or(Error::Internal)?;
-        tokens.verify(self.header("authorization").as_deref(), app.clock.now_ms())
+        let caller = tokens.verify(self.header("authorization").as_deref(), app.clock.now_ms())?;
+        app.revoked_users.check(app, &caller).await?;
+        Ok(caller)
     }
 
     /// A header's value. Bytes that are not UTF-8 are replaced, so that the value counts as present and is refused as

@@ -6,20 +6,20 @@ use std::fmt::Display;
 use serde_json::{Map, Value};
 
 use crate::cursor::Cursor;
-use crate::error::{Error, Problem};
+use crate::error::{Error, Problems};
 use crate::text;
 
 /// The members of one object that have yet to be taken, and the problems found so far.
 #[derive(Debug, Default)]
 pub struct Fields {
     members: Map<String, Value>,
-    problems: Vec<Problem>,
+    problems: Problems,
 }
 
 impl Fields {
     /// Begins with all members of an object and no problems.
     pub fn new(members: Map<String, Value>) -> Self {
-        Self { members, problems: Vec::new() }
+        Self { members, problems: Problems::default() }
     }
 
     /// Takes a member. `null` is a value, and has the wrong type for every member of the API.
@@ -78,12 +78,12 @@ impl Fields {
 
     /// Records a problem of a field.
     pub fn problem(&mut self, field: impl Into<String>, required: impl Display) {
-        self.problems.push(Problem { field: field.into(), required: required.to_string() });
+        self.problems.add(field, required);
     }
 
     /// Records that a member is required if `value` is absent and no problem was recorded for it yet.
     pub fn required<T>(&mut self, name: &str, value: Option<T>) -> Option<T> {
-        if value.is_none() && !self.problems.iter().any(|problem| problem.field.starts_with(name)) {
+        if value.is_none() && !self.problems.fields().any(|field| field.starts_with(name)) {
             self.problem(name, "is required");
         }
         value
@@ -97,7 +97,7 @@ impl Fields {
     /// Fails with every problem so far and every member that was not taken, if there are any.
     pub fn finish(mut self) -> Result<(), Error> {
         for (name, _) in std::mem::take(&mut self.members) {
-            self.problem(printable(&name), "is not a known field");
+            self.problems.add(printable(&name), "is not a known field");
         }
         if self.problems.is_empty() { Ok(()) } else { Err(Error::ValidationFailed(self.problems)) }
     }

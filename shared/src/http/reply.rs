@@ -122,7 +122,7 @@ struct ErrorMembers<'a> {
 /// The JSON body of an error.
 pub fn error_body(error: &Error, request_id: &str) -> String {
     let fields = match error {
-        Error::ValidationFailed(problems) => Some(problems.iter().map(|problem| problem.field.as_str()).collect()),
+        Error::ValidationFailed(problems) => Some(problems.fields().collect()),
         _ => None,
     };
     json(&ErrorBody {
@@ -198,6 +198,7 @@ fn json(content: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Problems;
 
     #[test]
     fn exactly_the_server_faults_are_5xx() {
@@ -206,7 +207,7 @@ mod tests {
             Error::TokenMissing,
             Error::Forbidden(""),
             Error::NotFound,
-            Error::ValidationFailed(Vec::new()),
+            Error::ValidationFailed(Problems::default()),
             Error::RateLimited { retry_after_ms: 1 },
             Error::Internal,
             Error::StoreUnavailable,

@@ -3,12 +3,14 @@
 
 use std::collections::HashSet;
 
+use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use crate::clock::Time;
 use crate::error::Error;
-use crate::http::fields::Fields;
+use crate::http::fields::{self, Fields};
 use crate::ids::{self, UserId};
 use crate::inbox::notification::{Content, Priority};
 use crate::text;
@@ -84,7 +86,12 @@ fn idempotency_key(fields: &mut Fields, header: Option<&str>) -> Option<String> 
             _ => Err("must be a string".into()),
         })
     });
-    let header = header.and_then(|key| fields.checked(NAME, key.to_owned(), visible_ascii));
+    let header = header.and_then(|key| {
+        fields.checked(NAME, key.to_owned(), |key| {
+            // API Gateway joins repeated headers this way.
+            if key.contains(',') { Err("must be a single header, without a comma".into()) } else { visible_ascii(key) }
+        })
+    });
     match (header, member) {
         (Some(header), Some(member)) if header != member => {
             fields.problem(NAME, "must be the same in the Idempotency-Key header and the body");
@@ -101,24 +108,8 @@ fn recipients(fields: &mut Fields) -> Option<Vec<UserId>> {
             fields.problem("userId", "cannot be combined with userIds");
             None
         }
-        (Some(one), None) => recipient(fields, "userId".into(), one).map(|user| vec![user]),
-        (None, Some(Value::Array(many))) if !many.is_empty() => {
-            let mut seen = HashSet::new();
-            let users: Vec<Option<UserId>> = many
-                .into_iter()
-                .enumerate()
-                .map(|(index, user)| recipient(fields, format!("userIds[{index}]"), user))
-                .collect();
-            let users: Option<Vec<UserId>> = users.into_iter().collect();
-            let users: Vec<UserId> = users?.into_iter().filter(|user| seen.insert(user.clone())).collect();
-            fields.checked("userIds", users, |users| {
-                if users.len() <= MAX_RECIPIENTS {
-                    Ok(users)
-                } else {
-                    Err(format!("must contain at most {MAX_RECIPIENTS} users"))
-                }
-            })
-        }
+        (Some(one), None) => recipient(fields, || "userId".into(), &one).map(|user| vec![user]),
+        (None, Some(Value::Array(many))) if !many.is_empty() => distinct_recipients(fields, &many),
         (None, Some(_)) => {
             fields.problem("userIds", format!("must be an array of 1 to {MAX_RECIPIENTS} strings"));
             None
@@ -130,11 +121,30 @@ fn recipients(fields: &mut Fields) -> Option<Vec<UserId>> {
     }
 }
 
-fn recipient(fields: &mut Fields, name: String, value: Value) -> Option<UserId> {
-    fields.checked(&name, value, |value| match value {
-        Value::String(id) => UserId::new(id).map_err(str::to_owned),
-        _ => Err("must be a string".into()),
-    })
+/// The recipients in the order of their first mention. They are counted before any of them is examined.
+fn distinct_recipients(fields: &mut Fields, many: &[Value]) -> Option<Vec<UserId>> {
+    let mut seen = HashSet::new();
+    let mut distinct = Vec::new();
+    for (index, user) in many.iter().enumerate() {
+        if seen.insert(user) {
+            distinct.push((index, user));
+        }
+        if distinct.len() > MAX_RECIPIENTS {
+            fields.problem("userIds", format!("must contain at most {MAX_RECIPIENTS} users"));
+            return None;
+        }
+    }
+    let users: Vec<Option<UserId>> =
+        distinct.into_iter().map(|(index, user)| recipient(fields, || format!("userIds[{index}]"), user)).collect();
+    users.into_iter().collect()
+}
+
+fn recipient(fields: &mut Fields, name: impl FnOnce() -> String, value: &Value) -> Option<UserId> {
+    let user = match value {
+        Value::String(id) => UserId::new(id.as_str()),
+        _ => Err("must be a string"),
+    };
+    user.map_err(|required| fields.problem(name(), required)).ok()
 }
 
 fn content(fields: &mut Fields) -> Option<Content> {
@@ -147,13 +157,7 @@ fn content(fields: &mut Fields) -> Option<Content> {
     });
     let kind = fields.required("type", kind);
     let mut data = data(fields);
-    let title = take_text(fields, &mut data, &["title"], &["title"], |text| {
-        text::check(text, 1, 200)?;
-        if text.contains('\n') || text.trim().is_empty() {
-            return Err("must be a single line that is not blank".into());
-        }
-        Ok(())
-    });
+    let title = take_text(fields, &mut data, &["title"], &["title"], |text| text::check_line(text, 200));
     let title = fields.required("title", title);
     let body = take_text(fields, &mut data, &["body", "message"], &["body"], |text| text::check(text, 0, 4_000));
     let action_url = take_text(fields, &mut data, &["actionUrl"], &["actionUrl"], check_action_url);
@@ -178,37 +182,35 @@ fn data(fields: &mut Fields) -> Option<Map<String, Value>> {
         return None;
     }
     let name = if data.is_some() { "data" } else { "content" };
-    let data = match data.or(content) {
-        None => Map::new(),
-        Some(Value::Object(data)) => data,
+    match data.or(content) {
+        None => Some(Map::new()),
+        Some(Value::Object(data)) => Some(data),
         Some(_) => {
             fields.problem(name, "must be an object");
-            return None;
+            None
         }
-    };
-    if let Some(refused) = refused_string(name, &data) {
-        fields.problem(refused, "must not contain control characters other than line feed and tab");
-        return None;
     }
-    Some(data)
 }
 
-/// The path of the first string in `data`, value or name, that contains a refused character.
-fn refused_string(path: &str, object: &Map<String, Value>) -> Option<String> {
-    fn inside(path: String, value: &Value) -> Option<String> {
-        match value {
-            Value::String(text) => text.chars().any(text::is_refused).then_some(path),
-            Value::Array(items) => {
-                items.iter().enumerate().find_map(|(index, item)| inside(format!("{path}[{index}]"), item))
+/// The path, below `value`, of the first string that contains a refused character. It is put together only on the way
+/// back, so that nothing is written while everything is well.
+fn refused_string(value: &Value) -> Option<String> {
+    let is_refused = |text: &str| text.chars().any(text::is_refused);
+    match value {
+        Value::String(text) => is_refused(text).then(String::new),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| refused_string(item).map(|below| format!("[{index}]{below}"))),
+        Value::Object(members) => members.iter().find_map(|(name, member)| {
+            if is_refused(name) {
+                // It is not repeated; the path ends with the object that contains it.
+                return Some(String::new());
             }
-            Value::Object(members) => refused_string(&path, members),
-            _ => None,
-        }
+            refused_string(member).map(|below| format!(".{}{below}", fields::printable(name)))
+        }),
+        _ => None,
     }
-    object.iter().find_map(|(name, value)| {
-        // A refused name is not repeated; the path ends with the object that contains it.
-        if name.chars().any(text::is_refused) { Some(path.into()) } else { inside(format!("{path}.{name}"), value) }
-    })
 }
 
 /// Takes a text by one of its names, from the send itself or from `data`, where older services put it.
@@ -241,24 +243,42 @@ fn take_text(
 /// Accepts a path that begins with exactly one `/`, or an https URL, so that a browser cannot be led anywhere else.
 fn check_action_url(url: &str) -> Result<(), String> {
     const REQUIRED: &str = "must be a path that begins with a single / or an https URL, of at most 2048 bytes";
-    let is_plain = !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\');
-    let is_path = url.starts_with('/') && !url.starts_with("//");
-    let is_https = url.strip_prefix("https://").is_some_and(|rest| {
-        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        // A user name before the host can make one address look like another.
-        !host.is_empty() && !host.contains('@')
-    });
-    if is_plain && url.len() <= 2_048 && (is_path || is_https) { Ok(()) } else { Err(REQUIRED.into()) }
+    let is_plain = url.len() <= 2_048 && !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\');
+    let leads_where_it_says = if url.starts_with('/') { is_path(url) } else { is_https(url) };
+    if is_plain && leads_where_it_says { Ok(()) } else { Err(REQUIRED.into()) }
 }
 
+/// Whether a browser stays on the page's own origin, also if a router decodes the path before it is followed.
+fn is_path(path: &str) -> bool {
+    let own = || Url::parse("https://own.invalid/").ok();
+    let stays = |path: &str| {
+        let (own, resolved) = (own()?, own()?.join(path).ok()?);
+        Some(resolved.origin() == own.origin() && !resolved.path().starts_with("//"))
+    };
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    !path.starts_with("//") && [path, &*decoded].into_iter().all(|path| stays(path) == Some(true))
+}
+
+/// Whether it names a host, and no user before it, which can make one address look like another.
+fn is_https(url: &str) -> bool {
+    let has_host = url.strip_prefix("https://").is_some_and(|rest| !rest.starts_with(['/', '?', '#']));
+    let authority = url.split(['/', '?', '#']).nth(2).unwrap_or_default();
+    has_host && !authority.contains('@') && Url::parse(url).is_ok_and(|url| url.has_host())
+}
+
+/// The size first: only what is small enough is looked at.
 fn compact(fields: &mut Fields, data: Map<String, Value>) -> Option<Box<RawValue>> {
-    fields.checked("data", data, |data| {
-        let text = Value::Object(data).to_string();
-        if text.len() > MAX_DATA_BYTES {
-            return Err("must be at most 16 KB as compact JSON".into());
-        }
-        RawValue::from_string(text).map_err(|_| "must be an object".into())
-    })
+    let data = Value::Object(data);
+    let text = data.to_string();
+    if text.len() > MAX_DATA_BYTES {
+        fields.problem("data", "must be at most 16 KB as compact JSON");
+        return None;
+    }
+    if let Some(below) = refused_string(&data) {
+        fields.problem(format!("data{below}"), "must not contain control characters other than line feed and tab");
+        return None;
+    }
+    fields.checked("data", text, |text| RawValue::from_string(text).map_err(|_| "must be an object".into()))
 }
 
 /// Takes `delayMs`, or `delay` as older services call it, or `deliverAt`; due at once if all are absent.
@@ -369,7 +389,7 @@ mod tests {
     /// The field of the first problem.
     fn refused(body: Value) -> String {
         match read(body) {
-            Err(Error::ValidationFailed(problems)) => problems[0].field.clone(),
+            Err(Error::ValidationFailed(problems)) => problems.fields().next().unwrap().to_owned(),
             other => panic!("not refused: {other:?}"),
         }
     }
@@ -411,6 +431,9 @@ mod tests {
             ("title", json!("")),
             ("title", json!(" ")),
             ("title", json!("a\nb")),
+            ("title", json!("a\u{2028}b")),
+            ("title", json!("\u{200b}\u{3164}")),
+            ("title", json!("\u{202e}a")),
             ("title", json!("x".repeat(201))),
             ("body", json!("x".repeat(4_001))),
             ("body", json!("bell\u{7}")),
@@ -526,8 +549,35 @@ mod tests {
     }
 
     #[test]
+    fn the_header_must_appear_only_once() {
+        let body = || with("title", json!("Hi")).as_object().unwrap().clone();
+        for header in ["k1,k2", "k1,k1", "k1, k2"] {
+            assert!(NewSend::read(body(), Some(header)).is_err(), "{header}");
+        }
+        assert!(NewSend::read(with("idempotencyKey", json!("k1,k2")).as_object().unwrap().clone(), None).is_ok());
+    }
+
+    #[test]
+    fn many_recipients_are_counted_before_they_are_examined() {
+        let many: Vec<Value> = (0..5_000).map(|n| json!([n])).collect();
+        let body = with("userIds", Value::Array(many));
+        let Err(Error::ValidationFailed(problems)) = read(body) else { panic!() };
+        assert_eq!(problems.to_string(), "userIds: must contain at most 1000 users");
+        let repeated = read(with("userIds", json!(vec!["a"; 5_000]))).unwrap();
+        assert_eq!(repeated.recipients.len(), 1);
+    }
+
+    #[test]
     fn an_action_url_cannot_lead_to_an_unexpected_place() {
-        for good in ["/reports/1?x=<b>", "/", "https://app.example.com/x#y"] {
+        for good in [
+            "/reports/1?x=<b>",
+            "/",
+            "/a%20b?next=%2F%2Fx",
+            "/users/@alice",
+            "https://app.example.com/x#y",
+            "https://app.example.com:8443/@alice?to=a@b",
+            "https://bücher.example",
+        ] {
             assert!(read(with("actionUrl", json!(good))).is_ok(), "{good}");
         }
         for bad in [
@@ -547,6 +597,15 @@ mod tests {
             "",
             "https://app.example.com@evil.com/",
             "\u{1}javascript:x",
+            "/%5Cevil.com",
+            "/%2fevil.com",
+            "/%09/evil.com",
+            "/.//evil.com",
+            "https://app.example.com%40evil.com/",
+            "https://[::1",
+            "https://a b.com",
+            "https://?x",
+            "https://x:99999/",
             "ftp://x",
         ] {
             assert_eq!(refused(with("actionUrl", json!(bad))), "actionUrl", "{bad:?}");
