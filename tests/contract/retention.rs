@@ -1,5 +1,6 @@
 //! The suite of `shared::inbox::retention::Retention`: whatever is too old is purged, and nothing earlier.
 
+use shared::inbox::bounds::Bounds;
 use shared::inbox::retention::{MAX_PURGED, Purged};
 use shared::inbox::send::Due;
 use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS};
@@ -120,7 +121,8 @@ async fn notifications_expire_when_the_retention_of_their_send_ends(record: Reco
     // Bob's row is already a tombstone and does not expire. The send is kept as long as either row exists.
     assert_eq!(purge(&record, RETENTION_MS).await, Purged { expired: 1, sends: 1, ..Purged::default() });
     let now = at(RETENTION_MS + 1);
-    let listed = record.inbox().list(&user("alice"), &Page { limit: 9, ..Page::default() }, now).await.unwrap();
+    let listed =
+        record.inbox().list(&user("alice"), &Page { bounds: Bounds::items(9), ..Page::default() }, now).await.unwrap();
     let listed: Vec<_> = listed.notifications.iter().map(|one| one.id).collect();
     assert_eq!(listed, [id("2", "alice")]);
     let expired = record.retention().expire(10, now).await.unwrap();

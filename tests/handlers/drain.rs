@@ -5,6 +5,7 @@ use std::time::Duration;
 use drain::Drained;
 use harness::{TestApp, event, request};
 use serde_json::json;
+use shared::inbox::bounds::Bounds;
 use shared::inbox::{Change, Page};
 
 async fn send_to(test: &TestApp, recipients: usize) {
@@ -83,8 +84,13 @@ async fn a_tombstone_and_its_send_are_purged_after_the_retention_time() {
     let test = TestApp::new().await;
     send_to(&test, 1).await;
     let user = shared::ids::UserId::new("user-0").unwrap();
-    let listed =
-        test.app.record.inbox.list(&user, &Page { limit: 1, ..Page::default() }, test.app.clock.at()).await.unwrap();
+    let listed = test
+        .app
+        .record
+        .inbox
+        .list(&user, &Page { bounds: Bounds::items(1), ..Page::default() }, test.app.clock.at())
+        .await
+        .unwrap();
     let delete = Change::Delete(vec![listed.notifications[0].id]);
     test.app.record.inbox.change(&user, &delete, test.app.clock.at()).await.unwrap();
     let retention = Duration::from_millis(test.app.config.retention_ms.unsigned_abs());
@@ -104,7 +110,7 @@ async fn a_notification_expires_after_the_retention_time() {
     assert_eq!(drain::handle(&test.app, i64::MAX).await.purged, 2, "it expires, and its send is kept until it is gone");
     let user = shared::ids::UserId::new("user-0").unwrap();
     let at = |after_ms| shared::clock::At::Fixed(test.clock.now_ms() + after_ms);
-    let page = Page { limit: 1, ..Page::default() };
+    let page = Page { bounds: Bounds::items(1), ..Page::default() };
     assert_eq!(test.app.record.inbox.list(&user, &page, at(1)).await.unwrap().notifications.len(), 0);
     assert_eq!(test.app.record.inbox.position(&user, at(1)).await.unwrap().unread, 0);
     // Connected devices are notified when the drain makes the tombstone.
@@ -117,7 +123,15 @@ async fn a_notification_expires_after_the_retention_time() {
     test.clock.advance(Duration::from_millis(test.app.config.retention_ms.unsigned_abs()));
     drain::handle(&test.app, i64::MAX).await;
     assert_eq!(
-        test.app.record.inbox.changes(&user, None, 10, at(0)).await.unwrap().unwrap().position.purged_through,
+        test.app
+            .record
+            .inbox
+            .changes(&user, None, Bounds::items(10), at(0))
+            .await
+            .unwrap()
+            .unwrap()
+            .position
+            .purged_through,
         2
     );
 }

@@ -14,10 +14,11 @@ use shared::http::call::{Call, Route};
 use shared::http::fields::Fields;
 use shared::http::reply::Reply;
 use shared::inbox::announce::announce;
+use shared::inbox::bounds::Bounds;
 use shared::inbox::notification::Notification;
 use shared::inbox::sync;
 use shared::inbox::{Change, Changed};
-use shared::protocol;
+use shared::protocol::{self, ENVELOPE_BYTES, MAX_ANSWER_BYTES};
 
 /// The routes that this function answers.
 pub const ROUTES: &[Route] = &[
@@ -41,7 +42,7 @@ pub async fn handle(app: &App, request: Request) -> Response<Body> {
 
 async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
     let (path, method) = call.route(ROUTES)?;
-    let caller = call.caller(app)?;
+    let caller = call.caller(app).await?;
     match (path, method) {
         ("/api/notifications", _) => page::list(app, call, &caller).await,
         ("/api/notifications/unread-count", _) => unread_count(app, call, &caller).await,
@@ -121,8 +122,13 @@ async fn sync(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
             return Ok(Reply::not_modified(&tag));
         }
     }
-    let sync = sync::sync(app, &caller.user, since, limit, usize::MAX).await?;
+    let sync = sync::sync(app, &caller.user, since, bounds(limit)).await?;
     Ok(Reply::ok(&sync).header(ETAG, sync.etag.as_str()))
+}
+
+/// So many items, or as many as fit into an answer.
+fn bounds(limit: usize) -> Bounds {
+    Bounds { items: limit, bytes: MAX_ANSWER_BYTES - ENVELOPE_BYTES }
 }
 
 async fn acknowledge(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {

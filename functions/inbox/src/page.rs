@@ -12,6 +12,8 @@ use shared::http::reply::Reply;
 use shared::inbox::notification::Notification;
 use shared::inbox::{Listed, Page};
 
+use crate::bounds;
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct InboxList {
@@ -28,7 +30,7 @@ pub(crate) async fn list(app: &App, call: &Call, caller: &Caller) -> Result<Repl
     let kind = fields.text("type", 1, 64);
     let unread = flag(&mut fields, "unread");
     fields.finish()?;
-    let page = Page { before: after.map(|after| after.offset), limit, kind, unread };
+    let page = Page { before: after.map(|after| after.offset), bounds: bounds(limit), kind, unread };
     let Listed { notifications, more, position } = app.record.inbox.list(&caller.user, &page, app.clock.at()).await?;
     if after.is_some_and(|after| after.epoch != position.epoch) {
         return Err(Error::CursorExpired);

@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod announce;
+pub mod bounds;
 pub mod history;
 pub mod notification;
 pub mod retention;
@@ -17,6 +18,7 @@ use crate::clock::At;
 use crate::cursor::{Cursor, Epoch};
 use crate::error::StoreError;
 use crate::ids::{NotificationId, UserId};
+use crate::inbox::bounds::Bounds;
 use crate::inbox::notification::Notification;
 use crate::sockets::connections::Connection;
 
@@ -29,21 +31,22 @@ pub trait Inbox: Send + Sync {
     /// The position of a user's inbox. An inbox that never received anything is at offset 0.
     async fn position(&self, user: &UserId, at: At) -> Result<Position, StoreError>;
 
-    /// A page of the inbox, newest arrival first, with the position that it was read at.
+    /// A page of the inbox, newest arrival first, with the position that it was read at. Reads hardly more than the bounds of
+    /// the page, whatever the inbox contains.
     async fn list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, StoreError>;
 
     /// One notification of this user; `None` if it was deleted, has expired, never existed, or is another user's.
     async fn find(&self, user: &UserId, id: NotificationId, at: At) -> Result<Option<Notification>, StoreError>;
 
-    /// What changed after `since`, in order of change and at most `limit` of it, with the position that it was read at.
-    /// Without `since`: everything that is in the inbox, and nothing that was deleted. An expired notification counts as
+    /// What changed after `since`, in order of change and within `bounds`, with the position that it was read at. Reads hardly
+    /// more than that, whatever the inbox contains. Without `since`: everything that is in the inbox, and nothing that was deleted. An expired notification counts as
     /// deleted, and is reported again with the offset of its tombstone. `None` if `since` is not part of the inbox's
     /// history ([`Position::knows`]).
     async fn changes(
         &self,
         user: &UserId,
         since: Option<Cursor>,
-        limit: usize,
+        bounds: Bounds,
         at: At,
     ) -> Result<Option<Changes>, StoreError>;
 
@@ -96,8 +99,8 @@ impl Position {
 pub struct Page {
     /// Only arrivals before this offset; `None` begins with the newest.
     pub before: Option<i64>,
-    /// The most notifications to list.
-    pub limit: usize,
+    /// How much to list.
+    pub bounds: Bounds,
     /// Only this type.
     pub kind: Option<String>,
     /// Only unread ones.

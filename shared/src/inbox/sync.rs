@@ -7,24 +7,18 @@ use crate::app::App;
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::ids::{self, UserId};
+use crate::inbox::bounds::Bounds;
 use crate::inbox::{Changes, CurrentState, Position};
 use crate::protocol::Sync;
 
 /// What changed in a user's inbox after `since`, or everything in it without one. Asking from a cursor also
-/// acknowledges everything up to it. Returns at most `limit` changes of at most `max_bytes` as JSON, but at least one
-/// if there is any.
-pub async fn sync(
-    app: &App,
-    user: &UserId,
-    since: Option<Cursor>,
-    limit: usize,
-    max_bytes: usize,
-) -> Result<Sync, Error> {
-    let changes = app.record.inbox.changes(user, since, limit, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
+/// acknowledges everything up to it. Returns as many changes as `bounds` admits.
+pub async fn sync(app: &App, user: &UserId, since: Option<Cursor>, bounds: Bounds) -> Result<Sync, Error> {
+    let changes = app.record.inbox.changes(user, since, bounds, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
     if let Some(since) = since {
         settle(app, user, &changes.position, since).await?;
     }
-    Ok(truncated(user, changes, since, max_bytes))
+    Ok(answer(user, changes, since))
 }
 
 /// Acknowledges everything up to a cursor, unless that was done before.
@@ -41,21 +35,11 @@ pub fn etag(user: &UserId, position: &Position) -> String {
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(&ids::sha256(state.as_bytes())[..16]))
 }
 
-/// As many of the changes as fit into `max_bytes`, but at least one.
-fn truncated(user: &UserId, changes: Changes, since: Option<Cursor>, max_bytes: usize) -> Sync {
-    let Changes { changes, mut complete, position } = changes;
-    let (mut notifications, mut deleted, mut bytes) = (Vec::new(), Vec::new(), 0);
-    let mut through = since.map_or(0, |since| since.offset);
+fn answer(user: &UserId, changes: Changes, since: Option<Cursor>) -> Sync {
+    let Changes { changes, complete, position } = changes;
+    let through = changes.last().map(CurrentState::version).or(since.map(|since| since.offset)).unwrap_or(0);
+    let (mut notifications, mut deleted) = (Vec::new(), Vec::new());
     for change in changes {
-        bytes += match &change {
-            CurrentState::Present { notification, .. } => crate::protocol::frame(notification).len() + 1,
-            CurrentState::Deleted { .. } => 39,
-        };
-        if bytes > max_bytes && !(notifications.is_empty() && deleted.is_empty()) {
-            complete = false;
-            break;
-        }
-        through = change.version();
         match change {
             CurrentState::Present { notification, .. } => notifications.push(notification),
             CurrentState::Deleted { id, .. } => deleted.push(id),

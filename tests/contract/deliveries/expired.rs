@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use shared::ids::{NotificationId, UserId};
+use shared::inbox::bounds::Bounds;
 use shared::inbox::history::{SendQuery, States, Trace};
 use shared::inbox::send::Due;
 use shared::inbox::sends::{CHUNK_RECIPIENTS, Cancelled};
@@ -27,7 +28,7 @@ on_each_record! {
 
 /// The ids in the list, how many are unread, and how many have expired but are not tombstones yet.
 async fn seen(record: &Record, name: &str, now_ms: i64) -> (Vec<NotificationId>, i64, i64) {
-    let page = Page { limit: usize::MAX, ..Page::default() };
+    let page = Page::default();
     let listed = record.inbox().list(&user(name), &page, at(now_ms)).await.unwrap();
     let position = record.inbox().position(&user(name), at(now_ms)).await.unwrap();
     assert_eq!(listed.position, position);
@@ -38,7 +39,7 @@ async fn seen(record: &Record, name: &str, now_ms: i64) -> (Vec<NotificationId>,
 async fn synced(record: &Record, name: &str, now_ms: i64) -> (Vec<(NotificationId, bool)>, Vec<NotificationId>) {
     let beginning = record.position(name).await.cursor_at(0);
     let changes = async |since| {
-        let changes = record.inbox().changes(&user(name), since, usize::MAX, at(now_ms)).await.unwrap().unwrap();
+        let changes = record.inbox().changes(&user(name), since, Bounds::default(), at(now_ms)).await.unwrap().unwrap();
         let states = changes.changes.into_iter().map(|present| match present {
             CurrentState::Present { notification, .. } => (notification.id, true),
             CurrentState::Deleted { id, .. } => (id, false),

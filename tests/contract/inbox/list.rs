@@ -1,6 +1,7 @@
 //! What an inbox shows: its position, its pages and single notifications.
 
 use shared::clock::Time;
+use shared::inbox::bounds::Bounds;
 use shared::inbox::{Change, Page};
 
 use crate::record::{Record, START_MS, Send, at, id, ids, user};
@@ -51,7 +52,7 @@ async fn a_list_is_newest_first_and_says_whether_older_ones_follow(record: Recor
         (None, 5, &["5", "4", "3", "2", "1"], false),
         (None, 4, &["5", "4", "3", "2"], true),
     ] {
-        let page = Page { before, limit, ..Page::default() };
+        let page = Page { before, bounds: Bounds::items(limit), ..Page::default() };
         let listed = record.inbox().list(&user("alice"), &page, at(1)).await.unwrap();
         let found: Vec<_> = listed.notifications.iter().map(|n| n.id).collect();
         assert_eq!(found, ids(keys, "alice"), "{page:?}");
@@ -66,7 +67,7 @@ async fn pages_neither_skip_nor_repeat_while_notifications_arrive_and_are_delete
 
     let (mut before, mut found) = (None, Vec::new());
     for n in 0_usize.. {
-        let page = Page { before, limit: 7, ..Page::default() };
+        let page = Page { before, bounds: Bounds::items(7), ..Page::default() };
         let listed = record.inbox().list(&user("alice"), &page, at(1)).await.unwrap();
         found.extend(listed.notifications.iter().map(|n| n.id));
         let last = listed.notifications.last().unwrap();
@@ -105,7 +106,7 @@ async fn a_list_holds_only_what_matches_its_filter(record: Record) {
         (Some("lik%"), false, 10, &[], false),
         (Some(""), false, 10, &[], false),
     ] {
-        let page = Page { before: None, limit, kind: kind.map(str::to_owned), unread };
+        let page = Page { before: None, bounds: Bounds::items(limit), kind: kind.map(str::to_owned), unread };
         let listed = record.inbox().list(&alice[0], &page, at(3)).await.unwrap();
         let found: Vec<_> = listed.notifications.iter().map(|n| n.id).collect();
         assert_eq!(found, ids(keys, "alice"), "{page:?}");
@@ -119,7 +120,7 @@ async fn a_list_comes_with_the_position_it_is_valid_for(record: Record) {
     record.ring(&["1", "2"], "alice", at(0)).await;
     let read = Change::Read(vec![id("1", "alice")]);
     record.change("alice", read, at(1)).await;
-    let page = Page { limit: 1, ..Page::default() };
+    let page = Page { bounds: Bounds::items(1), ..Page::default() };
     let listed = record.inbox().list(&user("alice"), &page, at(1)).await.unwrap();
     assert_eq!(listed.position, record.position("alice").await);
     assert_eq!((listed.position.head, listed.position.unread), (3, 1));

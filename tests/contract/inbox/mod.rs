@@ -2,6 +2,7 @@
 
 mod acknowledge;
 mod append;
+mod bounds;
 mod change;
 mod changes;
 mod collapse;

@@ -372,7 +372,7 @@ impl Model {
             .filter(matches)
             .map(|(offset, row)| as_json(&self.notification(offset, row)))
             .collect();
-        let shown = &all[..all.len().min(page.limit)];
+        let shown = &all[..all.len().min(page.bounds.items)];
         agree("the page", listed.notifications.iter().map(as_json).collect::<Vec<_>>().as_slice(), shown)?;
         agree("whether more follow", listed.more, all.len() > shown.len())?;
         agree("the position", listed.position, self.position(user))

@@ -5,6 +5,7 @@ use shared::clock::At;
 use shared::error::StoreError;
 use shared::ids::UserId;
 use shared::inbox::Page;
+use shared::inbox::bounds::Bounds;
 use shared::sockets::connections::MAX_CONNECTION_AGE_MS;
 
 use super::accept::{Accepted, agree, as_json};
@@ -18,7 +19,7 @@ pub(crate) async fn differences(record: &Record, model: &Model) -> Accepted {
     let histories = (0..model.users.len()).map(|user| async move {
         let beginning = CursorSpec { offset: model.inbox(model.user(user)).purged_through, foreign: false };
         let since = Some(model.cursor(beginning));
-        let changes = record.inbox().changes(model.user(user), since, usize::MAX, at).await;
+        let changes = record.inbox().changes(model.user(user), since, Bounds::default(), at).await;
         let changes = changes.map_err(|error| error.to_string())?;
         model.changes(user, Some(beginning), usize::MAX, changes.as_ref()).map_err(|why| {
             let user = model.user(user);
@@ -38,7 +39,7 @@ pub(super) async fn full_differences(record: &Record, model: &Model) -> Accepted
     let at = At::Fixed(model.now_ms());
     for user in &model.users {
         let inbox = model.inbox(user);
-        let page = Page { limit: usize::MAX, ..Page::default() };
+        let page = Page::default();
         let listed = record.inbox().list(user, &page, at).await.map_err(|error| error.to_string())?;
         let expected: Vec<String> = inbox
             .present(model.now_ms())

@@ -7,6 +7,7 @@ use shared::delivery::Delivery;
 use shared::delivery::deliveries::Taken;
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
+use shared::inbox::bounds::Bounds;
 use shared::inbox::notification::Notification;
 use shared::inbox::send::Due;
 use shared::inbox::sends::{Append, Appended, Cancelled, FirstAnswer};
@@ -81,7 +82,7 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
         }
         Operation::Changes { user, since, limit } => {
             let since = since.map(|since| model.cursor(since));
-            Outcome::Changes(inbox.changes(model.user(*user), since, *limit, at).await?)
+            Outcome::Changes(inbox.changes(model.user(*user), since, Bounds::items(*limit), at).await?)
         }
         Operation::Find { user, id } => Outcome::Found(inbox.find(model.user(*user), model.id(*id), at).await?),
         Operation::MaterialiseNext => Outcome::Materialised(match record.materialise_next(at).await? {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shared::clock::Time;
 use shared::cursor::{Cursor, Epoch};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
+use shared::inbox::bounds::Bounds;
 use shared::inbox::notification::{Content, Notification};
 use shared::inbox::sends::FirstAnswer;
 use shared::inbox::{Change, Page};
@@ -255,7 +256,7 @@ impl Model {
         let Operation::List { before, limit, kind, unread, .. } = operation else {
             unreachable!("{operation:?} is not a list")
         };
-        Page { before: *before, limit: *limit, kind: kind.map(kind_name), unread: *unread }
+        Page { before: *before, bounds: Bounds::items(*limit), kind: kind.map(kind_name), unread: *unread }
     }
 
     /// The first recipients of the due chunks, and their notifications.
@@ -338,6 +339,7 @@ impl Model {
             hash,
             user: self.user(*user).clone(),
             origin: operation::origin(*origin),
+            token_issued_at_s: None,
             token_expires_at_ms: self.now_ms + token_ms,
             expires_at_ms: self.now_ms + ttl_ms,
         })
@@ -352,6 +354,7 @@ impl Model {
             hash: sha256(format!("{}ticket of opening {}", self.prefix, self.openings + n).as_bytes()),
             user: self.user(*user).clone(),
             origin: None,
+            token_issued_at_s: None,
             token_expires_at_ms: self.now_ms + token_ms,
             expires_at_ms: self.now_ms + 30_000,
         };

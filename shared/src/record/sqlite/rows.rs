@@ -52,14 +52,15 @@ pub(crate) fn content(row: &SqliteRow) -> Result<Content, Failure> {
     })
 }
 
-/// Selects the columns of [`notification`] and some more. `?2` is the time.
+/// Selects the columns of [`notification`] and some more, without the content of tombstones. `?2` is the time.
 macro_rules! select_notifications {
     ($rest:literal) => {
         concat!(
             r#"SELECT n.user_id, n."offset", n.version, n.id, n.created_at, n.read_at, n.push_attempts,
                       n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= ?2, FALSE) AS is_gone,
                       s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key, i.unread
-                 FROM notifications n JOIN sends s ON s.id = n.send_id JOIN inboxes i ON i.user_id = n.user_id "#,
+                 FROM notifications n LEFT JOIN sends s ON s.id = n.send_id AND n.deleted_at IS NULL
+                      JOIN inboxes i ON i.user_id = n.user_id "#,
             $rest
         )
     };

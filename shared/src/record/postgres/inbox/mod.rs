@@ -13,6 +13,7 @@ use crate::clock::At;
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::ids::{NotificationId, UserId};
+use crate::inbox::bounds::Bounds;
 use crate::inbox::notification::Notification;
 use crate::inbox::{Change, Changed, Changes, Inbox, Listed, Page, Position};
 use crate::record::postgres::store::PostgresRecord;
@@ -35,10 +36,10 @@ impl Inbox for PostgresRecord {
         &self,
         user: &UserId,
         since: Option<Cursor>,
-        limit: usize,
+        bounds: Bounds,
         at: At,
     ) -> Result<Option<Changes>, StoreError> {
-        Ok(self.try_changes(user, since, limit, at).await?)
+        Ok(self.try_changes(user, since, bounds, at).await?)
     }
 
     async fn change(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, StoreError> {

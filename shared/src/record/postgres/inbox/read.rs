@@ -1,6 +1,7 @@
 //! Reading an inbox in Postgres: each read is one statement, and each of its rows repeats the position at which it was
 //! read.
 
+use futures_util::stream;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -8,6 +9,7 @@ use uuid::Uuid;
 use crate::clock::At;
 use crate::cursor::Cursor;
 use crate::ids::{NotificationId, UserId};
+use crate::inbox::bounds::{Bounds, within};
 use crate::inbox::notification::Notification;
 use crate::inbox::{Changes, CurrentState, Listed, Page, Position};
 use crate::record::postgres::failure::Failure;
@@ -30,19 +32,35 @@ macro_rules! position {
     };
 }
 
-/// The position of an inbox with some of its notifications: one row each, or one without `id` if there are none.
+/// The position of an inbox with some of its notifications: one row each, or one without `id` if there are none. Rows end
+/// with the one whose size, at least, exceeds `$max_bytes`, but not with the first, so that there is a further row if some
+/// were left out. Postgres knows the length of a text without reading it.
 macro_rules! with_position {
-    ($which:literal, $order:literal) => {
+    ($which:literal, $order:literal, $max_bytes:literal) => {
         sql!((
             " SELECT * FROM (",
             position!(),
             r#") AS p LEFT JOIN LATERAL (
-            SELECT n."offset", n.version, n.id, n.created_at, n.read_at,
-                   n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= (SELECT now_ms FROM clock), false) AS is_gone,
-                   s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key
-              FROM notifications n JOIN sends s ON s.id = n.send_id "#,
+            SELECT * FROM (
+                SELECT n.*, s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key,
+                       sum(least_bytes) OVER earlier - least_bytes AS bytes_before, row_number() OVER earlier AS place
+                  FROM (
+                      SELECT n.send_id, n."offset", n.version, n.id, n.created_at, n.read_at,
+                             n.deleted_at IS NOT NULL
+                                 OR coalesce(n.expires_at <= (SELECT now_ms FROM clock), false) AS is_gone
+                        FROM notifications n "#,
             $which,
-            ") AS n ON true ORDER BY ",
+            r#") AS n
+                  LEFT JOIN sends s ON s.id = n.send_id AND NOT n.is_gone
+                 CROSS JOIN LATERAL (
+                     SELECT coalesce(200 + octet_length(s.type) + octet_length(s.title) + octet_length(s.data)
+                                     + coalesce(octet_length(s.body), 0) + coalesce(octet_length(s.action_url), 0),
+                                     39) AS least_bytes) AS size
+                WINDOW earlier AS (ORDER BY "#,
+            $order,
+            ") ) AS counted WHERE bytes_before <= ",
+            $max_bytes,
+            " OR place <= 2) AS n ON true ORDER BY ",
             $order
         ))
     };
@@ -60,7 +78,8 @@ impl PostgresRecord {
                  AND coalesce(n.expires_at > (SELECT now_ms FROM clock), true)
                  AND ($4::text IS NULL OR n.type = $4) AND (NOT $5 OR n.read_at IS NULL)
                ORDER BY n."offset" DESC LIMIT $6"#,
-            r#"n."offset" DESC"#
+            r#"n."offset" DESC"#,
+            "$7"
         ))
         .bind(at_ms(at))
         .bind(user.as_str())
@@ -68,12 +87,12 @@ impl PostgresRecord {
         .bind(page.kind.as_deref())
         .bind(page.unread)
         // One more than asked for, to see whether more follow.
-        .bind(one_more_than(page.limit));
-        let (position, mut found) = split(query.read_all(&mut *self.connection().await?).await?)?;
-        let more = found.len() > page.limit;
-        found.truncate(page.limit);
-        let notifications = found.iter().map(|row| Ok(rows::notification(row, position.epoch)?));
-        Ok(Listed { notifications: notifications.collect::<Result<Vec<Notification>, Failure>>()?, more, position })
+        .bind(one_more_than(page.bounds.items))
+        .bind(max_bytes(page.bounds));
+        let (position, found) = split(query.read_all(&mut *self.connection().await?).await?)?;
+        let found = found.iter().map(|row| Ok::<_, Failure>(rows::notification(row, position.epoch)?));
+        let (notifications, more) = within(page.bounds, stream::iter(found)).await?;
+        Ok(Listed { notifications, more, position })
     }
 
     pub(super) async fn try_find(
@@ -85,7 +104,8 @@ impl PostgresRecord {
         let query = sqlx::query(with_position!(
             "WHERE n.user_id = $2 AND n.id = $3 AND n.deleted_at IS NULL
                AND coalesce(n.expires_at > (SELECT now_ms FROM clock), true)",
-            r#"n."offset""#
+            r#"n."offset""#,
+            "0"
         ))
         .bind(at_ms(at))
         .bind(user.as_str())
@@ -98,28 +118,29 @@ impl PostgresRecord {
         &self,
         user: &UserId,
         since: Option<Cursor>,
-        limit: usize,
+        bounds: Bounds,
         at: At,
     ) -> Result<Option<Changes>, Failure> {
         let query = sqlx::query(with_position!(
             "WHERE n.user_id = $2 AND n.version > $3
                AND ($4 OR n.deleted_at IS NULL AND coalesce(n.expires_at > (SELECT now_ms FROM clock), true))
              ORDER BY n.version LIMIT $5",
-            "n.version"
+            "n.version",
+            "$6"
         ))
         .bind(at_ms(at))
         .bind(user.as_str())
         .bind(since.map_or(0, |since| since.offset))
         .bind(since.is_some())
-        .bind(one_more_than(limit));
-        let (position, mut found) = split(query.read_all(&mut *self.connection().await?).await?)?;
+        .bind(one_more_than(bounds.items))
+        .bind(max_bytes(bounds));
+        let (position, found) = split(query.read_all(&mut *self.connection().await?).await?)?;
         if since.is_some_and(|since| !position.knows(since)) {
             return Ok(None);
         }
-        let complete = found.len() <= limit;
-        found.truncate(limit);
-        let changes = found.iter().map(|row| current_state(row, &position));
-        Ok(Some(Changes { changes: changes.collect::<Result<Vec<CurrentState>, Failure>>()?, complete, position }))
+        let found = found.iter().map(|row| current_state(row, &position));
+        let (changes, more) = within(bounds, stream::iter(found)).await?;
+        Ok(Some(Changes { changes, complete: !more, position }))
     }
 }
 
@@ -137,6 +158,10 @@ fn split(found: Vec<PgRow>) -> Result<(Position, Vec<PgRow>), Failure> {
     let position = rows::position(found.first().ok_or_else(|| broken("epoch"))?)?;
     let has_notification = |row: &PgRow| row.try_get::<Option<Uuid>, _>("id").is_ok_and(|id| id.is_some());
     Ok((position, found.into_iter().filter(has_notification).collect()))
+}
+
+fn max_bytes(bounds: Bounds) -> i64 {
+    i64::try_from(bounds.bytes).unwrap_or(i64::MAX)
 }
 
 fn one_more_than(limit: usize) -> i64 {

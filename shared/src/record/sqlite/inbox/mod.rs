@@ -7,12 +7,15 @@ mod retention;
 mod sends;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
 
 use crate::clock::At;
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::ids::{NotificationId, UserId};
+use crate::inbox::bounds::{Bounds, within};
 use crate::inbox::notification::Notification;
 use crate::inbox::{Change, Changed, Changes, CurrentState, Inbox, Listed, Page, Position};
 use crate::record::sqlite::failure::Failure;
@@ -37,10 +40,10 @@ impl Inbox for SqliteRecord {
         &self,
         user: &UserId,
         since: Option<Cursor>,
-        limit: usize,
+        bounds: Bounds,
         at: At,
     ) -> Result<Option<Changes>, StoreError> {
-        Ok(self.try_changes(user, since, limit, at).await?)
+        Ok(self.try_changes(user, since, bounds, at).await?)
     }
 
     async fn change(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, StoreError> {
@@ -61,7 +64,7 @@ impl SqliteRecord {
         let now_ms = at.process_ms();
         let mut db = self.read().await?;
         let position = rows::position(&mut db, user, now_ms).await?;
-        let mut found = sqlx::query(select_notifications!(
+        let found = sqlx::query(select_notifications!(
             r#"WHERE n.user_id = ?1 AND n."offset" < ?3 AND NOT is_gone
                  AND (?4 IS NULL OR n.type = ?4) AND (NOT ?5 OR n.read_at IS NULL)
                ORDER BY n."offset" DESC LIMIT ?6"#
@@ -72,14 +75,11 @@ impl SqliteRecord {
         .bind(page.kind.as_deref())
         .bind(page.unread)
         // One more than asked for, to see whether more follow.
-        .bind(one_more_than(page.limit))
-        .fetch_all(&mut *db)
-        .await?;
-        let more = found.len() > page.limit;
-        found.truncate(page.limit);
-        let notifications: Result<Vec<Notification>, Failure> =
-            found.iter().map(|row| rows::notification(row, position.epoch)).collect();
-        Ok(Listed { notifications: notifications?, more, position })
+        .bind(one_more_than(page.bounds.items))
+        .fetch(&mut *db);
+        let found = found.map(|row| rows::notification(&row?, position.epoch));
+        let (notifications, more) = within(page.bounds, found).await?;
+        Ok(Listed { notifications, more, position })
     }
 
     async fn try_find(&self, user: &UserId, id: NotificationId, at: At) -> Result<Option<Notification>, Failure> {
@@ -96,7 +96,7 @@ impl SqliteRecord {
         &self,
         user: &UserId,
         since: Option<Cursor>,
-        limit: usize,
+        bounds: Bounds,
         at: At,
     ) -> Result<Option<Changes>, Failure> {
         let now_ms = at.process_ms();
@@ -105,31 +105,18 @@ impl SqliteRecord {
         if since.is_some_and(|since| !position.knows(since)) {
             return Ok(None);
         }
-        let mut found = sqlx::query(select_notifications!(
+        let found = sqlx::query(select_notifications!(
             "WHERE n.user_id = ?1 AND n.version > ?3 AND (?4 OR NOT is_gone) ORDER BY n.version LIMIT ?5"
         ))
         .bind(user.as_str())
         .bind(now_ms)
         .bind(since.map_or(0, |since| since.offset))
         .bind(since.is_some())
-        .bind(one_more_than(limit))
-        .fetch_all(&mut *db)
-        .await?;
-        let complete = found.len() <= limit;
-        found.truncate(limit);
-        let changes: Result<Vec<CurrentState>, Failure> = found
-            .iter()
-            .map(|row| {
-                let version = row.try_get("version")?;
-                let is_gone: bool = row.try_get("is_gone")?;
-                Ok(if is_gone {
-                    CurrentState::Deleted { version, id: rows::notification_id(row)? }
-                } else {
-                    CurrentState::Present { version, notification: rows::notification(row, position.epoch)? }
-                })
-            })
-            .collect();
-        Ok(Some(Changes { changes: changes?, complete, position }))
+        .bind(one_more_than(bounds.items))
+        .fetch(&mut *db);
+        let found = found.map(|row| current_state(&row?, &position));
+        let (changes, more) = within(bounds, found).await?;
+        Ok(Some(Changes { changes, complete: !more, position }))
     }
 
     async fn try_change(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, Failure> {
@@ -154,6 +141,15 @@ impl SqliteRecord {
         let known = settled.rows_affected() > 0 || rows::position(&mut db, user, at.process_ms()).await?.knows(cursor);
         commit(db).await?;
         Ok(known)
+    }
+}
+
+fn current_state(row: &SqliteRow, position: &Position) -> Result<CurrentState, Failure> {
+    let version = row.try_get("version")?;
+    if row.try_get("is_gone")? {
+        Ok(CurrentState::Deleted { version, id: rows::notification_id(row)? })
+    } else {
+        Ok(CurrentState::Present { version, notification: rows::notification(row, position.epoch)? })
     }
 }
 
