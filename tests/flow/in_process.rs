@@ -136,18 +136,21 @@ async fn the_21st_socket_of_a_user_closes_the_oldest() {
 }
 
 #[tokio::test]
-async fn a_flooding_client_gets_errors_and_is_then_closed() {
+async fn a_flooding_client_is_told_so_and_then_closed() {
     let world = World::with(&[("RATE_LIMIT_FRAMES", "3/60s")]).await;
     let mut phone = world.user("alice").connects().await;
     for _ in 0..3 {
         phone.sees_nothing().await;
     }
-    for _ in 0..11 {
+    for n in 0..5 {
         phone.sends(json!({"action": "ping", "ref": "r"})).await;
         let error = phone.receives("error").await;
         assert_eq!((&error["code"], &error["ref"]), (&json!("rate_limited"), &json!("r")));
-        assert_eq!(error["retryAfterMs"], 20_000);
+        assert_eq!(error["retryAfterMs"], 20_000 - n * 1_000);
+        world.advances(Duration::from_secs(1));
     }
+    phone.sends(json!({"action": "ping"})).await;
+    assert_eq!(phone.receives("error").await["code"], "rate_limited");
     phone.is_closed().await;
     world.stops().await;
 }

@@ -9,19 +9,24 @@ use shared::http::reply::SocketReply;
 use shared::ids::ConnectionId;
 use shared::inbox::Change;
 use shared::inbox::announce::announce;
+use shared::inbox::bounds::Bounds;
 use shared::inbox::sync;
 use shared::limits::{Rate, Spend, Verdict};
-use shared::protocol::{self, Action, ClientFrame, MAX_SYNC_BYTES, ReplyFrame};
+use shared::protocol::{self, Action, ClientFrame, ENVELOPE_BYTES, MAX_SYNC_BYTES, ReplyFrame};
 use shared::sockets::connections::{Connection, Extended};
-use shared::sockets::outgoing;
+use shared::sockets::{flood, outgoing};
 
 /// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
-/// The maximum number of changes in one answer to `sync`.
-const SYNC_LIMIT: usize = 200;
-/// How many frames over the rate limit are refused before the connection is closed.
-const REFUSALS: Rate = Rate { count: 10, window_ms: 10_000 };
+/// What one answer to `sync` contains at most.
+const SYNC_BOUNDS: Bounds = Bounds { items: 200, bytes: MAX_SYNC_BYTES - ENVELOPE_BYTES };
+/// How often a connection over its rate is told so. Its other frames are ignored.
+const TELLING: Rate = Rate { count: 1, window_ms: 1_000 };
+/// How often it is told before it is closed.
+const WARNINGS: Rate = Rate { count: 5, window_ms: 60_000 };
+/// How long frames of a closed connection are ignored, in milliseconds: longer than any is under way.
+const CLOSED_MS: i64 = 60_000;
 
 /// Answers a frame. Failures become error frames; some of them also close the connection.
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
@@ -33,6 +38,7 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
         Ok(connection) => connection,
         Err(Refusal::Reported(error)) => return report(app, reference, &error).await,
         Err(Refusal::Closed(error)) => return close(app, &id, reference, &error).await,
+        Err(Refusal::Ignored) => return SocketReply::ok(),
     };
     let answer = match action {
         Ok(action) => act(app, &connection, reference, action).await,
@@ -60,25 +66,51 @@ enum Refusal {
     Reported(Error),
     /// The client gets the error and is disconnected.
     Closed(Error),
+    /// It was told already.
+    Ignored,
 }
 
 /// The connection that sent the frame, if its token is still valid and it is within its rate limit.
 async fn admit(app: &App, id: &ConnectionId) -> Result<Connection, Refusal> {
-    let connection = app.record.connections.find(id).await.map_err(|error| Refusal::Reported(error.into()))?;
+    let now_ms = app.clock.now_ms();
+    if app.flood.is_ignored(id, now_ms) {
+        return Err(Refusal::Ignored);
+    }
+    let frame = flood::frame(id, app.config.rate_limit_frames);
+    // What reaches this process alone may be too much: that is decided without asking anyone.
+    if let Verdict::Limited { retry_after_ms } = app.flood.count(&frame, now_ms) {
+        return Err(over_rate(app, id, retry_after_ms).await);
+    }
+    let spends = [frame];
+    let (connection, verdicts) =
+        tokio::join!(app.record.connections.find(id), app.moment.limits.spend(&spends, app.clock.at()));
+    if let [Verdict::Limited { retry_after_ms }] = verdicts[..] {
+        return Err(over_rate(app, id, retry_after_ms).await);
+    }
+    let connection = connection.map_err(|error| Refusal::Reported(error.into()))?;
     let connection = connection.ok_or(Refusal::Closed(Error::InvalidTicket))?;
-    if connection.token_expires_at_ms <= app.clock.now_ms() {
+    if connection.token_expires_at_ms <= now_ms {
         return Err(Refusal::Closed(Error::TokenExpired));
     }
-    let frames = Spend { bucket: format!("frames {id}"), rate: app.config.rate_limit_frames };
-    if let [Verdict::Limited { retry_after_ms }] = app.moment.limits.spend(&[frames], app.clock.at()).await[..] {
-        let error = Error::RateLimited { retry_after_ms };
-        let refusals = Spend { bucket: format!("refusals {id}"), rate: REFUSALS };
-        return match app.moment.limits.spend(&[refusals], app.clock.at()).await[..] {
-            [Verdict::Admitted] => Err(Refusal::Reported(error)),
-            _ => Err(Refusal::Closed(error)),
-        };
-    }
     Ok(connection)
+}
+
+/// Tells a connection that it is over its rate, at most once a second over all processes, and closes it if that does not
+/// help. Until it would be told again its frames are ignored.
+async fn over_rate(app: &App, id: &ConnectionId, retry_after_ms: u64) -> Refusal {
+    let now_ms = app.clock.now_ms();
+    let spend = |what, rate| [Spend { bucket: format!("{what} {id}"), rate }];
+    let telling = app.moment.limits.spend(&spend("telling", TELLING), app.clock.at()).await;
+    if let [Verdict::Limited { retry_after_ms: wait_ms }] = telling[..] {
+        app.flood.ignore(id, now_ms.saturating_add_unsigned(wait_ms), now_ms);
+        return Refusal::Ignored;
+    }
+    app.flood.ignore(id, now_ms + i64::from(TELLING.window_ms), now_ms);
+    let error = Error::RateLimited { retry_after_ms };
+    match app.moment.limits.spend(&spend("warnings", WARNINGS), app.clock.at()).await[..] {
+        [Verdict::Admitted] => Refusal::Reported(error),
+        _ => Refusal::Closed(error),
+    }
 }
 
 async fn act(
@@ -95,7 +127,7 @@ async fn act(
             return Ok(Some(protocol::frame(&ReplyFrame::Pong { reference, cursor: position.cursor(), etag: &etag })));
         }
         Action::Sync(since) => {
-            let sync = sync::sync(app, user, since, SYNC_LIMIT, MAX_SYNC_BYTES).await?;
+            let sync = sync::sync(app, user, since, SYNC_BOUNDS).await?;
             return Ok(Some(protocol::frame(&ReplyFrame::Sync { reference, sync: &sync })));
         }
         Action::Ack(cursor) => {
@@ -119,8 +151,11 @@ async fn act(
     Ok(Some(protocol::frame(&reply)))
 }
 
-/// Reports the error and closes the connection.
+/// Reports the error and closes the connection. Frames that were already under way are ignored.
 async fn close(app: &App, id: &ConnectionId, reference: Option<&str>, error: &Error) -> SocketReply {
+    let now_ms = app.clock.now_ms();
+    app.flood.ignore(id, now_ms + CLOSED_MS, now_ms);
+    tracing::info!(connection = %id, code = error.code(), "a connection is closed because of a frame");
     let frame = protocol::frame(&ReplyFrame::error(reference, error));
     if let Err(error) = outgoing::dismiss(app, std::slice::from_ref(id), &frame).await {
         tracing::warn!(%error, connection = %id, "failed to remove a closed connection");
