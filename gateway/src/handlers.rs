@@ -175,6 +175,7 @@ fn functions(app: &App, stopping: watch::Receiver<bool>) -> Functions {
     functions.insert("page", page);
     functions.insert("history", http!(history));
     functions.insert("deadletters", http!(deadletters));
+    functions.insert("users", http!(users));
     functions.insert("notfound", http_function(|request| async { Ok(notfound::handle(request).await) }));
     functions.insert("connect", socket!(connect));
     functions.insert("disconnect", socket!(disconnect));

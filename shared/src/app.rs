@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::auth::Tokens;
+use crate::auth::{RevokedUsers, Tokens};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::queue::Entry;
 use crate::delivery::wake::Wake;
 use crate::moment::Moment;
 use crate::record::Record;
+use crate::sockets::flood::Flood;
 use crate::sockets::push::Push;
 use crate::telemetry::{Counts, Report};
 
@@ -27,6 +28,10 @@ pub struct App {
     pub moment: Moment,
     /// The way to the sockets.
     pub push: Arc<dyn Push>,
+    /// The users whose tokens were revoked, as this process knows them.
+    pub revoked_users: Arc<RevokedUsers>,
+    /// The connections whose frames this process ignores.
+    pub flood: Arc<Flood>,
     /// The way to the drain. Without one, the drain's schedule (once a minute) is soon enough.
     pub wake: Option<Arc<dyn Wake>>,
 }
@@ -41,6 +46,8 @@ impl App {
             record,
             moment,
             push,
+            revoked_users: Arc::default(),
+            flood: Arc::default(),
             wake: None,
         }
     }

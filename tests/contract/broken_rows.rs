@@ -47,13 +47,13 @@ on_each! {
 }
 
 /// Direct access to the database of a store.
-enum Database {
+pub(crate) enum Database {
     Sqlite(PathBuf),
     Postgres(Secret),
 }
 
 impl Database {
-    async fn execute(&self, sql: &str) {
+    pub(crate) async fn execute(&self, sql: &str) {
         match self {
             Self::Sqlite(file) => {
                 let mut file = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
@@ -76,13 +76,13 @@ impl Database {
     }
 }
 
-async fn sqlite() -> (Record, Database, TempDir) {
+pub(crate) async fn sqlite() -> (Record, Database, TempDir) {
     let (record, folder) = crate::stores::sqlite().await;
     let file = folder.path().join("carillon.db");
     (record, Database::Sqlite(file), folder)
 }
 
-async fn postgres() -> (Record, Database) {
+pub(crate) async fn postgres() -> (Record, Database) {
     let url = harness::postgres_server::database().await;
     (Record::new(PostgresRecord::new(&url, 8).unwrap()), Database::Postgres(url))
 }

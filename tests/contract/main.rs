@@ -61,5 +61,6 @@ mod model;
 mod overlapping;
 mod queue;
 mod retention;
+mod revocations;
 mod sqlite;
 mod telemetry;

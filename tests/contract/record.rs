@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use shared::auth::Revocations;
 use shared::clock::{At, Time};
 use shared::cursor::Cursor;
 use shared::delivery::Delivery;
@@ -10,6 +11,7 @@ use shared::delivery::dead_letters::DeadLetters;
 use shared::delivery::deliveries::{Deliveries, Materialised};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
+use shared::inbox::bounds::Bounds;
 use shared::inbox::history::History;
 use shared::inbox::notification::{Content, Notification, Priority};
 use shared::inbox::retention::Retention;
@@ -115,6 +117,10 @@ impl Record {
         &*self.0
     }
 
+    pub(crate) fn revocations(&self) -> &dyn Revocations {
+        &*self.0
+    }
+
     pub(crate) fn inbox(&self) -> &dyn Inbox {
         &*self.0
     }
@@ -192,6 +198,7 @@ impl Record {
             hash,
             user: user(name),
             origin: None,
+            token_issued_at_s: None,
             token_expires_at_ms: ends_ms,
             expires_at_ms: START_MS + LATE_MS,
         };
@@ -207,7 +214,7 @@ impl Record {
 
     /// All notifications in an inbox, newest first.
     pub(crate) async fn listed(&self, name: &str) -> Vec<Notification> {
-        let page = Page { limit: usize::MAX, ..Page::default() };
+        let page = Page::default();
         let listed = self.inbox().list(&user(name), &page, at(LATE_MS)).await.unwrap();
         assert!(!listed.more);
         listed.notifications
@@ -219,7 +226,7 @@ impl Record {
     }
 
     pub(crate) async fn changes(&self, name: &str, since: Option<Cursor>, limit: usize) -> Option<Changes> {
-        self.inbox().changes(&user(name), since, limit, at(LATE_MS)).await.unwrap()
+        self.inbox().changes(&user(name), since, Bounds::items(limit), at(LATE_MS)).await.unwrap()
     }
 
     /// Everything that was ever in an inbox, including tombstones, in order of change.

@@ -53,6 +53,9 @@ impl TestApp {
             App::new(config, Record::new(store), Moment::new(Arc::new(MemoryMoment::default())), push.clone());
         let clock = Clock::manual(START_MS);
         app.clock = clock.clone();
+        // As in a sandbox that has served before.
+        app.revoked_users.refresh(&app).await;
+        record.round_trips();
         Self { app, push, record, clock, _data: data }
     }
 
@@ -84,7 +87,14 @@ impl TestApp {
         for connection in connections {
             let (_, hash) = auth::new_ticket().unwrap();
             let expires_at_ms = token_expires_at_ms;
-            let ticket = Ticket { hash, user: user.clone(), origin: None, token_expires_at_ms, expires_at_ms };
+            let ticket = Ticket {
+                hash,
+                user: user.clone(),
+                origin: None,
+                token_issued_at_s: None,
+                token_expires_at_ms,
+                expires_at_ms,
+            };
             self.app.record.connections.issue(&ticket, self.app.clock.at()).await.unwrap();
             let connection = ConnectionId::new(*connection);
             let opening = Opening { connection: &connection, ticket_hash: hash, origin: None };

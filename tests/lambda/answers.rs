@@ -77,6 +77,7 @@ async fn every_binary_answers_a_recorded_event() {
     let tested = deployment.answers("testing", &deployment.event_by("test", "operator", "notify:admin"), 202).await;
     assert_eq!(tested["notifications"][0]["userId"], "operator", "{tested}");
     deployment.answers("page", &event("page"), 200).await;
+    deployment.answers("users", &deployment.event_by("revoke", "operator", "notify:admin"), 204).await;
     let refused = deployment.answers("notfound", &event("notfound"), 404).await;
     assert_eq!(refused["error"]["code"], "not_found", "{refused}");
 

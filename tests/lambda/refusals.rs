@@ -6,7 +6,7 @@ use harness::sandbox::{Sandbox, refused, required_variables};
 use crate::environment::with;
 
 /// The variables that each function requires; `notfound` requires none.
-const NEEDS: [(&str, &[&str]); 15] = [
+const NEEDS: [(&str, &[&str]); 16] = [
     ("connect", connect::NEEDS),
     ("deadletters", deadletters::NEEDS),
     ("disconnect", disconnect::NEEDS),
@@ -22,6 +22,7 @@ const NEEDS: [(&str, &[&str]); 15] = [
     ("send", send::NEEDS),
     ("testing", testing::NEEDS),
     ("tickets", tickets::NEEDS),
+    ("users", users::NEEDS),
 ];
 
 #[tokio::test]

@@ -20,7 +20,7 @@ struct Function {
     needs: &'static [&'static str],
 }
 
-const FUNCTIONS: [Function; 15] = [
+const FUNCTIONS: [Function; 16] = [
     function("connect", &[], connect::NEEDS),
     function("deadletters", deadletters::ROUTES, deadletters::NEEDS),
     function("disconnect", &[], disconnect::NEEDS),
@@ -36,6 +36,7 @@ const FUNCTIONS: [Function; 15] = [
     function("send", send::ROUTES, send::NEEDS),
     function("testing", testing::ROUTES, testing::NEEDS),
     function("tickets", tickets::ROUTES, tickets::NEEDS),
+    function("users", users::ROUTES, users::NEEDS),
 ];
 /// The routes of the WebSocket API and their functions.
 const SOCKET_ROUTES: [(&str, &str); 3] =

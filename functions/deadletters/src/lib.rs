@@ -35,7 +35,7 @@ pub async fn handle(app: &App, request: Request) -> Response<Body> {
 
 async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
     let (path, _) = call.route(ROUTES)?;
-    call.caller(app)?.needs("notify:admin")?;
+    call.caller(app).await?.needs("notify:admin")?;
     match path {
         LIST => list(app, call).await,
         ONE => discard(app, call).await,

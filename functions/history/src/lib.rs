@@ -33,7 +33,7 @@ pub async fn handle(app: &App, request: Request) -> Response<Body> {
 
 async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
     let (path, _) = call.route(ROUTES)?;
-    let caller = call.caller(app)?;
+    let caller = call.caller(app).await?;
     match path {
         "/api/notifications/history" => sends(app, call, &caller).await,
         "/api/notifications/{id}/trace" => trace(app, call, &caller).await,

@@ -26,7 +26,7 @@ pub async fn handle(app: &App, request: Request) -> Response<Body> {
 
 async fn report(app: &App, call: &Call) -> Result<Reply, Error> {
     let (path, _) = call.route(ROUTES)?;
-    call.caller(app)?.needs("notify:admin")?;
+    call.caller(app).await?.needs("notify:admin")?;
     call.query()?.finish()?;
     let metrics = metrics::metrics(app).await;
     Ok(match path {

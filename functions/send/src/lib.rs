@@ -27,7 +27,7 @@ pub async fn handle(app: &App, request: Request) -> Response<Body> {
 
 async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
     let (route, _) = call.route(ROUTES)?;
-    let caller = call.caller(app)?;
+    let caller = call.caller(app).await?;
     caller.needs("notify:send")?;
     if route == SCHEDULED { cancel(app, call, &caller).await } else { send(app, call, &caller, route).await }
 }

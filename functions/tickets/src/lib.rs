@@ -38,7 +38,7 @@ pub async fn handle(app: &App, request: Request) -> Response<Body> {
 
 async fn issue(app: &App, call: &Call) -> Result<Reply, Error> {
     call.route(ROUTES)?;
-    let caller = call.caller(app)?;
+    let caller = call.caller(app).await?;
     let mut fields = call.optional_body()?;
     let from_body = fields.text("origin", 1, 300);
     fields.finish()?;
@@ -51,9 +51,18 @@ async fn issue(app: &App, call: &Call) -> Result<Reply, Error> {
     let url = app.config.ws_url.as_deref().ok_or(Error::Internal)?;
     let (ticket, hash) = auth::new_ticket()?;
     let expires_at_ms = (app.clock.now_ms() + LIFETIME_MS).min(caller.token_expires_at_ms);
-    let stored =
-        Ticket { hash, user: caller.user, origin, token_expires_at_ms: caller.token_expires_at_ms, expires_at_ms };
-    app.record.connections.issue(&stored, app.clock.at()).await?;
+    let stored = Ticket {
+        hash,
+        user: caller.user,
+        origin,
+        token_issued_at_s: caller.issued_at_s,
+        token_expires_at_ms: caller.token_expires_at_ms,
+        expires_at_ms,
+    };
+    if !app.record.connections.issue(&stored, app.clock.at()).await? {
+        // The token was revoked after this process last asked.
+        return Err(Error::InvalidToken);
+    }
     let events_url = app.config.events_url.as_deref();
     Ok(Reply::created(&Issued { ticket: &ticket, expires_at: Time(expires_at_ms), url, events_url }))
 }

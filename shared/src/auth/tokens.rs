@@ -23,6 +23,8 @@ pub struct Caller {
     pub user: UserId,
     /// The words of the claim `scope`.
     scopes: Vec<String>,
+    /// The claim `iat`, in seconds since 1970.
+    pub issued_at_s: Option<i64>,
     /// The claim `exp`, in milliseconds since 1970.
     pub token_expires_at_ms: i64,
 }
@@ -52,6 +54,8 @@ enum Keys {
 struct Claims {
     sub: String,
     exp: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +106,7 @@ impl Tokens {
         Ok(Caller {
             user: UserId::new(claims.sub).map_err(|_| Error::InvalidToken)?,
             scopes: claims.scope.unwrap_or_default().split(' ').map(str::to_owned).collect(),
+            issued_at_s: claims.iat,
             token_expires_at_ms: claims.exp.saturating_mul(1_000),
         })
     }
@@ -146,6 +151,7 @@ pub fn sign(config: &Config, sub: &str, scope: &str, exp_s: i64) -> Result<Strin
             .as_str()
             .to_owned(),
         exp: exp_s,
+        iat: None,
         nbf: None,
         iss: config.jwt_issuer.clone(),
         aud: config.jwt_audience.clone().map(Value::String),

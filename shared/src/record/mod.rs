@@ -8,6 +8,7 @@ pub mod sqlite;
 
 use std::sync::Arc;
 
+use crate::auth::Revocations;
 use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::deliveries::Deliveries;
 use crate::inbox::Inbox;
@@ -19,11 +20,11 @@ use crate::telemetry::health::Migrations;
 
 /// A store that keeps every promise of the record.
 pub trait RecordStore:
-    Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Migrations
+    Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Revocations
 {
 }
 
-impl<T: Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Migrations> RecordStore for T {}
+impl<T: Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Revocations> RecordStore for T {}
 
 /// The promises of the record, each of which a test may replace on its own.
 #[derive(Clone)]
@@ -42,8 +43,8 @@ pub struct Record {
     pub retention: Arc<dyn Retention>,
     /// Open sockets, and the tickets that open them.
     pub connections: Arc<dyn Connections>,
-    /// Which migrations the database has.
-    pub migrations: Arc<dyn Migrations>,
+    /// Whose tokens were revoked.
+    pub revocations: Arc<dyn Revocations>,
 }
 
 impl Record {
@@ -57,7 +58,7 @@ impl Record {
             history: store.clone(),
             retention: store.clone(),
             connections: store.clone(),
-            migrations: store,
+            revocations: store,
         }
     }
 }

@@ -22,8 +22,8 @@ pub const MAX_SWEPT: usize = 1_000;
 /// The open sockets, and the tickets that open them.
 #[async_trait]
 pub trait Connections: Send + Sync {
-    /// Stores a ticket until it is taken or expires.
-    async fn issue(&self, ticket: &Ticket, at: At) -> Result<(), StoreError>;
+    /// Stores a ticket until it is taken or expires. False, and no effect, if its token was revoked.
+    async fn issue(&self, ticket: &Ticket, at: At) -> Result<bool, StoreError>;
 
     /// Takes a ticket and registers the connection for its user, in one transaction. However many concurrent calls use
     /// a ticket, it opens one connection. A ticket that is refused because of its origin is taken too.
@@ -35,14 +35,14 @@ pub trait Connections: Send + Sync {
     /// ticket belongs to another user or another origin; the ticket is taken even then.
     async fn extend(&self, connection: &ConnectionId, ticket_hash: &[u8; 32], at: At) -> Result<Extended, StoreError>;
 
-    /// A registered connection; `None` if the id is not registered.
+    /// A registered connection; `None` if the id is not registered or its token was revoked.
     async fn find(&self, connection: &ConnectionId) -> Result<Option<Connection>, StoreError>;
 
     /// Unregisters connections. Unknown ids are skipped, so repeating it is harmless.
     async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError>;
 
     /// Deletes expired tickets and connections older than [`MAX_CONNECTION_AGE_MS`]. Returns up to [`MAX_SWEPT`]
-    /// connections whose token has expired, so that the caller can notify and close them. They stay registered until
+    /// connections whose token has expired or was revoked, so that the caller can notify and close them. They stay registered until
     /// [`forget`](Self::forget): if the caller dies, the next sweep returns them again.
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError>;
 
@@ -68,7 +68,9 @@ pub struct Ticket {
     pub user: UserId,
     /// The origin that may use it; with `None`, only a client that sends no origin.
     pub origin: Option<String>,
-    /// When the token expires that it was issued for, in milliseconds since 1970. The socket ends then too.
+    /// When the token was issued that it was issued for, in seconds since 1970, if that is known.
+    pub token_issued_at_s: Option<i64>,
+    /// When that token expires, in milliseconds since 1970. The socket ends then too.
     pub token_expires_at_ms: i64,
     /// When the ticket itself expires, in milliseconds since 1970.
     pub expires_at_ms: i64,
@@ -96,7 +98,7 @@ pub enum Opened {
         /// closes them.
         displaced: Vec<ConnectionId>,
     },
-    /// The ticket is unknown, was already taken or has expired, or its token has expired.
+    /// The ticket is unknown, was already taken or has expired, or its token has expired or was revoked.
     TicketRefused,
     /// The ticket was issued to another origin.
     OriginRefused,

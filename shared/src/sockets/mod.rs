@@ -2,5 +2,6 @@
 
 pub mod api_gateway;
 pub mod connections;
+pub mod flood;
 pub mod outgoing;
 pub mod push;

@@ -88,10 +88,18 @@ pub async fn close(app: &App, connections: &[ConnectionId]) {
 /// Sends connections a last frame, then closes and forgets them. The frame is pushed, since the reply to a client's own
 /// frame would arrive after the close. On an error they are closed, and the record still has them.
 pub async fn dismiss(app: &App, connections: &[ConnectionId], last: &Frame) -> Result<(), StoreError> {
+    close_with(app, connections, last).await;
+    app.record.connections.forget(connections).await
+}
+
+/// Sends a last frame to connections that are no longer registered, and closes them.
+pub async fn close_with(app: &App, connections: &[ConnectionId], last: &Frame) {
+    if connections.is_empty() {
+        return;
+    }
     let frames: Vec<(ConnectionId, Frame)> = connections.iter().map(|id| (id.clone(), last.clone())).collect();
     app.push.push(&frames).await;
     app.push.close(connections).await;
-    app.record.connections.forget(connections).await
 }
 
 /// Pushes frames once more to young connections that were reported gone.

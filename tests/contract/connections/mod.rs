@@ -20,6 +20,7 @@ fn ticket(name: &str, ticket: &str) -> Ticket {
         hash: hash(ticket),
         user: user(name),
         origin: None,
+        token_issued_at_s: None,
         token_expires_at_ms: START_MS + LATE_MS,
         expires_at_ms: START_MS + TICKET_EXPIRY_MS,
     }

@@ -4,6 +4,7 @@
 mod delivery;
 mod failure;
 mod inbox;
+mod revocations;
 mod rows;
 mod sockets;
 mod store;

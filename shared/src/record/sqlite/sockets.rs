@@ -14,9 +14,22 @@ use crate::sockets::connections::{
     Opened, Opening, Ticket,
 };
 
+/// Whether the token behind a row of `tickets` or `connections` was revoked.
+macro_rules! token_is_revoked {
+    ($row:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM revocations r WHERE r.user_id = ",
+            $row,
+            ".user_id AND coalesce(",
+            $row,
+            ".token_issued_at <= r.revoked_at / 1000, TRUE))"
+        )
+    };
+}
+
 #[async_trait]
 impl Connections for SqliteRecord {
-    async fn issue(&self, ticket: &Ticket, _: At) -> Result<(), StoreError> {
+    async fn issue(&self, ticket: &Ticket, _: At) -> Result<bool, StoreError> {
         Ok(self.try_issue(ticket).await?)
     }
 
@@ -46,19 +59,23 @@ impl Connections for SqliteRecord {
 }
 
 impl SqliteRecord {
-    async fn try_issue(&self, ticket: &Ticket) -> Result<(), Failure> {
+    async fn try_issue(&self, ticket: &Ticket) -> Result<bool, Failure> {
         let mut db = self.write().await?;
-        sqlx::query(
-            "INSERT INTO tickets (hash, user_id, origin, token_expires_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        let issued = sqlx::query(
+            "INSERT INTO tickets (hash, user_id, origin, token_expires_at, expires_at, token_issued_at)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (
+                 SELECT 1 FROM revocations r WHERE r.user_id = ?2 AND coalesce(?6 <= r.revoked_at / 1000, TRUE))",
         )
         .bind(ticket.hash.as_slice())
         .bind(ticket.user.as_str())
         .bind(ticket.origin.as_deref())
         .bind(ticket.token_expires_at_ms)
         .bind(ticket.expires_at_ms)
+        .bind(ticket.token_issued_at_s)
         .execute(&mut *db)
         .await?;
-        commit(db).await
+        commit(db).await?;
+        Ok(issued.rows_affected() > 0)
     }
 
     async fn try_open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, Failure> {
@@ -84,12 +101,14 @@ impl SqliteRecord {
             None => Extended::Refused,
             Some(ticket) => {
                 let moved = sqlx::query(
-                    "UPDATE connections SET token_expires_at = ?2 WHERE id = ?1 AND user_id = ?3 AND origin IS ?4",
+                    "UPDATE connections SET token_expires_at = ?2, token_issued_at = ?5
+                      WHERE id = ?1 AND user_id = ?3 AND origin IS ?4",
                 )
                 .bind(connection.as_str())
                 .bind(ticket.token_expires_at_ms)
                 .bind(ticket.user.as_str())
                 .bind(ticket.origin.as_deref())
+                .bind(ticket.token_issued_at_s)
                 .execute(&mut *db)
                 .await?;
                 if moved.rows_affected() == 1 { Extended::Until(ticket.token_expires_at_ms) } else { Extended::Refused }
@@ -100,10 +119,14 @@ impl SqliteRecord {
     }
 
     async fn try_find_connection(&self, connection: &ConnectionId) -> Result<Option<Connection>, Failure> {
-        let row = sqlx::query("SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE id = ?1")
-            .bind(connection.as_str())
-            .fetch_optional(&mut *self.reader().await?)
-            .await?;
+        let row = sqlx::query(concat!(
+            "SELECT c.id, c.user_id, c.connected_at, c.token_expires_at FROM connections c
+              WHERE c.id = ?1 AND NOT ",
+            token_is_revoked!("c")
+        ))
+        .bind(connection.as_str())
+        .fetch_optional(&mut *self.reader().await?)
+        .await?;
         row.as_ref().map(rows::connection).transpose()
     }
 
@@ -121,12 +144,18 @@ impl SqliteRecord {
             .bind(now_ms - MAX_CONNECTION_AGE_MS)
             .execute(&mut *db)
             .await?;
+        // No connection is older than the revocations that are looked at here.
         let expired = sqlx::query(
             "SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE token_expires_at <= ?1
+             UNION
+             SELECT c.id, c.user_id, c.connected_at, c.token_expires_at
+               FROM revocations r JOIN connections c ON c.user_id = r.user_id
+              WHERE r.revoked_at >= ?1 - ?3 AND coalesce(c.token_issued_at <= r.revoked_at / 1000, TRUE)
               ORDER BY token_expires_at LIMIT ?2",
         )
         .bind(now_ms)
         .bind(i64::try_from(MAX_SWEPT).unwrap_or(i64::MAX))
+        .bind(MAX_CONNECTION_AGE_MS)
         .fetch_all(&mut *db)
         .await?;
         commit(db).await?;
@@ -150,24 +179,31 @@ impl SqliteRecord {
 struct ValidTicket {
     user: UserId,
     origin: Option<String>,
+    token_issued_at_s: Option<i64>,
     token_expires_at_ms: i64,
 }
 
-/// Deletes a ticket, so that it is spent. `None` if it is unknown or has expired, or its token has.
+/// Deletes a ticket, so that it is spent. `None` if it is unknown or has expired, or its token has or was revoked.
 async fn take(db: &mut SqliteConnection, hash: &[u8; 32], now_ms: i64) -> Result<Option<ValidTicket>, Failure> {
-    let row =
-        sqlx::query("DELETE FROM tickets WHERE hash = ?1 RETURNING user_id, origin, token_expires_at, expires_at")
-            .bind(hash.as_slice())
-            .fetch_optional(db)
-            .await?;
+    let row = sqlx::query(concat!(
+        "DELETE FROM tickets WHERE hash = ?1
+         RETURNING user_id, origin, token_issued_at, token_expires_at, expires_at, ",
+        token_is_revoked!("tickets"),
+        " AS is_revoked"
+    ))
+    .bind(hash.as_slice())
+    .fetch_optional(db)
+    .await?;
     let Some(row) = row else { return Ok(None) };
+    let is_revoked: bool = row.try_get("is_revoked")?;
     let expires_at_ms: i64 = row.try_get("expires_at")?;
     let ticket = ValidTicket {
         user: UserId::stored(row.try_get("user_id")?),
         origin: row.try_get("origin")?,
+        token_issued_at_s: row.try_get("token_issued_at")?,
         token_expires_at_ms: row.try_get("token_expires_at")?,
     };
-    Ok((expires_at_ms > now_ms && ticket.token_expires_at_ms > now_ms).then_some(ticket))
+    Ok((!is_revoked && expires_at_ms > now_ms && ticket.token_expires_at_ms > now_ms).then_some(ticket))
 }
 
 async fn register(
@@ -177,13 +213,15 @@ async fn register(
     now_ms: i64,
 ) -> Result<(), Failure> {
     sqlx::query(
-        "INSERT INTO connections (id, user_id, origin, connected_at, token_expires_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO connections (id, user_id, origin, connected_at, token_expires_at, token_issued_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )
     .bind(opening.connection.as_str())
     .bind(ticket.user.as_str())
     .bind(ticket.origin.as_deref())
     .bind(now_ms)
     .bind(ticket.token_expires_at_ms)
+    .bind(ticket.token_issued_at_s)
     .execute(db)
     .await?;
     Ok(())

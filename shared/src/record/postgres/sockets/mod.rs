@@ -20,7 +20,7 @@ const MAX_SWEEPS: usize = 100;
 
 #[async_trait]
 impl Connections for PostgresRecord {
-    async fn issue(&self, ticket: &Ticket, _: At) -> Result<(), StoreError> {
+    async fn issue(&self, ticket: &Ticket, _: At) -> Result<bool, StoreError> {
         Ok(self.try_issue(ticket).await?)
     }
 
@@ -64,17 +64,20 @@ impl Connections for PostgresRecord {
 }
 
 impl PostgresRecord {
-    async fn try_issue(&self, ticket: &Ticket) -> Result<(), Failure> {
+    async fn try_issue(&self, ticket: &Ticket) -> Result<bool, Failure> {
         let query = sqlx::query(
-            "INSERT INTO tickets (hash, user_id, origin, token_expires_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO tickets (hash, user_id, origin, token_expires_at, expires_at, token_issued_at)
+             SELECT $1, $2, $3, $4, $5, $6::bigint WHERE NOT EXISTS (
+                 SELECT FROM revocations r WHERE r.user_id = $2 AND coalesce($6 <= r.revoked_at / 1000, true))
+             RETURNING 1",
         )
         .bind(ticket.hash.as_slice())
         .bind(ticket.user.as_str())
         .bind(ticket.origin.as_deref())
         .bind(ticket.token_expires_at_ms)
-        .bind(ticket.expires_at_ms);
-        query.run(&mut *self.connection().await?).await?;
-        Ok(())
+        .bind(ticket.expires_at_ms)
+        .bind(ticket.token_issued_at_s);
+        Ok(query.optional(&mut *self.connection().await?).await?.is_some())
     }
 
     async fn try_open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, Failure> {
@@ -108,12 +111,18 @@ impl PostgresRecord {
     async fn try_extend(&self, connection: &ConnectionId, hash: &[u8; 32], at: At) -> Result<Extended, Failure> {
         let query = sqlx::query(sql!(
             (", ticket AS (
-                 DELETE FROM tickets WHERE hash = $2 RETURNING user_id, origin, token_expires_at, expires_at
+                 DELETE FROM tickets WHERE hash = $2
+                 RETURNING user_id, origin, token_issued_at, token_expires_at, expires_at
              )
-             UPDATE connections AS c SET token_expires_at = ticket.token_expires_at
+             UPDATE connections AS c
+                SET token_expires_at = ticket.token_expires_at, token_issued_at = ticket.token_issued_at
                FROM ticket, clock
               WHERE c.id = $3 AND c.user_id = ticket.user_id AND c.origin IS NOT DISTINCT FROM ticket.origin
                 AND ticket.expires_at > clock.now_ms AND ticket.token_expires_at > clock.now_ms
+                AND NOT EXISTS (
+                    SELECT FROM revocations r
+                     WHERE r.user_id = ticket.user_id
+                       AND coalesce(ticket.token_issued_at <= r.revoked_at / 1000, true))
              RETURNING c.token_expires_at")
         ));
         let query = query.bind(at_ms(at)).bind(hash.as_slice()).bind(connection.as_str());
@@ -124,7 +133,12 @@ impl PostgresRecord {
     }
 
     async fn try_find_connection(&self, connection: &ConnectionId) -> Result<Option<Connection>, Failure> {
-        let query = sqlx::query("SELECT id, user_id, connected_at, token_expires_at FROM connections WHERE id = $1");
+        let query = sqlx::query(
+            "SELECT c.id, c.user_id, c.connected_at, c.token_expires_at FROM connections c
+              WHERE c.id = $1 AND NOT EXISTS (
+                  SELECT FROM revocations r
+                   WHERE r.user_id = c.user_id AND coalesce(c.token_issued_at <= r.revoked_at / 1000, true))",
+        );
         let row = query.bind(connection.as_str()).read_optional(&mut *self.connection().await?).await?;
         row.map_or(Ok(None), |row| Ok(rows::connection(&row, "id")?))
     }

@@ -1,4 +1,4 @@
--- Deletes expired tickets and old connections, and returns connections whose token has expired. Those stay registered
+-- Deletes expired tickets and old connections, and returns connections whose token has expired or was revoked. Those stay registered
 -- until the caller has closed them, so that the next sweep finds them again if it does not.
 -- $2 the longest age of a connection in ms  $3 the most rows of each kind
 , old_tickets AS (
@@ -17,6 +17,12 @@ expired AS (
      -- Subqueries, since a join with the clock would also read all live connections.
      WHERE token_expires_at <= (SELECT now_ms FROM clock)
        AND connected_at > (SELECT now_ms FROM clock) - $2
+    UNION
+    -- Those of revoked tokens that opened while these were revoked.
+    SELECT c.id, c.user_id, c.connected_at, c.token_expires_at
+      FROM revocations r JOIN connections c ON c.user_id = r.user_id
+     WHERE r.revoked_at >= (SELECT now_ms FROM clock) - $2
+       AND coalesce(c.token_issued_at <= r.revoked_at / 1000, true)
      ORDER BY token_expires_at LIMIT $3
 )
 -- At least one row, since each says how many were deleted: at the limit, the caller sweeps again.

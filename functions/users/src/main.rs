@@ -1,0 +1,10 @@
+//! The function `users` on Lambda.
+
+use lambda_http::{Error, run, service_fn};
+use shared::function;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let app = function::start(users::NEEDS);
+    run(service_fn(|request| async { Ok::<_, Error>(users::handle(&app, request).await) })).await
+}

@@ -1,0 +1,61 @@
+//! Revocations in Postgres.
+
+use async_trait::async_trait;
+
+use crate::auth::{REVOCATION_RETENTION_MS, Revocations, Revoked};
+use crate::clock::At;
+use crate::error::StoreError;
+use crate::ids::{ConnectionId, UserId};
+use crate::record::postgres::failure::Failure;
+use crate::record::postgres::rows::{at_ms, column};
+use crate::record::postgres::sql::{retried, sql};
+use crate::record::postgres::store::PostgresRecord;
+use crate::record::postgres::timeout::Run;
+
+#[async_trait]
+impl Revocations for PostgresRecord {
+    async fn revoke(&self, user: &UserId, at: At) -> Result<Vec<ConnectionId>, StoreError> {
+        retried!(self.try_revoke(user, at))
+    }
+
+    async fn revoked_since(&self, since_ms: i64) -> Result<Vec<Revoked>, StoreError> {
+        Ok(self.try_revoked_since(since_ms).await?)
+    }
+}
+
+impl PostgresRecord {
+    /// One statement, and so one transaction. It sees the tickets and connections of before; those that come into being
+    /// meanwhile are refused when they are used.
+    async fn try_revoke(&self, user: &UserId, at: At) -> Result<Vec<ConnectionId>, Failure> {
+        let query = sqlx::query(sql!(
+            (", revoked AS (
+                 INSERT INTO revocations AS r (user_id, revoked_at) SELECT $2, now_ms FROM clock
+                 ON CONFLICT (user_id) DO UPDATE SET revoked_at = greatest(r.revoked_at, excluded.revoked_at)
+             ),
+             -- Not the row of this user, which the statement changes already.
+             old AS (
+                 DELETE FROM revocations
+                  WHERE revoked_at <= (SELECT now_ms FROM clock) - $3::bigint AND user_id <> $2
+             ),
+             spent AS (
+                 DELETE FROM tickets
+                  WHERE user_id = $2 AND coalesce(token_issued_at <= (SELECT now_ms FROM clock) / 1000, true)
+             )
+             DELETE FROM connections
+              WHERE user_id = $2 AND coalesce(token_issued_at <= (SELECT now_ms FROM clock) / 1000, true)
+             RETURNING id")
+        ));
+        let query = query.bind(at_ms(at)).bind(user.as_str()).bind(REVOCATION_RETENTION_MS);
+        let closed = query.all(&mut *self.connection().await?).await?;
+        closed.iter().map(|row| Ok(ConnectionId::new(column::<String>(row, "id")?))).collect()
+    }
+
+    async fn try_revoked_since(&self, since_ms: i64) -> Result<Vec<Revoked>, Failure> {
+        let query = sqlx::query("SELECT user_id, revoked_at FROM revocations WHERE revoked_at >= $1").bind(since_ms);
+        let found = query.read_all(&mut *self.connection().await?).await?;
+        let revoked = found.iter().map(|row| {
+            Ok(Revoked { user: UserId::stored(column(row, "user_id")?), at_ms: column(row, "revoked_at")? })
+        });
+        revoked.collect()
+    }
+}
