@@ -201,7 +201,8 @@ fn point_at(config: &mut Config, address: SocketAddr, template: &Template) {
 fn sign(config: &Config, clock: &Clock, request: TokenRequest) -> Result<Token, String> {
     let ttl_s = i64::try_from(request.ttl_s).ok().filter(|ttl_s| (1..=31_536_000).contains(ttl_s));
     let ttl_s = ttl_s.ok_or("ttl must be 1 to 31536000 seconds")?;
-    let exp_s = clock.now_ms() / 1_000 + ttl_s;
-    let token = auth::sign(config, &request.sub, &request.scope, exp_s)?;
+    let now_s = clock.now_ms() / 1_000;
+    let exp_s = now_s + ttl_s;
+    let token = auth::sign(config, &request.sub, &request.scope, now_s..exp_s)?;
     Ok(Token { token, expires_at: Time(exp_s * 1_000).to_string() })
 }

@@ -205,8 +205,8 @@ async fn migrate() -> Result<(), client::BoxError> {
 fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::BoxError> {
     let mut config = Config::read(|name| std::env::var(name).ok(), &[], Origins::Loopback).map_err(StartError::from)?;
     config.jwt_secret = Some(local::existing_secret(&config, data)?);
-    let exp_s = Clock::system().now_ms() / 1_000 + i64::from(ttl_s);
-    Ok(console::print_line(&auth::sign(&config, sub, scope, exp_s)?)?)
+    let now_s = Clock::system().now_ms() / 1_000;
+    Ok(console::print_line(&auth::sign(&config, sub, scope, now_s..now_s + i64::from(ttl_s))?)?)
 }
 
 #[cfg(test)]

@@ -19,10 +19,6 @@ use crate::inbox::{Change, ChangeKind};
 pub const MAX_FRAME_BYTES: usize = 32 * 1_024;
 /// The most bytes of a `sync` reply over a socket, which API Gateway splits into several frames.
 pub const MAX_SYNC_BYTES: usize = 96 * 1_024;
-/// The most bytes of an answer over HTTP. A list or sync that would be larger ends earlier.
-pub const MAX_ANSWER_BYTES: usize = 1_024 * 1_024;
-/// More bytes than a list or sync has besides its items.
-pub const ENVELOPE_BYTES: usize = 1_024;
 /// The most ids in one frame.
 pub const MAX_IDS: usize = 100;
 

@@ -290,6 +290,6 @@ fn variables_with(values: &[(&str, String)]) -> Variables {
 
 /// An `Authorization` header whose token is valid for an hour.
 fn bearer(config: &Config, sub: &str, scope: &str) -> String {
-    let exp_s = Clock::system().now_ms() / 1_000 + 3_600;
-    format!("Bearer {}", auth::sign(config, sub, scope, exp_s).unwrap())
+    let now_s = Clock::system().now_ms() / 1_000;
+    format!("Bearer {}", auth::sign(config, sub, scope, now_s..now_s + 3_600).unwrap())
 }

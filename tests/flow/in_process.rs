@@ -100,6 +100,25 @@ async fn a_socket_closes_when_its_token_expires() {
 }
 
 #[tokio::test]
+async fn a_revoked_user_is_out_at_once_and_comes_back_with_a_new_token() {
+    let world = World::new().await;
+    let (alice, ops) = (world.user("alice"), world.caller("ops", "notify:admin", 900));
+    let (mut phone, mut tab) = (alice.connects().await, alice.connects().await);
+    let ticket = alice.ticket().await;
+    ops.posts("/api/users/revoke", json!({"userId": "alice"})).await.expect(204);
+    phone.is_closed_with("token_expired").await;
+    tab.is_closed_with("token_expired").await;
+    assert_eq!(alice.gets("/api/sync").await.code(), "invalid_token");
+    assert_eq!(Device::open(world.address(), &ticket, None).await.err(), Some(401));
+    assert_eq!(alice.posts("/api/users/revoke", json!({"userId": "ops"})).await.status, 401);
+    world.advances(Duration::from_secs(1));
+    let mut phone = world.user("alice").connects().await;
+    world.service("shop").rings(&["alice"], "hi again").await;
+    phone.sees("hi again").await;
+    world.stops().await;
+}
+
+#[tokio::test]
 async fn a_ticket_of_a_newer_token_extends_a_socket() {
     let world = World::new().await;
     let mut phone = world.caller("alice", "", 300).connects().await;

@@ -19,6 +19,7 @@ mod large_answers;
 mod metrics;
 mod queue;
 mod repeating;
+mod revoking;
 mod scheduled;
 mod sending;
 mod socket_functions;

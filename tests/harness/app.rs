@@ -54,7 +54,7 @@ impl TestApp {
         let clock = Clock::manual(START_MS);
         app.clock = clock.clone();
         // As in a sandbox that has served before.
-        app.revoked_users.refresh(&app).await;
+        app.revoked_users.refresh(&*app.record.revocations, START_MS).await;
         record.round_trips();
         Self { app, push, record, clock, _data: data }
     }
@@ -76,8 +76,8 @@ impl TestApp {
 
     /// The `Authorization` header of a user whose token is valid for an hour.
     pub fn bearer(&self, sub: &str, scope: &str) -> String {
-        let exp_s = self.clock.now_ms() / 1_000 + 3_600;
-        format!("Bearer {}", auth::sign(&self.app.config, sub, scope, exp_s).unwrap())
+        let now_s = self.clock.now_ms() / 1_000;
+        format!("Bearer {}", auth::sign(&self.app.config, sub, scope, now_s..now_s + 3_600).unwrap())
     }
 
     /// Registers connections of a user, as their `$connect` would.

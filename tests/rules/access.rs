@@ -14,9 +14,10 @@ const MANAGE: &str = "execute-api:ManageConnections";
 const INVOKE: &str = "lambda:InvokeFunction";
 
 /// The functions of `shared` that push to sockets, by how their paths begin.
-const PUSHING: [&str; 6] = [
+const PUSHING: [&str; 7] = [
     "shared::sockets::outgoing::push",
     "shared::sockets::outgoing::dismiss",
+    "shared::sockets::outgoing::close_with",
     "shared::inbox::accept::",
     "shared::inbox::announce::",
     "shared::delivery::offer::",

@@ -18,7 +18,7 @@ use shared::inbox::bounds::Bounds;
 use shared::inbox::notification::Notification;
 use shared::inbox::sync;
 use shared::inbox::{Change, Changed};
-use shared::protocol::{self, ENVELOPE_BYTES, MAX_ANSWER_BYTES};
+use shared::protocol;
 
 /// The routes that this function answers.
 pub const ROUTES: &[Route] = &[
@@ -122,13 +122,8 @@ async fn sync(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
             return Ok(Reply::not_modified(&tag));
         }
     }
-    let sync = sync::sync(app, &caller.user, since, bounds(limit)).await?;
+    let sync = sync::sync(app, &caller.user, since, Bounds::of_answer(limit)).await?;
     Ok(Reply::ok(&sync).header(ETAG, sync.etag.as_str()))
-}
-
-/// So many items, or as many as fit into an answer.
-fn bounds(limit: usize) -> Bounds {
-    Bounds { items: limit, bytes: MAX_ANSWER_BYTES - ENVELOPE_BYTES }
 }
 
 async fn acknowledge(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {

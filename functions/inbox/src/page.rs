@@ -9,10 +9,9 @@ use shared::http::call::Call;
 use shared::http::fields::Fields;
 use shared::http::page_token::{self, List};
 use shared::http::reply::Reply;
+use shared::inbox::bounds::Bounds;
 use shared::inbox::notification::Notification;
 use shared::inbox::{Listed, Page};
-
-use crate::bounds;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,7 +29,7 @@ pub(crate) async fn list(app: &App, call: &Call, caller: &Caller) -> Result<Repl
     let kind = fields.text("type", 1, 64);
     let unread = flag(&mut fields, "unread");
     fields.finish()?;
-    let page = Page { before: after.map(|after| after.offset), bounds: bounds(limit), kind, unread };
+    let page = Page { before: after.map(|after| after.offset), bounds: Bounds::of_answer(limit), kind, unread };
     let Listed { notifications, more, position } = app.record.inbox.list(&caller.user, &page, app.clock.at()).await?;
     if after.is_some_and(|after| after.epoch != position.epoch) {
         return Err(Error::CursorExpired);

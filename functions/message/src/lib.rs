@@ -12,7 +12,7 @@ use shared::inbox::announce::announce;
 use shared::inbox::bounds::Bounds;
 use shared::inbox::sync;
 use shared::limits::{Rate, Spend, Verdict};
-use shared::protocol::{self, Action, ClientFrame, ENVELOPE_BYTES, MAX_SYNC_BYTES, ReplyFrame};
+use shared::protocol::{self, Action, ClientFrame, MAX_SYNC_BYTES, ReplyFrame};
 use shared::sockets::connections::{Connection, Extended};
 use shared::sockets::{flood, outgoing};
 
@@ -20,7 +20,7 @@ use shared::sockets::{flood, outgoing};
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
 /// What one answer to `sync` contains at most.
-const SYNC_BOUNDS: Bounds = Bounds { items: 200, bytes: MAX_SYNC_BYTES - ENVELOPE_BYTES };
+const SYNC_BOUNDS: Bounds = Bounds::within(200, MAX_SYNC_BYTES);
 /// How often a connection over its rate is told so. Its other frames are ignored.
 const TELLING: Rate = Rate { count: 1, window_ms: 1_000 };
 /// How often it is told before it is closed.

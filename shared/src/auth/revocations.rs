@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::tokens::Caller;
 use crate::clock::At;
 use crate::error::{Error, StoreError};
 use crate::ids::{ConnectionId, UserId};
@@ -65,9 +64,9 @@ struct List {
 impl RevokedUsers {
     /// Refuses a caller whose token was revoked more than 10 s ago, or since the list was last read.
     ///
-    /// While the record is unavailable the last list applies.
-    pub async fn check(&self, app: &App, caller: &Caller) -> Result<(), Error> {
-        match self.recent(app).await.at_ms.get(&caller.user) {
+    /// While the record is unavailable the last list applies. `now_ms`: the time of this process, in milliseconds since 1970.
+    pub async fn check(&self, record: &dyn Revocations, caller: &Caller, now_ms: i64) -> Result<(), Error> {
+        match self.recent(record, now_ms).await.at_ms.get(&caller.user) {
             Some(revoked_at_ms) if is_revoked(caller.issued_at_s, *revoked_at_ms) => {
                 tracing::info!(reason = "revoked", "token rejected");
                 Err(Error::InvalidToken)
@@ -77,8 +76,8 @@ impl RevokedUsers {
     }
 
     /// Reads what is new in the list if that is due.
-    pub async fn refresh(&self, app: &App) {
-        drop(self.recent(app).await);
+    pub async fn refresh(&self, record: &dyn Revocations, now_ms: i64) {
+        drop(self.recent(record, now_ms).await);
     }
 
     /// Lets the next call read the list, since it must know of a revocation in this process.
@@ -87,12 +86,11 @@ impl RevokedUsers {
     }
 
     /// The list, of which nothing older than 10 s is missing.
-    async fn recent(&self, app: &App) -> MutexGuard<'_, List> {
-        let now_ms = app.clock.now_ms();
+    async fn recent(&self, record: &dyn Revocations, now_ms: i64) -> MutexGuard<'_, List> {
         // The lock is held while the list is read, so that concurrent calls read it once.
         let mut list = self.0.lock().await;
         if list.is_old(now_ms) {
-            match app.record.revocations.revoked_since(list.through_ms.saturating_sub(OVERLAP_MS)).await {
+            match record.revoked_since(list.through_ms.saturating_sub(OVERLAP_MS)).await {
                 Ok(revoked) => list.add(revoked, now_ms),
                 Err(error) => {
                     tracing::warn!(%error, "the list of revoked users could not be read");

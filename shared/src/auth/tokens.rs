@@ -1,5 +1,7 @@
 //! Bearer tokens: JSON Web Tokens that identify the caller.
 
+use std::ops::Range;
+
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -139,8 +141,9 @@ impl Tokens {
 }
 
 /// Signs a token with `JWT_SECRET`, for development and for services that share the secret. `scope` is empty or a list
-/// of scopes with spaces between them; `exp_s` is in seconds since 1970. The error is the requirement that is not met.
-pub fn sign(config: &Config, sub: &str, scope: &str, exp_s: i64) -> Result<String, &'static str> {
+/// of scopes with spaces between them; `validity_s` is from when until when, in seconds since 1970. The error is the
+/// requirement that is not met.
+pub fn sign(config: &Config, sub: &str, scope: &str, validity_s: Range<i64>) -> Result<String, &'static str> {
     let secret: &Secret = config.jwt_secret.as_ref().ok_or("JWT_SECRET is required")?;
     if scope.split(' ').any(|word| !["", "notify:send", "notify:admin"].contains(&word)) {
         return Err("scope must be notify:send, notify:admin, both, or empty");
@@ -150,8 +153,8 @@ pub fn sign(config: &Config, sub: &str, scope: &str, exp_s: i64) -> Result<Strin
             .map_err(|_| "sub must be a user id of 1 to 256 bytes without invisible characters")?
             .as_str()
             .to_owned(),
-        exp: exp_s,
-        iat: None,
+        exp: validity_s.end,
+        iat: Some(validity_s.start),
         nbf: None,
         iss: config.jwt_issuer.clone(),
         aud: config.jwt_audience.clone().map(Value::String),
@@ -208,7 +211,7 @@ mod tests {
     #[test]
     fn a_valid_token_gives_user_scopes_and_expiry() {
         let config = config(&[]);
-        let token = sign(&config, "alice", "notify:send", NOW_S + 60).unwrap();
+        let token = sign(&config, "alice", "notify:send", NOW_S..NOW_S + 60).unwrap();
         let caller = verify(&config, &token).unwrap();
         assert_eq!(caller.user.as_str(), "alice");
         assert_eq!(caller.token_expires_at_ms, (NOW_S + 60) * 1_000);
@@ -295,6 +298,6 @@ mod tests {
         assert!(!with(json!("https://id.example.com/"), json!("carillon")));
         assert!(!with(json!("https://id.example.com"), json!(["x"])));
         assert!(!with(json!("https://id.example.com"), Value::Null));
-        assert!(verify(&config, &sign(&config, "a", "", NOW_S + 9).unwrap()).is_ok());
+        assert!(verify(&config, &sign(&config, "a", "", NOW_S..NOW_S + 9).unwrap()).is_ok());
     }
 }

@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use futures_util::{Stream, TryStreamExt};
 use serde::Serialize;
 
-use crate::inbox::CurrentState;
 use crate::inbox::notification::Notification;
 
 /// How much an answer contains at most. Its first item is in it whatever its size, so that whoever asks again always gets
@@ -18,10 +17,22 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
-/// The bytes of a deleted notification's id as an item, with its quotes and comma.
-const DELETED_BYTES: usize = 39;
+/// The most bytes of an answer over HTTP.
+const MAX_ANSWER_BYTES: usize = 1_024 * 1_024;
+/// More bytes than a list or sync has besides its items.
+const ENVELOPE_BYTES: usize = 1_024;
 
 impl Bounds {
+    /// At most so many items, in an answer over HTTP.
+    pub const fn of_answer(items: usize) -> Self {
+        Self::within(items, MAX_ANSWER_BYTES)
+    }
+
+    /// At most so many items, in a list or sync of so many bytes.
+    pub const fn within(items: usize, bytes: usize) -> Self {
+        Self { items, bytes: bytes - ENVELOPE_BYTES }
+    }
+
     /// At most so many items, of any size.
     pub const fn items(items: usize) -> Self {
         Self { items, bytes: usize::MAX }
@@ -78,15 +89,6 @@ pub trait Item {
 impl Item for Notification {
     fn json_bytes(&self) -> usize {
         json_bytes(self) + 1
-    }
-}
-
-impl Item for CurrentState {
-    fn json_bytes(&self) -> usize {
-        match self {
-            Self::Present { notification, .. } => notification.json_bytes(),
-            Self::Deleted { .. } => DELETED_BYTES,
-        }
     }
 }
 

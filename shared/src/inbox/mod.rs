@@ -18,9 +18,12 @@ use crate::clock::At;
 use crate::cursor::{Cursor, Epoch};
 use crate::error::StoreError;
 use crate::ids::{NotificationId, UserId};
-use crate::inbox::bounds::Bounds;
+use crate::inbox::bounds::{Bounds, Item};
 use crate::inbox::notification::Notification;
 use crate::sockets::connections::Connection;
+
+/// The bytes of a deleted notification's id as an item, with its quotes and comma.
+const DELETED_BYTES: usize = 39;
 
 /// The promise of the record to hold inboxes. Offsets have no gaps, and reading from a cursor returns everything that
 /// changed after it.
@@ -153,6 +156,15 @@ impl CurrentState {
     pub fn version(&self) -> i64 {
         match self {
             Self::Present { version, .. } | Self::Deleted { version, .. } => *version,
+        }
+    }
+}
+
+impl Item for CurrentState {
+    fn json_bytes(&self) -> usize {
+        match self {
+            Self::Present { notification, .. } => notification.json_bytes(),
+            Self::Deleted { .. } => DELETED_BYTES,
         }
     }
 }
