@@ -111,7 +111,8 @@ fn notification_id(arrival: &Arrival) -> String {
     frame["notification"]["id"].as_str().unwrap_or_else(|| panic!("WRONG: {frame}")).to_owned()
 }
 
-async fn open(address: SocketAddr, user: &str) -> WebSocketStream<TcpStream> {
+/// Opens a socket of a user.
+pub(crate) async fn open(address: SocketAddr, user: &str) -> WebSocketStream<TcpStream> {
     let authorization = format!("Bearer {}", token(address, user, "").await);
     let issued = call(address, "POST", "/api/ws/ticket", &[("authorization", &authorization)], "").await.expect(201);
     let url = format!("ws://{address}/live?ticket={}", issued["ticket"].as_str().unwrap());

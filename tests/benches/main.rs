@@ -21,13 +21,14 @@ mod sending;
 mod size;
 mod start;
 mod stores;
+mod strangers;
 
 use std::process::ExitCode;
 
 use crate::stores::Stores;
 
 /// The topics, each a module of the same name; the ones ending in `-servers` are measured on Postgres and Redis.
-const TOPICS: [&str; 13] = [
+const TOPICS: [&str; 15] = [
     "ringing",
     "sending",
     "lateness",
@@ -41,6 +42,8 @@ const TOPICS: [&str; 13] = [
     "start",
     "cold_start",
     "size",
+    "strangers",
+    "strangers-servers",
 ];
 
 /// The topics that do not need the gateway.
@@ -79,6 +82,8 @@ async fn main() -> ExitCode {
             "start" => start::measure(&gateway).await,
             "cold_start" => cold_start::measure().await,
             "size" => size::measure(),
+            "strangers" => strangers::measure(&gateway, Stores::Local).await,
+            "strangers-servers" => strangers::measure(&gateway, Stores::Servers).await,
             other => unreachable!("{other} is not a topic"),
         }
     }
