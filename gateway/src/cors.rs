@@ -61,18 +61,18 @@ impl Cors {
 
     /// If the origin is allowed to read the answer, adds the headers that say so. Returns whether it is allowed.
     fn allow_origin(&self, origin: Option<&HeaderValue>, headers: &mut HeaderMap) -> bool {
-        let Some(origin) = origin else { return false };
         let is_any = self.allows_origin.is_none() && self.configuration.allow_origins.iter().any(|own| own == "*");
+        let names_origin = !is_any || self.configuration.allow_credentials;
+        if names_origin {
+            // Even where no origin is named: a cache could serve that answer to an origin that is allowed.
+            vary_by_origin(headers);
+        }
+        let Some(origin) = origin else { return false };
         if !is_any && !origin.to_str().is_ok_and(|origin| self.allows(origin)) {
             return false;
         }
-        if is_any && !self.configuration.allow_credentials {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        } else {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            // Otherwise a cache could serve one origin's answer to another.
-            headers.append(header::VARY, HeaderValue::from_static("origin"));
-        }
+        let allowed = if names_origin { origin.clone() } else { HeaderValue::from_static("*") };
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         if self.configuration.allow_credentials {
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
@@ -84,6 +84,15 @@ impl Cors {
             Some(allows) => allows(origin),
             None => self.configuration.allow_origins.iter().any(|own| own.eq_ignore_ascii_case(origin)),
         }
+    }
+}
+
+/// Adds `Origin` to `Vary`, unless the function has.
+fn vary_by_origin(headers: &mut HeaderMap) {
+    let values = headers.get_all(header::VARY).into_iter().filter_map(|value| value.to_str().ok());
+    let mut names = values.flat_map(|value| value.split(',')).map(str::trim);
+    if !names.any(|name| name == "*" || name.eq_ignore_ascii_case("origin")) {
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
 }
 
@@ -109,6 +118,30 @@ mod tests {
             let mut headers = HeaderMap::new();
             Cors::new(configuration, None).apply(Some(&origin), &mut headers);
             assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], expected);
+            assert_eq!(headers.contains_key(header::VARY), allow_credentials);
+        }
+    }
+
+    #[test]
+    fn answers_vary_by_origin_even_where_none_is_allowed_or_sent() {
+        let allow_origins = vec!["https://a.example".into()];
+        let cors = Cors::new(CorsConfiguration { allow_origins, ..CorsConfiguration::default() }, None);
+        let allowed = HeaderValue::from_static("https://a.example");
+        let foreign = HeaderValue::from_static("https://b.example");
+        for origin in [Some(&allowed), Some(&foreign), None] {
+            for (own, expected) in [
+                (None, vec!["Origin"]),
+                (Some("accept-encoding"), vec!["accept-encoding", "Origin"]),
+                (Some("accept-encoding, origin"), vec!["accept-encoding, origin"]),
+                (Some("*"), vec!["*"]),
+            ] {
+                let mut headers = HeaderMap::new();
+                if let Some(own) = own {
+                    headers.insert(header::VARY, HeaderValue::from_static(own));
+                }
+                cors.apply(origin, &mut headers);
+                assert_eq!(headers.get_all(header::VARY).iter().collect::<Vec<_>>(), expected, "{origin:?}");
+            }
         }
     }
 }

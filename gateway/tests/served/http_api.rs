@@ -227,6 +227,7 @@ async fn the_gateway_sets_the_cors_headers() {
 
     let foreign = served.http("GET", "/rooms/7").header("Origin", "https://other.example").send().await;
     assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (200, None));
+    let without = served.http("GET", "/rooms/7").send().await;
     let refused = served
         .http("OPTIONS", "/rooms/7")
         .header("Origin", "https://other.example")
@@ -234,6 +235,9 @@ async fn the_gateway_sets_the_cors_headers() {
         .send()
         .await;
     assert_eq!((refused.status, refused.header("access-control-allow-methods")), (204, None));
+    for answer in [&preflight, &allowed, &foreign, &without, &refused] {
+        assert_eq!(answer.header("vary"), Some("Origin"));
+    }
 }
 
 #[tokio::test]
