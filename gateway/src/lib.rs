@@ -33,6 +33,7 @@
 //! - Paths are decoded once. AWS decodes twice and truncates at an encoded `?`, so avoid `%25` and `%3F` in paths.
 //! - `domainName` includes the port, so that a URL built from it reaches the gateway.
 //! - Failed asynchronous invocations and schedules are not retried; nothing is throttled.
+//! - At most 8 messages of one connection are in flight; after that its socket is not read until one has ended.
 //! - Header names in CONNECT events have their canonical spelling, not the client's.
 
 // Carillon itself: its functions on local stores, and what the command prints.
@@ -66,6 +67,7 @@ mod routing;
 // The WebSocket API and its management API.
 mod connections;
 mod handshake;
+mod in_flight;
 mod management;
 mod route_selection;
 mod socket;

@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::connections::{Closing, Connection, Outbox};
+use crate::in_flight::InFlight;
 use crate::site::{Site, WebSocketApi};
 use crate::websocket::{disconnected, receive};
 
@@ -50,12 +51,13 @@ pub(crate) async fn serve(
     let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
     let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
 
-    let mut open = OpenSocket { socket, outbox, connection: Arc::clone(&connection), has_unflushed: false };
+    let in_flight = Arc::new(InFlight::default());
+    let mut open = OpenSocket { socket, outbox, connection: Arc::clone(&connection), in_flight, has_unflushed: false };
     let ending = loop {
         match open.next().await {
             SocketEvent::Received(text) => {
                 connection.touch(site.clock.now_ms());
-                receive(&site, &api, &connection, text);
+                receive(&site, &api, &connection, text, open.in_flight.begin());
             }
             SocketEvent::Ended(ending) => break ending,
         }
@@ -70,6 +72,7 @@ struct OpenSocket {
     socket: WebSocketStream<TcpStream>,
     outbox: Outbox,
     connection: Arc<Connection>,
+    in_flight: Arc<InFlight>,
     has_unflushed: bool,
 }
 
@@ -102,12 +105,15 @@ impl OpenSocket {
     }
 
     /// Writing never blocks reading or closing: a client that does not read can still send messages and be closed.
+    /// Reading never blocks writing or closing either: while too many messages are in flight, nothing is read, so that
+    /// the client's system has to keep what it sends. Its close frame is then noticed when one of them has ended.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<SocketEvent> {
         // After a failed write the socket is still read: the client's close frame may have arrived before.
         let is_broken = matches!(self.poll_send(context), Poll::Ready(Err(_)));
         if let Poll::Ready(Ok(closing)) = Pin::new(&mut self.outbox.closing).poll(context) {
             return Poll::Ready(SocketEvent::Ended(Ending::by_gateway(closing)));
         }
+        std::task::ready!(self.in_flight.poll_room(context));
         loop {
             let received = match self.socket.poll_next_unpin(context) {
                 Poll::Ready(received) => received,

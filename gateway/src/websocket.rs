@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::connections::{Closing, Connection};
 use crate::function_output;
 use crate::ids;
+use crate::in_flight::MessageInFlight;
 use crate::site::{Site, WebSocketApi, WebSocketIntegration};
 use crate::websocket_event::SocketContext;
 
@@ -21,9 +22,18 @@ pub(crate) enum Outcome {
 }
 
 /// Calls a route's function in a task of its own, which continues if the client leaves or the timeout passes.
-pub(crate) async fn call(site: &Site, integration: &WebSocketIntegration, event: Bytes) -> Outcome {
+/// `held` is dropped when the function has ended.
+pub(crate) async fn call(
+    site: &Site,
+    integration: &WebSocketIntegration,
+    event: Bytes,
+    held: impl Send + 'static,
+) -> Outcome {
     let function = integration.function.clone();
-    let call = site.invocations.spawn(async move { function.call(event).await });
+    let call = site.invocations.spawn(async move {
+        let _held = held;
+        function.call(event).await
+    });
     match tokio::time::timeout(integration.timeout, call).await {
         Ok(Ok(Ok(output))) => Outcome::Answered(output),
         Ok(Ok(Err(_))) => Outcome::Failed,
@@ -42,23 +52,37 @@ fn route<'a>(api: &'a WebSocketApi, message: &str) -> Option<(&'a str, &'a WebSo
 }
 
 /// Handles a client's message. Messages of one connection are handled concurrently and in no particular order.
-pub(crate) fn receive(site: &Arc<Site>, api: &Arc<WebSocketApi>, connection: &Arc<Connection>, message: Utf8Bytes) {
+///
+/// The message is in flight until its answer is queued and its function has ended, which may be later.
+pub(crate) fn receive(
+    site: &Arc<Site>,
+    api: &Arc<WebSocketApi>,
+    connection: &Arc<Connection>,
+    message: Utf8Bytes,
+    in_flight: MessageInFlight,
+) {
     let (site, api, connection) = (Arc::clone(site), Arc::clone(api), Arc::clone(connection));
     let task = {
         let site = Arc::clone(&site);
-        async move { handle(&site, &api, &connection, &message).await }
+        async move { handle(&site, &api, &connection, &message, &Arc::new(in_flight)).await }
     };
     site.invocations.spawn(task);
 }
 
-async fn handle(site: &Site, api: &WebSocketApi, connection: &Connection, message: &str) {
+async fn handle(
+    site: &Site,
+    api: &WebSocketApi,
+    connection: &Connection,
+    message: &str,
+    in_flight: &Arc<MessageInFlight>,
+) {
     let request_id = ids::gateway_id();
     let Some((route_key, integration)) = route(api, message) else {
         send(site, connection, error_frame("Forbidden", connection, &request_id));
         return;
     };
     let context = SocketContext { api, connection, request_id: &request_id, now_ms: site.clock.now_ms() };
-    match call(site, integration, context.message(route_key, message)).await {
+    match call(site, integration, context.message(route_key, message), Arc::clone(in_flight)).await {
         Outcome::Answered(output) if integration.two_way => {
             if let Some(text) = answer_text(&output) {
                 send(site, connection, text);

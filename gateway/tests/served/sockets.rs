@@ -5,11 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lambda_http::aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use serde_json::json;
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Semaphore};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use crate::harness::{START_MS, Served};
+use crate::harness::{START_MS, Served, Socket};
 
 #[tokio::test]
 async fn a_message_becomes_an_event_without_headers() {
@@ -99,6 +99,88 @@ async fn messages_of_one_connection_are_handled_concurrently() {
     for _ in 0..3 {
         assert_eq!(alice.sees().await, "together");
     }
+}
+
+/// Makes messages of the route `tell` wait for a permit, which each takes.
+fn tell_waits_for(permits: &Arc<Semaphore>, served: &Served) {
+    let permits = Arc::clone(permits);
+    served.socket.does(move |event| {
+        let permits = Arc::clone(&permits);
+        async move {
+            if event["requestContext"]["routeKey"] == "tell" {
+                permits.acquire().await.unwrap().forget();
+            }
+            Ok(Bytes::from_static(br#"{"body":"answered"}"#))
+        }
+    });
+}
+
+/// Sends many messages at once and waits until 8 have arrived.
+async fn floods(served: &Served, socket: &mut Socket, messages: usize) {
+    for _ in 0..messages {
+        socket.sends(r#"{"action":"tell"}"#).await;
+    }
+    for _ in 0..8 {
+        assert_eq!(served.socket.event().await["requestContext"]["connectionId"], socket.id);
+    }
+}
+
+/// Asserts that no message of another connection arrives while this one gets many answers.
+async fn is_alone(served: &Served, socket: &mut Socket) {
+    for _ in 0..20 {
+        socket.sends(r#"{"action":"ask"}"#).await;
+        assert_eq!(served.socket.event().await["requestContext"]["connectionId"], socket.id);
+        assert_eq!(socket.sees().await, "answered");
+    }
+}
+
+#[tokio::test]
+async fn at_most_8_messages_of_a_connection_are_in_flight() {
+    let served = Served::start().await;
+    let (mut alice, mut bob) = (served.connects().await, served.connects().await);
+    let permits = Arc::new(Semaphore::new(0));
+    tell_waits_for(&permits, &served);
+    floods(&served, &mut alice, 11).await;
+    is_alone(&served, &mut bob).await;
+    assert_eq!(served.pushes(&alice.id, "still written").await, 200);
+    assert_eq!(alice.sees().await, "still written");
+    for _ in 0..3 {
+        permits.add_permits(1);
+        assert_eq!(served.socket.event().await["requestContext"]["connectionId"], alice.id);
+        is_alone(&served, &mut bob).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_read_is_closed_by_the_gateway_at_once() {
+    let served = Served::start().await;
+    let (mut alice, mut bob) = (served.connects().await, served.connects().await);
+    tell_waits_for(&Arc::new(Semaphore::new(0)), &served);
+    floods(&served, &mut alice, 20).await;
+    assert_eq!(served.management("DELETE", &alice.id).send().await.status, 204);
+    assert_eq!(alice.sees_close().await.0, 1000);
+    assert_eq!(served.socket.event().await["requestContext"]["disconnectStatusCode"], 1000);
+
+    floods(&served, &mut bob, 20).await;
+    served.clock.advance(std::time::Duration::from_secs(600));
+    assert_eq!(bob.sees_close().await.0, 1001);
+    assert_eq!(served.socket.event().await["requestContext"]["disconnectStatusCode"], 1001);
+}
+
+#[tokio::test]
+async fn disconnect_follows_when_a_client_leaves_that_is_not_read() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    let permits = Arc::new(Semaphore::new(0));
+    tell_waits_for(&permits, &served);
+    floods(&served, &mut alice, 11).await;
+    alice.closes(None).await;
+    permits.add_permits(11);
+    let mut codes = Vec::new();
+    for _ in 0..4 {
+        codes.push(served.socket.event().await["requestContext"]["disconnectStatusCode"].as_u64());
+    }
+    assert_eq!(codes, [None, None, None, Some(1005)]);
 }
 
 #[tokio::test]
