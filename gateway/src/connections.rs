@@ -12,6 +12,9 @@ pub(crate) const MAX_IDLE_MS: i64 = 10 * 60 * 1000;
 /// Every connection is closed after this time, as on AWS.
 pub(crate) const MAX_AGE_MS: i64 = 2 * 60 * 60 * 1000;
 
+/// The largest message to a client.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 128 * 1024;
+
 /// How much may be queued for a client that does not read: messages, and their bytes.
 const MAX_QUEUED_MESSAGES: usize = 1_000;
 const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;

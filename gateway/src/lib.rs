@@ -34,6 +34,8 @@
 //! - `domainName` includes the port, so that a URL built from it reaches the gateway.
 //! - Failed asynchronous invocations and schedules are not retried; nothing is throttled.
 //! - At most 8 messages of one connection are in flight; after that its socket is not read until one has ended.
+//! - A client's message has at most 32 KiB, in however many frames. AWS allows 128 KiB in frames of 32 KiB.
+//! - An answer over 128 KiB on a two-way route is replaced by the frame `Internal server error`.
 //! - Header names in CONNECT events have their canonical spelling, not the client's.
 
 // Carillon itself: its functions on local stores, and what the command prints.

@@ -10,15 +10,12 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
-use crate::connections::{Closing, Connection, QueueOutcome};
+use crate::connections::{Closing, Connection, MAX_MESSAGE_BYTES, QueueOutcome};
 use crate::ids;
 use crate::request::{BodyError, percent_decode, read_body};
 use crate::response::{self, GatewayResponse};
 use crate::site::Site;
 use crate::timestamps;
-
-/// The largest payload of a push.
-const MAX_PAYLOAD_BYTES: usize = 128 * 1024;
 
 /// Why a call failed. Each has a type in `x-amzn-ErrorType`, by which SDKs recognise the error.
 enum Failure {
@@ -63,7 +60,7 @@ async fn call(site: &Site, id: &str, request: Request<Incoming>) -> Result<Gatew
 }
 
 async fn post(site: &Site, id: &str, body: Incoming) -> Result<GatewayResponse, Failure> {
-    let payload: Bytes = read_body(body, MAX_PAYLOAD_BYTES).await.map_err(|error| match error {
+    let payload: Bytes = read_body(body, MAX_MESSAGE_BYTES).await.map_err(|error| match error {
         BodyError::TooLarge => Failure::PayloadTooLarge,
         BodyError::TimedOut => Failure::Payload("the payload did not arrive in time"),
         BodyError::Incomplete => Failure::Payload("the payload is incomplete"),
@@ -111,7 +108,7 @@ impl Failure {
                 (StatusCode::BAD_REQUEST, "BadRequestException", Some(format!("Invalid connectionId: {id}")))
             }
             Self::PayloadTooLarge => {
-                let message = format!("the payload must be at most {MAX_PAYLOAD_BYTES} bytes");
+                let message = format!("the payload must be at most {MAX_MESSAGE_BYTES} bytes");
                 (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", Some(message))
             }
             Self::Payload(problem) => (StatusCode::BAD_REQUEST, "BadRequestException", Some(problem.to_owned())),

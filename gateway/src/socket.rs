@@ -24,9 +24,8 @@ use crate::in_flight::InFlight;
 use crate::site::{Site, WebSocketApi};
 use crate::websocket::{disconnected, receive};
 
-/// The largest frame in either direction, and the largest message, which may consist of several.
+/// The largest frame in either direction, and the largest message of a client, in however many frames.
 const MAX_FRAME_BYTES: usize = 32 * 1024;
-const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 /// Small, since there may be thousands of sockets. A longer frame uses more while it arrives.
 const READ_BUFFER_BYTES: usize = 2 * 1024;
 /// How much is collected before it is written, when many messages are queued.
@@ -47,7 +46,7 @@ pub(crate) async fn serve(
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_frame_size(Some(MAX_FRAME_BYTES))
-        .max_message_size(Some(MAX_MESSAGE_BYTES));
+        .max_message_size(Some(MAX_FRAME_BYTES));
     let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
     let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::connections::{Closing, Connection};
+use crate::connections::{Closing, Connection, MAX_MESSAGE_BYTES};
 use crate::function_output;
 use crate::ids;
 use crate::in_flight::MessageInFlight;
@@ -83,11 +83,14 @@ async fn handle(
     };
     let context = SocketContext { api, connection, request_id: &request_id, now_ms: site.clock.now_ms() };
     match call(site, integration, context.message(route_key, message), Arc::clone(in_flight)).await {
-        Outcome::Answered(output) if integration.two_way => {
-            if let Some(text) = answer_text(&output) {
-                send(site, connection, text);
+        Outcome::Answered(output) if integration.two_way => match answer_text(&output) {
+            Some(text) if text.len() > MAX_MESSAGE_BYTES => {
+                tracing::error!(route_key, "the answer to a message is longer than {MAX_MESSAGE_BYTES} bytes");
+                send(site, connection, error_frame("Internal server error", connection, &request_id));
             }
-        }
+            Some(text) => send(site, connection, text),
+            None => {}
+        },
         Outcome::Answered(_) => {}
         Outcome::Failed => send(site, connection, error_frame("Internal server error", connection, &request_id)),
         Outcome::TimedOut => {

@@ -57,6 +57,19 @@ async fn only_a_two_way_route_sends_its_answer_to_the_client() {
 }
 
 #[tokio::test]
+async fn an_answer_over_128_kib_is_replaced_by_an_error_frame() {
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    for (length_bytes, is_sent) in [(128 * 1024, true), (128 * 1024 + 1, false)] {
+        served.socket.answers(json!({ "body": "x".repeat(length_bytes) }));
+        alice.sends(r#"{"action":"ask"}"#).await;
+        let frame = alice.sees().await;
+        assert_eq!(frame.len() == length_bytes, is_sent);
+        assert_eq!(frame.starts_with(r#"{"message": "Internal server error""#), !is_sent);
+    }
+}
+
+#[tokio::test]
 async fn a_message_without_a_route_is_forbidden_and_the_connection_stays_open() {
     let served = Served::start().await;
     let mut alice = served.connects().await;
