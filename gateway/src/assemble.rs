@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::body::Bodies;
 use crate::connections::Connections;
 use crate::cors::Cors;
 use crate::functions::Functions;
 use crate::invocation::Target;
 use crate::options::{AllowsOrigin, Options, ServeError};
+use crate::refusals::Refusals;
 use crate::route_selection::RouteSelection;
 use crate::routing::Routes;
 use crate::schedules::ServedSchedule;
@@ -20,7 +22,7 @@ use crate::template::{self, Template};
 
 /// The site for this address. Starts no task.
 pub(crate) fn site(address: SocketAddr, options: Options) -> Result<Site, ServeError> {
-    let Options { template, functions, clock, cors_origins, sign_token, .. } = options;
+    let Options { template, functions, clock, cors_origins, sign_token, limits, .. } = options;
     let available = AvailableFunctions::new(&template, &functions);
     let start_ms = clock.now_ms();
     let served = |schedule: template::Schedule| {
@@ -40,6 +42,9 @@ pub(crate) fn site(address: SocketAddr, options: Options) -> Result<Site, ServeE
         invocations: TaskGroup::default(),
         sockets: TaskGroup::default(),
         http_connections: TaskGroup::default(),
+        bodies: Bodies::of_requests(&limits),
+        push_bodies: Bodies::of_pushes(&limits),
+        refusals: Refusals::default(),
     })
 }
 

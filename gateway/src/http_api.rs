@@ -7,15 +7,14 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Request, StatusCode, header};
 use hyper::body::Incoming;
 
+use crate::body::{BodyError, Room};
 use crate::function_output;
 use crate::http_event::{RoutedRequest, http_event};
 use crate::ids;
-use crate::request::{Client, percent_decode, read_body};
+use crate::invocation::MAX_PAYLOAD_BYTES;
+use crate::request::{Client, percent_decode};
 use crate::response::{self, GatewayResponse};
 use crate::site::{HttpApi, HttpIntegration, Site};
-
-/// The largest request body.
-const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
 /// Answers a request. Every answer has a request id and, if CORS is configured, the CORS headers.
 pub(crate) async fn answer(
@@ -56,7 +55,13 @@ async fn route(
     let path = percent_decode(head.uri.path()).filter(|path| path.starts_with('/')).ok_or_else(bad_request)?;
     let path_in_stage = path_in_stage(api, head.uri.path()).ok_or_else(not_found)?;
     let route = api.routes.find(head.method.as_str(), path_in_stage).ok_or_else(not_found)?;
-    let body = read_body(body, MAX_BODY_BYTES).await.map_err(|error| error.into_response())?;
+    let refuse = |error: BodyError| {
+        let response = error.into_response();
+        site.count_refused_body(error, "refused a request");
+        response
+    };
+    // API Gateway reads up to 10 MB, but what is longer than Lambda's limit fits into no event.
+    let (body, mut room) = site.bodies.read(body, MAX_PAYLOAD_BYTES).await.map_err(refuse)?;
 
     let now_ms = site.clock.now_ms();
     let event = http_event(RoutedRequest {
@@ -78,7 +83,12 @@ async fn route(
         trace_id: &ids::trace_id(now_ms),
         now_ms,
     });
-    Ok(invoke(site, route.target, event).await)
+    let event = event.ok_or_else(|| refuse(BodyError::TooLarge))?;
+    if !body.is_empty() {
+        drop(body);
+        site.bodies.extend(&mut room, event.len()).await.map_err(refuse)?;
+    }
+    Ok(invoke(site, route.target, event, room).await)
 }
 
 /// The path below the stage; `None` if it is not in the stage. The `$default` stage has no segment of its own.
@@ -92,10 +102,13 @@ fn path_in_stage<'p>(api: &HttpApi, path: &'p str) -> Option<&'p str> {
     }
 }
 
-async fn invoke(site: &Site, integration: &HttpIntegration, event: Bytes) -> GatewayResponse {
+async fn invoke(site: &Site, integration: &HttpIntegration, event: Bytes, room: Room) -> GatewayResponse {
     let function = integration.function.clone();
     // In a task of its own: the function continues if the client leaves or the timeout passes, as on Lambda.
-    let call = site.invocations.spawn(async move { function.call(event).await });
+    let call = site.invocations.spawn(async move {
+        let _room = room;
+        function.call(event).await
+    });
     match tokio::time::timeout(integration.timeout, call).await {
         Ok(Ok(Ok(output))) => function_output::to_response(output),
         Ok(Ok(Err(_))) => response::internal_server_error(),

@@ -1,6 +1,8 @@
 //! The event of an HTTP API in payload format 2.0.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,6 +11,7 @@ use http::{HeaderMap, HeaderName, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::invocation::MAX_PAYLOAD_BYTES;
 use crate::request::{query_pairs, without_port};
 use crate::template::resolve::ACCOUNT_ID;
 use crate::timestamps;
@@ -54,7 +57,7 @@ struct Event<'a> {
     query_string_parameters: Map<String, Value>,
     request_context: RequestContext<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<String>,
+    body: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     path_parameters: Map<String, Value>,
     is_base64_encoded: bool,
@@ -87,8 +90,8 @@ struct Http<'a> {
     user_agent: String,
 }
 
-/// The event as JSON.
-pub(crate) fn http_event(request: RoutedRequest<'_>) -> Bytes {
+/// The event as JSON; `None` if Lambda would not take it because it is too long.
+pub(crate) fn http_event(request: RoutedRequest<'_>) -> Option<Bytes> {
     let (body, is_base64_encoded) = body_text(request.headers, request.body);
     let domain_prefix = without_port(request.host).split('.').next().unwrap_or_default();
     let event = Event {
@@ -122,7 +125,31 @@ pub(crate) fn http_event(request: RoutedRequest<'_>) -> Bytes {
         is_base64_encoded,
         stage_variables: request.stage_variables,
     };
-    serde_json::to_vec(&event).expect("an event has string keys and members that always serialise").into()
+    let mut text = EventText(Vec::new());
+    match serde_json::to_writer(&mut text, &event) {
+        Ok(()) => Some(text.0.into()),
+        Err(error) => {
+            assert!(error.is_io(), "an event has string keys and members that always serialise: {error}");
+            None
+        }
+    }
+}
+
+/// Fails at the limit, because a body of control characters would be six times as long in an event.
+struct EventText(Vec<u8>);
+
+impl io::Write for EventText {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_PAYLOAD_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether a header concerns a single hop, and so is not passed on in an event or an answer.
@@ -192,14 +219,14 @@ fn join_values(pairs: Vec<(String, String)>) -> Map<String, Value> {
 }
 
 /// The body as text and whether that is base64, which it is if its type is binary or its bytes are not UTF-8.
-fn body_text(headers: &HeaderMap, body: &Bytes) -> (Option<String>, bool) {
+fn body_text<'a>(headers: &HeaderMap, body: &'a Bytes) -> (Option<Cow<'a, str>>, bool) {
     if body.is_empty() {
         return (None, false);
     }
     let is_binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| is_binary_type(&header_text(value)));
     match std::str::from_utf8(body) {
-        Ok(text) if !is_binary => (Some(text.to_owned()), false),
-        _ => (Some(STANDARD.encode(body)), true),
+        Ok(text) if !is_binary => (Some(text.into()), false),
+        _ => (Some(STANDARD.encode(body).into()), true),
     }
 }
 

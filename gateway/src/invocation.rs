@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use crate::functions::{Function, FunctionError};
 
 /// The largest event, and the largest answer, of a synchronous invocation.
-const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
 /// A function to invoke, with its name and timeout. Clones share the function.
 #[derive(Clone)]

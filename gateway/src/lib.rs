@@ -36,6 +36,8 @@
 //! - At most 8 messages of one connection are in flight; after that its socket is not read until one has ended.
 //! - A client's message has at most 32 KiB, in however many frames. AWS allows 128 KiB in frames of 32 KiB.
 //! - An answer over 128 KiB on a two-way route is replaced by the frame `Internal server error`.
+//! - A request whose event is over Lambda's 6 MiB is a 413 like one over API Gateway's own 10 MB.
+//! - What clients may hold (memory and time of bodies) is bounded by [`Limits`].
 //! - Header names in CONNECT events have their canonical spelling, not the client's.
 
 // Carillon itself: its functions on local stores, and what the command prints.
@@ -48,6 +50,7 @@ pub mod local;
 pub mod forward;
 pub mod functions;
 pub mod in_process;
+pub mod limits;
 pub mod options;
 pub mod template;
 
@@ -55,6 +58,7 @@ pub mod template;
 mod assemble;
 mod dispatch;
 mod invocation;
+mod refusals;
 pub mod server;
 mod site;
 mod task_group;
@@ -82,6 +86,7 @@ pub mod schedule_expression;
 mod schedules;
 
 // Shared by the modules above.
+mod body;
 mod ids;
 mod request;
 mod response;
@@ -89,6 +94,7 @@ mod timestamps;
 
 pub use functions::{Function, FunctionError, Functions};
 pub use in_process::{event_function, http_function};
+pub use limits::Limits;
 pub use options::{AllowsOrigin, Options, ServeError, SignToken, Token, TokenRequest};
 pub use request::is_loopback_origin;
 pub use server::{CallError, DEFAULT_URL, Gateway, ListenError, Listener, listen, serve};

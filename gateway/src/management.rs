@@ -1,7 +1,6 @@
 //! The management API, `/{stage}/@connections/{id}`: `PostToConnection`, `GetConnection` and `DeleteConnection`.
 //! It is called for every frame that functions push, so it reads little and holds no lock while it waits.
 
-use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -10,9 +9,10 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
+use crate::body::BodyError;
 use crate::connections::{Closing, Connection, MAX_MESSAGE_BYTES, QueueOutcome};
 use crate::ids;
-use crate::request::{BodyError, percent_decode, read_body};
+use crate::request::percent_decode;
 use crate::response::{self, GatewayResponse};
 use crate::site::Site;
 use crate::timestamps;
@@ -23,7 +23,8 @@ enum Failure {
     InvalidId(String),
     PayloadTooLarge,
     Payload(&'static str),
-    QueueFull,
+    /// The client does not read and its queue is full, or too many payloads are under way.
+    LimitExceeded,
     UnknownOperation,
 }
 
@@ -60,16 +61,20 @@ async fn call(site: &Site, id: &str, request: Request<Incoming>) -> Result<Gatew
 }
 
 async fn post(site: &Site, id: &str, body: Incoming) -> Result<GatewayResponse, Failure> {
-    let payload: Bytes = read_body(body, MAX_MESSAGE_BYTES).await.map_err(|error| match error {
-        BodyError::TooLarge => Failure::PayloadTooLarge,
-        BodyError::TimedOut => Failure::Payload("the payload did not arrive in time"),
-        BodyError::Incomplete => Failure::Payload("the payload is incomplete"),
+    let (payload, _room) = site.push_bodies.read(body, MAX_MESSAGE_BYTES).await.map_err(|error| {
+        site.count_refused_body(error, "refused a push");
+        match error {
+            BodyError::TooLarge => Failure::PayloadTooLarge,
+            BodyError::TimedOut => Failure::Payload("the payload did not arrive in time"),
+            BodyError::Incomplete => Failure::Payload("the payload is incomplete"),
+            BodyError::NoRoom => Failure::LimitExceeded,
+        }
     })?;
     let connection = site.connections.get(id).ok_or(Failure::Gone)?;
     let text = Utf8Bytes::try_from(payload).map_err(|_| Failure::Payload("the payload must be UTF-8"))?;
     match connection.enqueue(text, site.clock.now_ms()) {
         QueueOutcome::Queued => Ok(response::empty(StatusCode::OK)),
-        QueueOutcome::Full => Err(Failure::QueueFull),
+        QueueOutcome::Full => Err(Failure::LimitExceeded),
         QueueOutcome::Gone => Err(Failure::Gone),
     }
 }
@@ -112,7 +117,7 @@ impl Failure {
                 (StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", Some(message))
             }
             Self::Payload(problem) => (StatusCode::BAD_REQUEST, "BadRequestException", Some(problem.to_owned())),
-            Self::QueueFull => (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", None),
+            Self::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "LimitExceededException", None),
             Self::UnknownOperation => {
                 let message = "Missing Authentication Token".to_owned();
                 (StatusCode::FORBIDDEN, "MissingAuthenticationTokenException", Some(message))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shared::clock::Clock;
 
 use crate::functions::Functions;
+use crate::limits::Limits;
 use crate::template::Template;
 
 /// What to serve, and how.
@@ -16,7 +17,7 @@ pub struct Options {
     /// The functions, by their names in the template.
     pub functions: Functions,
     /// The source of time for events, schedules and the lifetime of sockets.
-    /// Timeouts of functions and request bodies are in real time.
+    /// Timeouts of functions and [`Limits`] are in real time.
     pub clock: Clock,
     /// If set, decides which origins are allowed, instead of the template's `CorsConfiguration`, whose origins are
     /// those of a deployment. An example is [`is_loopback_origin`](crate::is_loopback_origin).
@@ -25,6 +26,8 @@ pub struct Options {
     pub sign_token: Option<SignToken>,
     /// Whether each schedule also fires once at the start. Default: true.
     pub fire_at_start: bool,
+    /// What clients may hold, and for how long.
+    pub limits: Limits,
 }
 
 /// Decides whether pages of an origin may read answers.
@@ -56,7 +59,15 @@ pub struct Token {
 impl Options {
     /// Options with this template, these functions and this clock, and defaults for everything else.
     pub fn new(template: Template, functions: Functions, clock: Clock) -> Self {
-        Self { template, functions, clock, cors_origins: None, sign_token: None, fire_at_start: true }
+        Self {
+            template,
+            functions,
+            clock,
+            cors_origins: None,
+            sign_token: None,
+            fire_at_start: true,
+            limits: Limits::default(),
+        }
     }
 }
 

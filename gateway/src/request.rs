@@ -1,18 +1,8 @@
-//! Reads HTTP requests safely: a valid Host, decoded text, a body of limited size and time.
+//! Reads the heads of HTTP requests safely: a valid Host, decoded text.
 
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 use url::Url;
-
-use crate::response::{self, GatewayResponse};
-
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a request comes from and which host it addresses.
 pub(crate) struct Client<'a> {
@@ -70,53 +60,6 @@ fn query_pair(pair: &str) -> (String, String) {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
     let decoded = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     (decoded(name), decoded(value))
-}
-
-/// How far beyond its limit a body is still read.
-const MAX_OVERRUN_BYTES: usize = 1024 * 1024;
-
-/// Why a body could not be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyError {
-    /// It is longer than the limit, or its announced length is.
-    TooLarge,
-    /// It did not arrive in time.
-    TimedOut,
-    /// The connection ended before the body did, or the chunks are malformed.
-    Incomplete,
-}
-
-impl BodyError {
-    /// The response of an API. It closes the connection, since the rest of the body may still be arriving.
-    pub(crate) fn into_response(self) -> GatewayResponse {
-        let mut response = match self {
-            Self::TooLarge => response::message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
-            Self::TimedOut => response::message(StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
-            Self::Incomplete => response::message(StatusCode::BAD_REQUEST, "Bad Request"),
-        };
-        response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-        response
-    }
-}
-
-/// The whole body, if it is at most `limit_bytes` long and arrives within 10 s.
-///
-/// A body that is slightly too long is still read to its end: a client that is still sending may miss the response.
-pub(crate) async fn read_body(body: Incoming, limit_bytes: usize) -> Result<Bytes, BodyError> {
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    if body.size_hint().lower() > (limit_bytes + MAX_OVERRUN_BYTES) as u64 {
-        return Err(BodyError::TooLarge);
-    }
-    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit_bytes + MAX_OVERRUN_BYTES).collect()).await {
-        Ok(Ok(collected)) => {
-            Some(collected.to_bytes()).filter(|body| body.len() <= limit_bytes).ok_or(BodyError::TooLarge)
-        }
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::TooLarge),
-        Ok(Err(_)) => Err(BodyError::Incomplete),
-        Err(_) => Err(BodyError::TimedOut),
-    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@ use std::time::Duration;
 use shared::clock::Clock;
 use tokio::sync::watch;
 
+use crate::body::{Bodies, BodyError};
 use crate::connections::Connections;
 use crate::cors::Cors;
 use crate::invocation::Target;
 use crate::options::SignToken;
+use crate::refusals::Refusals;
 use crate::route_selection::RouteSelection;
 use crate::routing::Routes;
 use crate::schedules::ServedSchedule;
@@ -34,6 +36,11 @@ pub(crate) struct Site {
     pub(crate) sockets: TaskGroup,
     /// TCP connections that are served HTTP.
     pub(crate) http_connections: TaskGroup,
+    /// The bodies of requests to the HTTP API.
+    pub(crate) bodies: Bodies,
+    /// The bodies of pushes. They have room of their own: a function whose request takes up the last room may push.
+    pub(crate) push_bodies: Bodies,
+    pub(crate) refusals: Refusals,
 }
 
 /// How far a stop has progressed.
@@ -89,6 +96,13 @@ impl Site {
     pub(crate) async fn reached(&self, phase: Phase) {
         // The sender is owned by `self`, so the channel cannot close while this waits.
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
+    }
+
+    /// Counts a body that was refused.
+    pub(crate) fn count_refused_body(&self, error: BodyError, outcome: &'static str) {
+        if let Some(refusal) = error.refusal() {
+            self.refusals.count(refusal, outcome);
+        }
     }
 
     pub(crate) fn schedule(&self, name: &str) -> Option<&Arc<ServedSchedule>> {

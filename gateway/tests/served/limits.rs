@@ -90,6 +90,38 @@ async fn messages_in_either_direction_keep_a_connection_open_for_up_to_2_hours()
 }
 
 #[tokio::test]
+async fn a_body_whose_event_lambda_does_not_take_is_413() {
+    let served = Served::start().await;
+    let bodies = [
+        vec![b'x'; 6 * KIB * KIB],
+        vec![b'x'; 6 * KIB * KIB + 1],
+        vec![b'x'; 10 * KIB * KIB],
+        // In an event each of these is "\u0001".
+        vec![1; KIB * KIB + 1],
+        // Not UTF-8, so an event has it in base64.
+        vec![0xff; 6 * KIB * KIB * 3 / 4],
+    ];
+    for body in bodies {
+        let answer = served.http("POST", "/rooms/7").body(&body).send().await;
+        let outcome = (answer.status, answer.text(), answer.header("content-type"));
+        let expected = (413, r#"{"message":"Request Entity Too Large"}"#, Some("application/json"));
+        assert_eq!(outcome, expected, "{} times {}", body.len(), body[0]);
+        assert!(answer.header("apigw-requestid").is_some());
+    }
+    assert!(served.http.has_no_events().await);
+    assert_eq!(served.http("POST", "/rooms/7").body(vec![b'x'; 6 * KIB * KIB - 4 * KIB]).send().await.status, 200);
+    assert_eq!(served.http("POST", "/rooms/7").body(vec![1; KIB * KIB - KIB]).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_over_6_mb_fails_the_function() {
+    let served = Served::start().await;
+    served.http.answers(serde_json::json!({ "statusCode": 200, "body": "x".repeat(6 * KIB * KIB) }));
+    let answer = served.http("GET", "/rooms/7").send().await;
+    assert_eq!((answer.status, answer.text()), (500, r#"{"message":"Internal Server Error"}"#));
+}
+
+#[tokio::test]
 async fn a_body_over_10_mb_is_413_and_headers_over_10_kb_are_431() {
     let served = Served::start().await;
     let large = served.http("POST", "/rooms/7").body(vec![b'x'; 10 * KIB * KIB + 1]).send().await;

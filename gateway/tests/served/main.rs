@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "everything here is test code, including the functions that are not a #[test]")]
 #![allow(unreachable_pub, reason = "the harness is a module of this binary, but reads like a library")]
 
+mod clients;
 mod gateway_routes;
 mod handshake;
 mod harness;
