@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::addresses::Addresses;
 use crate::body::Bodies;
 use crate::connections::Connections;
 use crate::cors::Cors;
@@ -42,9 +43,11 @@ pub(crate) fn site(address: SocketAddr, options: Options) -> Result<Site, ServeE
         invocations: TaskGroup::default(),
         sockets: TaskGroup::default(),
         http_connections: TaskGroup::default(),
+        addresses: Addresses::default(),
         bodies: Bodies::of_requests(&limits),
         push_bodies: Bodies::of_pushes(&limits),
         refusals: Refusals::default(),
+        limits,
     })
 }
 

@@ -37,7 +37,7 @@
 //! - A client's message has at most 32 KiB, in however many frames. AWS allows 128 KiB in frames of 32 KiB.
 //! - An answer over 128 KiB on a two-way route is replaced by the frame `Internal server error`.
 //! - A request whose event is over Lambda's 6 MiB is a 413 like one over API Gateway's own 10 MB.
-//! - What clients may hold (memory and time of bodies) is bounded by [`Limits`].
+//! - What clients may hold (time, connections, memory of bodies) is bounded by [`Limits`].
 //! - Header names in CONNECT events have their canonical spelling, not the client's.
 
 // Carillon itself: its functions on local stores, and what the command prints.
@@ -55,7 +55,9 @@ pub mod options;
 pub mod template;
 
 // The server, the site that it serves, and the dispatch between them.
+mod addresses;
 mod assemble;
+mod client_stream;
 mod dispatch;
 mod invocation;
 mod refusals;

@@ -13,6 +13,9 @@ pub(crate) enum Refusal {
     BodyTooLarge,
     BodyTimedOut,
     NoRoomForBody,
+    TooManyConnections,
+    /// The system gave no connection, usually for lack of file handles.
+    AcceptFailed,
 }
 
 impl Refusal {
@@ -21,6 +24,8 @@ impl Refusal {
             Self::BodyTooLarge => "a body was too large",
             Self::BodyTimedOut => "a body did not arrive in time",
             Self::NoRoomForBody => "there was no room for a body beside those under way",
+            Self::TooManyConnections => "an address has too many connections",
+            Self::AcceptFailed => "cannot accept a connection",
         }
     }
 }
@@ -37,7 +42,7 @@ struct Count {
 
 impl Refusals {
     /// Counts a refusal, and logs it unless one of its kind was logged within the last second.
-    /// The outcome says what the client got.
+    /// The outcome says what the client got, or why the system failed.
     pub(crate) fn count(&self, refusal: Refusal, outcome: impl Display) {
         if let Some(total) = self.count_at(refusal, Instant::now()) {
             let what = refusal.what();
@@ -70,13 +75,13 @@ mod tests {
     fn every_refusal_is_counted_and_each_kind_is_logged_at_most_once_a_second() {
         let (refusals, start) = (Refusals::default(), Instant::now());
         let after = |ms| start + Duration::from_millis(ms);
-        assert_eq!(refusals.count_at(Refusal::NoRoomForBody, after(0)), Some(1));
+        assert_eq!(refusals.count_at(Refusal::AcceptFailed, after(0)), Some(1));
         for ms in [0, 50, 999] {
-            assert_eq!(refusals.count_at(Refusal::NoRoomForBody, after(ms)), None);
+            assert_eq!(refusals.count_at(Refusal::AcceptFailed, after(ms)), None);
         }
         assert_eq!(refusals.count_at(Refusal::BodyTooLarge, after(999)), Some(1));
-        assert_eq!(refusals.count_at(Refusal::NoRoomForBody, after(1_000)), Some(5));
-        assert_eq!(refusals.count_at(Refusal::NoRoomForBody, after(1_999)), None);
-        assert_eq!(refusals.count_at(Refusal::NoRoomForBody, after(9_000)), Some(7));
+        assert_eq!(refusals.count_at(Refusal::AcceptFailed, after(1_000)), Some(5));
+        assert_eq!(refusals.count_at(Refusal::AcceptFailed, after(1_999)), None);
+        assert_eq!(refusals.count_at(Refusal::AcceptFailed, after(9_000)), Some(7));
     }
 }

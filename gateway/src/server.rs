@@ -9,14 +9,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::addresses::OpenConnection;
 use crate::assemble;
+use crate::client_stream::{ClientStream, Requests};
 use crate::connections::Closing;
 use crate::dispatch;
 use crate::functions::FunctionError;
 use crate::options::{Options, ServeError};
+use crate::refusals::Refusal;
 use crate::schedules;
 use crate::site::{Phase, Site};
 
@@ -160,10 +163,17 @@ async fn accept(site: Arc<Site>, listener: TcpListener) {
     loop {
         match listener.accept().await {
             Ok((stream, source)) => {
-                site.http_connections.spawn(serve_connection(Arc::clone(&site), stream, source));
+                let limit = site.limits.connections_from(source.ip().to_canonical());
+                match site.addresses.open(source.ip(), limit) {
+                    Some(connection) => {
+                        let serving = serve_connection(Arc::clone(&site), stream, source, connection);
+                        site.http_connections.spawn(serving);
+                    }
+                    None => site.refusals.count(Refusal::TooManyConnections, "closed a new one"),
+                }
             }
             Err(error) => {
-                tracing::warn!("cannot accept a connection: {error}");
+                site.refusals.count(Refusal::AcceptFailed, &error);
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
@@ -171,15 +181,26 @@ async fn accept(site: Arc<Site>, listener: TcpListener) {
 }
 
 /// Serves one TCP connection until it ends, is upgraded, or the gateway stops.
-async fn serve_connection(site: Arc<Site>, stream: TcpStream, source: SocketAddr) {
+async fn serve_connection(site: Arc<Site>, stream: TcpStream, source: SocketAddr, connection: OpenConnection) {
     // Responses are small and a client waits for each. If setting the option fails, the connection is only slower.
     let _ = stream.set_nodelay(true);
+    let requests = Requests::default();
+    let (head_timeout, write_timeout) = (site.limits.head_timeout, site.limits.write_timeout);
+    let stream = ClientStream::new(stream, connection, requests.clone(), head_timeout, write_timeout);
     let service = service_fn(|request| {
+        requests.begin();
         let answer = dispatch::answer(Arc::clone(&site), source.ip(), request);
-        async { Ok::<_, Infallible>(answer.await) }
+        let requests = &requests;
+        async move {
+            let answer = answer.await;
+            requests.end();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .max_header_size(MAX_HEADER_BYTES)
+        .timer(TokioTimer::new())
+        .header_read_timeout(site.limits.idle_timeout)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);

@@ -8,10 +8,12 @@ use std::time::Duration;
 use shared::clock::Clock;
 use tokio::sync::watch;
 
+use crate::addresses::Addresses;
 use crate::body::{Bodies, BodyError};
 use crate::connections::Connections;
 use crate::cors::Cors;
 use crate::invocation::Target;
+use crate::limits::Limits;
 use crate::options::SignToken;
 use crate::refusals::Refusals;
 use crate::route_selection::RouteSelection;
@@ -28,6 +30,7 @@ pub(crate) struct Site {
     pub(crate) websocket_api: Option<Arc<WebSocketApi>>,
     pub(crate) schedules: Vec<Arc<ServedSchedule>>,
     pub(crate) sign_token: Option<SignToken>,
+    pub(crate) limits: Limits,
     pub(crate) connections: Connections,
     pub(crate) phase: watch::Sender<Phase>,
     /// Running calls of functions.
@@ -36,6 +39,8 @@ pub(crate) struct Site {
     pub(crate) sockets: TaskGroup,
     /// TCP connections that are served HTTP.
     pub(crate) http_connections: TaskGroup,
+    /// The open connections of each address, sockets included.
+    pub(crate) addresses: Addresses,
     /// The bodies of requests to the HTTP API.
     pub(crate) bodies: Bodies,
     /// The bodies of pushes. They have room of their own: a function whose request takes up the last room may push.

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
+use crate::client_stream::ClientStream;
 use crate::connections::{Closing, Connection, Outbox};
 use crate::in_flight::InFlight;
 use crate::site::{Site, WebSocketApi};
@@ -41,13 +42,14 @@ pub(crate) async fn serve(
     outbox: Outbox,
     upgraded: Upgraded,
 ) {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("the accept loop passes TCP streams to hyper");
+    let parts = upgraded.downcast::<TokioIo<ClientStream>>().expect("the accept loop passes such streams to hyper");
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_frame_size(Some(MAX_FRAME_BYTES))
         .max_message_size(Some(MAX_FRAME_BYTES));
-    let (stream, early) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    // An open socket counts as a connection of its address until it is closed.
+    let ((stream, _open), early) = (parts.io.into_inner().into_parts(), parts.read_buf.to_vec());
     let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
 
     let in_flight = Arc::new(InFlight::default());

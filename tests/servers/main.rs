@@ -1,7 +1,9 @@
-//! Whole systems on Postgres and Redis: shared by several gateways, killed, hung, emptied and misconfigured.
+//! Whole systems on Postgres and Redis: shared by several gateways, killed, hung, emptied and misconfigured; and the
+//! gateway without file handles.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
+mod file_handles;
 mod load;
 mod pooler;
 mod postgres_outage;

@@ -17,7 +17,7 @@ const SECRET: &str = "hunter2";
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The `gateway` binary, built with the same features as the tests so that their build is reused.
-fn program() -> &'static PathBuf {
+pub(crate) fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let built = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
