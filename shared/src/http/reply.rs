@@ -82,6 +82,8 @@ pub struct SocketReply {
 #[serde(rename_all = "kebab-case")]
 struct SocketHeaders {
     content_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    www_authenticate: Option<&'static str>,
 }
 
 impl SocketReply {
@@ -97,7 +99,7 @@ impl SocketReply {
 
     /// A refused handshake, with the status and body of the error.
     pub fn refused(error: &Error, request_id: &str) -> Self {
-        let headers = SocketHeaders { content_type: "application/json" };
+        let headers = SocketHeaders { content_type: "application/json", www_authenticate: challenge(error) };
         Self { status_code: status(error), headers: Some(headers), body: Some(error_body(error, request_id)) }
     }
 }
@@ -183,11 +185,22 @@ fn error_reply(error: &Error, request_id: &str) -> Reply {
     if let Some(wait_ms) = error.retry_after_ms() {
         reply = reply.header(RETRY_AFTER, wait_ms.div_ceil(1_000).to_string());
     }
+    if let Some(challenge) = challenge(error) {
+        reply = reply.header(WWW_AUTHENTICATE, challenge);
+    }
     match error {
         Error::MethodNotAllowed(allowed) => reply.header(ALLOW, allowed.join(", ")),
-        Error::TokenMissing => reply.header(WWW_AUTHENTICATE, "Bearer"),
-        Error::TokenExpired | Error::InvalidToken => reply.header(WWW_AUTHENTICATE, r#"Bearer error="invalid_token""#),
         _ => reply,
+    }
+}
+
+/// The challenge of a 401, which says how to authenticate (RFC 6750).
+fn challenge(error: &Error) -> Option<&'static str> {
+    match error {
+        // Tickets come from bearer tokens.
+        Error::TokenMissing | Error::InvalidTicket => Some("Bearer"),
+        Error::TokenExpired | Error::InvalidToken => Some(r#"Bearer error="invalid_token""#),
+        _ => None,
     }
 }
 
@@ -200,11 +213,13 @@ mod tests {
     use super::*;
     use crate::error::Problems;
 
-    #[test]
-    fn exactly_the_server_faults_are_5xx() {
-        for error in [
+    fn errors() -> [Error; 12] {
+        [
             Error::InvalidJson(""),
             Error::TokenMissing,
+            Error::TokenExpired,
+            Error::InvalidToken,
+            Error::InvalidTicket,
             Error::Forbidden(""),
             Error::NotFound,
             Error::ValidationFailed(Problems::default()),
@@ -212,8 +227,23 @@ mod tests {
             Error::Internal,
             Error::StoreUnavailable,
             Error::OutcomeUnknown,
-        ] {
+        ]
+    }
+
+    #[test]
+    fn exactly_the_server_faults_are_5xx() {
+        for error in errors() {
             assert_eq!(error.is_server_error(), status(&error) >= 500, "{error}");
+        }
+    }
+
+    #[test]
+    fn exactly_the_401s_say_how_to_authenticate() {
+        for error in errors() {
+            let response = respond(Err(error.clone()), "id");
+            assert_eq!(response.headers().contains_key(WWW_AUTHENTICATE), response.status() == 401, "{error}");
+            let refused = serde_json::to_value(SocketReply::refused(&error, "id")).unwrap();
+            assert_eq!(refused["headers"]["www-authenticate"].is_string(), refused["statusCode"] == 401, "{error}");
         }
     }
 }
