@@ -41,7 +41,8 @@ pub struct Settings {
 pub struct Local {
     /// The gateway.
     pub gateway: Arc<Gateway>,
-    /// The configuration from the environment, completed with the addresses of this gateway and the signing secret.
+    /// The configuration from the environment, completed with the addresses of this gateway and, without published keys,
+    /// the signing secret.
     pub config: Arc<Config>,
     /// Where the functions run; `None` if in this process.
     pub lambda: Option<LambdaUrl>,
@@ -104,7 +105,10 @@ impl Local {
         let warnings = template.warnings.clone();
         let listener = listen(&host, port).await?;
         point_at(&mut config, listener.address(), &template);
-        config.jwt_secret = Some(signing_secret(&config, &data)?);
+        // With published keys, only the identity provider signs.
+        if config.jwks_url.is_none() {
+            config.jwt_secret = Some(signing_secret(&config, &data)?);
+        }
         let config = Arc::new(config);
 
         let (functions, handlers) = match &lambda {
@@ -117,8 +121,10 @@ impl Local {
         let mut options = Options::new(template, functions, clock.clone());
         let origins = config.allowed_origins.clone();
         options.cors_origins = Some(Arc::new(move |origin| origins.allow(origin)));
-        let (signer, signing_clock) = (config.clone(), clock.clone());
-        options.sign_token = Some(Arc::new(move |request| sign(&signer, &signing_clock, request)));
+        if config.jwt_secret.is_some() {
+            let (signer, signing_clock) = (config.clone(), clock.clone());
+            options.sign_token = Some(Arc::new(move |request| sign(&signer, &signing_clock, request)));
+        }
         let gateway = Arc::new(serve(listener, options)?);
         let in_process = handlers.map(|handlers| {
             let waker = tokio::spawn(handlers.wake_on_demand(gateway.clone()));
@@ -203,6 +209,6 @@ fn sign(config: &Config, clock: &Clock, request: TokenRequest) -> Result<Token, 
     let ttl_s = ttl_s.ok_or("ttl must be 1 to 31536000 seconds")?;
     let now_s = clock.now_ms() / 1_000;
     let exp_s = now_s + ttl_s;
-    let token = auth::sign(config, &request.sub, &request.scope, now_s..exp_s)?;
+    let token = auth::sign(config, &request.sub, &request.scope, now_s, exp_s)?;
     Ok(Token { token, expires_at: Time(exp_s * 1_000).to_string() })
 }

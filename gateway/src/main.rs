@@ -33,6 +33,8 @@ Environment:
   DATABASE_URL   postgres://... for a Postgres server, sqlite://PATH for another SQLite file
   REDIS_URL      redis://... for a Redis server instead of memory
   JWT_SECRET     Secret that signs tokens (default: generated in the data folder)
+  JWT_JWKS_URL   Keys of an identity provider, which then signs tokens instead of carillon;
+                 needs JWT_ISSUER and JWT_AUDIENCE
   RUST_LOG       Log messages to print to standard error (default: info)
 
 Examples:
@@ -56,7 +58,8 @@ const TOKEN_LONG_ABOUT: &str = "\
 Sign a token (a JWT) for trying out the API, and print it.
 
 The token is signed with JWT_SECRET if it is set, otherwise with the secret in the
-data folder, which the first start of carillon generates.";
+data folder, which the first start of carillon generates. With JWT_JWKS_URL, only the
+identity provider can sign tokens.";
 
 const TOKEN_EXAMPLES: &str = "\
 Examples:
@@ -132,8 +135,13 @@ enum Command {
         /// What the token permits, separated by spaces: notify:send, notify:admin
         #[arg(long, value_name = "SCOPES", default_value = "", hide_default_value = true)]
         scope: String,
-        /// Seconds until the token expires
-        #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u32).range(1..))]
+        /// Seconds until the token expires, at most 400 days
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            default_value_t = 3_600,
+            value_parser = clap::value_parser!(u32).range(1..=auth::MAX_TOKEN_LIFE_S)
+        )]
         ttl: u32,
     },
     #[command(
@@ -204,9 +212,11 @@ async fn migrate() -> Result<(), client::BoxError> {
 
 fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::BoxError> {
     let mut config = Config::read(|name| std::env::var(name).ok(), &[], Origins::Loopback).map_err(StartError::from)?;
-    config.jwt_secret = Some(local::existing_secret(&config, data)?);
+    if config.jwks_url.is_none() {
+        config.jwt_secret = Some(local::existing_secret(&config, data)?);
+    }
     let now_s = Clock::system().now_ms() / 1_000;
-    Ok(console::print_line(&auth::sign(&config, sub, scope, now_s..now_s + i64::from(ttl_s))?)?)
+    Ok(console::print_line(&auth::sign(&config, sub, scope, now_s, now_s + i64::from(ttl_s))?)?)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub struct App {
     pub config: Arc<Config>,
     /// The present time.
     pub clock: Clock,
-    /// Verifies bearer tokens; `None` without `JWT_SECRET`, in functions that have no callers.
+    /// Verifies bearer tokens; `None` without `JWT_SECRET` and `JWT_JWKS_URL`, in functions that have no callers.
     pub tokens: Option<Arc<Tokens>>,
     /// What must outlive everything.
     pub record: Record,

@@ -66,6 +66,9 @@ pub enum Error {
     /// The database does not answer; nothing was stored.
     #[error("the database is unavailable")]
     StoreUnavailable,
+    /// The keys that verify tokens cannot be fetched, so nothing is known about the token; nothing was stored.
+    #[error("the keys of the identity provider are unavailable")]
+    KeysUnavailable,
     /// The database became unavailable during the commit. A retry with the same key returns what happened.
     #[error("it is unknown whether the change was stored; retry with the same idempotency key")]
     OutcomeUnknown,
@@ -100,21 +103,22 @@ impl Error {
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::RateLimited { .. } => "rate_limited",
             Self::Internal => "internal",
-            Self::StoreUnavailable => "store_unavailable",
+            // To the caller it is the same: something that this call needs is away, and a retry may succeed.
+            Self::StoreUnavailable | Self::KeysUnavailable => "store_unavailable",
             Self::OutcomeUnknown => "outcome_unknown",
         }
     }
 
     /// Whether it is a server error (5xx). Only these are counted as errors in the metrics.
     pub fn is_server_error(&self) -> bool {
-        matches!(self, Self::Internal | Self::StoreUnavailable | Self::OutcomeUnknown)
+        matches!(self, Self::Internal | Self::StoreUnavailable | Self::KeysUnavailable | Self::OutcomeUnknown)
     }
 
     /// The wait after which the same call may succeed, in milliseconds; `None` if there is no such hint.
     pub fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_after_ms } => Some(*retry_after_ms),
-            Self::StoreUnavailable | Self::OutcomeUnknown => Some(1_000),
+            Self::StoreUnavailable | Self::KeysUnavailable | Self::OutcomeUnknown => Some(1_000),
             _ => None,
         }
     }

@@ -291,5 +291,5 @@ fn variables_with(values: &[(&str, String)]) -> Variables {
 /// An `Authorization` header whose token is valid for an hour.
 fn bearer(config: &Config, sub: &str, scope: &str) -> String {
     let now_s = Clock::system().now_ms() / 1_000;
-    format!("Bearer {}", auth::sign(config, sub, scope, now_s..now_s + 3_600).unwrap())
+    format!("Bearer {}", auth::sign(config, sub, scope, now_s, now_s + 3_600).unwrap())
 }

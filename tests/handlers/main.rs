@@ -17,6 +17,7 @@ mod history;
 mod http_functions;
 mod large_answers;
 mod metrics;
+mod published_keys;
 mod queue;
 mod repeating;
 mod revoking;

@@ -41,9 +41,14 @@ pub struct TestApp {
 impl TestApp {
     /// A new, empty app.
     pub async fn new() -> Self {
+        Self::with(&[("JWT_SECRET", "a secret of at least thirty-two bytes")]).await
+    }
+
+    /// A new, empty app with these environment variables, which say how tokens are verified.
+    pub async fn with(variables: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let variables = [("JWT_SECRET", "a secret of at least thirty-two bytes"), ("WS_URL", "ws://localhost/live")];
-        let variables: HashMap<&str, &str> = variables.into();
+        let mut variables: HashMap<&str, &str> = variables.iter().copied().collect();
+        variables.insert("WS_URL", "ws://localhost/live");
         let variable = |name: &str| variables.get(name).map(|value| (*value).to_owned());
         let config = Config::read(variable, &[], Origins::Loopback).unwrap();
         let store = Arc::new(SqliteRecord::open(&data.path().join("carillon.db")).await.unwrap());
@@ -77,7 +82,7 @@ impl TestApp {
     /// The `Authorization` header of a user whose token is valid for an hour.
     pub fn bearer(&self, sub: &str, scope: &str) -> String {
         let now_s = self.clock.now_ms() / 1_000;
-        format!("Bearer {}", auth::sign(&self.app.config, sub, scope, now_s..now_s + 3_600).unwrap())
+        format!("Bearer {}", auth::sign(&self.app.config, sub, scope, now_s, now_s + 3_600).unwrap())
     }
 
     /// Registers connections of a user, as their `$connect` would.

@@ -10,7 +10,7 @@ pub mod app;
 pub mod binaries;
 pub mod device;
 pub mod http;
-pub mod pgbouncer;
+pub mod identity_provider;
 pub mod postgres_server;
 pub mod redis_server;
 pub mod sandbox;

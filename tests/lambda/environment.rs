@@ -25,5 +25,5 @@ pub(crate) fn bearer(variables: &Variables, sub: &str, scope: &str) -> String {
     let variable = |name: &str| variables.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone());
     let config = Config::read(variable, &[], Origins::Loopback).unwrap();
     let now_s = shared::clock::Clock::system().now_ms() / 1_000;
-    format!("Bearer {}", auth::sign(&config, sub, scope, now_s..now_s + 3_600).unwrap())
+    format!("Bearer {}", auth::sign(&config, sub, scope, now_s, now_s + 3_600).unwrap())
 }

@@ -1,9 +1,13 @@
-//! Authentication: bearer tokens, and the one-time tickets that they are exchanged for.
+//! Authentication: bearer tokens, the keys that verify them, and the one-time tickets that they are exchanged for.
 
+mod fetch;
+mod key_set;
+mod published_keys;
 mod revocations;
 mod tickets;
 mod tokens;
+mod verifying_key;
 
 pub use self::revocations::{REVOCATION_RETENTION_MS, Revocations, Revoked, RevokedUsers, is_revoked};
 pub use self::tickets::{new_ticket, ticket_hash};
-pub use self::tokens::{Caller, Tokens, new_secret, sign};
+pub use self::tokens::{Caller, MAX_TOKEN_LIFE_S, Tokens, new_secret, sign};

@@ -1,20 +1,25 @@
 //! Bearer tokens: JSON Web Tokens that identify the caller.
 
-use std::ops::Range;
-
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
+use super::key_set::{KeySet, KeysUnavailable};
+use super::published_keys::is_key_id;
+use super::verifying_key::VerifyingKey;
+use crate::clock::Clock;
 use crate::config::{Config, Secret};
 use crate::error::Error;
 use crate::ids::UserId;
 
-/// How far in the future an `nbf` may be, since the issuer's clock may run ahead of this server's, in seconds.
-const NOT_BEFORE_LEEWAY_S: i64 = 60;
+/// The longest life of a token (`exp - iat`): as long as revocations are kept, so that no token outlives one. In seconds.
+pub const MAX_TOKEN_LIFE_S: i64 = 400 * 24 * 60 * 60;
+
+/// How far in the future an `nbf` or `iat` may be, since the issuer's clock may run ahead of this server's, in seconds.
+const LEEWAY_S: i64 = 60;
 /// The most bytes of a token: more than any legitimate one has.
 const MAX_TOKEN_BYTES: usize = 8 * 1_024;
 
@@ -23,12 +28,12 @@ const MAX_TOKEN_BYTES: usize = 8 * 1_024;
 pub struct Caller {
     /// The claim `sub`.
     pub user: UserId,
-    /// The words of the claim `scope`.
+    /// The words of the claim `scope`, without the configured prefix. Those without it are left out.
     scopes: Vec<String>,
-    /// The claim `iat`, in seconds since 1970.
-    pub issued_at_s: Option<i64>,
     /// The claim `exp`, in milliseconds since 1970.
     pub token_expires_at_ms: i64,
+    /// The claim `iat`, in seconds since 1970; a fraction is cut off.
+    pub issued_at_s: Option<i64>,
 }
 
 impl Caller {
@@ -41,15 +46,17 @@ impl Caller {
 /// Verifies bearer tokens.
 pub struct Tokens {
     keys: Keys,
-    validation: Validation,
     issuer: Option<String>,
     audience: Option<String>,
+    scope_prefix: Option<String>,
 }
 
-/// Where the key of a token comes from. A published key set will be a second variant.
+/// Where the key of a token comes from.
 enum Keys {
-    /// A shared secret, for HS256.
-    Secret(DecodingKey),
+    /// Shared secrets, for HS256: the current one, and the previous one while it is being replaced.
+    Secrets(Vec<VerifyingKey>),
+    /// The keys that an identity provider publishes.
+    Published(KeySet),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -57,7 +64,7 @@ struct Claims {
     sub: String,
     exp: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    iat: Option<i64>,
+    iat: Option<Number>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,7 +72,23 @@ struct Claims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     aud: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
+}
+
+/// Why there are no claims to look at.
+enum Rejection {
+    /// The token is at fault. The reason is for the log.
+    Token(&'static str),
+    /// The key could not be looked up, so nothing is known about the token.
+    Keys(KeysUnavailable),
+}
+
+impl From<KeysUnavailable> for Rejection {
+    fn from(unavailable: KeysUnavailable) -> Self {
+        Self::Keys(unavailable)
+    }
 }
 
 impl std::fmt::Debug for Tokens {
@@ -75,90 +98,145 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Verifies tokens signed with `JWT_SECRET`; `None` if it is not configured.
+    /// Verifies tokens signed with `JWT_SECRET` or `JWT_SECRET_PREVIOUS`, or with the keys at `JWT_JWKS_URL`; `None` if
+    /// neither is configured. The keys are fetched with the first token.
     pub fn new(config: &Config) -> Option<Self> {
-        let secret = config.jwt_secret.as_ref()?;
-        let mut validation = Validation::new(Algorithm::HS256);
-        // `claims` and `verify` check these: times by our clock, issuer and audience only if they are configured.
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        validation.required_spec_claims.clear();
+        let shared =
+            |secret: &Secret| VerifyingKey::new(Algorithm::HS256, DecodingKey::from_secret(secret.reveal().as_bytes()));
+        let keys = match (&config.jwt_secret, &config.jwks_url) {
+            (Some(secret), _) => {
+                Keys::Secrets([secret].into_iter().chain(&config.jwt_secret_previous).map(shared).collect())
+            }
+            (None, Some(url)) => Keys::Published(KeySet::new(url.clone())),
+            (None, None) => return None,
+        };
         Some(Self {
-            keys: Keys::Secret(DecodingKey::from_secret(secret.reveal().as_bytes())),
-            validation,
+            keys,
             issuer: config.jwt_issuer.clone(),
             audience: config.jwt_audience.clone(),
+            scope_prefix: config.jwt_scope_prefix.clone(),
         })
     }
 
-    /// Verifies the value of an `Authorization` header at a time in milliseconds since 1970.
-    pub fn verify(&self, authorization: Option<&str>, now_ms: i64) -> Result<Caller, Error> {
+    /// Verifies the value of an `Authorization` header. Fails with [`Error::KeysUnavailable`] if the keys cannot be
+    /// fetched, which takes up to 2 s.
+    pub async fn verify(&self, authorization: Option<&str>, clock: &Clock) -> Result<Caller, Error> {
         let token = authorization.and_then(bearer).ok_or(Error::TokenMissing)?;
-        let claims = self.claims(token).map_err(|reason| {
+        let now_ms = clock.now_ms();
+        let claims = self.claims(token, clock).await.map_err(|rejection| match rejection {
             // The caller does not learn the reason, which would help to forge a token.
-            tracing::info!(reason, "token rejected");
-            Error::InvalidToken
+            Rejection::Token(reason) => invalid(reason),
+            Rejection::Keys(KeysUnavailable) => Error::KeysUnavailable,
         })?;
+        let issued_at_s = claims.iat.as_ref().map(whole_seconds);
+        // Without `iat`, or with one in the future, the token was issued by now.
+        let latest_s = now_ms.div_euclid(1_000).saturating_add(LEEWAY_S);
+        if claims.exp.saturating_sub(issued_at_s.unwrap_or(latest_s).min(latest_s)) > MAX_TOKEN_LIFE_S {
+            return Err(invalid("valid for more than 400 days"));
+        }
         if claims.exp.saturating_mul(1_000) <= now_ms {
             return Err(Error::TokenExpired);
         }
-        if claims.nbf.is_some_and(|nbf| nbf.saturating_sub(NOT_BEFORE_LEEWAY_S).saturating_mul(1_000) > now_ms) {
-            return Err(Error::InvalidToken);
+        if claims.nbf.is_some_and(|nbf| nbf.saturating_sub(LEEWAY_S).saturating_mul(1_000) > now_ms) {
+            return Err(invalid("not valid yet"));
         }
         Ok(Caller {
-            user: UserId::new(claims.sub).map_err(|_| Error::InvalidToken)?,
-            scopes: claims.scope.unwrap_or_default().split(' ').map(str::to_owned).collect(),
-            issued_at_s: claims.iat,
+            user: UserId::new(claims.sub).map_err(|_| invalid("its sub is no user id"))?,
+            scopes: self.scopes(&claims.scope.unwrap_or_default()),
             token_expires_at_ms: claims.exp.saturating_mul(1_000),
+            issued_at_s,
         })
     }
 
-    /// The claims of a token that is correctly signed and meant for this service; otherwise the reason, for the log.
-    fn claims(&self, token: &str) -> Result<Claims, &'static str> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err("longer than 8 KB");
-        }
-        let Keys::Secret(key) = &self.keys;
-        let decoded = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
-            .map_err(|_| "malformed, signed with another algorithm, or not signed with our key")?;
-        if decoded.header.crit.is_some() {
-            return Err("unsupported critical header members");
-        }
-        let claims = decoded.claims;
+    /// The claims of a token that is correctly signed and meant for this service.
+    async fn claims(&self, token: &str, clock: &Clock) -> Result<Claims, Rejection> {
+        let claims = self.signed_claims(token, clock).await?;
         if self.issuer.is_some() && claims.iss != self.issuer {
-            return Err("issued by another issuer");
+            return Err(Rejection::Token("issued by another issuer"));
         }
         let for_us = |audience: &String| match &claims.aud {
             Some(Value::String(one)) => one == audience,
             Some(Value::Array(many)) => many.iter().any(|one| one == audience),
-            _ => false,
+            Some(_) => false,
+            // Access tokens of Cognito name the client instead.
+            None => claims.client_id.as_ref() == Some(audience),
         };
         if !self.audience.as_ref().is_none_or(for_us) {
-            return Err("issued for another audience");
+            return Err(Rejection::Token("issued for another audience"));
         }
         Ok(claims)
     }
+
+    async fn signed_claims(&self, token: &str, clock: &Clock) -> Result<Claims, Rejection> {
+        const BAD: Rejection = Rejection::Token("malformed, signed with another algorithm, or not signed with our key");
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Rejection::Token("longer than 8 KB"));
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| BAD)?;
+        if header.crit.is_some() {
+            return Err(Rejection::Token("unsupported critical header members"));
+        }
+        match &self.keys {
+            Keys::Secrets(secrets) => secrets.iter().find_map(|secret| secret.verify(token)).ok_or(BAD),
+            Keys::Published(set) => {
+                // A token that no published key can have signed must not cause a fetch.
+                if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA) {
+                    return Err(BAD);
+                }
+                let id = header.kid.filter(|id| is_key_id(id)).ok_or(Rejection::Token("without a valid kid"))?;
+                let keys = set.containing(&id, clock).await?;
+                let key = keys.get(&id).ok_or(Rejection::Token("signed with an unknown key"))?;
+                key.verify(token).ok_or(BAD)
+            }
+        }
+    }
+
+    /// The scopes that this service gives a meaning. With a prefix, those without it belong to other services.
+    fn scopes(&self, claim: &str) -> Vec<String> {
+        let prefix = self.scope_prefix.as_deref().unwrap_or_default();
+        claim.split(' ').filter_map(|scope| scope.strip_prefix(prefix)).map(str::to_owned).collect()
+    }
+}
+
+fn invalid(reason: &'static str) -> Error {
+    tracing::info!(reason, "token rejected");
+    Error::InvalidToken
+}
+
+/// A time of a token without its fraction, which the specification permits. Beyond all times it is the first or the last.
+fn whole_seconds(time: &Number) -> i64 {
+    time.as_i64().unwrap_or_else(|| time.as_f64().unwrap_or_default().floor() as i64)
 }
 
 /// Signs a token with `JWT_SECRET`, for development and for services that share the secret. `scope` is empty or a list
-/// of scopes with spaces between them; `validity_s` is from when until when, in seconds since 1970. The error is the
-/// requirement that is not met.
-pub fn sign(config: &Config, sub: &str, scope: &str, validity_s: Range<i64>) -> Result<String, &'static str> {
+/// of scopes with spaces between them, without the configured prefix; `issued_at_s` and `exp_s` are in seconds since
+/// 1970. The error is the requirement that is not met.
+pub fn sign(config: &Config, sub: &str, scope: &str, issued_at_s: i64, exp_s: i64) -> Result<String, &'static str> {
+    if config.jwks_url.is_some() {
+        return Err("only the identity provider of JWT_JWKS_URL can sign tokens");
+    }
     let secret: &Secret = config.jwt_secret.as_ref().ok_or("JWT_SECRET is required")?;
     if scope.split(' ').any(|word| !["", "notify:send", "notify:admin"].contains(&word)) {
         return Err("scope must be notify:send, notify:admin, both, or empty");
     }
+    if exp_s.saturating_sub(issued_at_s) > MAX_TOKEN_LIFE_S {
+        return Err("a token must be valid for at most 400 days");
+    }
+    let prefix = config.jwt_scope_prefix.as_deref().unwrap_or_default();
+    let scopes: Vec<String> =
+        scope.split(' ').filter(|word| !word.is_empty()).map(|word| format!("{prefix}{word}")).collect();
     let claims = Claims {
         sub: UserId::new(sub)
             .map_err(|_| "sub must be a user id of 1 to 256 bytes without invisible characters")?
             .as_str()
             .to_owned(),
-        exp: validity_s.end,
-        iat: Some(validity_s.start),
+        exp: exp_s,
+        iat: Some(issued_at_s.into()),
         nbf: None,
         iss: config.jwt_issuer.clone(),
         aud: config.jwt_audience.clone().map(Value::String),
-        scope: (!scope.is_empty()).then(|| scope.to_owned()),
+        client_id: None,
+        scope: (!scopes.is_empty()).then(|| scopes.join(" ")),
     };
     let key = EncodingKey::from_secret(secret.reveal().as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).map_err(|_| "the token could not be signed")
@@ -182,6 +260,7 @@ fn bearer(authorization: &str) -> Option<&str> {
 mod tests {
     use std::collections::HashMap;
 
+    use futures_util::FutureExt;
     use serde_json::json;
 
     use super::*;
@@ -196,8 +275,14 @@ mod tests {
         Config::read(|name| vars.get(name).map(|value| (*value).to_owned()), &[], Origins::Loopback).unwrap()
     }
 
+    /// With a shared secret nothing is waited for.
+    fn verify_header(config: &Config, header: Option<&str>) -> Result<Caller, Error> {
+        let (tokens, clock) = (Tokens::new(config).unwrap(), Clock::manual(NOW_S * 1_000));
+        tokens.verify(header, &clock).now_or_never().unwrap()
+    }
+
     fn verify(config: &Config, token: &str) -> Result<Caller, Error> {
-        Tokens::new(config).unwrap().verify(Some(&format!("Bearer {token}")), NOW_S * 1_000)
+        verify_header(config, Some(&format!("Bearer {token}")))
     }
 
     fn signed(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
@@ -211,19 +296,19 @@ mod tests {
     #[test]
     fn a_valid_token_gives_user_scopes_and_expiry() {
         let config = config(&[]);
-        let token = sign(&config, "alice", "notify:send", NOW_S..NOW_S + 60).unwrap();
+        let token = sign(&config, "alice", "notify:send", NOW_S - 5, NOW_S + 60).unwrap();
         let caller = verify(&config, &token).unwrap();
         assert_eq!(caller.user.as_str(), "alice");
-        assert_eq!(caller.token_expires_at_ms, (NOW_S + 60) * 1_000);
+        assert_eq!((caller.token_expires_at_ms, caller.issued_at_s), ((NOW_S + 60) * 1_000, Some(NOW_S - 5)));
         assert!(caller.needs("notify:send").is_ok());
         assert_eq!(caller.needs("notify:admin"), Err(Error::Forbidden("notify:admin")));
     }
 
     #[test]
     fn a_header_without_a_bearer_token_has_no_token() {
-        let tokens = Tokens::new(&config(&[])).unwrap();
+        let config = config(&[]);
         for header in [None, Some(""), Some("Bearer"), Some("Bearer "), Some("Basic YWxpY2U6eA==")] {
-            assert_eq!(tokens.verify(header, 0), Err(Error::TokenMissing), "{header:?}");
+            assert_eq!(verify_header(&config, header), Err(Error::TokenMissing), "{header:?}");
         }
     }
 
@@ -298,6 +383,74 @@ mod tests {
         assert!(!with(json!("https://id.example.com/"), json!("carillon")));
         assert!(!with(json!("https://id.example.com"), json!(["x"])));
         assert!(!with(json!("https://id.example.com"), Value::Null));
-        assert!(verify(&config, &sign(&config, "a", "", NOW_S..NOW_S + 9).unwrap()).is_ok());
+        assert!(verify(&config, &sign(&config, "a", "", NOW_S, NOW_S + 9).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn the_client_stands_in_for_a_missing_audience_only() {
+        let config = config(&[("JWT_AUDIENCE", "carillon")]);
+        let with = |more: Value| {
+            let mut claims = json!({"sub": "a", "exp": NOW_S + 9});
+            claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            verify(&config, &token(&claims)).is_ok()
+        };
+        assert!(with(json!({"client_id": "carillon"})));
+        assert!(!with(json!({"client_id": "another"})));
+        assert!(!with(json!({"client_id": "carillon", "aud": "another"})));
+        assert!(!with(json!({"client_id": "carillon", "aud": []})));
+        assert!(!with(json!({"client_id": ["carillon"]})));
+    }
+
+    #[test]
+    fn a_prefix_is_taken_off_scopes_and_those_without_it_count_for_nothing() {
+        let config = config(&[("JWT_SCOPE_PREFIX", "carillon/")]);
+        let scopes = |scope: &str| {
+            let caller = verify(&config, &token(&json!({"sub": "a", "exp": NOW_S + 9, "scope": scope}))).unwrap();
+            (caller.needs("notify:send").is_ok(), caller.needs("notify:admin").is_ok())
+        };
+        assert_eq!(scopes("openid carillon/notify:send other/notify:admin"), (true, false));
+        assert_eq!(scopes("notify:send carillon/carillon/notify:admin"), (false, false));
+        let signed = sign(&config, "a", "notify:send notify:admin", NOW_S, NOW_S + 9).unwrap();
+        let caller = verify(&config, &signed).unwrap();
+        assert!(caller.needs("notify:send").is_ok() && caller.needs("notify:admin").is_ok());
+    }
+
+    #[test]
+    fn the_previous_secret_verifies_while_it_is_being_replaced() {
+        let old = "the secret that signed tokens before";
+        let rotating = config(&[("JWT_SECRET_PREVIOUS", old)]);
+        let claims = json!({"sub": "a", "exp": NOW_S + 9});
+        for secret in [SECRET, old] {
+            assert!(verify(&rotating, &signed(Algorithm::HS256, secret, &claims)).is_ok());
+        }
+        assert!(verify(&config(&[]), &signed(Algorithm::HS256, old, &claims)).is_err());
+        assert!(
+            verify(&rotating, &signed(Algorithm::HS256, "no secret of at least thirty-two bytes", &claims)).is_err()
+        );
+        assert!(verify(&rotating, &signed(Algorithm::HS512, old, &claims)).is_err());
+        // The current one signs.
+        assert!(verify(&config(&[]), &sign(&rotating, "a", "", NOW_S, NOW_S + 9).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn no_token_lives_longer_than_400_days() {
+        let config = config(&[]);
+        let lives = |iat: Value, exp: i64| verify(&config, &token(&json!({"sub": "a", "exp": exp, "iat": iat})));
+        assert!(lives(json!(NOW_S), NOW_S + MAX_TOKEN_LIFE_S).is_ok());
+        assert_eq!(lives(json!(NOW_S), NOW_S + MAX_TOKEN_LIFE_S + 1), Err(Error::InvalidToken));
+        assert_eq!(lives(json!(NOW_S - 9), NOW_S - 9 + MAX_TOKEN_LIFE_S + 1), Err(Error::InvalidToken));
+        // Even after its end.
+        assert_eq!(lives(json!(NOW_S - MAX_TOKEN_LIFE_S - 2), NOW_S - 1), Err(Error::InvalidToken));
+        assert_eq!(lives(json!(0), NOW_S + 60), Err(Error::InvalidToken));
+        // It was issued by now, whatever it says.
+        for iat in [Value::Null, json!(NOW_S + MAX_TOKEN_LIFE_S), json!(1e300), json!(i64::MAX)] {
+            assert!(lives(iat.clone(), NOW_S + MAX_TOKEN_LIFE_S + LEEWAY_S).is_ok(), "{iat}");
+            assert_eq!(lives(iat.clone(), NOW_S + MAX_TOKEN_LIFE_S + LEEWAY_S + 1), Err(Error::InvalidToken), "{iat}");
+        }
+        assert_eq!(lives(json!(i64::MIN), i64::MAX), Err(Error::InvalidToken));
+        assert_eq!(lives(json!("now"), NOW_S + 60), Err(Error::InvalidToken));
+        assert_eq!(lives(json!(1_799_999_999.75), NOW_S + 60).unwrap().issued_at_s, Some(1_799_999_999));
+        assert_eq!(lives(Value::Null, NOW_S + 60).unwrap().issued_at_s, None);
+        assert!(sign(&config, "a", "", NOW_S, NOW_S + MAX_TOKEN_LIFE_S + 1).is_err());
     }
 }

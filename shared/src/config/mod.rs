@@ -10,6 +10,8 @@ mod variables;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use http::Uri;
+
 pub use self::origins::Origins;
 pub use self::pooler::Pooler;
 pub use self::redis_url::RedisConfig;
@@ -28,10 +30,16 @@ pub struct Config {
     pub redis: Option<RedisConfig>,
     /// `JWT_SECRET`, or its alias `JWT_ENCRYPTION_KEY`: at least 32 bytes.
     pub jwt_secret: Option<Secret>,
+    /// `JWT_SECRET_PREVIOUS`: verifies too, while a secret is being replaced.
+    pub jwt_secret_previous: Option<Secret>,
+    /// `JWT_JWKS_URL`: where an identity provider publishes the keys that verify tokens, instead of a secret.
+    pub jwks_url: Option<Uri>,
     /// `JWT_ISSUER`: the required `iss`; not checked if `None`.
     pub jwt_issuer: Option<String>,
     /// `JWT_AUDIENCE`: what `aud` must be or contain; not checked if `None`.
     pub jwt_audience: Option<String>,
+    /// `JWT_SCOPE_PREFIX`: what every scope of this service begins with in tokens.
+    pub jwt_scope_prefix: Option<String>,
     /// `WS_ENDPOINT`: the base URL of `@connections`.
     pub ws_endpoint: Option<String>,
     /// `WS_URL`: the URL at which clients open sockets.
@@ -83,7 +91,8 @@ impl Config {
         let mut vars = Variables::new(variable);
         for name in needed {
             if vars.get(name).is_none() && !vars.has_alternative(name) {
-                vars.problem(name, "is required");
+                let or = if *name == "JWT_SECRET" { ", or JWT_JWKS_URL with JWT_ISSUER and JWT_AUDIENCE" } else { "" };
+                vars.problem(name, format_args!("is required{or}"));
             }
         }
         for (name, advice) in UNSUPPORTED {
@@ -117,8 +126,11 @@ impl Config {
             database_pooler: vars.pooler(),
             redis: vars.redis(),
             jwt_secret: vars.jwt_secret(),
+            jwt_secret_previous: vars.secret("JWT_SECRET_PREVIOUS"),
+            jwks_url: vars.jwks_url(),
             jwt_issuer: vars.get("JWT_ISSUER"),
             jwt_audience: vars.get("JWT_AUDIENCE"),
+            jwt_scope_prefix: vars.get("JWT_SCOPE_PREFIX"),
             ws_endpoint: vars.get("WS_ENDPOINT"),
             ws_url: vars.get("WS_URL"),
             events_url: vars.get("EVENTS_URL"),
@@ -150,11 +162,8 @@ impl Config {
 }
 
 /// Documented variables that this version does not support, each with advice. They are refused instead of ignored.
-const UNSUPPORTED: [(&str, &str); 3] = [
-    ("JWT_JWKS_URL", "set JWT_SECRET"),
-    ("REDIS_URLS", "set REDIS_URL"),
-    ("VAPID_PRIVATE_KEY", "unset it, Web Push is not available"),
-];
+const UNSUPPORTED: [(&str, &str); 2] =
+    [("REDIS_URLS", "set REDIS_URL"), ("VAPID_PRIVATE_KEY", "unset it, Web Push is not available")];
 
 #[cfg(test)]
 mod tests {
@@ -173,7 +182,8 @@ mod tests {
             ("RETENTION_DAYS", "0"),
             ("ALLOWED_ORIGINS", "https://*.example.com"),
             ("RATE_LIMIT_SEND_TYPES", "like"),
-            ("JWT_JWKS_URL", "https://x"),
+            ("JWT_JWKS_URL", "http://hunter2.example"),
+            ("JWT_SECRET_PREVIOUS", "hunter2"),
         ];
         let error = read(&vars, &["DATABASE_URL", "JWT_SECRET", "WS_URL"]).unwrap_err().to_string();
         for name in [
@@ -185,6 +195,9 @@ mod tests {
             "ALLOWED_ORIGINS",
             "RATE_LIMIT_SEND_TYPES",
             "JWT_JWKS_URL",
+            "JWT_SECRET_PREVIOUS",
+            "JWT_ISSUER",
+            "JWT_AUDIENCE",
         ] {
             assert!(error.contains(name), "{name} is missing in: {error}");
         }
@@ -198,6 +211,64 @@ mod tests {
         assert_eq!(config.jwt_secret.as_ref().map(Secret::reveal), Some(secret));
         assert!(!format!("{config:?}").contains(secret));
         assert_eq!(config.rate_limit_send, Rate { count: 30, window_ms: 60_000 });
+    }
+
+    /// The problems of an environment that needs to verify tokens.
+    fn token_problems(vars: &[(&str, &str)]) -> Vec<String> {
+        read(vars, &["JWT_SECRET"]).err().map(|ConfigError(problems)| problems).unwrap_or_default()
+    }
+
+    #[test]
+    fn tokens_are_verified_by_a_secret_or_by_published_keys_but_not_by_both() {
+        const SECRET: &str = "0123456789abcdef0123456789abcdef";
+        let published = [
+            ("JWT_JWKS_URL", "https://id.example.com/.well-known/jwks.json"),
+            ("JWT_ISSUER", "https://id.example.com/"),
+            ("JWT_AUDIENCE", "carillon"),
+        ];
+        assert_eq!(token_problems(&published), [""; 0]);
+        assert_eq!(token_problems(&[("JWT_SECRET", SECRET), ("JWT_SECRET_PREVIOUS", SECRET)]), [""; 0]);
+        assert_eq!(
+            token_problems(&published[..1]),
+            ["JWT_ISSUER is required with JWT_JWKS_URL", "JWT_AUDIENCE is required with JWT_JWKS_URL"]
+        );
+        assert_eq!(token_problems(&[]), ["JWT_SECRET is required, or JWT_JWKS_URL with JWT_ISSUER and JWT_AUDIENCE"]);
+        for name in ["JWT_SECRET", "JWT_ENCRYPTION_KEY", "JWT_SECRET_PREVIOUS"] {
+            let both: Vec<_> = published.into_iter().chain([(name, SECRET)]).collect();
+            assert_eq!(token_problems(&both), [format!("{name} must not be set together with JWT_JWKS_URL")]);
+        }
+    }
+
+    #[test]
+    fn published_keys_are_fetched_over_https_and_from_this_machine_over_http() {
+        let problems = |url: &str| token_problems(&[("JWT_JWKS_URL", url), ("JWT_ISSUER", "i"), ("JWT_AUDIENCE", "a")]);
+        for good in [
+            "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_AbC/.well-known/jwks.json",
+            "HTTPS://id.example.com:8443/keys?tenant=a",
+            "http://localhost:8080/keys",
+            "http://127.0.0.1/keys",
+            "http://127.9.9.9:1/keys",
+            "http://[::1]:8080/keys",
+        ] {
+            assert_eq!(problems(good), [""; 0], "{good}");
+        }
+        for bad in [
+            "http://id.example.com/keys",
+            "http://localhost.example.com/keys",
+            "http://127.0.0.1.example.com/keys",
+            "http://10.0.0.1/keys",
+            "https://user:hunter2@id.example.com/keys",
+            "https:///keys",
+            "id.example.com/keys",
+            "/keys",
+            "file:///etc/passwd",
+            "ftp://localhost/keys",
+            "https://id.example.com/a b",
+        ] {
+            let problems = problems(bad);
+            assert!(problems.len() == 1 && problems[0].starts_with("JWT_JWKS_URL must be"), "{bad}: {problems:?}");
+            assert!(!problems[0].contains("hunter2"));
+        }
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use http::Uri;
 use url::Url;
 
 use super::origins::Origins;
@@ -32,7 +34,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     /// Whether another variable makes up for a missing one.
     pub(super) fn has_alternative(&self, name: &str) -> bool {
         match name {
-            "JWT_SECRET" => self.get("JWT_ENCRYPTION_KEY").is_some(),
+            "JWT_SECRET" => ["JWT_ENCRYPTION_KEY", "JWT_JWKS_URL"].iter().any(|name| self.get(name).is_some()),
             "REDIS_URL" => self.get("REDIS_HOST").is_some() || !self.redis_is_enabled(),
             _ => false,
         }
@@ -154,13 +156,53 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     }
 
     pub(super) fn jwt_secret(&mut self) -> Option<Secret> {
-        let name = if self.get("JWT_SECRET").is_some() { "JWT_SECRET" } else { "JWT_ENCRYPTION_KEY" };
+        self.secret(if self.get("JWT_SECRET").is_some() { "JWT_SECRET" } else { "JWT_ENCRYPTION_KEY" })
+    }
+
+    /// A secret that signs or verifies tokens.
+    pub(super) fn secret(&mut self, name: &str) -> Option<Secret> {
         let secret = self.get(name)?;
         if secret.len() < 32 {
             self.problem(name, "must be at least 32 bytes long");
         }
         Some(Secret::new(secret))
     }
+
+    /// The URL of published keys, which take the place of all secrets.
+    pub(super) fn jwks_url(&mut self) -> Option<Uri> {
+        const NAME: &str = "JWT_JWKS_URL";
+        let url = self.get(NAME)?;
+        for secret in ["JWT_SECRET", "JWT_ENCRYPTION_KEY", "JWT_SECRET_PREVIOUS"] {
+            if self.get(secret).is_some() {
+                self.problem(secret, format_args!("must not be set together with {NAME}"));
+            }
+        }
+        // A key set may serve many services: without these, a token for any of them would be valid here.
+        for required in ["JWT_ISSUER", "JWT_AUDIENCE"] {
+            if self.get(required).is_none() {
+                self.problem(required, format_args!("is required with {NAME}"));
+            }
+        }
+        let url = url.parse().ok().filter(is_trustworthy);
+        if url.is_none() {
+            self.problem(NAME, "must be an https:// URL without a password, or an http:// URL of this machine");
+        }
+        url
+    }
+}
+
+/// Whether what comes from a URL can be trusted to come from its host: over TLS, or from this machine.
+fn is_trustworthy(url: &Uri) -> bool {
+    let has_user = url.authority().is_none_or(|authority| authority.as_str().contains('@'));
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    !has_user
+        && !host.is_empty()
+        && match url.scheme_str() {
+            Some("https") => true,
+            Some("http") => is_loopback,
+            _ => false,
+        }
 }
 
 /// The URL with this user and password, unless it has its own or there is no password.

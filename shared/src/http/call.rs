@@ -84,9 +84,8 @@ impl Call {
     /// The caller; 401 without a valid token.
     pub async fn caller(&self, app: &App) -> Result<Caller, Error> {
         let tokens = app.tokens.as_ref().ok_or(Error::Internal)?;
-        let now_ms = app.clock.now_ms();
-        let caller = tokens.verify(self.header("authorization").as_deref(), now_ms)?;
-        app.revoked_users.check(&*app.record.revocations, &caller, now_ms).await?;
+        let caller = tokens.verify(self.header("authorization").as_deref(), &app.clock).await?;
+        app.revoked_users.check(&*app.record.revocations, &caller, app.clock.now_ms()).await?;
         Ok(caller)
     }
 

@@ -153,7 +153,7 @@ pub fn status(error: &Error) -> u16 {
         Error::ValidationFailed(_) | Error::IdempotencyKeyReused => 422,
         Error::RateLimited { .. } => 429,
         Error::Internal => 500,
-        Error::StoreUnavailable | Error::OutcomeUnknown => 503,
+        Error::StoreUnavailable | Error::KeysUnavailable | Error::OutcomeUnknown => 503,
     }
 }
 
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
     use crate::error::Problems;
 
-    fn errors() -> [Error; 12] {
+    fn errors() -> [Error; 13] {
         [
             Error::InvalidJson(""),
             Error::TokenMissing,
@@ -226,6 +226,7 @@ mod tests {
             Error::RateLimited { retry_after_ms: 1 },
             Error::Internal,
             Error::StoreUnavailable,
+            Error::KeysUnavailable,
             Error::OutcomeUnknown,
         ]
     }
