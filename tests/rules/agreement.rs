@@ -41,6 +41,10 @@ const FUNCTIONS: [Function; 16] = [
 /// The routes of the WebSocket API and their functions.
 const SOCKET_ROUTES: [(&str, &str); 3] =
     [("$connect", "connect"), ("$disconnect", "disconnect"), ("$default", "message")];
+/// The variables that decide which tokens are valid. A function that verifies tokens has all of them, so that all
+/// functions accept the same ones.
+const OF_TOKENS: [&str; 6] =
+    ["JWT_SECRET", "JWT_SECRET_PREVIOUS", "JWT_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SCOPE_PREFIX"];
 /// Variables that describe a deployment to operators and that no function reads.
 const NOT_READ: [&str; 1] = ["ENV"];
 
@@ -182,7 +186,8 @@ fn variable_problems(template: &Value, functions: &[Function], readable: &BTreeS
     for Function { name, needs, .. } in functions {
         let own = &template["Resources"][name]["Properties"]["Environment"]["Variables"];
         let set: BTreeSet<&str> = members(global).chain(members(own)).map(|(n, _)| n).collect();
-        let missing = needs.iter().filter(|needed| !set.contains(*needed));
+        let of_tokens: &[&str] = if needs.contains(&"JWT_SECRET") { &OF_TOKENS[1..] } else { &[] };
+        let missing = needs.iter().chain(of_tokens).filter(|needed| !set.contains(*needed));
         problems.extend(missing.map(|needed| format!("{name}: {needed} is not set")));
         // Migrations go past the pooler.
         if set.contains("DATABASE_URL") && set.contains("DATABASE_POOLER") == (*name == "migrate") {
@@ -238,8 +243,8 @@ fn every_folder_is_a_function_with_one_name_and_declares_its_routes_and_needs() 
 #[test]
 fn the_configuration_reads_the_variables_that_the_contract_names() {
     let readable = readable();
-    for name in ["DATABASE_URL", "JWT_SECRET", "ALLOWED_ORIGINS", "RETENTION_DAYS"] {
-        assert!(readable.contains(name), "{name} not in {readable:?}");
+    for name in ["DATABASE_URL", "ALLOWED_ORIGINS", "RETENTION_DAYS"].iter().chain(&OF_TOKENS) {
+        assert!(readable.contains(*name), "{name} not in {readable:?}");
     }
 }
 
@@ -278,6 +283,7 @@ fn every_disagreement_is_reported() {
         (added("/Resources/Live/Properties/Routes", "ping", json!({})), "Live: ping is not a known route"),
         (set("/Resources/LiveDefaultRouteResponse", Value::Null), "Live: $default has no route response"),
         (set("/Resources/connect/Properties/Environment", Value::Null), "connect: DATABASE_URL is not set"),
+        (set("/Resources/tickets/Properties/Environment", Value::Null), "tickets: JWT_JWKS_URL is not set"),
         (
             added("/Resources/health/Properties/Environment/Variables", "DATABASE_URI", json!("x")),
             "health: no function reads DATABASE_URI",
