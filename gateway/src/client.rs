@@ -28,10 +28,7 @@ pub async fn listen(url: &str, sub: &str) -> Result<(), BoxError> {
         .trim_end_matches('/');
     let sub: String = percent_encoding::utf8_percent_encode(sub, percent_encoding::NON_ALPHANUMERIC).collect();
     let token = call(address, "GET", &format!("/_gateway/token?sub={sub}"), None).await?;
-    let token = token["token"]
-        .as_str()
-        .ok_or("/_gateway/token returned no token: is this a local gateway, on a loopback address?")?
-        .to_owned();
+    let token = token["token"].as_str().ok_or_else(|| no_token(&token))?.to_owned();
     let ticket = call(address, "POST", "/api/ws/ticket", Some(&token)).await?;
     let (Some(socket), Some(ticket)) = (ticket["url"].as_str(), ticket["ticket"].as_str()) else {
         return Err(format!("/api/ws/ticket returned no ticket but {ticket}").into());
@@ -56,6 +53,11 @@ pub async fn listen(url: &str, sub: &str) -> Result<(), BoxError> {
             },
         }
     }
+}
+
+fn no_token(answer: &Value) -> String {
+    let reason = answer["message"].as_str().unwrap_or("no message");
+    format!("/_gateway/token returned no token ({reason}): is this a local gateway that signs tokens, on loopback?")
 }
 
 async fn call(address: &str, method: &str, path: &str, token: Option<&str>) -> Result<Value, BoxError> {

@@ -27,16 +27,21 @@ pub fn first_screen(local: &Local, data: &Path) {
         if local.config.test_endpoints {
             lines.push(format!("Test page: {base}/test/redis-notification"));
         }
-        lines.push("In a second terminal, listen as alice:".into());
-        lines.push(format!("  cargo run -- listen --sub alice{}", url_option(&base)));
-        lines.push("In a third one, send alice a notification:".into());
+        if local.config.jwks_url.is_some() {
+            lines.push("Tokens come from the identity provider of JWT_JWKS_URL. Send alice a notification:".into());
+        } else {
+            lines.push("In a second terminal, listen as alice:".into());
+            lines.push(format!("  cargo run -- listen --sub alice{}", url_option(&base)));
+            lines.push("In a third one, send alice a notification:".into());
+        }
     } else {
         lines.push("Other machines can reach this address, so /_gateway/token and the like are switched off.".into());
         lines.push("Send alice a notification:".into());
     }
     lines.push(match local.token("shop", "notify:send", TOKEN_TTL_S) {
         Ok(token) => send_example(&base, &token.token),
-        Err(reason) => format!("  (cannot sign a token for this example: {reason})"),
+        // Only the identity provider of JWT_JWKS_URL can sign one.
+        Err(_) => send_example(&base, "<a token of your identity provider, with the scope notify:send>"),
     });
     lines.push(String::new());
     if !local.warnings.is_empty() {
@@ -61,14 +66,17 @@ fn url_option(base: &str) -> String {
 fn lambda_instructions(local: &Local, url: &LambdaUrl, data: &Path) -> String {
     let endpoint = local.config.ws_endpoint.as_deref().unwrap_or_default();
     let socket = local.config.ws_url.as_deref().unwrap_or_default();
-    let secret = data.join("jwt-secret");
+    let tokens = if local.config.jwks_url.is_some() {
+        "export JWT_JWKS_URL=… JWT_ISSUER=… JWT_AUDIENCE=…   # as for this gateway".to_owned()
+    } else {
+        format!("export JWT_SECRET=\"${{JWT_SECRET:-$(cat {})}}\"", data.join("jwt-secret").display())
+    };
     format!(
         "The functions are invoked at {url}. To run them there, on your own servers, in another terminal:\n  \
          export DATABASE_URL=postgres://… REDIS_URL=redis://…\n  \
          export WS_ENDPOINT={endpoint} WS_URL={socket}\n  \
-         export JWT_SECRET=\"${{JWT_SECRET:-$(cat {})}}\"\n  \
-         make watch",
-        secret.display()
+         {tokens}\n  \
+         make watch"
     )
 }
 

@@ -31,7 +31,7 @@ pub(crate) async fn answer(site: &Site, path: &str, request: &Request<Incoming>)
     let method = request.method();
     let segments: Vec<&str> = path.split('/').collect();
     match segments[..] {
-        ["token"] if site.sign_token.is_some() => only(Method::GET, method, || token(site, request.uri().query())),
+        ["token"] => only(Method::GET, method, || token(site, request.uri().query())),
         ["connections"] => only(Method::GET, method, || connections(site)),
         ["schedules"] => only(Method::GET, method, || schedules(site)),
         ["schedules", name, "fire"] if method == Method::POST => fire(site, name).await,
@@ -60,6 +60,9 @@ fn token(site: &Site, query: Option<&str>) -> GatewayResponse {
     let given = |name: &str| pairs.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str());
     let bad_request = |problem: &str| response::message(StatusCode::BAD_REQUEST, problem);
 
+    let Some(sign) = &site.sign_token else {
+        return response::message(StatusCode::NOT_FOUND, "This gateway cannot sign tokens: their issuer is elsewhere");
+    };
     let Some(sub) = given("sub").filter(|sub| !sub.is_empty()) else {
         return bad_request("sub is required");
     };
@@ -67,12 +70,9 @@ fn token(site: &Site, query: Option<&str>) -> GatewayResponse {
         return bad_request("ttl must be a whole number of seconds");
     };
     let request = TokenRequest { sub: sub.to_owned(), scope: given("scope").unwrap_or_default().to_owned(), ttl_s };
-    match site.sign_token.as_ref().map(|sign| sign(request)) {
-        Some(Ok(token)) => {
-            response::json(StatusCode::OK, &json!({ "token": token.token, "expiresAt": token.expires_at }))
-        }
-        Some(Err(problem)) => bad_request(&problem),
-        None => not_found(),
+    match sign(request) {
+        Ok(token) => response::json(StatusCode::OK, &json!({ "token": token.token, "expiresAt": token.expires_at })),
+        Err(problem) => bad_request(&problem),
     }
 }
 

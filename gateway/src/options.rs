@@ -22,7 +22,7 @@ pub struct Options {
     /// If set, decides which origins are allowed, instead of the template's `CorsConfiguration`, whose origins are
     /// those of a deployment. An example is [`is_loopback_origin`](crate::is_loopback_origin).
     pub cors_origins: Option<AllowsOrigin>,
-    /// Signs the tokens that `/_gateway/token` returns. Without it that route does not exist.
+    /// Signs the tokens that `/_gateway/token` returns. Without it that route is 404.
     pub sign_token: Option<SignToken>,
     /// Whether each schedule also fires once at the start. Default: true.
     pub fire_at_start: bool,

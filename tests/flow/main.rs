@@ -6,6 +6,7 @@ mod bad_input;
 mod catching_up;
 mod changes;
 mod history;
+mod identity_provider;
 mod in_process;
 mod large_sends;
 mod ringing;

@@ -90,7 +90,9 @@ impl World {
     /// A gateway in front of functions under `cargo lambda watch`, all on the machine's clock.
     async fn watched(mut variables: HashMap<String, String>) -> Self {
         on_servers(&mut variables).await;
-        variables.insert("JWT_SECRET".into(), "a secret that gateway and functions share".into());
+        if !variables.contains_key("JWT_JWKS_URL") {
+            variables.insert("JWT_SECRET".into(), "a secret that gateway and functions share".into());
+        }
         let (data, clock, lambda) = (tempfile::tempdir().unwrap(), Clock::system(), free_port());
         let url: LambdaUrl = format!("http://127.0.0.1:{lambda}").parse().unwrap();
         let local = start(data.path(), &variables, &clock, 0, Some(&url)).await;
@@ -150,7 +152,11 @@ impl World {
 
     /// A caller with these scopes and a token that is valid for `ttl_s` seconds.
     pub fn caller(&self, id: &str, scope: &str, ttl_s: u64) -> Caller {
-        let token = self.local.token(id, scope, ttl_s).unwrap().token;
+        self.bearer(id, &self.local.token(id, scope, ttl_s).unwrap().token)
+    }
+
+    /// A caller with this token, which an identity provider signed.
+    pub fn bearer(&self, id: &str, token: &str) -> Caller {
         Caller { id: id.to_owned(), address: self.address(), authorization: format!("Bearer {token}") }
     }
 
