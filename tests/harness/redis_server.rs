@@ -176,6 +176,11 @@ impl Authority {
         self.file("authority.pem")
     }
 
+    /// The PEM files of the server's certificate and of its key.
+    pub fn issued(&self) -> (PathBuf, PathBuf) {
+        (self.file("server.pem"), self.file("server.key"))
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }

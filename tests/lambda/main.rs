@@ -5,5 +5,6 @@
 mod answers;
 mod environment;
 mod linked;
+mod published_keys;
 mod refusals;
 mod waking;
