@@ -29,9 +29,9 @@ const HANGING: Duration = Duration::from_secs(60);
 pub enum Behaviour {
     /// With the keys.
     Publishes,
-    /// With this status and no body.
+    /// With this status, although with the keys.
     Fails(u16),
-    /// With a redirect to `/elsewhere`, where it has the keys too.
+    /// With a redirect to `/elsewhere`, where it has the keys too, and with the keys.
     Redirects,
     /// With 200 and this body.
     Sends(Vec<u8>),
@@ -144,10 +144,10 @@ async fn answer(path: &str, address: SocketAddr, state: &Mutex<State>) -> Respon
     let with = |status: u16, body: Vec<u8>| Response::builder().status(status).body(Full::new(body.into())).unwrap();
     match behaviour {
         Behaviour::Publishes => with(200, keys.into_bytes()),
-        Behaviour::Fails(status) => with(status, Vec::new()),
+        Behaviour::Fails(status) => with(status, keys.into_bytes()),
         Behaviour::Sends(body) => with(200, body),
         Behaviour::Redirects => {
-            let mut redirect = with(302, Vec::new());
+            let mut redirect = with(302, keys.into_bytes());
             redirect.headers_mut().insert("location", format!("http://{address}/elsewhere").parse().unwrap());
             redirect
         }
