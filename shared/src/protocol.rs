@@ -15,6 +15,8 @@ use crate::ids::NotificationId;
 use crate::inbox::notification::Notification;
 use crate::inbox::{Change, ChangeKind};
 
+/// The most bytes of a client's message. API Gateway bounds only its frames, of which a message may have several.
+pub const MAX_MESSAGE_BYTES: usize = 32 * 1_024;
 /// The most bytes of a frame to a client. A larger notification is announced by a `fetch` event.
 pub const MAX_FRAME_BYTES: usize = 32 * 1_024;
 /// The most bytes of a `sync` reply over a socket, which API Gateway splits into several frames.
@@ -49,6 +51,9 @@ pub struct ClientFrame {
 impl ClientFrame {
     /// Parses the text of a frame. Never fails, so that an error can be returned with the frame's reference.
     pub fn read(text: &str) -> Self {
+        if text.len() > MAX_MESSAGE_BYTES {
+            return Self { reference: None, action: Err(Error::PayloadTooLarge("a message must be at most 32 KB")) };
+        }
         let mut fields = match json::object(text.as_bytes()) {
             Ok(members) => Fields::new(members),
             Err(problem) => {
@@ -294,6 +299,9 @@ mod tests {
             assert_eq!(parse_error(text).1, "validation_failed", "{text}");
         }
         assert_eq!(parse_error(r#"{"action":"ack","cursor":"NaN","ref":"r"}"#), (Some("r".into()), "bad_request"));
+        let large = |length: usize| format!("{{\"action\":\"{}\"}}", "x".repeat(length - 13));
+        assert_eq!(parse_error(&large(MAX_MESSAGE_BYTES)).1, "validation_failed");
+        assert_eq!(parse_error(&large(MAX_MESSAGE_BYTES + 1)), (None, "payload_too_large"));
         let many = serde_json::json!({"action": "read", "ids": vec!["x"; 101]}).to_string();
         assert_eq!(parse_error(&many).1, "validation_failed");
     }
