@@ -11,6 +11,7 @@ pub mod binaries;
 pub mod device;
 pub mod http;
 pub mod identity_provider;
+pub mod pgbouncer;
 pub mod postgres_server;
 pub mod redis_server;
 pub mod sandbox;

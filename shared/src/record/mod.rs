@@ -20,11 +20,14 @@ use crate::telemetry::health::Migrations;
 
 /// A store that keeps every promise of the record.
 pub trait RecordStore:
-    Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Revocations
+    Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Revocations + Migrations
 {
 }
 
-impl<T: Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Revocations> RecordStore for T {}
+impl<T> RecordStore for T where
+    T: Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Revocations + Migrations
+{
+}
 
 /// The promises of the record, each of which a test may replace on its own.
 #[derive(Clone)]
@@ -45,6 +48,8 @@ pub struct Record {
     pub connections: Arc<dyn Connections>,
     /// Whose tokens were revoked.
     pub revocations: Arc<dyn Revocations>,
+    /// Which migrations the database has.
+    pub migrations: Arc<dyn Migrations>,
 }
 
 impl Record {
@@ -58,7 +63,8 @@ impl Record {
             history: store.clone(),
             retention: store.clone(),
             connections: store.clone(),
-            revocations: store,
+            revocations: store.clone(),
+            migrations: store,
         }
     }
 }
