@@ -126,8 +126,8 @@ async fn a_migration_waits_for_locks_longer_than_any_call() {
     const LONGER_THAN_ANY_CALL: Duration = Duration::from_millis(5_500);
     let database = postgres_server::database().await;
     // The migrations have to run again, and another transaction is about to create the first table.
-    let tables = "DROP TABLE dead_letters, send_chunks, notifications, sends, inboxes, connections, tickets, epoch, _sqlx_migrations";
-    postgres_server::does(&database, tables).await;
+    let everything = "DROP SCHEMA public CASCADE; CREATE SCHEMA public";
+    postgres_server::does(&database, everything).await;
     let mut other = PgConnection::connect(database.reveal()).await.unwrap();
     let held = "SET idle_in_transaction_session_timeout = 0; BEGIN; CREATE TABLE epoch ()";
     sqlx::raw_sql(held).execute(&mut other).await.unwrap();
