@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use harness::World;
 use harness::binaries::{self, Profile};
 
-/// Texts that only SQLite contains, and the module of the memory store as symbols name it. The `#` is left out of each, so
+/// Texts that only SQLite contains, and the memory store and the gateway as symbols name them. The `#` is left out of each, so
 /// that they are not contained in this test's own binary as they appear here.
-const LOCAL_STORES: [&str; 3] = ["SQLite# format 3", "sqlite3#_", "6shared#6moment6memory"];
+const LOCAL: [&str; 4] = ["SQLite# format 3", "sqlite3#_", "6shared#6moment6memory", "7#gateway"];
 
 fn contains(binary: &Path, text: &str) -> bool {
     let text = text.replace('#', "");
@@ -17,17 +17,17 @@ fn contains(binary: &Path, text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_binary_contains_a_local_store() {
+async fn no_binary_contains_what_is_only_for_a_laptop() {
     for (function, binary) in binaries::built(Profile::Dev) {
         assert!(contains(binary, "6shared"), "{function} has no symbols to search");
-        for text in LOCAL_STORES {
+        for text in LOCAL {
             assert!(!contains(binary, text), "{function} contains {text}");
         }
     }
-    // This test uses both stores, so its own binary must contain the texts.
+    // This test uses all of it, so its own binary must contain the texts.
     World::new().await.stops().await;
-    for text in LOCAL_STORES {
-        assert!(contains(&std::env::current_exe().unwrap(), text), "{text} is not even in a binary with both stores");
+    for text in LOCAL {
+        assert!(contains(&std::env::current_exe().unwrap(), text), "{text} is not even in a binary that uses all");
     }
 }
 
