@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
-mod bad_input;
 mod catching_up;
 mod changes;
 mod history;
