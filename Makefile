@@ -3,7 +3,7 @@
 # `make run PROFILE=release` builds with optimisations.
 release := $(if $(filter release,$(PROFILE)),--release)
 
-.PHONY: help run watch build test faults overlap bench validate fmt lint clean
+.PHONY: help run watch build test faults overlap fuzz bench validate fmt lint clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,11 @@ faults: ## Inject faults on real servers and count losses (ONLY=F03,F24; SEED=1 
 
 overlap: ## Run the release before the newest migration beside this one, migrate, and roll back (BASE=commit)
 	cargo test --locked --package tests --test overlap
+
+fuzz: ## Give random input to parsers and handlers (TARGET=frames,tokens; SECONDS=1800 in total; SEED=1 repeats a run)
+	FUZZ_SECONDS=$(or $(SECONDS),1800) TARGET=$(TARGET) SEED=$(SEED) cargo test --locked --package tests --test fuzz
+	$(if $(filter-out client_frames,$(TARGET)),,\
+		cd client && FUZZ_SECONDS=$(or $(SECONDS),180) SEED=$(SEED) npm run --silent test -- test/unit/fuzz.test.ts)
 
 bench: ## Run the benchmarks and print the figures (ARGS="ringing size")
 	cargo bench --locked --package tests -- $(ARGS)

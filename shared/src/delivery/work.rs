@@ -68,7 +68,7 @@ fn is_zero(number: &u32) -> bool {
 
 impl Work {
     /// The text under which a store keeps it: kind, priority, and JSON, with a space between them.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         match self {
             Self::Push(push) => push.text(),
             Self::Unknown(UnknownWork(text)) => text.clone(),
@@ -76,7 +76,7 @@ impl Work {
     }
 
     /// Reads what a store keeps.
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, Malformed> {
+    pub fn parse(text: &[u8]) -> Result<Self, Malformed> {
         let malformed = || Malformed(String::from_utf8_lossy(text).into_owned());
         let text = std::str::from_utf8(text).map_err(|_| malformed())?;
         match text.split_once(' ') {
