@@ -88,7 +88,10 @@ impl RedisMoment {
 
     fn count_foreign(&self, values: u64) {
         if values > 0 {
-            let so_far = self.foreign.fetch_add(values, Ordering::Relaxed) + values;
+            // An answer may claim any number.
+            let add = |so_far: u64| Some(so_far.saturating_add(values));
+            let before = self.foreign.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).unwrap_or_default();
+            let so_far = before.saturating_add(values);
             tracing::warn!(so_far, "{values} values under our keys in Redis were not written by Carillon");
         }
     }

@@ -65,12 +65,12 @@ impl Adding {
                 refused += entries;
                 continue;
             };
-            foreign += strange;
-            refused += usize::try_from(full).unwrap_or(usize::MAX);
+            foreign = u64::saturating_add(foreign, strange);
+            refused = refused.saturating_add(usize::try_from(full).unwrap_or(usize::MAX));
         }
         let announced = answers.next().and_then(read::<[u64; 2]>);
         let drain_is_awake = announced.map(|[_, awake]| awake == 1);
-        (Added { refused, drain_is_awake }, foreign + announced.map_or(0, |[strange, _]| strange))
+        (Added { refused, drain_is_awake }, foreign.saturating_add(announced.map_or(0, |[strange, _]| strange)))
     }
 }
 
@@ -105,8 +105,9 @@ impl Inspected {
         let mut inspected = Self { due: [[0; PRIORITIES]; SHARDS], lapsed: [0; SHARDS], next_in_ms: None, generation };
         for (shard, answer) in answers.enumerate() {
             let Some([strange, critical, high, normal, low, lapsed, next]) = read::<[i64; 7]>(answer) else { continue };
-            let count = |count: i64| usize::try_from(count).unwrap_or(0);
-            foreign += strange.unsigned_abs();
+            // A shard has no more entries, whatever the answer says, so that the sums stay numbers.
+            let count = |count: i64| usize::try_from(count).unwrap_or(0).min(MAX_SHARD_ENTRIES);
+            foreign = u64::saturating_add(foreign, strange.unsigned_abs());
             inspected.due[shard] = [critical, high, normal, low].map(count);
             inspected.lapsed[shard] = count(lapsed);
             inspected.next_in_ms = inspected.next_in_ms.into_iter().chain((next >= 0).then_some(next)).min();
@@ -154,7 +155,8 @@ impl Plan {
         let (mut claimed, mut foreign) = (Vec::new(), 0);
         for (shard, answer) in self.shards().zip(answers) {
             let mut values = read::<Vec<redis::Value>>(answer).unwrap_or_default().into_iter();
-            foreign += values.next().and_then(|strange| read::<u64>(Some(Ok(strange)))).unwrap_or(0);
+            let strange = values.next().and_then(|strange| read::<u64>(Some(Ok(strange)))).unwrap_or(0);
+            foreign = u64::saturating_add(foreign, strange);
             let names = values.filter_map(|name| read::<Vec<u8>>(Some(Ok(name))));
             claimed.extend(names.map(|name| parse_claim(shard, name)));
         }
@@ -193,7 +195,7 @@ pub(crate) fn settle(keys: &Keys, resolutions: &[Resolution], at: At) -> Vec<Ste
 /// Whether all claims were settled.
 pub(crate) fn read_settled(answers: Vec<Answer>) -> Counted<bool> {
     answers.into_iter().map(read::<[u64; 1]>).fold((true, 0), |(is_settled, foreign), answer| match answer {
-        Some([strange]) => (is_settled, foreign + strange),
+        Some([strange]) => (is_settled, u64::saturating_add(foreign, strange)),
         None => (false, foreign),
     })
 }
@@ -218,10 +220,10 @@ pub(crate) fn read_depth(answers: Vec<Answer>) -> Option<Counted<Depth>> {
     let (mut depth, mut foreign) = (Depth::default(), 0);
     for answer in answers {
         let [strange, waiting, processing, delayed, oldest_ms] = read::<[u64; 5]>(answer)?;
-        foreign += strange;
-        depth.waiting += waiting;
-        depth.processing += processing;
-        depth.delayed += delayed;
+        foreign = u64::saturating_add(foreign, strange);
+        depth.waiting = depth.waiting.saturating_add(waiting);
+        depth.processing = depth.processing.saturating_add(processing);
+        depth.delayed = depth.delayed.saturating_add(delayed);
         depth.oldest_ms = depth.oldest_ms.max(oldest_ms);
     }
     Some((depth, foreign))

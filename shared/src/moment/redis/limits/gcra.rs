@@ -11,6 +11,9 @@ use crate::moment::redis::steps::{self, Script, Step};
 
 static GCRA: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("gcra.lua")));
 
+/// The longest wait for one unit of a budget, in milliseconds: the longest window of a rate.
+const MAX_WAIT_MS: u64 = 24 * 60 * 60 * 1_000;
+
 /// A call that spends: a step per partition, which names each budget once however often it is spent from.
 pub(crate) struct Spending {
     pub(crate) steps: Vec<Step>,
@@ -80,9 +83,11 @@ impl Spending {
                 tracing::error!("a script did not answer for each of its budgets");
                 continue;
             };
-            spent.foreign += foreign;
+            spent.foreign = spent.foreign.saturating_add(*foreign);
             for (pair, positions) in pairs.chunks_exact(2).zip(budgets) {
-                let (admitted, retry_after_ms) = (usize::try_from(pair[0]).unwrap_or(usize::MAX), pair[1]);
+                let admitted = usize::try_from(pair[0]).unwrap_or(usize::MAX);
+                // Whatever the answer says, no budget takes longer to have one unit.
+                let retry_after_ms = pair[1].clamp(1, MAX_WAIT_MS);
                 for (n, position) in positions.iter().enumerate() {
                     let is_admitted = n < admitted;
                     spent.verdicts[*position] =

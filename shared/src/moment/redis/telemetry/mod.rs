@@ -63,7 +63,10 @@ impl Reporting {
             match answer {
                 Some(Err(_)) => reported.forbidden += 1,
                 Some(Ok(_)) if n < self.hints => {}
-                answer => reported.foreign += read::<[u64; 1]>(answer).map_or(0, |[foreign]| foreign),
+                answer => {
+                    let foreign = read::<[u64; 1]>(answer).map_or(0, |[foreign]| foreign);
+                    reported.foreign = reported.foreign.saturating_add(foreign);
+                }
             }
         }
         reported
