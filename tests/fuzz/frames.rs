@@ -45,7 +45,8 @@ fn attempt(input: &[u8]) -> u64 {
             signature(("ok", std::mem::discriminant(&action), frame.reference.is_some()))
         }
         Err(error) => {
-            assert!(["invalid_json", "validation_failed", "bad_request"].contains(&error.code()), "{error:?}");
+            let codes = ["invalid_json", "validation_failed", "bad_request", "payload_too_large"];
+            assert!(codes.contains(&error.code()), "{error:?}");
             let reply = protocol::frame(&ReplyFrame::error(frame.reference.as_deref(), &error));
             assert!(reply.len() <= 4 * 1_024, "an error frame of {} bytes", reply.len());
             signature(outcome(&error))

@@ -11,7 +11,7 @@ import { FakeServer } from "../harness/server.js";
 
 const DEFAULT_MS = 2_000;
 const ms = process.env["FUZZ_SECONDS"] ? Number(process.env["FUZZ_SECONDS"]) * 1_000 : DEFAULT_MS;
-const seed = process.env["SEED"] ? Number(process.env["SEED"]) : process.pid;
+const seed = Number(process.env["SEED"] || (process.env["FUZZ_SECONDS"] ? process.pid : 1));
 /** The time of the machine, which no test turns. */
 const now = performance.now.bind(performance);
 const frames = new URL("../../../tests/frames/", import.meta.url);
