@@ -127,11 +127,11 @@ fn as_api_gateway_writes(event: &mut Value) -> bool {
     if event["isBase64Encoded"] == true && event["body"].as_str().is_some_and(|body| STANDARD.decode(body).is_err()) {
         return false;
     }
-    if let Some(headers) = event["headers"].as_object_mut() {
+    if let Some(headers) = event.get_mut("headers").and_then(Value::as_object_mut) {
         headers.retain(|name, _| !["host", "x-forwarded-proto"].iter().any(|own| name.eq_ignore_ascii_case(own)));
     }
-    if event["requestContext"].is_object() {
-        event["requestContext"]["domainName"] = "localhost".into();
+    if let Some(context) = event.get_mut("requestContext").and_then(Value::as_object_mut) {
+        context.insert("domainName".into(), "localhost".into());
     }
     // The library makes a URL of both. A request whose line holds anything else is 400 before an event is made of it.
     let query = event["rawQueryString"].as_str().unwrap_or_default();

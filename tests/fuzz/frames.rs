@@ -27,7 +27,10 @@ const WORDS: &[&str] = &[
 ];
 
 pub(crate) fn target() -> Target {
-    Target { name: "frames", seeds: files("frames/client"), words: WORDS, attempt: Box::new(attempt) }
+    let mut seeds = files("frames/client");
+    let ids = vec!["d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1"; MAX_IDS];
+    seeds.push(serde_json::json!({"action": "read", "ids": ids}).to_string().into_bytes());
+    Target { name: "frames", seeds, words: WORDS, attempt: Box::new(attempt) }
 }
 
 fn attempt(input: &[u8]) -> u64 {
