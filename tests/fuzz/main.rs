@@ -17,6 +17,7 @@ mod fake_redis;
 mod frames;
 mod keys;
 mod mutation;
+mod published_keys;
 #[path = "../faults/random.rs"]
 mod random;
 mod replies;
@@ -56,6 +57,7 @@ fn targets() -> Vec<Target> {
         small::queue_entries(),
         keys::target(),
         tokens::target(),
+        published_keys::target(),
         templates::target(),
         replies::target(),
         events::http(),

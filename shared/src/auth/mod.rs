@@ -2,7 +2,7 @@
 
 mod fetch;
 mod key_set;
-mod published_keys;
+pub mod published_keys;
 mod revocations;
 mod tickets;
 mod tokens;

@@ -19,14 +19,14 @@ const MAX_ID_CHARACTERS: usize = 128;
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
 /// The usable keys of a set, by their ids (`kid`).
-pub(super) type Keys = HashMap<String, VerifyingKey>;
+pub type Keys = HashMap<String, VerifyingKey>;
 
 /// What a document contains.
-pub(super) struct Published {
+pub struct Published {
     /// The keys that verify tokens.
-    pub(super) keys: Keys,
+    pub keys: Keys,
     /// The position of each other key in the set, and why it is not used.
-    pub(super) refused: Vec<(usize, &'static str)>,
+    pub refused: Vec<(usize, &'static str)>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +58,7 @@ pub(super) fn is_key_id(id: &str) -> bool {
 }
 
 /// Reads a document. The error is why it is not a key set.
-pub(super) fn read(document: &[u8]) -> Result<Published, &'static str> {
+pub fn read(document: &[u8]) -> Result<Published, &'static str> {
     let Document { keys } =
         serde_json::from_slice(document).map_err(|_| "it is not a JSON object with an array keys")?;
     if keys.len() > MAX_KEYS {

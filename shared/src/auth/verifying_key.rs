@@ -4,7 +4,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::de::DeserializeOwned;
 
 /// A key and its algorithm. The algorithm never comes from a token, which could name a weaker one.
-pub(super) struct VerifyingKey {
+pub struct VerifyingKey {
     key: DecodingKey,
     validation: Validation,
 }
