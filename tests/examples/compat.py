@@ -151,7 +151,7 @@ for check in [
     a_payload_above_128_kb_is_refused_and_the_socket_stays_open,
     a_handshake_without_a_valid_ticket_is_401,
     frames_that_aws_refuses_close_the_socket,
-    a_long_message_in_short_frames_is_accepted,
+    a_message_in_several_frames_is_accepted_up_to_32_kb,
     plain_http_on_the_socket_route_is_426,
 ]:
     check()

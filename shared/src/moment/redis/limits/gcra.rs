@@ -11,8 +11,9 @@ use crate::moment::redis::steps::{self, Script, Step};
 
 static GCRA: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("gcra.lua")));
 
-/// The longest wait for one unit of a budget, in milliseconds: the longest window of a rate.
-const MAX_WAIT_MS: u64 = 24 * 60 * 60 * 1_000;
+/// The longest wait for one unit of a budget, in milliseconds: the longest window of a rate, and as much again by which the
+/// script lets a clock go back.
+const MAX_WAIT_MS: u64 = 2 * 24 * 60 * 60 * 1_000;
 
 /// A call that spends: a step per partition, which names each budget once however often it is spent from.
 pub(crate) struct Spending {
