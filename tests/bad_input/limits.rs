@@ -102,6 +102,8 @@ async fn hundredfold() {
     // All of them are under way before the first is stored, and until then each takes its own unit.
     let world = World::with(&[("RATE_LIMIT_SEND", "100/60s")]).await;
     let shop = world.service("shop");
+    // A hundred calls that wait for the first connection to Redis would be decided by this process instead.
+    status(202).check(&shop.posts(SEND, like("somebody")).await, "the first send");
     let body = like_with_key("hundred", "hundred");
     let answers = join_all((0..100).map(|_| shop.posts(SEND, body.clone()))).await;
     let first = &answers[0].text;
