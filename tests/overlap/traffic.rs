@@ -30,8 +30,10 @@ pub(crate) struct Tokens {
 impl Tokens {
     pub(crate) fn new(secret: &str, users: &[String]) -> Self {
         let config = Config::read(|name| (name == "JWT_SECRET").then(|| secret.to_owned()), &[], Origins::Loopback);
-        let (config, exp_s) = (config.unwrap(), Clock::system().now_ms() / 1_000 + 3_600);
-        let sign = |sub: &str, scope: &str| format!("Bearer {}", auth::sign(&config, sub, scope, exp_s).unwrap());
+        let (config, now_s) = (config.unwrap(), Clock::system().now_ms() / 1_000);
+        let sign = |sub: &str, scope: &str| {
+            format!("Bearer {}", auth::sign(&config, sub, scope, now_s, now_s + 3_600).unwrap())
+        };
         Self {
             service: sign("shop", "notify:send"),
             users: users.iter().map(|user| (user.clone(), sign(user, ""))).collect(),
