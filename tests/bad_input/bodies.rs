@@ -234,7 +234,7 @@ fn values() -> Vec<Row> {
             .call(with_text(r#""data":{"n":-1e309}"#), NOT_JSON)
             .script(|world| numbers_in_data(world).boxed_local()),
         row("S097", "a body that API Gateway passes on in base64")
-            .note("API Gateway encodes bodies that are no text; nobody else can break the encoding.")
+            .note("API Gateway itself encodes binary bodies, so a client cannot send a broken encoding.")
             .call(send(vec![0xff; 100]), NOT_JSON)
             .call(send([good().as_bytes(), &[0xff]].concat()), NOT_JSON),
     ]

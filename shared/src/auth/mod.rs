@@ -8,6 +8,6 @@ mod tickets;
 mod tokens;
 mod verifying_key;
 
-pub use self::revocations::{REVOCATION_RETENTION_MS, Revocations, Revoked, RevokedUsers, is_revoked};
+pub use self::revocations::{REVOCATION_RETENTION_MS, Revocations, Revoked, RevokedUsers};
 pub use self::tickets::{new_ticket, ticket_hash};
 pub use self::tokens::{Caller, MAX_TOKEN_LIFE_S, Tokens, new_secret, sign};

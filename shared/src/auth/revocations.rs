@@ -44,7 +44,7 @@ pub struct Revoked {
 
 /// Whether a token was issued before or in the second of a revocation. One that does not say when it was issued, in seconds
 /// since 1970, counts as old.
-pub fn is_revoked(issued_at_s: Option<i64>, revoked_at_ms: i64) -> bool {
+fn is_revoked(issued_at_s: Option<i64>, revoked_at_ms: i64) -> bool {
     issued_at_s.is_none_or(|issued_at_s| issued_at_s <= revoked_at_ms.div_euclid(1_000))
 }
 

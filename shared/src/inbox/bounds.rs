@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::inbox::notification::Notification;
 
-/// How much an answer contains at most. Its first item is in it whatever its size, so that whoever asks again always gets
-/// further.
+/// How much an answer contains at most. The first item is included even if it is larger, so that a client that pages always
+/// makes progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Notifications, and ids of those that were deleted.
