@@ -108,7 +108,7 @@ async fn edited_work() {
     send["body"] = json!({"type": "like", "userId": "alice", "title": "Private"}).to_string().into();
     send::handle(&test.app, harness::request(send)).await;
     assert_eq!(test.push.taken().len(), 1);
-    // Work that names rows which are not due, do not exist, or belong to somebody else.
+    // Work for rows that are not due, do not exist, or belong to another user.
     let work = |user: &str, offset: i64, fence_ms: i64| Entry {
         work: PushWork {
             user: UserId::new(user).unwrap(),
