@@ -1,0 +1,32 @@
+-- Moves a member's read mark. Returns no row if the user is not a member; otherwise where the mark stands, and a row for
+-- each connection to tell of it if it was moved, at least one.
+-- $2 chat  $3 member  $4 the message to mark  $5 the most members of a chat that gets receipts
+, before AS MATERIALIZED (
+    SELECT m.member, m.read_seq, m.cleared_seq, m.involved, c.id, c.kind, c.status, c.last_seq
+      FROM chat_members m JOIN chats c ON c.id = m.chat_id
+     WHERE m.chat_id = $2 AND m.user_id = $3
+       FOR UPDATE OF m
+),
+moved AS (
+    UPDATE chat_members AS m SET read_seq = greatest(m.read_seq, least($4, before.last_seq)), involved = true
+      FROM before
+     WHERE m.member = before.member AND (m.read_seq < least($4, before.last_seq) OR NOT m.involved)
+    RETURNING m.read_seq
+),
+-- Who hears of it: the member's own devices, and in a small chat that was accepted the other members who are involved.
+hearers AS (
+    SELECT m.user_id, m.user_id = $3 AS is_own
+      FROM chat_members m, before
+     WHERE m.chat_id = before.id AND (SELECT moved.read_seq FROM moved) > before.read_seq
+       AND (m.user_id = $3
+            OR before.status = 'ACCEPTED' AND m.involved
+               AND (SELECT count(*) FROM chat_members WHERE chat_id = before.id) <= $5)
+)
+SELECT coalesce(moved.read_seq, before.read_seq) AS read_seq, before.last_seq, before.cleared_seq,
+       coalesce(moved.read_seq > before.read_seq, false) AS has_moved,
+       hearers.is_own, c.id, c.user_id, c.connected_at, c.token_expires_at
+  FROM before CROSS JOIN clock
+  LEFT JOIN moved ON true
+  LEFT JOIN hearers ON true
+  LEFT JOIN connections c ON c.user_id = hearers.user_id AND c.token_expires_at > clock.now_ms
+ ORDER BY c.connected_at, c.id
