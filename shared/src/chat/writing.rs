@@ -1,0 +1,125 @@
+//! Saying something in a chat: stored first, then told to the members, of whom the drain tells those who are left.
+
+use crate::app::App;
+use crate::chat::draft::Draft;
+use crate::chat::message::Message;
+use crate::chat::messages::{Appended, NewMessage, Recipients};
+use crate::error::{Error, StoreError};
+use crate::ids::{ChatId, MessageId, UserId};
+use crate::limits::{Spend, Verdict};
+use crate::protocol::{self, Event, Frame, MAX_FRAME_BYTES};
+use crate::sockets::connections::Connection;
+use crate::sockets::outgoing::{self, Outgoing, PushResult};
+use crate::telemetry::{Hint, Report};
+
+/// A message that is stored.
+#[derive(Debug)]
+pub struct Written {
+    /// The message; of a repeat, the first one.
+    pub message: Message,
+    /// Whether this is a repeat.
+    pub is_repeat: bool,
+}
+
+/// Stores a message and pushes it. Once this returns `Ok`, it is stored. A repeat spends nothing of the sender's rate.
+pub async fn write(app: &App, sender: &UserId, chat: ChatId, draft: &Draft) -> Result<Written, Error> {
+    let new = NewMessage {
+        id: MessageId::of(chat, sender, &draft.client_id),
+        chat,
+        sender,
+        client_id: &draft.client_id,
+        body: &draft.body,
+        data: draft.data.get(),
+    };
+    let spends = [Spend { bucket: format!("chat {sender}"), rate: app.config.rate_limit_chat }];
+    if let [Verdict::Limited { retry_after_ms }] = app.moment.limits.spend(&spends, app.clock.at()).await[..] {
+        // A repeat is answered all the same.
+        let first = app.record.messages.first(&new).await?;
+        return first.map_or(Err(Error::RateLimited { retry_after_ms }), answer);
+    }
+    let appended = app.record.messages.append(&new, app.clock.at()).await;
+    if !matches!(appended, Ok(Appended::Stored { .. })) {
+        app.moment.limits.give_back(&spends, app.clock.at()).await;
+    }
+    let appended = appended?;
+    if let Appended::Stored { message, recipients } = &appended {
+        let hints = vec![Hint::Message { chat, seq: message.seq, sender: Some(sender) }];
+        let report = Report { hints, ..Report::default() };
+        let messages = [(message, recipients)];
+        let (has_more, (), ()) = tokio::join!(
+            push(app, &messages),
+            app.moment.telemetry.report(&report, app.clock.at()),
+            keep(app, message)
+        );
+        if has_more || recipients.waits {
+            app.enqueue_and_wake(&[]).await;
+        }
+    }
+    answer(appended)
+}
+
+/// Lets the next histories have the message without reading it.
+async fn keep(app: &App, message: &Message) {
+    let room = app.config.message_cache;
+    if room.messages > 0 {
+        app.moment.message_cache.keep(message.chat, &[message], room, app.clock.at()).await;
+    }
+}
+
+fn answer(appended: Appended) -> Result<Written, Error> {
+    match appended {
+        Appended::Stored { message, .. } => Ok(Written { message, is_repeat: false }),
+        Appended::Known(message) => Ok(Written { message, is_repeat: true }),
+        Appended::Reused => Err(Error::IdempotencyKeyReused),
+        Appended::Refused(refusal) => Err(refusal.into()),
+    }
+}
+
+/// Pushes stored messages. Those that every connection accepted are settled in the record; the others are due again. Returns
+/// whether there are members that were not pushed to yet, for which a message is due at once.
+pub async fn push(app: &App, messages: &[(&Message, &Recipients)]) -> bool {
+    let frames: Vec<Outgoing<'_>> = messages
+        .iter()
+        .map(|(message, recipients)| Outgoing { frame: frame(message), connections: &recipients.connections })
+        .collect();
+    let results = outgoing::push(app, &frames).await;
+    // A message that a socket did not accept is pushed again to all of these members, who drop what they have. An event
+    // stream finds by itself what did not reach it.
+    let is_left = |(connection, result): (&Connection, &PushResult)| {
+        matches!(result, PushResult::Pending(_)) && !connection.id.is_stream()
+    };
+    let is_accepted =
+        |recipients: &Recipients, results: &[PushResult]| !recipients.connections.iter().zip(results).any(is_left);
+    let accepted = messages.iter().zip(&results).filter(|((_, recipients), results)| is_accepted(recipients, results));
+    let accepted = accepted.map(|(pushed, _)| pushed);
+    let (mut finished, mut has_more) = (Vec::new(), false);
+    for (message, recipients) in accepted {
+        let (chat, seq) = (message.chat, message.seq);
+        match recipients.continues_after {
+            None if recipients.connections.is_empty() => {}
+            None => finished.push((chat, seq)),
+            Some(member) => {
+                has_more = true;
+                warn_unmarked(app.record.messages.mark_partly_pushed(chat, seq, member, app.clock.at()).await);
+            }
+        }
+    }
+    if !finished.is_empty() {
+        warn_unmarked(app.record.messages.mark_pushed(&finished).await);
+    }
+    has_more
+}
+
+fn warn_unmarked(marked: Result<(), StoreError>) {
+    if let Err(error) = marked {
+        // The price is a repeated frame: the drain pushes it again.
+        tracing::warn!(%error, "a message could not be marked as pushed");
+    }
+}
+
+/// The frame that tells of a message.
+fn frame(message: &Message) -> Frame {
+    let (chat_id, seq) = (message.chat, message.seq);
+    let frame = protocol::frame(&Event::Message { chat_id, seq, message });
+    if frame.len() <= MAX_FRAME_BYTES { frame } else { protocol::frame(&Event::FetchMessage { chat_id, seq }) }
+}
