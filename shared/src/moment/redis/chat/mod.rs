@@ -1,0 +1,4 @@
+//! Chats in Redis.
+
+pub(crate) mod audience;
+pub(crate) mod messages;
