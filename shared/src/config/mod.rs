@@ -14,9 +14,10 @@ use http::Uri;
 
 pub use self::origins::Origins;
 pub use self::pooler::Pooler;
-pub use self::redis_url::RedisConfig;
+pub use self::redis_url::{RedisConfig, RedisInstance};
 pub use self::secret::Secret;
 use self::variables::Variables;
+use crate::chat::cache::Room;
 use crate::limits::Rate;
 
 /// The configuration of a process.
@@ -46,12 +47,22 @@ pub struct Config {
     pub ws_url: Option<String>,
     /// `EVENTS_URL`: the URL at which clients open event streams.
     pub events_url: Option<String>,
+    /// `PING_EVERY_MS`: how often clients that are visible ping. The default is once a minute.
+    pub ping_every_ms: u64,
+    /// `PRESENCE_LEASE_MS`: how long a connection counts as open after its last frame. The default is 5 min, longer than
+    /// the longest time between two pings.
+    pub presence_lease_ms: i64,
+    /// `CACHE_MESSAGES_MAX` and `CACHE_MESSAGES_TTL_S`: how many of the last messages of a chat are cached, and how long. The
+    /// default is 100, for 2 h; 0 caches none.
+    pub message_cache: Room,
     /// `ALLOWED_ORIGINS`, separated by commas.
     pub allowed_origins: Origins,
     /// `RATE_LIMIT_SEND`: notifications per recipient and type. The default is 30 in 60 s.
     pub rate_limit_send: Rate,
     /// `RATE_LIMIT_SEND_TYPES`: types with a rate of their own, or `None` for no limit.
     pub rate_limit_send_types: HashMap<String, Option<Rate>>,
+    /// `RATE_LIMIT_CHAT`: messages per sender. The default is 20 in 10 s.
+    pub rate_limit_chat: Rate,
     /// `ENABLE_TEST_ENDPOINTS`: whether the test page and the test sends are served.
     pub test_endpoints: bool,
     /// `RATE_LIMIT_FRAMES`: frames per connection. The default is 50 in 1 s.
@@ -134,9 +145,27 @@ impl Config {
             ws_endpoint: vars.get("WS_ENDPOINT"),
             ws_url: vars.get("WS_URL"),
             events_url: vars.get("EVENTS_URL"),
+            ping_every_ms: vars.parsed(
+                "PING_EVERY_MS",
+                60_000,
+                |ms| (20_000..=240_000).contains(ms),
+                "20000 to 240000",
+            ),
+            presence_lease_ms: vars.parsed(
+                "PRESENCE_LEASE_MS",
+                300_000,
+                |ms| (60_000..=7_200_000).contains(ms),
+                "60000 to 7200000",
+            ),
+            message_cache: Room {
+                messages: vars.parsed("CACHE_MESSAGES_MAX", 100, |count| *count <= 1_000, "0 to 1000"),
+                ttl_ms: 1_000
+                    * vars.parsed("CACHE_MESSAGES_TTL_S", 7_200_i64, |s| (60..=604_800).contains(s), "60 to 604800"),
+            },
             allowed_origins: vars.origins(default_origins),
             rate_limit_send: vars.rate("RATE_LIMIT_SEND", Rate { count: 30, window_ms: 60_000 }),
             rate_limit_send_types: vars.rates_of_types(),
+            rate_limit_chat: vars.rate("RATE_LIMIT_CHAT", Rate { count: 20, window_ms: 10_000 }),
             test_endpoints,
             rate_limit_frames: vars.rate("RATE_LIMIT_FRAMES", Rate { count: 50, window_ms: 1_000 }),
             drain_function: vars.get("DRAIN_FUNCTION"),
@@ -162,8 +191,7 @@ impl Config {
 }
 
 /// Documented variables that this version does not support, each with advice. They are refused instead of ignored.
-const UNSUPPORTED: [(&str, &str); 2] =
-    [("REDIS_URLS", "set REDIS_URL"), ("VAPID_PRIVATE_KEY", "unset it, Web Push is not available")];
+const UNSUPPORTED: [(&str, &str); 1] = [("VAPID_PRIVATE_KEY", "unset it, Web Push is not available")];
 
 #[cfg(test)]
 mod tests {
@@ -182,6 +210,10 @@ mod tests {
             ("RETENTION_DAYS", "0"),
             ("ALLOWED_ORIGINS", "https://*.example.com"),
             ("RATE_LIMIT_SEND_TYPES", "like"),
+            ("PING_EVERY_MS", "1000"),
+            ("PRESENCE_LEASE_MS", "5"),
+            ("CACHE_MESSAGES_MAX", "1001"),
+            ("CACHE_MESSAGES_TTL_S", "59"),
             ("JWT_JWKS_URL", "http://hunter2.example"),
             ("JWT_SECRET_PREVIOUS", "hunter2"),
         ];
@@ -194,6 +226,10 @@ mod tests {
             "RETENTION_DAYS",
             "ALLOWED_ORIGINS",
             "RATE_LIMIT_SEND_TYPES",
+            "PING_EVERY_MS",
+            "PRESENCE_LEASE_MS",
+            "CACHE_MESSAGES_MAX",
+            "CACHE_MESSAGES_TTL_S",
             "JWT_JWKS_URL",
             "JWT_SECRET_PREVIOUS",
             "JWT_ISSUER",
@@ -273,7 +309,9 @@ mod tests {
 
     #[test]
     fn redis_is_configured_by_url_or_by_parts_or_disabled() {
-        let url = |vars: &[(&str, &str)]| read(vars, &[]).unwrap().redis.map(|redis| redis.url.reveal().to_owned());
+        let url = |vars: &[(&str, &str)]| {
+            read(vars, &[]).unwrap().redis.map(|redis| redis.instances[0].url.reveal().to_owned())
+        };
         assert_eq!(url(&[]), None);
         assert_eq!(url(&[("REDIS_URL", "redis://h:1"), ("QUEUE_REDIS_ENABLED", "false")]), None);
         assert_eq!(url(&[("REDIS_HOST", "h"), ("REDIS_TLS", "true")]).as_deref(), Some("rediss://h:6379"));
@@ -288,6 +326,34 @@ mod tests {
         {
             let error = read(&[bad, ("REDIS_HOST", "h")], &[]).unwrap_err().to_string();
             assert!(error.contains(bad.0), "{error}");
+        }
+    }
+
+    #[test]
+    fn several_instances_of_redis_are_listed() {
+        let read_urls =
+            |urls, more: &[(&'static str, &'static str)]| read(&[&[("REDIS_URLS", urls)], more].concat(), &[]);
+        let redis =
+            read_urls("redis://a, rediss://u:p@b:7000/1?weight=3", &[("REDIS_PASSWORD", "x")]).unwrap().redis.unwrap();
+        let found: Vec<(&str, u32)> =
+            redis.instances.iter().map(|instance| (instance.url.reveal(), instance.weight)).collect();
+        assert_eq!(found, [("redis://:x@a", 1), ("rediss://u:p@b:7000/1", 3)]);
+        assert!(read(&[("REDIS_URLS", "redis://a")], &["REDIS_URL"]).is_ok());
+        for (urls, more, problem) in [
+            ("redis://a,redis://u:hunter2@A:6379/0", &[][..], "REDIS_URLS must not name an instance twice"),
+            ("redis://a,hunter2", &[], "REDIS_URLS must begin with redis:// or rediss://"),
+            ("redis://a,", &[], "REDIS_URLS must begin with redis:// or rediss://"),
+            ("redis://a?weight=0", &[], "REDIS_URLS may end with ?weight=1 to 100"),
+            (
+                "redis://a",
+                &[("REDIS_URL", "redis://b")],
+                "REDIS_URLS must not be set together with REDIS_URL or REDIS_HOST",
+            ),
+            ("redis://a", &[("REDIS_HOST", "b")], "REDIS_URLS must not be set together with REDIS_URL or REDIS_HOST"),
+            ("redis://a", &[("REDIS_CLUSTER", "true")], "REDIS_CLUSTER is not supported yet"),
+        ] {
+            let error = read_urls(urls, more).unwrap_err().to_string();
+            assert!(error.contains(problem) && !error.contains("hunter2"), "{urls}: {error}");
         }
     }
 

@@ -1,16 +1,19 @@
-//! The configuration of the Redis connection.
+//! The configuration of the Redis connections.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::secret::Secret;
 
+/// The port of a URL that names none.
+const DEFAULT_PORT: &str = "6379";
+
 /// How to reach Redis.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
-    /// `REDIS_URL`, or a URL made of `REDIS_HOST`, `REDIS_PORT` and `REDIS_TLS`. `REDIS_USERNAME` and `REDIS_PASSWORD`
-    /// are added if it has no credentials.
-    pub url: Secret,
+    /// The instances, at least one, among which everything is divided: those of `REDIS_URLS`, or the one of `REDIS_URL`, or of
+    /// `REDIS_HOST`, `REDIS_PORT` and `REDIS_TLS`. `REDIS_USERNAME` and `REDIS_PASSWORD` are added to URLs without credentials.
+    pub instances: Vec<RedisInstance>,
     /// `REDIS_KEY_PREFIX`: the prefix of every key and channel.
     pub prefix: String,
     /// `REDIS_CONNECT_TIMEOUT`: the timeout of one attempt to connect.
@@ -19,4 +22,74 @@ pub struct RedisConfig {
     pub attempts: u32,
     /// `SSL_CERT_FILE`, as OpenSSL reads it: the certificate authorities (PEM) to trust instead of the public ones.
     pub authorities: Option<PathBuf>,
+}
+
+/// One Redis instance.
+#[derive(Debug, Clone)]
+pub struct RedisInstance {
+    /// Where it is, with its credentials.
+    pub url: Secret,
+    /// How much it gets, compared with the others: 1 to 100.
+    pub weight: u32,
+}
+
+impl RedisInstance {
+    /// An instance by its URL, `redis://` or `rediss://`. Of several, each may say its weight as `?weight=2`; without it, it is 1.
+    /// An error says what is required of the URL.
+    pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
+        let (url, parameters) = url.split_once('?').map_or((url, None), |(url, parameters)| (url, Some(parameters)));
+        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+            return Err("must begin with redis:// or rediss://");
+        }
+        let weight = match parameters {
+            None => 1,
+            Some(parameters) => {
+                let weight = parameters.strip_prefix("weight=").and_then(|weight| weight.parse().ok());
+                weight.filter(|weight| (1..=100).contains(weight)).ok_or("may end with ?weight=1 to 100")?
+            }
+        };
+        Ok(Self { url: Secret::new(url), weight })
+    }
+
+    /// Host, port and database: what tells it from other instances, whatever its credentials and weight are.
+    pub fn address(&self) -> String {
+        let url = self.url.reveal();
+        let (_, rest) = url.split_once("://").unwrap_or(("", url));
+        let (_, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (host, database) = place.split_once('/').unwrap_or((place, ""));
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        let port = if has_port { String::new() } else { format!(":{DEFAULT_PORT}") };
+        let database = if database.is_empty() { "0" } else { database };
+        format!("{}{port}/{database}", host.to_ascii_lowercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_is_known_by_host_port_and_database() {
+        let address = |url| RedisInstance::parse(url).unwrap().address();
+        for (url, expected) in [
+            ("redis://H", "h:6379/0"),
+            ("rediss://user:p%40ss@h:6380/2?weight=3", "h:6380/2"),
+            ("redis://h:6379/0", "h:6379/0"),
+            ("redis://[::1]", "[::1]:6379/0"),
+            ("redis://[::1]:7000/", "[::1]:7000/0"),
+        ] {
+            assert_eq!(address(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_weight_is_part_of_the_url() {
+        let weight =
+            |url: &str| RedisInstance::parse(url).map(|instance| (instance.url.reveal().to_owned(), instance.weight));
+        assert_eq!(weight("redis://h"), Ok(("redis://h".into(), 1)));
+        assert_eq!(weight("redis://h/2?weight=100"), Ok(("redis://h/2".into(), 100)));
+        for wrong in ["?weight=0", "?weight=101", "?weight=", "?weight=x", "?", "?a=1", "?weight=2&a=1"] {
+            assert_eq!(weight(&format!("redis://h{wrong}")), Err("may end with ?weight=1 to 100"), "{wrong}");
+        }
+    }
 }

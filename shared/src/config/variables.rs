@@ -12,7 +12,7 @@ use url::Url;
 
 use super::origins::Origins;
 use super::pooler::Pooler;
-use super::redis_url::RedisConfig;
+use super::redis_url::{RedisConfig, RedisInstance};
 use super::secret::Secret;
 use crate::limits::Rate;
 
@@ -35,7 +35,9 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     pub(super) fn has_alternative(&self, name: &str) -> bool {
         match name {
             "JWT_SECRET" => ["JWT_ENCRYPTION_KEY", "JWT_JWKS_URL"].iter().any(|name| self.get(name).is_some()),
-            "REDIS_URL" => self.get("REDIS_HOST").is_some() || !self.redis_is_enabled(),
+            "REDIS_URL" => {
+                ["REDIS_HOST", "REDIS_URLS"].iter().any(|name| self.get(name).is_some()) || !self.redis_is_enabled()
+            }
             _ => false,
         }
     }
@@ -63,17 +65,38 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         let url = self.get("REDIS_URL").or_else(|| {
             let host = self.get("REDIS_HOST")?;
             Some(format!("{}://{host}:{port}", if tls { "rediss" } else { "redis" }))
-        })?;
-        if !url.starts_with("redis://") && !url.starts_with("rediss://") {
-            self.problem("REDIS_URL", "must begin with redis:// or rediss://");
+        });
+        let several = self.get("REDIS_URLS");
+        if url.is_some() && several.is_some() {
+            self.problem("REDIS_URLS", "must not be set together with REDIS_URL or REDIS_HOST");
         }
+        let (name, urls) = match (url, several) {
+            (Some(url), _) => ("REDIS_URL", vec![url]),
+            (None, Some(urls)) => ("REDIS_URLS", urls.split(',').map(|url| url.trim().to_owned()).collect()),
+            (None, None) => return None,
+        };
         Some(RedisConfig {
-            url: Secret::new(with_credentials(url, self.get("REDIS_USERNAME"), self.get("REDIS_PASSWORD"))),
+            instances: self.redis_instances(name, urls),
             prefix: self.get("REDIS_KEY_PREFIX").unwrap_or_else(|| "carillon".into()),
             connect_timeout: Duration::from_millis(timeout_ms),
             attempts,
             authorities: self.get("SSL_CERT_FILE").map(PathBuf::from),
         })
+    }
+
+    fn redis_instances(&mut self, name: &str, urls: Vec<String>) -> Vec<RedisInstance> {
+        let (user, password) = (self.get("REDIS_USERNAME"), self.get("REDIS_PASSWORD"));
+        let mut instances: Vec<RedisInstance> = Vec::new();
+        for url in urls {
+            match RedisInstance::parse(&with_credentials(url, user.clone(), password.clone())) {
+                Ok(instance) if instances.iter().any(|other| other.address() == instance.address()) => {
+                    self.problem(name, "must not name an instance twice");
+                }
+                Ok(instance) => instances.push(instance),
+                Err(required) => self.problem(name, required),
+            }
+        }
+        instances
     }
 
     pub(super) fn pooler(&mut self) -> Pooler {
