@@ -9,23 +9,48 @@ pub mod sqlite;
 use std::sync::Arc;
 
 use crate::auth::Revocations;
+use crate::chat::chats::Chats;
+use crate::chat::messages::Messages;
 use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::deliveries::Deliveries;
 use crate::inbox::Inbox;
 use crate::inbox::history::History;
 use crate::inbox::retention::Retention;
 use crate::inbox::sends::Sends;
+use crate::presence::acquaintances::Acquaintances;
 use crate::sockets::connections::Connections;
 use crate::telemetry::health::Migrations;
 
 /// A store that keeps every promise of the record.
 pub trait RecordStore:
-    Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Revocations + Migrations
+    Sends
+    + Inbox
+    + Deliveries
+    + DeadLetters
+    + History
+    + Retention
+    + Connections
+    + Chats
+    + Messages
+    + Acquaintances
+    + Revocations
+    + Migrations
 {
 }
 
 impl<T> RecordStore for T where
-    T: Sends + Inbox + Deliveries + DeadLetters + History + Retention + Connections + Revocations + Migrations
+    T: Sends
+        + Inbox
+        + Deliveries
+        + DeadLetters
+        + History
+        + Retention
+        + Connections
+        + Chats
+        + Messages
+        + Acquaintances
+        + Revocations
+        + Migrations
 {
 }
 
@@ -46,6 +71,12 @@ pub struct Record {
     pub retention: Arc<dyn Retention>,
     /// Open sockets, and the tickets that open them.
     pub connections: Arc<dyn Connections>,
+    /// Chats and their members.
+    pub chats: Arc<dyn Chats>,
+    /// What was said in chats, and how far it was read.
+    pub messages: Arc<dyn Messages>,
+    /// Who may know of whose presence, and when users were last connected.
+    pub acquaintances: Arc<dyn Acquaintances>,
     /// Whose tokens were revoked.
     pub revocations: Arc<dyn Revocations>,
     /// Which migrations the database has.
@@ -63,6 +94,9 @@ impl Record {
             history: store.clone(),
             retention: store.clone(),
             connections: store.clone(),
+            chats: store.clone(),
+            messages: store.clone(),
+            acquaintances: store.clone(),
             revocations: store.clone(),
             migrations: store,
         }

@@ -1,9 +1,11 @@
 //! The record in Postgres. An operation is a single statement unless its effect may depend on rows that a concurrent
 //! one has just changed. Nothing is kept in a session, so a pooler in transaction mode never has to pin a connection.
 
+mod chat;
 mod delivery;
 mod failure;
 mod inbox;
+mod presence;
 mod revocations;
 mod rows;
 mod sockets;

@@ -20,6 +20,16 @@ pub(crate) fn count(row: &SqliteRow, name: &str) -> Result<u64, Failure> {
     u64::try_from(row.try_get::<i64, _>(name)?).map_err(|_| broken(name))
 }
 
+/// The most rows of a statement, as the database takes it.
+pub(crate) fn limit(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// One row more than that, to see whether more follow.
+pub(crate) fn one_more_than(count: usize) -> i64 {
+    limit(count).saturating_add(1)
+}
+
 /// A list as JSON text, for `json_each`.
 pub(crate) fn json_list<T: serde::Serialize>(items: &[T]) -> String {
     serde_json::to_string(items).expect("a list of strings and numbers is JSON")

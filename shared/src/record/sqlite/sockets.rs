@@ -10,8 +10,8 @@ use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
 use crate::record::sqlite::store::{SqliteRecord, commit};
 use crate::sockets::connections::{
-    Connection, Connections, Extended, MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, MAX_SOCKET_AGE_MS, MAX_SWEPT, Online,
-    Opened, Opening, Ticket,
+    Connection, Connections, Extended, MAX_CONNECTION_AGE_MS, MAX_SOCKET_AGE_MS, MAX_SWEPT, Online, Opened, Opening,
+    Page, PageEnd, Ticket,
 };
 
 /// Whether the token behind a row of `tickets` or `connections` was revoked.
@@ -45,12 +45,20 @@ impl Connections for SqliteRecord {
         Ok(self.try_find_connection(connection).await?)
     }
 
-    async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError> {
+    async fn forget(&self, connections: &[ConnectionId]) -> Result<Vec<Connection>, StoreError> {
         Ok(self.try_forget(connections).await?)
     }
 
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError> {
         Ok(self.try_sweep(at).await?)
+    }
+
+    async fn of(&self, users: &[UserId], at: At) -> Result<Vec<Connection>, StoreError> {
+        Ok(self.try_connections_of(users, at).await?)
+    }
+
+    async fn page(&self, after: Option<&PageEnd>, until_ms: i64, limit: usize, at: At) -> Result<Page, StoreError> {
+        Ok(self.try_connection_page(after, until_ms, limit, at).await?)
     }
 
     async fn count(&self, at: At) -> Result<Online, StoreError> {
@@ -83,10 +91,10 @@ impl SqliteRecord {
         let now_ms = at.process_ms();
         let opened = match take(&mut db, &opening.ticket_hash, now_ms).await? {
             None => Opened::TicketRefused,
-            Some(ticket) if ticket.origin.as_deref() != opening.origin => Opened::OriginRefused,
+            Some(ticket) if !fits(&ticket, opening) => Opened::OriginRefused,
             Some(ticket) => {
                 register(&mut db, opening, &ticket, now_ms).await?;
-                let displaced = displace(&mut db, &ticket.user, opening.connection).await?;
+                let displaced = displace(&mut db, &ticket.user, opening).await?;
                 Opened::Registered { user: ticket.user, displaced }
             }
         };
@@ -130,10 +138,11 @@ impl SqliteRecord {
         row.as_ref().map(rows::connection).transpose()
     }
 
-    async fn try_forget(&self, connections: &[ConnectionId]) -> Result<(), Failure> {
+    async fn try_forget(&self, connections: &[ConnectionId]) -> Result<Vec<Connection>, Failure> {
         let mut db = self.write().await?;
-        forget(&mut db, connections).await?;
-        commit(db).await
+        let forgotten = forget(&mut db, connections).await?;
+        commit(db).await?;
+        Ok(forgotten)
     }
 
     async fn try_sweep(&self, at: At) -> Result<Vec<Connection>, Failure> {
@@ -162,6 +171,36 @@ impl SqliteRecord {
         expired.iter().map(rows::connection).collect()
     }
 
+    async fn try_connections_of(&self, users: &[UserId], at: At) -> Result<Vec<Connection>, Failure> {
+        let ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
+        let found = sqlx::query(
+            "SELECT id, user_id, connected_at, token_expires_at FROM connections
+              WHERE user_id IN (SELECT value FROM json_each(?1)) AND token_expires_at > ?2",
+        );
+        let found =
+            found.bind(rows::json_list(&ids)).bind(at.process_ms()).fetch_all(&mut *self.reader().await?).await?;
+        found.iter().map(rows::connection).collect()
+    }
+
+    async fn try_connection_page(
+        &self,
+        after: Option<&PageEnd>,
+        until_ms: i64,
+        limit: usize,
+        at: At,
+    ) -> Result<Page, Failure> {
+        let (after_ms, after_id) = after.map_or((i64::MIN, ""), |(ms, id)| (*ms, id.as_str()));
+        let found = sqlx::query(
+            "SELECT id, user_id, connected_at, token_expires_at FROM connections
+              WHERE (connected_at, id) > (?1, ?2) AND connected_at <= ?3
+              ORDER BY connected_at, id LIMIT ?4",
+        );
+        let found = found.bind(after_ms).bind(after_id).bind(until_ms).bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let found = found.fetch_all(&mut *self.reader().await?).await?;
+        let found: Vec<Connection> = found.iter().map(rows::connection).collect::<Result<_, _>>()?;
+        Ok(Page::new(found, limit, at.process_ms()))
+    }
+
     async fn try_count(&self, at: At) -> Result<Online, Failure> {
         let row = sqlx::query(
             "SELECT count(*) AS connections, count(DISTINCT user_id) AS users FROM connections
@@ -181,6 +220,10 @@ struct ValidTicket {
     origin: Option<String>,
     token_issued_at_s: Option<i64>,
     token_expires_at_ms: i64,
+}
+
+fn fits(ticket: &ValidTicket, opening: &Opening<'_>) -> bool {
+    ticket.origin.as_deref() == opening.origin || (opening.connection.is_stream() && opening.origin.is_none())
 }
 
 /// Deletes a ticket, so that it is spent. `None` if it is unknown or has expired, or its token has or was revoked.
@@ -227,19 +270,20 @@ async fn register(
     Ok(())
 }
 
-/// Forgets the oldest connections beyond [`MAX_CONNECTIONS`], but never the newest, even if the clock went back.
+/// Forgets the oldest connections of this kind beyond their number, but never the newest, even if the clock went back.
 async fn displace(
     db: &mut SqliteConnection,
     user: &UserId,
-    newest: &ConnectionId,
+    opening: &Opening<'_>,
 ) -> Result<Vec<ConnectionId>, Failure> {
     let ids: Vec<String> = sqlx::query_scalar(
-        "SELECT id FROM connections WHERE user_id = ?1
+        "SELECT id FROM connections WHERE user_id = ?1 AND (id GLOB 'stream/*') = ?4
           ORDER BY id = ?3 DESC, connected_at DESC, id LIMIT -1 OFFSET ?2",
     )
     .bind(user.as_str())
-    .bind(i64::try_from(MAX_CONNECTIONS).unwrap_or(i64::MAX))
-    .bind(newest.as_str())
+    .bind(i64::try_from(opening.most()).unwrap_or(i64::MAX))
+    .bind(opening.connection.as_str())
+    .bind(opening.connection.is_stream())
     .fetch_all(&mut *db)
     .await?;
     let displaced: Vec<ConnectionId> = ids.into_iter().map(ConnectionId::new).collect();
@@ -247,14 +291,15 @@ async fn displace(
     Ok(displaced)
 }
 
-async fn forget(db: &mut SqliteConnection, connections: &[ConnectionId]) -> Result<(), Failure> {
+async fn forget(db: &mut SqliteConnection, connections: &[ConnectionId]) -> Result<Vec<Connection>, Failure> {
     if connections.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let ids: Vec<&str> = connections.iter().map(ConnectionId::as_str).collect();
-    sqlx::query("DELETE FROM connections WHERE id IN (SELECT value FROM json_each(?1))")
-        .bind(rows::json_list(&ids))
-        .execute(db)
-        .await?;
-    Ok(())
+    let forgotten = sqlx::query(
+        "DELETE FROM connections WHERE id IN (SELECT value FROM json_each(?1))
+         RETURNING id, user_id, connected_at, token_expires_at",
+    );
+    let forgotten = forgotten.bind(rows::json_list(&ids)).fetch_all(db).await?;
+    forgotten.iter().map(rows::connection).collect()
 }

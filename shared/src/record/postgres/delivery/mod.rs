@@ -71,6 +71,7 @@ impl PostgresRecord {
         let query = sqlx::query(
             "SELECT least((SELECT min(due_at) FROM send_chunks WHERE state = 'waiting'),
                           (SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL),
+                          (SELECT min(push_at) FROM messages WHERE push_at IS NOT NULL),
                           (SELECT min(expires_at) FROM notifications
                             WHERE expires_at IS NOT NULL AND deleted_at IS NULL)) AS next",
         );

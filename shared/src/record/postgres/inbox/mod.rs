@@ -24,6 +24,10 @@ impl Inbox for PostgresRecord {
         Ok(self.try_position(user, at).await?)
     }
 
+    async fn unread_of_type(&self, user: &UserId, kind: &str, at: At) -> Result<i64, StoreError> {
+        Ok(self.try_unread_of_type(user, kind, at).await?)
+    }
+
     async fn list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, StoreError> {
         Ok(self.try_list(user, page, at).await?)
     }

@@ -72,6 +72,16 @@ impl PostgresRecord {
         Ok(rows::position(&query.read_one(&mut *self.connection().await?).await?)?)
     }
 
+    pub(super) async fn try_unread_of_type(&self, user: &UserId, kind: &str, at: At) -> Result<i64, Failure> {
+        let query = sqlx::query(sql!(
+            (" SELECT count(*) AS unread FROM notifications, clock
+               WHERE user_id = $2 AND type = $3 AND read_at IS NULL AND deleted_at IS NULL
+                 AND coalesce(expires_at > clock.now_ms, true)")
+        ));
+        let query = query.bind(at_ms(at)).bind(user.as_str()).bind(kind);
+        Ok(column(&query.read_one(&mut *self.connection().await?).await?, "unread")?)
+    }
+
     pub(super) async fn try_list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, Failure> {
         let query = sqlx::query(with_position!(
             r#"WHERE n.user_id = $2 AND n."offset" < $3 AND n.deleted_at IS NULL

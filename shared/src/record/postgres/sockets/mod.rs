@@ -1,6 +1,7 @@
 //! Connections and tickets in Postgres.
 
 use async_trait::async_trait;
+use sqlx::postgres::PgRow;
 
 use crate::clock::At;
 use crate::error::StoreError;
@@ -11,8 +12,8 @@ use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::Run;
 use crate::sockets::connections::{
-    Connection, Connections, Extended, MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, MAX_SOCKET_AGE_MS, MAX_SWEPT, Online,
-    Opened, Opening, Ticket,
+    Connection, Connections, Extended, MAX_CONNECTION_AGE_MS, MAX_SOCKET_AGE_MS, MAX_SWEPT, Online, Opened, Opening,
+    Page, PageEnd, Ticket,
 };
 
 /// The most statements of one sweep; the rest waits for the next sweep.
@@ -27,7 +28,7 @@ impl Connections for PostgresRecord {
     async fn open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, StoreError> {
         match retried!(self.try_open(opening, at))? {
             Opened::Registered { user, .. } => {
-                let displaced = retried!(self.try_displace(&user))?;
+                let displaced = retried!(self.try_displace(&user, opening))?;
                 Ok(Opened::Registered { user, displaced })
             }
             refused => Ok(refused),
@@ -42,9 +43,9 @@ impl Connections for PostgresRecord {
         Ok(self.try_find_connection(connection).await?)
     }
 
-    async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError> {
+    async fn forget(&self, connections: &[ConnectionId]) -> Result<Vec<Connection>, StoreError> {
         if connections.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         retried!(self.try_forget(connections))
     }
@@ -56,6 +57,14 @@ impl Connections for PostgresRecord {
             }
         }
         Ok(retried!(self.try_sweep(at))?.unwrap_or_default())
+    }
+
+    async fn of(&self, users: &[UserId], at: At) -> Result<Vec<Connection>, StoreError> {
+        Ok(self.try_connections_of(users, at).await?)
+    }
+
+    async fn page(&self, after: Option<&PageEnd>, until_ms: i64, limit: usize, at: At) -> Result<Page, StoreError> {
+        Ok(self.try_connection_page(after, until_ms, limit, at).await?)
     }
 
     async fn count(&self, at: At) -> Result<Online, StoreError> {
@@ -85,7 +94,8 @@ impl PostgresRecord {
             .bind(at_ms(at))
             .bind(opening.ticket_hash.as_slice())
             .bind(opening.connection.as_str())
-            .bind(opening.origin);
+            .bind(opening.origin)
+            .bind(opening.connection.is_stream());
         let row = query.one(&mut *self.connection().await?).await?;
         let Some(user) = column::<Option<String>>(&row, "user_id")? else {
             let valid: i64 = column(&row, "valid")?;
@@ -94,16 +104,18 @@ impl PostgresRecord {
         Ok(Opened::Registered { user: UserId::stored(user), displaced: Vec::new() })
     }
 
-    /// Forgets the oldest connections beyond [`MAX_CONNECTIONS`]. A separate statement sees every connection that was
+    /// Forgets the oldest connections of this kind beyond their number. A separate statement sees every connection that was
     /// committed before, and the order of opening is the same for all: of many connections that open concurrently, the
     /// last one to run this leaves exactly the newest.
-    async fn try_displace(&self, user: &UserId) -> Result<Vec<ConnectionId>, Failure> {
+    async fn try_displace(&self, user: &UserId, opening: &Opening<'_>) -> Result<Vec<ConnectionId>, Failure> {
         let query = sqlx::query(
             "DELETE FROM connections
-              WHERE id IN (SELECT id FROM connections WHERE user_id = $1 ORDER BY opened DESC OFFSET $2)
+              WHERE id IN (
+                  SELECT id FROM connections WHERE user_id = $1 AND starts_with(id, 'stream/') = $3
+                   ORDER BY opened DESC OFFSET $2)
              RETURNING id",
         );
-        let query = query.bind(user.as_str()).bind(limit(MAX_CONNECTIONS));
+        let query = query.bind(user.as_str()).bind(limit(opening.most())).bind(opening.connection.is_stream());
         let displaced = query.all(&mut *self.connection().await?).await?;
         displaced.iter().map(|row| Ok(ConnectionId::new(column::<String>(row, "id")?))).collect()
     }
@@ -143,11 +155,15 @@ impl PostgresRecord {
         row.map_or(Ok(None), |row| Ok(rows::connection(&row, "id")?))
     }
 
-    async fn try_forget(&self, connections: &[ConnectionId]) -> Result<(), Failure> {
+    async fn try_forget(&self, connections: &[ConnectionId]) -> Result<Vec<Connection>, Failure> {
         let ids: Vec<String> = connections.iter().map(ToString::to_string).collect();
-        let query = sqlx::query("DELETE FROM connections WHERE id = ANY ($1)").bind(ids);
-        query.run(&mut *self.connection().await?).await?;
-        Ok(())
+        let query = sqlx::query(
+            "DELETE FROM connections WHERE id = ANY ($1) RETURNING id, user_id, connected_at, token_expires_at",
+        );
+        let forgotten = query.bind(ids).all(&mut *self.connection().await?).await?;
+        let forgotten: Result<Vec<Option<Connection>>, StoreError> =
+            forgotten.iter().map(|row| rows::connection(row, "id")).collect();
+        Ok(forgotten?.into_iter().flatten().collect())
     }
 
     /// Connections whose token has expired; `None` if the statement reached its limit and there may be more to forget
@@ -164,6 +180,36 @@ impl PostgresRecord {
         Ok(Some(expired?.into_iter().flatten().collect()))
     }
 
+    async fn try_connections_of(&self, users: &[UserId], at: At) -> Result<Vec<Connection>, Failure> {
+        let ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
+        let query = sqlx::query(sql!(
+            (" SELECT c.id, c.user_id, c.connected_at, c.token_expires_at FROM connections c, clock
+               WHERE c.user_id = ANY ($2) AND c.token_expires_at > clock.now_ms")
+        ));
+        let found = query.bind(at_ms(at)).bind(ids).read_all(&mut *self.connection().await?).await?;
+        connections(&found)
+    }
+
+    async fn try_connection_page(
+        &self,
+        after: Option<&PageEnd>,
+        until_ms: i64,
+        page_limit: usize,
+        at: At,
+    ) -> Result<Page, Failure> {
+        let (after_ms, after_id) = after.map_or((i64::MIN, ""), |(ms, id)| (*ms, id.as_str()));
+        // The lower bound on the time alone is what the index finds.
+        let query = sqlx::query(
+            "SELECT id, user_id, connected_at, token_expires_at FROM connections
+              WHERE connected_at >= $1 AND (connected_at > $1 OR id COLLATE \"C\" > $2) AND connected_at <= $3
+              ORDER BY connected_at, id COLLATE \"C\" LIMIT $4",
+        );
+        let query = query.bind(after_ms).bind(after_id).bind(until_ms).bind(limit(page_limit));
+        let found = query.read_all(&mut *self.connection().await?).await?;
+        // An expired token is refused by the clock of this process, which is near enough for what may be lost.
+        Ok(Page::new(connections(&found)?, page_limit, at.process_ms()))
+    }
+
     async fn try_count(&self, at: At) -> Result<Online, Failure> {
         let query = sqlx::query(sql!(
             (" SELECT count(*) AS connections, count(DISTINCT user_id) AS users FROM connections, clock
@@ -173,4 +219,10 @@ impl PostgresRecord {
         let row = query.read_one(&mut *self.connection().await?).await?;
         Ok(Online { connections: rows::count(&row, "connections")?, users: rows::count(&row, "users")? })
     }
+}
+
+fn connections(rows: &[PgRow]) -> Result<Vec<Connection>, Failure> {
+    let connections: Result<Vec<Option<Connection>>, StoreError> =
+        rows.iter().map(|row| rows::connection(row, "id")).collect();
+    Ok(connections?.into_iter().flatten().collect())
 }

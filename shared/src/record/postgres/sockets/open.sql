@@ -1,6 +1,6 @@
 -- Takes a ticket and registers its connection, atomically. A refused ticket is spent too. Returns one row: `valid` is 1
 -- if the ticket was in time and its token was not revoked, and `user_id` is null unless the connection is registered.
--- $2 hash of the ticket  $3 connection id  $4 origin, or null
+-- $2 hash of the ticket  $3 connection id  $4 origin, or null  $5 whether any ticket fits if it is null
 -- Of concurrent deletions only one returns the row, so a ticket opens one connection.
 , ticket AS (
     DELETE FROM tickets WHERE hash = $2 RETURNING user_id, origin, token_issued_at, token_expires_at, expires_at
@@ -16,7 +16,8 @@ valid AS MATERIALIZED (
 -- A ticket without an origin is for clients that send none, hence not `=`, which is never true for nulls.
 opened AS (
     INSERT INTO connections (id, user_id, origin, connected_at, token_expires_at, token_issued_at)
-    SELECT $3, user_id, origin, now_ms, token_expires_at, token_issued_at FROM valid WHERE origin IS NOT DISTINCT FROM $4
+    SELECT $3, user_id, origin, now_ms, token_expires_at, token_issued_at FROM valid
+     WHERE origin IS NOT DISTINCT FROM $4 OR ($4 IS NULL AND $5)
     RETURNING user_id
 )
 SELECT (SELECT count(*) FROM valid) AS valid, (SELECT user_id FROM opened) AS user_id

@@ -22,7 +22,7 @@ impl SqliteRecord {
     pub(crate) async fn take_due_with_backlog(&self, limit: usize, at: At) -> Result<Taken, Failure> {
         let mut db = self.write().await?;
         let now_ms = at.process_ms();
-        let limit = number(limit);
+        let limit = rows::limit(limit);
         let backlogged = rows::json_list(&backlogged(&mut db, limit, now_ms).await?);
         let deliveries = take_rows(&mut db, self.epoch, limit, &backlogged, now_ms).await?;
         let resyncs = resyncs(&mut db, &backlogged, now_ms).await?;
@@ -84,7 +84,7 @@ impl SqliteRecord {
             )
             .bind(rows::json_list(&users))
             .bind(at.process_ms())
-            .bind(number(MAX_STATEMENT_ROWS))
+            .bind(rows::limit(MAX_STATEMENT_ROWS))
             .execute(&mut *db)
             .await?;
             commit(db).await?;
@@ -109,7 +109,7 @@ async fn backlogged(db: &mut SqliteConnection, limit: i64, now_ms: i64) -> Resul
     )
     .bind(now_ms)
     .bind(limit)
-    .bind(number(MAX_FRAMES_PER_USER))
+    .bind(rows::limit(MAX_FRAMES_PER_USER))
     .fetch_all(db)
     .await
     .map_err(Failure::from)
@@ -219,7 +219,7 @@ async fn take_backlog(db: &mut SqliteConnection, backlogged: &str, now_ms: i64) 
     .bind(now_ms)
     .bind(PUSH_GRACE_MS)
     .bind(MAX_PUSH_DELAY_MS)
-    .bind(number(MAX_STATEMENT_ROWS))
+    .bind(rows::limit(MAX_STATEMENT_ROWS))
     .execute(db)
     .await?;
     Ok(usize::try_from(taken.rows_affected()).unwrap_or(usize::MAX))
@@ -232,8 +232,8 @@ fn delay_by_key_ms(attempts: i64) -> i64 {
     PUSH_GRACE_MS + max_backoff_ms(attempt)
 }
 
-/// The delay until a row that was taken as due is due again, in milliseconds, after `attempts` earlier attempts.
-fn delay_when_due_ms(attempts: i64) -> i64 {
+/// The delay until a row or message that was taken as due is due again, in milliseconds, after `attempts` earlier attempts.
+pub(crate) fn delay_when_due_ms(attempts: i64) -> i64 {
     PUSH_GRACE_MS.saturating_mul(1 << attempts.clamp(0, 16)).min(MAX_PUSH_DELAY_MS)
 }
 
@@ -246,8 +246,4 @@ async fn set_push_at(db: &mut SqliteConnection, next: &[Value]) -> Result<(), Fa
     .execute(db)
     .await?;
     Ok(())
-}
-
-fn number(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -3,7 +3,7 @@
 pub(crate) mod bisect;
 mod chunks;
 pub(crate) mod dead_letters;
-mod due;
+pub(crate) mod due;
 pub(crate) mod materialise;
 
 use async_trait::async_trait;
@@ -74,6 +74,8 @@ impl SqliteRecord {
             "SELECT min(due) FROM (SELECT min(due_at) AS due FROM send_chunks WHERE state = 'waiting'
                                    UNION ALL
                                    SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL
+                                   UNION ALL
+                                   SELECT min(push_at) FROM messages WHERE push_at IS NOT NULL
                                    UNION ALL
                                    SELECT min(expires_at) FROM notifications
                                     WHERE expires_at IS NOT NULL AND deleted_at IS NULL)",

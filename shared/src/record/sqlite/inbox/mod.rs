@@ -28,6 +28,10 @@ impl Inbox for SqliteRecord {
         Ok(self.try_position(user, at).await?)
     }
 
+    async fn unread_of_type(&self, user: &UserId, kind: &str, at: At) -> Result<i64, StoreError> {
+        Ok(self.try_unread_of_type(user, kind, at).await?)
+    }
+
     async fn list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, StoreError> {
         Ok(self.try_list(user, page, at).await?)
     }
@@ -60,6 +64,16 @@ impl SqliteRecord {
         rows::position(&mut *self.reader().await?, user, at.process_ms()).await
     }
 
+    async fn try_unread_of_type(&self, user: &UserId, kind: &str, at: At) -> Result<i64, Failure> {
+        let unread = sqlx::query_scalar(
+            "SELECT count(*) FROM notifications
+              WHERE user_id = ?1 AND type = ?3 AND read_at IS NULL AND deleted_at IS NULL
+                AND coalesce(expires_at > ?2, TRUE)",
+        );
+        let unread = unread.bind(user.as_str()).bind(at.process_ms()).bind(kind);
+        Ok(unread.fetch_one(&mut *self.reader().await?).await?)
+    }
+
     async fn try_list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, Failure> {
         let now_ms = at.process_ms();
         let mut db = self.read().await?;
@@ -75,7 +89,7 @@ impl SqliteRecord {
         .bind(page.kind.as_deref())
         .bind(page.unread)
         // One more than asked for, to see whether more follow.
-        .bind(one_more_than(page.bounds.items))
+        .bind(rows::one_more_than(page.bounds.items))
         .fetch(&mut *db);
         let found = found.map(|row| rows::notification(&row?, position.epoch));
         let (notifications, more) = within(page.bounds, found).await?;
@@ -112,7 +126,7 @@ impl SqliteRecord {
         .bind(now_ms)
         .bind(since.map_or(0, |since| since.offset))
         .bind(since.is_some())
-        .bind(one_more_than(bounds.items))
+        .bind(rows::one_more_than(bounds.items))
         .fetch(&mut *db);
         let found = found.map(|row| current_state(&row?, &position));
         let (changes, more) = within(bounds, found).await?;
@@ -151,8 +165,4 @@ fn current_state(row: &SqliteRow, position: &Position) -> Result<CurrentState, F
     } else {
         Ok(CurrentState::Present { version, notification: rows::notification(row, position.epoch)? })
     }
-}
-
-fn one_more_than(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX - 1).saturating_add(1)
 }
