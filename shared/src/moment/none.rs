@@ -1,13 +1,23 @@
 //! The moment of a deployment without Redis (`QUEUE_REDIS_ENABLED=false`): limits are kept in each process, nothing is
-//! counted and nothing is queued.
+//! counted, nothing is queued or cached, and no one knows who is online.
 
 use async_trait::async_trait;
+use serde_json::value::RawValue;
 
+use crate::chat::audience::{Audience, Audiences};
+use crate::chat::cache::{MessageCache, Room};
+use crate::chat::message::Message;
+use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
-use crate::ids::NotificationId;
+use crate::emit::{Addressees, Emitted, Kept, Newest};
+use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
+use crate::presence::{Left, Presence, Renewed, Settled};
+use crate::protocol::Frame;
+use crate::sockets::push::Outcome;
+use crate::sockets::streams::{Listening, Streams};
 use crate::telemetry::health::{Health, Instances, Mode, Status};
 use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
@@ -37,6 +47,80 @@ impl Telemetry for NoMoment {
     }
 
     async fn outcomes(&self, _: NotificationId, _: At) -> Option<Vec<PushAttempt>> {
+        None
+    }
+}
+
+#[async_trait]
+impl Presence for NoMoment {
+    async fn renew(&self, _: &UserId, _: &ConnectionId, _: i64, _: At) -> Option<Renewed> {
+        None
+    }
+
+    async fn leave(&self, _: &UserId, _: &ConnectionId, _: At) -> Option<Left> {
+        None
+    }
+
+    async fn settle(&self, _: &UserId, _: At) -> Option<Settled> {
+        None
+    }
+
+    async fn online(&self, _: &[UserId], _: At) -> Option<Vec<bool>> {
+        None
+    }
+}
+
+#[async_trait]
+impl MessageCache for NoMoment {
+    async fn keep(&self, _: ChatId, _: &[&Message], _: Room, _: At) {}
+
+    async fn run(&self, _: ChatId, _: Range, _: usize, _: At) -> Vec<Message> {
+        Vec::new()
+    }
+
+    async fn forget(&self, _: ChatId) {}
+}
+
+#[async_trait]
+impl Audiences for NoMoment {
+    async fn remember(&self, _: ChatId, _: &Audience, _: i64, _: At) {}
+
+    async fn recall(&self, _: ChatId, _: At) -> Option<Audience> {
+        None
+    }
+
+    async fn change(&self, _: ChatId, _: i64, _: At) {}
+}
+
+#[async_trait]
+impl Emitted for NoMoment {
+    async fn keep(&self, _: EventId, _: &RawValue, _: At) -> Option<Kept> {
+        None
+    }
+
+    async fn address(&self, _: EventId, _: Addressees<'_>, _: At) {}
+
+    async fn find(&self, _: EventId, _: At) -> Option<Box<RawValue>> {
+        None
+    }
+
+    async fn newest(&self, _: &UserId, _: At) -> Option<Newest> {
+        None
+    }
+
+    async fn list(&self, _: &UserId, _: At) -> Vec<Box<RawValue>> {
+        Vec::new()
+    }
+}
+
+/// Streams look at the record by themselves.
+#[async_trait]
+impl Streams for NoMoment {
+    async fn publish(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
+        vec![Outcome::Offered; frames.len()]
+    }
+
+    async fn listen(&self, _: &ConnectionId) -> Option<Box<dyn Listening>> {
         None
     }
 }

@@ -1,21 +1,41 @@
 //! The moment in this process, for the local gateway and for tests. It ends with the process, as the moment may end at any
 //! time.
 
+mod audiences;
+mod emit;
+mod messages;
+mod presence;
 mod queue;
+mod streams;
 mod telemetry;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use serde_json::value::RawValue;
 
+use self::audiences::Remembered;
+use self::emit::Events;
+use self::messages::KeptMessages;
+use self::presence::Leases;
 use self::queue::MemoryQueue;
+use self::streams::Listeners;
 use self::telemetry::Recorded;
+use crate::chat::audience::{Audience, Audiences};
+use crate::chat::cache::{MessageCache, Room};
+use crate::chat::message::Message;
+use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
-use crate::ids::NotificationId;
+use crate::emit::{Addressees, Emitted, Kept, Newest};
+use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
+use crate::presence::{Left, Presence, Renewed, Settled};
+use crate::protocol::Frame;
+use crate::sockets::push::Outcome;
+use crate::sockets::streams::{Listening, Streams};
 use crate::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Status};
 use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
@@ -25,6 +45,11 @@ pub struct MemoryMoment {
     buckets: Buckets,
     telemetry: Mutex<Recorded>,
     queue: Mutex<MemoryQueue>,
+    leases: Mutex<Leases>,
+    messages: Mutex<KeptMessages>,
+    audiences: Mutex<Remembered>,
+    events: Mutex<Events>,
+    listeners: Listeners,
     operations: AtomicU64,
 }
 
@@ -33,6 +58,30 @@ impl MemoryMoment {
         self.operations.fetch_add(1, Ordering::Relaxed);
         // A panic while the lock was held left at worst part of one report.
         self.telemetry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        // A panic while the lock was held lost at worst a lease, which the next frame renews.
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn messages(&self) -> MutexGuard<'_, KeptMessages> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        // A panic while the lock was held lost at worst messages that the record has.
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn audiences(&self) -> MutexGuard<'_, Remembered> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        // A panic while the lock was held lost at worst an audience, which is read again.
+        self.audiences.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn events(&self) -> MutexGuard<'_, Events> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        // A panic while the lock was held lost at worst an event, as any may be lost.
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue(&self) -> MutexGuard<'_, MemoryQueue> {
@@ -67,6 +116,89 @@ impl Telemetry for MemoryMoment {
 
     async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<PushAttempt>> {
         Some(self.telemetry().outcomes(id, at.process_ms()))
+    }
+}
+
+#[async_trait]
+impl Presence for MemoryMoment {
+    async fn renew(&self, user: &UserId, connection: &ConnectionId, lease_ms: i64, at: At) -> Option<Renewed> {
+        Some(self.leases().renew(user, connection, lease_ms, at.process_ms()))
+    }
+
+    async fn leave(&self, user: &UserId, connection: &ConnectionId, at: At) -> Option<Left> {
+        Some(self.leases().leave(user, connection, at.process_ms()))
+    }
+
+    async fn settle(&self, user: &UserId, at: At) -> Option<Settled> {
+        Some(self.leases().settle(user, at.process_ms()))
+    }
+
+    async fn online(&self, users: &[UserId], at: At) -> Option<Vec<bool>> {
+        Some(self.leases().online(users, at.process_ms()))
+    }
+}
+
+#[async_trait]
+impl MessageCache for MemoryMoment {
+    async fn keep(&self, chat: ChatId, messages: &[&Message], room: Room, at: At) {
+        self.messages().keep(chat, messages, room, at.process_ms());
+    }
+
+    async fn run(&self, chat: ChatId, range: Range, limit: usize, at: At) -> Vec<Message> {
+        self.messages().run(chat, range, limit, at.process_ms())
+    }
+
+    async fn forget(&self, chat: ChatId) {
+        self.messages().forget(chat);
+    }
+}
+
+#[async_trait]
+impl Emitted for MemoryMoment {
+    async fn keep(&self, id: EventId, event: &RawValue, at: At) -> Option<Kept> {
+        Some(self.events().keep(id, event, at.process_ms()))
+    }
+
+    async fn address(&self, id: EventId, audience: Addressees<'_>, _: At) {
+        self.events().address(id, audience);
+    }
+
+    async fn find(&self, id: EventId, at: At) -> Option<Box<RawValue>> {
+        self.events().find(id, at.process_ms())
+    }
+
+    async fn newest(&self, user: &UserId, at: At) -> Option<Newest> {
+        Some(self.events().newest(user, at.process_ms()))
+    }
+
+    async fn list(&self, user: &UserId, at: At) -> Vec<Box<RawValue>> {
+        self.events().list(user, at.process_ms())
+    }
+}
+
+#[async_trait]
+impl Audiences for MemoryMoment {
+    async fn remember(&self, chat: ChatId, audience: &Audience, age_ms: i64, at: At) {
+        self.audiences().remember(chat, audience, age_ms, at.process_ms());
+    }
+
+    async fn recall(&self, chat: ChatId, at: At) -> Option<Audience> {
+        self.audiences().recall(chat, at.process_ms())
+    }
+
+    async fn change(&self, chat: ChatId, version: i64, at: At) {
+        self.audiences().change(chat, version, at.process_ms());
+    }
+}
+
+#[async_trait]
+impl Streams for MemoryMoment {
+    async fn publish(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
+        frames.iter().map(|(stream, frame)| self.listeners.publish(stream, frame)).collect()
+    }
+
+    async fn listen(&self, stream: &ConnectionId) -> Option<Box<dyn Listening>> {
+        Some(self.listeners.listen(stream))
     }
 }
 

@@ -147,7 +147,7 @@ impl MemoryQueue {
     }
 
     fn hold(&mut self, shard: usize, due: Due, attempts: u32, now_ms: i64) -> Claimed {
-        let id = ClaimId { shard, name: self.next_name() };
+        let id = ClaimId { instance: 0, shard, name: self.next_name() };
         let claimed = Claimed { id, work: Work::parse(due.text.as_bytes()), attempts, due_ms: due.due_ms };
         let claim = Claim { lapses_ms: now_ms + CLAIM_MS, due, attempts };
         self.shards[shard].claimed.insert(claimed.id.name.clone(), claim);

@@ -5,28 +5,39 @@
 //! | `<prefix>:{pNNNN}:limit:<count>/<window ms>:<hash>` | string: `<ms> <parts>` | twice the time until full, at least 60 s | a budget, as the time at which it is full again; full and absent mean the same, so expiry loses nothing |
 //! | `<prefix>:{pNNNN}:counts:<minute>` | hash: `accepted`, `delivered`, `retried`, `rateLimited`, `errors`, `acceptMs:<from>`, `deliverMs:<from>` to whole numbers | 2 h | the counts of one minute; `<minute>` is minutes since 1970, `<from>` the lower bound of a histogram bucket |
 //! | `<prefix>:{pNNNN}:outcomes:<notification id>` | list: `<ms> <outcome> <connection>`, the latest last, at most 100 | 48 h | the outcomes of the pushes of one notification |
+//! | `<prefix>:{pNNNN}:on:<short hash>` | string: for each lease `<tag><mark><ms>`, with nothing between them | twice the longest lease, at least 10 min | the connections of a user: six characters of the hash of each, `+` or, if it has left, `-`, and until when its lease lasts, in 13 digits |
+//! | `<prefix>:{pNNNN}:messages:<short hash>` | sorted set: a message as JSON by its `seq`, at most `CACHE_MESSAGES_MAX` | `CACHE_MESSAGES_TTL_S` after the last was added | the last messages of a chat: `{"seq","id","by","client","body","data","at"}` with the sender, its id for the message and the time in milliseconds since 1970; `"erased":true` if the sender was erased |
+//! | `<prefix>:{pNNNN}:audience:<short hash>` | string: `<version> <ms> <JSON>` | 40 s, used for 10 s | who hears of typing in a chat of this version, as it was read at a time: `{"members":[…],"connections":[{"id","of","since","until"}]}`, where `of` is the place of the connection's user among the members; without JSON, the chat has just got this version |
+//! | `<prefix>:{pNNNN}:event:<event id>` | string: the event as it is pushed, behind `<ms> ` | 10 min | an emitted event, and when it was emitted |
+//! | `<prefix>:{pNNNN}:events:<hash>`, `:events:all` | sorted set: event ids by milliseconds since 1970 | 10 min after the last | the events that were emitted to a user, and to all |
 //! | `<prefix>:{qNN}:critical`, `:high`, `:normal`, `:low` | stream: field `w`, the text of the work; the time in the id is when it fell due | until claimed | work that is due, by priority |
 //! | `<prefix>:{qNN}:later` | sorted set: the text of the work by milliseconds since 1970 | until due | work that is not due yet |
 //! | `<prefix>:{qNN}:claimed` | sorted set: `<attempts> <priority> <id> <text>` by milliseconds since 1970 | until settled | claimed work, by when its claim lapses |
 //! | `<prefix>:{queue}:news` | string: a whole number | none | the queue's generation: how often work was enqueued |
 //! | `<prefix>:{queue}:awake` | string: milliseconds since 1970 | 6 s | until when a drain counts as awake |
 //! | `<prefix>:notification-events` | channel | | `{"userId","id","type"}` of each accepted notification |
+//! | `<prefix>:channel:chat-messages` | channel | | `{"chatId","seq","senderId"}` of each message of a chat |
+//! | `<prefix>:{pNNNN}:stream:<hash>` | channel | | the frames of one event stream |
+//! | `<prefix>:channel:system-events` | channel | | `{"id","type","name"}` of each emitted event |
+//! | `<prefix>:channel:user-presence` | channel | | `{"userId","online"}` of each user who came online or went offline |
 //!
 //! `<prefix>` is `REDIS_KEY_PREFIX`. `{pNNNN}` is one of 1,024 partitions by hash and `{qNN}` one of the 16 shards of the
 //! queue. Each is a hash tag, so that one script touches one slot. `<hash>` is 128 bits of SHA-256 over prefix and bucket
-//! as base64url; other bits of the same hash choose the partition. Names chosen by callers never appear in a key, so
+//! as base64url; other bits of the same hash choose the partition. `<short hash>` is 96 bits of it, over prefix and `online <user>` or
+//! `chat <id>`, since there are many such keys. Names chosen by callers never appear in a key, so
 //! their characters cannot break one.
 //!
 //! All processes share one hash of counts per minute and write it once per call. It is the hottest key, and in a cluster it
 //! moves to another slot every minute.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::delivery::work::PRIORITIES;
-use crate::ids::{NotificationId, sha256};
+use crate::delivery::work::{PRIORITIES, SHARDS};
+use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId, sha256};
 use crate::limits::Rate;
 
 /// How many partitions there are; never changes in a deployment.
@@ -41,6 +52,17 @@ pub(crate) enum Partition {
     Shard(usize),
     /// What all drains share: `{queue}`.
     Drains,
+}
+
+impl Partition {
+    /// Its number among all partitions, which never changes.
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::Hashed(n) => n.into(),
+            Self::Shard(n) => u64::from(PARTITIONS) + n as u64,
+            Self::Drains => u64::from(PARTITIONS) + SHARDS as u64,
+        }
+    }
 }
 
 impl fmt::Display for Partition {
@@ -71,6 +93,17 @@ impl Key {
     }
 }
 
+/// Keys by their partition, each with its position in the list.
+pub(crate) fn by_partition(keys: Vec<Key>) -> Vec<(Vec<Key>, Vec<usize>)> {
+    let mut partitions: BTreeMap<Partition, (Vec<Key>, Vec<usize>)> = BTreeMap::new();
+    for (position, key) in keys.into_iter().enumerate() {
+        let (keys, positions) = partitions.entry(key.partition()).or_default();
+        keys.push(key);
+        positions.push(position);
+    }
+    partitions.into_values().collect()
+}
+
 /// The keys of one shard of the queue.
 #[derive(Debug)]
 pub(crate) struct ShardKeys {
@@ -87,6 +120,19 @@ impl ShardKeys {
     pub(crate) fn all(self) -> Vec<Key> {
         Vec::from(self.due).into_iter().chain([self.later, self.claimed]).collect()
     }
+}
+
+/// What other programs may subscribe to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Channel {
+    /// Accepted notifications.
+    NotificationEvents,
+    /// Messages of chats.
+    ChatMessages,
+    /// Emitted events.
+    SystemEvents,
+    /// Users who come online and go offline.
+    UserPresence,
 }
 
 /// The keys under one prefix.
@@ -122,6 +168,47 @@ impl Keys {
         self.key(self.hashed(&name).0, &name)
     }
 
+    /// The leases of a user's connections.
+    pub(crate) fn leases(&self, user: &UserId) -> Key {
+        let (partition, hash) = self.hashed(&format!("online {user}"));
+        self.key(partition, &format!("on:{}", URL_SAFE_NO_PAD.encode(&hash[..12])))
+    }
+
+    /// The last messages of a chat.
+    pub(crate) fn messages(&self, chat: ChatId) -> Key {
+        let (partition, hash) = self.hashed(&format!("chat {chat}"));
+        self.key(partition, &format!("messages:{}", URL_SAFE_NO_PAD.encode(&hash[..12])))
+    }
+
+    /// Who hears of typing in a chat.
+    pub(crate) fn audience(&self, chat: ChatId) -> Key {
+        let (partition, hash) = self.hashed(&format!("chat {chat}"));
+        self.key(partition, &format!("audience:{}", URL_SAFE_NO_PAD.encode(&hash[..12])))
+    }
+
+    /// An emitted event.
+    pub(crate) fn event(&self, id: EventId) -> Key {
+        let name = format!("event:{id}");
+        self.key(self.hashed(&name).0, &name)
+    }
+
+    /// The events that were emitted to a user; `None`: to all.
+    pub(crate) fn events(&self, user: Option<&UserId>) -> Key {
+        match user {
+            Some(user) => {
+                let (partition, hash) = self.hashed(&format!("events {user}"));
+                self.key(partition, &format!("events:{}", URL_SAFE_NO_PAD.encode(&hash[..16])))
+            }
+            None => self.key(self.hashed("events:all").0, "events:all"),
+        }
+    }
+
+    /// The channel of an event stream. Its partition decides which instance carries it.
+    pub(crate) fn stream(&self, stream: &ConnectionId) -> Key {
+        let (partition, hash) = self.hashed(stream.as_str());
+        self.key(partition, &format!("stream:{}", URL_SAFE_NO_PAD.encode(&hash[..16])))
+    }
+
     /// The keys of a shard of the queue.
     pub(crate) fn shard(&self, shard: usize) -> ShardKeys {
         let key = |name| self.key(Partition::Shard(shard), name);
@@ -134,11 +221,15 @@ impl Keys {
         ["news", "awake"].map(|name| self.key(Partition::Drains, name)).into()
     }
 
-    /// The channel on which accepted notifications are published.
-    pub(crate) fn notification_events(&self) -> Key {
-        const CHANNEL: &str = "notification-events";
-        // Other programs subscribe to it by name, so it has no hash tag.
-        Key { partition: self.hashed(CHANNEL).0, name: format!("{}:{CHANNEL}", self.prefix) }
+    /// A channel for other programs. They subscribe to it by name, so it has no hash tag.
+    pub(crate) fn channel(&self, channel: Channel) -> Key {
+        let name = match channel {
+            Channel::NotificationEvents => "notification-events",
+            Channel::ChatMessages => "channel:chat-messages",
+            Channel::SystemEvents => "channel:system-events",
+            Channel::UserPresence => "channel:user-presence",
+        };
+        Key { partition: self.hashed(name).0, name: format!("{}:{name}", self.prefix) }
     }
 
     fn key(&self, partition: Partition, name: &str) -> Key {
@@ -177,13 +268,44 @@ mod tests {
     }
 
     #[test]
+    fn the_key_of_a_users_leases_never_changes() {
+        let key = Keys::new("carillon").unwrap().leases(&UserId::new("alice").unwrap());
+        assert_eq!(key.name(), "carillon:{p0148}:on:1zWG-b133zYY9LBx");
+    }
+
+    #[test]
+    fn the_keys_of_a_chat_never_change() {
+        let chat = ChatId::parse("d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1").unwrap();
+        let keys = Keys::new("carillon").unwrap();
+        assert_eq!(keys.messages(chat).name(), "carillon:{p0126}:messages:lIGUrk1ILBCbIwjq");
+        assert_eq!(keys.audience(chat).name(), "carillon:{p0126}:audience:lIGUrk1ILBCbIwjq");
+    }
+
+    #[test]
+    fn the_keys_of_events_never_change() {
+        let keys = Keys::new("carillon").unwrap();
+        let id = EventId::parse("d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1").unwrap();
+        assert_eq!(keys.event(id).name(), "carillon:{p0503}:event:d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1");
+        assert_eq!(
+            keys.events(Some(&UserId::new("alice").unwrap())).name(),
+            "carillon:{p0662}:events:_YFjbHWYQFwZqlXmx-qDFA"
+        );
+        assert_eq!(keys.events(None).name(), "carillon:{p0336}:events:all");
+    }
+
+    #[test]
     fn the_queues_keys_never_change() {
         let keys = Keys::new("carillon").unwrap();
         let names = |keys: Vec<Key>| keys.into_iter().map(|key| key.name).collect::<Vec<String>>();
         assert_eq!(names(keys.shard(7).all())[0], "carillon:{q07}:critical");
         assert_eq!(names(keys.shard(15).all())[4..], ["carillon:{q15}:later", "carillon:{q15}:claimed"]);
         assert_eq!(names(keys.drains()), ["carillon:{queue}:news", "carillon:{queue}:awake"]);
-        assert_eq!(keys.notification_events().name(), "carillon:notification-events");
+        let channels =
+            [Channel::NotificationEvents, Channel::ChatMessages, Channel::SystemEvents, Channel::UserPresence];
+        let names = channels.map(|channel| keys.channel(channel).name().to_owned());
+        let expected =
+            ["notification-events", "channel:chat-messages", "channel:system-events", "channel:user-presence"];
+        assert_eq!(names, expected.map(|name| format!("carillon:{name}")));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::failure::{self, Failure, log_text};
 use super::setup;
 use super::steps::{Step, perform};
 use crate::clock::Clock;
-use crate::config::RedisConfig;
+use crate::config::{RedisConfig, RedisInstance};
 use crate::telemetry::health::BreakerState;
 use crate::telemetry::histogram::Histogram;
 
@@ -29,6 +29,9 @@ const DEAD_PEER: Duration = Duration::from_secs(5);
 /// The pause before the second attempt to connect; doubled for each further one.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// How long an instance that came back is watched before it gets its partitions again: one that keeps coming and going would
+/// move them each time.
+const WATCHED: Duration = Duration::from_secs(5);
 
 /// The reason for an open breaker when there was no error, only silence.
 const SILENT: &str = "no answer in time";
@@ -37,7 +40,9 @@ const SILENT: &str = "no answer in time";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// The URL does not say where Redis is.
-    #[error("REDIS_URL must read redis://[user:password@]host[:port][/database], or rediss:// for TLS")]
+    #[error(
+        "REDIS_URL must read redis://[user:password@]host[:port][/database], or rediss:// for TLS, and so must each of REDIS_URLS"
+    )]
     Url,
     /// The prefix contains characters that mean something in a key.
     #[error("REDIS_KEY_PREFIX must be 1 to 64 visible ASCII characters without braces")]
@@ -75,6 +80,10 @@ impl Timeouts {
 
 /// Asks one instance, as far as its breaker permits.
 pub(crate) struct Link {
+    /// What logs, metrics and operators call it: `redis-1`.
+    name: String,
+    /// Whether there are others, which take over while it is away.
+    has_others: bool,
     client: Client,
     settings: AsyncConnectionConfig,
     /// How often connecting is attempted.
@@ -113,6 +122,8 @@ struct LinkState {
     is_setup_checked: bool,
     /// How many connections there were, which tells one from the next.
     connections: u64,
+    /// When it last came back; `None` if it was never away.
+    back_since: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -131,14 +142,16 @@ enum NoAnswer {
 }
 
 impl Link {
-    /// Connects with the first call. `probe`: what an instance must perform before an open breaker closes.
+    /// A link to the instance of this number. Connects with the first call. `probe`: what an instance must perform before an
+    /// open breaker closes.
     pub(crate) fn new(
         config: &RedisConfig,
+        number: usize,
         timeouts: Timeouts,
         probe: Vec<Step>,
         clock: Clock,
     ) -> Result<Self, SetupError> {
-        let client = client(config)?;
+        let client = client(config, &config.instances[number], ProtocolVersion::RESP3)?;
         // Each call has its own timeout.
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
@@ -150,8 +163,11 @@ impl Link {
             reason: String::new(),
             is_setup_checked: false,
             connections: 0,
+            back_since: None,
         };
         Ok(Self {
+            name: format!("redis-{}", number + 1),
+            has_others: config.instances.len() > 1,
             client,
             settings,
             attempts: config.attempts,
@@ -206,6 +222,36 @@ impl Link {
                 self.failed(&error);
                 None
             }
+        }
+    }
+
+    /// What operators call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether partitions are to be kept here: it is not away, and has not just come back.
+    pub(crate) fn is_steady(&self) -> bool {
+        let state = self.state.borrow();
+        !state.breaker.is_open() && state.back_since.is_none_or(|at| at.elapsed() >= WATCHED)
+    }
+
+    /// Begins to connect if this process never has.
+    pub(crate) fn warm_up(self: &Arc<Self>) {
+        let is_new = {
+            let state = self.state.borrow();
+            state.connections == 0 && !state.breaker.is_open()
+        };
+        if is_new {
+            self.connect_in_background();
+        }
+    }
+
+    /// Begins a probe if one is due: without calls that ask it, nothing else would find out that an instance is back.
+    pub(crate) fn probe_if_due(self: &Arc<Self>) {
+        let permit = self.state.borrow().breaker.permit(self.clock.now_ms());
+        if permit == Permit::Probe {
+            self.connect_in_background();
         }
     }
 
@@ -336,6 +382,7 @@ impl Link {
                     // Only a probe closes the breaker: a server that greets may still answer nothing.
                     if is_probed {
                         state.breaker.close();
+                        state.back_since = Some(Instant::now());
                     }
                     state.connections += 1;
                     state.connection = Some(Live { connection: connection.clone(), id: state.connections });
@@ -344,7 +391,7 @@ impl Link {
             });
             if !needs_probe {
                 if was_open {
-                    tracing::info!("Redis is back");
+                    tracing::info!(instance = self.name, "Redis is back");
                 }
                 return Ok(connection);
             }
@@ -396,10 +443,12 @@ impl Link {
             true
         });
         if is_new {
-            tracing::warn!(
-                reason,
-                "Redis is unavailable ({reason}): until it is back, each process enforces its own limits and nothing is counted"
-            );
+            let meanwhile = if self.has_others {
+                "the other instances take over"
+            } else {
+                "until it is back, each process enforces its own limits and nothing is counted"
+            };
+            tracing::warn!(instance = self.name, reason, "Redis is unavailable ({reason}): {meanwhile}");
         }
     }
 }
@@ -420,9 +469,15 @@ impl Drop for Connecting {
     }
 }
 
-fn client(config: &RedisConfig) -> Result<Client, SetupError> {
+/// Opens connections with this protocol: RESP3 lets the server send first, so a connection that it closed is noticed;
+/// subscriptions need RESP2.
+pub(super) fn client(
+    config: &RedisConfig,
+    instance: &RedisInstance,
+    protocol: ProtocolVersion,
+) -> Result<Client, SetupError> {
     // The detailed error might quote the URL.
-    let info = connection_info(config).map_err(|_| SetupError::Url)?;
+    let info = connection_info(instance, protocol).map_err(|_| SetupError::Url)?;
     let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
     let Some(authorities) = config.authorities.as_ref().filter(|_| is_tls) else {
         return Client::open(info).map_err(|_| SetupError::Url);
@@ -436,10 +491,9 @@ fn client(config: &RedisConfig) -> Result<Client, SetupError> {
     Client::build_with_tls(info, certificates).map_err(|_| SetupError::Authorities)
 }
 
-fn connection_info(config: &RedisConfig) -> RedisResult<ConnectionInfo> {
-    let info = config.url.reveal().into_connection_info()?;
-    // RESP3 lets the server send first, so a connection that it closed is noticed.
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+fn connection_info(instance: &RedisInstance, protocol: ProtocolVersion) -> RedisResult<ConnectionInfo> {
+    let info = instance.url.reveal().into_connection_info()?;
+    let settings = info.redis_settings().clone().set_protocol(protocol);
     let tcp = TcpSettings::default().set_nodelay(true);
     #[cfg(target_os = "linux")]
     let tcp = tcp.set_user_timeout(DEAD_PEER);

@@ -1,37 +1,59 @@
-//! The moment in Redis: rate limits that all processes share, telemetry, and the queue. While Redis is unavailable, limits are kept
-//! in each process, nothing is counted and nothing is queued. Everything returns on its own.
+//! The moment in Redis: rate limits that all processes share, telemetry, presence, the last messages of chats,
+//! and the queue. While Redis is unavailable, limits are kept in each process, nothing is counted, queued or cached, and no one
+//! knows who is online. Everything returns on its own.
 
+mod balance;
 mod breaker;
+mod chat;
 mod delivery;
+mod emit;
 mod failure;
 mod keys;
 mod limits;
 mod link;
+mod presence;
 mod router;
 mod setup;
+mod sockets;
 mod steps;
 mod telemetry;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
+use redis::ProtocolVersion;
+use serde_json::value::RawValue;
 
+use self::chat::{audience, messages as cached_messages};
 use self::delivery::queue::{self as queueing, Adding, Inspected, Plan};
-use self::keys::Keys;
+use self::emit::{self as emitting, Finding};
+use self::keys::{Channel, Keys};
 use self::limits::gcra::{self, Spending};
 pub use self::link::SetupError;
 use self::link::{Link, Stats, Timeouts};
+use self::presence::Asking;
 use self::router::{Retry, Router};
+use self::sockets::{Listener, Listeners};
 use self::telemetry::Reporting;
+use crate::chat::audience::{Audience, Audiences};
+use crate::chat::cache::{MessageCache, Room};
+use crate::chat::message::Message;
+use crate::chat::messages::Range;
 use crate::clock::{At, Clock};
 use crate::config::RedisConfig;
 use crate::delivery::fair_share::FairShare;
 use crate::delivery::queue::{AWAKE_MS, Added, Claims, Depth, Entry, Queue, Resolution};
-use crate::ids::NotificationId;
+use crate::emit::{Addressees, Emitted, Kept, MAX_KEPT, Newest};
+use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
+use crate::presence::{Left, Presence, Renewed, Settled};
+use crate::protocol::Frame;
+use crate::sockets::push::Outcome;
+use crate::sockets::streams::{Listening, Streams};
 use crate::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Status};
 use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
@@ -45,8 +67,12 @@ pub struct RedisMoment {
     /// The instances as the drain asks them, over a link of its own: a full Redis refuses what others add, and that must not
     /// keep the drain from emptying it. Connects with the first claim, so only in drains.
     drain_router: Router,
-    /// Shares the claims of this process fairly.
-    fair_share: FairShare,
+    /// Hears what is published to the event streams of this process. Connects with the first of them.
+    listeners: Listeners,
+    /// Shares the claims of this process fairly, at each instance.
+    fair_shares: Vec<FairShare>,
+    /// Which instance the next claim begins with.
+    next_claim: AtomicUsize,
     /// Limits while Redis is unavailable.
     buckets: Buckets,
     /// How many values under our keys were not ours, so far.
@@ -68,13 +94,23 @@ impl RedisMoment {
 
     fn with_timeouts(config: &RedisConfig, clock: Clock, timeouts: Timeouts) -> Result<Self, SetupError> {
         let keys = Arc::new(Keys::new(&config.prefix).ok_or(SetupError::Prefix)?);
-        let link = Link::new(config, timeouts, gcra::probe(&keys), clock.clone())?;
-        let drain_link = Link::new(config, timeouts, gcra::probe(&keys), clock)?;
+        let numbers = 0..config.instances.len();
+        let links = || {
+            let link = |number| Link::new(config, number, timeouts, gcra::probe(&keys), clock.clone());
+            numbers.clone().map(link).collect::<Result<Vec<Link>, SetupError>>()
+        };
+        let listener = |instance| {
+            Ok(Listener::new(link::client(config, instance, ProtocolVersion::RESP2)?, config.connect_timeout))
+        };
+        let listeners = config.instances.iter().map(listener).collect::<Result<Vec<Listener>, SetupError>>()?;
+        let (router, drain_router) = (Router::new(config, links()?), Router::new(config, links()?));
         Ok(Self {
+            router,
+            drain_router,
+            listeners: Listeners::new(listeners),
+            fair_shares: numbers.clone().map(|_| FairShare::default()).collect(),
+            next_claim: AtomicUsize::new(0),
             keys,
-            router: Router::new(link),
-            drain_router: Router::new(drain_link),
-            fair_share: FairShare::default(),
             buckets: Buckets::default(),
             foreign: AtomicU64::new(0),
             forbidden: AtomicU64::new(0),
@@ -102,11 +138,37 @@ impl RedisMoment {
         result
     }
 
+    /// Those of these events that are kept, in the same order.
+    async fn find_events(&self, ids: &[EventId], at: At) -> Vec<Box<RawValue>> {
+        let finding = Finding::new(&self.keys, ids, at);
+        let answers = self.router.ask(&finding.steps, Retry::Never).await;
+        self.counted(finding.result(answers))
+    }
+
     /// Keeps a drain counted as awake for so long, or ends that with 0; returns the generation.
     async fn keep_awake(&self, awake_ms: i64, at: At) -> Option<u64> {
         let steps = [queueing::heartbeat(&self.keys, awake_ms, at)];
-        let answer = self.drain_router.ask(&steps, Retry::Never).await.pop()?;
-        queueing::read_heartbeat(answer).map(|generation| self.counted(generation))
+        let answers = self.drain_router.ask_everywhere(&steps, Retry::Never).await;
+        let generations = answers.into_iter().filter_map(|mut answers| queueing::read_heartbeat(answers.pop()?));
+        generations.map(|generation| self.counted(generation)).reduce(u64::wrapping_add)
+    }
+
+    /// Claims at one instance, where this was found.
+    async fn claim_at(&self, instance: usize, inspected: Inspected, limit: usize, at: At) -> Claims {
+        let claim = async |plan: &Plan| {
+            let answers = self.drain_router.ask_at(instance, &plan.steps(&self.keys, at), Retry::Never).await;
+            self.counted(plan.claimed(instance, answers))
+        };
+        let fair_share = &self.fair_shares[instance];
+        let mut plan = inspected.plan(fair_share, limit, true);
+        let mut claimed = claim(&plan).await;
+        let is_recovered = matches!(plan, Plan::Recover(_)) && !claimed.is_empty();
+        if matches!(plan, Plan::Recover(_)) && claimed.is_empty() {
+            // Another drain has recovered it first.
+            plan = inspected.plan(fair_share, limit, false);
+            claimed = claim(&plan).await;
+        }
+        inspected.claims(claimed, is_recovered)
     }
 }
 
@@ -144,21 +206,148 @@ impl Telemetry for RedisMoment {
         let reported = reporting.result(answers);
         self.count_foreign(reported.foreign);
         if reported.forbidden > 0 && self.forbidden.fetch_add(reported.forbidden, Ordering::Relaxed) == 0 {
-            let channel = self.keys.notification_events();
-            let channel = channel.name();
-            tracing::warn!("Redis denies publishing hints: its access list must allow the channel {channel}");
+            let channels = [Channel::NotificationEvents, Channel::ChatMessages, Channel::UserPresence];
+            let [events, messages, presence] = channels.map(|channel| self.keys.channel(channel).name().to_owned());
+            tracing::warn!(
+                "Redis denies publishing hints: its access list must allow the channels {events}, {messages} and {presence}"
+            );
         }
     }
 
     async fn counts(&self, at: At) -> Option<Counts> {
-        let answers = self.router.ask(&telemetry::counts(&self.keys, at), Retry::AfterProbe).await;
-        telemetry::read_counts(answers).map(|counts| self.counted(counts))
+        // While an instance is away, others count in its place.
+        let answers = self.router.ask_everywhere(&telemetry::counts(&self.keys, at), Retry::AfterProbe).await;
+        let counts = answers.into_iter().filter_map(telemetry::read_counts).map(|counts| self.counted(counts));
+        counts.reduce(|mut sum, other| {
+            sum.add_all(&other);
+            sum
+        })
     }
 
     async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<PushAttempt>> {
         let steps = [telemetry::outcomes(&self.keys, id)];
-        let answer = self.router.ask(&steps, Retry::AfterProbe).await.pop()?;
-        telemetry::read_outcomes(answer, at).map(|outcomes| self.counted(outcomes))
+        let answers = self.router.ask_everywhere(&steps, Retry::AfterProbe).await;
+        let outcomes = answers.into_iter().filter_map(|mut answers| telemetry::read_outcomes(answers.pop()?, at));
+        let mut outcomes = outcomes.map(|outcomes| self.counted(outcomes)).reduce(|mut all, other| {
+            all.extend(other);
+            all
+        })?;
+        // Stable: pushes of one millisecond stay in the order in which they were reported.
+        outcomes.sort_by_key(|push| push.at_ms);
+        Some(outcomes)
+    }
+}
+
+#[async_trait]
+impl Presence for RedisMoment {
+    async fn renew(&self, user: &UserId, connection: &ConnectionId, lease_ms: i64, at: At) -> Option<Renewed> {
+        let steps = [presence::renew(&self.keys, user, connection, lease_ms, at)];
+        let answer = self.router.ask(&steps, Retry::Never).await.pop()?;
+        presence::read_renewed(answer).map(|renewed| self.counted(renewed))
+    }
+
+    async fn leave(&self, user: &UserId, connection: &ConnectionId, at: At) -> Option<Left> {
+        let steps = [presence::leave(&self.keys, user, connection, at)];
+        let answer = self.router.ask(&steps, Retry::Never).await.pop()?;
+        presence::read_left(answer).map(|left| self.counted(left))
+    }
+
+    async fn settle(&self, user: &UserId, at: At) -> Option<Settled> {
+        let steps = [presence::settle(&self.keys, user, at)];
+        let answer = self.router.ask(&steps, Retry::Never).await.pop()?;
+        presence::read_settled(answer).map(|settled| self.counted(settled))
+    }
+
+    async fn online(&self, users: &[UserId], at: At) -> Option<Vec<bool>> {
+        let asking = Asking::new(&self.keys, users, at);
+        let answers = self.router.ask(&asking.steps, Retry::AfterProbe).await;
+        asking.result(answers).map(|online| self.counted(online))
+    }
+}
+
+#[async_trait]
+impl MessageCache for RedisMoment {
+    async fn keep(&self, chat: ChatId, messages: &[&Message], room: Room, _: At) {
+        let steps = [cached_messages::keep(&self.keys, chat, messages, room)];
+        let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
+        self.count_foreign(cached_messages::read_kept(answer));
+    }
+
+    async fn run(&self, chat: ChatId, range: Range, limit: usize, _: At) -> Vec<Message> {
+        let steps = [cached_messages::run(&self.keys, chat, range, limit)];
+        let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
+        self.counted(cached_messages::read_run(answer, chat))
+    }
+
+    async fn forget(&self, chat: ChatId) {
+        let steps = [cached_messages::forget(&self.keys, chat)];
+        self.router.ask(&steps, Retry::Never).await;
+    }
+}
+
+#[async_trait]
+impl Emitted for RedisMoment {
+    async fn keep(&self, id: EventId, event: &RawValue, at: At) -> Option<Kept> {
+        let steps = [emitting::keep(&self.keys, id, event, at)];
+        let answer = self.router.ask(&steps, Retry::Never).await.pop()?;
+        emitting::read_kept(answer).map(|kept| self.counted(kept))
+    }
+
+    async fn address(&self, id: EventId, audience: Addressees<'_>, at: At) {
+        let steps = emitting::address(&self.keys, id, audience, at);
+        self.count_foreign(emitting::read_addressed(self.router.ask(&steps, Retry::Never).await));
+    }
+
+    async fn find(&self, id: EventId, at: At) -> Option<Box<RawValue>> {
+        self.find_events(&[id], at).await.pop()
+    }
+
+    async fn newest(&self, user: &UserId, at: At) -> Option<Newest> {
+        let answers = self.router.ask(&emitting::list(&self.keys, user, 1, at), Retry::Never).await;
+        emitting::read_list(answers).map(|list| emitting::newest(&self.counted(list)))
+    }
+
+    /// One round trip for the ids, and one for the events if there are any.
+    async fn list(&self, user: &UserId, at: At) -> Vec<Box<RawValue>> {
+        let answers = self.router.ask(&emitting::list(&self.keys, user, MAX_KEPT, at), Retry::Never).await;
+        let ids = emitting::read_list(answers).map(|list| self.counted(list)).unwrap_or_default();
+        let mut events = if ids.is_empty() { Vec::new() } else { self.find_events(&ids, at).await };
+        events.reverse();
+        events
+    }
+}
+
+#[async_trait]
+impl Audiences for RedisMoment {
+    async fn remember(&self, chat: ChatId, read: &Audience, age_ms: i64, at: At) {
+        let steps = [audience::remember(&self.keys, chat, read, age_ms, at)];
+        let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
+        self.count_foreign(audience::read_written(answer));
+    }
+
+    async fn recall(&self, chat: ChatId, at: At) -> Option<Audience> {
+        let steps = [audience::recall(&self.keys, chat, at)];
+        let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
+        self.counted(audience::read_recalled(answer))
+    }
+
+    async fn change(&self, chat: ChatId, version: i64, at: At) {
+        let steps = [audience::change(&self.keys, chat, version, at)];
+        let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
+        self.count_foreign(audience::read_written(answer));
+    }
+}
+
+#[async_trait]
+impl Streams for RedisMoment {
+    async fn publish(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
+        let steps: Vec<steps::Step> =
+            frames.iter().map(|(stream, frame)| sockets::publish(&self.keys, stream, frame)).collect();
+        self.router.ask(&steps, Retry::Never).await.into_iter().map(sockets::read_published).collect()
+    }
+
+    async fn listen(&self, stream: &ConnectionId) -> Option<Box<dyn Listening>> {
+        self.listeners.listen(&self.keys.stream(stream)).await
     }
 }
 
@@ -170,27 +359,30 @@ impl Queue for RedisMoment {
         self.counted(adding.result(answers))
     }
 
-    /// One round trip to look at all shards, and one to claim if there is something.
+    /// One round trip to look at all shards of all instances, and one more for each instance that has something.
     async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
-        let answers = self.drain_router.ask(&queueing::inspect(&self.keys, at), Retry::Never).await;
-        let inspected = self.counted(Inspected::read(answers)?);
-        let mut plan = inspected.plan(&self.fair_share, limit, true);
-        let (mut claimed, foreign) =
-            plan.claimed(self.drain_router.ask(&plan.steps(&self.keys, at), Retry::Never).await);
-        self.count_foreign(foreign);
-        let is_recovered = matches!(plan, Plan::Recover(_)) && !claimed.is_empty();
-        if matches!(plan, Plan::Recover(_)) && claimed.is_empty() {
-            // Another drain has recovered it first.
-            plan = inspected.plan(&self.fair_share, limit, false);
-            let answers = self.drain_router.ask(&plan.steps(&self.keys, at), Retry::Never).await;
-            claimed = self.counted(plan.claimed(answers));
+        let answers = self.drain_router.ask_everywhere(&queueing::inspect(&self.keys, at), Retry::Never).await;
+        let found = answers.into_iter().zip(0..).filter_map(|(answers, n)| Some((n, Inspected::read(answers)?)));
+        let mut found: Vec<(usize, Inspected)> = found.map(|(n, inspected)| (n, self.counted(inspected))).collect();
+        // In turns, so that an instance with much to do does not keep the others waiting.
+        let first = self.next_claim.fetch_add(1, Ordering::Relaxed) % found.len().max(1);
+        found.rotate_left(first);
+        let (mut all, mut left) = (Vec::new(), limit);
+        for (instance, inspected) in found {
+            let claims = self.claim_at(instance, inspected, left, at).await;
+            left -= claims.claimed.len().min(left);
+            all.push(claims);
         }
-        Some(inspected.claims(claimed, is_recovered))
+        queueing::together(all.into_iter())
     }
 
     async fn settle(&self, resolutions: &[Resolution], at: At) -> bool {
-        let steps = queueing::settle(&self.keys, resolutions, at);
-        self.counted(queueing::read_settled(self.drain_router.ask(&steps, Retry::Never).await))
+        let settling = self.drain_router.instances().map(|instance| async move {
+            let own = resolutions.iter().filter(|resolution| resolution.id().instance == instance);
+            let steps = queueing::settle(&self.keys, &own.collect::<Vec<_>>(), at);
+            self.counted(queueing::read_settled(self.drain_router.ask_at(instance, &steps, Retry::Never).await))
+        });
+        join_all(settling).await.into_iter().all(|is_settled| is_settled)
     }
 
     async fn heartbeat(&self, at: At) -> Option<u64> {
@@ -202,8 +394,9 @@ impl Queue for RedisMoment {
     }
 
     async fn depth(&self, at: At) -> Option<Depth> {
-        let answers = self.router.ask(&queueing::depth(&self.keys, at), Retry::AfterProbe).await;
-        queueing::read_depth(answers).map(|depth| self.counted(depth))
+        let answers = self.router.ask_everywhere(&queueing::depth(&self.keys, at), Retry::AfterProbe).await;
+        let depths = answers.into_iter().filter_map(queueing::read_depth).map(|depth| self.counted(depth));
+        depths.reduce(queueing::add_depth)
     }
 }
 
@@ -218,26 +411,31 @@ impl Health for RedisMoment {
             steps::perform(&mut connection, probe).await?;
             setup::warning(&mut connection).await
         };
-        let mut warnings = Vec::new();
-        for (_, answer) in self.router.ask_each(question).await {
-            match answer {
-                Some(warning) => warnings.extend(warning),
-                None => return Status::Unavailable,
-            }
+        let asked = self.router.ask_each(question).await;
+        if asked.iter().all(|(_, answer)| answer.is_none()) {
+            return Status::Unavailable;
         }
+        let is_alone = asked.len() == 1;
+        let warning = |(link, answer): (&Link, Option<Option<String>>)| match answer {
+            None => Some(format!("{} is away, and the others take over", link.name())),
+            Some(warning) if is_alone => warning,
+            Some(warning) => warning.map(|warning| format!("{}: {warning}", link.name())),
+        };
+        let warnings: Vec<String> = asked.into_iter().filter_map(warning).collect();
         if warnings.is_empty() { Status::Ok } else { Status::Warned(warnings.join("; ")) }
     }
 
     async fn instances(&self) -> Instances {
         let question = |mut connection| async move { setup::role_and_memory(&mut connection).await };
         let asked = self.router.ask_each(question).await;
-        let instances = asked.into_iter().zip(1..).map(|((link, answer), n)| {
+        let mode = if asked.len() == 1 { Mode::Single } else { Mode::Balanced };
+        let instances = asked.into_iter().map(|(link, answer)| {
             let breaker = link.breaker();
             let (role, used_memory_bytes) = answer.unwrap_or_default();
             let Stats { operations, errors, took_us, last_error } = link.stats();
             let percentile_ms = |percent| took_us.percentile(percent) as f64 / 1_000.0;
             Instance {
-                name: format!("redis-{n}"),
+                name: link.name().to_owned(),
                 healthy: answer.is_some() && breaker == BreakerState::Closed,
                 role,
                 operations,
@@ -249,19 +447,19 @@ impl Health for RedisMoment {
                 last_error,
             }
         });
-        Instances { mode: Mode::Single, instances: instances.collect() }
+        Instances { mode, instances: instances.collect() }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Secret;
+    use crate::config::{RedisInstance, Secret};
     use crate::limits::Rate;
 
     fn named(url: &str, prefix: &str) -> Result<RedisMoment, SetupError> {
         let config = RedisConfig {
-            url: Secret::new(url),
+            instances: vec![RedisInstance { url: Secret::new(url), weight: 1 }],
             prefix: prefix.into(),
             connect_timeout: Duration::from_millis(100),
             attempts: 1,

@@ -1,24 +1,29 @@
-//! The Redis instances of a deployment, of which there is one today: routes each step to the instance that holds its
-//! partition, and asks all instances at once.
+//! The Redis instances of a deployment: routes each step to the instance that holds its partition, or asks a certain one, or
+//! all at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisResult, Value, from_redis_value};
 use tokio::time::timeout;
 
+use super::balance::{self, Candidate};
 use super::keys::Partition;
 use super::link::Link;
 use super::steps::{Step, perform};
+use crate::config::RedisConfig;
+use crate::telemetry::health::BreakerState;
 
 /// The answer to one step: `None` if its instance gave none, an error if it is one that the step tolerates.
 pub(crate) type Answer = Option<RedisResult<Value>>;
 
-/// Links to all instances.
+/// Links to all instances, which are known by their numbers.
 #[derive(Debug)]
 pub(crate) struct Router {
     links: Vec<Arc<Link>>,
+    candidates: Vec<Candidate>,
 }
 
 /// Whether an instance that gives no answer is asked again.
@@ -31,29 +36,78 @@ pub(crate) enum Retry {
 }
 
 impl Router {
-    pub(crate) fn new(link: Link) -> Self {
-        Self { links: vec![Arc::new(link)] }
+    /// A link for each instance of the configuration, in its order.
+    pub(crate) fn new(config: &RedisConfig, links: Vec<Link>) -> Self {
+        let candidates = config.instances.iter().map(Candidate::new).collect();
+        Self { links: links.into_iter().map(Arc::new).collect(), candidates }
     }
 
-    /// Performs steps, in one pipeline per instance. The answers are in the order of the steps.
+    /// The numbers of all instances.
+    pub(crate) fn instances(&self) -> impl Iterator<Item = usize> + use<> {
+        0..self.links.len()
+    }
+
+    /// Performs steps, in one pipeline per instance. The answers are in the order of the steps. If an instance gives no answer, its
+    /// steps are performed by those that take over: a step may be performed twice.
     pub(crate) async fn ask(&self, steps: &[Step], retry: Retry) -> Vec<Answer> {
+        let mut answers: Vec<Answer> = steps.iter().map(|_| None).collect();
+        if self.links.len() > 1 {
+            // Later calls will ask the others too: a burst of them that waits for a connection would give up.
+            self.links.iter().for_each(Link::warm_up);
+        }
+        let homes: Vec<usize> = steps.iter().map(|step| self.home(step.partition(), None)).collect();
+        self.ask_at_homes(steps, homes.iter().copied().enumerate(), retry, &mut answers).await;
+        if self.links.len() > 1 && answers.iter().any(Option::is_none) {
+            let unanswered = (0..steps.len()).filter(|n| answers[*n].is_none());
+            let moved = unanswered.map(|n| (n, self.home(steps[n].partition(), Some(homes[n]))));
+            let moved: Vec<(usize, usize)> = moved.collect();
+            self.ask_at_homes(steps, moved.into_iter(), retry, &mut answers).await;
+        }
+        answers
+    }
+
+    /// Performs steps, given by their places and instances.
+    async fn ask_at_homes(
+        &self,
+        steps: &[Step],
+        places: impl Iterator<Item = (usize, usize)>,
+        retry: Retry,
+        answers: &mut [Answer],
+    ) {
         let mut by_instance: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (n, step) in steps.iter().enumerate() {
-            by_instance.entry(self.home(step.partition())).or_default().push(n);
+        for (n, instance) in places {
+            by_instance.entry(instance).or_default().push(n);
         }
         let groups = by_instance.iter().map(|(instance, places)| async move {
             let group: Vec<&Step> = places.iter().map(|n| &steps[*n]).collect();
-            let group = &group;
-            let question = |mut connection: MultiplexedConnection| async move { perform(&mut connection, group).await };
-            (places, ask_one(&self.links[*instance], question, retry).await)
+            (places, self.perform_at(*instance, &group, retry).await)
         });
-        let mut answers: Vec<Answer> = steps.iter().map(|_| None).collect();
-        for (places, answered) in futures_util::future::join_all(groups).await {
-            for (n, answer) in places.iter().zip(answered.into_iter().flatten()) {
-                answers[*n] = Some(answer);
+        for (places, answered) in join_all(groups).await {
+            for (n, answer) in places.iter().zip(answered) {
+                answers[*n] = answer;
             }
         }
-        answers
+    }
+
+    /// Performs steps at one instance, whatever partitions they are of.
+    pub(crate) async fn ask_at(&self, instance: usize, steps: &[Step], retry: Retry) -> Vec<Answer> {
+        self.perform_at(instance, &steps.iter().collect::<Vec<_>>(), retry).await
+    }
+
+    /// Performs the same steps at every instance. The answers of each are in the order of the steps.
+    pub(crate) async fn ask_everywhere(&self, steps: &[Step], retry: Retry) -> Vec<Vec<Answer>> {
+        join_all(self.instances().map(|instance| self.ask_at(instance, steps, retry))).await
+    }
+
+    async fn perform_at(&self, instance: usize, steps: &[&Step], retry: Retry) -> Vec<Answer> {
+        if steps.is_empty() {
+            return Vec::new();
+        }
+        let question = |mut connection: MultiplexedConnection| async move { perform(&mut connection, steps).await };
+        match ask_one(&self.links[instance], question, retry).await {
+            Some(answers) => answers.into_iter().map(Some).collect(),
+            None => steps.iter().map(|_| None).collect(),
+        }
     }
 
     /// Asks every instance the same question; each with its link, and `None` from one that does not answer.
@@ -65,12 +119,28 @@ impl Router {
             let answer = ask_one(link, &question, Retry::AfterProbe).await;
             (&**link, answer)
         });
-        futures_util::future::join_all(asked).await
+        join_all(asked).await
     }
 
-    /// The index of the instance that holds a partition.
-    fn home(&self, _: Partition) -> usize {
-        0
+    /// The number of the instance that holds a partition: of those that are there, the one that suits it best. One that has just
+    /// come back counts as there only if no other is. `silent`: one that gave no answer, which is left out if there are others.
+    fn home(&self, partition: Partition, silent: Option<usize>) -> usize {
+        if self.links.len() == 1 {
+            return 0;
+        }
+        let mut ranked = balance::ranked(&self.candidates, partition);
+        ranked.retain(|instance| Some(*instance) != silent);
+        for instance in &ranked {
+            if self.links[*instance].is_steady() {
+                return *instance;
+            }
+            self.links[*instance].probe_if_due();
+        }
+        ranked
+            .iter()
+            .copied()
+            .find(|instance| self.links[*instance].breaker() == BreakerState::Closed)
+            .unwrap_or(ranked[0])
     }
 }
 

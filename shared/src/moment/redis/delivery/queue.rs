@@ -1,5 +1,5 @@
 //! The queue in Redis: what each operation sends, and what the answers mean. Every script touches one shard, and all shards
-//! are asked in one pipeline.
+//! are asked in one pipeline. A drain asks every instance, since each has what was enqueued while others were away.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -122,9 +122,7 @@ impl Inspected {
     }
 
     /// The result after `claimed` was claimed.
-    pub(crate) fn claims(self, mut claimed: Vec<Claimed>, is_recovered: bool) -> Claims {
-        // The entries of a shard are in order already; a stable sort keeps that within a priority.
-        claimed.sort_by_key(|claimed| claimed.work.as_ref().map_or(PRIORITIES, |work| rank(work.priority())));
+    pub(crate) fn claims(self, claimed: Vec<Claimed>, is_recovered: bool) -> Claims {
         let due: usize = self.due.iter().flatten().sum();
         let is_more = is_recovered || due > claimed.len() || self.lapsed.iter().any(|count| *count > 0);
         let next_in_ms = if is_more { Some(0) } else { self.next_in_ms };
@@ -150,15 +148,15 @@ impl Plan {
             .collect()
     }
 
-    /// What the answers say was claimed. What an instance claimed that gives no answer comes back when the claims lapse.
-    pub(crate) fn claimed(&self, answers: Vec<Answer>) -> Counted<Vec<Claimed>> {
+    /// What the answers of an instance say was claimed. What it claimed without giving an answer comes back when the claims lapse.
+    pub(crate) fn claimed(&self, instance: usize, answers: Vec<Answer>) -> Counted<Vec<Claimed>> {
         let (mut claimed, mut foreign) = (Vec::new(), 0);
         for (shard, answer) in self.shards().zip(answers) {
             let mut values = read::<Vec<redis::Value>>(answer).unwrap_or_default().into_iter();
             let strange = values.next().and_then(|strange| read::<u64>(Some(Ok(strange)))).unwrap_or(0);
             foreign = u64::saturating_add(foreign, strange);
             let names = values.filter_map(|name| read::<Vec<u8>>(Some(Ok(name))));
-            claimed.extend(names.map(|name| parse_claim(shard, name)));
+            claimed.extend(names.map(|name| parse_claim(instance, shard, name)));
         }
         (claimed, foreign)
     }
@@ -171,10 +169,24 @@ impl Plan {
     }
 }
 
-/// Settling claims: one step per shard.
-pub(crate) fn settle(keys: &Keys, resolutions: &[Resolution], at: At) -> Vec<Step> {
+/// The claims of all instances together: the most urgent first, and within a priority and shard in the order of each instance.
+/// The generation is new if that of one of them is. `None` if no instance gave an answer.
+pub(crate) fn together(all: impl Iterator<Item = Claims>) -> Option<Claims> {
+    let mut claims = all.reduce(|mut one, other| {
+        one.claimed.extend(other.claimed);
+        one.next_in_ms = one.next_in_ms.into_iter().chain(other.next_in_ms).min();
+        one.generation = one.generation.wrapping_add(other.generation);
+        one
+    })?;
+    // Stable: the entries of a shard are in order already.
+    claims.claimed.sort_by_key(|claimed| claimed.work.as_ref().map_or(PRIORITIES, |work| rank(work.priority())));
+    Some(claims)
+}
+
+/// Settling claims of one instance: one step per shard.
+pub(crate) fn settle(keys: &Keys, resolutions: &[&Resolution], at: At) -> Vec<Step> {
     let mut by_shard: BTreeMap<usize, Vec<&Resolution>> = BTreeMap::new();
-    for resolution in resolutions {
+    for resolution in resolutions.iter().copied() {
         by_shard.entry(resolution.id().shard).or_default().push(resolution);
     }
     let settle = |(shard, resolutions): (usize, Vec<&Resolution>)| {
@@ -215,7 +227,7 @@ pub(crate) fn depth(keys: &Keys, at: At) -> Vec<Step> {
     (0..SHARDS).map(|shard| Step::script(&DEPTH, keys.shard(shard).all()).arg(steps::now_ms(at))).collect()
 }
 
-/// The sum over all shards; `None` if one of them is not known.
+/// The sum over all shards of one instance; `None` if one of them is not known.
 pub(crate) fn read_depth(answers: Vec<Answer>) -> Option<Counted<Depth>> {
     let (mut depth, mut foreign) = (Depth::default(), 0);
     for answer in answers {
@@ -229,8 +241,18 @@ pub(crate) fn read_depth(answers: Vec<Answer>) -> Option<Counted<Depth>> {
     Some((depth, foreign))
 }
 
+/// The sum over instances.
+pub(crate) fn add_depth(sum: Depth, other: Depth) -> Depth {
+    Depth {
+        waiting: sum.waiting.saturating_add(other.waiting),
+        processing: sum.processing.saturating_add(other.processing),
+        delayed: sum.delayed.saturating_add(other.delayed),
+        oldest_ms: sum.oldest_ms.max(other.oldest_ms),
+    }
+}
+
 /// Reads `<attempts> <priority> <id> <text>`, which the scripts make of anything that they find.
-fn parse_claim(shard: usize, name: Vec<u8>) -> Claimed {
+fn parse_claim(instance: usize, shard: usize, name: Vec<u8>) -> Claimed {
     let mut words = name.splitn(4, |byte| *byte == b' ');
     let mut word = || words.next().unwrap_or_default();
     let attempts = std::str::from_utf8(word()).ok().and_then(|word| word.parse().ok()).unwrap_or(u32::MAX);
@@ -238,5 +260,5 @@ fn parse_claim(shard: usize, name: Vec<u8>) -> Claimed {
     // `<ms>-<n>`: the time at which it fell due.
     let due_ms = id.split(|byte| *byte == b'-').next().and_then(|ms| std::str::from_utf8(ms).ok()?.parse().ok());
     let work = Work::parse(word());
-    Claimed { id: ClaimId { shard, name }, work, attempts, due_ms: due_ms.unwrap_or(0) }
+    Claimed { id: ClaimId { instance, shard, name }, work, attempts, due_ms: due_ms.unwrap_or(0) }
 }

@@ -7,8 +7,8 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use serde::Serialize;
 
 use crate::clock::At;
-use crate::ids::{ConnectionId, NotificationId, UserId};
-use crate::moment::redis::keys::Keys;
+use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId};
+use crate::moment::redis::keys::{Channel, Keys};
 use crate::moment::redis::router::{Answer, read};
 use crate::moment::redis::steps::{self, Script, Step};
 use crate::sockets::push::Outcome;
@@ -35,22 +35,19 @@ pub(crate) struct Reported {
     pub(crate) foreign: u64,
 }
 
+/// What other programs read: a format that never changes but gains members.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct NotificationEvent<'a> {
-    user_id: &'a UserId,
-    id: NotificationId,
-    r#type: &'a str,
+#[serde(untagged, rename_all_fields = "camelCase")]
+enum PublishedHint<'a> {
+    Notification { user_id: &'a UserId, id: NotificationId, r#type: &'a str },
+    Message { chat_id: ChatId, seq: i64, sender_id: Option<&'a UserId> },
+    Presence { user_id: &'a UserId, online: bool },
+    Emitted { id: EventId, r#type: &'a str, name: Option<&'a str> },
 }
 
 impl Reporting {
     pub(crate) fn new(keys: &Keys, report: &Report<'_>, at: At) -> Self {
-        let publish = |Hint { user, id, kind }: &Hint<'_>| {
-            let event = serde_json::to_string(&NotificationEvent { user_id: user, id: *id, r#type: kind }).ok()?;
-            // A channel that the access list forbids says nothing about the server.
-            Some(Step::command("PUBLISH", keys.notification_events()).arg(event).tolerating(is_forbidden))
-        };
-        let mut steps: Vec<Step> = report.hints.iter().filter_map(publish).collect();
+        let mut steps: Vec<Step> = report.hints.iter().map(|hint| publish(keys, *hint)).collect();
         let hints = steps.len();
         steps.extend(count(keys, &report.counts, at));
         steps.extend(remember(keys, &report.outcomes, at));
@@ -73,7 +70,24 @@ impl Reporting {
     }
 }
 
-fn is_forbidden(error: &RedisError) -> bool {
+fn publish(keys: &Keys, hint: Hint<'_>) -> Step {
+    let (channel, published) = match hint {
+        Hint::Notification { user, id, kind } => {
+            (Channel::NotificationEvents, PublishedHint::Notification { user_id: user, id, r#type: kind })
+        }
+        Hint::Message { chat, seq, sender } => {
+            (Channel::ChatMessages, PublishedHint::Message { chat_id: chat, seq, sender_id: sender })
+        }
+        Hint::Emitted { id, kind, name } => (Channel::SystemEvents, PublishedHint::Emitted { id, r#type: kind, name }),
+        Hint::Presence { user, online } => (Channel::UserPresence, PublishedHint::Presence { user_id: user, online }),
+    };
+    let text = serde_json::to_string(&published).expect("strings and numbers are JSON");
+    // A channel that the access list forbids says nothing about the server.
+    Step::command("PUBLISH", keys.channel(channel)).arg(text).tolerating(is_forbidden)
+}
+
+/// Whether the access list forbids a command or channel.
+pub(crate) fn is_forbidden(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
 }
 
