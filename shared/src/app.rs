@@ -5,9 +5,10 @@ use std::sync::Arc;
 use crate::auth::{RevokedUsers, Tokens};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::delivery::queue::Entry;
+use crate::delivery::queue::{Added, Entry};
 use crate::delivery::wake::Wake;
 use crate::moment::Moment;
+use crate::presence::renewals::Renewals;
 use crate::record::Record;
 use crate::sockets::flood::Flood;
 use crate::sockets::push::Push;
@@ -32,6 +33,8 @@ pub struct App {
     pub revoked_users: Arc<RevokedUsers>,
     /// The connections whose frames this process ignores.
     pub flood: Arc<Flood>,
+    /// The leases that this process has renewed lately.
+    pub renewals: Arc<Renewals>,
     /// The way to the drain. Without one, the drain's schedule (once a minute) is soon enough.
     pub wake: Option<Arc<dyn Wake>>,
 }
@@ -48,19 +51,21 @@ impl App {
             push,
             revoked_users: Arc::default(),
             flood: Arc::default(),
+            renewals: Arc::default(),
             wake: None,
         }
     }
 
     /// Enqueues work and wakes the drain if none is awake. Without entries it only wakes, for work that the record alone
-    /// knows about. An entry that the queue refuses comes back from the record.
-    pub async fn enqueue_and_wake(&self, entries: &[Entry]) {
-        let is_awake = self.moment.queue.add(entries, self.clock.at()).await.drain_is_awake;
+    /// knows about. Returns how many entries the queue refused, or may have; the record finds what it knows of.
+    pub async fn enqueue_and_wake(&self, entries: &[Entry]) -> usize {
+        let Added { refused, drain_is_awake: is_awake } = self.moment.queue.add(entries, self.clock.at()).await;
         if is_awake != Some(true)
             && let Some(wake) = &self.wake
         {
             wake.wake_drain(is_awake == Some(false)).await;
         }
+        refused
     }
 
     /// Counts a response that reports a server error.

@@ -27,6 +27,9 @@ pub enum Error {
     /// The token lacks this scope.
     #[error("the scope {0} is required")]
     Forbidden(&'static str),
+    /// The caller may not do this, whatever its token.
+    #[error("{0}")]
+    NotAllowed(&'static str),
     /// The origin may not request tickets, or is not the one that the ticket was issued to.
     #[error("this origin is not allowed")]
     OriginNotAllowed,
@@ -91,7 +94,7 @@ impl Error {
             Self::TokenExpired => "token_expired",
             Self::InvalidToken => "invalid_token",
             Self::InvalidTicket => "invalid_ticket",
-            Self::Forbidden(_) => "forbidden",
+            Self::Forbidden(_) | Self::NotAllowed(_) => "forbidden",
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed(_) => "method_not_allowed",

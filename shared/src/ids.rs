@@ -39,9 +39,13 @@ impl fmt::Display for UserId {
     }
 }
 
-/// A socket, as API Gateway names it: 15 base64url characters and `=`.
+/// A connection: a socket, as API Gateway names it (15 base64url characters and `=`), or an event stream, which has a name of
+/// ours.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(String);
+
+/// With this begins the name of each event stream. API Gateway's names have no slash.
+const STREAM_PREFIX: &str = "stream/";
 
 impl ConnectionId {
     /// API Gateway's name for a socket, as received.
@@ -49,7 +53,17 @@ impl ConnectionId {
         Self(id.into())
     }
 
-    /// API Gateway's name for the socket.
+    /// A new name for an event stream.
+    pub fn of_stream() -> Self {
+        Self(format!("{STREAM_PREFIX}{}", Uuid::new_v4().simple()))
+    }
+
+    /// Whether it is an event stream.
+    pub fn is_stream(&self) -> bool {
+        self.0.starts_with(STREAM_PREFIX)
+    }
+
+    /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -138,6 +152,58 @@ uuid_id! {
     DeadLetterId
 }
 
+uuid_id! {
+    /// One chat.
+    ChatId
+}
+
+uuid_id! {
+    /// One message of one chat.
+    MessageId
+}
+
+uuid_id! {
+    /// One emitted event.
+    EventId
+}
+
+impl EventId {
+    /// The event with this key of a caller on a route, however often it is repeated.
+    pub fn of_key(caller: &UserId, route: &str, key: &str) -> Self {
+        Self(derived(&[b"event", caller.as_str().as_bytes(), route.as_bytes(), key.as_bytes()]))
+    }
+
+    /// An event without a key, which cannot be repeated.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl ChatId {
+    /// The direct chat of two users, in either order.
+    pub fn of_pair(one: &UserId, other: &UserId) -> Self {
+        let (first, second) = if one <= other { (one, other) } else { (other, one) };
+        Self(derived(&[b"pair", first.as_str().as_bytes(), second.as_str().as_bytes()]))
+    }
+
+    /// The group that a user creates with this client id, however often it is repeated.
+    pub fn of_group(creator: &UserId, client_id: &str) -> Self {
+        Self(derived(&[b"group", creator.as_str().as_bytes(), client_id.as_bytes()]))
+    }
+
+    /// A group without a client id, whose creation cannot be repeated.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
+impl MessageId {
+    /// The message that a user sends to a chat with this client id, on any path.
+    pub fn of(chat: ChatId, sender: &UserId, client_id: &str) -> Self {
+        Self(derived(&[b"message", chat.as_bytes(), sender.as_str().as_bytes(), client_id.as_bytes()]))
+    }
+}
+
 impl DeadLetterId {
     /// For the push of the row with this offset.
     pub fn of_push(user: &UserId, offset: i64) -> Self {
@@ -221,6 +287,15 @@ mod tests {
         let first = SendId::of_key(&user("a:b"), "r", "c");
         assert_ne!(first, SendId::of_key(&user("a"), "r", "b:c"));
         assert_ne!(NotificationId::of(first, &user("a")), NotificationId::of(first, &user("b")));
+    }
+
+    #[test]
+    fn a_pair_has_one_chat_and_its_messages_differ_by_sender() {
+        let (alice, bob) = (user("alice"), user("bob"));
+        let chat = ChatId::of_pair(&alice, &bob);
+        assert_eq!(chat, ChatId::of_pair(&bob, &alice));
+        assert_ne!(chat, ChatId::of_pair(&user("alicebo"), &user("b")));
+        assert_ne!(MessageId::of(chat, &alice, "1"), MessageId::of(chat, &bob, "1"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! - *Domains* define what is done and what stores promise: [`http`] (calls and responses), [`auth`] (tokens and
 //!   tickets), [`inbox`] (sends and notifications), [`delivery`] (the way to the devices), [`sockets`] (connections and
-//!   pushes to them), [`limits`] (rate limits), [`telemetry`] (counts and health).
+//!   pushes to them), [`emit`] (events for who is there), [`chat`] (chats, messages and read marks), [`presence`] (who is
+//!   connected), [`limits`] (rate limits), [`telemetry`] (counts and health).
 //! - Every domain uses [`app`], [`clock`], [`config`], [`cursor`], [`error`], [`ids`], [`page_key`], [`protocol`] and
 //!   [`text`].
 //! - *Stores* keep the promises: [`record`] for what must outlive everything (Postgres, SQLite), [`moment`] for what may
@@ -11,10 +12,12 @@
 
 pub mod app;
 pub mod auth;
+pub mod chat;
 pub mod clock;
 pub mod config;
 pub mod cursor;
 pub mod delivery;
+pub mod emit;
 pub mod error;
 pub mod function;
 pub mod http;
@@ -23,6 +26,7 @@ pub mod inbox;
 pub mod limits;
 pub mod moment;
 pub mod page_key;
+pub mod presence;
 pub mod protocol;
 pub mod record;
 pub mod sockets;

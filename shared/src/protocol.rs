@@ -5,15 +5,20 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use crate::chat::draft::Draft;
+use crate::chat::message::Message;
+use crate::chat::{Chat, Summary};
 use crate::clock::Time;
 use crate::cursor::Cursor;
 use crate::error::Error;
 use crate::http::fields::Fields;
 use crate::http::json;
-use crate::ids::NotificationId;
+use crate::ids::{ChatId, NotificationId, UserId};
 use crate::inbox::notification::Notification;
 use crate::inbox::{Change, ChangeKind};
+use crate::presence::{MAX_ASKED, UserPresence};
 
 /// The most bytes of a client's message. API Gateway bounds only its frames, of which a message may have several.
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1_024;
@@ -21,6 +26,8 @@ pub const MAX_MESSAGE_BYTES: usize = 32 * 1_024;
 pub const MAX_FRAME_BYTES: usize = 32 * 1_024;
 /// The most bytes of a `sync` reply over a socket, which API Gateway splits into several frames.
 pub const MAX_SYNC_BYTES: usize = 96 * 1_024;
+/// The greatest `seq` that a client can name: beyond it numbers in JavaScript are not exact.
+pub const MAX_SEQ: i64 = (1 << 53) - 1;
 /// The most ids in one frame.
 pub const MAX_IDS: usize = 100;
 
@@ -35,6 +42,14 @@ pub enum Action {
     Ack(Cursor),
     /// Marks as read or unread, or deletes.
     Change(Change),
+    /// Says something in a chat.
+    SendMessage(ChatId, Draft),
+    /// Marks a chat as read up to this message.
+    ReadChat(ChatId, i64),
+    /// Says whether the user is typing in a chat.
+    Typing(ChatId, bool),
+    /// Asks which of these users are online.
+    Presence(Vec<UserId>),
     /// Extends the connection's life to that of the token behind this ticket.
     Auth(String),
 }
@@ -65,29 +80,59 @@ impl ClientFrame {
     }
 }
 
+/// What `action` may be.
+const ACTIONS: &str =
+    "must be ping, sync, ack, read, unread, readAll, delete, sendMessage, readChat, typing, presence or auth";
+
 fn action(mut fields: Fields) -> Result<Action, Error> {
     let name = fields.take("action");
     let action = match name.as_ref().and_then(Value::as_str) {
-        Some("ping") => Some(Action::Ping),
-        Some("sync") => Some(Action::Sync(fields.cursor("since")?)),
+        Some("ping") => Some(Ok(Action::Ping)),
+        Some("sync") => Some(Ok(Action::Sync(fields.cursor("since")?))),
         Some("ack") => {
             let cursor = fields.cursor("cursor")?;
-            fields.required("cursor", cursor).map(Action::Ack)
+            fields.required("cursor", cursor).map(Action::Ack).map(Ok)
         }
-        Some("read") => ids(&mut fields).map(Change::Read).map(Action::Change),
-        Some("unread") => ids(&mut fields).map(Change::Unread).map(Action::Change),
-        Some("delete") => ids(&mut fields).map(Change::Delete).map(Action::Change),
-        Some("readAll") => Some(Action::Change(read_all(&mut fields)?)),
+        Some("read") => ids(&mut fields).map(Change::Read).map(Action::Change).map(Ok),
+        Some("unread") => ids(&mut fields).map(Change::Unread).map(Action::Change).map(Ok),
+        Some("delete") => ids(&mut fields).map(Change::Delete).map(Action::Change).map(Ok),
+        Some("readAll") => Some(Ok(Action::Change(read_all(&mut fields)?))),
+        Some("sendMessage") => {
+            let (chat, draft) = (chat_id(&mut fields), Draft::take(&mut fields));
+            chat.zip(draft).map(|(chat, draft)| Ok(Action::SendMessage(chat?, draft)))
+        }
+        Some("readChat") => {
+            let (chat, seq) = (chat_id(&mut fields), read_seq(&mut fields));
+            chat.zip(seq).map(|(chat, seq)| Ok(Action::ReadChat(chat?, seq)))
+        }
+        Some("typing") => {
+            let (chat, on) = (chat_id(&mut fields), fields.boolean("on"));
+            let on = fields.required("on", on);
+            chat.zip(on).map(|(chat, on)| Ok(Action::Typing(chat?, on)))
+        }
+        Some("presence") => fields.users("userIds", MAX_ASKED).map(Action::Presence).map(Ok),
         Some("auth") => {
             let ticket = fields.text("ticket", 1, 64);
-            fields.required("ticket", ticket).map(Action::Auth)
+            fields.required("ticket", ticket).map(Action::Auth).map(Ok)
         }
         // Other members are not checked: the action determines which are allowed.
-        _ => return Err(Error::field("action", "must be ping, sync, ack, read, unread, readAll, delete or auth")),
+        _ => return Err(Error::field("action", ACTIONS)),
     };
     fields.finish()?;
     // Every absence was recorded as a problem, so `finish` has failed if there is no action.
-    action.ok_or(Error::Internal)
+    action.ok_or(Error::Internal)?
+}
+
+/// Takes the id of a chat. One that is no id names no chat of anyone.
+fn chat_id(fields: &mut Fields) -> Option<Result<ChatId, Error>> {
+    let id = fields.text("chatId", 1, 64);
+    fields.required("chatId", id).map(|id| ChatId::parse(&id).ok_or(Error::NotFound))
+}
+
+/// Takes `seq`, the message up to which a chat is read.
+pub fn read_seq(fields: &mut Fields) -> Option<i64> {
+    let seq = fields.whole_number("seq", 0, MAX_SEQ);
+    fields.required("seq", seq)
 }
 
 /// Reads the members of `readAll`, which are also those of `POST /api/notifications/read-all`.
@@ -147,6 +192,61 @@ pub enum Event<'a> {
         /// The notification to fetch.
         id: NotificationId,
     },
+    /// A message was said in a chat.
+    Message {
+        /// Its chat.
+        chat_id: ChatId,
+        /// Its place in the chat.
+        seq: i64,
+        /// The message.
+        message: &'a Message,
+    },
+    /// A message was said that is too large for a frame: the client fetches it from the chat's history.
+    #[serde(rename = "fetch")]
+    FetchMessage {
+        /// Its chat.
+        chat_id: ChatId,
+        /// Its place in the chat.
+        seq: i64,
+    },
+    /// A member has read up to a message.
+    Receipt {
+        /// The chat.
+        chat_id: ChatId,
+        /// The member.
+        user_id: &'a UserId,
+        /// The message.
+        seq: i64,
+    },
+    /// A chat was created, or its title, members or status changed.
+    Chat {
+        /// As it is now.
+        chat: &'a Chat,
+    },
+    /// The user is no longer a member of a chat.
+    #[serde(rename = "chat")]
+    RemovedFromChat {
+        /// The chat.
+        chat_id: ChatId,
+        /// Always true.
+        removed: bool,
+    },
+    /// A member began or stopped typing.
+    Typing {
+        /// The chat.
+        chat_id: ChatId,
+        /// The member.
+        user_id: &'a UserId,
+        /// Whether it is typing. Without a further event it stops after 5 s.
+        on: bool,
+    },
+    /// Users came online or went offline whom the user knows.
+    Presence {
+        /// Who.
+        users: &'a [UserPresence],
+    },
+    /// An event stream ends: the client opens another from its own cursor.
+    Reconnect,
     /// Too much changed for separate events: the client syncs from its own cursor.
     Resync,
 }
@@ -174,6 +274,33 @@ pub enum ReplyFrame<'a> {
         #[serde(flatten)]
         sync: &'a Sync,
     },
+    /// To `sendMessage`.
+    Sent {
+        /// The `ref` of the client's frame.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<&'a str>,
+        /// As it is stored.
+        message: &'a Message,
+    },
+    /// To `sendMessage` if the message is too large for a frame: the client fetches it from the chat's history.
+    #[serde(rename = "fetch")]
+    SentTooLarge {
+        /// The `ref` of the client's frame.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<&'a str>,
+        /// The chat.
+        chat_id: ChatId,
+        /// The place of the message.
+        seq: i64,
+    },
+    /// To `presence`.
+    Presence {
+        /// The `ref` of the client's frame.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<&'a str>,
+        /// Those that the user knows, in the order asked.
+        users: &'a [UserPresence],
+    },
     /// To any other action that succeeded.
     Ok {
         /// The `ref` of the client's frame.
@@ -182,6 +309,9 @@ pub enum ReplyFrame<'a> {
         /// To `readAll`: how many notifications it changed.
         #[serde(skip_serializing_if = "Option::is_none")]
         updated: Option<usize>,
+        /// To `readChat`: how many messages are unread.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unread: Option<i64>,
         /// To `auth`: when the connection ends.
         #[serde(skip_serializing_if = "Option::is_none")]
         expires_at: Option<Time>,
@@ -224,15 +354,15 @@ pub struct Sync {
     pub notifications: Vec<Notification>,
     /// The notifications that were deleted or have expired.
     pub deleted: Vec<NotificationId>,
-    /// The caller's chats, of which there are none yet; only in a complete response.
+    /// The caller's chats, newest activity first; only in a complete response.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub chats: Option<[(); 0]>,
+    pub chats: Option<Vec<Summary>>,
     /// Whether these are all chats; only in a complete response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chats_complete: Option<bool>,
-    /// Emitted events of the last minutes, of which there are none yet; only in a complete response.
+    /// Emitted events of the last minutes, oldest first; only in a complete response.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub events: Option<[(); 0]>,
+    pub events: Option<Vec<Box<RawValue>>>,
     /// How many notifications are unread.
     pub unread_count: i64,
     /// The cursor of the next sync.

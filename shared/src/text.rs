@@ -39,6 +39,12 @@ pub fn check_line(text: &str, max: usize) -> Result<(), String> {
     Ok(())
 }
 
+/// Checks a text of 1 to `max` code points of which one is visible.
+pub fn check_visible(text: &str, max: usize) -> Result<(), String> {
+    check(text, 1, max)?;
+    if text.chars().all(is_invisible) { Err("must not be blank".into()) } else { Ok(()) }
+}
+
 /// Whether a character shows nothing by itself: white space, the blank Braille pattern, and what Unicode lists as
 /// `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt).
 fn is_invisible(c: char) -> bool {

@@ -61,7 +61,7 @@ pub trait Deliveries: Send + Sync {
     /// told to sync. In batches as in `take_due`; what is beyond them stays as it is.
     async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
 
-    /// When the next chunk or row falls due or expires, in milliseconds since 1970, possibly in the past; `None` if nothing
+    /// When the next chunk, row or message of a chat falls due, or the next row expires, in milliseconds since 1970, possibly in the past; `None` if nothing
     /// waits.
     async fn next_due(&self) -> Result<Option<i64>, StoreError>;
 

@@ -112,6 +112,8 @@ impl Claimed {
 /// Identifies one claim of an entry, within the store that made it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClaimId {
+    /// Which of the store's instances has it.
+    pub(crate) instance: usize,
     pub(crate) shard: usize,
     pub(crate) name: Vec<u8>,
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ConnectionId, UserId, sha256};
+use crate::ids::{ChatId, ConnectionId, EventId, UserId, sha256};
 use crate::inbox::notification::Priority;
 
 /// The number of shards of the queue; all work of one user is in one of them. Never changes in a deployment.
@@ -16,6 +16,12 @@ pub const PRIORITIES: usize = 4;
 pub enum Work {
     /// A row of the record still has to be pushed.
     Push(PushWork),
+    /// Whether a user has gone offline is to be found out and told.
+    Presence(UserId),
+    /// How far a member has read a chat is to be told to the others.
+    Receipt(ChatId, UserId),
+    /// An emitted event is to be pushed.
+    Emit(EmitWork),
     /// A kind or version that this version does not know. It is returned to the queue for a drain that does.
     Unknown(UnknownWork),
 }
@@ -38,6 +44,29 @@ pub struct PushWork {
     pub left: Vec<ConnectionId>,
 }
 
+/// An emitted event that is to be pushed to a page of connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmitWork {
+    /// The event, which the moment keeps.
+    pub event: EventId,
+    /// The connections.
+    pub page: EmitPage,
+}
+
+/// A page of connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EmitPage {
+    /// All of these users.
+    Users(Vec<UserId>),
+    /// Those of all users that follow one of them.
+    All {
+        /// When that one was registered, in milliseconds since 1970, and its id; `None`: from the first.
+        after: Option<(i64, ConnectionId)>,
+        /// Only those that were registered until then, in milliseconds since 1970.
+        until_ms: i64,
+    },
+}
+
 /// Work of an unknown kind, exactly as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownWork(String);
@@ -46,8 +75,42 @@ pub struct UnknownWork(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed(pub String);
 
-/// The kind of [`PushWork`], as the first word of its text. Later kinds are a name and a version, such as `presence/1`.
+/// The kind of [`PushWork`], as the first word of its text. Later kinds are a name and a version.
 const PUSH: &str = "1";
+
+/// The kind of [`Work::Presence`].
+const PRESENCE: &str = "presence/1";
+
+/// The kind of [`Work::Receipt`].
+const RECEIPT: &str = "receipt/1";
+
+/// The kind of [`Work::Emit`].
+const EMIT: &str = "emit/1";
+
+/// The members of [`Work::Emit`] behind kind and priority, as JSON: either `users`, or `until`, with or without `after`.
+#[derive(Serialize, Deserialize)]
+struct EmitMembers {
+    event: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    users: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<(i64, String)>,
+}
+
+/// The members of [`Work::Receipt`] behind kind and priority, as JSON.
+#[derive(Serialize, Deserialize)]
+struct ReceiptMembers {
+    chat: String,
+    user: String,
+}
+
+/// The members of [`Work::Presence`] behind kind and priority, as JSON.
+#[derive(Serialize, Deserialize)]
+struct PresenceMembers {
+    user: String,
+}
 
 /// The members of [`PushWork`] behind kind and priority, as JSON. Unknown members, of a later version, are ignored.
 #[derive(Serialize, Deserialize)]
@@ -71,6 +134,9 @@ impl Work {
     pub fn text(&self) -> String {
         match self {
             Self::Push(push) => push.text(),
+            Self::Presence(user) => presence_text(user),
+            Self::Receipt(chat, user) => receipt_text(*chat, user),
+            Self::Emit(emit) => emit.text(),
             Self::Unknown(UnknownWork(text)) => text.clone(),
         }
     }
@@ -81,6 +147,11 @@ impl Work {
         let text = std::str::from_utf8(text).map_err(|_| malformed())?;
         match text.split_once(' ') {
             Some((PUSH, rest)) => PushWork::parse(rest).map(Self::Push).ok_or_else(malformed),
+            Some((PRESENCE, rest)) => parse_presence(rest).map(Self::Presence).ok_or_else(malformed),
+            Some((RECEIPT, rest)) => {
+                parse_receipt(rest).map(|(chat, user)| Self::Receipt(chat, user)).ok_or_else(malformed)
+            }
+            Some((EMIT, rest)) => EmitWork::parse(rest).map(Self::Emit).ok_or_else(malformed),
             Some((kind, _)) if is_kind(kind) => Ok(Self::Unknown(UnknownWork(text.to_owned()))),
             _ => Err(malformed()),
         }
@@ -90,6 +161,8 @@ impl Work {
     pub fn priority(&self) -> Priority {
         match self {
             Self::Push(push) => push.priority,
+            Self::Presence(_) | Self::Receipt(..) => Priority::Low,
+            Self::Emit(_) => Priority::Normal,
             Self::Unknown(UnknownWork(text)) => {
                 text.split(' ').nth(1).and_then(Priority::from_name).unwrap_or_default()
             }
@@ -100,6 +173,8 @@ impl Work {
     pub fn shard(&self) -> usize {
         match self {
             Self::Push(push) => shard(&push.user),
+            Self::Presence(user) | Self::Receipt(_, user) => shard(user),
+            Self::Emit(emit) => usize::from(sha256(emit.event.as_bytes())[0]) % SHARDS,
             Self::Unknown(UnknownWork(text)) => usize::from(sha256(text.as_bytes())[0]) % SHARDS,
         }
     }
@@ -134,6 +209,58 @@ impl PushWork {
         let PushMembers { offset, fence: fence_ms, throttled, .. } = members;
         Some(Self { user, offset, fence_ms, priority, throttled, left })
     }
+}
+
+impl EmitWork {
+    fn text(&self) -> String {
+        let (users, until, after) = match &self.page {
+            EmitPage::Users(users) => (users.iter().map(ToString::to_string).collect(), None, None),
+            EmitPage::All { after, until_ms } => {
+                (Vec::new(), Some(*until_ms), after.as_ref().map(|(ms, id)| (*ms, id.to_string())))
+            }
+        };
+        let members = EmitMembers { event: self.event.to_string(), users, until, after };
+        let members = serde_json::to_string(&members).expect("strings and numbers are JSON");
+        format!("{EMIT} {} {members}", Priority::Normal.name())
+    }
+
+    /// Reads what follows the kind. Its priority does not matter.
+    fn parse(text: &str) -> Option<Self> {
+        let (_, members) = text.split_once(' ')?;
+        let EmitMembers { event, users, until, after } = serde_json::from_str(members).ok()?;
+        let page = match until {
+            Some(until_ms) => EmitPage::All { after: after.map(|(ms, id)| (ms, ConnectionId::new(id))), until_ms },
+            None if users.is_empty() => return None,
+            None => EmitPage::Users(users.into_iter().map(UserId::new).collect::<Result<_, _>>().ok()?),
+        };
+        Some(Self { event: EventId::parse(&event)?, page })
+    }
+}
+
+fn presence_text(user: &UserId) -> String {
+    let members = PresenceMembers { user: user.to_string() };
+    let members = serde_json::to_string(&members).expect("a string is JSON");
+    format!("{PRESENCE} {} {members}", Priority::Low.name())
+}
+
+/// Reads what follows the kind. Its priority does not matter.
+fn parse_presence(text: &str) -> Option<UserId> {
+    let (_, members) = text.split_once(' ')?;
+    let members: PresenceMembers = serde_json::from_str(members).ok()?;
+    UserId::new(members.user).ok()
+}
+
+fn receipt_text(chat: ChatId, user: &UserId) -> String {
+    let members = ReceiptMembers { chat: chat.to_string(), user: user.to_string() };
+    let members = serde_json::to_string(&members).expect("strings are JSON");
+    format!("{RECEIPT} {} {members}", Priority::Low.name())
+}
+
+/// Reads what follows the kind. Its priority does not matter.
+fn parse_receipt(text: &str) -> Option<(ChatId, UserId)> {
+    let (_, members) = text.split_once(' ')?;
+    let members: ReceiptMembers = serde_json::from_str(members).ok()?;
+    Some((ChatId::parse(&members.chat)?, UserId::new(members.user).ok()?))
 }
 
 impl UnknownWork {
@@ -201,6 +328,37 @@ mod tests {
     }
 
     #[test]
+    fn presence_of_a_user_has_one_text() {
+        let work = Work::Presence(UserId::new("alice b").unwrap());
+        assert_eq!(work.text(), r#"presence/1 low {"user":"alice b"}"#);
+        assert_eq!(Work::parse(work.text().as_bytes()), Ok(work.clone()));
+        assert_eq!(Work::parse(br#"presence/1 high {"user":"alice b","more":1}"#), Ok(work));
+        let chat = ChatId::parse("6f1d8a04-7b52-8c9e-a3d1-52c7e0b94f18").unwrap();
+        let work = Work::Receipt(chat, UserId::new("alice b").unwrap());
+        let text = r#"receipt/1 low {"chat":"6f1d8a04-7b52-8c9e-a3d1-52c7e0b94f18","user":"alice b"}"#;
+        assert_eq!((work.text().as_str(), Work::parse(text.as_bytes())), (text, Ok(work.clone())));
+    }
+
+    #[test]
+    fn an_event_is_for_users_or_for_a_page_of_all() {
+        let event = EventId::parse("6f1d8a04-7b52-8c9e-a3d1-52c7e0b94f18").unwrap();
+        let start = r#"emit/1 normal {"event":"6f1d8a04-7b52-8c9e-a3d1-52c7e0b94f18","#;
+        let pages = [
+            (EmitPage::Users(vec![UserId::new("alice b").unwrap()]), r#""users":["alice b"]}"#),
+            (EmitPage::All { after: None, until_ms: 7 }, r#""until":7}"#),
+            (
+                EmitPage::All { after: Some((5, ConnectionId::new("PJqB0fHsqRcCHlw="))), until_ms: 7 },
+                r#""until":7,"after":[5,"PJqB0fHsqRcCHlw="]}"#,
+            ),
+        ];
+        for (page, end) in pages {
+            let work = Work::Emit(EmitWork { event, page });
+            assert_eq!(work.text(), format!("{start}{end}"));
+            assert_eq!(Work::parse(work.text().as_bytes()), Ok(work));
+        }
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         for user in ["alice", "a b", "{}", "\"", "🔔", "1 high {}"] {
             for (_, priority) in Priority::NAMES {
@@ -217,13 +375,13 @@ mod tests {
 
     #[test]
     fn a_kind_or_version_to_come_is_kept_as_it_is() {
-        for text in ["2 high {\"user\":\"a\"}", "presence/1 low {}", "web_push/12 urgent [\"x\"]", "99 "] {
+        for text in ["2 high {\"user\":\"a\"}", "presence/2 low {}", "web_push/12 urgent [\"x\"]", "99 "] {
             let Ok(Work::Unknown(unknown)) = Work::parse(text.as_bytes()) else { panic!("{text}") };
             assert_eq!((unknown.text(), Work::Unknown(unknown.clone()).text().as_str()), (text, text));
         }
         let priority = |text| Work::Unknown(UnknownWork::new(text).unwrap()).priority();
-        assert_eq!(priority("presence/1 low {}"), Priority::Low);
-        assert_eq!(priority("presence/1 urgent {}"), Priority::Normal);
+        assert_eq!(priority("presence/2 low {}"), Priority::Low);
+        assert_eq!(priority("presence/2 urgent {}"), Priority::Normal);
         assert_eq!(UnknownWork::new(&push().text()), None);
     }
 
@@ -240,6 +398,13 @@ mod tests {
             "1 high {\"user\":\"a\\u0000\",\"offset\":1,\"fence\":1}",
             "1 high {\"user\":\"a\",\"offset\":1.5,\"fence\":1}",
             "1 high {\"user\":\"a\",\"offset\":1,\"fence\":1}}",
+            "presence/1 low {}",
+            "receipt/1 low {\"chat\":\"7\",\"user\":\"a\"}",
+            "emit/1 normal {\"event\":\"6f1d8a04-7b52-8c9e-a3d1-52c7e0b94f18\"}",
+            "emit/1 normal {\"event\":\"7\",\"until\":7}",
+            "emit/1 normal {\"event\":\"6f1d8a04-7b52-8c9e-a3d1-52c7e0b94f18\",\"users\":[\"\"]}",
+            "presence/1 {\"user\":\"a\"}",
+            "presence/1 low {\"user\":\"\"}",
             "1  high {\"user\":\"a\",\"offset\":1,\"fence\":1}",
             "written by hand",
             "/1 high {}",

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::http::fields::{self, Fields};
 use crate::http::json;
 use crate::http::reply::{self, Reply};
-use crate::ids::{DeadLetterId, NotificationId, SendId};
+use crate::ids::{ChatId, DeadLetterId, NotificationId, SendId};
 
 /// The most bytes of a request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1_024;
@@ -43,16 +43,29 @@ impl Call {
             Some(RequestContext::ApiGatewayV2(context)) => {
                 (context.request_id.clone().unwrap_or_default(), context.route_key.clone().unwrap_or_default())
             }
+            Some(RequestContext::ApiGatewayV1(context)) => {
+                (context.request_id.clone().unwrap_or_default(), context.resource_path.clone().unwrap_or_default())
+            }
             _ => (String::new(), String::new()),
         };
-        // "ANY /api/notifications/{id}": the path follows the method.
-        let path = route_key.split_once(' ').map(|(_, path)| path.to_owned()).unwrap_or(route_key);
+        let path = match route_key.as_str() {
+            // A function URL has no routes.
+            "$default" => request.uri().path().to_owned(),
+            // "ANY /api/notifications/{id}": the path follows the method.
+            key => key.split_once(' ').map(|(_, path)| path).unwrap_or(key).to_owned(),
+        };
         Self { request, request_id, path }
     }
 
     /// API Gateway's id of this call, for the response and the log. Empty if there is none.
     pub fn request_id(&self) -> &str {
         &self.request_id
+    }
+
+    /// When Lambda ends this call, in milliseconds since 1970, if that is known.
+    pub fn deadline_ms(&self) -> Option<i64> {
+        let deadline = self.request.lambda_context_ref()?.deadline;
+        i64::try_from(deadline).ok()
     }
 
     /// The response as Lambda returns it. A 5xx is counted in the metrics, even if the record is unavailable.
@@ -141,6 +154,11 @@ impl Call {
     /// The dead letter id in the path; 404 if it is malformed.
     pub fn dead_letter_id(&self) -> Result<DeadLetterId, Error> {
         self.parameter("id").and_then(DeadLetterId::parse).ok_or(Error::NotFound)
+    }
+
+    /// The chat id in the path; 404 if it is malformed.
+    pub fn chat_id(&self) -> Result<ChatId, Error> {
+        self.parameter("id").and_then(ChatId::parse).ok_or(Error::NotFound)
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {

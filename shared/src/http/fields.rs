@@ -1,12 +1,14 @@
 //! Reads the members of a JSON object or the parameters of a query. Each is taken once, all problems are collected, and
 //! members that were not taken are unknown.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
 use crate::cursor::Cursor;
 use crate::error::{Error, Problems};
+use crate::ids::UserId;
 use crate::text;
 
 /// The members of one object that have yet to be taken, and the problems found so far.
@@ -43,6 +45,15 @@ impl Fields {
         self.checked(name, value, |value| value.as_bool().ok_or_else(|| "must be true or false".into()))
     }
 
+    /// Takes a whole number from `min` to `max`, in any notation: `5e3` is one.
+    pub fn whole_number(&mut self, name: &str, min: i64, max: i64) -> Option<i64> {
+        let value = self.take(name)?;
+        self.checked(name, value, |value| {
+            let number = whole_number(&value).filter(|number| (min..=max).contains(number));
+            number.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
+        })
+    }
+
     /// Takes a cursor. A malformed one fails at once as a `bad_request`, as it does in a query.
     pub fn cursor(&mut self, name: &str) -> Result<Option<Cursor>, Error> {
         match self.take(name) {
@@ -74,6 +85,76 @@ impl Fields {
             limit.ok_or_else(|| format!("must be a whole number from 1 to {max}"))
         });
         limit.unwrap_or(default)
+    }
+
+    /// Takes a query parameter that is a whole number from 0 to `max`.
+    pub fn whole_parameter(&mut self, name: &str, max: i64) -> Option<i64> {
+        let text = self.parameter(name)?;
+        self.checked(name, text, |text| {
+            let is_plain = !text.is_empty() && text.len() <= 19 && text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse().ok().filter(|number| is_plain && (0..=max).contains(number));
+            number.ok_or_else(|| format!("must be a whole number from 0 to {max}"))
+        })
+    }
+
+    /// Takes a query parameter that is `true` or `false`; without it, false.
+    pub fn flag(&mut self, name: &str) -> bool {
+        let Some(text) = self.parameter(name) else {
+            return false;
+        };
+        let flag = self.checked(name, text, |text| match text.as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("must be true or false".into()),
+        });
+        flag.unwrap_or(false)
+    }
+
+    /// Takes a list of 1 to `max` users, each once in the order of first mention.
+    pub fn users(&mut self, name: &str, max: usize) -> Option<Vec<UserId>> {
+        let users = self.take(name);
+        let users = match self.required(name, users)? {
+            Value::Array(users) => users,
+            _ => {
+                self.problem(name, "must be an array of user ids");
+                return None;
+            }
+        };
+        self.distinct_users(name, users, max)
+    }
+
+    /// Takes a query parameter that lists 1 to `max` users, separated by commas.
+    pub fn users_parameter(&mut self, name: &str, max: usize) -> Option<Vec<UserId>> {
+        let text = self.parameter(name);
+        let text = self.required(name, text)?;
+        // One more than allowed is enough to refuse the rest.
+        let users = text.split(',').take(max + 1).map(|user| Value::String(user.to_owned())).collect();
+        self.distinct_users(name, users, max)
+    }
+
+    fn distinct_users(&mut self, name: &str, users: Vec<Value>, max: usize) -> Option<Vec<UserId>> {
+        if users.is_empty() || users.len() > max {
+            self.problem(name, format_args!("must name 1 to {max} users"));
+            return None;
+        }
+        let mut seen = BTreeSet::new();
+        let mut found = Some(Vec::new());
+        for (index, user) in users.into_iter().enumerate() {
+            let user = self.checked(&format!("{name}[{index}]"), user, |user| match user {
+                Value::String(user) => UserId::new(user).map_err(str::to_owned),
+                _ => Err("must be a string".into()),
+            });
+            found = match (found, user) {
+                (Some(mut found), Some(user)) => {
+                    if seen.insert(user.clone()) {
+                        found.push(user);
+                    }
+                    Some(found)
+                }
+                _ => None,
+            };
+        }
+        found
     }
 
     /// Records a problem of a field.
@@ -108,6 +189,13 @@ impl Fields {
 pub fn printable(name: &str) -> &str {
     let plain = !name.chars().any(|c| c.is_control() || text::is_bidi_override(c));
     if plain && (1..=64).contains(&name.chars().take(65).count()) { name } else { "(unprintable name)" }
+}
+
+/// A whole number in any notation: `5e3` is one.
+pub fn whole_number(value: &Value) -> Option<i64> {
+    let from_float = || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
+    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and an i64 holds more than 1e15")]
+    value.as_i64().or_else(|| from_float().map(|number| number as i64))
 }
 
 /// Parses a cursor of a query or a member.

@@ -143,7 +143,7 @@ pub fn status(error: &Error) -> u16 {
     match error {
         Error::InvalidJson(_) | Error::BadRequest(_) => 400,
         Error::TokenMissing | Error::TokenExpired | Error::InvalidToken | Error::InvalidTicket => 401,
-        Error::Forbidden(_) | Error::OriginNotAllowed => 403,
+        Error::Forbidden(_) | Error::NotAllowed(_) | Error::OriginNotAllowed => 403,
         Error::NotFound => 404,
         Error::MethodNotAllowed(_) => 405,
         Error::Conflict(_) => 409,

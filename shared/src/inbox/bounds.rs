@@ -61,6 +61,15 @@ pub async fn within<T: Item, E>(
     Ok((admitted, false))
 }
 
+/// Takes items until the bounds are reached. Returns also whether there are more.
+pub fn first_within<T: Item>(bounds: Bounds, items: Vec<T>) -> (Vec<T>, bool) {
+    let mut budget = Budget { left: bounds, is_empty: true };
+    let count = items.len();
+    let admitted: Vec<T> = items.into_iter().take_while(|item| budget.admits(item)).collect();
+    let more = admitted.len() < count;
+    (admitted, more)
+}
+
 /// What is left of some bounds while items are added.
 struct Budget {
     left: Bounds,
@@ -93,7 +102,7 @@ impl Item for Notification {
 }
 
 /// The length of a value as JSON, without writing it anywhere.
-fn json_bytes(value: &impl Serialize) -> usize {
+pub fn json_bytes(value: &impl Serialize) -> usize {
     struct Counter(usize);
     impl Write for Counter {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -2,6 +2,7 @@
 //! reaches devices is delivery's.
 
 pub mod accept;
+pub mod action_url;
 pub mod announce;
 pub mod bounds;
 pub mod history;
@@ -33,6 +34,9 @@ const DELETED_BYTES: usize = 39;
 pub trait Inbox: Send + Sync {
     /// The position of a user's inbox. An inbox that never received anything is at offset 0.
     async fn position(&self, user: &UserId, at: At) -> Result<Position, StoreError>;
+
+    /// How many notifications of this type are unread.
+    async fn unread_of_type(&self, user: &UserId, kind: &str, at: At) -> Result<i64, StoreError>;
 
     /// A page of the inbox, newest arrival first, with the position that it was read at. Reads hardly more than the bounds of
     /// the page, whatever the inbox contains.

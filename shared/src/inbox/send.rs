@@ -3,22 +3,19 @@
 
 use std::collections::HashSet;
 
-use percent_encoding::percent_decode_str;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use url::Url;
 
 use crate::clock::Time;
 use crate::error::Error;
+use crate::http::data;
 use crate::http::fields::{self, Fields};
 use crate::ids::{self, UserId};
+use crate::inbox::action_url::check_action_url;
 use crate::inbox::notification::{Content, Priority};
 use crate::text;
 
 /// The most recipients of one send.
 pub const MAX_RECIPIENTS: usize = 1_000;
-/// The most bytes of `data`, as compact JSON.
-pub const MAX_DATA_BYTES: usize = 16 * 1_024;
 /// How far ahead a send may be due at most, in milliseconds: 365 days.
 pub const MAX_DELAY_MS: i64 = 365 * 24 * 60 * 60 * 1_000;
 
@@ -74,7 +71,8 @@ impl NewSend {
     }
 }
 
-fn idempotency_key(fields: &mut Fields, header: Option<&str>) -> Option<String> {
+/// Takes `idempotencyKey`, which may also be a header.
+pub(crate) fn idempotency_key(fields: &mut Fields, header: Option<&str>) -> Option<String> {
     const NAME: &str = "idempotencyKey";
     let visible_ascii = |key: String| {
         let is_valid = (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
@@ -161,7 +159,7 @@ fn content(fields: &mut Fields) -> Option<Content> {
     let title = fields.required("title", title);
     let body = take_text(fields, &mut data, &["body", "message"], &["body"], |text| text::check(text, 0, 4_000));
     let action_url = take_text(fields, &mut data, &["actionUrl"], &["actionUrl"], check_action_url);
-    let data = data.and_then(|data| compact(fields, data));
+    let data = data.and_then(|data| data::compact(fields, data));
     let priority = match fields.take("priority") {
         None => Some(Priority::default()),
         Some(value) => fields.checked("priority", value, |value| {
@@ -192,27 +190,6 @@ fn data(fields: &mut Fields) -> Option<Map<String, Value>> {
     }
 }
 
-/// The path, below `value`, of the first string that contains a refused character. It is put together only on the way
-/// back, so that nothing is written while everything is well.
-fn refused_string(value: &Value) -> Option<String> {
-    let is_refused = |text: &str| text.chars().any(text::is_refused);
-    match value {
-        Value::String(text) => is_refused(text).then(String::new),
-        Value::Array(items) => items
-            .iter()
-            .enumerate()
-            .find_map(|(index, item)| refused_string(item).map(|below| format!("[{index}]{below}"))),
-        Value::Object(members) => members.iter().find_map(|(name, member)| {
-            if is_refused(name) {
-                // It is not repeated; the path ends with the object that contains it.
-                return Some(String::new());
-            }
-            refused_string(member).map(|below| format!(".{}{below}", fields::printable(name)))
-        }),
-        _ => None,
-    }
-}
-
 /// Takes a text by one of its names, from the send itself or from `data`, where older services put it.
 fn take_text(
     fields: &mut Fields,
@@ -240,47 +217,6 @@ fn take_text(
     })
 }
 
-/// Accepts a path that begins with exactly one `/`, or an https URL, so that a browser cannot be led anywhere else.
-fn check_action_url(url: &str) -> Result<(), String> {
-    const REQUIRED: &str = "must be a path that begins with a single / or an https URL, of at most 2048 bytes";
-    let is_plain = url.len() <= 2_048 && !url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\');
-    let leads_where_it_says = if url.starts_with('/') { is_path(url) } else { is_https(url) };
-    if is_plain && leads_where_it_says { Ok(()) } else { Err(REQUIRED.into()) }
-}
-
-/// Whether a browser stays on the page's own origin, also if a router decodes the path before it is followed.
-fn is_path(path: &str) -> bool {
-    let own = || Url::parse("https://own.invalid/").ok();
-    let stays = |path: &str| {
-        let (own, resolved) = (own()?, own()?.join(path).ok()?);
-        Some(resolved.origin() == own.origin() && !resolved.path().starts_with("//"))
-    };
-    let decoded = percent_decode_str(path).decode_utf8_lossy();
-    !path.starts_with("//") && [path, &*decoded].into_iter().all(|path| stays(path) == Some(true))
-}
-
-/// Whether it names a host, and no user before it, which can make one address look like another.
-fn is_https(url: &str) -> bool {
-    let has_host = url.strip_prefix("https://").is_some_and(|rest| !rest.starts_with(['/', '?', '#']));
-    let authority = url.split(['/', '?', '#']).nth(2).unwrap_or_default();
-    has_host && !authority.contains('@') && Url::parse(url).is_ok_and(|url| url.has_host())
-}
-
-/// The size first: only what is small enough is looked at.
-fn compact(fields: &mut Fields, data: Map<String, Value>) -> Option<Box<RawValue>> {
-    let data = Value::Object(data);
-    let text = data.to_string();
-    if text.len() > MAX_DATA_BYTES {
-        fields.problem("data", "must be at most 16 KB as compact JSON");
-        return None;
-    }
-    if let Some(below) = refused_string(&data) {
-        fields.problem(format!("data{below}"), "must not contain control characters other than line feed and tab");
-        return None;
-    }
-    fields.checked("data", text, |text| RawValue::from_string(text).map_err(|_| "must be an object".into()))
-}
-
 /// Takes `delayMs`, or `delay` as older services call it, or `deliverAt`; due at once if all are absent.
 fn due(fields: &mut Fields) -> Option<Due> {
     let names = ["delayMs", "delay", "deliverAt"];
@@ -293,7 +229,7 @@ fn due(fields: &mut Fields) -> Option<Due> {
     match given.pop() {
         None => Some(Due::Now),
         Some((name @ "deliverAt", value)) => fields.checked(name, value, parse_instant).map(|at| Due::At(at.0)),
-        Some((name, value)) => fields.checked(name, value, |value| match whole_number(&value) {
+        Some((name, value)) => fields.checked(name, value, |value| match fields::whole_number(&value) {
             Some(0) => Ok(Due::Now),
             Some(delay_ms @ 1..=MAX_DELAY_MS) => Ok(Due::After(delay_ms)),
             _ => Err("must be a whole number of milliseconds, from 0 to 365 days".into()),
@@ -312,13 +248,6 @@ fn parse_instant(value: Value) -> Result<Time, String> {
         .as_str()
         .and_then(Time::parse)
         .ok_or_else(|| "must be an RFC 3339 timestamp such as 2026-11-20T16:00:00Z".into())
-}
-
-/// A whole number in any notation: `5e3` is one.
-fn whole_number(value: &Value) -> Option<i64> {
-    let from_float = || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
-    #[expect(clippy::cast_possible_truncation, reason = "it is whole, and an i64 holds more than 1e15")]
-    value.as_i64().or_else(|| from_float().map(|number| number as i64))
 }
 
 /// Checks the order of two instants. What depends on the current time is checked later, and only for new keys, so that

@@ -18,10 +18,10 @@ use tokio::time::Instant;
 
 use crate::ids::ConnectionId;
 use crate::protocol::Frame;
-use crate::sockets::push::{Outcome, Push};
+use crate::sockets::push::{MAX_AT_ONCE, Outcome, Push};
 
 /// The most requests in flight.
-const MAX_IN_FLIGHT: usize = 64;
+const MAX_IN_FLIGHT: usize = MAX_AT_ONCE;
 /// How long one push keeps starting requests. Requests in flight after that are waited for; the others have failed.
 const START_WINDOW: Duration = Duration::from_millis(300);
 

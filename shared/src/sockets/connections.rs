@@ -1,5 +1,5 @@
-//! The promise of the record to register open sockets: a ticket opens one socket, and no user keeps more than
-//! [`MAX_CONNECTIONS`] of them.
+//! The promise of the record to register connections, which are open sockets and event streams: a ticket opens one, and no
+//! user keeps more than [`MAX_CONNECTIONS`] sockets and [`MAX_STREAMS`] streams.
 
 use async_trait::async_trait;
 
@@ -7,8 +7,10 @@ use crate::clock::At;
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
 
-/// The most connections of one user. One more closes the oldest.
+/// The most sockets of one user. One more closes the oldest.
 pub const MAX_CONNECTIONS: usize = 20;
+/// The most event streams of one user. One more closes the oldest.
+pub const MAX_STREAMS: usize = 2;
 /// The age at which API Gateway ends a connection, in milliseconds.
 pub const MAX_SOCKET_AGE_MS: i64 = 2 * 60 * 60 * 1_000;
 /// The age beyond which a registered connection no longer exists, in milliseconds, since API Gateway ends it after 2 h.
@@ -28,7 +30,9 @@ pub trait Connections: Send + Sync {
     /// Takes a ticket and registers the connection for its user, in one transaction. However many concurrent calls use
     /// a ticket, it opens one connection. A ticket that is refused because of its origin is taken too.
     ///
-    /// Afterwards the oldest connections of the user beyond [`MAX_CONNECTIONS`] are unregistered.
+    /// A stream that names no origin fits every ticket: browsers send none to their own origin.
+    ///
+    /// Afterwards the oldest connections of the user, of its kind and beyond their number, are unregistered.
     async fn open(&self, opening: &Opening<'_>, at: At) -> Result<Opened, StoreError>;
 
     /// Takes a ticket and moves the expiry of a connection to that of the ticket's token, atomically. Refused if the
@@ -38,16 +42,47 @@ pub trait Connections: Send + Sync {
     /// A registered connection; `None` if the id is not registered or its token was revoked.
     async fn find(&self, connection: &ConnectionId) -> Result<Option<Connection>, StoreError>;
 
-    /// Unregisters connections. Unknown ids are skipped, so repeating it is harmless.
-    async fn forget(&self, connections: &[ConnectionId]) -> Result<(), StoreError>;
+    /// Unregisters connections. Unknown ids are skipped, so repeating it is harmless. Returns those that this call
+    /// unregistered.
+    async fn forget(&self, connections: &[ConnectionId]) -> Result<Vec<Connection>, StoreError>;
 
     /// Deletes expired tickets and connections older than [`MAX_CONNECTION_AGE_MS`]. Returns up to [`MAX_SWEPT`]
     /// connections whose token has expired or was revoked, so that the caller can notify and close them. They stay registered until
     /// [`forget`](Self::forget): if the caller dies, the next sweep returns them again.
     async fn sweep(&self, at: At) -> Result<Vec<Connection>, StoreError>;
 
+    /// The connections of these users, without those whose token has expired.
+    async fn of(&self, users: &[UserId], at: At) -> Result<Vec<Connection>, StoreError>;
+
+    /// A page of the connections of all users in the order in which they were registered, from the first or from the one after
+    /// `after`, up to those registered at `until_ms`. At most `limit` are looked at; those whose token has expired are left
+    /// out. Costs the same for every page, however many connections there are.
+    async fn page(&self, after: Option<&PageEnd>, until_ms: i64, limit: usize, at: At) -> Result<Page, StoreError>;
+
     /// How many sockets are open: connections younger than [`MAX_SOCKET_AGE_MS`] whose token has not expired.
     async fn count(&self, at: At) -> Result<Online, StoreError>;
+}
+
+/// Where a page of connections ends: when its last one was registered, in milliseconds since 1970, and its id.
+pub type PageEnd = (i64, ConnectionId);
+
+/// A page of connections.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The connections.
+    pub connections: Vec<Connection>,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<PageEnd>,
+}
+
+impl Page {
+    /// A page of what was looked at, which is the last unless it is full.
+    pub(crate) fn new(looked_at: Vec<Connection>, limit: usize, now_ms: i64) -> Self {
+        let is_full = looked_at.len() >= limit;
+        let next = looked_at.last().filter(|_| is_full).map(|last| (last.connected_at_ms, last.id.clone()));
+        let connections = looked_at.into_iter().filter(|connection| connection.token_expires_at_ms > now_ms).collect();
+        Self { connections, next }
+    }
 }
 
 /// How many sockets are open.
@@ -87,6 +122,13 @@ pub struct Opening<'a> {
     pub origin: Option<&'a str>,
 }
 
+impl Opening<'_> {
+    /// How many connections of its kind a user keeps.
+    pub(crate) fn most(&self) -> usize {
+        if self.connection.is_stream() { MAX_STREAMS } else { MAX_CONNECTIONS }
+    }
+}
+
 /// The result of opening a socket.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Opened {
@@ -94,7 +136,7 @@ pub enum Opened {
     Registered {
         /// Its user.
         user: UserId,
-        /// The user's oldest connections beyond [`MAX_CONNECTIONS`]. They are no longer registered, and the caller
+        /// The user's oldest connections beyond their number. They are no longer registered, and the caller
         /// closes them.
         displaced: Vec<ConnectionId>,
     },

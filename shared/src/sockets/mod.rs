@@ -5,3 +5,4 @@ pub mod connections;
 pub mod flood;
 pub mod outgoing;
 pub mod push;
+pub mod streams;

@@ -6,6 +6,9 @@ use async_trait::async_trait;
 use crate::ids::ConnectionId;
 use crate::protocol::Frame;
 
+/// How many frames one push attempts however slow the sockets are. Of more frames, the last may fail unattempted.
+pub const MAX_AT_ONCE: usize = 64;
+
 /// Pushes frames to open sockets, and closes them.
 #[async_trait]
 pub trait Push: Send + Sync {

@@ -66,6 +66,8 @@ pub enum Mode {
     Memory,
     /// There is one instance, which does everything.
     Single,
+    /// There are several, among which everything is divided, and which take over from each other.
+    Balanced,
 }
 
 /// One instance. `operations`, `errors`, the latencies and `last_error` are this process's own calls since it started;

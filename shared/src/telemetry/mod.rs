@@ -8,7 +8,7 @@ pub mod metrics;
 use async_trait::async_trait;
 
 use crate::clock::At;
-use crate::ids::{ConnectionId, NotificationId, UserId};
+use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId};
 use crate::sockets::push::Outcome;
 use crate::telemetry::histogram::Histogram;
 
@@ -49,7 +49,7 @@ pub trait Telemetry: Send + Sync {
 /// What one call reports.
 #[derive(Debug, Default)]
 pub struct Report<'a> {
-    /// The accepted notifications, for other programs.
+    /// What other programs may hear of.
     pub hints: Vec<Hint<'a>>,
     /// What to add to the counts of the current minute.
     pub counts: Counts,
@@ -64,16 +64,44 @@ impl Report<'_> {
     }
 }
 
-/// One accepted notification, by its ids and without content. It is published at once and not stored, so programs that
+/// What other programs may hear of, by its ids and without content. It is published at once and not stored, so programs that
 /// are not subscribed at that time miss it.
 #[derive(Debug, Clone, Copy)]
-pub struct Hint<'a> {
-    /// The recipient.
-    pub user: &'a UserId,
-    /// The notification.
-    pub id: NotificationId,
-    /// Its type.
-    pub kind: &'a str,
+pub enum Hint<'a> {
+    /// A notification was accepted.
+    Notification {
+        /// The recipient.
+        user: &'a UserId,
+        /// The notification.
+        id: NotificationId,
+        /// Its type.
+        kind: &'a str,
+    },
+    /// A message was said in a chat.
+    Message {
+        /// The chat.
+        chat: ChatId,
+        /// Its place there.
+        seq: i64,
+        /// Who said it; `None` if that user was erased.
+        sender: Option<&'a UserId>,
+    },
+    /// An event was emitted.
+    Emitted {
+        /// The event.
+        id: EventId,
+        /// Its type.
+        kind: &'static str,
+        /// Its name, if it has one.
+        name: Option<&'a str>,
+    },
+    /// A user came online or went offline.
+    Presence {
+        /// The user.
+        user: &'a UserId,
+        /// Whether it is online now.
+        online: bool,
+    },
 }
 
 /// How often things happened and how long they took: in one call as part of a [`Report`], or in a window of time.

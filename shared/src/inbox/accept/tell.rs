@@ -18,7 +18,8 @@ const WAKE_WITHIN_MS: i64 = 60_000;
 /// read, in milliseconds since 1970.
 pub(super) async fn tell(app: &App, admitted: &Admitted, deliveries: &[Delivery], begun_ms: i64) {
     let recipients = admitted.recipients().count();
-    let hint = |user| Hint { user, id: NotificationId::of(admitted.id, user), kind: &admitted.content.kind };
+    let hint =
+        |user| Hint::Notification { user, id: NotificationId::of(admitted.id, user), kind: &admitted.content.kind };
     let mut counts = Counts {
         accepted: recipients as u64,
         rate_limited: (admitted.verdicts.len() - recipients) as u64,
