@@ -1,0 +1,10 @@
+//! The function `emit` on Lambda.
+
+use lambda_http::{Error, run, service_fn};
+use shared::function;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let app = function::start_waking(emit::NEEDS);
+    run(service_fn(|request| async { Ok::<_, Error>(emit::handle(&app, request).await) })).await
+}
