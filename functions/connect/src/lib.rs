@@ -1,4 +1,4 @@
-//! `$connect`: redeems the ticket and registers the connection. The socket opens only after a 2xx response.
+//! `$connect`: redeems the ticket, registers the connection and makes its user online. The socket opens only after a 2xx response.
 
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use shared::app::App;
@@ -7,11 +7,13 @@ use shared::error::Error;
 use shared::http::fields;
 use shared::http::reply::SocketReply;
 use shared::ids::ConnectionId;
+use shared::presence::leaving::leave;
+use shared::presence::telling::come_online;
 use shared::sockets::connections::{Opened, Opening};
 use shared::sockets::outgoing;
 
 /// Environment variables without which this function does not start.
-pub const NEEDS: &[&str] = &["DATABASE_URL", "WS_ENDPOINT"];
+pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
 /// Answers a WebSocket handshake: 200 admits the connection, any other status refuses it.
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
@@ -32,8 +34,11 @@ async fn open(app: &App, event: &ApiGatewayWebsocketProxyRequest) -> Result<(), 
     let opening =
         Opening { connection: &connection, ticket_hash: auth::ticket_hash(ticket), origin: origin.as_deref() };
     match app.record.connections.open(&opening, app.clock.at()).await? {
-        Opened::Registered { displaced, .. } => {
+        Opened::Registered { user, displaced } => {
+            // First, so that the user never seems to be offline in between.
+            come_online(app, &user, &connection).await;
             outgoing::close(app, &displaced).await;
+            leave(app, displaced.iter().map(|connection| (&user, connection))).await;
             Ok(())
         }
         Opened::TicketRefused => Err(Error::InvalidTicket),

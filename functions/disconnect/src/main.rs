@@ -5,7 +5,7 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start_without_moment(disconnect::NEEDS);
+    let app = function::start_waking(disconnect::NEEDS);
     run(service_fn(|event: LambdaEvent<_>| async { Ok::<_, Error>(disconnect::handle(&app, event.payload).await) }))
         .await
 }

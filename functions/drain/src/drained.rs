@@ -10,6 +10,8 @@ pub struct Drained {
     pub chunks: usize,
     /// Notifications that were pushed after an earlier push was not finished.
     pub pushed: usize,
+    /// Messages of chats that were pushed after an earlier push was not finished, or to further members.
+    pub messages: usize,
     /// Users with a backlog who got a resync.
     pub resynced: usize,
     /// Notifications that expired and became tombstones.

@@ -97,8 +97,7 @@ async fn linger(
         let before = *drained;
         let found = work(app, until_ms, drained).await?;
         let now_ms = app.clock.now_ms();
-        let next_in_queue_ms = found.next_in_ms.map(|in_ms| now_ms.saturating_add(in_ms));
-        let next_ms = [app.record.deliveries.next_due().await?, next_in_queue_ms].into_iter().flatten().min();
+        let next_ms = [app.record.deliveries.next_due().await?, found.next_ms].into_iter().flatten().min();
         let next_ms = next_ms.filter(|next_ms| *next_ms <= deadlines.wait_ms && now_ms <= until_ms);
         let Some(next_ms) = next_ms else {
             // A caller that enqueues work from now on wakes another drain; until now it counted on this one.
@@ -128,14 +127,14 @@ async fn linger(
 
 /// Does what is due now, alternating between queue and record so that neither waits for the other.
 async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, StoreError> {
-    let (mut has_chunks, mut has_expired, mut has_rows) = (true, true, true);
+    let (mut has_chunks, mut has_expired, mut has_rows, mut has_messages) = (true, true, true, true);
     let mut max_chunks = MAX_CHUNKS;
     let mut round = 0_usize;
     loop {
         round += 1;
         let found = queue::work(app, until_ms, drained).await?;
         if round.is_multiple_of(ROUNDS_BETWEEN_CHECKS) {
-            (has_chunks, has_expired, has_rows) = (true, true, true);
+            (has_chunks, has_expired, has_rows, has_messages) = (true, true, true, true);
         }
         if has_chunks && app.clock.now_ms() <= until_ms {
             let done = record::materialise(app, max_chunks, drained).await?;
@@ -145,7 +144,8 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, 
         }
         has_expired = has_expired && app.clock.now_ms() <= until_ms && record::expire(app, drained).await?;
         has_rows = has_rows && app.clock.now_ms() <= until_ms && record::push_due(app, drained).await?;
-        let is_done = !has_chunks && !has_expired && !has_rows && found.next_in_ms != Some(0);
+        has_messages = has_messages && app.clock.now_ms() <= until_ms && record::push_messages(app, drained).await?;
+        let is_done = !has_chunks && !has_expired && !has_rows && !has_messages && !found.has_more;
         if is_done || app.clock.now_ms() > until_ms {
             return Ok(found);
         }

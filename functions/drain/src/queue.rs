@@ -1,8 +1,9 @@
-//! Processing the queue: claim, take the rows from the record, push, settle.
+//! Processing the queue: claim, take the rows from the record, push, tell who went offline, settle.
 
 use std::collections::{BTreeMap, HashMap};
 
 use shared::app::App;
+use shared::chat::reading;
 use shared::delivery::Delivery;
 use shared::delivery::backoff::backoff_ms;
 use shared::delivery::dead_letters::{Dead, Reason};
@@ -11,8 +12,10 @@ use shared::delivery::offer::{self, MAX_THROTTLED, MIN_RETRY_MS, Offer};
 use shared::delivery::queue::{ClaimId, Claimed, Claims, Entry, MAX_UNKNOWN_AGE_MS, Resolution};
 use shared::delivery::resync::push_resync;
 use shared::delivery::work::{Malformed, PushWork, UnknownWork, Work};
+use shared::emit::telling;
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, UserId};
+use shared::presence::telling::settle;
 use shared::sockets::connections::Connection;
 use shared::telemetry::{Counts, Report};
 
@@ -27,8 +30,10 @@ const CHUNK: usize = 16;
 /// What a look at the queue found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    /// Milliseconds until more is due; 0 if more is due now.
-    pub(crate) next_in_ms: Option<i64>,
+    /// When more is due, in milliseconds since 1970.
+    pub(crate) next_ms: Option<i64>,
+    /// Whether more was due already.
+    pub(crate) has_more: bool,
     /// The queue's generation; `None` without a queue.
     pub(crate) generation: Option<u64>,
 }
@@ -39,10 +44,14 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
     if is_late(app) {
         return Ok(Found::default());
     }
+    // What the queue says of the time until then is true from here on, however long the claimed entries take.
+    let claimed_ms = app.clock.now_ms();
     let Some(claims) = app.moment.queue.claim(MAX_CLAIMED, app.clock.at()).await else {
         return Ok(Found::default());
     };
-    let Claims { claimed, mut next_in_ms, generation } = claims;
+    let Claims { claimed, next_in_ms, generation } = claims;
+    let mut has_more = next_in_ms == Some(0);
+    let mut next_ms = next_in_ms.map(|in_ms| claimed_ms.saturating_add(in_ms));
     // All entries of a user with a backlog become one frame, so they are processed together.
     let (backlogged, others): (Vec<Claimed>, Vec<Claimed>) = {
         let has_backlog = has_backlog(claimed.iter().filter_map(user));
@@ -57,16 +66,20 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
             app.moment.queue.settle(&resolutions, app.clock.at()).await;
         }
         // Retries are due soon, and nothing announces them.
-        next_in_ms = next_in_ms.into_iter().chain(resolutions.iter().filter_map(retry_in_ms)).min();
+        if let Some(retry_in_ms) = resolutions.iter().filter_map(retry_in_ms).min() {
+            has_more |= retry_in_ms <= 0;
+            let retry_ms = app.clock.now_ms().saturating_add(retry_in_ms);
+            next_ms = Some(next_ms.map_or(retry_ms, |next_ms| next_ms.min(retry_ms)));
+        }
     }
-    Ok(Found { next_in_ms, generation: Some(generation) })
+    Ok(Found { next_ms, has_more, generation: Some(generation) })
 }
 
 /// The user whose push it is.
 fn user(claimed: &Claimed) -> Option<&UserId> {
     match &claimed.work {
         Ok(Work::Push(push)) => Some(&push.user),
-        Ok(Work::Unknown(_)) | Err(_) => None,
+        Ok(Work::Presence(_) | Work::Receipt(..) | Work::Emit(_) | Work::Unknown(_)) | Err(_) => None,
     }
 }
 
@@ -83,7 +96,9 @@ async fn give_back(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Resul
     for claimed in chunk {
         let id = claimed.id.clone();
         resolutions.push(match &claimed.work {
-            Ok(Work::Push(push)) => Resolution::Retry(id, Entry { work: push.clone().into(), wait_ms: 0 }),
+            Ok(work @ (Work::Push(_) | Work::Presence(_) | Work::Receipt(..) | Work::Emit(_))) => {
+                Resolution::Retry(id, Entry { work: work.clone(), wait_ms: 0 })
+            }
             Ok(Work::Unknown(unknown)) => return_unknown(app, claimed, unknown, drained).await?,
             Err(malformed) => dead_letter_malformed(app, id, malformed, drained).await?,
         });
@@ -92,7 +107,7 @@ async fn give_back(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Resul
 }
 
 async fn process(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Resolution>, StoreError> {
-    let (mut pushes, mut resolutions) = (Vec::new(), Vec::new());
+    let (mut pushes, mut left, mut resolutions) = (Vec::new(), Vec::new(), Vec::new());
     for claimed in chunk {
         let id = claimed.id.clone();
         match &claimed.work {
@@ -101,14 +116,41 @@ async fn process(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<
                 resolutions.push(Resolution::Done(id));
             }
             Ok(Work::Push(push)) => pushes.push((id, push)),
+            // It may be what crashes its workers. Clients that ask for presence get the right answer without it.
+            Ok(Work::Presence(_) | Work::Receipt(..) | Work::Emit(_)) if claimed.is_poisoned() => {
+                resolutions.push(Resolution::Done(id));
+            }
+            Ok(Work::Presence(user)) => left.push((id, user)),
+            Ok(work @ Work::Receipt(chat, user)) => {
+                let again = reading::tell_later(app, user, *chat).await?;
+                let retry = |wait_ms| Resolution::Retry(id.clone(), Entry { work: work.clone(), wait_ms });
+                resolutions.push(again.map_or(Resolution::Done(id.clone()), retry));
+            }
+            Ok(Work::Emit(emit)) => {
+                let next = telling::tell_page(app, emit).await?;
+                let retry = |next| Resolution::Retry(id.clone(), Entry { work: Work::Emit(next), wait_ms: 0 });
+                resolutions.push(next.map_or(Resolution::Done(id.clone()), retry));
+            }
             Ok(Work::Unknown(unknown)) => resolutions.push(return_unknown(app, claimed, unknown, drained).await?),
             Err(malformed) => resolutions.push(dead_letter_malformed(app, id, malformed, drained).await?),
         }
     }
+    resolutions.extend(settle_presence(app, left).await);
     if !pushes.is_empty() {
         resolutions.extend(push(app, pushes, drained).await?);
     }
     Ok(resolutions)
+}
+
+/// Tells of users who went offline. Those who are about to are asked after again then.
+async fn settle_presence(app: &App, left: Vec<(ClaimId, &UserId)>) -> Vec<Resolution> {
+    let users: Vec<&UserId> = left.iter().map(|(_, user)| *user).collect();
+    let settled = left.into_iter().zip(settle(app, &users).await);
+    let resolve = |((id, user), again_in_ms): ((ClaimId, &UserId), Option<i64>)| match again_in_ms {
+        Some(wait_ms) => Resolution::Retry(id, Entry { work: Work::Presence(user.clone()), wait_ms }),
+        None => Resolution::Done(id),
+    };
+    settled.map(resolve).collect()
 }
 
 /// Leaves work of an unknown kind in the queue for a drain that knows it, or dead-letters it if none has come for a day.

@@ -2,6 +2,7 @@
 //! connections whose token has expired.
 
 use shared::app::App;
+use shared::chat::writing;
 use shared::delivery::Delivery;
 use shared::delivery::deliveries::{Materialised, Taken};
 use shared::delivery::offer::{self, Offer};
@@ -65,6 +66,15 @@ async fn offer_rows<'a>(app: &App, deliveries: &'a [Delivery], report: Report<'a
     if !left.is_empty() {
         app.moment.queue.add(&left, app.clock.at()).await;
     }
+}
+
+/// Pushes messages of chats that are due. Returns whether there were any.
+pub(crate) async fn push_messages(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
+    let due = app.record.messages.take_due_messages(MAX_TAKEN, app.clock.at()).await?;
+    drained.messages += due.len();
+    let messages: Vec<_> = due.iter().map(|due| (&due.message, &due.recipients)).collect();
+    writing::push(app, &messages).await;
+    Ok(!due.is_empty())
 }
 
 /// Makes tombstones of expired notifications and tells their users. Returns whether there were any.

@@ -42,7 +42,7 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     let redis = match moment {
         Status::Ok => "ok",
         Status::Warned(why) => {
-            tracing::warn!(why, "Redis is configured in a way that can lose data");
+            tracing::warn!(why, "Redis works, but not as it should");
             "warned"
         }
         Status::Unavailable => "down",

@@ -14,9 +14,8 @@ use shared::http::call::{Call, Route};
 use shared::http::fields::Fields;
 use shared::http::reply::Reply;
 use shared::inbox::announce::announce;
-use shared::inbox::bounds::Bounds;
 use shared::inbox::notification::Notification;
-use shared::inbox::sync;
+use shared::inbox::sync::{self, Limits};
 use shared::inbox::{Change, Changed};
 use shared::protocol;
 
@@ -63,9 +62,14 @@ struct Count {
 }
 
 async fn unread_count(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
-    call.query()?.finish()?;
-    let position = app.record.inbox.position(&caller.user, app.clock.at()).await?;
-    Ok(Reply::ok(&Count { count: position.unread }))
+    let mut fields = call.query()?;
+    let kind = fields.text("type", 1, 64);
+    fields.finish()?;
+    let count = match kind {
+        Some(kind) => app.record.inbox.unread_of_type(&caller.user, &kind, app.clock.at()).await?,
+        None => app.record.inbox.position(&caller.user, app.clock.at()).await?.unread,
+    };
+    Ok(Reply::ok(&Count { count }))
 }
 
 async fn one(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
@@ -113,16 +117,16 @@ async fn sync(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
     let limit = fields.limit(200, 500);
     fields.finish()?;
     if let Some(tag) = call.header("if-none-match") {
-        let position = app.record.inbox.position(&caller.user, app.clock.at()).await?;
+        let (position, current) = sync::standing(app, &caller.user).await?;
         let at_head = since.is_none_or(|since| since == position.cursor());
-        if at_head && *tag == sync::etag(&caller.user, &position) {
+        if at_head && current.matches(&tag) {
             if let Some(since) = since {
                 sync::settle(app, &caller.user, &position, since).await?;
             }
             return Ok(Reply::not_modified(&tag));
         }
     }
-    let sync = sync::sync(app, &caller.user, since, Bounds::of_answer(limit)).await?;
+    let sync = sync::sync(app, &caller.user, since, Limits::of_answer(limit)).await?;
     Ok(Reply::ok(&sync).header(ETAG, sync.etag.as_str()))
 }
 

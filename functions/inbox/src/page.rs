@@ -6,7 +6,6 @@ use shared::auth::Caller;
 use shared::cursor::Cursor;
 use shared::error::Error;
 use shared::http::call::Call;
-use shared::http::fields::Fields;
 use shared::http::page_token::{self, List};
 use shared::http::reply::Reply;
 use shared::inbox::bounds::Bounds;
@@ -27,7 +26,7 @@ pub(crate) async fn list(app: &App, call: &Call, caller: &Caller) -> Result<Repl
     let after: Option<Cursor> = page_token::take(&mut fields)?;
     let limit = fields.limit(50, 200);
     let kind = fields.text("type", 1, 64);
-    let unread = flag(&mut fields, "unread");
+    let unread = fields.flag("unread");
     fields.finish()?;
     let page = Page { before: after.map(|after| after.offset), bounds: Bounds::of_answer(limit), kind, unread };
     let Listed { notifications, more, position } = app.record.inbox.list(&caller.user, &page, app.clock.at()).await?;
@@ -37,16 +36,4 @@ pub(crate) async fn list(app: &App, call: &Call, caller: &Caller) -> Result<Repl
     let next = notifications.last().filter(|_| more).map(|last| last.cursor);
     let (unread_count, cursor) = (position.unread, position.cursor());
     Ok(Reply::ok(&InboxList { list: List::new(notifications, next), unread_count, cursor }))
-}
-
-fn flag(fields: &mut Fields, name: &str) -> bool {
-    let Some(text) = fields.parameter(name) else {
-        return false;
-    };
-    let flag = fields.checked(name, text, |text| match text.as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err("must be true or false".into()),
-    });
-    flag.unwrap_or(false)
 }

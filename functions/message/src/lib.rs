@@ -3,6 +3,9 @@
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use shared::app::App;
 use shared::auth;
+use shared::chat::message::Message;
+use shared::chat::writing::{self, Written};
+use shared::chat::{reading, typing};
 use shared::clock::Time;
 use shared::error::Error;
 use shared::http::reply::SocketReply;
@@ -12,7 +15,8 @@ use shared::inbox::announce::announce;
 use shared::inbox::bounds::Bounds;
 use shared::inbox::sync;
 use shared::limits::{Rate, Spend, Verdict};
-use shared::protocol::{self, Action, ClientFrame, MAX_SYNC_BYTES, ReplyFrame};
+use shared::presence::telling::{ask, stay_online};
+use shared::protocol::{self, Action, ClientFrame, MAX_FRAME_BYTES, MAX_SYNC_BYTES, ReplyFrame};
 use shared::sockets::connections::{Connection, Extended};
 use shared::sockets::{flood, outgoing};
 
@@ -20,7 +24,7 @@ use shared::sockets::{flood, outgoing};
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
 /// What one answer to `sync` contains at most.
-const SYNC_BOUNDS: Bounds = Bounds::within(200, MAX_SYNC_BYTES);
+const SYNC_LIMITS: sync::Limits = sync::Limits { bounds: Bounds::within(200, MAX_SYNC_BYTES), event_bytes: 16 * 1_024 };
 /// How often a connection over its rate is told so. Its other frames are ignored.
 const TELLING: Rate = Rate { count: 1, window_ms: 1_000 };
 /// How often it is told before it is closed.
@@ -40,10 +44,13 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
         Err(Refusal::Closed(error)) => return close(app, &id, reference, &error).await,
         Err(Refusal::Ignored) => return SocketReply::ok(),
     };
-    let answer = match action {
-        Ok(action) => act(app, &connection, reference, action).await,
-        Err(error) => Err(error),
+    let answer = async {
+        match action {
+            Ok(action) => act(app, &connection, reference, action).await,
+            Err(error) => Err(error),
+        }
     };
+    let (answer, ()) = tokio::join!(answer, stay_online(app, &connection));
     match answer {
         Ok(Some(frame)) => SocketReply::frame(&frame),
         Ok(None) => SocketReply::ok(),
@@ -122,12 +129,12 @@ async fn act(
     let user = &connection.user;
     let reply = match action {
         Action::Ping => {
-            let position = app.record.inbox.position(user, app.clock.at()).await?;
-            let etag = sync::etag(user, &position);
+            let (position, tag) = sync::standing(app, user).await?;
+            let etag = tag.to_string();
             return Ok(Some(protocol::frame(&ReplyFrame::Pong { reference, cursor: position.cursor(), etag: &etag })));
         }
         Action::Sync(since) => {
-            let sync = sync::sync(app, user, since, SYNC_BOUNDS).await?;
+            let sync = sync::sync(app, user, since, SYNC_LIMITS).await?;
             return Ok(Some(protocol::frame(&ReplyFrame::Sync { reference, sync: &sync })));
         }
         Action::Ack(cursor) => {
@@ -138,17 +145,47 @@ async fn act(
             let changed = app.record.inbox.change(user, &change, app.clock.at()).await?.ok_or(Error::CursorExpired)?;
             announce(app, &[&changed], change.kind()).await;
             let updated = matches!(change, Change::ReadAll { .. }).then_some(changed.ids.len());
-            ReplyFrame::Ok { reference, updated, expires_at: None }
+            ReplyFrame::Ok { reference, updated, unread: None, expires_at: None }
+        }
+        Action::SendMessage(chat, draft) => {
+            let Written { message, .. } = writing::write(app, user, chat, &draft).await?;
+            return Ok(Some(sent(reference, &message)));
+        }
+        Action::ReadChat(chat, seq) => {
+            let unread = reading::read(app, user, chat, seq).await?;
+            ReplyFrame::Ok { reference, updated: None, unread: Some(unread), expires_at: None }
+        }
+        Action::Typing(chat, on) => {
+            typing::tell(app, user, chat, on).await?;
+            return Ok(None);
+        }
+        Action::Presence(among) => {
+            let users = ask(app, Some(user), &among).await?;
+            let frame = protocol::frame(&ReplyFrame::Presence { reference, users: &users });
+            // Only ids that are long make it so large, and the client can ask about them in two frames.
+            let fits = frame.len() <= MAX_FRAME_BYTES;
+            return if fits { Ok(Some(frame)) } else { Err(Error::PayloadTooLarge("a reply must be at most 32 KB")) };
         }
         Action::Auth(ticket) => {
             let hash = auth::ticket_hash(&ticket);
             match app.record.connections.extend(&connection.id, &hash, app.clock.at()).await? {
-                Extended::Until(end_ms) => ReplyFrame::Ok { reference, updated: None, expires_at: Some(Time(end_ms)) },
+                Extended::Until(end_ms) => {
+                    ReplyFrame::Ok { reference, updated: None, unread: None, expires_at: Some(Time(end_ms)) }
+                }
                 Extended::Refused => return Err(Error::InvalidTicket),
             }
         }
     };
     Ok(Some(protocol::frame(&reply)))
+}
+
+/// The reply to `sendMessage`. A message that is too large for a frame is fetched from the chat's history.
+fn sent(reference: Option<&str>, message: &Message) -> protocol::Frame {
+    let frame = protocol::frame(&ReplyFrame::Sent { reference, message });
+    if frame.len() <= MAX_FRAME_BYTES {
+        return frame;
+    }
+    protocol::frame(&ReplyFrame::SentTooLarge { reference, chat_id: message.chat, seq: message.seq })
 }
 
 /// Reports the error and closes the connection. Frames that were already under way are ignored.

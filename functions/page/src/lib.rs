@@ -49,13 +49,15 @@ fn page(config: &Config, call: &Call) -> Result<Reply, Error> {
     })
 }
 
-/// The content security policy: the page runs only its own script and connects only to its own server and socket.
+/// The content security policy: the page runs only its own script and connects only to its own server, socket and event
+/// stream.
 fn policy(config: &Config) -> String {
-    let socket = config.ws_url.as_deref().unwrap_or_default();
+    let urls = [&config.ws_url, &config.events_url];
+    let origins: Vec<&str> = urls.into_iter().flatten().map(|url| origin(url)).collect();
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self' {}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        origin(socket)
+        origins.join(" ")
     )
 }
 

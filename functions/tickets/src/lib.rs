@@ -28,6 +28,7 @@ struct Issued<'a> {
     expires_at: Time,
     url: &'a str,
     events_url: Option<&'a str>,
+    ping_every_ms: u64,
 }
 
 /// Answers an HTTP call. Failures become error responses.
@@ -64,5 +65,6 @@ async fn issue(app: &App, call: &Call) -> Result<Reply, Error> {
         return Err(Error::InvalidToken);
     }
     let events_url = app.config.events_url.as_deref();
-    Ok(Reply::created(&Issued { ticket: &ticket, expires_at: Time(expires_at_ms), url, events_url }))
+    let ping_every_ms = app.config.ping_every_ms;
+    Ok(Reply::created(&Issued { ticket: &ticket, expires_at: Time(expires_at_ms), url, events_url, ping_every_ms }))
 }

@@ -7,6 +7,7 @@ use shared::http::call::{Call, Route};
 use shared::http::fields::Fields;
 use shared::http::reply::Reply;
 use shared::ids::UserId;
+use shared::presence::leaving::leave;
 use shared::protocol::{self, ReplyFrame};
 use shared::sockets::outgoing;
 
@@ -42,6 +43,7 @@ async fn revoke(app: &App, call: &Call) -> Result<Reply, Error> {
     // They are no longer registered, so nothing more is pushed to them; closing them only makes it visible.
     let frame = protocol::frame(&ReplyFrame::error(None, &Error::TokenExpired));
     outgoing::close_with(app, &connections, &frame).await;
+    leave(app, connections.iter().map(|connection| (&user, connection))).await;
     tracing::info!(connections = connections.len(), "the tokens of a user were revoked");
     Ok(Reply::done())
 }
