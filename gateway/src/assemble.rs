@@ -14,16 +14,17 @@ use crate::functions::Functions;
 use crate::invocation::Target;
 use crate::options::{AllowsOrigin, Options, ServeError};
 use crate::refusals::Refusals;
+use crate::rest_cors::RestCors;
 use crate::route_selection::RouteSelection;
 use crate::routing::Routes;
 use crate::schedules::ServedSchedule;
-use crate::site::{HttpApi, HttpIntegration, Phase, Site, WebSocketApi, WebSocketIntegration};
+use crate::site::{HttpApi, HttpIntegration, Phase, RestApi, Site, WebSocketApi, WebSocketIntegration};
 use crate::task_group::TaskGroup;
 use crate::template::{self, Template};
 
 /// The site for this address. Starts no task.
 pub(crate) fn site(address: SocketAddr, options: Options) -> Result<Site, ServeError> {
-    let Options { template, functions, clock, cors_origins, sign_token, limits, .. } = options;
+    let Options { template, functions, clock, cors_origins, sign_token, cancel_on_disconnect, limits, .. } = options;
     let available = AvailableFunctions::new(&template, &functions);
     let start_ms = clock.now_ms();
     let served = |schedule: template::Schedule| {
@@ -33,11 +34,13 @@ pub(crate) fn site(address: SocketAddr, options: Options) -> Result<Site, ServeE
     Ok(Site {
         address,
         schedules: template.schedules.into_iter().map(served).collect::<Result<_, _>>()?,
+        rest_api: template.rest_api.map(|api| rest_api(api, &available, cors_origins.clone())).transpose()?,
         http_api: template.http_api.map(|api| http_api(api, &available, cors_origins)).transpose()?,
         websocket_api: template.websocket_api.map(|api| websocket_api(api, &available).map(Arc::new)).transpose()?,
         functions: available.0,
         clock,
         sign_token,
+        cancel_on_disconnect,
         connections: Connections::default(),
         phase: watch::Sender::new(Phase::Serving),
         invocations: TaskGroup::default(),
@@ -77,18 +80,39 @@ fn http_api(
     available: &AvailableFunctions,
     cors_origins: Option<AllowsOrigin>,
 ) -> Result<HttpApi, ServeError> {
-    let route = |route: template::HttpRoute| {
-        let function = available.target(&route.function, &format!("route {} {}", route.method, route.path))?;
-        Ok((route.method, route.path, HttpIntegration { function, timeout: route.timeout }))
-    };
-    let routes = api.routes.into_iter().map(route).collect::<Result<Vec<_>, ServeError>>()?;
     Ok(HttpApi {
         id: api.id,
         stage: api.stage,
         stage_variables: api.stage_variables,
         cors: api.cors.map(|configuration| Cors::new(configuration, cors_origins)),
-        routes: Routes::new(routes),
+        routes: routes(api.routes, available)?,
     })
+}
+
+fn rest_api(
+    api: template::RestApi,
+    available: &AvailableFunctions,
+    cors_origins: Option<AllowsOrigin>,
+) -> Result<RestApi, ServeError> {
+    Ok(RestApi {
+        id: api.id,
+        stage: api.stage,
+        stage_variables: api.stage_variables,
+        cors: api.cors.map(|configuration| RestCors::new(configuration, cors_origins)),
+        idle_timeout: api.idle_timeout,
+        routes: routes(api.routes, available)?,
+    })
+}
+
+fn routes(
+    routes: Vec<template::HttpRoute>,
+    available: &AvailableFunctions,
+) -> Result<Routes<HttpIntegration>, ServeError> {
+    let route = |route: template::HttpRoute| {
+        let function = available.target(&route.function, &format!("route {} {}", route.method, route.path))?;
+        Ok((route.method, route.path, HttpIntegration { function, timeout: route.timeout }))
+    };
+    Ok(Routes::new(routes.into_iter().map(route).collect::<Result<Vec<_>, ServeError>>()?))
 }
 
 fn websocket_api(api: template::WebSocketApi, available: &AvailableFunctions) -> Result<WebSocketApi, ServeError> {

@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Body;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
 
 use crate::limits::Limits;
 use crate::refusals::Refusal;
@@ -16,6 +16,10 @@ use crate::response::{self, GatewayResponse};
 
 /// How much of a body is read even if it is refused: a client that is still sending may miss the answer.
 const MAX_READ_BYTES: usize = 11 * 1024 * 1024;
+/// All refused bodies together are read no faster than this much at a time, with a pause in between: reading them as fast
+/// as they arrive would take the processor from requests that are not refused.
+const REFUSED_PART_BYTES: usize = 256 * 1024;
+const REFUSED_PAUSE: Duration = Duration::from_millis(8);
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub(crate) struct Bodies {
     starts: Arc<Semaphore>,
     /// One permit for each further byte.
     rests: Arc<Semaphore>,
+    /// Held during the pauses of refused bodies, so that only one of them is between two parts.
+    refused_turn: Mutex<()>,
     timeout: Duration,
     wait: Duration,
 }
@@ -91,6 +97,7 @@ impl Bodies {
             start_bytes,
             starts: Arc::new(Semaphore::new(starts_bytes)),
             rests: Arc::new(Semaphore::new(rests_bytes)),
+            refused_turn: Mutex::default(),
             timeout: limits.body_timeout,
             wait: limits.body_wait,
         }
@@ -165,7 +172,7 @@ impl Reading<'_> {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let mut read_bytes = 0;
+        let (mut read_bytes, mut part_bytes) = (0, 0);
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
                 self.refuse(BodyError::Incomplete);
@@ -179,6 +186,12 @@ impl Reading<'_> {
             }
             if read_bytes > MAX_READ_BYTES {
                 return;
+            }
+            part_bytes += data.len();
+            if self.refused.is_some() && part_bytes >= REFUSED_PART_BYTES {
+                let _turn = self.bodies.refused_turn.lock().await;
+                sleep(REFUSED_PAUSE).await;
+                part_bytes = 0;
             }
         }
     }
@@ -210,6 +223,7 @@ mod tests {
     use futures_util::{StreamExt, stream};
     use http_body_util::{Full, StreamBody};
     use hyper::body::Frame;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -290,6 +304,16 @@ mod tests {
         assert!(bodies.read(parts(1, START_BYTES), TOTAL_BYTES).await.is_ok());
         drop(room);
         assert!(bodies.read(parts(1, LARGEST_BYTES), TOTAL_BYTES).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn refused_bodies_share_one_pace() {
+        let bodies = patient();
+        let began = Instant::now();
+        let refused = || bodies.read(parts(8, REFUSED_PART_BYTES), 0);
+        let (one, other) = tokio::join!(refused(), refused());
+        assert_eq!((one.err(), other.err()), (Some(BodyError::TooLarge), Some(BodyError::TooLarge)));
+        assert!(began.elapsed() >= 16 * REFUSED_PAUSE);
     }
 
     #[tokio::test]

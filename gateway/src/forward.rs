@@ -5,21 +5,32 @@
 //! `X-Amz-Function-Error`, and a missing one as a 404 with its own body. It also sets every deadline to 1970, which
 //! cannot be fixed here. A call waits while the function compiles and its timeout runs meanwhile, as for any slow
 //! start, so build first (`make watch` does).
+//!
+//! It buffers what it serves by `InvokeWithResponseStream`, but passes on the stream of a function that is invoked in the
+//! ordinary way, as the HTTP response that the function describes in its prelude. To that it adds
+//! `Access-Control-Allow-Credentials` and `Vary`.
 
 use std::error::Error;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
 use http::header::CONTENT_TYPE;
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyDataStream, BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-use crate::functions::{Function, FunctionError, Functions};
+use crate::functions::{Function, FunctionError, Functions, StreamedAnswer, unstreamed};
+use crate::http_event::is_hop_by_hop;
 use crate::template::Template;
+
+/// The header that `cargo lambda watch` leaves in the answer of a function that streams, and in no other.
+const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 
 /// The base URL of an Invoke API, such as `http://127.0.0.1:9000`. Only plain HTTP is supported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +82,26 @@ struct ForwardedFunction {
 #[async_trait::async_trait]
 impl Function for ForwardedFunction {
     async fn invoke(&self, event: Bytes) -> Result<Bytes, FunctionError> {
+        self.whole(self.call(event).await?).await
+    }
+
+    async fn invoke_streaming(&self, event: Bytes, _timeout: Duration) -> Result<StreamedAnswer, FunctionError> {
+        let mut response = self.call(event).await?;
+        if response.headers_mut().remove(RESPONSE_MODE).is_none() {
+            return Ok(unstreamed(self.whole(response).await?));
+        }
+        let of_connection: Vec<_> = response.headers().keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
+        for name in of_connection {
+            response.headers_mut().remove(name);
+        }
+        let url = self.url.clone();
+        Ok(response.map(|body| BodyDataStream::new(body).map_err(move |error| cut_off(&url, &error)).boxed()))
+    }
+}
+
+impl ForwardedFunction {
+    /// Invokes the function. The answer is the function's: its output, or a stream.
+    async fn call(&self, event: Bytes) -> Result<Response<Incoming>, FunctionError> {
         let Self { client, url, binary } = self;
         let request = Request::post(format!("{url}/2015-03-31/functions/{binary}/invocations"))
             .header(CONTENT_TYPE, "application/json")
@@ -80,19 +111,30 @@ impl Function for ForwardedFunction {
             let problem = if error.is_connect() { "cannot connect to" } else { "the call was cut off by" };
             failure("Lambda.Unreachable", format!("{problem} {url}: {}", root_cause(&error)))
         })?;
-        let (head, body) = response.into_parts();
-        let cut_off = |error| failure("Lambda.Unreachable", format!("the answer from {url} was cut off: {error}"));
-        let body = body.collect().await.map_err(cut_off)?.to_bytes();
-        match head.status {
-            StatusCode::OK if !head.headers.contains_key("x-amz-function-error") => Ok(body),
-            StatusCode::NOT_FOUND => {
-                Err(failure("ResourceNotFoundException", format!("there is no function {binary} at {url}")))
-            }
-            status => Err(serde_json::from_slice(&body).unwrap_or_else(|_| {
-                failure("Lambda.Unexpected", format!("{url} answered {}: {}", status, String::from_utf8_lossy(&body)))
-            })),
+        let is_output = response.status() == StatusCode::OK && !response.headers().contains_key("x-amz-function-error");
+        if is_output || response.headers().contains_key(RESPONSE_MODE) {
+            return Ok(response);
         }
+        let status = response.status();
+        let body = self.whole(response).await?;
+        Err(match status {
+            StatusCode::NOT_FOUND => {
+                failure("ResourceNotFoundException", format!("there is no function {binary} at {url}"))
+            }
+            status => serde_json::from_slice(&body).unwrap_or_else(|_| {
+                failure("Lambda.Unexpected", format!("{url} answered {status}: {}", String::from_utf8_lossy(&body)))
+            }),
+        })
     }
+
+    async fn whole(&self, response: Response<Incoming>) -> Result<Bytes, FunctionError> {
+        let body = response.into_body().collect().await;
+        body.map(|body| body.to_bytes()).map_err(|error| cut_off(&self.url, &error))
+    }
+}
+
+fn cut_off(url: &LambdaUrl, error: &hyper::Error) -> FunctionError {
+    failure("Lambda.Unreachable", format!("the answer from {url} was cut off: {error}"))
 }
 
 fn failure(error_type: &str, message: String) -> FunctionError {
@@ -112,6 +154,7 @@ fn root_cause(error: &dyn Error) -> &dyn Error {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -167,6 +210,71 @@ mod tests {
         let (answer, _) = answered("502 Bad Gateway", "upstream").await;
         let message = answer.unwrap_err().to_string();
         assert!(message.ends_with("answered 502 Bad Gateway: upstream"), "{message}");
+    }
+
+    /// Calls a function on a server that begins its answer with one text, and completes it with another when it is told
+    /// to, or when it no longer can be.
+    async fn streamed(
+        begun: String,
+        rest: &'static str,
+    ) -> (Result<StreamedAnswer, FunctionError>, oneshot::Sender<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (complete, completed) = oneshot::channel();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"[7]") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            let _ = completed.await;
+            stream.write_all(rest.as_bytes()).await.unwrap();
+        });
+        let answer = hello(&url).invoke_streaming(Bytes::from_static(b"[7]"), Duration::from_secs(20)).await;
+        (answer, complete)
+    }
+
+    /// The beginning of a stream.
+    fn streams() -> String {
+        let head = "transfer-encoding: chunked\r\nset-cookie: a=1\r\nset-cookie: b=2";
+        format!("HTTP/1.1 500 Oops\r\n{head}\r\n{RESPONSE_MODE}: streaming\r\n\r\n3\r\none\r\n")
+    }
+
+    #[tokio::test]
+    async fn a_stream_comes_chunk_by_chunk_with_the_head_of_the_function() {
+        let (answer, complete) = streamed(streams(), "3\r\ntwo\r\n0\r\n\r\n").await;
+        let mut answer = answer.unwrap();
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let names: Vec<_> = answer.headers().iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["set-cookie", "set-cookie"]);
+        assert_eq!(answer.body_mut().next().await.unwrap().unwrap(), "one");
+        complete.send(()).unwrap();
+        assert_eq!(answer.body_mut().next().await.unwrap().unwrap(), "two");
+        assert!(answer.body_mut().next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_is_an_error() {
+        let (answer, complete) = streamed(streams(), "3\r\ntw").await;
+        complete.send(()).unwrap();
+        let parts: Vec<_> = answer.unwrap().into_body().collect().await;
+        assert_eq!(parts[0].as_ref().unwrap(), "one");
+        let message = parts.last().unwrap().as_ref().unwrap_err().to_string();
+        assert!(message.starts_with("Lambda.Unreachable: the answer from http://127"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn where_it_may_stream_a_function_can_also_answer_at_once_or_fail() {
+        let whole =
+            |status: &str, body: &str| format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let (answer, _) = streamed(whole("200 OK", r#"{"statusCode":404}"#), "").await;
+        let mut answer = answer.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.body_mut().next().await.unwrap().unwrap(), r#"{"statusCode":404}"#);
+        let failed = r#"{"errorType":"Unhandled","errorMessage":"the store is down"}"#;
+        let (answer, _) = streamed(whole("500 Internal Server Error", failed), "").await;
+        assert_eq!(answer.err().unwrap().to_string(), "Unhandled: the store is down");
     }
 
     #[tokio::test]

@@ -61,21 +61,29 @@ fn put_headers(given: Option<&Value>, headers: &mut HeaderMap) -> Option<()> {
     };
     for (name, value) in given {
         let name = HeaderName::try_from(name).ok()?;
-        let value = match value {
-            Value::Null => continue,
-            Value::String(text) => HeaderValue::try_from(text).ok()?,
-            Value::Bool(_) | Value::Number(_) => HeaderValue::try_from(value.to_string()).ok()?,
-            Value::Array(_) | Value::Object(_) => return None,
-        };
         // The length follows from the body, and hop-by-hop headers are up to the gateway.
-        if name != header::CONTENT_LENGTH && !is_hop_by_hop(&name) {
+        if let Some(value) = header_value(value)?
+            && name != header::CONTENT_LENGTH
+            && !is_hop_by_hop(&name)
+        {
             headers.insert(name, value);
         }
     }
     Some(())
 }
 
-fn put_cookies(given: Option<&Value>, headers: &mut HeaderMap) -> Option<()> {
+/// The value of a header in a function's output; `Some(None)` if it is null, `None` if it is malformed.
+pub(crate) fn header_value(value: &Value) -> Option<Option<HeaderValue>> {
+    match value {
+        Value::Null => Some(None),
+        Value::String(text) => HeaderValue::try_from(text).ok().map(Some),
+        Value::Bool(_) | Value::Number(_) => HeaderValue::try_from(value.to_string()).ok().map(Some),
+        Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Adds a `Set-Cookie` for each cookie in a function's output; `None` if they are malformed.
+pub(crate) fn put_cookies(given: Option<&Value>, headers: &mut HeaderMap) -> Option<()> {
     let cookies = match given {
         None | Some(Value::Null) => return Some(()),
         Some(Value::Array(cookies)) => cookies,

@@ -1,9 +1,18 @@
-//! The interface between the gateway and the functions: bytes in, bytes out, the JSON that Lambda would carry.
+//! The interface between the gateway and the functions: bytes in, bytes out, the JSON that Lambda would carry; or, for a
+//! function that streams, an HTTP response whose body arrives in parts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderValue};
+
+/// Lambda's default for a body whose type the function does not name.
+pub(crate) const DEFAULT_CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
 
 /// A function that answers events. It is called concurrently, once for every event.
 ///
@@ -12,6 +21,30 @@ use bytes::Bytes;
 pub trait Function: Send + Sync {
     /// Answers one event. Both are JSON: the event as AWS would send it, the answer as Lambda would return it.
     async fn invoke(&self, event: Bytes) -> Result<Bytes, FunctionError>;
+
+    /// Answers one event with a stream, like Lambda's `InvokeWithResponseStream`, which the routes of a REST API use.
+    /// The invocation, stream included, ends after `timeout`, so that is the deadline that the function sees.
+    ///
+    /// Dropping the future or the stream cancels the invocation. A function that does not stream keeps the default:
+    /// the client gets the JSON of [`invoke`](Self::invoke) itself, as from a function URL, status code and all.
+    async fn invoke_streaming(&self, event: Bytes, timeout: Duration) -> Result<StreamedAnswer, FunctionError> {
+        // `invoke` has deadlines of its own.
+        let _ = timeout;
+        Ok(unstreamed(self.invoke(event).await?))
+    }
+}
+
+/// The head of a streamed answer, and its body.
+pub type StreamedAnswer = Response<Chunks>;
+
+/// Parts of a body, of any length, in the order in which they are sent. Nothing follows an error.
+pub type Chunks = BoxStream<'static, Result<Bytes, FunctionError>>;
+
+/// The answer of a function that does not stream: its output is the body.
+pub(crate) fn unstreamed(output: Bytes) -> StreamedAnswer {
+    let mut answer = Response::new(stream::iter([Ok(output)]).boxed());
+    answer.headers_mut().insert(CONTENT_TYPE, DEFAULT_CONTENT_TYPE);
+    answer
 }
 
 /// What Lambda reports when a function returned an error, panicked or timed out.

@@ -21,7 +21,7 @@ use shared::sockets::api_gateway::ApiGatewayPush;
 use tokio::sync::{Notify, watch};
 
 use crate::functions::Functions;
-use crate::in_process::{event_function, http_function};
+use crate::in_process::{event_function, http_function, streaming_function};
 use crate::server::Gateway;
 
 /// This process serves what many sandboxes would on Lambda, so it may open more connections than one of them.
@@ -98,8 +98,8 @@ impl Handlers {
         }
     }
 
-    /// Tells the drain to finish what it has started and to wait for nothing more.
-    pub(crate) fn stop_drain(&self) {
+    /// Tells the drain to finish what it has started and to wait for nothing more, and event streams to end.
+    pub(crate) fn stop_lasting(&self) {
         self.is_stopping.send_replace(true);
     }
 
@@ -175,6 +175,18 @@ fn functions(app: &App, stopping: watch::Receiver<bool>) -> Functions {
     functions.insert("page", page);
     functions.insert("history", http!(history));
     functions.insert("deadletters", http!(deadletters));
+    functions.insert("chats", http!(chats));
+    functions.insert("presence", http!(presence));
+    functions.insert("emit", http!(emit));
+    let streaming = (app.clone(), stopping.clone());
+    let stream = streaming_function(move |request| {
+        let (app, mut stopping) = streaming.clone();
+        async move {
+            let stopped = async move { drop(stopping.wait_for(|is_stopping| *is_stopping).await) };
+            Ok(stream::handle_until(&app, request, stopped).await)
+        }
+    });
+    functions.insert("stream", stream);
     functions.insert("users", http!(users));
     functions.insert("notfound", http_function(|request| async { Ok(notfound::handle(request).await) }));
     functions.insert("connect", socket!(connect));

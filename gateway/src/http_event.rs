@@ -125,8 +125,13 @@ pub(crate) fn http_event(request: RoutedRequest<'_>) -> Option<Bytes> {
         is_base64_encoded,
         stage_variables: request.stage_variables,
     };
+    to_json(&event)
+}
+
+/// An event as JSON; `None` if Lambda would not take it because it is too long.
+pub(crate) fn to_json(event: &impl Serialize) -> Option<Bytes> {
     let mut text = EventText(Vec::new());
-    match serde_json::to_writer(&mut text, &event) {
+    match serde_json::to_writer(&mut text, event) {
         Ok(()) => Some(text.0.into()),
         Err(error) => {
             assert!(error.is_io(), "an event has string keys and members that always serialise: {error}");

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt, StreamExt};
 
-use crate::functions::{Function, FunctionError};
+use crate::functions::{Chunks, Function, FunctionError, StreamedAnswer};
 
 /// The largest event, and the largest answer, of a synchronous invocation.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
+/// The largest body of an answer that is streamed.
+const MAX_STREAM_BYTES: usize = 200 * 1024 * 1024;
 
 /// A function to invoke, with its name and timeout. Clones share the function.
 #[derive(Clone)]
@@ -41,22 +44,69 @@ impl Target {
         output
     }
 
-    async fn output(&self, event: Bytes) -> Result<Bytes, FunctionError> {
-        if event.len() > MAX_PAYLOAD_BYTES {
-            return Err(too_large("event", event.len()));
-        }
-        // Safe to assert: this call's future is dropped after a panic, and a handler guards its own shared state.
-        let call = AssertUnwindSafe(self.function.invoke(event)).catch_unwind();
-        match tokio::time::timeout(self.timeout, call).await {
-            Ok(Ok(Ok(output))) if output.len() > MAX_PAYLOAD_BYTES => Err(too_large("answer", output.len())),
-            Ok(Ok(answer)) => answer,
-            Ok(Err(panic)) => Err(panicked(panic.as_ref())),
-            Err(_) => Err(FunctionError {
-                error_type: "Sandbox.Timedout".into(),
-                message: format!("Task timed out after {:.2} seconds", self.timeout.as_secs_f64()),
-            }),
+    /// Calls the function and passes its streamed answer to `relay`, which ends with the invocation. Logs a failure.
+    ///
+    /// If the function fails before its stream begins, `relay` is dropped without being called; if it times out while
+    /// it streams, the future of `relay` is. Dropping the future cancels the invocation.
+    pub(crate) async fn stream<F>(&self, event: Bytes, relay: impl FnOnce(StreamedAnswer) -> F)
+    where
+        F: Future<Output = Result<(), FunctionError>>,
+    {
+        let invocation = async {
+            let answer = caught(self.function.invoke_streaming(within_limit(event)?, self.timeout)).await?;
+            relay(answer.map(guarded)).await
+        };
+        let outcome = tokio::time::timeout(self.timeout, invocation).await;
+        if let Err(error) = outcome.unwrap_or_else(|_| Err(self.timed_out())) {
+            tracing::error!(function = %self.name, "function {} failed: {error}", self.name);
         }
     }
+
+    async fn output(&self, event: Bytes) -> Result<Bytes, FunctionError> {
+        let call = caught(self.function.invoke(within_limit(event)?));
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(Ok(output)) if output.len() > MAX_PAYLOAD_BYTES => Err(too_large("answer", output.len())),
+            Ok(answer) => answer,
+            Err(_) => Err(self.timed_out()),
+        }
+    }
+
+    fn timed_out(&self) -> FunctionError {
+        FunctionError {
+            error_type: "Sandbox.Timedout".into(),
+            message: format!("Task timed out after {:.2} seconds", self.timeout.as_secs_f64()),
+        }
+    }
+}
+
+fn within_limit(event: Bytes) -> Result<Bytes, FunctionError> {
+    if event.len() > MAX_PAYLOAD_BYTES { Err(too_large("event", event.len())) } else { Ok(event) }
+}
+
+/// A panic as an error of the function.
+async fn caught<T>(call: impl Future<Output = Result<T, FunctionError>>) -> Result<T, FunctionError> {
+    // Safe to assert: this call's future is dropped after a panic, and a handler guards its own shared state.
+    let outcome = AssertUnwindSafe(call).catch_unwind().await;
+    outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))
+}
+
+/// The chunks until a panic, which becomes an error of the function, or until they are too long together.
+fn guarded(chunks: Chunks) -> Chunks {
+    // Safe to assert, as for a call: nothing polls the stream after a panic.
+    let chunks: BoxStream<'static, _> = AssertUnwindSafe(chunks).catch_unwind().boxed();
+    let mut length_bytes = 0;
+    let guarded = chunks.map(move |chunk| {
+        let chunk = chunk.unwrap_or_else(|panic| Err(panicked(panic.as_ref())))?;
+        length_bytes += chunk.len();
+        if length_bytes > MAX_STREAM_BYTES {
+            return Err(FunctionError {
+                error_type: "Function.ResponseSizeTooLarge".into(),
+                message: format!("the stream must be at most {MAX_STREAM_BYTES} bytes"),
+            });
+        }
+        Ok(chunk)
+    });
+    guarded.boxed()
 }
 
 fn too_large(what: &str, length_bytes: usize) -> FunctionError {
@@ -77,8 +127,10 @@ fn panicked(panic: &(dyn Any + Send)) -> FunctionError {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
+
     use super::*;
-    use crate::in_process::event_function;
+    use crate::in_process::{event_function, streaming_function};
 
     fn target(function: Arc<dyn Function>) -> Target {
         Target::new("Test", function, Duration::from_millis(20))
@@ -109,5 +161,40 @@ mod tests {
         assert!(repeats.call(longest.to_string().into()).await.is_ok());
         let error = repeats.call((longest + 1).to_string().into()).await.unwrap_err();
         assert_eq!(error.error_type, "Function.PayloadTooLarge");
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_streaming_is_an_error_of_the_function() {
+        let panics = stream::poll_fn(|_| panic!("on purpose")).boxed();
+        let error = guarded(panics).next().await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "Runtime.Panic: Lambda panicked: on purpose");
+    }
+
+    #[tokio::test]
+    async fn a_stream_over_200_mb_is_an_error_of_the_function() {
+        let part = Bytes::from(vec![b'x'; 1024 * 1024]);
+        let chunks = guarded(stream::repeat_with(move || Ok(part.clone())).boxed());
+        let outcomes: Vec<bool> = chunks.take(201).map(|chunk| chunk.is_ok()).collect().await;
+        assert_eq!(outcomes.iter().filter(|is_ok| **is_ok).count(), 200);
+        assert!(!outcomes[200]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_at_the_timeout_of_its_function() {
+        let streams = streaming_function(|_: lambda_http::Request| async {
+            let never = stream::pending::<Result<hyper::body::Frame<Bytes>, std::convert::Infallible>>();
+            Ok(lambda_http::Response::new(http_body_util::StreamBody::new(never)))
+        });
+        let event = br#"{"path":"/","httpMethod":"GET","requestContext":{"httpMethod":"GET"}}"#;
+        let mut has_begun = false;
+        let relay = |answer: StreamedAnswer| {
+            has_begun = true;
+            async move {
+                drop(answer.into_body().next().await);
+                Ok(())
+            }
+        };
+        target(streams).stream(Bytes::from_static(event), relay).await;
+        assert!(has_begun);
     }
 }

@@ -1,7 +1,8 @@
 //! A local API Gateway: serves a SAM `template.yaml` on one port, with its functions in this process or in others.
 //!
-//! The HTTP API is at `/`, the WebSocket API at `/{stage}`, its management API at `/{stage}/@connections/{id}`;
-//! schedules fire by the clock, and `/_gateway/*` offers what AWS has no route for, such as signing tokens.
+//! The HTTP API is at `/`, the WebSocket API at `/{stage}`, its management API at `/{stage}/@connections/{id}`; the REST
+//! API is at the `/{stage}` of its own, and at `/` where the HTTP API has no route but `$default`; schedules fire by the
+//! clock, and `/_gateway/*` offers what AWS has no route for, such as signing tokens.
 //! Functions receive the JSON that AWS would send and return the JSON that Lambda would pass back.
 //!
 //! ```no_run
@@ -38,7 +39,16 @@
 //! - An answer over 128 KiB on a two-way route is replaced by the frame `Internal server error`.
 //! - A request whose event is over Lambda's 6 MiB is a 413 like one over API Gateway's own 10 MB.
 //! - What clients may hold (time, connections, memory of bodies) is bounded by [`Limits`].
-//! - Header names in CONNECT events have their canonical spelling, not the client's.
+//! - Of a REST API, only routes that stream are served (`ResponseTransferMode: RESPONSE_STREAM`). Their bandwidth is not
+//!   limited; AWS limits it to 2 MB/s after the first 10 MB.
+//! - If the function behind such a route does not stream, the client gets its JSON as it is. That has been observed of
+//!   function URLs; REST APIs may answer 502 instead.
+//! - A stream that fails, or is cut off, ends without its last chunk. `lambda_runtime` 1.5 first writes the error's text
+//!   to the body, which only clients of functions in other processes see here.
+//! - A client that disconnects does not end the invocation that streams to it, as on AWS, unless
+//!   [`Options::cancel_on_disconnect`] is set.
+//! - Header names in CONNECT events and those of the REST API have
+//!   their canonical spelling, not the client's.
 
 // Carillon itself: its functions on local stores, and what the command prints.
 pub mod client;
@@ -72,6 +82,13 @@ mod http_api;
 mod http_event;
 mod routing;
 
+// The REST API, whose routes stream.
+mod prelude;
+mod relay;
+mod rest_api;
+mod rest_cors;
+mod rest_event;
+
 // The WebSocket API and its management API.
 mod connections;
 mod handshake;
@@ -90,12 +107,13 @@ mod schedules;
 // Shared by the modules above.
 mod body;
 mod ids;
+mod multi_value;
 mod request;
 mod response;
 mod timestamps;
 
-pub use functions::{Function, FunctionError, Functions};
-pub use in_process::{event_function, http_function};
+pub use functions::{Chunks, Function, FunctionError, Functions, StreamedAnswer};
+pub use in_process::{event_function, http_function, streaming_function};
 pub use limits::Limits;
 pub use options::{AllowsOrigin, Options, ServeError, SignToken, Token, TokenRequest};
 pub use request::is_loopback_origin;

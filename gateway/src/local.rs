@@ -35,6 +35,8 @@ pub struct Settings {
     pub clock: Clock,
     /// Where the functions run, with stores of their own; `None` runs them in this process.
     pub lambda: Option<LambdaUrl>,
+    /// Whether the invocation of a function that streams ends with its client; on AWS it runs on.
+    pub cancel_on_disconnect: bool,
 }
 
 /// A running system.
@@ -98,7 +100,7 @@ impl From<handlers::OpenError> for StartError {
 impl Local {
     /// Opens the stores if the functions run in this process, and serves. Requests are answered when this returns.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let Settings { host, port, data, template, variables, clock, lambda } = settings;
+        let Settings { host, port, data, template, variables, clock, lambda, cancel_on_disconnect } = settings;
         let mut config = Config::read(|name| variables.get(name).cloned(), &[], Origins::Loopback)?;
         // Any value turns CORS on. Which origins are allowed is decided below, by the functions' configuration.
         let template = Template::read_with(&template, &[("AllowedOrigins", "http://localhost")])?;
@@ -121,6 +123,7 @@ impl Local {
         let mut options = Options::new(template, functions, clock.clone());
         let origins = config.allowed_origins.clone();
         options.cors_origins = Some(Arc::new(move |origin| origins.allow(origin)));
+        options.cancel_on_disconnect = cancel_on_disconnect;
         if config.jwt_secret.is_some() {
             let (signer, signing_clock) = (config.clone(), clock.clone());
             options.sign_token = Some(Arc::new(move |request| sign(&signer, &signing_clock, request)));
@@ -147,7 +150,7 @@ impl Local {
     pub async fn stop(self) {
         if let Some(in_process) = &self.in_process {
             in_process.waker.abort();
-            in_process.handlers.stop_drain();
+            in_process.handlers.stop_lasting();
         }
         self.gateway.stop().await;
         if let Some(in_process) = &self.in_process {
@@ -194,7 +197,7 @@ fn create_secret(file: &Path) -> io::Result<()> {
     made.write_all(secret.reveal().as_bytes())
 }
 
-/// Points the functions' pushes and the clients' sockets at this gateway, unless the environment names another one.
+/// Points the functions' pushes and the clients' sockets and event streams at this gateway, unless the environment names another one.
 fn point_at(config: &mut Config, address: SocketAddr, template: &Template) {
     // An unspecified address (0.0.0.0) cannot be connected to; on loopback the functions reach their own gateway.
     let host =
@@ -202,6 +205,7 @@ fn point_at(config: &mut Config, address: SocketAddr, template: &Template) {
     let stage = template.websocket_api.as_ref().map(|api| api.stage.clone()).unwrap_or_default();
     config.ws_endpoint.get_or_insert(format!("http://{host}/{stage}"));
     config.ws_url.get_or_insert(format!("ws://{host}/{stage}"));
+    config.events_url.get_or_insert(format!("http://{host}/api/events"));
 }
 
 fn sign(config: &Config, clock: &Clock, request: TokenRequest) -> Result<Token, String> {

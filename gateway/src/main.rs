@@ -32,6 +32,7 @@ const AFTER_LONG_HELP: &str = "\
 Environment:
   DATABASE_URL   postgres://... for a Postgres server, sqlite://PATH for another SQLite file
   REDIS_URL      redis://... for a Redis server instead of memory
+  REDIS_URLS     Several of them, with commas between, which take over from each other
   JWT_SECRET     Secret that signs tokens (default: generated in the data folder)
   JWT_JWKS_URL   Keys of an identity provider, which then signs tokens instead of carillon;
                  needs JWT_ISSUER and JWT_AUDIENCE
@@ -106,6 +107,9 @@ struct Serve {
     /// Invoke the functions at this URL, where `make watch` runs them, instead of in this process
     #[arg(long, value_name = "URL")]
     lambda: Option<LambdaUrl>,
+    /// End an invocation that streams its answer when its client disconnects; on AWS it runs on
+    #[arg(long)]
+    cancel_on_disconnect: bool,
 }
 
 #[derive(Subcommand)]
@@ -192,6 +196,7 @@ async fn run(serve: Serve) -> Result<(), client::BoxError> {
         variables: std::env::vars().collect(),
         clock: Clock::system(),
         lambda: serve.lambda,
+        cancel_on_disconnect: serve.cancel_on_disconnect,
     };
     let local = Local::start(settings).await?;
     console::first_screen(&local, &serve.data);

@@ -26,6 +26,9 @@ pub struct Options {
     pub sign_token: Option<SignToken>,
     /// Whether each schedule also fires once at the start. Default: true.
     pub fire_at_start: bool,
+    /// Whether the invocation of a function that streams ends when its client has left, or gets no more of the stream.
+    /// On AWS it runs on. Default: false.
+    pub cancel_on_disconnect: bool,
     /// What clients may hold, and for how long.
     pub limits: Limits,
 }
@@ -66,6 +69,7 @@ impl Options {
             cors_origins: None,
             sign_token: None,
             fire_at_start: true,
+            cancel_on_disconnect: false,
             limits: Limits::default(),
         }
     }

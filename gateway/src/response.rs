@@ -1,13 +1,18 @@
-//! The HTTP responses that the gateway itself generates.
+//! The HTTP responses that the gateway sends, and those that it generates itself.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use serde::Serialize;
+
+use crate::relay::RelayedBody;
 
 /// A response with its whole body, since HTTP APIs never stream.
 pub(crate) type GatewayResponse = Response<Full<Bytes>>;
+
+/// Any response: one with its whole body, or a stream of the REST API.
+pub(crate) type Answer = Response<Either<Full<Bytes>, RelayedBody>>;
 
 /// A response without a body.
 pub(crate) fn empty(status: StatusCode) -> GatewayResponse {

@@ -1,4 +1,4 @@
-//! Finds the route for a request to the HTTP API, by API Gateway's order of precedence.
+//! Finds the route for a request to the HTTP API or the REST API, by API Gateway's order of precedence.
 
 use std::cmp::Reverse;
 
@@ -29,6 +29,8 @@ enum Segment {
 pub(crate) struct Matched<'a, T> {
     /// The route's key, such as `GET /rooms/{id}`.
     pub(crate) key: &'a str,
+    /// The route's path, such as `/rooms/{id}`.
+    pub(crate) path: &'a str,
     /// The route's target.
     pub(crate) target: &'a T,
     /// The path variables and their decoded values, in the order of the path.
@@ -51,14 +53,35 @@ impl<T> Routes<T> {
         Self(routes.into_iter().map(|(method, path, target)| Route::new(method, &path, target)).collect())
     }
 
-    /// The route for a method and a path, which is still percent-encoded.
+    /// The route for a method and a path, which is still percent-encoded. The values of variables are decoded.
     pub(crate) fn find(&self, method: &str, path: &str) -> Option<Matched<'_, T>> {
         let segments: Vec<String> = path.split('/').skip(1).map(percent_decode).collect::<Option<_>>()?;
-        let candidates = self.0.iter().filter(|route| route.method.as_ref().is_none_or(|own| own == method));
-        let matched = candidates.filter_map(|route| Some((route.specificity(), route.parameters(&segments)?, route)));
-        let (_, parameters, route) = matched.max_by(|(left, ..), (right, ..)| left.cmp(right))?;
-        Some(Matched { key: &route.key, target: &route.target, parameters })
+        self.most_specific(method, &segments)
     }
+
+    /// Like [`find`](Self::find), but nothing is decoded: a REST API leaves paths as they are.
+    pub(crate) fn find_encoded(&self, method: &str, path: &str) -> Option<Matched<'_, T>> {
+        self.most_specific(method, &encoded_segments(path))
+    }
+
+    /// The methods that routes of this path have, `None` standing for `ANY`. The path is not decoded.
+    pub(crate) fn methods_at(&self, path: &str) -> Vec<Option<&str>> {
+        let segments = encoded_segments(path);
+        let routes = self.0.iter().filter(|route| route.parameters(&segments).is_some());
+        routes.map(|route| route.method.as_deref()).collect()
+    }
+
+    fn most_specific(&self, method: &str, segments: &[String]) -> Option<Matched<'_, T>> {
+        let candidates = self.0.iter().filter(|route| route.method.as_ref().is_none_or(|own| own == method));
+        let matched = candidates.filter_map(|route| Some((route.specificity(), route.parameters(segments)?, route)));
+        let (_, parameters, route) = matched.max_by(|(left, ..), (right, ..)| left.cmp(right))?;
+        let path = route.key.split_once(' ').map_or(route.key.as_str(), |(_, path)| path);
+        Some(Matched { key: &route.key, path, target: &route.target, parameters })
+    }
+}
+
+fn encoded_segments(path: &str) -> Vec<String> {
+    path.split('/').skip(1).map(str::to_owned).collect()
 }
 
 impl<T> Route<T> {

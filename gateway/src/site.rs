@@ -16,6 +16,7 @@ use crate::invocation::Target;
 use crate::limits::Limits;
 use crate::options::SignToken;
 use crate::refusals::Refusals;
+use crate::rest_cors::RestCors;
 use crate::route_selection::RouteSelection;
 use crate::routing::Routes;
 use crate::schedules::ServedSchedule;
@@ -27,9 +28,12 @@ pub(crate) struct Site {
     pub(crate) clock: Clock,
     pub(crate) functions: BTreeMap<String, Target>,
     pub(crate) http_api: Option<HttpApi>,
+    pub(crate) rest_api: Option<RestApi>,
     pub(crate) websocket_api: Option<Arc<WebSocketApi>>,
     pub(crate) schedules: Vec<Arc<ServedSchedule>>,
     pub(crate) sign_token: Option<SignToken>,
+    /// Whether the invocation of a function that streams ends with its client.
+    pub(crate) cancel_on_disconnect: bool,
     pub(crate) limits: Limits,
     pub(crate) connections: Connections,
     pub(crate) phase: watch::Sender<Phase>,
@@ -41,7 +45,7 @@ pub(crate) struct Site {
     pub(crate) http_connections: TaskGroup,
     /// The open connections of each address, sockets included.
     pub(crate) addresses: Addresses,
-    /// The bodies of requests to the HTTP API.
+    /// The bodies of requests to the HTTP API and the REST API.
     pub(crate) bodies: Bodies,
     /// The bodies of pushes. They have room of their own: a function whose request takes up the last room may push.
     pub(crate) push_bodies: Bodies,
@@ -66,7 +70,18 @@ pub(crate) struct HttpApi {
     pub(crate) routes: Routes<HttpIntegration>,
 }
 
-/// The integration of a route of the HTTP API: the function to call.
+/// The REST API, with its functions, which stream.
+pub(crate) struct RestApi {
+    pub(crate) id: String,
+    pub(crate) stage: String,
+    pub(crate) stage_variables: BTreeMap<String, String>,
+    pub(crate) cors: Option<RestCors>,
+    /// How long a stream may be silent.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) routes: Routes<HttpIntegration>,
+}
+
+/// The integration of a route of the HTTP API or the REST API: the function to call.
 pub(crate) struct HttpIntegration {
     pub(crate) function: Target,
     /// How long the client waits. The function continues after that.

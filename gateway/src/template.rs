@@ -6,6 +6,7 @@ mod functions;
 mod http_api;
 pub(crate) mod resolve;
 mod resource;
+mod rest_api;
 mod schedules;
 mod websocket_api;
 mod yaml;
@@ -13,8 +14,8 @@ mod yaml;
 use std::path::Path;
 
 pub use definition::{
-    CorsConfiguration, FunctionDefinition, HttpApi, HttpRoute, Schedule, ScheduleKind, Template, TemplateError,
-    WebSocketApi, WebSocketRoute,
+    CorsConfiguration, FunctionDefinition, HttpApi, HttpRoute, RestApi, RestCors, Schedule, ScheduleKind, Template,
+    TemplateError, WebSocketApi, WebSocketRoute,
 };
 use resource::Resources;
 
@@ -53,24 +54,27 @@ impl Template {
         let mut template = Self { warnings: resources.unsupported_resources(), ..Self::default() };
         functions::read(&resources, &mut template)?;
         http_api::read(&resources, &mut template)?;
+        rest_api::read(&resources, &mut template)?;
         websocket_api::read(&resources, &mut template)?;
         schedules::read(&resources, &mut template)?;
         template.warnings.extend(template.hidden_routes());
         Ok(template)
     }
 
-    /// Warnings about HTTP routes that cannot be reached, since both APIs share a port and the other is matched first.
+    /// Warnings about paths that cannot be reached, since all APIs share a port and another one is matched first.
     fn hidden_routes(&self) -> Vec<String> {
-        let stage = self.websocket_api.as_ref().map(|api| api.stage.as_str());
+        let hides = "is hidden locally, where the gateway serves something else at that path";
+        let socket_stage = self.websocket_api.as_ref().map(|api| api.stage.as_str());
+        let rest_stage = self.rest_api.as_ref().map(|api| api.stage.as_str());
         let is_hidden = |route: &&HttpRoute| {
             let first = route.path.split('/').nth(1);
-            first.is_some() && (first == stage || first == Some("_gateway"))
+            first.is_some() && (first == socket_stage || first == rest_stage || first == Some("_gateway"))
         };
         let routes = self.http_api.iter().flat_map(|api| &api.routes).filter(is_hidden);
-        routes
-            .map(|route| {
-                format!("route {} is hidden locally, where the gateway serves something else at that path", route.path)
-            })
-            .collect()
+        let mut warnings: Vec<String> = routes.map(|route| format!("route {} {hides}", route.path)).collect();
+        if let Some(stage) = rest_stage.filter(|stage| Some(*stage) == socket_stage || *stage == "_gateway") {
+            warnings.push(format!("stage {stage} of the REST API {hides}"));
+        }
+        warnings
     }
 }

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::connections::{Closing, Connection};
-use crate::http_event::{forwarded_for, header_text, is_hop_by_hop};
 use crate::ids;
-use crate::request::query_pairs;
+use crate::multi_value::MultiValues;
 use crate::site::WebSocketApi;
 use crate::timestamps;
 
@@ -79,18 +78,14 @@ pub(crate) struct SocketContext<'a> {
 impl<'a> SocketContext<'a> {
     /// The event for a handshake.
     pub(crate) fn connect(&self, headers: &HeaderMap, query: &str, port: u16) -> Bytes {
-        let all = self.connect_headers(headers, port);
-        let pairs = query_pairs(query);
+        let all = MultiValues::of_headers(headers, &self.connection.source_ip, port, self.now_ms);
+        let query = MultiValues::of_query(query);
         let mut event = self.event("$connect", "CONNECT");
         event.request_context.identity.user_agent = self.connection.user_agent.as_deref();
-        event.headers =
-            Some(all.iter().map(|(name, values)| (name.clone(), last(values))).collect::<Map<_, _>>().into());
+        event.headers = Some(all.last().into());
         event.multi_value_headers = Some(json!(all));
-        if !pairs.is_empty() {
-            let single: Map<_, _> = pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-            event.query_string_parameters = Some(single.into());
-            event.multi_value_query_string_parameters = Some(group_values(pairs).into());
-        }
+        event.query_string_parameters = query.as_ref().map(|query| query.last().into());
+        event.multi_value_query_string_parameters = query.map(|query| json!(query));
         to_json(&event)
     }
 
@@ -143,45 +138,6 @@ impl<'a> SocketContext<'a> {
             is_base64_encoded: false,
         }
     }
-
-    /// The headers of the client and those that the gateway adds, by name.
-    fn connect_headers(&self, headers: &HeaderMap, port: u16) -> BTreeMap<String, Vec<String>> {
-        let passed = headers.keys().filter(|name| !is_hop_by_hop(name));
-        let mut all: BTreeMap<String, Vec<String>> = passed
-            .map(|name| (canonical_name(name), headers.get_all(name).iter().map(header_text).collect()))
-            .collect();
-        all.entry("X-Amzn-Trace-Id".into()).or_insert_with(|| vec![ids::trace_id(self.now_ms)]);
-        all.insert("X-Forwarded-For".into(), vec![forwarded_for(headers, &self.connection.source_ip)]);
-        all.insert("X-Forwarded-Port".into(), vec![port.to_string()]);
-        all.insert("X-Forwarded-Proto".into(), vec!["http".into()]);
-        all
-    }
-}
-
-/// The usual spelling of a header's name, such as `Sec-WebSocket-Key`.
-///
-/// On AWS the event has the client's own spelling, which hyper does not reveal. Functions should ignore the case.
-fn canonical_name(name: &HeaderName) -> String {
-    let capitalised = |word: &str| match word {
-        "websocket" => "WebSocket".to_owned(),
-        word => word[..1].to_ascii_uppercase() + &word[1..],
-    };
-    let words = name.as_str().split('-').map(|word| if word.is_empty() { String::new() } else { capitalised(word) });
-    words.collect::<Vec<_>>().join("-")
-}
-
-fn group_values(pairs: Vec<(String, String)>) -> Map<String, Value> {
-    let mut all = Map::new();
-    for (name, value) in pairs {
-        if let Value::Array(values) = all.entry(name).or_insert_with(|| json!([])) {
-            values.push(value.into());
-        }
-    }
-    all
-}
-
-fn last(values: &[String]) -> Value {
-    values.last().cloned().into()
 }
 
 fn to_json(event: &Event<'_>) -> Bytes {

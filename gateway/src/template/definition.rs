@@ -13,6 +13,8 @@ pub struct Template {
     pub functions: Vec<FunctionDefinition>,
     /// The HTTP API, if there is one.
     pub http_api: Option<HttpApi>,
+    /// The REST API, if there is one.
+    pub rest_api: Option<RestApi>,
     /// The WebSocket API, if there is one.
     pub websocket_api: Option<WebSocketApi>,
     /// The schedules, including disabled ones.
@@ -68,12 +70,44 @@ pub struct CorsConfiguration {
     pub max_age_s: Option<u64>,
 }
 
-/// One route of the HTTP API.
+/// An `AWS::Serverless::Api`, a REST API, with those routes that the events of functions add to it and that stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestApi {
+    /// The logical id of the resource; `ServerlessRestApi` for the implicit API.
+    pub id: String,
+    /// The name of the stage, which is the first segment of every path.
+    pub stage: String,
+    /// The `stageVariables` of events.
+    pub stage_variables: BTreeMap<String, String>,
+    /// `Cors`: how API Gateway itself answers `OPTIONS`.
+    pub cors: Option<RestCors>,
+    /// How long a stream may be silent, which depends on the type of the endpoint.
+    pub idle_timeout: Duration,
+    /// The routes, in the order of the template.
+    pub routes: Vec<HttpRoute>,
+}
+
+/// The members of `Cors`, as the values of headers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestCors {
+    /// The origin that may make calls, or `*`.
+    pub allow_origin: String,
+    /// Methods, separated by commas; `None` for those of the path.
+    pub allow_methods: Option<String>,
+    /// Header names, separated by commas.
+    pub allow_headers: Option<String>,
+    /// How long browsers may cache a preflight, in seconds.
+    pub max_age: Option<String>,
+    /// Whether pages may send credentials, such as cookies.
+    pub allow_credentials: bool,
+}
+
+/// One route of the HTTP API or of the REST API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRoute {
     /// The method in capitals, or `ANY`.
     pub method: String,
-    /// The path with `{variables}`, or `$default`.
+    /// The path with `{variables}`, or, of the HTTP API, `$default`.
     pub path: String,
     /// The name of the function.
     pub function: String,

@@ -46,7 +46,7 @@ const KNOWN_PROPERTIES: [&str; 32] = [
 
 /// Lambda's default.
 const DEFAULT_TIMEOUT_S: u64 = 3;
-const SERVED_EVENTS: [&str; 3] = ["HttpApi", "Schedule", "ScheduleV2"];
+const SERVED_EVENTS: [&str; 4] = ["Api", "HttpApi", "Schedule", "ScheduleV2"];
 
 pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
     for resource in resources.of_type("AWS::Serverless::Function") {

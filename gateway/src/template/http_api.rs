@@ -104,9 +104,7 @@ fn cors(resource: &Resource<'_>) -> Result<Option<CorsConfiguration>, TemplateEr
 
 fn route(template: &mut Template, function: &str, event: &Resource<'_>) -> Result<HttpRoute, TemplateError> {
     template.warnings.extend(event.unsupported_properties(&KNOWN_EVENT_PROPERTIES));
-    if event.string("Auth.Authorizer")?.is_some_and(|authorizer| authorizer != "NONE") {
-        template.warnings.push(event.warning("Auth", "is not supported locally: every request is accepted"));
-    }
+    warn_about_authorizer(template, event)?;
     if event.string("PayloadFormatVersion")?.is_some_and(|version| version != "2.0") {
         return Err(event.invalid("PayloadFormatVersion", "must be 2.0, the only supported format"));
     }
@@ -117,15 +115,29 @@ fn route(template: &mut Template, function: &str, event: &Resource<'_>) -> Resul
     if path.split('/').rev().skip(1).any(|segment| segment.ends_with("+}")) {
         return Err(event.invalid("Path", format!("a greedy variable must be the last segment, got {path}")));
     }
-    let method = event.string("Method")?.unwrap_or_else(|| "ANY".into()).to_ascii_uppercase();
-    if method != "*" && !METHODS.contains(&method.as_str()) {
-        return Err(event.invalid("Method", format!("must be an HTTP method or ANY, got {method}")));
-    }
+    let method = event.string("Method")?.unwrap_or_else(|| "ANY".into());
     let timeout_ms = event.number("TimeoutInMillis")?.unwrap_or(MAX_TIMEOUT_MS).min(MAX_TIMEOUT_MS);
     Ok(HttpRoute {
-        method: if method == "*" { "ANY".into() } else { method },
+        method: if method == "*" { "ANY".into() } else { self::method(event, &method)? },
         path,
         function: event.function_name(template, "Type", function)?,
         timeout: Duration::from_millis(timeout_ms),
     })
+}
+
+/// The method of an event in capitals, or `ANY`.
+pub(super) fn method(event: &Resource<'_>, method: &str) -> Result<String, TemplateError> {
+    let method = method.to_ascii_uppercase();
+    if METHODS.contains(&method.as_str()) {
+        return Ok(method);
+    }
+    Err(event.invalid("Method", format!("must be an HTTP method or ANY, got {method}")))
+}
+
+/// Adds a warning if requests would need to pass an authorizer on AWS.
+pub(super) fn warn_about_authorizer(template: &mut Template, event: &Resource<'_>) -> Result<(), TemplateError> {
+    if event.string("Auth.Authorizer")?.is_some_and(|authorizer| authorizer != "NONE") {
+        template.warnings.push(event.warning("Auth", "is not supported locally: every request is accepted"));
+    }
+    Ok(())
 }

@@ -6,7 +6,8 @@ use super::definition::{Template, TemplateError};
 use super::resolve::{Resolver, members, scalar_string};
 
 /// Types that the gateway reads, or that it may ignore without a warning.
-const SERVED: [&str; 11] = [
+const SERVED: [&str; 12] = [
+    "AWS::Serverless::Api",
     "AWS::Serverless::Function",
     "AWS::Serverless::HttpApi",
     "AWS::Serverless::WebSocketApi",
