@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gateway::Template;
-use gateway::template::{HttpRoute, WebSocketRoute};
+use gateway::template::{HttpRoute, RestCors, WebSocketRoute};
 
 fn with(resources: &str) -> Template {
     Template::parse(&format!("Resources:\n{resources}")).unwrap()
@@ -82,12 +82,12 @@ fn everything_that_is_not_served_gets_a_warning() {
         r"
   F: { Type: AWS::Serverless::Function, Properties: { CodeUri: ., FunctionUrlConfig: { AuthType: NONE }, MemorySize: 256,
     Events: { Queue: { Type: SQS, Properties: { Queue: q } }, Get: { Type: HttpApi, Properties: { Path: /, Method: get, Auth: { Authorizer: Jwt } } } } } }
-  Rest: { Type: AWS::Serverless::Api, Properties: { StageName: x } }
+  Graph: { Type: AWS::Serverless::GraphQLApi }
   Database: { Type: AWS::RDS::DBCluster }
 ",
     );
     let expected = [
-        "Rest: AWS::Serverless::Api is not supported locally",
+        "Graph: AWS::Serverless::GraphQLApi is not supported locally",
         "F: FunctionUrlConfig is not supported locally",
         "F/Queue: events of type SQS are not supported locally",
         "F/Get: Auth is not supported locally: every request is accepted",
@@ -101,6 +101,137 @@ fn a_route_below_the_stage_of_the_websocket_api_gets_a_warning() {
     let template = include_str!("template.yaml").replace("/quick", "/live/now");
     let warnings = Template::parse(&template).unwrap().warnings;
     assert_eq!(warnings, ["route /live/now is hidden locally, where the gateway serves something else at that path"]);
+}
+
+/// A template with a REST API, whose properties these are, and a function that streams.
+fn rest(properties: &str, event: &str) -> String {
+    format!(
+        "  Rest: {{ Type: AWS::Serverless::Api, Properties: {{ {properties} }} }}
+  F: {{ Type: AWS::Serverless::Function, Properties: {{ CodeUri: ., Events: {{
+    Http: {{ Type: HttpApi, Properties: {{ Path: /buffered, Method: GET }} }},
+    Rest: {{ Type: Api, Properties: {{ RestApiId: !Ref Rest, {event} }} }} }} }} }}\n"
+    )
+}
+
+const STREAMS: &str = "Path: /api/events/, Method: any, ResponseTransferMode: RESPONSE_STREAM";
+
+#[test]
+fn a_rest_api_is_read_with_its_streaming_routes_beside_an_http_api() {
+    let template = with(&rest(
+        "StageName: prod, EndpointConfiguration: { Type: REGIONAL }, Variables: { k: v }",
+        &format!("{STREAMS}, TimeoutInMillis: 900001"),
+    ));
+    assert_eq!(template.warnings, Vec::<String>::new());
+    assert_eq!(template.http_api.unwrap().routes.len(), 1);
+    let rest = template.rest_api.unwrap();
+    assert_eq!((rest.id.as_str(), rest.stage.as_str(), rest.stage_variables["k"].as_str()), ("Rest", "prod", "v"));
+    assert_eq!((rest.idle_timeout, rest.cors), (Duration::from_secs(300), None));
+    let route = HttpRoute {
+        method: "ANY".into(),
+        path: "/api/events".into(),
+        function: "F".into(),
+        timeout: Duration::from_secs(900),
+    };
+    assert_eq!(rest.routes, [route]);
+}
+
+#[test]
+fn a_rest_api_has_the_defaults_of_aws() {
+    let rest = with(&rest("StageName: prod", STREAMS)).rest_api.unwrap();
+    assert_eq!((rest.idle_timeout, rest.routes[0].timeout), (Duration::from_secs(30), Duration::from_secs(29)));
+    let implicit = with(
+        "  F: { Type: AWS::Serverless::Function, Properties: { Events: { E: { Type: Api, Properties: {
+    Path: /, Method: GET, ResponseTransferMode: RESPONSE_STREAM } } } } }\n",
+    );
+    let implicit = implicit.rest_api.unwrap();
+    assert_eq!((implicit.id.as_str(), implicit.stage.as_str()), ("ServerlessRestApi", "Prod"));
+    assert_eq!(implicit.routes[0].path, "/");
+}
+
+#[test]
+fn cors_of_a_rest_api_is_a_quoted_origin_or_a_mapping_of_quoted_values() {
+    let cors = |value: &str| with(&rest(&format!("StageName: prod, Cors: {value}"), STREAMS)).rest_api.unwrap().cors;
+    let any = RestCors { allow_origin: "*".into(), ..RestCors::default() };
+    assert_eq!(cors(r#""'*'""#), Some(any));
+    let named = RestCors {
+        allow_origin: "https://a.example".into(),
+        allow_methods: Some("GET".into()),
+        allow_headers: Some("authorization".into()),
+        max_age: Some("600".into()),
+        allow_credentials: true,
+    };
+    let given = r#"{ AllowOrigin: "'https://a.example'", AllowMethods: "'GET'", AllowHeaders: "'authorization'",
+        MaxAge: "'600'", AllowCredentials: true }"#;
+    assert_eq!(cors(given), Some(named));
+}
+
+#[test]
+fn what_is_not_served_of_a_rest_api_gets_a_warning() {
+    let template = with(&rest(
+        "StageName: prod, Auth: { DefaultAuthorizer: A }, BinaryMediaTypes: [image~1png]",
+        "Path: /, Method: GET",
+    ));
+    let expected = [
+        "Rest: Auth is not supported locally",
+        "Rest: BinaryMediaTypes is not supported locally",
+        "F/Rest: ResponseTransferMode must be RESPONSE_STREAM for a route to be served locally",
+    ];
+    assert_eq!(template.warnings, expected);
+    assert_eq!(template.rest_api.unwrap().routes, []);
+    let authorized =
+        with(&rest("StageName: prod", &format!("{STREAMS}, Auth: {{ Authorizer: A }}, RequestModel: {{}}")));
+    let expected = [
+        "F/Rest: RequestModel is not supported locally",
+        "F/Rest: Auth is not supported locally: every request is accepted",
+    ];
+    assert_eq!(authorized.warnings, expected);
+}
+
+#[test]
+fn a_route_or_a_stage_that_another_api_hides_gets_a_warning() {
+    let hidden = |template: &str| Template::parse(template).unwrap().warnings;
+    let below = format!("Resources:\n{}", rest("StageName: prod", STREAMS).replace("/buffered", "/prod/buffered"));
+    let hides = "is hidden locally, where the gateway serves something else at that path";
+    assert_eq!(hidden(&below), [format!("route /prod/buffered {hides}")]);
+    let same = "  Ws: { Type: AWS::Serverless::WebSocketApi, Properties: { StageName: live, Routes: {}, RouteSelectionExpression: $request.body.action } }\n";
+    let same = format!("Resources:\n{same}{}", rest("StageName: live", STREAMS));
+    assert_eq!(hidden(&same), [format!("stage live of the REST API {hides}")]);
+}
+
+#[test]
+fn a_rest_api_that_cannot_be_served_is_refused() {
+    is_refused(&rest("Name: x", STREAMS), "Rest: StageName: is required");
+    is_refused(
+        &rest("StageName: a/b", STREAMS),
+        r#"Rest: StageName: must consist of a-z, A-Z, 0-9, - and _, got "a/b""#,
+    );
+    is_refused(
+        &rest("StageName: prod, Cors: '*'", STREAMS),
+        "Rest: Cors: must be in single quotes inside the string, got *",
+    );
+    is_refused(
+        &rest(r#"StageName: prod, Cors: "'a\nb'""#, STREAMS),
+        "Rest: Cors: must consist of printable ASCII characters",
+    );
+    is_refused(
+        &rest("StageName: prod, Cors: { AllowCredentials: true }", STREAMS),
+        "Rest: Cors.AllowOrigin: must name an origin, because AllowCredentials is true",
+    );
+    is_refused(
+        &rest("StageName: prod", &STREAMS.replace("/api/events/", "events")),
+        "F/Rest: Path: must begin with /, got events",
+    );
+    is_refused(
+        &rest("StageName: prod", &STREAMS.replace("any", "FETCH")),
+        "F/Rest: Method: must be an HTTP method or ANY, got FETCH",
+    );
+    let other = rest("StageName: prod", STREAMS).replace("RestApiId: !Ref Rest,", "");
+    is_refused(&other, "F/Rest: RestApiId: must be the REST API that is served, Rest, got ServerlessRestApi");
+    let second = format!(
+        "{}  Second: {{ Type: AWS::Serverless::Api, Properties: {{ StageName: x }} }}\n",
+        rest("StageName: prod", STREAMS)
+    );
+    is_refused(&second, "Second: Type: only one REST API can be served, and Rest is already one");
 }
 
 #[test]

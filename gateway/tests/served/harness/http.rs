@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
-use super::in_time;
+use super::{Streamed, in_time};
 
 pub struct Request {
     address: SocketAddr,
@@ -57,6 +57,23 @@ impl Request {
             Answer::read(&bytes)
         })
         .await
+    }
+}
+
+impl Request {
+    /// Sends the request and reads only the head of the answer.
+    pub async fn opens(self) -> Streamed {
+        Streamed::read(self.leaves_unread().await).await
+    }
+
+    /// Sends the request and reads nothing. The system keeps little of the answer for this client.
+    pub async fn leaves_unread(self) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4 * 1024).unwrap();
+        let mut stream = socket.connect(self.address).await.unwrap();
+        let head = format!("{}\r\nHost: {}\r\n{}\r\n", self.line, self.host, self.headers.concat());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
     }
 }
 

@@ -3,6 +3,7 @@
 mod fake;
 mod http;
 mod socket;
+mod stream;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use shared::clock::Clock;
 pub use fake::Fake;
 pub use http::Request;
 pub use socket::Socket;
+pub use stream::{Source, Streamed};
 
 /// 29/Nov/2023:08:04:01.796, the time in the events that AWS documents.
 pub const START_MS: i64 = 1_701_245_041_796;
@@ -26,6 +28,7 @@ pub struct Served {
     pub clock: Clock,
     pub http: Arc<Fake>,
     pub socket: Arc<Fake>,
+    pub stream: Arc<Fake>,
     pub tick: Arc<Fake>,
 }
 
@@ -38,10 +41,11 @@ impl Served {
     /// Serves this template, with changed options.
     pub async fn start_with(template: &str, change: impl FnOnce(Options) -> Options) -> Self {
         let clock = Clock::manual(START_MS);
-        let (http, socket, tick) = (Fake::new(), Fake::new(), Fake::new());
+        let (http, socket, stream, tick) = (Fake::new(), Fake::new(), Fake::new(), Fake::new());
         let mut functions = Functions::default();
         functions.insert("Http", http.clone());
         functions.insert("local-socket", socket.clone());
+        functions.insert("Stream", stream.clone());
         functions.insert("Tick", tick.clone());
         let mut options = Options::new(Template::parse(template).unwrap(), functions, clock.clone());
         options.fire_at_start = false;
@@ -53,7 +57,7 @@ impl Served {
         }));
         let listener = listen("127.0.0.1", 0).await.unwrap();
         let gateway = serve(listener, change(options)).unwrap();
-        Self { gateway, clock, http, socket, tick }
+        Self { gateway, clock, http, socket, stream, tick }
     }
 
     pub fn address(&self) -> SocketAddr {
