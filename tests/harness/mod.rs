@@ -8,9 +8,11 @@
 
 pub mod app;
 pub mod binaries;
+pub mod conversation;
 pub mod device;
 pub mod http;
 pub mod identity_provider;
+pub mod listener;
 pub mod pgbouncer;
 pub mod postgres_server;
 pub mod redis_server;
@@ -21,4 +23,5 @@ pub mod world;
 pub use app::{Counted, FakePush, HttpAnswer, TestApp, body, event, request, socket_event};
 pub use device::Device;
 pub use http::Answer;
+pub use listener::Listener;
 pub use world::{Caller, START_MS, World};

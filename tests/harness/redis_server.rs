@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::{FromRedisValue, RedisResult};
-use shared::config::{RedisConfig, Secret};
+use shared::config::{RedisConfig, RedisInstance, Secret};
 use tempfile::TempDir;
 
 /// A server for one test. It ends when this is dropped, or with the thread that started it.
@@ -194,9 +194,24 @@ impl Authority {
 
 /// The configuration of a moment on the server that all tests of this process share. Every call returns a new prefix.
 pub fn own_prefix() -> RedisConfig {
-    static PORT: OnceLock<u16> = OnceLock::new();
+    config(&format!("redis://127.0.0.1:{}", shared_port(0)), &new_prefix())
+}
+
+/// The same on three servers, among which everything is divided.
+pub fn own_prefix_on_several() -> RedisConfig {
+    let ports = [0, 1, 2].map(shared_port);
+    several(&ports, &new_prefix())
+}
+
+fn new_prefix() -> String {
     static PREFIXES: AtomicUsize = AtomicUsize::new(0);
-    let port = *PORT.get_or_init(|| {
+    format!("t{}", PREFIXES.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The port of one of the servers that all tests of this process share.
+fn shared_port(server: usize) -> u16 {
+    static PORTS: [OnceLock<u16>; 3] = [const { OnceLock::new() }; 3];
+    *PORTS[server].get_or_init(|| {
         let (sender, receiver) = std::sync::mpsc::channel();
         // The server dies with the thread that started it, so that thread must outlive every test.
         std::thread::spawn(move || {
@@ -209,15 +224,19 @@ pub fn own_prefix() -> RedisConfig {
             }
         });
         receiver.recv().expect("redis-server did not start")
-    });
-    let prefix = format!("t{}", PREFIXES.fetch_add(1, Ordering::Relaxed));
-    config(&format!("redis://127.0.0.1:{port}"), &prefix)
+    })
+}
+
+/// The configuration of a moment on the servers at these ports of this machine, with this key prefix.
+pub fn several(ports: &[u16], prefix: &str) -> RedisConfig {
+    let instance = |port: &u16| RedisInstance { url: Secret::new(format!("redis://127.0.0.1:{port}")), weight: 1 };
+    RedisConfig { instances: ports.iter().map(instance).collect(), ..config("redis://127.0.0.1", prefix) }
 }
 
 /// The configuration of a moment at this URL, with this key prefix and the default timeouts.
 pub fn config(url: &str, prefix: &str) -> RedisConfig {
     RedisConfig {
-        url: Secret::new(url),
+        instances: vec![RedisInstance { url: Secret::new(url), weight: 1 }],
         prefix: prefix.to_owned(),
         connect_timeout: Duration::from_secs(2),
         attempts: 3,

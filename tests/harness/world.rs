@@ -181,6 +181,7 @@ async fn start(
         variables: variables.clone(),
         clock: clock.clone(),
         lambda: lambda.cloned(),
+        cancel_on_disconnect: false,
     };
     Local::start(settings).await.unwrap()
 }
@@ -189,8 +190,12 @@ async fn start(
 async fn on_servers(variables: &mut HashMap<String, String>) {
     let database = postgres_server::database().await;
     variables.insert("DATABASE_URL".into(), database.reveal().to_owned());
-    let redis = redis_server::own_prefix();
-    variables.insert("REDIS_URL".into(), redis.url.reveal().to_owned());
+    // Behind the pooler and under cargo-lambda there is one, so that both are covered.
+    let has_several = std::env::var(STORES).as_deref() == Ok("servers");
+    let redis = if has_several { redis_server::own_prefix_on_several() } else { redis_server::own_prefix() };
+    let urls: Vec<&str> = redis.instances.iter().map(|instance| instance.url.reveal()).collect();
+    let name = if urls.len() > 1 { "REDIS_URLS" } else { "REDIS_URL" };
+    variables.insert(name.into(), urls.join(","));
     variables.insert("REDIS_KEY_PREFIX".into(), redis.prefix);
 }
 
