@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use shared::config::Secret;
+use shared::delivery::PUSH_GRACE_MS;
 use shared::delivery::dead_letters::{DeadLetter, Reason};
 use shared::ids::UserId;
 use shared::inbox::history::{SendQuery, States};
@@ -44,6 +45,7 @@ on_each! {
     an_immediate_send_reaches_all_but_the_broken_inboxes,
     a_newer_send_replaces_an_older_one_in_all_but_the_broken_inboxes,
     an_unreadable_row_does_not_hold_up_its_neighbours,
+    an_unreadable_message_does_not_hold_up_the_others,
 }
 
 /// Direct access to the database of a store.
@@ -325,4 +327,18 @@ async fn a_store_failure_dead_letters_nothing() {
     sqlx::raw_sql("ROLLBACK").execute(&mut holder).await.unwrap();
     assert!(materialises(&record, 2).await && !materialises(&record, LATE_MS).await);
     assert_eq!((dead_letters(&record).await, record.position("user 200").await.head), (Vec::new(), 2));
+}
+
+async fn an_unreadable_message_does_not_hold_up_the_others(record: Record, database: Database) {
+    record.connect("alice", "phone", at(0)).await;
+    let chat = record.group(&["bob"]).await;
+    for body in ["one", "two", "three"] {
+        record.say(chat, "alice", body, at(0)).await;
+    }
+    database.execute("UPDATE messages SET data = 'not JSON' WHERE seq = 2").await;
+    let due = record.messages().take_due_messages(10, at(PUSH_GRACE_MS)).await.unwrap();
+    let seqs: Vec<i64> = due.iter().map(|due| due.message.seq).collect();
+    assert_eq!(seqs, [1, 3]);
+    // It is tried again with the usual delay, and not at each look.
+    assert!(record.messages().take_due_messages(10, at(PUSH_GRACE_MS)).await.unwrap().is_empty());
 }

@@ -262,10 +262,11 @@ async fn every_verdict_matches_the_model(limits: Store) {
 }
 
 /// A linear congruential generator (Knuth's MMIX), so that every run has the same trace.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, end: i64) -> i64 {
+    /// A number from 0, below this.
+    pub(crate) fn below(&mut self, end: i64) -> i64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         i64::try_from(self.0 >> 33).unwrap() % end
     }

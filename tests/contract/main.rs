@@ -24,6 +24,7 @@ macro_rules! on_each_moment {
         tests_on! { [$($behaviour)*]
             memory => crate::stores::memory,
             redis => crate::stores::redis,
+            balanced => crate::stores::balanced,
         }
     };
 }
@@ -49,18 +50,26 @@ macro_rules! tests_on {
 mod record;
 mod stores;
 
+mod acquaintances;
+mod audiences;
 mod broken_rows;
+mod cached_history;
+mod chats;
 mod connections;
 mod dead_letters;
 mod deliveries;
+mod emitted;
 mod history;
 mod inbox;
 mod limits;
+mod message_cache;
 mod migrations;
 mod model;
 mod overlapping;
+mod presence;
 mod queue;
 mod retention;
 mod revocations;
 mod sqlite;
+mod streams;
 mod telemetry;

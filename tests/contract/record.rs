@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use shared::auth::Revocations;
+use shared::chat::chats::Chats;
+use shared::chat::messages::Messages;
 use shared::clock::{At, Time};
 use shared::cursor::Cursor;
 use shared::delivery::Delivery;
@@ -18,6 +20,7 @@ use shared::inbox::retention::Retention;
 use shared::inbox::send::Due;
 use shared::inbox::sends::{Append, Appended, Sends};
 use shared::inbox::{Change, Changed, Changes, CurrentState, Inbox, Page, Position};
+use shared::presence::acquaintances::Acquaintances;
 use shared::sockets::connections::{Connections, Opened, Opening, Ticket};
 use tokio::sync::Barrier;
 
@@ -113,6 +116,11 @@ impl Record {
         Self(Arc::new(store))
     }
 
+    /// The store itself, for an app.
+    pub(crate) fn store(&self) -> Arc<dyn shared::record::RecordStore> {
+        Arc::clone(&self.0)
+    }
+
     pub(crate) fn sends(&self) -> &dyn Sends {
         &*self.0
     }
@@ -147,7 +155,19 @@ impl Record {
         &*self.0
     }
 
+    pub(crate) fn acquaintances(&self) -> &dyn Acquaintances {
+        &*self.0
+    }
+
     pub(crate) fn connections(&self) -> &dyn Connections {
+        &*self.0
+    }
+
+    pub(crate) fn chats(&self) -> &dyn Chats {
+        &*self.0
+    }
+
+    pub(crate) fn messages(&self) -> &dyn Messages {
         &*self.0
     }
 

@@ -45,15 +45,38 @@ pub(crate) async fn redis() -> (Arc<RedisMoment>, RedisGuard) {
     (Arc::new(moment), RedisGuard(config))
 }
 
+/// A moment under its own key prefix on three shared Redis servers, among which everything is divided.
+pub(crate) async fn balanced() -> (Arc<RedisMoment>, RedisGuard) {
+    let config = harness::redis_server::own_prefix_on_several();
+    let moment = RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap();
+    (Arc::new(moment), RedisGuard(config))
+}
+
+/// The same as `redis`, for tests that write no key: their streams hear nothing if Redis is not used.
+pub(crate) async fn redis_channels() -> (Arc<RedisMoment>, ()) {
+    let (moment, guard) = redis().await;
+    std::mem::forget(guard);
+    (moment, ())
+}
+
+/// The same on three servers.
+pub(crate) async fn balanced_channels() -> (Arc<RedisMoment>, ()) {
+    let (moment, guard) = balanced().await;
+    std::mem::forget(guard);
+    (moment, ())
+}
+
 /// Fails a test that wrote nothing to Redis. If Redis is unreachable, limits are decided in this process and telemetry
 /// is dropped, so a suite could pass without ever using Redis.
 pub(crate) struct RedisGuard(RedisConfig);
 
 impl Drop for RedisGuard {
     fn drop(&mut self) {
-        let mut connection = redis::Client::open(self.0.url.reveal()).unwrap().get_connection().unwrap();
-        let pattern = format!("{}:*", self.0.prefix);
-        let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query(&mut connection).unwrap();
-        assert!(std::thread::panicking() || !keys.is_empty(), "the test did not use Redis");
+        let keys = self.0.instances.iter().flat_map(|instance| {
+            let mut connection = redis::Client::open(instance.url.reveal()).unwrap().get_connection().unwrap();
+            let pattern = format!("{}:*", self.0.prefix);
+            redis::cmd("KEYS").arg(pattern).query::<Vec<String>>(&mut connection).unwrap()
+        });
+        assert!(std::thread::panicking() || keys.count() > 0, "the test did not use Redis");
     }
 }

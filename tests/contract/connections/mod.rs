@@ -1,5 +1,6 @@
 //! The suite of `shared::sockets::connections::Connections`.
 
+mod audience;
 mod registry;
 mod tickets;
 

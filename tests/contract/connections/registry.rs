@@ -1,7 +1,9 @@
 //! Who is connected: at most `MAX_CONNECTIONS` per user, found and forgotten by id, and swept when they have ended.
 
 use shared::ids::ConnectionId;
-use shared::sockets::connections::{MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, MAX_SOCKET_AGE_MS, Online, Opened};
+use shared::sockets::connections::{
+    MAX_CONNECTION_AGE_MS, MAX_CONNECTIONS, MAX_SOCKET_AGE_MS, MAX_STREAMS, Online, Opened,
+};
 
 use super::{TICKET_EXPIRY_MS, issue, open, ticket};
 use crate::record::{LATE_MS, Record, START_MS, at, concurrently, ids, user};
@@ -11,6 +13,7 @@ on_each_record! {
     the_newest_is_never_displaced_even_if_all_opened_at_once,
     concurrent_openings_leave_no_more_than_the_maximum,
     other_users_connections_do_not_count,
+    a_third_event_stream_displaces_the_oldest_and_no_socket,
     a_forgotten_connection_is_not_found,
     a_sweep_forgets_expired_tickets,
     a_sweep_returns_connections_whose_token_has_ended_until_they_are_forgotten,
@@ -91,6 +94,21 @@ async fn concurrent_openings_leave_no_more_than_the_maximum(record: Record) {
     left.sort();
     left.dedup();
     assert_eq!(left.len(), openings, "each is either left or displaced");
+}
+
+async fn a_third_event_stream_displaces_the_oldest_and_no_socket(record: Record) {
+    let streams: Vec<String> = (0..MAX_STREAMS + 1).map(|_| ConnectionId::of_stream().to_string()).collect();
+    for n in 0..MAX_CONNECTIONS {
+        open_another(&record, &format!("tab {n}"), n as i64 - 100).await;
+    }
+    for (n, stream) in streams.iter().enumerate() {
+        let displaced = open_another(&record, stream, 1 + n as i64).await;
+        assert_eq!(displaced.len(), usize::from(n == MAX_STREAMS));
+        assert!(displaced.iter().all(|displaced| *displaced == streams[0]));
+    }
+    assert!(!is_found(&record, &streams[0]).await && is_found(&record, &streams[MAX_STREAMS]).await);
+    assert_eq!(open_another(&record, "one more", 9).await, ["tab 0"]);
+    assert!(is_found(&record, &streams[1]).await);
 }
 
 async fn other_users_connections_do_not_count(record: Record) {

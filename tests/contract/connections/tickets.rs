@@ -12,6 +12,7 @@ on_each_record! {
     a_ticket_that_is_unknown_expired_or_of_an_ended_token_is_refused,
     another_origin_is_refused_and_spends_the_ticket,
     the_origin_of_the_ticket_is_accepted,
+    a_stream_that_names_no_origin_fits_every_ticket,
     extending_moves_the_end_of_a_connection,
     a_ticket_extends_once,
     a_ticket_that_does_not_match_the_connection_extends_nothing_and_is_spent,
@@ -120,6 +121,19 @@ async fn another_origin_is_refused_and_spends_the_ticket(record: Record) {
         let spent = open(&record, &connection, &name, ticket_origin, 1).await;
         assert_eq!(spent, Opened::TicketRefused, "{socket_origin:?}");
     }
+}
+
+async fn a_stream_that_names_no_origin_fits_every_ticket(record: Record) {
+    const ORIGIN: &str = "https://app.example";
+    let opens = async |connection: &str, origin: Option<&str>| {
+        issue(&record, &ticket_for_origin("alice", connection, ORIGIN)).await;
+        open(&record, connection, connection, origin, 1).await
+    };
+    let stream = || ConnectionId::of_stream().to_string();
+    assert_eq!(opens(&stream(), None).await, registered("alice"));
+    assert_eq!(opens(&stream(), Some(ORIGIN)).await, registered("alice"));
+    assert_eq!(opens(&stream(), Some("https://evil.example")).await, Opened::OriginRefused);
+    assert_eq!(opens("socket", None).await, Opened::OriginRefused);
 }
 
 async fn the_origin_of_the_ticket_is_accepted(record: Record) {

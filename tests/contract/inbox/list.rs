@@ -12,6 +12,7 @@ on_each_record! {
     a_list_is_newest_first_and_says_whether_older_ones_follow,
     pages_neither_skip_nor_repeat_while_notifications_arrive_and_are_deleted,
     a_list_holds_only_what_matches_its_filter,
+    unread_is_counted_by_type,
     a_list_comes_with_the_position_it_is_valid_for,
     only_a_users_own_notification_is_found,
 }
@@ -113,6 +114,27 @@ async fn a_list_holds_only_what_matches_its_filter(record: Record) {
         assert_eq!(listed.more, more, "{page:?}");
         // The count is that of the inbox, not of the page.
         assert_eq!(listed.position.unread, 3);
+    }
+}
+
+async fn unread_is_counted_by_type(record: Record) {
+    let alice = [user("alice"), user("bob")];
+    for (n, kind) in ["like", "LIKE", "like", "like", "reply"].into_iter().enumerate() {
+        record.send(&Send::of_kind(&n.to_string(), kind), &alice, at(0)).await;
+    }
+    let expiring = Send::of_kind("expiring", "like").expiring_at(5);
+    record.send(&expiring, &alice, at(0)).await;
+    record.change("alice", Change::Read(ids(&["0"], "alice")), at(1)).await;
+    record.change("alice", Change::Delete(ids(&["2"], "alice")), at(2)).await;
+    for (name, kind, after_ms, unread) in [
+        ("alice", "like", 4, 2),
+        ("alice", "like", 5, 1),
+        ("alice", "reply", 5, 1),
+        ("alice", "lik%", 4, 0),
+        ("bob", "like", 5, 3),
+    ] {
+        let counted = record.inbox().unread_of_type(&user(name), kind, at(after_ms)).await.unwrap();
+        assert_eq!(counted, unread, "{name}, {kind}, {after_ms}");
     }
 }
 

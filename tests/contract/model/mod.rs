@@ -35,7 +35,7 @@ macro_rules! on_each {
         }
     )*};
 }
-use on_each;
+pub(crate) use on_each;
 
 mod a_record_answers_like_its_model {
     super::on_each!(answers_like_its_model: sqlite postgres);
@@ -71,7 +71,7 @@ async fn perform_all(record: &Record, mut model: Model, operations: &[Operation]
 }
 
 /// Checks that a property holds for all generated lists of operations.
-fn for_all<O: Debug>(operations: impl Strategy<Value = O>, property: impl AsyncFn(O) -> Result<(), String>) {
+pub(crate) fn for_all<O: Debug>(operations: impl Strategy<Value = O>, property: impl AsyncFn(O) -> Result<(), String>) {
     let from_environment = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
     let cases = from_environment("CARILLON_CASES").unwrap_or(8);
     let seed = from_environment("CARILLON_SEED").unwrap_or(1);

@@ -16,7 +16,7 @@ on_each_moment! {
 }
 
 /// Work of the next version, of a later kind, and with a priority that this version does not know.
-const TEXTS: [&str; 3] = ["2 high {\"user\":\"alice\",\"offset\":1}", "presence/1 low {\"of\":\"🔔\"}", "2 urgent x y"];
+const TEXTS: [&str; 3] = ["2 high {\"user\":\"alice\",\"offset\":1}", "presence/2 low {\"of\":\"🔔\"}", "2 urgent x y"];
 
 fn unknown(text: &str) -> Work {
     Work::Unknown(UnknownWork::new(text).expect("this version does not know the kind"))
