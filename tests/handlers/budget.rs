@@ -39,25 +39,27 @@ async fn a_send_pushes_once_to_each_device() {
 }
 
 #[tokio::test]
-async fn list_sync_and_read_take_one_round_trip_each() {
+async fn a_list_and_a_read_ask_once_and_a_sync_asks_for_inbox_and_chats_at_once() {
     let test = TestApp::new().await;
     send(&test, &["alice"]).await;
     assert_eq!(read_inbox(&test, "list", |_| {}).await, 1);
-    assert_eq!(read_inbox(&test, "sync", |_| {}).await, 1);
+    assert_eq!(read_inbox(&test, "sync", |_| {}).await, 2);
     assert_eq!(read_inbox(&test, "read", |_| {}).await, 1);
     let user = shared::ids::UserId::new("alice").unwrap();
-    let position = test.app.record.inbox.position(&user, test.app.clock.at()).await.unwrap();
-    let tag = shared::inbox::sync::etag(&user, &position);
+    let (_, tag) = shared::inbox::sync::standing(&test.app, &user).await.unwrap();
     test.record.round_trips();
-    assert_eq!(read_inbox(&test, "sync", |event| event["headers"]["if-none-match"] = tag.into()).await, 1);
+    assert_eq!(read_inbox(&test, "sync", |event| event["headers"]["if-none-match"] = tag.to_string().into()).await, 2);
 }
 
 #[tokio::test]
-async fn a_frame_takes_one_round_trip_for_its_connection_and_one_for_its_action() {
+async fn a_ping_asks_for_its_connection_and_then_for_inbox_and_chats_at_once() {
     let test = TestApp::new().await;
     test.connect("alice", &["PJqB0fHsqRcCHlw="]).await;
+    // The first one makes its user online, as opening the socket would have.
     message::handle(&test.app, socket_event(event("message"))).await;
-    assert_eq!(test.record.round_trips(), 2);
+    test.record.round_trips();
+    message::handle(&test.app, socket_event(event("message"))).await;
+    assert_eq!(test.record.round_trips(), 3);
     disconnect::handle(&test.app, socket_event(event("disconnect"))).await;
     assert_eq!(test.record.round_trips(), 1);
 }

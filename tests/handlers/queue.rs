@@ -486,7 +486,7 @@ async fn add_unknown(test: &TestApp, text: &str) {
 async fn work_of_an_unknown_kind_is_returned_and_delays_nothing() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
-    for text in ["2 high {\"user\":\"alice\"}", "presence/1 critical {}"] {
+    for text in ["2 high {\"user\":\"alice\"}", "presence/2 critical {}"] {
         add_unknown(&test, text).await;
     }
     test.push.will("phone", &[Outcome::Failed]);
@@ -511,7 +511,7 @@ async fn work_of_an_unknown_kind_is_returned_and_delays_nothing() {
 #[tokio::test]
 async fn work_of_an_unknown_kind_is_dead_lettered_after_a_day() {
     let test = TestApp::new().await;
-    let text = "presence/1 high {\"user\":\"alice\"}";
+    let text = "presence/2 high {\"user\":\"alice\"}";
     add_unknown(&test, text).await;
     advance(&test, MAX_UNKNOWN_AGE_MS.unsigned_abs() - 1).await;
     assert_eq!(run(&test).await, Drained { returned: 1, ..Drained::default() });

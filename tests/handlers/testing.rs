@@ -3,7 +3,7 @@
 use harness::{TestApp, body, event, request};
 use serde_json::{Value, json};
 
-const PATHS: [&str; 2] = ["/api/test/redis-notification", "/api/notifications/test"];
+const PATHS: [&str; 3] = ["/api/test/redis-notification", "/api/notifications/test", "/api/test/sse-notification"];
 
 /// The event of a POST to one of the paths.
 fn posted(path: &str, bearer: &str, payload: &str) -> Value {
@@ -74,6 +74,24 @@ async fn the_test_endpoint_also_returns_the_metrics() {
 }
 
 #[tokio::test]
+async fn a_test_over_event_streams_is_checked_like_an_emitted_event() {
+    let test = TestApp::new().await;
+    let admin = test.bearer("operator", "notify:admin");
+    let user = "x".repeat(257);
+    for (payload, refused) in [
+        (json!({"userId": "alice", "userIds": ["bob"]}), json!(["userId"])),
+        (json!({"userId": user}), json!(["userIds[0]"])),
+        (json!({"userIds": []}), json!(["userIds"])),
+        (json!({"type": "like", "title": "a\nb", "delayMs": 1}), json!(["type", "title", "delayMs"])),
+    ] {
+        let answer = testing::handle(&test.app, request(posted(PATHS[2], &admin, &payload.to_string()))).await;
+        let mut fields = body(&answer)["error"]["fields"].as_array().unwrap().clone();
+        fields.sort_by_key(|field| refused.as_array().unwrap().iter().position(|wanted| wanted == field));
+        assert_eq!((answer.status().as_u16(), json!(fields)), (422, refused), "{payload}");
+    }
+}
+
+#[tokio::test]
 async fn only_admins_may_use_the_test_endpoints() {
     let test = TestApp::new().await;
     for path in PATHS {
@@ -105,13 +123,18 @@ async fn switched_off_test_endpoints_are_not_found() {
 #[tokio::test]
 async fn the_page_may_run_only_its_own_script_and_call_only_its_own_server() {
     let test = TestApp::new().await;
-    let page = page::handle(&test.app.config, request(event("page"))).await;
+    let mut config = (*test.app.config).clone();
+    config.events_url = Some("https://streams.example/events/api/events".into());
+    let page = page::handle(&config, request(event("page"))).await;
     assert_eq!(page.status(), 200);
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
-    for allowed in
-        ["default-src 'none'", "script-src 'self'", "connect-src 'self' ws://localhost;", "frame-ancestors 'none'"]
-    {
+    for allowed in [
+        "default-src 'none'",
+        "script-src 'self'",
+        "connect-src 'self' ws://localhost https://streams.example;",
+        "frame-ancestors 'none'",
+    ] {
         assert!(policy.contains(allowed), "{policy}");
     }
     assert!(!policy.contains("unsafe"), "{policy}");
