@@ -126,6 +126,9 @@ async fn a_cursor_of_another_epoch_or_ahead_of_the_head_is_expired_and_settles_n
     }
     alice.posts("/api/ack", json!({"cursor": cursor})).await.expect(204);
     assert_eq!(alice.gets("/api/notifications/unread-count").await.expect(200), json!({"count": 1}));
+    assert_eq!(alice.gets("/api/notifications/unread-count?type=x").await.expect(200), json!({"count": 0}));
+    let refused = alice.gets("/api/notifications/unread-count?type=").await;
+    assert_eq!((refused.status, refused.code().as_str()), (422, "validation_failed"));
     world.stops().await;
 }
 

@@ -4,9 +4,13 @@
 
 mod catching_up;
 mod changes;
+mod chats;
+mod conversations;
+mod emitting;
 mod history;
 mod identity_provider;
 mod in_process;
 mod large_sends;
 mod ringing;
 mod sockets;
+mod streaming;

@@ -27,7 +27,11 @@ async fn a_ticket_opens_only_one_socket() {
 
 #[tokio::test]
 async fn a_ticket_is_valid_only_for_the_origin_that_requested_it() {
-    let world = World::with(&[("ALLOWED_ORIGINS", "https://app.example.com,https://b.example.com")]).await;
+    let world = World::with(&[
+        ("ALLOWED_ORIGINS", "https://app.example.com,https://b.example.com"),
+        ("PING_EVERY_MS", "90000"),
+    ])
+    .await;
     let alice = world.user("alice");
     let ticket = |origin: &'static str| {
         let alice = alice.clone();
@@ -47,6 +51,7 @@ async fn a_ticket_is_valid_only_for_the_origin_that_requested_it() {
     let evil = ticket("https://evil.example.com").await;
     assert_eq!((evil.status, evil.code().as_str()), (403, "origin_not_allowed"));
     let named = alice.posts("/api/ws/ticket", json!({"origin": app})).await.expect(201);
+    assert_eq!(named["pingEveryMs"], 90_000);
     assert!(Device::open(world.address(), &issued(named), Some(app)).await.is_ok());
     let named = alice.posts("/api/ws/ticket", json!({"origin": "https://evil.example.com"})).await;
     assert_eq!(named.code(), "origin_not_allowed");
