@@ -7,7 +7,7 @@ use harness::redis_server::{RedisServer, config};
 use redis::aio::PubSub;
 use serde_json::{Value, json};
 use shared::clock::At;
-use shared::ids::{NotificationId, SendId, UserId};
+use shared::ids::{ChatId, NotificationId, SendId, UserId};
 use shared::limits::Verdict;
 use shared::telemetry::health::Status;
 use shared::telemetry::{Hint, Report, Telemetry};
@@ -35,7 +35,11 @@ fn users(count: usize) -> Vec<UserId> {
 async fn publish(moment: &Moment, users: &[UserId]) -> Vec<NotificationId> {
     let send = SendId::random();
     let ids: Vec<NotificationId> = users.iter().map(|user| NotificationId::of(send, user)).collect();
-    let hints = users.iter().zip(&ids).map(|(user, id)| Hint { user, id: *id, kind: "REPORT_APPROVED" }).collect();
+    let hints = users
+        .iter()
+        .zip(&ids)
+        .map(|(user, id)| Hint::Notification { user, id: *id, kind: "REPORT_APPROVED" })
+        .collect();
     moment.0.report(&Report { hints, ..Report::default() }, At::Server).await;
     ids
 }
@@ -80,4 +84,27 @@ async fn a_forbidden_channel_loses_the_hints_and_nothing_else() {
     assert_eq!(moment.check().await, Status::Ok);
     assert_eq!(moment.spends("send A alice", ONE).await, Verdict::Admitted);
     assert_eq!(server.keys().len(), 2, "{:?}", server.keys());
+}
+
+#[tokio::test]
+async fn messages_and_presence_have_channels_of_their_own() {
+    let server = RedisServer::start();
+    let moment = Moment::on(&server).await;
+    let mut subscriber = subscriber(&server).await;
+    subscriber.psubscribe("carillon:channel:*").await.unwrap();
+    let (user, chat) = (&users(1)[0], ChatId::random());
+    let hints = vec![
+        Hint::Presence { user, online: true },
+        Hint::Message { chat, seq: 7, sender: Some(user) },
+        Hint::Presence { user, online: false },
+    ];
+    moment.0.report(&Report { hints, ..Report::default() }, At::Server).await;
+    let id = user.as_str();
+    for (name, event) in [
+        ("user-presence", json!({"userId": id, "online": true})),
+        ("chat-messages", json!({"chatId": chat.to_string(), "seq": 7, "senderId": id})),
+        ("user-presence", json!({"userId": id, "online": false})),
+    ] {
+        assert_eq!(next_message(&mut subscriber).await, (format!("carillon:channel:{name}"), event));
+    }
 }

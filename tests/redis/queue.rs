@@ -12,7 +12,7 @@ use shared::telemetry::health::Status;
 
 use crate::moment::{MAX_IN_FLIGHT, Moment};
 
-fn entry(name: &str, offset: i64, wait_ms: i64) -> Entry {
+pub(crate) fn entry(name: &str, offset: i64, wait_ms: i64) -> Entry {
     let work = PushWork {
         user: UserId::new(name).unwrap(),
         offset,
@@ -24,15 +24,15 @@ fn entry(name: &str, offset: i64, wait_ms: i64) -> Entry {
     Entry { work: work.into(), wait_ms }
 }
 
-async fn add(moment: &Moment, entries: &[Entry]) -> Added {
+pub(crate) async fn add(moment: &Moment, entries: &[Entry]) -> Added {
     moment.0.add(entries, At::Server).await
 }
 
-async fn claim(moment: &Moment) -> Vec<Claimed> {
+pub(crate) async fn claim(moment: &Moment) -> Vec<Claimed> {
     moment.0.claim(64, At::Server).await.expect("Redis is available").claimed
 }
 
-async fn depth(moment: &Moment) -> [u64; 3] {
+pub(crate) async fn depth(moment: &Moment) -> [u64; 3] {
     let Depth { waiting, processing, delayed, .. } = moment.0.depth(At::Server).await.expect("Redis is available");
     [waiting, processing, delayed]
 }
@@ -43,7 +43,7 @@ fn contents(claimed: &[Claimed]) -> Vec<Result<i64, String>> {
         .iter()
         .map(|claimed| match &claimed.work {
             Ok(Work::Push(push)) => Ok(push.offset),
-            Ok(Work::Unknown(unknown)) => Err(unknown.text().to_owned()),
+            Ok(work @ (Work::Presence(_) | Work::Receipt(..) | Work::Emit(_) | Work::Unknown(_))) => Err(work.text()),
             Err(Malformed(text)) => Err(text.clone()),
         })
         .collect()
