@@ -1,11 +1,18 @@
-//! The final comparison of the log of accepted sends, the devices and the database.
+//! The final comparison of the logs of accepted sends and messages, the devices and the database.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
+use harness::conversation::{Conversation, Findings, Screen, Stored as StoredMessage};
 use sqlx::{PgPool, Row};
 
-use crate::device::{Device, Shown};
+use crate::device::{Device, Shown, Transport};
 use crate::sender::Sent;
+
+/// How much work waits in the record.
+pub(crate) const WAITING: &str = "SELECT (SELECT count(*) FROM notifications WHERE push_at IS NOT NULL)
+                                       + (SELECT count(*) FROM messages WHERE push_at IS NOT NULL)
+                                       + (SELECT count(*) FROM send_chunks WHERE state = 'waiting')";
 
 /// The result of the comparison.
 #[derive(Default)]
@@ -20,8 +27,35 @@ pub(crate) struct Found {
     pub(crate) duplicate_frames: usize,
     pub(crate) shown_twice: usize,
     pub(crate) order_violations: usize,
+    /// What is wrong with the messages of chats.
+    pub(crate) chats: Findings,
+    pub(crate) message_frames: usize,
+    pub(crate) duplicate_message_frames: usize,
     /// Descriptions of broken invariants, at most a few for each invariant.
     pub(crate) violations: Vec<String>,
+}
+
+impl Found {
+    /// Lost notifications and messages.
+    pub(crate) fn all_lost(&self) -> usize {
+        self.lost + self.chats.lost
+    }
+
+    pub(crate) fn all_frames(&self) -> usize {
+        self.frames + self.message_frames
+    }
+
+    pub(crate) fn all_duplicate_frames(&self) -> usize {
+        self.duplicate_frames + self.duplicate_message_frames
+    }
+
+    pub(crate) fn all_shown_twice(&self) -> usize {
+        self.shown_twice + self.chats.twice
+    }
+
+    pub(crate) fn all_disordered(&self) -> usize {
+        self.order_violations + self.chats.disordered + self.chats.gaps
+    }
 }
 
 /// The parts of an inbox row that are compared.
@@ -34,7 +68,7 @@ struct Stored {
 /// nothing is shown twice. I3: offsets have no gaps; devices show notifications in offset order, and the sends of each
 /// service in the order in which it sent them. I5: a device shows what is in its user's inbox and nothing else. I8: no
 /// work is left.
-pub(crate) async fn compare(database: &PgPool, accepted: &[Sent], devices: &[Device]) -> Found {
+pub(crate) async fn compare(database: &PgPool, accepted: &[Sent], devices: &[Arc<Device>]) -> Found {
     let mut found = Found::default();
     let stored = stored(database, &mut found).await;
     found.check_accepted(accepted, &stored, devices);
@@ -72,7 +106,12 @@ async fn stored(database: &PgPool, found: &mut Found) -> HashMap<(String, String
 }
 
 impl Found {
-    fn check_accepted(&mut self, accepted: &[Sent], stored: &HashMap<(String, String), Stored>, devices: &[Device]) {
+    fn check_accepted(
+        &mut self,
+        accepted: &[Sent],
+        stored: &HashMap<(String, String), Stored>,
+        devices: &[Arc<Device>],
+    ) {
         let screens: Vec<(&str, HashSet<String>)> = devices
             .iter()
             .map(|device| {
@@ -106,6 +145,11 @@ impl Found {
         let seen = device.seen.lock().unwrap();
         self.frames += seen.frames.values().sum::<usize>();
         self.duplicate_frames += seen.frames.values().map(|count| count - 1).sum::<usize>();
+        // A stream follows the cursor of its client, so a push that is repeated is not told again.
+        let twice = seen.frames.values().filter(|count| **count > 1).count();
+        if device.transport == Transport::Stream && twice > 0 {
+            self.violated("frames", format!("a stream of {} told of {twice} notifications twice", device.user));
+        }
         for error in &seen.errors {
             self.order_violations += 1;
             self.violated("I3", format!("a device of {}: {error}", device.user));
@@ -139,11 +183,42 @@ impl Found {
 
     /// Reports work that still waits in the record.
     async fn check_nothing_waits(&mut self, database: &PgPool) {
-        let waiting = "SELECT (SELECT count(*) FROM notifications WHERE push_at IS NOT NULL)
-                            + (SELECT count(*) FROM send_chunks WHERE state = 'waiting')";
-        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(database).await.unwrap();
+        let waiting: i64 = sqlx::query_scalar(WAITING).fetch_one(database).await.unwrap();
         if waiting > 0 {
-            self.violated("I8", format!("{waiting} rows and chunks still wait in the database"));
+            self.violated("I8", format!("{waiting} rows, messages and chunks still wait in the database"));
+        }
+    }
+
+    /// Checks the messages of chats: every accepted one is in the record and on every device of a member, at the same place
+    /// for all, in an order that no sender's contradicts; nothing is stored or shown twice; places have no gaps; and what is
+    /// unread is what a count over the record finds. `conversation` lacks only the record and the devices.
+    pub(crate) async fn check_chats(
+        &mut self,
+        database: &PgPool,
+        devices: &[Arc<Device>],
+        mut conversation: Conversation,
+    ) {
+        let query = "SELECT chat_id::text AS chat, seq, id::text AS id, sender_id, client_id FROM messages";
+        let rows = sqlx::query(query).fetch_all(database).await.unwrap();
+        conversation.record = rows
+            .iter()
+            .map(|row| StoredMessage {
+                chat: row.get("chat"),
+                seq: row.get("seq"),
+                id: row.get("id"),
+                sender: row.get("sender_id"),
+                client_id: row.get("client_id"),
+            })
+            .collect();
+        for device in devices {
+            let seen = device.seen.lock().unwrap();
+            conversation.screens.push(Screen { user: device.user.clone(), chats: seen.chats.clone() });
+            self.message_frames += seen.message_frames.values().sum::<usize>();
+            self.duplicate_message_frames += seen.message_frames.values().map(|count| count - 1).sum::<usize>();
+        }
+        self.chats = conversation.findings();
+        for how in self.chats.described.clone() {
+            self.violated("chats", how);
         }
     }
 

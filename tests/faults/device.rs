@@ -1,33 +1,50 @@
-//! A device: shows each notification once, follows the cursors of its frames, closes gaps with a sync after 250 ms,
-//! acknowledges, pings, and reconnects after it was cut off.
+//! A device: shows each notification and each message once, follows the cursors of its frames and the `seq` of chats, closes
+//! gaps after 250 ms, acknowledges, reads, writes, pings, and reconnects after it was cut off.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
+use harness::conversation::Shown as ShownChat;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+use crate::line::Line;
 
 /// How long a device waits for a missing frame before it syncs.
 const GAP_TIMEOUT: Duration = Duration::from_millis(250);
 /// How often a device pings to learn the head of its inbox. The contract says a minute; the test runs faster.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 const BACKOFF: Duration = Duration::from_millis(200);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(12);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(12);
+
+/// How a device listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Socket,
+    /// It asks nothing, so it marks nothing as read either.
+    Stream,
+}
 
 /// A device; it stops when dropped.
 pub(crate) struct Device {
     pub(crate) user: String,
+    pub(crate) transport: Transport,
     pub(crate) seen: Arc<Mutex<Seen>>,
     hang_up: Arc<Notify>,
+    is_away: Arc<AtomicBool>,
+    requests: mpsc::UnboundedSender<Request>,
     task: JoinHandle<()>,
+}
+
+/// A frame that is to be answered under its `ref`.
+struct Request {
+    reference: String,
+    frame: Value,
+    reply: oneshot::Sender<Value>,
 }
 
 /// What a device has received and shown.
@@ -39,17 +56,27 @@ pub(crate) struct Seen {
     pub(crate) frames: HashMap<String, usize>,
     /// When the first frame of each notification came.
     pub(crate) first_frame_at: HashMap<String, Instant>,
+    /// The messages on the screen, by chat.
+    pub(crate) chats: BTreeMap<String, ShownChat>,
+    /// How many frames came for each message id.
+    pub(crate) message_frames: HashMap<String, usize>,
+    /// The greatest `seq` of each chat that a reply confirmed as read.
+    pub(crate) read: BTreeMap<String, i64>,
+    /// The events of presence: of whom, and whether that user is online.
+    pub(crate) presence: Vec<(String, bool)>,
     /// How many frames told the device to sync.
     pub(crate) resyncs: usize,
     /// How many syncs over HTTP succeeded.
     pub(crate) syncs: usize,
-    /// How many sockets were opened.
+    /// How many lines were opened.
     pub(crate) connects: usize,
     /// Events that must not happen.
     pub(crate) errors: Vec<String>,
     /// The ids of the notifications on the screen.
     ids: HashSet<String>,
     cursor: Option<Cursor>,
+    /// The first part of the last sync's `etag`.
+    etag: String,
     is_open: bool,
 }
 
@@ -78,17 +105,61 @@ impl Cursor {
 }
 
 impl Device {
-    pub(crate) fn new(user: &str, address: SocketAddr, authorization: String) -> Self {
+    /// Opens a device, which marks what it shows of chats as read if it `reads`.
+    pub(crate) fn new(
+        user: &str,
+        transport: Transport,
+        address: SocketAddr,
+        authorization: String,
+        reads: bool,
+    ) -> Self {
         let (seen, hang_up) = (Arc::<Mutex<Seen>>::default(), Arc::<Notify>::default());
+        let (is_away, (requests, asked)) = (Arc::<AtomicBool>::default(), mpsc::unbounded_channel());
         let task = DeviceTask {
+            transport,
             address,
             authorization,
             seen: Arc::clone(&seen),
             hang_up: Arc::clone(&hang_up),
+            is_away: Arc::clone(&is_away),
+            requests: asked,
+            unanswered: HashMap::new(),
+            reads,
             out_of_order: BTreeMap::new(),
             gap_since: None,
+            chat_gap_since: None,
+            stale_since: None,
         };
-        Self { user: user.to_owned(), seen, hang_up, task: tokio::spawn(task.run()) }
+        Self { user: user.to_owned(), transport, seen, hang_up, is_away, requests, task: tokio::spawn(task.run()) }
+    }
+
+    /// Sends a frame over the socket; returns the reply, or `None` if the socket ended first or took too long.
+    pub(crate) fn asks(&self, mut frame: Value) -> impl Future<Output = Option<Value>> + use<> {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        let reference = format!("r{}", ASKED.fetch_add(1, Ordering::Relaxed));
+        frame["ref"] = reference.as_str().into();
+        let (reply, replied) = oneshot::channel();
+        let is_sent = self.requests.send(Request { reference, frame, reply }).is_ok();
+        async move {
+            let replied = tokio::time::timeout(REQUEST_TIMEOUT, replied);
+            if is_sent { replied.await.ok()?.ok() } else { None }
+        }
+    }
+
+    /// Drops the socket without a close frame, and does not reconnect before [`comes_back`](Self::comes_back).
+    pub(crate) fn goes_away(&self) {
+        self.is_away.store(true, Ordering::Relaxed);
+        self.cut_off();
+    }
+
+    /// Reconnects a device that went away.
+    pub(crate) fn comes_back(&self) {
+        self.is_away.store(false, Ordering::Relaxed);
+    }
+
+    /// The `seq` up to which everything said in a chat is shown.
+    pub(crate) fn last_seq(&self, chat: &str) -> i64 {
+        self.seen.lock().unwrap().chats.get(chat).map_or(0, ShownChat::last_seq)
     }
 
     /// Drops the socket without a close frame; the device reconnects.
@@ -113,85 +184,152 @@ impl Drop for Device {
 }
 
 struct DeviceTask {
+    transport: Transport,
     address: SocketAddr,
     authorization: String,
     seen: Arc<Mutex<Seen>>,
     hang_up: Arc<Notify>,
+    is_away: Arc<AtomicBool>,
+    requests: mpsc::UnboundedReceiver<Request>,
+    /// Who waits for the reply with a `ref`.
+    unanswered: HashMap<String, oneshot::Sender<Value>>,
+    reads: bool,
     /// Frames beyond a gap, by offset.
     out_of_order: BTreeMap<i64, Value>,
     gap_since: Option<Instant>,
+    /// Since when a message of some chat is missing.
+    chat_gap_since: Option<Instant>,
+    /// Since when a pong differs from what the last sync brought.
+    stale_since: Option<Instant>,
 }
-
-type Socket = WebSocketStream<TcpStream>;
 
 impl DeviceTask {
     async fn run(mut self) {
         loop {
-            if let Some(socket) = self.open().await {
+            if !self.is_away.load(Ordering::Relaxed)
+                && let Ok(Some(line)) = tokio::time::timeout(REQUEST_TIMEOUT, self.open()).await
+            {
                 let seen = Arc::clone(&self.seen);
-                seen.lock().unwrap().is_open = true;
-                self.serve(socket).await;
+                {
+                    let mut seen = seen.lock().unwrap();
+                    seen.is_open = true;
+                    seen.connects += 1;
+                }
+                self.serve(line).await;
                 seen.lock().unwrap().is_open = false;
                 self.out_of_order.clear();
-                self.gap_since = None;
+                (self.gap_since, self.chat_gap_since, self.stale_since) = (None, None, None);
+                self.unanswered.clear();
             }
             tokio::time::sleep(BACKOFF).await;
         }
     }
 
-    async fn open(&mut self) -> Option<Socket> {
-        let ticket = self.request("POST", "/api/ws/ticket", 201).await?;
-        let url = format!("ws://{}/live?ticket={}", self.address, ticket["ticket"].as_str()?);
-        let stream = TcpStream::connect(self.address).await.ok()?;
-        let handshake = tokio_tungstenite::client_async(url.into_client_request().ok()?, stream);
-        let (socket, _) = tokio::time::timeout(REQUEST_TIMEOUT, handshake).await.ok()?.ok()?;
-        self.seen.lock().unwrap().connects += 1;
-        Some(socket)
+    async fn open(&mut self) -> Option<Line> {
+        match self.transport {
+            Transport::Socket => {
+                let ticket = self.request("POST", "/api/ws/ticket", 201).await?;
+                Line::socket(self.address, ticket["ticket"].as_str()?).await
+            }
+            Transport::Stream => {
+                let cursor = self.seen.lock().unwrap().cursor.clone();
+                let after = cursor.as_ref().map(|cursor| cursor.text.as_str());
+                Line::stream(self.address, &self.authorization, after).await
+            }
+        }
     }
 
-    /// Runs until the socket ends. A sync first fetches what the device missed while it was not connected.
-    async fn serve(&mut self, mut socket: Socket) {
-        self.sync().await;
+    /// Runs until the line ends. What a device missed while it was not connected, a stream tells by itself, except to a device
+    /// that knows no cursor yet; otherwise a sync fetches it.
+    async fn serve(&mut self, mut line: Line) {
+        if line.takes_frames() || self.seen.lock().unwrap().cursor.is_none() {
+            self.sync().await;
+        }
         let hang_up = Arc::clone(&self.hang_up);
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut acked = 0;
         loop {
-            let gap_left = self.gap_since.map_or(HEARTBEAT, |since| GAP_TIMEOUT.saturating_sub(since.elapsed()));
+            let left =
+                |since: Option<Instant>| GAP_TIMEOUT.saturating_sub(since.map_or(GAP_TIMEOUT, |at| at.elapsed()));
+            let (missing, chat_missing) = (self.gap_since.or(self.stale_since), self.chat_gap_since);
             tokio::select! {
-                message = socket.next() => match message {
-                    Some(Ok(Message::Text(text))) => {
-                        let frame: Value = serde_json::from_str(&text).unwrap_or_default();
-                        if !self.handle_frame(&frame).await {
+                frame = line.next() => match frame {
+                    Some(frame) => if !self.handle_frame(&frame).await {
+                        return;
+                    },
+                    None => return,
+                },
+                () = tokio::time::sleep(left(missing)), if missing.is_some() => self.sync().await,
+                () = tokio::time::sleep(left(chat_missing)), if chat_missing.is_some() => self.close_gaps().await,
+                Some(Request { reference, frame, reply }) = self.requests.recv() => {
+                    // A request that was given up is sent again by its sender, if at all.
+                    if !reply.is_closed() {
+                        if line.send(&frame).await.is_none() {
                             return;
                         }
+                        self.unanswered.insert(reference, reply);
                     }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    _ => return,
-                },
-                () = tokio::time::sleep(gap_left), if self.gap_since.is_some() => self.sync().await,
-                _ = heartbeat.tick() => {
+                }
+                _ = heartbeat.tick(), if line.takes_frames() => {
                     let cursor = self.seen.lock().unwrap().cursor.clone();
                     let mut frames = vec![json!({"action": "ping"})];
                     if let Some(cursor) = cursor && cursor.offset > acked {
                         acked = cursor.offset;
                         frames.push(json!({"action": "ack", "cursor": cursor.text}));
                     }
+                    frames.extend(self.unconfirmed_reads());
                     for frame in frames {
-                        if socket.send(Message::text(frame.to_string())).await.is_err() {
+                        if line.send(&frame).await.is_none() {
                             return;
                         }
                     }
                 }
-                // The stream is dropped without a close frame.
+                // The line is dropped without a close frame.
                 () = hang_up.notified() => return,
             }
         }
     }
 
+    /// A frame for each chat of which more is shown than is confirmed as read.
+    fn unconfirmed_reads(&self) -> Vec<Value> {
+        let seen = self.seen.lock().unwrap();
+        let unread = seen.chats.iter().filter(|(chat, shown)| shown.last_seq() > *seen.read.get(*chat).unwrap_or(&0));
+        let unread = unread.filter(|_| self.reads).map(|(chat, shown)| (chat, shown.last_seq()));
+        unread
+            .map(
+                |(chat, seq)| json!({"action": "readChat", "chatId": chat, "seq": seq, "ref": format!("{seq}/{chat}")}),
+            )
+            .collect()
+    }
+
     /// Handles a frame; returns false if it ends the socket.
     async fn handle_frame(&mut self, frame: &Value) -> bool {
+        if let Some(waiting) = frame["ref"].as_str().and_then(|reference| self.unanswered.remove(reference)) {
+            // Nobody waits any longer if it took too long.
+            let _ = waiting.send(frame.clone());
+        }
         match frame["type"].as_str().unwrap_or_default() {
-            "notification" | "fetch" => self.receive(frame).await,
+            "notification" => self.receive(frame).await,
+            "fetch" if frame["chatId"].is_string() => {
+                self.close_gap(frame["chatId"].as_str().unwrap_or_default()).await
+            }
+            "fetch" => self.receive(frame).await,
+            "message" => self.receive_message(&frame["message"]),
+            "ok" => {
+                if let Some((seq, chat)) = frame["ref"].as_str().and_then(|reference| reference.split_once('/')) {
+                    let mut seen = self.seen.lock().unwrap();
+                    let read = seen.read.entry(chat.to_owned()).or_default();
+                    *read = seq.parse::<i64>().unwrap_or_default().max(*read);
+                }
+            }
+            // The stream ends, and opens again where it was.
+            "reconnect" => return self.transport == Transport::Socket,
+            "presence" => {
+                let told = frame["users"].as_array().into_iter().flatten();
+                let told =
+                    told.map(|user| (user["userId"].as_str().unwrap_or_default().to_owned(), user["online"] == true));
+                self.seen.lock().unwrap().presence.extend(told);
+            }
             "changed" => self.sync().await,
             "resync" => {
                 self.seen.lock().unwrap().resyncs += 1;
@@ -205,6 +343,10 @@ impl DeviceTask {
                 if is_stale && self.gap_since.is_none() {
                     self.gap_since = Some(Instant::now());
                 }
+                // The cursor says nothing of chats.
+                if first_part(&frame["etag"]) != self.seen.lock().unwrap().etag {
+                    self.stale_since.get_or_insert_with(Instant::now);
+                }
             }
             "error" => {
                 return !["invalid_ticket", "token_expired"].contains(&frame["code"].as_str().unwrap_or_default());
@@ -212,6 +354,45 @@ impl DeviceTask {
             _ => {}
         }
         true
+    }
+
+    fn receive_message(&mut self, message: &Value) {
+        let (chat, id) = (message["chatId"].as_str().unwrap_or_default(), message["id"].as_str().unwrap_or_default());
+        let mut seen = self.seen.lock().unwrap();
+        *seen.message_frames.entry(id.to_owned()).or_default() += 1;
+        seen.chats.entry(chat.to_owned()).or_default().accept(message);
+        let has_gap = seen.chats.values().any(ShownChat::has_gap);
+        self.chat_gap_since = has_gap.then(|| self.chat_gap_since.unwrap_or_else(Instant::now));
+    }
+
+    /// Asks for what is missing in each chat that has a gap.
+    async fn close_gaps(&mut self) {
+        let gaps: Vec<String> = {
+            let seen = self.seen.lock().unwrap();
+            seen.chats.iter().filter(|(_, shown)| shown.has_gap()).map(|(chat, _)| chat.clone()).collect()
+        };
+        for chat in gaps {
+            self.close_gap(&chat).await;
+        }
+        self.chat_gap_since = None;
+    }
+
+    /// Asks for the messages of a chat after those that are shown, until there are no more.
+    async fn close_gap(&mut self, chat: &str) {
+        loop {
+            let after = self.seen.lock().unwrap().chats.entry(chat.to_owned()).or_default().last_seq();
+            let path = format!("/api/chats/{chat}/messages?after={after}&limit=200");
+            let Some(page) = self.request("GET", &path, 200).await else {
+                tokio::time::sleep(BACKOFF).await;
+                continue;
+            };
+            let mut seen = self.seen.lock().unwrap();
+            let shown = seen.chats.entry(chat.to_owned()).or_default();
+            page["items"].as_array().into_iter().flatten().for_each(|message| shown.accept(message));
+            if page["complete"] == true {
+                return;
+            }
+        }
     }
 
     async fn receive(&mut self, frame: &Value) {
@@ -247,9 +428,9 @@ impl DeviceTask {
         self.gap_since = (!self.out_of_order.is_empty()).then(|| self.gap_since.unwrap_or_else(Instant::now));
     }
 
-    /// Syncs over HTTP until nothing after the cursor is missing.
+    /// Syncs over HTTP until nothing after the cursor is missing, and then catches up with chats.
     async fn sync(&mut self) {
-        loop {
+        let chats = loop {
             let since = self.seen.lock().unwrap().cursor.clone();
             let since = since.map(|cursor| format!("&since={}", cursor.text)).unwrap_or_default();
             let Some(sync) = self.request("GET", &format!("/api/sync?limit=200{since}"), 200).await else {
@@ -262,12 +443,20 @@ impl DeviceTask {
                 seen.show(notification);
             }
             seen.advance(Cursor::read(&sync["cursor"]));
-            drop(seen);
             if sync["complete"] == true {
-                break;
+                seen.etag = first_part(&sync["etag"]).to_owned();
+                break sync["chats"].clone();
+            }
+        };
+        self.stale_since = None;
+        self.apply_in_order();
+        for chat in chats.as_array().into_iter().flatten() {
+            let id = chat["chatId"].as_str().unwrap_or_default();
+            let shown = self.seen.lock().unwrap().chats.entry(id.to_owned()).or_default().last_seq();
+            if chat["lastSeq"].as_i64().is_some_and(|last| last > shown) {
+                self.close_gap(id).await;
             }
         }
-        self.apply_in_order();
     }
 
     /// Calls the API; returns the body if the answer has this status.
@@ -280,6 +469,11 @@ impl DeviceTask {
         }
         (answer.status == status).then(|| answer.json())
     }
+}
+
+/// The part of an `etag` that clients compare.
+fn first_part(etag: &Value) -> &str {
+    etag.as_str().unwrap_or_default().trim_matches('"').split('.').next().unwrap_or_default()
 }
 
 impl Seen {

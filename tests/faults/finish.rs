@@ -1,16 +1,20 @@
 //! The end of a scenario: waits until no work is left, compares what was promised with what exists, and reports.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use harness::conversation::{Conversation, Unread};
+use serde_json::Value;
 use shared::clock::At;
 use shared::delivery::queue::Queue;
 
-use crate::checker::{self, Found};
+use crate::checker::{self, Found, WAITING};
 use crate::device::Device;
 use crate::report::{self, Report};
 use crate::scenarios::Scenario;
 use crate::sender::Sent;
 use crate::servers::Servers;
+use crate::talk::{Chat, Way};
 use crate::testbed::{IDLE_TIMEOUT, Testbed, pause};
 
 /// How long senders go on after the fault.
@@ -32,11 +36,9 @@ impl Testbed {
         }
     }
 
-    /// How many rows and chunks wait in the database.
+    /// How many rows, messages and chunks wait in the database.
     pub(crate) async fn waiting(&self) -> i64 {
-        let waiting = "SELECT (SELECT count(*) FROM notifications WHERE push_at IS NOT NULL)
-                            + (SELECT count(*) FROM send_chunks WHERE state = 'waiting')";
-        self.count(waiting).await
+        self.count(WAITING).await
     }
 
     /// How many entries of the queue are due and not claimed.
@@ -50,9 +52,78 @@ impl Testbed {
         }
         let heads: Vec<(String, i64)> =
             sqlx::query_as("SELECT user_id, head FROM inboxes").fetch_all(&self.database).await.unwrap();
-        let is_up_to_date =
-            |device: &Device| heads.iter().all(|(user, head)| device.user != *user || device.offset() == *head);
+        let ends: Vec<(String, i64)> =
+            sqlx::query_as("SELECT id::text, last_seq FROM chats").fetch_all(&self.database).await.unwrap();
+        let is_shown = |device: &Device, chat: &Chat| {
+            let last = ends.iter().find(|(id, _)| *id == chat.id).map_or(0, |(_, last)| *last);
+            !chat.members.contains(&device.user) || device.last_seq(&chat.id) == last
+        };
+        let is_up_to_date = |device: &Arc<Device>| {
+            heads.iter().all(|(user, head)| device.user != *user || device.offset() == *head)
+                && self.chats.iter().all(|chat| is_shown(device, chat))
+        };
         self.devices.iter().all(is_up_to_date)
+    }
+
+    /// What senders of messages were answered, and how many messages each member has not read: as the API says in two ways,
+    /// and as a count over the record finds.
+    async fn conversation(&self) -> Conversation {
+        let mut conversation = Conversation {
+            members: self.chats.iter().map(|chat| (chat.id.clone(), chat.members.clone())).collect(),
+            said: self.talked.said.lock().unwrap().clone(),
+            ..Conversation::default()
+        };
+        let mut counted = self.unread_in_the_record().await;
+        loop {
+            conversation.unread = self.unread_as_answered(&counted).await;
+            // Devices go on marking what they show as read, and then the answers and the count may be of different times.
+            let after = self.unread_in_the_record().await;
+            if after == counted {
+                return conversation;
+            }
+            counted = after;
+        }
+    }
+
+    /// How many messages of each chat each member has not read, by a count over the record.
+    async fn unread_in_the_record(&self) -> Vec<(String, String, i64)> {
+        let counted = "SELECT m.chat_id::text, m.user_id, count(s.seq) FROM chat_members m
+                         LEFT JOIN messages s ON s.chat_id = m.chat_id AND s.seq > m.read_seq AND s.seq > m.cleared_seq
+                        GROUP BY m.chat_id, m.user_id ORDER BY m.chat_id, m.user_id";
+        sqlx::query_as(counted).fetch_all(&self.database).await.unwrap()
+    }
+
+    /// The same as the API says in two ways, beside what was counted.
+    async fn unread_as_answered(&self, counted: &[(String, String, i64)]) -> Vec<Unread> {
+        let mut unread = Vec::new();
+        for user in &self.users {
+            let counts = self.calls(user, "GET", "/api/chats/unread", &Value::Null).await.expect(200);
+            let sync = self.calls(user, "GET", "/api/sync?limit=500", &Value::Null).await;
+            let summaries = sync.json()["chats"].as_array().cloned().unwrap_or_default();
+            for (chat, member, counted) in counted.iter().filter(|(_, member, _)| member == user) {
+                let of = |answered| Unread { user: member.clone(), chat: chat.clone(), answered, counted: *counted };
+                unread.push(of(counts["chats"][chat].as_i64().unwrap_or(0)));
+                let summary = summaries.iter().find(|summary| summary["chatId"] == chat.as_str());
+                unread.extend(summary.map(|summary| of(summary["unread"].as_i64().unwrap_or(-1))));
+            }
+        }
+        unread
+    }
+
+    /// Checks that what was confirmed as read, or written by the user itself, does not count as unread.
+    async fn check_read_marks(&self, found: &mut Found) {
+        let marks = "SELECT chat_id::text, user_id, read_seq FROM chat_members";
+        let marks: Vec<(String, String, i64)> = sqlx::query_as(marks).fetch_all(&self.database).await.unwrap();
+        for (chat, user, mark) in marks {
+            let devices = self.devices.iter().filter(|device| device.user == user);
+            let read = devices.map(|device| device.seen.lock().unwrap().read.get(&chat).copied().unwrap_or(0));
+            let said = self.talked.said.lock().unwrap();
+            let said = said.iter().filter(|said| said.chat == chat && said.sender == user).map(|said| said.seq);
+            let known = read.chain(said).max().unwrap_or(0);
+            if mark < known {
+                found.violated("read", format!("{user} has read {chat} up to {known}, and its mark is at {mark}"));
+            }
+        }
     }
 
     /// Checks I4: a repeated key gets its first answer again.
@@ -73,6 +144,17 @@ impl Testbed {
         }
     }
 
+    /// Says accepted messages again: they have the place of their first answer.
+    async fn repeat_messages(&self) {
+        let said = self.talked.said.lock().unwrap().clone();
+        let step = said.len().div_ceil(REPLAYED_KEYS).max(1);
+        for said in said.iter().step_by(step) {
+            let chat = self.chats.iter().position(|chat| chat.id == said.chat).unwrap();
+            let user = self.users.iter().position(|user| *user == said.sender).unwrap();
+            self.writer(chat, user).repeats(said, Way::Http).await;
+        }
+    }
+
     /// Ends the scenario: ends the fault, waits until no work is left, compares, and shuts down.
     pub(crate) async fn finish(mut self, scenario: &Scenario) -> (Servers, Report) {
         if self.fault_ended.is_none() {
@@ -87,6 +169,9 @@ impl Testbed {
         self.wait_until_idle().await;
         let accepted = self.service.log.accepted.lock().unwrap().clone();
         let mut found = checker::compare(&self.database, &accepted, &self.devices).await;
+        self.repeat_messages().await;
+        found.check_chats(&self.database, &self.devices, self.conversation().await).await;
+        self.check_read_marks(&mut found).await;
         self.check_replays(&mut found).await;
         // Entries that fall due only now, or were claimed, are found to be stale and leave the queue.
         let (started, mut queued) = (Instant::now(), self.queued().await);
@@ -123,7 +208,9 @@ impl Testbed {
 
     fn report(&mut self, scenario: &Scenario, mut found: Found, accepted: &[Sent], fault_ended: Instant) -> Report {
         let attempts = self.service.log.attempts.lock().unwrap();
-        for call in attempts.iter().filter(|call| (400..500).contains(&call.status) && call.status != 429) {
+        let talked = self.talked.attempts.lock().unwrap();
+        let calls = attempts.iter().chain(talked.iter());
+        for call in calls.filter(|call| (400..500).contains(&call.status) && call.status != 429) {
             found.violated("answers", format!("a valid send was answered with {} {}", call.status, call.code));
         }
         let refused = attempts.iter().filter(|call| !(200..300).contains(&call.status)).count();
@@ -132,6 +219,7 @@ impl Testbed {
             title: scenario.title,
             is_baseline: self.baseline.is_some(),
             accept_ms: report::accept_ms(attempts.iter()),
+            message_ms: report::accept_ms(talked.iter()),
             recovery: report::recovery(accepted, &self.devices, fault_ended),
             retries: attempts.iter().filter(|call| call.is_retry).count(),
             refused: refused as f64 / attempts.len().max(1) as f64,

@@ -1,17 +1,20 @@
 //! API Gateway reports live sockets as gone, throttles, fails, reports success for frames that it drops, and
 //! duplicates, reorders and loses events.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::device::HEARTBEAT;
+use serde_json::Value;
+
+use crate::device::{Device, HEARTBEAT, Transport};
 use crate::management_api::Behaviour;
 use crate::report::percentile;
-use crate::testbed::{Testbed, pause};
+use crate::testbed::{PRESENCE_LEASE, Testbed, pause};
 
 /// The age in seconds at which a connection that API Gateway calls gone is believed to be gone, and a little more.
 const TRUST_GONE_AFTER_S: f64 = 11.0;
-/// The number of connections in the record.
-const CONNECTIONS: &str = "SELECT count(*) FROM connections";
+/// The number of sockets in the record. A stream lasts longer than its client, as on Lambda.
+const SOCKETS: &str = "SELECT count(*) FROM connections WHERE NOT starts_with(id, 'stream/')";
 
 /// F42: 410 for live sockets. Their connections are removed; the devices find out at the next ping and reconnect.
 pub(crate) async fn gone(testbed: &mut Testbed) {
@@ -97,7 +100,8 @@ pub(crate) async fn disordered(testbed: &mut Testbed) {
     testbed.require(duplicates > 0, "no frame came twice");
 }
 
-/// F48: sockets break and `$disconnect` never comes. Pushes to them get 410, and their connections are removed.
+/// F48: sockets break and `$disconnect` never comes. Pushes to them get 410, and their connections are removed. A user who does
+/// not come back is offline.
 pub(crate) async fn never_disconnected(testbed: &mut Testbed) {
     testbed.lambda.swallow_calls("disconnect", true);
     for round in 0..8 {
@@ -106,12 +110,42 @@ pub(crate) async fn never_disconnected(testbed: &mut Testbed) {
         testbed.devices[device].cut_off();
     }
     pause(1_000).await;
-    let known = testbed.count(CONNECTIONS).await;
-    testbed.require(known > testbed.devices.len() as i64, "the record had no connections of broken sockets");
+    let known = testbed.count(SOCKETS).await;
+    testbed.require(known > sockets(testbed).count() as i64, "the record had no connections of broken sockets");
+    // One who writes over HTTP alone: others may know of it.
+    let gone = 3;
+    testbed.devices[gone].goes_away();
+    let (away_since, user) = (Instant::now(), testbed.users[gone].clone());
     testbed.run_for(TRUST_GONE_AFTER_S).await;
+    require_offline(testbed, &user, away_since).await;
+    testbed.devices[gone].comes_back();
     testbed.end_fault();
     require_registry_matches(testbed, 8.0).await;
     testbed.lambda.swallow_calls("disconnect", false);
+}
+
+/// Requires that a user without a socket is offline when its lease has ended at the latest, and that others were told once.
+async fn require_offline(testbed: &mut Testbed, user: &str, since: Instant) {
+    let asks = format!("/api/presence?userIds={user}");
+    let mut is_online = true;
+    while is_online && since.elapsed() < PRESENCE_LEASE + Duration::from_secs(5) {
+        pause(200).await;
+        let answer = testbed.calls(&testbed.users[0], "GET", &asks, &Value::Null).await.json();
+        is_online = answer["users"][0]["online"] != false;
+    }
+    let took = since.elapsed();
+    testbed.note(format!("{user} was offline {:.0} s after its socket had broken", took.as_secs_f64()));
+    testbed.require(!is_online, format!("{user} is still online {took:?} after its last socket broke"));
+    // The drain tells of it, once and at best effort.
+    pause(3_000).await;
+    let told: Vec<usize> = testbed.devices.iter().map(|device| times_told(device, user)).collect();
+    let is_told_once = told.contains(&1) && told.iter().all(|times| *times <= 1);
+    testbed.require(is_told_once, format!("devices were told {told:?} times that {user} went offline"));
+}
+
+fn times_told(device: &Device, offline: &str) -> usize {
+    let seen = device.seen.lock().unwrap();
+    seen.presence.iter().filter(|(user, online)| user == offline && !online).count()
 }
 
 fn require_faulted_posts(testbed: &mut Testbed) {
@@ -123,12 +157,17 @@ fn require_faulted_posts(testbed: &mut Testbed) {
 async fn require_registry_matches(testbed: &mut Testbed, within_s: f64) {
     let mut known = 0;
     for _ in 0..(within_s * 10.0) as usize {
-        known = testbed.count(CONNECTIONS).await;
-        if known == testbed.devices.len() as i64 && testbed.devices.iter().all(crate::device::Device::is_open) {
+        known = testbed.count(SOCKETS).await;
+        if known == sockets(testbed).count() as i64 && sockets(testbed).all(|device| device.is_open()) {
             return;
         }
         pause(100).await;
     }
-    let open = testbed.devices.iter().filter(|device| device.is_open()).count();
-    testbed.require(false, format!("the record has {known} connections, but {open} sockets are open"));
+    let open = sockets(testbed).filter(|device| device.is_open()).count();
+    testbed.require(false, format!("the record has {known} sockets, but {open} are open"));
+}
+
+/// The devices that have a socket.
+fn sockets(testbed: &Testbed) -> impl Iterator<Item = &Arc<Device>> {
+    testbed.devices.iter().filter(|device| device.transport == Transport::Socket)
 }

@@ -1,12 +1,16 @@
-//! Too many sends at once, and the same send several times at once.
+//! Too many sends at once, and the same send or message several times at once.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use harness::Answer;
+use harness::conversation::Said;
+use serde_json::Value;
 
 use crate::proxy::Mode;
 use crate::sender::{Sent, send_body};
+use crate::talk::{EVERYONE, Way, Writer, message};
 use crate::testbed::{Testbed, pause};
 
 /// F52: ten times as many services, none of which pauses between sends. Some sends are refused; accepted ones are kept.
@@ -25,7 +29,8 @@ pub(crate) async fn overload(testbed: &mut Testbed) {
     testbed.require(other == 0, format!("{other} calls were neither accepted nor refused with 429 or 503"));
 }
 
-/// F55: four concurrent calls with the same key, on four processes, while Redis comes and goes. One row, one answer.
+/// F55: four concurrent calls with the same key, on four processes, while Redis comes and goes; and a message with the same
+/// `clientId`, twice over HTTP and over both sockets of its sender. One row, one answer.
 pub(crate) async fn one_key_at_once(testbed: &mut Testbed) {
     let modes = [Mode::Hold, Mode::Pass, Mode::Reset, Mode::LoseAnswers(0.5), Mode::Pass];
     for n in 0..40 {
@@ -42,9 +47,28 @@ pub(crate) async fn one_key_at_once(testbed: &mut Testbed) {
             let (answer, accepted_at) = (first.text.clone(), Instant::now());
             testbed.service.log.accepted.lock().unwrap().push(Sent { request, answer, accepted_at });
         }
+        say_at_once(testbed, n).await;
         pause(60).await;
     }
     testbed.end_fault();
+}
+
+async fn say_at_once(testbed: &mut Testbed, n: usize) {
+    let (message, asked_at) = (message(&format!("parallel/{n}")), Instant::now());
+    let first = testbed.writer(EVERYONE, 0);
+    let other = Writer { device: Arc::clone(&testbed.devices[testbed.users.len()]), ..first.clone() };
+    let calls = [(&first, Way::Http), (&first, Way::Socket), (&other, Way::Http), (&other, Way::Socket)];
+    let answers = join_all(calls.map(|(writer, way)| writer.attempt(&message, way, false))).await;
+    let accepted: Vec<&Value> =
+        answers.iter().filter(|(status, _)| (200..300).contains(status)).map(|(_, answer)| answer).collect();
+    testbed.require(accepted.len() == 4, format!("the message parallel/{n}: {} of 4 were accepted", accepted.len()));
+    let same = accepted.windows(2).all(|pair| pair[0] == pair[1]);
+    testbed.require(same, format!("the message parallel/{n} got different answers"));
+    testbed.require(
+        answers.iter().filter(|(status, _)| *status == 201).count() <= 1,
+        format!("the message parallel/{n} was created more than once"),
+    );
+    testbed.talked.said.lock().unwrap().extend(accepted.iter().map(|answer| Said::read(answer, asked_at)));
 }
 
 /// F56: four concurrent calls with the same key and different bodies. Exactly one is accepted; the others are refused

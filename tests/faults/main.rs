@@ -1,9 +1,10 @@
 //! Fault tests on real servers and real processes, with a count of what was lost: `make faults`.
 //!
-//! A scenario injects faults while services send and devices listen, ends the faults, waits until no work is left, and
-//! compares what services were promised with the database and with what every device shows. Without arguments, the
+//! A scenario injects faults while services send, users talk and devices listen, ends the faults, waits until no work is left,
+//! and compares what senders were promised with the database and with what every device shows. Without arguments, the
 //! scenarios of every test run are run; `all` runs all of them; other arguments choose scenarios by id. `ONLY=F03,F24`
-//! chooses as well, and `SEED=n DURATION_S=n` runs only the random mix, for that many seconds.
+//! chooses as well, and `SEED=n DURATION_S=n` runs only the random mix, for that many seconds. `INSTANCES=3` runs them on so
+//! many Redis instances, of which faults are injected into one.
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the scenario")]
 #![allow(clippy::print_stdout, reason = "the report goes to stdout")]
@@ -16,6 +17,7 @@ mod device;
 mod finish;
 mod gateway_faults;
 mod lambda;
+mod line;
 mod load_faults;
 mod management_api;
 mod postgres_faults;
@@ -28,6 +30,7 @@ mod scenarios;
 mod sender;
 mod servers;
 mod steps;
+mod talk;
 mod testbed;
 mod worker_faults;
 
@@ -49,12 +52,13 @@ async fn main() -> ExitCode {
     }
     let seed = env_number("SEED").unwrap_or(1);
     harness::binaries::built(harness::binaries::Profile::Dev);
-    let mut servers = Some(Servers::start().await);
+    let instances = env_number("INSTANCES").unwrap_or(1).clamp(1, 16) as usize;
+    let mut servers = Some(Servers::start(instances).await);
     let (mut reports, mut passed): (Vec<Report>, bool) = (Vec::new(), true);
     for scenario in &scenarios {
         let current = match servers.take() {
             Some(servers) => servers,
-            None => Servers::start().await,
+            None => Servers::start(instances).await,
         };
         // Not spawned: servers end with the thread that started them.
         match AssertUnwindSafe(run(scenario, current, seed)).catch_unwind().await {
@@ -79,6 +83,7 @@ async fn run(scenario: &Scenario, servers: Servers, seed: u64) -> (Servers, Repo
     let mut testbed = Testbed::start(servers, seed).await;
     if scenario.services > 0 {
         testbed.start_senders("s", scenario.services, PAUSE_AFTER_SEND);
+        testbed.start_talk();
     }
     (scenario.run)(&mut testbed).await;
     testbed.finish(scenario).await

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::management_api::Behaviour;
+use crate::postgres_faults::lock_chat;
 use crate::proxy::Mode;
 use crate::random::Random;
 use crate::testbed::{Testbed, pause};
@@ -12,7 +13,7 @@ use crate::testbed::{Testbed, pause};
 /// The duration if `DURATION_S` is not set.
 const DURATION_S: u64 = 40;
 
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 14] = [
     Fault::RedisKilled,
     Fault::RedisWiped,
     Fault::RedisHangs,
@@ -23,6 +24,7 @@ const FAULTS: [Fault; 13] = [
     Fault::PostgresHangs,
     Fault::PostgresCut,
     Fault::BackendsTerminated,
+    Fault::ChatLocked,
     Fault::ProcessesKilled,
     Fault::ProcessesFreeze,
     Fault::DevicesCutOff,
@@ -40,13 +42,14 @@ enum Fault {
     PostgresHangs,
     PostgresCut,
     BackendsTerminated,
+    ChatLocked,
     ProcessesKilled,
     ProcessesFreeze,
     DevicesCutOff,
 }
 
 /// The functions whose processes are killed and frozen.
-const FUNCTIONS: [&str; 4] = ["send", "drain", "message", "inbox"];
+const FUNCTIONS: [&str; 5] = ["send", "drain", "message", "inbox", "chats"];
 
 /// F60: injects random faults for `DURATION_S` seconds.
 pub(crate) async fn run(testbed: &mut Testbed) {
@@ -117,6 +120,10 @@ async fn inject(testbed: &mut Testbed, fault: Fault, random: &Random) {
         }
         Fault::BackendsTerminated => {
             testbed.terminate_backends().await;
+        }
+        Fault::ChatLocked => {
+            let chat = testbed.chats[random.below(testbed.chats.len())].id.clone();
+            lock_chat(testbed.database.clone(), chat, duration_ms as f64 / 1_000.0).await;
         }
         Fault::ProcessesKilled => {
             for _ in 0..10 {

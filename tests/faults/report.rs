@@ -1,6 +1,9 @@
 //! The report of each scenario, and the table at the end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use harness::conversation::Findings;
 
 use crate::checker::Found;
 use crate::device::Device;
@@ -26,6 +29,8 @@ pub(crate) struct Report {
     pub(crate) is_baseline: bool,
     pub(crate) found: Found,
     pub(crate) accept_ms: [f64; 2],
+    /// The same for messages.
+    pub(crate) message_ms: [f64; 2],
     pub(crate) recovery: Recovery,
     pub(crate) retries: usize,
     /// The share of calls that were refused or not answered.
@@ -37,17 +42,18 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn passed(&self) -> bool {
-        let Found { lost, shown_twice, order_violations, violations, .. } = &self.found;
+        let Found { lost, shown_twice, order_violations, chats, violations, .. } = &self.found;
         if self.is_baseline {
             return *lost > 0;
         }
-        (*lost, *shown_twice, *order_violations, violations.len()) == (0, 0, 0, 0)
+        (*lost, *shown_twice, *order_violations, violations.len()) == (0, 0, 0, 0) && chats.is_clean()
     }
 
     /// Prints the figures that all scenarios have, then the notes and the violations of this one.
     pub(crate) fn print(&self) {
-        let Found { accepted, durable, lost, frames, duplicate_frames, shown_twice, order_violations, violations } =
+        let Found { accepted, durable, lost, frames, duplicate_frames, shown_twice, order_violations, .. } =
             &self.found;
+        let Found { chats, message_frames, duplicate_message_frames, violations, .. } = &self.found;
         let [p50, p99] = self.accept_ms;
         println!("{} {} ({:.0} s)", self.id, self.title, self.took.as_secs_f64());
         println!(
@@ -58,6 +64,15 @@ impl Report {
             self.retries,
             self.refused * 100.0
         );
+        if !self.is_baseline {
+            let Findings { accepted, lost, twice, disordered, gaps, miscounted, .. } = chats;
+            let [p50, p99] = self.message_ms;
+            println!(
+                "    messages {accepted} · lost {lost} · shown twice {twice} · order violations {disordered} · gaps {gaps} · \
+                 wrong unread counts {miscounted} · frames {message_frames} · duplicate frames \
+                 {duplicate_message_frames} · accept p50/p99 {p50:.0}/{p99:.0} ms"
+            );
+        }
         for note in &self.notes {
             println!("    {note}");
         }
@@ -89,52 +104,83 @@ impl Report {
 
 /// Prints one line for each scenario, and the totals without the other designs.
 pub(crate) fn print_table(reports: &[Report]) {
-    let heads =
-        ["lost", "frames", "duplicates", "shown twice", "disordered", "accept ms", "recovery", "retries", "refused"];
+    let heads = [
+        "accepted",
+        "messages",
+        "lost",
+        "frames",
+        "duplicates",
+        "shown twice",
+        "disordered",
+        "unread",
+        "accept ms",
+        "recovery",
+        "retries",
+        "refused",
+    ];
     println!();
-    print_row("id", "scenario", "accepted", heads.map(str::to_owned), "result");
-    println!("{}", "-".repeat(185));
+    print_row("id", "scenario", heads.map(str::to_owned), "result");
+    println!("{}", "-".repeat(210));
     for report in reports {
-        let Found { accepted, lost, frames, duplicate_frames, shown_twice, order_violations, .. } = &report.found;
-        let [p50, p99] = report.accept_ms;
-        let counts = [lost, frames, duplicate_frames, shown_twice, order_violations].map(ToString::to_string);
-        let [lost, frames, duplicates, twice, disordered] = counts;
+        let (found, [p50, p99]) = (&report.found, report.accept_ms);
+        let counts = [
+            found.accepted,
+            found.chats.accepted,
+            found.all_lost(),
+            found.all_frames(),
+            found.all_duplicate_frames(),
+            found.all_shown_twice(),
+            found.all_disordered(),
+            found.chats.miscounted,
+        ];
+        let [accepted, messages, lost, frames, duplicates, twice, disordered, unread] = counts.map(|n| n.to_string());
         let accept = if report.is_baseline { "-".into() } else { format!("{p50:.0}/{p99:.0}") };
         let refused = format!("{:.1} %", report.refused * 100.0);
-        let rest = [
+        let figures = [
+            accepted,
+            messages,
             lost,
             frames,
             duplicates,
             twice,
             disordered,
+            unread,
             accept,
             report.recovery_text(),
             report.retries.to_string(),
             refused,
         ];
-        print_row(report.id, report.title, &accepted.to_string(), rest, report.verdict());
+        print_row(report.id, report.title, figures, report.verdict());
     }
     let ours: Vec<&Report> = reports.iter().filter(|report| !report.is_baseline).collect();
     let sum = |count: fn(&Found) -> usize| ours.iter().map(|report| count(&report.found)).sum::<usize>();
-    let duplicates = sum(|found| found.duplicate_frames) as f64 / sum(|found| found.frames).max(1) as f64;
     println!(
-        "\naccepted, lost and shown twice count notifications; duplicates are frames that a device got again;\n\
-         disordered counts violations of the order; accept ms is p50/p99 until a send was accepted; recovery is the\n\
-         time after the fault until 99 % of frames were live again; retries and refused are calls of the senders"
+        "\naccepted counts notifications, messages those of chats; lost, shown twice and disordered (violations of the order\n\
+         and gaps in it) count both; unread counts differ from a count over the record; duplicates are frames that a device\n\
+         got again; accept ms is p50/p99 until a send was accepted; recovery is the time after the fault until 99 % of\n\
+         frames were live again; retries and refused are calls of the services"
     );
     println!(
-        "\ntotal: of {} accepted notifications {} lost and {} shown twice; of {} frames {:.1} % duplicates",
+        "\ntotal: of {} accepted notifications {} lost, {} shown twice, {} out of order; of {} accepted messages {} lost,\n\
+         {} shown twice, {} out of order, {} gaps, {} wrong unread counts; of {} frames {:.1} % duplicates",
         sum(|found| found.accepted),
         sum(|found| found.lost),
         sum(|found| found.shown_twice),
-        sum(|found| found.frames),
-        duplicates * 100.0
+        sum(|found| found.order_violations),
+        sum(|found| found.chats.accepted),
+        sum(|found| found.chats.lost),
+        sum(|found| found.chats.twice),
+        sum(|found| found.chats.disordered),
+        sum(|found| found.chats.gaps),
+        sum(|found| found.chats.miscounted),
+        sum(Found::all_frames),
+        sum(Found::all_duplicate_frames) as f64 / sum(Found::all_frames).max(1) as f64 * 100.0
     );
 }
 
-fn print_row(id: &str, title: &str, accepted: &str, rest: [String; 9], verdict: &str) {
-    print!("{id:<5} {title:<52} {accepted:>8}");
-    for figure in rest {
+fn print_row(id: &str, title: &str, figures: [String; 12], verdict: &str) {
+    print!("{id:<5} {title:<52}");
+    for figure in figures {
         print!(" {figure:>11}");
     }
     println!("  {verdict}");
@@ -155,7 +201,7 @@ pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
 }
 
 /// The time from `fault_ended` until 99 % of the deliveries were live for the rest of the scenario.
-pub(crate) fn recovery(accepted: &[Sent], devices: &[Device], fault_ended: Instant) -> Recovery {
+pub(crate) fn recovery(accepted: &[Sent], devices: &[Arc<Device>], fault_ended: Instant) -> Recovery {
     // When each notification was accepted, and whether every device of its user got it live.
     let mut arrivals: Vec<(Instant, bool)> = Vec::new();
     for sent in accepted.iter().filter(|sent| sent.accepted_at > fault_ended) {

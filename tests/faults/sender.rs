@@ -101,10 +101,10 @@ pub(crate) fn send_body(sender: &str, n: usize, users: &[String]) -> Value {
     json!({"type": "order", "userIds": users, "title": key, "idempotencyKey": key})
 }
 
-/// Services that send until they are stopped.
+/// Services that send, or users who talk, until they are stopped.
 pub(crate) struct Load {
-    running: Arc<AtomicBool>,
-    tasks: Vec<JoinHandle<()>>,
+    pub(crate) running: Arc<AtomicBool>,
+    pub(crate) tasks: Vec<JoinHandle<()>>,
 }
 
 impl Load {

@@ -12,13 +12,18 @@ const REDIS: [(&str, &str); 1] = [("appendonly", "yes")];
 
 pub(crate) struct Servers {
     pub(crate) postgres: PostgresServer,
+    /// The Redis instance that faults are injected into.
     pub(crate) redis: RedisServer,
+    /// Further instances, which take over from it. Without any, there is no other.
+    pub(crate) more_redis: Vec<RedisServer>,
 }
 
 impl Servers {
-    pub(crate) async fn start() -> Self {
-        let redis = RedisServer::with(&["--appendonly", "yes", "--enable-debug-command", "local"]);
-        let servers = Self { postgres: PostgresServer::start(), redis };
+    /// Starts Postgres and this many Redis instances.
+    pub(crate) async fn start(instances: usize) -> Self {
+        let redis = || RedisServer::with(&["--appendonly", "yes", "--enable-debug-command", "local"]);
+        let more_redis = (1..instances).map(|_| redis()).collect();
+        let servers = Self { postgres: PostgresServer::start(), redis: redis(), more_redis };
         servers.require_durable().await;
         servers
     }
@@ -34,8 +39,10 @@ impl Servers {
         }
         connection.close().await;
         for (name, required) in REDIS {
-            let actual: Vec<String> = self.redis.answers(&["CONFIG", "GET", name]).unwrap();
-            assert_eq!(actual, [name, required], "Redis must run as it does where its data matter");
+            for redis in [&self.redis].into_iter().chain(&self.more_redis) {
+                let actual: Vec<String> = redis.answers(&["CONFIG", "GET", name]).unwrap();
+                assert_eq!(actual, [name, required], "Redis must run as it does where its data matter");
+            }
         }
     }
 }

@@ -5,29 +5,42 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway::{Gateway, Options, Template, listen, serve};
-use harness::event;
+use aws_credential_types::Credentials;
+use gateway::{Function, Gateway, Options, Template, listen, serve};
+use harness::redis_server::RedisServer;
 use harness::sandbox::{Variables, required_variables};
+use harness::{Answer, event};
+use serde_json::{Value, json};
+use shared::app::App;
 use shared::auth;
 use shared::clock::Clock;
 use shared::config::{Config, Origins};
+use shared::moment::Moment;
 use shared::moment::redis::RedisMoment;
+use shared::record::Record;
+use shared::record::postgres::PostgresRecord;
+use shared::sockets::api_gateway::ApiGatewayPush;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 use tokio::task::JoinHandle;
 
-use crate::device::Device;
+use crate::device::{Device, Transport};
 use crate::lambda::Lambda;
 use crate::management_api::{Behaviour, ManagementApi};
 use crate::proxy::{Mode, Proxy};
 use crate::report;
 use crate::sender::{Load, Log, Service};
 use crate::servers::Servers;
+use crate::talk::{Chat, PAIR, Talked, Writer};
 
-/// The number of users. The first one has two devices.
+/// The number of users. The first one has two devices more, of which one listens to an event stream.
 const USERS: usize = 6;
 /// How often the drain is called. In production it is every minute; the test runs faster.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(700);
+/// How often an event stream says where the inbox stands. By default it does once a minute; the test runs faster.
+const PING_EVERY: Duration = Duration::from_secs(1);
+/// How long a user counts as online after its last frame: the shortest time that can be configured.
+pub(crate) const PRESENCE_LEASE: Duration = Duration::from_secs(60);
 /// The maximum time until no work is left after a scenario.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
@@ -47,7 +60,9 @@ pub(crate) struct Testbed {
     pub(crate) name: String,
     /// Connections that bypass the proxy.
     pub(crate) database: PgPool,
-    pub(crate) devices: Vec<Device>,
+    pub(crate) devices: Vec<Arc<Device>>,
+    pub(crate) chats: Vec<Chat>,
+    pub(crate) talked: Arc<Talked>,
     pub(crate) service: Service,
     pub(crate) users: Vec<String>,
     /// The seed of all random numbers.
@@ -70,7 +85,9 @@ impl Testbed {
     /// Starts an environment on these servers, with a new database. Devices are connected, and no service sends.
     pub(crate) async fn start(servers: Servers, seed: u64) -> Self {
         let started_at = Instant::now();
-        servers.redis.does(&["FLUSHALL"]);
+        for redis in [&servers.redis].into_iter().chain(&servers.more_redis) {
+            redis.does(&["FLUSHALL"]);
+        }
         let url = servers.postgres.database().await.reveal().to_owned();
         let database = PgPoolOptions::new().max_connections(2).after_connect(|connection, _| {
             // The role has the timeouts of a function, which some statements of scenarios exceed.
@@ -84,15 +101,23 @@ impl Testbed {
         let template = Template::read(Path::new(template)).unwrap();
         let listener = listen("127.0.0.1", 0).await.unwrap();
         let name = url.rsplit_once('/').map(|(_, name)| name).unwrap_or_default();
+        let more_redis: Vec<u16> = servers.more_redis.iter().map(RedisServer::port).collect();
         let variables = |postgres: u16, redis: u16| {
+            let ports = std::iter::once(&redis).chain(&more_redis);
+            let urls = ports.map(|port| format!("redis://127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
+            // An empty variable counts as unset.
+            let (one, several) = if more_redis.is_empty() { (urls, String::new()) } else { (String::new(), urls) };
             variables_with(&[
                 ("DATABASE_URL", format!("postgres://postgres@127.0.0.1:{postgres}/{name}")),
-                ("REDIS_URL", format!("redis://127.0.0.1:{redis}")),
+                ("REDIS_URL", one),
+                ("REDIS_URLS", several),
                 ("REDIS_KEY_PREFIX", name.to_owned()),
                 ("WS_ENDPOINT", format!("http://{}/live", management.address)),
                 ("WS_URL", format!("ws://{}/live", listener.address())),
                 ("RATE_LIMIT_SEND", "100000/1s".to_owned()),
+                ("RATE_LIMIT_CHAT", "100000/1s".to_owned()),
                 ("RATE_LIMIT_FRAMES", "100000/1s".to_owned()),
+                ("PRESENCE_LEASE_MS", PRESENCE_LEASE.as_millis().to_string()),
                 ("DRAIN_LINGER_MS", "500".to_owned()),
                 ("RUST_LOG", "warn".to_owned()),
             ])
@@ -104,10 +129,11 @@ impl Testbed {
         };
         let queue = RedisMoment::new(config.redis.as_ref().expect("REDIS_URL is set"), Clock::system()).unwrap();
         let lambda = Arc::new(Lambda::new(&template, |function| match function {
-            "send" | "drain" => variables(postgres.watched_port, redis.watched_port),
+            "send" | "chats" | "drain" => variables(postgres.watched_port, redis.watched_port),
             _ => variables(postgres.port, redis.port),
         }));
-        let functions = lambda.functions(&template);
+        let mut functions = lambda.functions(&template);
+        functions.insert("stream", streams(&config));
         let mut options = Options::new(template, functions, Clock::system());
         options.fire_at_start = false;
         let gateway = serve(listener, options).unwrap();
@@ -126,6 +152,8 @@ impl Testbed {
             name: name.to_owned(),
             database,
             devices: Vec::new(),
+            chats: Vec::new(),
+            talked: Arc::default(),
             service,
             users,
             seed,
@@ -140,11 +168,14 @@ impl Testbed {
             baseline: None,
             started_at,
         };
-        for user in testbed.users.clone().iter().chain(&testbed.users[..1].to_vec()) {
-            testbed.connect_device(user);
+        testbed.create_chats().await;
+        let users = testbed.users.clone();
+        for user in users.iter().chain(&users[..1]) {
+            testbed.connect_device(user, Transport::Socket);
         }
+        testbed.connect_device(&users[0], Transport::Stream);
         let open = async {
-            while !testbed.devices.iter().all(Device::is_open) {
+            while !testbed.devices.iter().all(|device| device.is_open()) {
                 pause(20).await;
             }
         };
@@ -152,9 +183,54 @@ impl Testbed {
         testbed
     }
 
-    /// Connects another device of a user.
-    pub(crate) fn connect_device(&mut self, user: &str) {
-        self.devices.push(Device::new(user, self.gateway.address(), bearer(&self.config, user, "")));
+    /// Connects another device of a user. Every second user reads what it shows.
+    pub(crate) fn connect_device(&mut self, user: &str, transport: Transport) {
+        let reads = self.users.iter().step_by(2).any(|reader| reader == user);
+        let device = Device::new(user, transport, self.gateway.address(), self.authorization_of(user), reads);
+        self.devices.push(Arc::new(device));
+    }
+
+    pub(crate) fn authorization_of(&self, user: &str) -> String {
+        bearer(&self.config, user, "")
+    }
+
+    /// Creates the chats in which users talk.
+    async fn create_chats(&mut self) {
+        for members in [0..USERS, 1..3, 3..USERS] {
+            let members = &self.users[members];
+            let kind = if members.len() == 2 { "direct" } else { "group" };
+            let chat = json!({"kind": kind, "participantIds": members[1..]});
+            let chat = self.calls(&members[0], "POST", "/api/chats", &chat).await.expect(201);
+            let id = chat["id"].as_str().unwrap().to_owned();
+            self.chats.push(Chat { id, members: members.to_vec() });
+        }
+        let Chat { id, members } = &self.chats[PAIR];
+        self.calls(&members[1], "POST", &format!("/api/chats/{id}/accept"), &json!({})).await.expect(200);
+    }
+
+    /// Calls the API as a user.
+    pub(crate) async fn calls(&self, user: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let authorization = self.authorization_of(user);
+        let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        harness::http::call(self.gateway.address(), method, path, &headers, body).await
+    }
+
+    /// A user, by its number, as a writer in one of the chats, on the user's first device.
+    pub(crate) fn writer(&self, chat: usize, user: usize) -> Writer {
+        Writer {
+            chat: self.chats[chat].id.clone(),
+            address: self.gateway.address(),
+            authorization: self.authorization_of(&self.users[user]),
+            device: Arc::clone(&self.devices[user]),
+            talked: Arc::clone(&self.talked),
+        }
+    }
+
+    /// Starts the users who talk.
+    pub(crate) fn start_talk(&mut self) {
+        let load = Load::of_talk(self);
+        self.load.push(load);
     }
 
     /// Starts services that send, each with a pause after every send.
@@ -179,9 +255,11 @@ impl Testbed {
     /// How many duplicate frames came to users with one device. If a user has two devices and one refuses a frame, the
     /// frame may legitimately come to both again.
     pub(crate) fn duplicate_frames(&self) -> usize {
-        let alone = |device: &&Device| self.devices.iter().filter(|other| other.user == device.user).count() == 1;
-        let duplicates =
-            |device: &Device| device.seen.lock().unwrap().frames.values().map(|count| count - 1).sum::<usize>();
+        let alone = |device: &&Arc<Device>| self.devices.iter().filter(|other| other.user == device.user).count() == 1;
+        let duplicates = |device: &Arc<Device>| {
+            let seen = device.seen.lock().unwrap();
+            seen.frames.values().chain(seen.message_frames.values()).map(|count| count - 1).sum::<usize>()
+        };
         self.devices.iter().filter(alone).map(duplicates).sum()
     }
 
@@ -213,6 +291,9 @@ impl Testbed {
         // A worker may hold some of these rows; the next call finds them.
         let now = "UPDATE notifications SET push_at = 0 WHERE (user_id, \"offset\") IN
                    (SELECT user_id, \"offset\" FROM notifications WHERE push_at > 0 FOR UPDATE SKIP LOCKED)";
+        sqlx::query(now).execute(&self.database).await.unwrap();
+        let now = "UPDATE messages SET push_at = 0 WHERE (chat_id, seq) IN
+                   (SELECT chat_id, seq FROM messages WHERE push_at > 0 FOR UPDATE SKIP LOCKED)";
         sqlx::query(now).execute(&self.database).await.unwrap();
     }
 
@@ -258,11 +339,37 @@ impl Testbed {
         report::accept_ms(attempts.iter().filter(|call| (from..to).contains(&call.at)))
     }
 
-    /// How many calls between two instants have a matching status; 0 means no answer.
-    pub(crate) fn calls_with_status(&self, from: Instant, to: Instant, status: impl Fn(u16) -> bool) -> usize {
-        let attempts = self.service.log.attempts.lock().unwrap();
-        attempts.iter().filter(|call| (from..to).contains(&call.at) && status(call.status)).count()
+    /// How many messages to these chats were accepted between two instants.
+    pub(crate) fn messages_elsewhere(&self, chats: &[usize], from: Instant, to: Instant) -> usize {
+        let said = self.talked.said.lock().unwrap();
+        let is_there = |chat: &str| chats.iter().any(|place| self.chats[*place].id == chat);
+        said.iter().filter(|said| (from..to).contains(&said.answered_at) && is_there(&said.chat)).count()
     }
+
+    /// How many sends and messages between two instants have a matching status; 0 means no answer.
+    pub(crate) fn calls_with_status(&self, from: Instant, to: Instant, status: impl Fn(u16) -> bool) -> usize {
+        let (sends, messages) = (self.service.log.attempts.lock().unwrap(), self.talked.attempts.lock().unwrap());
+        let calls = sends.iter().chain(messages.iter());
+        calls.filter(|call| (from..to).contains(&call.at) && status(call.status)).count()
+    }
+}
+
+/// The function that holds event streams open. It runs in this process, because a sandbox serves one call at a time and a
+/// stream lasts; its stores and sockets are those of the others.
+fn streams(config: &Config) -> Arc<dyn Function> {
+    // Shorter than can be configured, so that a test need not wait for a minute until a lost push is noticed.
+    let config = Config { ping_every_ms: PING_EVERY.as_millis() as u64, ..config.clone() };
+    let (database, redis) = (config.database_url.as_ref(), config.redis.as_ref());
+    let record = PostgresRecord::new(database.expect("DATABASE_URL is set"), 5).unwrap();
+    let moment = RedisMoment::new(redis.expect("REDIS_URL is set"), Clock::system()).unwrap();
+    let credentials = Credentials::new("local", "local", None, None, "local");
+    let push =
+        ApiGatewayPush::new(config.ws_endpoint.as_deref().expect("it is set"), config.region.clone(), credentials);
+    let app = App::new(config, Record::new(Arc::new(record)), Moment::new(Arc::new(moment)), Arc::new(push));
+    gateway::streaming_function(move |request| {
+        let app = app.clone();
+        async move { Ok(stream::handle(&app, request).await) }
+    })
 }
 
 /// Calls the drain at a fixed interval, whether or not the previous call has ended.

@@ -17,13 +17,14 @@ pub(crate) async fn no_fault(testbed: &mut Testbed) {
     testbed.forbids_duplicates = true;
 }
 
-/// F35: `send` and the drain are killed at each of their steps.
+/// F35: `send`, `chats` with a message, and the drain are killed at each of their steps.
 pub(crate) async fn killed_at_every_step(testbed: &mut Testbed) {
     for target in [Target::Postgres, Target::Redis, Target::ManagementApi] {
-        let (send, drain) =
-            (steps::fail_send(testbed, target, Failure::Kill).await, steps::fail_drain(testbed, target).await);
-        testbed.note(format!("{target:?}: send was killed at {send} steps, the drain at {drain}"));
-        testbed.require(send > 1 && drain > 1, format!("send or the drain never called {target:?}"));
+        let send = steps::fail_send(testbed, target, Failure::Kill).await;
+        let chats = steps::fail_message(testbed, target, Failure::Kill).await;
+        let drain = steps::fail_drain(testbed, target).await;
+        testbed.note(format!("{target:?}: send was killed at {send} steps, chats at {chats}, the drain at {drain}"));
+        testbed.require(send.min(chats).min(drain) > 1, format!("send, chats or the drain never called {target:?}"));
     }
     testbed.end_fault();
 }

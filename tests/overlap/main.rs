@@ -15,6 +15,8 @@ mod checker;
 #[path = "../faults/device.rs"]
 mod device;
 mod gateway;
+#[path = "../faults/line.rs"]
+mod line;
 mod releases;
 #[allow(dead_code, reason = "the fault tests use more of it")]
 #[path = "../faults/sender.rs"]
@@ -31,7 +33,7 @@ use harness::redis_server::RedisServer;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 
-use crate::device::Device;
+use crate::device::{Device, Transport};
 use crate::gateway::{Gateway, migrate};
 use crate::releases::Releases;
 use crate::sockets::Sockets;
@@ -63,8 +65,9 @@ async fn main() -> ExitCode {
     let users: Vec<String> = (0..USERS).map(|n| format!("user-{n}")).collect();
     let (tokens, log) = (Tokens::new(SECRET, &users), Arc::<Log>::default());
     let traffic = |name: &'static str, gateway: &Gateway| Traffic::start(name, gateway.address, &tokens, &log);
-    let connect = |gateway: &Gateway| -> Vec<Device> {
-        users.iter().map(|user| Device::new(user, gateway.address, tokens.of(user))).collect()
+    let connect = |gateway: &Gateway| -> Vec<Arc<Device>> {
+        let device = |user: &String| Device::new(user, Transport::Socket, gateway.address, tokens.of(user), false);
+        users.iter().map(device).map(Arc::new).collect()
     };
 
     // Waiting for the traffic of a gateway before it stops is what API Gateway does when it moves to another version.
@@ -131,7 +134,7 @@ async fn report(phase: &str, log: &Log, database: &PgPool) -> usize {
 }
 
 /// Compares what was accepted with the database and every device; returns the number of violations.
-async fn compare(database: &PgPool, log: &Log, devices: &[Device]) -> usize {
+async fn compare(database: &PgPool, log: &Log, devices: &[Arc<Device>]) -> usize {
     let accepted = log.sends.accepted.lock().unwrap().clone();
     let found = checker::compare(database, &accepted, devices).await;
     println!(
@@ -145,7 +148,7 @@ async fn compare(database: &PgPool, log: &Log, devices: &[Device]) -> usize {
 }
 
 /// Waits until no work is left in the database and every device shows everything.
-async fn wait_until_idle(database: &PgPool, devices: &[Device]) {
+async fn wait_until_idle(database: &PgPool, devices: &[Arc<Device>]) {
     let started = Instant::now();
     while started.elapsed() < IDLE_TIMEOUT {
         let waiting: i64 = sqlx::query_scalar(
@@ -158,7 +161,7 @@ async fn wait_until_idle(database: &PgPool, devices: &[Device]) {
         let heads: Vec<(String, i64)> =
             sqlx::query_as("SELECT user_id, head FROM inboxes").fetch_all(database).await.unwrap();
         let is_behind =
-            |device: &Device| heads.iter().any(|(user, head)| device.user == *user && device.offset() < *head);
+            |device: &Arc<Device>| heads.iter().any(|(user, head)| device.user == *user && device.offset() < *head);
         if waiting == 0 && !devices.iter().any(is_behind) {
             return;
         }
