@@ -6,7 +6,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod cached;
 mod moment;
+mod plans;
 mod queue;
 mod record;
 mod wire;

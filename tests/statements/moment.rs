@@ -35,17 +35,8 @@ impl Measured {
         assert_eq!(answer.status(), 202, "{answer:?}");
     }
 
-    /// How often each command was executed since the last call, including those in scripts. The commands of this test
-    /// are left out.
     fn taken(&self) -> BTreeMap<String, usize> {
-        let stats: String = self.redis.answers(&["INFO", "commandstats"]).unwrap();
-        self.redis.does(&["CONFIG", "RESETSTAT"]);
-        let calls = stats.lines().filter_map(|line| {
-            let (command, numbers) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
-            Some((command.to_owned(), numbers.split(',').next()?.parse().ok()?))
-        });
-        let ignored = ["config|resetstat", "info", "keys", "ping", "hello", "client|setinfo"];
-        calls.filter(|(command, _)| !ignored.contains(&command.as_str())).collect()
+        taken(&self.redis)
     }
 
     /// In how many partitions there are budgets.
@@ -64,11 +55,24 @@ impl Measured {
     }
 }
 
+/// How often each command was executed since the last call, including those in scripts. The commands of these tests are left
+/// out.
+pub(crate) fn taken(redis: &RedisServer) -> BTreeMap<String, usize> {
+    let stats: String = redis.answers(&["INFO", "commandstats"]).unwrap();
+    redis.does(&["CONFIG", "RESETSTAT"]);
+    let calls = stats.lines().filter_map(|line| {
+        let (command, numbers) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+        Some((command.to_owned(), numbers.split(',').next()?.parse().ok()?))
+    });
+    let ignored = ["config|resetstat", "info", "keys", "ping", "hello", "client|setinfo", "flushdb"];
+    calls.filter(|(command, _)| !ignored.contains(&command.as_str())).collect()
+}
+
 fn users(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("user {n}")).collect()
 }
 
-fn calls<const N: usize>(calls: [(&str, usize); N]) -> BTreeMap<String, usize> {
+pub(crate) fn calls<const N: usize>(calls: [(&str, usize); N]) -> BTreeMap<String, usize> {
     calls.map(|(command, calls)| (command.to_owned(), calls)).into()
 }
 
@@ -102,6 +106,27 @@ async fn a_send_to_devices_reports_their_outcomes_with_one_script_per_notificati
     let telemetry = [("evalsha", measured.partitions() + 1 + 2), ("publish", 3), ("hincrby", 4)];
     let outcomes = [("rpush", 2), ("ltrim", 2), ("pexpire", 1 + 2)];
     assert_eq!(measured.taken(), calls::<8>([&limits[..], &telemetry, &outcomes].concat().try_into().unwrap()));
+}
+
+#[tokio::test]
+async fn a_send_to_a_socket_and_a_stream_costs_one_post_and_one_publication() {
+    let measured = Measured::new().await;
+    measured.test.connect("user 0", &["phone"]).await;
+    let mut streaming = event("events");
+    for headers in ["headers", "multiValueHeaders"] {
+        let bearer = json!(measured.test.bearer("user 0", ""));
+        streaming[headers]["authorization"] = if headers == "headers" { bearer } else { json!([bearer]) };
+    }
+    let stream = stream::handle(&measured.test.app, request(streaming)).await;
+    assert_eq!(stream.status(), 200);
+    for _ in 0..2 {
+        measured.taken();
+        measured.test.push.taken();
+        measured.sends(&users(1)).await;
+    }
+    assert_eq!(measured.test.push.taken().len(), 1, "one POST to the socket");
+    // The other publication is the hint for programs beside it.
+    assert_eq!(measured.taken()["publish"], 2);
 }
 
 #[tokio::test]
@@ -157,25 +182,31 @@ async fn a_retry_is_added_claimed_settled_and_reported_once() {
 }
 
 #[tokio::test]
-async fn a_frame_costs_one_script() {
+async fn a_ping_costs_a_script_for_its_rate_and_two_for_emitted_events() {
     let measured = Measured::new().await;
     measured.test.connect("alice", &["PJqB0fHsqRcCHlw="]).await;
     for _ in 0..2 {
         measured.taken();
         message::handle(&measured.test.app, socket_event(event("message"))).await;
     }
-    assert_eq!(measured.taken(), calls([("evalsha", 1), ("get", 1), ("set", 1)]));
+    assert_eq!(measured.taken(), calls([("evalsha", 1 + 2), ("get", 1), ("set", 1), ("zcard", 2)]));
 }
 
 #[tokio::test]
-async fn reads_and_changes_do_not_use_the_moment() {
+async fn reads_and_changes_do_not_use_the_moment_and_a_sync_asks_it_for_emitted_events() {
     let measured = Measured::new().await;
     measured.sends(&["alice".to_owned()]).await;
-    measured.taken();
-    for name in ["list", "sync", "read"] {
+    let asks = async |name| {
         let mut asking = event(name);
         asking["headers"]["authorization"] = measured.test.bearer("alice", "").into();
         inbox::handle(&measured.test.app, request(asking)).await;
-    }
+    };
+    // The first one brings the script.
+    asks("sync").await;
+    measured.taken();
+    asks("sync").await;
+    assert_eq!(measured.taken(), calls([("evalsha", 2), ("zcard", 2)]));
+    asks("list").await;
+    asks("read").await;
     assert_eq!(measured.taken(), calls([]));
 }

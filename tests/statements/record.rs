@@ -4,7 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::{TestApp, body, event, postgres_server, request, socket_event};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use shared::chat::draft::Draft;
+use shared::chat::writing::{self, Written};
+use shared::chat::{MAX_SMALL, joining, reading};
 use shared::clock::Time;
 use shared::config::{Pooler, Secret};
 use shared::ids::{SendId, UserId};
@@ -13,6 +17,9 @@ use shared::record::postgres::PostgresRecord;
 use shared::sockets::push::Outcome;
 
 use crate::wire::Wire;
+
+/// What a drain without work costs.
+const IDLE_DRAIN: usize = 11;
 
 /// An app on Postgres, with a wire between them that counts.
 struct Measured {
@@ -108,6 +115,28 @@ impl Measured {
         assert_eq!(serde_json::to_value(&reply).unwrap()["statusCode"], 200);
     }
 
+    /// Opens an event stream for alice, and reads until its first pong; it lasts as long as what is returned.
+    async fn streams(&self, ticket: &str, since: Option<&str>) -> (stream::Body, Value) {
+        let mut call = event("events");
+        call["queryStringParameters"] = json!({"ticket": ticket});
+        call["multiValueQueryStringParameters"] = json!({"ticket": [ticket]});
+        if let Some(since) = since {
+            call["headers"]["last-event-id"] = since.into();
+            call["multiValueHeaders"]["last-event-id"] = json!([since]);
+        }
+        let mut body = stream::handle(&self.test.app, request(call)).await.into_body();
+        loop {
+            let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+            let text = std::str::from_utf8(&frame).unwrap();
+            if let Some((_, data)) = text.split_once("data: ")
+                && let pong @ Value::Object(_) = serde_json::from_str(data).unwrap()
+                && pong["type"] == "pong"
+            {
+                return (body, pong);
+            }
+        }
+    }
+
     /// Sends a frame on a socket.
     async fn sends_frame(&self, connection: &str, frame: Value) {
         let mut frame_event = event("message");
@@ -121,6 +150,23 @@ impl Measured {
 
     async fn drains(&self) {
         assert!(!drain::handle(&self.test.app, i64::MAX).await.failed);
+    }
+
+    /// Waits until alice has no stream: dropping one forgets it in the background.
+    async fn forgets_streams(&self) {
+        let alice = UserId::new("alice").unwrap();
+        while !self
+            .test
+            .app
+            .record
+            .connections
+            .of(std::slice::from_ref(&alice), self.test.app.clock.at())
+            .await
+            .unwrap()
+            .is_empty()
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn ticket(&self) -> String {
@@ -154,20 +200,21 @@ async fn a_repeat_costs_the_attempt_to_store_it_and_the_look_up_of_the_first_ans
 }
 
 #[tokio::test]
-async fn a_read_costs_one_statement() {
+async fn a_read_costs_one_statement_and_a_sync_one_more_for_the_chats() {
     let measured = Measured::new().await;
     let id = measured.sends(&["alice"], None).await;
     for (route, query) in [
         ("/api/notifications", "limit=2&type=like&unread=true"),
         ("/api/notifications/unread-count", ""),
+        ("/api/notifications/unread-count", "type=like"),
         ("/api/notifications/{id}", ""),
-        ("/api/sync", ""),
     ] {
         measured.costs(1, async || drop(measured.gets(route, &id, query).await)).await;
     }
+    measured.costs(2, async || drop(measured.gets("/api/sync", "", "").await)).await;
     let synced = measured.gets("/api/sync", "", "").await;
     let tag = synced["etag"].as_str();
-    measured.costs(1, async || drop(measured.calls("GET", "/api/sync", "", "", tag).await)).await;
+    measured.costs(2, async || drop(measured.calls("GET", "/api/sync", "", "", tag).await)).await;
 }
 
 #[tokio::test]
@@ -209,8 +256,8 @@ async fn a_sync_that_settles_anything_new_costs_one_more_statement() {
     }
     measured.gets("/api/sync", "", &cursors[0]).await;
     let from_the_head = async || drop(measured.gets("/api/sync", "", &cursors[1]).await);
+    measured.costs_prepared(3, from_the_head()).await;
     measured.costs_prepared(2, from_the_head()).await;
-    measured.costs_prepared(1, from_the_head()).await;
 }
 
 #[tokio::test]
@@ -237,6 +284,32 @@ async fn a_change_costs_one_statement_however_many_devices_are_notified() {
 }
 
 #[tokio::test]
+async fn a_stream_costs_two_statements_to_open_three_to_begin_and_one_more_if_something_was_missed() {
+    let measured = Measured::new().await;
+    let (first, pong) = measured.streams(&measured.ticket().await, None).await;
+    let head = pong["cursor"].as_str().unwrap().to_owned();
+    drop(first);
+    measured.sends(&["alice"], None).await;
+    let (second, pong) = measured.streams(&measured.ticket().await, Some(&head)).await;
+    let head = pong["cursor"].as_str().unwrap().to_owned();
+    // Coming back acknowledges what was shown. From here on that is done, and all statements are prepared.
+    let (third, _) = measured.streams(&measured.ticket().await, Some(&head)).await;
+    drop((second, third));
+    measured.forgets_streams().await;
+    for (since, missed, costs) in [(None, 0, 5), (Some(&head), 0, 5), (Some(&head), 1, 6)] {
+        for _ in 0..missed {
+            measured.sends(&["alice"], None).await;
+        }
+        let ticket = measured.ticket().await;
+        let opened = std::cell::RefCell::new(None);
+        let opening = async { *opened.borrow_mut() = Some(measured.streams(&ticket, since.map(String::as_str)).await) };
+        measured.costs_prepared(costs, opening).await;
+        drop(opened);
+        measured.forgets_streams().await;
+    }
+}
+
+#[tokio::test]
 async fn a_socket_costs_one_statement_for_its_ticket_two_to_open_and_one_to_close() {
     let measured = Measured::new().await;
     measured.costs(1, async || drop(measured.ticket().await)).await;
@@ -256,17 +329,81 @@ async fn a_socket_costs_one_statement_for_its_ticket_two_to_open_and_one_to_clos
 async fn a_frame_costs_the_look_up_of_its_connection_and_its_action() {
     let measured = Measured::new().await;
     measured.test.connect("alice", &["phone"]).await;
+    // The first one makes its user online, as opening the socket would have.
+    measured.sends_frame("phone", json!({"action": "ping"})).await;
     let id = measured.sends(&["alice"], None).await;
     let cursor = measured.gets("/api/sync", "", "").await["cursor"].clone();
-    for frame in [
-        json!({"action": "ping"}),
-        json!({"action": "sync"}),
-        json!({"action": "ack", "cursor": cursor}),
-        json!({"action": "read", "ids": [id]}),
-        json!({"action": "readAll"}),
+    for (frame, statements) in [
+        // Inbox and chats.
+        (json!({"action": "ping"}), 3),
+        (json!({"action": "sync"}), 3),
+        (json!({"action": "ack", "cursor": cursor}), 2),
+        (json!({"action": "read", "ids": [id]}), 2),
+        (json!({"action": "readAll"}), 2),
     ] {
-        measured.costs(2, async || measured.sends_frame("phone", frame.clone()).await).await;
+        measured.costs(statements, async || measured.sends_frame("phone", frame.clone()).await).await;
     }
+}
+
+#[tokio::test]
+async fn a_message_costs_one_statement_to_append_and_one_after_the_push_to_any_number_of_members() {
+    let measured = Measured::new().await;
+    let alice = UserId::new("alice").unwrap();
+    let next = std::cell::Cell::new(0);
+    let says = async |chat| {
+        next.set(next.get() + 1);
+        measured.test.clock.advance(Duration::from_secs(1));
+        let draft = json!({"clientId": next.get().to_string(), "body": "Hi"});
+        let draft = Draft::read(draft.as_object().unwrap().clone()).unwrap();
+        let Written { .. } = writing::write(&measured.test.app, &alice, chat, &draft).await.unwrap();
+    };
+    for others in [1, 18] {
+        let names: Vec<String> = (0..others).map(|n| format!("of {others}: {n}")).collect();
+        let asked = json!({"kind": "group", "participantIds": names});
+        let asked = joining::Request::read(asked.as_object().unwrap().clone(), &alice).unwrap();
+        let chat = joining::create(&measured.test.app, &alice, &asked).await.unwrap().chat.chat.id;
+        measured.costs(1, async || says(chat).await).await;
+        for name in &names {
+            measured.test.connect(name, &[name]).await;
+        }
+        measured.test.push.taken();
+        measured.costs(2, async || says(chat).await).await;
+        assert!(measured.test.push.taken().len() >= others, "each member's device gets a frame");
+        let reads = async || assert_eq!(reading::read(&measured.test.app, &alice, chat, 1).await, Ok(0));
+        measured.costs(1, reads).await;
+    }
+}
+
+#[tokio::test]
+async fn in_a_large_chat_a_message_that_waits_costs_one_statement_and_the_drain_pushes_only_the_last() {
+    let measured = Measured::new().await;
+    let alice = UserId::new("alice").unwrap();
+    let names: Vec<String> = (0..MAX_SMALL).map(|n| format!("member {n}")).collect();
+    let asked = json!({"kind": "group", "participantIds": names});
+    let asked = joining::Request::read(asked.as_object().unwrap().clone(), &alice).unwrap();
+    let chat = joining::create(&measured.test.app, &alice, &asked).await.unwrap().chat.chat.id;
+    measured.test.connect(&names[0], &["phone"]).await;
+    let next = std::cell::Cell::new(0);
+    let says = async || {
+        next.set(next.get() + 1);
+        let draft = json!({"clientId": next.get().to_string(), "body": "Hi"});
+        let draft = Draft::read(draft.as_object().unwrap().clone()).unwrap();
+        writing::write(&measured.test.app, &alice, chat, &draft).await.unwrap();
+    };
+    let pushed = || measured.test.push.taken().into_iter().map(|(_, frame)| frame["seq"].clone()).collect::<Vec<_>>();
+    says().await;
+    measured.drains().await;
+    measured.test.clock.advance(Duration::from_secs(1));
+    measured.costs_prepared(2, says()).await;
+    assert_eq!(pushed(), [1, 2]);
+    for _ in 0..4 {
+        measured.costs_prepared(1, says()).await;
+    }
+    assert_eq!(pushed(), [0; 0]);
+    measured.test.clock.advance(Duration::from_secs(1));
+    // The message is marked as pushed, and the drain looks for more.
+    measured.costs_prepared(IDLE_DRAIN + 2, measured.drains()).await;
+    assert_eq!(pushed(), [6]);
 }
 
 #[tokio::test]
@@ -304,7 +441,7 @@ async fn a_transaction_of_a_role_without_timeouts_sets_them_in_no_further_round_
     postgres_server::does(&database, &format!("ALTER ROLE postgres IN DATABASE {name} RESET ALL")).await;
     let measured = Measured::of(&database, Pooler::None).await;
     // As much as with a role that has timeouts.
-    measured.costs(10, async || measured.drains().await).await;
+    measured.costs(IDLE_DRAIN, async || measured.drains().await).await;
     measured.drains().await;
     let statements = measured.wire.taken().statements;
     let begun = statements.iter().find(|statement| statement.starts_with("BEGIN")).unwrap();
@@ -314,11 +451,11 @@ async fn a_transaction_of_a_role_without_timeouts_sets_them_in_no_further_round_
 }
 
 #[tokio::test]
-async fn a_drain_without_work_costs_eight_queries_and_one_transaction() {
+async fn a_drain_without_work_costs_nine_queries_and_one_transaction() {
     let measured = Measured::new().await;
-    // Connections, chunks, expired notifications, rows, the next due time, and three kinds of purges. The query for
-    // chunks locks them in a transaction, so its beginning and its end are two more.
-    measured.costs(10, async || measured.drains().await).await;
+    // Connections, chunks, expired notifications, rows, messages, the next due time, and three kinds of purges. The query
+    // for chunks locks them in a transaction, so its beginning and its end are two more.
+    measured.costs(IDLE_DRAIN, async || measured.drains().await).await;
 }
 
 #[tokio::test]
@@ -330,7 +467,7 @@ async fn a_chunk_costs_one_transaction_of_two_statements() {
     measured.drains().await;
     measured.sends(&names, None).await;
     // Two chunks at four statements each, in addition to a drain without work.
-    measured.costs_prepared(10 + 2 * 4, measured.drains()).await;
+    measured.costs_prepared(IDLE_DRAIN + 2 * 4, measured.drains()).await;
 }
 
 #[tokio::test]
@@ -350,7 +487,7 @@ async fn a_delayed_send_costs_one_statement_and_its_start_one_more() {
     delayed().await;
     measured.test.clock.advance(Duration::from_secs(60));
     // Two chunks at four statements each, in addition to a drain without work. The first chunk also starts the send.
-    measured.costs_prepared(10 + 2 * 4 + 1, measured.drains()).await;
+    measured.costs_prepared(IDLE_DRAIN + 2 * 4 + 1, measured.drains()).await;
 }
 
 #[tokio::test]
@@ -369,7 +506,7 @@ async fn any_number_of_small_due_sends_cost_one_transaction_of_three_statements(
     delay().await;
     // The transaction's beginning, the chunks, the start of their sends, the rows and the transaction's end; then the
     // pushed notification is marked as offered.
-    measured.costs_prepared(10 + 5 + 1, measured.drains()).await;
+    measured.costs_prepared(IDLE_DRAIN + 5 + 1, measured.drains()).await;
 }
 
 #[tokio::test]
@@ -389,7 +526,7 @@ async fn a_retry_costs_taking_the_row_marking_it_as_offered_and_a_push_to_each_r
     send_undelivered().await;
     measured.drains().await;
     measured.costs_prepared(1, send_undelivered()).await;
-    measured.costs_prepared(10 + 2, measured.drains()).await;
+    measured.costs_prepared(IDLE_DRAIN + 2, measured.drains()).await;
     let to: Vec<String> = measured.test.push.taken().into_iter().map(|(device, _)| device).collect();
     assert_eq!(to, ["phone", "tablet"]);
 }
@@ -409,7 +546,7 @@ async fn expiries_cost_one_transaction_of_two_statements_in_any_number_of_inboxe
     measured.drains().await;
     expires().await;
     // After that transaction, the drain queries once more for expired notifications.
-    measured.costs_prepared(10 + 4 + 1, measured.drains()).await;
+    measured.costs_prepared(IDLE_DRAIN + 4 + 1, measured.drains()).await;
     // A send with an expiry costs no more than one without.
     let ends = Time(measured.test.clock.now_ms() + 1_000).to_string();
     let request_body = json!({"type": "like", "userId": "bob", "title": "Hi", "expiresAt": ends});
@@ -439,7 +576,7 @@ async fn a_send_with_a_collapse_key_locks_the_heads_in_a_transaction_before_it_i
     measured.drains().await;
     send(json!({"delayMs": 60_000})).await;
     measured.test.clock.advance(Duration::from_secs(60));
-    measured.costs_prepared(10 + 4 + 1 + 1, measured.drains()).await;
+    measured.costs_prepared(IDLE_DRAIN + 4 + 1 + 1, measured.drains()).await;
 }
 
 #[tokio::test]
