@@ -5,16 +5,20 @@
 #![allow(clippy::unwrap_used, reason = "a bench that cannot continue has nothing to measure")]
 #![allow(clippy::print_stdout, reason = "the table is printed")]
 
+mod appending;
 mod audience;
 mod build;
+mod bulk;
 mod carillon;
 mod client;
 mod cold_start;
+mod emitting;
 mod fanout;
 mod lateness;
 mod machine;
 mod memory;
 mod queue;
+mod reading;
 mod report;
 mod ringing;
 mod sending;
@@ -22,13 +26,15 @@ mod size;
 mod start;
 mod stores;
 mod strangers;
+mod streaming;
+mod talking;
 
 use std::process::ExitCode;
 
 use crate::stores::Stores;
 
 /// The topics, each a module of the same name; the ones ending in `-servers` are measured on Postgres and Redis.
-const TOPICS: [&str; 15] = [
+const TOPICS: [&str; 26] = [
     "ringing",
     "sending",
     "lateness",
@@ -37,6 +43,8 @@ const TOPICS: [&str; 15] = [
     "sending-servers",
     "lateness-servers",
     "queue-servers",
+    "reading",
+    "reading-servers",
     "fanout",
     "memory",
     "start",
@@ -44,10 +52,29 @@ const TOPICS: [&str; 15] = [
     "size",
     "strangers",
     "strangers-servers",
+    "emitting",
+    "emitting-servers",
+    "streaming",
+    "streaming-servers",
+    "talking",
+    "talking-servers",
+    "appending",
+    "appending-servers",
+    "bulk-servers",
 ];
 
 /// The topics that do not need the gateway.
-const WITHOUT_GATEWAY: [&str; 4] = ["queue", "queue-servers", "cold_start", "size"];
+const WITHOUT_GATEWAY: [&str; 9] = [
+    "queue",
+    "queue-servers",
+    "reading",
+    "reading-servers",
+    "cold_start",
+    "size",
+    "appending",
+    "appending-servers",
+    "bulk-servers",
+];
 
 // One thread, so that the clients take at most one core away from the gateway.
 #[tokio::main(flavor = "current_thread")]
@@ -77,6 +104,8 @@ async fn main() -> ExitCode {
             "lateness-servers" => lateness::measure(&gateway, Stores::Servers).await,
             "queue" => queue::measure(Stores::Local).await,
             "queue-servers" => queue::measure(Stores::Servers).await,
+            "reading" => reading::measure(Stores::Local).await,
+            "reading-servers" => reading::measure(Stores::Servers).await,
             "fanout" => fanout::measure(&gateway).await,
             "memory" => memory::measure(&gateway).await,
             "start" => start::measure(&gateway).await,
@@ -84,6 +113,15 @@ async fn main() -> ExitCode {
             "size" => size::measure(),
             "strangers" => strangers::measure(&gateway, Stores::Local).await,
             "strangers-servers" => strangers::measure(&gateway, Stores::Servers).await,
+            "emitting" => emitting::measure(&gateway, Stores::Local).await,
+            "emitting-servers" => emitting::measure(&gateway, Stores::Servers).await,
+            "streaming" => streaming::measure(&gateway, Stores::Local).await,
+            "streaming-servers" => streaming::measure(&gateway, Stores::Servers).await,
+            "talking" => talking::measure(&gateway, Stores::Local).await,
+            "talking-servers" => talking::measure(&gateway, Stores::Servers).await,
+            "appending" => appending::measure(Stores::Local).await,
+            "appending-servers" => appending::measure(Stores::Servers).await,
+            "bulk-servers" => bulk::measure().await,
             other => unreachable!("{other} is not a topic"),
         }
     }

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use harness::{postgres_server, redis_server};
+use shared::config::Secret;
 
-use crate::carillon::Carillon;
+use crate::carillon::{Carillon, unlimited};
 
 /// The stores of the record and the moment.
 #[derive(Clone, Copy)]
@@ -17,20 +18,29 @@ pub(crate) enum Stores {
 }
 
 impl Stores {
-    /// Starts a gateway on these stores.
+    /// Starts a gateway on these stores, without limits.
     pub(crate) async fn start(self, program: &Path, data: &Path) -> Carillon {
-        let variables = match self {
+        let variables = [self.variables().await, unlimited()].concat();
+        Carillon::start_with(program, data, &variables).await
+    }
+
+    /// Starts a gateway on these stores with the limits that it has by default.
+    pub(crate) async fn start_limited(self, program: &Path, data: &Path) -> Carillon {
+        Carillon::start_with(program, data, &self.variables().await).await
+    }
+
+    async fn variables(self) -> Vec<(&'static str, String)> {
+        match self {
             Self::Local => Vec::new(),
             Self::Servers => {
                 let (database, redis) = (postgres_server::database().await, redis_server::own_prefix());
                 vec![
                     ("DATABASE_URL", database.reveal().to_owned()),
-                    ("REDIS_URL", redis.url.reveal().to_owned()),
+                    ("REDIS_URL", redis.instances[0].url.reveal().to_owned()),
                     ("REDIS_KEY_PREFIX", redis.prefix),
                 ]
             }
-        };
-        Carillon::start_with(program, data, &variables).await
+        }
     }
 
     /// The name of a figure, which includes the stores unless they are local.
@@ -40,4 +50,9 @@ impl Stores {
             Self::Servers => format!("servers: {figure}"),
         }
     }
+}
+
+/// The same database for statements that take longer than those of functions may.
+pub(crate) fn without_timeout(database: &Secret) -> Secret {
+    Secret::new(format!("{}?options=-c%20statement_timeout%3D0", database.reveal()))
 }

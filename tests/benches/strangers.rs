@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -13,6 +14,7 @@ use harness::http::call;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -34,13 +36,15 @@ const CALM: Duration = Duration::from_secs(20);
 const SIEGE_S: u64 = 60;
 /// Long enough for the memory that strangers took to be given back.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// The highest value of `nice`.
+const LOWEST_PRIORITY: i32 = 19;
 
 /// Measures the same sends while it is calm and while strangers are there.
 pub(crate) async fn measure(program: &Path, stores: Stores) {
     let seconds = std::env::var("SECONDS").ok().and_then(|seconds| seconds.parse().ok());
     let siege = Duration::from_secs(seconds.unwrap_or(SIEGE_S));
     let data = machine::new_folder();
-    let carillon = stores.start(program, data.path()).await;
+    let carillon = stores.start_limited(program, data.path()).await;
     let mut audience = Audience::open(&carillon, USERS).await;
     let mut service = Service::connect(&carillon).await;
     let mut answers = Vec::new();
@@ -48,10 +52,10 @@ pub(crate) async fn measure(program: &Path, stores: Stores) {
     let calm = sends(&mut service, &mut audience, &mut answers, CALM).await;
     let before_kib = carillon.resident_kib();
     let strangers = Strangers::new(&carillon).await;
-    let mut crowd = strangers.come();
+    let crowd = strangers.clone().come();
     let besieged = sends(&mut service, &mut audience, &mut answers, siege).await;
     let during_kib = carillon.resident_kib();
-    crowd.shutdown().await;
+    crowd.leave();
     sleep(AFTERMATH).await;
     let after_kib = carillon.resident_kib();
     audience.received_exactly(&answers).await;
@@ -95,6 +99,19 @@ async fn sends(
     audience.received().skip(earlier).map(|(id, read_at)| read_at - began_at[&id]).collect()
 }
 
+/// Strangers at work.
+struct Crowd {
+    leave: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Crowd {
+    fn leave(self) {
+        self.leave.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
 /// Those who try, and the answers that they got.
 #[derive(Clone)]
 struct Strangers {
@@ -119,8 +136,21 @@ impl Strangers {
         Self { address, service, users: Arc::new(users), statuses: Arc::default(), frames: Arc::default() }
     }
 
-    /// All of them, each of whom tries again and again.
-    fn come(&self) -> JoinSet<()> {
+    /// All of them, on a thread of their own that has the lowest priority: what they spend on trying would be spent on
+    /// another machine, and only what the gateway spends on them may slow it down.
+    fn come(self) -> Crowd {
+        let (leave, left) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            rustix::process::nice(LOWEST_PRIORITY).unwrap();
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                let _crowd = self.try_again_and_again();
+                left.await.unwrap();
+            });
+        });
+        Crowd { leave, thread }
+    }
+
+    fn try_again_and_again(&self) -> JoinSet<()> {
         let mut crowd = JoinSet::new();
         for _ in 0..2 {
             crowd.spawn(self.clone().floods());
@@ -157,15 +187,19 @@ impl Strangers {
         }
     }
 
-    /// The largest notifications for one user, and the longest pages of that inbox.
+    /// The largest notifications for one user, each of another type, because each type has a limit of its own; and the
+    /// longest pages of that inbox.
     async fn poisons(self) {
         let data = json!({ "quotes": "\"".repeat(8_180) });
-        let large = json!({"type": "large", "userId": "victim", "title": "🔔".repeat(200), "body": "🔔".repeat(4_000), "data": data});
-        let large = large.to_string();
-        loop {
-            for _ in 0..10 {
+        let (title, body) = ("🔔".repeat(200), "🔔".repeat(4_000));
+        let large = |n: usize| {
+            let kind = format!("large-{n}");
+            json!({"type": kind, "userId": "victim", "title": title, "body": body, "data": data}).to_string()
+        };
+        for round in 0.. {
+            for n in 0..10 {
                 let headers = [("authorization", self.service.as_str()), ("content-type", "application/json")];
-                let sent = call(self.address, "POST", "/api/notifications/send", &headers, large.clone()).await;
+                let sent = call(self.address, "POST", "/api/notifications/send", &headers, large(10 * round + n)).await;
                 self.got("large send", sent.status);
             }
             for path in ["/api/sync", "/api/notifications?limit=200"] {
