@@ -10,9 +10,7 @@ use serde_json::{Value, json};
 use shared::moment::none::NoMoment;
 
 use crate::raw;
-use crate::row::{
-    Call, Expected, Feature, Group, Row, SEND, Who, admin, invalid, refused, row, send, send_with, status,
-};
+use crate::row::{Call, Expected, Group, Row, SEND, Who, admin, invalid, refused, row, send, send_with, status};
 
 const REUSED: Expected = refused(422, "idempotency_key_reused");
 const LIMITED: Expected = refused(429, "rate_limited");
@@ -55,7 +53,9 @@ fn keys() -> Vec<Row> {
             )
             .call(keyed("a").header("idempotency-key", "b"), invalid(KEY))
             .call(keyed("a").header("idempotency-key", "a"), invalid(KEY)),
-        row("S152", "one `clientId` with another text").waits_for(Feature::Chat),
+        row("S152", "one `clientId` with another text")
+            .note("The code is that of a reused key.")
+            .script(|world| other_text(world).boxed_local()),
         row("S153", "a key that ends in the time").left_out("the contract has no such hint"),
     ]
 }
@@ -74,7 +74,9 @@ fn budgets() -> Vec<Row> {
         row("S158", "10,000 sends to one user")
             .note("The budget is of the recipient and the type.")
             .script(|_| many_sends().boxed_local()),
-        row("S159", "a storm of replies in a chat").waits_for(Feature::Chat),
+        row("S159", "a storm of replies in a chat")
+            .note("The limit is the sender's, over all chats.")
+            .script(|_| storm_of_replies().boxed_local()),
     ]
 }
 
@@ -102,8 +104,11 @@ async fn hundredfold() {
     // All of them are under way before the first is stored, and until then each takes its own unit.
     let world = World::with(&[("RATE_LIMIT_SEND", "100/60s")]).await;
     let shop = world.service("shop");
-    // A hundred calls that wait for the first connection to Redis would be decided by this process instead.
-    status(202).check(&shop.posts(SEND, like("somebody")).await, "the first send");
+    // A hundred calls that wait for the first connection to Redis would be decided by this process instead. So many users are
+    // at every instance of it.
+    let users: Vec<String> = (0..20).map(|n| format!("user-{n}")).collect();
+    let first = json!({"type": "like", "userIds": users, "title": "Hi"});
+    status(202).check(&shop.posts(SEND, first).await, "the first send");
     let body = like_with_key("hundred", "hundred");
     let answers = join_all((0..100).map(|_| shop.posts(SEND, body.clone()))).await;
     let first = &answers[0].text;
@@ -144,6 +149,40 @@ async fn other_body(world: &World) {
     for n in 0..29 {
         status(202).check(&shop.posts(SEND, like("reused")).await, &format!("send {n} after reused keys"));
     }
+}
+
+async fn other_text(world: &World) {
+    let bob = world.user("bob");
+    let chat = bob.posts("/api/chats", json!({"kind": "group", "participantIds": ["carol"]})).await.expect(201);
+    let path = format!("/api/chats/{}/messages", chat["id"].as_str().unwrap());
+    let first = bob.posts(&path, json!({"clientId": "1", "body": "Hi"})).await.expect(201);
+    for other in [json!({"clientId": "1", "body": "Ho"}), json!({"clientId": "1", "body": "Hi", "data": {"a": 1}})] {
+        REUSED.check(&bob.posts(&path, other).await, "another text");
+    }
+    let again = bob.posts(&path, json!({"clientId": "1", "body": "Hi"})).await.expect(200);
+    assert_eq!(again, first);
+    assert_eq!(bob.gets(&path).await.expect(200)["items"], json!([first]));
+}
+
+async fn storm_of_replies() {
+    let world = World::with(&[("RATE_LIMIT_CHAT", "20/10s")]).await;
+    let bob = world.user("bob");
+    let chat = |name: &str| json!({"kind": "group", "participantIds": [name]});
+    let mut paths = Vec::new();
+    for name in ["carol", "dave"] {
+        let chat = bob.posts("/api/chats", chat(name)).await.expect(201);
+        paths.push(format!("/api/chats/{}/messages", chat["id"].as_str().unwrap()));
+    }
+    // Creating two chats has spent two.
+    for n in 0..18 {
+        let message = json!({"clientId": n.to_string(), "body": "Hi"});
+        status(201).check(&bob.posts(&paths[n % 2], message).await, &format!("message {n}"));
+    }
+    for path in &paths {
+        LIMITED.check(&bob.posts(path, json!({"clientId": "more", "body": "Hi"})).await, "one too many");
+        assert_eq!(bob.gets(path).await.expect(200)["items"].as_array().map(Vec::len), Some(9));
+    }
+    world.stops().await;
 }
 
 async fn other_spelling(world: &World) {

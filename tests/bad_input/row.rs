@@ -44,8 +44,6 @@ pub(crate) enum Skipped {
 /// Features that do not exist yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Feature {
-    Chat,
-    EventStreams,
     WebPush,
     Erasure,
 }
@@ -54,8 +52,6 @@ impl Skipped {
     /// The reasons that are counted together.
     pub(crate) fn kind(self) -> &'static str {
         match self {
-            Self::Waits(Feature::Chat) => "wait for chat",
-            Self::Waits(Feature::EventStreams) => "wait for event streams",
             Self::Waits(Feature::WebPush) => "wait for Web Push",
             Self::Waits(Feature::Erasure) => "wait for the erasure of users",
             Self::LeftOut(_) => "left out",

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use harness::{TestApp, World, event, socket_event};
+use harness::{Listener, TestApp, World, event, socket_event};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::forgery::{AUDIENCE, ISSUER, SECRET};
-use crate::row::{CANARY, Feature, Group, get, post, refused, row};
+use crate::row::{CANARY, Group, get, post, refused, row};
 use crate::socket::{Refusal, Socket};
 
 const APP: &str = "https://app.example.com";
@@ -77,11 +77,15 @@ pub(crate) fn group() -> Group {
         row("S055", "an invented event, past API Gateway")
             .note("A policy of the function refuses it; without one it is an unknown connection.")
             .script(|_| invented_event().boxed_local()),
-        row("S056", "a bad `Last-Event-ID`").waits_for(Feature::EventStreams),
+        row("S056", "a bad `Last-Event-ID`")
+            .note("One of another epoch, or ahead of the head, is a `resync`.")
+            .script(|world| bad_last_event_id(world).boxed_local()),
         row("S057", "the cursor of somebody else").script(|world| cursor_of_another(world).boxed_local()),
-        row("S058", "an event stream of a title with line breaks").waits_for(Feature::EventStreams),
-        row("S059", "an event stream from another origin").waits_for(Feature::EventStreams),
-        row("S060", "a thousand waiting polls").waits_for(Feature::EventStreams),
+        row("S058", "an event stream of a text with line breaks")
+            .script(|world| line_breaks_in_a_stream(world).boxed_local()),
+        row("S059", "an event stream from another origin")
+            .script(|world| stream_of_another_origin(world).boxed_local()),
+        row("S060", "a thousand waiting polls").left_out("no poll waits; of event streams a user has two"),
     ];
     Group {
         letter: 'B',
@@ -101,6 +105,50 @@ fn assert_refused(outcome: Result<Socket, Refusal>, status: u16, code: &str) {
     let refusal = outcome.err().expect("the handshake was accepted");
     assert_eq!((refusal.status, &refusal.body["error"]["code"]), (status, &json!(code)), "{}", refusal.body);
     assert!(!refusal.body.to_string().contains(CANARY));
+}
+
+async fn bad_last_event_id(world: &World) {
+    let bob = world.user("bob");
+    let bearer = bob.authorization().to_owned();
+    let opens = async |id: &str| {
+        Listener::open(world.address(), "", &[("authorization", bearer.as_str()), ("last-event-id", id)]).await
+    };
+    for id in ["x", "-1", "00000000000000aa.-1", "null", &"7".repeat(8_000)] {
+        assert_eq!(opens(id).await.err(), Some(400), "{id}");
+    }
+    let (epoch, _) = bob.cursor().await.split_once('.').map(|(epoch, at)| (epoch.to_owned(), at.to_owned())).unwrap();
+    for id in ["00000000000000aa.0".to_owned(), format!("{epoch}.999999")] {
+        assert_eq!(opens(&id).await.unwrap().next().await.unwrap(), json!({"type": "resync"}));
+    }
+}
+
+async fn line_breaks_in_a_stream(world: &World) {
+    let (carol, shop) = (world.user("carol"), world.service("shop"));
+    let bearer = carol.authorization().to_owned();
+    let mut tab = Listener::open(world.address(), "", &[("authorization", &bearer)]).await.unwrap();
+    tab.hears("pong").await;
+    let body = "\n\nevent: x\ndata: {\"type\":\"forged\"}\n\n";
+    let send = json!({"type": "like", "userId": "carol", "title": "Breaks", "body": body});
+    shop.posts("/api/notifications/send", send).await.expect(202);
+    assert_eq!(tab.hears_of("Breaks").await["notification"]["body"], body);
+    shop.posts("/api/events/emit", json!({"type": "system", "userIds": ["carol"], "body": body})).await.expect(202);
+    assert_eq!(tab.hears("system").await["body"], body);
+}
+
+async fn stream_of_another_origin(world: &World) {
+    let dave = world.user("dave");
+    let bearer = dave.authorization().to_owned();
+    let of_app = ticket_of(world, "https://app.example.com").await;
+    let stolen = Listener::open(world.address(), &of_app, &[("origin", "https://evil.example")]);
+    assert_eq!(stolen.await.err(), Some(403));
+    // With a token it is answered, but no browser lets the page read it.
+    let headers = [("authorization", bearer.as_str()), ("origin", "https://evil.example")];
+    let answer = world.call("GET", "/api/events?since=x", &headers, "").await;
+    assert_eq!((answer.header("access-control-allow-origin"), answer.header("vary")), ("", "Origin"));
+    let headers = [("authorization", bearer.as_str()), ("origin", "https://app.example.com")];
+    let answer = world.call("GET", "/api/events?since=x", &headers, "").await;
+    assert_eq!(answer.header("access-control-allow-origin"), "https://app.example.com");
+    assert_eq!(answer.header("access-control-allow-credentials"), "");
 }
 
 async fn without_ticket(world: &World) {

@@ -24,13 +24,16 @@ fn rows() -> Vec<Row> {
         row("S063", "mark all as read, for somebody else")
             .note("An unknown member is 422.")
             .script(|world| read_all_of_another(world).boxed_local()),
-        row("S064", "the messages of a chat one is not in").waits_for(Feature::Chat),
-        row("S065", "a message to that chat").waits_for(Feature::Chat),
-        row("S066", "a message with somebody else's `senderId`").waits_for(Feature::Chat),
-        row("S067", "a message of a member who was just removed").waits_for(Feature::Chat),
-        row("S068", "messages from before one deleted the chat").waits_for(Feature::Chat),
-        row("S069", "read mark, presence and typing of somebody else").waits_for(Feature::Chat),
-        row("S070", "typing in a chat one is not in").waits_for(Feature::Chat),
+        row("S064", "the messages of a chat one is not in").script(|world| chat_of_others(world).boxed_local()),
+        row("S065", "a message to that chat").script(|world| message_to_others(world).boxed_local()),
+        row("S066", "a message with somebody else's `senderId`")
+            .script(|world| message_of_another(world).boxed_local()),
+        row("S067", "a message of a member who was just removed").script(|world| removed_member(world).boxed_local()),
+        row("S068", "messages from before one deleted the chat").script(|world| cleared_messages(world).boxed_local()),
+        row("S069", "read mark and typing of somebody else")
+            .note("Neither has a member for another user: it is unknown, and 422.")
+            .script(|world| marks_of_another(world).boxed_local()),
+        row("S070", "typing in a chat one is not in").script(|world| typing_to_others(world).boxed_local()),
         row("S071", "the push endpoint of somebody else").waits_for(Feature::WebPush),
         row("S072", "another tenant's object").left_out("one deployment serves one application"),
         row("S073", "a tenant in body or header").left_out("one deployment serves one application"),
@@ -51,11 +54,14 @@ fn rows() -> Vec<Row> {
                     post("/api/dead-letters/d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1/redrive", ""),
                     call("DELETE", "/api/dead-letters/d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1"),
                     post("/api/users/revoke", r#"{"userId":"victim"}"#),
+                    post("/api/events/emit", r#"{"type":"system"}"#),
+                    post("/api/events/emit", r#"{"type":"system"}"#).by(Who::Service("shop")),
                 ],
                 FORBIDDEN,
             ),
         row("S078", "the idempotency key of another service").script(|world| key_of_another(world).boxed_local()),
-        row("S079", "the presence of somebody one shares no chat with").waits_for(Feature::Chat),
+        row("S079", "the presence of somebody one shares no chat with")
+            .script(|world| presence_of_another(world).boxed_local()),
         row("S080", "ids in order")
             .note("Ids are 128 bits of a hash: none is near another, and reading has no limit.")
             .calls(
@@ -89,6 +95,124 @@ async fn notification_of_another(world: &World) {
     }
     let unchanged = bob.gets(&format!("/api/notifications/{id}")).await.expect(200);
     assert_eq!(unchanged["readAt"], Value::Null);
+}
+
+/// A chat of bob and carol, who both talk in it; returns its path.
+async fn chat(world: &World) -> String {
+    let (bob, carol) = (world.user("bob"), world.user("carol"));
+    let chat = bob.posts("/api/chats", json!({"kind": "direct", "participantIds": ["carol"]})).await.json();
+    let path = format!("/api/chats/{}", chat["id"].as_str().unwrap());
+    carol.posts(&format!("{path}/accept"), json!({})).await.expect(200);
+    bob.posts(&format!("{path}/messages"), json!({"clientId": "1", "body": "Secret"})).await;
+    path
+}
+
+async fn says(caller: &harness::Caller, path: String, n: usize) -> harness::Answer {
+    caller.posts(&path, json!({"clientId": n.to_string(), "body": "Hi"})).await
+}
+
+/// The id in the path of a chat.
+fn id_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap()
+}
+
+async fn chat_of_others(world: &World) {
+    let (path, eve) = (chat(world).await, world.user("eve"));
+    for end in ["", "/messages", "/messages?before=9", "/messages?after=0", "/members"] {
+        NOT_FOUND.check(&eve.gets(&format!("{path}{end}")).await, end);
+    }
+    for end in ["accept", "decline", "leave", "restore"] {
+        NOT_FOUND.check(&eve.posts(&format!("{path}/{end}"), json!({})).await, end);
+    }
+    NOT_FOUND.check(&eve.deletes(&path).await, "hides it");
+    NOT_FOUND.check(&eve.posts(&format!("{path}/members"), json!({"userIds": ["eve"]})).await, "joins by itself");
+    assert_eq!(eve.gets("/api/chats").await.expect(200)["items"], json!([]));
+    assert_eq!(eve.gets("/api/sync").await.expect(200)["chats"], json!([]));
+}
+
+async fn message_to_others(world: &World) {
+    let (path, mut socket) = (chat(world).await, crate::socket::Socket::of(world, "eve").await);
+    let message = json!({"clientId": "e1", "body": "Hi"});
+    NOT_FOUND.check(&world.user("eve").posts(&format!("{path}/messages"), message).await, "over HTTP");
+    let frame = json!({"action": "sendMessage", "chatId": id_of(&path), "clientId": "e1", "body": "Hi"});
+    assert!(socket.says(frame.to_string()).await);
+    assert_eq!(socket.hears().await.unwrap()["code"], "not_found");
+    let history = world.user("bob").gets(&format!("{path}/messages")).await.expect(200);
+    assert!(!history.to_string().contains("eve"), "{history}");
+}
+
+async fn message_of_another(world: &World) {
+    let path = chat(world).await;
+    for of_another in [&["senderId"], &["seq"], &["createdAt"], &["id"]] {
+        let mut message = json!({"clientId": "s1", "body": "I owe you money"});
+        message[of_another[0]] = "carol".into();
+        let refused = world.user("bob").posts(&format!("{path}/messages"), message).await;
+        invalid(of_another).check(&refused, of_another[0]);
+    }
+}
+
+async fn removed_member(world: &World) {
+    let (owner, dave) = (world.user("owner"), world.user("dave"));
+    let group = owner.posts("/api/chats", json!({"kind": "group", "participantIds": ["dave"]})).await.expect(201);
+    let path = format!("/api/chats/{}", group["id"].as_str().unwrap());
+    let write = |n: usize| says(&dave, format!("{path}/messages"), n);
+    status(201).check(&write(0).await, "as a member");
+    // Whatever is under way then was either stored before the removal or is refused: nothing comes after it.
+    let removal = async { owner.posts(&format!("{path}/members/remove"), json!({"userIds": ["dave"]})).await };
+    let (answers, removed) = tokio::join!(futures_util::future::join_all((1..=8).map(write)), removal);
+    status(200).check(&removed, "removes dave");
+    let stored = 1 + answers.iter().filter(|answer| answer.status == 201).count();
+    assert!(answers.iter().all(|answer| matches!(answer.status, 201 | 404)), "{answers:?}");
+    for n in [0, 9] {
+        NOT_FOUND.check(&write(n).await, "after the removal");
+    }
+    NOT_FOUND.check(&dave.gets(&format!("{path}/messages")).await, "reads after the removal");
+    let history = owner.gets(&format!("{path}/messages")).await.expect(200);
+    assert_eq!(history["items"].as_array().map(Vec::len), Some(stored));
+}
+
+async fn cleared_messages(world: &World) {
+    let (path, carol) = (chat(world).await, world.user("carol"));
+    carol.deletes(&path).await.expect(204);
+    for query in ["", "?before=9", "?after=0"] {
+        let history = carol.gets(&format!("{path}/messages{query}")).await.expect(200);
+        assert_eq!(history, json!({"items": [], "complete": true}), "{query}");
+    }
+    carol.posts(&format!("{path}/restore"), json!({})).await.expect(204);
+}
+
+async fn marks_of_another(world: &World) {
+    let (path, mut socket) = (chat(world).await, crate::socket::Socket::of(world, "bob").await);
+    let refused = world.user("bob").posts(&format!("{path}/read"), json!({"seq": 1, "userId": "carol"})).await;
+    invalid(&["userId"]).check(&refused, "a read mark");
+    for frame in [
+        json!({"action": "readChat", "chatId": id_of(&path), "seq": 1, "userId": "carol"}),
+        json!({"action": "typing", "chatId": id_of(&path), "on": true, "userId": "carol"}),
+    ] {
+        assert!(socket.says(frame.to_string()).await);
+        assert_eq!(socket.hears().await.unwrap()["code"], "validation_failed", "{frame}");
+    }
+}
+
+async fn typing_to_others(world: &World) {
+    let path = chat(world).await;
+    let (mut bob, mut eve) =
+        (crate::socket::Socket::of(world, "bob").await, crate::socket::Socket::of(world, "eve").await);
+    let typing = json!({"action": "typing", "chatId": id_of(&path), "on": true});
+    assert!(eve.says(typing.to_string()).await);
+    assert_eq!(eve.hears().await.unwrap()["code"], "not_found");
+    // The members have heard nothing: what comes next is the reply to their own ping.
+    assert!(bob.says(r#"{"action":"ping"}"#).await);
+    assert_eq!(bob.hears().await.unwrap()["type"], "pong");
+}
+
+async fn presence_of_another(world: &World) {
+    let (eve, _bob) = (world.user("eve"), crate::socket::Socket::of(world, "bob").await);
+    let answer = eve.gets("/api/presence?userIds=bob").await.expect(200);
+    assert_eq!(answer, json!({"users": []}));
+    let mut socket = crate::socket::Socket::of(world, "eve").await;
+    assert!(socket.says(r#"{"action":"presence","userIds":["bob"]}"#).await);
+    assert_eq!(socket.hears().await.unwrap(), json!({"type": "presence", "users": []}));
 }
 
 async fn history_of_another(world: &World) {

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 use shared::error::Error;
+use shared::http::data::MAX_DATA_BYTES;
 use shared::http::json;
 use shared::http::reply::error_body;
-use shared::inbox::send::{MAX_DATA_BYTES, MAX_RECIPIENTS, NewSend};
+use shared::inbox::send::{MAX_RECIPIENTS, NewSend};
 use url::Url;
 
 use crate::target::{Target, outcome, signature};

@@ -38,7 +38,7 @@ const ID: &str = "d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1";
 
 pub(crate) fn target() -> Target {
     let claim = bulk("1 1 1800000000000-0 1 high {\"user\":\"alice\",\"offset\":7,\"fence\":1800000005000}");
-    let unknown = bulk("4294967295 2 1-1 presence/1 low {}");
+    let unknown = bulk("4294967295 2 1-1 presence/2 low {}");
     let looks = "*7\r\n:0\r\n:1\r\n:1\r\n:1\r\n:1\r\n:0\r\n:5\r\n";
     let lapsed = "*7\r\n:0\r\n:0\r\n:0\r\n:0\r\n:0\r\n:1\r\n:-1\r\n";
     let claims = format!("*2\r\n{claim}{unknown}");

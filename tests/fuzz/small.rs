@@ -83,7 +83,8 @@ pub(crate) fn queue_entries() -> Target {
         r#"1 high {"user":"alice b","offset":7,"fence":1800000005000}"#,
         r#"1 low {"user":"alice","offset":7,"fence":1800000005000,"throttled":1,"left":["PJqB0fHsqRcCHlw="]}"#,
         r#"2 high {"user":"a"}"#,
-        "presence/1 low {}",
+        r#"presence/1 low {"user":"alice"}"#,
+        "presence/2 low {}",
     ];
     Target {
         name: "queue_entries",
