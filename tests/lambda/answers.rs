@@ -7,7 +7,7 @@ use harness::event;
 use harness::sandbox::{Sandbox, Variables};
 use serde_json::{Value, json};
 
-use crate::environment::{bearer, servers};
+use crate::environment::{bearer, bearer_for, servers};
 
 /// Calls functions, each call in a new sandbox, and keeps track of which functions were called.
 struct Deployment {
@@ -28,6 +28,17 @@ impl Deployment {
         let answer = self.call(function, event).await;
         assert_eq!(answer["statusCode"], status, "{function}: {answer}");
         answer["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
+    }
+
+    /// Calls a function that streams until it ends; returns the status and the whole body.
+    async fn streams(&mut self, function: &'static str, event: &Value) -> (Value, String) {
+        self.called.insert(function);
+        let mut sandbox = Sandbox::start(&binaries::built(Profile::Dev)[function], &self.variables).await;
+        let answer = sandbox.answers(event.to_string().into()).await.unwrap().unwrap();
+        let answer = String::from_utf8(answer.to_vec()).unwrap();
+        let (prelude, body) = answer.split_once(&"\0".repeat(8)).unwrap_or_else(|| panic!("{answer}"));
+        let prelude: Value = serde_json::from_str(prelude).unwrap();
+        (prelude["statusCode"].clone(), body.to_owned())
     }
 
     /// A recorded event with a token of this caller.
@@ -63,6 +74,8 @@ async fn every_binary_answers_a_recorded_event() {
     deployment.answers("connect", &opening, 200).await;
     let pong = deployment.answers("message", &event("message"), 200).await;
     assert_eq!(pong["type"], "pong", "{pong}");
+    let asked = deployment.answers("presence", &deployment.event_by("presence", "operator", "notify:admin"), 200).await;
+    assert_eq!(asked["users"].as_array().map(Vec::len), Some(2), "{asked}");
     deployment.answers("disconnect", &event("disconnect"), 200).await;
 
     let drained = deployment.call("drain", &event("schedule")).await;
@@ -77,7 +90,20 @@ async fn every_binary_answers_a_recorded_event() {
     let tested = deployment.answers("testing", &deployment.event_by("test", "operator", "notify:admin"), 202).await;
     assert_eq!(tested["notifications"][0]["userId"], "operator", "{tested}");
     deployment.answers("page", &event("page"), 200).await;
+    let chat = deployment.answers("chats", &deployment.event_by("chat", "operator", ""), 201).await;
+    assert_eq!(chat["status"], "PENDING", "{chat}");
+    let emitted = deployment.answers("emit", &deployment.event_by("emit", "operator", "notify:admin"), 202).await;
+    assert!(emitted["eventId"].is_string(), "{emitted}");
     deployment.answers("users", &deployment.event_by("revoke", "operator", "notify:admin"), 204).await;
+    let mut listening = event("events");
+    let (status, body) = deployment.streams("stream", &listening).await;
+    assert_eq!(status, 401);
+    assert!(body.contains("invalid_ticket"), "{body}");
+    // It ends with its token.
+    listening["headers"]["authorization"] = bearer_for(&deployment.variables, "listener", "", 2).into();
+    let (status, body) = deployment.streams("stream", &listening).await;
+    assert_eq!(status, 200);
+    assert!(body.starts_with(":\n\n") && body.contains("\"pong\"") && body.contains("token_expired"), "{body}");
     let refused = deployment.answers("notfound", &event("notfound"), 404).await;
     assert_eq!(refused["error"]["code"], "not_found", "{refused}");
 

@@ -6,11 +6,13 @@ use harness::sandbox::{Sandbox, refused, required_variables};
 use crate::environment::with;
 
 /// The variables that each function requires; `notfound` requires none.
-const NEEDS: [(&str, &[&str]); 16] = [
+const NEEDS: [(&str, &[&str]); 20] = [
+    ("chats", chats::NEEDS),
     ("connect", connect::NEEDS),
     ("deadletters", deadletters::NEEDS),
     ("disconnect", disconnect::NEEDS),
     ("drain", drain::NEEDS),
+    ("emit", emit::NEEDS),
     ("health", health::NEEDS),
     ("history", history::NEEDS),
     ("inbox", inbox::NEEDS),
@@ -19,7 +21,9 @@ const NEEDS: [(&str, &[&str]); 16] = [
     ("migrate", migrate::NEEDS),
     ("notfound", &[]),
     ("page", page::NEEDS),
+    ("presence", presence::NEEDS),
     ("send", send::NEEDS),
+    ("stream", stream::NEEDS),
     ("testing", testing::NEEDS),
     ("tickets", tickets::NEEDS),
     ("users", users::NEEDS),

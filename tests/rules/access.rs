@@ -14,14 +14,22 @@ const MANAGE: &str = "execute-api:ManageConnections";
 const INVOKE: &str = "lambda:InvokeFunction";
 
 /// The functions of `shared` that push to sockets, by how their paths begin.
-const PUSHING: [&str; 7] = [
+const PUSHING: [&str; 15] = [
     "shared::sockets::outgoing::push",
     "shared::sockets::outgoing::dismiss",
     "shared::sockets::outgoing::close_with",
     "shared::inbox::accept::",
     "shared::inbox::announce::",
+    "shared::chat::joining::",
+    "shared::chat::reading::",
+    "shared::chat::typing::",
+    "shared::chat::writing::",
     "shared::delivery::offer::",
     "shared::delivery::resync::",
+    "shared::emit::telling::",
+    "shared::presence::telling::come_online",
+    "shared::presence::telling::stay_online",
+    "shared::presence::telling::settle",
 ];
 
 /// The functions of `shared` that close sockets.

@@ -20,11 +20,13 @@ struct Function {
     needs: &'static [&'static str],
 }
 
-const FUNCTIONS: [Function; 16] = [
+const FUNCTIONS: [Function; 20] = [
+    function("chats", chats::ROUTES, chats::NEEDS),
     function("connect", &[], connect::NEEDS),
     function("deadletters", deadletters::ROUTES, deadletters::NEEDS),
     function("disconnect", &[], disconnect::NEEDS),
     function("drain", &[], drain::NEEDS),
+    function("emit", emit::ROUTES, emit::NEEDS),
     function("health", health::ROUTES, health::NEEDS),
     function("history", history::ROUTES, history::NEEDS),
     function("inbox", inbox::ROUTES, inbox::NEEDS),
@@ -33,7 +35,9 @@ const FUNCTIONS: [Function; 16] = [
     function("migrate", &[], migrate::NEEDS),
     function("notfound", &[], &[]),
     function("page", page::ROUTES, page::NEEDS),
+    function("presence", presence::ROUTES, presence::NEEDS),
     function("send", send::ROUTES, send::NEEDS),
+    function("stream", stream::ROUTES, stream::NEEDS),
     function("testing", testing::ROUTES, testing::NEEDS),
     function("tickets", tickets::ROUTES, tickets::NEEDS),
     function("users", users::ROUTES, users::NEEDS),
@@ -95,10 +99,12 @@ fn resource_problems(template: &Value, functions: &[Function]) -> Vec<String> {
     problems
 }
 
-/// The HTTP paths of a function in the template are those of its `ROUTES`, each with `ANY`.
+/// The paths of a function in the HTTP API and the REST API are those of its `ROUTES`, each with `ANY`. The routes of the
+/// REST API stream, for as long as they may.
 fn route_problems(template: &Value, functions: &[Function]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut taken = BTreeSet::new();
+    let rest: Vec<Value> = of_type(template, "AWS::Serverless::Api").map(|(id, _)| json!({ "Ref": id })).collect();
     for function in functions {
         let name = function.name;
         let mut expected: BTreeSet<&str> = function.routes.iter().map(|r| r.path).collect();
@@ -107,14 +113,25 @@ fn route_problems(template: &Value, functions: &[Function]) -> Vec<String> {
         }
         let mut found = BTreeSet::new();
         let events = &template["Resources"][name]["Properties"]["Events"];
-        for (event, value) in members(events).filter(|(_, event)| event["Type"] == "HttpApi") {
+        for (event, value) in members(events) {
             let properties = &value["Properties"];
             let path = properties["Path"].as_str().unwrap_or_default();
+            let is_in_api = match value["Type"].as_str() {
+                Some("HttpApi") => properties["ApiId"] == json!({ "Ref": "Http" }),
+                Some("Api") => rest.contains(&properties["RestApiId"]),
+                _ => continue,
+            };
             if properties["Method"] != "ANY" {
                 problems.push(format!("{name}/{event}: the method of {path} is not ANY"));
             }
-            if properties["ApiId"] != json!({ "Ref": "Http" }) {
+            if !is_in_api {
                 problems.push(format!("{name}/{event}: {path} belongs to another API"));
+            }
+            if value["Type"] == "Api" && properties["ResponseTransferMode"] != "RESPONSE_STREAM" {
+                problems.push(format!("{name}/{event}: {path} does not stream"));
+            }
+            if value["Type"] == "Api" && properties["TimeoutInMillis"] != 900_000 {
+                problems.push(format!("{name}/{event}: {path} is cut off before 15 min"));
             }
             if !taken.insert(path) {
                 problems.push(format!("{name}/{event}: {path} appears twice"));
@@ -261,6 +278,18 @@ fn every_disagreement_is_reported() {
         object.unwrap().insert(name.into(), value);
         problems(&template, &FUNCTIONS)
     };
+    let streaming = |changed: &str, value: Value| {
+        let mut properties = json!({
+            "RestApiId": { "Ref": "Rest" }, "Method": "ANY", "Path": "/api/other", "TimeoutInMillis": 900_000,
+            "ResponseTransferMode": "RESPONSE_STREAM",
+        });
+        properties[changed] = value;
+        let mut template = parsed();
+        template["Resources"]["Rest"] = json!({ "Type": "AWS::Serverless::Api" });
+        template["Resources"]["inbox"]["Properties"]["Events"]["Other"] =
+            json!({ "Type": "Api", "Properties": properties });
+        route_problems(&template, &FUNCTIONS)
+    };
     let manage = |resource: &str| {
         let action = "execute-api:ManageConnections";
         json!({ "Statement": [{ "Effect": "Allow", "Action": action, "Resource": resource }] })
@@ -275,6 +304,12 @@ fn every_disagreement_is_reported() {
         (set(&format!("{ack}/Path"), json!("/api/acks")), "inbox: /api/acks is in no ROUTES"),
         (set(&format!("{ack}/Path"), json!("/api/sync")), "inbox/Ack: /api/sync appears twice"),
         (set(&format!("{ack}/Method"), json!("POST")), "inbox/Ack: the method of /api/ack is not ANY"),
+        (streaming("Method", json!("GET")), "inbox/Other: the method of /api/other is not ANY"),
+        (streaming("RestApiId", json!({ "Ref": "Http" })), "inbox/Other: /api/other belongs to another API"),
+        (streaming("ResponseTransferMode", Value::Null), "inbox/Other: /api/other does not stream"),
+        (streaming("TimeoutInMillis", Value::Null), "inbox/Other: /api/other is cut off before 15 min"),
+        (streaming("Path", json!("/api/sync")), "inbox/Other: /api/sync appears twice"),
+        (streaming("Path", json!("/api/unknown")), "inbox: /api/unknown is in no ROUTES"),
         (set("/Resources/notfound/Properties/Events", json!({})), "notfound: $default is not in the template"),
         (
             set("/Resources/Live/Properties/Routes/$default/FunctionArn", json!({ "Fn::GetAtt": ["connect", "Arn"] })),

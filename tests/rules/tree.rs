@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders with generated, installed or local files, which are not part of the repository.
-const IGNORED: [&str; 6] = ["target", ".git", ".tools", ".local", "node_modules", "dist"];
+const IGNORED: [&str; 7] = ["target", ".git", ".tools", ".local", "node_modules", "dist", ".next"];
 
 /// A text file: its path relative to the root of the repository, with slashes, and its content.
 pub(crate) struct Text {
