@@ -4,14 +4,17 @@
 //
 //   node examples/ring.mjs [USER] [TITLE] [KEY]
 //
+//   KEY              names the event: runs with the same key send once; by default, each run sends
 //   CARILLON_URL     the address of Carillon; default http://127.0.0.1:3000
 //   CARILLON_TOKEN   a token of the user with the scope notify:send; default a token from the local gateway
 
+import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const base = process.env.CARILLON_URL ?? 'http://127.0.0.1:3000';
-// The key names the event, not the time of this run: repeating it returns the first answer and sends no duplicate.
-const [user = 'alice', title = 'Report approved', key = 'report-123-approved'] = process.argv.slice(2);
+// A key that names the event, such as report-123-approved, makes the whole run repeatable. Without one, the key only
+// makes the retries of this run safe.
+const [user = 'alice', title = 'Report approved', key = randomUUID()] = process.argv.slice(2);
 
 let token = process.env.CARILLON_TOKEN;
 token ??= await localToken();

@@ -3,6 +3,7 @@
 #
 #   examples/send.sh [USER] [TITLE] [KEY]
 #
+#   KEY              names the event: runs with the same key send once; by default, each run sends
 #   CARILLON_URL     the address of Carillon; default http://127.0.0.1:3000
 #   CARILLON_TOKEN   a token with the scope notify:send; default a token from the local gateway
 
@@ -11,9 +12,10 @@ set -euo pipefail
 url=${CARILLON_URL:-http://127.0.0.1:3000}
 user=${1:-alice}
 title=${2:-Report approved}
-# The key names the event, not the time of this run. Repeating it, after a crash or from another machine, returns the
-# first answer and sends no duplicate. A timestamp or a random number would not protect against duplicates.
-key=${3:-report-123-approved}
+# A key that names the event, such as report-123-approved, makes the whole run repeatable: after a crash or from another
+# machine it returns the first answer and sends no duplicate. Without one, each run is an event of its own, and the key
+# only makes the retries of this run safe.
+key=${3:-run-$(date +%s)-$$-$RANDOM}
 
 # Users and titles are arbitrary strings, so they must be escaped for JSON.
 json_string() {

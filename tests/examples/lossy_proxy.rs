@@ -12,11 +12,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 const SEND: &str = "/api/notifications/send";
+const MESSAGES: &str = "/messages";
 
-/// Forwards every call, but drops the answer to the first send and answers the second one with 503.
+/// Forwards every call, but drops the answer to the first send or message and answers the second one with 503.
 #[derive(Clone)]
 pub(crate) struct LossyProxy {
     gateway: SocketAddr,
@@ -48,7 +50,7 @@ impl LossyProxy {
         format!("http://{}", self.address)
     }
 
-    /// The idempotency keys of all sends, in order.
+    /// The idempotency keys of all sends and the client ids of all messages, in order.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.keys.lock().unwrap().clone()
     }
@@ -59,9 +61,17 @@ impl LossyProxy {
         let forwarded = ["authorization", "content-type", "idempotency-key", "if-none-match"];
         let headers: Vec<(&str, &str)> =
             forwarded.into_iter().filter_map(|name| Some((name, head.headers.get(name)?.to_str().unwrap()))).collect();
-        let attempt = (head.uri.path() == SEND).then(|| {
+        let key = match head.uri.path() {
+            SEND => headers.iter().find(|(name, _)| *name == "idempotency-key").map(|(_, key)| (*key).to_owned()),
+            path if head.method == "POST" && path.ends_with(MESSAGES) => {
+                let message: Value = serde_json::from_slice(&body).unwrap();
+                message["clientId"].as_str().map(str::to_owned)
+            }
+            _ => None,
+        };
+        let attempt = key.map(|key| {
             let mut keys = self.keys.lock().unwrap();
-            keys.push(headers.iter().find(|(name, _)| *name == "idempotency-key").unwrap().1.to_owned());
+            keys.push(key);
             keys.len()
         });
         if attempt == Some(2) {

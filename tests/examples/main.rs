@@ -6,6 +6,8 @@
 #![allow(clippy::print_stdout, reason = "a skipped test reports why")]
 
 mod compatibility;
+mod hearing;
 mod lossy_proxy;
 mod program;
 mod scripts;
+mod talking;

@@ -4,15 +4,15 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// Longer than any program takes, including its retries; a program that runs this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The root of the repository: paths of programs are relative to it.
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// A tool that may be missing on a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,7 @@ async fn finished(command: &mut Command) -> Output {
 pub(crate) struct Running {
     child: Child,
     printed: Lines<BufReader<ChildStdout>>,
+    input: Option<ChildStdin>,
 }
 
 impl Running {
@@ -95,7 +96,20 @@ impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let printed = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, printed }
+        let input = child.stdin.take();
+        Self { child, printed, input }
+    }
+
+    /// Starts it with an input, which ends in [`ends`](Self::ends).
+    pub(crate) fn start_with_input(mut command: Command) -> Self {
+        command.stdin(Stdio::piped());
+        Self::start(command)
+    }
+
+    /// Gives it a line of input.
+    pub(crate) async fn reads(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("it was started with an input");
+        input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
     }
 
     /// The next line that the program prints.
@@ -106,6 +120,7 @@ impl Running {
 
     /// Waits until the program succeeds, without another line of output; returns the lines of its standard error.
     pub(crate) async fn ends(mut self) -> Vec<String> {
+        drop(self.input.take());
         let line = timeout(TIMEOUT, self.printed.next_line()).await.expect("the program did not end in time").unwrap();
         assert_eq!(line, None);
         let output = self.child.wait_with_output().await.unwrap();

@@ -15,7 +15,7 @@ async fn curl_sends_once_although_an_answer_is_lost() {
     let proxy = LossyProxy::to(world.address()).await;
     let mut alice = world.user("alice").connects().await;
     let title = r#"A "quoted" title, with \ and é"#;
-    let send = || program(Tool::Curl, &["examples/send.sh", "alice", title], &proxy.url());
+    let send = || program(Tool::Curl, &["examples/send.sh", "alice", title, "report-123-approved"], &proxy.url());
 
     let first = run(send()).await;
     assert_eq!(proxy.keys(), ["report-123-approved"; 3]);
@@ -26,6 +26,20 @@ async fn curl_sends_once_although_an_answer_is_lost() {
     assert_eq!(run(send()).await, first, "a second run gets the first answer");
     alice.sees_nothing().await;
     assert_eq!(world.user("alice").inbox().await.len(), 1);
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn curl_sends_on_each_run_without_a_key() {
+    if Tool::Curl.is_skipped() {
+        return;
+    }
+    let world = World::new().await;
+    let url = format!("http://{}", world.address());
+    for title in ["First", "Second", "Second"] {
+        run(program(Tool::Curl, &["examples/send.sh", "alice", title], &url)).await;
+    }
+    assert_eq!(world.user("alice").inbox().await.len(), 3);
     world.stops().await;
 }
 
@@ -57,7 +71,7 @@ async fn node_sends_once_although_an_answer_is_lost() {
         let alice = world.user("alice");
         world.service("shop").rings(&["alice"], "Before").await;
 
-        let arguments: Vec<&str> = options.iter().copied().chain(["examples/ring.mjs"]).collect();
+        let arguments: Vec<&str> = options.iter().copied().chain(NAMED_EVENT).collect();
         let printed = run(program(Tool::Node, &arguments, &proxy.url())).await;
         assert_eq!(proxy.keys(), ["report-123-approved"; 3]);
         let inbox = alice.inbox().await;
@@ -146,6 +160,9 @@ async fn only_connection(world: &World) -> String {
     let [only] = &listed["connections"].as_array().unwrap()[..] else { panic!("{listed}") };
     only["connectionId"].as_str().unwrap().to_owned()
 }
+
+/// The arguments with which ring.mjs sends once, however often it runs.
+const NAMED_EVENT: [&str; 4] = ["examples/ring.mjs", "alice", "Report approved", "report-123-approved"];
 
 /// A notification as the examples print it.
 fn shown(title: &str, kind: &str, id: &str) -> String {
