@@ -21,7 +21,7 @@ build: ## Bundle the functions for Lambda, arm64 and x86-64 (ARGS=arm64)
 test: ## Run every test; install missing tools first, unless NO_INSTALL=1
 	tests/run $(ARGS)
 
-faults: ## Inject faults on real servers and count losses (ONLY=F03,F24; SEED=1 DURATION_S=600 for a random mix)
+faults: ## Inject faults on real servers and count losses (ONLY=F03,F24; SEED=1 DURATION_S=600 for a random mix; INSTANCES=3)
 	cargo test --locked --package tests --test faults -- all
 
 overlap: ## Run the release before the newest migration beside this one, migrate, and roll back (BASE=commit)
@@ -55,4 +55,4 @@ lint: ## Check formatting, clippy, docs and dependencies; warnings are errors
 
 clean: ## Remove build output and installed tools, but not the data in .local
 	cargo clean
-	rm -rf .tools client/node_modules client/dist client/page/dist
+	rm -rf .tools client/node_modules client/dist client/page/dist client/reference/node_modules client/test/examples/next/node_modules docs/client-api
