@@ -1,0 +1,357 @@
+// One chat's messages: puts them in order, asks for those that no frame brought, and holds what the user writes.
+
+import { asError, invalidAnswer, toProblem } from "../errors.js";
+import { isListOf, isMessage } from "./checks.js";
+import {
+  emptyHistory,
+  firstSeq,
+  type History,
+  lastSeq,
+  type MessagePage,
+  withNewest,
+  withNext,
+  withOlder,
+} from "./history.js";
+import type { Host } from "./host.js";
+import { COPY } from "./kept.js";
+import { createOutbox } from "./outbox.js";
+import type { Chat, ChatState, Message, OpenChat, ShownMessage } from "./types.js";
+
+/** How long a message may wait for the one before it. */
+const GAP_MS = 250;
+const MAX_GAP_ROUNDS = 7;
+const PAGE = 50;
+const CATCH_UP = 200;
+const MAX_COPIED = 30;
+/** Typing is over if it is not told again. */
+const TYPING_MS = 5_000;
+const TELL_TYPING_MS = 3_000;
+const DRAFT = "draft ";
+export const READ = "read ";
+
+export const initialChat: ChatState = {
+  chat: null,
+  messages: [],
+  hasMore: false,
+  loading: true,
+  loadingMore: false,
+  typing: [],
+  draft: "",
+  error: null,
+};
+
+export interface ThreadHost extends Host {
+  readonly chatId: string;
+  chat(): Chat | undefined;
+  update(part: Partial<ChatState>): void;
+  /** Shows a read mark in the list. */
+  markRead(seq: number): void;
+  /** The user is not a member any more. */
+  gone(): void;
+}
+
+export interface Thread extends Omit<OpenChat, "store" | "dismissError"> {
+  /** Whether a page shows it: only then it asks for what is missing. */
+  hold(isHeld: boolean): void;
+  accept(message: Message): void;
+  /** The chat has messages up to here. */
+  heard(seq: number): void;
+  typing(userId: string, isOn: boolean): void;
+  /** Shows nothing of what was said. `isGone`: and asks for nothing either. */
+  clear(isGone: boolean): void;
+  /** The client is open again. */
+  resume(): void;
+  /** Keeps a copy to show offline. */
+  save(): void;
+  stop(): void;
+}
+
+export function createThread(host: ThreadHost): Thread {
+  const { chatId, kept, line, userId } = host;
+  const path = `/api/chats/${chatId}`;
+  const copy = kept.get(`${COPY}${chatId}`);
+  let history: History = isListOf(isMessage, copy) ? { items: copy.items, hasMore: true } : emptyHistory;
+  /** Messages that arrived before one in front of them. */
+  let waiting = new Map<number, Message>();
+  let gapTimer: ReturnType<typeof setTimeout> | undefined;
+  let gapRounds = 0;
+  let isHeld = false;
+  /** Whether the history ends where the chat did when the server was last asked. */
+  let isCurrent = false;
+  let isAsking = false;
+  let isWanted = false;
+  let isStopped = false;
+  let olderPage: Promise<void> | null = null;
+  let hasChanged = false;
+  const typers = new Map<string, ReturnType<typeof setTimeout>>();
+  let toldTypingMs = 0;
+  /** The read mark that the server has not confirmed yet. */
+  let readSeq = Number(kept.get(READ + chatId)) || 0;
+  let reading: Promise<void> | null = null;
+  const shownMessages = new WeakMap<Message, ShownMessage>();
+
+  function update(part: Partial<ChatState>): void {
+    if (!isStopped) host.update(part);
+  }
+
+  function shown(message: Message): ShownMessage {
+    let known = shownMessages.get(message);
+    if (!known) {
+      const isOwn = message.senderId === userId && message.clientId !== null;
+      known = { ...message, key: isOwn ? `${message.clientId}` : message.id, state: "sent", error: null };
+      shownMessages.set(message, known);
+    }
+    return known;
+  }
+
+  const outbox = createOutbox({ ...host, changed: render, fetch: catchUp });
+  const draft = kept.get(DRAFT + chatId);
+
+  function render(): void {
+    outbox.dropThrough(lastSeq(history));
+    const messages = [...history.items.map(shown), ...outbox.all()];
+    update({ messages, hasMore: history.hasMore, loading: !isCurrent && messages.length === 0 });
+  }
+
+  function fail(thrown: unknown): void {
+    const error = asError(thrown);
+    if (isStopped || error.code === "closed") return;
+    if (error.status === 404) host.gone();
+    else update({ error: toProblem("change", error), loading: false });
+  }
+
+  function change(next: History): void {
+    if (next === history) return;
+    history = next;
+    hasChanged = true;
+    render();
+  }
+
+  function accept(message: Message): void {
+    if (message.senderId !== null) typing(message.senderId, false);
+    // Without a position nothing is known to be missing, and the page that is asked for will have it.
+    if (!isCurrent && history.items.length === 0) return heard(message.seq);
+    const next = withNext(history, message);
+    if (!next) {
+      waiting.set(message.seq, message);
+      return heard(message.seq);
+    }
+    change(next);
+    const following = waiting.get(lastSeq(history) + 1);
+    if (following) accept(following);
+    else watchGap();
+  }
+
+  function heard(seq: number): void {
+    if (seq <= lastSeq(history)) return;
+    if (isHeld) watchGap(seq);
+    else isCurrent = false;
+  }
+
+  function watchGap(seq = 0): void {
+    const last = lastSeq(history);
+    for (const known of waiting.keys()) if (known <= last) waiting.delete(known);
+    if (waiting.size === 0 && seq <= last) {
+      clearTimeout(gapTimer);
+      gapTimer = undefined;
+      gapRounds = 0;
+      return;
+    }
+    // If an answer does not close the gap either, the next one waits longer.
+    gapTimer ??= setTimeout(
+      () => {
+        gapTimer = undefined;
+        catchUp();
+      },
+      GAP_MS * 2 ** Math.min(gapRounds++, MAX_GAP_ROUNDS),
+    );
+  }
+
+  async function page(query: string): Promise<History & MessagePage> {
+    const answer = await host.call("GET", `${path}/messages?${query}`);
+    if (!isListOf(isMessage, answer)) throw invalidAnswer();
+    const complete = (answer as { complete?: unknown }).complete === true;
+    return { items: answer.items, complete, hasMore: !complete };
+  }
+
+  /** Asks for the messages after the last one. At the first time, or after many, for the newest ones. */
+  async function ask(): Promise<void> {
+    const last = lastSeq(history);
+    if (isCurrent && last > 0) {
+      const after = await page(`after=${last}&limit=${CATCH_UP}`);
+      for (const message of after.items) change(withNext(history, message) ?? history);
+      // If it does not begin where the history ends, what is between was cleared.
+      if (after.complete && lastSeq(after) <= lastSeq(history)) return;
+    }
+    const newest = await page(`limit=${PAGE}`);
+    isCurrent = true;
+    change(withNewest(history, newest));
+    render();
+    const next = waiting.get(lastSeq(history) + 1);
+    if (next) accept(next);
+  }
+
+  function catchUp(): void {
+    isWanted = true;
+    if (!isAsking) void keepAsking();
+  }
+
+  async function keepAsking(): Promise<void> {
+    isAsking = true;
+    while (isWanted && !isStopped && host.isOpen()) {
+      isWanted = false;
+      try {
+        await ask();
+        watchGap();
+      } catch (thrown) {
+        fail(thrown);
+      }
+    }
+    isAsking = false;
+  }
+
+  async function loadOlder(): Promise<void> {
+    update({ loadingMore: true });
+    try {
+      const before = firstSeq(history);
+      const older = await page(`before=${before}&limit=${PAGE}`);
+      // The history may have begun anew meanwhile.
+      if (firstSeq(history) === before) change(withOlder(history, older));
+    } finally {
+      update({ loadingMore: false });
+    }
+  }
+
+  async function keepReading(): Promise<void> {
+    try {
+      for (let seq = 0; seq < readSeq; ) {
+        seq = readSeq;
+        kept.set(READ + chatId, seq);
+        const reply = await line.ask({ action: "readChat", chatId, seq });
+        if (reply?.["type"] !== "ok") await host.call("POST", `${path}/read`, { seq });
+      }
+    } catch (thrown) {
+      // It is sent again when the client is open again.
+      if (asError(thrown).code === "closed") throw thrown;
+      stopReading();
+      throw thrown;
+    }
+    stopReading();
+  }
+
+  function stopReading(): void {
+    readSeq = 0;
+    kept.set(READ + chatId, undefined);
+  }
+
+  function read(): Promise<void> {
+    reading ??= act(keepReading()).finally(() => {
+      reading = null;
+    });
+    // A caller may ignore it.
+    reading.catch(() => {});
+    return reading;
+  }
+
+  function typing(who: string, isOn: boolean): void {
+    if (!isOn && !typers.has(who)) return;
+    clearTimeout(typers.get(who));
+    typers.delete(who);
+    if (isOn) typers.set(who, setTimeout(typing, TYPING_MS, who, false));
+    update({ typing: [...typers.keys()] });
+  }
+
+  function tellTyping(on: boolean): void {
+    const sinceMs = Date.now() - toldTypingMs;
+    if (on ? sinceMs < TELL_TYPING_MS : sinceMs >= TYPING_MS) return;
+    toldTypingMs = on ? Date.now() : 0;
+    host.tell({ action: "typing", chatId, on });
+  }
+
+  function setDraft(text: string): void {
+    kept.set(DRAFT + chatId, text || undefined);
+    update({ draft: text });
+  }
+
+  function act(promise: Promise<void>): Promise<void> {
+    promise.catch(fail);
+    return promise;
+  }
+
+  update({ draft: typeof draft === "string" ? draft : "" });
+  render();
+
+  return {
+    accept(message) {
+      if (message.senderId === userId) outbox.stored(message);
+      accept(message);
+    },
+    heard,
+    typing,
+    hold(is) {
+      isHeld = is;
+      if (is) {
+        if (!isCurrent) catchUp();
+        return;
+      }
+      for (const who of typers.keys()) typing(who, false);
+      if (history.items.length > PAGE) change({ items: history.items.slice(-PAGE), hasMore: true });
+    },
+    clear(isGone) {
+      history = emptyHistory;
+      waiting = new Map();
+      isCurrent = isGone;
+      kept.set(`${COPY}${chatId}`, undefined);
+      hasChanged = false;
+      render();
+      if (isHeld && !isGone) catchUp();
+    },
+    resume() {
+      // Only the newest page tells whether another device has cleared the chat meanwhile.
+      isCurrent = false;
+      if (isHeld && !isAsking) catchUp();
+      void outbox.deliver();
+      if (readSeq > 0) void read();
+    },
+    save() {
+      if (hasChanged) kept.set(`${COPY}${chatId}`, { items: history.items.slice(-MAX_COPIED) });
+      hasChanged = false;
+    },
+    stop() {
+      isStopped = true;
+      clearTimeout(gapTimer);
+      for (const timer of typers.values()) clearTimeout(timer);
+      outbox.stop();
+    },
+    send(body, data = {}) {
+      setDraft("");
+      toldTypingMs = 0;
+      const clientId = outbox.add(body, data);
+      void outbox.deliver();
+      return clientId;
+    },
+    retry(clientId) {
+      outbox.retry(clientId);
+      void outbox.deliver();
+    },
+    discard: outbox.discard,
+    setDraft(text) {
+      setDraft(text);
+      tellTyping(text !== "");
+    },
+    loadMore() {
+      if (!history.hasMore) return Promise.resolve();
+      olderPage ??= act(loadOlder()).finally(() => {
+        olderPage = null;
+      });
+      return olderPage;
+    },
+    markAsRead(seq = Math.max(lastSeq(history), host.chat()?.lastSeq ?? 0)) {
+      const { unread = 1, readSeq: known = 0 } = host.chat() ?? {};
+      if (seq <= Math.max(readSeq, unread === 0 ? known : 0)) return reading ?? Promise.resolve();
+      host.markRead(seq);
+      readSeq = seq;
+      return read();
+    },
+  };
+}
