@@ -1,21 +1,39 @@
 // The cache in IndexedDB, which keeps data on the device between two visits. Each server and user has its own entries.
 
-import type { CachedInbox, CarillonEvent, EventCache } from "./types.js";
+import type { CarillonEvent, EventCache, PendingChange } from "./types.js";
 
 const MAX_EVENTS = 100;
 const INBOXES = "inboxes";
 const EVENTS = "events";
+const CHANGES = "changes";
+const STORES = [INBOXES, EVENTS, CHANGES];
+/** 2 added `CHANGES`. */
+const VERSION = 2;
 
 /** A cache in IndexedDB. The database is opened on first use. */
 export function createIndexedDbCache(indexedDB: IDBFactory): EventCache {
   let opening: Promise<IDBDatabase> | null = null;
 
   function open(): Promise<IDBDatabase> {
-    opening ??= new Promise<IDBDatabase>((resolve, reject) => {
-      const request = indexedDB.open("carillon", 1);
+    // A page with a later version of the client may have upgraded the database. Later versions only add to it.
+    opening ??= openVersion(VERSION)
+      .catch((thrown) => {
+        if ((thrown as { name?: unknown } | null)?.name !== "VersionError") throw thrown;
+        return openVersion();
+      })
+      .catch((thrown) => {
+        opening = null;
+        throw thrown;
+      });
+    return opening;
+  }
+
+  function openVersion(version?: number): Promise<IDBDatabase> {
+    return new Promise<IDBDatabase>((resolve, reject) => {
+      const request = indexedDB.open("carillon", version);
       request.onupgradeneeded = () => {
-        request.result.createObjectStore(INBOXES);
-        request.result.createObjectStore(EVENTS);
+        const { objectStoreNames } = request.result;
+        for (const name of STORES) if (!objectStoreNames.contains(name)) request.result.createObjectStore(name);
       };
       request.onsuccess = () => {
         const database = request.result;
@@ -27,66 +45,75 @@ export function createIndexedDbCache(indexedDB: IDBFactory): EventCache {
         resolve(database);
       };
       request.onerror = () => reject(request.error);
-    }).catch((thrown) => {
-      opening = null;
-      throw thrown;
     });
-    return opening;
   }
 
-  /** Runs one transaction. Resolves when it is complete, because only then is anything stored. */
-  async function transact<T>(stores: string[], mode: IDBTransactionMode, steps: Steps<T>): Promise<T> {
+  /**
+   * Runs one transaction over some stores, and returns the result of the request that `act` makes, if it returns one.
+   * Resolves when it is complete, because only then is anything stored.
+   */
+  async function transact<T>(
+    names: readonly string[],
+    mode: IDBTransactionMode,
+    act: (...stores: IDBObjectStore[]) => IDBRequest<T> | null,
+  ): Promise<T> {
     const database = await open();
-    return new Promise<T>((resolve, reject) => {
-      const transaction = database.transaction(stores, mode);
-      let result: T | undefined;
-      transaction.oncomplete = () => resolve(result as T);
+    return new Promise((resolve, reject) => {
+      const transaction = database.transaction(names, mode);
+      const request = act(...names.map((name) => transaction.objectStore(name)));
+      transaction.oncomplete = () => resolve(request?.result as T);
       // A failed request aborts the transaction, and only the abort sets `transaction.error`.
       transaction.onabort = () => reject(transaction.error);
-      steps(transaction, (value) => {
-        result = value;
-      });
+    });
+  }
+
+  async function read<T>(name: string, key: string, fallback: T): Promise<T> {
+    return (await transact<T>([name], "readonly", (store) => store.get(key))) ?? fallback;
+  }
+
+  /** Puts what `next` makes of the values that are there in their place. */
+  function replace<T>(name: string, key: string, next: (present: readonly T[]) => readonly T[]): Promise<void> {
+    return transact([name], "readwrite", (store) => {
+      const request = store.get(key);
+      request.onsuccess = () => {
+        store.put(next(request.result ?? []), key);
+      };
+      return null;
     });
   }
 
   return {
-    loadInbox: (key) =>
-      transact<CachedInbox | null>([INBOXES], "readonly", (transaction, done) => {
-        const request = transaction.objectStore(INBOXES).get(key);
-        request.onsuccess = () => done(request.result ?? null);
-      }),
+    loadInbox: (key) => read(INBOXES, key, null),
     saveInbox: (key, inbox) =>
-      transact<void>([INBOXES], "readwrite", (transaction) => {
-        transaction.objectStore(INBOXES).put(inbox, key);
+      transact([INBOXES], "readwrite", (store) => {
+        store.put(inbox, key);
+        return null;
       }),
-    loadEvents: (key) =>
-      transact<CarillonEvent[]>([EVENTS], "readonly", (transaction, done) => {
-        const request = transaction.objectStore(EVENTS).get(key);
-        request.onsuccess = () => done(request.result ?? []);
-      }),
+    loadEvents: (key) => read(EVENTS, key, []),
     addEvents: (key, events) =>
-      transact<void>([EVENTS], "readwrite", (transaction) => {
-        const store = transaction.objectStore(EVENTS);
-        const request = store.get(key);
-        request.onsuccess = () => {
-          // Of two copies the earlier one is kept, so that an event stays where it first happened.
-          const all = new Map<string, CarillonEvent>();
-          for (const event of [...(request.result ?? []), ...events]) {
-            const id = idOf(event);
-            if (!all.has(id)) all.set(id, event);
-          }
-          store.put([...all.values()].slice(-MAX_EVENTS), key);
-        };
+      replace<CarillonEvent>(EVENTS, key, (present) => {
+        // Of two copies the earlier one is kept, so that an event stays where it first happened.
+        const all = new Map<string, CarillonEvent>();
+        for (const event of [...present, ...events]) {
+          const id = idOf(event);
+          if (!all.has(id)) all.set(id, event);
+        }
+        return [...all.values()].slice(-MAX_EVENTS);
+      }),
+    loadChanges: (key) => read(CHANGES, key, []),
+    saveChanges: (key, changes, settled) =>
+      replace<PendingChange>(CHANGES, key, (present) => {
+        const all = new Map([...present, ...changes].map((each) => [each.id, each]));
+        for (const id of settled) all.delete(id);
+        return [...all.values()];
       }),
     clear: (key) =>
-      transact<void>([INBOXES, EVENTS], "readwrite", (transaction) => {
-        transaction.objectStore(INBOXES).delete(key);
-        transaction.objectStore(EVENTS).delete(key);
+      transact(STORES, "readwrite", (...stores) => {
+        for (const store of stores) store.delete(key);
+        return null;
       }),
   };
 }
-
-type Steps<T> = (transaction: IDBTransaction, done: (value: T) => void) => void;
 
 function idOf(event: CarillonEvent): string {
   if (event.type === "notification") return event.notification.id;

@@ -1,153 +1,113 @@
-// Carries out the changes that the user makes: in order, with retries until the server has done or refused each.
+// The changes of the user that still matter: those without an answer, and those that the inbox does not include yet.
+// Here they only show. The outbox sends them, and is loaded on demand.
 
-import { backoffMs } from "./backoff.js";
-import { GAP_MS } from "./catchup.js";
-import { asError, type CarillonError, closed, isTemporary } from "./errors.js";
-import type { ApiResponse } from "./http.js";
-import type { Intent } from "./overlay.js";
-import { createPause } from "./pause.js";
-import type { CarillonEvent, ChangeKind, RequestOptions } from "./types.js";
+import { EVERYTHING, type Intent } from "./overlay.js";
+import type { PendingChange } from "./types.js";
 
 export interface IntentsHost {
-  random(): number;
-  call(method: string, path: string, options?: RequestOptions): Promise<ApiResponse>;
+  /** The intents as they were before a `close`. */
+  readonly initial: readonly Intent[];
   /** The intents changed, and with them what a page shows. */
   changed(): void;
-  failed(error: CarillonError): void;
-  refused(error: CarillonError): void;
-  keepSyncing(): void;
+  /** The user made a change. It shows already. */
+  added(intent: Intent): void;
 }
 
 export interface Intents {
   all(): readonly Intent[];
   /** Shows at once. Settles when the server has done or refused it. */
   add(kind: Intent["kind"], ids: readonly string[], before: string | null, type?: string): Promise<void>;
-  /** An event may confirm an intent. */
-  observe(event: CarillonEvent): void;
+  /** Shows changes that came from another tab or from the device. Returns those that were not known. */
+  adopt(changes: readonly PendingChange[], source: "tab" | "device"): readonly Intent[];
+  remove(which: readonly Intent[]): void;
   /** Takes the intents done so far. The returned function drops them; call it when the inbox includes them. */
   takeDone(): () => void;
-  wake(): void;
-  stop(): void;
 }
 
-const kinds: Partial<Record<ChangeKind, Intent["kind"]>> = { read: "read", unread: "unread", deleted: "delete" };
-
 export function createIntents(host: IntentsHost): Intents {
-  let intents: readonly Intent[] = [];
-  // One after another: `read` and `unread` of the same notification must not overtake each other on the way.
-  let last: Promise<unknown> = Promise.resolve();
-  let isStopped = false;
-  const pause = createPause();
+  let intents: readonly Intent[] = host.initial;
+  // Unique over tabs and visits. `randomUUID` exists only in secure contexts.
+  const prefix = crypto.getRandomValues(new Uint32Array(3)).join("-");
+  let count = 0;
+  /** The last change of each notification. */
+  const last = new Map<string, Intent>();
 
   function remove(which: readonly Intent[]): void {
-    const left = intents.filter((intent) => !which.includes(intent));
+    const removed = new Set(which);
+    const left = intents.filter((intent) => !removed.has(intent));
     if (left.length === intents.length) return;
     intents = left;
+    for (const intent of removed) for (const id of intent.ids) if (last.get(id) === intent) last.delete(id);
     host.changed();
   }
 
-  /** Retries until there is an answer. Every change is idempotent. */
-  async function retry(attempt: () => Promise<ApiResponse>): Promise<void> {
-    for (let failures = 1; ; failures++) {
-      if (isStopped) throw closed();
-      try {
-        await attempt();
-        // The sync clears the problem that earlier attempts reported; nothing else may do so.
-        if (failures > 1) host.keepSyncing();
-        return;
-      } catch (thrown) {
-        const error = asError(thrown);
-        if (!isTemporary(error)) throw error;
-        if (isStopped) continue;
-        host.failed(error);
-        await pause.for(backoffMs(failures, host.random, error.retryAfterMs));
-      }
-    }
-  }
-
-  function call({ kind, type, before }: Intent, id?: string): Promise<ApiResponse> {
-    if (id === undefined) {
-      const body = { ...(type !== undefined && { type }), ...(before && { before }) };
-      return host.call("POST", "/api/notifications/read-all", { body });
-    }
-    const path = `/api/notifications/${encodeURIComponent(id)}`;
-    return kind === "delete" ? host.call("DELETE", path) : host.call("POST", `${path}/${kind}`);
-  }
-
-  async function carryOut(intent: Intent): Promise<void> {
-    const isAll = intent.kind === "readAll";
-    let refusal: CarillonError | undefined;
-    await Promise.all(
-      (isAll ? [undefined] : [...intent.ids]).map(async (id) => {
-        try {
-          await retry(() => call(intent, id));
-        } catch (thrown) {
-          refusal = asError(thrown);
-          if (isAll) remove([intent]);
-          else intent.ids.delete(id ?? "");
-        }
-      }),
-    );
-    intent.isDone = true;
-    awaitConfirmation(intent);
-    if (!refusal) return;
-    if (refusal.code !== "closed") host.refused(refusal);
+  function put(fresh: readonly Intent[], isEarlier = false): void {
+    intents = isEarlier ? [...fresh, ...intents] : [...intents, ...fresh];
+    for (const intent of fresh) for (const id of intent.ids) if (!isEarlier || !last.has(id)) last.set(id, intent);
     host.changed();
-    // The refusal may be the first sign of a change.
-    host.keepSyncing();
-    throw refusal;
   }
 
-  /** A finished intent stays in the overlay until the inbox includes it, so that nothing flickers. */
-  function awaitConfirmation(intent: Intent): void {
-    const isConfirmed = intent.kind !== "readAll" && [...intent.ids].every((id) => !intent.unconfirmed.has(id));
-    if (isConfirmed) return remove([intent]);
-    if (isStopped) return;
-    void pause.for(GAP_MS).then(() => {
-      if (!isStopped && intents.includes(intent)) host.keepSyncing();
-    });
-  }
+  for (const intent of intents) for (const id of intent.ids) last.set(id, intent);
 
   return {
     all: () => intents,
     add(kind, ids, before, type) {
-      const at = new Date().toISOString();
-      const intent: Intent = {
-        kind,
-        ids: new Set(ids),
-        unconfirmed: new Set(ids),
-        type,
-        before,
-        at,
-        isDone: false,
-        results: new WeakMap(),
-      };
-      intents = [...intents, intent];
-      host.changed();
-      const done = last.then(() => carryOut(intent));
-      last = done.catch(() => {});
-      // A caller that ignores the promise reads `error` instead, so a refusal must not be an unhandled rejection.
-      done.catch(() => {});
-      return done;
-    },
-    observe(event) {
-      if (event.type !== "changed") return;
-      const confirmed: Intent[] = [];
-      for (const intent of intents) {
-        if (intent.kind !== kinds[event.change]) continue;
-        for (const id of event.ids) intent.unconfirmed.delete(id);
-        if (intent.isDone && intent.unconfirmed.size === 0) confirmed.push(intent);
+      // A change that is already on its way is not made a second time, and the callers share its answer.
+      const shared = new Set<Intent>();
+      const fresh = ids.filter((id) => {
+        const same = last.get(id);
+        if (same?.kind !== kind || !same.open.has(id)) return true;
+        shared.add(same);
+        return false;
+      });
+      if (kind === "readAll" || fresh.length > 0) {
+        const at = new Date().toISOString();
+        const id = `${prefix}-${++count}`;
+        const intent = intentOf({ id, kind, ids: fresh, at, ...(before && { before }), ...(type && { type }) }, "user");
+        shared.add(intent);
+        put([intent]);
+        host.added(intent);
       }
-      remove(confirmed);
+      const answered = Promise.all([...shared].map((intent) => intent.answered)).then(() => {});
+      // A caller that ignores the promise reads `error` instead, so a refusal must not be an unhandled rejection.
+      answered.catch(() => {});
+      return answered;
     },
+    adopt(changes, source) {
+      const known = new Set(intents.map(({ id }) => id));
+      const fresh = changes.filter(({ id }) => !known.has(id)).map((change) => intentOf(change, source));
+      // Those of an earlier visit were made before those of this one.
+      if (fresh.length > 0) put(fresh, source === "device");
+      return fresh;
+    },
+    remove,
     takeDone() {
-      const done = intents.filter((intent) => intent.isDone);
+      const done = intents.filter(({ isDone }) => isDone);
       return () => remove(done);
     },
-    wake: pause.wake,
-    stop() {
-      isStopped = true;
-      pause.wake();
-    },
+  };
+}
+
+/** An intent of which nothing has been answered yet. */
+export function intentOf({ id, kind, ids, type, before, at }: PendingChange, source: Intent["source"]): Intent {
+  let settle: Intent["settle"] = () => {};
+  const answered = new Promise<void>((resolve, reject) => {
+    settle = (refusal) => (refusal ? reject(refusal) : resolve());
+  });
+  answered.catch(() => {});
+  return {
+    id,
+    kind,
+    ids: new Set(ids),
+    type,
+    before: before ?? null,
+    at,
+    source,
+    open: new Set(kind === "readAll" ? [EVERYTHING] : ids),
+    isDone: false,
+    unconfirmed: new Set(ids),
+    results: new WeakMap(),
+    answered,
+    settle,
   };
 }

@@ -2,12 +2,14 @@
 // Because the two are separate, a refusal is undone by dropping its intent, whatever has arrived meanwhile.
 
 import { isAhead } from "./cursor.js";
+import type { CarillonError } from "./errors.js";
 import type { Inbox } from "./inbox.js";
-import type { Notification } from "./types.js";
+import type { Notification, PendingChange } from "./types.js";
 
-/** A change that the user made. */
+/** A change that the user made, from the moment it shows until the inbox includes it. */
 export interface Intent {
-  readonly kind: "read" | "unread" | "delete" | "readAll";
+  readonly id: string;
+  readonly kind: PendingChange["kind"];
   /** For every kind but `readAll`: the notifications concerned, without those that the server refused. */
   readonly ids: Set<string>;
   /** For `readAll`: only this type. */
@@ -15,13 +17,23 @@ export interface Intent {
   /** For `readAll`: only arrivals up to this cursor. */
   readonly before: string | null;
   readonly at: string;
-  /** The server has done it. It stays until the inbox is known to include it. */
+  /** Who knows of it: the user of this tab, who waits for it, another tab, or only the device, after a reload. */
+  readonly source: "user" | "tab" | "device";
+  /** What the server has not answered yet: ids of `ids`, or `EVERYTHING`. */
+  readonly open: Set<string>;
+  /** The server has answered all of it. It stays until the inbox is known to include it. */
   isDone: boolean;
   /** Ids whose change no event has confirmed yet. */
   readonly unconfirmed: Set<string>;
   /** The changed copy of each notification, so that a row keeps its identity while others change. */
   readonly results: WeakMap<Notification, Notification>;
+  /** What the user waits for. */
+  readonly answered: Promise<void>;
+  readonly settle: (refusal?: CarillonError) => void;
 }
+
+/** Stands for the notifications of a `readAll`, which are not known one by one. */
+export const EVERYTHING = "*";
 
 /** The part of the inbox that a page shows. */
 export interface View {
@@ -29,33 +41,52 @@ export interface View {
   readonly unreadCount: number;
 }
 
-/** The inbox with the intents applied in order. */
+/** The inbox with the intents applied in order. One pass, because two hundred intents at once are no exception. */
 export function applyIntents(inbox: Inbox, intents: readonly Intent[]): View {
-  let notifications = inbox.items;
-  let unreadCount = inbox.unreadCount;
+  const { items, unreadCount } = inbox;
+  if (intents.length === 0) return { notifications: items, unreadCount };
+  const byId = new Map<string, Intent[]>();
+  const ofAll = intents.filter(({ kind }) => kind === "readAll");
   for (const intent of intents) {
-    notifications = notifications.flatMap((item) => {
-      if (!concerns(intent, item)) return item;
-      const isUnread = item.readAt === null;
-      const becomesUnread = intent.kind === "unread";
-      if (intent.kind === "delete") {
-        if (isUnread) unreadCount--;
-        return [];
-      }
-      if (isUnread === becomesUnread) return item;
-      unreadCount += becomesUnread ? 1 : -1;
-      return resultOf(intent, item, becomesUnread ? null : intent.at);
-    });
-    // Notifications that are not loaded are read too. Everything newer than `before` is loaded.
-    if (intent.kind === "readAll" && intent.type === undefined) {
-      unreadCount = notifications.filter((item) => item.readAt === null).length;
+    for (const id of intent.ids) {
+      const known = byId.get(id);
+      if (known) known.push(intent);
+      else byId.set(id, [intent]);
     }
   }
+  let unreadBefore = 0;
+  let unreadAfter = 0;
+  const notifications: Notification[] = [];
+  for (const item of items) {
+    const own = byId.get(item.id);
+    // Without both there is nothing to put in order.
+    const concerned = own && ofAll.length > 0 ? intents : (own ?? ofAll);
+    const shown = concerned.length > 0 ? after(item, concerned) : item;
+    if (item.readAt === null) unreadBefore++;
+    if (shown?.readAt === null) unreadAfter++;
+    if (shown) notifications.push(shown);
+  }
+  // Notifications that are not loaded are read too. Everything newer than `before` is loaded.
+  const isAllRead = ofAll.some(({ type }) => type === undefined);
   // The count may lag behind the items by an event.
-  return { notifications, unreadCount: Math.max(0, unreadCount) };
+  const count = isAllRead ? unreadAfter : Math.max(0, unreadCount + unreadAfter - unreadBefore);
+  return { notifications, unreadCount: count };
 }
 
-function concerns(intent: Intent, item: Notification): boolean {
+/** A notification after the intents, or `null` if one of them deletes it. */
+function after(notification: Notification, intents: readonly Intent[]): Notification | null {
+  let item = notification;
+  for (const intent of intents) {
+    if (!concerns(intent, item)) continue;
+    if (intent.kind === "delete") return null;
+    const becomesUnread = intent.kind === "unread";
+    if ((item.readAt === null) !== becomesUnread) item = resultOf(intent, item, becomesUnread ? null : intent.at);
+  }
+  return item;
+}
+
+/** Whether an intent is about a notification. */
+export function concerns(intent: Intent, item: Notification): boolean {
   if (intent.kind !== "readAll") return intent.ids.has(item.id);
   if (intent.type !== undefined && item.type !== intent.type) return false;
   return intent.before === null || !isAhead(item.cursor, intent.before);

@@ -13,6 +13,8 @@ const LOAD_MS = 1_000;
 export interface PersistenceHost {
   readonly cache: () => Promise<EventCache>;
   readonly key: string;
+  /** Ids of emitted events that listeners have received. */
+  readonly seen: Set<string>;
   inbox(): Inbox;
   /** Whether this tab saves. All tabs see the same, so only one of them needs to. */
   isSaver(): boolean;
@@ -25,12 +27,14 @@ export interface Persistence {
   changed(events: readonly CarillonEvent[]): void;
   /** Saves pending changes at once. */
   flush(): void;
+  /** Reports a failure of the cache, unless it is the one that was reported last. */
+  failed(thrown: unknown): void;
   /** Saves nothing from now on. */
   stop(): void;
 }
 
 export function createPersistence(host: PersistenceHost): Persistence {
-  const { cache, key } = host;
+  const { cache, key, seen } = host;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let unsaved: CarillonEvent[] = [];
   let isStopped = false;
@@ -69,7 +73,12 @@ export function createPersistence(host: PersistenceHost): Persistence {
     async load() {
       try {
         const cached: unknown = await Promise.race([
-          cache().then((opened) => opened.loadInbox(key)),
+          cache().then(async (opened) => {
+            // After a reload the server tells once more what it emitted lately, which must not ring again.
+            const events = await opened.loadEvents(key).catch(() => []);
+            for (const event of events) if ("id" in event) seen.add(event.id);
+            return opened.loadInbox(key);
+          }),
           loadPause.for(LOAD_MS),
         ]);
         return isCachedInbox(cached) ? cached : null;
@@ -88,6 +97,7 @@ export function createPersistence(host: PersistenceHost): Persistence {
     flush() {
       if (timer !== undefined) void save();
     },
+    failed,
     stop() {
       isStopped = true;
       clearTimeout(timer);
