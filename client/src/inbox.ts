@@ -208,7 +208,9 @@ function insert(items: readonly Notification[], item: Notification): readonly No
   const last = items.at(-1);
   if (last && isAhead(last.cursor, item.cursor)) return [...items, item];
   const below = items.findIndex((other) => isAhead(item.cursor, other.cursor));
-  return items.toSpliced(below < 0 ? items.length : below, 0, item);
+  const all = [...items];
+  all.splice(below < 0 ? items.length : below, 0, item);
+  return all;
 }
 
 /** The known object if nothing differs, so that its row need not render again. */
