@@ -2,9 +2,10 @@
 
 import { backoffMs } from "./backoff.js";
 import { compareCursors, isAhead } from "./cursor.js";
-import { asError, CarillonError, invalidAnswer } from "./errors.js";
+import { asError, type CarillonError, invalidAnswer } from "./errors.js";
 import type { ApiResponse } from "./http.js";
 import { fitOf, type Inbox, type InboxChange, missedEvents } from "./inbox.js";
+import { loadNextPage } from "./pages.js";
 import { createPause } from "./pause.js";
 import { type InboxEvent, isListResponse, isSyncResponse, type ListResponse, type SyncResponse } from "./protocol.js";
 import type { CarillonEvent, RequestOptions } from "./types.js";
@@ -12,11 +13,11 @@ import type { CarillonEvent, RequestOptions } from "./types.js";
 /** How long an event may wait for the one before it. */
 export const GAP_MS = 250;
 const MAX_WAITING = 1_000;
-const MAX_LIST_ATTEMPTS = 8;
-const CACHED_PAGE_SIZE = 200;
 
 export interface CatchUpHost {
   readonly pageSize: number;
+  /** The filter of the list, as `&name=value`. */
+  readonly query?: string;
   random(): number;
   call(method: string, path: string, options?: RequestOptions): Promise<ApiResponse>;
   inbox(): Inbox;
@@ -132,7 +133,7 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
   }
 
   async function list(query: string): Promise<ListResponse> {
-    const { body } = await host.call("GET", `/api/notifications?${query}`);
+    const { body } = await host.call("GET", `/api/notifications?${query}${host.query ?? ""}`);
     if (!isListResponse(body)) throw invalidAnswer();
     return body;
   }
@@ -200,39 +201,13 @@ export function createCatchUp(host: CatchUpHost): CatchUp {
     isRetrying = false;
   }
 
-  async function loadNextPage(): Promise<void> {
-    let failures = 0;
-    while (host.inbox().hasMore) {
-      const { items, nextCursor } = host.inbox();
-      // A trimmed cache has no page token: page from the top until something new appears.
-      const size = nextCursor ? host.pageSize : CACHED_PAGE_SIZE;
-      const response = await list(`limit=${size}${nextCursor ? `&cursor=${encodeURIComponent(nextCursor)}` : ""}`);
-      const { cursor, nextCursor: presentNextCursor } = host.inbox();
-      if (cursor === null) return;
-      // The list was reloaded meanwhile, and appending this page to it would leave a gap.
-      if (presentNextCursor !== nextCursor) continue;
-      const step = compareCursors(response.cursor, cursor);
-      // The page is of another epoch. The sync reloads the list.
-      if (step === null) return sync();
-      if (step < 0) {
-        // A page behind the inbox would show rows as they were before their last change.
-        if (++failures === MAX_LIST_ATTEMPTS) throw new CarillonError("list_behind", "the list lags behind the inbox");
-        await pause.for(backoffMs(failures, host.random));
-        continue;
-      }
-      host.change({ type: "page", response });
-      if (response.cursor !== cursor) keepSyncing();
-      if (host.inbox().items.length > items.length) return;
-    }
-  }
-
   return {
     accept,
     acceptSync,
     sync,
     keepSyncing,
     loadMore() {
-      loading ??= loadNextPage()
+      loading ??= loadNextPage({ ...host, list, sync, keepSyncing, pause })
         .catch((thrown) => {
           // A refused page token may be the first sign of a change.
           keepSyncing();

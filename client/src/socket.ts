@@ -2,15 +2,17 @@
 
 import type { Environment } from "./environment.js";
 import { CarillonError } from "./errors.js";
-import { type ClientFrame, type Frame, readFrame } from "./protocol.js";
+import { readFrame } from "./frames.js";
+import type { ClientFrame, Frame, OtherFrame } from "./protocol.js";
 
 /** The timeout for opening, and later from a ping to the next frame of any type. */
 const TIMEOUT_MS = 10_000;
 /** Late enough to see changes that were committed while the server was still storing the connection. */
 const FIRST_PING_MS = 2_000;
-const PING_MS = 60_000;
 /** API Gateway closes a socket that is silent for 10 min. */
 const HIDDEN_PING_MS = 240_000;
+/** How long a change may take to come back as a frame. With the timeout of the ping it stays below 15 s. */
+const EXPECT_MS = 3_000;
 
 /** A transport on which the server pushes frames: a socket or an event stream. */
 export interface Stream {
@@ -18,6 +20,8 @@ export interface Stream {
   send(frame: ClientFrame): boolean;
   /** Checks whether the other end still responds. */
   probe(): void;
+  /** Checks it only if no frame comes soon. After most changes one does, and then no ping is needed. */
+  expectFrame(): void;
   /** Closes it without calling `closed`. */
   close(): void;
 }
@@ -26,10 +30,18 @@ export interface StreamHost {
   readonly environment: Environment;
   readonly url: string;
   readonly ticket: string;
+  /** The position from which an event stream continues. */
+  readonly since: string | null;
+  /** The pause between two pings while visible. */
+  readonly pingMs: number;
+  /** Whether any tab of the user is visible. */
+  isVisible(): boolean;
   opened(): void;
-  frame(frame: Frame): void;
+  frame(frame: Frame | OtherFrame): void;
   /** An unreadable frame came, so the inbox may have changed. */
   unreadable(): void;
+  /** The server ended the event stream and asks for another one. The last callback, like `closed`. */
+  renew(): void;
   /** The stream ended or failed to open. Called at most once, as the last callback, and never after `close`. */
   closed(error: CarillonError): void;
 }
@@ -37,21 +49,22 @@ export interface StreamHost {
 export type OpenStream = (host: StreamHost) => Stream;
 
 export const openSocket: OpenStream = (host) => {
-  const { WebSocket, document } = host.environment;
   let isOpen = false;
   let hasEnded = false;
   let pings = 0;
   let nextPing: ReturnType<typeof setTimeout> | undefined;
+  let expected: ReturnType<typeof setTimeout> | undefined;
   let timeout: ReturnType<typeof setTimeout> | undefined;
-  const socket = open(WebSocket, `${host.url}?ticket=${encodeURIComponent(host.ticket)}`);
+  const socket = open(host.environment.WebSocket, `${host.url}?ticket=${encodeURIComponent(host.ticket)}`);
 
   function startTimeout(message: string): void {
     timeout ??= setTimeout(fail, TIMEOUT_MS, message);
   }
 
-  function stopTimeout(): void {
+  function stopTimeouts(): void {
     clearTimeout(timeout);
-    timeout = undefined;
+    clearTimeout(expected);
+    timeout = expected = undefined;
   }
 
   function pingIn(ms: number): void {
@@ -68,13 +81,13 @@ export const openSocket: OpenStream = (host) => {
   function ping(): void {
     if (!send({ action: "ping", ref: `p${++pings}` })) return;
     startTimeout("the socket was silent");
-    pingIn(document?.visibilityState === "hidden" ? HIDDEN_PING_MS : PING_MS);
+    pingIn(host.isVisible() ? host.pingMs : HIDDEN_PING_MS);
   }
 
   function end(): void {
     hasEnded = true;
     clearTimeout(nextPing);
-    stopTimeout();
+    stopTimeouts();
     socket.close();
   }
 
@@ -87,16 +100,16 @@ export const openSocket: OpenStream = (host) => {
   socket.onopen = () => {
     if (hasEnded) return;
     isOpen = true;
-    stopTimeout();
+    stopTimeouts();
     pingIn(FIRST_PING_MS);
     host.opened();
   };
   socket.onmessage = ({ data }) => {
     if (hasEnded) return;
-    stopTimeout();
+    stopTimeouts();
     const frame = readFrame(data);
     if (frame === null) host.unreadable();
-    else if (frame !== "unknown") host.frame(frame);
+    else host.frame(frame);
   };
   // A close event follows. Without a listener, an error ends the process in Node.
   socket.onerror = () => {};
@@ -108,6 +121,9 @@ export const openSocket: OpenStream = (host) => {
   return {
     send,
     probe: ping,
+    expectFrame() {
+      if (isOpen) expected ??= setTimeout(ping, EXPECT_MS);
+    },
     close() {
       if (!hasEnded) end();
     },
