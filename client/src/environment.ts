@@ -13,6 +13,8 @@ export interface Environment {
   readonly window: Pick<Window, "addEventListener" | "removeEventListener"> | null;
   /** Only a hint: a device may be online and reach nothing. */
   readonly isOnline: () => boolean;
+  /** Called only when something is to be kept or forgotten, because some runtimes warn of its use. */
+  readonly localStorage: () => Storage | null;
   /** A number from 0 up to, but not including, 1. */
   readonly random: () => number;
 }
@@ -37,6 +39,7 @@ export function resolveEnvironment(given: Partial<Environment> = {}): Environmen
     document: available(() => globalThis.document),
     window: available(() => globalThis.window),
     isOnline: () => available(() => globalThis.navigator.onLine) ?? true,
+    localStorage: () => available(() => globalThis.localStorage),
     random: Math.random,
     ...given,
   };

@@ -1,6 +1,6 @@
 // Failures: as an error to catch, and as a problem to show.
 
-import type { Problem } from "./types.js";
+import type { ErrorCode, Problem } from "./types.js";
 
 /** The details of an error response besides its code and message. */
 export interface ErrorDetails {
@@ -12,14 +12,14 @@ export interface ErrorDetails {
 
 /** A call that failed. `status` is 0 if there was no response. */
 export class CarillonError extends Error {
-  declare readonly code: string;
+  declare readonly code: ErrorCode;
   declare readonly status: number;
   declare readonly requestId: string | null;
   declare readonly retryAfterMs?: number;
   /** The invalid fields of the request. */
   declare readonly fields?: readonly string[];
 
-  constructor(code: string, message: string, details: ErrorDetails = {}) {
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message);
     this.name = "CarillonError";
     Object.assign(this, { code, status: 0, requestId: null }, details);
@@ -31,6 +31,9 @@ export const closed = (): CarillonError => new CarillonError("closed", "the clie
 
 /** A response that is valid JSON but does not have the expected shape. */
 export const invalidAnswer = (): CarillonError => new CarillonError("invalid_answer", "unexpected response");
+
+/** A part of the client that is loaded on demand did not come. */
+export const notLoaded = (): CarillonError => new CarillonError("no_answer", "a part of the client was not loaded");
 
 /** Whether a retry may succeed: there was no response, or the server was too busy. */
 export function isTemporary(error: CarillonError): boolean {
@@ -49,15 +52,26 @@ export function storageProblem(thrown: unknown): Problem {
   return { code, message: `storage failed: ${name}`, source: "cache" };
 }
 
-/** An error in the form that the store shows. */
-export function toProblem(source: Problem["source"], error: CarillonError): Problem {
+/** An error in the form that the store shows, with the act that failed, if any. */
+export function toProblem(
+  source: Problem["source"],
+  error: CarillonError,
+  act: Pick<Problem, "action" | "ids"> = {},
+): Problem {
   const { code, message, status, requestId, retryAfterMs } = error;
   return {
     code,
     message,
     source,
+    ...act,
     ...(status && { status }),
     ...(requestId && { requestId }),
     ...(retryAfterMs && { retryAfterMs }),
   };
+}
+
+/** A caller may ignore any refusal, so none is an unhandled rejection. */
+export function withoutAlarm(promise: Promise<void>): Promise<void> {
+  promise.catch(() => {});
+  return promise;
 }

@@ -3,7 +3,7 @@
 import { asError, CarillonError, closed } from "./errors.js";
 import { isObject } from "./protocol.js";
 import { readToken, type Token } from "./token.js";
-import type { RequestOptions } from "./types.js";
+import type { ErrorCode, RequestOptions } from "./types.js";
 
 const TIMEOUT_MS = 20_000;
 /** A token that expires sooner than this is not used for another call. */
@@ -160,7 +160,8 @@ function read(response: Response, text: string): ApiResponse {
   const error = isObject(body) && isObject(body["error"]) ? body["error"] : {};
   const { code = isJson ? `http_${status}` : "invalid_answer", message = `the status is ${status}` } = error;
   const seconds = Number(response.headers.get("retry-after"));
-  throw new CarillonError(String(code), String(message), {
+  // A later server may have a code that this client does not know.
+  throw new CarillonError(String(code) as ErrorCode, String(message), {
     status,
     requestId: (error["requestId"] as string) ?? response.headers.get("x-request-id"),
     retryAfterMs: Number(error["retryAfterMs"]) || seconds * 1_000 || undefined,

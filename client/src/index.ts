@@ -2,23 +2,33 @@
 
 export { createClient } from "./client.js";
 export type { Environment } from "./environment.js";
-export { CarillonError } from "./errors.js";
+export { CarillonError, type ErrorDetails } from "./errors.js";
 export type {
+  Action,
   CachedInbox,
   CarillonEvent,
   ChangedEvent,
   ChangeKind,
   Client,
+  ClientErrorCode,
   ClientOptions,
   EmittedEvent,
+  ErrorCode,
   EventCache,
   Notification,
   NotificationEvent,
+  PendingChange,
   Priority,
   Problem,
   RequestOptions,
+  ServerErrorCode,
+  SignOutHook,
   State,
   Status,
   Store,
   Transport,
+  View,
+  ViewFilter,
+  ViewState,
+  Wire,
 } from "./types.js";

@@ -1,7 +1,7 @@
-// Every frame and response that the client reads or writes, and the checks that they are well formed.
+// Every frame and response that the client reads or writes, and the checks that responses are well formed.
 
 import { isCursor } from "./cursor.js";
-import type { ChangedEvent, EmittedEvent, Notification, NotificationEvent } from "./types.js";
+import type { ChangedEvent, EmittedEvent, ErrorCode, Notification, NotificationEvent } from "./types.js";
 
 /** A notification arrived that is too large for a frame. */
 export interface FetchEvent {
@@ -41,7 +41,7 @@ export type ReplyFrame =
   | {
       readonly type: "error";
       readonly ref?: string;
-      readonly code: string;
+      readonly code: ErrorCode;
       readonly message: string;
       readonly retryable?: boolean;
       readonly retryAfterMs?: number;
@@ -50,23 +50,44 @@ export type ReplyFrame =
 /** Every frame from the server that this client understands. */
 export type Frame = InboxEvent | EmittedEvent | ReplyFrame | { readonly type: "resync" };
 
+/** A frame for a part of the client that is loaded separately, which checks the rest of it. */
+export interface OtherFrame {
+  readonly type: "other";
+  readonly frame: Readonly<Record<string, unknown>>;
+}
+
+/** With this the `ref` of every frame about chats begins. */
+export const CHAT_REF = "chat-";
+
 /** Every frame that this client sends. */
 export type ClientFrame =
   | { readonly action: "ping"; readonly ref?: string }
   | { readonly action: "ack"; readonly cursor: string }
-  | { readonly action: "auth"; readonly ticket: string; readonly ref?: string };
+  | { readonly action: "auth"; readonly ticket: string; readonly ref?: string }
+  | { readonly action: "read" | "unread" | "delete"; readonly ids: readonly string[]; readonly ref?: string }
+  | { readonly action: "readAll"; readonly type?: string; readonly before?: string; readonly ref?: string }
+  | {
+      readonly action: "sendMessage";
+      readonly ref: string;
+      readonly chatId: string;
+      readonly clientId: string;
+      readonly body: string;
+      readonly data: Readonly<Record<string, unknown>>;
+    }
+  | { readonly action: "readChat"; readonly ref: string; readonly chatId: string; readonly seq: number }
+  | { readonly action: "presence"; readonly ref: string; readonly userIds: readonly string[] }
+  | { readonly action: "typing"; readonly chatId: string; readonly on: boolean };
 
-type JsonObject = Record<string, unknown>;
-type Check = (frame: JsonObject) => boolean;
+export type JsonObject = Record<string, unknown>;
 
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-const isString = (value: unknown): value is string => typeof value === "string";
-const isCount = Number.isSafeInteger;
-const areStrings = (value: unknown): boolean => Array.isArray(value) && value.every(isString);
+export const isString = (value: unknown): value is string => typeof value === "string";
+export const isCount = (value: unknown): boolean => Number.isSafeInteger(value);
+export const areStrings = (value: unknown): boolean => Array.isArray(value) && value.every(isString);
 
-const isNotification = (value: unknown): boolean =>
+export const isNotification = (value: unknown): boolean =>
   isObject(value) &&
   isString(value["id"]) &&
   isString(value["type"]) &&
@@ -75,9 +96,6 @@ const isNotification = (value: unknown): boolean =>
   isCursor(value["cursor"]);
 
 const areNotifications = (value: unknown): boolean => Array.isArray(value) && value.every(isNotification);
-
-const isStep: Check = (frame) => isCursor(frame["cursor"]) && isCursor(frame["prev"]);
-const isEmitted: Check = (frame) => isString(frame["id"]);
 
 export function isSyncResponse(value: unknown): value is SyncResponse {
   return (
@@ -95,45 +113,4 @@ export function isListResponse(value: unknown): value is ListResponse {
   return (
     isObject(value) && areNotifications(value["items"]) && isCount(value["unreadCount"]) && isCursor(value["cursor"])
   );
-}
-
-const checks: Readonly<Record<Frame["type"], Check>> = {
-  notification: (frame) =>
-    isStep(frame) &&
-    isNotification(frame["notification"]) &&
-    isCount(frame["unreadCount"]) &&
-    (frame["replaces"] == null || areStrings(frame["replaces"])),
-  changed: (frame) =>
-    isStep(frame) && areStrings(frame["ids"]) && isString(frame["change"]) && isCount(frame["unreadCount"]),
-  fetch: isStep,
-  resync: () => true,
-  system: isEmitted,
-  dashboard: isEmitted,
-  announcement: isEmitted,
-  pong: (frame) => isCursor(frame["cursor"]) && isString(frame["etag"]),
-  ok: () => true,
-  sync: isSyncResponse,
-  error: (frame) => isString(frame["code"]),
-};
-
-/** Whether a value is a frame that the client understands. */
-export function isFrame(value: unknown): value is Frame {
-  const type = isObject(value) && (value["type"] as Frame["type"]);
-  return type !== false && Object.hasOwn(checks, type) && checks[type](value as unknown as JsonObject);
-}
-
-/**
- * Parses a frame. `"unknown"` means a type that only a later server has. `null` means that the text is no frame, or
- * that the frame lacks what its type needs, so a change may have been lost.
- */
-export function readFrame(text: unknown): Frame | "unknown" | null {
-  if (!isString(text)) return null;
-  let frame: unknown;
-  try {
-    frame = JSON.parse(text);
-  } catch {
-    return null;
-  }
-  if (isFrame(frame)) return frame;
-  return isObject(frame) && isString(frame["type"]) && !Object.hasOwn(checks, frame["type"]) ? "unknown" : null;
 }

@@ -1,5 +1,7 @@
 // The hooks: a thin bridge between a client's store and React.
 
+"use client";
+
 import {
   createContext,
   type ReactElement,
@@ -12,29 +14,42 @@ import {
   useSyncExternalStore,
 } from "react";
 import { groupByDay, type NotificationGroup } from "./grouping.js";
-import type { Client, Notification, Problem, State, Status, Transport } from "./types.js";
+import { heardOf } from "./heard.js";
+import { hold } from "./hold.js";
+import { shallow } from "./shallow.js";
+import type { Client, EmittedEvent, Notification, Problem, State, Status, Transport, ViewFilter } from "./types.js";
+import { useView } from "./useView.js";
 
 export type { NotificationGroup } from "./grouping.js";
 
 /** What `useNotifications` returns. */
 export interface Notifications {
-  /** Newest first. An unchanged notification keeps its identity, so a memoised row does not render again. */
+  /**
+   * Newest first, of the filter if there is one. An unchanged notification keeps its identity, so a memoised row does
+   * not render again.
+   */
   readonly notifications: readonly Notification[];
-  /** The notifications of the active tab. */
+  /** The notifications of the active tab, or of the filter if there is one. */
   readonly filteredNotifications: readonly Notification[];
-  /** The notifications of the active tab, by day. */
+  /** The same by day. */
   readonly groupedNotifications: readonly NotificationGroup[];
   readonly hasNotifications: boolean;
+  /** Of all notifications, or of the filter's type. */
   readonly unreadCount: number;
+  /** Whether nothing is known of the active tab or the filter yet. */
   readonly loading: boolean;
+  readonly loadingMore: boolean;
   readonly error: Problem | null;
+  readonly dismissError: () => void;
   /** `"all"`, `"unread"`, or a type; shared by all components under one provider. */
   readonly activeTab: string;
   readonly setActiveTab: (tab: string) => void;
   readonly markAsRead: Client["markAsRead"];
   readonly markAsUnread: Client["markAsUnread"];
-  readonly markAllAsRead: () => Promise<void>;
+  /** Of one type, or of all. By default, of the filter's type. */
+  readonly markAllAsRead: (type?: string) => Promise<void>;
   readonly deleteNotification: Client["deleteNotification"];
+  /** Whether the active tab or the filter has more; `loadMore` loads it. */
   readonly hasMore: boolean;
   readonly loadMore: () => Promise<void>;
   readonly wsStatus: Status;
@@ -48,22 +63,6 @@ interface Provided {
 }
 
 const Context = createContext<Provided | null>(null);
-
-/** The number of mounted providers of each client. */
-const holders = new WeakMap<Client, number>();
-
-function hold(client: Client): () => void {
-  const count = (by: number): number => {
-    const held = (holders.get(client) ?? 0) + by;
-    holders.set(client, held);
-    return held;
-  };
-  count(1);
-  client.connect();
-  return () => {
-    if (count(-1) === 0) client.close();
-  };
-}
 
 /** Keeps the client connected while at least one provider of it is mounted. */
 export function CarillonProvider({ client, children }: { client: Client; children?: ReactNode }): ReactElement {
@@ -84,28 +83,52 @@ export function useClient(): Client {
   return useProvided().client;
 }
 
-/** Part of the state. The selector must return the same value for the same state. */
-export function useCarillon<T>(selector: (state: State) => T): T {
+/**
+ * Part of the state. While `isEqual` finds no difference, the value stays the same and nothing renders again. By
+ * default it compares the members of arrays and plain objects, so a selector may make a new one each time.
+ */
+export function useCarillon<T>(selector: (state: State) => T, isEqual: (one: T, other: T) => boolean = shallow): T {
   const { store } = useClient();
+  const kept = useRef<{ readonly value: T } | null>(null);
+  const select = (state: State): T => {
+    const value = selector(state);
+    if (!kept.current || !isEqual(kept.current.value, value)) kept.current = { value };
+    return kept.current.value;
+  };
   return useSyncExternalStore(
     store.subscribe,
-    () => selector(store.getState()),
-    () => selector(store.getInitialState()),
+    () => select(store.getState()),
+    () => select(store.getInitialState()),
   );
 }
 
-function isIn(tab: string, notification: Notification): boolean {
-  return tab === "unread" ? notification.readAt === null : notification.type === tab;
+const nothing = async (): Promise<void> => {};
+
+function filterOf(tab: string): ViewFilter | null {
+  return tab === "all" ? null : tab === "unread" ? { unread: true } : { type: tab };
 }
 
-/** The inbox and its actions. */
-export function useNotifications(): Notifications {
+/**
+ * The inbox and its actions. With a filter, only what fits it: the server filters, and components with equal filters
+ * share one list. Without one, the active tab is such a filter for `filteredNotifications` and its pages.
+ */
+export function useNotifications(filter?: ViewFilter): Notifications {
   const { client, activeTab, setActiveTab } = useProvided();
-  const { notifications, unreadCount, loading, error, hasMore, wsStatus, transport } = useCarillon((state) => state);
-  const filteredNotifications = useMemo(
-    () => (activeTab === "all" ? notifications : notifications.filter((notification) => isIn(activeTab, notification))),
-    [notifications, activeTab],
+  const state = useCarillon((present) => present);
+  const { wsStatus, transport } = state;
+  const shownFilter = filter ?? filterOf(activeTab);
+  const isFiltered = shownFilter !== null;
+  const { type, unread } = shownFilter ?? {};
+  const [view, viewState] = useView(client, shownFilter);
+  const loaded = useMemo(
+    () => state.notifications.filter((item) => (type ?? item.type) === item.type && !(unread && item.readAt !== null)),
+    [state.notifications, type, unread],
   );
+  // A view that has nothing to show yet would be empty for a moment, while the inbox may have something.
+  const isReady = viewState !== null && !viewState.loading;
+  const list = isFiltered && isReady ? viewState : state;
+  const filteredNotifications = isFiltered && !isReady ? loaded : list.notifications;
+  const loading = isFiltered ? !isReady && loaded.length === 0 : state.loading;
   const groups = useRef<readonly NotificationGroup[]>([]);
   const groupedNotifications = useMemo(
     () => groupByDay(filteredNotifications, groups.current),
@@ -114,25 +137,50 @@ export function useNotifications(): Notifications {
   useEffect(() => {
     groups.current = groupedNotifications;
   }, [groupedNotifications]);
-  const markAllAsRead = useMemo(() => () => client.markAllAsRead(), [client]);
+  const ownType = filter?.type;
+  const markAllAsRead = useMemo(
+    // As an event handler it is called with an event, which is no type.
+    () => (only?: string) => client.markAllAsRead(typeof only === "string" ? only : ownType),
+    [client, ownType],
+  );
+  const dismissError = useMemo(
+    () => () => {
+      client.dismissError();
+      view?.dismissError();
+    },
+    [client, view],
+  );
+  const notifications = filter ? filteredNotifications : state.notifications;
 
   return {
     notifications,
     filteredNotifications,
     groupedNotifications,
     hasNotifications: notifications.length > 0,
-    unreadCount,
+    unreadCount: filter && isReady ? viewState.unreadCount : state.unreadCount,
     loading,
-    error,
+    loadingMore: list.loadingMore,
+    error: state.error ?? viewState?.error ?? null,
+    dismissError,
     activeTab,
     setActiveTab,
     markAsRead: client.markAsRead,
     markAsUnread: client.markAsUnread,
     markAllAsRead,
     deleteNotification: client.deleteNotification,
-    hasMore,
-    loadMore: client.loadMore,
+    hasMore: list.hasMore,
+    loadMore: isFiltered ? (view?.loadMore ?? nothing) : client.loadMore,
     wsStatus,
     transport,
   };
+}
+
+/**
+ * The last 50 events that services emitted while the page was open, newest first, or those of one type among them.
+ * They are not stored, so there are none from before the first component that uses this hook.
+ */
+export function useEvents(type?: EmittedEvent["type"]): readonly EmittedEvent[] {
+  const { subscribe, getState, getInitialState } = heardOf(useClient());
+  const { events } = useSyncExternalStore(subscribe, getState, getInitialState);
+  return useMemo(() => events.filter((event) => (type ?? event.type) === event.type), [events, type]);
 }

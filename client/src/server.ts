@@ -1,18 +1,19 @@
-// For back ends: sends notifications, and reads metrics and history.
+// For back ends: sends notifications, emits events, and reads metrics and history.
 
 import { backoffMs } from "./backoff.js";
 import { asError, isTemporary } from "./errors.js";
 import { createHttp, type Http } from "./http.js";
-import type { Priority } from "./types.js";
+import type { EmittedEvent, Priority } from "./types.js";
 
 export { CarillonError } from "./errors.js";
 
 const WITHIN_MS = 30_000;
 
-/** The address of the API, and the token to call it with. */
+/** The address of the API, and the token to call it with. What is left out comes from the environment. */
 export interface ServerOptions {
-  readonly baseUrl: string;
-  /** A JWT with the scope that the call needs. Use `getToken` if the token must be renewed. */
+  /** Default: the variable `CARILLON_URL`. */
+  readonly baseUrl?: string;
+  /** A JWT with the scope that the call needs. Use `getToken` if the token must be renewed. Default: `CARILLON_TOKEN`. */
   readonly token?: string;
   readonly getToken?: () => string | Promise<string>;
   /** How long to retry after no response, 429 or 503, in milliseconds. Default: 30,000. */
@@ -20,7 +21,8 @@ export interface ServerOptions {
   readonly fetch?: typeof fetch;
 }
 
-interface Content {
+/** What a notification says, and when and how it rings. */
+export interface Content {
   /** 1–64 of `A–Z a–z 0–9 _ . : -`. */
   readonly type: string;
   /** One line. Like `body` and `actionUrl`, it may be given in `data` instead. */
@@ -50,6 +52,24 @@ export type Send = Content & ({ readonly userIds: readonly string[] } | { readon
 
 /** A notification to one user. */
 export type NewNotification = Content & { readonly userId: string };
+
+/** Whom an event is for, and what identifies it. */
+export interface EventAudience {
+  /** Up to 1,000. Without it the event is for all users, which requires `notify:admin`. */
+  readonly userIds?: readonly string[];
+  /** Two calls with the same key are one event. By default each call has its own key, which its retries share. */
+  readonly idempotencyKey?: string;
+}
+
+/** An event to emit. Together it may have 32 KB. */
+export interface NewEvent extends EventAudience {
+  readonly type: EmittedEvent["type"];
+  /** What it is about, of 1–64 characters. */
+  readonly name?: string;
+  readonly title?: string;
+  readonly body?: string;
+  readonly data?: Readonly<Record<string, unknown>>;
+}
 
 /** Which sends to list. */
 export interface HistoryQuery {
@@ -115,29 +135,12 @@ export interface Metrics {
  * Sends a notification, and returns the send's id.
  * No response, 429 and 503 are retried with the same key, so it rings once. Any other refusal rejects at once.
  */
-export async function sendNotification(send: Send, options: ServerOptions): Promise<string> {
-  const http = httpFor(options);
-  // The server requires the header to match a key in the body.
-  const key = send.idempotencyKey ?? crypto.randomUUID();
-  const untilMs = Date.now() + (options.withinMs ?? WITHIN_MS);
-  for (let failures = 1; ; failures++) {
-    try {
-      const { body } = await http.call("POST", "/api/notifications/send", {
-        body: send,
-        headers: { "idempotency-key": key },
-      });
-      return (body as { sendId: string }).sendId;
-    } catch (thrown) {
-      const error = asError(thrown);
-      const wait = backoffMs(failures, Math.random, error.retryAfterMs);
-      if (!isTemporary(error) || Date.now() + wait > untilMs) throw error;
-      await new Promise((resolve) => setTimeout(resolve, wait));
-    }
-  }
+export async function sendNotification(send: Send, options: ServerOptions = {}): Promise<string> {
+  return (await post<{ sendId: string }>("/api/notifications/send", send, options)).sendId;
 }
 
 /** Sends a notification to one user, and returns the send's id. */
-export function createNotification(notification: NewNotification, options: ServerOptions): Promise<string> {
+export function createNotification(notification: NewNotification, options: ServerOptions = {}): Promise<string> {
   return sendNotification(notification, options);
 }
 
@@ -148,27 +151,87 @@ export function createNotification(notification: NewNotification, options: Serve
 export function queueNotification(
   notification: Omit<NewNotification, "delayMs" | "delay" | "deliverAt">,
   delayMs: number,
-  options: ServerOptions,
+  options: ServerOptions = {},
 ): Promise<string> {
   return sendNotification({ ...notification, delayMs }, options);
 }
 
+/**
+ * Tells users who are there now, over sockets, event streams and, for five minutes, polls. Nothing is stored in an inbox,
+ * and what does not arrive is not repeated. Returns the event's id.
+ * Like a send, it is retried with the same key, so each device shows it once.
+ */
+export async function emitEvent(event: NewEvent, options: ServerOptions = {}): Promise<string> {
+  return (await post<{ eventId: string }>("/api/events/emit", event, options)).eventId;
+}
+
+/** Emits an announcement, with `type` as its name. */
+export function emitNotification(
+  title: string,
+  message: string,
+  { type, ...to }: EventAudience & { readonly type?: string },
+  options: ServerOptions = {},
+): Promise<string> {
+  return emitEvent(
+    { ...to, type: "announcement", title, body: message, ...(type !== undefined && { name: type }) },
+    options,
+  );
+}
+
+/** Emits what a dashboard shows. `name` says which part of it. */
+export function emitDashboardUpdate(
+  name: string,
+  data: Readonly<Record<string, unknown>>,
+  to: EventAudience,
+  options: ServerOptions = {},
+): Promise<string> {
+  return emitEvent({ ...to, type: "dashboard", name, data }, options);
+}
+
 /** The state of the system. Requires `notify:admin`. */
-export async function getMetrics(options: ServerOptions): Promise<Metrics> {
+export async function getMetrics(options: ServerOptions = {}): Promise<Metrics> {
   return (await httpFor(options).call("GET", "/api/notifications/metrics/redis")).body as Metrics;
 }
 
 /** The caller's own sends, newest first. With `notify:admin`, the sends of all callers. */
-export async function getHistory(query: HistoryQuery, options: ServerOptions): Promise<History> {
+export async function getHistory(query: HistoryQuery, options: ServerOptions = {}): Promise<History> {
   const present = Object.entries(query).filter(([, value]) => value !== undefined);
   const parameters = new URLSearchParams(present.map(([name, value]) => [name, String(value)]));
   return (await httpFor(options).call("GET", `/api/notifications/history?${parameters}`)).body as History;
 }
 
+/** Posts until there is an answer that is not temporary, each time with the same key. */
+async function post<T>(path: string, body: { readonly idempotencyKey?: string }, options: ServerOptions): Promise<T> {
+  const http = httpFor(options);
+  // The server requires the header to match a key in the body.
+  const headers = { "idempotency-key": body.idempotencyKey ?? crypto.randomUUID() };
+  const untilMs = Date.now() + (options.withinMs ?? WITHIN_MS);
+  for (let failures = 1; ; failures++) {
+    try {
+      return (await http.call("POST", path, { body, headers })).body as T;
+    } catch (thrown) {
+      const error = asError(thrown);
+      const wait = backoffMs(failures, Math.random, error.retryAfterMs);
+      if (!isTemporary(error) || Date.now() + wait > untilMs) throw error;
+      await new Promise((resolve) => setTimeout(resolve, wait));
+    }
+  }
+}
+
 function httpFor({ baseUrl, token, getToken, fetch }: ServerOptions): Http {
+  // At once, so that a missing one is not taken for an identity provider that is away, which would be asked again.
+  const own = getToken ? "" : (token ?? variable("CARILLON_TOKEN"));
   return createHttp({
-    baseUrl,
-    getToken: getToken ?? (() => token ?? ""),
+    baseUrl: baseUrl ?? variable("CARILLON_URL"),
+    getToken: getToken ?? (() => own),
     fetch: fetch ?? ((input, init) => globalThis.fetch(input, init)),
   });
+}
+
+/** A variable of the environment, which not every runtime has. */
+function variable(name: string): string {
+  const { process } = globalThis as { process?: { env?: Record<string, string | undefined> } };
+  const value = process?.env?.[name];
+  if (!value) throw new Error(`${name} is not set, and the call does not say what to use in its place`);
+  return value;
 }

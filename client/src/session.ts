@@ -1,23 +1,30 @@
-// One user's session: combines the connection, the inbox, pending changes, the cache and the other tabs.
+// One user's session: combines the inbox, the user's changes, and the link to the server.
 
-import { createCatchUp } from "./catchup.js";
-import { type Connection, createConnection, type Ticket } from "./connection.js";
+import { backoffMs } from "./backoff.js";
 import type { Environment } from "./environment.js";
-import { asError, CarillonError, closed, invalidAnswer, toProblem } from "./errors.js";
-import { createExpiry } from "./expiry.js";
+import { asError, type CarillonError, closed, notLoaded, toProblem } from "./errors.js";
 import type { ApiResponse, Http } from "./http.js";
-import { type Inbox, type InboxChange, reduce } from "./inbox.js";
+import type { Inbox } from "./inbox.js";
 import { createIntents } from "./intents.js";
+import type { Link } from "./link.js";
+import { createLiveInbox } from "./liveInbox.js";
+import type { Outbox } from "./outbox.js";
 import { applyIntents, type Intent } from "./overlay.js";
 import { createPause } from "./pause.js";
-import { createPersistence } from "./persistence.js";
-import { type Frame, isFrame, isObject, isSyncResponse } from "./protocol.js";
-import type { TabMessage, Tabs } from "./tabs.js";
+import { createProblems } from "./problems.js";
+import type { ClientFrame, OtherFrame } from "./protocol.js";
 import type { CarillonEvent, EventCache, Problem, RequestOptions, State, Transport } from "./types.js";
+import type { Followed, ViewHost } from "./view.js";
 
-const TICKET_MS = 30_000;
-const ACK_MS = 500;
-const MAX_SEEN = 500;
+/** How long a cached inbox waits for the changes on top of it. */
+const LOAD_MS = 1_000;
+
+/** What a session leaves to the next one of the same user. */
+export interface Known {
+  readonly inbox: Inbox;
+  /** The changes that have no answer yet. */
+  readonly intents: readonly Intent[];
+}
 
 export interface SessionHost {
   readonly environment: Environment;
@@ -29,41 +36,49 @@ export interface SessionHost {
   readonly tabs: boolean;
   readonly pageSize: number;
   readonly pollMs: number;
-  /** The inbox as it was before a `close`. */
-  readonly inbox: Inbox;
+  /** What the user's session before knew. */
+  readonly known: Known;
   /** Ids of emitted events that listeners have received. */
   readonly seen: Set<string>;
   transports(): readonly Transport[];
   state(): State;
   update(part: Partial<State>): void;
-  emit(event: CarillonEvent): void;
+  /** Calls the listeners that want it in every tab, or those that want it in one. */
+  emit(event: CarillonEvent, inEveryTab: boolean): void;
   report(problem: Problem): void;
+  /** Receives the frames and syncs that parts of the client beside the inbox may want. */
+  other(frame: OtherFrame["frame"]): void;
+  /** The user signed out in another tab, or was replaced by another user. */
+  signedOut(isReplaced: boolean): void;
 }
 
 export interface Session {
-  inbox(): Inbox;
+  known(): Known;
   act(kind: Intent["kind"], ids: readonly string[], type?: string): Promise<void>;
   loadMore(): Promise<void>;
+  dismissError(): void;
   refresh(): Promise<void>;
+  /** Returns whether the frame was sent. A follower's frame that expects no reply is sent by the leader. */
+  send(frame: ClientFrame): boolean;
   /** Connects again with the transports that are allowed now. */
   reconnect(): void;
-  /** Writes nothing more to the cache. */
-  stopSaving(): void;
-  end(): void;
+  /** `isForgotten`: nothing is shown, saved or acknowledged on the way out. */
+  end(isForgotten?: boolean): void;
+  readonly viewHost: ViewHost;
+  /** For the views that follow the inbox. */
+  readonly followed: Followed;
 }
 
 export function createSession(host: SessionHost): Session {
-  const { environment, cache, seen } = host;
+  const { environment, cache } = host;
   const { random } = environment;
-  let inbox = host.inbox;
+  const followed: Followed = { followers: new Set(), unreadChange: () => 0 };
+  const loadPause = createPause();
+  const startPause = createPause();
   let hasEnded = false;
-  let connection: Connection | null = null;
-  let tabs: Tabs | null = null;
-  let connectionProblem: Problem | null = null;
-  let changeProblem: Problem | null = null;
+  let link: Link | null = null;
+  let outbox: Outbox | null = null;
   let skewMs = 0;
-  let acked: string | null = null;
-  let ackTimer: ReturnType<typeof setTimeout> | undefined;
 
   async function call(method: string, path: string, options?: RequestOptions): Promise<ApiResponse> {
     if (hasEnded) throw closed();
@@ -73,325 +88,247 @@ export function createSession(host: SessionHost): Session {
     return response;
   }
 
+  const now = (): number => Date.now() + skewMs;
+  const isLeader = (): boolean => host.state().leader;
+
   function update(part: Partial<State>): void {
     if (!hasEnded) host.update(part);
   }
 
+  const problems = createProblems(host.report, () => update({ error: problems.shown() }));
+
   function show(): void {
+    const inbox = live.inbox();
     const { cursor, hasMore } = inbox;
-    update({ ...applyIntents(inbox, intents.all()), cursor, hasMore });
+    const all = intents.all();
+    const { notifications, unreadCount } = applyIntents(inbox, all);
+    update({ notifications, unreadCount: unreadCount + followed.unreadChange(inbox, all), cursor, hasMore });
+    for (const follower of followed.followers) follower.show();
   }
 
-  function showProblem(): void {
-    update({ error: changeProblem ?? connectionProblem });
-  }
-
-  function change(inboxChange: InboxChange): void {
-    const before = inbox;
-    inbox = reduce(inbox, inboxChange);
-    if (inbox === before) return;
-    show();
-    // A listener of the store may have closed the client.
-    if (hasEnded) return;
-    if (inbox.cursor !== before.cursor) ackSoon();
-    persistence?.changed([]);
-    // An event brings at most one item, so it would be wasteful to go through all of them.
-    if (inboxChange.type !== "event") expiry.watch(inbox.items, true);
-    else if (inboxChange.event.type === "notification") expiry.watch([inboxChange.event.notification], false);
-  }
-
-  function ackSoon(): void {
-    ackTimer ??= setTimeout(ack, ACK_MS);
-  }
-
-  /** Acknowledges everything shown, cumulatively. Without a socket the next `since` has the same effect. */
-  function ack(): void {
-    clearTimeout(ackTimer);
-    ackTimer = undefined;
-    const { cursor } = inbox;
-    if (cursor && cursor !== acked && connection?.send({ action: "ack", cursor })) acked = cursor;
-  }
-
-  function emit(events: readonly CarillonEvent[]): void {
-    for (const event of events) {
-      // An emitted event has no cursor, so a second copy can be recognised only by its id.
-      if ("id" in event) {
-        if (seen.has(event.id)) continue;
-        seen.add(event.id);
-        if (seen.size > MAX_SEEN) for (const first of seen) if (seen.delete(first)) break;
-      }
-      intents.observe(event);
-      persistence?.changed([event]);
-      host.emit(event);
-    }
+  function setConnectionProblem(problem: Problem | null): void {
+    if (problem === problems.connection()) return;
+    problems.setConnection(problem);
+    link?.postStatus();
   }
 
   function failed(error: CarillonError, isReceiving = false): void {
     if (hasEnded || error.code === "closed") return;
     const problem = toProblem("connection", error);
     host.report(problem);
-    if (isReceiving) return;
-    connectionProblem = problem;
-    showProblem();
-    update({ loading: false });
+    if (!isReceiving) setConnectionProblem(problem);
   }
 
-  const persistence =
-    cache &&
-    createPersistence({
-      cache,
-      key: host.key,
-      inbox: () => inbox,
-      isSaver: () => connection !== null,
-      report: host.report,
-    });
-
-  const expiry = createExpiry(
-    () => Date.now() + skewMs,
-    () => {
-      change({ type: "expire", nowMs: Date.now() + skewMs });
-      // Needed even if nothing has expired yet, because a timer may be unable to wait long enough.
-      expiry.watch(inbox.items, true);
-    },
-  );
-
-  const catchUp = createCatchUp({
-    pageSize: host.pageSize,
+  const live = createLiveInbox({
+    ...host,
+    known: host.known.inbox,
     random,
+    now,
     call,
-    inbox: () => inbox,
-    change,
-    emit,
-    relay: (since, answer, start) => post({ kind: "sync", since, answer, start }),
+    isLeader,
+    changed(change, before) {
+      for (const follower of followed.followers) follower.follow(change, before);
+      show();
+      // A listener of the store may have closed the client.
+      if (hasEnded) return false;
+      if (live.inbox().cursor !== before.cursor) link?.ackSoon();
+      return true;
+    },
+    observe: (event) => outbox?.observe(event),
+    relay(since, answer, start) {
+      link?.post({ kind: "sync", since, answer, start });
+      host.other({ ...answer, type: "sync" });
+    },
     beginSync() {
       const dropDone = intents.takeDone();
       return () => {
         if (hasEnded) return;
         dropDone();
-        connectionProblem = null;
-        showProblem();
+        outbox?.resume();
+        setConnectionProblem(null);
         update({ loading: false, fromCache: false });
+        // The server answers, so a view need not wait for its backoff.
+        for (const { wake } of followed.followers) wake();
       };
     },
     failed,
   });
+  const { catchUp } = live;
 
   const intents = createIntents({
-    random,
-    call,
+    initial: host.known.intents,
     changed: show,
-    failed,
-    refused(error) {
-      changeProblem = toProblem("change", error);
-      host.report(changeProblem);
-      showProblem();
-    },
-    keepSyncing: () => catchUp.keepSyncing(),
+    added: (intent) => outbox?.add(intent),
   });
 
-  function receive(frame: Frame): void {
-    switch (frame.type) {
-      case "notification":
-      case "changed":
-      case "fetch":
-        post({ kind: "frame", frame });
-        return catchUp.accept(frame);
-      case "resync":
-        post({ kind: "frame", frame });
-        return catchUp.keepSyncing();
-      case "system":
-      case "dashboard":
-      case "announcement":
-        post({ kind: "frame", frame });
-        return emit([frame]);
-      case "pong":
-        return syncIfDifferent(frame.cursor, frame.etag);
-      case "error":
-        // It may be the reply to a ping, so the check that the ping makes is still due.
-        failed(new CarillonError(frame.code, frame.message, { retryAfterMs: frame.retryAfterMs }));
-        return catchUp.keepSyncing();
-      case "ok":
-      case "sync":
-        // No caller waits for these replies.
-        return;
+  /** Loads a part of the client on demand, if need be again and again. `null`: the session has ended. */
+  async function load<T>(part: () => Promise<T>): Promise<T | null> {
+    for (let failures = 1; !hasEnded; failures++) {
+      const loaded = await part().catch(() => null);
+      if (loaded) return hasEnded ? null : loaded;
+      failed(notLoaded());
+      await loadPause.for(backoffMs(failures, random));
     }
+    return null;
   }
 
-  function syncIfDifferent(cursor: string, etag: string | null): void {
-    if (inbox.cursor !== cursor || (etag !== null && inbox.etag !== etag)) catchUp.keepSyncing();
-  }
-
-  async function ticket(minValidMs?: number): Promise<Ticket> {
-    const token = await host.http.token(minValidMs);
-    const { body } = await call("POST", "/api/ws/ticket");
-    if (!isObject(body) || typeof body["ticket"] !== "string") throw invalidAnswer();
-    const { ticket, url, eventsUrl, expiresAt } = body;
-    const issuedMs = Date.parse(String(expiresAt)) - TICKET_MS;
-    let validMs = token.expiresMs;
-    if (validMs !== null) {
-      // A ticket expires with its token at the latest. One that expires earlier reveals the server's time.
-      if (issuedMs + TICKET_MS < validMs) skewMs = issuedMs - Date.now();
-      validMs = Math.max(0, validMs - Date.now() - skewMs);
-    }
-    return { ticket, urls: { websocket: url, sse: eventsUrl }, validMs };
-  }
-
-  function connect(): void {
-    connection?.close();
-    acked = null;
-    connection = createConnection({
-      environment,
-      pollMs: host.pollMs,
-      transports: host.transports(),
-      ticket,
-      poll: () => catchUp.sync(),
-      opened() {
-        catchUp.keepSyncing();
-        acked = null;
-        ackSoon();
-      },
-      frame: receive,
-      unreadable() {
-        failed(new CarillonError("invalid_frame", "unreadable frame"), true);
-        catchUp.keepSyncing();
-      },
+  /** Until it is loaded, changes only show. */
+  async function loadOutbox(): Promise<void> {
+    const loaded = await load(() => import("./outbox.js"));
+    if (!loaded) return;
+    outbox = loaded.createOutbox({
+      intents,
+      cache,
+      key: host.key,
+      random,
+      call,
+      send: (frame) => link?.send(frame) ?? false,
+      isSender: isLeader,
+      post: (message) => link?.post(message),
+      find: (id) => live.inbox().items.find((item) => item.id === id),
+      changed: show,
       failed,
-      show(wsStatus, transport) {
-        update({ wsStatus, transport });
-        postStatus();
+      refused(error, { kind }, ids) {
+        problems.failed("change", error, { action: kind, ...(kind !== "readAll" && { ids }) });
       },
+      keepSyncing: catchUp.keepSyncing,
+      storageFailed: live.storageFailed,
     });
-  }
-
-  function lead(): void {
-    if (hasEnded) return;
-    update({ leader: true });
-    connect();
-  }
-
-  function retire(): void {
-    connection?.close();
-    connection = null;
-    update({ leader: false, wsStatus: "connecting", transport: null });
-  }
-
-  function post(message: TabMessage): void {
-    if (connection) tabs?.post(message);
-  }
-
-  function postStatus(): void {
-    const { wsStatus: status, transport } = host.state();
-    post({ kind: "status", status, transport, cursor: inbox.cursor, etag: inbox.etag });
-  }
-
-  function received(message: TabMessage): void {
-    switch (message.kind) {
-      case "hello":
-        return postStatus();
-      case "status":
-        update({ wsStatus: message.status, transport: message.transport });
-        if (message.cursor && inbox.cursor) syncIfDifferent(message.cursor, message.etag);
-        return;
-      case "sync":
-        if (isSyncResponse(message.answer)) catchUp.acceptSync(message.since, message.answer, message.start);
-        return;
-      case "frame":
-        if (isFrame(message.frame)) receive(message.frame);
-    }
+    await outbox.load();
   }
 
   async function begin(): Promise<void> {
-    if (inbox.cursor === null) {
-      const cached = await persistence?.load();
+    const outboxLoaded = loadOutbox();
+    const linkLoaded = load(() => import("./link.js"));
+    const isKnown = (): boolean => live.inbox().cursor !== null;
+    if (!isKnown()) {
+      const cached = await live.load();
+      // What the user has changed must not show unchanged first.
+      if (cached) await Promise.race([outboxLoaded, startPause.for(LOAD_MS)]);
       if (hasEnded) return;
-      if (cached && inbox.cursor === null) {
-        change({ type: "cached", cached });
-        update({ fromCache: true, loading: false });
+      if (cached && !isKnown()) {
+        live.change({ type: "cached", cached });
+        update({ fromCache: true, loading: cached.items.length === 0 });
       }
     }
     catchUp.keepSyncing();
-    const { BroadcastChannel, locks, document } = environment;
-    if (!host.tabs || host.userId === null || !BroadcastChannel || !locks) return lead();
-    try {
-      // Loaded on demand: a client that does not share its connection does not download it.
-      const { joinTabs } = await import("./tabs.js");
-      if (hasEnded) return;
-      const name = `carillon/1 ${host.key}`;
-      tabs = joinTabs({ BroadcastChannel, locks, document, name, pause: createPause(), lead, retire, received });
-    } catch {
-      if (!hasEnded) lead();
-    }
+    const loaded = await linkLoaded;
+    if (!loaded || hasEnded) return;
+    link = loaded.createLink({
+      environment,
+      key: host.key,
+      isShared: host.tabs && host.userId !== null,
+      pollMs: host.pollMs,
+      live,
+      problems,
+      transports: host.transports,
+      token: host.http.token,
+      call,
+      now,
+      skewed(ms) {
+        skewMs = ms;
+      },
+      outbox: () => outbox,
+      state: host.state,
+      update,
+      other: host.other,
+      failed,
+      signedOut: host.signedOut,
+    });
+    // A listener of the store may have closed the client.
+    if (hasEnded) link.close(true);
+  }
+
+  /** Whether a change would change nothing. A notification that does not show may be anything. */
+  function isShownAs(kind: Intent["kind"], id: string): boolean {
+    if (kind !== "read" && kind !== "unread") return false;
+    const shown = host.state().notifications.find((item) => item.id === id);
+    return shown !== undefined && (shown.readAt === null) === (kind === "unread");
   }
 
   function onVisibilityChange(): void {
     // Becoming hidden may be the last event before the page is discarded.
-    if (environment.document?.visibilityState === "hidden") persistence?.flush();
+    if (environment.document?.visibilityState === "hidden") live.flush();
     else wake();
   }
 
   function wake(): void {
+    loadPause.wake();
     catchUp.wake();
-    intents.wake();
-    connection?.wake();
-  }
-
-  /** Shows a rejection in `error`, for callers that ignore the promise. */
-  function withProblem(promise: Promise<void>): Promise<void> {
-    promise.catch((thrown) => failed(asError(thrown)));
-    return promise;
+    for (const { wake } of followed.followers) wake();
+    outbox?.wake();
+    link?.wake();
   }
 
   function listen(how: "addEventListener" | "removeEventListener"): void {
     environment.document?.[how]("visibilitychange", onVisibilityChange);
-    // Both are only hints: after `online` a retry may succeed, after `offline` the socket may be dead.
-    for (const hint of ["online", "offline"]) environment.window?.[how](hint, wake);
+    // All are only hints: after `online` a retry may succeed, after `offline` or a while elsewhere the socket may be dead.
+    for (const hint of ["online", "offline", "focus"]) environment.window?.[how](hint, wake);
+  }
+
+  function acted(): void {
+    problems.acting();
+    link?.acted();
   }
 
   listen("addEventListener");
   void begin();
 
   return {
-    inbox: () => inbox,
+    known: () => ({ inbox: live.inbox(), intents: intents.all().filter(({ isDone }) => !isDone) }),
+    followed,
+    viewHost: {
+      pageSize: host.pageSize,
+      random,
+      now,
+      call,
+      inbox: live.inbox,
+      unreadCount: () => host.state().unreadCount,
+      intents: intents.all,
+      acted: () => link?.acted(),
+      report: host.report,
+    },
     act(kind, ids, type) {
-      changeProblem = null;
-      showProblem();
-      const before = inbox.cursor ?? inbox.items[0]?.cursor ?? null;
+      const { cursor, items } = live.inbox();
+      const before = cursor ?? items[0]?.cursor ?? null;
       // Nothing has arrived on this client, and without a bound the server would mark the whole inbox.
       if (kind === "readAll" && before === null) return Promise.resolve();
-      return intents.add(kind, ids, before, type);
+      acted();
+      return intents.add(
+        kind,
+        ids.filter((id) => !isShownAs(kind, id)),
+        before,
+        type,
+      );
     },
     loadMore() {
-      if (!inbox.hasMore) return Promise.resolve();
-      update({ loading: true });
-      return withProblem(catchUp.loadMore().finally(() => update({ loading: false })));
+      if (!live.inbox().hasMore) return Promise.resolve();
+      acted();
+      update({ loadingMore: true });
+      const loaded = catchUp.loadMore().finally(() => update({ loadingMore: false }));
+      return problems.watch(loaded, "loadMore");
     },
+    dismissError: problems.dismiss,
     refresh() {
-      changeProblem = null;
-      showProblem();
-      return withProblem(catchUp.sync());
+      acted();
+      const synced = catchUp.sync();
+      // A caller may ignore the promise, so its rejection also shows in `error`.
+      synced.catch((thrown) => failed(asError(thrown)));
+      return synced;
     },
-    reconnect() {
-      if (connection) connect();
-    },
-    stopSaving: () => persistence?.stop(),
-    end() {
-      if (ackTimer !== undefined) ack();
-      persistence?.flush();
-      persistence?.stop();
-      intents.stop();
-      // A change without an answer may never have arrived.
-      const confirmed = applyIntents(
-        inbox,
-        intents.all().filter(({ isDone }) => isDone),
-      );
-      update({ ...confirmed, wsStatus: "closed", transport: null, leader: false, loading: false });
+    send: (frame) => link?.send(frame) ?? false,
+    reconnect: () => link?.reconnect(),
+    end(isForgotten = false) {
+      if (isForgotten) hasEnded = true;
+      else live.flush();
+      outbox?.stop(isForgotten);
+      startPause.wake();
+      update({ wsStatus: "closed", transport: null, leader: false, loadingMore: false });
       hasEnded = true;
       listen("removeEventListener");
-      clearTimeout(ackTimer);
-      expiry.stop();
-      catchUp.stop();
-      connection?.close();
-      tabs?.leave();
+      live.stop();
+      loadPause.wake();
+      link?.close(isForgotten);
     },
   };
 }

@@ -3,7 +3,7 @@
 
 import type { Environment } from "./environment.js";
 
-/** A transport for events. The client does not support `sse` yet and ignores it. */
+/** A transport for events: a socket, an event stream over HTTP, or a call now and then. */
 export type Transport = "websocket" | "sse" | "polling";
 
 /** The state of the connection. `offline` means that nothing responds at all. */
@@ -66,13 +66,61 @@ export interface EmittedEvent {
 /** An event for `onEvent`. Each is emitted once and in order, whatever the transport. */
 export type CarillonEvent = NotificationEvent | ChangedEvent | EmittedEvent;
 
+/** The codes of the server's errors. */
+export type ServerErrorCode =
+  | "invalid_json"
+  | "bad_request"
+  | "token_missing"
+  | "token_expired"
+  | "invalid_token"
+  | "invalid_ticket"
+  | "forbidden"
+  | "origin_not_allowed"
+  | "not_found"
+  | "method_not_allowed"
+  | "conflict"
+  | "cursor_expired"
+  | "payload_too_large"
+  | "unsupported_media_type"
+  | "validation_failed"
+  | "idempotency_key_reused"
+  | "rate_limited"
+  | "internal"
+  | "overloaded"
+  | "store_unavailable"
+  | "outcome_unknown";
+
+/** The codes of the failures that the client itself detects. The README explains them. */
+export type ClientErrorCode =
+  | "no_answer"
+  | "invalid_answer"
+  | "token_unavailable"
+  | "user_changed"
+  | "socket_refused"
+  | "socket_closed"
+  | "invalid_frame"
+  | "list_behind"
+  | "no_transport"
+  | "cache_full"
+  | "cache_unavailable"
+  | "closed";
+
+/** `http_<status>` is the code of an error response that has none, such as one that API Gateway makes itself. */
+export type ErrorCode = ServerErrorCode | ClientErrorCode | `http_${number}`;
+
+/** An act of the user that the server can refuse. */
+export type Action = "read" | "unread" | "delete" | "readAll" | "loadMore";
+
 /** A failure with its code. */
 export interface Problem {
-  /** A code of the server (`rate_limited`, …), or one of the client's own, which the README lists. */
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
   /** `connection`: the client recovers on its own. `change`: the server refused a change. `cache`: storage failed. */
   readonly source: "connection" | "change" | "cache";
+  /** The act that failed. Only such an `error` stays until the next act or `dismissError`. */
+  readonly action?: Action;
+  /** The notifications that the act was about. */
+  readonly ids?: readonly string[];
   /** The HTTP status, if there was a response. */
   readonly status?: number;
   readonly requestId?: string;
@@ -87,7 +135,14 @@ export interface State {
   /** The position up to which every change is known, as `<epoch>.<offset>`. */
   readonly cursor: string | null;
   readonly hasMore: boolean;
+  /**
+   * Whether nothing is known about the inbox yet, neither from the server nor from the cache. It lasts while nothing
+   * responds, with the `error` beside it, so an inbox that is not loading and has no notifications is really empty.
+   */
   readonly loading: boolean;
+  /** Whether an older page is on its way. */
+  readonly loadingMore: boolean;
+  /** Any tab shows the connection's error. The error of an act shows in its own tab. */
   readonly error: Problem | null;
   readonly wsStatus: Status;
   readonly transport: Transport | null;
@@ -96,6 +151,38 @@ export interface State {
   readonly userId: string | null;
   /** Whether the inbox comes from the cache and the server has not confirmed it yet. */
   readonly fromCache: boolean;
+}
+
+/** Which notifications a view shows. Without members: all. */
+export interface ViewFilter {
+  readonly type?: string;
+  /** Only those that are unread. */
+  readonly unread?: boolean;
+}
+
+/** What a view shows. Unchanged notifications keep their identity from state to state. */
+export interface ViewState {
+  /** Newest first, including changes by the user that the server has not confirmed yet. */
+  readonly notifications: readonly Notification[];
+  /** How many of the filter's type are unread, loaded or not. */
+  readonly unreadCount: number;
+  readonly hasMore: boolean;
+  /** Whether there is nothing to show yet, and an answer is still to come. */
+  readonly loading: boolean;
+  readonly loadingMore: boolean;
+  readonly error: Problem | null;
+}
+
+/** A filtered part of the inbox with pages of its own. It follows the client's connection, and needs none itself. */
+export interface View {
+  readonly store: Store<ViewState>;
+  loadMore(): Promise<void>;
+  /** Asks the server for changes. Resolves when they are shown. */
+  refresh(): Promise<void>;
+  /** Hides the present `error`. */
+  dismissError(): void;
+  /** Ends the updates of this view's store. The view itself ends some time after its last holder's release. */
+  release(): void;
 }
 
 /** A store for Zustand's `useStore(client.store, selector)`. */
@@ -115,6 +202,20 @@ export interface CachedInbox {
   readonly nextCursor: string | null;
 }
 
+/** A change by the user that the server has not answered yet. */
+export interface PendingChange {
+  readonly id: string;
+  readonly kind: "read" | "unread" | "delete" | "readAll";
+  /** The notifications without an answer; empty for `readAll`. */
+  readonly ids: readonly string[];
+  /** For `readAll`: only this type. */
+  readonly type?: string;
+  /** For `readAll`: only arrivals up to this cursor. */
+  readonly before?: string;
+  /** When the user made it, as RFC 3339 in UTC. */
+  readonly at: string;
+}
+
 /**
  * Stores the inbox and the last events on the device. `key` names the server and the user.
  * A method that fails rejects; the client reports that as a problem and carries on.
@@ -125,6 +226,11 @@ export interface EventCache {
   loadEvents(key: string): Promise<CarillonEvent[]>;
   /** Appends events, drops duplicates, and discards the oldest beyond a limit. */
   addEvents(key: string, events: readonly CarillonEvent[]): Promise<void>;
+  /** Changes that have no answer, oldest first. Without it and `saveChanges` they last as long as the page. */
+  loadChanges?(key: string): Promise<readonly PendingChange[]>;
+  /** In one step: replaces changes with the same id in place, appends new ones, and drops those that are settled. */
+  saveChanges?(key: string, changes: readonly PendingChange[], settled: readonly string[]): Promise<void>;
+  /** Deletes everything that belongs to the key. */
   clear(key: string): Promise<void>;
 }
 
@@ -138,7 +244,7 @@ export interface ClientOptions {
    * `no_answer`, and a `CarillonError` under its own code.
    */
   readonly getToken: () => string | Promise<string>;
-  /** The transports to use, in order of preference. Default: `["websocket", "polling"]`. */
+  /** The transports to use, in order of preference. Each is used where none before it opens. Default: `["websocket", "sse", "polling"]`. */
   readonly transports?: readonly Transport[];
   /** Default: IndexedDB, if available. */
   readonly cache?: boolean | EventCache;
@@ -148,7 +254,7 @@ export interface ClientOptions {
   readonly userId?: string;
   /** Notifications per page, 1–200. Default: 50. */
   readonly pageSize?: number;
-  /** The pause between two polls in milliseconds; ten times as long while the page is hidden. Default: 5,000. */
+  /** The pause between two polls in milliseconds; ten times as long while no tab is visible. Default: 5,000. */
   readonly pollMs?: number;
   /** Called with every problem, including those that the client recovers from on its own. */
   readonly onProblem?: (problem: Problem) => void;
@@ -156,41 +262,77 @@ export interface ClientOptions {
   readonly environment?: Partial<Environment>;
 }
 
+/** Forgets what an application keeps for a user. `null` is a user whom the token did not name. */
+export type SignOutHook = (userId: string | null) => void | Promise<void>;
+
 /** The options of `request`. */
 export interface RequestOptions {
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
+/** What the parts of this package that are loaded separately need of a client. It is not for applications. */
+export interface Wire {
+  readonly environment: Environment;
+  /** Begins the name of everything that is kept of the user in local storage. `null`: nothing may be kept. */
+  keptName(): string | null;
+  report(problem: Problem): void;
+  /** Returns whether the frame was sent over the socket of this tab. One without `ref` may go over another's. */
+  send(frame: object): boolean;
+  /** Calls the listener with the frames that do not concern the inbox, unchecked, and with each sync. */
+  subscribe(listener: (frame: Readonly<Record<string, unknown>>) => void): () => void;
+}
+
 /**
  * One user's connection, inbox and cache.
  * A change shows at once. If the server refuses it, the client undoes it, sets `error` and rejects the promise.
- * If there is no response, the client retries until there is one.
+ * If there is no response, the client retries until there is one, over reloads and closed tabs too.
  */
 export interface Client {
   readonly store: Store<State>;
   /** Starts, or starts again after `close`. A no-op while connected. */
   connect(): void;
   /**
-   * Closes the connection and cancels calls in flight. The inbox stays visible, without changes that have no answer
-   * yet. The next `connect` may be for another user.
+   * Closes the connection and cancels calls in flight. The inbox stays visible. The promises of changes without an
+   * answer reject with `closed`; the changes are kept, and sent after the next `connect` of the same user.
    */
   close(): void;
   setTransports(transports: readonly Transport[]): void;
-  /** Returns a function that removes the listener. */
-  onEvent(listener: (event: CarillonEvent) => void): () => void;
+  /**
+   * Calls the listener with each event in one tab of the browser, so that a sound plays once, or with `everyTab` in
+   * each of them. Returns a function that removes the listener.
+   */
+  onEvent(listener: (event: CarillonEvent) => void, options?: { readonly everyTab?: boolean }): () => void;
   markAsRead(id: string | readonly string[]): Promise<void>;
   markAsUnread(id: string | readonly string[]): Promise<void>;
   /** Marks everything that has arrived on this client. What arrives meanwhile stays unread. */
   markAllAsRead(type?: string): Promise<void>;
   deleteNotification(id: string | readonly string[]): Promise<void>;
   loadMore(): Promise<void>;
+  /** Hides the present `error`. One of the connection stays hidden until the connection recovers or fails differently. */
+  dismissError(): void;
+  /**
+   * Shows only what fits the filter, which the server applies. Equal filters share one view, so their pages are loaded
+   * once. Call `release` when it is no longer shown.
+   */
+  view(filter: ViewFilter): View;
   /** Asks the server for changes. Resolves when they are shown. */
   refresh(): Promise<void>;
   /** Calls the API with the user's token. Rejects with a `CarillonError`. An empty response is `undefined`. */
   request<T>(method: string, path: string, options?: RequestOptions): Promise<T>;
   cacheEvent(event: CarillonEvent): Promise<void>;
   loadCachedEvents(): Promise<CarillonEvent[]>;
-  /** Deletes this user's data from the device, as for signing out. Nothing is saved again before the next `connect`. */
-  clearCache(): Promise<void>;
+  /**
+   * Forgets the user: the store, the cache and the changes that have not been sent, in all tabs that share a
+   * connection. The store is empty when the call returns; the promise resolves when the device has forgotten as well
+   * and the hooks have settled, after 5 s at the latest. Then the client is closed.
+   * A token of another user does the same to the previous user, and then continues as the next.
+   */
+  signOut(): Promise<void>;
+  /**
+   * Calls the hook in every tab when a user has signed out, to forget what else is kept for that user. Until it
+   * settles, `request` still uses the token of the user who called `signOut`. Returns a function that removes the hook.
+   */
+  onSignOut(hook: SignOutHook): () => void;
+  readonly wire: Wire;
 }
