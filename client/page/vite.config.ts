@@ -15,6 +15,9 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: "@carillon/client/react", replacement: here("../src/react.tsx") },
+      { find: "@carillon/client/chat-react", replacement: here("../src/chat-react.ts") },
+      { find: "@carillon/client/chat-ui", replacement: here("../src/chat-ui/index.ts") },
+      { find: "@carillon/client/ui", replacement: here("../src/ui/index.ts") },
       { find: "@carillon/client", replacement: here("../src/index.ts") },
     ],
   },
@@ -25,6 +28,8 @@ export default defineConfig({
   },
   build: {
     target: "es2022",
+    // The style sheet of the components has its own fallback for older browsers.
+    cssTarget: ["chrome123", "edge123", "firefox121", "safari17.5"],
     outDir: "dist",
     // The page's content security policy forbids inline scripts, and there is nothing to preload.
     modulePreload: false,

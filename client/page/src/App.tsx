@@ -3,12 +3,13 @@
 import { createClient } from "@carillon/client";
 import { CarillonProvider } from "@carillon/client/react";
 import { type ReactElement, useCallback, useEffect, useState } from "react";
-import { Announcer } from "./Announcer.js";
+import { Chat } from "./Chat.js";
 import { Connection } from "./Connection.js";
+import { EmitForm } from "./EmitForm.js";
 import { Events } from "./Events.js";
 import { Header } from "./Header.js";
 import { History } from "./History.js";
-import { Inbox } from "./Inbox.js";
+import { PageToasts, Sidebar } from "./Inbox.js";
 import {
   addressOf,
   localToken,
@@ -83,34 +84,36 @@ function Session({ user, token, onNoTokenService, onSwitchUser, onForgetToken }:
     }),
   );
   const wide = useWide();
-  // Next to the page the inbox starts open. As an overlay it starts closed.
-  const [sidebarOpen, setSidebarOpen] = useState(true);
-  const [overlayOpen, setOverlayOpen] = useState(false);
-  const open = wide ? sidebarOpen : overlayOpen;
-  const setOpen = wide ? setSidebarOpen : setOverlayOpen;
-  const overlay = !wide && overlayOpen;
+  const [open, setOpen] = useState(true);
+  const sidebar = wide ? { open, setOpen } : null;
+  const withSidebar = wide && open;
+  const signOut = (): void => {
+    void client.signOut();
+    onForgetToken();
+  };
 
   return (
     <CarillonProvider client={client}>
-      <TraceProvider onTrace={() => setOverlayOpen(false)}>
+      <TraceProvider>
         <a className="skip" href="#main">
           Skip to main content
         </a>
-        <Header user={user} inboxOpen={open} onBell={() => setOpen(!open)} />
-        <div className={open && wide ? "columns with-inbox" : "columns"}>
-          <main id="main" tabIndex={-1} inert={overlay}>
-            <Connection user={user} pasted={token !== null} onSwitchUser={onSwitchUser} onForgetToken={onForgetToken} />
+        <Header user={user} sidebar={sidebar} />
+        <div className={withSidebar ? "columns with-inbox" : "columns"}>
+          <main id="main" tabIndex={-1}>
+            <Connection user={user} pasted={token !== null} onSwitchUser={onSwitchUser} onForgetToken={signOut} />
             <div className="pair">
               <SendForm user={user} />
               <Events />
             </div>
+            <EmitForm user={user} />
             <Metrics />
+            <Chat user={user} canBeOthers={token === null} />
             <History />
           </main>
-          {overlay && <div className="scrim" onClick={() => setOverlayOpen(false)} aria-hidden="true" />}
-          <Inbox user={user} open={open} overlay={overlay} onClose={() => setOpen(false)} />
+          {withSidebar && <Sidebar user={user} onClose={() => setOpen(false)} />}
         </div>
-        <Announcer />
+        {!withSidebar && <PageToasts />}
       </TraceProvider>
     </CarillonProvider>
   );

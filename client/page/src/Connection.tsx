@@ -8,8 +8,9 @@ import { fromProblem } from "./failure.js";
 import { STATUS, TRANSPORT } from "./format.js";
 
 const CHOICES: readonly { name: string; transports: readonly Transport[] }[] = [
-  { name: "Automatic", transports: ["websocket", "polling"] },
+  { name: "Automatic", transports: ["websocket", "sse", "polling"] },
   { name: "WebSocket", transports: ["websocket"] },
+  { name: "SSE", transports: ["sse"] },
   { name: "Polling", transports: ["polling"] },
 ];
 

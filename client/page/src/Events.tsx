@@ -5,6 +5,7 @@ import { useCarillon, useClient } from "@carillon/client/react";
 import { type ReactElement, useEffect, useRef, useState } from "react";
 import { atSecond, inFull, TRANSPORT } from "./format.js";
 import { EmptyIcon } from "./icons.js";
+import { useSlide } from "./slide.js";
 
 /** The number of events shown; older ones are discarded. */
 const MAX_SHOWN = 100;
@@ -20,6 +21,8 @@ interface ReceivedEvent {
 
 export function Events(): ReactElement {
   const received = useReceivedEvents();
+  const list = useRef<HTMLOListElement>(null);
+  useSlide(list, received);
   return (
     <section className="card events" aria-labelledby="events-title">
       <div className="card-head">
@@ -33,7 +36,7 @@ export function Events(): ReactElement {
           <p className="hint">Arrivals, reads and deletions appear here.</p>
         </div>
       ) : (
-        <ol className="event-list">
+        <ol className="event-list" ref={list}>
           {received.map((one) => (
             <Row key={one.n} received={one} />
           ))}
@@ -43,9 +46,9 @@ export function Events(): ReactElement {
   );
 }
 
-function Row({ received: { at, transport, event } }: { received: ReceivedEvent }): ReactElement {
+function Row({ received: { n, at, transport, event } }: { received: ReceivedEvent }): ReactElement {
   return (
-    <li>
+    <li data-slide={n}>
       <details>
         <summary>
           <span className={`kind ${event.type}`}>{event.type === "changed" ? event.change : event.type}</span>
@@ -90,11 +93,14 @@ function useReceivedEvents(): readonly ReceivedEvent[] {
   const n = useRef(0);
   useEffect(
     () =>
-      client.onEvent((event) => {
-        n.current += 1;
-        const one = { n: n.current, at: new Date(), transport: transport.current, event };
-        setReceived((last) => [one, ...last].slice(0, MAX_SHOWN));
-      }),
+      client.onEvent(
+        (event) => {
+          n.current += 1;
+          const one = { n: n.current, at: new Date(), transport: transport.current, event };
+          setReceived((last) => [one, ...last].slice(0, MAX_SHOWN));
+        },
+        { everyTab: true },
+      ),
     [client],
   );
   useEffect(() => {

@@ -1,17 +1,17 @@
 // The bar at the top: the state of the connection, the user, and the bell.
 
-import { useCarillon, useClient } from "@carillon/client/react";
-import { type ReactElement, useEffect, useState } from "react";
+import { useCarillon } from "@carillon/client/react";
+import type { ReactElement } from "react";
 import { STATUS, TRANSPORT } from "./format.js";
+import { PageBell, type SidebarState } from "./Inbox.js";
 import { BellIcon } from "./icons.js";
 
 interface HeaderProps {
   user: string;
-  inboxOpen: boolean;
-  onBell: () => void;
+  sidebar: SidebarState | null;
 }
 
-export function Header({ user, inboxOpen, onBell }: HeaderProps): ReactElement {
+export function Header({ user, sidebar }: HeaderProps): ReactElement {
   const status = STATUS[useCarillon((state) => state.wsStatus)];
   const transport = useCarillon((state) => state.transport);
   return (
@@ -36,41 +36,7 @@ export function Header({ user, inboxOpen, onBell }: HeaderProps): ReactElement {
         <span className="visually-hidden">Viewing as </span>
         <span className="user-name">{user}</span>
       </p>
-      <Bell open={inboxOpen} onClick={onBell} />
+      <PageBell user={user} sidebar={sidebar} />
     </header>
   );
-}
-
-function Bell({ open, onClick }: { open: boolean; onClick: () => void }): ReactElement {
-  const unread = useCarillon((state) => state.unreadCount);
-  const rings = useRingCount();
-  return (
-    <button
-      type="button"
-      id="bell"
-      className="bell"
-      aria-expanded={open}
-      aria-controls="inbox"
-      aria-label={unread === 0 ? "Notifications, none unread" : `Notifications, ${unread} unread`}
-      onClick={onClick}
-    >
-      {/* A new key makes a new element, which restarts the animation. */}
-      <span key={rings} className={rings > 0 ? "bell-body rings" : "bell-body"}>
-        <BellIcon />
-      </span>
-      {unread > 0 && (
-        <span className="badge" aria-hidden="true">
-          {unread > 99 ? "99+" : unread}
-        </span>
-      )}
-    </button>
-  );
-}
-
-// The number of arrivals since the page was opened.
-function useRingCount(): number {
-  const client = useClient();
-  const [rings, setRings] = useState(0);
-  useEffect(() => client.onEvent((event) => event.type === "notification" && setRings((last) => last + 1)), [client]);
-  return rings;
 }

@@ -1,11 +1,12 @@
 // The history of sends with their delivery states, and the trace of one notification.
 
 import { useClient } from "@carillon/client/react";
-import { type FormEvent, type ReactElement, useEffect, useId, useState } from "react";
+import { type FormEvent, type ReactElement, useEffect, useId, useRef, useState } from "react";
 import { FailureLine, FailureNote } from "./FailureNote.js";
 import { type Failure, failure } from "./failure.js";
 import { count, inFull, inShort, type Tone, typeName } from "./format.js";
 import { EmptyIcon, RefreshIcon } from "./icons.js";
+import { useSlide } from "./slide.js";
 import { Trace } from "./Trace.js";
 import { useTracing } from "./tracing.js";
 import { usePolled } from "./usePolled.js";
@@ -143,6 +144,8 @@ function List({ first, filter }: { first: HistoryResponse; filter: string }): Re
   };
   const shown = new Map([...first.items, ...(older?.items ?? [])].map((item) => [item.sendId, item]));
   for (const item of first.items) shown.set(item.sendId, item);
+  const list = useRef<HTMLUListElement>(null);
+  useSlide(list, first.items);
 
   return (
     <>
@@ -159,7 +162,7 @@ function List({ first, filter }: { first: HistoryResponse; filter: string }): Re
           </p>
         </div>
       ) : (
-        <ul className="sends">
+        <ul className="sends" ref={list}>
           {[...shown.values()].map((item) => (
             <Send key={item.sendId} item={item} />
           ))}
@@ -184,7 +187,7 @@ function Send({ item }: { item: HistoryItem }): ReactElement {
     return number > 0 ? [{ state, number }] : [];
   });
   return (
-    <li className="send-row">
+    <li className="send-row" data-slide={item.sendId}>
       <p className="send-title">{item.title ?? typeName(item.type)}</p>
       <p className="send-about">
         <code>{item.type}</code>

@@ -25,8 +25,8 @@ export function Metrics(): ReactElement {
       <div className="card-head">
         <h2 id="metrics-title">Metrics</h2>
         <p className="card-note numbers">
-          {failure && data && <FailureLine failure={failure} />}
           {at ? `${failure ? "Last seen" : "As of"} ${atSecond(at)}` : failure ? "Not available" : "Loading…"}
+          {failure && data && <FailureLine failure={failure} />}
         </p>
       </div>
       {failure && !data && <FailureNote title="Could not load the metrics." failure={failure} />}

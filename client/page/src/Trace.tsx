@@ -43,6 +43,12 @@ export function Trace(): ReactElement {
     if (traced.requests > 1) refresh();
   }, [traced, refresh]);
 
+  // Its steps come later, and may reach beyond the window.
+  const hasSteps = data !== null;
+  useEffect(() => {
+    if (hasSteps) title.current?.closest("section")?.scrollIntoView({ block: "start" });
+  }, [hasSteps]);
+
   const submit = (event: FormEvent<HTMLFormElement>): void => {
     event.preventDefault();
     trace(typed.trim());

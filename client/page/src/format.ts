@@ -15,7 +15,7 @@ export type Tone = "good" | "wait" | "bad" | "idle";
 
 export const TRANSPORT: Record<Transport, string> = {
   websocket: "WebSocket",
-  sse: "Event stream",
+  sse: "SSE",
   polling: "Polling",
 };
 

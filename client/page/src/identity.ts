@@ -1,7 +1,8 @@
 // The user and the token. A local gateway signs a token for any user; without one the token is pasted.
 
 const PASTED_TOKEN_KEY = "carillon:token";
-const LOCAL_TOKEN_KEY = "carillon:local-token";
+/** Begins the name of the last token of each user. */
+const LOCAL_TOKEN_KEY = "carillon:local-token:";
 const SCOPE = "notify:send notify:admin";
 
 /** There is no local gateway that signs tokens. */
@@ -17,14 +18,14 @@ export async function localToken(user: string): Promise<string> {
   try {
     response = await fetch(`/_gateway/token?${query}`, { cache: "no-store" });
   } catch (thrown) {
-    const last = load(LOCAL_TOKEN_KEY);
-    if (last !== null && subjectOf(last) === user) return last;
+    const last = load(LOCAL_TOKEN_KEY + user);
+    if (last !== null) return last;
     throw thrown;
   }
   if (response.status === 404) throw new NoTokenService("this server does not sign tokens");
   if (!response.ok) throw new Error(`the gateway refused to sign a token with status ${response.status}`);
   const { token } = (await response.json()) as { token: string };
-  store(LOCAL_TOKEN_KEY, token);
+  store(LOCAL_TOKEN_KEY + user, token);
   return token;
 }
 

@@ -1,15 +1,6 @@
 // The notification being traced, and the notification ids of this page's own sends, which the history does not contain.
 
-import {
-  createContext,
-  type ReactElement,
-  type ReactNode,
-  useCallback,
-  useContext,
-  useMemo,
-  useRef,
-  useState,
-} from "react";
+import { createContext, type ReactElement, type ReactNode, useCallback, useContext, useMemo, useState } from "react";
 
 /** A notification of one of this page's sends. */
 export interface Traceable {
@@ -28,13 +19,10 @@ interface Tracing {
 
 const Context = createContext<Tracing | null>(null);
 
-export function TraceProvider({ onTrace, children }: { onTrace: () => void; children: ReactNode }): ReactElement {
+export function TraceProvider({ children }: { children: ReactNode }): ReactElement {
   const [traced, setTraced] = useState<Tracing["traced"]>(null);
   const [traceable, setTraceable] = useState<Tracing["traceable"]>(new Map());
-  const latestOnTrace = useRef(onTrace);
-  latestOnTrace.current = onTrace;
   const trace = useCallback((id: string) => {
-    latestOnTrace.current();
     setTraced((last) => ({ id, requests: (last?.requests ?? 0) + 1 }));
   }, []);
   const remember = useCallback(
