@@ -1,6 +1,7 @@
 // The parts of a browser that its tabs share: channels, locks and storage.
 
 import { IDBFactory } from "fake-indexeddb";
+import { Window } from "happy-dom";
 import type { Environment } from "../../src/index.js";
 
 interface Holder {
@@ -11,15 +12,17 @@ interface Holder {
 
 export class FakeBrowser {
   readonly indexedDB: IDBFactory = new IDBFactory();
+  readonly localStorage: Storage = new Window({ url: "http://carillon.test" }).localStorage as unknown as Storage;
   readonly channels: Set<FakeChannel> = new Set();
   private readonly held: Map<string, Holder> = new Map();
   private waiting: Holder[] = [];
 
   /** The environment of one tab. */
-  tab(): Pick<Environment, "BroadcastChannel" | "locks" | "indexedDB"> {
+  tab(): Pick<Environment, "BroadcastChannel" | "locks" | "indexedDB" | "localStorage"> {
     const browser = this;
     return {
       indexedDB: this.indexedDB,
+      localStorage: () => this.localStorage,
       BroadcastChannel: class extends FakeChannel {
         constructor(name: string) {
           super(browser, name);

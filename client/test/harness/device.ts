@@ -16,7 +16,10 @@ import { tokenOf } from "./token.js";
 export interface Device {
   readonly client: Client;
   readonly problems: Problem[];
+  /** What a listener for every tab receives. */
   readonly events: CarillonEvent[];
+  /** What a listener for the whole browser receives in this tab. */
+  readonly rung: CarillonEvent[];
   readonly page: FakePage;
   state(): State;
   titles(): string[];
@@ -45,6 +48,7 @@ type DeviceOptions = Partial<ClientOptions> & { sub?: string };
 export function deviceOf(server: FakeServer, { sub = "alice", ...options }: DeviceOptions = {}): Device {
   const problems: Problem[] = [];
   const events: CarillonEvent[] = [];
+  const rung: CarillonEvent[] = [];
   const page = new FakePage();
   const environment: Partial<Environment> = {
     fetch: server.fetch,
@@ -52,6 +56,7 @@ export function deviceOf(server: FakeServer, { sub = "alice", ...options }: Devi
     indexedDB: null,
     BroadcastChannel: null,
     locks: null,
+    localStorage: () => null,
     document: page as unknown as Document,
     window: page as unknown as Window,
     isOnline: () => page.isOnline,
@@ -65,11 +70,13 @@ export function deviceOf(server: FakeServer, { sub = "alice", ...options }: Devi
     ...options,
     environment,
   });
-  client.onEvent((event) => events.push(event));
+  client.onEvent((event) => events.push(event), { everyTab: true });
+  client.onEvent((event) => rung.push(event));
   return {
     client,
     problems,
     events,
+    rung,
     page,
     state: client.store.getState,
     titles: () => client.store.getState().notifications.map(({ title }) => title),

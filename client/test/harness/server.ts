@@ -1,7 +1,13 @@
 // An in-memory server that fulfils the contract, and can be made to refuse, lose, delay or falsify responses.
 
-import type { Notification } from "../../src/index.js";
+import type { EmittedEvent, Notification } from "../../src/index.js";
+import { FakeChats } from "./chats.js";
+import { FakePresence } from "./presence.js";
+import { json, refusal } from "./response.js";
+import { FakeStream } from "./stream.js";
 import { expiryOf, subOf } from "./token.js";
+
+export { html, json, refusal } from "./response.js";
 
 export const BASE_URL = "http://carillon.test";
 
@@ -18,11 +24,22 @@ interface Call {
   readonly headers: Headers;
 }
 
+interface ChangeFrame {
+  readonly action: "read" | "unread" | "delete" | "readAll";
+  readonly ids?: string[];
+  readonly type?: string;
+  readonly before?: string;
+}
+
 type Fault = (call: Call) => Response | Promise<Response | undefined> | undefined;
 
 export interface Sent {
   title?: string;
   type?: string;
+  body?: string;
+  actionUrl?: string;
+  priority?: Notification["priority"];
+  createdAt?: string;
   expiresAt?: string;
   data?: Record<string, unknown>;
   /** How its frame is sent. Default: `pushed`, at once. */
@@ -42,14 +59,23 @@ export class FakeServer {
   readonly user: string;
   maxSync = 200;
   areSocketsRefused = false;
+  readonly streams: FakeStream[] = [];
+  /** What tickets tell of event streams. */
+  eventsUrl: string | null = null;
+  readonly emitted: EmittedEvent[] = [];
+  pingEveryMs: unknown = 60_000;
   fault: Fault = () => undefined;
   /** The user of each ticket. */
   private readonly tickets: Map<string, string> = new Map();
   private readonly others: Map<string, FakeServer> = new Map();
   private sentCount = 0;
+  readonly chats: FakeChats;
+  readonly presence: FakePresence;
 
-  constructor(user = "alice") {
+  constructor(user = "alice", chats?: FakeChats) {
     this.user = user;
+    this.chats = chats ?? new FakeChats((member, frame) => this.pushTo(member, frame));
+    this.presence = new FakePresence(this.chats, (viewer, frame) => this.pushTo(viewer, frame));
   }
 
   get cursor(): string {
@@ -60,16 +86,35 @@ export class FakeServer {
     return this.live().filter(({ notification }) => notification.readAt === null).length;
   }
 
+  /** The number of unread notifications of a type. */
+  unreadOf(type: string | null): number {
+    const unread = this.live().filter(({ notification }) => notification.readAt === null);
+    return unread.filter(({ notification }) => [null, notification.type].includes(type)).length;
+  }
+
   get openSockets(): FakeSocket[] {
     return this.sockets.filter((socket) => socket.readyState === 1);
   }
 
+  get openStreams(): FakeStream[] {
+    return this.streams.filter(({ isOpen }) => isOpen);
+  }
+
+  /** In two parts: of the inbox and the chats, and of the newest emitted event. */
   private get etag(): string {
-    return `"${this.cursor}/${this.unreadCount}"`;
+    const chats = this.chats.summaries(this.user);
+    const record = `${this.cursor}/${this.unreadCount}${chats.length > 0 ? JSON.stringify(chats) : ""}`;
+    return `"${record.replace(/[".]/g, "-")}.${this.emitted.at(-1)?.id ?? 0}"`;
   }
 
   private live(): Row[] {
     return [...this.rows.values()].filter((row) => !row.isDeleted);
+  }
+
+  /** Change frames that sockets sent. */
+  get changeFrames(): FakeSocket["sent"] {
+    const changes = new Set(["read", "unread", "delete", "readAll"]);
+    return this.sockets.flatMap(({ sent }) => sent).filter(({ action }) => changes.has(action));
   }
 
   callsTo(path: string): Call[] {
@@ -86,11 +131,11 @@ export class FakeServer {
       id,
       type: sent.type ?? "like",
       title: sent.title ?? id,
-      body: null,
+      body: sent.body ?? null,
       data: sent.data ?? {},
-      actionUrl: null,
-      priority: "normal",
-      createdAt: new Date().toISOString(),
+      actionUrl: sent.actionUrl ?? null,
+      priority: sent.priority ?? "normal",
+      createdAt: sent.createdAt ?? new Date().toISOString(),
       readAt: null,
       expiresAt: sent.expiresAt ?? null,
       collapseKey: null,
@@ -115,8 +160,25 @@ export class FakeServer {
   }
 
   push(frame: unknown): void {
+    this.pushTo(this.user, frame);
+  }
+
+  private pushTo(user: string, frame: unknown): void {
     const text = typeof frame === "string" ? frame : JSON.stringify(frame);
-    for (const socket of this.openSockets) if (socket.user === this.user) socket.receive(text);
+    for (const socket of this.openSockets) if (socket.user === user) socket.receive(text);
+    for (const stream of this.openStreams) if (stream.user === user) stream.event(text);
+  }
+
+  /** Emits an event. `lost`: to nobody who is there now. */
+  emit(event: Pick<EmittedEvent, "type" | "id">, isLost = false): void {
+    const whole: EmittedEvent = { name: null, title: null, body: null, data: {}, ...event };
+    this.emitted.push(whole);
+    if (!isLost) this.push(whole);
+  }
+
+  /** What an event stream tells every so often. */
+  get pong(): object {
+    return { type: "pong", cursor: this.cursor, etag: this.etag };
   }
 
   /** Makes a change, as any device can, and pushes it to all devices. */
@@ -158,19 +220,25 @@ export class FakeServer {
     this.calls.push(call);
     const faulty = await this.fault(call);
     if (init.signal?.aborted) throw new Error("aborted");
-    return faulty ?? this.respond(call, url);
+    const response = faulty ?? this.respond(call, url);
+    const stream = this.streams.find((opened) => opened.response === response);
+    if (stream) init.signal?.addEventListener("abort", () => stream.left());
+    return response;
   };
 
   private respond(call: Call, url: URL): Response {
+    if (url.pathname === "/api/events") return this.openStream(url);
     const bearer = call.headers.get("authorization")?.slice(7) ?? "";
     if (expiryOf(bearer) <= Date.now()) return refusal(401, "token_expired");
+    if (url.pathname.startsWith("/api/chats")) return this.chats.serve(subOf(bearer), call, url);
+    if (url.pathname === "/api/presence") return this.presence.serve(subOf(bearer), url);
     return this.inboxOf(subOf(bearer)).serve(call, url, expiryOf(bearer), this.tickets);
   }
 
   /** Every other user has an empty inbox. */
   private inboxOf(user: string): FakeServer {
     if (user === this.user) return this;
-    const other = this.others.get(user) ?? new FakeServer(user);
+    const other = this.others.get(user) ?? new FakeServer(user, this.chats);
     this.others.set(user, other);
     return other;
   }
@@ -190,25 +258,35 @@ export class FakeServer {
         const ticket = `t${tickets.size}`;
         tickets.set(ticket, this.user);
         const expiresAt = new Date(Math.min(Date.now() + 30_000, expiresMs)).toISOString();
-        return json(201, { ticket, expiresAt, url: "ws://carillon.test/live", eventsUrl: null });
+        const { pingEveryMs, eventsUrl } = this;
+        return json(201, { ticket, expiresAt, url: "ws://carillon.test/live", eventsUrl, pingEveryMs });
       }
       case "GET /api/notifications":
         return json(200, this.list(url));
+      case "GET /api/notifications/unread-count":
+        return json(200, { count: this.unreadOf(url.searchParams.get("type")) });
+      case "POST /api/ack":
+        this.acked.push(String(call.body?.["cursor"]));
+        return new Response(null, { status: 204 });
       case "GET /api/sync":
         return this.sync(url, call.headers.get("if-none-match"));
       case "POST /api/notifications/read-all": {
         const { type, before } = call.body ?? {};
-        const bound = Number(String(before ?? this.cursor).split(".")[1]);
-        const ids = this.live()
-          .map(({ notification }) => notification)
-          .filter((item) => (!type || item.type === type) && Number(item.cursor.split(".")[1]) <= bound)
-          .map(({ id }) => id);
-        this.change("read", ids);
-        return json(200, { updated: ids.length });
+        return json(200, { updated: this.readAll(type, before) });
       }
       default:
         return refusal(404, "not_found");
     }
+  }
+
+  private readAll(type: unknown, before: unknown): number {
+    const bound = Number(String(before ?? this.cursor).split(".")[1]);
+    const ids = this.live()
+      .map(({ notification }) => notification)
+      .filter((item) => (!type || item.type === type) && Number(item.cursor.split(".")[1]) <= bound)
+      .map(({ id }) => id);
+    this.change("read", ids);
+    return ids.length;
   }
 
   private list(url: URL): object {
@@ -218,7 +296,9 @@ export class FakeServer {
     const all = this.live()
       .map(({ notification }) => notification)
       .sort((a, b) => offsetOf(b) - offsetOf(a))
-      .filter((item) => offsetOf(item) < from);
+      .filter((item) => offsetOf(item) < from)
+      .filter((item) => [null, item.type].includes(url.searchParams.get("type")))
+      .filter((item) => url.searchParams.get("unread") !== "true" || item.readAt === null);
     const items = all.slice(0, limit);
     const last = items.at(-1);
     const nextCursor = all.length > limit && last ? String(offsetOf(last)) : null;
@@ -240,7 +320,32 @@ export class FakeServer {
       cursor: complete ? this.cursor : `${this.epoch}.${part.at(-1)?.version}`,
       etag: this.etag,
       complete,
-      ...(complete && { chats: [], chatsComplete: true, events: [] }),
+      ...(complete && { chats: this.chats.summaries(this.user), chatsComplete: true, events: this.emitted }),
+    });
+  }
+
+  /** Opens an event stream, which begins with what changed after `since`. */
+  private openStream(url: URL): Response {
+    const user = this.redeem(url.searchParams.get("ticket"));
+    if (user === null) return refusal(401, "invalid_ticket");
+    const stream = new FakeStream(user, url.searchParams.get("since"));
+    this.streams.push(stream);
+    stream.write(":\n\n");
+    if (stream.since !== null) for (const frame of this.changesAfter(stream.since)) stream.event(JSON.stringify(frame));
+    stream.event(JSON.stringify(this.pong));
+    return stream.response;
+  }
+
+  private changesAfter(since: string): object[] {
+    let prev = since;
+    const after = Number(since.split(".")[1]);
+    const changed = [...this.rows.values()].filter((row) => row.version > after).sort((a, b) => a.version - b.version);
+    return changed.map(({ version, isDeleted, notification }) => {
+      const step = { prev, cursor: `${this.epoch}.${version}`, unreadCount: this.unreadCount };
+      prev = step.cursor;
+      return isDeleted
+        ? { type: "changed", ...step, ids: [notification.id], change: "deleted" }
+        : { type: "notification", ...step, notification };
     });
   }
 
@@ -271,9 +376,53 @@ export class FakeServer {
       case "auth":
         if (!this.redeem(JSON.parse(text).ticket)) return reply({ type: "error", code: "invalid_ticket" });
         return reply({ type: "ok", expiresAt: new Date(Date.now() + 3_600_000).toISOString() });
+      case "read":
+      case "unread":
+      case "delete":
+      case "readAll":
+        void this.carryOut(own, JSON.parse(text)).then((frame) => frame && reply(frame));
+        return;
+      case "sendMessage":
+      case "readChat":
+      case "typing": {
+        const answer = this.chats.received(socket.user ?? this.user, JSON.parse(text));
+        return answer ? reply(answer) : undefined;
+      }
+      case "presence":
+        return reply(this.presence.tell(socket.user ?? this.user, JSON.parse(text).userIds));
       default:
         throw new Error(`the fake server does not support ${action}`);
     }
+  }
+
+  /** Carries out a change frame. It meets the same faults as the calls that would do the same. */
+  private async carryOut(own: FakeServer, frame: ChangeFrame): Promise<object | null> {
+    const { action, ids = [], type, before } = frame;
+    const paths = ids.map((id) => `/api/notifications/${id}${action === "delete" ? "" : `/${action}`}`);
+    if (action === "readAll") paths.push("/api/notifications/read-all");
+    const gone = new Set<string>();
+    for (const [n, path] of paths.entries()) {
+      try {
+        const body = { ...(type && { type }), ...(before && { before }) };
+        const call = { method: action === "delete" ? "DELETE" : "POST", path, body, headers: new Headers() };
+        const response = await this.fault(call);
+        // In a frame, notifications that are not there are skipped.
+        if (response?.status === 404) gone.add(ids[n] ?? "");
+        else if (response && response.status >= 400) {
+          const { error } = (await response.clone().json()) as { error: object };
+          return { type: "error", retryable: response.status >= 500 || response.status === 429, ...error };
+        } else if (response && response.status !== 204) return null;
+        else if (response) gone.add(ids[n] ?? "");
+      } catch {
+        return null;
+      }
+    }
+    const left = ids.filter((id) => !gone.has(id));
+    if (action !== "readAll") {
+      own.change(action === "delete" ? "deleted" : action, left);
+      return { type: "ok" };
+    }
+    return { type: "ok", updated: own.readAll(type, before) };
   }
 
   /** A WebSocket class whose sockets connect to this server. */
@@ -331,16 +480,4 @@ export class FakeSocket {
     this.readyState = 3;
     this.onclose?.({ code, reason: "" });
   }
-}
-
-export function json(status: number, body: unknown): Response {
-  return new Response(JSON.stringify(body), { status, headers: { "content-type": "application/json" } });
-}
-
-export function refusal(status: number, code: string, retryAfterMs?: number): Response {
-  return json(status, { error: { code, message: code, requestId: "q1", ...(retryAfterMs && { retryAfterMs }) } });
-}
-
-export function html(status: number): Response {
-  return new Response("<!doctype html><title>Sign in</title>", { status, headers: { "content-type": "text/html" } });
 }
