@@ -1,52 +1,21 @@
 import { IDBObjectStore } from "fake-indexeddb";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { EventCache } from "../../src/index.js";
-import { FakeBrowser } from "../harness/browser.js";
-import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
-import { FakeServer, refusal } from "../harness/server.js";
+import { advance, type Device, settle } from "../harness/device.js";
+import { begin, browser, end, type Options, opens as opensTab, server, stored } from "../harness/profile.js";
+import { refusal } from "../harness/server.js";
 import { tokenOf } from "../harness/token.js";
 
-let server: FakeServer;
-let browser: FakeBrowser;
-const devices: Device[] = [];
-
-beforeEach(() => {
-  // Only these are faked, because fake-indexeddb needs the other timers.
-  vi.useFakeTimers({ now: Date.parse("2026-11-21T12:00:00Z"), toFake: ["setTimeout", "clearTimeout", "Date"] });
-  server = new FakeServer();
-  browser = new FakeBrowser();
-});
-
-afterEach(() => {
-  for (const device of devices.splice(0)) device.client.close();
-  vi.useRealTimers();
-});
+beforeEach(begin);
+afterEach(end);
 
 const noAnswer = (): never => {
   throw new TypeError("fetch failed");
 };
 
-type Options = Parameters<typeof deviceOf>[1];
-
-async function opens(options: Options = {}): Promise<Device> {
-  const device = deviceOf(server, {
-    ...options,
-    environment: { indexedDB: browser.indexedDB, ...options?.environment },
-  });
-  devices.push(device);
-  await connected(device);
-  await stored();
-  return device;
-}
-
-/** Waits until pending storage operations are complete. */
-async function stored(): Promise<void> {
-  await vi.dynamicImportSettled();
-  for (let n = 0; n < 30; n++) {
-    await new Promise((resolve) => setImmediate(resolve));
-    await settle();
-  }
-}
+/** A device with one tab only. */
+const opens = (options: Options = {}): Promise<Device> =>
+  opensTab({ ...options, environment: { BroadcastChannel: null, locks: null, ...options?.environment } });
 
 /** One visit that leaves an inbox in the cache. */
 async function visit(options: Options = {}): Promise<void> {
@@ -192,6 +161,19 @@ test("events are cached once each, and are available on the next visit", async (
   expect(await bob.client.loadCachedEvents()).toEqual([]);
 });
 
+test("what was emitted before a reload does not ring again", async () => {
+  const device = await opens();
+  server.emit({ type: "announcement", id: "x1" });
+  await advance(1_000);
+  await stored();
+  device.client.close();
+  await stored();
+  server.emit({ type: "announcement", id: "x2" }, true);
+  const again = await opens();
+  await advance(1_000);
+  expect(again.rung.map((event) => "id" in event && event.id)).toEqual(["x2"]);
+});
+
 test("only the last hundred events are cached", async () => {
   const device = await opens();
   for (let n = 0; n < 130; n++) {
@@ -200,17 +182,6 @@ test("only the last hundred events are cached", async () => {
   const cached = await device.client.loadCachedEvents();
   expect(cached.length).toBe(100);
   expect(cached.at(-1)).toMatchObject({ id: "s129" });
-});
-
-test("nothing is left after the cache is cleared", async () => {
-  server.send({ title: "cached" });
-  await visit();
-  const device = await opens();
-  await device.client.clearCache();
-  device.client.close();
-  server.fault = noAnswer;
-  const again = await opens();
-  expect(again.titles()).toEqual([]);
 });
 
 test("neither tokens nor tickets are cached", async () => {

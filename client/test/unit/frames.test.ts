@@ -2,8 +2,9 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { readFrame } from "../../src/frames.js";
 import { fitOf } from "../../src/inbox.js";
-import { type ClientFrame, type Frame, readFrame } from "../../src/protocol.js";
+import { CHAT_REF, type ClientFrame, type Frame } from "../../src/protocol.js";
 
 const folder = new URL("../../../tests/frames/", import.meta.url);
 
@@ -60,16 +61,40 @@ describe("frames from the server", () => {
   });
 });
 
+describe("frames about chats", () => {
+  const frames = examples("chat/");
+
+  test.each(frames)("%s is left to the part that knows chats", (_, text) => {
+    expect(readFrame(withChatRef(text))).toEqual({ type: "other", frame: JSON.parse(withChatRef(text)) });
+  });
+
+  test("and replies to other frames are not", () => {
+    for (const text of ['{"type":"ok","ref":"r1"}', '{"type":"error","code":"internal","ref":"p1"}']) {
+      expect(readFrame(text)).toEqual(JSON.parse(text));
+    }
+  });
+});
+
+/** Replies carry the `ref` of a frame that the client has sent. */
+function withChatRef(text: string): string {
+  const frame = JSON.parse(text);
+  return JSON.stringify(frame.ref === undefined ? frame : { ...frame, ref: `${CHAT_REF}${frame.ref}` });
+}
+
 test("the frames that the client sends have the fields that the server reads", () => {
   const sent: Record<string, ClientFrame> = {
     ping: { action: "ping", ref: "p1" },
     ack: { action: "ack", cursor: "9c1f6e0b7a3d5e24.43" },
     auth: { action: "auth", ref: "a1", ticket: "q83vASNFZ4mrze8BI0VniQ" },
+    sendMessage: { action: "sendMessage", chatId: "c", clientId: "m-7", body: "Hi", data: {}, ref: "chat-1" },
+    readChat: { action: "readChat", chatId: "c", seq: 7, ref: "chat-1" },
+    typing: { action: "typing", chatId: "c", on: false },
   };
   const read = new Map(examples("client/").map(([name, text]) => [name, JSON.parse(text)]));
   for (const [name, frame] of Object.entries(sent)) {
-    const example = read.get(`${name}.json`);
-    expect(Object.keys(frame).sort(), name).toEqual(Object.keys(example ?? {}).sort());
+    // Messages are accepted as the server prefers.
+    const { accept: _, ...example } = read.get(`${name}.json`);
+    expect(Object.keys(frame).sort(), name).toEqual(Object.keys(example).sort());
     expect(frame.action).toBe(example.action);
   }
 });

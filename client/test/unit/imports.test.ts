@@ -17,15 +17,17 @@ const RELATIVE_IMPORT = /\b(?:from|import)\s*\(?\s*["'](\.[^"']*)["']/g;
 function sourcesIn(folder: string): [string, string][] {
   const names = readdirSync(new URL(`${folder}/`, ROOT), { recursive: true, encoding: "utf8" });
   return names
-    .filter((name) => /\.tsx?$/.test(name))
+    .filter((name) => /\.(tsx?|svelte|css)$/.test(name) && !/(^|\/)(node_modules|\.apps)\//.test(name))
     .map((name) => posix.join(folder, name))
     .map((path) => [path, readFileSync(new URL(path, ROOT), "utf8")]);
 }
 
 function importsOf(path: string, modules: Modules): string[] {
   return [...(modules.get(path) ?? "").matchAll(RELATIVE_IMPORT)].map(([, imported = ""]) => {
-    const target = posix.join(posix.dirname(path), imported);
-    const found = [".ts", ".tsx"].map((end) => target.replace(/\.js$/, end)).find((name) => modules.has(name));
+    // A query says how the bundler reads the file.
+    const target = posix.join(posix.dirname(path), imported.replace(/\?.*/, ""));
+    const names = [target, target.replace(/\.js$/, ".ts"), target.replace(/\.js$/, ".tsx")];
+    const found = names.find((name) => modules.has(name));
     // An unresolved import could hide a cycle.
     if (!found) throw new Error(`${path} imports ${imported}, which is not among the sources`);
     return found;
@@ -71,6 +73,7 @@ describe("the check", () => {
     ["a side-effect import", imports],
     ["a dynamic import", (path: string) => `const { a } = await import("${path}");`],
     ["a re-export", (path: string) => `export { a } from "${path}";`],
+    ["an import with a query", (path: string) => `import text from "${path}?inline";`],
     ["a type-only re-export", (path: string) => `export type * from "${path}";`],
   ])("finds a cycle made with %s", (_, importOf) => {
     const modules = new Map([

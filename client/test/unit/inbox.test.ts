@@ -380,6 +380,6 @@ describe("pages", () => {
     await idleDevice({ pageSize: 10 });
     server.fault = ({ path }) => (path.startsWith("/api/notifications?") ? json(500, {}) : undefined);
     await expect(device.client.loadMore()).rejects.toMatchObject({ code: "http_500" });
-    expect(device.state()).toMatchObject({ loading: false, error: { code: "http_500" } });
+    expect(device.state()).toMatchObject({ loadingMore: false, error: { code: "http_500", action: "loadMore" } });
   });
 });

@@ -135,6 +135,7 @@ describe("a page", () => {
     // Forty more arrive and the cursor expires, so the list is reloaded while the page is in flight.
     const release = hold("/api/notifications?");
     const more = device.client.loadMore();
+    await vi.dynamicImportSettled();
     await settle();
     for (let n = 40; n < 80; n++) server.send({ title: `t${n}`, frame: "lost" });
     server.purgedThrough = 60;
@@ -158,7 +159,7 @@ describe("a page", () => {
     await expect(device.client.loadMore()).rejects.toMatchObject({ code: "cursor_expired" });
     await settle();
     expect(device.titles().length).toBe(10);
-    expect(device.state()).toMatchObject({ cursor: "e2.15", error: null });
+    expect(device.state()).toMatchObject({ cursor: "e2.15", error: { action: "loadMore" } });
     await device.client.loadMore();
     expect(device.titles()).toEqual(Array.from({ length: 15 }, (_, n) => `new ${14 - n}`));
   });

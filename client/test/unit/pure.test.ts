@@ -48,7 +48,7 @@ describe("tokens", () => {
 });
 
 test("temporary errors are distinguished from permanent ones", () => {
-  const of = (status: number): boolean => isTemporary(new CarillonError("x", "x", { status }));
+  const of = (status: number): boolean => isTemporary(new CarillonError("internal", "x", { status }));
   expect([0, 200, 408, 429, 500, 503].every(of)).toBe(true);
   expect([400, 401, 403, 404, 409, 410, 422].some(of)).toBe(false);
 });

@@ -5,8 +5,8 @@ import userEvent from "@testing-library/user-event";
 import { memo, type ReactElement, type ReactNode, StrictMode } from "react";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { useStore } from "zustand";
-import type { Notification } from "../../src/index.js";
-import { CarillonProvider, useCarillon, useClient, useNotifications } from "../../src/react.js";
+import type { Notification, State } from "../../src/index.js";
+import { CarillonProvider, useCarillon, useClient, useEvents, useNotifications } from "../../src/react.js";
 import { type Device, deviceOf } from "../harness/device.js";
 import { FakeServer, refusal } from "../harness/server.js";
 
@@ -149,8 +149,8 @@ describe("hooks", () => {
     const { result } = renderHook(useNotifications, { wrapper: within });
     expect(Object.keys(result.current).sort()).toEqual(
       [
-        "notifications filteredNotifications groupedNotifications hasNotifications unreadCount loading error activeTab",
-        "setActiveTab markAsRead markAsUnread markAllAsRead deleteNotification hasMore loadMore wsStatus transport",
+        "notifications filteredNotifications groupedNotifications hasNotifications unreadCount loading loadingMore error activeTab",
+        "dismissError setActiveTab markAsRead markAsUnread markAllAsRead deleteNotification hasMore loadMore wsStatus transport",
       ]
         .join(" ")
         .split(" ")
@@ -200,6 +200,58 @@ describe("hooks", () => {
     act(() => void server.send());
     expect(device.state().unreadCount).toBe(1);
     expect(renders).toBe(before);
+  });
+
+  test.each([
+    ["an array", ({ notifications }: State) => notifications.map(({ title }) => title)],
+    ["an object", ({ unreadCount, notifications }: State) => ({ unreadCount, titles: notifications.length })],
+  ])("accept a selector that makes %s, and keep its value while nothing in it differs", async (_, selector) => {
+    const error = vi.spyOn(console, "error");
+    let renders = 0;
+    const { result } = renderHook(
+      () => {
+        renders++;
+        return useCarillon((state) => selector(state));
+      },
+      { wrapper: within },
+    );
+    await eventually(() => expect(device.state().wsStatus).toBe("connected"));
+    const { current } = result;
+    const before = renders;
+    act(() => device.client.dismissError());
+    act(() => device.client.setTransports(["polling"]));
+    expect(result.current).toBe(current);
+    expect(renders).toBe(before);
+    act(() => device.client.setTransports(["websocket"]));
+    await eventually(() => expect(device.state().wsStatus).toBe("connected"));
+    act(() => void server.send({ title: "new" }));
+    expect(result.current).toEqual(selector(device.state()));
+    expect(result.current).not.toEqual(current);
+    expect(error).not.toHaveBeenCalled();
+  });
+
+  test("compare with the function that is given", async () => {
+    const isEqual = vi.fn((one: number, other: number) => Math.floor(one / 2) === Math.floor(other / 2));
+    const { result } = renderHook(() => useCarillon(({ unreadCount }) => unreadCount, isEqual), { wrapper: within });
+    await eventually(() => expect(device.state().wsStatus).toBe("connected"));
+    act(() => void server.send());
+    expect(result.current).toBe(0);
+    act(() => void server.send());
+    expect(result.current).toBe(2);
+  });
+
+  test("mark all of a type as read, and everything if there is none", async () => {
+    server.send({ type: "news" });
+    server.send({ type: "like" });
+    server.send({ type: "chat" });
+    const { result } = renderHook(useNotifications, { wrapper: within });
+    await eventually(() => expect(result.current.unreadCount).toBe(3));
+    await act(() => result.current.markAllAsRead("news"));
+    expect(result.current.unreadCount).toBe(2);
+    expect(server.changeFrames[0]).toMatchObject({ action: "readAll", type: "news" });
+    // As an event handler it is given an event, which is no type.
+    await act(() => (result.current.markAllAsRead as unknown as (event: Event) => Promise<void>)(new Event("click")));
+    expect(server.unreadCount).toBe(0);
   });
 
   test("throw an error outside a provider", () => {
@@ -260,5 +312,28 @@ describe("with 10,000 notifications", () => {
     });
     expect(new Set(renders)).toEqual(new Set(["n7000"]));
     expect(renders.length).toBeLessThanOrEqual(2);
+  });
+});
+
+describe("useEvents", () => {
+  test("returns the last 50 that were emitted, newest first, or those of a type, until the user signs out", async () => {
+    const heard = { wrapper: within };
+    const all = renderHook(() => useEvents(), heard);
+    expect(all.result.current).toEqual([]);
+    await eventually(() => expect(device.state().transport).toBe("websocket"));
+    server.send();
+    act(() => {
+      for (let n = 0; n < 60; n++) server.emit({ type: n % 2 === 0 ? "system" : "dashboard", id: `x${n}` });
+    });
+    await eventually(() => expect(all.result.current.length).toBe(50));
+    expect(all.result.current[0]?.id).toBe("x59");
+    // A component that comes later sees the same.
+    const dashboard = renderHook(() => useEvents("dashboard"), heard);
+    expect(dashboard.result.current.length).toBe(25);
+    const before = dashboard.result.current;
+    dashboard.rerender();
+    expect(dashboard.result.current).toBe(before);
+    await act(() => device.client.signOut());
+    expect(all.result.current).toEqual([]);
   });
 });

@@ -1,7 +1,8 @@
 import { expect, test, vi } from "vitest";
 import { emptyInbox, type Inbox, reduce } from "../../src/inbox.js";
 import type { Notification } from "../../src/index.js";
-import { applyIntents, type Intent } from "../../src/overlay.js";
+import { intentOf } from "../../src/intents.js";
+import { applyIntents } from "../../src/overlay.js";
 import { createStore } from "../../src/store.js";
 
 const at = "2026-11-21T12:00:00.000Z";
@@ -73,16 +74,7 @@ test("an event inspects only the notifications that it concerns", () => {
 
 test("an intent changes only its notification, and the changed copy keeps its identity", () => {
   const inbox = inboxOf(100);
-  const intent: Intent = {
-    kind: "read",
-    ids: new Set(["n5"]),
-    unconfirmed: new Set(["n5"]),
-    type: undefined,
-    before: null,
-    at,
-    isDone: false,
-    results: new WeakMap(),
-  };
+  const intent = intentOf({ id: "c1", kind: "read", ids: ["n5"], at }, "user");
   const [first, second] = [applyIntents(inbox, [intent]), applyIntents(reduce(inbox, arrival(101)), [intent])];
   const of = (view: typeof first): Notification | undefined => view.notifications.find(({ id }) => id === "n5");
   expect(of(first)?.readAt).toBe(at);

@@ -1,5 +1,14 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { createNotification, getHistory, getMetrics, queueNotification, sendNotification } from "../../src/server.js";
+import {
+  createNotification,
+  emitDashboardUpdate,
+  emitEvent,
+  emitNotification,
+  getHistory,
+  getMetrics,
+  queueNotification,
+  sendNotification,
+} from "../../src/server.js";
 import { json, refusal } from "../harness/server.js";
 
 const send = { type: "REPORT_APPROVED", userIds: ["user-123"], title: "Report approved" };
@@ -35,6 +44,36 @@ test("a send returns its id", async () => {
   expect(requests[0]).toMatchObject({ url: "http://carillon.test/api/notifications/send", init: { method: "POST" } });
   expect(JSON.parse(String(requests[0]?.init.body))).toEqual(send);
   expect(requests[0]?.headers.get("authorization")).toBe("Bearer t");
+});
+
+describe("what a call leaves out", () => {
+  afterEach(() => vi.unstubAllEnvs());
+
+  test("comes from the environment", async () => {
+    vi.stubEnv("CARILLON_URL", "http://from.environment");
+    vi.stubEnv("CARILLON_TOKEN", "of-environment");
+    await sendNotification(send, { fetch });
+    await sendNotification(send, { fetch, baseUrl: "http://own.test", token: "own" });
+    const called = requests.map(({ url, headers }) => [new URL(url).origin, headers.get("authorization")]);
+    expect(called).toEqual([
+      ["http://from.environment", "Bearer of-environment"],
+      ["http://own.test", "Bearer own"],
+    ]);
+    vi.stubGlobal("fetch", fetch);
+    expect(await sendNotification(send)).toBe("s1");
+    vi.unstubAllGlobals();
+  });
+
+  test("is named if it is nowhere, and nothing is retried", async () => {
+    await expect(sendNotification(send, { token: "t" })).rejects.toThrow("CARILLON_URL is not set");
+    await expect(sendNotification(send, { baseUrl: "http://a.test", fetch })).rejects.toThrow(
+      "CARILLON_TOKEN is not set",
+    );
+    vi.stubGlobal("process", undefined);
+    await expect(getMetrics()).rejects.toThrow("CARILLON_TOKEN is not set");
+    vi.unstubAllGlobals();
+    expect(requests).toEqual([]);
+  });
 });
 
 test("a send without a response, or with a temporary refusal, is retried with the same key", async () => {
@@ -103,6 +142,56 @@ test("a notification is queued with its delay", async () => {
   const reminder = { userId: "u", type: "reminder", title: "Stand up" };
   expect(await queueNotification(reminder, 60_000, options)).toBe("s1");
   expect(JSON.parse(String(requests[0]?.init.body))).toEqual({ ...reminder, delayMs: 60_000 });
+});
+
+describe("emitting", () => {
+  const emitted = (): Response => json(202, { eventId: "x1" });
+  const bodyOf = (n: number): unknown => JSON.parse(String(requests[n]?.init.body));
+
+  beforeEach(() => {
+    responses = [emitted];
+  });
+
+  test("an event returns its id", async () => {
+    const event = { type: "system", name: "deployed", data: { version: 7 }, userIds: ["u"] } as const;
+    expect(await emitEvent(event, options)).toBe("x1");
+    expect(requests[0]).toMatchObject({ url: "http://carillon.test/api/events/emit", init: { method: "POST" } });
+    expect(bodyOf(0)).toEqual(event);
+  });
+
+  test("an event without a response is retried with the same key", async () => {
+    responses = [noAnswer, () => refusal(503, "overloaded"), emitted];
+    const id = emitEvent({ type: "system" }, options);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(await id).toBe("x1");
+    expect([requests.length, keys().size]).toEqual([3, 1]);
+  });
+
+  test("a refused event is not retried", async () => {
+    responses = [() => refusal(403, "forbidden")];
+    await expect(emitEvent({ type: "system" }, options)).rejects.toMatchObject({ code: "forbidden" });
+    expect(requests.length).toBe(1);
+  });
+
+  test("a notification is an announcement with its type as name", async () => {
+    await emitNotification("New Message", "You have one", { userIds: ["user-123"], type: "info" }, options);
+    await emitNotification("To all", "Hello", { idempotencyKey: "hello" }, options);
+    const title = "New Message";
+    expect(bodyOf(0)).toEqual({
+      type: "announcement",
+      name: "info",
+      title,
+      body: "You have one",
+      userIds: ["user-123"],
+    });
+    expect(bodyOf(1)).toEqual({ type: "announcement", title: "To all", body: "Hello", idempotencyKey: "hello" });
+    expect(requests[1]?.headers.get("idempotency-key")).toBe("hello");
+  });
+
+  test("a dashboard update has a name and data", async () => {
+    await emitDashboardUpdate("orders", { open: 3 }, { userIds: ["u"] }, options);
+    expect(bodyOf(0)).toEqual({ type: "dashboard", name: "orders", data: { open: 3 }, userIds: ["u"] });
+  });
 });
 
 describe("reading", () => {

@@ -1,7 +1,7 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FakeBrowser } from "../harness/browser.js";
 import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
-import { FakeServer } from "../harness/server.js";
+import { FakeServer, type FakeSocket } from "../harness/server.js";
 
 let server: FakeServer;
 let browser: FakeBrowser;
@@ -94,6 +94,52 @@ test("when the leader closes, another tab continues from its own cursor, and not
   }
 });
 
+describe("a listener", () => {
+  const rings = (): number => tabs.reduce((sum, tab) => sum + tab.rung.length, 0);
+
+  test("receives each event in one tab, or in every tab if it asks for that", async () => {
+    await opens();
+    await opens();
+    await advance(3_000);
+    server.send();
+    await settle();
+    expect(tabs.map((tab) => tab.events.length)).toEqual([1, 1]);
+    expect(rings()).toBe(1);
+    tabs[0]?.client.close();
+    server.send();
+    await advance(1_000);
+    expect(tabs[1]?.events.length).toBe(2);
+    expect(rings()).toBe(2);
+    await connected(tabs[0] as Device);
+    server.send();
+    await advance(1_000);
+    expect(rings()).toBe(3);
+  });
+
+  test("receives what was missed, although that is known before it is decided which tab leads", async () => {
+    server.send();
+    const cached = {
+      loadInbox: async () => ({ items: [], unreadCount: 0, cursor: "e1.0", hasMore: false, nextCursor: null }),
+      saveInbox: async () => {},
+      loadEvents: async () => [],
+      addEvents: async () => {},
+      clear: async () => {},
+    };
+    const tab = browser.tab();
+    const request = tab.locks?.request as LockManager["request"];
+    const slow = async (...args: Parameters<LockManager["request"]>): Promise<unknown> => {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      return request(...args);
+    };
+    const environment = { ...tab, locks: { request: slow } as unknown as LockManager };
+    const [first, second] = [await opens({ environment, cache: cached }), await opens({ cache: cached })];
+    expect(first.state().leader).toBe(false);
+    await advance(3_000);
+    expect([first, second].map(({ events }) => events.length)).toEqual([1, 1]);
+    expect(rings()).toBe(1);
+  });
+});
+
 test("a frozen leader is replaced, and closes its socket when it resumes", async () => {
   const [first, second] = [await opens(), await opens()];
   await advance(6_000);
@@ -140,6 +186,87 @@ test("a follower that missed a message catches up", async () => {
   if (channel) channel.onmessage = onmessage;
   await advance(66_000);
   expect(second.titles()).toEqual(["last", "heard", "missed"]);
+});
+
+describe("with a hidden leader", () => {
+  let socket: FakeSocket | undefined;
+  const pings = (): number => socket?.sent.filter(({ action }) => action === "ping").length ?? 0;
+
+  async function opensTwo(): Promise<[Device, Device]> {
+    const two: [Device, Device] = [await opens(), await opens()];
+    await advance(6_000);
+    two[0].page.hide();
+    [socket] = server.openSockets;
+    return two;
+  }
+
+  test("pings stay frequent while any other tab is visible", async () => {
+    const [, second] = await opensTwo();
+    const third = await opens({ environment: { ...browser.tab(), indexedDB: null, random: () => 0.7 } });
+    third.page.hide();
+    const before = pings();
+    await advance(300_000);
+    expect(pings() - before).toBe(5);
+    second.page.hide();
+    await advance(60_000);
+    const hidden = pings();
+    await advance(480_000);
+    expect(pings() - hidden).toBe(2);
+  });
+
+  test("polls stay frequent while another tab is visible, and become rare when it closes", async () => {
+    const [, second] = await opensTwo();
+    const polls = async (ms: number): Promise<number> => {
+      const before = server.callsTo("/api/sync").length;
+      await advance(ms);
+      return server.callsTo("/api/sync").length - before;
+    };
+    server.areSocketsRefused = true;
+    socket?.end();
+    await advance(10_000);
+    expect(await polls(100_000)).toBeGreaterThanOrEqual(19);
+    second.client.close();
+    await advance(50_000);
+    expect(await polls(100_000)).toBeLessThanOrEqual(4);
+  });
+
+  test("a tab that is gone without a word counts as visible for a few minutes at most", async () => {
+    const [, second] = await opensTwo();
+    second.page.hide();
+    const [name = ""] = [...browser.channels].map((channel) => channel.name);
+    const killed = new (browser.tab().BroadcastChannel as typeof BroadcastChannel)(name);
+    killed.postMessage({ kind: "hello", tab: "killed", isVisible: true });
+    killed.close();
+    await settle();
+    const before = pings();
+    await advance(120_000);
+    expect(pings() - before).toBe(2);
+    await advance(240_000);
+    const hidden = pings();
+    await advance(480_000);
+    expect(pings() - hidden).toBe(2);
+  });
+
+  test("another tab that becomes visible, or changes something, makes a half-open socket noticed", async () => {
+    for (const act of [
+      (tab: Device) => tab.page.show(),
+      (tab: Device) => void tab.client.markAsRead("n1"),
+      (tab: Device) => void tab.client.refresh(),
+    ]) {
+      for (const tab of tabs) tab.client.close();
+      tabs = [];
+      const [, second] = await opensTwo();
+      second.page.hide();
+      await advance(1_000);
+      if (socket) socket.isDead = true;
+      server.send({ title: "lost" });
+      act(second);
+      await advance(15_000);
+      expect(socket?.readyState).toBe(3);
+      expect(server.openSockets.length).toBe(1);
+      expect(tabs.map((tab) => tab.titles().includes("lost"))).toEqual([true, true]);
+    }
+  });
 });
 
 test("tabs of two users do not interact", async () => {
@@ -195,6 +322,8 @@ test("unknown and malformed messages do no harm", async () => {
     { kind: "sync", since: "e1.0" },
     { kind: "sync", since: "e1.0", answer: { notifications: [null], deleted: [], cursor: "e1.5", complete: true } },
     { kind: "weather" },
+    { kind: "hello", tab: 7, isVisible: "yes" },
+    { kind: "acted" },
   ]) {
     stranger.postMessage(message);
     await settle();
