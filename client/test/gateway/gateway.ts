@@ -28,8 +28,8 @@ export class Gateway {
       throw new Error("CARILLON_GATEWAY must be the path of the gateway program, such as target/debug/carillon");
     const child = spawn(program, ["--port", port, "--data", this.data], {
       stdio: ["ignore", "pipe", "pipe"],
-      // The tests send more to one user than the rate limit allows.
-      env: { ...process.env, RATE_LIMIT_SEND_TYPES: "like=off" },
+      // The tests send more than the rate limits allow.
+      env: { ...process.env, RATE_LIMIT_SEND_TYPES: "like=off", RATE_LIMIT_CHAT: "1000/1s" },
     });
     this.child = child;
     let log = "";

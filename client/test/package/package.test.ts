@@ -1,127 +1,106 @@
-import { execFile } from "node:child_process";
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { gzipSync } from "node:zlib";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
-import { rolldown } from "rolldown";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
+import { newConsumer, root, run } from "./run.js";
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
-const example = fileURLToPath(new URL("../../../examples/react/", import.meta.url));
-const KB = 1_024;
-let folder: string;
-let tarball: string;
+const tarball = inject("tarball");
 
-// Vitest sets NODE_ENV, which would turn the builds into development builds.
-const { NODE_ENV: _, ...env } = process.env;
-
-const run = async (cwd: string, program: string, ...args: string[]): Promise<string> => {
-  try {
-    return (await promisify(execFile)(program, args, { cwd, env })).stdout;
-  } catch (failure) {
-    const { stdout, stderr } = failure as { stdout: string; stderr: string };
-    throw new Error(`${program} ${args.join(" ")} failed:\n${stdout}\n${stderr}`);
-  }
-};
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "carillon-package-"));
-  await run(root, "npm", "run", "build");
-  const [packed] = JSON.parse(await run(root, "npm", "pack", "--json", "--pack-destination", folder));
-  tarball = join(folder, packed.filename);
-});
-
-afterAll(async () => {
-  await rm(folder, { recursive: true, force: true });
-});
-
-/** The minified and compressed bytes that a page loads first, and of all that it can load on demand. */
-async function sizeOf(
-  entries: readonly string[],
-  without: readonly RegExp[] = [],
-): Promise<{ first: number; all: number }> {
-  const name = "entry";
-  const bundle = await rolldown({
-    input: name,
-    platform: "browser",
-    external: [/^react/, ...without],
-    plugins: [
-      {
-        name,
-        resolveId: (id) => (id === name ? `\0${name}` : null),
-        load: (id) =>
-          id === `\0${name}` ? entries.map((entry) => `export * from "${root}src/${entry}";`).join("\n") : null,
-      },
-    ],
-  });
-  const { output } = await bundle.generate({ format: "es", minify: true });
-  const sizes = output.map((chunk) => {
-    if (chunk.type !== "chunk") throw new Error(`unexpected asset ${chunk.fileName}`);
-    return { isFirst: chunk.isEntry, bytes: gzipSync(chunk.code, { level: 9 }).length };
-  });
-  const sum = (some: typeof sizes): number => some.reduce((total, { bytes }) => total + bytes, 0);
-  return { first: sum(sizes.filter(({ isFirst }) => isFirst)), all: sum(sizes) };
+interface Manifest {
+  readonly dependencies?: unknown;
+  readonly exports: Readonly<Record<string, string | { readonly types: string; readonly default: string }>>;
 }
 
-const store = [/\/(store|inbox|overlay)\.js$/];
+const readManifest = async (): Promise<Manifest> => JSON.parse(await readFile(join(root, "package.json"), "utf8"));
 
-test("the core is at most 8 KB, hooks and store at most 3 KB more, and everything together at most 11 KB", async () => {
-  const core = await sizeOf(["index.ts"], store);
-  const index = await sizeOf(["index.ts"]);
-  const whole = await sizeOf(["index.ts", "react.tsx"]);
-  console.log(
-    `min+gzip: core ${core.first} B; with the store ${index.first} B; with the hooks ${whole.first} B; ` +
-      `with cache and tabs, which are loaded on demand, ${whole.all} B`,
-  );
-  expect(core.first).toBeGreaterThan(4 * KB);
-  expect(core.first).toBeLessThanOrEqual(8 * KB);
-  expect(whole.first - core.first).toBeLessThanOrEqual(3 * KB);
-  expect(whole.all).toBeLessThanOrEqual(11 * KB);
-});
+/** The files of each entry of code, without `./`. */
+async function entries(): Promise<{ readonly types: string; readonly code: string }[]> {
+  const targets = Object.values((await readManifest()).exports).filter((target) => typeof target === "object");
+  return targets.map(({ types, default: code }) => ({ types: types.slice(2), code: code.slice(2) }));
+}
+
+const packed = async (): Promise<string[]> =>
+  (await run(root, "tar", ["-tzf", tarball]))
+    .trim()
+    .split("\n")
+    .map((file) => file.replace(/^package\//, ""));
 
 test("the package passes publint and has no dependencies", async () => {
+  const manifest = await readManifest();
   const { messages } = await publint({ pkgDir: root, strict: true });
-  const manifest = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
-  expect(messages.map((message) => formatMessage(message, manifest))).toEqual([]);
+  expect(messages.map((message) => formatMessage(message, manifest as never))).toEqual([]);
   expect(manifest.dependencies).toBeUndefined();
 });
 
-test("the package contains its exports and nothing else", async () => {
-  const files = (await run(folder, "tar", "-tzf", tarball)).trim().split("\n");
-  for (const name of ["index.js", "index.d.ts", "react.js", "react.d.ts", "server.js", "server.d.ts"]) {
-    expect(files).toContain(`package/dist/${name}`);
+// The profile leaves out the resolution of Node 10, which knows no `exports`. Every supported Node can `require` a module.
+test("the types of every entry resolve as its code does", async () => {
+  const attw = join(root, "node_modules/.bin/attw");
+  await run(root, attw, [
+    tarball,
+    "--profile",
+    "node16",
+    "--ignore-rules",
+    "cjs-resolves-to-esm",
+    "--exclude-entrypoints",
+    "ui.css",
+    "chat-ui.css",
+  ]);
+});
+
+test("the package contains its entries and nothing else", async () => {
+  const files = await packed();
+  for (const { types, code } of await entries()) {
+    expect(files).toEqual(expect.arrayContaining([types, code]));
   }
-  const unexpected = files.filter(
-    (file) => !/^package\/(dist\/[\w-]+\.(js|d\.ts)|package\.json|README\.md|LICENSE.*)$/.test(file),
-  );
-  expect(unexpected).toEqual([]);
+  const expected =
+    /^(dist\/[\w/-]+\.(js|js\.map|d\.ts)|dist\/(chat-)?ui\.css|package\.json|README\.md|CHANGELOG\.md|LICENSE-\w+)$/;
+  expect(files.filter((file) => !expected.test(file))).toEqual([]);
+});
+
+test("a source map contains the source, so that a debugger can show it", async () => {
+  const chunks = (await packed()).filter((file) => file.endsWith(".js"));
+  const folder = join(await newConsumer(tarball), "node_modules/@carillon/client");
+  let mapped = 0;
+  for (const chunk of chunks) {
+    const code = await readFile(join(folder, chunk), "utf8");
+    // An entry that only passes on what others export has nothing to debug.
+    if (
+      code
+        .replace(/^"use client";/, "")
+        .replace(/(import|export) \{[^}]*\}( from "[^"]+")?;/g, "")
+        .trim() === ""
+    )
+      continue;
+    expect([chunk, /\n\/\/# sourceMappingURL=\S+\.js\.map\s*$/.test(code)]).toEqual([chunk, true]);
+    const { sources, sourcesContent } = JSON.parse(await readFile(join(folder, `${chunk}.map`), "utf8"));
+    expect(sourcesContent).toHaveLength(sources.length);
+    expect(sourcesContent.every((source: unknown) => typeof source === "string")).toBe(true);
+    mapped++;
+  }
+  expect(mapped).toBeGreaterThan(4);
+});
+
+/** Whether a built file needs React, by itself or through what it imports at once. */
+async function needsReact(file: string): Promise<boolean> {
+  const code = await readFile(join(root, file), "utf8");
+  if (/ from "react/.test(code)) return true;
+  const imported = [...code.matchAll(/ from "\.\/([^"]+)"/g)].map(([, name]) => `dist/${name}`);
+  return (await Promise.all(imported.map(needsReact))).includes(true);
+}
+
+test('exactly the entries for React begin with "use client"', async () => {
+  const marked: string[] = [];
+  for (const { code } of await entries()) {
+    const isMarked = (await readFile(join(root, code), "utf8")).startsWith('"use client";');
+    expect([code, isMarked]).toEqual([code, await needsReact(code)]);
+    if (isMarked) marked.push(code);
+  }
+  expect(marked).toEqual(["dist/react.js", "dist/chat-react.js", "dist/ui.js", "dist/chat-ui.js"]);
 });
 
 test("the lock file refers only to the public registry", async () => {
   const lock = await readFile(join(root, "package-lock.json"), "utf8");
   const hosts = new Set([...lock.matchAll(/"resolved": "(https?:\/\/[^/]+)/g)].map(([, host]) => host));
   expect([...hosts].filter((host) => host !== "https://registry.npmjs.org")).toEqual([]);
-});
-
-test("the app in the README is the example, word for word, and builds with the package", async () => {
-  const readme = await readFile(join(root, "README.md"), "utf8");
-  const shown = [...readme.matchAll(/```tsx?\n([\s\S]*?)```/g)].map(([, code]) => code);
-  expect(shown).toContain(await readFile(join(example, "src/main.tsx"), "utf8"));
-  expect(shown).toContain(await readFile(join(example, "vite.config.ts"), "utf8"));
-
-  const app = join(folder, "app");
-  await cp(example, app, { recursive: true, filter: (from) => !/node_modules|dist|package-lock/.test(from) });
-  const manifest = JSON.parse(await readFile(join(app, "package.json"), "utf8"));
-  manifest.dependencies["@carillon/client"] = `file:${tarball}`;
-  await writeFile(join(app, "package.json"), JSON.stringify(manifest));
-  // The README's example for a back end.
-  const [server] = shown.filter((code) => code?.includes("/server"));
-  await writeFile(join(app, "src/server.ts"), `declare const token: string;\n${server}export { sendId };\n`);
-  await run(app, "npm", "install", "--prefer-offline", "--no-audit", "--no-fund");
-  await run(app, "npm", "run", "build");
-  expect((await readdir(join(app, "dist/assets"))).length).toBeGreaterThan(0);
 });
