@@ -1,8 +1,8 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
-// `make run` serves on port 3000; through this proxy it is the page's own origin.
-const gateway = "http://127.0.0.1:3000";
+// Through this proxy the API is the page's own origin. `make run` serves on port 3000.
+const gateway = process.env.CARILLON_URL ?? "http://127.0.0.1:3000";
 
 export default defineConfig({
   plugins: [react()],
