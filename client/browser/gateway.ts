@@ -50,7 +50,12 @@ export class Gateway {
 
   async start(): Promise<void> {
     const child = spawn(PROGRAM, ["--port", "0", "--data", this.#data], {
-      env: { ...process.env, WS_URL: `ws://127.0.0.1:${this.network.port}/live`, ...this.#env },
+      env: {
+        ...process.env,
+        WS_URL: `ws://127.0.0.1:${this.network.port}/live`,
+        EVENTS_URL: `${this.url}/api/events`,
+        ...this.#env,
+      },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#child = child;

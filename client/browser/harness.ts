@@ -1,5 +1,7 @@
 // The harness of the browser tests: one gateway, one browser, and visits of users to the page.
+// The gateway contains the page as of its own build. CARILLON_PAGE names a folder with a later build, such as page/dist.
 
+import { join } from "node:path";
 import {
   type Browser,
   type BrowserContext,
@@ -48,7 +50,29 @@ export class Harness {
   async visit(user: string, options: BrowserContextOptions = {}): Promise<Visit> {
     const context = await this.#browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
     this.#contexts.push(context);
+    const folder = process.env["CARILLON_PAGE"];
+    if (folder) {
+      await context.route(/\/page\.(js|css)$/, async (route) => {
+        const [name = ""] = /[^/]+$/.exec(route.request().url()) ?? [];
+        // The headers of the gateway stay, among them the content security policy.
+        await route.fulfill({ response: await route.fetch(), path: join(folder, name) });
+      });
+    }
     return Visit.open(context, this.gateway, user);
+  }
+
+  /** Makes an accepted chat of two users. */
+  async chat(user: string, other: string): Promise<string> {
+    const body = { kind: "direct", participantIds: [other] };
+    const { id } = (await this.gateway.call(user, "POST", "/api/chats", body)) as { id: string };
+    await this.gateway.call(other, "POST", `/api/chats/${id}/accept`, {});
+    return id;
+  }
+
+  /** Sends a message as a user, bypassing the simulated network. */
+  async say(user: string, chatId: string, body: string): Promise<void> {
+    const clientId = crypto.randomUUID();
+    await this.gateway.call(user, "POST", `/api/chats/${chatId}/messages`, { clientId, body });
   }
 
   /** Closes all pages, and restores the network. */
@@ -64,6 +88,12 @@ export class Harness {
     await this.#browser.close();
     await this.gateway.stop();
   }
+}
+
+/** Waits until nothing moves. On a busy machine a motion may take a single frame, and the next one would add to it. */
+export async function settled(page: Page): Promise<void> {
+  await page.waitForFunction(() => document.getAnimations().every(({ playState }) => playState !== "running"));
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
 }
 
 /** One browser tab with the page open. */
@@ -101,7 +131,8 @@ export class Visit {
   }
 
   get inbox(): Locator {
-    return this.page.getByRole("complementary", { name: /^Inbox/ });
+    const name = /^Inbox/;
+    return this.page.getByRole("complementary", { name }).or(this.page.getByRole("dialog", { name }));
   }
 
   get bell(): Locator {
@@ -127,6 +158,19 @@ export class Visit {
   /** Waits until the header shows this status. */
   async showsStatus(status: string): Promise<void> {
     await this.page.getByTestId("status").getByText(status, { exact: true }).waitFor({ timeout: TIMEOUT_MS });
+  }
+
+  /**
+   * Shows all rows: those out of sight are not rendered, and new ones wait while a list is scrolled, or has the pointer or
+   * the focus.
+   */
+  async letsGo(): Promise<void> {
+    await this.page.mouse.move(0, 0);
+    await this.page.evaluate(() => {
+      (document.activeElement as HTMLElement | null)?.blur();
+      for (const element of document.querySelectorAll("*")) element.scrollTop = 0;
+    });
+    await this.page.setViewportSize({ width: 1_280, height: 6_000 });
   }
 
   /** Waits until the inbox shows exactly these ids, each once, in any order. */
@@ -165,7 +209,25 @@ export class Visit {
             };
           }),
       );
-    for (const id of ids) await expect.poll(cached).toContain(id);
+    for (const id of ids) await expect.poll(cached, { timeout: TIMEOUT_MS }).toContain(id);
+  }
+
+  /** From the next load of the page, collects the scores of the shifts of its layout. */
+  async observeShifts(): Promise<void> {
+    await this.page.addInitScript(() => {
+      const shifts: number[] = [];
+      Object.assign(globalThis, { shifts });
+      new PerformanceObserver((list) => {
+        for (const entry of list.getEntries()) shifts.push((entry as PerformanceEntry & { value: number }).value);
+      }).observe({ type: "layout-shift", buffered: true });
+    });
+  }
+
+  /** The total of the scores. Browsers rate up to 0.1 as good. */
+  shifts(): Promise<number> {
+    return this.page.evaluate(() =>
+      (globalThis as unknown as { shifts: number[] }).shifts.reduce((total, shift) => total + shift, 0),
+    );
   }
 
   /** The highest number of `notification` events that any one notification caused. */

@@ -19,8 +19,23 @@ test("an empty inbox says so, and an arrival is shown, counted and announced", a
   const ids = await harness.gateway.send({ userIds: [alice], title: "Your report was approved" });
   await tab.shows(ids);
   await tab.showsUnread(1);
-  await tab.page.getByTestId("announcer").getByText("New notification: Your report was approved").waitFor();
+  await tab.page.locator("[aria-live]").getByText("New notification: Your report was approved").waitFor();
   expect(tab.errors).toEqual([]);
+});
+
+test("a list that loses the focus shows what waited meanwhile", async () => {
+  const alice = harness.user("alice");
+  const tab = await harness.visit(alice);
+  const [first] = await harness.gateway.send({ userIds: [alice], title: "First" });
+  if (!first) throw new Error("nothing was sent");
+  await tab.button("Mark as read: First").focus();
+  const [second] = await harness.gateway.send({ userIds: [alice], title: "Second" });
+  if (!second) throw new Error("nothing was sent");
+  await tab.inbox.getByRole("button", { name: "1 new" }).waitFor();
+  await tab.shows([first]);
+  await tab.page.evaluate(() => (document.activeElement as HTMLElement).blur());
+  await tab.shows([first, second]);
+  expect(await tab.page.evaluate(() => document.activeElement === document.body)).toBe(true);
 });
 
 test("reads and deletions also show in another tab and in another browser", async () => {
@@ -68,22 +83,29 @@ test("two tabs share one socket, and each shows every notification once", async 
   expect(await second.maxEventsPerNotification()).toBe(1);
 });
 
-test("the inbox has tabs by read state and type, and groups by day and type", async () => {
+test("the inbox has tabs by read state and type, and groups by day", async () => {
   const alice = harness.user("alice");
   const tab = await harness.visit(alice);
   const likes = await harness.gateway.send({ userIds: [alice], type: "like", title: "Ines liked it" });
   const builds = await harness.gateway.send({ userIds: [alice], type: "BUILD_FAILED", title: "Build failed" });
   await tab.shows([...likes, ...builds]);
   await tab.inbox.getByRole("heading", { name: "Today" }).waitFor();
-  await tab.inbox.getByRole("heading", { name: "Like 1" }).waitFor();
+  await tab
+    .row(likes[0] ?? "")
+    .getByText("Like", { exact: true })
+    .waitFor();
 
   await tab.tab("Build failed").click();
   await tab.shows(builds);
   await tab.button("Mark as read: Build failed").click();
   await tab.tab("Unread").click();
   await tab.shows(likes);
-  // A read notification leaves the Unread tab, which says so when it is empty.
+  // Under the pointer it stays where it is.
   await tab.button("Mark as read: Ines liked it").click();
+  await tab.button("Mark as unread: Ines liked it").waitFor();
+  await tab.shows(likes);
+  await tab.page.mouse.move(0, 0);
+  // A read notification leaves the Unread tab, which says so when it is empty.
   await tab.inbox.getByText("All read.").waitFor();
 });
 
@@ -102,9 +124,9 @@ test("markup in a notification is shown as text and does not run", async () => {
   expect(
     await tab
       .row(ids[0] ?? "")
-      .locator(".row-title")
+      .locator(".carillon-row-title")
       .textContent(),
-  ).toBe(`Unread: ${title}`);
+  ).toBe(`Unread: ${title} (opens in a new tab)`);
   expect(await tab.page.locator("#page img, #page script").count()).toBe(0);
   const link = tab.row(ids[0] ?? "").getByRole("link");
   expect(await link.getAttribute("href")).toBe("/reports/1");
@@ -129,7 +151,7 @@ test("switching the user switches the inbox, and going back switches it back", a
   for (const part of [tab.inbox, tab.page.locator(".events")]) {
     expect(await part.getByText("For Alice alone").count()).toBe(0);
   }
-  expect(await tab.page.getByTestId("announcer").textContent()).toBe("");
+  expect(await tab.page.locator(".carillon-spoken[aria-live]").textContent()).toBe("");
 
   const bobIds = await harness.gateway.send({ userIds: [bob], title: "For Bob" });
   await tab.shows(bobIds);

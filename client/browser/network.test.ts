@@ -1,7 +1,7 @@
 // An open page while the network fails: no notification is lost or shown twice.
 
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { Harness, TIMEOUT_MS } from "./harness.js";
+import { Harness, settled, TIMEOUT_MS } from "./harness.js";
 
 let harness: Harness;
 beforeAll(async () => {
@@ -76,6 +76,11 @@ test("notifications arrive over each transport that the user chooses", async () 
   expect(harness.gateway.network.openSockets).toBe(1);
   await arrives("By WebSocket");
 
+  await tab.button("SSE").click();
+  await expect.poll(() => tab.transport.textContent()).toBe("SSE");
+  await expect.poll(() => harness.gateway.network.openSockets).toBe(0);
+  await arrives("By SSE");
+
   await tab.button("Automatic").click();
   await expect.poll(() => tab.transport.textContent()).toBe("WebSocket");
   await arrives("Automatically again");
@@ -92,22 +97,66 @@ test("with WebSocket chosen and blocked, the page shows the failure and does not
   expect(await tab.transport.textContent()).toBe("None");
 });
 
-test("the page polls while WebSockets are blocked, and returns to them afterwards", async () => {
+test("the page streams while WebSockets are blocked, and returns to them afterwards", async () => {
   const alice = harness.user("alice");
   harness.gateway.network.blockSockets();
   const tab = await harness.visit(alice);
-  await tab.button("WebSocket").click();
-  await tab.showsStatus("Reconnecting");
-  await tab.button("Automatic").click();
-  await expect.poll(() => tab.transport.textContent(), { timeout: TIMEOUT_MS }).toBe("Polling");
-  const ids = await harness.gateway.send({ userIds: [alice], title: "Polled" });
+  await expect.poll(() => tab.transport.textContent(), { timeout: TIMEOUT_MS }).toBe("SSE");
+  await tab.page.getByTestId("status").getByText("SSE").waitFor();
+  // After the sync of the opening nothing is asked for, and a send still rings.
+  await tab.page.waitForTimeout(3_000);
+  let syncs = 0;
+  tab.page.on("request", (request) => {
+    if (request.url().includes("/api/sync")) syncs++;
+  });
+  const ids = await harness.gateway.send({ userIds: [alice], title: "Streamed" });
   await tab.shows(ids);
+  expect(syncs).toBe(0);
+  await tab.button("Mark as read: Streamed").click();
+  await tab.showsUnread(0);
+
+  const form = tab.page.getByRole("region", { name: "Emit" });
+  await form.getByRole("button", { name: "Emit" }).click();
+  await tab.page.locator(".event-summary", { hasText: "Maintenance in ten minutes" }).waitFor({ timeout: TIMEOUT_MS });
+  await form.getByText("Emitted").waitFor();
+  await form.getByRole("button", { name: "Test SSE" }).click();
+  await tab.page.locator(".event-summary", { hasText: "A test" }).waitFor({ timeout: TIMEOUT_MS });
+  await form.getByText("to one event stream").waitFor();
+
+  const second = await tab.openTab();
+  await expect.poll(() => second.transport.textContent()).toBe("SSE");
+  ids.push(...(await harness.gateway.send({ userIds: [alice], title: "Shared" })));
+  await tab.letsGo();
+  for (const visit of [tab, second]) await visit.shows(ids);
 
   harness.gateway.network.allowSockets();
   await expect.poll(() => tab.transport.textContent(), { timeout: TIMEOUT_MS }).toBe("WebSocket");
   ids.push(...(await harness.gateway.send({ userIds: [alice], title: "Pushed" })));
+  for (const visit of [tab, second]) {
+    await visit.shows(ids);
+    expect(await visit.maxEventsPerNotification()).toBe(1);
+  }
+});
+
+test("a test over event streams says that there are none", async () => {
+  const alice = harness.user("alice");
+  const tab = await harness.visit(alice);
+  const form = tab.page.getByRole("region", { name: "Emit" });
+  await form.getByRole("button", { name: "Test SSE" }).click();
+  await form.getByText(`${alice} has no open event stream`).waitFor({ timeout: TIMEOUT_MS });
+  expect(await tab.page.locator(".event-summary", { hasText: "A test" }).count()).toBe(0);
+});
+
+test("the page polls while event streams break too", async () => {
+  const alice = harness.user("alice");
+  harness.gateway.network.blockSockets();
+  const tab = await harness.visit(alice);
+  await expect.poll(() => tab.transport.textContent(), { timeout: TIMEOUT_MS }).toBe("SSE");
+  await tab.page.route(/\/api\/events/, (route) => route.abort());
+  await tab.page.reload();
+  await expect.poll(() => tab.transport.textContent(), { timeout: TIMEOUT_MS }).toBe("Polling");
+  const ids = await harness.gateway.send({ userIds: [alice], title: "Polled" });
   await tab.shows(ids);
-  expect(await tab.maxEventsPerNotification()).toBe(1);
 });
 
 test("a reload while nothing responds shows the cache, says so, and catches up afterwards", async () => {
@@ -123,7 +172,7 @@ test("a reload while nothing responds shows the cache, says so, and catches up a
   await tab.page.reload();
   await tab.showsStatus("Offline");
   await tab.shows(ids);
-  await tab.page.getByTestId("from-cache").getByText("Offline: showing this browser's cache.").waitFor();
+  await tab.inbox.getByText("Offline. Showing saved notifications.").waitFor();
   await tab.page.locator(".facts").getByText("This browser's cache").waitFor();
 
   ids.push(...(await harness.gateway.send({ userIds: [alice], title: "Meanwhile" })));
@@ -131,7 +180,7 @@ test("a reload while nothing responds shows the cache, says so, and catches up a
   harness.gateway.network.allowSockets();
   await tab.showsStatus("Connected");
   await tab.shows(ids);
-  await tab.page.getByTestId("from-cache").waitFor({ state: "detached" });
+  await tab.inbox.getByText("saved notifications").waitFor({ state: "detached" });
 });
 
 test("the layout does not shift while the page loads, disconnects and reconnects", async () => {
@@ -139,13 +188,7 @@ test("the layout does not shift while the page loads, disconnects and reconnects
   const tab = await harness.visit(alice);
   await tab.shows(await harness.gateway.send({ userIds: [alice], title: "One" }));
   await tab.page.getByText(/As of /).waitFor();
-  await tab.page.addInitScript(() => {
-    const shifts: number[] = [];
-    Object.assign(globalThis, { shifts });
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) shifts.push((entry as PerformanceEntry & { value: number }).value);
-    }).observe({ type: "layout-shift", buffered: true });
-  });
+  await tab.observeShifts();
   await tab.page.reload();
   await tab.showsStatus("Connected");
   await tab.page.getByText(/As of /).waitFor();
@@ -156,7 +199,41 @@ test("the layout does not shift while the page loads, disconnects and reconnects
   await tab.showsStatus("Connected");
   await tab.page.getByText(/As of /).waitFor();
 
-  const shifts = await tab.page.evaluate(() => (globalThis as unknown as { shifts: number[] }).shifts);
-  // Browsers rate a total of up to 0.1 as good.
-  expect(shifts.reduce((total, shift) => total + shift, 0)).toBeLessThan(0.02);
+  expect(await tab.shifts()).toBeLessThan(0.02);
+});
+
+test.each([390, 1280])("the layout does not shift over 20 arrivals at %i px", async (width) => {
+  const alice = harness.user("alice");
+  const tab = await harness.visit(alice, { viewport: { width, height: 900 } });
+  await tab.observeShifts();
+  await tab.page.reload();
+  await tab.showsStatus("Connected");
+  await tab.page.getByText(/As of /).waitFor();
+  for (let n = 0; n < 20; n++) {
+    await harness.gateway.send({ userIds: [alice], title: `Number ${n}`, ...(n % 2 === 0 && { body: "A text" }) });
+    await tab.showsUnread(n + 1);
+    await settled(tab.page);
+  }
+  await tab.page.waitForTimeout(500);
+  expect(await tab.shifts()).toBeLessThan(0.02);
+});
+
+test("nothing is wider than the window, online and offline", async () => {
+  const alice = harness.user("alice");
+  const tab = await harness.visit(alice);
+  await harness.gateway.send({ userIds: [alice], title: "A".repeat(200), body: "b".repeat(500), type: "T".repeat(64) });
+  await tab.showsUnread(1);
+  const wider = async (): Promise<number[]> => {
+    const widths: number[] = [];
+    for (const width of [320, 390, 768, 1280]) {
+      await tab.page.setViewportSize({ width, height: 800 });
+      if ((await tab.page.evaluate(() => document.documentElement.scrollWidth)) > width) widths.push(width);
+    }
+    return widths;
+  };
+  expect(await wider()).toEqual([]);
+  harness.gateway.network.cut();
+  await tab.showsStatus("Offline");
+  await tab.page.getByText(/Last seen /).waitFor();
+  expect(await wider()).toEqual([]);
 });

@@ -1,4 +1,4 @@
-// The simulated network between browser and gateway. A test can cut it, or block only its WebSockets.
+// The simulated network between browser and gateway. A test can cut it, or block, freeze or hang only its WebSockets.
 
 import { connect, createServer, type Server, type Socket } from "node:net";
 
@@ -8,6 +8,11 @@ export class Network {
   #webSockets = new Set<Socket>();
   #isCut = false;
   #areSocketsBlocked = false;
+  #areSocketsHanging = false;
+  /** Undoes the forwarding of each open WebSocket, without closing anything. */
+  #freeze = new Map<Socket, () => void>();
+  /** The number of WebSockets that browsers have tried to open. */
+  socketAttempts = 0;
   /** The port of the gateway. */
   target = 0;
 
@@ -46,6 +51,17 @@ export class Network {
 
   allowSockets(): void {
     this.#areSocketsBlocked = false;
+    this.#areSocketsHanging = false;
+  }
+
+  /** Stops forwarding on the WebSockets that are open, without closing them. Neither end can notice. */
+  freezeSockets(): void {
+    for (const freeze of this.#freeze.values()) freeze();
+  }
+
+  /** Accepts the connections of new WebSockets, and never answers their handshakes. */
+  hangSockets(): void {
+    this.#areSocketsHanging = true;
   }
 
   /** The number of open WebSockets. */
@@ -68,10 +84,12 @@ export class Network {
     // A browser opens a WebSocket on its own connection, so the first bytes identify it.
     near.once("data", (first) => {
       if (first.subarray(0, 9).toString() === "GET /live") {
+        this.socketAttempts++;
         if (this.#areSocketsBlocked) {
           near.destroy();
           return;
         }
+        if (this.#areSocketsHanging) return;
         this.#track(this.#webSockets, near);
       }
       const far = connect(this.target, "127.0.0.1");
@@ -81,6 +99,15 @@ export class Network {
       near.on("close", () => far.destroy());
       far.write(first);
       near.pipe(far).pipe(near);
+      if (!this.#webSockets.has(near)) return;
+      this.#freeze.set(near, () => {
+        near.unpipe(far);
+        far.unpipe(near);
+        // Reads on, so that the end of either is still noticed and its memory freed.
+        near.resume();
+        far.resume();
+      });
+      near.on("close", () => this.#freeze.delete(near));
     });
   }
 

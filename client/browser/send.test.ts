@@ -26,8 +26,8 @@ test("the form sends to all recipients it names, with type and priority", async 
   for (const visit of [aliceVisit, bobVisit]) {
     await visit.inbox.getByText("Build 7 failed").waitFor();
     await visit.inbox.getByText("3 of 912 tests failed").waitFor();
-    await visit.inbox.getByText("critical").waitFor();
-    await visit.inbox.getByRole("heading", { name: "Build failed 1" }).waitFor();
+    await visit.inbox.getByText("Critical").waitFor();
+    await visit.inbox.getByRole("listitem").getByText("Build failed", { exact: true }).waitFor();
     await visit.showsUnread(1);
   }
 });

@@ -1,0 +1,21 @@
+// Runs axe-core on a page, with all of its rules.
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { AxeResults } from "axe-core";
+import type { Page } from "playwright-core";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** What is wrong with the page: the rule and the elements of each violation. */
+export async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(AXE);
+  const results = await page.evaluate(
+    () => (globalThis as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run() as Promise<AxeResults>,
+  );
+  // A page without text or buttons would have no violations either.
+  for (const rule of ["button-name", "landmark-unique"]) {
+    if (!results.passes.some(({ id }) => id === rule)) throw new Error(`the rule ${rule} found nothing to check`);
+  }
+  return results.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+}
