@@ -1,15 +1,50 @@
-import { defineConfig, type UserConfig } from "vite";
+import { defineConfig, type Plugin, type UserConfig } from "vite";
 
-// The library: three entries with shared chunks.
+/** Ships the style sheets of the components as files too, for pages that link them themselves. */
+const styleSheets: Plugin = {
+  name: "style-sheets",
+  enforce: "post",
+  transform(code, id) {
+    const [, fileName] = /([^/]+\.css)\?inline$/.exec(id) ?? [];
+    if (fileName === undefined) return;
+    const [, text] = /^export default (".*")/.exec(code) ?? [];
+    if (text === undefined) this.error(`the style sheet ${fileName} is no text`);
+    this.emitFile({ type: "asset", fileName, source: JSON.parse(text) });
+  },
+};
+
+// The library: an entry for each environment, with shared chunks.
 const config: UserConfig = defineConfig({
+  plugins: [styleSheets],
   build: {
-    target: "es2022",
+    // The oldest browsers that have all of ES2022, as the README states. The build rewrites newer syntax, and
+    // tsconfig.build.json rejects newer built-ins.
+    target: ["chrome98", "edge98", "firefox93", "safari16.4"],
     minify: false,
+    cssMinify: true,
+    // As written: the sheet has its own fallback for browsers without `light-dark()`, which the build would rewrite.
+    cssTarget: ["chrome123", "edge123", "firefox121", "safari17.5"],
+    sourcemap: true,
     lib: {
-      entry: { index: "src/index.ts", react: "src/react.tsx", server: "src/server.ts" },
+      entry: {
+        index: "src/index.ts",
+        react: "src/react.tsx",
+        chat: "src/chat.ts",
+        "chat-react": "src/chat-react.ts",
+        server: "src/server.ts",
+        ui: "src/ui/index.ts",
+        "chat-ui": "src/chat-ui/index.ts",
+        element: "src/element.ts",
+        svelte: "src/svelte.ts",
+        vue: "src/vue.ts",
+      },
       formats: ["es"],
     },
-    rolldownOptions: { external: ["react", "react/jsx-runtime"] },
+    rolldownOptions: {
+      external: ["react", "react/jsx-runtime", "vue"],
+      // "use client" stands at the head of an entry, where the build keeps it, which the tests of the package verify.
+      checks: { moduleLevelDirective: false },
+    },
   },
 });
 

@@ -3,7 +3,7 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 // Tests of the client against a real gateway. CARILLON_GATEWAY names its program.
 const config: ViteUserConfig = defineConfig({
   test: {
-    include: ["test/gateway/**/*.test.ts"],
+    include: ["test/gateway/**/*.test.{ts,tsx}"],
     testTimeout: 30_000,
     hookTimeout: 30_000,
   },
