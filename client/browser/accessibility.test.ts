@@ -27,8 +27,6 @@ async function inEveryTheme({ page }: Pick<Visit, "page">): Promise<string[]> {
   const found: string[] = [];
   for (const theme of THEMES) {
     await page.emulateMedia(theme);
-    // Colours may take their time to change.
-    await page.waitForTimeout(300);
     for (const violation of await violations(page)) found.push(`${JSON.stringify(theme)} ${violation}`);
   }
   return found;

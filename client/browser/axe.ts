@@ -7,8 +7,13 @@ import type { Page } from "playwright-core";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** What is wrong with the page: the rule and the elements of each violation. */
+/** What is wrong with the page, once no colour changes any more: the rule, the elements and the reasons of each violation. */
 export async function violations(page: Page): Promise<string[]> {
+  await page.waitForFunction(() =>
+    document
+      .getAnimations()
+      .every(({ playState, effect }) => playState !== "running" || effect?.getComputedTiming().endTime === Infinity),
+  );
   await page.evaluate(AXE);
   const results = await page.evaluate(
     () => (globalThis as unknown as { axe: { run(): Promise<AxeResults> } }).axe.run() as Promise<AxeResults>,
@@ -17,5 +22,7 @@ export async function violations(page: Page): Promise<string[]> {
   for (const rule of ["button-name", "landmark-unique"]) {
     if (!results.passes.some(({ id }) => id === rule)) throw new Error(`the rule ${rule} found nothing to check`);
   }
-  return results.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+  return results.violations.map(
+    ({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} (${failureSummary})`).join(" ")}`,
+  );
 }

@@ -100,12 +100,22 @@ export interface History {
 export interface RedisInstance {
   readonly name: string;
   readonly healthy: boolean;
+  readonly version: string | null;
   readonly role: string | null;
+  readonly usedMemoryBytes: number | null;
+  readonly maxMemoryBytes: number | null;
+  readonly fragmentation: number | null;
+  readonly evictionPolicy: string | null;
+  readonly clients: number | null;
+  readonly maxClients: number | null;
+  readonly persistence: "aof" | "snapshots" | "failing" | null;
+  readonly replicationLagMs: number | null;
+  /** How much of what is divided among the instances is kept there: 0 to 1. */
+  readonly share: number;
   readonly operations: number;
   readonly errors: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
-  readonly usedMemoryBytes: number | null;
   readonly breaker: "closed" | "open" | "probing";
   readonly lastError: string | null;
 }

@@ -82,8 +82,10 @@ fn with_rate(test: &mut TestApp, rate: &str) {
 async fn every_metric_is_present_and_zero_before_the_first_event() {
     let test = TestApp::new().await;
     let memory = json!({
-        "name": "memory", "healthy": true, "role": null, "operations": 1, "errors": 0, "p50Ms": 0.0, "p99Ms": 0.0,
-        "usedMemoryBytes": null, "breaker": "closed", "lastError": null,
+        "name": "memory", "healthy": true, "share": 1.0, "operations": 1, "errors": 0, "p50Ms": 0.0, "p99Ms": 0.0,
+        "breaker": "closed", "lastError": null, "version": null, "role": null, "usedMemoryBytes": null,
+        "maxMemoryBytes": null, "fragmentation": null, "evictionPolicy": null, "clients": null, "maxClients": null,
+        "persistence": null, "replicationLagMs": null,
     });
     let expected = json!({
         "queue": { "waiting": 0, "processing": 0, "delayed": 0, "deadLetters": 0, "oldestMs": 0 },

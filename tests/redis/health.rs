@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::redis_server::{RedisServer, config};
-use shared::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Role};
+use shared::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Role, Server};
 
 use crate::moment::{Moment, ONE, PREFIX};
 
@@ -26,9 +26,10 @@ async fn a_healthy_instance_reports_its_activity() {
     let after = instance(&moment).await;
     // The health check is an operation as well.
     assert_eq!(after.operations, before.operations + 101);
-    let found = (after.name.as_str(), after.healthy, after.role, after.breaker, after.errors, &after.last_error);
+    let found = (after.name.as_str(), after.healthy, after.server.role, after.breaker, after.errors, &after.last_error);
     assert_eq!(found, ("redis-1", true, Some(Role::Primary), BreakerState::Closed, before.errors, &None));
-    assert!(after.used_memory_bytes.unwrap() > 100_000, "{after:?}");
+    assert!(after.server.used_memory_bytes.unwrap() > 100_000, "{after:?}");
+    assert_eq!((after.share, after.server.eviction_policy.as_deref()), (1.0, Some("noeviction")));
     assert!(after.p50_ms > 0.0 && after.p50_ms <= after.p99_ms && after.p99_ms < 1_000.0, "{after:?}");
 }
 
@@ -40,7 +41,7 @@ async fn an_unavailable_instance_reports_why_but_not_its_address() {
     moment.spends("send A alice", ONE).await;
     let down = instance(&moment).await;
     assert!(!down.healthy && down.breaker != BreakerState::Closed && down.errors > 0, "{down:?}");
-    assert_eq!((down.role, down.used_memory_bytes), (None, None));
+    assert_eq!(&down.server, &Server::default());
     let error = down.last_error.unwrap();
     assert!(["connection refused", "connection closed", "no answer in time"].contains(&error.as_str()), "{error}");
     server.is_back();
@@ -77,7 +78,7 @@ async fn a_replica_and_a_wrong_password_are_reported_as_such() {
     let server = RedisServer::start();
     let moment = Moment::on(&server).await;
     server.does(&["REPLICAOF", "127.0.0.1", "1"]);
-    assert_eq!(instance(&moment).await.role, Some(Role::Replica));
+    assert_eq!(instance(&moment).await.server.role, Some(Role::Replica));
 }
 
 #[tokio::test]
@@ -87,5 +88,5 @@ async fn an_instance_that_forbids_info_is_healthy() {
     let moment = Moment::new(&config(&format!("redis://carillon:p@127.0.0.1:{}", server.port()), PREFIX));
     moment.becomes_healthy_within(SECOND).await;
     let unknown = instance(&moment).await;
-    assert_eq!((unknown.healthy, unknown.role, unknown.used_memory_bytes), (true, None, None));
+    assert_eq!((unknown.healthy, unknown.server), (true, Server::default()));
 }

@@ -14,7 +14,7 @@ use shared::moment::redis::RedisMoment;
 use shared::protocol::Frame;
 use shared::sockets::push::Outcome;
 use shared::sockets::streams::Streams;
-use shared::telemetry::health::{BreakerState, Health, Instances, Mode, Status};
+use shared::telemetry::health::{BreakerState, Health, Instances, Mode, Status, Warning, WarningName};
 
 use crate::moment::{Moment, ONE, PLENTY, PREFIX};
 use crate::queue::{add, claim, depth, entry};
@@ -85,7 +85,9 @@ async fn while_an_instance_is_away_the_others_take_over_in_every_process_and_no_
             assert!(one.shares_budgets_with(&other, &name).await, "{name}");
         }
         assert!(began.elapsed() < 5 * SECOND, "{:?}", began.elapsed());
-        assert_eq!(one.check().await, Status::Warned("redis-2 is away, and the others take over".into()));
+        let Status::Warned(warnings) = one.check().await else { panic!("no warning") };
+        let [Warning { instance, name: WarningName::Away, .. }] = &warnings[..] else { panic!("{warnings:?}") };
+        assert_eq!(instance, "redis-2");
         if killed {
             servers.0[1].is_back()
         } else {

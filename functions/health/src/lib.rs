@@ -6,7 +6,7 @@ use shared::app::App;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
-use shared::telemetry::health::{Schema, Status};
+use shared::telemetry::health::{Schema, Status, Warning};
 
 /// The routes that this function answers.
 pub const ROUTES: &[Route] = &[Route { path: "/health", methods: &["GET"] }];
@@ -19,6 +19,7 @@ struct Health {
     dependencies: Dependencies,
     /// Null if the database is unavailable.
     schema: Option<Schema>,
+    warnings: Vec<Warning>,
 }
 
 #[derive(Serialize)]
@@ -39,14 +40,16 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     // The first is the cheapest query that only a working record can answer.
     let (record, schema, moment) =
         tokio::join!(app.record.deliveries.next_due(), app.record.migrations.schema(), app.moment.health.check());
-    let redis = match moment {
-        Status::Ok => "ok",
-        Status::Warned(why) => {
-            tracing::warn!(why, "Redis works, but not as it should");
-            "warned"
+    let (redis, warnings) = match moment {
+        Status::Ok => ("ok", Vec::new()),
+        Status::Warned(warnings) => {
+            for Warning { instance, text, .. } in &warnings {
+                tracing::warn!(instance, "Redis works, but not as it should: {text}");
+            }
+            ("warned", warnings)
         }
-        Status::Unavailable => "down",
-        Status::Off => "off",
+        Status::Unavailable => ("down", Vec::new()),
+        Status::Off => ("off", Vec::new()),
     };
     let (schema, record) = match (schema, record) {
         (Ok(schema), record) => (Some(schema), record.map(drop)),
@@ -59,7 +62,7 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
         (Err(_), true) => "outdated",
         (Err(_), false) => "down",
     };
-    let health = |status| Health { status, dependencies: Dependencies { database, redis }, schema };
+    let health = |status| Health { status, dependencies: Dependencies { database, redis }, schema, warnings };
     Ok(match record {
         Err(error) => {
             tracing::error!(%error, "the database is unavailable");

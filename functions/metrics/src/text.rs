@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write};
 
-use shared::telemetry::health::{BreakerState, Instance};
+use shared::telemetry::health::{BreakerState, Instance, Server};
 use shared::telemetry::metrics::{Metrics, Percentiles};
 
 /// The content type of OpenMetrics text.
@@ -37,7 +37,7 @@ pub(crate) fn open_metrics(metrics: &Metrics) -> String {
     text.gauge("connections", "Open sockets", metrics.connections);
     text.gauge("online_users", "Users with an open socket", metrics.online_users);
     let degraded = u8::from(metrics.degraded);
-    text.gauge("degraded", "Whether the counts of the last hour are unavailable and therefore reported as 0", degraded);
+    text.gauge("degraded", "Whether counts of the last hour are missing because Redis is away", degraded);
     let healthy = (vec![("kind", metrics.database.kind)], u8::from(metrics.database.healthy));
     text.family("database_healthy", "gauge", "Whether the database answered this scrape", [healthy]);
     let latency = &metrics.latency;
@@ -71,8 +71,38 @@ fn instances(text: &mut Text, instances: &[Instance]) {
         })
     });
     text.family("redis_seconds", "summary", "How long Redis took to answer this process", latencies);
-    let memory = instances.iter().filter_map(|instance| Some(named(instance, instance.used_memory_bytes?)));
-    text.family("redis_used_memory_bytes", "gauge", "Memory in use by Redis", memory);
+    let shares = instances.iter().map(|instance| (vec![("instance", instance.name.clone())], instance.share));
+    text.family(
+        "redis_share_ratio",
+        "gauge",
+        "Share of users and chats that this process keeps in Redis there",
+        shares,
+    );
+    let servers = |number: fn(&Server) -> Option<f64>| {
+        let known = instances.iter().filter_map(move |instance| Some((instance, number(&instance.server)?)));
+        known.map(|(instance, number)| (vec![("instance", instance.name.clone())], number))
+    };
+    for (name, help, number) in SERVER_GAUGES {
+        text.family(name, "gauge", help, servers(*number));
+    }
+}
+
+/// What Redis reports about itself: the name of the gauge, its help, and the number.
+type ServerGauge = (&'static str, &'static str, fn(&Server) -> Option<f64>);
+
+const SERVER_GAUGES: &[ServerGauge] = &[
+    ("redis_used_memory_bytes", "Memory in use by Redis", |server| float(server.used_memory_bytes)),
+    ("redis_max_memory_bytes", "Memory that Redis may use, if bounded", |server| float(server.max_memory_bytes)),
+    ("redis_fragmentation_ratio", "Memory that Redis has of the system, to that in use", |server| server.fragmentation),
+    ("redis_clients", "Connections to Redis, of all processes", |server| float(server.clients)),
+    ("redis_max_clients", "Connections that Redis accepts", |server| float(server.max_clients)),
+    ("redis_replication_lag_seconds", "How long ago replication last made progress", |server| {
+        server.replication_lag_ms.map(seconds)
+    }),
+];
+
+fn float(number: Option<u64>) -> Option<f64> {
+    number.map(|number| number as f64)
 }
 
 #[derive(Default)]

@@ -41,12 +41,48 @@ pub trait Health: Send + Sync {
 pub enum Status {
     /// It works.
     Ok,
-    /// It works, but its configuration may lose what it should keep. The text is for operators and says why.
-    Warned(String),
+    /// It works, but an operator should look at it: it may soon not, or may lose what it should keep.
+    Warned(Vec<Warning>),
     /// It does not respond; calls continue without it.
     Unavailable,
     /// No such store is used, so there is nothing to check.
     Off,
+}
+
+/// Why an operator should look at an instance, as `warnings` in the health.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// The [`Instance::name`].
+    pub instance: String,
+    /// What it is about.
+    pub name: WarningName,
+    /// The same in words and figures, for the log. Not for the public.
+    #[serde(skip)]
+    pub text: String,
+}
+
+/// What a warning is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WarningName {
+    /// The instance does not answer, and others take over.
+    Away,
+    /// It is older than what is tested.
+    OldVersion,
+    /// Its version is not that of the others.
+    OtherVersion,
+    /// It may evict keys.
+    EvictionPolicy,
+    /// Its eviction policy is not that of the others.
+    OtherEvictionPolicy,
+    /// It uses 80 % of the memory that it may use, or more.
+    Memory,
+    /// It has 80 % of the connections that it accepts, or more.
+    Clients,
+    /// It could not write its data to disk the last time it tried.
+    Persistence,
+    /// Its replica, or it as a replica, has heard nothing for 10 s or more.
+    ReplicationLag,
 }
 
 /// The instances of a store, as `redis` in the metrics.
@@ -79,8 +115,11 @@ pub struct Instance {
     pub name: String,
     /// Whether it answered just now and its breaker is closed.
     pub healthy: bool,
-    /// Its role in replication; `None` if it did not answer or does not report one.
-    pub role: Option<Role>,
+    /// What it reports about itself.
+    #[serde(flatten)]
+    pub server: Server,
+    /// How much of what is divided among the instances is kept there at this moment: 0 to 1. All of it, if there is one.
+    pub share: f64,
     /// How many calls were made to it, with or without an answer. A call that the breaker denied is not counted.
     pub operations: u64,
     /// How many of them had no usable answer within their timeout.
@@ -89,13 +128,50 @@ pub struct Instance {
     pub p50_ms: f64,
     /// The 99th percentile of the same times in milliseconds; 0 if there was no answer.
     pub p99_ms: f64,
-    /// Its memory use; `None` if it did not answer or does not report it.
-    pub used_memory_bytes: Option<u64>,
     /// Whether calls to it are permitted.
     pub breaker: BreakerState,
     /// The reason of the last failure, even if calls have succeeded since; without secrets or addresses. `None` if
     /// there was no failure.
     pub last_error: Option<String>,
+}
+
+/// What an instance reports about itself: `None` if it did not answer or does not report it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Server {
+    /// Its version, such as `7.2.4`.
+    pub version: Option<String>,
+    /// Its role in replication.
+    pub role: Option<Role>,
+    /// Its memory use.
+    pub used_memory_bytes: Option<u64>,
+    /// How much memory it may use; `None` if as much as there is.
+    pub max_memory_bytes: Option<u64>,
+    /// How much memory it has of the system, divided by what it uses.
+    pub fragmentation: Option<f64>,
+    /// What it does when its memory is full: `noeviction`, or which keys it evicts.
+    pub eviction_policy: Option<String>,
+    /// Open connections, of all processes.
+    pub clients: Option<u64>,
+    /// How many connections it accepts.
+    pub max_clients: Option<u64>,
+    /// What of its data survives a restart.
+    pub persistence: Option<Persistence>,
+    /// How long ago the slowest of its replicas last acknowledged, or, if it is a replica, how long ago it heard its primary:
+    /// in milliseconds, to a second. `None` if it has no replica.
+    pub replication_lag_ms: Option<u64>,
+}
+
+/// What of an instance's data survives a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Persistence {
+    /// Every write is appended to a file.
+    Aof,
+    /// Snapshots at most.
+    Snapshots,
+    /// The last attempt to write failed.
+    Failing,
 }
 
 /// The role of an instance in replication.

@@ -34,8 +34,8 @@ pub struct Metrics {
     /// How long the oldest data that only Redis has waits for the database, in milliseconds. Always 0, since
     /// nothing is accepted before the database has stored it.
     pub persist_lag_ms: u64,
-    /// Whether the counts are unknown, because Redis is unavailable or not used. The counts and latencies are then 0,
-    /// whatever happened.
+    /// Whether counts are missing, because an instance of Redis is away, or Redis is not used. If all are away, counts and
+    /// latencies are 0, whatever happened.
     pub degraded: bool,
     /// The moment's instances.
     pub redis: Instances,
@@ -100,7 +100,7 @@ pub async fn metrics(app: &App) -> Metrics {
         app.moment.queue.depth(at),
         record_state(app)
     );
-    let degraded = counts.is_none();
+    let degraded = counts.is_none() || redis.instances.iter().any(|instance| !instance.healthy);
     let Counts { accepted, delivered, retried, rate_limited, errors, accept_ms, deliver_ms } =
         counts.unwrap_or_default();
     let healthy = match &record {

@@ -36,7 +36,7 @@ use crate::presence::{Left, Presence, Renewed, Settled};
 use crate::protocol::Frame;
 use crate::sockets::push::Outcome;
 use crate::sockets::streams::{Listening, Streams};
-use crate::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Status};
+use crate::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Server, Status};
 use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
 /// Keeps the promises of the moment in one process.
@@ -241,12 +241,12 @@ impl Health for MemoryMoment {
         let instance = Instance {
             name: "memory".into(),
             healthy: true,
-            role: None,
+            server: Server::default(),
+            share: 1.0,
             operations: self.operations.load(Ordering::Relaxed),
             errors: 0,
             p50_ms: 0.0,
             p99_ms: 0.0,
-            used_memory_bytes: None,
             breaker: BreakerState::Closed,
             last_error: None,
         };

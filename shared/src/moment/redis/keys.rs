@@ -55,6 +55,11 @@ pub(crate) enum Partition {
 }
 
 impl Partition {
+    /// All partitions of users and chats.
+    pub(crate) fn hashed() -> impl Iterator<Item = Self> {
+        (0..PARTITIONS).map(Self::Hashed)
+    }
+
     /// Its number among all partitions, which never changes.
     pub(crate) fn number(self) -> u64 {
         match self {

@@ -6,26 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
-    RedisResult, TlsCertificates,
-};
+use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisError, RedisResult};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::breaker::{Breaker, Cooldown, Permit};
+use super::client::{SetupError, client};
 use super::failure::{self, Failure, log_text};
-use super::setup;
+use super::setup::{self, Setups};
 use super::steps::{Step, perform};
 use crate::clock::Clock;
-use crate::config::{RedisConfig, RedisInstance};
+use crate::config::RedisConfig;
 use crate::telemetry::health::BreakerState;
 use crate::telemetry::histogram::Histogram;
 
-/// How long the kernel keeps a connection whose peer acknowledges nothing.
-#[cfg(target_os = "linux")]
-const DEAD_PEER: Duration = Duration::from_secs(5);
 /// The pause before the second attempt to connect; doubled for each further one.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
@@ -35,22 +29,6 @@ const WATCHED: Duration = Duration::from_secs(5);
 
 /// The reason for an open breaker when there was no error, only silence.
 const SILENT: &str = "no answer in time";
-
-/// Redis cannot be used as it is configured.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SetupError {
-    /// The URL does not say where Redis is.
-    #[error(
-        "REDIS_URL must read redis://[user:password@]host[:port][/database], or rediss:// for TLS, and so must each of REDIS_URLS"
-    )]
-    Url,
-    /// The prefix contains characters that mean something in a key.
-    #[error("REDIS_KEY_PREFIX must be 1 to 64 visible ASCII characters without braces")]
-    Prefix,
-    /// The authorities that `rediss://` is to trust cannot be read.
-    #[error("SSL_CERT_FILE must name a readable file of PEM certificates")]
-    Authorities,
-}
 
 /// How long calls wait for Redis.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +75,8 @@ pub(crate) struct Link {
     /// The right of one call to wait for its whole timeout.
     patient_call: Semaphore,
     stats: Mutex<Stats>,
+    /// What is known of this and the other instances.
+    setups: Arc<Setups>,
 }
 
 /// The calls of this process so far.
@@ -143,13 +123,14 @@ enum NoAnswer {
 
 impl Link {
     /// A link to the instance of this number. Connects with the first call. `probe`: what an instance must perform before an
-    /// open breaker closes.
+    /// open breaker closes. `setups`: what this process knows of the instances.
     pub(crate) fn new(
         config: &RedisConfig,
         number: usize,
         timeouts: Timeouts,
         probe: Vec<Step>,
         clock: Clock,
+        setups: Arc<Setups>,
     ) -> Result<Self, SetupError> {
         let client = client(config, &config.instances[number], ProtocolVersion::RESP3)?;
         // Each call has its own timeout.
@@ -177,6 +158,7 @@ impl Link {
             state: watch::Sender::new(state),
             patient_call: Semaphore::new(1),
             stats: Mutex::default(),
+            setups,
         })
     }
 
@@ -402,17 +384,17 @@ impl Link {
         }
     }
 
-    /// Warns once per process if the server may drop what is kept in it.
+    /// Warns once per process if an operator should look at the server.
     async fn check_setup(&self, mut connection: MultiplexedConnection) {
         let mut is_first = false;
         self.state.send_if_modified(|state| {
             is_first = !std::mem::replace(&mut state.is_setup_checked, true);
             false
         });
-        if is_first
-            && let Ok(Ok(Some(warning))) = timeout(self.timeouts.calls[0], setup::warning(&mut connection)).await
-        {
-            tracing::warn!("{warning}");
+        if is_first && let Ok(Ok(server)) = timeout(self.timeouts.calls[0], setup::ask(&mut connection)).await {
+            for warning in self.setups.add(&self.name, server) {
+                tracing::warn!(instance = self.name, "{}", warning.text);
+            }
         }
     }
 
@@ -467,35 +449,4 @@ impl Drop for Connecting {
     fn drop(&mut self) {
         self.0.state.send_modify(|state| state.is_connecting = false);
     }
-}
-
-/// Opens connections with this protocol: RESP3 lets the server send first, so a connection that it closed is noticed;
-/// subscriptions need RESP2.
-pub(super) fn client(
-    config: &RedisConfig,
-    instance: &RedisInstance,
-    protocol: ProtocolVersion,
-) -> Result<Client, SetupError> {
-    // The detailed error might quote the URL.
-    let info = connection_info(instance, protocol).map_err(|_| SetupError::Url)?;
-    let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
-    let Some(authorities) = config.authorities.as_ref().filter(|_| is_tls) else {
-        return Client::open(info).map_err(|_| SetupError::Url);
-    };
-    let pem = std::fs::read_to_string(authorities).map_err(|_| SetupError::Authorities)?;
-    // Without a certificate no server would be trusted, and Redis would be away forever without a reason.
-    if !pem.contains("-----BEGIN CERTIFICATE-----") {
-        return Err(SetupError::Authorities);
-    }
-    let certificates = TlsCertificates { client_tls: None, root_cert: Some(pem.into()) };
-    Client::build_with_tls(info, certificates).map_err(|_| SetupError::Authorities)
-}
-
-fn connection_info(instance: &RedisInstance, protocol: ProtocolVersion) -> RedisResult<ConnectionInfo> {
-    let info = instance.url.reveal().into_connection_info()?;
-    let settings = info.redis_settings().clone().set_protocol(protocol);
-    let tcp = TcpSettings::default().set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(DEAD_PEER);
-    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp))
 }

@@ -5,6 +5,7 @@
 mod balance;
 mod breaker;
 mod chat;
+mod client;
 mod delivery;
 mod emit;
 mod failure;
@@ -28,14 +29,15 @@ use redis::ProtocolVersion;
 use serde_json::value::RawValue;
 
 use self::chat::{audience, messages as cached_messages};
+pub use self::client::SetupError;
 use self::delivery::queue::{self as queueing, Adding, Inspected, Plan};
 use self::emit::{self as emitting, Finding};
 use self::keys::{Channel, Keys};
 use self::limits::gcra::{self, Spending};
-pub use self::link::SetupError;
 use self::link::{Link, Stats, Timeouts};
 use self::presence::Asking;
 use self::router::{Retry, Router};
+use self::setup::Setups;
 use self::sockets::{Listener, Listeners};
 use self::telemetry::Reporting;
 use crate::chat::audience::{Audience, Audiences};
@@ -54,7 +56,7 @@ use crate::presence::{Left, Presence, Renewed, Settled};
 use crate::protocol::Frame;
 use crate::sockets::push::Outcome;
 use crate::sockets::streams::{Listening, Streams};
-use crate::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Status};
+use crate::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Server, Status, Warning, WarningName};
 use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
 /// Keeps the promises of the moment in Redis.
@@ -96,11 +98,15 @@ impl RedisMoment {
         let keys = Arc::new(Keys::new(&config.prefix).ok_or(SetupError::Prefix)?);
         let numbers = 0..config.instances.len();
         let links = || {
-            let link = |number| Link::new(config, number, timeouts, gcra::probe(&keys), clock.clone());
+            let setups = Arc::new(Setups::default());
+            let link = |number| {
+                let probe = gcra::probe(&keys);
+                Link::new(config, number, timeouts, probe, clock.clone(), Arc::clone(&setups))
+            };
             numbers.clone().map(link).collect::<Result<Vec<Link>, SetupError>>()
         };
         let listener = |instance| {
-            Ok(Listener::new(link::client(config, instance, ProtocolVersion::RESP2)?, config.connect_timeout))
+            Ok(Listener::new(client::client(config, instance, ProtocolVersion::RESP2)?, config.connect_timeout))
         };
         let listeners = config.instances.iter().map(listener).collect::<Result<Vec<Listener>, SetupError>>()?;
         let (router, drain_router) = (Router::new(config, links()?), Router::new(config, links()?));
@@ -409,40 +415,40 @@ impl Health for RedisMoment {
         let probe = &probe;
         let question = |mut connection| async move {
             steps::perform(&mut connection, probe).await?;
-            setup::warning(&mut connection).await
+            setup::ask(&mut connection).await
         };
         let asked = self.router.ask_each(question).await;
         if asked.iter().all(|(_, answer)| answer.is_none()) {
             return Status::Unavailable;
         }
-        let is_alone = asked.len() == 1;
-        let warning = |(link, answer): (&Link, Option<Option<String>>)| match answer {
-            None => Some(format!("{} is away, and the others take over", link.name())),
-            Some(warning) if is_alone => warning,
-            Some(warning) => warning.map(|warning| format!("{}: {warning}", link.name())),
-        };
-        let warnings: Vec<String> = asked.into_iter().filter_map(warning).collect();
-        if warnings.is_empty() { Status::Ok } else { Status::Warned(warnings.join("; ")) }
+        let present: Vec<(&str, &Server)> =
+            asked.iter().filter_map(|(link, server)| Some((link.name(), server.as_ref()?))).collect();
+        let away = asked.iter().filter(|(_, server)| server.is_none()).map(|(link, _)| Warning {
+            instance: link.name().to_owned(),
+            name: WarningName::Away,
+            text: "it is away, and the others take over".into(),
+        });
+        let warnings: Vec<Warning> = away.chain(setup::warnings(&present)).collect();
+        if warnings.is_empty() { Status::Ok } else { Status::Warned(warnings) }
     }
 
     async fn instances(&self) -> Instances {
-        let question = |mut connection| async move { setup::role_and_memory(&mut connection).await };
+        let question = |mut connection| async move { setup::ask(&mut connection).await };
         let asked = self.router.ask_each(question).await;
         let mode = if asked.len() == 1 { Mode::Single } else { Mode::Balanced };
-        let instances = asked.into_iter().map(|(link, answer)| {
+        let instances = asked.into_iter().zip(self.router.shares()).map(|((link, answer), share)| {
             let breaker = link.breaker();
-            let (role, used_memory_bytes) = answer.unwrap_or_default();
             let Stats { operations, errors, took_us, last_error } = link.stats();
             let percentile_ms = |percent| took_us.percentile(percent) as f64 / 1_000.0;
             Instance {
                 name: link.name().to_owned(),
                 healthy: answer.is_some() && breaker == BreakerState::Closed,
-                role,
+                server: answer.unwrap_or_default(),
+                share,
                 operations,
                 errors,
                 p50_ms: percentile_ms(50),
                 p99_ms: percentile_ms(99),
-                used_memory_bytes,
                 breaker,
                 last_error,
             }

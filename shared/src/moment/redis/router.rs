@@ -122,6 +122,16 @@ impl Router {
         join_all(asked).await
     }
 
+    /// Which share of the partitions of users and chats each instance holds at this moment: 0 to 1.
+    pub(crate) fn shares(&self) -> Vec<f64> {
+        let mut held = vec![0_u32; self.links.len()];
+        for partition in Partition::hashed() {
+            held[self.home(partition, None)] += 1;
+        }
+        let all: u32 = held.iter().sum();
+        held.into_iter().map(|held| f64::from(held) / f64::from(all)).collect()
+    }
+
     /// The number of the instance that holds a partition: of those that are there, the one that suits it best. One that has just
     /// come back counts as there only if no other is. `silent`: one that gave no answer, which is left out if there are others.
     fn home(&self, partition: Partition, silent: Option<usize>) -> usize {

@@ -233,15 +233,12 @@ pub(crate) fn read_depth(answers: Vec<Answer>) -> Option<Counted<Depth>> {
     for answer in answers {
         let [strange, waiting, processing, delayed, oldest_ms] = read::<[u64; 5]>(answer)?;
         foreign = u64::saturating_add(foreign, strange);
-        depth.waiting = depth.waiting.saturating_add(waiting);
-        depth.processing = depth.processing.saturating_add(processing);
-        depth.delayed = depth.delayed.saturating_add(delayed);
-        depth.oldest_ms = depth.oldest_ms.max(oldest_ms);
+        depth = add_depth(depth, Depth { waiting, processing, delayed, oldest_ms });
     }
     Some((depth, foreign))
 }
 
-/// The sum over instances.
+/// The sum over shards or instances.
 pub(crate) fn add_depth(sum: Depth, other: Depth) -> Depth {
     Depth {
         waiting: sum.waiting.saturating_add(other.waiting),
