@@ -29,6 +29,36 @@ test("the metrics update while the page is visible", async () => {
   await metrics.getByRole("rowheader", { name: /memory/ }).waitFor();
 });
 
+test("while an instance of Redis is away, the table says since when, and its share is with the others", async () => {
+  const tab = await harness.visit(harness.user("alice"));
+  const table = tab.page.getByRole("region", { name: "Redis instances" });
+  const row = (name: string) => table.getByRole("row").filter({ hasText: name });
+  const instance = (name: string, healthy: boolean, share: number) => ({
+    name,
+    healthy,
+    share,
+    breaker: healthy ? "closed" : "open",
+    lastError: healthy ? null : "connection refused",
+  });
+  let instances = [instance("redis-1", true, 0.5), instance("redis-2", true, 0.5)];
+  await tab.page.route(/\/metrics\/redis$/, (route) =>
+    route.fulfill({ json: { redis: { mode: "balanced", instances } } }),
+  );
+  await row("redis-2").getByText("50 %").waitFor();
+  await row("redis-2").getByText("healthy").waitFor();
+  instances = [instance("redis-1", true, 1), instance("redis-2", false, 0)];
+  await row("redis-2").getByText("0 %", { exact: true }).waitFor();
+  await row("redis-1").getByText("100 %").waitFor();
+  const away = row("redis-2").getByText(/^away since \d.*: connection refused$/);
+  const since = await away.textContent();
+  // It is the time at which it went, not that of the last look.
+  await tab.page.waitForResponse(/\/metrics\/redis$/);
+  await tab.page.waitForResponse(/\/metrics\/redis$/);
+  expect(await away.textContent()).toBe(since);
+  instances = [instance("redis-1", true, 0.5), instance("redis-2", true, 0.5)];
+  await row("redis-2").getByText("healthy").waitFor();
+});
+
 test("if the metrics fail, the last values stay with their age and the reason", async () => {
   const tab = await harness.visit(harness.user("alice"));
   const metrics = tab.page.getByRole("region", { name: "Metrics" });

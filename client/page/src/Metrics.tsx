@@ -112,6 +112,7 @@ function Fact({ name, value }: { name: string; value: string }): ReactElement {
 }
 
 function Instances({ of }: { of: readonly RedisInstance[] }): ReactElement {
+  const awaySince = useAwaySince(of);
   return (
     // A scrollable region must be reachable by keyboard.
     // biome-ignore lint/a11y/noNoninteractiveTabindex: the region is scrollable
@@ -121,6 +122,7 @@ function Instances({ of }: { of: readonly RedisInstance[] }): ReactElement {
           <tr>
             <th scope="col">Redis instance</th>
             <th scope="col">Breaker</th>
+            <th scope="col">Share</th>
             <th scope="col" className="right">
               Operations
             </th>
@@ -140,24 +142,55 @@ function Instances({ of }: { of: readonly RedisInstance[] }): ReactElement {
             <tr key={instance.name}>
               <th scope="row">
                 <span className={`dot ${instance.healthy ? "good" : "bad"}`} aria-hidden="true" /> {instance.name}{" "}
-                <small>
-                  {instance.role ?? ""} {instance.healthy ? "healthy" : "unhealthy"}
-                  {instance.lastError ? `: ${instance.lastError}` : ""}
-                </small>
+                <small>{state(instance, awaySince.get(instance.name))}</small>
               </th>
               <td>{instance.breaker ?? "—"}</td>
+              <td className="numbers">
+                <Share of={instance.share} />
+              </td>
               <td className="right numbers">{orDash(instance.operations, count)}</td>
               <td className="right numbers">{orDash(instance.errors, count)}</td>
               <td className="right numbers">
                 {orDash(instance.p50Ms, duration)} / {orDash(instance.p99Ms, duration)}
               </td>
-              <td className="right numbers">{orDash(instance.usedMemoryBytes, bytes)}</td>
+              <td className="right numbers">
+                {orDash(instance.usedMemoryBytes, bytes)}
+                {typeof instance.maxMemoryBytes === "number" && ` of ${bytes(instance.maxMemoryBytes)}`}
+              </td>
             </tr>
           ))}
         </tbody>
       </table>
     </section>
   );
+}
+
+/** What is kept at an instance just now, which moves to the others while it is away. */
+function Share({ of }: { of: number | null | undefined }): ReactElement {
+  const percent = typeof of === "number" ? Math.round(of * 100) : null;
+  return (
+    <>
+      <span className="share" aria-hidden="true">
+        <span style={{ inlineSize: `${percent ?? 0}%` }} />
+      </span>{" "}
+      {orDash(percent, (percent) => `${percent} %`)}
+    </>
+  );
+}
+
+function state({ role, healthy, lastError }: RedisInstance, awaySince: Date | undefined): string {
+  const health = healthy ? "healthy" : awaySince ? `away since ${atSecond(awaySince)}` : "away";
+  return `${role ? `${role} ` : ""}${health}${lastError ? `: ${lastError}` : ""}`;
+}
+
+// Since when each instance that is away has been seen away.
+function useAwaySince(instances: readonly RedisInstance[]): ReadonlyMap<string, Date> {
+  const [since, setSince] = useState<ReadonlyMap<string, Date>>(new Map());
+  useEffect(() => {
+    const away = instances.filter(({ healthy }) => !healthy);
+    setSince((last) => new Map(away.map(({ name }) => [name, last.get(name) ?? new Date()])));
+  }, [instances]);
+  return since;
 }
 
 function orDash(value: number | null | undefined, format: (value: number) => string): string {

@@ -31,6 +31,8 @@ export interface RedisInstance {
   readonly p50Ms?: number | null;
   readonly p99Ms?: number | null;
   readonly usedMemoryBytes?: number | null;
+  readonly maxMemoryBytes?: number | null;
+  readonly share?: number | null;
   readonly breaker?: "closed" | "open" | "probing" | null;
   readonly lastError?: string | null;
 }
