@@ -11,6 +11,9 @@ use redis::{FromRedisValue, RedisResult};
 use shared::config::{RedisConfig, RedisInstance, Secret};
 use tempfile::TempDir;
 
+/// How the names of the servers' folders begin; the number of the process follows.
+const FOLDER: &str = "carillon-redis-";
+
 /// A server for one test. It ends when this is dropped, or with the thread that started it.
 pub struct RedisServer {
     port: u16,
@@ -30,8 +33,9 @@ impl RedisServer {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         // Another process may take the free port before the server listens.
         for _ in 0..5 {
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let folder = tempfile::tempdir().unwrap();
+            let port = free_port();
+            let folder =
+                tempfile::Builder::new().prefix(&format!("{FOLDER}{}-", std::process::id())).tempdir().unwrap();
             let process = spawn(port, &folder, &options);
             let mut server = Self { port, options: options.clone(), folder, process };
             if server.is_ready() {
@@ -43,22 +47,10 @@ impl RedisServer {
 
     /// Starts a server that also speaks TLS on the returned port, with a certificate issued by `authority`.
     pub fn with_tls(authority: &Authority) -> (Self, u16) {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let files = ["server.pem", "server.key", "authority.pem"].map(|name| authority.file(name));
-        let files = files.each_ref().map(|file| file.to_str().unwrap());
-        let server = Self::with(&[
-            "--tls-port",
-            &port.to_string(),
-            "--tls-cert-file",
-            files[0],
-            "--tls-key-file",
-            files[1],
-            "--tls-ca-cert-file",
-            files[2],
-            "--tls-auth-clients",
-            "no",
-        ]);
-        (server, port)
+        let port = free_port();
+        let options = [&["--tls-port".to_owned(), port.to_string()][..], &authority.options()].concat();
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        (Self::with(&options), port)
     }
 
     /// The port on the loopback interface that it listens on, without TLS.
@@ -86,11 +78,14 @@ impl RedisServer {
         assert!(self.is_ready(), "redis-server did not come back");
     }
 
-    /// Kills the server and deletes everything that it has on disk.
+    /// Kills the server and deletes everything that it has on disk, except for its place in a cluster.
     pub fn is_wiped(&mut self) {
         self.is_killed();
         for entry in std::fs::read_dir(self.folder.path()).unwrap().map(Result::unwrap) {
             let path = entry.path();
+            if path.file_name().is_some_and(|name| name == "nodes.conf") {
+                continue;
+            }
             let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
             removed.unwrap();
         }
@@ -181,6 +176,14 @@ impl Authority {
         (self.file("server.pem"), self.file("server.key"))
     }
 
+    /// The options with which a server uses its certificate.
+    pub fn options(&self) -> Vec<String> {
+        let files = [("cert", "server.pem"), ("key", "server.key"), ("ca-cert", "authority.pem")];
+        let options =
+            files.map(|(option, file)| [format!("--tls-{option}-file"), self.file(file).display().to_string()]);
+        options.concat().into_iter().chain(["--tls-auth-clients".to_owned(), "no".to_owned()]).collect()
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
@@ -203,7 +206,7 @@ pub fn own_prefix_on_several() -> RedisConfig {
     several(&ports, &new_prefix())
 }
 
-fn new_prefix() -> String {
+pub(crate) fn new_prefix() -> String {
     static PREFIXES: AtomicUsize = AtomicUsize::new(0);
     format!("t{}", PREFIXES.fetch_add(1, Ordering::Relaxed))
 }
@@ -227,6 +230,23 @@ fn shared_port(server: usize) -> u16 {
     })
 }
 
+/// Removes what is left of servers that were still needed when their process ended.
+pub(crate) fn remove_folders_of_ended_processes() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().filter_map(Result::ok) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.strip_prefix(FOLDER).and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|process| !std::path::Path::new("/proc").join(process).exists()) {
+            // Another process may be doing the same.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// A port on the loopback interface on which nothing listens just now.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// The configuration of a moment on the servers at these ports of this machine, with this key prefix.
 pub fn several(ports: &[u16], prefix: &str) -> RedisConfig {
     let instance = |port: &u16| RedisInstance { url: Secret::new(format!("redis://127.0.0.1:{port}")), weight: 1 };
@@ -240,6 +260,7 @@ pub fn config(url: &str, prefix: &str) -> RedisConfig {
         prefix: prefix.to_owned(),
         connect_timeout: Duration::from_secs(2),
         attempts: 3,
+        is_cluster: false,
         authorities: None,
     }
 }

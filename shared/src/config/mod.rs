@@ -350,7 +350,7 @@ mod tests {
                 "REDIS_URLS must not be set together with REDIS_URL or REDIS_HOST",
             ),
             ("redis://a", &[("REDIS_HOST", "b")], "REDIS_URLS must not be set together with REDIS_URL or REDIS_HOST"),
-            ("redis://a", &[("REDIS_CLUSTER", "true")], "REDIS_CLUSTER is not supported yet"),
+            ("redis://a", &[("REDIS_CLUSTER", "true")], "REDIS_CLUSTER must not be true together with REDIS_URLS"),
         ] {
             let error = read_urls(urls, more).unwrap_err().to_string();
             assert!(error.contains(problem) && !error.contains("hunter2"), "{urls}: {error}");

@@ -14,6 +14,8 @@ pub struct RedisConfig {
     /// The instances, at least one, among which everything is divided: those of `REDIS_URLS`, or the one of `REDIS_URL`, or of
     /// `REDIS_HOST`, `REDIS_PORT` and `REDIS_TLS`. `REDIS_USERNAME` and `REDIS_PASSWORD` are added to URLs without credentials.
     pub instances: Vec<RedisInstance>,
+    /// `REDIS_CLUSTER`: the instance is a server of a cluster, or the endpoint at which a cluster is found.
+    pub is_cluster: bool,
     /// `REDIS_KEY_PREFIX`: the prefix of every key and channel.
     pub prefix: String,
     /// `REDIS_CONNECT_TIMEOUT`: the timeout of one attempt to connect.
@@ -51,6 +53,33 @@ impl RedisInstance {
         Ok(Self { url: Secret::new(url), weight })
     }
 
+    /// The same at another host and port.
+    pub fn at(&self, host: &str, port: u16) -> Self {
+        let url = self.url.reveal();
+        let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+        let credentials = rest.rsplit_once('@').map(|(credentials, _)| format!("{credentials}@")).unwrap_or_default();
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        Self { url: Secret::new(format!("{scheme}://{credentials}{host}:{port}")), weight: self.weight }
+    }
+
+    /// Its host, without brackets.
+    pub fn host(&self) -> String {
+        let address = self.address();
+        let (host, _) = address.rsplit_once(':').unwrap_or((&address, ""));
+        host.trim_start_matches('[').trim_end_matches(']').to_owned()
+    }
+
+    /// Whether it is reached by TLS.
+    pub fn is_tls(&self) -> bool {
+        self.url.reveal().starts_with("rediss://")
+    }
+
+    /// Its database: 0 unless the URL names another.
+    pub(super) fn database(&self) -> String {
+        let address = self.address();
+        address.rsplit_once('/').map_or("0", |(_, database)| database).to_owned()
+    }
+
     /// Host, port and database: what tells it from other instances, whatever its credentials and weight are.
     pub fn address(&self) -> String {
         let url = self.url.reveal();
@@ -80,6 +109,15 @@ mod tests {
         ] {
             assert_eq!(address(url), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn other_servers_of_a_cluster_are_reached_in_the_same_way() {
+        let at = |url, host| RedisInstance::parse(url).unwrap().at(host, 7_001).url.reveal().to_owned();
+        assert_eq!(at("rediss://user:p%40ss@h:6380", "10.0.0.1"), "rediss://user:p%40ss@10.0.0.1:7001");
+        assert_eq!(at("redis://h", "::1"), "redis://[::1]:7001");
+        let host = |url| RedisInstance::parse(url).unwrap().host();
+        assert_eq!((host("redis://u:p@H:1/0"), host("redis://[::1]")), ("h".to_owned(), "::1".to_owned()));
     }
 
     #[test]

@@ -52,9 +52,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
                 self.problem(name, "must be true or false");
             }
         }
-        if self.get("REDIS_CLUSTER").is_some_and(|cluster| cluster == "true") {
-            self.problem("REDIS_CLUSTER", "is not supported yet: configure a single instance");
-        }
+        let is_cluster = self.get("REDIS_CLUSTER").is_some_and(|cluster| cluster == "true");
         if !self.redis_is_enabled() {
             return None;
         }
@@ -70,13 +68,24 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         if url.is_some() && several.is_some() {
             self.problem("REDIS_URLS", "must not be set together with REDIS_URL or REDIS_HOST");
         }
+        if is_cluster && several.is_some() {
+            self.problem(
+                "REDIS_CLUSTER",
+                "must not be true together with REDIS_URLS: one server of a cluster knows the others",
+            );
+        }
         let (name, urls) = match (url, several) {
             (Some(url), _) => ("REDIS_URL", vec![url]),
             (None, Some(urls)) => ("REDIS_URLS", urls.split(',').map(|url| url.trim().to_owned()).collect()),
             (None, None) => return None,
         };
+        let instances = self.redis_instances(name, urls);
+        if is_cluster && instances.first().is_some_and(|instance| instance.database() != "0") {
+            self.problem(name, "must not name a database of a cluster: it has only one");
+        }
         Some(RedisConfig {
-            instances: self.redis_instances(name, urls),
+            instances,
+            is_cluster,
             prefix: self.get("REDIS_KEY_PREFIX").unwrap_or_else(|| "carillon".into()),
             connect_timeout: Duration::from_millis(timeout_ms),
             attempts,
