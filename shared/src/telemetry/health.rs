@@ -104,6 +104,8 @@ pub enum Mode {
     Single,
     /// There are several, among which everything is divided, and which take over from each other.
     Balanced,
+    /// There is a cluster, which divides everything among its servers.
+    Cluster,
 }
 
 /// One instance. `operations`, `errors`, the latencies and `last_error` are this process's own calls since it started;

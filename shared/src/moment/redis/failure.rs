@@ -34,7 +34,13 @@ impl Failure {
 pub(crate) fn log_text(error: &RedisError) -> String {
     match error.code() {
         // The one code that says nothing on its own.
-        Some("ERR") => format!("ERR {}", error.detail().unwrap_or_default()),
+        Some("ERR") => match error.detail().unwrap_or_default() {
+            detail if detail.contains("cluster support disabled") => {
+                "REDIS_CLUSTER is true, but this is no cluster".into()
+            }
+            detail => format!("ERR {detail}"),
+        },
+        Some("MOVED") => "it is a server of a cluster, so REDIS_CLUSTER must be true".into(),
         Some(code) => code.to_owned(),
         None => error.to_string(),
     }

@@ -55,9 +55,17 @@ pub(crate) enum Partition {
 }
 
 impl Partition {
+    pub(crate) const FIRST: Self = Self::Hashed(0);
+
     /// All partitions of users and chats.
     pub(crate) fn hashed() -> impl Iterator<Item = Self> {
         (0..PARTITIONS).map(Self::Hashed)
+    }
+
+    /// Which share of the partitions of users and chats this is true of: 0 to 1.
+    pub(crate) fn share(is_true: impl Fn(Self) -> bool) -> f64 {
+        let count = Self::hashed().filter(|partition| is_true(*partition)).count();
+        count as f64 / f64::from(PARTITIONS)
     }
 
     /// Its number among all partitions, which never changes.
@@ -159,6 +167,11 @@ impl Keys {
         let name = URL_SAFE_NO_PAD.encode(&hash[..16]);
         let Rate { count, window_ms } = rate;
         self.key(partition, &format!("limit:{count}/{window_ms}:{name}"))
+    }
+
+    /// A budget of this partition, from which only probes spend.
+    pub(crate) fn probe(&self, partition: Partition, Rate { count, window_ms }: Rate) -> Key {
+        self.key(partition, &format!("limit:{count}/{window_ms}:probe"))
     }
 
     /// The counts of one minute, given in minutes since 1970.

@@ -13,10 +13,11 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::breaker::{Breaker, Cooldown, Permit};
 use super::client::{SetupError, client};
 use super::failure::{self, Failure, log_text};
+use super::keys::{Keys, Partition};
 use super::setup::{self, Setups};
 use super::steps::{Step, perform};
 use crate::clock::Clock;
-use crate::config::RedisConfig;
+use crate::config::{RedisConfig, RedisInstance};
 use crate::telemetry::health::BreakerState;
 use crate::telemetry::histogram::Histogram;
 
@@ -56,6 +57,69 @@ impl Timeouts {
     }
 }
 
+/// Whether an instance that gives no answer is asked again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Retry {
+    /// No: the call can go on without an answer.
+    Never,
+    /// Once more if a probe finds the instance back, within the timeout of one call: for callers that only read.
+    AfterProbe,
+}
+
+/// What the links of a process have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Linking {
+    pub(crate) config: RedisConfig,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) clock: Clock,
+    /// What this process knows of the instances.
+    pub(crate) setups: Arc<Setups>,
+    pub(crate) keys: Arc<Keys>,
+    /// Makes the step of a partition that shows whether an instance serves.
+    pub(crate) probe: fn(&Keys, Partition) -> Step,
+}
+
+impl Linking {
+    /// A step of this partition that shows whether an instance serves.
+    pub(crate) fn probe(&self, partition: Partition) -> Step {
+        (self.probe)(&self.keys, partition)
+    }
+
+    /// A link to an instance, which connects with the first call. `probe`: what an instance must perform before an open
+    /// breaker closes.
+    pub(crate) fn link(&self, name: String, instance: &RedisInstance, probe: Step) -> Result<Link, SetupError> {
+        let config = &self.config;
+        let client = client(config, instance, ProtocolVersion::RESP3)?;
+        // Each call has its own timeout.
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(config.connect_timeout))
+            .set_response_timeout(None);
+        let state = LinkState {
+            connection: None,
+            is_connecting: false,
+            breaker: Breaker::new(self.timeouts.calls),
+            reason: String::new(),
+            is_setup_checked: false,
+            connections: 0,
+            back_since: None,
+        };
+        Ok(Link {
+            name,
+            has_others: config.is_cluster || config.instances.len() > 1,
+            client,
+            settings,
+            attempts: config.attempts,
+            timeouts: self.timeouts,
+            probe,
+            clock: self.clock.clone(),
+            state: watch::Sender::new(state),
+            patient_call: Semaphore::new(1),
+            stats: Mutex::default(),
+            setups: Arc::clone(&self.setups),
+        })
+    }
+}
+
 /// Asks one instance, as far as its breaker permits.
 pub(crate) struct Link {
     /// What logs, metrics and operators call it: `redis-1`.
@@ -68,7 +132,7 @@ pub(crate) struct Link {
     attempts: u32,
     timeouts: Timeouts,
     /// What must work before an open breaker closes.
-    probe: Vec<Step>,
+    probe: Step,
     clock: Clock,
     /// Changes when a connection comes or goes, an attempt ends, or the breaker opens or closes.
     state: watch::Sender<LinkState>,
@@ -122,46 +186,6 @@ enum NoAnswer {
 }
 
 impl Link {
-    /// A link to the instance of this number. Connects with the first call. `probe`: what an instance must perform before an
-    /// open breaker closes. `setups`: what this process knows of the instances.
-    pub(crate) fn new(
-        config: &RedisConfig,
-        number: usize,
-        timeouts: Timeouts,
-        probe: Vec<Step>,
-        clock: Clock,
-        setups: Arc<Setups>,
-    ) -> Result<Self, SetupError> {
-        let client = client(config, &config.instances[number], ProtocolVersion::RESP3)?;
-        // Each call has its own timeout.
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(config.connect_timeout))
-            .set_response_timeout(None);
-        let state = LinkState {
-            connection: None,
-            is_connecting: false,
-            breaker: Breaker::new(timeouts.calls),
-            reason: String::new(),
-            is_setup_checked: false,
-            connections: 0,
-            back_since: None,
-        };
-        Ok(Self {
-            name: format!("redis-{}", number + 1),
-            has_others: config.instances.len() > 1,
-            client,
-            settings,
-            attempts: config.attempts,
-            timeouts,
-            probe,
-            clock,
-            state: watch::Sender::new(state),
-            patient_call: Semaphore::new(1),
-            stats: Mutex::default(),
-            setups,
-        })
-    }
-
     /// The answer to a question, within the timeout; `None` if there is none or the breaker did not permit asking. If the
     /// connection turns out to be useless, the question is asked once more on a new one.
     pub(crate) async fn ask<T, F>(self: &Arc<Self>, question: impl Fn(MultiplexedConnection) -> F) -> Option<T>
@@ -207,6 +231,29 @@ impl Link {
         }
     }
 
+    /// The same, with a second attempt if that is wanted.
+    pub(crate) async fn ask_with<T, F>(
+        self: &Arc<Self>,
+        question: impl Fn(MultiplexedConnection) -> F,
+        retry: Retry,
+    ) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        match retry {
+            Retry::Never => self.ask(&question).await,
+            Retry::AfterProbe => {
+                let answer = async {
+                    match self.ask(&question).await {
+                        None if self.is_back().await => self.ask(&question).await,
+                        answer => answer,
+                    }
+                };
+                timeout(self.bound(), answer).await.ok().flatten()
+            }
+        }
+    }
+
     /// What operators call it.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -235,6 +282,11 @@ impl Link {
         if permit == Permit::Probe {
             self.connect_in_background();
         }
+    }
+
+    /// What it must perform before an open breaker closes.
+    pub(crate) fn probe(&self) -> &Step {
+        &self.probe
     }
 
     /// The longest that a call waits.
@@ -377,9 +429,10 @@ impl Link {
                 }
                 return Ok(connection);
             }
-            let steps: Vec<&Step> = self.probe.iter().collect();
-            let probe = perform(&mut connection, &steps);
-            timeout(self.timeouts.calls[0], probe).await.map_err(std::io::Error::from)??;
+            let probed = [&self.probe];
+            timeout(self.timeouts.calls[0], perform(&mut connection, &probed))
+                .await
+                .map_err(std::io::Error::from)??;
             is_probed = true;
         }
     }

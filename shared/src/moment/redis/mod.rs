@@ -2,7 +2,6 @@
 //! and the queue. While Redis is unavailable, limits are kept in each process, nothing is counted, queued or cached, and no one
 //! knows who is online. Everything returns on its own.
 
-mod balance;
 mod breaker;
 mod chat;
 mod client;
@@ -13,7 +12,7 @@ mod keys;
 mod limits;
 mod link;
 mod presence;
-mod router;
+mod routing;
 mod setup;
 mod sockets;
 mod steps;
@@ -25,7 +24,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use redis::ProtocolVersion;
 use serde_json::value::RawValue;
 
 use self::chat::{audience, messages as cached_messages};
@@ -34,11 +32,10 @@ use self::delivery::queue::{self as queueing, Adding, Inspected, Plan};
 use self::emit::{self as emitting, Finding};
 use self::keys::{Channel, Keys};
 use self::limits::gcra::{self, Spending};
-use self::link::{Link, Stats, Timeouts};
+use self::link::{Link, Linking, Retry, Stats, Timeouts};
 use self::presence::Asking;
-use self::router::{Retry, Router};
-use self::setup::Setups;
-use self::sockets::{Listener, Listeners};
+use self::routing::Router;
+use self::sockets::Listeners;
 use self::telemetry::Reporting;
 use crate::chat::audience::{Audience, Audiences};
 use crate::chat::cache::{MessageCache, Room};
@@ -96,25 +93,16 @@ impl RedisMoment {
 
     fn with_timeouts(config: &RedisConfig, clock: Clock, timeouts: Timeouts) -> Result<Self, SetupError> {
         let keys = Arc::new(Keys::new(&config.prefix).ok_or(SetupError::Prefix)?);
-        let numbers = 0..config.instances.len();
-        let links = || {
-            let setups = Arc::new(Setups::default());
-            let link = |number| {
-                let probe = gcra::probe(&keys);
-                Link::new(config, number, timeouts, probe, clock.clone(), Arc::clone(&setups))
-            };
-            numbers.clone().map(link).collect::<Result<Vec<Link>, SetupError>>()
+        let router = || {
+            let (config, clock, keys) = (config.clone(), clock.clone(), Arc::clone(&keys));
+            Router::new(Linking { config, timeouts, clock, setups: Arc::default(), keys, probe: gcra::probe })
         };
-        let listener = |instance| {
-            Ok(Listener::new(client::client(config, instance, ProtocolVersion::RESP2)?, config.connect_timeout))
-        };
-        let listeners = config.instances.iter().map(listener).collect::<Result<Vec<Listener>, SetupError>>()?;
-        let (router, drain_router) = (Router::new(config, links()?), Router::new(config, links()?));
+        let (router, drain_router) = (router()?, router()?);
         Ok(Self {
+            listeners: Listeners::new(config, &router)?,
+            fair_shares: router.instances().map(|_| FairShare::default()).collect(),
             router,
             drain_router,
-            listeners: Listeners::new(listeners),
-            fair_shares: numbers.clone().map(|_| FairShare::default()).collect(),
             next_claim: AtomicUsize::new(0),
             keys,
             buckets: Buckets::default(),
@@ -347,9 +335,12 @@ impl Audiences for RedisMoment {
 #[async_trait]
 impl Streams for RedisMoment {
     async fn publish(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
-        let steps: Vec<steps::Step> =
-            frames.iter().map(|(stream, frame)| sockets::publish(&self.keys, stream, frame)).collect();
-        self.router.ask(&steps, Retry::Never).await.into_iter().map(sockets::read_published).collect()
+        let is_cluster = self.router.mode() == Mode::Cluster;
+        let steps = frames.iter().map(|(stream, frame)| sockets::publish(&self.keys, stream, frame, is_cluster));
+        let steps: Vec<steps::Step> = steps.collect();
+        let answers = self.router.ask(&steps, Retry::Never).await;
+        let is_settled = self.router.is_settled();
+        answers.into_iter().map(|answer| sockets::read_published(answer, is_settled)).collect()
     }
 
     async fn listen(&self, stream: &ConnectionId) -> Option<Box<dyn Listening>> {
@@ -410,11 +401,8 @@ impl Queue for RedisMoment {
 impl Health for RedisMoment {
     async fn check(&self) -> Status {
         // Whether it accepts what calls send, not only whether it is there.
-        let probe = gcra::probe(&self.keys);
-        let probe: Vec<&steps::Step> = probe.iter().collect();
-        let probe = &probe;
-        let question = |mut connection| async move {
-            steps::perform(&mut connection, probe).await?;
+        let question = |link: Arc<Link>, mut connection| async move {
+            steps::perform(&mut connection, &[link.probe()]).await?;
             setup::ask(&mut connection).await
         };
         let asked = self.router.ask_each(question).await;
@@ -433,10 +421,9 @@ impl Health for RedisMoment {
     }
 
     async fn instances(&self) -> Instances {
-        let question = |mut connection| async move { setup::ask(&mut connection).await };
+        let question = |_, mut connection| async move { setup::ask(&mut connection).await };
         let asked = self.router.ask_each(question).await;
-        let mode = if asked.len() == 1 { Mode::Single } else { Mode::Balanced };
-        let instances = asked.into_iter().zip(self.router.shares()).map(|((link, answer), share)| {
+        let instances = asked.into_iter().map(|(link, answer)| {
             let breaker = link.breaker();
             let Stats { operations, errors, took_us, last_error } = link.stats();
             let percentile_ms = |percent| took_us.percentile(percent) as f64 / 1_000.0;
@@ -444,7 +431,7 @@ impl Health for RedisMoment {
                 name: link.name().to_owned(),
                 healthy: answer.is_some() && breaker == BreakerState::Closed,
                 server: answer.unwrap_or_default(),
-                share,
+                share: self.router.share(&link),
                 operations,
                 errors,
                 p50_ms: percentile_ms(50),
@@ -453,7 +440,7 @@ impl Health for RedisMoment {
                 last_error,
             }
         });
-        Instances { mode, instances: instances.collect() }
+        Instances { mode: self.router.mode(), instances: instances.collect() }
     }
 }
 
@@ -469,6 +456,7 @@ mod tests {
             prefix: prefix.into(),
             connect_timeout: Duration::from_millis(100),
             attempts: 1,
+            is_cluster: false,
             authorities: None,
         };
         RedisMoment::new(&config, Clock::manual(0))

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, from_redis_value};
+use redis::{RedisResult, Value, from_redis_value};
 
 use super::steps::pipe;
 use crate::telemetry::health::{Persistence, Role, Server, Warning, WarningName};
@@ -34,6 +34,11 @@ pub(crate) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<S
         }
     }
     Ok(parse(&info))
+}
+
+/// Asks a server which slots each server of its cluster holds.
+pub(crate) async fn slots(connection: &mut MultiplexedConnection) -> RedisResult<Value> {
+    redis::cmd("CLUSTER").arg("SLOTS").query_async(connection).await
 }
 
 /// Why an operator should look at these servers, given with the names of their instances.

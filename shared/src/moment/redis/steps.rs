@@ -6,7 +6,10 @@ use std::fmt::Write;
 
 use aws_lc_rs::digest;
 use redis::aio::MultiplexedConnection;
-use redis::{Arg, Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value};
+use redis::{
+    Arg, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ServerErrorKind, ToRedisArgs, Value,
+    from_redis_value,
+};
 
 use super::keys::{Key, Partition};
 use crate::clock::At;
@@ -96,6 +99,11 @@ impl Step {
         Self { tolerates, ..self }
     }
 
+    /// Whether an error is an answer to this step.
+    pub(crate) fn is_tolerated(&self, error: &RedisError) -> bool {
+        (self.tolerates)(error)
+    }
+
     #[cfg(test)]
     pub(crate) fn script_arguments(&self) -> Vec<Vec<u8>> {
         let words: Vec<Vec<u8>> = words(&self.command).map(<[u8]>::to_vec).collect();
@@ -127,9 +135,49 @@ fn words(command: &Cmd) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// The answer to one step: `None` if its instance gave none, an error if it is one that the step tolerates.
+pub(crate) type Answer = Option<RedisResult<Value>>;
+
 /// Performs steps in one pipeline. The answers are in the same order; an error among them is one that its step tolerates.
 /// Scripts that Redis does not know are sent with their text and called again, which is safe: an unknown call did nothing.
 pub(crate) async fn perform(
+    connection: &mut MultiplexedConnection,
+    steps: &[&Step],
+) -> RedisResult<Vec<RedisResult<Value>>> {
+    let answers = perform_known(connection, steps).await?;
+    let checked = answers.into_iter().zip(steps).map(|(answer, step)| match answer {
+        Err(error) if !step.is_tolerated(&error) => Err(error),
+        answer => Ok(answer),
+    });
+    checked.collect()
+}
+
+/// The same in a cluster: an error among the answers may also say where the step is to be performed. `is_asking`: the slots
+/// of the steps are on their way to this server.
+pub(crate) async fn perform_in_cluster(
+    connection: &mut MultiplexedConnection,
+    steps: &[&Step],
+    is_asking: bool,
+) -> RedisResult<Vec<RedisResult<Value>>> {
+    let answers = match is_asking {
+        false => perform_known(connection, steps).await?,
+        true => {
+            let commands = steps.iter().flat_map(|step| {
+                // With its text: whether the server knows the script would take another question.
+                let command = step.script.map_or_else(|| step.command.clone(), |script| step.with_text(script));
+                [redis::cmd("ASKING"), command]
+            });
+            pipe(connection, commands).await?.into_iter().skip(1).step_by(2).collect()
+        }
+    };
+    let checked = answers.into_iter().zip(steps).map(|(answer, step)| match answer {
+        Err(error) if !step.is_tolerated(&error) && !is_redirection(&error) => Err(error),
+        answer => Ok(answer),
+    });
+    checked.collect()
+}
+
+async fn perform_known(
     connection: &mut MultiplexedConnection,
     steps: &[&Step],
 ) -> RedisResult<Vec<RedisResult<Value>>> {
@@ -148,15 +196,25 @@ pub(crate) async fn perform(
             answers[n] = answer;
         }
     }
-    let checked = answers.into_iter().zip(steps).map(|(answer, step)| match answer {
-        Err(error) if !(step.tolerates)(&error) => Err(error),
-        answer => Ok(answer),
-    });
-    checked.collect()
+    Ok(answers)
+}
+
+/// Whether a server says that a step is to be performed elsewhere, or later.
+pub(crate) fn is_redirection(error: &RedisError) -> bool {
+    use ServerErrorKind::{Ask, Moved, TryAgain};
+    matches!(error.kind(), ErrorKind::Server(Moved | Ask | TryAgain))
 }
 
 fn is_unknown_script(answer: &RedisResult<Value>) -> bool {
     answer.as_ref().is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::NoScript))
+}
+
+/// Reads an answer. `None` if there is none, or if it is not what the step returns, which is a bug and logged.
+pub(crate) fn read<T: FromRedisValue>(answer: Answer) -> Option<T> {
+    let value = answer?.ok()?;
+    from_redis_value(value)
+        .inspect_err(|error| tracing::error!(%error, "an answer of Redis has an unexpected shape"))
+        .ok()
 }
 
 /// The time as scripts take it; 0 makes them use Redis' clock.

@@ -8,8 +8,7 @@ use crate::chat::audience::{AUDIENCE_MS, Audience, CHANGE_MS};
 use crate::clock::At;
 use crate::ids::{ChatId, ConnectionId, UserId};
 use crate::moment::redis::keys::Keys;
-use crate::moment::redis::router::{Answer, read};
-use crate::moment::redis::steps::{self, Script, Step};
+use crate::moment::redis::steps::{self, Answer, Script, Step, read};
 use crate::sockets::connections::Connection;
 
 static REMEMBER: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("remember_audience.lua")));

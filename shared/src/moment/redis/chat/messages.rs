@@ -12,8 +12,7 @@ use crate::chat::messages::Range;
 use crate::clock::Time;
 use crate::ids::{ChatId, MessageId, UserId};
 use crate::moment::redis::keys::Keys;
-use crate::moment::redis::router::{Answer, read};
-use crate::moment::redis::steps::{Script, Step};
+use crate::moment::redis::steps::{Answer, Script, Step, read};
 
 static KEEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("keep_messages.lua")));
 

@@ -12,8 +12,7 @@ use crate::delivery::queue::{
 };
 use crate::delivery::work::{PRIORITIES, SHARDS, Work, rank};
 use crate::moment::redis::keys::{Keys, ShardKeys};
-use crate::moment::redis::router::{Answer, read};
-use crate::moment::redis::steps::{self, Script, Step};
+use crate::moment::redis::steps::{self, Answer, Script, Step, read};
 
 static ADD: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("queue_add.lua")));
 static ANNOUNCE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("queue_announce.lua")));

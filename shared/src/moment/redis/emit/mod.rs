@@ -10,8 +10,7 @@ use crate::clock::At;
 use crate::emit::{Addressees, KEPT_MS, Kept, MAX_KEPT, Newest};
 use crate::ids::{EventId, UserId};
 use crate::moment::redis::keys::{Key, Keys, by_partition};
-use crate::moment::redis::router::{Answer, read};
-use crate::moment::redis::steps::{self, Script, Step};
+use crate::moment::redis::steps::{self, Answer, Script, Step, read};
 
 static KEEP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("keep.lua")));
 static ADDRESS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("address.lua")));

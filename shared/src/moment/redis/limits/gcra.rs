@@ -6,8 +6,7 @@ use std::sync::LazyLock;
 use crate::clock::At;
 use crate::limits::{Rate, Spend, Verdict};
 use crate::moment::redis::keys::{Key, Keys, Partition};
-use crate::moment::redis::router::{Answer, read};
-use crate::moment::redis::steps::{self, Script, Step};
+use crate::moment::redis::steps::{self, Answer, Script, Step, read};
 
 static GCRA: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("gcra.lua")));
 
@@ -100,11 +99,12 @@ impl Spending {
     }
 }
 
-/// What calls do, done once from a budget that is never empty: reads, writes, and leaves the script with the instance. Tells
-/// whether an instance serves, which a greeting does not.
-pub(crate) fn probe(keys: &Keys) -> Vec<Step> {
-    let spend = Spend { bucket: "probe".into(), rate: Rate { count: 100_000, window_ms: 1_000 } };
-    Spending::new(keys, &[spend], At::Server).steps
+/// What calls do, done once from a budget of this partition that is never empty: reads, writes, and leaves the script with the
+/// server. Tells whether a server serves, which a greeting does not.
+pub(crate) fn probe(keys: &Keys, partition: Partition) -> Step {
+    let rate = Rate { count: 100_000, window_ms: 1_000 };
+    let step = Step::script(&GCRA, vec![keys.probe(partition, rate)]).arg(steps::now_ms(At::Server));
+    step.arg(rate.count).arg(rate.window_ms).arg(1)
 }
 
 #[cfg(test)]

@@ -8,8 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::clock::At;
 use crate::ids::{ConnectionId, UserId, sha256};
 use crate::moment::redis::keys::{Keys, by_partition};
-use crate::moment::redis::router::{Answer, read};
-use crate::moment::redis::steps::{self, Script, Step};
+use crate::moment::redis::steps::{self, Answer, Script, Step, read};
 use crate::presence::{GRACE_MS, Left, Renewed, Settled};
 
 static RENEW: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("renew.lua")));

@@ -9,8 +9,7 @@ use serde::Serialize;
 use crate::clock::At;
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId};
 use crate::moment::redis::keys::{Channel, Keys};
-use crate::moment::redis::router::{Answer, read};
-use crate::moment::redis::steps::{self, Script, Step};
+use crate::moment::redis::steps::{self, Answer, Script, Step, read};
 use crate::sockets::push::Outcome;
 use crate::telemetry::{COUNTS_WINDOW_MS, Counts, Hint, MAX_OUTCOMES, OUTCOME_RETENTION_MS, PushAttempt, Report};
 

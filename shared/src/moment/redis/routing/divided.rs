@@ -1,50 +1,39 @@
-//! The Redis instances of a deployment: routes each step to the instance that holds its partition, or asks a certain one, or
-//! all at once.
+//! One instance or several, among which this process divides the partitions: each step goes to the instance that suits its
+//! partition best, of those that are there.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
-use redis::{FromRedisValue, RedisResult, Value, from_redis_value};
-use tokio::time::timeout;
 
 use super::balance::{self, Candidate};
-use super::keys::Partition;
-use super::link::Link;
-use super::steps::{Step, perform};
-use crate::config::RedisConfig;
+use crate::moment::redis::client::SetupError;
+use crate::moment::redis::keys::Partition;
+use crate::moment::redis::link::{Link, Linking, Retry};
+use crate::moment::redis::steps::{Answer, Step, perform};
 use crate::telemetry::health::BreakerState;
-
-/// The answer to one step: `None` if its instance gave none, an error if it is one that the step tolerates.
-pub(crate) type Answer = Option<RedisResult<Value>>;
 
 /// Links to all instances, which are known by their numbers.
 #[derive(Debug)]
-pub(crate) struct Router {
+pub(crate) struct Divided {
     links: Vec<Arc<Link>>,
     candidates: Vec<Candidate>,
 }
 
-/// Whether an instance that gives no answer is asked again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Retry {
-    /// No: the call can go on without an answer.
-    Never,
-    /// Once more if a probe finds the instance back, within the timeout of one call: for callers that only read.
-    AfterProbe,
-}
-
-impl Router {
-    /// A link for each instance of the configuration, in its order.
-    pub(crate) fn new(config: &RedisConfig, links: Vec<Link>) -> Self {
-        let candidates = config.instances.iter().map(Candidate::new).collect();
-        Self { links: links.into_iter().map(Arc::new).collect(), candidates }
+impl Divided {
+    /// A link for each instance of the configuration, in its order: `redis-1` and so on.
+    pub(crate) fn new(linking: &Linking) -> Result<Self, SetupError> {
+        let instances = &linking.config.instances;
+        let link = |(instance, n): (_, usize)| {
+            Ok(Arc::new(linking.link(format!("redis-{n}"), instance, linking.probe(Partition::FIRST))?))
+        };
+        let links = instances.iter().zip(1..).map(link).collect::<Result<Vec<_>, SetupError>>()?;
+        Ok(Self { links, candidates: instances.iter().map(Candidate::new).collect() })
     }
 
-    /// The numbers of all instances.
-    pub(crate) fn instances(&self) -> impl Iterator<Item = usize> + use<> {
-        0..self.links.len()
+    pub(crate) fn links(&self) -> &[Arc<Link>] {
+        &self.links
     }
 
     /// Performs steps, in one pipeline per instance. The answers are in the order of the steps. If an instance gives no answer, its
@@ -94,42 +83,20 @@ impl Router {
         self.perform_at(instance, &steps.iter().collect::<Vec<_>>(), retry).await
     }
 
-    /// Performs the same steps at every instance. The answers of each are in the order of the steps.
-    pub(crate) async fn ask_everywhere(&self, steps: &[Step], retry: Retry) -> Vec<Vec<Answer>> {
-        join_all(self.instances().map(|instance| self.ask_at(instance, steps, retry))).await
-    }
-
     async fn perform_at(&self, instance: usize, steps: &[&Step], retry: Retry) -> Vec<Answer> {
         if steps.is_empty() {
             return Vec::new();
         }
         let question = |mut connection: MultiplexedConnection| async move { perform(&mut connection, steps).await };
-        match ask_one(&self.links[instance], question, retry).await {
+        match self.links[instance].ask_with(question, retry).await {
             Some(answers) => answers.into_iter().map(Some).collect(),
             None => steps.iter().map(|_| None).collect(),
         }
     }
 
-    /// Asks every instance the same question; each with its link, and `None` from one that does not answer.
-    pub(crate) async fn ask_each<T, F>(&self, question: impl Fn(MultiplexedConnection) -> F) -> Vec<(&Link, Option<T>)>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        let asked = self.links.iter().map(|link| async {
-            let answer = ask_one(link, &question, Retry::AfterProbe).await;
-            (&**link, answer)
-        });
-        join_all(asked).await
-    }
-
-    /// Which share of the partitions of users and chats each instance holds at this moment: 0 to 1.
-    pub(crate) fn shares(&self) -> Vec<f64> {
-        let mut held = vec![0_u32; self.links.len()];
-        for partition in Partition::hashed() {
-            held[self.home(partition, None)] += 1;
-        }
-        let all: u32 = held.iter().sum();
-        held.into_iter().map(|held| f64::from(held) / f64::from(all)).collect()
+    /// Which share of the partitions of users and chats an instance holds at this moment.
+    pub(crate) fn share(&self, link: &Arc<Link>) -> f64 {
+        Partition::share(|partition| Arc::ptr_eq(&self.links[self.home(partition, None)], link))
     }
 
     /// The number of the instance that holds a partition: of those that are there, the one that suits it best. One that has just
@@ -152,30 +119,4 @@ impl Router {
             .find(|instance| self.links[*instance].breaker() == BreakerState::Closed)
             .unwrap_or(ranked[0])
     }
-}
-
-async fn ask_one<T, F>(link: &Arc<Link>, question: impl Fn(MultiplexedConnection) -> F, retry: Retry) -> Option<T>
-where
-    F: Future<Output = RedisResult<T>>,
-{
-    match retry {
-        Retry::Never => link.ask(&question).await,
-        Retry::AfterProbe => {
-            let answer = async {
-                match link.ask(&question).await {
-                    None if link.is_back().await => link.ask(&question).await,
-                    answer => answer,
-                }
-            };
-            timeout(link.bound(), answer).await.ok().flatten()
-        }
-    }
-}
-
-/// Reads an answer. `None` if there is none, or if it is not what the step returns, which is a bug and logged.
-pub(crate) fn read<T: FromRedisValue>(answer: Answer) -> Option<T> {
-    let value = answer?.ok()?;
-    from_redis_value(value)
-        .inspect_err(|error| tracing::error!(%error, "an answer of Redis has an unexpected shape"))
-        .ok()
 }

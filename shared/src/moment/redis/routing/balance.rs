@@ -1,9 +1,9 @@
 //! How partitions are divided among instances: by rendezvous hashing, so that an instance that comes or goes moves only its
 //! own share, and every process finds the same home by itself.
 
-use super::keys::Partition;
 use crate::config::RedisInstance;
 use crate::ids::sha256;
+use crate::moment::redis::keys::Partition;
 
 /// One instance among which partitions are divided.
 #[derive(Debug, Clone, Copy)]
