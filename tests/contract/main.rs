@@ -25,6 +25,7 @@ macro_rules! on_each_moment {
             memory => crate::stores::memory,
             redis => crate::stores::redis,
             balanced => crate::stores::balanced,
+            cluster => crate::stores::cluster,
         }
     };
 }

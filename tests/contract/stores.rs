@@ -52,6 +52,13 @@ pub(crate) async fn balanced() -> (Arc<RedisMoment>, RedisGuard) {
     (Arc::new(moment), RedisGuard(config))
 }
 
+/// A moment under its own key prefix on the shared Redis Cluster.
+pub(crate) async fn cluster() -> (Arc<RedisMoment>, RedisGuard) {
+    let config = harness::redis_cluster::own_prefix_on_cluster();
+    let moment = RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap();
+    (Arc::new(moment), RedisGuard(config))
+}
+
 /// The same as `redis`, for tests that write no key: their streams hear nothing if Redis is not used.
 pub(crate) async fn redis_channels() -> (Arc<RedisMoment>, ()) {
     let (moment, guard) = redis().await;
@@ -66,14 +73,26 @@ pub(crate) async fn balanced_channels() -> (Arc<RedisMoment>, ()) {
     (moment, ())
 }
 
+/// The same on a cluster.
+pub(crate) async fn cluster_channels() -> (Arc<RedisMoment>, ()) {
+    let (moment, guard) = cluster().await;
+    std::mem::forget(guard);
+    (moment, ())
+}
+
 /// Fails a test that wrote nothing to Redis. If Redis is unreachable, limits are decided in this process and telemetry
 /// is dropped, so a suite could pass without ever using Redis.
 pub(crate) struct RedisGuard(RedisConfig);
 
 impl Drop for RedisGuard {
     fn drop(&mut self) {
-        let keys = self.0.instances.iter().flat_map(|instance| {
-            let mut connection = redis::Client::open(instance.url.reveal()).unwrap().get_connection().unwrap();
+        let urls: Vec<String> = if self.0.is_cluster {
+            harness::redis_cluster::urls(&self.0)
+        } else {
+            self.0.instances.iter().map(|instance| instance.url.reveal().to_owned()).collect()
+        };
+        let keys = urls.into_iter().flat_map(|url| {
+            let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
             let pattern = format!("{}:*", self.0.prefix);
             redis::cmd("KEYS").arg(pattern).query::<Vec<String>>(&mut connection).unwrap()
         });

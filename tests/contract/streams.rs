@@ -21,6 +21,7 @@ tests_on! {
     memory => crate::stores::memory,
     redis => crate::stores::redis_channels,
     balanced => crate::stores::balanced_channels,
+    cluster => crate::stores::cluster_channels,
 }
 
 type Store = Arc<dyn Streams>;

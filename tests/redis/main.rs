@@ -5,6 +5,7 @@
 
 mod moment;
 
+mod cluster;
 mod draining;
 mod health;
 mod hints;
