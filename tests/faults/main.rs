@@ -4,7 +4,8 @@
 //! and compares what senders were promised with the database and with what every device shows. Without arguments, the
 //! scenarios of every test run are run; `all` runs all of them; other arguments choose scenarios by id. `ONLY=F03,F24`
 //! chooses as well, and `SEED=n DURATION_S=n` runs only the random mix, for that many seconds. `INSTANCES=3` runs them on so
-//! many Redis instances, of which faults are injected into one.
+//! many Redis instances, of which faults are injected into one, and `CLUSTER=true` on a Redis Cluster of six, which leaves out
+//! those that say so.
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the scenario")]
 #![allow(clippy::print_stdout, reason = "the report goes to stdout")]
@@ -13,6 +14,7 @@ mod backlog;
 mod baseline;
 mod breakpoints;
 mod checker;
+mod cluster_faults;
 mod device;
 mod finish;
 mod gateway_faults;
@@ -41,24 +43,27 @@ use futures_util::FutureExt;
 
 use crate::report::Report;
 use crate::scenarios::{PAUSE_AFTER_SEND, RANDOM_MIX, Scenario};
-use crate::servers::Servers;
+use crate::servers::{Redis, Servers};
 use crate::testbed::Testbed;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 4)]
 async fn main() -> ExitCode {
-    let scenarios = chosen();
+    let redis = match env_number("INSTANCES") {
+        _ if std::env::var("CLUSTER").is_ok_and(|cluster| cluster == "true") => Redis::Cluster,
+        instances => Redis::Instances(instances.unwrap_or(1).clamp(1, 16) as usize),
+    };
+    let scenarios: Vec<Scenario> = chosen().into_iter().filter(|scenario| scenario.runs_on(redis)).collect();
     if scenarios.is_empty() {
         return ExitCode::SUCCESS;
     }
     let seed = env_number("SEED").unwrap_or(1);
     harness::binaries::built(harness::binaries::Profile::Dev);
-    let instances = env_number("INSTANCES").unwrap_or(1).clamp(1, 16) as usize;
-    let mut servers = Some(Servers::start(instances).await);
+    let mut servers = Some(Servers::start(redis).await);
     let (mut reports, mut passed): (Vec<Report>, bool) = (Vec::new(), true);
     for scenario in &scenarios {
         let current = match servers.take() {
             Some(servers) => servers,
-            None => Servers::start(instances).await,
+            None => Servers::start(redis).await,
         };
         // Not spawned: servers end with the thread that started them.
         match AssertUnwindSafe(run(scenario, current, seed)).catch_unwind().await {

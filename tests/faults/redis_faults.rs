@@ -166,7 +166,7 @@ async fn repeat_commands(testbed: &mut Testbed, commands: &[&[&str]], interval_m
 }
 
 /// Requires that no call was refused because of the fault, and forbids duplicate frames.
-fn require_unnoticed(testbed: &mut Testbed, from: Instant) {
+pub(crate) fn require_unnoticed(testbed: &mut Testbed, from: Instant) {
     testbed.forbids_duplicates = true;
     let refused = testbed.calls_with_status(from, Instant::now(), |status| !(200..300).contains(&status));
     testbed.require(refused == 0, format!("{refused} sends were refused although Postgres was available"));

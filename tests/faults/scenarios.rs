@@ -3,8 +3,12 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::servers::Redis;
 use crate::testbed::Testbed;
-use crate::{backlog, baseline, gateway_faults, load_faults, postgres_faults, random_mix, redis_faults, worker_faults};
+use crate::{
+    backlog, baseline, cluster_faults, gateway_faults, load_faults, postgres_faults, random_mix, redis_faults,
+    worker_faults,
+};
 
 /// A fault test.
 pub(crate) struct Scenario {
@@ -15,6 +19,16 @@ pub(crate) struct Scenario {
     /// Whether every test run includes it.
     pub(crate) is_selected: bool,
     pub(crate) run: Run,
+}
+
+impl Scenario {
+    /// Whether it makes sense on such servers.
+    pub(crate) fn runs_on(&self, redis: Redis) -> bool {
+        match redis {
+            Redis::Instances(_) => !ON_CLUSTERS.contains(&self.id),
+            Redis::Cluster => !NOT_ON_CLUSTERS.contains(&self.id),
+        }
+    }
 }
 
 type Run = for<'a> fn(&'a mut Testbed) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -51,6 +65,9 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!("F05", "Redis answers with delays of 50, 200 and 1,000 ms", redis_faults::slow),
         scenario!("F06", "answers of Redis are lost after execution", redis_faults::answers_lost),
         scenario!("F07", "answers of Redis are sliced, cut and garbled", redis_faults::answers_cut),
+        scenario!("F11", "a primary of the cluster is killed, and its replica takes over", cluster_faults::killed),
+        scenario!("F12", "slots of the cluster move, and some are left half moved", cluster_faults::moved),
+        scenario!("F13", "replicas of the cluster take over by force, there and back", cluster_faults::taken_over),
         scenario!("F15", "Redis is full", redis_faults::full),
         scenario!("F17", "Redis is loading its data", redis_faults::loading),
         scenario!("F19", "Redis forgets its scripts and functions", redis_faults::scripts_forgotten),
@@ -88,3 +105,8 @@ pub(crate) fn all() -> Vec<Scenario> {
 
 /// The scenarios of every test run; they take at most three minutes together.
 const SELECTED: [&str; 9] = ["list", "first", "calm", "F03", "F24", "F28", "F36", "F46", "F47"];
+
+/// Those that only a Redis Cluster can have.
+const ON_CLUSTERS: [&str; 3] = ["F11", "F12", "F13"];
+/// Those that put a proxy before Redis, which the servers of a cluster bypass, or write to one server what another would hold.
+const NOT_ON_CLUSTERS: [&str; 6] = ["list", "first", "F05", "F06", "F07", "F51"];

@@ -1,7 +1,10 @@
 //! Postgres and Redis with the durability settings of production: every commit is synced, and every command is in an
 //! append-only file. The settings are read back, because losses on any other server would prove nothing.
 
+use std::time::Duration;
+
 use harness::postgres_server::PostgresServer;
+use harness::redis_cluster::{self, RedisCluster};
 use harness::redis_server::RedisServer;
 use sqlx::postgres::PgPoolOptions;
 
@@ -16,16 +19,51 @@ pub(crate) struct Servers {
     pub(crate) redis: RedisServer,
     /// Further instances, which take over from it. Without any, there is no other.
     pub(crate) more_redis: Vec<RedisServer>,
+    /// Whether they are a cluster: three primaries, and then a replica of each.
+    pub(crate) is_cluster: bool,
+}
+
+/// How many Redis servers there are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Redis {
+    Instances(usize),
+    Cluster,
 }
 
 impl Servers {
-    /// Starts Postgres and this many Redis instances.
-    pub(crate) async fn start(instances: usize) -> Self {
-        let redis = || RedisServer::with(&["--appendonly", "yes", "--enable-debug-command", "local"]);
-        let more_redis = (1..instances).map(|_| redis()).collect();
-        let servers = Self { postgres: PostgresServer::start(), redis: redis(), more_redis };
+    /// Starts Postgres and Redis.
+    pub(crate) async fn start(redis: Redis) -> Self {
+        let options = ["--appendonly", "yes", "--enable-debug-command", "local"];
+        let mut all: Vec<RedisServer> = match redis {
+            Redis::Instances(count) => (0..count).map(|_| RedisServer::with(&options)).collect(),
+            Redis::Cluster => RedisCluster::with_options(3, 1, &options).servers,
+        };
+        let more_redis = all.split_off(1);
+        let redis_server = all.pop().expect("there is a first one");
+        let is_cluster = matches!(redis, Redis::Cluster);
+        let servers = Self { postgres: PostgresServer::start(), redis: redis_server, more_redis, is_cluster };
         servers.require_durable().await;
         servers
+    }
+
+    pub(crate) fn all_redis(&self) -> impl Iterator<Item = &RedisServer> {
+        [&self.redis].into_iter().chain(&self.more_redis)
+    }
+
+    /// Empties every Redis server. In a cluster all are there before, and the first one is a primary.
+    pub(crate) fn empty_redis(&self) {
+        if self.is_cluster {
+            let all: Vec<&RedisServer> = self.all_redis().collect();
+            redis_cluster::agree_within(&all, Duration::from_secs(30));
+            if redis_cluster::is_replica(&self.redis) {
+                self.redis.does(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
+                redis_cluster::agree_within(&all, Duration::from_secs(30));
+            }
+        }
+        for redis in self.all_redis() {
+            let emptied = redis.answers::<String>(&["FLUSHALL"]);
+            assert!(emptied.is_ok() || redis_cluster::is_replica(redis), "{emptied:?}");
+        }
     }
 
     /// Panics unless the servers report the settings that the results rely on.
@@ -39,7 +77,7 @@ impl Servers {
         }
         connection.close().await;
         for (name, required) in REDIS {
-            for redis in [&self.redis].into_iter().chain(&self.more_redis) {
+            for redis in self.all_redis() {
                 let actual: Vec<String> = redis.answers(&["CONFIG", "GET", name]).unwrap();
                 assert_eq!(actual, [name, required], "Redis must run as it does where its data matter");
             }

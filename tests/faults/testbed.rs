@@ -85,9 +85,7 @@ impl Testbed {
     /// Starts an environment on these servers, with a new database. Devices are connected, and no service sends.
     pub(crate) async fn start(servers: Servers, seed: u64) -> Self {
         let started_at = Instant::now();
-        for redis in [&servers.redis].into_iter().chain(&servers.more_redis) {
-            redis.does(&["FLUSHALL"]);
-        }
+        servers.empty_redis();
         let url = servers.postgres.database().await.reveal().to_owned();
         let database = PgPoolOptions::new().max_connections(2).after_connect(|connection, _| {
             // The role has the timeouts of a function, which some statements of scenarios exceed.
@@ -101,7 +99,12 @@ impl Testbed {
         let template = Template::read(Path::new(template)).unwrap();
         let listener = listen("127.0.0.1", 0).await.unwrap();
         let name = url.rsplit_once('/').map(|(_, name)| name).unwrap_or_default();
-        let more_redis: Vec<u16> = servers.more_redis.iter().map(RedisServer::port).collect();
+        let is_cluster = servers.is_cluster;
+        let more_redis: Vec<u16> = match is_cluster {
+            // The first one knows the others.
+            true => Vec::new(),
+            false => servers.more_redis.iter().map(RedisServer::port).collect(),
+        };
         let variables = |postgres: u16, redis: u16| {
             let ports = std::iter::once(&redis).chain(&more_redis);
             let urls = ports.map(|port| format!("redis://127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
@@ -111,6 +114,7 @@ impl Testbed {
                 ("DATABASE_URL", format!("postgres://postgres@127.0.0.1:{postgres}/{name}")),
                 ("REDIS_URL", one),
                 ("REDIS_URLS", several),
+                ("REDIS_CLUSTER", is_cluster.to_string()),
                 ("REDIS_KEY_PREFIX", name.to_owned()),
                 ("WS_ENDPOINT", format!("http://{}/live", management.address)),
                 ("WS_URL", format!("ws://{}/live", listener.address())),
