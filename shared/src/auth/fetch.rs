@@ -11,6 +11,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
 
+use crate::error::with_causes;
+
 /// The timeout from the first packet to the last.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The most bytes of a document.
@@ -47,15 +49,4 @@ async fn get<C: Connect + Clone + Send + Sync + 'static>(connector: C, uri: &Uri
     }
     let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
     body.map(http_body_util::Collected::to_bytes).map_err(|error| format!("at most 64 KB are read: {error}"))
-}
-
-/// The text of an error and its causes: hyper's own says only that connecting failed.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -1,5 +1,5 @@
-//! Pushes frames through API Gateway's management API, with the AWS SDK. In development the same client talks to the
-//! local gateway.
+//! Pushes frames through API Gateway's management API, and closes sockets with the AWS SDK. In development the same clients talk
+//! to the local gateway.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -7,15 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_apigatewaymanagement::Client;
-use aws_sdk_apigatewaymanagement::config::http::HttpResponse;
 use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
 use aws_sdk_apigatewaymanagement::config::{BehaviorVersion, Config, Region, StalledStreamProtectionConfig};
-use aws_sdk_apigatewaymanagement::error::SdkError;
-use aws_sdk_apigatewaymanagement::primitives::Blob;
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
+use super::post::{Payload, Poster, Refusal};
+use crate::clock::Clock;
 use crate::ids::ConnectionId;
 use crate::protocol::Frame;
 use crate::sockets::push::{MAX_AT_ONCE, Outcome, Push};
@@ -28,8 +27,8 @@ const START_WINDOW: Duration = Duration::from_millis(300);
 /// Pushes to the sockets of one WebSocket API.
 #[derive(Clone)]
 pub struct ApiGatewayPush {
-    /// Created with the first frame: reading the system's certificates takes longer than the rest of a cold start, and
-    /// most calls push nothing.
+    poster: Arc<Poster>,
+    /// Made with the first socket that is closed.
     client: Arc<LazyClient>,
 }
 
@@ -46,46 +45,37 @@ impl ApiGatewayPush {
             .build();
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(region))
-            .credentials_provider(credentials)
+            .region(Region::new(region.clone()))
+            .credentials_provider(credentials.clone())
             .endpoint_url(endpoint)
             .timeout_config(timeouts)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             // The client would retry before the wait that a throttled response requests.
             .retry_config(RetryConfig::disabled())
             .build();
-        Self { client: Arc::new(LazyLock::new(Box::new(|| Client::from_conf(config)))) }
+        Self {
+            poster: Arc::new(Poster::new(endpoint, region, credentials, Clock::system())),
+            client: Arc::new(LazyLock::new(Box::new(|| Client::from_conf(config)))),
+        }
     }
 
-    async fn post(&self, connection: &ConnectionId, frame: &Frame) -> Outcome {
-        let post = || {
-            let data = Blob::new(frame.as_bytes());
-            self.client.post_to_connection().connection_id(connection.as_str()).data(data).send()
-        };
-        let sent = match post().await {
-            // The HTTP connection may have died while the sandbox was frozen, so it is retried once on a new one.
-            Err(SdkError::DispatchFailure(failure)) if !failure.is_timeout() => post().await,
-            sent => sent,
-        };
-        let error = match sent {
-            Ok(_) => return Outcome::Offered,
-            Err(error) if error.as_service_error().is_some_and(|reason| reason.is_gone_exception()) => {
-                return Outcome::Gone;
+    async fn post(&self, connection: &ConnectionId, payload: &Payload) -> Outcome {
+        match self.poster.post(connection, payload).await {
+            Ok(()) => Outcome::Offered,
+            Err(Refusal::Answer { kind, .. }) if kind == "GoneException" => Outcome::Gone,
+            Err(refusal) => {
+                tracing::warn!(error = %refusal, %connection, "a frame was not accepted");
+                outcome_of(&refusal)
             }
-            Err(error) => error,
-        };
-        let outcome = error.raw_response().map_or(Outcome::Failed, outcome_of_error);
-        let error = aws_sdk_apigatewaymanagement::error::DisplayErrorContext(error);
-        tracing::warn!(%error, %connection, "a frame was not accepted");
-        outcome
+        }
     }
 }
 
-/// The outcome of a response that is neither a success nor 410. A 429 means throttled, and so does a 503 that says how
+/// The outcome of a refusal other than that the connection is gone. A 429 means throttled, and so does a 503 that says how
 /// long to wait.
-fn outcome_of_error(response: &HttpResponse) -> Outcome {
-    let seconds = response.headers().get("retry-after").and_then(|after| after.trim().parse::<u32>().ok());
-    match (response.status().as_u16(), seconds) {
+fn outcome_of(refusal: &Refusal) -> Outcome {
+    let Refusal::Answer { status, retry_after_s, .. } = refusal else { return Outcome::Failed };
+    match (status.as_u16(), retry_after_s) {
         (429, None) => Outcome::Throttled { retry_after_ms: 0 },
         (429 | 503, Some(seconds)) => Outcome::Throttled { retry_after_ms: seconds.saturating_mul(1_000) },
         _ => Outcome::Failed,
@@ -96,15 +86,14 @@ fn outcome_of_error(response: &HttpResponse) -> Outcome {
 impl Push for ApiGatewayPush {
     async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
         let until = Instant::now() + START_WINDOW;
-        let posts: Vec<_> = frames
-            .iter()
-            .enumerate()
-            .map(|(index, (connection, frame))| async move {
+        let posts = payloads(frames).into_iter().zip(frames).enumerate().map(
+            |(index, (payload, (connection, _)))| async move {
                 // The first requests always begin, however slow the machine is.
                 let is_late = index >= MAX_IN_FLIGHT && Instant::now() > until;
-                if is_late { Outcome::Failed } else { self.post(connection, frame).await }
-            })
-            .collect();
+                if is_late { Outcome::Failed } else { self.post(connection, &payload).await }
+            },
+        );
+        let posts: Vec<_> = posts.collect();
         stream::iter(posts).buffered(MAX_IN_FLIGHT).collect().await
     }
 
@@ -122,4 +111,17 @@ impl Push for ApiGatewayPush {
             })
             .await;
     }
+}
+
+/// The payload of each frame. Frames that follow each other are often the same one, for the devices of one user or the members of
+/// one chat.
+fn payloads(frames: &[(ConnectionId, Frame)]) -> Vec<Payload> {
+    let mut payloads: Vec<Payload> = Vec::with_capacity(frames.len());
+    let mut before: Option<&Frame> = None;
+    for (_, frame) in frames {
+        let same = payloads.last().filter(|_| before.is_some_and(|before| Frame::ptr_eq(before, frame)));
+        payloads.push(same.cloned().unwrap_or_else(|| Payload::new(frame)));
+        before = Some(frame);
+    }
+    payloads
 }

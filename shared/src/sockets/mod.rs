@@ -4,5 +4,6 @@ pub mod api_gateway;
 pub mod connections;
 pub mod flood;
 pub mod outgoing;
+mod post;
 pub mod push;
 pub mod streams;
