@@ -96,6 +96,11 @@ impl Clock {
         }
     }
 
+    /// The same for libraries that take it in this form.
+    pub(crate) fn system_time(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(self.now_ms()).unwrap_or_default())
+    }
+
     /// The time to pass to a store: the store's own clock in production, this clock's time if it is set by hand.
     pub fn at(&self) -> At {
         match &self.0 {

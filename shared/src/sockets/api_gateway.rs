@@ -75,7 +75,7 @@ impl ApiGatewayPush {
 /// long to wait.
 fn outcome_of(refusal: &Refusal) -> Outcome {
     let Refusal::Answer { status, retry_after_s, .. } = refusal else { return Outcome::Failed };
-    match (status.as_u16(), retry_after_s) {
+    match (*status, *retry_after_s) {
         (429, None) => Outcome::Throttled { retry_after_ms: 0 },
         (429 | 503, Some(seconds)) => Outcome::Throttled { retry_after_ms: seconds.saturating_mul(1_000) },
         _ => Outcome::Failed,

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -11,7 +11,7 @@ use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
 use http::header::{HOST, RETRY_AFTER};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -59,7 +59,7 @@ pub(super) enum Refusal {
     /// The management API refused it.
     #[error("{status} {kind}")]
     Answer {
-        status: StatusCode,
+        status: u16,
         /// The name of the exception; empty if there is none.
         kind: String,
         /// The wait that it asks for, in seconds.
@@ -116,7 +116,7 @@ impl Poster {
         let request = self.request(connection, payload).map_err(Refusal::NoAnswer)?;
         let answering = async {
             let answer = client.request(request).await.map_err(|error| Refusal::NoAnswer(with_causes(&error)))?;
-            let (status, refusal) = (answer.status(), refusal(answer.status(), answer.headers()));
+            let (status, refusal) = (answer.status(), refusal(answer.status().as_u16(), answer.headers()));
             // To its end, so that the next request can use the connection.
             let read = answer.into_body().collect().await;
             match status.is_success() {
@@ -135,7 +135,7 @@ impl Poster {
             .identity(&self.identity)
             .region(&self.region)
             .name("execute-api")
-            .time(self.now())
+            .time(self.clock.system_time())
             .settings(SigningSettings::default())
             .build()
             .map_err(|error| error.to_string())?
@@ -149,11 +149,6 @@ impl Poster {
         let mut request = request.map_err(|error| error.to_string())?;
         instructions.apply_to_request_http1x(&mut request);
         Ok(request)
-    }
-
-    fn now(&self) -> SystemTime {
-        let since_1970 = u64::try_from(self.clock.now_ms()).unwrap_or_default();
-        SystemTime::UNIX_EPOCH + Duration::from_millis(since_1970)
     }
 }
 
@@ -172,7 +167,7 @@ fn client() -> Result<HttpClient, String> {
 }
 
 /// What an answer that is no success says.
-fn refusal(status: StatusCode, headers: &HeaderMap) -> Refusal {
+fn refusal(status: u16, headers: &HeaderMap) -> Refusal {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // `GoneException:http://internal.amazon.com/...` is possible too.
     let kind = text("x-amzn-errortype").split(':').next().unwrap_or_default().to_owned();
