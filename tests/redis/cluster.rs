@@ -271,11 +271,79 @@ async fn a_stream_follows_its_slot_to_another_server() {
     for listening in &mut listening {
         assert_eq!(listening.next().await.as_deref(), Some("moved"));
     }
-    // A stream without a listener is gone, but just after slots have moved the listener may only be elsewhere.
+    // A stream without a listener is gone, but just after slots have moved the listener may only be about to listen anew.
     let gone = [(ConnectionId::of_stream(), Frame::from("?"))];
     let newcomer = moment(&cluster).await;
     assert_eq!(newcomer.0.publish(&gone).await, [Outcome::Gone]);
     assert_eq!(publisher.0.publish(&gone).await, [Outcome::Failed]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_heard_while_its_slot_moves_and_before_it_listens_at_the_new_server() {
+    let cluster = RedisCluster::start(3, 0);
+    let (publisher, holder) = (moment(&cluster).await, moment(&cluster).await);
+    let streams: Vec<ConnectionId> = (0..30).map(|_| ConnectionId::of_stream()).collect();
+    let mut listening = Vec::new();
+    for stream in &streams {
+        listening.push(holder.0.listen(stream).await.unwrap());
+    }
+    let publish = async |moment: &Moment, text: &str| {
+        let frames: Vec<_> = streams.iter().map(|stream| (stream.clone(), Frame::from(text))).collect();
+        moment.0.publish(&frames).await
+    };
+    // Slots of channels have no keys. Not all, so that every process still knows the server.
+    for slot in 0..5_400 {
+        cluster.begins_to_move_slot(slot, 0, 1);
+    }
+    assert_eq!(publish(&publisher, "moving").await, [Outcome::Offered; 30]);
+    for slot in 0..5_400 {
+        cluster.moves_slot(slot, 0, 1, || {});
+    }
+    assert_eq!(publish(&publisher, "moved").await, [Outcome::Offered; 30]);
+    // One that knows nothing of the move.
+    assert_eq!(publish(&moment(&cluster).await, "moved").await, [Outcome::Offered; 30]);
+    for listening in &mut listening {
+        assert_eq!(listening.next().await.as_deref(), Some("moving"));
+        assert_eq!(listening.next().await.as_deref(), Some("moved"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_channel_that_the_access_list_forbids_says_nothing_about_the_server() {
+    let cluster = RedisCluster::start(3, 0);
+    let rights = ["ACL", "SETUSER", "carillon", "on", ">p", "~carillon:*", "resetchannels", "+@all"];
+    cluster.servers.iter().for_each(|server| server.does(&rights));
+    let url = format!("redis://carillon:p@127.0.0.1:{}", cluster.servers[0].port());
+    let moment = Moment::new(&RedisConfig { is_cluster: true, ..config(&url, PREFIX) });
+    moment.becomes_healthy_within(10 * SECOND).await;
+    let frames: Vec<_> = (0..9).map(|_| (ConnectionId::of_stream(), Frame::from("?"))).collect();
+    assert_eq!(moment.0.publish(&frames).await, [Outcome::Failed; 9]);
+    assert_eq!(moment.check().await, Status::Ok);
+    let Instances { instances, .. } = moment.0.instances().await;
+    assert!(instances.iter().all(|instance| instance.errors == 0), "{instances:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_is_drained_while_a_server_is_away() {
+    let mut cluster = RedisCluster::with_options(3, 0, &["--cluster-require-full-coverage", "no"]);
+    let (sender, drain) = (moment(&cluster).await, moment(&cluster).await);
+    // It has read the slots: the one that the configuration names is the first to go.
+    assert_eq!(drains(&drain).await.len(), 0);
+    // Each of them in turn, so that one of them holds what all drains share.
+    for away in 0..3 {
+        cluster.servers[away].is_killed();
+        let mut refused = 0;
+        for n in 0..30 {
+            refused += add(&sender, &[entry(&format!("user-{n}"), n, 0)]).await.refused;
+        }
+        assert!((1..30).contains(&refused), "{refused} of 30 were refused");
+        let drained = drains(&drain).await.len();
+        assert_eq!(drained + refused, 30);
+        cluster.servers[away].is_back();
+        cluster.agrees_within(FAILOVER);
+        sender.becomes_healthy_within(FAILOVER).await;
+        drain.becomes_healthy_within(FAILOVER).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -75,6 +75,8 @@ pub(crate) struct Linking {
     /// What this process knows of the instances.
     pub(crate) setups: Arc<Setups>,
     pub(crate) keys: Arc<Keys>,
+    /// What happens while an instance is away, for the log.
+    pub(crate) meanwhile: &'static str,
     /// Makes the step of a partition that shows whether an instance serves.
     pub(crate) probe: fn(&Keys, Partition) -> Step,
 }
@@ -105,7 +107,7 @@ impl Linking {
         };
         Ok(Link {
             name,
-            has_others: config.is_cluster || config.instances.len() > 1,
+            meanwhile: self.meanwhile,
             client,
             settings,
             attempts: config.attempts,
@@ -124,8 +126,8 @@ impl Linking {
 pub(crate) struct Link {
     /// What logs, metrics and operators call it: `redis-1`.
     name: String,
-    /// Whether there are others, which take over while it is away.
-    has_others: bool,
+    /// What happens while it is away.
+    meanwhile: &'static str,
     client: Client,
     settings: AsyncConnectionConfig,
     /// How often connecting is attempted.
@@ -478,11 +480,7 @@ impl Link {
             true
         });
         if is_new {
-            let meanwhile = if self.has_others {
-                "the other instances take over"
-            } else {
-                "until it is back, each process enforces its own limits and nothing is counted"
-            };
+            let meanwhile = self.meanwhile;
             tracing::warn!(instance = self.name, reason, "Redis is unavailable ({reason}): {meanwhile}");
         }
     }

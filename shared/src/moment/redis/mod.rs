@@ -61,6 +61,7 @@ use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 /// No request waits for it longer than 150 ms; an outage delays two calls of a process, by 250 ms in total at most.
 #[derive(Debug)]
 pub struct RedisMoment {
+    mode: Mode,
     keys: Arc<Keys>,
     router: Router,
     /// The instances as the drain asks them, over a link of its own: a full Redis refuses what others add, and that must not
@@ -95,10 +96,20 @@ impl RedisMoment {
         let keys = Arc::new(Keys::new(&config.prefix).ok_or(SetupError::Prefix)?);
         let router = || {
             let (config, clock, keys) = (config.clone(), clock.clone(), Arc::clone(&keys));
-            Router::new(Linking { config, timeouts, clock, setups: Arc::default(), keys, probe: gcra::probe })
+            let meanwhile = meanwhile(mode(&config));
+            Router::new(Linking {
+                config,
+                timeouts,
+                clock,
+                setups: Arc::default(),
+                keys,
+                meanwhile,
+                probe: gcra::probe,
+            })
         };
         let (router, drain_router) = (router()?, router()?);
         Ok(Self {
+            mode: mode(config),
             listeners: Listeners::new(config, &router)?,
             fair_shares: router.instances().map(|_| FairShare::default()).collect(),
             router,
@@ -163,6 +174,25 @@ impl RedisMoment {
             claimed = claim(&plan).await;
         }
         inspected.claims(claimed, is_recovered)
+    }
+}
+
+fn mode(config: &RedisConfig) -> Mode {
+    match config.instances.len() {
+        _ if config.is_cluster => Mode::Cluster,
+        1 => Mode::Single,
+        _ => Mode::Balanced,
+    }
+}
+
+/// What happens while an instance is away.
+fn meanwhile(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Balanced => "the other instances take over",
+        Mode::Cluster => {
+            "until a replica has taken over, each process enforces its own limits there and nothing is counted"
+        }
+        Mode::Single | Mode::Memory => "until it is back, each process enforces its own limits and nothing is counted",
     }
 }
 
@@ -335,12 +365,19 @@ impl Audiences for RedisMoment {
 #[async_trait]
 impl Streams for RedisMoment {
     async fn publish(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
-        let is_cluster = self.router.mode() == Mode::Cluster;
+        let is_cluster = self.mode == Mode::Cluster;
         let steps = frames.iter().map(|(stream, frame)| sockets::publish(&self.keys, stream, frame, is_cluster));
         let steps: Vec<steps::Step> = steps.collect();
         let answers = self.router.ask(&steps, Retry::Never).await;
-        let is_settled = self.router.is_settled();
-        answers.into_iter().map(|answer| sockets::read_published(answer, is_settled)).collect()
+        let mut outcomes: Vec<Outcome> = answers.into_iter().map(sockets::read_published).collect();
+        if is_cluster && outcomes.contains(&Outcome::Gone) {
+            let unheard = outcomes.iter_mut().zip(frames).filter(|(outcome, _)| **outcome == Outcome::Gone);
+            let (unheard, streams): (Vec<&mut Outcome>, Vec<&ConnectionId>) =
+                unheard.map(|(outcome, (stream, _))| (outcome, stream)).unzip();
+            let elsewhere = sockets::find_elsewhere(&self.router, &self.keys, &streams).await;
+            unheard.into_iter().zip(elsewhere).for_each(|(outcome, found)| *outcome = found);
+        }
+        outcomes
     }
 
     async fn listen(&self, stream: &ConnectionId) -> Option<Box<dyn Listening>> {
@@ -414,7 +451,7 @@ impl Health for RedisMoment {
         let away = asked.iter().filter(|(_, server)| server.is_none()).map(|(link, _)| Warning {
             instance: link.name().to_owned(),
             name: WarningName::Away,
-            text: "it is away, and the others take over".into(),
+            text: format!("it is away: {}", meanwhile(self.mode)),
         });
         let warnings: Vec<Warning> = away.chain(setup::warnings(&present)).collect();
         if warnings.is_empty() { Status::Ok } else { Status::Warned(warnings) }
@@ -440,7 +477,7 @@ impl Health for RedisMoment {
                 last_error,
             }
         });
-        Instances { mode: self.router.mode(), instances: instances.collect() }
+        Instances { mode: self.mode, instances: instances.collect() }
     }
 }
 

@@ -199,6 +199,17 @@ async fn perform_known(
     Ok(answers)
 }
 
+/// How many listeners each channel has at a server.
+pub(crate) async fn count_listeners(connection: &mut MultiplexedConnection, channels: &[Key]) -> RedisResult<Vec<u64>> {
+    let mut command = redis::cmd("PUBSUB");
+    command.arg("NUMSUB");
+    channels.iter().for_each(|channel| {
+        command.arg(channel.name());
+    });
+    let counts: Vec<(String, u64)> = command.query_async(connection).await?;
+    Ok(counts.into_iter().map(|(_, count)| count).collect())
+}
+
 /// Whether a server says that a step is to be performed elsewhere, or later.
 pub(crate) fn is_redirection(error: &RedisError) -> bool {
     use ServerErrorKind::{Ask, Moved, TryAgain};

@@ -96,11 +96,14 @@ pub(crate) fn inspect(keys: &Keys, at: At) -> Vec<Step> {
 }
 
 impl Inspected {
-    /// `None` without the generation, since a drain could then not tell whether it missed something. A shard that gives no
-    /// answer counts as empty.
+    /// `None` if there is no answer at all. A shard that gives none counts as empty. Without the generation it is 0, which is
+    /// another one once there is an answer again: until then a waiting drain hears of nothing.
     pub(crate) fn read(answers: Vec<Answer>) -> Option<Counted<Self>> {
+        if answers.iter().all(Option::is_none) {
+            return None;
+        }
         let mut answers = answers.into_iter();
-        let (generation, mut foreign) = read_heartbeat(answers.next()?)?;
+        let (generation, mut foreign) = read_heartbeat(answers.next()?).unwrap_or_default();
         let mut inspected = Self { due: [[0; PRIORITIES]; SHARDS], lapsed: [0; SHARDS], next_in_ms: None, generation };
         for (shard, answer) in answers.enumerate() {
             let Some([strange, critical, high, normal, low, lapsed, next]) = read::<[i64; 7]>(answer) else { continue };
@@ -226,11 +229,14 @@ pub(crate) fn depth(keys: &Keys, at: At) -> Vec<Step> {
     (0..SHARDS).map(|shard| Step::script(&DEPTH, keys.shard(shard).all()).arg(steps::now_ms(at))).collect()
 }
 
-/// The sum over all shards of one instance; `None` if one of them is not known.
+/// The sum over the shards of one instance that gave an answer; `None` if none did.
 pub(crate) fn read_depth(answers: Vec<Answer>) -> Option<Counted<Depth>> {
+    if answers.iter().all(Option::is_none) {
+        return None;
+    }
     let (mut depth, mut foreign) = (Depth::default(), 0);
     for answer in answers {
-        let [strange, waiting, processing, delayed, oldest_ms] = read::<[u64; 5]>(answer)?;
+        let Some([strange, waiting, processing, delayed, oldest_ms]) = read::<[u64; 5]>(answer) else { continue };
         foreign = u64::saturating_add(foreign, strange);
         depth = add_depth(depth, Depth { waiting, processing, delayed, oldest_ms });
     }

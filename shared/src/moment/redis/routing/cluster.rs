@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::slots::{self, Address, Range, slot};
 use crate::config::RedisInstance;
 use crate::moment::redis::client::SetupError;
+use crate::moment::redis::failure::log_text;
 use crate::moment::redis::keys::Partition;
-use crate::moment::redis::link::{Link, Linking, Retry};
+use crate::moment::redis::link::{Link, Linking, Retry, Timeouts};
 use crate::moment::redis::setup;
 use crate::moment::redis::sockets::listener::Listener;
 use crate::moment::redis::steps::{Answer, Step, is_redirection, perform_in_cluster};
@@ -26,14 +27,17 @@ use crate::telemetry::health::BreakerState;
 
 /// How many servers are asked for the slots: after a failover some may not know of it yet.
 const ASKED: usize = 3;
-/// How long after the slots were read they may be read again.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long after the slots were read they may be read again; doubled each time that nothing has changed.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// How long it may be unknown to other processes that slots have moved.
 const SETTLED: Duration = Duration::from_secs(15);
 /// How often a step is asked for while its partition moves.
-const ATTEMPTS: u32 = 4;
-/// Before the third attempt, which leaves time for the move; doubled for the fourth.
+const ATTEMPTS: u32 = 3;
+/// Before the second attempt at a step of which some keys have moved and others have not.
 const MOVING_PAUSE: Duration = Duration::from_millis(5);
+/// How much later than its links a call gives up.
+const SLACK: Duration = Duration::from_millis(10);
 
 /// The servers of a cluster.
 pub(crate) struct Cluster {
@@ -45,11 +49,13 @@ pub(crate) struct Cluster {
     /// How many servers there have been.
     seen: AtomicUsize,
     state: watch::Sender<State>,
+    /// Whether it was logged that a server does not say who holds what.
+    is_refusal_logged: AtomicBool,
 }
 
 /// One server.
 pub(crate) struct Server {
-    link: Arc<Link>,
+    pub(crate) link: Arc<Link>,
     /// Hears what is published there. Connects with the first event stream.
     pub(crate) listener: Listener,
 }
@@ -60,6 +66,9 @@ struct State {
     is_reading: bool,
     /// When the map was read last.
     read_at: Option<Instant>,
+    /// When it may be read again, and the pause before that.
+    next_read: Option<Instant>,
+    pause: Duration,
     /// When this process last noticed that slots have moved.
     moved_at: Option<Instant>,
 }
@@ -104,13 +113,15 @@ impl Cluster {
     pub(crate) fn new(linking: Linking) -> Result<Self, SetupError> {
         let probe = linking.probe(Partition::FIRST).tolerating(is_redirection);
         let entry = linking.link("redis".into(), &linking.config.instances[0], probe)?;
-        let state = State { map: None, is_reading: false, read_at: None, moved_at: None };
+        let state =
+            State { map: None, is_reading: false, read_at: None, next_read: None, pause: MIN_PAUSE, moved_at: None };
         Ok(Self {
             linking,
             entry: Arc::new(entry),
             servers: Mutex::default(),
             seen: AtomicUsize::new(0),
             state: watch::Sender::new(state),
+            is_refusal_logged: AtomicBool::new(false),
         })
     }
 
@@ -127,15 +138,17 @@ impl Cluster {
         if open.len() < steps.len() {
             self.read_in_background();
         }
-        for attempt in 0..ATTEMPTS {
-            let mut redirected = Vec::new();
-            for (place, places, performed) in join_all(groups(open).into_iter().map(|(place, places)| async {
+        // A call that waited for the map, or was sent elsewhere, waits no longer than others.
+        let deadline = begun + self.entry.bound() + SLACK;
+        for _ in 0..ATTEMPTS {
+            let groups = groups(open).into_iter().map(|(place, places)| async {
                 let group: Vec<&Step> = places.iter().map(|n| &steps[*n]).collect();
-                let performed = perform_at(&place, &group, retry).await;
+                let performed = timeout_at(deadline, perform_at(&place, &group, retry)).await.ok().flatten();
                 (place, places, performed)
-            }))
-            .await
-            {
+            });
+            let performed = join_all(groups).await;
+            let (mut redirected, mut is_half_moved) = (Vec::new(), false);
+            for (place, places, performed) in performed {
                 let Some(performed) = performed else {
                     // It may be gone for good, and another hold its slots.
                     self.read_in_background();
@@ -144,28 +157,33 @@ impl Cluster {
                 for (n, answer) in places.into_iter().zip(performed) {
                     match answer.as_ref().err().filter(|error| !steps[n].is_tolerated(error)) {
                         None => answers[n] = Some(answer),
-                        Some(error) => redirected.extend(self.redirection(&place, error).map(|place| (n, place))),
+                        Some(error) => {
+                            is_half_moved |= error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain);
+                            redirected.extend(self.redirection(&place, error).map(|place| (n, place)));
+                        }
                     }
                 }
             }
-            // Only if there is time for another answer.
-            if redirected.is_empty() || begun.elapsed() > self.entry.bound() / 2 {
+            if redirected.is_empty() {
                 break;
             }
-            if attempt > 0 {
-                sleep(MOVING_PAUSE * 2_u32.pow(attempt)).await;
+            if is_half_moved {
+                sleep(MOVING_PAUSE).await;
             }
             open = redirected;
         }
         answers
     }
 
-    /// A link to each server that holds slots. Before any is known, to the entry.
-    pub(crate) async fn links(self: &Arc<Self>) -> Vec<Arc<Link>> {
-        match self.map().await {
-            Some(map) => map.servers().into_iter().map(|server| Arc::clone(&server.link)).collect(),
-            None => vec![Arc::clone(&self.entry)],
-        }
+    /// A link to each server that holds slots; `None` before any is known.
+    pub(crate) async fn links(self: &Arc<Self>) -> Option<Vec<Arc<Link>>> {
+        let map = self.map().await?;
+        Some(map.servers().into_iter().map(|server| Arc::clone(&server.link)).collect())
+    }
+
+    /// Where the configuration says that the cluster is.
+    pub(crate) fn entry(&self) -> &Arc<Link> {
+        &self.entry
     }
 
     /// Which share of the partitions of users and chats a server holds.
@@ -179,7 +197,7 @@ impl Cluster {
         self.map().await?.owner(partition).cloned()
     }
 
-    /// Whether other processes know who holds what: no slot has moved for a while.
+    /// Whether other processes know who holds what: this one has seen no slot move for a while.
     pub(crate) fn is_settled(&self) -> bool {
         self.state.borrow().moved_at.is_none_or(|at| at.elapsed() > SETTLED)
     }
@@ -191,23 +209,24 @@ impl Cluster {
         }
     }
 
-    /// Who holds which slots. Waits for it the first time, no longer than for an answer.
+    /// Who holds which slots. The first call waits for it as long as for an answer, others meanwhile not so long.
     async fn map(self: &Arc<Self>) -> Option<Arc<Map>> {
         if let Some(map) = self.state.borrow().map.clone() {
             return Some(map);
         }
         let mut state = self.state.subscribe();
-        self.read_in_background();
-        let read = timeout(self.entry.bound(), state.wait_for(|state| state.map.is_some() || !state.is_reading));
+        let Timeouts { calls, concurrent, .. } = self.linking.timeouts;
+        let longest = if self.read_in_background() { calls[0] } else { concurrent };
+        let read = timeout(longest, state.wait_for(|state| state.map.is_some() || !state.is_reading));
         // The sender lives in `self`, so the channel cannot close while this waits.
         read.await.ok()?.ok()?.map.clone()
     }
 
-    /// Begins to read the slots, unless that is being done, or has just been.
-    pub(crate) fn read_in_background(self: &Arc<Self>) {
+    /// Begins to read the slots, unless that is being done, or has just been; returns whether it began.
+    pub(crate) fn read_in_background(self: &Arc<Self>) -> bool {
         let mut is_ours = false;
         self.state.send_if_modified(|state| {
-            is_ours = !state.is_reading && state.read_at.is_none_or(|at| at.elapsed() >= PAUSE);
+            is_ours = !state.is_reading && state.next_read.is_none_or(|at| Instant::now() >= at);
             state.is_reading |= is_ours;
             false
         });
@@ -215,6 +234,7 @@ impl Cluster {
             let reading = Reading(Arc::clone(self));
             tokio::spawn(async move { reading.0.read().await });
         }
+        is_ours
     }
 
     async fn read(&self) {
@@ -241,10 +261,26 @@ impl Cluster {
     async fn ask_for_slots(&self, links: &[Arc<Link>]) -> Vec<Vec<Range>> {
         let host = self.linking.config.instances[0].host();
         let needs_names = self.linking.config.instances[0].is_tls();
-        let question = |mut connection: MultiplexedConnection| async move { setup::slots(&mut connection).await };
+        // A refusal says nothing about what else the server does.
+        let question = |mut connection: MultiplexedConnection| async move {
+            match setup::slots(&mut connection).await {
+                Err(error) if error.code().is_some() => Ok(Err(error)),
+                answer => answer.map(Ok),
+            }
+        };
         let asked = links.iter().map(|link| async move { link.ask(question).await });
         let said = join_all(asked).await.into_iter().flatten();
-        said.filter_map(|answer| slots::parse(answer, &host, needs_names)).collect()
+        let ranges = said.filter_map(|answer| match answer {
+            Ok(answer) => slots::parse(answer, &host, needs_names),
+            Err(error) => {
+                if !self.is_refusal_logged.swap(true, Ordering::Relaxed) {
+                    let reason = log_text(&error);
+                    tracing::error!(reason, "the slots of the Redis Cluster cannot be read: {reason}");
+                }
+                None
+            }
+        });
+        ranges.collect()
     }
 
     fn apply(&self, ranges: Vec<Range>) {
@@ -261,9 +297,9 @@ impl Cluster {
         }
         self.state.send_modify(|state| {
             state.read_at = Some(Instant::now());
-            if let Some(map) = map
-                && state.map.replace(map).is_some()
-            {
+            let Some(map) = map else { return };
+            state.pause = MIN_PAUSE;
+            if state.map.replace(map).is_some() {
                 tracing::info!("slots of the Redis Cluster have moved");
                 state.moved_at = Some(Instant::now());
             }
@@ -297,16 +333,19 @@ impl Cluster {
 
     /// Where a step that a server did not perform is to be asked for; `None` if the server did not say.
     fn redirection(self: &Arc<Self>, from: &Place, error: &RedisError) -> Option<Place> {
-        let is_asking = match error.kind() {
-            // Some of its keys have moved and others have not.
-            ErrorKind::Server(ServerErrorKind::TryAgain) => return Some(from.clone()),
-            ErrorKind::Server(ServerErrorKind::Ask) => true,
-            _ => {
-                self.state.send_modify(|state| state.moved_at = Some(Instant::now()));
-                self.read_in_background();
-                false
+        if error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain) {
+            return Some(from.clone());
+        }
+        let is_asking = error.kind() == ErrorKind::Server(ServerErrorKind::Ask);
+        self.state.send_modify(|state| {
+            state.moved_at = Some(Instant::now());
+            if !is_asking {
+                (state.next_read, state.pause) = (None, MIN_PAUSE);
             }
-        };
+        });
+        if !is_asking {
+            self.read_in_background();
+        }
         let (address, _) = error.redirect_node()?;
         let address = Address::parse(address, &self.linking.config.instances[0].host())?;
         Some(Place { server: self.server(&address, &[])?, is_asking })
@@ -326,7 +365,8 @@ impl Drop for Reading {
     fn drop(&mut self) {
         self.0.state.send_modify(|state| {
             state.is_reading = false;
-            state.read_at = Some(Instant::now());
+            state.next_read = Some(Instant::now() + state.pause);
+            state.pause = (state.pause * 2).min(MAX_PAUSE);
         });
     }
 }

@@ -17,7 +17,6 @@ use self::divided::Divided;
 use super::client::SetupError;
 use super::link::{Link, Linking, Retry};
 use super::steps::{Answer, Step};
-use crate::telemetry::health::Mode;
 
 /// Routes steps by their partitions. A whole cluster counts as one instance: it alone decides where a partition is.
 #[derive(Debug)]
@@ -33,14 +32,6 @@ impl Router {
         } else {
             Self::Divided(Divided::new(&linking)?)
         })
-    }
-
-    pub(crate) fn mode(&self) -> Mode {
-        match self {
-            Self::Divided(divided) if divided.links().len() == 1 => Mode::Single,
-            Self::Divided(_) => Mode::Balanced,
-            Self::Cluster(_) => Mode::Cluster,
-        }
     }
 
     /// The numbers of all instances.
@@ -83,7 +74,10 @@ impl Router {
     {
         let links = match self {
             Self::Divided(divided) => divided.links().to_vec(),
-            Self::Cluster(cluster) => cluster.links().await,
+            Self::Cluster(cluster) => match cluster.links().await {
+                Some(links) => links,
+                None => return vec![(Arc::clone(cluster.entry()), None)],
+            },
         };
         let question = &question;
         let asked = links.into_iter().map(|link| async move {

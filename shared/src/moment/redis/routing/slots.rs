@@ -17,11 +17,11 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// Reads `host:port`, the host being empty if it is that of the server that said it.
+    /// Reads `host:port`, the host being empty or `?` if it is that of the server that said it.
     pub(crate) fn parse(text: &str, said_by: &str) -> Option<Self> {
         let (host, port) = text.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let host = if host.is_empty() { said_by } else { host };
+        let host = if host.is_empty() || host == "?" { said_by } else { host };
         Some(Self { host: host.to_owned(), port: port.parse().ok()? })
     }
 }
@@ -135,6 +135,7 @@ mod tests {
         let parsed = |text| Address::parse(text, "entry").map(|Address { host, port }| (host, port));
         assert_eq!(parsed("10.0.0.1:6379"), Some(("10.0.0.1".into(), 6_379)));
         assert_eq!(parsed(":6379"), Some(("entry".into(), 6_379)));
+        assert_eq!(parsed("?:6379"), Some(("entry".into(), 6_379)));
         assert_eq!(parsed("::1:6379"), Some(("::1".into(), 6_379)));
         assert_eq!(parsed("10.0.0.1"), None);
     }

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Interval, interval};
+use futures_util::future::OptionFuture;
+use tokio::time::{Interval, interval, timeout};
 
 use super::listener::RedisListening;
 use crate::moment::redis::keys::Key;
 use crate::moment::redis::routing::cluster::{Cluster, Server};
 use crate::protocol::Frame;
 use crate::sockets::streams::Listening;
+use crate::telemetry::health::BreakerState;
 
+/// How long a stream waits until it listens.
+const HASTE: Duration = Duration::from_millis(500);
 /// How often a stream makes sure that it listens at the right server: the old one closes nothing.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// How old what is known of the slots may become while streams are open. Well below the time for which publishers expect it.
@@ -30,7 +34,10 @@ impl Listeners {
     /// Listens to a channel from now on. `None` if its server is unavailable.
     pub(super) async fn listen(&self, channel: &Key) -> Option<Box<dyn Listening>> {
         let server = self.0.owner(channel.partition()).await?;
-        let Some(part) = server.listener.listen(channel).await else {
+        let is_there = server.link.breaker() == BreakerState::Closed;
+        // One that hangs must not keep the stream from looking at the record.
+        let listening = OptionFuture::from(is_there.then(|| timeout(HASTE, server.listener.listen(channel))));
+        let Some(part) = listening.await.and_then(Result::ok).flatten() else {
             // Another may hold its slots by now.
             self.0.read_in_background();
             return None;

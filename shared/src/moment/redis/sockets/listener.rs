@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -36,7 +36,8 @@ struct Live {
 }
 
 /// Who hears a channel. Empty for good once the connection has ended.
-type Channels = Arc<Mutex<Option<HashMap<String, mpsc::Sender<Frame>>>>>;
+type Channels = Arc<ChannelMap>;
+type ChannelMap = Mutex<Option<HashMap<String, mpsc::Sender<Frame>>>>;
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -75,8 +76,8 @@ impl Listener {
         let connecting = timeout(self.connect_timeout, self.client.get_async_pubsub());
         let (sink, stream) = connecting.await.ok()?.ok()?.split();
         let new = Live { sink: sink.clone(), channels: Arc::new(Mutex::new(Some(HashMap::new()))) };
-        // It ends with the connection, and waits while no stream is open: nothing depends on it then.
-        tokio::spawn(hear(sink, stream, new.channels.clone()));
+        // It ends with the connection or with those who may listen on it.
+        tokio::spawn(hear(sink, stream, Arc::downgrade(&new.channels)));
         *live = Some(new.clone());
         Some(new)
     }
@@ -93,16 +94,22 @@ impl Live {
     }
 }
 
-/// Passes frames on until the connection ends.
-async fn hear(mut sink: PubSubSink, mut stream: PubSubStream, heard: Channels) {
+/// Passes frames on until the connection ends, or nothing can listen on it any more.
+async fn hear(mut sink: PubSubSink, mut stream: PubSubStream, heard: Weak<ChannelMap>) {
     let mut ping = interval(PING_INTERVAL);
     loop {
-        tokio::select! {
+        let message = tokio::select! {
             message = stream.next() => match message {
-                Some(message) => pass_on(&heard, &message),
+                Some(message) => Some(message),
                 None => break,
             },
-            _ = ping.tick() => {
+            _ = ping.tick() => None,
+        };
+        let Some(heard) = heard.upgrade() else { return };
+        match message {
+            Some(message) => pass_on(&heard, &message),
+            None => {
+                drop(heard);
                 let answered = timeout(ANSWER_TIMEOUT, sink.ping::<redis::Value>());
                 // Frames that come meanwhile wait in the stream.
                 if !matches!(answered.await, Ok(Ok(_))) {
@@ -111,10 +118,12 @@ async fn hear(mut sink: PubSubSink, mut stream: PubSubStream, heard: Channels) {
             }
         }
     }
-    end(&heard);
+    if let Some(heard) = heard.upgrade() {
+        end(&heard);
+    }
 }
 
-fn pass_on(heard: &Channels, message: &Msg) {
+fn pass_on(heard: &ChannelMap, message: &Msg) {
     let mut channels = channels(heard);
     let Some(channels) = channels.as_mut() else { return };
     let Ok(frame) = message.get_payload::<String>() else { return };
@@ -126,11 +135,11 @@ fn pass_on(heard: &Channels, message: &Msg) {
 }
 
 /// Ends the listening of all that this connection served.
-fn end(heard: &Channels) {
+fn end(heard: &ChannelMap) {
     *channels(heard) = None;
 }
 
-fn channels(heard: &Channels) -> MutexGuard<'_, Option<HashMap<String, mpsc::Sender<Frame>>>> {
+fn channels(heard: &ChannelMap) -> MutexGuard<'_, Option<HashMap<String, mpsc::Sender<Frame>>>> {
     // A panic while the lock was held lost at worst a channel, whose stream then looks at the record.
     heard.lock().unwrap_or_else(PoisonError::into_inner)
 }

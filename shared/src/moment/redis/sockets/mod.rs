@@ -12,7 +12,7 @@ use crate::ids::ConnectionId;
 use crate::moment::redis::client::SetupError;
 use crate::moment::redis::keys::{Key, Keys};
 use crate::moment::redis::routing::Router;
-use crate::moment::redis::steps::{Answer, Script, Step, read};
+use crate::moment::redis::steps::{Answer, Script, Step, count_listeners, read};
 use crate::moment::redis::telemetry::is_forbidden;
 use crate::protocol::Frame;
 use crate::sockets::push::Outcome;
@@ -32,14 +32,29 @@ pub(crate) fn publish(keys: &Keys, stream: &ConnectionId, frame: &Frame, is_clus
     step.arg(&**frame).tolerating(is_forbidden)
 }
 
-/// `is_settled`: whether a listener would have been found.
-pub(crate) fn read_published(answer: Answer, is_settled: bool) -> Outcome {
+pub(crate) fn read_published(answer: Answer) -> Outcome {
     match read::<u64>(answer) {
-        Some(0) if is_settled => Outcome::Gone,
-        Some(0) => Outcome::Failed,
+        Some(0) => Outcome::Gone,
         Some(_) => Outcome::Offered,
         None => Outcome::Failed,
     }
+}
+
+/// What became of frames that no listener heard at the server which holds their channel: one at another server, where the
+/// channel was before, has heard them, since a cluster passes on what is published.
+pub(crate) async fn find_elsewhere(router: &Router, keys: &Keys, streams: &[&ConnectionId]) -> Vec<Outcome> {
+    let channels: Vec<Key> = streams.iter().map(|stream| keys.stream(stream)).collect();
+    let channels = &channels;
+    let question = |_, mut connection| async move { count_listeners(&mut connection, channels).await };
+    let counts: Vec<Vec<u64>> = router.ask_each(question).await.into_iter().filter_map(|(_, counts)| counts).collect();
+    let is_settled = router.is_settled();
+    let found = |n: usize| match counts.iter().any(|counts| counts.get(n).is_some_and(|count| *count > 0)) {
+        true => Outcome::Offered,
+        false if is_settled => Outcome::Gone,
+        // It may be at a server that just lost its slots, or be about to listen anew.
+        false => Outcome::Failed,
+    };
+    (0..streams.len()).map(found).collect()
 }
 
 /// The listeners of a process.

@@ -132,15 +132,18 @@ pub(crate) fn counts(keys: &Keys, at: At) -> Vec<Step> {
     minutes.map(|minute| Step::command("HGETALL", keys.counts(minute)).tolerating(is_other_type)).collect()
 }
 
-/// Their sum, and how many values were foreign; `None` if a minute is not known.
+/// The sum of those that are known, and how many values were foreign; `None` if none is.
 pub(crate) fn read_counts(answers: Vec<Answer>) -> Option<(Counts, u64)> {
+    if answers.iter().all(Option::is_none) {
+        return None;
+    }
     let (mut counts, mut foreign) = (Counts::default(), 0);
     for answer in answers {
         if matches!(answer, Some(Err(_))) {
             foreign += 1;
             continue;
         }
-        for (name, value) in read::<Vec<(Vec<u8>, Vec<u8>)>>(answer)? {
+        for (name, value) in read::<Vec<(Vec<u8>, Vec<u8>)>>(answer).unwrap_or_default() {
             foreign += u64::from(!add(&mut counts, &name, &value));
         }
     }
