@@ -264,6 +264,41 @@ async fn each_instance_reports_for_itself() {
     assert!(matches!(moment.spends("send B alice", ONE).await, Verdict::Limited { .. }));
 }
 
+/// "Redis Load Balancer: execute operation, health checks, failover, metrics."
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_balancer_distributes_operations_checks_health_fails_over_and_counts() {
+    let mut servers = Servers::start();
+    let moment = servers.moment().await;
+    let operations = async || {
+        let Instances { instances, .. } = moment.0.instances().await;
+        instances.into_iter().map(|instance| (instance.healthy, instance.operations)).collect::<Vec<_>>()
+    };
+    // "Executes a Redis operation with load balancing across multiple Redis instances."
+    let before = operations().await;
+    for name in names(90) {
+        assert_eq!(moment.spends(&name, PLENTY).await, Verdict::Admitted);
+    }
+    let after = operations().await;
+    assert!(before.iter().zip(&after).all(|((_, before), (_, after))| after - before >= 15), "{before:?} {after:?}");
+    // "Performs regular health checks on Redis instances to ensure availability."
+    servers.0[1].is_killed();
+    let begun = Instant::now();
+    while operations().await[1].0 {
+        assert!(begun.elapsed() < 2 * SECOND, "the outage was not noticed");
+    }
+    // "Automatically fails over to healthy Redis instances when one becomes unavailable."
+    let before = operations().await;
+    for name in names(90) {
+        assert_eq!(moment.spends(&format!("{name} again"), PLENTY).await, Verdict::Admitted);
+    }
+    // "Provides metrics about the load balancer, including instance health and operation counts."
+    let after = operations().await;
+    assert_eq!(after.iter().map(|(healthy, _)| *healthy).collect::<Vec<_>>(), [true, false, true]);
+    assert!([0, 2].iter().all(|n| after[*n].1 - before[*n].1 >= 25), "{before:?} {after:?}");
+    servers.0[1].is_back();
+    moment.becomes_healthy_within(3 * SECOND).await;
+}
+
 #[tokio::test]
 async fn the_order_in_which_instances_are_listed_does_not_matter() {
     let servers = Servers::start();
