@@ -393,21 +393,19 @@ impl Queue for RedisMoment {
         self.counted(adding.result(answers))
     }
 
-    /// One round trip to look at all shards of all instances, and one more for each instance that has something.
+    /// One round trip to look at all shards of all instances, and one more to those that have something.
     async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
         let answers = self.drain_router.ask_everywhere(&queueing::inspect(&self.keys, at), Retry::Never).await;
         let found = answers.into_iter().zip(0..).filter_map(|(answers, n)| Some((n, Inspected::read(answers)?)));
         let mut found: Vec<(usize, Inspected)> = found.map(|(n, inspected)| (n, self.counted(inspected))).collect();
-        // In turns, so that an instance with much to do does not keep the others waiting.
+        // Each is the first in turn, which matters if less may be claimed than there are instances.
         let first = self.next_claim.fetch_add(1, Ordering::Relaxed) % found.len().max(1);
         found.rotate_left(first);
-        let (mut all, mut left) = (Vec::new(), limit);
-        for (instance, inspected) in found {
-            let claims = self.claim_at(instance, inspected, left, at).await;
-            left -= claims.claimed.len().min(left);
-            all.push(claims);
-        }
-        queueing::together(all.into_iter())
+        let wanted: Vec<usize> = found.iter().map(|(_, inspected)| inspected.wanted()).collect();
+        let limits = queueing::divide(limit, &wanted);
+        let claiming = found.into_iter().zip(limits);
+        let claiming = claiming.map(|((instance, inspected), limit)| self.claim_at(instance, inspected, limit, at));
+        queueing::together(join_all(claiming).await.into_iter())
     }
 
     async fn settle(&self, resolutions: &[Resolution], at: At) -> bool {

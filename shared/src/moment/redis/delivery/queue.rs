@@ -117,6 +117,12 @@ impl Inspected {
         Some((inspected, foreign))
     }
 
+    /// How much there is to claim.
+    pub(crate) fn wanted(&self) -> usize {
+        let due: usize = self.due.iter().flatten().sum();
+        due.max(usize::from(self.lapsed.iter().any(|count| *count > 0)))
+    }
+
     /// What to claim of it. A lapsed claim is recovered alone if `may_recover`.
     pub(crate) fn plan(&self, fair_share: &FairShare, limit: usize, may_recover: bool) -> Plan {
         let suspect = if limit > 0 && may_recover { fair_share.next_recovery(&self.due, &self.lapsed) } else { None };
@@ -169,6 +175,20 @@ impl Plan {
             Self::Claim(counts) => counts[*shard].iter().any(|count| *count > 0),
         })
     }
+}
+
+/// Divides what may be claimed among instances, evenly as far as each wants so much.
+pub(crate) fn divide(limit: usize, wanted: &[usize]) -> Vec<usize> {
+    let (mut limits, mut left) = (vec![0; wanted.len()], limit.min(wanted.iter().sum()));
+    while left > 0 {
+        for (limit, wanted) in limits.iter_mut().zip(wanted) {
+            if left > 0 && *limit < *wanted {
+                *limit += 1;
+                left -= 1;
+            }
+        }
+    }
+    limits
 }
 
 /// The claims of all instances together: the most urgent first, and within a priority and shard in the order of each instance.
@@ -263,4 +283,18 @@ fn parse_claim(instance: usize, shard: usize, name: Vec<u8>) -> Claimed {
     let due_ms = id.split(|byte| *byte == b'-').next().and_then(|ms| std::str::from_utf8(ms).ok()?.parse().ok());
     let work = Work::parse(word());
     Claimed { id: ClaimId { instance, shard, name }, work, attempts, due_ms: due_ms.unwrap_or(0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_with_much_to_do_does_not_keep_others_waiting() {
+        assert_eq!(divide(2, &[1_000, 1]), [1, 1]);
+        assert_eq!(divide(64, &[1_000, 0, 5, 1_000]), [30, 0, 5, 29]);
+        assert_eq!(divide(1, &[3, 3]), [1, 0]);
+        assert_eq!(divide(64, &[2, 1]), [2, 1]);
+        assert_eq!(divide(64, &[]), [0; 0]);
+    }
 }
