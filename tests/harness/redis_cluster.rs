@@ -17,6 +17,16 @@ const NODE_TIMEOUT_MS: &str = "1000";
 pub struct RedisCluster {
     /// Its servers; those that were primaries at first come first, and then their replicas.
     pub servers: Vec<RedisServer>,
+    /// Where the first server speaks TLS, if it does.
+    tls_port: u16,
+}
+
+/// Where a server of a cluster listens.
+struct Ports {
+    /// For clients; for TLS, if it speaks that.
+    port: u16,
+    /// For the other servers.
+    bus_port: u16,
 }
 
 impl RedisCluster {
@@ -33,36 +43,36 @@ impl RedisCluster {
     /// The same without replicas, also reached by TLS, with certificates issued by `authority`. Clients that come by TLS are
     /// told the ports for TLS. Also returns that of the first server.
     pub fn with_tls(primaries: usize, authority: &Authority) -> (Self, u16) {
-        let ports: Vec<u16> = (0..primaries).map(|_| free_port()).collect();
-        (Self::with(primaries, 0, Some((authority, &ports)), &[]), ports[0])
+        let cluster = Self::with(primaries, 0, Some(authority), &[]);
+        let port = cluster.tls_port;
+        (cluster, port)
     }
 
-    fn with(primaries: usize, replicas: usize, tls: Option<(&Authority, &[u16])>, more: &[&str]) -> Self {
-        let bus_ports: Vec<u16> = (0..primaries * (1 + replicas)).map(|_| free_port()).collect();
-        let start = |(n, bus_port): (usize, &u16)| {
+    fn with(primaries: usize, replicas: usize, tls: Option<&Authority>, more: &[&str]) -> Self {
+        let start = || {
+            let (bus_port, tls_port) = (free_port(), tls.map(|_| free_port()));
             let own = ["--cluster-enabled", "yes", "--repl-diskless-sync-delay", "0"];
             let own = own.into_iter().chain(["--cluster-node-timeout", NODE_TIMEOUT_MS, "--cluster-port"]);
             let mut options: Vec<String> = own.map(str::to_owned).collect();
             options.push(bus_port.to_string());
             options.extend(more.iter().map(|option| (*option).to_owned()));
-            if let Some((authority, ports)) = tls {
-                options.extend([
-                    "--tls-cluster".to_owned(),
-                    "yes".to_owned(),
-                    "--tls-port".to_owned(),
-                    ports[n].to_string(),
-                ]);
+            if let (Some(authority), Some(port)) = (tls, tls_port) {
+                options.extend(["--tls-cluster", "yes", "--tls-port"].map(str::to_owned));
+                options.push(port.to_string());
                 options.extend(authority.options());
             }
-            RedisServer::with(&options.iter().map(String::as_str).collect::<Vec<_>>())
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            // Another process may take one of the ports before the server listens.
+            let server = RedisServer::try_with(&options)?;
+            let port = tls_port.unwrap_or(server.port());
+            Some((server, Ports { port, bus_port }))
         };
-        let servers: Vec<RedisServer> = bus_ports.iter().enumerate().map(start).collect();
-        let ports: Vec<u16> = match tls {
-            Some((_, ports)) => ports.to_vec(),
-            None => servers.iter().map(RedisServer::port).collect(),
-        };
-        let cluster = Self { servers };
-        for (port, bus_port) in ports.iter().zip(&bus_ports).skip(1) {
+        let started =
+            (0..primaries * (1 + replicas)).map(|_| (0..5).find_map(|_| start()).expect("redis-server did not start"));
+        let (servers, ports): (Vec<RedisServer>, Vec<Ports>) = started.unzip();
+        let tls_port = ports[0].port;
+        let cluster = Self { servers, tls_port };
+        for Ports { port, bus_port } in &ports[1..] {
             cluster.servers[0].does(&["CLUSTER", "MEET", "127.0.0.1", &port.to_string(), &bus_port.to_string()]);
         }
         for (n, server) in cluster.servers[..primaries].iter().enumerate() {
@@ -88,9 +98,16 @@ impl RedisCluster {
         agree_within(&self.servers.iter().collect::<Vec<_>>(), longest);
     }
 
-    /// Waits until this server is a replica whose data is complete.
-    pub fn waits_for_replica(&self, server: usize) {
-        waits_for("replica", Duration::from_secs(20), || is_replica(&self.servers[server]));
+    /// Waits until a replica has everything that its primary has.
+    pub fn waits_for_copy(&self, primary: usize, replica: usize) {
+        let offset = |server: usize, name: &str| -> Option<u64> {
+            let info: String = self.servers[server].answers(&["INFO", "replication"]).ok()?;
+            info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+        };
+        waits_for("copy", Duration::from_secs(20), || {
+            let written = offset(primary, "master_repl_offset");
+            is_replica(&self.servers[replica]) && offset(replica, "slave_repl_offset") >= written
+        });
     }
 
     /// Begins to move a slot, and leaves it so with half of its keys moved.

@@ -30,19 +30,19 @@ impl RedisServer {
 
     /// Starts a server with additional command-line options, such as `["--requirepass", "secret"]`.
     pub fn with(options: &[&str]) -> Self {
-        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         // Another process may take the free port before the server listens.
-        for _ in 0..5 {
-            let port = free_port();
-            let folder =
-                tempfile::Builder::new().prefix(&format!("{FOLDER}{}-", std::process::id())).tempdir().unwrap();
-            let process = spawn(port, &folder, &options);
-            let mut server = Self { port, options: options.clone(), folder, process };
-            if server.is_ready() {
-                return server;
-            }
-        }
-        panic!("redis-server did not start");
+        let started = (0..5).find_map(|_| Self::try_with(options));
+        started.expect("redis-server did not start")
+    }
+
+    /// The same; `None` if a port was taken meanwhile.
+    pub(crate) fn try_with(options: &[&str]) -> Option<Self> {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let port = free_port();
+        let folder = tempfile::Builder::new().prefix(&format!("{FOLDER}{}-", std::process::id())).tempdir().unwrap();
+        let process = spawn(port, &folder, &options);
+        let mut server = Self { port, options, folder, process };
+        server.is_ready().then_some(server)
     }
 
     /// Starts a server that also speaks TLS on the returned port, with a certificate issued by `authority`.

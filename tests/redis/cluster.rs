@@ -40,7 +40,7 @@ async fn spends_quickly(moment: &Moment, prefix: &str) {
     for name in names(40) {
         let name = format!("{prefix} {name}");
         let took = moment.times(&name, PLENTY).await;
-        assert!(took < Duration::from_millis(350), "{name} took {took:?}");
+        assert!(took < SECOND / 2, "{name} took {took:?}");
     }
 }
 
@@ -141,9 +141,8 @@ async fn a_replica_that_takes_over_by_force_is_found_with_all_it_has() {
     for turn in 0..4 {
         // There and back.
         let replica = if turn % 2 == 0 { 3 } else { 0 };
-        cluster.waits_for_replica(replica);
         // What a primary has not yet told its replica would be lost with it.
-        cluster.servers[3 - replica].does(&["WAIT", "1", "5000"]);
+        cluster.waits_for_copy(3 - replica, replica);
         cluster.servers[replica].does(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
         for name in names(40) {
             let spent = other.spends(&name, ONE).await;
@@ -170,7 +169,7 @@ async fn slots_move_under_load_and_every_budget_stays_exact() {
                     let begun = Instant::now();
                     let spent = moment.spends(&name, ONE).await;
                     assert!(matches!(spent, Verdict::Limited { .. }), "{name} was forgotten");
-                    assert!(begun.elapsed() < Duration::from_millis(350), "{name} took {:?}", begun.elapsed());
+                    assert!(begun.elapsed() < SECOND / 2, "{name} took {:?}", begun.elapsed());
                 }
                 rounds += 1;
             }
@@ -254,7 +253,7 @@ async fn a_stream_follows_its_slot_to_another_server() {
     for listening in &mut listening {
         assert_eq!(listening.next().await.as_deref(), Some("calm"));
     }
-    cluster.waits_for_replica(3);
+    cluster.waits_for_copy(0, 3);
     cluster.servers[3].does(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
     // Those whose server is another now say that they may have missed something, and listen anew.
     let moved = listening.into_iter().zip(&streams).map(async |(mut listening, stream)| {
@@ -332,13 +331,18 @@ async fn work_is_drained_while_a_server_is_away() {
     // Each of them in turn, so that one of them holds what all drains share.
     for away in 0..3 {
         cluster.servers[away].is_killed();
-        let mut refused = 0;
+        let mut accepted = BTreeSet::new();
         for n in 0..30 {
-            refused += add(&sender, &[entry(&format!("user-{n}"), n, 0)]).await.refused;
+            if add(&sender, &[entry(&format!("user-{n}"), n, 0)]).await.refused == 0 {
+                accepted.insert(n);
+            }
         }
-        assert!((1..30).contains(&refused), "{refused} of 30 were refused");
-        let drained = drains(&drain).await.len();
-        assert_eq!(drained + refused, 30);
+        assert!((1..30).contains(&accepted.len()), "{} of 30 were accepted", accepted.len());
+        let (mut drained, begun) = (BTreeSet::new(), Instant::now());
+        while !accepted.is_subset(&drained) {
+            assert!(begun.elapsed() < 10 * SECOND, "{:?} was not drained", accepted.difference(&drained));
+            drained.extend(drains(&drain).await);
+        }
         cluster.servers[away].is_back();
         cluster.agrees_within(FAILOVER);
         sender.becomes_healthy_within(FAILOVER).await;
