@@ -24,7 +24,9 @@ pub(crate) struct Lambda {
 /// The sandboxes of one function.
 struct Pool {
     binary: &'static std::path::Path,
-    variables: Variables,
+    variables: Mutex<Variables>,
+    /// How many deployments there were. A sandbox of an earlier one serves no further call.
+    deployments: AtomicUsize,
     permits: Semaphore,
     idle: Mutex<Vec<Sandbox>>,
     busy: Mutex<Vec<Process>>,
@@ -43,7 +45,8 @@ impl Lambda {
         let pool = |name: String| {
             let pool = Pool {
                 binary: &built[&name],
-                variables: variables(&name),
+                variables: Mutex::new(variables(&name)),
+                deployments: AtomicUsize::default(),
                 permits: Semaphore::new(MAX_IN_FLIGHT),
                 idle: Mutex::default(),
                 busy: Mutex::default(),
@@ -70,6 +73,21 @@ impl Lambda {
     pub(crate) async fn call(&self, function: &str, event: &Value) -> Option<Value> {
         let answer = self.pools[function].clone().invoke(event.to_string().into()).await.ok()?;
         serde_json::from_slice(&answer).ok()
+    }
+
+    /// The names of all functions.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.pools.keys().map(String::as_str)
+    }
+
+    /// Deploys a function with these variables changed. Calls that have begun end as they are.
+    pub(crate) fn deploy(&self, function: &str, changed: &[(&str, String)]) {
+        let pool = &self.pools[function];
+        let mut variables = pool.variables.lock().unwrap();
+        variables.retain(|(name, _)| !changed.iter().any(|(replaced, _)| replaced == name));
+        variables.extend(changed.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        pool.deployments.fetch_add(1, Ordering::Relaxed);
+        pool.idle.lock().unwrap().clear();
     }
 
     /// Kills every busy process of a function; returns how many.
@@ -135,6 +153,7 @@ fn response_of(answer: &Bytes) -> Value {
 impl Pool {
     async fn invoke_once(&self, event: Bytes) -> Result<Bytes, FunctionError> {
         let _permit = self.permits.acquire().await.map_err(|_| failure("Lambda.Closed", "the pool is closed"))?;
+        let deployment = self.deployments.load(Ordering::Relaxed);
         let mut sandbox = self.sandbox().await;
         let busy = sandbox.process().map(|process| Busy::new(self, process));
         let answer = sandbox.answers(event).await;
@@ -144,7 +163,11 @@ impl Pool {
         };
         // Lambda freezes a process between calls as well.
         sandbox.process().inspect(|process| process.freezes());
-        self.idle.lock().unwrap().push(sandbox);
+        let mut idle = self.idle.lock().unwrap();
+        if deployment == self.deployments.load(Ordering::Relaxed) {
+            idle.push(sandbox);
+        }
+        drop(idle);
         answer.map_err(|error| {
             serde_json::from_slice(&error).unwrap_or_else(|_| failure("Unhandled", &String::from_utf8_lossy(&error)))
         })
@@ -155,7 +178,8 @@ impl Pool {
         loop {
             let reused = self.idle.lock().unwrap().pop();
             let Some(mut sandbox) = reused else {
-                return Sandbox::start_tied(self.binary, &self.variables).await;
+                let variables = self.variables.lock().unwrap().clone();
+                return Sandbox::start_tied(self.binary, &variables).await;
             };
             if !sandbox.has_ended() {
                 sandbox.process().inspect(|process| process.thaws());

@@ -16,6 +16,7 @@ mod breakpoints;
 mod checker;
 mod cluster_faults;
 mod device;
+mod failovers;
 mod finish;
 mod gateway_faults;
 mod lambda;

@@ -46,7 +46,8 @@ pub(crate) struct Proxy {
 }
 
 struct Route {
-    server: u16,
+    /// The servers of new connections, of which each gets one at random.
+    servers: Mutex<Vec<u16>>,
     mode: watch::Sender<Mode>,
     breakpoints: Breakpoints,
     random: Random,
@@ -70,7 +71,7 @@ impl Proxy {
     /// A proxy in front of the server at this port.
     pub(crate) async fn in_front_of(server: u16, seed: u64) -> Self {
         let (mode, breakpoints, random) = (watch::Sender::new(Mode::Pass), Breakpoints::default(), Random::new(seed));
-        let route = Arc::new(Route { server, mode, breakpoints, random });
+        let route = Arc::new(Route { servers: Mutex::new(vec![server]), mode, breakpoints, random });
         let (port, all) = listen(&route, false).await;
         let (watched_port, watched) = listen(&route, true).await;
         Self { port, watched_port, route, listening: [all, watched] }
@@ -79,6 +80,11 @@ impl Proxy {
     /// Sets what happens to traffic from now on.
     pub(crate) fn set_mode(&self, mode: Mode) {
         self.route.mode.send_replace(mode);
+    }
+
+    /// Leads new connections to these servers, as a changed DNS answer does.
+    pub(crate) fn lead_to(&self, servers: &[u16]) {
+        *self.route.servers.lock().unwrap() = servers.to_vec();
     }
 
     /// Breakpoints for the chunks that clients send to the watched port.
@@ -109,8 +115,12 @@ async fn serve(route: Arc<Route>, mut client: TcpStream, is_watched: bool) {
         let _ = client.set_zero_linger();
         return;
     }
+    let server = {
+        let servers = route.servers.lock().unwrap();
+        servers[route.random.below(servers.len())]
+    };
     // A server that is down refuses connections, and so does the proxy.
-    let Ok(mut server) = TcpStream::connect(("127.0.0.1", route.server)).await else {
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", server)).await else {
         let _ = client.set_zero_linger();
         return;
     };

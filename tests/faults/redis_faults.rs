@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use shared::telemetry::health::{Health, Status, WarningName};
+
 use crate::proxy::Mode;
 use crate::testbed::{Testbed, pause};
 
@@ -99,6 +101,51 @@ pub(crate) async fn full(testbed: &mut Testbed) {
     require_unnoticed(testbed, from);
 }
 
+/// F16: Redis is full and evicts any key, as it must not: whatever was there is gone, and health says why.
+pub(crate) async fn evicting(testbed: &mut Testbed) {
+    testbed.run_for(1.0).await;
+    let from = Instant::now();
+    testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", "2mb", "maxmemory-policy", "allkeys-random"]);
+    testbed.servers.redis.does(&["CONFIG", "RESETSTAT"]);
+    testbed.run_for(5.0).await;
+    let is_named = match testbed.queue.check().await {
+        Status::Warned(warnings) => warnings.iter().any(|warning| warning.name == WarningName::EvictionPolicy),
+        _ => false,
+    };
+    testbed.require(is_named, "health did not name the eviction policy");
+    let stats: String = testbed.servers.redis.answers(&["INFO", "stats"]).unwrap();
+    let evicted = stats.lines().find_map(|line| line.strip_prefix("evicted_keys:")).unwrap_or_default().to_owned();
+    testbed.require(evicted.trim() != "0", "no key was evicted");
+    testbed.note(format!("{} keys evicted", evicted.trim()));
+    testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction"]);
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
+/// F18: someone's script does not end, so that Redis first answers nothing, and then BUSY.
+pub(crate) async fn busy(testbed: &mut Testbed) {
+    testbed.run_for(1.0).await;
+    let from = Instant::now();
+    testbed.servers.redis.does(&["CONFIG", "SET", "busy-reply-threshold", "500"]);
+    for _ in 0..3 {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}", testbed.servers.redis.port())).unwrap();
+        let script = std::thread::spawn(move || {
+            let mut connection = client.get_connection().unwrap();
+            redis::cmd("EVAL").arg("while true do end").arg(0).query::<()>(&mut connection)
+        });
+        testbed.run_for(2.0).await;
+        let is_busy =
+            testbed.servers.redis.answers::<String>(&["PING"]).is_err_and(|error| error.code() == Some("BUSY"));
+        testbed.require(is_busy, "Redis was not busy");
+        testbed.servers.redis.does(&["SCRIPT", "KILL"]);
+        let ended = script.join().unwrap();
+        testbed.require(ended.is_err(), "the script ended by itself");
+        testbed.run_for(1.0).await;
+    }
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
 /// F17: Redis is restarted and loads its data for a while before it serves.
 pub(crate) async fn loading(testbed: &mut Testbed) {
     testbed.servers.redis.does(&["DEBUG", "POPULATE", "700000", "ballast", "64"]);
@@ -137,6 +184,61 @@ pub(crate) async fn scripts_forgotten(testbed: &mut Testbed) {
 /// F20: Redis forgets all its data repeatedly.
 pub(crate) async fn flushed(testbed: &mut Testbed) {
     repeat_commands(testbed, &[&["FLUSHALL"]], 100).await;
+}
+
+/// F21: Redis gets a password that the functions do not have, and loses it again.
+pub(crate) async fn password_changed(testbed: &mut Testbed) {
+    testbed.run_for(1.0).await;
+    let from = Instant::now();
+    let mut admin = admin(testbed);
+    let mut does =
+        |command: &[&str]| redis::cmd(command[0]).arg(&command[1..]).query::<redis::Value>(&mut admin).unwrap();
+    does(&["CONFIG", "SET", "requirepass", "changed"]);
+    does(&["CLIENT", "KILL", "TYPE", "normal"]);
+    testbed.run_for(5.0).await;
+    let is_refused =
+        testbed.servers.redis.answers::<String>(&["PING"]).is_err_and(|error| error.code() == Some("NOAUTH"));
+    testbed.require(is_refused, "no password was needed");
+    does(&["CONFIG", "SET", "requirepass", ""]);
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
+/// F22: Redis has as many connections as it accepts, and those of the functions are closed.
+pub(crate) async fn no_more_clients(testbed: &mut Testbed) {
+    testbed.run_for(1.0).await;
+    let from = Instant::now();
+    let mut admin = admin(testbed);
+    let mut does =
+        |command: &[&str]| redis::cmd(command[0]).arg(&command[1..]).query::<redis::Value>(&mut admin).unwrap();
+    does(&["CONFIG", "SET", "maxclients", "1"]);
+    for kind in ["normal", "pubsub"] {
+        does(&["CLIENT", "KILL", "TYPE", kind]);
+    }
+    testbed.run_for(5.0).await;
+    let is_refused = testbed.servers.redis.answers::<String>(&["PING"]).is_err();
+    testbed.require(is_refused, "a further connection was accepted");
+    does(&["CONFIG", "SET", "maxclients", "10000"]);
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
+/// F23: one of several instances is down for long. Only its partitions move, and what it still had is drained when it is back.
+pub(crate) async fn one_of_several_down(testbed: &mut Testbed) {
+    testbed.run_for(1.5).await;
+    let from = Instant::now();
+    testbed.servers.redis.is_killed();
+    testbed.run_for(20.0).await;
+    testbed.servers.redis.is_back();
+    testbed.run_for(7.0).await;
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
+/// A connection to Redis that outlasts the others.
+fn admin(testbed: &Testbed) -> redis::Connection {
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", testbed.servers.redis.port())).unwrap();
+    client.get_connection().unwrap()
 }
 
 /// Sets each mode for this many seconds.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::servers::Redis;
 use crate::testbed::Testbed;
 use crate::{
-    backlog, baseline, cluster_faults, gateway_faults, load_faults, postgres_faults, random_mix, redis_faults,
-    worker_faults,
+    backlog, baseline, cluster_faults, failovers, gateway_faults, load_faults, postgres_faults, random_mix,
+    redis_faults, worker_faults,
 };
 
 /// A fault test.
@@ -25,8 +25,9 @@ impl Scenario {
     /// Whether it makes sense on such servers.
     pub(crate) fn runs_on(&self, redis: Redis) -> bool {
         match redis {
+            Redis::Instances(1) => !ON_CLUSTERS.contains(&self.id) && self.id != ON_SEVERAL,
             Redis::Instances(_) => !ON_CLUSTERS.contains(&self.id),
-            Redis::Cluster => !NOT_ON_CLUSTERS.contains(&self.id),
+            Redis::Cluster => !NOT_ON_CLUSTERS.contains(&self.id) && self.id != ON_SEVERAL,
         }
     }
 }
@@ -65,13 +66,22 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!("F05", "Redis answers with delays of 50, 200 and 1,000 ms", redis_faults::slow),
         scenario!("F06", "answers of Redis are lost after execution", redis_faults::answers_lost),
         scenario!("F07", "answers of Redis are sliced, cut and garbled", redis_faults::answers_cut),
+        scenario!("F08", "a replica takes over that had lost its primary 3 s ago", failovers::behind),
+        scenario!("F09", "two primaries at once, with clients at both", failovers::split),
+        scenario!("F10", "primary and replica change places, three times", failovers::switched),
         scenario!("F11", "a primary of the cluster is killed, and its replica takes over", cluster_faults::killed),
         scenario!("F12", "slots of the cluster move, and some are left half moved", cluster_faults::moved),
         scenario!("F13", "replicas of the cluster take over by force, there and back", cluster_faults::taken_over),
         scenario!("F15", "Redis is full", redis_faults::full),
+        scenario!("F16", "Redis evicts any key", redis_faults::evicting),
         scenario!("F17", "Redis is loading its data", redis_faults::loading),
+        scenario!("F18", "Redis is busy with someone's endless script", redis_faults::busy),
         scenario!("F19", "Redis forgets its scripts and functions", redis_faults::scripts_forgotten),
         scenario!("F20", "Redis is flushed", redis_faults::flushed),
+        scenario!("F21", "the password of Redis changes", redis_faults::password_changed),
+        scenario!("F22", "Redis accepts no further connection", redis_faults::no_more_clients),
+        scenario!("F23", "one of several Redis is down for 20 s", redis_faults::one_of_several_down),
+        scenario!("moved", "an instance of Redis is added, and another taken away", failovers::list_changed),
         scenario!("F24", "Postgres is killed with all its backends", postgres_faults::killed),
         scenario!("F26", "Postgres hangs", postgres_faults::hung),
         scenario!("F27", "the Postgres connection breaks at each step", postgres_faults::cut_at_every_step, 0),
@@ -106,7 +116,10 @@ pub(crate) fn all() -> Vec<Scenario> {
 /// The scenarios of every test run; they take at most three minutes together.
 const SELECTED: [&str; 9] = ["list", "first", "calm", "F03", "F24", "F28", "F36", "F46", "F47"];
 
+/// The one that needs several instances.
+const ON_SEVERAL: &str = "F23";
 /// Those that only a Redis Cluster can have.
 const ON_CLUSTERS: [&str; 3] = ["F11", "F12", "F13"];
-/// Those that put a proxy before Redis, which the servers of a cluster bypass, or write to one server what another would hold.
-const NOT_ON_CLUSTERS: [&str; 6] = ["list", "first", "F05", "F06", "F07", "F51"];
+/// Those that put a proxy before Redis, which the servers of a cluster bypass, write to one server what another would hold, or give
+/// one a replica.
+const NOT_ON_CLUSTERS: [&str; 10] = ["list", "first", "F05", "F06", "F07", "F08", "F09", "F10", "moved", "F51"];

@@ -13,6 +13,9 @@ const POSTGRES: [(&str, &str); 3] = [("fsync", "on"), ("full_page_writes", "on")
 /// The settings that Redis must report.
 const REDIS: [(&str, &str); 1] = [("appendonly", "yes")];
 
+/// The options of each Redis server.
+pub(crate) const REDIS_OPTIONS: [&str; 4] = ["--appendonly", "yes", "--enable-debug-command", "local"];
+
 pub(crate) struct Servers {
     pub(crate) postgres: PostgresServer,
     /// The Redis instance that faults are injected into.
@@ -33,10 +36,9 @@ pub(crate) enum Redis {
 impl Servers {
     /// Starts Postgres and Redis.
     pub(crate) async fn start(redis: Redis) -> Self {
-        let options = ["--appendonly", "yes", "--enable-debug-command", "local"];
         let mut all: Vec<RedisServer> = match redis {
-            Redis::Instances(count) => (0..count).map(|_| RedisServer::with(&options)).collect(),
-            Redis::Cluster => RedisCluster::with_options(3, 1, &options).servers,
+            Redis::Instances(count) => (0..count).map(|_| RedisServer::with(&REDIS_OPTIONS)).collect(),
+            Redis::Cluster => RedisCluster::with_options(3, 1, &REDIS_OPTIONS).servers,
         };
         let more_redis = all.split_off(1);
         let redis_server = all.pop().expect("there is a first one");

@@ -198,6 +198,12 @@ impl Testbed {
         bearer(&self.config, user, "")
     }
 
+    /// The URLs of the Redis instances, as the functions have them.
+    pub(crate) fn redis_urls(&self) -> Vec<String> {
+        let instances = &self.config.redis.as_ref().expect("REDIS_URL is set").instances;
+        instances.iter().map(|instance| instance.url.reveal().to_owned()).collect()
+    }
+
     /// Creates the chats in which users talk.
     async fn create_chats(&mut self) {
         for members in [0..USERS, 1..3, 3..USERS] {

@@ -1,0 +1,131 @@
+//! A Redis with a replica, as managed services have it: the replica takes over, and the endpoint leads to it. And a list of
+//! instances that changes. No sender gets an error for any of it.
+
+use std::time::{Duration, Instant};
+
+use harness::redis_cluster::is_replica;
+use harness::redis_server::RedisServer;
+
+use crate::redis_faults::require_unnoticed;
+use crate::servers::REDIS_OPTIONS;
+use crate::testbed::{Testbed, pause};
+
+/// The time that a copy of the data takes at most.
+const COPY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// F08: the replica takes over without what its primary was told in the last 3 s, since it had lost the connection.
+pub(crate) async fn behind(testbed: &mut Testbed) {
+    let replica = new_replica(testbed).await;
+    testbed.run_for(1.5).await;
+    let from = Instant::now();
+    replica.does(&["REPLICAOF", "127.0.0.1", "1"]);
+    testbed.run_for(3.0).await;
+    testbed.servers.redis.is_killed();
+    testbed.run_for(1.0).await;
+    takes_over(testbed, &replica);
+    testbed.run_for(4.0).await;
+    let written = replica.answers::<i64>(&["DBSIZE"]).unwrap();
+    testbed.require(written > 0, "the replica was not used");
+    returns(testbed).await;
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
+/// F09: the replica takes over while its primary lives on, and clients use both. Later only the new one remains.
+pub(crate) async fn split(testbed: &mut Testbed) {
+    let replica = new_replica(testbed).await;
+    testbed.run_for(1.5).await;
+    let from = Instant::now();
+    replica.does(&["REPLICAOF", "NO", "ONE"]);
+    testbed.redis.lead_to(&[testbed.servers.redis.port(), replica.port()]);
+    for _ in 0..10 {
+        // New connections, so that some find the other one.
+        for server in [&testbed.servers.redis, &replica] {
+            server.does(&["CLIENT", "KILL", "TYPE", "normal"]);
+        }
+        testbed.run_for(0.5).await;
+    }
+    let used = [&testbed.servers.redis, &replica].map(|server| server.answers::<i64>(&["DBSIZE"]).unwrap() > 0);
+    testbed.require(used == [true, true], "one of the two primaries was not used");
+    testbed.redis.lead_to(&[replica.port()]);
+    testbed.servers.redis.does(&["REPLICAOF", "127.0.0.1", &replica.port().to_string()]);
+    testbed.run_for(2.0).await;
+    returns(testbed).await;
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
+/// F10: the two change places. Connections stay open, and a write to the former primary is refused with READONLY.
+pub(crate) async fn switched(testbed: &mut Testbed) {
+    let replica = new_replica(testbed).await;
+    testbed.run_for(1.5).await;
+    let from = Instant::now();
+    for turn in 0..3 {
+        let (old, new) =
+            if turn % 2 == 0 { (&testbed.servers.redis, &replica) } else { (&replica, &testbed.servers.redis) };
+        copied(new).await;
+        new.does(&["REPLICAOF", "NO", "ONE"]);
+        old.does(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
+        testbed.redis.lead_to(&[new.port()]);
+        testbed.run_for(3.0).await;
+    }
+    returns(testbed).await;
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
+/// The list of instances changes, as by deployments: one is added, then the first one taken away, then everything is as before.
+/// Meanwhile functions with the old list and the new one run side by side.
+pub(crate) async fn list_changed(testbed: &mut Testbed) {
+    let added = RedisServer::with(&REDIS_OPTIONS);
+    let own = testbed.redis_urls();
+    let added_url = format!("redis://127.0.0.1:{}", added.port());
+    testbed.run_for(1.5).await;
+    let from = Instant::now();
+    let more = [&own[..], std::slice::from_ref(&added_url)].concat();
+    for list in [&more, &more[1..].to_vec(), &own] {
+        let changed = [("REDIS_URL", String::new()), ("REDIS_URLS", list.join(","))];
+        for first in ["send", "drain"] {
+            testbed.lambda.deploy(first, &changed);
+            testbed.run_for(1.0).await;
+        }
+        for function in testbed.lambda.names().filter(|name| !["send", "drain"].contains(name)) {
+            testbed.lambda.deploy(function, &changed);
+        }
+        testbed.run_for(2.0).await;
+    }
+    let used = added.answers::<i64>(&["DBSIZE"]).unwrap();
+    testbed.require(used > 0, "the added instance was not used");
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
+/// A replica of the first Redis instance, with a complete copy.
+async fn new_replica(testbed: &Testbed) -> RedisServer {
+    let replica = RedisServer::with(&[&REDIS_OPTIONS[..], &["--repl-diskless-load", "on-empty-db"]].concat());
+    testbed.servers.redis.does(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+    replica.does(&["REPLICAOF", "127.0.0.1", &testbed.servers.redis.port().to_string()]);
+    copied(&replica).await;
+    replica
+}
+
+/// Waits until a replica has a complete copy.
+async fn copied(replica: &RedisServer) {
+    let began = Instant::now();
+    while !is_replica(replica) {
+        assert!(began.elapsed() < COPY_TIMEOUT, "the replica got no copy");
+        pause(50).await;
+    }
+}
+
+fn takes_over(testbed: &Testbed, replica: &RedisServer) {
+    replica.does(&["REPLICAOF", "NO", "ONE"]);
+    testbed.redis.lead_to(&[replica.port()]);
+}
+
+/// The endpoint leads to the first instance again, which is the primary, with whatever it still has.
+async fn returns(testbed: &mut Testbed) {
+    testbed.servers.redis.is_back();
+    testbed.redis.lead_to(&[testbed.servers.redis.port()]);
+    testbed.run_for(1.0).await;
+}
