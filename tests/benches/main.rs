@@ -13,6 +13,7 @@ mod carillon;
 mod client;
 mod cold_start;
 mod emitting;
+mod failover;
 mod fanout;
 mod lateness;
 mod machine;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 use crate::stores::Stores;
 
 /// The topics, each a module of the same name; the ones ending in `-servers` are measured on Postgres and Redis.
-const TOPICS: [&str; 26] = [
+const TOPICS: [&str; 27] = [
     "ringing",
     "sending",
     "lateness",
@@ -61,10 +62,11 @@ const TOPICS: [&str; 26] = [
     "appending",
     "appending-servers",
     "bulk-servers",
+    "failover",
 ];
 
 /// The topics that do not need the gateway.
-const WITHOUT_GATEWAY: [&str; 9] = [
+const WITHOUT_GATEWAY: [&str; 10] = [
     "queue",
     "queue-servers",
     "reading",
@@ -74,6 +76,7 @@ const WITHOUT_GATEWAY: [&str; 9] = [
     "appending",
     "appending-servers",
     "bulk-servers",
+    "failover",
 ];
 
 // One thread, so that the clients take at most one core away from the gateway.
@@ -122,6 +125,7 @@ async fn main() -> ExitCode {
             "appending" => appending::measure(Stores::Local).await,
             "appending-servers" => appending::measure(Stores::Servers).await,
             "bulk-servers" => bulk::measure().await,
+            "failover" => failover::measure().await,
             other => unreachable!("{other} is not a topic"),
         }
     }
