@@ -6,13 +6,13 @@ import { useCarillon } from "../react.js";
 import { ChatAnnouncer } from "./ChatAnnouncer.js";
 import { ChatList } from "./ChatList.js";
 import { Conversation } from "./Conversation.js";
-import { DeletedChats } from "./DeletedChats.js";
 import { ChatsIcon } from "./icons.js";
 import { complete } from "./labels.js";
 import { Notice } from "./Notice.js";
 import { partnerOf, type Setup, SetupContext } from "./setup.js";
 import { useChatStyles } from "./styles.js";
 import type { ChatsProps } from "./types.js";
+import { useOnDemand } from "./useOnDemand.js";
 
 /** The user's chats, with the messages of the one that is open. */
 export function Chats(props: ChatsProps): ReactElement {
@@ -30,7 +30,10 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
   const wsStatus = useCarillon((state) => state.wsStatus);
   const [chosen, setChosen] = useState<string | null>(null);
   const openId = props.openId === undefined ? chosen : props.openId;
-  const [showsDeleted, setShowsDeleted] = useState(false);
+  const onDemand = useOnDemand();
+  const { parts, load } = onDemand;
+  /** What stands in the place of the list. */
+  const [inPlace, setInPlace] = useState<"deleted" | null>(null);
   const root = useRef<HTMLElement>(null);
   const takesFocus = useRef(false);
   const latest = useRef(onOpen);
@@ -84,16 +87,16 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
       >
         <div className="carillon-panes" data-open={openId !== null || undefined}>
           <div className="carillon-chat-side">
-            {showsDeleted ? (
-              <DeletedChats
+            {parts && inPlace === "deleted" ? (
+              <parts.DeletedChats
                 titleId={`${ids}title`}
                 list={list}
                 onClose={() => {
-                  setShowsDeleted(false);
+                  setInPlace(null);
                   focusOn(".carillon-chat-deleted");
                 }}
                 onRestored={(chatId) => {
-                  setShowsDeleted(false);
+                  setInPlace(null);
                   setup.open(chatId);
                 }}
               />
@@ -109,7 +112,7 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
                   openId={openId}
                   waits={waits}
                   offline={offline}
-                  onDeleted={() => setShowsDeleted(true)}
+                  onDeleted={() => load(() => setInPlace("deleted"))}
                 />
               </>
             )}
@@ -131,7 +134,10 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
             />
           )}
         </div>
-        <Notice error={list.error} onDismiss={list.dismissError} />
+        <Notice
+          error={onDemand.error ?? list.error}
+          onDismiss={onDemand.error ? onDemand.dismissError : list.dismissError}
+        />
         <ChatAnnouncer chats={list.chats} loading={list.loading} />
       </section>
     </SetupContext.Provider>

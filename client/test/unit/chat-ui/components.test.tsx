@@ -289,6 +289,7 @@ describe("a conversation", () => {
     await press("Delete chat: bob");
     await within(conversation()).findByText("You deleted this chat.");
     await press("Deleted chats");
+    await eventually(() => expect(document.activeElement?.matches("h2")).toBe(true));
     expect(document.activeElement?.textContent).toBe("Deleted chats");
     await userEvent.click(await screen.findByRole("button", { name: "Restore: bob" }));
     await eventually(() => expect(texts()).toEqual(["Hi"]));

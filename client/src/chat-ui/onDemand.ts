@@ -1,0 +1,3 @@
+// The parts of the chats that few users open. They are loaded when they are first needed.
+
+export { DeletedChats } from "./DeletedChats.js";
