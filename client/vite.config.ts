@@ -42,6 +42,8 @@ const config: UserConfig = defineConfig({
     },
     rolldownOptions: {
       external: ["react", "react/jsx-runtime", "vue"],
+      // In a chunk of their own, so that an application that says nothing of them loads them with the parts of groups.
+      output: { codeSplitting: { groups: [{ name: "groupLabels", test: /groupLabels\.ts$/ }] } },
       // "use client" stands at the head of an entry, where the build keeps it, which the tests of the package verify.
       checks: { moduleLevelDirective: false },
     },

@@ -1,6 +1,6 @@
-// The round sign of a chat, with the presence of the other user.
+// The round sign of a chat or a user, with the presence of the user.
 
-import type { ReactElement } from "react";
+import type { ReactElement, ReactNode } from "react";
 import type { Chat, PresenceMap } from "../chat/types.js";
 import { chatName, partnerOf, useSetup } from "./setup.js";
 
@@ -16,18 +16,34 @@ function hueOf(text: string): number {
 export function Avatar({ chat, presence }: { chat: Chat; presence: PresenceMap }): ReactElement {
   const setup = useSetup();
   const partner = partnerOf(chat, setup.me);
-  const name = chatName(setup, chat);
-  const online = partner === null ? null : (presence.get(partner)?.online ?? null);
+  return (
+    <Sign of={partner ?? chat.id} name={chatName(setup, chat)} online={presence.get(partner ?? "")?.online}>
+      {setup.slots?.avatar?.(chat)}
+    </Sign>
+  );
+}
+
+interface SignProps {
+  /** Whose colour it has. */
+  readonly of: string;
+  readonly name: string;
+  readonly online: boolean | null | undefined;
+  /** Instead of the letter. */
+  readonly children?: ReactNode;
+}
+
+export function Sign({ of, name, online, children }: SignProps): ReactElement {
+  const { labels } = useSetup();
   return (
     <span className="carillon-avatar">
-      {setup.slots?.avatar?.(chat) ?? (
-        <span className="carillon-letter" data-hue={hueOf(partner ?? chat.id)} aria-hidden="true">
-          {[...name][0]?.toLocaleUpperCase(setup.labels.locale)}
+      {children ?? (
+        <span className="carillon-letter" data-hue={hueOf(of)} aria-hidden="true">
+          {[...name][0]?.toLocaleUpperCase(labels.locale)}
         </span>
       )}
-      {online !== null && (
+      {typeof online === "boolean" && (
         <span className="carillon-presence" data-online={online}>
-          <span className="carillon-spoken">{online ? setup.labels.online : setup.labels.offline}</span>
+          <span className="carillon-spoken">{online ? labels.online : labels.offline}</span>
         </span>
       )}
     </span>

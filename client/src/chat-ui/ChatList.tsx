@@ -68,7 +68,12 @@ export function ChatList({ list, presence, openId, onDeleted, waits, offline }: 
           </button>
         )}
         {!list.loading && !list.hasMore && (
-          <button type="button" className="carillon-button carillon-chat-deleted" onClick={onDeleted}>
+          <button
+            type="button"
+            className="carillon-button carillon-chat-deleted"
+            data-opens="DeletedChats"
+            onClick={onDeleted}
+          >
             {labels.deletedChats}
           </button>
         )}

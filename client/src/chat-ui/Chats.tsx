@@ -6,7 +6,7 @@ import { useCarillon } from "../react.js";
 import { ChatAnnouncer } from "./ChatAnnouncer.js";
 import { ChatList } from "./ChatList.js";
 import { Conversation } from "./Conversation.js";
-import { ChatsIcon } from "./icons.js";
+import { ChatsIcon, PlusIcon } from "./icons.js";
 import { complete } from "./labels.js";
 import { Notice } from "./Notice.js";
 import { partnerOf, type Setup, SetupContext } from "./setup.js";
@@ -23,7 +23,7 @@ export function Chats(props: ChatsProps): ReactElement {
 }
 
 function Panes(props: ChatsProps & { me: string | null }): ReactElement {
-  const { id, className, style, slots, nameOf, me, onOpen } = props;
+  const { id, className, style, slots, nameOf, me, onOpen, canCreateGroups = true } = props;
   const ids = useId();
   const labels = complete(props.labels);
   const list = useChats();
@@ -33,7 +33,8 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
   const onDemand = useOnDemand();
   const { parts, load } = onDemand;
   /** What stands in the place of the list. */
-  const [inPlace, setInPlace] = useState<"deleted" | null>(null);
+  const [inPlace, setInPlace] = useState<"DeletedChats" | "NewGroup" | null>(null);
+  const Part = inPlace && parts?.[inPlace];
   const root = useRef<HTMLElement>(null);
   const takesFocus = useRef(false);
   const latest = useRef(onOpen);
@@ -87,15 +88,15 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
       >
         <div className="carillon-panes" data-open={openId !== null || undefined}>
           <div className="carillon-chat-side">
-            {parts && inPlace === "deleted" ? (
-              <parts.DeletedChats
+            {Part ? (
+              <Part
                 titleId={`${ids}title`}
                 list={list}
                 onClose={() => {
                   setInPlace(null);
-                  focusOn(".carillon-chat-deleted");
+                  focusOn(`[data-opens="${inPlace}"]`);
                 }}
-                onRestored={(chatId) => {
+                onOpen={(chatId) => {
                   setInPlace(null);
                   setup.open(chatId);
                 }}
@@ -105,6 +106,18 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
                 <div className="carillon-head">
                   <h2 id={`${ids}title`}>{slots?.title ?? labels.title}</h2>
                   {slots?.header}
+                  {canCreateGroups && (
+                    <button
+                      type="button"
+                      className="carillon-button"
+                      data-opens="NewGroup"
+                      aria-label={labels.newGroup}
+                      title={labels.newGroup}
+                      onClick={() => load(() => setInPlace("NewGroup"))}
+                    >
+                      <PlusIcon />
+                    </button>
+                  )}
                 </div>
                 <ChatList
                   list={list}
@@ -112,7 +125,7 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
                   openId={openId}
                   waits={waits}
                   offline={offline}
-                  onDeleted={() => load(() => setInPlace("deleted"))}
+                  onDeleted={() => load(() => setInPlace("DeletedChats"))}
                 />
               </>
             )}
@@ -136,7 +149,10 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
         </div>
         <Notice
           error={onDemand.error ?? list.error}
-          onDismiss={onDemand.error ? onDemand.dismissError : list.dismissError}
+          onDismiss={() => {
+            onDemand.dismissError();
+            list.dismissError();
+          }}
         />
         <ChatAnnouncer chats={list.chats} loading={list.loading} />
       </section>

@@ -15,11 +15,11 @@ interface DeletedChatsProps {
   readonly titleId: string;
   readonly list: Pick<ChatList, "hidden" | "restore">;
   readonly onClose: () => void;
-  readonly onRestored: (chatId: string) => void;
+  readonly onOpen: (chatId: string) => void;
 }
 
 export function DeletedChats(props: DeletedChatsProps): ReactElement {
-  const { titleId, list, onClose, onRestored } = props;
+  const { titleId, list, onClose, onOpen } = props;
   const { hidden, restore } = list;
   const setup = useSetup();
   const { labels } = setup;
@@ -85,7 +85,7 @@ export function DeletedChats(props: DeletedChatsProps): ReactElement {
                   aria-label={`${labels.restore}: ${chatName(setup, chat)}`}
                   onClick={() =>
                     restore(chat.id).then(
-                      () => onRestored(chat.id),
+                      () => onOpen(chat.id),
                       () => {},
                     )
                   }

@@ -4,5 +4,6 @@
 
 export type { Counted } from "../ui/labels.js";
 export { Chats } from "./Chats.js";
+export type { GroupLabels } from "./groupLabels.js";
 export { type ChatLabels, de, en, es } from "./labels.js";
 export type { ChatSlots, ChatsProps } from "./types.js";

@@ -1,9 +1,10 @@
 // The words of the chats. A label is a string, or one for each plural category of the language.
 
 import { type Counted, completer } from "../ui/labels.js";
+import { type GroupLabels, groupWords } from "./groupLabels.js";
 
 /** All labels of the chats, and the language in which dates and numbers are written. */
-export interface ChatLabels {
+export interface ChatLabels extends GroupLabels {
   /** A BCP 47 tag. The browser's own variant of the language is preferred: `en` becomes `en-GB` for a British user. */
   readonly locale: string;
   readonly title: string;
@@ -57,6 +58,9 @@ export interface ChatLabels {
   readonly restore: string;
   readonly deletedChats: string;
   readonly noDeleted: string;
+  readonly newGroup: string;
+  /** The button that shows the title and the members of a group, and what it shows. */
+  readonly group: string;
   readonly gone: string;
   readonly saved: string;
   readonly offlineEmpty: string;
@@ -67,7 +71,10 @@ export interface ChatLabels {
   readonly arrivedMany: Counted;
 }
 
-export const en: ChatLabels = {
+/** The labels that a page needs at first. */
+export type FirstLabels = Omit<ChatLabels, keyof GroupLabels>;
+
+const first: FirstLabels = {
   locale: "en",
   title: "Chats",
   back: "Back to the chats",
@@ -115,6 +122,8 @@ export const en: ChatLabels = {
   restore: "Restore",
   deletedChats: "Deleted chats",
   noDeleted: "No deleted chats.",
+  newGroup: "New group",
+  group: "Group details",
   gone: "This chat no longer exists.",
   saved: "Offline. Showing saved messages.",
   offlineEmpty: "You are offline.",
@@ -123,6 +132,8 @@ export const en: ChatLabels = {
   arrived: "{name}: {text}",
   arrivedMany: { other: "{n} new messages" },
 };
+
+export const en: ChatLabels = /* @__PURE__ */ Object.assign({}, first, groupWords);
 
 export const de: ChatLabels = {
   locale: "de",
@@ -172,6 +183,8 @@ export const de: ChatLabels = {
   restore: "Wiederherstellen",
   deletedChats: "Gelöschte Chats",
   noDeleted: "Keine gelöschten Chats.",
+  newGroup: "Neue Gruppe",
+  group: "Gruppendetails",
   gone: "Diesen Chat gibt es nicht mehr.",
   saved: "Offline. Gespeicherte Nachrichten.",
   offlineEmpty: "Keine Verbindung.",
@@ -179,6 +192,22 @@ export const de: ChatLabels = {
   dismiss: "Ausblenden",
   arrived: "{name}: {text}",
   arrivedMany: { other: "{n} neue Nachrichten" },
+  titleOptional: "Titel (optional)",
+  groupTitle: "Titel",
+  save: "Speichern",
+  renamed: "Titel gespeichert.",
+  person: "Nutzer-ID hinzufügen",
+  add: "Hinzufügen",
+  added: "{name} wurde hinzugefügt.",
+  remove: "Entfernen",
+  removed: "{name} wurde entfernt.",
+  create: "Gruppe erstellen",
+  owner: "Gruppenleitung",
+  moreMembers: "Weitere anzeigen",
+  leave: "Gruppe verlassen",
+  leaveAsk: "Diese Gruppe verlassen? Danach muss dich ein Mitglied wieder hinzufügen.",
+  leaveYes: "Verlassen",
+  cancel: "Abbrechen",
 };
 
 export const es: ChatLabels = {
@@ -229,6 +258,8 @@ export const es: ChatLabels = {
   restore: "Restaurar",
   deletedChats: "Chats eliminados",
   noDeleted: "No hay chats eliminados.",
+  newGroup: "Nuevo grupo",
+  group: "Detalles del grupo",
   gone: "Este chat ya no existe.",
   saved: "Sin conexión. Mensajes guardados.",
   offlineEmpty: "Sin conexión.",
@@ -236,10 +267,26 @@ export const es: ChatLabels = {
   dismiss: "Descartar",
   arrived: "{name}: {text}",
   arrivedMany: { other: "{n} mensajes nuevos" },
+  titleOptional: "Título (opcional)",
+  groupTitle: "Título",
+  save: "Guardar",
+  renamed: "Título guardado.",
+  person: "Añadir ID de usuario",
+  add: "Añadir",
+  added: "Se añadió a {name}.",
+  remove: "Quitar",
+  removed: "Se quitó a {name}.",
+  create: "Crear grupo",
+  owner: "Propietario",
+  moreMembers: "Ver más",
+  leave: "Salir del grupo",
+  leaveAsk: "¿Salir de este grupo? Para volver, un miembro tendrá que añadirte.",
+  leaveYes: "Salir",
+  cancel: "Cancelar",
 };
 
-/** Takes every label that is missing from English. The same object gives the same result. */
-export const complete: (labels: Partial<ChatLabels> | undefined) => ChatLabels = /* @__PURE__ */ completer(en);
+/** Takes every label that is missing, except those of groups, from English. The same object gives the same result. */
+export const complete: (labels: Partial<ChatLabels> | undefined) => FirstLabels = /* @__PURE__ */ completer(first);
 
 /** Writes a name, a text or a time into a label. */
 export function filled(label: string, values: Readonly<Record<string, string>>): string {

@@ -3,14 +3,14 @@
 import { type Context, createContext, useContext } from "react";
 import type { Chat } from "../chat/types.js";
 import { named } from "../ui/format.js";
-import type { ChatLabels } from "./labels.js";
+import type { FirstLabels } from "./labels.js";
 import type { ChatSlots } from "./types.js";
 
 /** The most members whom the name of a group without a title lists. */
 const MAX_NAMED = 3;
 
 export interface Setup {
-  readonly labels: ChatLabels;
+  readonly labels: FirstLabels;
   readonly slots: ChatSlots | undefined;
   /** The user whose chats these are. */
   readonly me: string | null;

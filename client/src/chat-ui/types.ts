@@ -12,7 +12,7 @@ export interface ChatSlots {
   readonly header?: ReactNode;
   /** Instead of the letter that stands for a chat. */
   readonly avatar?: (chat: Chat) => ReactNode;
-  /** Buttons of an open chat, for example to rename or to leave a group. */
+  /** Buttons of an open chat. */
   readonly actions?: (chat: Chat) => ReactNode;
   /** Instead of the message of an empty list. */
   readonly empty?: ReactNode;
@@ -28,6 +28,8 @@ export interface ChatsProps {
   readonly slots?: ChatSlots;
   /** How a user is called. Default: the id. */
   readonly nameOf?: (userId: string) => string;
+  /** Whether the list has a button that makes a group. Default: it has. */
+  readonly canCreateGroups?: boolean;
   /** The chat that is open. Without it the component itself knows which one is. */
   readonly openId?: string | null;
   /** Called when the user opens a chat, or closes it (`null`). */

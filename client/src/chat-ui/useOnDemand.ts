@@ -17,21 +17,20 @@ export interface OnDemand {
 export function useOnDemand(): OnDemand {
   const [parts, setParts] = useState<OnDemand["parts"]>(null);
   const [error, setError] = useState<Problem | null>(null);
-  const dismissError = (): void => setError(null);
   return {
     parts,
     error,
-    dismissError,
     load(show) {
-      dismissError();
       import("./onDemand.js").then(
         (loaded) => {
           setParts(loaded);
+          setError(null);
           show();
         },
         // The button stays for another attempt.
         () => setError(toProblem("change", notLoaded())),
       );
     },
+    dismissError: () => setError(null),
   };
 }

@@ -15,3 +15,5 @@ export const SEND = "M3.5 10 17 3.5 13.5 17l-3-5.5-7-1.5ZM10.5 11.5 17 3.5";
 export const CLOCK = "M10 3.5a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13ZM10 6.5V10l2.5 1.5";
 export const DOWN = "M10 4.5v11m-4.5-4.5L10 15.5l4.5-4.5";
 export const CHATS = "M3.5 4.5h13v9h-7l-3.5 3v-3H3.5v-9Z";
+export const INFO = "M10 3.5a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13ZM10 9.5v4M10 6.5v.1";
+export const PLUS = "M10 4.5v11M4.5 10h11";

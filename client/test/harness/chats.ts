@@ -29,6 +29,9 @@ interface Call {
   readonly body: Record<string, unknown> | undefined;
 }
 
+/** So many members stand in a chat itself, besides the user. */
+const MAX_PARTICIPANTS = 20;
+
 type Push = (user: string, frame: object) => void;
 type Answer = [status: number, body?: unknown];
 
@@ -173,8 +176,10 @@ export class FakeChats {
         this.changed(row, user);
         return [204];
       case "GET members": {
-        const items = [...row.members].map(([userId, { role, readSeq }]) => ({ userId, role, readSeq, joinedAt: "" }));
-        return [200, { items, nextCursor: null }];
+        const all = [...row.members].map(([userId, { role, readSeq }]) => ({ userId, role, readSeq, joinedAt: "" }));
+        const from = Number(query.get("cursor") ?? 0);
+        const to = from + Math.min(this.maxPage, Number(query.get("limit") ?? 50));
+        return [200, { items: all.slice(from, to), nextCursor: to < all.length ? String(to) : null }];
       }
       case "GET messages":
         return [200, this.history(row, own, query)];
@@ -250,7 +255,10 @@ export class FakeChats {
   }
 
   private leave(row: Row, user: string): void {
-    if (row.members.delete(user)) this.push(user, { type: "chat", chatId: row.id, removed: true });
+    if (!row.members.delete(user)) return;
+    const [longest] = row.members.values();
+    if (longest && row.kind === "group") longest.role = "owner";
+    this.push(user, { type: "chat", chatId: row.id, removed: true });
   }
 
   private changed(row: Row, user: string): Chat {
@@ -313,11 +321,9 @@ export class FakeChats {
   private show(row: Row, user: string): Chat {
     const { readSeq, clearedSeq, hiddenSeq } = row.members.get(user) ?? { readSeq: 0, clearedSeq: -1, hiddenSeq: -1 };
     const last = row.messages.at(-1);
-    const participants = [...row.members].map(([userId, member]) => ({
-      userId,
-      role: member.role,
-      readSeq: member.readSeq,
-    }));
+    const participants = [...row.members]
+      .filter(([userId], index) => index < MAX_PARTICIPANTS || userId === user)
+      .map(([userId, { role, readSeq }]) => ({ userId, role, readSeq }));
     return {
       id: row.id,
       kind: row.kind,

@@ -45,6 +45,7 @@ test("the types of every entry resolve as its code does", async () => {
     "--exclude-entrypoints",
     "ui.css",
     "chat-ui.css",
+    "chat-groups.css",
   ]);
 });
 
@@ -54,7 +55,7 @@ test("the package contains its entries and nothing else", async () => {
     expect(files).toEqual(expect.arrayContaining([types, code]));
   }
   const expected =
-    /^(dist\/[\w/-]+\.(js|js\.map|d\.ts)|dist\/(chat-)?ui\.css|package\.json|README\.md|CHANGELOG\.md|LICENSE-\w+)$/;
+    /^(dist\/[\w/-]+\.(js|js\.map|d\.ts)|dist\/(ui|chat-ui|chat-groups)\.css|package\.json|README\.md|CHANGELOG\.md|LICENSE-\w+)$/;
   expect(files.filter((file) => !expected.test(file))).toEqual([]);
 });
 

@@ -88,13 +88,17 @@ test("chats and their hooks are at most 5.6 KB more, and only for pages that use
   expect(presence.all - chats.all).toBeLessThanOrEqual(1.25 * KB);
 });
 
-test("the components of chats in one language are at most 13.2 KB more than their hooks, styles included", async () => {
+test("the components of chats in one language are at most 13.2 KB more than their hooks, styles included, and 4 KB load on demand", async () => {
   const [hooks, chats] = await Promise.all([
     sizeOf(["dist/chat-react.js"], [], "{ useChat, useChats, usePresence }"),
     sizeOf(["dist/chat-ui.js"], [], "{ Chats }"),
   ]);
-  console.log(`min+gzip: the components of chats ${chats.first - hooks.first} B beside their hooks, ${hooks.first} B`);
+  console.log(
+    `min+gzip: the components of chats ${chats.first - hooks.first} B beside their hooks, ${hooks.first} B; ` +
+      `on demand, ${chats.all - chats.first} B`,
+  );
   expect(chats.first - hooks.first).toBeLessThanOrEqual(13.2 * KB);
+  expect(chats.all - chats.first).toBeLessThanOrEqual(4 * KB);
 });
 
 test("the element is at most 12 KB more than the core, styles included", async () => {

@@ -1,0 +1,181 @@
+// @vitest-environment happy-dom
+// @vitest-environment-options { "url": "https://app.example.com/" }
+
+import { cleanup, configure, render, screen, within } from "@testing-library/react";
+import userEvent from "@testing-library/user-event";
+import { type ReactElement, type ReactNode, StrictMode } from "react";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Chats, type ChatsProps, de, en, es } from "../../../src/chat-ui/index.js";
+import { CarillonProvider } from "../../../src/react.js";
+import { type Device, deviceOf } from "../../harness/device.js";
+import { FakeServer, refusal } from "../../harness/server.js";
+
+const timeout = 30_000;
+configure({ asyncUtilTimeout: timeout });
+const eventually = (check: () => void): Promise<void> => vi.waitFor(check, { timeout });
+
+let server: FakeServer;
+let device: Device;
+/** A group of carol's, with alice and bob. */
+let id: string;
+
+beforeEach(() => {
+  // Without it everything counts as in sight.
+  vi.stubGlobal("IntersectionObserver", undefined);
+  server = new FakeServer();
+  device = deviceOf(server);
+  id = server.chats.between("carol", "alice", "group");
+  server.chats.rows.get(id)?.members.set("bob", { role: "member", readSeq: 0, clearedSeq: -1, hiddenSeq: -1 });
+  Object.assign(server.chats.rows.get(id) ?? {}, { title: "Lunch" });
+});
+
+afterEach(() => {
+  cleanup();
+  device.client.close();
+});
+
+const page = ({ children }: { children: ReactNode }): ReactElement => (
+  <StrictMode>
+    <CarillonProvider client={device.client}>{children}</CarillonProvider>
+  </StrictMode>
+);
+const show = (props: ChatsProps = {}): ReturnType<typeof render> => render(<Chats {...props} />, { wrapper: page });
+const button = (name: string | RegExp): HTMLElement => screen.getByRole("button", { name });
+const press = async (name: string | RegExp): Promise<void> =>
+  userEvent.click(await screen.findByRole("button", { name }));
+const field = (name: string): HTMLInputElement => screen.getByLabelText(name);
+const conversation = (): HTMLElement => document.querySelector(".carillon-conversation") as HTMLElement;
+const people = (): string[] =>
+  [...document.querySelectorAll(".carillon-person .carillon-chat-about")].map((one) =>
+    [...one.children].map(({ textContent }) => textContent).join(": "),
+  );
+const suggestions = (): (string | null)[] =>
+  [...document.querySelectorAll("datalist option")].map((option) => option.getAttribute("value"));
+const spoken = (): string => document.querySelector(".carillon-group > [role=status]")?.textContent ?? "";
+const members = (chatId = id): string[] => [...(server.chats.rows.get(chatId)?.members.keys() ?? [])];
+const created = (): string[] => [...server.chats.rows.keys()].filter((chatId) => chatId !== id);
+
+async function asksForGroup(name = "New group"): Promise<void> {
+  // Before it is known who the user is, nothing is kept.
+  await screen.findByText("Lunch");
+  await press(name);
+}
+
+describe("a new group", () => {
+  test("is made from the list, of people who are typed or suggested, and opens", async () => {
+    server.chats.between("alice", "dave");
+    show({ nameOf: (userId) => userId.toUpperCase() });
+    await screen.findByText("DAVE");
+    await asksForGroup();
+    await eventually(() => expect(document.activeElement?.textContent).toBe("New group"));
+    expect(suggestions().sort()).toEqual(["bob", "carol", "dave"]);
+    await userEvent.type(field("Title (optional)"), " Trip ");
+    await userEvent.type(field("Add a user ID"), "bob{Enter}");
+    expect(spoken()).toBe("BOB was added.");
+    expect(suggestions().sort()).toEqual(["carol", "dave"]);
+    await userEvent.type(field("Add a user ID"), " erin ");
+    await press("Add");
+    expect(document.activeElement).toBe(field("Add a user ID"));
+    expect(people()).toEqual(["ALICE: You, Owner", "BOB", "ERIN"]);
+    screen.getByRole("heading", { name: "3 members" });
+    await press("Remove: BOB");
+    expect([people(), spoken(), document.activeElement]).toEqual([
+      ["ALICE: You, Owner", "ERIN"],
+      "BOB was removed.",
+      field("Add a user ID"),
+    ]);
+    // What is still in the field counts too.
+    await userEvent.type(field("Add a user ID"), "dave");
+    await press("Create group");
+    await eventually(() => within(conversation()).getByRole("heading", { name: "Trip" }));
+    const made = created().at(-1) ?? "";
+    expect([members(made), server.chats.rows.get(made)?.kind]).toEqual([["alice", "erin", "dave"], "group"]);
+    // The list is back in its place.
+    button("New group");
+  });
+
+  test("needs no title, but another person than the user", async () => {
+    show();
+    await asksForGroup();
+    await screen.findByLabelText("Add a user ID");
+    expect(button("Create group").getAttribute("aria-disabled")).toBe("true");
+    await press("Create group");
+    expect(document.activeElement).toBe(field("Add a user ID"));
+    await userEvent.keyboard("alice{Enter}{Enter}");
+    expect([people(), created()]).toEqual([[], []]);
+    // Enter in the empty field creates it.
+    await userEvent.keyboard("bob{Enter}{Enter}");
+    await eventually(() => expect(created()).toHaveLength(1));
+    expect(server.chats.rows.get(created()[0] ?? "")?.title).toBeNull();
+  });
+
+  test("that is refused keeps what was typed, and shows why", async () => {
+    server.fault = ({ method }) => (method === "POST" ? refusal(422, "validation_failed") : undefined);
+    show();
+    await asksForGroup();
+    await userEvent.type(await screen.findByLabelText("Title (optional)"), "Trip");
+    await userEvent.type(field("Add a user ID"), "bob{Enter}");
+    await press("Create group");
+    await screen.findByText("validation_failed");
+    expect([field("Title (optional)").value, people().at(-1)]).toEqual(["Trip", "bob"]);
+    await press("Dismiss");
+    server.fault = () => undefined;
+    await press("Create group");
+    await eventually(() => expect(created()).toHaveLength(1));
+  });
+
+  test("is left with Escape, and the focus goes back", async () => {
+    show();
+    await asksForGroup();
+    await userEvent.type(await screen.findByLabelText("Title (optional)"), "Trip{Escape}");
+    await eventually(() => expect(document.activeElement).toBe(button("New group")));
+  });
+
+  test("does not open once the user has left its form", async () => {
+    let answer: (value: undefined) => void = () => {};
+    const later = new Promise<undefined>((resolve) => {
+      answer = resolve;
+    });
+    server.fault = ({ method }) => (method === "POST" ? later : undefined);
+    show();
+    await asksForGroup();
+    await userEvent.type(await screen.findByLabelText("Add a user ID"), "bob");
+    await press("Create group");
+    await press("Back to the chats");
+    answer(undefined);
+    await eventually(() => expect(document.querySelectorAll("[data-chat]")).toHaveLength(2));
+    expect(conversation()).toBeNull();
+  });
+
+  test("can be left to the application", async () => {
+    show({ canCreateGroups: false });
+    await screen.findByText("Lunch");
+    expect(screen.queryByRole("button", { name: "New group" })).toBeNull();
+  });
+});
+
+test.each([
+  [en, "Create group"],
+  [de, "Gruppe erstellen"],
+  [es, "Crear grupo"],
+  [{ newGroup: "Neuf", create: "Créer" }, "Créer"],
+])("a new group speaks the language of the labels", async (labels, name) => {
+  show({ labels });
+  await asksForGroup(labels.newGroup);
+  await screen.findByRole("button", { name });
+  // A missing label is English.
+  screen.getByLabelText("titleOptional" in labels ? labels.titleOptional : "Title (optional)");
+});
+
+test("a part that did not load is a change that was not made, and can be tried again", async () => {
+  vi.doMock("../../../src/chat-ui/onDemand.js", () => {
+    throw new TypeError("network");
+  });
+  show();
+  await asksForGroup();
+  await screen.findByText("no_answer");
+  vi.doUnmock("../../../src/chat-ui/onDemand.js");
+  await asksForGroup();
+  await screen.findByLabelText("Title (optional)");
+  expect(screen.queryByText("no_answer")).toBeNull();
+});
