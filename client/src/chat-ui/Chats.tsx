@@ -70,10 +70,10 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
       }
     });
   };
-  const back = (): void => {
+  const back = (isGone?: boolean): void => {
     const side = root.current?.querySelector<HTMLElement>(".carillon-chat-side");
     // Where both have room, the chat stays open.
-    if (side?.offsetParent === null) setup.open(null);
+    if (isGone || side?.offsetParent === null) setup.open(null);
     focusOn(`[data-chat="${CSS.escape(openId ?? "")}"] > button`, ".carillon-chat-side button");
   };
   return (
@@ -143,6 +143,7 @@ function Panes(props: ChatsProps & { me: string | null }): ReactElement {
               presence={presence}
               takesFocus={takesFocus}
               offline={offline}
+              onDemand={onDemand}
               onBack={back}
             />
           )}

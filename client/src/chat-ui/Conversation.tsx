@@ -1,6 +1,6 @@
 // One open chat: who it is with, its messages, and what the user can do in it.
 
-import { type ReactElement, type ReactNode, type RefObject, useEffect, useId, useRef } from "react";
+import { type ReactElement, type ReactNode, type RefObject, useEffect, useId, useRef, useState } from "react";
 import type { Chat, PresenceMap } from "../chat/types.js";
 import type { ChatList, ChatThread } from "../chat-react.js";
 import { useChat } from "../chat-react.js";
@@ -9,11 +9,12 @@ import { useToday } from "../ui/useToday.js";
 import { Avatar } from "./Avatar.js";
 import { Composer } from "./Composer.js";
 import { whenSeen } from "./format.js";
-import { BackIcon, DeleteIcon } from "./icons.js";
+import { BackIcon, DeleteIcon, InfoIcon } from "./icons.js";
 import { filled } from "./labels.js";
 import { Messages } from "./Messages.js";
 import { Notice } from "./Notice.js";
 import { chatName, partnerOf, type Setup, userName, useSetup } from "./setup.js";
+import type { OnDemand } from "./useOnDemand.js";
 
 /** Before a chat is accepted, its creator can send this many. */
 const MAX_PENDING = 3;
@@ -25,11 +26,14 @@ interface ConversationProps {
   /** Whether the user has just opened it, and the focus should follow. */
   readonly takesFocus: RefObject<boolean>;
   readonly offline: boolean;
-  readonly onBack: () => void;
+  readonly onDemand: OnDemand;
+  /** To the list. A chat that is gone does not stay open beside it. */
+  readonly onBack: (isGone?: boolean) => void;
 }
 
 export function Conversation(props: ConversationProps): ReactElement {
   const { chatId, list, presence, takesFocus, offline, onBack } = props;
+  const { parts, load } = props.onDemand;
   const setup = useSetup();
   const { labels, slots } = setup;
   const thread = useChat(chatId);
@@ -38,6 +42,9 @@ export function Conversation(props: ConversationProps): ReactElement {
   const heading = useRef<HTMLHeadingElement>(null);
   const field = useRef<HTMLTextAreaElement>(null);
   const name = chat ? chatName(setup, chat) : "";
+  const isShown = chat !== null && !chat.hidden;
+  const [showsGroup, setShowsGroup] = useState(false);
+  const groupButton = useRef<HTMLButtonElement>(null);
 
   useEffect(() => {
     if (!takesFocus.current) return;
@@ -54,7 +61,9 @@ export function Conversation(props: ConversationProps): ReactElement {
       onKeyDown={(event) => {
         if (event.key !== "Escape" || event.nativeEvent.isComposing) return;
         event.stopPropagation();
-        onBack();
+        if (!showsGroup) return onBack();
+        setShowsGroup(false);
+        groupButton.current?.focus();
       }}
     >
       <div className="carillon-head">
@@ -63,7 +72,7 @@ export function Conversation(props: ConversationProps): ReactElement {
           className="carillon-button carillon-back"
           aria-label={labels.back}
           title={labels.back}
-          onClick={onBack}
+          onClick={() => onBack()}
         >
           <BackIcon />
         </button>
@@ -72,10 +81,23 @@ export function Conversation(props: ConversationProps): ReactElement {
           <h2 id={`${id}name`} ref={heading} tabIndex={-1}>
             {chat ? <bdi>{name}</bdi> : thread.loading ? labels.loading : labels.gone}
           </h2>
-          {chat && !chat.hidden && <About chat={chat} presence={presence} />}
+          {isShown && <About chat={chat} presence={presence} />}
         </div>
         {chat && slots?.actions?.(chat)}
-        {chat && !chat.hidden && (
+        {isShown && chat.kind === "group" && (
+          <button
+            ref={groupButton}
+            type="button"
+            className="carillon-button"
+            aria-expanded={showsGroup}
+            aria-label={`${labels.group}: ${name}`}
+            title={labels.group}
+            onClick={() => (showsGroup ? setShowsGroup(false) : load(() => setShowsGroup(true)))}
+          >
+            <InfoIcon />
+          </button>
+        )}
+        {isShown && (
           <button
             type="button"
             className="carillon-button"
@@ -109,7 +131,8 @@ export function Conversation(props: ConversationProps): ReactElement {
           </button>
         </div>
       )}
-      {chat && !chat.hidden && (
+      {isShown && showsGroup && parts && <parts.GroupDetails chat={chat} list={list} onLeft={() => onBack(true)} />}
+      {isShown && !showsGroup && (
         <>
           {/* Once all is known, so that it begins where the unread messages do. */}
           {thread.loading ? (

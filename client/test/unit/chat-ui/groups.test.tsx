@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 // @vitest-environment-options { "url": "https://app.example.com/" }
 
-import { cleanup, configure, render, screen, within } from "@testing-library/react";
+import { act, cleanup, configure, render, screen, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { type ReactElement, type ReactNode, StrictMode } from "react";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -54,11 +54,35 @@ const suggestions = (): (string | null)[] =>
 const spoken = (): string => document.querySelector(".carillon-group > [role=status]")?.textContent ?? "";
 const members = (chatId = id): string[] => [...(server.chats.rows.get(chatId)?.members.keys() ?? [])];
 const created = (): string[] => [...server.chats.rows.keys()].filter((chatId) => chatId !== id);
+const own = (chatId = id): void => {
+  for (const [userId, member] of server.chats.rows.get(chatId)?.members ?? []) {
+    member.role = userId === "alice" ? "owner" : "member";
+  }
+};
 
 async function asksForGroup(name = "New group"): Promise<void> {
   // Before it is known who the user is, nothing is kept.
   await screen.findByText("Lunch");
   await press(name);
+}
+
+/** Another user does something. */
+async function calls(sub: string, method: string, path: string, body: object): Promise<void> {
+  const { client } = deviceOf(server, { sub });
+  client.connect();
+  await act(async () => void (await client.request(method, `/api/chats/${id}${path}`, { body })));
+  client.close();
+}
+
+async function opens(name = "Lunch"): Promise<void> {
+  const [row] = await screen.findAllByText(name);
+  await userEvent.click(row as HTMLElement);
+}
+
+async function opensDetails(name = "Lunch"): Promise<void> {
+  await opens(name);
+  await press(`Group details: ${name}`);
+  await screen.findByRole("region", { name: "Group details" });
 }
 
 describe("a new group", () => {
@@ -151,6 +175,149 @@ describe("a new group", () => {
     show({ canCreateGroups: false });
     await screen.findByText("Lunch");
     expect(screen.queryByRole("button", { name: "New group" })).toBeNull();
+  });
+});
+
+describe("the details of a group", () => {
+  test("show who is in it, who owns it and who is online, in place of the messages", async () => {
+    server.presence.set("bob", true);
+    server.chats.say(id, "bob", "Hungry?");
+    show();
+    await opensDetails();
+    expect(people()).toEqual(["carol: Owner", "alice: You", "bob"]);
+    screen.getByRole("heading", { name: "3 members" });
+    const row = (name: string): HTMLElement => screen.getByText(name).closest("li") as HTMLElement;
+    await eventually(() => within(row("bob")).getByText("Online"));
+    expect(within(row("alice")).queryByText(/line$/)).toBeNull();
+    expect(conversation().querySelector(".carillon-text")).toBeNull();
+    const toggle = button("Group details: Lunch");
+    expect(toggle.getAttribute("aria-expanded")).toBe("true");
+    field("Title").focus();
+    await userEvent.keyboard("{Escape}");
+    expect([document.activeElement, toggle.getAttribute("aria-expanded")]).toEqual([toggle, "false"]);
+    await screen.findByRole("textbox", { name: "Message to Lunch" });
+  });
+
+  test("change the title, which every member can", async () => {
+    show();
+    await opensDetails();
+    const save = button("Save");
+    expect([field("Title").value, save.getAttribute("aria-disabled")]).toEqual(["Lunch", "true"]);
+    await userEvent.clear(field("Title"));
+    await userEvent.type(field("Title"), "{Enter} Dinner {Enter}");
+    await eventually(() => expect(spoken()).toBe("Title saved."));
+    expect(server.chats.rows.get(id)?.title).toBe("Dinner");
+    within(conversation()).getByRole("heading", { name: "Dinner" });
+    expect(field("Title").value).toBe("Dinner");
+    // It follows the others, but not while the user types.
+    await calls("bob", "PATCH", "", { title: "Brunch" });
+    await eventually(() => expect(field("Title").value).toBe("Brunch"));
+    await userEvent.type(field("Title"), "!");
+    await calls("bob", "PATCH", "", { title: "Supper" });
+    await eventually(() => within(conversation()).getByRole("heading", { name: "Supper" }));
+    expect(field("Title").value).toBe("Brunch!");
+  });
+
+  test("add people, which every member can", async () => {
+    server.chats.between("alice", "dave");
+    show();
+    await opensDetails();
+    expect(suggestions()).toEqual(["dave"]);
+    server.fault = ({ path }) => (path.endsWith("/members") ? refusal(409, "conflict") : undefined);
+    await userEvent.type(field("Add a user ID"), "dave{Enter}");
+    await screen.findByText("conflict");
+    expect([field("Add a user ID").value, spoken()]).toEqual(["dave", ""]);
+    server.fault = () => undefined;
+    await press("Add");
+    await eventually(() => expect(spoken()).toBe("dave was added."));
+    expect([people().at(-1), field("Add a user ID").value, suggestions()]).toEqual(["dave", "", []]);
+    expect(screen.queryByText("conflict")).toBeNull();
+    expect(document.activeElement).toBe(field("Add a user ID"));
+  });
+
+  test("remove a member for the owner alone", async () => {
+    show();
+    await opensDetails();
+    expect(screen.queryByRole("button", { name: /^Remove/ })).toBeNull();
+    // The longest member owns.
+    await calls("carol", "POST", "/leave", {});
+    await press("Remove: bob");
+    await eventually(() => expect(spoken()).toBe("bob was removed."));
+    expect([people(), members()]).toEqual([["alice: You, Owner"], ["alice"]]);
+    expect(document.activeElement?.textContent).toBe("1 member");
+  });
+
+  test("show that a member could not be removed", async () => {
+    own();
+    server.fault = ({ path }) => (path.endsWith("/remove") ? refusal(403, "forbidden") : undefined);
+    show();
+    await opensDetails();
+    await press("Remove: bob");
+    await screen.findByText("forbidden");
+    expect([document.activeElement, spoken()]).toEqual([button("Remove: bob"), ""]);
+  });
+
+  test("let the user leave, once that is confirmed", async () => {
+    show();
+    await opensDetails();
+    await press("Leave group");
+    const question = screen.getByRole("group", { name: /^Leave this group/ });
+    expect(document.activeElement).toBe(within(question).getByRole("button", { name: "Cancel" }));
+    await userEvent.keyboard("{Enter}");
+    expect(document.activeElement).toBe(button("Leave group"));
+    await userEvent.keyboard("{Enter}{Escape}");
+    expect(document.activeElement).toBe(button("Leave group"));
+    expect(members()).toContain("alice");
+
+    server.fault = ({ path }) => (path.endsWith("/leave") ? refusal(403, "forbidden") : undefined);
+    await userEvent.keyboard("{Enter}");
+    await press("Leave");
+    await screen.findByText("forbidden");
+    server.fault = () => undefined;
+    await press("Leave");
+    await screen.findByText("Choose a chat.");
+    expect([members(), conversation(), document.querySelectorAll("[data-chat]")]).toEqual([
+      ["carol", "bob"],
+      null,
+      expect.objectContaining({ length: 0 }),
+    ]);
+    await eventually(() => expect(document.activeElement).toBe(button("New group")));
+  });
+
+  test("go when the user is removed", async () => {
+    show();
+    await opensDetails();
+    await calls("carol", "POST", "/members/remove", { userIds: ["alice"] });
+    await eventually(() => within(conversation()).getAllByText("This chat no longer exists."));
+    expect(screen.queryByRole("region", { name: "Group details" })).toBeNull();
+  });
+
+  test("load the members of a large group page by page, and keep them while it changes", async () => {
+    const all = server.chats.rows.get(id)?.members;
+    for (let n = 0; n < 40; n++) all?.set(`u${n}`, { role: "member", readSeq: 0, clearedSeq: -1, hiddenSeq: -1 });
+    server.chats.maxPage = 15;
+    own();
+    show();
+    await opensDetails();
+    await eventually(() => expect(people()).toHaveLength(15));
+    screen.getByRole("heading", { name: "43 members" });
+    await press("Show more");
+    await eventually(() => expect(people()).toHaveLength(30));
+    await press("Remove: u20");
+    await eventually(() => expect(people()).not.toContain("u20"));
+    expect(people()).toHaveLength(30);
+    await press("Show more");
+    await eventually(() => expect(people()).toHaveLength(42));
+    expect(screen.queryByRole("button", { name: "Show more" })).toBeNull();
+    expect(new Set(people()).size).toBe(42);
+  });
+
+  test("are only those of a group", async () => {
+    server.chats.between("alice", "dave");
+    show();
+    await opens("dave");
+    await screen.findByRole("textbox", { name: "Message to dave" });
+    expect(screen.queryByRole("button", { name: /^Group details/ })).toBeNull();
   });
 });
 

@@ -1,0 +1,218 @@
+// The title and the members of an open group, and what the user can change of them.
+
+import { type ReactElement, useEffect, useId, useRef, useState } from "react";
+import type { Chat } from "../chat/types.js";
+import { type ChatList, usePresence } from "../chat-react.js";
+import { counted } from "../ui/labels.js";
+import { MAX_TITLE, suggested, useGroupLabels, useGroupStyles, userIdOf } from "./groups.js";
+import { filled } from "./labels.js";
+import { PersonField } from "./PersonField.js";
+import { PersonRow } from "./PersonRow.js";
+import { userName, useSetup } from "./setup.js";
+import { useMembers } from "./useMembers.js";
+
+interface GroupDetailsProps {
+  readonly chat: Chat;
+  readonly list: Pick<ChatList, "chats" | "members" | "rename" | "addMembers" | "removeMembers" | "leave">;
+  readonly onLeft: () => void;
+}
+
+export function GroupDetails({ chat, list, onLeft }: GroupDetailsProps): ReactElement {
+  useGroupStyles();
+  const setup = useSetup();
+  const labels = useGroupLabels();
+  const { me } = setup;
+  const { id, participants, memberCount } = chat;
+  const { members, hasMore, isLoading, loadMore } = useMembers(chat, list.members);
+  const ids = members.flatMap(({ userId }) => userId ?? []);
+  const presence = usePresence(ids.filter((userId) => userId !== me));
+  const [text, setText] = useState("");
+  const [said, setSaid] = useState("");
+  const [busy, setBusy] = useState(false);
+  const pane = useRef<HTMLElement>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
+  const field = useRef<HTMLInputElement>(null);
+  // The longest member owns, and is among the first by joining.
+  const isOwner = participants.some(({ userId, role }) => userId === me && role === "owner");
+
+  /** Tells a screen reader of what was done. A refusal shows with those of the chats. */
+  const run = async (change: Promise<unknown>, done: string): Promise<boolean> => {
+    setSaid("");
+    setBusy(true);
+    const isDone = await change.then(
+      () => true,
+      () => false,
+    );
+    setBusy(false);
+    if (isDone) setSaid(done);
+    return isDone;
+  };
+  const add = async (): Promise<void> => {
+    const userId = userIdOf(text);
+    const added = filled(labels.added, { name: userName(setup, userId) });
+    if (await run(list.addMembers(id, [userId]), added)) setText((last) => (last === text ? "" : last));
+  };
+  const remove = async (userId: string): Promise<void> => {
+    const removed = filled(labels.removed, { name: userName(setup, userId) });
+    await run(list.removeMembers(id, [userId]), removed);
+    // The button has disappeared, and with it the focus.
+    const { activeElement } = (heading.current?.getRootNode() ?? document) as Document | ShadowRoot;
+    if (!activeElement || activeElement === document.body) heading.current?.focus();
+  };
+
+  const leave = async (): Promise<void> => {
+    // This part disappears with the chat, and the conversation around it when another one is opened.
+    const conversation = pane.current?.parentElement;
+    await list.leave(id);
+    if (conversation?.isConnected) onLeft();
+  };
+
+  return (
+    <section ref={pane} className="carillon-group" aria-label={labels.group}>
+      <div className="carillon-chat-scroller">
+        <TitleForm chat={chat} isBusy={busy} onRename={(title) => run(list.rename(id, title), labels.renamed)} />
+        <PersonField
+          field={field}
+          text={text}
+          suggestions={suggested(list.chats, me, ids)}
+          isBusy={busy}
+          onChange={setText}
+          onAdd={() => void add()}
+        />
+        <h3 ref={heading} tabIndex={-1}>
+          {counted(labels, labels.members, memberCount)}
+        </h3>
+        <ul aria-busy={isLoading}>
+          {members.map(({ userId, role }, index) => (
+            <PersonRow
+              key={userId === null ? index : `of ${userId}`}
+              userId={userId}
+              isOwner={role === "owner"}
+              online={presence.get(userId ?? "")?.online}
+              isBusy={busy}
+              onRemove={isOwner && userId !== null && userId !== me ? () => void remove(userId) : undefined}
+            />
+          ))}
+        </ul>
+        {hasMore && (
+          <button
+            type="button"
+            className="carillon-button carillon-more"
+            aria-disabled={isLoading}
+            onClick={isLoading ? undefined : loadMore}
+          >
+            {isLoading ? labels.loading : labels.moreMembers}
+          </button>
+        )}
+      </div>
+      <Leave isBusy={busy} onLeave={leave} />
+      <div className="carillon-spoken" role="status">
+        {said}
+      </div>
+    </section>
+  );
+}
+
+interface TitleFormProps {
+  readonly chat: Chat;
+  readonly isBusy: boolean;
+  readonly onRename: (title: string) => Promise<boolean>;
+}
+
+function TitleForm({ chat, isBusy, onRename }: TitleFormProps): ReactElement {
+  const labels = useGroupLabels();
+  const id = useId();
+  /** What the user has typed; `null` follows the title, which others may change. */
+  const [typed, setTyped] = useState<string | null>(null);
+  const title = (typed ?? "").trim();
+  const canSave = title !== "" && title !== chat.title && !isBusy;
+  const save = async (): Promise<void> => {
+    if (canSave && (await onRename(title))) setTyped((last) => (last === typed ? null : last));
+  };
+  return (
+    <form
+      className="carillon-field"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void save();
+      }}
+    >
+      <label htmlFor={id}>{labels.groupTitle}</label>
+      <input
+        id={id}
+        value={typed ?? chat.title ?? ""}
+        maxLength={MAX_TITLE}
+        autoComplete="off"
+        onChange={({ target }) => setTyped(target.value)}
+      />
+      <button type="submit" className="carillon-button" data-outlined aria-disabled={!canSave}>
+        {labels.save}
+      </button>
+    </form>
+  );
+}
+
+/** Asks before the user leaves: only another member can undo it. */
+function Leave({ isBusy, onLeave }: { isBusy: boolean; onLeave: () => Promise<void> }): ReactElement {
+  const labels = useGroupLabels();
+  const id = useId();
+  const [asks, setAsks] = useState(false);
+  const [isLeaving, setLeaving] = useState(false);
+  const hasAsked = useRef(false);
+  const leave = useRef<HTMLButtonElement>(null);
+  const cancel = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    if (asks) cancel.current?.focus();
+    else if (hasAsked.current) leave.current?.focus();
+    hasAsked.current = asks;
+  }, [asks]);
+  if (!asks) {
+    return (
+      <div className="carillon-answer">
+        <button
+          ref={leave}
+          type="button"
+          className="carillon-button"
+          data-danger
+          aria-disabled={isBusy}
+          onClick={() => !isBusy && setAsks(true)}
+        >
+          {labels.leave}
+        </button>
+      </div>
+    );
+  }
+  const isWaiting = isBusy || isLeaving;
+  return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset belongs to a form
+    <div
+      className="carillon-answer"
+      role="group"
+      aria-labelledby={id}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape") return;
+        event.stopPropagation();
+        setAsks(false);
+      }}
+    >
+      <p id={id}>{labels.leaveAsk}</p>
+      <button
+        type="button"
+        className="carillon-button"
+        data-danger
+        aria-disabled={isWaiting}
+        onClick={() => {
+          if (isWaiting) return;
+          setLeaving(true);
+          // The error shows with those of the chats.
+          onLeave().catch(() => setLeaving(false));
+        }}
+      >
+        {labels.leaveYes}
+      </button>
+      <button ref={cancel} type="button" className="carillon-button" data-outlined onClick={() => setAsks(false)}>
+        {labels.cancel}
+      </button>
+    </div>
+  );
+}
