@@ -109,6 +109,39 @@ test.each([390, 1280])("the chats have no violations at %i px", async (width) =>
   expect(await inEveryTheme(opened)).toEqual([]);
 });
 
+test.each([390, 1280])("groups have no violations at %i px", async (width) => {
+  const opened = await fixture.open(
+    { parts: "chats", messages: "3", labels: "es" },
+    { viewport: { width, height: 800 } },
+  );
+  const { page } = opened;
+  await opened.chat("bob").waitFor();
+  await page.getByRole("button", { name: "Nuevo grupo" }).click();
+  const person = page.getByRole("combobox", { name: "Añadir ID de usuario" });
+  await person.waitFor();
+  expect(await inEveryTheme(opened)).toEqual([]);
+  for (const userId of ["bob", "carol", "dave", "erin", "frank"]) {
+    await person.fill(userId);
+    await person.press("Enter");
+  }
+  expect(await inEveryTheme(opened)).toEqual([]);
+  await page.getByRole("button", { name: "Crear grupo" }).click();
+  await page.getByRole("button", { name: /^Detalles del grupo/ }).click();
+  await page.getByRole("button", { name: "Quitar: bob" }).waitFor();
+  expect(await inEveryTheme(opened)).toEqual([]);
+  // With the question whether to leave, and an act that was refused.
+  await page.evaluate(() => {
+    const { server } = globalThis as unknown as { server: { fault: unknown } };
+    const error = { code: "forbidden", message: "no", requestId: "r" };
+    server.fault = ({ path }: { path: string }) =>
+      path.endsWith("/remove") ? new Response(JSON.stringify({ error }), { status: 403 }) : undefined;
+  });
+  await page.getByRole("button", { name: "Quitar: bob" }).click();
+  await page.getByText("forbidden").waitFor();
+  await page.getByRole("button", { name: "Salir del grupo" }).click();
+  expect(await inEveryTheme(opened)).toEqual([]);
+});
+
 test("an empty, a loading and a failing inbox have no violations", async () => {
   const opened = await fixture.open({ parts: "inbox" });
   await opened.page.getByText("No notifications yet.").waitFor();

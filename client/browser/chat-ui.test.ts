@@ -157,6 +157,8 @@ test("chats are opened, answered, deleted and left without a mouse", async () =>
     });
   await opened.chat("bob").waitFor();
   await page.keyboard.press("Tab");
+  expect(await focused()).toBe("New group");
+  await page.keyboard.press("Tab");
   expect(await focused()).toContain("Maren");
   await page.keyboard.press("Tab");
   expect(await focused()).toBe("Accept: Maren");
@@ -186,6 +188,99 @@ test("chats are opened, answered, deleted and left without a mouse", async () =>
   await expect.poll(focused).toContain("Hello");
   // Side by side, the conversation stays open.
   await opened.message("Message 29.").waitFor();
+});
+
+test("a group is made, changed and left without a mouse", async () => {
+  const opened = await fixture.open({ parts: "chats", messages: "3" });
+  const { page } = opened;
+  const focused = (): Promise<string> =>
+    page.evaluate(() => {
+      const element = document.activeElement as HTMLInputElement | null;
+      return element?.getAttribute("aria-label") ?? element?.labels?.[0]?.textContent ?? element?.textContent ?? "";
+    });
+  const keys = async (...names: string[]): Promise<void> => {
+    for (const name of names) await page.keyboard.press(name);
+  };
+  const people = (): Promise<string[]> => page.locator(".carillon-person .carillon-chat-name").allTextContents();
+  await opened.chat("bob").waitFor();
+  await keys("Tab", "Enter");
+  await expect.poll(focused).toBe("New group");
+  await keys("Tab");
+  expect(await focused()).toBe("Title (optional)");
+  await page.keyboard.type("Trip");
+  await keys("Tab");
+  expect(await focused()).toBe("Add a user ID");
+  await page.keyboard.type("bob");
+  await keys("Enter");
+  await page.keyboard.type("erin");
+  await keys("Enter");
+  expect(await people()).toEqual(["alice", "bob", "erin"]);
+  await keys("Enter");
+  await expect.poll(focused).toBe("Message to Trip");
+
+  await keys("Shift+Tab", "Shift+Tab", "Shift+Tab");
+  expect(await focused()).toBe("Group details: Trip");
+  await keys("Enter");
+  await page.getByRole("region", { name: "Group details" }).waitFor();
+  await keys("Tab", "Tab");
+  expect(await focused()).toBe("Title");
+  await page.keyboard.type("To the sea");
+  await keys("Enter");
+  await page.getByRole("heading", { name: "To the sea" }).waitFor();
+  await keys("Tab", "Tab");
+  expect(await focused()).toBe("Add a user ID");
+  await page.keyboard.type("dave");
+  await keys("Enter");
+  await expect.poll(people).toEqual(["alice", "bob", "erin", "dave"]);
+  await keys("Tab", "Tab");
+  expect(await focused()).toBe("Remove: bob");
+  await keys("Enter");
+  await expect.poll(people).toEqual(["alice", "erin", "dave"]);
+  await expect.poll(focused).toBe("3 members");
+  await keys("Escape");
+  await expect.poll(focused).toBe("Group details: To the sea");
+  await keys("Enter", "Shift+Tab", "Shift+Tab");
+  await page.getByRole("button", { name: "Leave group" }).press("Enter");
+  expect(await focused()).toBe("Cancel");
+  await keys("Shift+Tab", "Enter");
+  await page.getByText("Choose a chat.").waitFor();
+  await expect.poll(focused).toBe("New group");
+  expect(await opened.chat("To the sea").count()).toBe(0);
+  expect(opened.errors).toEqual([]);
+});
+
+test.each([320, 900])("what is shown of a group fits into a window of %i px, in both directions", async (width) => {
+  for (const dir of ["ltr", "rtl"]) {
+    const query = { parts: "chats", messages: "3", labels: "de", dir };
+    const opened = await fixture.open(query, { viewport: { width, height: 600 } });
+    const { page } = opened;
+    const fits = async (): Promise<void> => {
+      for (const part of await page.locator(".carillon-group, .carillon-group .carillon-chat-scroller").all()) {
+        expect(await part.evaluate((element) => element.scrollWidth - element.clientWidth)).toBe(0);
+      }
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+    };
+    await opened.chat("bob").waitFor();
+    // A name begins beside its sign.
+    const sign = await opened.chat("bob").locator(".carillon-avatar").boundingBox();
+    const name = await opened.chat("bob").locator("bdi").first().boundingBox();
+    if (!sign || !name) throw new Error("a row has no sign or no name");
+    const gap = dir === "ltr" ? name.x - sign.x - sign.width : sign.x - name.x - name.width;
+    expect(Math.round(gap)).toBe(12);
+    await page.getByRole("button", { name: "Neue Gruppe" }).click();
+    const person = page.getByRole("combobox", { name: "Nutzer-ID hinzufügen" });
+    await person.fill("Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen");
+    await person.press("Enter");
+    await page.getByRole("textbox", { name: "Titel (optional)" }).fill("Rindfleischetikettierungsüberwachungsaufgabe");
+    await fits();
+    // What is said to screen readers alone takes no room.
+    expect((await page.locator(".carillon-group > [role=status]").boundingBox())?.width).toBe(1);
+    await page.getByRole("button", { name: "Gruppe erstellen" }).click();
+    await page.getByRole("button", { name: /^Gruppendetails/ }).click();
+    await page.getByRole("button", { name: "Gruppe verlassen" }).click();
+    await fits();
+    await page.context().close();
+  }
 });
 
 test.each([320, 390, 900])("the chats fit into a window of %i px, in both directions", async (width) => {

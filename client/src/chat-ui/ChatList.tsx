@@ -117,7 +117,9 @@ function Row({ chat, presence, isOpen, now, list }: RowProps): ReactElement {
         <Avatar chat={chat} presence={presence} />
         <span className="carillon-chat-about">
           <span className="carillon-chat-line">
-            <bdi className="carillon-chat-name">{name}</bdi>{" "}
+            <span className="carillon-chat-name">
+              <bdi>{name}</bdi>
+            </span>{" "}
             <time dateTime={at}>{whenShort(labels.locale, at, now)}</time>
           </span>
           <span className="carillon-chat-line">

@@ -75,7 +75,9 @@ export function DeletedChats(props: DeletedChatsProps): ReactElement {
               <li key={chat.id} className="carillon-chat-row">
                 <Avatar chat={chat} presence={unknown} />
                 <span className="carillon-chat-about">
-                  <bdi className="carillon-chat-name">{chatName(setup, chat)}</bdi>
+                  <span className="carillon-chat-name">
+                    <bdi>{chatName(setup, chat)}</bdi>
+                  </span>
                   <time dateTime={chat.createdAt}>{whenShort(labels.locale, chat.createdAt, now)}</time>
                 </span>
                 <button

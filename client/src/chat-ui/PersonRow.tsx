@@ -24,7 +24,9 @@ export function PersonRow({ userId, isOwner, online, isBusy, onRemove }: PersonR
     <li className="carillon-person">
       <Sign of={userId ?? ""} name={name} online={online} />
       <span className="carillon-chat-about">
-        <bdi className="carillon-chat-name">{name}</bdi>
+        <span className="carillon-chat-name">
+          <bdi>{name}</bdi>
+        </span>
         {(isMe || isOwner) && (
           <span className="carillon-person-role">
             {[isMe && labels.you, isOwner && labels.owner].filter(Boolean).join(", ")}
