@@ -77,6 +77,48 @@ test("a chat that is deleted comes back with the next message, or restored with 
   await panel.shows(["Before", "After"]);
 });
 
+test("a group is made, its members change it, and its owner removes one", async () => {
+  const [alice, bob, erin] = [harness.user("alice"), harness.user("bob"), harness.user("erin")];
+  const visit = await harness.visit(alice);
+  await visit.page.getByLabel("Chat with").fill(bob);
+  await visit.button(`Open as ${bob}`).click();
+  const [left, right] = [Panel.of(visit, alice), Panel.of(visit, bob)];
+  const button = (panel: Panel, name: string): Locator => panel.root.getByRole("button", { name, exact: true });
+  const title = (panel: Panel): Locator => panel.root.getByLabel("Title", { exact: true });
+  const people = (panel: Panel): Promise<string[]> =>
+    panel.root.locator(".carillon-person .carillon-chat-name").allTextContents();
+
+  await button(left, "New group").click();
+  // Its heading takes the place of the one by which a panel is found.
+  await visit.page.getByLabel("Title (optional)").fill("Lunch");
+  await visit.page.getByLabel("Add a user ID").fill(bob);
+  await visit.button("Create group").click();
+  await left.write("Hungry?");
+  await right.open("Lunch");
+  await right.shows(["Hungry?"]);
+
+  await button(right, "Group details: Lunch").click();
+  await right.root.getByLabel("Add a user ID").fill(erin);
+  await button(right, "Add").click();
+  await expect.poll(() => people(right), { timeout: TIMEOUT_MS }).toEqual([alice, bob, erin]);
+  expect(await right.root.getByRole("button", { name: /^Remove/ }).count()).toBe(0);
+  await title(right).fill("Dinner");
+  await button(right, "Save").click();
+
+  await button(left, "Group details: Dinner").click();
+  expect(await title(left).inputValue()).toBe("Dinner");
+  await left.root.locator(".carillon-person").filter({ hasText: bob }).getByText("Online").waitFor();
+  await button(left, `Remove: ${bob}`).click();
+  await expect.poll(() => people(left), { timeout: TIMEOUT_MS }).toEqual([alice, erin]);
+  await right.root.getByRole("heading", { name: "This chat no longer exists." }).waitFor();
+
+  await button(left, "Leave group").click();
+  await button(left, "Leave").click();
+  await gone(left.chat("Dinner"));
+  expect(await left.root.locator(".carillon-conversation").count()).toBe(0);
+  expect(visit.errors).toEqual([]);
+});
+
 test("what is written survives a reload, and what is written offline is sent later", async () => {
   const [alice, bob] = [harness.user("alice"), harness.user("bob")];
   await harness.chat(alice, bob);
