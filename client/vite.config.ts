@@ -42,7 +42,7 @@ const config: UserConfig = defineConfig({
     },
     rolldownOptions: {
       external: ["react", "react/jsx-runtime", "vue"],
-      // In a chunk of their own, so that an application that says nothing of them loads them with the parts of groups.
+      // A chunk of its own: an application that passes no labels loads the English words of groups only on demand.
       output: { codeSplitting: { groups: [{ name: "groupLabels", test: /groupLabels\.ts$/ }] } },
       // "use client" stands at the head of an entry, where the build keeps it, which the tests of the package verify.
       checks: { moduleLevelDirective: false },

@@ -32,10 +32,10 @@ export function GroupDetails({ chat, list, onLeft }: GroupDetailsProps): ReactEl
   const pane = useRef<HTMLElement>(null);
   const heading = useRef<HTMLHeadingElement>(null);
   const field = useRef<HTMLInputElement>(null);
-  // The longest member owns, and is among the first by joining.
+  // The owner is the longest member, so it is among the first by joining, which are all that the chat names.
   const isOwner = participants.some(({ userId, role }) => userId === me && role === "owner");
 
-  /** Tells a screen reader of what was done. A refusal shows with those of the chats. */
+  /** Announces a change that was made. A refusal shows with the errors of the chats. */
   const run = async (change: Promise<unknown>, done: string): Promise<boolean> => {
     setSaid("");
     setBusy(true);
@@ -61,7 +61,7 @@ export function GroupDetails({ chat, list, onLeft }: GroupDetailsProps): ReactEl
   };
 
   const leave = async (): Promise<void> => {
-    // This part disappears with the chat, and the conversation around it when another one is opened.
+    // These details are unmounted with the chat. The conversation stays until the user opens another one.
     const conversation = pane.current?.parentElement;
     await list.leave(id);
     if (conversation?.isConnected) onLeft();
@@ -152,7 +152,7 @@ function TitleForm({ chat, isBusy, onRename }: TitleFormProps): ReactElement {
   );
 }
 
-/** Asks before the user leaves: only another member can undo it. */
+/** Asks for a confirmation: only another member can undo leaving. */
 function Leave({ isBusy, onLeave }: { isBusy: boolean; onLeave: () => Promise<void> }): ReactElement {
   const labels = useGroupLabels();
   const id = useId();
@@ -204,7 +204,7 @@ function Leave({ isBusy, onLeave }: { isBusy: boolean; onLeave: () => Promise<vo
         onClick={() => {
           if (isWaiting) return;
           setLeaving(true);
-          // The error shows with those of the chats.
+          // The error shows with the other errors of the chats.
           onLeave().catch(() => setLeaving(false));
         }}
       >

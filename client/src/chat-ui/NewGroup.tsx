@@ -1,4 +1,4 @@
-// Makes a group: its title, which may be left out, and its members.
+// The form that creates a group: an optional title, and the members.
 
 import { type ReactElement, useEffect, useId, useRef, useState } from "react";
 import type { ChatList } from "../chat-react.js";
@@ -39,7 +39,7 @@ export function NewGroup({ titleId, list, onClose, onOpen }: NewGroupProps): Rea
     };
   }, []);
 
-  /** Those who are chosen, and the one who is about to be. */
+  /** The chosen users, and the one in the field. */
   const withText = (): readonly string[] =>
     [...new Set([...chosen, userIdOf(text)])].filter((userId) => userId !== "" && userId !== me);
   const isEmpty = withText().length === 0;
@@ -64,7 +64,7 @@ export function NewGroup({ titleId, list, onClose, onOpen }: NewGroupProps): Rea
       const chat = await list.create({ kind: "group", participantIds, ...(named !== "" && { title: named }) });
       if (isShown.current) onOpen(chat.id);
     } catch {
-      // The error shows with those of the chats, and the form stays for another attempt.
+      // The error shows with the other errors of the chats, and the form stays for another attempt.
     }
     setBusy(false);
   };

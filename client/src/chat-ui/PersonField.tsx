@@ -1,4 +1,4 @@
-// The field for the id of a user, who joins a group with Enter. It suggests the users whom the chats know.
+// A field for a user id: Enter adds the user to a group. It suggests the users who appear in the chats.
 
 import { type ReactElement, type RefObject, useId } from "react";
 import { useGroupLabels } from "./groups.js";

@@ -1,4 +1,4 @@
-// One member of a group, or one who is to become a member.
+// One member of a group, or of one that is being created.
 
 import type { ReactElement } from "react";
 import { Sign } from "./Avatar.js";

@@ -1,4 +1,4 @@
-// The words of groups, apart from the others: a page loads the English ones only with the parts that say them.
+// The words of groups, apart from the others: a page loads the English ones only with the parts that use them.
 
 /** The labels of groups. */
 export interface GroupLabels {

@@ -12,7 +12,7 @@ import { useSetup } from "./setup.js";
 
 /** The limit of the server, in characters. */
 export const MAX_TITLE = 200;
-/** More would be too many to choose from. */
+/** The most suggestions. More would be too many to choose from. */
 const MAX_SUGGESTED = 200;
 
 export const useGroupStyles: () => void = /* @__PURE__ */ stylesOf(css, "--carillon-group-styles");

@@ -28,7 +28,7 @@ export interface ChatsProps {
   readonly slots?: ChatSlots;
   /** How a user is called. Default: the id. */
   readonly nameOf?: (userId: string) => string;
-  /** Whether the list has a button that makes a group. Default: it has. */
+  /** Whether the list has a button that creates a group. Default: `true`. */
   readonly canCreateGroups?: boolean;
   /** The chat that is open. Without it the component itself knows which one is. */
   readonly openId?: string | null;

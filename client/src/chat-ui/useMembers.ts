@@ -1,4 +1,4 @@
-// The members of a group: a small group is known with its chat, and of a larger one pages are loaded.
+// The members of a group. The chat itself names those of a small group; those of a larger one are loaded in pages.
 
 import { useEffect, useRef, useState } from "react";
 import type { Chat, Participant } from "../chat/types.js";
@@ -25,7 +25,7 @@ export function useMembers(chat: Chat, load: ChatList["members"]): Members {
   const [isLoading, setLoading] = useState(false);
   const last = useRef(0);
 
-  /** Loads at least a page, and as many as there were. What another call has begun since is not overwritten. */
+  /** Loads pages until there are `count` members, at least one page. The result of an outdated call is dropped. */
   const run = async (from: Loaded, count: number): Promise<void> => {
     last.current += 1;
     const own = last.current;
@@ -35,13 +35,13 @@ export function useMembers(chat: Chat, load: ChatList["members"]): Members {
       do {
         const page = await load(id, cursor || undefined);
         const known = new Set(items.map(({ userId }) => userId));
-        // Of erased users each is another one.
+        // Erased users have no id, and each is a member of its own.
         items = [...items, ...page.items.filter(({ userId }) => userId === null || !known.has(userId))];
         cursor = page.nextCursor;
       } while (cursor !== null && items.length < count);
       if (own === last.current) setLoaded({ items, cursor });
     } catch {
-      // The error shows with those of the chats, and the button stays for another attempt.
+      // The error shows with the other errors of the chats, and the button stays for another attempt.
     }
     if (own === last.current) setLoading(false);
   };
