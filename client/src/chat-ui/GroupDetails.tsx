@@ -28,7 +28,8 @@ export function GroupDetails({ chat, list, onLeft }: GroupDetailsProps): ReactEl
   const presence = usePresence(ids.filter((userId) => userId !== me));
   const [text, setText] = useState("");
   const [said, setSaid] = useState("");
-  const [busy, setBusy] = useState(false);
+  /** The users whose adding or removal has no answer yet. */
+  const [pending, setPending] = useState<readonly string[]>([]);
   const pane = useRef<HTMLElement>(null);
   const heading = useRef<HTMLHeadingElement>(null);
   const field = useRef<HTMLInputElement>(null);
@@ -38,23 +39,29 @@ export function GroupDetails({ chat, list, onLeft }: GroupDetailsProps): ReactEl
   /** Announces a change that was made. A refusal shows with the errors of the chats. */
   const run = async (change: Promise<unknown>, done: string): Promise<boolean> => {
     setSaid("");
-    setBusy(true);
     const isDone = await change.then(
       () => true,
       () => false,
     );
-    setBusy(false);
     if (isDone) setSaid(done);
+    return isDone;
+  };
+  /** The same for a change that adds or removes a user. */
+  const runFor = async (userId: string, change: Promise<unknown>, done: string): Promise<boolean> => {
+    setPending((last) => [...last, userId]);
+    const isDone = await run(change, filled(done, { name: userName(setup, userId) }));
+    setPending((last) => last.filter((each) => each !== userId));
     return isDone;
   };
   const add = async (): Promise<void> => {
     const userId = userIdOf(text);
-    const added = filled(labels.added, { name: userName(setup, userId) });
-    if (await run(list.addMembers(id, [userId]), added)) setText((last) => (last === text ? "" : last));
+    if (pending.includes(userId)) return;
+    // The user may type the next one before there is an answer.
+    setText("");
+    if (!(await runFor(userId, list.addMembers(id, [userId]), labels.added))) setText((last) => last || text);
   };
   const remove = async (userId: string): Promise<void> => {
-    const removed = filled(labels.removed, { name: userName(setup, userId) });
-    await run(list.removeMembers(id, [userId]), removed);
+    await runFor(userId, list.removeMembers(id, [userId]), labels.removed);
     // The button has disappeared, and with it the focus.
     const { activeElement } = (heading.current?.getRootNode() ?? document) as Document | ShadowRoot;
     if (!activeElement || activeElement === document.body) heading.current?.focus();
@@ -70,12 +77,11 @@ export function GroupDetails({ chat, list, onLeft }: GroupDetailsProps): ReactEl
   return (
     <section ref={pane} className="carillon-group" aria-label={labels.group}>
       <div className="carillon-chat-scroller">
-        <TitleForm chat={chat} isBusy={busy} onRename={(title) => run(list.rename(id, title), labels.renamed)} />
+        <TitleForm chat={chat} onRename={(title) => run(list.rename(id, title), labels.renamed)} />
         <PersonField
           field={field}
           text={text}
           suggestions={suggested(list.chats, me, ids)}
-          isBusy={busy}
           onChange={setText}
           onAdd={() => void add()}
         />
@@ -89,10 +95,15 @@ export function GroupDetails({ chat, list, onLeft }: GroupDetailsProps): ReactEl
               userId={userId}
               isOwner={role === "owner"}
               online={presence.get(userId ?? "")?.online}
-              isBusy={busy}
+              isBusy={userId !== null && pending.includes(userId)}
               onRemove={isOwner && userId !== null && userId !== me ? () => void remove(userId) : undefined}
             />
           ))}
+          {pending
+            .filter((userId) => !ids.includes(userId))
+            .map((userId) => (
+              <PersonRow key={`of ${userId}`} userId={userId} isBusy />
+            ))}
         </ul>
         {hasMore && (
           <button
@@ -105,7 +116,7 @@ export function GroupDetails({ chat, list, onLeft }: GroupDetailsProps): ReactEl
           </button>
         )}
       </div>
-      <Leave isBusy={busy} onLeave={leave} />
+      <Leave onLeave={leave} />
       <div className="carillon-spoken" role="status">
         {said}
       </div>
@@ -115,19 +126,22 @@ export function GroupDetails({ chat, list, onLeft }: GroupDetailsProps): ReactEl
 
 interface TitleFormProps {
   readonly chat: Chat;
-  readonly isBusy: boolean;
   readonly onRename: (title: string) => Promise<boolean>;
 }
 
-function TitleForm({ chat, isBusy, onRename }: TitleFormProps): ReactElement {
+function TitleForm({ chat, onRename }: TitleFormProps): ReactElement {
   const labels = useGroupLabels();
   const id = useId();
   /** What the user has typed; `null` follows the title, which others may change. */
   const [typed, setTyped] = useState<string | null>(null);
+  const [isSaving, setSaving] = useState(false);
   const title = (typed ?? "").trim();
-  const canSave = title !== "" && title !== chat.title && !isBusy;
+  const canSave = title !== "" && title !== chat.title && !isSaving;
   const save = async (): Promise<void> => {
-    if (canSave && (await onRename(title))) setTyped((last) => (last === typed ? null : last));
+    if (!canSave) return;
+    setSaving(true);
+    if (await onRename(title)) setTyped((last) => (last === typed ? null : last));
+    setSaving(false);
   };
   return (
     <form
@@ -153,7 +167,7 @@ function TitleForm({ chat, isBusy, onRename }: TitleFormProps): ReactElement {
 }
 
 /** Asks for a confirmation: only another member can undo leaving. */
-function Leave({ isBusy, onLeave }: { isBusy: boolean; onLeave: () => Promise<void> }): ReactElement {
+function Leave({ onLeave }: { onLeave: () => Promise<void> }): ReactElement {
   const labels = useGroupLabels();
   const id = useId();
   const [asks, setAsks] = useState(false);
@@ -169,20 +183,12 @@ function Leave({ isBusy, onLeave }: { isBusy: boolean; onLeave: () => Promise<vo
   if (!asks) {
     return (
       <div className="carillon-answer">
-        <button
-          ref={leave}
-          type="button"
-          className="carillon-button"
-          data-danger
-          aria-disabled={isBusy}
-          onClick={() => !isBusy && setAsks(true)}
-        >
+        <button ref={leave} type="button" className="carillon-button" data-danger onClick={() => setAsks(true)}>
           {labels.leave}
         </button>
       </div>
     );
   }
-  const isWaiting = isBusy || isLeaving;
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset belongs to a form
     <div
@@ -200,9 +206,9 @@ function Leave({ isBusy, onLeave }: { isBusy: boolean; onLeave: () => Promise<vo
         type="button"
         className="carillon-button"
         data-danger
-        aria-disabled={isWaiting}
+        aria-disabled={isLeaving}
         onClick={() => {
-          if (isWaiting) return;
+          if (isLeaving) return;
           setLeaving(true);
           // The error shows with the other errors of the chats.
           onLeave().catch(() => setLeaving(false));

@@ -44,6 +44,7 @@ export function NewGroup({ titleId, list, onClose, onOpen }: NewGroupProps): Rea
     [...new Set([...chosen, userIdOf(text)])].filter((userId) => userId !== "" && userId !== me);
   const isEmpty = withText().length === 0;
   const add = (): void => {
+    if (busy) return;
     setChosen(withText());
     setSaid(filled(labels.added, { name: userName(setup, userIdOf(text)) }));
     setText("");
@@ -113,7 +114,6 @@ export function NewGroup({ titleId, list, onClose, onOpen }: NewGroupProps): Rea
             field={field}
             text={text}
             suggestions={suggested(list.chats, me, chosen)}
-            isBusy={busy}
             onChange={setText}
             onAdd={add}
           />

@@ -8,19 +8,18 @@ interface PersonFieldProps {
   readonly field: RefObject<HTMLInputElement | null>;
   readonly text: string;
   readonly suggestions: readonly string[];
-  readonly isBusy: boolean;
   readonly onChange: (text: string) => void;
   readonly onAdd: () => void;
 }
 
 export function PersonField(props: PersonFieldProps): ReactElement {
-  const { field, text, suggestions, isBusy, onChange, onAdd } = props;
+  const { field, text, suggestions, onChange, onAdd } = props;
   const setup = useSetup();
   const labels = useGroupLabels();
   const id = useId();
   const isEmpty = text.trim() === "";
   const add = (): void => {
-    if (!isEmpty && !isBusy) onAdd();
+    if (!isEmpty) onAdd();
     field.current?.focus();
   };
   return (
@@ -49,7 +48,7 @@ export function PersonField(props: PersonFieldProps): ReactElement {
           return <option key={userId} value={userId} label={name === userId ? undefined : name} />;
         })}
       </datalist>
-      <button type="button" className="carillon-button" data-outlined aria-disabled={isEmpty || isBusy} onClick={add}>
+      <button type="button" className="carillon-button" data-outlined aria-disabled={isEmpty} onClick={add}>
         {labels.add}
       </button>
     </div>

@@ -10,6 +10,7 @@ interface PersonRowProps {
   readonly userId: string | null;
   readonly isOwner?: boolean;
   readonly online?: boolean | null | undefined;
+  /** Whether the user is being added or removed. */
   readonly isBusy?: boolean;
   /** Without it the user cannot be removed. */
   readonly onRemove?: (() => void) | undefined;
@@ -27,9 +28,9 @@ export function PersonRow({ userId, isOwner, online, isBusy, onRemove }: PersonR
         <span className="carillon-chat-name">
           <bdi>{name}</bdi>
         </span>
-        {(isMe || isOwner) && (
+        {(isMe || isOwner || isBusy) && (
           <span className="carillon-person-role">
-            {[isMe && labels.you, isOwner && labels.owner].filter(Boolean).join(", ")}
+            {[isMe && labels.you, isOwner && labels.owner, isBusy && labels.loading].filter(Boolean).join(", ")}
           </span>
         )}
       </span>

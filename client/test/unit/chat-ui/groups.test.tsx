@@ -235,6 +235,20 @@ describe("the details of a group", () => {
     expect(document.activeElement).toBe(field("Add a user ID"));
   });
 
+  test("take the next person before there is an answer for the last one", async () => {
+    let answer: (value: undefined) => void = () => {};
+    const later = new Promise<undefined>((resolve) => {
+      answer = resolve;
+    });
+    server.fault = ({ path }) => (path.endsWith("/members") ? later : undefined);
+    show();
+    await opensDetails();
+    await userEvent.type(field("Add a user ID"), "dave{Enter}erin{Enter}");
+    expect(people().slice(3)).toEqual(["dave: Loading…", "erin: Loading…"]);
+    await act(async () => answer(undefined));
+    await eventually(() => expect(people().slice(3)).toEqual(["dave", "erin"]));
+  });
+
   test("remove a member for the owner alone", async () => {
     show();
     await opensDetails();
