@@ -59,7 +59,7 @@ export function createClient(options: ClientOptions): Client {
   let session: Session | null = null;
   let sessionUser: string | null = null;
   let known = nothing;
-  /** The user of whom the application knows before there is a token. Not after a sign-out. */
+  /** The user, as far as the application knows before there is a token. Not after a sign-out. */
   let expectedUser = options.userId;
   /** A sign-out whose hooks may still use the token. */
   let leaving: Promise<void> | null = null;

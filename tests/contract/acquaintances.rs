@@ -1,4 +1,4 @@
-//! The suite of `shared::presence::acquaintances::Acquaintances`: who may know of whom, and when users were last seen.
+//! The suite of `shared::presence::acquaintances::Acquaintances`: who may know about which users, and when users were last seen.
 
 use shared::chat::chats::{Change, Created, NewChat};
 use shared::chat::{Kind, MAX_SMALL};

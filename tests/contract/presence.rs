@@ -109,7 +109,7 @@ async fn coming_back_within_the_grace_is_no_change(store: Store) {
     leave(&store, "alice", "phone", 1_000).await;
     assert_eq!(renew(&store, "alice", "phone again", GRACE_MS).await, Renewed::Unchanged);
     assert_eq!(settle(&store, "alice", 1_000 + GRACE_MS).await, Settled::Online { lasts_ms: LEASE_MS - 1_000 });
-    // Coming back after it is one, whether or not someone has settled.
+    // Coming back after it is one, settled or not.
     leave(&store, "alice", "phone again", GRACE_MS).await;
     assert_eq!(renew(&store, "alice", "tab", 2 * GRACE_MS).await, Renewed::CameOnline);
     assert_eq!(settle(&store, "alice", 2 * GRACE_MS).await, Settled::Online { lasts_ms: LEASE_MS });
@@ -145,7 +145,7 @@ async fn going_offline_is_told_once(store: Store) {
     .await;
     let (told, others): (Vec<_>, Vec<_>) = settled.into_iter().partition(|settled| *settled != Settled::Unknown);
     assert_eq!((told, others.len()), (vec![offline_since(GRACE_MS)], 19));
-    // A lease that lapses without a goodbye is told too, when someone settles.
+    // A lease that lapses without a goodbye is told too, once it is settled.
     renew(&store, "alice", "phone again", GRACE_MS + 10).await;
     assert_eq!(settle(&store, "alice", LEASE_MS + GRACE_MS + 10).await, offline_since(LEASE_MS + GRACE_MS + 10));
 }
@@ -268,7 +268,7 @@ async fn every_answer_matches_the_leases(store: Store) {
         let is_long = dice.below(20) == 0;
         now_ms += dice.below(if is_long { 2 * LEASE_MS } else { 20_000 });
         if dice.below(100) == 0 {
-            // Users of whom the store knows nothing: as if it had been emptied.
+            // Users that the store does not know: as if it had been emptied.
             forgotten += 1;
             model = Model::default();
         }

@@ -62,7 +62,7 @@ pub(crate) struct Seen {
     pub(crate) message_frames: HashMap<String, usize>,
     /// The greatest `seq` of each chat that a reply confirmed as read.
     pub(crate) read: BTreeMap<String, i64>,
-    /// The events of presence: of whom, and whether that user is online.
+    /// The events of presence: the user, and whether that user is online.
     pub(crate) presence: Vec<(String, bool)>,
     /// How many frames told the device to sync.
     pub(crate) resyncs: usize,
@@ -305,7 +305,7 @@ impl DeviceTask {
     /// Handles a frame; returns false if it ends the socket.
     async fn handle_frame(&mut self, frame: &Value) -> bool {
         if let Some(waiting) = frame["ref"].as_str().and_then(|reference| self.unanswered.remove(reference)) {
-            // Nobody waits any longer if it took too long.
+            // No call waits for it any longer if it took too long.
             let _ = waiting.send(frame.clone());
         }
         match frame["type"].as_str().unwrap_or_default() {

@@ -122,7 +122,7 @@ pub(crate) async fn evicting(testbed: &mut Testbed) {
     require_unnoticed(testbed, from);
 }
 
-/// F18: someone's script does not end, so that Redis first answers nothing, and then BUSY.
+/// F18: a script of another program does not end, so that Redis first answers nothing, and then BUSY.
 pub(crate) async fn busy(testbed: &mut Testbed) {
     testbed.run_for(1.0).await;
     let from = Instant::now();

@@ -75,7 +75,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!("F15", "Redis is full", redis_faults::full),
         scenario!("F16", "Redis evicts any key", redis_faults::evicting),
         scenario!("F17", "Redis is loading its data", redis_faults::loading),
-        scenario!("F18", "Redis is busy with someone's endless script", redis_faults::busy),
+        scenario!("F18", "Redis is busy with an endless script", redis_faults::busy),
         scenario!("F19", "Redis forgets its scripts and functions", redis_faults::scripts_forgotten),
         scenario!("F20", "Redis is flushed", redis_faults::flushed),
         scenario!("F21", "the password of Redis changes", redis_faults::password_changed),

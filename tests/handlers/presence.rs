@@ -65,7 +65,7 @@ fn passes(test: &TestApp, ms: i64) {
     test.clock.advance(Duration::from_millis(ms.unsigned_abs()));
 }
 
-/// What was told since the last call: to which connection, of whom, and whether that user is online.
+/// What was told since the last call: to which connection, about which user, and whether that user is online.
 fn told(test: &TestApp) -> Vec<(String, String, bool)> {
     let presence = |(connection, frame): (String, Value)| {
         assert_eq!(frame["type"], "presence", "{frame}");

@@ -169,7 +169,7 @@ export class FakeServer {
     for (const stream of this.openStreams) if (stream.user === user) stream.event(text);
   }
 
-  /** Emits an event. `lost`: to nobody who is there now. */
+  /** Emits an event. `lost`: no connection gets it. */
   emit(event: Pick<EmittedEvent, "type" | "id">, isLost = false): void {
     const whole: EmittedEvent = { name: null, title: null, body: null, data: {}, ...event };
     this.emitted.push(whole);

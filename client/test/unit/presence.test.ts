@@ -221,7 +221,7 @@ test("forgets the user on sign-out, and when another one signs in", async () => 
   sub = "erin";
   alice.client.connect();
   await advance(5_000);
-  // Erin knows nobody.
+  // Erin shares no chat.
   expect(alice.state()).toMatchObject({ userId: "erin", wsStatus: "connected" });
   expect(online("bob")).toBe(undefined);
   expect(states.at(-1)?.size).toBe(0);

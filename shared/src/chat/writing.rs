@@ -1,4 +1,4 @@
-//! Saying something in a chat: stored first, then told to the members, of whom the drain tells those who are left.
+//! Saying something in a chat: stored first, then told to the members. The drain tells those who are left.
 
 use crate::app::App;
 use crate::chat::draft::Draft;

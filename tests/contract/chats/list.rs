@@ -38,7 +38,7 @@ async fn listed(record: &Record, name: &str, hidden: bool) -> Vec<ChatId> {
     chats.into_iter().map(|own| own.chat.id).collect()
 }
 
-/// Alice's chats with so many others, of whom two each were asked in the same millisecond.
+/// Alice's chats with so many others. Two at a time were asked in the same millisecond.
 async fn chats_of_alice(record: &Record, count: i64) -> Vec<ChatId> {
     let mut keys = Vec::new();
     for n in 0..count {
