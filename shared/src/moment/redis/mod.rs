@@ -8,6 +8,7 @@ mod client;
 mod delivery;
 mod emit;
 mod failure;
+mod health;
 mod keys;
 mod limits;
 mod link;
@@ -30,9 +31,10 @@ use self::chat::{audience, messages as cached_messages};
 pub use self::client::SetupError;
 use self::delivery::queue::{self as queueing, Adding, Inspected, Plan};
 use self::emit::{self as emitting, Finding};
+use self::health::{meanwhile, mode};
 use self::keys::{Channel, Keys};
 use self::limits::gcra::{self, Spending};
-use self::link::{Link, Linking, Retry, Stats, Timeouts};
+use self::link::{Linking, Retry, Timeouts};
 use self::presence::Asking;
 use self::routing::Router;
 use self::sockets::Listeners;
@@ -53,7 +55,7 @@ use crate::presence::{Left, Presence, Renewed, Settled};
 use crate::protocol::Frame;
 use crate::sockets::push::Outcome;
 use crate::sockets::streams::{Listening, Streams};
-use crate::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Server, Status, Warning, WarningName};
+use crate::telemetry::health::{Health, Instances, Mode, Status};
 use crate::telemetry::{Counts, PushAttempt, Report, Telemetry};
 
 /// Keeps the promises of the moment in Redis.
@@ -174,25 +176,6 @@ impl RedisMoment {
             claimed = claim(&plan).await;
         }
         inspected.claims(claimed, is_recovered)
-    }
-}
-
-fn mode(config: &RedisConfig) -> Mode {
-    match config.instances.len() {
-        _ if config.is_cluster => Mode::Cluster,
-        1 => Mode::Single,
-        _ => Mode::Balanced,
-    }
-}
-
-/// What happens while an instance is away.
-fn meanwhile(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Balanced => "the other instances take over",
-        Mode::Cluster => {
-            "until a replica has taken over, each process enforces its own limits there and nothing is counted"
-        }
-        Mode::Single | Mode::Memory => "until it is back, each process enforces its own limits and nothing is counted",
     }
 }
 
@@ -435,47 +418,11 @@ impl Queue for RedisMoment {
 #[async_trait]
 impl Health for RedisMoment {
     async fn check(&self) -> Status {
-        // Whether it accepts what calls send, not only whether it is there.
-        let question = |link: Arc<Link>, mut connection| async move {
-            steps::perform(&mut connection, &[link.probe()]).await?;
-            setup::ask(&mut connection).await
-        };
-        let asked = self.router.ask_each(question).await;
-        if asked.iter().all(|(_, answer)| answer.is_none()) {
-            return Status::Unavailable;
-        }
-        let present: Vec<(&str, &Server)> =
-            asked.iter().filter_map(|(link, server)| Some((link.name(), server.as_ref()?))).collect();
-        let away = asked.iter().filter(|(_, server)| server.is_none()).map(|(link, _)| Warning {
-            instance: link.name().to_owned(),
-            name: WarningName::Away,
-            text: format!("it is away: {}", meanwhile(self.mode)),
-        });
-        let warnings: Vec<Warning> = away.chain(setup::warnings(&present)).collect();
-        if warnings.is_empty() { Status::Ok } else { Status::Warned(warnings) }
+        health::check(&self.router, self.mode).await
     }
 
     async fn instances(&self) -> Instances {
-        let question = |_, mut connection| async move { setup::ask(&mut connection).await };
-        let asked = self.router.ask_each(question).await;
-        let instances = asked.into_iter().map(|(link, answer)| {
-            let breaker = link.breaker();
-            let Stats { operations, errors, took_us, last_error } = link.stats();
-            let percentile_ms = |percent| took_us.percentile(percent) as f64 / 1_000.0;
-            Instance {
-                name: link.name().to_owned(),
-                healthy: answer.is_some() && breaker == BreakerState::Closed,
-                server: answer.unwrap_or_default(),
-                share: self.router.share(&link),
-                operations,
-                errors,
-                p50_ms: percentile_ms(50),
-                p99_ms: percentile_ms(99),
-                breaker,
-                last_error,
-            }
-        });
-        Instances { mode: self.mode, instances: instances.collect() }
+        health::instances(&self.router, self.mode).await
     }
 }
 
