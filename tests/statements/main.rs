@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cached;
+mod connections;
+mod measured;
 mod moment;
 mod plans;
 mod queue;
