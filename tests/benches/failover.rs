@@ -27,6 +27,9 @@ const BEFORE: Duration = Duration::from_secs(3);
 const AFTER: Duration = Duration::from_secs(8);
 /// A call that takes longer counts as slowed.
 const SLOWED_MS: f64 = 20.0;
+/// How long a caller waits after each call that is timed. Without Redis a call takes a microsecond, and the callers would keep
+/// everything else from running.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How long the throughput of so many instances is measured.
 const THROUGHPUT: Duration = Duration::from_secs(3);
 
@@ -58,10 +61,10 @@ pub(crate) async fn measure() {
 /// Times calls while an instance fails.
 async fn fail(mode: &str, config: &RedisConfig, fails: impl FnOnce()) {
     let [moment, other] = [started(config).await, started(config).await];
-    let before = call_for(&moment, BEFORE).await;
+    let before = call_for(&moment, BEFORE, PAUSE).await;
     fails();
     let failed_at = Instant::now();
-    let (after, agreed) = tokio::join!(call_for(&moment, AFTER), agrees(&moment, &other, failed_at));
+    let (after, agreed) = tokio::join!(call_for(&moment, AFTER, PAUSE), agrees(&moment, &other, failed_at));
     let (before, after) = (in_ms(&before), in_ms(&after));
     let slowed = after.iter().filter(|ms| **ms > SLOWED_MS).count();
     let named = |what: &str| format!("{mode}: {what}");
@@ -78,7 +81,7 @@ async fn fail(mode: &str, config: &RedisConfig, fails: impl FnOnce()) {
 /// The rate at which calls are answered.
 async fn throughput(instances: usize, config: &RedisConfig) {
     let moment = started(config).await;
-    let calls = call_for(&moment, THROUGHPUT).await;
+    let calls = call_for(&moment, THROUGHPUT, Duration::ZERO).await;
     let rate = calls.len() as f64 / THROUGHPUT.as_secs_f64();
     figure(&format!("calls, {instances} Redis"), number(rate, 0), "/s", &format!("one budget each, {CALLERS} at once"));
 }
@@ -92,18 +95,19 @@ async fn started(config: &RedisConfig) -> Arc<RedisMoment> {
 }
 
 /// Spends from the budgets in turn for so long; returns how long each call took.
-async fn call_for(moment: &Arc<RedisMoment>, duration: Duration) -> Vec<Duration> {
+async fn call_for(moment: &Arc<RedisMoment>, duration: Duration, pause: Duration) -> Vec<Duration> {
     let began = Instant::now();
     let callers = (0..CALLERS).map(|caller| async move {
         let mut took = Vec::new();
         let mut n = caller;
         while began.elapsed() < duration {
-            // Without Redis a call takes a microsecond, and no budget would last.
-            let bucket = format!("send A user-{} {}", n % BUDGETS, n / 1_000_000);
-            let spend = Spend { bucket, rate: PLENTY };
+            let spend = Spend { bucket: format!("send A user-{}", n % BUDGETS), rate: PLENTY };
             let begun = Instant::now();
             assert_eq!(moment.spend(&[spend], At::Server).await, [Verdict::Admitted], "WRONG: a call was refused");
             took.push(begun.elapsed());
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
             n += CALLERS;
         }
         took
