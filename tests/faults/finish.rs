@@ -15,7 +15,7 @@ use crate::scenarios::Scenario;
 use crate::sender::Sent;
 use crate::servers::Servers;
 use crate::talk::{Chat, Way};
-use crate::testbed::{IDLE_TIMEOUT, Testbed, pause};
+use crate::testbed::{Duplicates, IDLE_TIMEOUT, Testbed, pause};
 
 /// How long senders go on after the fault.
 const SEND_AFTER_FAULT: Duration = Duration::from_secs(3);
@@ -182,8 +182,8 @@ impl Testbed {
         if queued > 0 {
             found.violated("I8", format!("{queued} entries still wait in the queue"));
         }
-        let duplicates = self.duplicate_frames();
-        if self.forbids_duplicates && duplicates > 0 {
+        let duplicates = self.duplicate_frames(self.duplicates == Duplicates::Forbidden);
+        if self.duplicates != Duplicates::Allowed && duplicates > 0 {
             found.violated("frames", format!("{duplicates} frames came twice although no push failed"));
         }
         let dead_letters = self.count("SELECT count(*) FROM dead_letters").await;

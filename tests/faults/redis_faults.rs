@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use shared::telemetry::health::{Health, Status, WarningName};
 
 use crate::proxy::Mode;
-use crate::testbed::{Testbed, pause};
+use crate::testbed::{Duplicates, Testbed, pause};
 
 /// Twice the contract's bound for a call that encounters a slow or silent Redis.
 const SLOW_MS: f64 = 400.0;
@@ -269,7 +269,7 @@ async fn repeat_commands(testbed: &mut Testbed, commands: &[&[&str]], interval_m
 
 /// Requires that no call was refused because of the fault, and forbids duplicate frames.
 pub(crate) fn require_unnoticed(testbed: &mut Testbed, from: Instant) {
-    testbed.forbids_duplicates = true;
+    testbed.duplicates = Duplicates::Forbidden;
     let refused = testbed.calls_with_status(from, Instant::now(), |status| !(200..300).contains(&status));
     testbed.require(refused == 0, format!("{refused} sends were refused although Postgres was available"));
 }

@@ -44,6 +44,15 @@ pub(crate) const PRESENCE_LEASE: Duration = Duration::from_secs(60);
 /// The maximum time until no work is left after a scenario.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// Which frames may come twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Duplicates {
+    Allowed,
+    /// Those of messages: if a push to one member fails, it is repeated to a whole group of them.
+    OfMessages,
+    Forbidden,
+}
+
 /// The environment of one scenario. Scenarios inject faults, and `end_fault` ends those in proxies and the management
 /// API.
 pub(crate) struct Testbed {
@@ -73,8 +82,7 @@ pub(crate) struct Testbed {
     pub(crate) fault_ended: Option<Instant>,
     pub(crate) notes: Vec<String>,
     pub(crate) failures: Vec<String>,
-    /// Whether duplicate frames are a violation.
-    pub(crate) forbids_duplicates: bool,
+    pub(crate) duplicates: Duplicates,
     /// The queue, as the functions see it.
     pub(crate) queue: RedisMoment,
     pub(crate) baseline: Option<[usize; 2]>,
@@ -167,7 +175,7 @@ impl Testbed {
             fault_ended: None,
             notes: Vec::new(),
             failures: Vec::new(),
-            forbids_duplicates: false,
+            duplicates: Duplicates::Allowed,
             queue,
             baseline: None,
             started_at,
@@ -264,11 +272,12 @@ impl Testbed {
 
     /// How many duplicate frames came to users with one device. If a user has two devices and one refuses a frame, the
     /// frame may legitimately come to both again.
-    pub(crate) fn duplicate_frames(&self) -> usize {
+    pub(crate) fn duplicate_frames(&self, with_messages: bool) -> usize {
         let alone = |device: &&Arc<Device>| self.devices.iter().filter(|other| other.user == device.user).count() == 1;
         let duplicates = |device: &Arc<Device>| {
             let seen = device.seen.lock().unwrap();
-            seen.frames.values().chain(seen.message_frames.values()).map(|count| count - 1).sum::<usize>()
+            let messages = seen.message_frames.values().filter(|_| with_messages);
+            seen.frames.values().chain(messages).map(|count| count - 1).sum::<usize>()
         };
         self.devices.iter().filter(alone).map(duplicates).sum()
     }

@@ -8,13 +8,13 @@ use shared::inbox::notification::Priority;
 
 use crate::management_api::Behaviour;
 use crate::steps::{self, Failure, Target};
-use crate::testbed::{Testbed, pause};
+use crate::testbed::{Duplicates, Testbed, pause};
 
 /// No fault: not even duplicate frames are allowed.
 pub(crate) async fn no_fault(testbed: &mut Testbed) {
     testbed.run_for(5.0).await;
     testbed.end_fault();
-    testbed.forbids_duplicates = true;
+    testbed.duplicates = Duplicates::Forbidden;
 }
 
 /// F35: `send`, `chats` with a message, and the drain are killed at each of their steps.
@@ -75,7 +75,7 @@ pub(crate) async fn ten_schedules(testbed: &mut Testbed) {
         pause(500).await;
     }
     testbed.end_fault();
-    testbed.forbids_duplicates = true;
+    testbed.duplicates = Duplicates::OfMessages;
 }
 
 /// F41: every successful call is made again with the same event.
