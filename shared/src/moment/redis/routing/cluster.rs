@@ -19,10 +19,11 @@ use crate::config::RedisInstance;
 use crate::moment::redis::client::SetupError;
 use crate::moment::redis::failure::log_text;
 use crate::moment::redis::keys::Partition;
-use crate::moment::redis::link::{Link, Linking, Retry, Timeouts};
+use crate::moment::redis::link::{Link, Linking, Retry};
 use crate::moment::redis::setup;
 use crate::moment::redis::sockets::listener::Listener;
 use crate::moment::redis::steps::{Answer, Step, is_redirection, perform_in_cluster};
+use crate::moment::redis::timeouts::Timeouts;
 use crate::telemetry::health::BreakerState;
 
 /// How many servers are asked for the slots: after a failover some may not know of it yet.
