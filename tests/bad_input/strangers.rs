@@ -26,11 +26,11 @@ fn rows() -> Vec<Row> {
             .script(|world| read_all_of_another(world).boxed_local()),
         row("S064", "the messages of a chat one is not in").script(|world| chat_of_others(world).boxed_local()),
         row("S065", "a message to that chat").script(|world| message_to_others(world).boxed_local()),
-        row("S066", "a message with somebody else's `senderId`")
+        row("S066", "a message with the `senderId` of another user")
             .script(|world| message_of_another(world).boxed_local()),
         row("S067", "a message of a member who was just removed").script(|world| removed_member(world).boxed_local()),
         row("S068", "messages from before one deleted the chat").script(|world| cleared_messages(world).boxed_local()),
-        row("S069", "read mark and typing of somebody else")
+        row("S069", "read mark and typing of another user")
             .note("Neither has a member for another user: it is unknown, and 422.")
             .script(|world| marks_of_another(world).boxed_local()),
         row("S070", "typing in a chat one is not in").script(|world| typing_to_others(world).boxed_local()),
@@ -60,7 +60,7 @@ fn rows() -> Vec<Row> {
                 FORBIDDEN,
             ),
         row("S078", "the idempotency key of another service").script(|world| key_of_another(world).boxed_local()),
-        row("S079", "the presence of somebody one shares no chat with")
+        row("S079", "the presence of a user who shares no chat with the caller")
             .script(|world| presence_of_another(world).boxed_local()),
         row("S080", "ids in order")
             .note("Ids are 128 bits of a hash: none is near another, and reading has no limit.")

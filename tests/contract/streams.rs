@@ -1,4 +1,4 @@
-//! The suite of `shared::sockets::streams::Streams`: frames reach whoever listens, in order.
+//! The suite of `shared::sockets::streams::Streams`: every listener gets the frames, in order.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -45,7 +45,7 @@ fn online(user: &str) -> (Value, Value) {
     (json!(user), json!(true))
 }
 
-/// Of whom a frame or an answer tells, and whether that user is online.
+/// The user that a frame or an answer is about, and whether that user is online.
 fn told(users: &Value) -> (Value, Value) {
     assert_eq!(users.as_array().map(Vec::len), Some(1), "{users}");
     (users[0]["userId"].clone(), users[0]["online"].clone())
