@@ -236,6 +236,11 @@ impl SendId {
     pub fn random() -> Self {
         Self(Uuid::new_v4())
     }
+
+    /// Whether it has no key.
+    pub fn is_random(&self) -> bool {
+        self.0.get_version() == Some(uuid::Version::Random)
+    }
 }
 
 impl NotificationId {

@@ -19,6 +19,7 @@ pub mod cursor;
 pub mod delivery;
 pub mod emit;
 pub mod error;
+pub mod fast;
 pub mod function;
 pub mod http;
 pub mod ids;

@@ -8,11 +8,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::chat::draft::Draft;
-use crate::chat::message::Message;
+use crate::chat::message::{Message, Said};
 use crate::chat::{Chat, Summary};
 use crate::clock::Time;
 use crate::cursor::Cursor;
 use crate::error::Error;
+use crate::fast::logged::{LoggedMessage, LoggedSend};
 use crate::http::fields::Fields;
 use crate::http::json;
 use crate::ids::{ChatId, NotificationId, UserId};
@@ -24,6 +25,9 @@ use crate::presence::{MAX_ASKED, UserPresence};
 pub const MAX_MESSAGE_BYTES: usize = 32 * 1_024;
 /// The most bytes of a frame to a client. A larger notification is announced by a `fetch` event.
 pub const MAX_FRAME_BYTES: usize = 32 * 1_024;
+/// The most bytes of a frame that tells of what was accepted fast: so many less that the reply to its sender, which has a
+/// `ref`, fits too.
+pub const MAX_LOGGED_FRAME_BYTES: usize = MAX_FRAME_BYTES - 1_024;
 /// The most bytes of a `sync` reply over a socket, which API Gateway splits into several frames.
 pub const MAX_SYNC_BYTES: usize = 96 * 1_024;
 /// The greatest `seq` that a client can name: beyond it numbers in JavaScript are not exact.
@@ -170,6 +174,18 @@ pub enum Event<'a> {
         #[serde(skip_serializing_if = "<[NotificationId]>::is_empty")]
         replaces: &'a [NotificationId],
     },
+    /// A notification was accepted fast, and has no place in the inbox yet. It arrives once more when it has.
+    #[serde(rename = "notification")]
+    LoggedNotification {
+        /// Always null.
+        cursor: (),
+        /// Always null.
+        prev: (),
+        /// The notification, whose `cursor` is null.
+        notification: &'a LoggedSend,
+        /// Always null.
+        unread_count: (),
+    },
     /// Notifications were changed by one of the user's devices, or expired.
     Changed {
         /// The inbox after the whole change.
@@ -200,6 +216,16 @@ pub enum Event<'a> {
         seq: i64,
         /// The message.
         message: &'a Message,
+    },
+    /// A message was accepted fast, and has no place in the chat yet. It is told once more when it has.
+    #[serde(rename = "message")]
+    LoggedMessage {
+        /// Its chat.
+        chat_id: ChatId,
+        /// Always null.
+        seq: (),
+        /// The message, whose `seq` is null.
+        message: &'a LoggedMessage,
     },
     /// A message was said that is too large for a frame: the client fetches it from the chat's history.
     #[serde(rename = "fetch")]
@@ -279,8 +305,8 @@ pub enum ReplyFrame<'a> {
         /// The `ref` of the client's frame.
         #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
         reference: Option<&'a str>,
-        /// As it is stored.
-        message: &'a Message,
+        /// As it was accepted.
+        message: &'a Said,
     },
     /// To `sendMessage` if the message is too large for a frame: the client fetches it from the chat's history.
     #[serde(rename = "fetch")]
@@ -290,8 +316,8 @@ pub enum ReplyFrame<'a> {
         reference: Option<&'a str>,
         /// The chat.
         chat_id: ChatId,
-        /// The place of the message.
-        seq: i64,
+        /// The place of the message; `None` while it has none.
+        seq: Option<i64>,
     },
     /// To `presence`.
     Presence {

@@ -4,8 +4,10 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::fast::accept::Accept;
 use crate::http::data;
 use crate::http::fields::Fields;
+use crate::inbox::send::accept;
 use crate::text;
 
 /// The most characters of a message.
@@ -20,12 +22,14 @@ pub struct Draft {
     pub body: String,
     /// A compact JSON object of at most 16 KB.
     pub data: Box<RawValue>,
+    /// How durable its accept is to be; `None` leaves it to the deployment.
+    pub accept: Option<Accept>,
 }
 
 impl PartialEq for Draft {
     fn eq(&self, other: &Self) -> bool {
-        let Self { client_id, body, data } = self;
-        (client_id, body, data.get()) == (&other.client_id, &other.body, other.data.get())
+        let Self { client_id, body, data, accept } = self;
+        (client_id, body, data.get(), accept) == (&other.client_id, &other.body, other.data.get(), &other.accept)
     }
 }
 
@@ -60,14 +64,8 @@ impl Draft {
                 None
             }
         };
-        // Until messages are accepted in the moment first, both are stored before they are answered.
-        if let Some(accept) = fields.take("accept") {
-            fields.checked("accept", accept, |accept| match accept.as_str() {
-                Some("durable" | "fast") => Ok(()),
-                _ => Err("must be durable or fast".into()),
-            });
-        }
-        Some(Self { client_id: client_id?, body: body?, data: data? })
+        let accept = accept(fields);
+        Some(Self { client_id: client_id?, body: body?, data: data?, accept })
     }
 }
 

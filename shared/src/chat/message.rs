@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::clock::Time;
+use crate::fast::logged::LoggedMessage;
 use crate::ids::{ChatId, MessageId, UserId};
 use crate::inbox::bounds::{Item, json_bytes};
 
@@ -60,6 +61,34 @@ impl Serialize for Message {
             erased: self.is_erased.then_some(true),
         }
         .serialize(serializer)
+    }
+}
+
+/// A message, stored or in a log. Serialises as the API's `Message`.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Said {
+    /// It has its place in the chat.
+    Stored(Message),
+    /// It was accepted fast.
+    Logged(LoggedMessage),
+}
+
+impl Said {
+    /// Its chat.
+    pub fn chat(&self) -> ChatId {
+        match self {
+            Self::Stored(message) => message.chat,
+            Self::Logged(message) => message.chat,
+        }
+    }
+
+    /// Its place there; `None` while it has none.
+    pub fn seq(&self) -> Option<i64> {
+        match self {
+            Self::Stored(message) => Some(message.seq),
+            Self::Logged(_) => None,
+        }
     }
 }
 

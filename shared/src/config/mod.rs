@@ -18,6 +18,7 @@ pub use self::redis_url::{RedisConfig, RedisInstance};
 pub use self::secret::Secret;
 use self::variables::Variables;
 use crate::chat::cache::Room;
+use crate::fast::accept::Accept;
 use crate::limits::Rate;
 
 /// The configuration of a process.
@@ -73,6 +74,8 @@ pub struct Config {
     pub lambda_endpoint: Option<String>,
     /// `DRAIN_LINGER_MS`: how long a drain runs at most while there is work. The default is 50 s.
     pub drain_linger: Duration,
+    /// `ACCEPT`: how durable an accept is if the call does not say. The default is [`Accept::Durable`].
+    pub accept: Accept,
     /// `RETENTION_DAYS`, in milliseconds. The default is 90 days.
     pub retention_ms: i64,
     /// `AWS_REGION`; `us-east-1` if it is missing.
@@ -110,9 +113,6 @@ impl Config {
             if vars.get(name).is_some() {
                 vars.problem(name, format_args!("is not supported yet: {advice}"));
             }
-        }
-        if vars.get("ACCEPT").is_some_and(|accept| accept != "durable" && accept != "fast") {
-            vars.problem("ACCEPT", "must be durable or fast");
         }
         let is_production = vars.get("ENV").is_some_and(|env| env == "production");
         // Only the local gateway allows every loopback origin.
@@ -171,6 +171,7 @@ impl Config {
             drain_function: vars.get("DRAIN_FUNCTION"),
             lambda_endpoint: vars.get("AWS_ENDPOINT_URL_LAMBDA"),
             drain_linger: Duration::from_millis(linger_ms),
+            accept: vars.accept(),
             retention_ms: days * 24 * 60 * 60 * 1_000,
             region: vars.get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
             credentials: vars

@@ -14,6 +14,7 @@ use super::origins::Origins;
 use super::pooler::Pooler;
 use super::redis_url::{RedisConfig, RedisInstance};
 use super::secret::Secret;
+use crate::fast::accept::Accept;
 use crate::limits::Rate;
 
 /// The variables, and the problems found in them so far.
@@ -106,6 +107,15 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             }
         }
         instances
+    }
+
+    /// `ACCEPT`.
+    pub(super) fn accept(&mut self) -> Accept {
+        let Some(name) = self.get("ACCEPT") else { return Accept::default() };
+        Accept::from_name(&name).unwrap_or_else(|| {
+            self.problem("ACCEPT", "must be durable or fast");
+            Accept::default()
+        })
     }
 
     pub(super) fn pooler(&mut self) -> Pooler {

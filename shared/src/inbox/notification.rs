@@ -82,39 +82,53 @@ pub struct Notification {
     pub read_at: Option<Time>,
 }
 
-impl Serialize for Notification {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Wire<'a> {
-            id: NotificationId,
-            r#type: &'a str,
-            title: &'a str,
-            body: Option<&'a str>,
-            data: &'a RawValue,
-            action_url: Option<&'a str>,
-            priority: Priority,
-            created_at: Time,
-            read_at: Option<Time>,
-            expires_at: Option<Time>,
-            collapse_key: Option<&'a str>,
-            cursor: Cursor,
-        }
-        let content = &self.content;
-        Wire {
-            id: self.id,
+/// What the API and the frames tell of a notification.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NotificationWire<'a> {
+    id: NotificationId,
+    r#type: &'a str,
+    title: &'a str,
+    body: Option<&'a str>,
+    data: &'a RawValue,
+    action_url: Option<&'a str>,
+    priority: Priority,
+    created_at: Time,
+    read_at: Option<Time>,
+    expires_at: Option<Time>,
+    collapse_key: Option<&'a str>,
+    cursor: Option<Cursor>,
+}
+
+impl<'a> NotificationWire<'a> {
+    /// `cursor`: `None` while the notification has no place in the inbox.
+    pub(crate) fn new(
+        id: NotificationId,
+        content: &'a Content,
+        created_at: Time,
+        read_at: Option<Time>,
+        cursor: Option<Cursor>,
+    ) -> Self {
+        Self {
+            id,
             r#type: &content.kind,
             title: &content.title,
             body: content.body.as_deref(),
             data: &content.data,
             action_url: content.action_url.as_deref(),
             priority: content.priority,
-            created_at: self.created_at,
-            read_at: self.read_at,
+            created_at,
+            read_at,
             expires_at: content.expires_at,
             collapse_key: content.collapse_key.as_deref(),
-            cursor: self.cursor,
+            cursor,
         }
-        .serialize(serializer)
+    }
+}
+
+impl Serialize for Notification {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { id, content, cursor, created_at, read_at } = self;
+        NotificationWire::new(*id, content, *created_at, *read_at, Some(*cursor)).serialize(serializer)
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::Time;
 use crate::error::Error;
+use crate::fast::accept::Accept;
 use crate::http::data;
 use crate::http::fields::{self, Fields};
 use crate::ids::{self, UserId};
@@ -45,6 +46,8 @@ pub struct NewSend {
     /// When it is due, as requested. A [`Due::At`] is not checked against the current time: it may be in the past or
     /// too far ahead.
     pub due: Due,
+    /// How durable its accept is to be; `None` leaves it to the deployment. No part of the fingerprint.
+    pub accept: Option<Accept>,
     /// SHA-256 of everything that was requested except the key. Distinguishes a repeat from another send with the same
     /// key.
     pub fingerprint: [u8; 32],
@@ -59,6 +62,7 @@ impl NewSend {
         let recipients = recipients(&mut fields);
         let content = content(&mut fields);
         let due = due(&mut fields);
+        let accept = accept(&mut fields);
         check_expiry_is_after_due(&mut fields, content.as_ref(), due);
         refuse_unsupported(&mut fields);
         fields.finish()?;
@@ -67,7 +71,7 @@ impl NewSend {
             return Err(Error::Internal);
         };
         let fingerprint = fingerprint(&content, &recipients, due);
-        Ok(Self { content, recipients, key, due, fingerprint })
+        Ok(Self { content, recipients, key, due, accept, fingerprint })
     }
 }
 
@@ -97,6 +101,14 @@ pub(crate) fn idempotency_key(fields: &mut Fields, header: Option<&str>) -> Opti
         }
         (header, member) => header.or(member),
     }
+}
+
+/// Takes `accept`, also of a message.
+pub(crate) fn accept(fields: &mut Fields) -> Option<Accept> {
+    let accept = fields.take("accept")?;
+    fields.checked("accept", accept, |accept| {
+        accept.as_str().and_then(Accept::from_name).ok_or_else(|| "must be durable or fast".into())
+    })
 }
 
 fn recipients(fields: &mut Fields) -> Option<Vec<UserId>> {
@@ -265,10 +277,6 @@ fn check_expiry_is_after_due(fields: &mut Fields, content: Option<&Content>, due
 fn refuse_unsupported(fields: &mut Fields) {
     if fields.take("channels").is_some_and(|channels| channels != json!(["realtime"])) {
         fields.problem("channels", "must be exactly [\"realtime\"]: other channels are not supported yet");
-    }
-    // Both are stored durably before the response, which reports a durable accept for either.
-    if fields.take("accept").is_some_and(|accept| accept != "durable" && accept != "fast") {
-        fields.problem("accept", "must be durable or fast");
     }
 }
 

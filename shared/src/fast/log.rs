@@ -1,0 +1,170 @@
+//! The promise of the moment to keep what was accepted fast until it is written to the record.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::clock::At;
+use crate::ids::{ChatId, SendId, UserId, sha256};
+
+/// How many logs there are; never changes in a deployment.
+pub const LOGS: u16 = 1_024;
+/// The most entries of a log; further accepts are durable.
+pub const MAX_LOG_ENTRIES: usize = 1_000;
+/// The most bytes of the entries of a log; further accepts are durable.
+pub const MAX_LOG_BYTES: usize = 1_024 * 1_024;
+/// The age of a log's oldest entry, in milliseconds, from which further accepts are durable: drains are behind, or away.
+pub const MAX_LOG_AGE_MS: i64 = 10_000;
+/// How long the claim of a key is remembered, in milliseconds: much longer than an entry waits in a log.
+pub const KEY_CLAIM_MS: i64 = 10 * 60 * 1_000;
+
+/// Logs, each of which keeps the order in which it took its entries.
+///
+/// Losing a log loses its entries: that is what a fast accept risks, and why a log is bounded. An entry is in a log at most
+/// once, by its id, but may be in two stores at once after one of them was away.
+#[async_trait]
+pub trait Logs: Send + Sync {
+    /// Appends an entry, unless the log has one of this id. `None` without an answer: the entry may be there.
+    async fn append(&self, log: LogId, id: Uuid, text: &str, at: At) -> Option<Logged>;
+
+    /// Claims the id of a keyed send, for [`KEY_CLAIM_MS`]. Returns the first claim: another one if another request with this
+    /// key came before. `None` without an answer.
+    async fn claim_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim>;
+
+    /// The first claim of the id of a keyed send; `None` too without an answer.
+    async fn claimed_key(&self, send: SendId, at: At) -> Option<KeyClaim>;
+
+    /// Those of these logs that have entries. A log that cannot be asked counts as empty.
+    async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId>;
+
+    /// Up to `limit` entries of each of these logs, the oldest first.
+    async fn read(&self, logs: &[LogId], limit: usize) -> Vec<LogEntry>;
+
+    /// Removes entries. False if the moment gives no answer: they are read again then, which is harmless.
+    async fn remove(&self, entries: &[LogEntry]) -> bool;
+
+    /// How much waits in all logs; `None` without an answer.
+    async fn unwritten_total(&self, at: At) -> Option<Unwritten>;
+}
+
+/// Which log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogId(u16);
+
+impl LogId {
+    /// The log of what is sent to a user.
+    pub fn of_user(user: &UserId) -> Self {
+        Self::hashed(b"user", user.as_str().as_bytes())
+    }
+
+    /// The log of what is said in a chat.
+    pub fn of_chat(chat: ChatId) -> Self {
+        Self::hashed(b"chat", chat.as_bytes())
+    }
+
+    /// The log of this number; `None` if there are fewer.
+    pub fn from_number(number: u16) -> Option<Self> {
+        (number < LOGS).then_some(Self(number))
+    }
+
+    /// Its number, which never changes.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+
+    /// All logs.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..LOGS).map(Self)
+    }
+
+    fn hashed(kind: &[u8; 4], name: &[u8]) -> Self {
+        let hash = sha256(&[kind.as_slice(), name].concat());
+        Self(u16::from_be_bytes([hash[0], hash[1]]) % LOGS)
+    }
+}
+
+/// Who has a key: so that a request with the same key, but another recipient or another body, finds the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyClaim {
+    /// In which log the send may wait; `None` if it goes to the record.
+    pub log: Option<LogId>,
+    /// The first bytes of the request's fingerprint.
+    pub fingerprint: [u8; 8],
+}
+
+impl KeyClaim {
+    /// The claim of a request.
+    pub fn new(log: Option<LogId>, fingerprint: &[u8; 32]) -> Self {
+        let [first, ..] = fingerprint.as_chunks().0 else { unreachable!("32 bytes have a first 8") };
+        Self { log, fingerprint: *first }
+    }
+}
+
+/// The result of appending to a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Logged {
+    /// It was appended.
+    Added {
+        /// How long the log's oldest entry has waited, in milliseconds; `None` if it is this one.
+        oldest_ms: Option<i64>,
+    },
+    /// The log has this entry under the same id.
+    Known(String),
+    /// The log is at one of its bounds.
+    Full,
+}
+
+/// An entry as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Its log.
+    pub log: LogId,
+    /// The id under which it was appended, as the store has it.
+    pub id: Vec<u8>,
+    /// What was appended.
+    pub text: Vec<u8>,
+    /// Which of the store's instances has it.
+    pub(crate) instance: usize,
+    /// Its place there.
+    pub(crate) place: Vec<u8>,
+}
+
+/// How much was accepted fast and is not written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unwritten {
+    /// How many entries.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How long the oldest has waited, in milliseconds; 0 if there is none.
+    pub oldest_ms: u64,
+}
+
+impl Unwritten {
+    /// Both together.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            entries: self.entries.saturating_add(other.entries),
+            bytes: self.bytes.saturating_add(other.bytes),
+            oldest_ms: self.oldest_ms.max(other.oldest_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_of_a_user_or_chat_never_changes() {
+        let chat = ChatId::parse("d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1").unwrap();
+        assert_eq!(LogId::of_user(&UserId::new("alice").unwrap()).number(), 207);
+        assert_eq!(LogId::of_chat(chat).number(), 966);
+    }
+
+    #[test]
+    fn only_a_number_below_the_count_is_a_log() {
+        assert_eq!(LogId::from_number(LOGS - 1).map(LogId::number), Some(LOGS - 1));
+        assert_eq!(LogId::from_number(LOGS), None);
+        assert_eq!(LogId::all().count(), usize::from(LOGS));
+    }
+}
