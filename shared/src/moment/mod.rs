@@ -13,6 +13,7 @@ use crate::chat::audience::Audiences;
 use crate::chat::cache::MessageCache;
 use crate::delivery::queue::Queue;
 use crate::emit::Emitted;
+use crate::fast::log::Logs;
 use crate::limits::Limits;
 use crate::presence::Presence;
 use crate::sockets::streams::Streams;
@@ -21,12 +22,12 @@ use crate::telemetry::health::Health;
 
 /// A store that keeps every promise of the moment.
 pub trait MomentStore:
-    Limits + Queue + Presence + MessageCache + Audiences + Streams + Emitted + Telemetry + Health
+    Limits + Queue + Logs + Presence + MessageCache + Audiences + Streams + Emitted + Telemetry + Health
 {
 }
 
-impl<T: Limits + Queue + Presence + MessageCache + Audiences + Streams + Emitted + Telemetry + Health> MomentStore
-    for T
+impl<T: Limits + Queue + Logs + Presence + MessageCache + Audiences + Streams + Emitted + Telemetry + Health>
+    MomentStore for T
 {
 }
 
@@ -37,6 +38,8 @@ pub struct Moment {
     pub limits: Arc<dyn Limits>,
     /// Work that waits for a drain.
     pub queue: Arc<dyn Queue>,
+    /// What was accepted fast and is not written to the record yet.
+    pub logs: Arc<dyn Logs>,
     /// Who is connected.
     pub presence: Arc<dyn Presence>,
     /// The last messages of chats.
@@ -59,6 +62,7 @@ impl Moment {
         Self {
             limits: store.clone(),
             queue: store.clone(),
+            logs: store.clone(),
             presence: store.clone(),
             message_cache: store.clone(),
             audiences: store.clone(),

@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::chat::audience::{Audience, Audiences};
 use crate::chat::cache::{MessageCache, Room};
@@ -11,7 +12,8 @@ use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, Newest};
-use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, Unwritten};
+use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
 use crate::presence::{Left, Presence, Renewed, Settled};
@@ -149,6 +151,38 @@ impl Queue for NoMoment {
     }
 
     async fn depth(&self, _: At) -> Option<Depth> {
+        None
+    }
+}
+
+/// There are no logs, so that every accept is durable.
+#[async_trait]
+impl Logs for NoMoment {
+    async fn append(&self, _: LogId, _: Uuid, _: &str, _: At) -> Option<Logged> {
+        Some(Logged::Full)
+    }
+
+    async fn claim_key(&self, _: SendId, _: KeyClaim, _: At) -> Option<KeyClaim> {
+        None
+    }
+
+    async fn claimed_key(&self, _: SendId, _: At) -> Option<KeyClaim> {
+        None
+    }
+
+    async fn unwritten(&self, _: &[LogId]) -> Vec<LogId> {
+        Vec::new()
+    }
+
+    async fn read(&self, _: &[LogId], _: usize) -> Vec<LogEntry> {
+        Vec::new()
+    }
+
+    async fn remove(&self, _: &[LogEntry]) -> bool {
+        true
+    }
+
+    async fn unwritten_total(&self, _: At) -> Option<Unwritten> {
         None
     }
 }

@@ -3,6 +3,7 @@
 
 mod audiences;
 mod emit;
+mod logs;
 mod messages;
 mod presence;
 mod queue;
@@ -14,9 +15,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use self::audiences::Remembered;
 use self::emit::Events;
+use self::logs::MemoryLogs;
 use self::messages::KeptMessages;
 use self::presence::Leases;
 use self::queue::MemoryQueue;
@@ -29,7 +32,8 @@ use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, Newest};
-use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, Unwritten};
+use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
 use crate::presence::{Left, Presence, Renewed, Settled};
@@ -49,6 +53,7 @@ pub struct MemoryMoment {
     messages: Mutex<KeptMessages>,
     audiences: Mutex<Remembered>,
     events: Mutex<Events>,
+    logs: Mutex<MemoryLogs>,
     listeners: Listeners,
     operations: AtomicU64,
 }
@@ -82,6 +87,12 @@ impl MemoryMoment {
         self.operations.fetch_add(1, Ordering::Relaxed);
         // A panic while the lock was held lost at worst an event, as any may be lost.
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn logs(&self) -> MutexGuard<'_, MemoryLogs> {
+        self.operations.fetch_add(1, Ordering::Relaxed);
+        // A panic while the lock was held lost at worst the entry that was being appended or removed.
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn queue(&self) -> MutexGuard<'_, MemoryQueue> {
@@ -227,6 +238,38 @@ impl Queue for MemoryMoment {
 
     async fn depth(&self, at: At) -> Option<Depth> {
         Some(self.queue().depth(at.process_ms()))
+    }
+}
+
+#[async_trait]
+impl Logs for MemoryMoment {
+    async fn append(&self, log: LogId, id: Uuid, text: &str, at: At) -> Option<Logged> {
+        Some(self.logs().append(log, id, text, at.process_ms()))
+    }
+
+    async fn claim_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim> {
+        Some(self.logs().claim_key(send, claim, at.process_ms()))
+    }
+
+    async fn claimed_key(&self, send: SendId, at: At) -> Option<KeyClaim> {
+        self.logs().claimed_key(send, at.process_ms())
+    }
+
+    async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId> {
+        self.logs().unwritten(logs)
+    }
+
+    async fn read(&self, logs: &[LogId], limit: usize) -> Vec<LogEntry> {
+        self.logs().read(logs, limit)
+    }
+
+    async fn remove(&self, entries: &[LogEntry]) -> bool {
+        self.logs().remove(entries);
+        true
+    }
+
+    async fn unwritten_total(&self, at: At) -> Option<Unwritten> {
+        Some(self.logs().unwritten_total(at.process_ms()))
     }
 }
 

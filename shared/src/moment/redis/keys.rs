@@ -10,6 +10,9 @@
 //! | `<prefix>:{pNNNN}:audience:<short hash>` | string: `<version> <ms> <JSON>` | 40 s, used for 10 s | who hears of typing in a chat of this version, as it was read at a time: `{"members":[…],"connections":[{"id","of","since","until"}]}`, where `of` is the place of the connection's user among the members; without JSON, the chat has just got this version |
 //! | `<prefix>:{pNNNN}:event:<event id>` | string: the event as it is pushed, behind `<ms> ` | 10 min | an emitted event, and when it was emitted |
 //! | `<prefix>:{pNNNN}:events:<hash>`, `:events:all` | sorted set: event ids by milliseconds since 1970 | 10 min after the last | the events that were emitted to a user, and to all |
+//! | `<prefix>:{pNNNN}:log` | stream: fields `id` and `e`, the text of the entry; the time in the id is when it was appended | until written | sends and messages that were accepted fast and are not in the record yet |
+//! | `<prefix>:{pNNNN}:logged` | hash: for each entry of the log its id and its place there; `bytes`: of all texts | until the log is empty | finds an entry of the log by its id |
+//! | `<prefix>:{pNNNN}:send:<hash>` | string: the number of a log or `-`, and a fingerprint | 10 min | in which log the send with this key may wait, or that it goes to the record |
 //! | `<prefix>:{qNN}:critical`, `:high`, `:normal`, `:low` | stream: field `w`, the text of the work; the time in the id is when it fell due | until claimed | work that is due, by priority |
 //! | `<prefix>:{qNN}:later` | sorted set: the text of the work by milliseconds since 1970 | until due | work that is not due yet |
 //! | `<prefix>:{qNN}:claimed` | sorted set: `<attempts> <priority> <id> <text>` by milliseconds since 1970 | until settled | claimed work, by when its claim lapses |
@@ -37,7 +40,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::delivery::work::{PRIORITIES, SHARDS};
-use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId, sha256};
+use crate::fast::log::LogId;
+use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId, sha256};
 use crate::limits::Rate;
 
 /// How many partitions there are; never changes in a deployment.
@@ -221,6 +225,17 @@ impl Keys {
         }
     }
 
+    /// A log, and its index.
+    pub(crate) fn log(&self, log: LogId) -> [Key; 2] {
+        ["log", "logged"].map(|name| self.key(Partition::Hashed(log.number() % PARTITIONS), name))
+    }
+
+    /// The first claim of a keyed send.
+    pub(crate) fn send_key(&self, send: SendId) -> Key {
+        let (partition, hash) = self.hashed(&format!("send {send}"));
+        self.key(partition, &format!("send:{}", URL_SAFE_NO_PAD.encode(&hash[..16])))
+    }
+
     /// The channel of an event stream. Its partition decides which instance carries it.
     pub(crate) fn stream(&self, stream: &ConnectionId) -> Key {
         let (partition, hash) = self.hashed(stream.as_str());
@@ -309,6 +324,15 @@ mod tests {
             "carillon:{p0662}:events:_YFjbHWYQFwZqlXmx-qDFA"
         );
         assert_eq!(keys.events(None).name(), "carillon:{p0336}:events:all");
+    }
+
+    #[test]
+    fn the_keys_of_logs_and_of_keyed_sends_never_change() {
+        let keys = Keys::new("carillon").unwrap();
+        let log = LogId::of_user(&UserId::new("alice").unwrap());
+        assert_eq!(keys.log(log).map(|key| key.name), ["carillon:{p0207}:log", "carillon:{p0207}:logged"]);
+        let send = SendId::parse("8214134b-5784-8ca4-baf3-8de40ae24211").unwrap();
+        assert_eq!(keys.send_key(send).name(), "carillon:{p0625}:send:Ku5lHwje_eremfv8JF58HQ");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod client;
 mod delivery;
 mod emit;
 mod failure;
+mod fast;
 mod health;
 mod keys;
 mod limits;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use self::chat::{audience, messages as cached_messages};
 pub use self::client::SetupError;
@@ -50,7 +52,8 @@ use crate::config::RedisConfig;
 use crate::delivery::fair_share::FairShare;
 use crate::delivery::queue::{AWAKE_MS, Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, MAX_KEPT, Newest};
-use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, UserId};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, Unwritten};
+use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
 use crate::presence::{Left, Presence, Renewed, Settled};
@@ -414,6 +417,56 @@ impl Queue for RedisMoment {
         let answers = self.router.ask_everywhere(&queueing::depth(&self.keys, at), Retry::AfterProbe).await;
         let depths = answers.into_iter().filter_map(queueing::read_depth).map(|depth| self.counted(depth));
         depths.reduce(queueing::add_depth)
+    }
+}
+
+#[async_trait]
+impl Logs for RedisMoment {
+    async fn append(&self, log: LogId, id: Uuid, text: &str, at: At) -> Option<Logged> {
+        let steps = [fast::append(&self.keys, log, id, text, at)];
+        let answer = self.router.ask(&steps, Retry::Never).await.pop()?;
+        fast::read_appended(answer).map(|appended| self.counted(appended))
+    }
+
+    async fn claim_key(&self, send: SendId, claim: KeyClaim, _: At) -> Option<KeyClaim> {
+        let steps = [fast::claim_key(&self.keys, send, &claim)];
+        let before = fast::read_claim(self.router.ask(&steps, Retry::Never).await.pop()?)?;
+        Some(before.unwrap_or(claim))
+    }
+
+    async fn claimed_key(&self, send: SendId, _: At) -> Option<KeyClaim> {
+        let steps = [fast::claimed_key(&self.keys, send)];
+        fast::read_claim(self.router.ask(&steps, Retry::Never).await.pop()?)?
+    }
+
+    async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId> {
+        let answers = self.router.ask_everywhere(&fast::exist(&self.keys, logs), Retry::Never).await;
+        let mut unwritten: Vec<LogId> =
+            answers.into_iter().flat_map(|answers| fast::read_exist(logs, answers)).collect();
+        unwritten.sort_unstable();
+        unwritten.dedup();
+        unwritten
+    }
+
+    async fn read(&self, logs: &[LogId], limit: usize) -> Vec<LogEntry> {
+        let answers = self.router.ask_everywhere(&fast::read_logs(&self.keys, logs, limit), Retry::Never).await;
+        let entries = answers.into_iter().enumerate();
+        entries.flat_map(|(n, answers)| self.counted(fast::read_entries(n, logs, answers))).collect()
+    }
+
+    async fn remove(&self, entries: &[LogEntry]) -> bool {
+        let removing = self.router.instances().map(|instance| async move {
+            let own: Vec<&LogEntry> = entries.iter().filter(|entry| entry.instance == instance).collect();
+            let answers = self.router.ask_at(instance, &fast::remove(&self.keys, &own), Retry::Never).await;
+            self.counted(fast::read_removed(answers))
+        });
+        join_all(removing).await.into_iter().all(|is_removed| is_removed)
+    }
+
+    async fn unwritten_total(&self, at: At) -> Option<Unwritten> {
+        let answers = self.router.ask_everywhere(&fast::size(&self.keys, at), Retry::AfterProbe).await;
+        let sizes = answers.into_iter().filter_map(fast::read_size).map(|size| self.counted(size));
+        sizes.reduce(Unwritten::and)
     }
 }
 

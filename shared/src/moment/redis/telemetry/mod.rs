@@ -39,7 +39,7 @@ pub(crate) struct Reported {
 #[serde(untagged, rename_all_fields = "camelCase")]
 enum PublishedHint<'a> {
     Notification { user_id: &'a UserId, id: NotificationId, r#type: &'a str },
-    Message { chat_id: ChatId, seq: i64, sender_id: Option<&'a UserId> },
+    Message { chat_id: ChatId, seq: Option<i64>, sender_id: Option<&'a UserId> },
     Presence { user_id: &'a UserId, online: bool },
     Emitted { id: EventId, r#type: &'a str, name: Option<&'a str> },
 }

@@ -1,0 +1,99 @@
+//! Logs in this process.
+
+use std::collections::{BTreeMap, HashMap};
+
+use uuid::Uuid;
+
+use crate::fast::log::{
+    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, Unwritten,
+};
+use crate::ids::SendId;
+
+/// The number of claims from which those that are over are dropped.
+const SWEEP_AT: usize = 10_000;
+
+/// All logs, and the claims of keys.
+#[derive(Debug, Default)]
+pub(super) struct MemoryLogs {
+    logs: BTreeMap<LogId, Vec<Kept>>,
+    claims: HashMap<SendId, (KeyClaim, i64)>,
+    last_place: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    place: u64,
+    id: Uuid,
+    text: String,
+    at_ms: i64,
+}
+
+impl MemoryLogs {
+    pub(super) fn append(&mut self, log: LogId, id: Uuid, text: &str, now_ms: i64) -> Logged {
+        let entries = self.logs.entry(log).or_default();
+        if let Some(known) = entries.iter().find(|entry| entry.id == id) {
+            return Logged::Known(known.text.clone());
+        }
+        let oldest_ms = entries.first().map(|first| (now_ms - first.at_ms).max(0));
+        let bytes: usize = entries.iter().map(|entry| entry.text.len()).sum();
+        if entries.len() >= MAX_LOG_ENTRIES
+            || bytes + text.len() > MAX_LOG_BYTES
+            || oldest_ms.is_some_and(|oldest_ms| oldest_ms >= MAX_LOG_AGE_MS)
+        {
+            return Logged::Full;
+        }
+        self.last_place += 1;
+        entries.push(Kept { place: self.last_place, id, text: text.to_owned(), at_ms: now_ms });
+        Logged::Added { oldest_ms }
+    }
+
+    pub(super) fn claim_key(&mut self, send: SendId, claim: KeyClaim, now_ms: i64) -> KeyClaim {
+        if let Some(claimed) = self.claimed_key(send, now_ms) {
+            return claimed;
+        }
+        if self.claims.len() >= SWEEP_AT {
+            self.claims.retain(|_, (_, until_ms)| *until_ms > now_ms);
+        }
+        self.claims.insert(send, (claim, now_ms + KEY_CLAIM_MS));
+        claim
+    }
+
+    pub(super) fn claimed_key(&self, send: SendId, now_ms: i64) -> Option<KeyClaim> {
+        self.claims.get(&send).filter(|(_, until_ms)| *until_ms > now_ms).map(|(claim, _)| *claim)
+    }
+
+    pub(super) fn unwritten(&self, logs: &[LogId]) -> Vec<LogId> {
+        logs.iter().copied().filter(|log| self.logs.get(log).is_some_and(|entries| !entries.is_empty())).collect()
+    }
+
+    pub(super) fn read(&self, logs: &[LogId], limit: usize) -> Vec<LogEntry> {
+        let of = |log: &LogId| self.logs.get(log).map(|entries| (*log, entries));
+        let oldest = logs.iter().filter_map(of).flat_map(|(log, entries)| {
+            entries.iter().take(limit).map(move |entry| LogEntry {
+                log,
+                id: entry.id.hyphenated().to_string().into_bytes(),
+                text: entry.text.clone().into_bytes(),
+                instance: 0,
+                place: entry.place.to_be_bytes().to_vec(),
+            })
+        });
+        oldest.collect()
+    }
+
+    pub(super) fn remove(&mut self, removed: &[LogEntry]) {
+        for LogEntry { log, place, .. } in removed {
+            if let Some(entries) = self.logs.get_mut(log) {
+                entries.retain(|entry| entry.place.to_be_bytes().as_slice() != place.as_slice());
+            }
+        }
+        self.logs.retain(|_, entries| !entries.is_empty());
+    }
+
+    pub(super) fn unwritten_total(&self, now_ms: i64) -> Unwritten {
+        let entries = self.logs.values().flatten();
+        entries.fold(Unwritten::default(), |sum, entry| {
+            let oldest_ms = u64::try_from(now_ms - entry.at_ms).unwrap_or(0);
+            sum.and(Unwritten { entries: 1, bytes: entry.text.len() as u64, oldest_ms })
+        })
+    }
+}

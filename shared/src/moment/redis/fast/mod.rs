@@ -1,0 +1,141 @@
+//! Logs in Redis: what each operation sends, and what the answers mean. A log is in the partition of its number. It may be at
+//! several instances after one of them was away, so all are asked for what it has.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::Value;
+use uuid::Uuid;
+
+use crate::clock::At;
+use crate::fast::log::{
+    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, Unwritten,
+};
+use crate::ids::SendId;
+use crate::moment::redis::keys::Keys;
+use crate::moment::redis::steps::{self, Answer, Script, Step, read};
+
+static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("log_append.lua")));
+static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("log_read.lua")));
+static REMOVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("log_remove.lua")));
+static SIZE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("log_size.lua")));
+
+pub(crate) fn append(keys: &Keys, log: LogId, id: Uuid, text: &str, at: At) -> Step {
+    let step = Step::script(&APPEND, keys.log(log).into()).arg(steps::now_ms(at));
+    let step = step.arg(MAX_LOG_ENTRIES).arg(MAX_LOG_BYTES).arg(MAX_LOG_AGE_MS);
+    step.arg(id.hyphenated().to_string()).arg(text)
+}
+
+/// The result, and how many values were foreign.
+pub(crate) fn read_appended(answer: Answer) -> Option<(Logged, u64)> {
+    let (foreign, result, detail) = read::<(u64, u64, Vec<u8>)>(answer)?;
+    let detail = String::from_utf8(detail).ok()?;
+    let logged = match result {
+        1 => Logged::Added { oldest_ms: detail.parse().ok().filter(|ms| *ms >= 0) },
+        2 => Logged::Known(detail),
+        _ => Logged::Full,
+    };
+    Some((logged, foreign))
+}
+
+/// Claims a key; the answer is the claim that was there before.
+pub(crate) fn claim_key(keys: &Keys, send: SendId, claim: &KeyClaim) -> Step {
+    let step = Step::command("SET", keys.send_key(send)).arg(claim_text(claim));
+    step.arg("NX").arg("GET").arg("PX").arg(KEY_CLAIM_MS)
+}
+
+pub(crate) fn claimed_key(keys: &Keys, send: SendId) -> Step {
+    Step::command("GET", keys.send_key(send))
+}
+
+/// A claim: the outer `None` without an answer, the inner one if there is none.
+pub(crate) fn read_claim(answer: Answer) -> Option<Option<KeyClaim>> {
+    let text: Option<Vec<u8>> = read(answer)?;
+    Some(text.and_then(|text| parse_claim(std::str::from_utf8(&text).ok()?)))
+}
+
+/// The number of the log, or `-`, and the fingerprint, with a space between.
+fn claim_text(KeyClaim { log, fingerprint }: &KeyClaim) -> String {
+    let log = log.map_or_else(|| "-".to_owned(), |log| log.number().to_string());
+    format!("{log} {}", URL_SAFE_NO_PAD.encode(fingerprint))
+}
+
+fn parse_claim(text: &str) -> Option<KeyClaim> {
+    let (log, fingerprint) = text.split_once(' ')?;
+    let log = if log == "-" { None } else { Some(LogId::from_number(log.parse().ok()?)?) };
+    Some(KeyClaim { log, fingerprint: URL_SAFE_NO_PAD.decode(fingerprint).ok()?.try_into().ok()? })
+}
+
+/// Whether each of these logs exists.
+pub(crate) fn exist(keys: &Keys, logs: &[LogId]) -> Vec<Step> {
+    logs.iter().map(|log| Step::command("EXISTS", keys.log(*log)[0].clone())).collect()
+}
+
+/// Those of these logs that exist.
+pub(crate) fn read_exist(logs: &[LogId], answers: Vec<Answer>) -> Vec<LogId> {
+    let exists = |(log, answer): (&LogId, Answer)| (read::<u64>(answer) == Some(1)).then_some(*log);
+    logs.iter().zip(answers).filter_map(exists).collect()
+}
+
+pub(crate) fn read_logs(keys: &Keys, logs: &[LogId], limit: usize) -> Vec<Step> {
+    logs.iter().map(|log| Step::script(&READ, vec![keys.log(*log)[0].clone()]).arg(limit)).collect()
+}
+
+/// The entries that an instance has, and how many values were foreign.
+pub(crate) fn read_entries(instance: usize, logs: &[LogId], answers: Vec<Answer>) -> (Vec<LogEntry>, u64) {
+    let (mut entries, mut foreign) = (Vec::new(), 0);
+    for (log, answer) in logs.iter().zip(answers) {
+        let mut values = read::<Vec<Value>>(answer).unwrap_or_default().into_iter();
+        let strange = values.next().and_then(|strange| read::<u64>(Some(Ok(strange))));
+        foreign = u64::saturating_add(foreign, strange.unwrap_or(0));
+        let texts: Vec<Vec<u8>> = values.filter_map(|value| read(Some(Ok(value)))).collect();
+        entries.extend(texts.chunks_exact(3).map(|entry| LogEntry {
+            log: *log,
+            id: entry[1].clone(),
+            text: entry[2].clone(),
+            instance,
+            place: entry[0].clone(),
+        }));
+    }
+    (entries, foreign)
+}
+
+/// Removing entries of one instance: a step for each log.
+pub(crate) fn remove(keys: &Keys, entries: &[&LogEntry]) -> Vec<Step> {
+    let mut by_log: BTreeMap<LogId, Vec<&LogEntry>> = BTreeMap::new();
+    for entry in entries.iter().copied() {
+        by_log.entry(entry.log).or_default().push(entry);
+    }
+    let remove = |(log, entries): (LogId, Vec<&LogEntry>)| {
+        let step = Step::script(&REMOVE, keys.log(log).into()).arg(entries.len());
+        entries
+            .into_iter()
+            .fold(step, |step, entry| step.arg(entry.place.as_slice()).arg(entry.id.as_slice()).arg(entry.text.len()))
+    };
+    by_log.into_iter().map(remove).collect()
+}
+
+/// Whether all were removed, and how many values were foreign.
+pub(crate) fn read_removed(answers: Vec<Answer>) -> (bool, u64) {
+    answers.into_iter().map(read::<[u64; 1]>).fold((true, 0), |(is_removed, foreign), answer| match answer {
+        Some([strange]) => (is_removed, u64::saturating_add(foreign, strange)),
+        None => (false, foreign),
+    })
+}
+
+pub(crate) fn size(keys: &Keys, at: At) -> Vec<Step> {
+    LogId::all().map(|log| Step::script(&SIZE, keys.log(log).into()).arg(steps::now_ms(at))).collect()
+}
+
+/// What waits at one instance, and how many values were foreign; `None` without any answer.
+pub(crate) fn read_size(answers: Vec<Answer>) -> Option<(Unwritten, u64)> {
+    if answers.iter().all(Option::is_none) {
+        return None;
+    }
+    let sizes = answers.into_iter().filter_map(read::<[u64; 4]>);
+    Some(sizes.fold((Unwritten::default(), 0), |(sum, foreign), [strange, entries, bytes, oldest_ms]| {
+        (sum.and(Unwritten { entries, bytes, oldest_ms }), u64::saturating_add(foreign, strange))
+    }))
+}

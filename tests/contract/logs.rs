@@ -1,0 +1,222 @@
+//! The suite of `shared::fast::log::Logs`: each log keeps its order, has each entry once, and is bounded.
+
+use std::sync::Arc;
+
+use shared::fast::log::{
+    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, Logs, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, Unwritten,
+};
+use shared::ids::{ChatId, SendId, sha256};
+
+use crate::record::{at, concurrently, user};
+
+on_each_moment! {
+    entries_are_read_in_the_order_in_which_they_were_appended,
+    an_id_is_in_a_log_once_and_answered_with_its_first_text,
+    an_id_may_be_appended_again_after_it_was_removed,
+    a_log_takes_so_many_entries_and_so_many_bytes,
+    a_log_whose_oldest_entry_waits_for_long_takes_nothing,
+    the_oldest_entrys_age_is_told,
+    removing_leaves_what_came_later,
+    removing_twice_is_harmless,
+    only_logs_with_entries_are_unwritten,
+    each_log_is_read_up_to_a_limit,
+    concurrent_appends_all_arrive_once,
+    the_total_counts_entries_bytes_and_age,
+    a_key_belongs_to_its_first_claim,
+    a_claim_lasts,
+    any_text_is_kept_as_it_is,
+}
+
+type Store = Arc<dyn Logs>;
+
+fn log(name: &str) -> LogId {
+    LogId::of_user(&user(name))
+}
+
+fn id(n: usize) -> SendId {
+    SendId::of_key(&user("billing"), "/send", &n.to_string())
+}
+
+async fn append(store: &Store, name: &str, n: usize, text: &str, after_ms: i64) -> Logged {
+    store.append(log(name), id(n).as_uuid(), text, at(after_ms)).await.unwrap()
+}
+
+async fn append_all(store: &Store, name: &str, texts: &[&str]) {
+    for (n, text) in texts.iter().enumerate() {
+        assert!(matches!(append(store, name, n, text, 0).await, Logged::Added { .. }));
+    }
+}
+
+async fn entries(store: &Store, name: &str) -> Vec<LogEntry> {
+    store.read(&[log(name)], 2_000).await
+}
+
+fn texts(entries: &[LogEntry]) -> Vec<&str> {
+    entries.iter().map(|entry| std::str::from_utf8(&entry.text).unwrap()).collect()
+}
+
+async fn entries_are_read_in_the_order_in_which_they_were_appended(store: Store) {
+    // The clock goes back in between, as that of another server may.
+    for (n, after_ms) in [500, 0, 700, 700, 600].into_iter().enumerate() {
+        append(&store, "alice", n, &n.to_string(), after_ms).await;
+    }
+    append(&store, "bob", 9, "other", 0).await;
+    let entries = entries(&store, "alice").await;
+    assert_eq!(texts(&entries), ["0", "1", "2", "3", "4"]);
+    assert!(entries.iter().all(|entry| entry.log == log("alice")));
+    assert_eq!(entries[4].id, id(4).to_string().into_bytes());
+}
+
+async fn an_id_is_in_a_log_once_and_answered_with_its_first_text(store: Store) {
+    append_all(&store, "alice", &["first", "second"]).await;
+    assert_eq!(append(&store, "alice", 0, "again", 5).await, Logged::Known("first".into()));
+    assert_eq!(texts(&entries(&store, "alice").await), ["first", "second"]);
+    // The same id in another log is another entry.
+    assert!(matches!(append(&store, "bob", 0, "again", 5).await, Logged::Added { oldest_ms: None }));
+}
+
+async fn an_id_may_be_appended_again_after_it_was_removed(store: Store) {
+    append_all(&store, "alice", &["first", "second"]).await;
+    let first = entries(&store, "alice").await;
+    assert!(store.remove(&first[..1]).await);
+    assert!(matches!(append(&store, "alice", 0, "again", 5).await, Logged::Added { .. }));
+    assert_eq!(texts(&entries(&store, "alice").await), ["second", "again"]);
+    // Its new entry is another one: whoever removes the first late leaves it.
+    assert!(store.remove(&first[..1]).await);
+    assert_eq!(texts(&entries(&store, "alice").await), ["second", "again"]);
+    assert_eq!(append(&store, "alice", 0, "once more", 6).await, Logged::Known("again".into()));
+}
+
+async fn a_log_takes_so_many_entries_and_so_many_bytes(store: Store) {
+    for n in 0..MAX_LOG_ENTRIES {
+        assert!(matches!(append(&store, "alice", n, "x", 0).await, Logged::Added { .. }), "{n}");
+    }
+    assert_eq!(append(&store, "alice", MAX_LOG_ENTRIES, "x", 0).await, Logged::Full);
+    // A repeat is answered all the same.
+    assert_eq!(append(&store, "alice", 7, "y", 0).await, Logged::Known("x".into()));
+    store.remove(&store.read(&[log("alice")], 1).await).await;
+    assert!(matches!(append(&store, "alice", MAX_LOG_ENTRIES, "x", 0).await, Logged::Added { .. }));
+
+    let quarter = "q".repeat(MAX_LOG_BYTES / 4);
+    for n in 0..4 {
+        assert!(matches!(append(&store, "bob", n, &quarter, 0).await, Logged::Added { .. }), "{n}");
+    }
+    assert_eq!(append(&store, "bob", 4, "x", 0).await, Logged::Full);
+    store.remove(&store.read(&[log("bob")], 1).await).await;
+    assert!(matches!(append(&store, "bob", 4, &quarter, 0).await, Logged::Added { .. }));
+}
+
+async fn a_log_whose_oldest_entry_waits_for_long_takes_nothing(store: Store) {
+    append_all(&store, "alice", &["first"]).await;
+    assert!(matches!(append(&store, "alice", 1, "second", MAX_LOG_AGE_MS - 1).await, Logged::Added { .. }));
+    assert_eq!(append(&store, "alice", 2, "third", MAX_LOG_AGE_MS).await, Logged::Full);
+    store.remove(&store.read(&[log("alice")], 1).await).await;
+    assert!(matches!(append(&store, "alice", 2, "third", MAX_LOG_AGE_MS).await, Logged::Added { .. }));
+}
+
+async fn the_oldest_entrys_age_is_told(store: Store) {
+    assert_eq!(append(&store, "alice", 0, "first", 100).await, Logged::Added { oldest_ms: None });
+    assert_eq!(append(&store, "alice", 1, "second", 100).await, Logged::Added { oldest_ms: Some(0) });
+    assert_eq!(append(&store, "alice", 2, "third", 350).await, Logged::Added { oldest_ms: Some(250) });
+    // A clock that is behind does not make it negative.
+    assert_eq!(append(&store, "alice", 3, "fourth", 0).await, Logged::Added { oldest_ms: Some(0) });
+}
+
+async fn removing_leaves_what_came_later(store: Store) {
+    append_all(&store, "alice", &["first", "second"]).await;
+    append_all(&store, "bob", &["other"]).await;
+    let read = store.read(&[log("alice"), log("bob")], 10).await;
+    append(&store, "alice", 2, "third", 1).await;
+    assert!(store.remove(&read).await);
+    assert_eq!(texts(&entries(&store, "alice").await), ["third"]);
+    assert!(entries(&store, "bob").await.is_empty());
+}
+
+async fn removing_twice_is_harmless(store: Store) {
+    append_all(&store, "alice", &["first", "second", "third"]).await;
+    let read = store.read(&[log("alice")], 2).await;
+    assert!(store.remove(&read).await && store.remove(&read).await);
+    assert_eq!(texts(&entries(&store, "alice").await), ["third"]);
+    let rest = Unwritten { entries: 1, bytes: 5, oldest_ms: 7 };
+    assert_eq!(store.unwritten_total(at(7)).await, Some(rest));
+    assert!(store.remove(&[]).await);
+}
+
+async fn only_logs_with_entries_are_unwritten(store: Store) {
+    let logs = [log("alice"), log("bob"), LogId::of_chat(ChatId::of_pair(&user("alice"), &user("bob")))];
+    assert!(store.unwritten(&logs).await.is_empty());
+    append_all(&store, "bob", &["first"]).await;
+    assert_eq!(store.unwritten(&logs).await, [log("bob")]);
+    assert_eq!(store.unwritten(&LogId::all().collect::<Vec<_>>()).await, [log("bob")]);
+    store.remove(&entries(&store, "bob").await).await;
+    assert!(store.unwritten(&logs).await.is_empty());
+    append_all(&store, "alice", &["second"]).await;
+    assert_eq!(store.unwritten(&logs).await, [log("alice")]);
+}
+
+async fn each_log_is_read_up_to_a_limit(store: Store) {
+    append_all(&store, "alice", &["a", "b", "c"]).await;
+    append_all(&store, "bob", &["d"]).await;
+    let mut read = texts(&store.read(&[log("alice"), log("bob"), log("carol")], 2).await).join("");
+    read = read.chars().filter(|letter| *letter != 'd').chain(read.chars().filter(|letter| *letter == 'd')).collect();
+    assert_eq!(read, "abd");
+}
+
+async fn concurrent_appends_all_arrive_once(store: Store) {
+    let appended = concurrently(16, |n| {
+        let store = Arc::clone(&store);
+        // Each of eight entries twice.
+        async move { append(&store, "alice", n % 8, &(n % 8).to_string(), 0).await }
+    });
+    let added = appended.await.into_iter().filter(|appended| matches!(appended, Logged::Added { .. })).count();
+    assert_eq!(added, 8);
+    let read = entries(&store, "alice").await;
+    let mut texts = texts(&read);
+    texts.sort_unstable();
+    assert_eq!(texts, ["0", "1", "2", "3", "4", "5", "6", "7"]);
+}
+
+async fn the_total_counts_entries_bytes_and_age(store: Store) {
+    assert_eq!(store.unwritten_total(at(0)).await, Some(Unwritten::default()));
+    append(&store, "alice", 0, "four", 100).await;
+    append(&store, "bob", 1, "ü", 300).await;
+    append(&store, "bob", 2, "", 400).await;
+    let total = Unwritten { entries: 3, bytes: 6, oldest_ms: 900 };
+    assert_eq!(store.unwritten_total(at(1_000)).await, Some(total));
+}
+
+fn claim(name: Option<&str>, body: &str) -> KeyClaim {
+    KeyClaim::new(name.map(log), &sha256(body.as_bytes()))
+}
+
+async fn a_key_belongs_to_its_first_claim(store: Store) {
+    let send = |key: &str| SendId::of_key(&user("billing"), "/send", key);
+    assert_eq!(store.claimed_key(send("a"), at(0)).await, None);
+    let first = claim(Some("alice"), "one");
+    assert_eq!(store.claim_key(send("a"), first, at(0)).await, Some(first));
+    assert_eq!(store.claim_key(send("a"), first, at(1)).await, Some(first));
+    for other in [claim(Some("bob"), "one"), claim(Some("alice"), "two"), claim(None, "one")] {
+        assert_eq!(store.claim_key(send("a"), other, at(1)).await, Some(first));
+    }
+    assert_eq!(store.claimed_key(send("a"), at(1)).await, Some(first));
+    let durable = claim(None, "one");
+    assert_eq!(store.claim_key(send("b"), durable, at(1)).await, Some(durable));
+    assert_eq!(store.claim_key(send("b"), first, at(1)).await, Some(durable));
+}
+
+async fn a_claim_lasts(store: Store) {
+    // Redis ends it by its own clock, so its end cannot be seen there without waiting.
+    let send = SendId::of_key(&user("billing"), "/send", "a");
+    let first = claim(Some("alice"), "one");
+    store.claim_key(send, first, at(0)).await;
+    assert_eq!(store.claimed_key(send, at(KEY_CLAIM_MS - 1)).await, Some(first));
+}
+
+async fn any_text_is_kept_as_it_is(store: Store) {
+    for (n, text) in ["", " ", "{}\n\r\t", "\u{0}\u{7f}", "🔔 \"ü\"", "- 1 e id"].into_iter().enumerate() {
+        append(&store, "alice", n, text, 0).await;
+        assert_eq!(append(&store, "alice", n, "other", 0).await, Logged::Known(text.into()));
+        let read = entries(&store, "alice").await;
+        assert_eq!(texts(&read).last(), Some(&text));
+    }
+}
