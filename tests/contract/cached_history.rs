@@ -7,7 +7,7 @@ use harness::TestApp;
 use shared::app::App;
 use shared::chat::chats::{Change, NewChat};
 use shared::chat::draft::Draft;
-use shared::chat::message::Message;
+use shared::chat::message::{Message, Said};
 use shared::chat::messages::Range;
 use shared::chat::{Kind, history, writing};
 use shared::clock::Time;
@@ -81,7 +81,7 @@ impl Cached {
     async fn says(&self, chat: ChatId, name: &str, text: &str) -> Message {
         let draft = serde_json::json!({"clientId": text, "body": text});
         let draft = Draft::read(draft.as_object().unwrap().clone()).unwrap();
-        writing::write(self.app(), &user(name), chat, &draft).await.unwrap().message
+        stored(writing::write(self.app(), &user(name), chat, &draft).await.unwrap().message)
     }
 
     /// A page, each message as JSON, and whether it is complete; `None` if the user is not a member.
@@ -143,7 +143,7 @@ async fn every_answer_is_that_of_the_record(cached: Cached) {
                 let draft = serde_json::json!({"clientId": format!("{step}"), "body": body.trim_end()});
                 let draft = Draft::read(draft.as_object().unwrap().clone()).unwrap();
                 let sender = user("alice");
-                last_seq = writing::write(app, &sender, chat, &draft).await.unwrap().message.seq;
+                last_seq = stored(writing::write(app, &sender, chat, &draft).await.unwrap().message).seq;
             }
             // Redis was emptied, or has evicted the chat.
             7 => app.moment.message_cache.forget(chat).await,
@@ -235,4 +235,10 @@ async fn readers_miss_nothing_while_others_write(cached: Cached) {
         let end = usize::try_from(last).unwrap();
         assert_eq!(page.iter().map(text).collect::<Vec<_>>(), all[end.saturating_sub(items)..end]);
     }
+}
+
+/// The message, which was not accepted fast.
+fn stored(message: Said) -> Message {
+    let Said::Stored(message) = message else { panic!("{message:?}") };
+    message
 }

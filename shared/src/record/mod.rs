@@ -13,6 +13,7 @@ use crate::chat::chats::Chats;
 use crate::chat::messages::Messages;
 use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::deliveries::Deliveries;
+use crate::fast::FastRecord;
 use crate::inbox::Inbox;
 use crate::inbox::history::History;
 use crate::inbox::retention::Retention;
@@ -34,6 +35,7 @@ pub trait RecordStore:
     + Messages
     + Acquaintances
     + Revocations
+    + FastRecord
     + Migrations
 {
 }
@@ -50,6 +52,7 @@ impl<T> RecordStore for T where
         + Messages
         + Acquaintances
         + Revocations
+        + FastRecord
         + Migrations
 {
 }
@@ -79,6 +82,8 @@ pub struct Record {
     pub acquaintances: Arc<dyn Acquaintances>,
     /// Whose tokens were revoked.
     pub revocations: Arc<dyn Revocations>,
+    /// What decides on fast accepts, and takes what logs have.
+    pub fast: Arc<dyn FastRecord>,
     /// Which migrations the database has.
     pub migrations: Arc<dyn Migrations>,
 }
@@ -98,6 +103,7 @@ impl Record {
             messages: store.clone(),
             acquaintances: store.clone(),
             revocations: store.clone(),
+            fast: store.clone(),
             migrations: store,
         }
     }

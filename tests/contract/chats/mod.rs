@@ -51,7 +51,7 @@ impl Record {
     }
 
     /// A direct chat that alice created and bob has not accepted.
-    async fn pending(&self) -> ChatId {
+    pub(crate) async fn pending(&self) -> ChatId {
         let created = self.ask("alice", "bob", at(0)).await;
         assert!(matches!(created, Created::New(_)), "{created:?}");
         pair("alice", "bob")
@@ -90,7 +90,7 @@ impl Record {
     }
 
     /// Changes a chat, which has an effect and raises its version by one.
-    async fn changed(&self, chat: ChatId, name: &str, change: Change) -> Changed {
+    pub(crate) async fn changed(&self, chat: ChatId, name: &str, change: Change) -> Changed {
         let before = self.chat(chat, name).await.chat.version;
         let changed = self.change_chat(chat, name, change).await.unwrap();
         assert!(changed.has_effect);

@@ -4,6 +4,7 @@
 mod chat;
 mod delivery;
 mod failure;
+mod fast;
 mod inbox;
 mod presence;
 mod revocations;

@@ -5,7 +5,7 @@ mod chats;
 mod create;
 mod history;
 mod messages;
-mod rows;
+pub(crate) mod rows;
 
 use crate::ids::ChatId;
 use crate::record::postgres::failure::Failure;

@@ -84,7 +84,7 @@ pub(super) fn summary(row: &PgRow) -> Result<Summary, StoreError> {
 }
 
 /// Columns: seq, message_id, sender_id, client_id, body, data, erased_at, and the time of storing under the given name.
-pub(super) fn message(row: &PgRow, chat: ChatId, created_at: &str) -> Result<Message, StoreError> {
+pub(crate) fn message(row: &PgRow, chat: ChatId, created_at: &str) -> Result<Message, StoreError> {
     Ok(Message {
         id: MessageId::from_uuid(column(row, "message_id")?),
         chat,
@@ -99,7 +99,7 @@ pub(super) fn message(row: &PgRow, chat: ChatId, created_at: &str) -> Result<Mes
 }
 
 /// Columns: status.
-pub(super) fn status(row: &PgRow) -> Result<Status, StoreError> {
+pub(crate) fn status(row: &PgRow) -> Result<Status, StoreError> {
     Status::from_name(column(row, "status")?).ok_or_else(|| broken("chats.status"))
 }
 

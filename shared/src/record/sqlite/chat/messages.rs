@@ -122,17 +122,17 @@ impl SqliteRecord {
 }
 
 /// Where a member stands in a chat.
-pub(super) struct State {
-    member: i64,
+pub(crate) struct State {
+    pub(crate) member: i64,
     read_seq: i64,
     pub(super) cleared_seq: i64,
-    status: Status,
+    pub(crate) status: Status,
     created_by: Option<UserId>,
     pub(super) last_seq: i64,
 }
 
 /// `None` if the user is not a member.
-pub(super) async fn state(db: &mut SqliteConnection, chat: ChatId, user: &UserId) -> Result<Option<State>, Failure> {
+pub(crate) async fn state(db: &mut SqliteConnection, chat: ChatId, user: &UserId) -> Result<Option<State>, Failure> {
     let row = sqlx::query(
         "SELECT m.member, m.read_seq, m.cleared_seq, c.status, c.created_by, c.last_seq
            FROM chat_members m JOIN chats c ON c.id = m.chat_id WHERE m.chat_id = ?1 AND m.user_id = ?2",
@@ -150,7 +150,7 @@ pub(super) async fn state(db: &mut SqliteConnection, chat: ChatId, user: &UserId
 }
 
 /// The message that has the id of this one already.
-async fn message_of(db: &mut SqliteConnection, new: &NewMessage<'_>) -> Result<Option<Message>, Failure> {
+pub(crate) async fn message_of(db: &mut SqliteConnection, new: &NewMessage<'_>) -> Result<Option<Message>, Failure> {
     let row = sqlx::query(
         "SELECT seq, id AS message_id, sender_id, client_id, body, data, created_at, erased_at FROM messages
           WHERE id = ?1",
@@ -205,7 +205,7 @@ async fn insert(
 }
 
 /// Moves a member's read mark, never back; the member is involved from then on.
-async fn mark(db: &mut SqliteConnection, member: i64, seq: i64) -> Result<(), Failure> {
+pub(crate) async fn mark(db: &mut SqliteConnection, member: i64, seq: i64) -> Result<(), Failure> {
     let query = sqlx::query(
         "UPDATE chat_members SET read_seq = max(read_seq, ?2), involved = TRUE
           WHERE member = ?1 AND (read_seq < ?2 OR NOT involved)",

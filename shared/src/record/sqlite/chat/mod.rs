@@ -4,8 +4,8 @@ mod change;
 mod chats;
 mod create;
 mod history;
-mod messages;
-mod push;
+pub(crate) mod messages;
+pub(crate) mod push;
 mod rows;
 
 use sqlx::SqliteConnection;

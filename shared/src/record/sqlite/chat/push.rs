@@ -87,7 +87,7 @@ impl SqliteRecord {
 }
 
 /// Where a large chat stands.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     last_seq: i64,
     /// When a message was last pushed.
     pushed_at: i64,
@@ -107,7 +107,7 @@ impl Pace {
 }
 
 /// `None` if it is a small chat, whose messages never wait.
-pub(super) async fn pace(db: &mut SqliteConnection, chat: ChatId) -> Result<Option<Pace>, Failure> {
+pub(crate) async fn pace(db: &mut SqliteConnection, chat: ChatId) -> Result<Option<Pace>, Failure> {
     let row = sqlx::query(
         "SELECT last_seq, pushed_at FROM chats
           WHERE id = ?1 AND (SELECT count(*) FROM (SELECT 1 FROM chat_members WHERE chat_id = ?1 LIMIT ?2 + 1)) > ?2",
@@ -199,7 +199,7 @@ async fn take(
 }
 
 /// Whom to push a message to: the connected members after the one with this number, by joining, the sender before all.
-pub(super) async fn recipients(
+pub(crate) async fn recipients(
     db: &mut SqliteConnection,
     chat: ChatId,
     sender: Option<&UserId>,

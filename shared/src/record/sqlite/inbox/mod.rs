@@ -4,7 +4,7 @@ mod change;
 mod expire;
 mod history;
 mod retention;
-mod sends;
+pub(crate) mod sends;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;

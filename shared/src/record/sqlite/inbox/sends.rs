@@ -108,7 +108,7 @@ impl SqliteRecord {
 }
 
 /// False if a send of that id is already stored.
-async fn insert_send(
+pub(crate) async fn insert_send(
     db: &mut SqliteConnection,
     append: &Append<'_>,
     now_ms: i64,
@@ -147,7 +147,7 @@ async fn insert_chunks(db: &mut SqliteConnection, send: SendId, users: &[UserId]
     Ok(())
 }
 
-async fn first_answer(db: &mut SqliteConnection, send: SendId) -> Result<Option<FirstAnswer>, Failure> {
+pub(crate) async fn first_answer(db: &mut SqliteConnection, send: SendId) -> Result<Option<FirstAnswer>, Failure> {
     let row = sqlx::query("SELECT fingerprint, answer FROM sends WHERE id = ?1")
         .bind(send.as_bytes().as_slice())
         .fetch_optional(db)

@@ -1,0 +1,166 @@
+//! Fast accepts in Postgres: what decides on them, and writing what logs have.
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::chat::messages::{Appended, MAX_PUSHED_MEMBERS, NewMessage};
+use crate::chat::{MAX_SMALL, Refusal, Status};
+use crate::clock::At;
+use crate::error::StoreError;
+use crate::fast::logged::{LoggedMessage, LoggedSend};
+use crate::fast::{FastRecord, WeighedMessage, WeighedSend};
+use crate::ids::{SendId, UserId};
+use crate::inbox::sends::{FirstAnswer, Sends};
+use crate::record::postgres::chat::rows as chat_rows;
+use crate::record::postgres::failure::Failure;
+use crate::record::postgres::rows::{at_ms, broken, column, connection, limit};
+use crate::record::postgres::sql::{retried, sql};
+use crate::record::postgres::store::PostgresRecord;
+use crate::record::postgres::timeout::{Run, begin, commit};
+
+#[async_trait]
+impl FastRecord for PostgresRecord {
+    async fn fast_since(&self) -> Result<Option<i64>, StoreError> {
+        Ok(self.try_fast_since().await?)
+    }
+
+    async fn use_fast(&self, at: At) -> Result<(), StoreError> {
+        retried!(self.try_use_fast(at))
+    }
+
+    async fn weigh_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<WeighedSend, StoreError> {
+        Ok(self.try_weigh_send(send, recipient, at).await?)
+    }
+
+    async fn weigh_message(&self, new: &NewMessage<'_>, at: At) -> Result<WeighedMessage, StoreError> {
+        Ok(self.try_weigh_message(new, at).await?)
+    }
+
+    async fn write_sends(&self, sends: &[LoggedSend], retention_ms: i64, at: At) -> Result<Vec<SendId>, StoreError> {
+        retried!(self.try_write_sends(sends, retention_ms, at))
+    }
+
+    async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<(), StoreError> {
+        retried!(self.try_write_messages(messages, at))
+    }
+}
+
+impl PostgresRecord {
+    async fn try_fast_since(&self) -> Result<Option<i64>, Failure> {
+        let query = sqlx::query("SELECT since FROM fast_accepts");
+        let row = query.read_optional(&mut *self.connection().await?).await?;
+        Ok(row.map(|row| column(&row, "since")).transpose()?)
+    }
+
+    async fn try_use_fast(&self, at: At) -> Result<(), Failure> {
+        let query = sqlx::query(sql!(
+            (" INSERT INTO fast_accepts (only_row, since) SELECT 1, now_ms FROM clock ON CONFLICT (only_row) DO NOTHING")
+        ));
+        query.bind(at_ms(at)).run(&mut *self.connection().await?).await?;
+        Ok(())
+    }
+
+    async fn try_weigh_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<WeighedSend, Failure> {
+        let query = sqlx::query(sql!("weigh_send.sql")).bind(at_ms(at)).bind(send.as_uuid()).bind(recipient.as_str());
+        let found = query.read_all(&mut *self.connection().await?).await?;
+        let mut weighed = WeighedSend { first: None, connections: Vec::new() };
+        for row in &found {
+            if let Some(fingerprint) = column::<Option<&[u8]>>(row, "fingerprint")? {
+                let fingerprint = fingerprint.try_into().map_err(|_| broken("sends.fingerprint"))?;
+                weighed.first = Some(FirstAnswer { fingerprint, answer: column(row, "answer")? });
+            }
+            weighed.connections.extend(connection(row, "id")?);
+        }
+        Ok(weighed)
+    }
+
+    async fn try_weigh_message(&self, new: &NewMessage<'_>, at: At) -> Result<WeighedMessage, Failure> {
+        let query = sqlx::query(sql!("weigh_message.sql"))
+            .bind(at_ms(at))
+            .bind(new.chat.as_uuid())
+            .bind(new.sender.as_str())
+            .bind(new.id.as_uuid())
+            .bind(MAX_SMALL)
+            .bind(limit(MAX_PUSHED_MEMBERS));
+        let found = query.read_all(&mut *self.connection().await?).await?;
+        let Some(first) = found.first() else {
+            return Ok(WeighedMessage::Decided(Appended::Refused(Refusal::NotAMember)));
+        };
+        if column::<Option<i64>>(first, "seq")?.is_some() {
+            let message = chat_rows::message(first, new.chat, "created_at")?;
+            return Ok(WeighedMessage::Decided(Appended::repeat(message, new)));
+        }
+        Ok(match chat_rows::status(first)? {
+            Status::Accepted if !column::<bool>(first, "is_large")? => {
+                let connections = found.iter().map(|row| connection(row, "id"));
+                WeighedMessage::Admitted(connections.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+            }
+            Status::Accepted | Status::Pending => WeighedMessage::Undecided,
+            Status::Declined => WeighedMessage::Decided(Appended::Refused(Refusal::of_writing(Status::Declined))),
+        })
+    }
+
+    async fn try_write_sends(&self, sends: &[LoggedSend], retention_ms: i64, at: At) -> Result<Vec<SendId>, Failure> {
+        let texts = |text: fn(&LoggedSend) -> &str| -> Vec<&str> { sends.iter().map(text).collect() };
+        let optional =
+            |text: fn(&LoggedSend) -> Option<&str>| -> Vec<Option<&str>> { sends.iter().map(text).collect() };
+        let query = sqlx::query(sql!("write_sends.sql"))
+            .bind(at_ms(at))
+            .bind(sends.iter().map(|send| send.id.as_uuid()).collect::<Vec<Uuid>>())
+            .bind(texts(|send| send.sender.as_str()))
+            .bind(sends.iter().map(|send| send.fingerprint.as_slice()).collect::<Vec<&[u8]>>())
+            .bind(texts(|send| &send.answer))
+            .bind(texts(|send| &send.content.kind))
+            .bind(texts(|send| &send.content.title))
+            .bind(optional(|send| send.content.body.as_deref()))
+            .bind(texts(|send| send.content.data.get()))
+            .bind(optional(|send| send.content.action_url.as_deref()))
+            .bind(texts(|send| send.content.priority.name()))
+            .bind(sends.iter().map(|send| send.accepted_at.0).collect::<Vec<i64>>())
+            .bind(sends.iter().map(|send| send.content.expires_at.map(|end| end.0)).collect::<Vec<Option<i64>>>())
+            .bind(texts(|send| send.recipient.as_str()))
+            .bind(sends.iter().map(|send| send.notification().as_uuid()).collect::<Vec<Uuid>>())
+            .bind(retention_ms);
+        let known = query.all(&mut *self.connection().await?).await?;
+        let mut conflicts = Vec::new();
+        for row in &known {
+            let id = SendId::from_uuid(column(row, "id")?);
+            let fingerprint = match column::<Option<Vec<u8>>>(row, "fingerprint")? {
+                Some(fingerprint) => Some(fingerprint),
+                None => self.first_answer(id).await?.map(|first| first.fingerprint.to_vec()),
+            };
+            let is_same = |send: &&LoggedSend| send.id == id && Some(&send.fingerprint[..]) == fingerprint.as_deref();
+            if !sends.iter().any(|send| is_same(&send)) {
+                conflicts.push(id);
+            }
+        }
+        Ok(conflicts)
+    }
+
+    async fn try_write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<(), Failure> {
+        let chats: Vec<Uuid> = messages.iter().map(|message| message.chat.as_uuid()).collect();
+        let senders: Vec<&str> = messages.iter().map(|message| message.sender.as_str()).collect();
+        let mut connection = self.connection().await?;
+        let mut transaction = begin(&mut connection).await?;
+        // In the order in which every statement locks. The work is a statement of its own, since this one sees what was
+        // committed before it waited.
+        let members = sqlx::query(
+            "SELECT FROM chat_members
+              WHERE (chat_id, user_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[])) ORDER BY member FOR UPDATE",
+        );
+        members.bind(&chats).bind(&senders).all(&mut transaction).await?;
+        let locked = sqlx::query("SELECT FROM chats WHERE id = ANY ($1) ORDER BY id FOR UPDATE");
+        locked.bind(&chats).all(&mut transaction).await?;
+        let query = sqlx::query(sql!("write_messages.sql"))
+            .bind(at_ms(at))
+            .bind(messages.iter().map(|message| message.id.as_uuid()).collect::<Vec<Uuid>>())
+            .bind(&chats)
+            .bind(&senders)
+            .bind(messages.iter().map(|message| message.client_id.as_str()).collect::<Vec<&str>>())
+            .bind(messages.iter().map(|message| message.body.as_str()).collect::<Vec<&str>>())
+            .bind(messages.iter().map(|message| message.data.get()).collect::<Vec<&str>>())
+            .bind(messages.iter().map(|message| message.accepted_at.0).collect::<Vec<i64>>());
+        query.run(&mut transaction).await?;
+        commit(transaction).await
+    }
+}
