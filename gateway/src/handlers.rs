@@ -73,8 +73,7 @@ impl Handlers {
         let endpoint = config.ws_endpoint.as_deref().unwrap_or_default();
         let push = Arc::new(ApiGatewayPush::new(endpoint, config.region.clone(), credentials));
         let wake_signal = Arc::new(Notify::new());
-        let mut app = App::new(config.clone(), record, moment, push);
-        app.clock = clock.clone();
+        let mut app = App::with_clock(config.clone(), record, moment, push, clock.clone());
         app.wake = Some(Arc::new(WakeByNotify(wake_signal.clone())));
         Ok(Self { app, record_store, wake_signal, is_stopping: watch::Sender::new(false) })
     }

@@ -7,12 +7,20 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::queue::{Added, Entry};
 use crate::delivery::wake::Wake;
+use crate::delivery::work::Work;
+use crate::fast::in_use::FastUse;
+use crate::fast::log::LogId;
+use crate::fast::log_first::log_first;
+use crate::fast::write::LogWriter;
 use crate::moment::Moment;
 use crate::presence::renewals::Renewals;
 use crate::record::Record;
 use crate::sockets::flood::Flood;
 use crate::sockets::push::Push;
 use crate::telemetry::{Counts, Report};
+
+/// How long an entry of a log waits at most if drains work, in milliseconds.
+const WRITTEN_WITHIN_MS: i64 = 1_000;
 
 /// Built once per process and handed to every call. Clones share everything.
 #[derive(Clone)]
@@ -31,6 +39,10 @@ pub struct App {
     pub push: Arc<dyn Push>,
     /// The users whose tokens were revoked, as this process knows them.
     pub revoked_users: Arc<RevokedUsers>,
+    /// Whether fast accepts are in use, as this process knows it.
+    pub fast_use: Arc<FastUse>,
+    /// Writes logs to the record, which `record` does before the acts of users.
+    pub log_writer: LogWriter,
     /// The connections whose frames this process ignores.
     pub flood: Arc<Flood>,
     /// The leases that this process has renewed lately.
@@ -42,14 +54,24 @@ pub struct App {
 impl App {
     /// An app on these stores, with the system clock and without a way to wake the drain.
     pub fn new(config: Config, record: Record, moment: Moment, push: Arc<dyn Push>) -> Self {
+        Self::with_clock(config, record, moment, push, Clock::system())
+    }
+
+    /// The same with this clock.
+    pub fn with_clock(config: Config, record: Record, moment: Moment, push: Arc<dyn Push>, clock: Clock) -> Self {
+        let (fast, dead_letters) = (Arc::clone(&record.fast), Arc::clone(&record.dead_letters));
+        let log_writer = LogWriter::new(fast, dead_letters, Arc::clone(&moment.logs), config.retention_ms);
+        let fast_use = Arc::default();
         Self {
             tokens: Tokens::new(&config).map(Arc::new),
             config: Arc::new(config),
-            clock: Clock::system(),
-            record,
+            record: log_first(record, &log_writer, &fast_use, &clock),
+            clock,
             moment,
             push,
             revoked_users: Arc::default(),
+            fast_use,
+            log_writer,
             flood: Arc::default(),
             renewals: Arc::default(),
             wake: None,
@@ -66,6 +88,14 @@ impl App {
             wake.wake_drain(is_awake == Some(false)).await;
         }
         refused
+    }
+
+    /// Has a drain write a log, to which was just appended. `oldest_ms`: how long its oldest entry has waited, in milliseconds,
+    /// if that is another one. Whoever appended it has asked a drain already, which is asked again only if it is late.
+    pub async fn have_log_written(&self, log: LogId, oldest_ms: Option<i64>) {
+        if oldest_ms.is_none_or(|oldest_ms| oldest_ms >= WRITTEN_WITHIN_MS) {
+            self.enqueue_and_wake(&[Entry { work: Work::Persist(log), wait_ms: 0 }]).await;
+        }
     }
 
     /// Counts a response that reports a server error.

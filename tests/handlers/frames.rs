@@ -7,12 +7,14 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::chat::draft::Draft;
-use shared::chat::message::Message;
+use shared::chat::message::{Message, Said};
 use shared::chat::{Chat, Kind, Participant, Role, Status, Summary};
 use shared::clock::Time;
 use shared::cursor::{Cursor, Epoch};
 use shared::error::Error;
-use shared::ids::{ChatId, MessageId, NotificationId, UserId};
+use shared::fast::accept::Accept;
+use shared::fast::logged::{LoggedMessage, LoggedSend};
+use shared::ids::{ChatId, MessageId, NotificationId, SendId, UserId};
 use shared::inbox::Change;
 use shared::inbox::ChangeKind;
 use shared::inbox::notification::{Content, Notification, Priority};
@@ -35,6 +37,7 @@ macro_rules! examples {
 
 examples! { of_event ALL_EVENTS Event<'_> {
     Event::Notification { .. } => "notification" | "notification-bare",
+    Event::LoggedNotification { .. } => "notification-logged",
     Event::Changed { change: ChangeKind::Read, .. } => "changed-read",
     Event::Changed { change: ChangeKind::Unread, .. } => "changed-unread",
     Event::Changed { change: ChangeKind::Deleted, .. } => "changed-deleted",
@@ -43,6 +46,7 @@ examples! { of_event ALL_EVENTS Event<'_> {
     Event::Resync => "resync",
     Event::Reconnect => "stream/reconnect",
     Event::Message { .. } => "chat/message" | "chat/message-erased",
+    Event::LoggedMessage { .. } => "chat/message-logged",
     Event::FetchMessage { .. } => "chat/fetch",
     Event::Receipt { .. } => "chat/receipt",
     Event::Chat { .. } => "chat/chat" | "chat/chat-bare",
@@ -54,7 +58,7 @@ examples! { of_event ALL_EVENTS Event<'_> {
 examples! { of_reply ALL_REPLIES ReplyFrame<'_> {
     ReplyFrame::Pong { .. } => "pong",
     ReplyFrame::Sync { .. } => "sync" | "sync-partial",
-    ReplyFrame::Sent { .. } => "chat/sent",
+    ReplyFrame::Sent { .. } => "chat/sent" | "chat/sent-logged",
     ReplyFrame::SentTooLarge { .. } => "chat/fetch-sent",
     ReplyFrame::Presence { .. } => "chat/presence-asked",
     ReplyFrame::Ok { .. } => "ok" | "ok-updated" | "ok-expiresAt" | "chat/ok-unread",
@@ -147,6 +151,20 @@ fn bare() -> Notification {
     }
 }
 
+/// A notification that was accepted fast.
+fn logged_send() -> LoggedSend {
+    let (sender, recipient) = (UserId::new("billing").unwrap(), UserId::new("alice").unwrap());
+    LoggedSend {
+        id: SendId::of_key(&sender, "/api/notifications/send", "invoice-7"),
+        sender,
+        fingerprint: [7; 32],
+        answer: "{}".into(),
+        recipient,
+        content: bare().content,
+        accepted_at: bare().created_at,
+    }
+}
+
 fn data(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.into()).unwrap()
 }
@@ -168,6 +186,13 @@ fn said() -> Message {
         created_at: Time(1_795_190_400_123),
         is_erased: false,
     }
+}
+
+/// The same, accepted fast.
+fn logged_message() -> LoggedMessage {
+    let Message { id, chat, sender, client_id, body, data, created_at, .. } = said();
+    let (sender, client_id) = (sender.unwrap(), client_id.unwrap());
+    LoggedMessage { id, chat, sender, client_id, body, data, accepted_at: created_at }
 }
 
 /// A chat with every member, one of whose participants was erased.
@@ -277,8 +302,12 @@ impl Serialised {
         self.event("chat/chat-bare", &Event::Chat { chat: &pair() });
         self.event("chat/chat-removed", &Event::RemovedFromChat { chat_id, removed: true });
         self.event("chat/typing", &Event::Typing { chat_id, user_id: &bob, on: true });
-        self.reply("chat/sent", &ReplyFrame::Sent { reference: Some("m1"), message: &message });
-        self.reply("chat/fetch-sent", &ReplyFrame::SentTooLarge { reference: Some("m1"), chat_id, seq });
+        let logged = logged_message();
+        self.event("chat/message-logged", &Event::LoggedMessage { chat_id, seq: (), message: &logged });
+        let (stored, logged) = (Said::Stored(message), Said::Logged(logged));
+        self.reply("chat/sent", &ReplyFrame::Sent { reference: Some("m1"), message: &stored });
+        self.reply("chat/sent-logged", &ReplyFrame::Sent { reference: Some("m1"), message: &logged });
+        self.reply("chat/fetch-sent", &ReplyFrame::SentTooLarge { reference: Some("m1"), chat_id, seq: Some(seq) });
         let online = |user_id, last_seen_at| UserPresence { user_id, online: Some(last_seen_at > None), last_seen_at };
         let known = [online(bob, Some(Time(1_795_190_400_123))), online(UserId::new("carol").unwrap(), None)];
         self.event("chat/presence", &Event::Presence { users: &known[..1] });
@@ -305,6 +334,9 @@ fn frames_of_the_server_are_serialised_as_in_the_examples() {
     let (full, bare, both) = (full(None), bare(), [report(), like()]);
     serialised.event("notification", &arrived(40, 42, &full, 3, &both[1..]));
     serialised.event("notification-bare", &arrived(42, 43, &bare, 1, &[]));
+    let logged = logged_send();
+    let unplaced = Event::LoggedNotification { cursor: (), prev: (), notification: &logged, unread_count: () };
+    serialised.event("notification-logged", &unplaced);
     let changed = |prev, head, ids, change, unread_count| Event::Changed {
         cursor: cursor(head),
         prev: cursor(prev),
@@ -349,7 +381,7 @@ fn frames_of_the_server_are_serialised_as_in_the_examples() {
 }
 
 fn draft(client_id: &str, body: &str, of_data: &str) -> Draft {
-    Draft { client_id: client_id.into(), body: body.into(), data: data(of_data) }
+    Draft { client_id: client_id.into(), body: body.into(), data: data(of_data), accept: None }
 }
 
 #[test]
@@ -369,7 +401,10 @@ fn frames_of_clients_are_parsed_as_in_the_examples() {
         (
             "sendMessage",
             Some("m1"),
-            Action::SendMessage(hiking(), draft("m-7", &said().body, r#"{"place":"station"}"#)),
+            Action::SendMessage(
+                hiking(),
+                Draft { accept: Some(Accept::Durable), ..draft("m-7", &said().body, r#"{"place":"station"}"#) },
+            ),
         ),
         ("sendMessage-bare", None, Action::SendMessage(hiking(), draft("m-8", "Hi", "{}"))),
         ("readChat", Some("c1"), Action::ReadChat(hiking(), 7)),

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
+mod accepting_fast;
 mod after_an_outage;
 mod api_gateway;
 mod at_random;

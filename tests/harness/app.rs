@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use shared::app::App;
 use shared::auth;
-use shared::clock::Clock;
+use shared::clock::{At, Clock};
 use shared::config::{Config, Origins};
 use shared::ids::{ConnectionId, UserId};
 use shared::moment::memory::MemoryMoment;
@@ -35,6 +35,8 @@ pub struct TestApp {
     pub record: Arc<Counted>,
     /// Moves only when the test moves it.
     pub clock: Clock,
+    /// The record, before which nothing is done.
+    bare: Record,
     _data: TempDir,
 }
 
@@ -54,24 +56,42 @@ impl TestApp {
         let store = Arc::new(SqliteRecord::open(&data.path().join("carillon.db")).await.unwrap());
         let record = Arc::new(Counted { store: store.clone(), seen: AtomicUsize::new(0) });
         let push = Arc::new(FakePush::default());
-        let mut app =
-            App::new(config, Record::new(store), Moment::new(Arc::new(MemoryMoment::default())), push.clone());
+        let (bare, moment) = (Record::new(store), Moment::new(Arc::new(MemoryMoment::default())));
         let clock = Clock::manual(START_MS);
-        app.clock = clock.clone();
+        let app = App::with_clock(config, bare.clone(), moment, push.clone(), clock.clone());
         // As in a sandbox that has served before.
         app.revoked_users.refresh(&*app.record.revocations, START_MS).await;
+        app.fast_use.may_have_logs(&*app.record.fast, &clock).await;
         record.round_trips();
-        Self { app, push, record, clock, _data: data }
+        Self { app, push, record, clock, bare, _data: data }
     }
 
     /// Replaces the record. Earlier connections are not in it.
     pub fn uses_record(&mut self, record: Arc<dyn RecordStore>) {
-        self.app.record = Record::new(record);
+        self.bare = Record::new(record);
+        self.assemble(self.app.moment.clone());
     }
 
     /// Replaces the moment.
     pub fn uses_moment(&mut self, moment: Arc<dyn MomentStore>) {
-        self.app.moment = Moment::new(moment);
+        self.assemble(Moment::new(moment));
+    }
+
+    /// Lets fast accepts be in use for long enough that each may be made.
+    pub async fn accepts_fast(&mut self) {
+        self.app.record.fast.use_fast(At::Fixed(self.clock.now_ms() - 60_000)).await.unwrap();
+        self.assemble(self.app.moment.clone());
+        self.app.fast_use.may_have_logs(&*self.app.record.fast, &self.clock).await;
+        self.record.round_trips();
+    }
+
+    /// The app on its stores as they are now, with what the test has replaced otherwise.
+    fn assemble(&mut self, moment: Moment) {
+        let App { config, push, clock, .. } = &self.app;
+        let config = Config::clone(config);
+        let app = App::with_clock(config, self.bare.clone(), moment, Arc::clone(push), clock.clone());
+        let before = std::mem::replace(&mut self.app, app);
+        (self.app.wake, self.app.revoked_users) = (before.wake, before.revoked_users);
     }
 
     /// Removes the queue, so that only the record finds what is left to push.

@@ -95,7 +95,7 @@ async fn messages_and_presence_have_channels_of_their_own() {
     let (user, chat) = (&users(1)[0], ChatId::random());
     let hints = vec![
         Hint::Presence { user, online: true },
-        Hint::Message { chat, seq: 7, sender: Some(user) },
+        Hint::Message { chat, seq: Some(7), sender: Some(user) },
         Hint::Presence { user, online: false },
     ];
     moment.0.report(&Report { hints, ..Report::default() }, At::Server).await;

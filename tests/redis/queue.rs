@@ -43,7 +43,9 @@ fn contents(claimed: &[Claimed]) -> Vec<Result<i64, String>> {
         .iter()
         .map(|claimed| match &claimed.work {
             Ok(Work::Push(push)) => Ok(push.offset),
-            Ok(work @ (Work::Presence(_) | Work::Receipt(..) | Work::Emit(_) | Work::Unknown(_))) => Err(work.text()),
+            Ok(
+                work @ (Work::Presence(_) | Work::Receipt(..) | Work::Emit(_) | Work::Persist(_) | Work::Unknown(_)),
+            ) => Err(work.text()),
             Err(Malformed(text)) => Err(text.clone()),
         })
         .collect()

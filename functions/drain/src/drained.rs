@@ -12,6 +12,8 @@ pub struct Drained {
     pub pushed: usize,
     /// Messages of chats that were pushed after an earlier push was not finished, or to further members.
     pub messages: usize,
+    /// Sends and messages that were accepted fast and written to the record.
+    pub persisted: usize,
     /// Users with a backlog who got a resync.
     pub resynced: usize,
     /// Notifications that expired and became tombstones.

@@ -59,6 +59,7 @@ async fn drain(
 ) -> Result<(), StoreError> {
     let deadlines = Deadlines::new(app, deadline_ms);
     record::close_expired(app, deadlines.work_ms, drained).await?;
+    record::persist_all(app, drained).await?;
     if let Err(error) = linger(app, &deadlines, ending, drained).await {
         // From now on, a caller that enqueues work wakes another drain.
         app.moment.queue.sign_off(app.clock.at()).await;
@@ -133,7 +134,7 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, 
     loop {
         round += 1;
         let found = queue::work(app, until_ms, drained).await?;
-        if round.is_multiple_of(ROUNDS_BETWEEN_CHECKS) {
+        if found.has_written || round.is_multiple_of(ROUNDS_BETWEEN_CHECKS) {
             (has_chunks, has_expired, has_rows, has_messages) = (true, true, true, true);
         }
         if has_chunks && app.clock.now_ms() <= until_ms {

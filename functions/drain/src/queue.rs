@@ -1,6 +1,6 @@
 //! Processing the queue: claim, take the rows from the record, push, tell who went offline, settle.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use shared::app::App;
 use shared::chat::reading;
@@ -14,6 +14,7 @@ use shared::delivery::resync::push_resync;
 use shared::delivery::work::{Malformed, PushWork, UnknownWork, Work};
 use shared::emit::telling;
 use shared::error::StoreError;
+use shared::fast::log::LogId;
 use shared::ids::{ConnectionId, UserId};
 use shared::presence::telling::settle;
 use shared::sockets::connections::Connection;
@@ -34,6 +35,8 @@ pub(crate) struct Found {
     pub(crate) next_ms: Option<i64>,
     /// Whether more was due already.
     pub(crate) has_more: bool,
+    /// Whether logs were written, so that the record may have something to push.
+    pub(crate) has_written: bool,
     /// The queue's generation; `None` without a queue.
     pub(crate) generation: Option<u64>,
 }
@@ -52,6 +55,11 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
     let Claims { claimed, next_in_ms, generation } = claims;
     let mut has_more = next_in_ms == Some(0);
     let mut next_ms = next_in_ms.map(|in_ms| claimed_ms.saturating_add(in_ms));
+    // Logs are written together, many entries with one commit.
+    let (logs, claimed): (Vec<Claimed>, Vec<Claimed>) =
+        claimed.into_iter().partition(|claimed| matches!(claimed.work, Ok(Work::Persist(_))));
+    let has_written = !logs.is_empty();
+    persist(app, &logs, drained).await?;
     // All entries of a user with a backlog become one frame, so they are processed together.
     let (backlogged, others): (Vec<Claimed>, Vec<Claimed>) = {
         let has_backlog = has_backlog(claimed.iter().filter_map(user));
@@ -72,14 +80,33 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
             next_ms = Some(next_ms.map_or(retry_ms, |next_ms| next_ms.min(retry_ms)));
         }
     }
-    Ok(Found { next_ms, has_more, generation: Some(generation) })
+    Ok(Found { next_ms, has_more, has_written, generation: Some(generation) })
+}
+
+/// Writes the logs that these claims name.
+async fn persist(app: &App, claimed: &[Claimed], drained: &mut Drained) -> Result<(), StoreError> {
+    let log = |claimed: &Claimed| match claimed.work {
+        Ok(Work::Persist(log)) => Some(log),
+        _ => None,
+    };
+    let logs: BTreeSet<LogId> = claimed.iter().filter_map(log).collect();
+    if logs.is_empty() {
+        return Ok(());
+    }
+    // Until they are empty: whoever appends to an empty log enqueues it anew.
+    drained.persisted += app.log_writer.write(&logs.into_iter().collect::<Vec<_>>(), app.clock.at()).await?;
+    let done: Vec<Resolution> = claimed.iter().map(|claimed| Resolution::Done(claimed.id.clone())).collect();
+    app.moment.queue.settle(&done, app.clock.at()).await;
+    Ok(())
 }
 
 /// The user whose push it is.
 fn user(claimed: &Claimed) -> Option<&UserId> {
     match &claimed.work {
         Ok(Work::Push(push)) => Some(&push.user),
-        Ok(Work::Presence(_) | Work::Receipt(..) | Work::Emit(_) | Work::Unknown(_)) | Err(_) => None,
+        Ok(Work::Presence(_) | Work::Receipt(..) | Work::Emit(_) | Work::Persist(_) | Work::Unknown(_)) | Err(_) => {
+            None
+        }
     }
 }
 
@@ -96,7 +123,7 @@ async fn give_back(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Resul
     for claimed in chunk {
         let id = claimed.id.clone();
         resolutions.push(match &claimed.work {
-            Ok(work @ (Work::Push(_) | Work::Presence(_) | Work::Receipt(..) | Work::Emit(_))) => {
+            Ok(work @ (Work::Push(_) | Work::Presence(_) | Work::Receipt(..) | Work::Emit(_) | Work::Persist(_))) => {
                 Resolution::Retry(id, Entry { work: work.clone(), wait_ms: 0 })
             }
             Ok(Work::Unknown(unknown)) => return_unknown(app, claimed, unknown, drained).await?,
@@ -131,6 +158,8 @@ async fn process(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<
                 let retry = |next| Resolution::Retry(id.clone(), Entry { work: Work::Emit(next), wait_ms: 0 });
                 resolutions.push(next.map_or(Resolution::Done(id.clone()), retry));
             }
+            // They were written before.
+            Ok(Work::Persist(_)) => resolutions.push(Resolution::Done(id)),
             Ok(Work::Unknown(unknown)) => resolutions.push(return_unknown(app, claimed, unknown, drained).await?),
             Err(malformed) => resolutions.push(dead_letter_malformed(app, id, malformed, drained).await?),
         }

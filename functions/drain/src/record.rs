@@ -1,4 +1,4 @@
-//! What the drain does for the record: materialise what is due, push rows that came back, expire, purge, and close
+//! What the drain does for the record: write logs to it, materialise what is due, push rows that came back, expire, purge, and close
 //! connections whose token has expired.
 
 use shared::app::App;
@@ -9,6 +9,7 @@ use shared::delivery::offer::{self, Offer};
 use shared::delivery::queue::{Entry, MAX_ATTEMPTS};
 use shared::delivery::resync::resync;
 use shared::error::{Error, StoreError};
+use shared::fast::log::LogId;
 use shared::ids::ConnectionId;
 use shared::inbox::announce::announce;
 use shared::inbox::{ChangeKind, Changed};
@@ -24,6 +25,16 @@ use crate::drained::Drained;
 const MAX_TAKEN: usize = 100;
 /// How many expired notifications become tombstones at once.
 const MAX_EXPIRED: usize = 500;
+
+/// Writes all logs that have entries: those of which no work is in the queue, since whoever accepted them died or the queue
+/// lost it.
+pub(crate) async fn persist_all(app: &App, drained: &mut Drained) -> Result<(), StoreError> {
+    if app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await {
+        let logs = app.moment.logs.unwritten(&LogId::all().collect::<Vec<_>>()).await;
+        drained.persisted += app.log_writer.write(&logs, app.clock.at()).await?;
+    }
+    Ok(())
+}
 
 /// Materialises up to `limit` due chunks and pushes the notifications. Returns how many chunks there were.
 pub(crate) async fn materialise(app: &App, limit: usize, drained: &mut Drained) -> Result<usize, StoreError> {

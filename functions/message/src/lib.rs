@@ -3,7 +3,7 @@
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use shared::app::App;
 use shared::auth;
-use shared::chat::message::Message;
+use shared::chat::message::Said;
 use shared::chat::writing::{self, Written};
 use shared::chat::{reading, typing};
 use shared::clock::Time;
@@ -180,12 +180,12 @@ async fn act(
 }
 
 /// The reply to `sendMessage`. A message that is too large for a frame is fetched from the chat's history.
-fn sent(reference: Option<&str>, message: &Message) -> protocol::Frame {
+fn sent(reference: Option<&str>, message: &Said) -> protocol::Frame {
     let frame = protocol::frame(&ReplyFrame::Sent { reference, message });
     if frame.len() <= MAX_FRAME_BYTES {
         return frame;
     }
-    protocol::frame(&ReplyFrame::SentTooLarge { reference, chat_id: message.chat, seq: message.seq })
+    protocol::frame(&ReplyFrame::SentTooLarge { reference, chat_id: message.chat(), seq: message.seq() })
 }
 
 /// Reports the error and closes the connection. Frames that were already under way are ignored.

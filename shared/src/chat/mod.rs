@@ -7,6 +7,7 @@ pub mod cache;
 pub mod chats;
 pub mod decide;
 pub mod draft;
+pub mod fast;
 pub mod history;
 pub mod joining;
 pub mod message;

@@ -2,9 +2,11 @@
 
 use crate::app::App;
 use crate::chat::draft::Draft;
-use crate::chat::message::Message;
+use crate::chat::fast::{self, Logging};
+use crate::chat::message::{Message, Said};
 use crate::chat::messages::{Appended, NewMessage, Recipients};
 use crate::error::{Error, StoreError};
+use crate::fast::accept::Accept;
 use crate::ids::{ChatId, MessageId, UserId};
 use crate::limits::{Spend, Verdict};
 use crate::protocol::{self, Event, Frame, MAX_FRAME_BYTES};
@@ -12,16 +14,17 @@ use crate::sockets::connections::Connection;
 use crate::sockets::outgoing::{self, Outgoing, PushResult};
 use crate::telemetry::{Hint, Report};
 
-/// A message that is stored.
+/// A message that was accepted.
 #[derive(Debug)]
 pub struct Written {
     /// The message; of a repeat, the first one.
-    pub message: Message,
+    pub message: Said,
     /// Whether this is a repeat.
     pub is_repeat: bool,
 }
 
-/// Stores a message and pushes it. Once this returns `Ok`, it is stored. A repeat spends nothing of the sender's rate.
+/// Accepts a message and pushes it. Once this returns `Ok`, it is stored, or, if it says so, in a log. A repeat spends nothing of
+/// the sender's rate.
 pub async fn write(app: &App, sender: &UserId, chat: ChatId, draft: &Draft) -> Result<Written, Error> {
     let new = NewMessage {
         id: MessageId::of(chat, sender, &draft.client_id),
@@ -37,13 +40,26 @@ pub async fn write(app: &App, sender: &UserId, chat: ChatId, draft: &Draft) -> R
         let first = app.record.messages.first(&new).await?;
         return first.map_or(Err(Error::RateLimited { retry_after_ms }), answer);
     }
-    let appended = app.record.messages.append(&new, app.clock.at()).await;
+    let logged = match draft.accept.unwrap_or(app.config.accept) {
+        Accept::Fast => fast::log(app, &new).await,
+        Accept::Durable => Ok(None),
+    };
+    let appended = match logged {
+        Ok(Some(Logging::Logged(message))) => return Ok(Written { message: Said::Logged(message), is_repeat: false }),
+        Ok(Some(Logging::Known(message))) => {
+            app.moment.limits.give_back(&spends, app.clock.at()).await;
+            return Ok(Written { message: Said::Logged(message), is_repeat: true });
+        }
+        Ok(Some(Logging::Decided(appended))) => Ok(appended),
+        Ok(None) => app.record.messages.append(&new, app.clock.at()).await,
+        Err(error) => Err(error),
+    };
     if !matches!(appended, Ok(Appended::Stored { .. })) {
         app.moment.limits.give_back(&spends, app.clock.at()).await;
     }
     let appended = appended?;
     if let Appended::Stored { message, recipients } = &appended {
-        let hints = vec![Hint::Message { chat, seq: message.seq, sender: Some(sender) }];
+        let hints = vec![Hint::Message { chat, seq: Some(message.seq), sender: Some(sender) }];
         let report = Report { hints, ..Report::default() };
         let messages = [(message, recipients)];
         let (has_more, (), ()) = tokio::join!(
@@ -68,8 +84,8 @@ async fn keep(app: &App, message: &Message) {
 
 fn answer(appended: Appended) -> Result<Written, Error> {
     match appended {
-        Appended::Stored { message, .. } => Ok(Written { message, is_repeat: false }),
-        Appended::Known(message) => Ok(Written { message, is_repeat: true }),
+        Appended::Stored { message, .. } => Ok(Written { message: Said::Stored(message), is_repeat: false }),
+        Appended::Known(message) => Ok(Written { message: Said::Stored(message), is_repeat: true }),
         Appended::Reused => Err(Error::IdempotencyKeyReused),
         Appended::Refused(refusal) => Err(refusal.into()),
     }

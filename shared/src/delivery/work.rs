@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fast::log::LogId;
 use crate::ids::{ChatId, ConnectionId, EventId, UserId, sha256};
 use crate::inbox::notification::Priority;
 
@@ -22,6 +23,8 @@ pub enum Work {
     Receipt(ChatId, UserId),
     /// An emitted event is to be pushed.
     Emit(EmitWork),
+    /// A log is to be written to the record.
+    Persist(LogId),
     /// A kind or version that this version does not know. It is returned to the queue for a drain that does.
     Unknown(UnknownWork),
 }
@@ -87,6 +90,9 @@ const RECEIPT: &str = "receipt/1";
 /// The kind of [`Work::Emit`].
 const EMIT: &str = "emit/1";
 
+/// The kind of [`Work::Persist`].
+const PERSIST: &str = "persist/1";
+
 /// The members of [`Work::Emit`] behind kind and priority, as JSON: either `users`, or `until`, with or without `after`.
 #[derive(Serialize, Deserialize)]
 struct EmitMembers {
@@ -97,6 +103,12 @@ struct EmitMembers {
     until: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<(i64, String)>,
+}
+
+/// The members of [`Work::Persist`] behind kind and priority, as JSON.
+#[derive(Serialize, Deserialize)]
+struct PersistMembers {
+    log: u16,
 }
 
 /// The members of [`Work::Receipt`] behind kind and priority, as JSON.
@@ -137,6 +149,7 @@ impl Work {
             Self::Presence(user) => presence_text(user),
             Self::Receipt(chat, user) => receipt_text(*chat, user),
             Self::Emit(emit) => emit.text(),
+            Self::Persist(log) => persist_text(*log),
             Self::Unknown(UnknownWork(text)) => text.clone(),
         }
     }
@@ -152,6 +165,7 @@ impl Work {
                 parse_receipt(rest).map(|(chat, user)| Self::Receipt(chat, user)).ok_or_else(malformed)
             }
             Some((EMIT, rest)) => EmitWork::parse(rest).map(Self::Emit).ok_or_else(malformed),
+            Some((PERSIST, rest)) => parse_persist(rest).map(Self::Persist).ok_or_else(malformed),
             Some((kind, _)) if is_kind(kind) => Ok(Self::Unknown(UnknownWork(text.to_owned()))),
             _ => Err(malformed()),
         }
@@ -163,6 +177,8 @@ impl Work {
             Self::Push(push) => push.priority,
             Self::Presence(_) | Self::Receipt(..) => Priority::Low,
             Self::Emit(_) => Priority::Normal,
+            // Whoever reads waits for it.
+            Self::Persist(_) => Priority::High,
             Self::Unknown(UnknownWork(text)) => {
                 text.split(' ').nth(1).and_then(Priority::from_name).unwrap_or_default()
             }
@@ -175,6 +191,7 @@ impl Work {
             Self::Push(push) => shard(&push.user),
             Self::Presence(user) | Self::Receipt(_, user) => shard(user),
             Self::Emit(emit) => usize::from(sha256(emit.event.as_bytes())[0]) % SHARDS,
+            Self::Persist(log) => usize::from(log.number()) % SHARDS,
             Self::Unknown(UnknownWork(text)) => usize::from(sha256(text.as_bytes())[0]) % SHARDS,
         }
     }
@@ -261,6 +278,18 @@ fn parse_receipt(text: &str) -> Option<(ChatId, UserId)> {
     let (_, members) = text.split_once(' ')?;
     let members: ReceiptMembers = serde_json::from_str(members).ok()?;
     Some((ChatId::parse(&members.chat)?, UserId::new(members.user).ok()?))
+}
+
+fn persist_text(log: LogId) -> String {
+    let members = serde_json::to_string(&PersistMembers { log: log.number() }).expect("a number is JSON");
+    format!("{PERSIST} {} {members}", Priority::High.name())
+}
+
+/// Reads what follows the kind. Its priority does not matter.
+fn parse_persist(text: &str) -> Option<LogId> {
+    let (_, members) = text.split_once(' ')?;
+    let PersistMembers { log } = serde_json::from_str(members).ok()?;
+    LogId::from_number(log)
 }
 
 impl UnknownWork {

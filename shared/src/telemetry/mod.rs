@@ -81,8 +81,8 @@ pub enum Hint<'a> {
     Message {
         /// The chat.
         chat: ChatId,
-        /// Its place there.
-        seq: i64,
+        /// Its place there; `None` if it was accepted fast.
+        seq: Option<i64>,
         /// Who said it; `None` if that user was erased.
         sender: Option<&'a UserId>,
     },

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::error::Error;
+use crate::fast::accept::Accept;
 use crate::ids::{SendId, UserId};
 use crate::inbox::notification::Content;
 use crate::inbox::send::{Due, EXPIRY_RULE, MAX_DELAY_MS, NewSend};
@@ -26,6 +27,8 @@ pub(super) struct Admitted {
     pub(super) id: SendId,
     pub(super) content: Arc<Content>,
     pub(super) fingerprint: [u8; 32],
+    /// How durable its accept is to be.
+    pub(super) accept: Accept,
     pub(super) due: Due,
     /// When it is due by the clock of this process, in milliseconds since 1970.
     pub(super) due_ms: i64,
@@ -67,8 +70,9 @@ pub(super) async fn admit(app: &App, id: SendId, send: NewSend, now_ms: i64) -> 
         app.moment.telemetry.report(&Report { counts, ..Report::default() }, app.clock.at()).await;
         return Err(all_limited(&verdicts));
     }
-    let NewSend { content, recipients: requested, fingerprint, .. } = send;
-    Ok(Admission::Admitted(Admitted { id, content: Arc::new(content), fingerprint, due, due_ms, requested, verdicts }))
+    let NewSend { content, recipients: requested, fingerprint, accept, .. } = send;
+    let (content, accept) = (Arc::new(content), accept.unwrap_or(app.config.accept));
+    Ok(Admission::Admitted(Admitted { id, content, fingerprint, accept, due, due_ms, requested, verdicts }))
 }
 
 /// Why a send is refused now that would be accepted at another time.

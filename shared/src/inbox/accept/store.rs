@@ -23,14 +23,19 @@ pub(super) enum Outcome {
         /// What can be pushed now.
         deliveries: Vec<Delivery>,
     },
-    /// It was stored before.
+    /// It is in a log, and was told.
+    Logged {
+        /// The body of the response.
+        answer: String,
+    },
+    /// It was accepted before.
     Known(FirstAnswer),
 }
 
 /// Stores a send in one transaction.
 pub(super) async fn store(app: &App, caller: &Caller, admitted: &Admitted) -> Result<Outcome, Error> {
     let recipients: Vec<UserId> = admitted.recipients().cloned().collect();
-    let answer = answer(admitted);
+    let answer = answer(admitted, "durable");
     let append = Append {
         id: admitted.id,
         sender: &caller.user,
@@ -68,7 +73,7 @@ struct SentNotification<'a> {
 }
 
 /// The answer follows from the request and the verdicts alone, so it can be stored with the send.
-fn answer(admitted: &Admitted) -> String {
+pub(super) fn answer(admitted: &Admitted, durability: &'static str) -> String {
     let id = admitted.id;
     let notification = |(user_id, verdict): (_, &Verdict)| match verdict {
         Verdict::Admitted => SentNotification {
@@ -83,6 +88,6 @@ fn answer(admitted: &Admitted) -> String {
     };
     let notifications = admitted.requested.iter().zip(&admitted.verdicts).map(notification).collect();
     let status = if admitted.due == Due::Now { "accepted" } else { "scheduled" };
-    serde_json::to_string(&Sent { send_id: id, status, durability: "durable", notifications })
+    serde_json::to_string(&Sent { send_id: id, status, durability, notifications })
         .expect("strings, ids and numbers are JSON")
 }

@@ -1,0 +1,87 @@
+//! Accepting a send fast: the moment's log has it before the answer, and the drain stores it.
+
+use super::admit::Admitted;
+use super::store::{self, Outcome};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::clock::Time;
+use crate::error::Error;
+use crate::fast::accept::Accept;
+use crate::fast::log::{KeyClaim, LogId, Logged};
+use crate::fast::logged::{Entry, LoggedSend};
+use crate::inbox::send::Due;
+use crate::inbox::sends::FirstAnswer;
+use crate::protocol::{self, Event, MAX_LOGGED_FRAME_BYTES};
+use crate::sockets::outgoing::{self, Outgoing};
+use crate::telemetry::{Counts, Hint, Report};
+
+/// Logs a send and tells of it, if it may be accepted fast. `None`: it is to be stored instead. It may be in a log all the
+/// same, if the moment gave no answer; storing it finds it there. `begun_ms`: when the call was read, in milliseconds since
+/// 1970.
+pub(super) async fn log(
+    app: &App,
+    caller: &Caller,
+    admitted: &Admitted,
+    begun_ms: i64,
+) -> Result<Option<Outcome>, Error> {
+    let [recipient] = admitted.requested.as_slice() else { return Ok(None) };
+    let is_plain = admitted.due == Due::Now && admitted.content.collapse_key.is_none();
+    if admitted.accept != Accept::Fast || !is_plain || !app.fast_use.may_accept(&*app.record.fast, &app.clock).await {
+        return Ok(None);
+    }
+    let send = LoggedSend {
+        id: admitted.id,
+        sender: caller.user.clone(),
+        fingerprint: admitted.fingerprint,
+        answer: store::answer(admitted, "redis"),
+        recipient: recipient.clone(),
+        content: admitted.content.clone(),
+        accepted_at: Time(begun_ms),
+    };
+    let frame =
+        protocol::frame(&Event::LoggedNotification { cursor: (), prev: (), notification: &send, unread_count: () });
+    if frame.len() > MAX_LOGGED_FRAME_BYTES {
+        // It could only be fetched, which writes the log anyway.
+        return Ok(None);
+    }
+    let (log, at) = (LogId::of_user(recipient), app.clock.at());
+    let (weighed, is_ours) =
+        tokio::join!(app.record.fast.weigh_send(send.id, recipient, at), holds_key(app, &send, log));
+    let weighed = weighed?;
+    if let Some(first) = weighed.first {
+        return Ok(Some(Outcome::Known(first)));
+    }
+    if !is_ours {
+        return Ok(None);
+    }
+    let oldest_ms = match app.moment.logs.append(log, send.id.as_uuid(), &send.text(), at).await {
+        Some(Logged::Added { oldest_ms }) => oldest_ms,
+        Some(Logged::Known(text)) => return Ok(first_answer(&text).map(Outcome::Known)),
+        Some(Logged::Full) | None => return Ok(None),
+    };
+    let outgoing = [Outgoing { frame, connections: &weighed.connections }];
+    tokio::join!(outgoing::push(app, &outgoing), report(app, &send, begun_ms), app.have_log_written(log, oldest_ms));
+    Ok(Some(Outcome::Logged { answer: send.answer }))
+}
+
+/// Whether no other request has the key. Without an answer it may have.
+async fn holds_key(app: &App, send: &LoggedSend, log: LogId) -> bool {
+    let claim = KeyClaim::new(Some(log), &send.fingerprint);
+    send.id.is_random() || app.moment.logs.claim_key(send.id, claim, app.clock.at()).await == Some(claim)
+}
+
+fn first_answer(text: &str) -> Option<FirstAnswer> {
+    match Entry::parse(text.as_bytes()) {
+        Some(Entry::Send(first)) => Some(FirstAnswer { fingerprint: first.fingerprint, answer: first.answer }),
+        Some(Entry::Message(_)) | None => None,
+    }
+}
+
+/// Counts it as accepted. Its delivery is counted once it is written and pushed with its place.
+async fn report(app: &App, send: &LoggedSend, begun_ms: i64) {
+    let mut counts = Counts { accepted: 1, ..Counts::default() };
+    counts.accept_ms.add(app.clock.now_ms() - begun_ms);
+    let hint = Hint::Notification { user: &send.recipient, id: send.notification(), kind: &send.content.kind };
+    let report = Report { hints: vec![hint], counts, ..Report::default() };
+    app.moment.telemetry.report(&report, app.clock.at()).await;
+}
