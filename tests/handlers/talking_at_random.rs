@@ -48,6 +48,8 @@ enum Act {
 #[derive(Debug, Clone)]
 enum What {
     Say,
+    /// The same, accepted fast where that is possible.
+    SayFast,
     /// Says again what the user said so many messages ago.
     Repeat(usize),
     Read(i64),
@@ -62,7 +64,8 @@ enum What {
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let what = prop_oneof![
-        8 => Just(What::Say),
+        6 => Just(What::Say),
+        6 => Just(What::SayFast),
         3 => (0..3_usize).prop_map(What::Repeat),
         4 => (0..25_i64).prop_map(What::Read),
         2 => Just(What::Hide),
@@ -150,6 +153,7 @@ impl Room {
     async fn new(mut test: TestApp, new_moment: fn() -> Arc<dyn MomentStore>) -> Self {
         let moments = vec![new_moment(), new_moment()];
         test.uses_moment(Arc::clone(&moments[0]));
+        test.accepts_fast().await;
         let mut room = Self {
             test,
             moments,
@@ -237,10 +241,13 @@ impl Room {
             Act::Drain => self.drains().await?,
             Act::Pass(seconds) => self.test.clock.advance(Duration::from_secs(*seconds)),
             Act::Empty => {
+                // What waits in a log may be lost with it, and only that.
+                self.drains().await?;
                 self.moments[0] = (self.new_moment)();
                 self.test.uses_moment(Arc::clone(&self.moments[0]));
             }
             Act::Replace => {
+                self.drains().await?;
                 self.moments.swap(0, 1);
                 self.test.uses_moment(Arc::clone(&self.moments[0]));
             }
@@ -252,15 +259,19 @@ impl Room {
         let (id, path) = (self.chats[place].id.clone(), format!("/api/chats/{}", self.chats[place].id));
         let is_member = self.chats[place].members.contains_key(&name);
         match what {
-            What::Say => {
+            What::Say | What::SayFast => {
+                let accept = if matches!(what, What::SayFast) { "fast" } else { "durable" };
                 let client_id = format!("{}/{}", NAMES[name], self.acts);
-                let answer = self.says(&id, name, socket, &client_id).await;
+                let answer = self.says(&id, name, socket, &client_id, accept).await;
                 let Some(answer) = answer else { return same("whether a stranger may write", is_member, false) };
                 let chat = &mut self.chats[place];
                 let said = Said { id: answer["id"].as_str().unwrap_or_default().to_owned(), sender: name, client_id };
                 chat.say(said);
                 let seq = chat.said.len();
-                same("the place of a message", answer["seq"].as_u64(), Some(seq as u64))?;
+                match answer["durability"].as_str() {
+                    Some("redis") => same("what may wait in a log", (accept, &answer["seq"]), ("fast", &Value::Null))?,
+                    _ => same("the place of a message", answer["seq"].as_u64(), Some(seq as u64))?,
+                }
                 for (member, connection) in &self.open {
                     if chat.members.contains_key(member) {
                         self.awaited.get_mut(connection).unwrap().insert((place, seq));
@@ -271,7 +282,7 @@ impl Room {
                 let own = self.chats[place].said.iter().zip(1_u64..).filter(|(said, _)| said.sender == name);
                 let own: Vec<(Said, u64)> = own.map(|(said, seq)| (said.clone(), seq)).collect();
                 let Some((said, seq)) = own.into_iter().rev().nth(*back) else { return Ok(()) };
-                let answer = self.says(&id, name, socket, &said.client_id).await;
+                let answer = self.says(&id, name, socket, &said.client_id, "durable").await;
                 let first = answer.map(|answer| (answer["id"].clone(), answer["seq"].clone()));
                 same("the answer to a repeat", first, is_member.then(|| (json!(said.id), json!(seq))))?;
             }
@@ -331,8 +342,15 @@ impl Room {
     }
 
     /// Says something; returns the message of the answer, or `None` if to this user there is no such chat.
-    async fn says(&self, chat: &str, name: usize, socket: Option<&str>, client_id: &str) -> Option<Value> {
-        let mut said = json!({"clientId": client_id, "body": client_id});
+    async fn says(
+        &self,
+        chat: &str,
+        name: usize,
+        socket: Option<&str>,
+        client_id: &str,
+        accept: &str,
+    ) -> Option<Value> {
+        let mut said = json!({"clientId": client_id, "body": client_id, "accept": accept});
         let Some(socket) = socket else {
             let (status, answer) = self.calls(name, "POST", &format!("/api/chats/{chat}/messages"), said).await;
             return [200, 201].contains(&status).then_some(answer);
@@ -353,13 +371,17 @@ impl Room {
                 continue;
             }
             let chat = self.chats.iter().position(|chat| frame["chatId"] == *chat.id).unwrap();
-            let seq = usize::try_from(frame["seq"].as_u64().unwrap()).unwrap();
-            let said = self.chats[chat].said.get(seq - 1).map(|said| said.id.as_str());
-            same("the message of a frame", frame["message"]["id"].as_str(), said)?;
+            let seq = frame["seq"].as_u64().map(|seq| usize::try_from(seq).unwrap());
+            let said = match seq {
+                Some(seq) => self.chats[chat].said.get(seq - 1),
+                None => self.chats[chat].said.iter().find(|said| frame["message"]["id"] == *said.id),
+            };
+            same("the message of a frame", frame["message"]["id"].as_str(), said.map(|said| said.id.as_str()))?;
             let owner = self.open.iter().find(|(_, open)| **open == connection).map(|(name, _)| *name);
             let is_member = owner.is_some_and(|owner| self.chats[chat].members.contains_key(&owner));
             same("whether a message is pushed to a member's open socket", is_member, true)?;
-            if let Some(awaited) = self.awaited.get_mut(&connection).filter(|_| is_accepted) {
+            // A message that has no place yet is pushed once more.
+            if let (Some(awaited), Some(seq), true) = (self.awaited.get_mut(&connection), seq, is_accepted) {
                 awaited.remove(&(chat, seq));
             }
         }
@@ -418,6 +440,10 @@ fn check(open: impl AsyncFn() -> Room) {
         let mut room = open().await;
         for act in &acts {
             room.perform(act).await.map_err(|why| format!("{act:?}: {why}"))?;
+            if matches!(act, Act::Talk { what: What::SayFast, .. }) {
+                // Reading writes logs. What comes next is to find one.
+                continue;
+            }
             for (user, name) in NAMES.iter().enumerate() {
                 let compared = room.compare(user).await;
                 compared.map_err(|why| format!("after {act:?}, {name}: {why}"))?;
