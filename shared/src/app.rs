@@ -60,7 +60,7 @@ impl App {
     /// The same with this clock.
     pub fn with_clock(config: Config, record: Record, moment: Moment, push: Arc<dyn Push>, clock: Clock) -> Self {
         let (fast, dead_letters) = (Arc::clone(&record.fast), Arc::clone(&record.dead_letters));
-        let log_writer = LogWriter::new(fast, dead_letters, Arc::clone(&moment.logs), config.retention_ms);
+        let log_writer = LogWriter::new(fast, dead_letters, Arc::clone(&moment.logs));
         let fast_use = Arc::default();
         Self {
             tokens: Tokens::new(&config).map(Arc::new),

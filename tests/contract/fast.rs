@@ -37,7 +37,7 @@ impl Record {
     }
 
     async fn writes(&self, sends: &[LoggedSend], after_ms: i64) -> Vec<shared::ids::SendId> {
-        self.fast().write_sends(sends, RETENTION_MS, at(after_ms)).await.unwrap()
+        self.fast().write_sends(sends, at(after_ms)).await.unwrap()
     }
 
     async fn writes_messages(&self, messages: &[LoggedMessage]) {
@@ -55,6 +55,7 @@ fn logged(key: &str, name: &str, after_ms: i64) -> LoggedSend {
         answer,
         recipient: user(name),
         content,
+        retention_ms: RETENTION_MS,
         accepted_at: Time(START_MS + after_ms),
     }
 }

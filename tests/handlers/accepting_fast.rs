@@ -335,3 +335,17 @@ async fn what_no_version_wrote_is_dead_lettered_and_the_rest_is_written() {
     assert_eq!(dead[0].error, "its stored value cannot be read");
     assert_eq!(unwritten(&test).await, 0);
 }
+
+#[tokio::test]
+async fn metrics_tell_what_waits_and_for_how_long() {
+    let test = fast_app().await;
+    send_fast(&test, "a").await;
+    test.clock.advance(std::time::Duration::from_millis(700));
+    send_fast(&test, "b").await;
+    let metrics = shared::telemetry::metrics::metrics(&test.app).await;
+    assert_eq!((metrics.persist_lag_ms, metrics.backlog.entries), (700, 2));
+    assert!((500..2_000).contains(&metrics.backlog.bytes), "{metrics:?}");
+    drain(&test).await;
+    let metrics = shared::telemetry::metrics::metrics(&test.app).await;
+    assert_eq!((metrics.persist_lag_ms, metrics.backlog.entries, metrics.backlog.bytes), (0, 0, 0));
+}

@@ -161,6 +161,7 @@ fn logged_send() -> LoggedSend {
         answer: "{}".into(),
         recipient,
         content: bare().content,
+        retention_ms: 0,
         accepted_at: bare().created_at,
     }
 }

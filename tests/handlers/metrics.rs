@@ -91,6 +91,7 @@ async fn every_metric_is_present_and_zero_before_the_first_event() {
         "queue": { "waiting": 0, "processing": 0, "delayed": 0, "deadLetters": 0, "oldestMs": 0 },
         "accepted": 0, "delivered": 0, "retried": 0, "rateLimited": 0, "errors": 0,
         "connections": 0, "onlineUsers": 0, "persistLagMs": 0, "degraded": false,
+        "backlog": { "entries": 0, "bytes": 0 },
         "redis": { "mode": "memory", "instances": [memory] },
         "database": { "healthy": true, "kind": "sqlite" },
         "latency": { "acceptMs": { "p50": 0, "p99": 0 }, "deliverMs": { "p50": 0, "p99": 0 } },

@@ -6,7 +6,7 @@ use shared::app::App;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
-use shared::telemetry::health::{Schema, Status, Warning};
+use shared::telemetry::health::{Instance, Persistence, Schema, Status, Warning, WarningName};
 
 /// The routes that this function answers.
 pub const ROUTES: &[Route] = &[Route { path: "/health", methods: &["GET"] }];
@@ -41,16 +41,15 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     let (record, schema, moment) =
         tokio::join!(app.record.deliveries.next_due(), app.record.migrations.schema(), app.moment.health.check());
     let (redis, warnings) = match moment {
-        Status::Ok => ("ok", Vec::new()),
-        Status::Warned(warnings) => {
-            for Warning { instance, text, .. } in &warnings {
-                tracing::warn!(instance, "Redis works, but not as it should: {text}");
-            }
-            ("warned", warnings)
-        }
+        Status::Ok => ("ok", forgetful(app).await),
+        Status::Warned(warnings) => ("ok", warnings.into_iter().chain(forgetful(app).await).collect()),
         Status::Unavailable => ("down", Vec::new()),
         Status::Off => ("off", Vec::new()),
     };
+    for Warning { instance, text, .. } in &warnings {
+        tracing::warn!(instance, "Redis works, but not as it should: {text}");
+    }
+    let redis = if warnings.is_empty() { redis } else { "warned" };
     let (schema, record) = match (schema, record) {
         (Ok(schema), record) => (Some(schema), record.map(drop)),
         (Err(error), _) => (None, Err(error)),
@@ -72,4 +71,19 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
         Ok(()) if redis == "ok" || redis == "off" => Reply::ok(&health("ok")),
         Ok(()) => Reply::ok(&health("degraded")),
     })
+}
+
+/// The instances that would lose with a restart what was accepted fast, if that is in use.
+async fn forgetful(app: &App) -> Vec<Warning> {
+    if !app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await {
+        return Vec::new();
+    }
+    let instances = app.moment.health.instances().await.instances.into_iter();
+    let warned = instances.filter(|instance| instance.server.persistence == Some(Persistence::Snapshots));
+    let warn = |instance: Instance| Warning {
+        instance: instance.name,
+        name: WarningName::NoAppendOnlyFile,
+        text: "fast accepts wait in it, and a restart loses them: appendonly should be yes".into(),
+    };
+    warned.map(warn).collect()
 }

@@ -34,6 +34,9 @@ pub(crate) fn open_metrics(metrics: &Metrics) -> String {
     text.gauge("queue_oldest_seconds", "How long the oldest due work has been waiting", seconds(queue.oldest_ms));
     let lag = seconds(metrics.persist_lag_ms);
     text.gauge("persist_lag_seconds", "Longest time that data held only by Redis has waited for the database", lag);
+    let [entries, bytes] = [metrics.backlog.entries, metrics.backlog.bytes];
+    text.gauge("backlog_entries", "Sends and messages that only Redis has, and the database not yet", entries);
+    text.gauge("backlog_bytes", "Their bytes in Redis", bytes);
     text.gauge("connections", "Open sockets", metrics.connections);
     text.gauge("online_users", "Users with an open socket", metrics.online_users);
     let degraded = u8::from(metrics.degraded);

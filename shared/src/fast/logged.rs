@@ -36,6 +36,8 @@ pub struct LoggedSend {
     pub recipient: UserId,
     /// What the recipient receives.
     pub content: Arc<Content>,
+    /// How long the send, and with it its key, is kept, in milliseconds.
+    pub retention_ms: i64,
     /// When it was accepted.
     pub accepted_at: Time,
 }
@@ -86,6 +88,7 @@ struct SendText {
     priority: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
+    kept: i64,
     at: i64,
 }
 
@@ -134,6 +137,7 @@ impl LoggedSend {
             action_url: content.action_url.clone(),
             priority: content.priority.name().to_owned(),
             expires_at: content.expires_at.map(|end| end.0),
+            kept: self.retention_ms,
             at: self.accepted_at.0,
         }))
     }
@@ -176,6 +180,7 @@ impl SendText {
                 expires_at: self.expires_at.map(Time),
                 collapse_key: None,
             }),
+            retention_ms: self.kept,
             accepted_at: Time(self.at),
         })
     }
@@ -253,6 +258,7 @@ mod tests {
                 expires_at: Some(Time(99)),
                 collapse_key: None,
             }),
+            retention_ms: 1_000,
             accepted_at: Time(5),
         }
     }

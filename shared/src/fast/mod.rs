@@ -39,7 +39,7 @@ pub trait FastRecord: Send + Sync {
     /// Stores sends as [`Sends::append`](crate::inbox::sends::Sends::append) does, in their order and one transaction. Those
     /// that are stored change nothing. Their rows are due to be pushed at once. Returns those whose id belongs to another
     /// request.
-    async fn write_sends(&self, sends: &[LoggedSend], retention_ms: i64, at: At) -> Result<Vec<SendId>, StoreError>;
+    async fn write_sends(&self, sends: &[LoggedSend], at: At) -> Result<Vec<SendId>, StoreError>;
 
     /// Stores messages as [`Messages::append`](crate::chat::messages::Messages::append) does, in their order and one
     /// transaction, whether or not their senders may still write. Those that are stored change nothing, and those of a chat

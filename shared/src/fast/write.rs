@@ -25,19 +25,12 @@ pub struct LogWriter {
     record: Arc<dyn FastRecord>,
     dead_letters: Arc<dyn DeadLetters>,
     logs: Arc<dyn Logs>,
-    /// How long a send is kept, in milliseconds.
-    retention_ms: i64,
 }
 
 impl LogWriter {
     /// A writer of these logs to this record.
-    pub fn new(
-        record: Arc<dyn FastRecord>,
-        dead_letters: Arc<dyn DeadLetters>,
-        logs: Arc<dyn Logs>,
-        retention_ms: i64,
-    ) -> Self {
-        Self { record, dead_letters, logs, retention_ms }
+    pub fn new(record: Arc<dyn FastRecord>, dead_letters: Arc<dyn DeadLetters>, logs: Arc<dyn Logs>) -> Self {
+        Self { record, dead_letters, logs }
     }
 
     /// The logs that it writes.
@@ -125,7 +118,7 @@ trait Writable: Sync + Sized {
 #[async_trait]
 impl Writable for LoggedSend {
     async fn write(writer: &LogWriter, batch: &[Self], at: At) -> Result<(), StoreError> {
-        for id in writer.record.write_sends(batch, writer.retention_ms, at).await? {
+        for id in writer.record.write_sends(batch, at).await? {
             // Claims of keys prevent it, unless Redis lost the claim.
             if let Some(send) = batch.iter().find(|send| send.id == id) {
                 writer.dead_letter(&send.text(), Reason::Refused, at).await?;

@@ -81,6 +81,8 @@ pub enum WarningName {
     Clients,
     /// It could not write its data to disk the last time it tried.
     Persistence,
+    /// Accepts wait in it for the database, and a restart would lose them: it appends nothing to a file.
+    NoAppendOnlyFile,
     /// Its replica, or it as a replica, has heard nothing for 10 s or more.
     ReplicationLag,
 }

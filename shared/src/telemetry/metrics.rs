@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::delivery::deliveries::Backlog;
 use crate::error::StoreError;
+use crate::fast::log;
 use crate::sockets::connections::Online;
 use crate::telemetry::Counts;
 use crate::telemetry::health::Instances;
@@ -31,9 +32,10 @@ pub struct Metrics {
     pub connections: u64,
     /// Users with an open socket.
     pub online_users: u64,
-    /// How long the oldest data that only Redis has waits for the database, in milliseconds. Always 0, since
-    /// nothing is accepted before the database has stored it.
+    /// For how long the oldest of what was accepted fast has waited for the database, in milliseconds; 0 if nothing waits.
     pub persist_lag_ms: u64,
+    /// What was accepted fast and waits for the database: what Redis could lose.
+    pub backlog: Unwritten,
     /// Whether counts are missing, because an instance of Redis is away, or Redis is not used. If all are away, counts and
     /// latencies are 0, whatever happened.
     pub degraded: bool,
@@ -60,6 +62,15 @@ pub struct Queue {
     pub dead_letters: u64,
     /// How long the oldest due item of the record or the queue has been due, in milliseconds; 0 if nothing is due.
     pub oldest_ms: u64,
+}
+
+/// What only Redis has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Unwritten {
+    /// Sends and messages.
+    pub entries: u64,
+    /// Their bytes in Redis.
+    pub bytes: u64,
 }
 
 /// The health of the record.
@@ -94,10 +105,11 @@ pub struct Percentiles {
 /// The metrics as of now. Never fails: a store that does not answer is reported as such.
 pub async fn metrics(app: &App) -> Metrics {
     let at = app.clock.at();
-    let (counts, redis, depth, record) = tokio::join!(
+    let (counts, redis, depth, unwritten, record) = tokio::join!(
         app.moment.telemetry.counts(at),
         app.moment.health.instances(),
         app.moment.queue.depth(at),
+        unwritten(app),
         record_state(app)
     );
     let degraded = counts.is_none() || redis.instances.iter().any(|instance| !instance.healthy);
@@ -124,11 +136,21 @@ pub async fn metrics(app: &App) -> Metrics {
         errors,
         connections,
         online_users: users,
-        persist_lag_ms: 0,
+        persist_lag_ms: unwritten.oldest_ms,
+        backlog: Unwritten { entries: unwritten.entries, bytes: unwritten.bytes },
         degraded,
         redis,
         database: Database { healthy, kind: app.config.database_kind() },
         latency: Latency { accept_ms: percentiles(&accept_ms), deliver_ms: percentiles(&deliver_ms) },
+    }
+}
+
+/// What waits in logs; nothing where fast accepts were never in use.
+async fn unwritten(app: &App) -> log::Unwritten {
+    if app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await {
+        app.moment.logs.unwritten_total(app.clock.at()).await.unwrap_or_default()
+    } else {
+        log::Unwritten::default()
     }
 }
 

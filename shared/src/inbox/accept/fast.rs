@@ -36,6 +36,7 @@ pub(super) async fn log(
         answer: store::answer(admitted, "redis"),
         recipient: recipient.clone(),
         content: admitted.content.clone(),
+        retention_ms: app.config.retention_ms,
         accepted_at: Time(begun_ms),
     };
     let frame =

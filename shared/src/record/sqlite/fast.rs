@@ -38,8 +38,8 @@ impl FastRecord for SqliteRecord {
         Ok(self.try_weigh_message(new, at.process_ms()).await?)
     }
 
-    async fn write_sends(&self, sends: &[LoggedSend], retention_ms: i64, at: At) -> Result<Vec<SendId>, StoreError> {
-        Ok(self.try_write_sends(sends, retention_ms, at.process_ms()).await?)
+    async fn write_sends(&self, sends: &[LoggedSend], at: At) -> Result<Vec<SendId>, StoreError> {
+        Ok(self.try_write_sends(sends, at.process_ms()).await?)
     }
 
     async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<(), StoreError> {
@@ -86,12 +86,7 @@ impl SqliteRecord {
         })
     }
 
-    async fn try_write_sends(
-        &self,
-        logged: &[LoggedSend],
-        retention_ms: i64,
-        now_ms: i64,
-    ) -> Result<Vec<SendId>, Failure> {
+    async fn try_write_sends(&self, logged: &[LoggedSend], now_ms: i64) -> Result<Vec<SendId>, Failure> {
         let mut db = self.write().await?;
         let mut conflicts = Vec::new();
         for send in logged {
@@ -104,7 +99,7 @@ impl SqliteRecord {
                 recipients,
                 answer: &send.answer,
                 due: Due::Now,
-                retention_ms,
+                retention_ms: send.retention_ms,
             };
             let accepted_ms = send.accepted_at.0;
             if sends::insert_send(&mut db, &append, accepted_ms, accepted_ms).await? {

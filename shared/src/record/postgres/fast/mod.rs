@@ -36,8 +36,8 @@ impl FastRecord for PostgresRecord {
         Ok(self.try_weigh_message(new, at).await?)
     }
 
-    async fn write_sends(&self, sends: &[LoggedSend], retention_ms: i64, at: At) -> Result<Vec<SendId>, StoreError> {
-        retried!(self.try_write_sends(sends, retention_ms, at))
+    async fn write_sends(&self, sends: &[LoggedSend], at: At) -> Result<Vec<SendId>, StoreError> {
+        retried!(self.try_write_sends(sends, at))
     }
 
     async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<(), StoreError> {
@@ -100,7 +100,7 @@ impl PostgresRecord {
         })
     }
 
-    async fn try_write_sends(&self, sends: &[LoggedSend], retention_ms: i64, at: At) -> Result<Vec<SendId>, Failure> {
+    async fn try_write_sends(&self, sends: &[LoggedSend], at: At) -> Result<Vec<SendId>, Failure> {
         let texts = |text: fn(&LoggedSend) -> &str| -> Vec<&str> { sends.iter().map(text).collect() };
         let optional =
             |text: fn(&LoggedSend) -> Option<&str>| -> Vec<Option<&str>> { sends.iter().map(text).collect() };
@@ -120,7 +120,7 @@ impl PostgresRecord {
             .bind(sends.iter().map(|send| send.content.expires_at.map(|end| end.0)).collect::<Vec<Option<i64>>>())
             .bind(texts(|send| send.recipient.as_str()))
             .bind(sends.iter().map(|send| send.notification().as_uuid()).collect::<Vec<Uuid>>())
-            .bind(retention_ms);
+            .bind(sends.iter().map(|send| send.retention_ms).collect::<Vec<i64>>());
         let known = query.all(&mut *self.connection().await?).await?;
         let mut conflicts = Vec::new();
         for row in &known {
