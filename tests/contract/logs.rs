@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use shared::fast::log::{
-    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, Logs, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, Unwritten,
+    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, Logs, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs,
+    Unwritten, WriterId,
 };
 use shared::ids::{ChatId, SendId, sha256};
 
@@ -25,9 +26,12 @@ on_each_moment! {
     a_key_belongs_to_its_first_claim,
     a_claim_lasts,
     any_text_is_kept_as_it_is,
+    a_log_has_one_writer_at_a_time,
 }
 
 type Store = Arc<dyn Logs>;
+
+const WRITER: WriterId = WriterId(u64::MAX);
 
 fn log(name: &str) -> LogId {
     LogId::of_user(&user(name))
@@ -48,7 +52,7 @@ async fn append_all(store: &Store, name: &str, texts: &[&str]) {
 }
 
 async fn entries(store: &Store, name: &str) -> Vec<LogEntry> {
-    store.read(&[log(name)], 2_000).await
+    store.read(&[log(name)], 2_000, WRITER, at(0)).await.entries
 }
 
 fn texts(entries: &[LogEntry]) -> Vec<&str> {
@@ -78,11 +82,11 @@ async fn an_id_is_in_a_log_once_and_answered_with_its_first_text(store: Store) {
 async fn an_id_may_be_appended_again_after_it_was_removed(store: Store) {
     append_all(&store, "alice", &["first", "second"]).await;
     let first = entries(&store, "alice").await;
-    assert!(store.remove(&first[..1]).await);
+    assert!(store.remove(&first[..1], WRITER).await);
     assert!(matches!(append(&store, "alice", 0, "again", 5).await, Logged::Added { .. }));
     assert_eq!(texts(&entries(&store, "alice").await), ["second", "again"]);
     // Its new entry is another one: whoever removes the first late leaves it.
-    assert!(store.remove(&first[..1]).await);
+    assert!(store.remove(&first[..1], WRITER).await);
     assert_eq!(texts(&entries(&store, "alice").await), ["second", "again"]);
     assert_eq!(append(&store, "alice", 0, "once more", 6).await, Logged::Known("again".into()));
 }
@@ -94,7 +98,7 @@ async fn a_log_takes_so_many_entries_and_so_many_bytes(store: Store) {
     assert_eq!(append(&store, "alice", MAX_LOG_ENTRIES, "x", 0).await, Logged::Full);
     // A repeat is answered all the same.
     assert_eq!(append(&store, "alice", 7, "y", 0).await, Logged::Known("x".into()));
-    store.remove(&store.read(&[log("alice")], 1).await).await;
+    store.remove(&store.read(&[log("alice")], 1, WRITER, at(0)).await.entries, WRITER).await;
     assert!(matches!(append(&store, "alice", MAX_LOG_ENTRIES, "x", 0).await, Logged::Added { .. }));
 
     let quarter = "q".repeat(MAX_LOG_BYTES / 4);
@@ -102,7 +106,7 @@ async fn a_log_takes_so_many_entries_and_so_many_bytes(store: Store) {
         assert!(matches!(append(&store, "bob", n, &quarter, 0).await, Logged::Added { .. }), "{n}");
     }
     assert_eq!(append(&store, "bob", 4, "x", 0).await, Logged::Full);
-    store.remove(&store.read(&[log("bob")], 1).await).await;
+    store.remove(&store.read(&[log("bob")], 1, WRITER, at(0)).await.entries, WRITER).await;
     assert!(matches!(append(&store, "bob", 4, &quarter, 0).await, Logged::Added { .. }));
 }
 
@@ -110,7 +114,7 @@ async fn a_log_whose_oldest_entry_waits_for_long_takes_nothing(store: Store) {
     append_all(&store, "alice", &["first"]).await;
     assert!(matches!(append(&store, "alice", 1, "second", MAX_LOG_AGE_MS - 1).await, Logged::Added { .. }));
     assert_eq!(append(&store, "alice", 2, "third", MAX_LOG_AGE_MS).await, Logged::Full);
-    store.remove(&store.read(&[log("alice")], 1).await).await;
+    store.remove(&store.read(&[log("alice")], 1, WRITER, at(0)).await.entries, WRITER).await;
     assert!(matches!(append(&store, "alice", 2, "third", MAX_LOG_AGE_MS).await, Logged::Added { .. }));
 }
 
@@ -125,21 +129,21 @@ async fn the_oldest_entrys_age_is_told(store: Store) {
 async fn removing_leaves_what_came_later(store: Store) {
     append_all(&store, "alice", &["first", "second"]).await;
     append_all(&store, "bob", &["other"]).await;
-    let read = store.read(&[log("alice"), log("bob")], 10).await;
+    let read = store.read(&[log("alice"), log("bob")], 10, WRITER, at(0)).await.entries;
     append(&store, "alice", 2, "third", 1).await;
-    assert!(store.remove(&read).await);
+    assert!(store.remove(&read, WRITER).await);
     assert_eq!(texts(&entries(&store, "alice").await), ["third"]);
     assert!(entries(&store, "bob").await.is_empty());
 }
 
 async fn removing_twice_is_harmless(store: Store) {
     append_all(&store, "alice", &["first", "second", "third"]).await;
-    let read = store.read(&[log("alice")], 2).await;
-    assert!(store.remove(&read).await && store.remove(&read).await);
+    let read = store.read(&[log("alice")], 2, WRITER, at(0)).await.entries;
+    assert!(store.remove(&read, WRITER).await && store.remove(&read, WRITER).await);
     assert_eq!(texts(&entries(&store, "alice").await), ["third"]);
     let rest = Unwritten { entries: 1, bytes: 5, oldest_ms: 7 };
     assert_eq!(store.unwritten_total(at(7)).await, Some(rest));
-    assert!(store.remove(&[]).await);
+    assert!(store.remove(&[], WRITER).await);
 }
 
 async fn only_logs_with_entries_are_unwritten(store: Store) {
@@ -148,7 +152,7 @@ async fn only_logs_with_entries_are_unwritten(store: Store) {
     append_all(&store, "bob", &["first"]).await;
     assert_eq!(store.unwritten(&logs).await, [log("bob")]);
     assert_eq!(store.unwritten(&LogId::all().collect::<Vec<_>>()).await, [log("bob")]);
-    store.remove(&entries(&store, "bob").await).await;
+    store.remove(&entries(&store, "bob").await, WRITER).await;
     assert!(store.unwritten(&logs).await.is_empty());
     append_all(&store, "alice", &["second"]).await;
     assert_eq!(store.unwritten(&logs).await, [log("alice")]);
@@ -157,7 +161,8 @@ async fn only_logs_with_entries_are_unwritten(store: Store) {
 async fn each_log_is_read_up_to_a_limit(store: Store) {
     append_all(&store, "alice", &["a", "b", "c"]).await;
     append_all(&store, "bob", &["d"]).await;
-    let mut read = texts(&store.read(&[log("alice"), log("bob"), log("carol")], 2).await).join("");
+    let mut read =
+        texts(&store.read(&[log("alice"), log("bob"), log("carol")], 2, WRITER, at(0)).await.entries).join("");
     read = read.chars().filter(|letter| *letter != 'd').chain(read.chars().filter(|letter| *letter == 'd')).collect();
     assert_eq!(read, "abd");
 }
@@ -219,4 +224,24 @@ async fn any_text_is_kept_as_it_is(store: Store) {
         let read = entries(&store, "alice").await;
         assert_eq!(texts(&read).last(), Some(&text));
     }
+}
+
+async fn a_log_has_one_writer_at_a_time(store: Store) {
+    append_all(&store, "alice", &["first", "second"]).await;
+    append_all(&store, "bob", &["other"]).await;
+    let (one, other, logs) = (WriterId(1), WriterId(2), [log("alice"), log("bob")]);
+    let read = store.read(&[log("alice")], 1, one, at(0)).await;
+    assert_eq!((texts(&read.entries), read.is_busy), (vec!["first"], false));
+    // The other gets what is not busy, and the first goes on.
+    let rest = store.read(&logs, 9, other, at(1)).await;
+    assert_eq!((texts(&rest.entries), rest.is_busy), (vec!["other"], true));
+    assert!(store.remove(&read.entries, one).await);
+    let busy = ReadLogs { entries: Vec::new(), is_busy: true };
+    assert_eq!(store.read(&[log("alice")], 9, other, at(2)).await, busy);
+    let read = store.read(&[log("alice")], 9, one, at(3)).await;
+    assert!(store.remove(&read.entries, one).await);
+    // It is empty, so it is free.
+    assert_eq!(store.read(&[log("alice")], 9, other, at(4)).await, ReadLogs::default());
+    append(&store, "alice", 5, "third", 5).await;
+    assert_eq!(texts(&store.read(&[log("alice")], 9, other, at(6)).await.entries), ["third"]);
 }

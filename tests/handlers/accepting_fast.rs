@@ -6,7 +6,7 @@ use shared::chat::draft::Draft;
 use shared::chat::message::Said;
 use shared::chat::messages::Range;
 use shared::chat::{joining, writing};
-use shared::fast::log::LogId;
+use shared::fast::log::{LogId, WriterId};
 use shared::ids::{ChatId, UserId};
 use shared::inbox::Page;
 use shared::inbox::bounds::Bounds;
@@ -319,6 +319,17 @@ async fn a_drain_writes_logs_of_which_the_queue_has_nothing() {
     test.loses_its_queue();
     send_fast(&test, "a").await;
     assert_eq!(drain(&test).await.persisted, 1);
+    assert_eq!(titles(&test).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_log_whose_writer_died_is_written_by_the_next() {
+    let test = fast_app().await;
+    send_fast(&test, "a").await;
+    let log = LogId::of_user(&user("alice"));
+    let read = test.app.moment.logs.read(&[log], 10, WriterId(1), test.app.clock.at()).await;
+    assert_eq!(read.entries.len(), 1);
+    test.clock.advance(std::time::Duration::from_millis(500));
     assert_eq!(titles(&test).await, ["a"]);
 }
 

@@ -14,6 +14,8 @@ pub const MAX_LOG_ENTRIES: usize = 1_000;
 pub const MAX_LOG_BYTES: usize = 1_024 * 1_024;
 /// The age of a log's oldest entry, in milliseconds, from which further accepts are durable: drains are behind, or away.
 pub const MAX_LOG_AGE_MS: i64 = 10_000;
+/// How long a log is busy after it was read, in milliseconds: longer than writing takes, unless the writer has died.
+pub const WRITING_MS: i64 = 500;
 /// How long the claim of a key is remembered, in milliseconds: much longer than an entry waits in a log.
 pub const KEY_CLAIM_MS: i64 = 10 * 60 * 1_000;
 
@@ -36,14 +38,28 @@ pub trait Logs: Send + Sync {
     /// Those of these logs that have entries. A log that cannot be asked counts as empty.
     async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId>;
 
-    /// Up to `limit` entries of each of these logs, the oldest first.
-    async fn read(&self, logs: &[LogId], limit: usize) -> Vec<LogEntry>;
+    /// Up to `limit` entries of each of these logs, the oldest first, for a writer. For [`WRITING_MS`], or until the log is empty,
+    /// the log is busy for others: they would only write the same. A dead writer's log is read by the next then.
+    async fn read(&self, logs: &[LogId], limit: usize, writer: WriterId, at: At) -> ReadLogs;
 
-    /// Removes entries. False if the moment gives no answer: they are read again then, which is harmless.
-    async fn remove(&self, entries: &[LogEntry]) -> bool;
+    /// Removes what a writer has written. False if the moment gives no answer: it is read again then, which is harmless.
+    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> bool;
 
     /// How much waits in all logs; `None` without an answer.
     async fn unwritten_total(&self, at: At) -> Option<Unwritten>;
+}
+
+/// Who writes logs: one call, which takes a number that no other has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WriterId(pub u64);
+
+/// The result of reading logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadLogs {
+    /// The entries of those that are not busy, each log's oldest first.
+    pub entries: Vec<LogEntry>,
+    /// Whether another writer has one of them.
+    pub is_busy: bool,
 }
 
 /// Which log.

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::FastRecord;
-use super::log::{LogEntry, LogId, Logs};
+use super::log::{LogEntry, LogId, Logs, ReadLogs, WriterId};
 use super::logged::{Entry, LoggedMessage, LoggedSend};
 use crate::clock::At;
 use crate::delivery::dead_letters::{Dead, DeadLetters, Reason};
@@ -14,6 +16,11 @@ use crate::error::StoreError;
 
 /// The most entries that are written together.
 pub const MAX_WRITTEN: usize = 1_000;
+
+/// How long to wait for another writer before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How long to wait for others in all, so that a log that is never empty holds nobody up: longer than a dead writer has it.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// Writes logs.
 ///
@@ -43,27 +50,36 @@ impl LogWriter {
         &*self.record
     }
 
-    /// Writes what these logs have, until they have nothing more. What cannot be stored is dead-lettered, so that the rest
-    /// does not wait for it. Returns how many entries were written.
+    /// Writes what these logs have, until they have nothing more; what another writer has is waited for. What cannot be stored
+    /// is dead-lettered, so that the rest does not wait for it. Returns how many entries were written.
     pub async fn write(&self, logs: &[LogId], at: At) -> Result<usize, StoreError> {
         let mut written = 0;
         for logs in logs.chunks(MAX_WRITTEN) {
-            // Every log has a share of the batch.
-            let limit = MAX_WRITTEN / logs.len();
-            loop {
-                let entries = self.logs.read(logs, limit).await;
-                if entries.is_empty() {
-                    break;
-                }
-                written += entries.len();
-                self.write_entries(&entries, at).await?;
-                if !self.logs.remove(&entries).await {
-                    // Whoever writes the log next removes them.
-                    break;
-                }
-            }
+            written += self.write_until_empty(logs, at).await?;
         }
         Ok(written)
+    }
+
+    async fn write_until_empty(&self, logs: &[LogId], at: At) -> Result<usize, StoreError> {
+        let (writer, begun, mut written) = (WriterId(random()), Instant::now(), 0);
+        // Every log has a share of the batch.
+        let limit = MAX_WRITTEN / logs.len();
+        loop {
+            let ReadLogs { entries, is_busy } = self.logs.read(logs, limit, writer, at).await;
+            if entries.is_empty() {
+                if !is_busy || begun.elapsed() > MAX_WAIT {
+                    return Ok(written);
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+                continue;
+            }
+            written += entries.len();
+            self.write_entries(&entries, at).await?;
+            if !self.logs.remove(&entries, writer).await {
+                // Whoever writes the log next removes them.
+                return Ok(written);
+            }
+        }
     }
 
     async fn write_entries(&self, entries: &[LogEntry], at: At) -> Result<(), StoreError> {
@@ -105,6 +121,11 @@ impl LogWriter {
         tracing::error!("an entry of a log was dead-lettered: {}", reason.text());
         self.dead_letters.dead_letter(&Dead::Unreadable { payload }, reason, at).await
     }
+}
+
+/// A number that no other writer has.
+fn random() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
 }
 
 /// What is written in batches.

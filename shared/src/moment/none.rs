@@ -12,7 +12,7 @@ use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, Unwritten};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Unwritten, WriterId};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -174,11 +174,11 @@ impl Logs for NoMoment {
         Vec::new()
     }
 
-    async fn read(&self, _: &[LogId], _: usize) -> Vec<LogEntry> {
-        Vec::new()
+    async fn read(&self, _: &[LogId], _: usize, _: WriterId, _: At) -> ReadLogs {
+        ReadLogs::default()
     }
 
-    async fn remove(&self, _: &[LogEntry]) -> bool {
+    async fn remove(&self, _: &[LogEntry], _: WriterId) -> bool {
         true
     }
 

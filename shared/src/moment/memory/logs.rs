@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 use crate::fast::log::{
-    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, Unwritten,
+    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs,
+    Unwritten, WRITING_MS, WriterId,
 };
 use crate::ids::SendId;
 
@@ -17,6 +18,8 @@ const SWEEP_AT: usize = 10_000;
 pub(super) struct MemoryLogs {
     logs: BTreeMap<LogId, Vec<Kept>>,
     claims: HashMap<SendId, (KeyClaim, i64)>,
+    /// Who writes each log, and until when it is busy.
+    writers: HashMap<LogId, (WriterId, i64)>,
     last_place: u64,
 }
 
@@ -66,7 +69,16 @@ impl MemoryLogs {
         logs.iter().copied().filter(|log| self.logs.get(log).is_some_and(|entries| !entries.is_empty())).collect()
     }
 
-    pub(super) fn read(&self, logs: &[LogId], limit: usize) -> Vec<LogEntry> {
+    pub(super) fn read(&mut self, logs: &[LogId], limit: usize, writer: WriterId, now_ms: i64) -> ReadLogs {
+        let unwritten = self.unwritten(logs);
+        let is_others =
+            |log: &LogId| self.writers.get(log).is_some_and(|(other, until_ms)| *other != writer && *until_ms > now_ms);
+        let (busy, own): (Vec<LogId>, Vec<LogId>) = unwritten.into_iter().partition(is_others);
+        self.writers.extend(own.iter().map(|log| (*log, (writer, now_ms + WRITING_MS))));
+        ReadLogs { entries: self.oldest(&own, limit), is_busy: !busy.is_empty() }
+    }
+
+    fn oldest(&self, logs: &[LogId], limit: usize) -> Vec<LogEntry> {
         let of = |log: &LogId| self.logs.get(log).map(|entries| (*log, entries));
         let oldest = logs.iter().filter_map(of).flat_map(|(log, entries)| {
             entries.iter().take(limit).map(move |entry| LogEntry {
@@ -80,13 +92,15 @@ impl MemoryLogs {
         oldest.collect()
     }
 
-    pub(super) fn remove(&mut self, removed: &[LogEntry]) {
+    pub(super) fn remove(&mut self, removed: &[LogEntry], writer: WriterId) {
         for LogEntry { log, place, .. } in removed {
             if let Some(entries) = self.logs.get_mut(log) {
                 entries.retain(|entry| entry.place.to_be_bytes().as_slice() != place.as_slice());
             }
         }
         self.logs.retain(|_, entries| !entries.is_empty());
+        let logs = &self.logs;
+        self.writers.retain(|log, (own, _)| *own != writer || logs.contains_key(log));
     }
 
     pub(super) fn unwritten_total(&self, now_ms: i64) -> Unwritten {

@@ -32,7 +32,7 @@ use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, Unwritten};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Unwritten, WriterId};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -259,12 +259,12 @@ impl Logs for MemoryMoment {
         self.logs().unwritten(logs)
     }
 
-    async fn read(&self, logs: &[LogId], limit: usize) -> Vec<LogEntry> {
-        self.logs().read(logs, limit)
+    async fn read(&self, logs: &[LogId], limit: usize, writer: WriterId, at: At) -> ReadLogs {
+        self.logs().read(logs, limit, writer, at.process_ms())
     }
 
-    async fn remove(&self, entries: &[LogEntry]) -> bool {
-        self.logs().remove(entries);
+    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> bool {
+        self.logs().remove(entries, writer);
         true
     }
 

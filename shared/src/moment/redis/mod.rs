@@ -52,7 +52,7 @@ use crate::config::RedisConfig;
 use crate::delivery::fair_share::FairShare;
 use crate::delivery::queue::{AWAKE_MS, Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, MAX_KEPT, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, Unwritten};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Unwritten, WriterId};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -448,16 +448,23 @@ impl Logs for RedisMoment {
         unwritten
     }
 
-    async fn read(&self, logs: &[LogId], limit: usize) -> Vec<LogEntry> {
-        let answers = self.router.ask_everywhere(&fast::read_logs(&self.keys, logs, limit), Retry::Never).await;
-        let entries = answers.into_iter().enumerate();
-        entries.flat_map(|(n, answers)| self.counted(fast::read_entries(n, logs, answers))).collect()
+    async fn read(&self, logs: &[LogId], limit: usize, writer: WriterId, _: At) -> ReadLogs {
+        let steps = fast::read_logs(&self.keys, logs, limit, writer);
+        let answers = self.router.ask_everywhere(&steps, Retry::Never).await;
+        let read = answers.into_iter().enumerate();
+        let read = read.map(|(instance, answers)| self.counted(fast::read_entries(instance, logs, answers)));
+        read.reduce(|mut all, other| {
+            all.entries.extend(other.entries);
+            all.is_busy |= other.is_busy;
+            all
+        })
+        .unwrap_or_default()
     }
 
-    async fn remove(&self, entries: &[LogEntry]) -> bool {
+    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> bool {
         let removing = self.router.instances().map(|instance| async move {
             let own: Vec<&LogEntry> = entries.iter().filter(|entry| entry.instance == instance).collect();
-            let answers = self.router.ask_at(instance, &fast::remove(&self.keys, &own), Retry::Never).await;
+            let answers = self.router.ask_at(instance, &fast::remove(&self.keys, &own, writer), Retry::Never).await;
             self.counted(fast::read_removed(answers))
         });
         join_all(removing).await.into_iter().all(|is_removed| is_removed)

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::clock::At;
 use crate::fast::log::{
-    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, Unwritten,
+    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs,
+    Unwritten, WRITING_MS, WriterId,
 };
 use crate::ids::SendId;
 use crate::moment::redis::keys::Keys;
@@ -79,17 +80,22 @@ pub(crate) fn read_exist(logs: &[LogId], answers: Vec<Answer>) -> Vec<LogId> {
     logs.iter().zip(answers).filter_map(exists).collect()
 }
 
-pub(crate) fn read_logs(keys: &Keys, logs: &[LogId], limit: usize) -> Vec<Step> {
-    logs.iter().map(|log| Step::script(&READ, vec![keys.log(*log)[0].clone()]).arg(limit)).collect()
+pub(crate) fn read_logs(keys: &Keys, logs: &[LogId], limit: usize, writer: WriterId) -> Vec<Step> {
+    let read = |log: &LogId| {
+        let [entries, _] = keys.log(*log);
+        Step::script(&READ, vec![entries, keys.log_writer(*log)]).arg(limit).arg(writer.0).arg(WRITING_MS)
+    };
+    logs.iter().map(read).collect()
 }
 
-/// The entries that an instance has, and how many values were foreign.
-pub(crate) fn read_entries(instance: usize, logs: &[LogId], answers: Vec<Answer>) -> (Vec<LogEntry>, u64) {
-    let (mut entries, mut foreign) = (Vec::new(), 0);
+/// What an instance has, and how many values were foreign.
+pub(crate) fn read_entries(instance: usize, logs: &[LogId], answers: Vec<Answer>) -> (ReadLogs, u64) {
+    let (mut entries, mut is_busy, mut foreign) = (Vec::new(), false, 0);
     for (log, answer) in logs.iter().zip(answers) {
         let mut values = read::<Vec<Value>>(answer).unwrap_or_default().into_iter();
-        let strange = values.next().and_then(|strange| read::<u64>(Some(Ok(strange))));
-        foreign = u64::saturating_add(foreign, strange.unwrap_or(0));
+        let mut number = || values.next().and_then(|number| read::<u64>(Some(Ok(number)))).unwrap_or(0);
+        foreign = u64::saturating_add(foreign, number());
+        is_busy |= number() == 1;
         let texts: Vec<Vec<u8>> = values.filter_map(|value| read(Some(Ok(value)))).collect();
         entries.extend(texts.chunks_exact(3).map(|entry| LogEntry {
             log: *log,
@@ -99,17 +105,18 @@ pub(crate) fn read_entries(instance: usize, logs: &[LogId], answers: Vec<Answer>
             place: entry[0].clone(),
         }));
     }
-    (entries, foreign)
+    (ReadLogs { entries, is_busy }, foreign)
 }
 
 /// Removing entries of one instance: a step for each log.
-pub(crate) fn remove(keys: &Keys, entries: &[&LogEntry]) -> Vec<Step> {
+pub(crate) fn remove(keys: &Keys, entries: &[&LogEntry], writer: WriterId) -> Vec<Step> {
     let mut by_log: BTreeMap<LogId, Vec<&LogEntry>> = BTreeMap::new();
     for entry in entries.iter().copied() {
         by_log.entry(entry.log).or_default().push(entry);
     }
     let remove = |(log, entries): (LogId, Vec<&LogEntry>)| {
-        let step = Step::script(&REMOVE, keys.log(log).into()).arg(entries.len());
+        let [own, index] = keys.log(log);
+        let step = Step::script(&REMOVE, vec![own, index, keys.log_writer(log)]).arg(entries.len()).arg(writer.0);
         entries
             .into_iter()
             .fold(step, |step, entry| step.arg(entry.place.as_slice()).arg(entry.id.as_slice()).arg(entry.text.len()))

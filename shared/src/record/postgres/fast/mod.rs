@@ -142,15 +142,16 @@ impl PostgresRecord {
         let senders: Vec<&str> = messages.iter().map(|message| message.sender.as_str()).collect();
         let mut connection = self.connection().await?;
         let mut transaction = begin(&mut connection).await?;
-        // In the order in which every statement locks. The work is a statement of its own, since this one sees what was
-        // committed before it waited.
-        let members = sqlx::query(
-            "SELECT FROM chat_members
-              WHERE (chat_id, user_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[])) ORDER BY member FOR UPDATE",
+        // Members before chats, as every statement locks: the filter that counts them is computed first. The work is a statement
+        // of its own, since this one sees what was committed before it waited.
+        let locked = sqlx::query(
+            "WITH members AS MATERIALIZED (
+                 SELECT FROM chat_members
+                  WHERE (chat_id, user_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[])) ORDER BY member FOR UPDATE
+             )
+             SELECT FROM chats WHERE id = ANY ($1) AND (SELECT count(*) FROM members) >= 0 ORDER BY id FOR UPDATE",
         );
-        members.bind(&chats).bind(&senders).all(&mut transaction).await?;
-        let locked = sqlx::query("SELECT FROM chats WHERE id = ANY ($1) ORDER BY id FOR UPDATE");
-        locked.bind(&chats).all(&mut transaction).await?;
+        locked.bind(&chats).bind(&senders).all(&mut transaction).await?;
         let query = sqlx::query(sql!("write_messages.sql"))
             .bind(at_ms(at))
             .bind(messages.iter().map(|message| message.id.as_uuid()).collect::<Vec<Uuid>>())
