@@ -21,7 +21,7 @@ build: ## Bundle the functions for Lambda, arm64 and x86-64 (ARGS=arm64)
 test: ## Run every test; install missing tools first, unless NO_INSTALL=1
 	tests/run $(ARGS)
 
-faults: ## Inject faults on real servers and count losses (ONLY=F03,F24; SEED=1 DURATION_S=600 for a random mix; INSTANCES=3; CLUSTER=true)
+faults: ## Inject faults on real servers and count losses (ONLY=F03,F24; SEED=1 DURATION_S=600 for a random mix; INSTANCES=3; CLUSTER=true; ACCEPT=fast)
 	cargo test --locked --package tests --test faults -- all
 
 overlap: ## Run the release before the newest migration beside this one, migrate, and roll back (BASE=commit)

@@ -7,6 +7,7 @@ use harness::conversation::{Conversation, Findings, Screen, Stored as StoredMess
 use sqlx::{PgPool, Row};
 
 use crate::device::{Device, Shown, Transport};
+use crate::scenarios::FastPromise;
 use crate::sender::Sent;
 
 /// How much work waits in the record.
@@ -23,6 +24,8 @@ pub(crate) struct Found {
     pub(crate) durable: usize,
     /// Accepted notifications that are missing from the database or from a device of their user.
     pub(crate) lost: usize,
+    /// Notifications and messages that were accepted fast and that Redis lost, where that is not promised otherwise.
+    pub(crate) lost_by_redis: usize,
     pub(crate) frames: usize,
     pub(crate) duplicate_frames: usize,
     pub(crate) shown_twice: usize,
@@ -68,12 +71,22 @@ struct Stored {
 /// nothing is shown twice. I3: offsets have no gaps; devices show notifications in offset order, and the sends of each
 /// service in the order in which it sent them. I5: a device shows what is in its user's inbox and nothing else. I8: no
 /// work is left.
-pub(crate) async fn compare(database: &PgPool, accepted: &[Sent], devices: &[Arc<Device>]) -> Found {
+///
+/// Sends that were accepted fast have another promise; without one there are none.
+pub(crate) async fn compare(
+    database: &PgPool,
+    accepted: &[Sent],
+    devices: &[Arc<Device>],
+    fast: Option<FastPromise>,
+) -> Found {
     let mut found = Found::default();
     let stored = stored(database, &mut found).await;
-    found.check_accepted(accepted, &stored, devices);
+    found.check_accepted(accepted, &stored, devices, fast);
+    let is_unordered = |sent: &&Sent| sent.is_fast() && fast != Some(FastPromise::InOrder);
+    let unordered: HashSet<&str> =
+        accepted.iter().filter(is_unordered).filter_map(|sent| sent.request["title"].as_str()).collect();
     for device in devices {
-        found.check_device(device, &stored);
+        found.check_device(device, &stored, &unordered);
     }
     found.check_nothing_waits(database).await;
     found
@@ -111,6 +124,7 @@ impl Found {
         accepted: &[Sent],
         stored: &HashMap<(String, String), Stored>,
         devices: &[Arc<Device>],
+        fast: Option<FastPromise>,
     ) {
         let screens: Vec<(&str, HashSet<String>)> = devices
             .iter()
@@ -122,13 +136,17 @@ impl Found {
         for sent in accepted {
             let (promised, durable) = (sent.promised(), sent.answer.contains(r#""durability":"durable""#));
             self.durable += if durable { promised.len() } else { 0 };
-            if promised.is_empty() || !durable {
+            if promised.is_empty() || !durable && (fast.is_none() || !sent.is_fast()) {
                 self.violated("I9", format!("a 2xx answer promised no durable notifications: {}", sent.answer));
             }
             for (user, id) in promised {
                 self.accepted += 1;
                 let shown = screens.iter().filter(|(owner, _)| *owner == user).all(|(_, shown)| shown.contains(&id));
                 let key = (user, id);
+                if sent.is_fast() && fast == Some(FastPromise::BestEffort) && !stored.contains_key(&key) {
+                    self.lost_by_redis += 1;
+                    continue;
+                }
                 if !stored.contains_key(&key) || !shown {
                     self.lost += 1;
                     let missing_from = if shown { "the database" } else { "a device" };
@@ -141,7 +159,8 @@ impl Found {
         }
     }
 
-    fn check_device(&mut self, device: &Device, stored: &HashMap<(String, String), Stored>) {
+    /// `unordered`: titles whose place among those of their sender is not promised.
+    fn check_device(&mut self, device: &Device, stored: &HashMap<(String, String), Stored>, unordered: &HashSet<&str>) {
         let seen = device.seen.lock().unwrap();
         self.frames += seen.frames.values().sum::<usize>();
         self.duplicate_frames += seen.frames.values().map(|count| count - 1).sum::<usize>();
@@ -172,7 +191,10 @@ impl Found {
             }
             let (sender, n) = title.rsplit_once('/').unwrap_or((title, "0"));
             let n: usize = n.parse().unwrap_or_default();
-            let previous = latest.insert(sender.to_owned(), n);
+            let previous = match unordered.contains(title.as_str()) {
+                true => None,
+                false => latest.insert(sender.to_owned(), n),
+            };
             if *offset <= before || previous.is_some_and(|previous| previous >= n) {
                 self.order_violations += 1;
                 self.violated("I3", format!("{title} at offset {offset} is shown to {} after {before}", device.user));

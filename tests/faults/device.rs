@@ -358,6 +358,10 @@ impl DeviceTask {
 
     fn receive_message(&mut self, message: &Value) {
         let (chat, id) = (message["chatId"].as_str().unwrap_or_default(), message["id"].as_str().unwrap_or_default());
+        if message["seq"].is_null() {
+            // It comes once more when it has its place.
+            return;
+        }
         let mut seen = self.seen.lock().unwrap();
         *seen.message_frames.entry(id.to_owned()).or_default() += 1;
         seen.chats.entry(chat.to_owned()).or_default().accept(message);
@@ -395,15 +399,16 @@ impl DeviceTask {
         }
     }
 
+    /// Takes a notification; one that was accepted fast and has no cursor yet comes once more when it has.
     async fn receive(&mut self, frame: &Value) {
-        let (Some(cursor), id) = (Cursor::read(&frame["cursor"]), frame["notification"]["id"].as_str()) else {
-            return;
-        };
-        if let Some(id) = id {
+        if let Some(id) = frame["notification"]["id"].as_str() {
             let mut seen = self.seen.lock().unwrap();
-            *seen.frames.entry(id.to_owned()).or_default() += 1;
             seen.first_frame_at.entry(id.to_owned()).or_insert_with(Instant::now);
+            if frame["cursor"].is_string() {
+                *seen.frames.entry(id.to_owned()).or_default() += 1;
+            }
         }
+        let Some(cursor) = Cursor::read(&frame["cursor"]) else { return };
         self.out_of_order.insert(cursor.offset, frame.clone());
         self.apply_in_order();
         if frame["type"] == "fetch" {

@@ -32,6 +32,29 @@ impl Scenario {
     }
 }
 
+/// What is promised of sends and messages that were accepted fast, while this happens to Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FastPromise {
+    /// They are stored in the order in which they were accepted.
+    InOrder,
+    /// They are stored, but those that Redis had while it was away come after what was accepted meanwhile.
+    Stored,
+    /// What Redis had when it lost its data is lost.
+    BestEffort,
+}
+
+impl Scenario {
+    pub(crate) fn fast_promise(&self) -> FastPromise {
+        if LOSING_REDIS.contains(&self.id) {
+            FastPromise::BestEffort
+        } else if MISSING_REDIS.contains(&self.id) {
+            FastPromise::Stored
+        } else {
+            FastPromise::InOrder
+        }
+    }
+}
+
 type Run = for<'a> fn(&'a mut Testbed) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 pub(crate) const RANDOM_MIX: &str = "F60";
@@ -116,6 +139,11 @@ pub(crate) fn all() -> Vec<Scenario> {
 /// The scenarios of every test run; they take at most three minutes together.
 const SELECTED: [&str; 9] = ["list", "first", "calm", "F03", "F24", "F28", "F36", "F46", "F47"];
 
+/// Those in which Redis loses data: emptied, or replaced by a replica that was behind.
+const LOSING_REDIS: [&str; 9] = ["F03", "F08", "F09", "F10", "F11", "F13", "F16", "F20", RANDOM_MIX];
+/// Those in which Redis is away, or cannot be written to, and loses nothing.
+const MISSING_REDIS: [&str; 14] =
+    ["F01", "F04", "F05", "F06", "F07", "F12", "F15", "F17", "F18", "F21", "F22", "F23", "moved", "F55"];
 /// The one that needs several instances.
 const ON_SEVERAL: &str = "F23";
 /// Those that only a Redis Cluster can have.

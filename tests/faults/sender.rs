@@ -53,6 +53,11 @@ pub(crate) struct Attempt {
 }
 
 impl Sent {
+    /// Whether Redis had it before the database.
+    pub(crate) fn is_fast(&self) -> bool {
+        self.answer.contains(r#""durability":"redis""#)
+    }
+
     /// The promised notifications, as pairs of user and notification id.
     pub(crate) fn promised(&self) -> Vec<(String, String)> {
         let answer: Value = serde_json::from_str(&self.answer).unwrap_or_default();

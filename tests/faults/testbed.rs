@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
@@ -13,8 +14,9 @@ use harness::{Answer, event};
 use serde_json::{Value, json};
 use shared::app::App;
 use shared::auth;
-use shared::clock::Clock;
+use shared::clock::{At, Clock};
 use shared::config::{Config, Origins};
+use shared::fast::log::Logs;
 use shared::moment::Moment;
 use shared::moment::redis::RedisMoment;
 use shared::record::Record;
@@ -86,12 +88,16 @@ pub(crate) struct Testbed {
     /// The queue, as the functions see it.
     pub(crate) queue: RedisMoment,
     pub(crate) baseline: Option<[usize; 2]>,
+    /// Whether Redis has what can be accepted fast before the database.
+    pub(crate) accepts_fast: bool,
+    /// The most entries that were seen to wait in logs at once.
+    pub(crate) most_logged: Arc<AtomicU64>,
     pub(crate) started_at: Instant,
 }
 
 impl Testbed {
     /// Starts an environment on these servers, with a new database. Devices are connected, and no service sends.
-    pub(crate) async fn start(servers: Servers, seed: u64) -> Self {
+    pub(crate) async fn start(servers: Servers, seed: u64, accepts_fast: bool) -> Self {
         let started_at = Instant::now();
         servers.empty_redis();
         let url = servers.postgres.database().await.reveal().to_owned();
@@ -126,6 +132,7 @@ impl Testbed {
                 ("REDIS_KEY_PREFIX", name.to_owned()),
                 ("WS_ENDPOINT", format!("http://{}/live", management.address)),
                 ("WS_URL", format!("ws://{}/live", listener.address())),
+                ("ACCEPT", if accepts_fast { "fast" } else { "durable" }.to_owned()),
                 ("RATE_LIMIT_SEND", "100000/1s".to_owned()),
                 ("RATE_LIMIT_CHAT", "100000/1s".to_owned()),
                 ("RATE_LIMIT_FRAMES", "100000/1s".to_owned()),
@@ -178,8 +185,16 @@ impl Testbed {
             duplicates: Duplicates::Allowed,
             queue,
             baseline: None,
+            accepts_fast,
+            most_logged: Arc::default(),
             started_at,
         };
+        if accepts_fast {
+            // For so long that every process knows.
+            let note = "INSERT INTO fast_accepts (only_row, since) VALUES (1, 0)";
+            sqlx::query(note).execute(&testbed.database).await.unwrap();
+            testbed.watch_logs();
+        }
         testbed.create_chats().await;
         let users = testbed.users.clone();
         for user in users.iter().chain(&users[..1]) {
@@ -193,6 +208,20 @@ impl Testbed {
         };
         tokio::time::timeout(IDLE_TIMEOUT, open).await.expect("devices connect before the first fault");
         testbed
+    }
+
+    /// Keeps in mind how much waits in logs, at most.
+    fn watch_logs(&self) {
+        let redis = self.config.redis.as_ref().expect("REDIS_URL is set");
+        let (logs, most) = (RedisMoment::new(redis, Clock::system()).unwrap(), Arc::downgrade(&self.most_logged));
+        tokio::spawn(async move {
+            while let Some(most) = most.upgrade() {
+                let entries = logs.unwritten_total(At::Server).await.map_or(0, |unwritten| unwritten.entries);
+                most.fetch_max(entries, Ordering::Relaxed);
+                drop(most);
+                pause(25).await;
+            }
+        });
     }
 
     /// Connects another device of a user. Every second user reads what it shows.

@@ -18,7 +18,7 @@ pub struct Said {
     pub sender: String,
     /// The sender's id for it.
     pub client_id: String,
-    /// The `seq` of the answer.
+    /// The `seq` of the answer; 0 if it was accepted fast and had none.
     pub seq: i64,
     /// The message id of the answer.
     pub id: String,
@@ -74,9 +74,9 @@ impl Shown {
         self.messages.last().map_or(0, |(seq, _)| *seq)
     }
 
-    /// Takes a `Message` from a frame, or from an answer to a call for what is after [`last_seq`](Self::last_seq).
+    /// Takes a `Message` from a frame, unless it has no place yet, or from an answer to a call for what is after [`last_seq`](Self::last_seq).
     pub fn accept(&mut self, message: &Value) {
-        let seq = message["seq"].as_i64().unwrap_or_default();
+        let Some(seq) = message["seq"].as_i64() else { return };
         self.held_back.insert(seq, message["id"].as_str().unwrap_or_default().to_owned());
         self.held_back.retain(|seq, _| *seq > self.messages.last().map_or(0, |(last, _)| *last));
         while let Some(id) = self.held_back.remove(&(self.last_seq() + 1)) {
