@@ -2,7 +2,8 @@
 //!
 //! - *Domains* define what is done and what stores promise: [`http`] (calls and responses), [`auth`] (tokens and
 //!   tickets), [`inbox`] (sends and notifications), [`delivery`] (the way to the devices), [`sockets`] (connections and
-//!   pushes to them), [`emit`] (events for who is there), [`chat`] (chats, messages and read marks), [`presence`] (who is
+//!   pushes to them), [`emit`] (events for who is there), [`chat`] (chats, messages and read marks), [`fast`] (what
+//!   the moment has before the record), [`presence`] (who is
 //!   connected), [`limits`] (rate limits), [`telemetry`] (counts and health).
 //! - Every domain uses [`app`], [`clock`], [`config`], [`cursor`], [`error`], [`ids`], [`page_key`], [`protocol`] and
 //!   [`text`].

@@ -16,5 +16,6 @@ mod presence;
 mod queue;
 mod refusals;
 mod several;
+mod synchronization;
 mod telemetry;
 mod warnings;
