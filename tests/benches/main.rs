@@ -15,6 +15,7 @@ mod cold_start;
 mod emitting;
 mod failover;
 mod fanout;
+mod fast;
 mod lateness;
 mod machine;
 mod memory;
@@ -35,7 +36,7 @@ use std::process::ExitCode;
 use crate::stores::Stores;
 
 /// The topics, each a module of the same name; the ones ending in `-servers` are measured on Postgres and Redis.
-const TOPICS: [&str; 27] = [
+const TOPICS: [&str; 28] = [
     "ringing",
     "sending",
     "lateness",
@@ -63,10 +64,11 @@ const TOPICS: [&str; 27] = [
     "appending-servers",
     "bulk-servers",
     "failover",
+    "fast",
 ];
 
 /// The topics that do not need the gateway.
-const WITHOUT_GATEWAY: [&str; 10] = [
+const WITHOUT_GATEWAY: [&str; 11] = [
     "queue",
     "queue-servers",
     "reading",
@@ -77,6 +79,7 @@ const WITHOUT_GATEWAY: [&str; 10] = [
     "appending-servers",
     "bulk-servers",
     "failover",
+    "fast",
 ];
 
 // One thread, so that the clients take at most one core away from the gateway.
@@ -126,6 +129,7 @@ async fn main() -> ExitCode {
             "appending-servers" => appending::measure(Stores::Servers).await,
             "bulk-servers" => bulk::measure().await,
             "failover" => failover::measure().await,
+            "fast" => fast::measure().await,
             other => unreachable!("{other} is not a topic"),
         }
     }

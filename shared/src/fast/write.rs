@@ -17,6 +17,8 @@ use crate::error::StoreError;
 /// The most entries that are written together.
 pub const MAX_WRITTEN: usize = 1_000;
 
+/// The most logs that are written together: each costs Redis a script, however few entries it has a share for.
+const MAX_LOGS: usize = 50;
 /// How long to wait for another writer before looking again.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How long to wait for others in all, so that a log that is never empty holds nobody up: longer than a dead writer has it.
@@ -54,7 +56,7 @@ impl LogWriter {
     /// is dead-lettered, so that the rest does not wait for it. Returns how many entries were written.
     pub async fn write(&self, logs: &[LogId], at: At) -> Result<usize, StoreError> {
         let mut written = 0;
-        for logs in logs.chunks(MAX_WRITTEN) {
+        for logs in logs.chunks(MAX_LOGS) {
             written += self.write_until_empty(logs, at).await?;
         }
         Ok(written)
