@@ -92,11 +92,13 @@ export function createIndexedDbCache(indexedDB: IDBFactory): EventCache {
     loadEvents: (key) => read(EVENTS, key, []),
     addEvents: (key, events) =>
       replace<CarillonEvent>(EVENTS, key, (present) => {
-        // Of two copies the earlier one is kept, so that an event stays where it first happened.
+        // Of two copies the earlier one keeps its place, so that an event stays where it first happened. It is kept
+        // itself unless it was provisional.
         const all = new Map<string, CarillonEvent>();
         for (const event of [...present, ...events]) {
           const id = idOf(event);
-          if (!all.has(id)) all.set(id, event);
+          const known = all.get(id);
+          if (!known || ("cursor" in known && known.cursor === null)) all.set(id, event);
         }
         return [...all.values()].slice(-MAX_EVENTS);
       }),

@@ -17,14 +17,17 @@ import {
 type Check = (frame: JsonObject) => boolean;
 
 const isStep: Check = (frame) => isCursor(frame["cursor"]) && isCursor(frame["prev"]);
+const isNull = (value: unknown): boolean => value === null;
 const isEmitted: Check = (frame) => isString(frame["id"]);
 
 const checks: Readonly<Record<Frame["type"], Check>> = {
   notification: (frame) =>
-    isStep(frame) &&
-    isNotification(frame["notification"]) &&
-    isCount(frame["unreadCount"]) &&
-    (frame["replaces"] == null || areStrings(frame["replaces"])),
+    isNull(frame["cursor"])
+      ? isNull(frame["prev"]) && isNull(frame["unreadCount"]) && isNotification(frame["notification"], isNull)
+      : isStep(frame) &&
+        isNotification(frame["notification"], isCursor) &&
+        isCount(frame["unreadCount"]) &&
+        (frame["replaces"] == null || areStrings(frame["replaces"])),
   changed: (frame) =>
     isStep(frame) && areStrings(frame["ids"]) && isString(frame["change"]) && isCount(frame["unreadCount"]),
   fetch: isStep,

@@ -2,14 +2,28 @@
 
 import { compareCursors, isAhead } from "./cursor.js";
 import type { ListResponse, SyncResponse } from "./protocol.js";
-import type { CachedInbox, CarillonEvent, ChangedEvent, Notification, NotificationEvent } from "./types.js";
+import type {
+  CachedInbox,
+  CarillonEvent,
+  ChangedEvent,
+  Notification,
+  NotificationEvent,
+  ProvisionalEvent,
+  StoredNotification,
+} from "./types.js";
 
 const MAX_CACHED = 200;
 
 /** The known part of the inbox. */
 export interface Inbox {
   /** Newest arrival first. */
-  readonly items: readonly Notification[];
+  readonly items: readonly StoredNotification[];
+  /**
+   * Arrivals that are not written yet, newest first: never any of `items`. They belong above them, and count nothing.
+   * One that Redis has lost stays here until the page is left, because no answer proves the loss: a server that
+   * cannot reach Redis answers from the database alone, and writes later what Redis still has.
+   */
+  readonly provisional: readonly Notification[];
   readonly unreadCount: number;
   /** Every change up to here is known. `null` before the first response. */
   readonly cursor: string | null;
@@ -29,12 +43,15 @@ export type InboxChange =
   | { readonly type: "sync"; readonly response: SyncResponse }
   /** `at` is the present time, because a `changed` event carries none. */
   | { readonly type: "event"; readonly event: NotificationEvent | ChangedEvent; readonly at: string }
+  /** Only for one that is not known yet. */
+  | { readonly type: "provisional"; readonly event: ProvisionalEvent }
   | { readonly type: "expire"; readonly nowMs: number }
   | { readonly type: "lost" }
   | { readonly type: "cached"; readonly cached: CachedInbox };
 
 export const emptyInbox: Inbox = {
   items: [],
+  provisional: [],
   unreadCount: 0,
   cursor: null,
   etag: null,
@@ -65,6 +82,7 @@ export function reduce(inbox: Inbox, change: InboxChange): Inbox {
       const known = new Map(inbox.items.map((item) => [item.id, item]));
       return {
         items: items.map((item) => reuse(known.get(item.id), item)),
+        provisional: unplaced(inbox, items),
         unreadCount,
         cursor,
         etag: null,
@@ -77,24 +95,35 @@ export function reduce(inbox: Inbox, change: InboxChange): Inbox {
       // A known item is at least as fresh as its copy on the page, because events and syncs have updated it.
       const known = new Set(inbox.items.map((item) => item.id));
       const older = items.filter((item) => !known.has(item.id));
-      return { ...inbox, items: older.reduce(insert, inbox.items), hasMore: nextCursor !== null, nextCursor };
+      return {
+        ...inbox,
+        items: older.reduce(insert, inbox.items),
+        provisional: unplaced(inbox, items),
+        hasMore: nextCursor !== null,
+        nextCursor,
+      };
     }
     case "sync": {
       const { notifications, deleted, unreadCount, cursor, etag, complete } = change.response;
       const items = merge(without(inbox.items, deleted), notifications, inbox.hasMore);
-      return { ...inbox, items, unreadCount, cursor, etag: complete ? etag : null };
+      const provisional = without(unplaced(inbox, notifications), deleted);
+      return { ...inbox, items, provisional, unreadCount, cursor, etag: complete ? etag : null };
     }
     case "event":
       return afterEvent(inbox, change.event, change.at);
+    case "provisional":
+      return { ...inbox, provisional: [change.event.notification, ...inbox.provisional] };
     case "expire": {
       const isExpired = ({ expiresAt }: Notification): boolean =>
         expiresAt !== null && Date.parse(expiresAt) <= change.nowMs;
       const expired = inbox.items.filter(isExpired);
-      if (expired.length === 0) return inbox;
+      const provisional = inbox.provisional.filter((item) => !isExpired(item));
+      if (expired.length === 0 && provisional.length === inbox.provisional.length) return inbox;
       const unread = expired.filter((item) => item.readAt === null).length;
       return {
         ...inbox,
         items: inbox.items.filter((item) => !isExpired(item)),
+        provisional,
         unreadCount: Math.max(0, inbox.unreadCount - unread),
       };
     }
@@ -102,7 +131,7 @@ export function reduce(inbox: Inbox, change: InboxChange): Inbox {
       // The items stay visible until the list is loaded again. Without a cursor no event fits before that.
       return { ...inbox, cursor: null, etag: null };
     case "cached":
-      return { ...change.cached, etag: null };
+      return { ...change.cached, etag: null, provisional: unplaced(inbox, change.cached.items) };
   }
 }
 
@@ -114,15 +143,16 @@ export function reduce(inbox: Inbox, change: InboxChange): Inbox {
 export function missedEvents(inbox: Inbox, since: string, start: string, response: SyncResponse): CarillonEvent[] {
   const { cursor, unreadCount } = response;
   const prev = inbox.cursor ?? since;
-  const known = new Map(inbox.items.map((item) => [item.id, item]));
+  const known = new Map(allOf(inbox).map((item) => [item.id, item]));
   const arrived: NotificationEvent[] = [];
   const ids: Record<"read" | "unread", string[]> = { read: [], unread: [] };
   for (const notification of response.notifications) {
     const before = known.get(notification.id);
     const isUnread = notification.readAt === null;
-    if (!before && isAhead(notification.cursor, start)) {
-      arrived.push({ type: "notification", cursor, prev, notification, unreadCount });
-    } else if (!before || (before.readAt === null) !== isUnread) {
+    // One that was provisional arrives as well. Who has heard of it is not told again.
+    const isArrival = !before?.cursor && isAhead(notification.cursor, start);
+    if (isArrival) arrived.push({ type: "notification", cursor, prev, notification, unreadCount });
+    if (before ? (before.readAt === null) !== isUnread : !isArrival) {
       ids[isUnread ? "unread" : "read"].push(notification.id);
     }
   }
@@ -139,7 +169,27 @@ export function missedEvents(inbox: Inbox, since: string, start: string, respons
   ];
 }
 
-/** The part of the inbox to cache: the newest items. A page token does not fit a trimmed list, so it is dropped. */
+/** Everything that there is to show. */
+export function allOf({ provisional, items }: Inbox): readonly Notification[] {
+  return provisional.length > 0 ? [...provisional, ...items] : items;
+}
+
+/** The provisional notifications without those that have their place among the items. */
+export function unplaced(inbox: Inbox, items: readonly StoredNotification[]): readonly Notification[] {
+  const { provisional } = inbox;
+  return provisional.length > 0
+    ? without(
+        provisional,
+        items.map(({ id }) => id),
+      )
+    : provisional;
+}
+
+/**
+ * The part of the inbox to cache: the newest items. A page token does not fit a trimmed list, so it is dropped.
+ * Provisional notifications are not cached: the next visit begins with an answer that has them in their place, or not
+ * at all if Redis has lost them, and nothing would ever remove a copy of those.
+ */
 export function toCached(inbox: Inbox, cursor: string): CachedInbox {
   const { items, unreadCount, hasMore, nextCursor } = inbox;
   const trimmed = items.length > MAX_CACHED && { items: items.slice(0, MAX_CACHED), hasMore: true, nextCursor: null };
@@ -148,32 +198,42 @@ export function toCached(inbox: Inbox, cursor: string): CachedInbox {
 
 function afterEvent(inbox: Inbox, event: NotificationEvent | ChangedEvent, at: string): Inbox {
   const { cursor, unreadCount } = event;
-  const withItems = (items: readonly Notification[]): Inbox => ({ ...inbox, items, unreadCount, cursor, etag: null });
+  const withItems = (items: readonly StoredNotification[]): Inbox => ({
+    ...inbox,
+    items,
+    unreadCount,
+    cursor,
+    etag: null,
+  });
   if (event.type === "notification") {
-    return withItems(merge(without(inbox.items, event.replaces ?? []), [event.notification], inbox.hasMore));
+    const arrived = [event.notification];
+    const items = merge(without(inbox.items, event.replaces ?? []), arrived, inbox.hasMore);
+    return { ...withItems(items), provisional: unplaced(inbox, arrived) };
   }
   switch (event.change) {
     case "read":
       return withItems(marked(inbox.items, event.ids, at));
     case "unread":
       return withItems(marked(inbox.items, event.ids, null));
-    default:
-      return withItems(without(inbox.items, event.ids));
+    default: {
+      const { items, provisional } = inbox;
+      return { ...withItems(without(items, event.ids)), provisional: without(provisional, event.ids) };
+    }
   }
 }
 
 function marked(
-  items: readonly Notification[],
+  items: readonly StoredNotification[],
   ids: readonly string[],
   readAt: string | null,
-): readonly Notification[] {
+): readonly StoredNotification[] {
   const wanted = new Set(ids);
   return items.map((item) =>
     wanted.has(item.id) && (item.readAt === null) !== (readAt === null) ? { ...item, readAt } : item,
   );
 }
 
-function without(items: readonly Notification[], ids: readonly string[]): readonly Notification[] {
+function without<T extends Notification>(items: readonly T[], ids: readonly string[]): readonly T[] {
   if (ids.length === 0) return items;
   const removed = new Set(ids);
   return items.filter((item) => !removed.has(item.id));
@@ -181,10 +241,10 @@ function without(items: readonly Notification[], ids: readonly string[]): readon
 
 /** Replaces known items with their present state, and inserts new ones where their arrival belongs. */
 function merge(
-  items: readonly Notification[],
-  present: readonly Notification[],
+  items: readonly StoredNotification[],
+  present: readonly StoredNotification[],
   hasMore: boolean,
-): readonly Notification[] {
+): readonly StoredNotification[] {
   const oldest = items.at(-1);
   const fresh = new Map(present.map((item) => [item.id, item]));
   let all = items;
@@ -204,7 +264,7 @@ function merge(
 }
 
 /** Inserts an item in order, newest first. It nearly always belongs at one of the ends. */
-function insert(items: readonly Notification[], item: Notification): readonly Notification[] {
+function insert(items: readonly StoredNotification[], item: StoredNotification): readonly StoredNotification[] {
   const last = items.at(-1);
   if (last && isAhead(last.cursor, item.cursor)) return [...items, item];
   const below = items.findIndex((other) => isAhead(item.cursor, other.cursor));
@@ -214,6 +274,6 @@ function insert(items: readonly Notification[], item: Notification): readonly No
 }
 
 /** The known object if nothing differs, so that its row need not render again. */
-function reuse(known: Notification | undefined, now: Notification): Notification {
+function reuse(known: StoredNotification | undefined, now: StoredNotification): StoredNotification {
   return known && JSON.stringify(known) === JSON.stringify(now) ? known : now;
 }

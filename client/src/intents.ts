@@ -11,6 +11,8 @@ export interface IntentsHost {
   changed(): void;
   /** The user made a change. It shows already. */
   added(intent: Intent): void;
+  /** Whether a notification shows that is not written yet. */
+  isProvisional(id: string): boolean;
 }
 
 export interface Intents {
@@ -19,6 +21,7 @@ export interface Intents {
   add(kind: Intent["kind"], ids: readonly string[], before: string | null, type?: string): Promise<void>;
   /** Shows changes that came from another tab or from the device. Returns those that were not known. */
   adopt(changes: readonly PendingChange[], source: "tab" | "device"): readonly Intent[];
+  /** Of a change of notifications that are not written yet, the part that is about them stays. */
   remove(which: readonly Intent[]): void;
   /** Takes the intents done so far. The returned function drops them; call it when the inbox includes them. */
   takeDone(): () => void;
@@ -33,11 +36,17 @@ export function createIntents(host: IntentsHost): Intents {
   const last = new Map<string, Intent>();
 
   function remove(which: readonly Intent[]): void {
+    if (which.length === 0) return;
     const removed = new Set(which);
-    const left = intents.filter((intent) => !removed.has(intent));
-    if (left.length === intents.length) return;
-    intents = left;
-    for (const intent of removed) for (const id of intent.ids) if (last.get(id) === intent) last.delete(id);
+    for (const intent of removed) {
+      for (const id of intent.ids) {
+        // No answer includes what is not written yet, so its change goes on showing.
+        if (host.isProvisional(id)) continue;
+        intent.ids.delete(id);
+        if (last.get(id) === intent) last.delete(id);
+      }
+    }
+    intents = intents.filter((intent) => !removed.has(intent) || intent.ids.size > 0);
     host.changed();
   }
 

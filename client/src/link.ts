@@ -140,6 +140,11 @@ export function createLink(host: LinkHost): Link {
       case "other":
         return host.other(frame.frame);
       case "notification":
+        if (frame.cursor !== null) return catchUp.accept(frame);
+        // A copy of what has its place already is late, or doubled.
+        if (live.knows(frame.notification.id)) return;
+        live.change({ type: "provisional", event: frame });
+        return live.emit([frame]);
       case "changed":
       case "fetch":
         return catchUp.accept(frame);

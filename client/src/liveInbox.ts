@@ -3,7 +3,7 @@
 
 import { type CatchUp, type CatchUpHost, createCatchUp } from "./catchup.js";
 import { createExpiry } from "./expiry.js";
-import { type Inbox, type InboxChange, reduce } from "./inbox.js";
+import { allOf, type Inbox, type InboxChange, reduce } from "./inbox.js";
 import { createPersistence, type PersistenceHost } from "./persistence.js";
 import type { CachedInbox, CarillonEvent, EventCache } from "./types.js";
 
@@ -34,6 +34,8 @@ export interface LiveInbox {
   /** What the device has kept. */
   load(): Promise<CachedInbox | null>;
   change(change: InboxChange): void;
+  /** Whether the inbox has a notification, or an event has told of it lately. */
+  knows(id: string): boolean;
   emit(events: readonly CarillonEvent[]): void;
   /** It is known now whether this tab leads. */
   leads(isLeader: boolean): void;
@@ -48,15 +50,26 @@ export function createLiveInbox(host: LiveInboxHost): LiveInbox {
   let inbox = host.known;
   /** Events for one tab wait here until it is known whether this tab leads. */
   let unclaimed: CarillonEvent[] | null = [];
+  /** Notifications of which an event has told lately: whether each is still to be written. */
+  const told = new Map(inbox.provisional.map(({ id }) => [id, true]));
 
   function change(inboxChange: InboxChange): void {
     const before = inbox;
     inbox = reduce(inbox, inboxChange);
+    if (inboxChange.type === "sync") for (const id of inboxChange.response.deleted) tells(id, false);
     if (inbox === before || !host.changed(inboxChange, before)) return;
     persistence?.changed([]);
     // An event brings at most one item, so it would be wasteful to go through all of them.
-    if (inboxChange.type !== "event") expiry.watch(inbox.items, true);
+    if (!("event" in inboxChange)) expiry.watch(allOf(inbox), true);
     else if (inboxChange.event.type === "notification") expiry.watch([inboxChange.event.notification], false);
+  }
+
+  /** Notes that an event tells of a notification. Returns whether one has told of it as provisional, and none since. */
+  function tells(id: string, isProvisional: boolean): boolean {
+    const wasProvisional = told.get(id) ?? false;
+    told.set(id, isProvisional);
+    bound(told);
+    return wasProvisional;
   }
 
   function emit(events: readonly CarillonEvent[]): void {
@@ -65,22 +78,26 @@ export function createLiveInbox(host: LiveInboxHost): LiveInbox {
       if ("id" in event) {
         if (seen.has(event.id)) continue;
         seen.add(event.id);
-        if (seen.size > MAX_SEEN) for (const first of seen) if (seen.delete(first)) break;
+        bound(seen);
       }
-      host.observe(event);
       persistence?.changed([event]);
+      // What changes has been written, so a provisional copy that is late tells nothing.
+      if (event.type === "changed") for (const id of event.ids) tells(id, false);
+      // What was written takes the place of the provisional one, and does not ring again.
+      if (event.type === "notification" && tells(event.notification.id, event.cursor === null)) continue;
+      host.observe(event);
       host.emit(event, true);
       if (host.isLeader()) host.emit(event, false);
       else unclaimed?.push(event);
     }
   }
 
-  const persistence = cache && createPersistence({ ...host, cache, inbox: () => inbox, isSaver: host.isLeader });
+  const persistence = cache && createPersistence({ ...host, cache, told, inbox: () => inbox, isSaver: host.isLeader });
 
   const expiry = createExpiry(now, () => {
     change({ type: "expire", nowMs: now() });
     // Needed even if nothing has expired yet, because a timer may be unable to wait long enough.
-    expiry.watch(inbox.items, true);
+    expiry.watch(allOf(inbox), true);
   });
 
   const catchUp = createCatchUp({ ...host, inbox: () => inbox, change, emit });
@@ -90,6 +107,7 @@ export function createLiveInbox(host: LiveInboxHost): LiveInbox {
     inbox: () => inbox,
     load: async () => persistence?.load() ?? null,
     change,
+    knows: (id) => told.has(id) || inbox.items.some((item) => item.id === id),
     emit,
     leads(isLeader) {
       const events = unclaimed ?? [];
@@ -105,4 +123,9 @@ export function createLiveInbox(host: LiveInboxHost): LiveInbox {
       catchUp.stop();
     },
   };
+}
+
+/** Forgets the oldest. */
+function bound(known: Set<string> | Map<string, boolean>): void {
+  if (known.size > MAX_SEEN) for (const first of known.keys()) if (known.delete(first)) break;
 }

@@ -3,7 +3,7 @@
 
 import { isAhead } from "./cursor.js";
 import type { CarillonError } from "./errors.js";
-import type { Inbox } from "./inbox.js";
+import { allOf, type Inbox } from "./inbox.js";
 import type { Notification, PendingChange } from "./types.js";
 
 /** A change that the user made, from the moment it shows until the inbox includes it. */
@@ -43,7 +43,8 @@ export interface View {
 
 /** The inbox with the intents applied in order. One pass, because two hundred intents at once are no exception. */
 export function applyIntents(inbox: Inbox, intents: readonly Intent[]): View {
-  const { items, unreadCount } = inbox;
+  const { unreadCount } = inbox;
+  const items = allOf(inbox);
   if (intents.length === 0) return { notifications: items, unreadCount };
   const byId = new Map<string, Intent[]>();
   const ofAll = intents.filter(({ kind }) => kind === "readAll");
@@ -62,8 +63,11 @@ export function applyIntents(inbox: Inbox, intents: readonly Intent[]): View {
     // Without both there is nothing to put in order.
     const concerned = own && ofAll.length > 0 ? intents : (own ?? ofAll);
     const shown = concerned.length > 0 ? after(item, concerned) : item;
-    if (item.readAt === null) unreadBefore++;
-    if (shown?.readAt === null) unreadAfter++;
+    // A provisional one is counted when it is written.
+    if (item.cursor !== null) {
+      if (item.readAt === null) unreadBefore++;
+      if (shown?.readAt === null) unreadAfter++;
+    }
     if (shown) notifications.push(shown);
   }
   // Notifications that are not loaded are read too. Everything newer than `before` is loaded.
@@ -89,7 +93,7 @@ function after(notification: Notification, intents: readonly Intent[]): Notifica
 export function concerns(intent: Intent, item: Notification): boolean {
   if (intent.kind !== "readAll") return intent.ids.has(item.id);
   if (intent.type !== undefined && item.type !== intent.type) return false;
-  return intent.before === null || !isAhead(item.cursor, intent.before);
+  return intent.before === null || (item.cursor !== null && !isAhead(item.cursor, intent.before));
 }
 
 function resultOf(intent: Intent, item: Notification, readAt: string | null): Notification {

@@ -15,6 +15,8 @@ export interface PersistenceHost {
   readonly key: string;
   /** Ids of emitted events that listeners have received. */
   readonly seen: Set<string>;
+  /** Notifications of which listeners have heard: whether each is still to be written. */
+  readonly told: Map<string, boolean>;
   inbox(): Inbox;
   /** Whether this tab saves. All tabs see the same, so only one of them needs to. */
   isSaver(): boolean;
@@ -34,7 +36,7 @@ export interface Persistence {
 }
 
 export function createPersistence(host: PersistenceHost): Persistence {
-  const { cache, key, seen } = host;
+  const { cache, key, seen, told } = host;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let unsaved: CarillonEvent[] = [];
   let isStopped = false;
@@ -76,7 +78,11 @@ export function createPersistence(host: PersistenceHost): Persistence {
           cache().then(async (opened) => {
             // After a reload the server tells once more what it emitted lately, which must not ring again.
             const events = await opened.loadEvents(key).catch(() => []);
-            for (const event of events) if ("id" in event) seen.add(event.id);
+            for (const event of events) {
+              if ("id" in event) seen.add(event.id);
+              // Nor may one that was provisional when the page was left.
+              else if (event.type === "notification") told.set(event.notification.id, event.cursor === null);
+            }
             return opened.loadInbox(key);
           }),
           loadPause.for(LOAD_MS),

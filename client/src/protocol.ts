@@ -1,7 +1,14 @@
 // Every frame and response that the client reads or writes, and the checks that responses are well formed.
 
 import { isCursor } from "./cursor.js";
-import type { ChangedEvent, EmittedEvent, ErrorCode, Notification, NotificationEvent } from "./types.js";
+import type {
+  ChangedEvent,
+  EmittedEvent,
+  ErrorCode,
+  NotificationEvent,
+  ProvisionalEvent,
+  StoredNotification,
+} from "./types.js";
 
 /** A notification arrived that is too large for a frame. */
 export interface FetchEvent {
@@ -16,7 +23,7 @@ export type InboxEvent = NotificationEvent | ChangedEvent | FetchEvent;
 
 /** The changes after a cursor. */
 export interface SyncResponse {
-  readonly notifications: readonly Notification[];
+  readonly notifications: readonly StoredNotification[];
   readonly deleted: readonly string[];
   readonly events?: readonly EmittedEvent[];
   readonly unreadCount: number;
@@ -27,7 +34,7 @@ export interface SyncResponse {
 
 /** A page of the inbox, newest first. */
 export interface ListResponse {
-  readonly items: readonly Notification[];
+  readonly items: readonly StoredNotification[];
   readonly nextCursor: string | null;
   readonly unreadCount: number;
   readonly cursor: string;
@@ -48,7 +55,7 @@ export type ReplyFrame =
     };
 
 /** Every frame from the server that this client understands. */
-export type Frame = InboxEvent | EmittedEvent | ReplyFrame | { readonly type: "resync" };
+export type Frame = InboxEvent | ProvisionalEvent | EmittedEvent | ReplyFrame | { readonly type: "resync" };
 
 /** A frame for a part of the client that is loaded separately, which checks the rest of it. */
 export interface OtherFrame {
@@ -73,6 +80,7 @@ export type ClientFrame =
       readonly clientId: string;
       readonly body: string;
       readonly data: Readonly<Record<string, unknown>>;
+      readonly accept?: "durable" | "fast";
     }
   | { readonly action: "readChat"; readonly ref: string; readonly chatId: string; readonly seq: number }
   | { readonly action: "presence"; readonly ref: string; readonly userIds: readonly string[] }
@@ -87,15 +95,17 @@ export const isString = (value: unknown): value is string => typeof value === "s
 export const isCount = (value: unknown): boolean => Number.isSafeInteger(value);
 export const areStrings = (value: unknown): boolean => Array.isArray(value) && value.every(isString);
 
-export const isNotification = (value: unknown): boolean =>
+/** `hasPlace`: checks its cursor. A provisional one has none. */
+export const isNotification = (value: unknown, hasPlace: (cursor: unknown) => boolean): boolean =>
   isObject(value) &&
   isString(value["id"]) &&
   isString(value["type"]) &&
   isString(value["title"]) &&
   isString(value["createdAt"]) &&
-  isCursor(value["cursor"]);
+  hasPlace(value["cursor"]);
 
-const areNotifications = (value: unknown): boolean => Array.isArray(value) && value.every(isNotification);
+const areNotifications = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((item) => isNotification(item, isCursor));
 
 export function isSyncResponse(value: unknown): value is SyncResponse {
   return (

@@ -159,6 +159,7 @@ export function createSession(host: SessionHost): Session {
     initial: host.known.intents,
     changed: show,
     added: (intent) => outbox?.add(intent),
+    isProvisional: (id) => live.inbox().provisional.some((item) => item.id === id),
   });
 
   /** Loads a part of the client on demand, if need be again and again. `null`: the session has ended. */
@@ -289,11 +290,16 @@ export function createSession(host: SessionHost): Session {
       report: host.report,
     },
     act(kind, ids, type) {
-      const { cursor, items } = live.inbox();
+      const { cursor, items, provisional } = live.inbox();
       const before = cursor ?? items[0]?.cursor ?? null;
-      // Nothing has arrived on this client, and without a bound the server would mark the whole inbox.
-      if (kind === "readAll" && before === null) return Promise.resolve();
       acted();
+      if (kind === "readAll") {
+        // No bound covers what is not written yet.
+        const unbound = provisional.flatMap((item) => (type === undefined || item.type === type ? item.id : []));
+        const marked = intents.add("read", unbound, null);
+        // Nothing else has arrived on this client, and without a bound the server would mark the whole inbox.
+        if (before === null) return marked;
+      }
       return intents.add(
         kind,
         ids.filter((id) => !isShownAs(kind, id)),

@@ -6,7 +6,7 @@ import { isFrame } from "./frames.js";
 import type { ChangeMessage } from "./outbox.js";
 import { createPause } from "./pause.js";
 import type { ClientFrame, InboxEvent, OtherFrame, SyncResponse } from "./protocol.js";
-import type { EmittedEvent, Problem, Status, Transport } from "./types.js";
+import type { EmittedEvent, Problem, ProvisionalEvent, Status, Transport } from "./types.js";
 
 const CHECK_MS = 60_000;
 const REPLY_TIMEOUT_MS = 5_000;
@@ -15,7 +15,10 @@ const VISIBLE_MS = 2 * (CHECK_MS + REPLY_TIMEOUT_MS);
 
 /** The messages between tabs. Tabs with different versions of the client may exchange them. */
 export type TabMessage =
-  | { readonly kind: "frame"; readonly frame: InboxEvent | EmittedEvent | { readonly type: "resync" } }
+  | {
+      readonly kind: "frame";
+      readonly frame: InboxEvent | ProvisionalEvent | EmittedEvent | { readonly type: "resync" };
+    }
   | { readonly kind: "sync"; readonly since: string; readonly answer: SyncResponse; readonly start?: string }
   | {
       readonly kind: "status";

@@ -25,7 +25,15 @@ export interface Notification {
   readonly readAt: string | null;
   readonly expiresAt: string | null;
   readonly collapseKey: string | null;
-  /** The position in the inbox at which it arrived, as `<epoch>.<offset>`. It never changes. */
+  /**
+   * The position in the inbox at which it arrived, as `<epoch>.<offset>`. `null` while it is provisional: accepted with
+   * `"accept": "fast"`, and not written to the inbox yet. It is shown by its `id`, above all others, and is not counted.
+   */
+  readonly cursor: string | null;
+}
+
+/** A notification that has its place in the inbox. */
+export interface StoredNotification extends Notification {
   readonly cursor: string;
 }
 
@@ -37,10 +45,19 @@ export interface NotificationEvent {
   readonly type: "notification";
   readonly cursor: string;
   readonly prev: string;
-  readonly notification: Notification;
+  readonly notification: StoredNotification;
   readonly unreadCount: number;
   /** Ids of the notifications that it replaces. */
   readonly replaces?: readonly string[];
+}
+
+/** A notification arrived that is not written yet. No other event tells its arrival again. */
+export interface ProvisionalEvent {
+  readonly type: "notification";
+  readonly cursor: null;
+  readonly prev: null;
+  readonly notification: Notification;
+  readonly unreadCount: null;
 }
 
 /** Notifications changed, on any device of the user. */
@@ -64,7 +81,7 @@ export interface EmittedEvent {
 }
 
 /** An event for `onEvent`. Each is emitted once and in order, whatever the transport. */
-export type CarillonEvent = NotificationEvent | ChangedEvent | EmittedEvent;
+export type CarillonEvent = NotificationEvent | ProvisionalEvent | ChangedEvent | EmittedEvent;
 
 /** The codes of the server's errors. */
 export type ServerErrorCode =
@@ -129,7 +146,7 @@ export interface Problem {
 
 /** The state that a page shows. Unchanged notifications keep their identity from state to state. */
 export interface State {
-  /** Newest first, including changes by the user that the server has not confirmed yet. */
+  /** Newest first, provisional ones at the top, including changes by the user that the server has not confirmed yet. */
   readonly notifications: readonly Notification[];
   readonly unreadCount: number;
   /** The position up to which every change is known, as `<epoch>.<offset>`. */
@@ -162,7 +179,7 @@ export interface ViewFilter {
 
 /** What a view shows. Unchanged notifications keep their identity from state to state. */
 export interface ViewState {
-  /** Newest first, including changes by the user that the server has not confirmed yet. */
+  /** Newest first, provisional ones at the top, including changes by the user that the server has not confirmed yet. */
   readonly notifications: readonly Notification[];
   /** How many of the filter's type are unread, loaded or not. */
   readonly unreadCount: number;
@@ -194,8 +211,8 @@ export interface Store<S> {
 
 /** The part of the inbox that is kept between two visits. */
 export interface CachedInbox {
-  /** Newest first. */
-  readonly items: readonly Notification[];
+  /** Newest first, without provisional ones. */
+  readonly items: readonly StoredNotification[];
   readonly unreadCount: number;
   readonly cursor: string;
   readonly hasMore: boolean;
@@ -224,7 +241,10 @@ export interface EventCache {
   loadInbox(key: string): Promise<CachedInbox | null>;
   saveInbox(key: string, inbox: CachedInbox): Promise<void>;
   loadEvents(key: string): Promise<CarillonEvent[]>;
-  /** Appends events, drops duplicates, and discards the oldest beyond a limit. */
+  /**
+   * Appends events, drops duplicates, and discards the oldest beyond a limit. The event of a notification replaces the
+   * provisional one of the same notification.
+   */
   addEvents(key: string, events: readonly CarillonEvent[]): Promise<void>;
   /** Changes that have no answer, oldest first. Without it and `saveChanges` they last as long as the page. */
   loadChanges?(key: string): Promise<readonly PendingChange[]>;

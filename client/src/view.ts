@@ -7,11 +7,11 @@ import { compareCursors } from "./cursor.js";
 import { asError, isTemporary, toProblem } from "./errors.js";
 import { createExpiry } from "./expiry.js";
 import type { ApiResponse } from "./http.js";
-import { type Inbox, type InboxChange, reduce } from "./inbox.js";
+import { type Inbox, type InboxChange, reduce, unplaced } from "./inbox.js";
 import { applyIntents, type Intent } from "./overlay.js";
 import { createProblems } from "./problems.js";
 import { isObject, type SyncResponse } from "./protocol.js";
-import type { Notification, Problem, RequestOptions, ViewFilter, ViewState } from "./types.js";
+import type { Notification, Problem, RequestOptions, StoredNotification, ViewFilter, ViewState } from "./types.js";
 
 /** Several changes in a row lead to one count. */
 const COUNT_MS = 1_000;
@@ -80,14 +80,17 @@ export function createLiveView(
 
   const isOfType = (item: Notification): boolean => type === undefined || item.type === type;
   const isShown = (item: Notification): boolean => isOfType(item) && !(unread && item.readAt !== null);
-  const unreadIn = (items: readonly Notification[]): number => items.filter(({ readAt }) => readAt === null).length;
+  const unreadIn = (items: readonly Notification[]): number =>
+    items.filter(({ cursor, readAt }) => cursor !== null && readAt === null).length;
 
   function show(isCountKnown = type !== undefined): void {
     // Until there is a page of its own, it shows what the whole inbox has.
     const isLoaded = inbox.cursor !== null || inbox.items.length > 0;
     const source = isLoaded ? inbox : host.inbox();
     const intents = host.intents();
-    const all = applyIntents(withUnread(source, intents), intents).notifications.filter(isOfType);
+    // What is not written yet is on no page, so the whole inbox alone has it.
+    const provisional = unplaced(host.inbox(), source.items);
+    const all = applyIntents({ ...withUnread(source, intents), provisional }, intents).notifications.filter(isOfType);
     const items = all.filter(isShown);
     if (items.length !== shown.length || items.some((item, index) => item !== shown[index])) shown = items;
     const error = problems.shown();
@@ -149,7 +152,7 @@ export function createLiveView(
     show();
   }
 
-  function find(ids: readonly string[]): Notification[] {
+  function find(ids: readonly string[]): StoredNotification[] {
     const wanted = new Set(ids);
     return wanted.size === 0 ? [] : host.inbox().items.filter(({ id }) => wanted.has(id));
   }
@@ -281,7 +284,7 @@ function missing({ items }: Inbox, ids: readonly string[]): string[] {
 }
 
 /** The inbox with more notifications, where each belongs, at the same position. */
-function merged(inbox: Inbox, notifications: readonly Notification[]): Inbox {
+function merged(inbox: Inbox, notifications: readonly StoredNotification[]): Inbox {
   const { cursor, etag, unreadCount } = inbox;
   if (notifications.length === 0 || cursor === null) return inbox;
   const response: SyncResponse = { notifications, deleted: [], unreadCount, cursor, etag: etag ?? "", complete: true };

@@ -3,7 +3,7 @@
 import { closed } from "./errors.js";
 import { emptyInbox, type Inbox } from "./inbox.js";
 import { applyIntents, type Intent } from "./overlay.js";
-import type { Notification, ViewFilter, ViewState } from "./types.js";
+import type { StoredNotification, ViewFilter, ViewState } from "./types.js";
 import { createLiveView, type Followed, type LiveView, type ViewHost } from "./view.js";
 
 /** A view that has no holder any more lives on for a while: a user who goes back to a tab sees it at once. */
@@ -76,7 +76,7 @@ export function createViews(known: ViewState): Views {
     if (single.length === 0) return 0;
     const wanted = new Set(single.flatMap(({ ids }) => [...ids]));
     for (const { id } of items) wanted.delete(id);
-    const others: Notification[] = [];
+    const others: StoredNotification[] = [];
     for (const { live } of entries.values()) {
       for (const item of live?.inbox().items ?? []) if (wanted.delete(item.id)) others.push(item);
     }

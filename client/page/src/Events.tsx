@@ -80,7 +80,9 @@ function summaryOf(event: CarillonEvent): string {
 
 // An event that is both cached and received live has the same key twice, and is shown once.
 function keyOf(event: CarillonEvent): string {
-  return "cursor" in event ? `${event.cursor} ${event.type}` : event.id;
+  if ("id" in event) return event.id;
+  // Without a cursor the notification is told once, and has its place later.
+  return `${event.cursor ?? event.notification.id} ${event.type}`;
 }
 
 function useReceivedEvents(): readonly ReceivedEvent[] {

@@ -2,12 +2,12 @@
 
 import { bench, describe } from "vitest";
 import { emptyInbox, type Inbox, reduce } from "../../src/inbox.js";
-import type { Notification } from "../../src/index.js";
+import type { Notification, StoredNotification } from "../../src/index.js";
 import { applyIntents } from "../../src/overlay.js";
 import { createStore } from "../../src/store.js";
 
 const COUNT = 10_000;
-const item = (offset: number): Notification =>
+const item = (offset: number): StoredNotification =>
   ({
     id: `n${offset}`,
     type: "like",
@@ -15,7 +15,7 @@ const item = (offset: number): Notification =>
     readAt: null,
     expiresAt: null,
     cursor: `e.${offset}`,
-  }) as Notification;
+  }) as StoredNotification;
 const items = Array.from({ length: COUNT }, (_, n) => item(COUNT - n));
 const inbox: Inbox = { ...emptyInbox, items, unreadCount: COUNT, cursor: `e.${COUNT}` };
 const step = { prev: `e.${COUNT}`, cursor: `e.${COUNT + 1}`, unreadCount: 1 };

@@ -1,6 +1,6 @@
 // An in-memory server that fulfils the contract, and can be made to refuse, lose, delay or falsify responses.
 
-import type { EmittedEvent, Notification } from "../../src/index.js";
+import type { EmittedEvent, Notification, StoredNotification } from "../../src/index.js";
 import { FakeChats } from "./chats.js";
 import { FakePresence } from "./presence.js";
 import { json, refusal } from "./response.js";
@@ -12,7 +12,7 @@ export { html, json, refusal } from "./response.js";
 export const BASE_URL = "http://carillon.test";
 
 interface Row {
-  readonly notification: Notification;
+  readonly notification: StoredNotification;
   version: number;
   isDeleted: boolean;
 }
@@ -38,7 +38,7 @@ export interface Sent {
   type?: string;
   body?: string;
   actionUrl?: string;
-  priority?: Notification["priority"];
+  priority?: StoredNotification["priority"];
   createdAt?: string;
   expiresAt?: string;
   data?: Record<string, unknown>;
@@ -63,6 +63,10 @@ export class FakeServer {
   /** What tickets tell of event streams. */
   eventsUrl: string | null = null;
   readonly emitted: EmittedEvent[] = [];
+  /** Notifications that only Redis has, in the order in which it took them. */
+  log: Notification[] = [];
+  /** Redis is away: what it has cannot be written now. */
+  isRedisAway = false;
   pingEveryMs: unknown = 60_000;
   fault: Fault = () => undefined;
   /** The user of each ticket. */
@@ -122,12 +126,29 @@ export class FakeServer {
   }
 
   /** Puts a notification into the inbox, and returns it with its frame. */
-  send(sent: Sent = {}): Notification & { frame: object } {
-    const prev = this.cursor;
-    for (const id of sent.replaces ?? []) this.remove(id);
-    this.head++;
+  send(sent: Sent = {}): StoredNotification & { frame: object } {
+    this.drain();
+    return this.write(this.make(sent), sent);
+  }
+
+  /** Accepts a notification into Redis alone, and returns it with its frame. */
+  sendFast(sent: Sent = {}): Notification & { frame: object } {
+    const notification = this.make(sent);
+    const frame = { type: "notification", cursor: null, prev: null, notification, unreadCount: null };
+    this.log.push(notification);
+    if (sent.frame !== "lost" && sent.frame !== "held") this.push(frame);
+    return { ...notification, frame };
+  }
+
+  /** Writes what only Redis has, as whatever reads or changes the inbox does first. Returns the frames. */
+  drain(sent: Sent = {}): object[] {
+    if (this.isRedisAway) return [];
+    return this.log.splice(0).map((notification) => this.write(notification, sent).frame);
+  }
+
+  private make(sent: Sent): Notification {
     const id = `n${++this.sentCount}`;
-    const notification: Notification = {
+    return {
       id,
       type: sent.type ?? "like",
       title: sent.title ?? id,
@@ -139,8 +160,16 @@ export class FakeServer {
       readAt: null,
       expiresAt: sent.expiresAt ?? null,
       collapseKey: null,
-      cursor: this.cursor,
+      cursor: null,
     };
+  }
+
+  private write(accepted: Notification, sent: Sent): StoredNotification & { frame: object } {
+    const prev = this.cursor;
+    for (const id of sent.replaces ?? []) this.remove(id);
+    this.head++;
+    const { id } = accepted;
+    const notification: StoredNotification = { ...accepted, cursor: this.cursor };
     this.rows.set(id, { notification, version: this.head, isDeleted: false });
     const step = { cursor: this.cursor, prev };
     const { unreadCount, replaces } = { unreadCount: this.unreadCount, ...sent };
@@ -183,6 +212,7 @@ export class FakeServer {
 
   /** Makes a change, as any device can, and pushes it to all devices. */
   change(change: "read" | "unread" | "deleted", ids: string[], isPushed = true): object | null {
+    this.drain();
     const prev = this.cursor;
     const changed: string[] = [];
     for (const id of ids) {
@@ -244,6 +274,7 @@ export class FakeServer {
   }
 
   private serve(call: Call, url: URL, expiresMs: number, tickets: Map<string, string>): Response {
+    if (url.pathname !== "/api/ws/ticket") this.drain();
     const route = `${call.method} ${url.pathname}`;
     const one = /^(GET|POST|DELETE) \/api\/notifications\/(n\d+)(?:\/(read|unread))?$/.exec(route);
     if (one) {
@@ -292,7 +323,7 @@ export class FakeServer {
   private list(url: URL): object {
     const limit = Number(url.searchParams.get("limit") ?? 50);
     const from = Number(url.searchParams.get("cursor") ?? Number.POSITIVE_INFINITY);
-    const offsetOf = ({ cursor }: Notification): number => Number(cursor.split(".")[1]);
+    const offsetOf = ({ cursor }: StoredNotification): number => Number(cursor.split(".")[1]);
     const all = this.live()
       .map(({ notification }) => notification)
       .sort((a, b) => offsetOf(b) - offsetOf(a))
@@ -328,6 +359,7 @@ export class FakeServer {
   private openStream(url: URL): Response {
     const user = this.redeem(url.searchParams.get("ticket"));
     if (user === null) return refusal(401, "invalid_ticket");
+    this.drain();
     const stream = new FakeStream(user, url.searchParams.get("since"));
     this.streams.push(stream);
     stream.write(":\n\n");
@@ -369,6 +401,7 @@ export class FakeServer {
     const reply = (frame: object): void => socket.receive(JSON.stringify({ ...frame, ref }));
     switch (action) {
       case "ping":
+        own.drain();
         return reply({ type: "pong", cursor: own.cursor, etag: own.etag });
       case "ack":
         this.acked.push(cursor);

@@ -49,7 +49,7 @@ const store = [/\/(store|inbox|overlay)\.js$/];
 /** The store, which every application loads too, counts with the hooks. */
 const CORE = 8 * KB;
 
-test("the core is at most 8 KB, hooks and store at most 3 KB more, and everything together at most 21 KB", async () => {
+test("the core is at most 8 KB, hooks and store at most 3 KB more, and everything together at most 21.5 KB", async () => {
   const core = await sizeOf(["src/index.ts"], store);
   const index = await sizeOf(["src/index.ts"]);
   const whole = await sizeOf(["src/index.ts", "src/react.tsx"]);
@@ -60,7 +60,7 @@ test("the core is at most 8 KB, hooks and store at most 3 KB more, and everythin
   expect(core.first).toBeGreaterThan(4 * KB);
   expect(core.first).toBeLessThanOrEqual(CORE);
   expect(whole.first - core.first).toBeLessThanOrEqual(3 * KB);
-  expect(whole.all).toBeLessThanOrEqual(21 * KB);
+  expect(whole.all).toBeLessThanOrEqual(21.5 * KB);
 });
 
 test("the bell, the inbox and the toasts in one language are at most 12 KB with the hooks, styles included", async () => {

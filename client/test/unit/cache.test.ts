@@ -300,3 +300,55 @@ test("a disabled cache is not opened", async () => {
   expect(device.codes()).toEqual([]);
   expect(open).not.toHaveBeenCalled();
 });
+
+describe("a provisional notification", () => {
+  test("is not cached, and does not ring again after a reload", async () => {
+    const before = await opens();
+    server.send({ title: "written" });
+    server.sendFast({ title: "fast" });
+    await advance(1_500);
+    await stored();
+    before.client.close();
+    await stored();
+    const { fault } = server;
+    server.fault = noAnswer;
+    const offline = await opens();
+    expect(offline.titles()).toEqual(["written"]);
+    expect(offline.state()).toMatchObject({ fromCache: true, unreadCount: 1 });
+    offline.client.close();
+    server.fault = fault;
+    const after = await opens();
+    expect(after.titles()).toEqual(["fast", "written"]);
+    expect(after.state().unreadCount).toBe(2);
+    expect([...after.events, ...after.rung]).toEqual([]);
+  });
+
+  test("that was written while the page was closed is known as written, and rings when it comes back from a snooze", async () => {
+    const before = await opens();
+    const { id } = server.sendFast({ title: "fast" });
+    server.drain();
+    await advance(1_500);
+    await stored();
+    const events = await before.client.loadCachedEvents();
+    expect(events).toMatchObject([{ type: "notification", cursor: "e1.1", notification: { id, cursor: "e1.1" } }]);
+    before.client.close();
+    await stored();
+    const after = await opens();
+    server.change("deleted", [id]);
+    const notification = { ...server.rows.get(id)?.notification, cursor: "e1.3" };
+    server.push({ type: "notification", prev: "e1.2", cursor: "e1.3", notification, unreadCount: 1 });
+    expect(after.events.map(({ type }) => type)).toEqual(["changed", "notification"]);
+  });
+
+  test("that the device was told of keeps its place among the events", async () => {
+    const device = await opens();
+    server.sendFast({ title: "1" });
+    server.emit({ type: "system", id: "s1" });
+    await advance(1_500);
+    server.drain();
+    await advance(1_500);
+    await stored();
+    const events = await device.client.loadCachedEvents();
+    expect(events.map((event) => ("cursor" in event ? event.cursor : event.id))).toEqual(["e1.1", "s1"]);
+  });
+});

@@ -1,13 +1,13 @@
 import { expect, test, vi } from "vitest";
 import { emptyInbox, type Inbox, reduce } from "../../src/inbox.js";
-import type { Notification } from "../../src/index.js";
+import type { Notification, StoredNotification } from "../../src/index.js";
 import { intentOf } from "../../src/intents.js";
 import { applyIntents } from "../../src/overlay.js";
 import { createStore } from "../../src/store.js";
 
 const at = "2026-11-21T12:00:00.000Z";
 
-function item(offset: number): Notification {
+function item(offset: number): StoredNotification {
   return {
     id: `n${offset}`,
     type: "like",
