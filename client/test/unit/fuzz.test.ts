@@ -7,6 +7,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { readFrame } from "../../src/frames.js";
 import { advance, connected, type Device, deviceOf } from "../harness/device.js";
+import { numbers } from "../harness/numbers.js";
 import { FakeServer } from "../harness/server.js";
 
 const DEFAULT_MS = 2_000;
@@ -23,17 +24,6 @@ const WORDS = [
   ...["notification", "changed", "resync", "sync", "pong", "error", "ok", "fetch", "read", "deleted", "e1.1", "e1.2"],
   ...["e1.99999999999999999999", "00000000000000aa.7", "token_expired", "invalid_ticket", "rate_limited"],
 ];
-
-/** Repeatable random numbers (mulberry32): a function that returns a whole number below its argument. */
-function numbers(seed: number): (count: number) => number {
-  let state = seed >>> 0;
-  return (count) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let bits = Math.imul(state ^ (state >>> 15), state | 1);
-    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
-    return ((bits ^ (bits >>> 14)) >>> 0) % count;
-  };
-}
 
 function filesOf(folder: URL): string[] {
   const names = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isFile());
@@ -110,7 +100,8 @@ async function attempt(text: string): Promise<void> {
 
 test("random frames break nothing", { timeout: ms + 60_000 }, async () => {
   await anew();
-  const examples = filesOf(frames);
+  const { frame } = server.sendFast({ title: "provisional", frame: "held" });
+  const examples = [...filesOf(frames), JSON.stringify(frame)];
   const below = numbers(seed);
   const end = now() + ms;
   const tried = [...knownFailures(), ...examples];
