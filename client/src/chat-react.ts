@@ -10,6 +10,7 @@ import { useClient } from "./react.js";
 import type { Store } from "./types.js";
 
 export type {
+  Accept,
   Chat,
   ChatState,
   Chats,
@@ -23,6 +24,7 @@ export type {
   Presence,
   PresenceMap,
   ShownMessage,
+  StoredMessage,
 } from "./chat/types.js";
 
 /** What `useChats` returns: the state and the acts of all chats. */

@@ -3,6 +3,7 @@
 export { chatsOf } from "./chat/chats.js";
 export { presenceOf } from "./chat/presence.js";
 export type {
+  Accept,
   Chat,
   ChatState,
   Chats,
@@ -17,4 +18,5 @@ export type {
   PresenceMap,
   Presences,
   ShownMessage,
+  StoredMessage,
 } from "./chat/types.js";

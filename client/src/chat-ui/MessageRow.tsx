@@ -77,11 +77,11 @@ export const MessageRow: (props: MessageRowProps) => ReactNode = memo(function M
   );
 });
 
-/** How far a message has come. All signs are equally wide, so that nothing moves when it gets further. */
+/** How far a message has come: one that only Redis has is still on its way. All signs are equally wide, so that nothing moves when it gets further. */
 function State({ setup: { labels }, message, isGroup, readers, isRead }: MessageRowProps): ReactNode {
   if (message.state === "failed") return null;
   const [text, Icon] =
-    message.state === "sending"
+    message.seq === null
       ? [labels.sending, SendingIcon]
       : readers > 0
         ? [isGroup ? counted(labels, labels.readBy, readers) : labels.read, isRead ? ReadIcon : SentIcon]

@@ -190,7 +190,7 @@ function createChats(client: Client): Chats {
             };
           },
         },
-        send: (body, data) => place.thread?.send(body, data) ?? "",
+        send: (...said) => place.thread?.send(...said) ?? "",
         retry: (clientId) => place.thread?.retry(clientId),
         discard: (clientId) => place.thread?.discard(clientId),
         setDraft: (text) => place.thread?.setDraft(text),

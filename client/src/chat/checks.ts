@@ -1,7 +1,7 @@
 // The checks that what the server and the device say of chats is well formed.
 
 import { isObject } from "../protocol.js";
-import type { Chat, Message } from "./types.js";
+import type { Chat, Message, StoredMessage } from "./types.js";
 
 /** Where a chat stands: what a sync tells of it. */
 export interface Summary {
@@ -23,8 +23,14 @@ const areCounts = (of: JsonObject, ...names: string[]): boolean =>
   names.every((name) => Number.isSafeInteger(of[name]));
 
 export function isMessage(value: unknown): value is Message {
-  return isObject(value) && areStrings(value, "id", "chatId", "body", "createdAt") && areCounts(value, "seq");
+  return (
+    isObject(value) &&
+    areStrings(value, "id", "chatId", "body", "createdAt") &&
+    (value["seq"] === null || areCounts(value, "seq"))
+  );
 }
+
+export const isStored = (value: unknown): value is StoredMessage => isMessage(value) && value.seq !== null;
 
 export function isSharedChat(value: unknown): value is SharedChat {
   return (

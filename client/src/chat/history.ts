@@ -1,16 +1,16 @@
 // The known part of a chat's messages, in order of `seq` and without a gap: pure functions.
 
-import type { Message } from "./types.js";
+import type { StoredMessage } from "./types.js";
 
 export interface History {
-  readonly items: readonly Message[];
+  readonly items: readonly StoredMessage[];
   /** Whether the server has older ones. */
   readonly hasMore: boolean;
 }
 
 /** An answer to a call for messages. */
 export interface MessagePage {
-  readonly items: readonly Message[];
+  readonly items: readonly StoredMessage[];
   /** Nothing further in the direction of the call. */
   readonly complete: boolean;
 }
@@ -42,7 +42,7 @@ export function withOlder(history: History, { items, complete }: MessagePage): H
 }
 
 /** The history with one more message, or `null` if others are missing in between. */
-export function withNext(history: History, message: Message): History | null {
+export function withNext(history: History, message: StoredMessage): History | null {
   const last = lastSeq(history);
   if (message.seq === last + 1) return { ...history, items: [...history.items, message] };
   if (message.seq > last) return null;

@@ -19,6 +19,6 @@ export interface Host {
   call(method: string, path: string, body?: unknown): Promise<unknown>;
   /** Sends a frame that expects no reply. */
   tell(frame: ClientFrame): void;
-  /** A message of the user was stored. */
+  /** A message of the user was accepted. */
   stored(message: Message): void;
 }

@@ -25,6 +25,11 @@ export function withShared(known: Chat, shared: SharedChat): Chat {
 /** The chat after a message. A message also moves its sender's read mark. */
 export function withMessage(known: Chat, message: Message, isOwn: boolean): Chat {
   const { seq } = message;
+  if (seq === null) {
+    // A message without a place moves nothing, and shows while none was written later.
+    const isNews = !known.hidden && message.createdAt > (known.lastMessage?.createdAt ?? "");
+    return isNews ? { ...known, lastMessage: message } : known;
+  }
   const chat = withRead(known, isOwn ? seq : 0, isOwn ? seq : 0, seq);
   // Once more what a hidden chat ended with does not bring it back.
   if (seq < known.lastSeq || (seq === known.lastSeq && known.hidden)) return chat;

@@ -1,7 +1,7 @@
 // One chat's messages: puts them in order, asks for those that no frame brought, and holds what the user writes.
 
 import { asError, invalidAnswer, toProblem } from "../errors.js";
-import { isListOf, isMessage } from "./checks.js";
+import { isListOf, isStored } from "./checks.js";
 import {
   emptyHistory,
   firstSeq,
@@ -15,7 +15,7 @@ import {
 import type { Host } from "./host.js";
 import { COPY } from "./kept.js";
 import { createOutbox } from "./outbox.js";
-import type { Chat, ChatState, Message, OpenChat, ShownMessage } from "./types.js";
+import type { Chat, ChatState, Message, OpenChat, ShownMessage, StoredMessage } from "./types.js";
 
 /** How long a message may wait for the one before it. */
 const GAP_MS = 250;
@@ -23,6 +23,8 @@ const MAX_GAP_ROUNDS = 7;
 const PAGE = 50;
 const CATCH_UP = 200;
 const MAX_COPIED = 30;
+/** So many messages are remembered by their place. A provisional copy of a message may be late by less. */
+const MAX_PLACED = 500;
 /** Typing is over if it is not told again. */
 const TYPING_MS = 5_000;
 const TELL_TYPING_MS = 3_000;
@@ -70,9 +72,16 @@ export function createThread(host: ThreadHost): Thread {
   const { chatId, kept, line, userId } = host;
   const path = `/api/chats/${chatId}`;
   const copy = kept.get(`${COPY}${chatId}`);
-  let history: History = isListOf(isMessage, copy) ? { items: copy.items, hasMore: true } : emptyHistory;
+  let history: History = isListOf(isStored, copy) ? { items: copy.items, hasMore: true } : emptyHistory;
   /** Messages that arrived before one in front of them. */
-  let waiting = new Map<number, Message>();
+  let waiting = new Map<number, StoredMessage>();
+  /**
+   * Messages that are not written yet, as they came. They are not copied to the device: what Redis loses would stay
+   * there, since no answer proves the loss. Those of the user are kept by the outbox, which repeats them.
+   */
+  let provisional: readonly Message[] = [];
+  /** The places that frames and pages have told lately, by id. */
+  const placed = new Map<string, number>();
   let gapTimer: ReturnType<typeof setTimeout> | undefined;
   let gapRounds = 0;
   let isHeld = false;
@@ -108,9 +117,33 @@ export function createThread(host: ThreadHost): Thread {
   const draft = kept.get(DRAFT + chatId);
 
   function render(): void {
-    outbox.dropThrough(lastSeq(history));
-    const messages = [...history.items.map(shown), ...outbox.all()];
-    update({ messages, hasMore: history.hasMore, loading: !isCurrent && messages.length === 0 });
+    const last = lastSeq(history);
+    outbox.dropThrough(last);
+    const own = new Map(outbox.all().map((item) => [item.key, item]));
+    // They stay until the history has them, or if Redis lost one, until its repeat is refused.
+    provisional = provisional.filter(
+      (message) => (placed.get(message.id) ?? last + 1) > last && own.get(shown(message).key)?.state !== "failed",
+    );
+    const accepted = provisional.map(shown).map((message) => {
+      const mine = own.get(message.key) ?? message;
+      own.delete(message.key);
+      return mine;
+    });
+    update({
+      messages: [...history.items.map(shown), ...accepted, ...own.values()],
+      hasMore: history.hasMore,
+      // A provisional message does not tell whether there are others.
+      loading: !isCurrent && history.items.length === 0 && outbox.all().length === 0,
+    });
+  }
+
+  /** A message has a place. */
+  function place(message: StoredMessage): void {
+    const { id, seq, senderId, clientId } = message;
+    placed.set(id, seq);
+    if (placed.size > MAX_PLACED) for (const [first] of placed) if (placed.delete(first)) break;
+    const isAwaited = senderId === userId && outbox.all().some((item) => item.clientId === clientId);
+    if (isAwaited) outbox.stored(message);
   }
 
   function fail(thrown: unknown): void {
@@ -127,8 +160,7 @@ export function createThread(host: ThreadHost): Thread {
     render();
   }
 
-  function accept(message: Message): void {
-    if (message.senderId !== null) typing(message.senderId, false);
+  function accept(message: StoredMessage): void {
     // Without a position nothing is known to be missing, and the page that is asked for will have it.
     if (!isCurrent && history.items.length === 0) return heard(message.seq);
     const next = withNext(history, message);
@@ -169,7 +201,8 @@ export function createThread(host: ThreadHost): Thread {
 
   async function page(query: string): Promise<History & MessagePage> {
     const answer = await host.call("GET", `${path}/messages?${query}`);
-    if (!isListOf(isMessage, answer)) throw invalidAnswer();
+    if (!isListOf(isStored, answer)) throw invalidAnswer();
+    answer.items.forEach(place);
     const complete = (answer as { complete?: unknown }).complete === true;
     return { items: answer.items, complete, hasMore: !complete };
   }
@@ -283,8 +316,16 @@ export function createThread(host: ThreadHost): Thread {
 
   return {
     accept(message) {
+      if (message.senderId !== null) typing(message.senderId, false);
+      if (isStored(message)) {
+        place(message);
+        return accept(message);
+      }
+      // A copy of what has its place already is late, or doubled.
+      if (placed.has(message.id)) return;
       if (message.senderId === userId) outbox.stored(message);
-      accept(message);
+      if (!provisional.some(({ id }) => id === message.id)) provisional = [...provisional, message];
+      render();
     },
     heard,
     typing,
@@ -300,6 +341,7 @@ export function createThread(host: ThreadHost): Thread {
     clear(isGone) {
       history = emptyHistory;
       waiting = new Map();
+      provisional = [];
       isCurrent = isGone;
       kept.set(`${COPY}${chatId}`, undefined);
       hasChanged = false;
@@ -323,10 +365,10 @@ export function createThread(host: ThreadHost): Thread {
       for (const timer of typers.values()) clearTimeout(timer);
       outbox.stop();
     },
-    send(body, data = {}) {
+    send(body, data = {}, { accept } = {}) {
       setDraft("");
       toldTypingMs = 0;
-      const clientId = outbox.add(body, data);
+      const clientId = outbox.add(body, data, accept);
       void outbox.deliver();
       return clientId;
     },

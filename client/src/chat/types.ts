@@ -16,28 +16,41 @@ export interface Member extends Participant {
   readonly joinedAt: string;
 }
 
-/** A stored message. */
+/** When a message is accepted: once the database has it, or once Redis has. Without it the server decides. */
+export type Accept = "durable" | "fast";
+
+/** An accepted message. */
 export interface Message {
   readonly id: string;
   readonly chatId: string;
-  /** Its place in the chat: from 1, without gaps, the same for all members. */
-  readonly seq: number;
+  /**
+   * Its place in the chat: from 1, without gaps, the same for all members. `null` while it is provisional: accepted by
+   * Redis, and not written yet. It stands behind all others then, and counts nothing.
+   */
+  readonly seq: number | null;
   /** `null` if the sender was erased. */
   readonly senderId: string | null;
   readonly clientId: string | null;
   readonly body: string;
   readonly data: Readonly<Record<string, unknown>>;
   readonly createdAt: string;
+  /** `redis` as long as `seq` is `null`. */
+  readonly durability: "durable" | "redis";
   readonly erased?: boolean;
 }
 
+/** A message that has its place. */
+export interface StoredMessage extends Message {
+  readonly seq: number;
+}
+
 /** A message as a page shows it, also while it is being sent. */
-export interface ShownMessage extends Omit<Message, "seq"> {
+export interface ShownMessage extends Omit<Message, "durability"> {
   /** Stays the same when a message of one's own is stored, unlike `id`. */
   readonly key: string;
-  /** `null` until the message is stored. */
-  readonly seq: number | null;
-  /** `failed`: the server refused it. `retry` sends it again, `discard` forgets it. */
+  /** `null` until the message is accepted. */
+  readonly durability: Message["durability"] | null;
+  /** `sent`: it is accepted. `failed`: the server refused it. `retry` sends it again, `discard` forgets it. */
   readonly state: "sent" | "sending" | "failed";
   /** Why it failed. */
   readonly error: Problem | null;
@@ -89,7 +102,10 @@ export interface ChatsState {
 export interface ChatState {
   /** `null` until it is known, and if the user is not a member. */
   readonly chat: Chat | null;
-  /** In order of `seq` and without a gap, then those that are being sent or have failed. */
+  /**
+   * In order of `seq` and without a gap, then the provisional ones as they came, then those that are being sent or have
+   * failed.
+   */
   readonly messages: readonly ShownMessage[];
   /** Whether there are older messages. */
   readonly hasMore: boolean;
@@ -109,9 +125,9 @@ export interface OpenChat {
   readonly store: Store<ChatState>;
   /**
    * Shows the message at once and sends it, in order, until there is an answer: also after a reload. Returns its
-   * `clientId`. The draft is empty then.
+   * `clientId`. The draft is empty then. With `"fast"` it is repeated until it is stored, in case Redis loses it.
    */
-  send(body: string, data?: Readonly<Record<string, unknown>>): string;
+  send(body: string, data?: Readonly<Record<string, unknown>>, options?: { readonly accept?: Accept }): string;
   /** Sends a message again that has failed. */
   retry(clientId: string): void;
   /** Forgets a message that has failed. */

@@ -1,6 +1,6 @@
 // The chats of an in-memory server, by the rules of the contract. Frames of messages can be lost or held back.
 
-import type { Chat, Message } from "../../src/chat.js";
+import type { Chat, Message, StoredMessage } from "../../src/chat.js";
 import { json, refusal } from "./response.js";
 
 interface Membership {
@@ -17,7 +17,7 @@ interface Row {
   readonly createdAt: string;
   readonly clientId: string | undefined;
   readonly members: Map<string, Membership>;
-  readonly messages: Message[];
+  readonly messages: StoredMessage[];
   title: string | null;
   status: Chat["status"];
   declinedBy: string | null;
@@ -54,6 +54,12 @@ export class FakeChats {
   frames: "pushed" | "lost" | "held" | "fetch" = "pushed";
   readonly held: (() => void)[] = [];
   maxPage = 200;
+  /** Messages that only Redis has, in the order in which it took them. */
+  log: { readonly row: Row; readonly message: Message }[] = [];
+  /** How a message is accepted that does not say. */
+  accept: "durable" | "fast" = "durable";
+  /** Redis is away: what it has cannot be written now. */
+  isRedisAway = false;
   private count = 0;
   private readonly push: Push;
 
@@ -70,6 +76,19 @@ export class FakeChats {
 
   say(chatId: string, user: string, body: string, clientId: string = `${user}-${++this.count}`): Message {
     return this.write(this.rows.get(chatId) as Row, user, { clientId, body }).message;
+  }
+
+  /** Says something that is accepted by Redis alone. */
+  sayFast(chatId: string, user: string, body: string, clientId: string = `${user}-${++this.count}`): Message {
+    return this.write(this.rows.get(chatId) as Row, user, { clientId, body, accept: "fast" }).message;
+  }
+
+  /** Writes what only Redis has: all, or that of one chat, as whatever reads or changes the chat does first. */
+  drain(row?: Row): void {
+    if (this.isRedisAway) return;
+    const due = this.log.filter((entry) => row === undefined || entry.row === row);
+    this.log = this.log.filter((entry) => !due.includes(entry));
+    for (const { row, message } of due) this.store(row, { ...message, seq: lastSeq(row) + 1, durability: "durable" });
   }
 
   bodies(chatId: string): string[] {
@@ -106,6 +125,7 @@ export class FakeChats {
     const { action, chatId } = frame;
     try {
       const row = this.find(user, String(chatId));
+      if (action !== "sendMessage") this.drain(row);
       if (action === "sendMessage") {
         const { message } = this.write(row, user, frame);
         const isLarge = this.frames === "fetch";
@@ -121,6 +141,7 @@ export class FakeChats {
   }
 
   summaries(user: string): object[] {
+    this.drain();
     return this.of(user, false).map((row) => {
       const { lastSeq, readSeq, unread, status, version } = this.show(row, user);
       return { chatId: row.id, lastSeq, readSeq, unread, status, version };
@@ -129,6 +150,7 @@ export class FakeChats {
 
   private answer(user: string, { method, body = {} }: Call, url: URL): Answer {
     const [, , , id, part, more] = url.pathname.split("/");
+    if (method === "GET" || part !== "messages") this.drain();
     const query = url.searchParams;
     if (id === undefined) {
       if (method === "GET") return [200, this.list(user, query)];
@@ -273,27 +295,53 @@ export class FakeChats {
   }
 
   private write(row: Row, user: string, said: Record<string, unknown>): { message: Message; isRepeat: boolean } {
-    const { clientId, body, data = {} } = said as { clientId: string; body: string; data?: Message["data"] };
-    const first = row.messages.find((message) => message.senderId === user && message.clientId === clientId);
+    const {
+      clientId,
+      body,
+      data = {},
+      accept = this.accept,
+    } = said as {
+      clientId: string;
+      body: string;
+      data?: Message["data"];
+      accept?: string;
+    };
+    const isFast = accept === "fast";
+    if (!isFast) this.drain(row);
+    const all = [...row.messages, ...this.log.filter((entry) => entry.row === row).map(({ message }) => message)];
+    const first = all.find((message) => message.senderId === user && message.clientId === clientId);
     if (first && first.body !== body) throw refuse(422, "idempotency_key_reused");
     if (first) return { message: first, isRepeat: true };
     if (row.status === "DECLINED") throw refuse(409, "conflict");
     if (row.status === "PENDING" && (row.createdBy !== user || row.messages.length >= 3))
       throw refuse(403, "forbidden");
-    const seq = lastSeq(row) + 1;
     const createdAt = new Date().toISOString();
-    const id = `m-${row.id}-${seq}`;
-    const message: Message = { id, chatId: row.id, seq, senderId: user, clientId, body, data, createdAt };
+    // The same for each repeat, also of one that was lost.
+    const id = `m-${row.id}-${user}-${clientId}`;
+    const content = { id, chatId: row.id, senderId: user, clientId, body, data, createdAt };
+    if (!isFast) {
+      const stored: StoredMessage = { ...content, seq: lastSeq(row) + 1, durability: "durable" };
+      return { message: this.store(row, stored), isRepeat: false };
+    }
+    const message: Message = { ...content, seq: null, durability: "redis" };
+    this.log.push({ row, message });
+    this.tellMessage(row, message);
+    return { message, isRepeat: false };
+  }
+
+  private store(row: Row, message: StoredMessage): StoredMessage {
     row.messages.push(message);
-    const own = row.members.get(user);
-    if (own) own.readSeq = seq;
-    const frame =
-      this.frames === "fetch"
-        ? { type: "fetch", chatId: row.id, seq }
-        : { type: "message", chatId: row.id, seq, message };
+    const own = row.members.get(message.senderId ?? "");
+    if (own) own.readSeq = message.seq;
+    this.tellMessage(row, message);
+    return message;
+  }
+
+  private tellMessage(row: Row, message: Message): void {
+    const step = { chatId: row.id, seq: message.seq };
+    const frame = this.frames === "fetch" ? { type: "fetch", ...step } : { type: "message", ...step, message };
     if (this.frames === "held") this.held.push(() => this.tell(row, frame));
     else if (this.frames !== "lost") this.tell(row, frame);
-    return { message, isRepeat: false };
   }
 
   private read(row: Row, user: string, upTo: number): number {

@@ -2,10 +2,10 @@
 
 import { describe, expect, test } from "vitest";
 import { emptyHistory, type History, withNewest, withNext, withOlder } from "../../src/chat/history.js";
-import { merge, withMessage, withRead, withShared } from "../../src/chat/merge.js";
-import type { Chat, Message } from "../../src/chat/types.js";
+import { compareActivity, merge, withMessage, withRead, withShared } from "../../src/chat/merge.js";
+import type { Chat, StoredMessage } from "../../src/chat/types.js";
 
-const message = (seq: number, more: Partial<Message> = {}): Message => ({
+const message = (seq: number, more: Partial<StoredMessage> = {}): StoredMessage => ({
   id: `m${seq}`,
   chatId: "c",
   seq,
@@ -14,6 +14,7 @@ const message = (seq: number, more: Partial<Message> = {}): Message => ({
   body: `${seq}`,
   data: {},
   createdAt: new Date(seq).toISOString(),
+  durability: "durable",
   ...more,
 });
 
@@ -36,7 +37,7 @@ const chat = (more: Partial<Chat> = {}): Chat => ({
 });
 
 const seqs = ({ items }: History): number[] => items.map(({ seq }) => seq);
-const from = (first: number, last: number): Message[] =>
+const from = (first: number, last: number): StoredMessage[] =>
   Array.from({ length: last - first + 1 }, (_, index) => message(first + index));
 
 describe("a chat", () => {
@@ -75,6 +76,21 @@ describe("a chat", () => {
     const hidden = chat({ lastSeq: 2, hidden: true });
     expect(withMessage(hidden, message(2), false)).toMatchObject({ hidden: true, lastMessage: null });
     expect(withMessage(hidden, message(3), false)).toMatchObject({ hidden: false, lastMessage: { seq: 3 } });
+  });
+
+  test("shows a message without a place while nothing was written later, and counts it when it has one", () => {
+    const known = chat({ lastSeq: 3, unread: 1, lastMessage: message(3) });
+    const provisional = { ...message(5), seq: null, durability: "redis" } as const;
+    const now = withMessage(known, provisional, true);
+    expect(now).toEqual({ ...known, lastMessage: provisional });
+    expect(compareActivity(now, chat({ id: "d", lastMessage: message(4) }))).toBeLessThan(0);
+    // An answer knows no less.
+    expect(merge(now, known)).toEqual(known);
+    expect(withMessage(now, message(4), false)).toMatchObject({ lastSeq: 4, unread: 2, lastMessage: { seq: 4 } });
+    expect(withMessage(now, { ...message(5), seq: 4 }, false)).toMatchObject({ lastSeq: 4, lastMessage: { seq: 4 } });
+    const later = withMessage(known, message(6), false);
+    expect(withMessage(later, provisional, false)).toBe(later);
+    expect(withMessage({ ...known, hidden: true }, provisional, false)).toEqual({ ...known, hidden: true });
   });
 });
 

@@ -63,6 +63,25 @@ async function opens(name = "bob"): Promise<void> {
   await userEvent.click(within(row(name)).getAllByRole("button")[0] as HTMLElement);
 }
 
+test("a message that only Redis has is marked as on its way until it is written", async () => {
+  server.chats.accept = "fast";
+  // Otherwise a ping writes it.
+  server.chats.isRedisAway = true;
+  show();
+  await opens();
+  await eventually(() => expect(device.state().wsStatus).toBe("connected"));
+  await userEvent.type(field(), "Hi{Enter}");
+  await eventually(() => expect(server.chats.log.length).toBe(1));
+  await say("bob", "Hello");
+  await eventually(() => expect(texts()).toEqual(["Hi", "Hello"]));
+  expect(states()).toEqual(["Sending"]);
+  const [bubble] = document.querySelectorAll("[data-message]");
+  server.chats.isRedisAway = false;
+  await act(async () => server.chats.drain());
+  await eventually(() => expect(states()).toEqual(["Sent"]));
+  expect(document.querySelector("[data-message]")).toBe(bubble);
+});
+
 describe("the list", () => {
   test("shows what is unread, the last message and who is online", async () => {
     const group = server.chats.between("carol", "alice", "group");
