@@ -149,6 +149,18 @@ describe("a provisional message", () => {
     expect(seqs(shown)).toEqual([1, 2]);
   });
 
+  test("that comes after its chat was deleted does not show", async () => {
+    const [shown, alice] = await shows();
+    server.chats.frames = "held";
+    bobSaysFast("1");
+    const [frame] = server.chats.held.splice(0);
+    server.chats.frames = "pushed";
+    server.chats.drain();
+    await alice.chats.hide(id);
+    frame?.();
+    expect(shown.bodies()).toEqual([]);
+  });
+
   test("that Redis lost stays until the page is left", async () => {
     const [shown] = await shows();
     bobSaysFast("lost");

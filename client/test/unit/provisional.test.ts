@@ -101,6 +101,37 @@ describe("a provisional notification", () => {
     expect(told()).toEqual(["1", "changed"]);
   });
 
+  test("that comes after a sync brought it and its deletion does not come back", async () => {
+    // Frames have moved the client on when the answer comes.
+    let release = (): void => {};
+    server.fault = ({ path }) =>
+      path.startsWith("/api/sync")
+        ? new Promise((resolve) => {
+            release = () => resolve(undefined);
+          })
+        : undefined;
+    const refreshed = device.client.refresh();
+    await settle();
+    server.fault = () => undefined;
+    server.send({ title: "between" });
+    const { id, frame } = server.sendFast({ title: "1", frame: "held" });
+    server.drain({ frame: "lost" });
+    server.change("deleted", [id], false);
+    release();
+    await refreshed;
+    server.push(frame);
+    expect(device.titles()).toEqual(["between", "old"]);
+  });
+
+  test("that comes after it was listed and deleted does not come back", async () => {
+    const { id, frame } = server.sendFast({ title: "1", frame: "held" });
+    device = await opens();
+    server.change("deleted", [id]);
+    server.push(frame);
+    expect(device.titles()).toEqual(["old"]);
+    expect(told()).toEqual(["changed"]);
+  });
+
   test("that comes after the first list is dropped", async () => {
     const { frame } = server.sendFast({ title: "1", frame: "held" });
     device = await opens();
