@@ -66,10 +66,7 @@ export function createOutbox(host: OutboxHost): Outbox {
   }
 
   function stored(message: Message): void {
-    change(message.clientId, (item) =>
-      // An answer may be overtaken by the event that tells the place.
-      item.seq !== null && message.seq === null ? item : { ...item, ...message, state: "sent", error: null },
-    );
+    change(message.clientId, (item) => ({ ...item, ...message, state: "sent", error: null }));
   }
 
   async function post({ clientId, body, data, accept }: Item): Promise<void> {

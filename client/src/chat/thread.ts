@@ -321,7 +321,7 @@ export function createThread(host: ThreadHost): Thread {
         place(message);
         return accept(message);
       }
-      // A copy of what has its place already is late, or doubled.
+      // A copy, or a reply, that comes after the place is late.
       if (placed.has(message.id)) return;
       if (message.senderId === userId) outbox.stored(message);
       if (!provisional.some(({ id }) => id === message.id)) provisional = [...provisional, message];
