@@ -107,6 +107,15 @@ test.each(["no-preference", "reduce"] as const)(
   },
 );
 
+test("with reduced motion the bell counts without ringing", async () => {
+  const opened = await fixture.open({}, { reducedMotion: "reduce" });
+  await opened.bell.waitFor();
+  await opened.send({ title: "Arrival" });
+  await opened.page.getByRole("button", { name: "Notifications, 1 unread" }).waitFor();
+  const clapper = opened.bell.locator("[data-rings]");
+  expect(await clapper.evaluate((element) => getComputedStyle(element).animationName)).toBe("none");
+});
+
 test("of 10,000 rows only those in sight are rendered, and any of them can be reached", async () => {
   const opened = await fixture.open({ parts: "inbox", count: "10000", pageSize: "10000" });
   const { page } = opened;
