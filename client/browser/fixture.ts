@@ -1,9 +1,10 @@
 // Opens the page of `fixture/` in a browser, with the strictest content security policy that lets its script run.
 
 import { fileURLToPath } from "node:url";
-import { type Browser, type BrowserContextOptions, chromium, type Locator, type Page } from "playwright-core";
+import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
 import { build } from "vite";
 import type { FakeServer, Sent } from "../test/harness/server.js";
+import { launch, newContext } from "./browser.js";
 
 const ORIGIN = "http://127.0.0.1:9";
 
@@ -36,16 +37,12 @@ export class Fixture {
     });
     const [chunk] = "output" in built ? built.output : [];
     if (chunk?.type !== "chunk") throw new Error("the fixture has no script");
-    const browser = await chromium.launch({
-      executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
-      args: ["--no-sandbox", "--disable-background-networking"],
-    });
-    return new Fixture(browser, chunk.code);
+    return new Fixture(await launch(), chunk.code);
   }
 
   /** Opens the page. `query` chooses components, language and the number of notifications. */
   async open(query: Readonly<Record<string, string>>, options: BrowserContextOptions = {}): Promise<Opened> {
-    const context = await this.#browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    const context = await newContext(this.#browser, options);
     const headers = { "Content-Security-Policy": "default-src 'none'; script-src 'self'" };
     const html = `<!doctype html><html lang="${query["labels"] ?? "en"}" dir="${query["dir"] ?? "ltr"}"><title>Fixture</title>
       <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">

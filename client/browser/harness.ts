@@ -2,20 +2,13 @@
 // The gateway contains the page as of its own build. CARILLON_PAGE names a folder with a later build, such as page/dist.
 
 import { join } from "node:path";
-import {
-  type Browser,
-  type BrowserContext,
-  type BrowserContextOptions,
-  chromium,
-  type Locator,
-  type Page,
-} from "playwright-core";
+import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from "playwright-core";
 import { expect } from "vitest";
+import { launch, newContext, TIMEOUT_MS } from "./browser.js";
 import { Gateway } from "./gateway.js";
 
 const PATH = "/test/redis-notification";
-/** Long enough for a reconnect after backoff, and shorter than the timeout of a test. */
-export const TIMEOUT_MS = 45_000;
+export { TIMEOUT_MS } from "./browser.js";
 
 export class Harness {
   readonly gateway: Gateway;
@@ -30,11 +23,7 @@ export class Harness {
   static async start(env: Record<string, string> = {}): Promise<Harness> {
     const gateway = await Gateway.launch(env);
     try {
-      const browser = await chromium.launch({
-        executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
-        args: ["--no-sandbox", "--disable-background-networking"],
-      });
-      return new Harness(gateway, browser);
+      return new Harness(gateway, await launch());
     } catch (thrown) {
       await gateway.stop();
       throw thrown;
@@ -48,7 +37,7 @@ export class Harness {
 
   /** Opens the page in a new browser context without stored data, and waits until it is connected. */
   async visit(user: string, options: BrowserContextOptions = {}): Promise<Visit> {
-    const context = await this.#browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    const context = await newContext(this.#browser, options);
     this.#contexts.push(context);
     const folder = process.env["CARILLON_PAGE"];
     if (folder) {
