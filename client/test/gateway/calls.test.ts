@@ -23,7 +23,7 @@ afterAll(async () => {
   await gateway?.stop();
 });
 
-const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 20 });
+const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 45_000, interval: 20 });
 
 /** Connects a device of this user, which collects its events. */
 async function listen(user: string): Promise<void> {

@@ -55,7 +55,7 @@ function userOf(name: string, options: Partial<ClientOptions> = {}): User {
   return { id, client, chats, problems, shows };
 }
 
-const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 20_000, interval: 20 });
+const until = (check: () => void): Promise<void> => vi.waitFor(check, { timeout: 45_000, interval: 20 });
 
 const isConnected = (...some: User[]): Promise<void> =>
   until(() => {
@@ -86,7 +86,7 @@ test("two users ask, accept, talk, type and read", async () => {
   expect(tablet.store.getState().messages[1]?.error).toMatchObject({ code: "forbidden", status: 403 });
   await bob.chats.accept(id);
   await until(() => expect(alice.chats.store.getState().chats[0]?.status).toBe("ACCEPTED"));
-  expect(bob.chats.store.getState().unreadCount).toBe(1);
+  await until(() => expect(bob.chats.store.getState().unreadCount).toBe(1));
   await tablet.markAsRead();
   expect(bob.chats.store.getState().unreadCount).toBe(0);
   await until(() =>
@@ -94,7 +94,7 @@ test("two users ask, accept, talk, type and read", async () => {
   );
   tablet.retry(tablet.store.getState().messages[1]?.clientId ?? "");
   await until(() => expect(phone.bodies()).toEqual(["sent Hi", "sent Who is this?"]));
-  expect(tablet.bodies()).toEqual(phone.bodies());
+  await until(() => expect(tablet.bodies()).toEqual(phone.bodies()));
   phone.setDraft("A");
   await until(() => expect(tablet.store.getState().typing).toEqual([alice.id]));
   expect([...alice.problems, ...bob.problems]).toEqual([]);
@@ -139,7 +139,7 @@ test("a group is made, changed, left and hidden", async () => {
   expect((await alice.chats.members(id)).items.map(({ userId }) => userId)).toEqual([alice.id, bob.id, carol.id]);
   await alice.chats.removeMembers(id, [carol.id]);
   await until(() => expect(carol.chats.store.getState().chats).toEqual([]));
-  expect(shown.store.getState()).toMatchObject({ chat: null, messages: [] });
+  await until(() => expect(shown.store.getState()).toMatchObject({ chat: null, messages: [] }));
 
   await bob.chats.hide(id);
   expect(bob.chats.store.getState()).toMatchObject({ chats: [], unreadCount: 0 });
