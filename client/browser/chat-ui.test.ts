@@ -1,7 +1,7 @@
 // The chats on a page of their own: scrolling without a jump, keyboard, narrow pages, right to left.
 
 import type { Locator } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Fixture, type Opened } from "./fixture.js";
 import { settled } from "./harness.js";
 
@@ -9,6 +9,7 @@ let fixture: Fixture;
 beforeAll(async () => {
   fixture = await Fixture.start();
 });
+afterEach(() => fixture.reset());
 afterAll(() => fixture.stop());
 
 const top = async (locator: Locator): Promise<number> => (await locator.boundingBox())?.y ?? Number.NaN;
@@ -29,17 +30,17 @@ test("a conversation begins at its end, and stays there while messages arrive an
   const opened = await opens({ messages: "120" });
   const { page } = opened;
   await opened.message("Message 119.").waitFor();
-  expect(await leftPx(opened)).toBeLessThanOrEqual(1);
+  await expect.poll(() => leftPx(opened)).toBeLessThanOrEqual(1);
   await opened.say("bob", "And another one");
   await opened.message("And another one").waitFor();
   await expect.poll(() => leftPx(opened)).toBeLessThanOrEqual(1);
   await page.getByRole("textbox").fill("1\n2\n3\n4\n5");
   await settled(page);
-  expect(await leftPx(opened)).toBeLessThanOrEqual(1);
+  await expect.poll(() => leftPx(opened)).toBeLessThanOrEqual(1);
   await page.getByRole("textbox").fill("x\n".repeat(200));
   await settled(page);
-  expect((await page.getByRole("textbox").boundingBox())?.height).toBe(160);
-  expect(await leftPx(opened)).toBeLessThanOrEqual(1);
+  await expect.poll(async () => (await page.getByRole("textbox").boundingBox())?.height).toBe(160);
+  await expect.poll(() => leftPx(opened)).toBeLessThanOrEqual(1);
   expect(opened.errors).toEqual([]);
 });
 
@@ -64,7 +65,7 @@ test("older messages are loaded while scrolling up, and what is in sight does no
     return jumps;
   });
   expect(Math.max(...jumps)).toBeLessThan(2);
-  expect(await opened.page.locator("[data-message]").count()).toBeGreaterThanOrEqual(150);
+  await expect.poll(() => opened.page.locator("[data-message]").count()).toBeGreaterThanOrEqual(150);
 });
 
 test("messages that arrive while older ones are read wait behind a button, and stay unread until then", async () => {
@@ -86,7 +87,7 @@ test("messages that arrive while older ones are read wait behind a button, and s
   await waiting.waitFor({ state: "detached" });
   await opened.chat("2 unread").waitFor({ state: "detached" });
   // The focus is not lost with the button.
-  expect(await log(opened).evaluate((element) => element === document.activeElement)).toBe(true);
+  await expect.poll(() => log(opened).evaluate((element) => element === document.activeElement)).toBe(true);
 
   // What the user writes is shown, wherever the conversation was.
   await log(opened).evaluate((element) => element.scrollTo({ top: element.scrollHeight / 2 }));
@@ -105,9 +106,9 @@ test("a conversation with many unread messages begins where they do", async () =
   const line = opened.page.locator(".carillon-new");
   await line.waitFor();
   const box = await log(opened).boundingBox();
-  const y = await top(line);
-  expect(y).toBeGreaterThan(box?.y ?? 0);
-  expect(y).toBeLessThan((box?.y ?? 0) + (box?.height ?? 0) / 2);
+  if (!box) throw new Error("no chat is open");
+  await expect.poll(() => top(line)).toBeGreaterThan(box.y);
+  await expect.poll(() => top(line)).toBeLessThan(box.y + box.height / 2);
   await opened.chat("30 unread").waitFor();
   await log(opened).evaluate((element) => element.scrollTo({ top: element.scrollHeight }));
   await opened.chat("30 unread").waitFor({ state: "detached" });
@@ -136,13 +137,14 @@ test("the list and the conversation stand side by side where there is room, and 
   const opened = await opens({ messages: "30" });
   const { page } = opened;
   const list = page.locator(".carillon-chat-side");
-  expect(await list.isVisible()).toBe(true);
-  expect(await page.getByRole("button", { name: "Back to the chats" }).isVisible()).toBe(false);
-  await page.setViewportSize({ width: 390, height: 800 });
-  expect(await list.isVisible()).toBe(false);
-  await page.getByRole("button", { name: "Back to the chats" }).click();
+  const back = page.getByRole("button", { name: "Back to the chats" });
   await list.waitFor();
-  expect(await page.locator(".carillon-conversation").count()).toBe(0);
+  await back.waitFor({ state: "hidden" });
+  await page.setViewportSize({ width: 390, height: 800 });
+  await list.waitFor({ state: "hidden" });
+  await back.click();
+  await list.waitFor();
+  await page.locator(".carillon-conversation").waitFor({ state: "detached" });
   // The focus is where it was before.
   await expect.poll(() => page.evaluate(() => document.activeElement?.textContent)).toContain("bob");
 });
@@ -157,11 +159,11 @@ test("chats are opened, answered, deleted and left without a mouse", async () =>
     });
   await opened.chat("bob").waitFor();
   await page.keyboard.press("Tab");
-  expect(await focused()).toBe("New group");
+  await expect.poll(focused).toBe("New group");
   await page.keyboard.press("Tab");
-  expect(await focused()).toContain("Maren");
+  await expect.poll(focused).toContain("Maren");
   await page.keyboard.press("Tab");
-  expect(await focused()).toBe("Accept: Maren");
+  await expect.poll(focused).toBe("Accept: Maren");
   await page.keyboard.press("Enter");
   await page.getByText("Request", { exact: true }).waitFor({ state: "detached" });
   await page.keyboard.press("Home");
@@ -171,19 +173,19 @@ test("chats are opened, answered, deleted and left without a mouse", async () =>
   await page.keyboard.type("Hello");
   await page.keyboard.press("Enter");
   await opened.message("Hello").waitFor();
-  expect(await focused()).toBe("Message to bob");
+  await expect.poll(focused).toBe("Message to bob");
   await page.keyboard.press("Shift+Tab");
-  expect(await focused()).toBe("Messages");
+  await expect.poll(focused).toBe("Messages");
   await page.keyboard.press("Shift+Tab");
-  expect(await focused()).toBe("Delete chat: bob");
+  await expect.poll(focused).toBe("Delete chat: bob");
   await page.keyboard.press("Enter");
   await page.getByText("You deleted this chat.").waitFor();
-  expect(await focused()).toBe("bob");
+  await expect.poll(focused).toBe("bob");
   await page.keyboard.press("Tab");
-  expect(await focused()).toBe("Restore");
+  await expect.poll(focused).toBe("Restore");
   await page.keyboard.press("Enter");
   await opened.message("Message 29.").waitFor();
-  expect(await focused()).toBe("bob");
+  await expect.poll(focused).toBe("bob");
   await page.keyboard.press("Escape");
   await expect.poll(focused).toContain("Hello");
   // Side by side, the conversation stays open.
@@ -206,35 +208,35 @@ test("a group is made, changed and left without a mouse", async () => {
   await keys("Tab", "Enter");
   await expect.poll(focused).toBe("New group");
   await keys("Tab");
-  expect(await focused()).toBe("Title (optional)");
+  await expect.poll(focused).toBe("Title (optional)");
   await page.keyboard.type("Trip");
   await keys("Tab");
-  expect(await focused()).toBe("Add a user ID");
+  await expect.poll(focused).toBe("Add a user ID");
   await page.keyboard.type("bob");
   await keys("Enter");
   await page.keyboard.type("erin");
   await keys("Enter");
-  expect(await people()).toEqual(["alice", "bob", "erin"]);
+  await expect.poll(people).toEqual(["alice", "bob", "erin"]);
   await keys("Enter");
   await expect.poll(focused).toBe("Message to Trip");
   // Until it is loaded, one place less takes the focus.
   await page.getByRole("region", { name: "Messages" }).waitFor();
   await keys("Shift+Tab", "Shift+Tab", "Shift+Tab");
-  expect(await focused()).toBe("Group details: Trip");
+  await expect.poll(focused).toBe("Group details: Trip");
   await keys("Enter");
   await page.getByRole("region", { name: "Group details" }).waitFor();
   await keys("Tab", "Tab");
-  expect(await focused()).toBe("Title");
+  await expect.poll(focused).toBe("Title");
   await page.keyboard.type("To the sea");
   await keys("Enter");
   await page.getByRole("heading", { name: "To the sea" }).waitFor();
   await keys("Tab", "Tab");
-  expect(await focused()).toBe("Add a user ID");
+  await expect.poll(focused).toBe("Add a user ID");
   await page.keyboard.type("dave");
   await keys("Enter");
   await expect.poll(people).toEqual(["alice", "bob", "erin", "dave"]);
   await keys("Tab", "Tab");
-  expect(await focused()).toBe("Remove: bob");
+  await expect.poll(focused).toBe("Remove: bob");
   await keys("Enter");
   await expect.poll(people).toEqual(["alice", "erin", "dave"]);
   await expect.poll(focused).toBe("3 members");
@@ -242,11 +244,11 @@ test("a group is made, changed and left without a mouse", async () => {
   await expect.poll(focused).toBe("Group details: To the sea");
   await keys("Enter", "Shift+Tab", "Shift+Tab");
   await page.getByRole("button", { name: "Leave group" }).press("Enter");
-  expect(await focused()).toBe("Cancel");
+  await expect.poll(focused).toBe("Cancel");
   await keys("Shift+Tab", "Enter");
   await page.getByText("Choose a chat.").waitFor();
   await expect.poll(focused).toBe("New group");
-  expect(await opened.chat("To the sea").count()).toBe(0);
+  await opened.chat("To the sea").waitFor({ state: "detached" });
   expect(opened.errors).toEqual([]);
 });
 
@@ -256,6 +258,7 @@ test.each([320, 900])("what is shown of a group fits into a window of %i px, in 
     const opened = await fixture.open(query, { viewport: { width, height: 600 } });
     const { page } = opened;
     const fits = async (): Promise<void> => {
+      await settled(page);
       for (const part of await page.locator(".carillon-group, .carillon-group .carillon-chat-scroller").all()) {
         expect(await part.evaluate((element) => element.scrollWidth - element.clientWidth)).toBe(0);
       }
@@ -279,8 +282,9 @@ test.each([320, 900])("what is shown of a group fits into a window of %i px, in 
     await page.getByRole("button", { name: "Gruppe erstellen" }).click();
     await page.getByRole("button", { name: /^Gruppendetails/ }).click();
     await page.getByRole("button", { name: "Gruppe verlassen" }).click();
+    await page.getByRole("button", { name: "Abbrechen" }).waitFor();
     await fits();
-    await page.context().close();
+    await fixture.reset();
   }
 });
 
@@ -297,7 +301,7 @@ test.each([320, 390, 900])("the chats fit into a window of %i px, in both direct
     const theirs = await opened.message("Donaudampf").locator(".carillon-bubble").boundingBox();
     if (!own || !theirs) throw new Error("a message is missing");
     expect(own.x + own.width > theirs.x + theirs.width).toBe(dir === "ltr");
-    await page.context().close();
+    await fixture.reset();
   }
 });
 
@@ -308,9 +312,10 @@ test("the chats are styled under a policy that forbids every style sheet, and da
       .locator(selector)
       .first()
       .evaluate((element) => getComputedStyle(element).backgroundColor);
-  const light = [await color(".carillon-chats"), await color("[data-own] .carillon-bubble")];
+  const selectors = [".carillon-chats", "[data-own] .carillon-bubble"];
+  await expect.poll(() => color(".carillon-chats")).toBe("rgb(255, 255, 255)");
+  const light = await Promise.all(selectors.map(color));
   await opened.page.emulateMedia({ colorScheme: "dark" });
-  expect([await color(".carillon-chats"), await color("[data-own] .carillon-bubble")]).not.toEqual(light);
-  expect(light[0]).toBe("rgb(255, 255, 255)");
+  for (const [n, selector] of selectors.entries()) await expect.poll(() => color(selector)).not.toBe(light[n]);
   expect(opened.errors).toEqual([]);
 });

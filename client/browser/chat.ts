@@ -2,7 +2,7 @@
 
 import type { Locator } from "playwright-core";
 import { expect } from "vitest";
-import { TIMEOUT_MS, type Visit } from "./harness.js";
+import type { Visit } from "./harness.js";
 
 export class Panel {
   readonly root: Locator;
@@ -33,7 +33,7 @@ export class Panel {
   }
 
   async open(name: string): Promise<void> {
-    await this.chat(name).getByRole("button").first().click({ timeout: TIMEOUT_MS });
+    await this.chat(name).getByRole("button").first().click();
   }
 
   async write(text: string): Promise<void> {
@@ -48,6 +48,6 @@ export class Panel {
 
   /** Waits until the conversation shows exactly these messages, in this order. */
   async shows(texts: readonly string[]): Promise<void> {
-    await expect.poll(() => this.texts(), { timeout: TIMEOUT_MS }).toEqual(texts);
+    await expect.poll(() => this.texts()).toEqual(texts);
   }
 }

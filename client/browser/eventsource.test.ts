@@ -3,7 +3,7 @@
 
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { Harness, TIMEOUT_MS } from "./harness.js";
+import { Harness } from "./harness.js";
 import { randomFrom } from "./random.js";
 
 let harness: Harness;
@@ -72,17 +72,15 @@ test("the browser's own EventSource resumes through kills of the gateway, withou
     sent.push(title);
     await harness.gateway.send({ userIds: [alice], title });
   };
-  const isOpen = (): Promise<void> =>
-    expect.poll(async () => (await heard(page)).isOpen, { timeout: TIMEOUT_MS }).toBe(true) as Promise<void>;
-  const hears = (): Promise<void> =>
-    expect.poll(async () => (await heard(page)).titles, { timeout: TIMEOUT_MS }).toEqual(sent) as Promise<void>;
+  const isOpen = (): Promise<void> => expect.poll(async () => (await heard(page)).isOpen).toBe(true) as Promise<void>;
+  const hears = (): Promise<void> => expect.poll(async () => (await heard(page)).titles).toEqual(sent) as Promise<void>;
 
   await isOpen();
   for (let round = 0; round < 3; round++) {
     for (let n = 0; n < 3; n++) await send(`${round} ${n}`);
     await hears();
     await harness.gateway.kill();
-    await expect.poll(async () => (await heard(page)).isOpen, { timeout: TIMEOUT_MS }).toBe(false);
+    await expect.poll(async () => (await heard(page)).isOpen).toBe(false);
     await harness.gateway.start();
     // This one may come before or after the stream is open again.
     await send(`${round} meanwhile`);
@@ -118,10 +116,10 @@ test.each([1, 20261129])("cuts of the network and kills amid sends lose and doub
   const { page } = await harness.visit(harness.user("host"));
   const pause = (below: number): Promise<void> => page.waitForTimeout(random(below));
   await page.evaluate(listen, await gateway.token(alice));
-  await expect.poll(async () => (await heard(page)).isOpen, { timeout: TIMEOUT_MS }).toBe(true);
+  await expect.poll(async () => (await heard(page)).isOpen).toBe(true);
   // Without a position a stream begins at the head, so the first one must have told where that is.
   await sendAgain(alice, "0");
-  await expect.poll(async () => (await heard(page)).titles, { timeout: TIMEOUT_MS }).toEqual(["0"]);
+  await expect.poll(async () => (await heard(page)).titles).toEqual(["0"]);
 
   for (let n = 1; n <= 60; n++) {
     const sending = sendAgain(alice, String(n));
@@ -141,7 +139,7 @@ test.each([1, 20261129])("cuts of the network and kills amid sends lose and doub
   }
 
   const wanted = Array.from({ length: 61 }, (_, n) => String(n));
-  await expect.poll(async () => (await heard(page)).titles, { timeout: TIMEOUT_MS }).toEqual(wanted);
+  await expect.poll(async () => (await heard(page)).titles).toEqual(wanted);
   const { steps, streams } = await heard(page);
   expect(steps.slice(1).map(([prev]) => prev)).toEqual(steps.slice(0, -1).map(([, cursor]) => cursor));
   expect(streams).toBeGreaterThan(5);

@@ -1,7 +1,7 @@
 // Opens the page of `fixture/` in a browser, with the strictest content security policy that lets its script run.
 
 import { fileURLToPath } from "node:url";
-import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
+import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from "playwright-core";
 import { build } from "vite";
 import type { FakeServer, Sent } from "../test/harness/server.js";
 import { launch, newContext } from "./browser.js";
@@ -11,6 +11,7 @@ const ORIGIN = "http://127.0.0.1:9";
 export class Fixture {
   readonly #browser: Browser;
   readonly #script: string;
+  #contexts: BrowserContext[] = [];
 
   private constructor(browser: Browser, script: string) {
     this.#browser = browser;
@@ -43,6 +44,7 @@ export class Fixture {
   /** Opens the page. `query` chooses components, language and the number of notifications. */
   async open(query: Readonly<Record<string, string>>, options: BrowserContextOptions = {}): Promise<Opened> {
     const context = await newContext(this.#browser, options);
+    this.#contexts.push(context);
     const headers = { "Content-Security-Policy": "default-src 'none'; script-src 'self'" };
     const html = `<!doctype html><html lang="${query["labels"] ?? "en"}" dir="${query["dir"] ?? "ltr"}"><title>Fixture</title>
       <meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
@@ -55,6 +57,12 @@ export class Fixture {
     const opened = new Opened(await context.newPage());
     await opened.page.goto(`${ORIGIN}/?${new URLSearchParams(query)}`);
     return opened;
+  }
+
+  /** Closes all pages. */
+  async reset(): Promise<void> {
+    await Promise.all(this.#contexts.map((context) => context.close()));
+    this.#contexts = [];
   }
 
   async stop(): Promise<void> {

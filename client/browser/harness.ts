@@ -8,7 +8,6 @@ import { launch, newContext, TIMEOUT_MS } from "./browser.js";
 import { Gateway } from "./gateway.js";
 
 const PATH = "/test/redis-notification";
-export { TIMEOUT_MS } from "./browser.js";
 
 export class Harness {
   readonly gateway: Gateway;
@@ -146,7 +145,7 @@ export class Visit {
 
   /** Waits until the header shows this status. */
   async showsStatus(status: string): Promise<void> {
-    await this.page.getByTestId("status").getByText(status, { exact: true }).waitFor({ timeout: TIMEOUT_MS });
+    await this.page.getByTestId("status").getByText(status, { exact: true }).waitFor();
   }
 
   /**
@@ -178,7 +177,7 @@ export class Visit {
   /** Waits until the bell shows this count. */
   async showsUnread(count: number): Promise<void> {
     const name = count === 0 ? "Notifications, none unread" : `Notifications, ${count} unread`;
-    await this.button(name).waitFor({ timeout: TIMEOUT_MS });
+    await this.button(name).waitFor();
   }
 
   /** Waits until the browser has cached these notifications. */
@@ -198,7 +197,7 @@ export class Visit {
             };
           }),
       );
-    for (const id of ids) await expect.poll(cached, { timeout: TIMEOUT_MS }).toContain(id);
+    for (const id of ids) await expect.poll(cached).toContain(id);
   }
 
   /** From the next load of the page, collects the scores of the shifts of its layout. */

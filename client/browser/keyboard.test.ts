@@ -38,36 +38,36 @@ test("the bell, the tabs, reading and deleting work by keyboard, and the focus i
   await tab.visit.showsUnread(3);
 
   await tabTo(page, /^Notifications, 3 unread$/);
-  expect(await tab.visit.bell.getAttribute("aria-expanded")).toBe("true");
+  await expect.poll(() => tab.visit.bell.getAttribute("aria-expanded")).toBe("true");
   await page.keyboard.press("Enter");
-  expect(await tab.visit.inbox.isVisible()).toBe(false);
+  await tab.visit.inbox.waitFor({ state: "hidden" });
   await page.keyboard.press("Enter");
-  expect(await tab.visit.inbox.isVisible()).toBe(true);
+  await tab.visit.inbox.waitFor();
 
   await tabTo(page, /^All$/);
   await page.keyboard.press("ArrowRight");
-  expect(await focused(page)).toMatch(/^Unread/);
+  await expect.poll(() => focused(page)).toMatch(/^Unread/);
   await page.keyboard.press("End");
-  expect(await focused(page)).toMatch(/^Like/);
+  await expect.poll(() => focused(page)).toMatch(/^Like/);
   await page.keyboard.press("ArrowRight");
-  expect(await focused(page)).toMatch(/^All/);
+  await expect.poll(() => focused(page)).toMatch(/^All/);
   await page.keyboard.press("ArrowLeft");
-  expect(await tab.visit.tab("Like").getAttribute("aria-selected")).toBe("true");
+  await expect.poll(() => tab.visit.tab("Like").getAttribute("aria-selected")).toBe("true");
   // All tabs share one tab stop, so the next one is in the list.
   await page.keyboard.press("Tab");
-  expect(await focused(page)).toBe("Mark as read: Third");
+  await expect.poll(() => focused(page)).toBe("Mark as read: Third");
 
   await page.keyboard.press("Enter");
   await tab.visit.showsUnread(2);
-  expect(await focused(page)).toBe("Mark as unread: Third");
+  await expect.poll(() => focused(page)).toBe("Mark as unread: Third");
 
   await tabTo(page, /^Delete: Third$/);
   await page.keyboard.press("Enter");
   await tab.visit.shows([first, second]);
-  expect(await focused(page)).toBe("Delete: Second");
+  await expect.poll(() => focused(page)).toBe("Delete: Second");
   await page.keyboard.press("Enter");
   await tab.visit.shows([first]);
-  expect(await focused(page)).toBe("Delete: First");
+  await expect.poll(() => focused(page)).toBe("Delete: First");
   await page.keyboard.press("Enter");
   await tab.visit.shows([]);
   await expect.poll(() => page.evaluate(() => document.activeElement?.role)).toBe("tabpanel");
@@ -84,8 +84,8 @@ test("on a phone the bell opens the inbox over the page, and Escape returns the 
 
   await visit.bell.tap();
   await visit.shows(ids);
-  expect(await visit.page.evaluate(() => document.activeElement?.role)).toBe("dialog");
+  await expect.poll(() => visit.page.evaluate(() => document.activeElement?.role)).toBe("dialog");
   await visit.page.keyboard.press("Escape");
   await visit.inbox.waitFor({ state: "hidden" });
-  expect(await focused(visit.page)).toBe("Notifications, 1 unread");
+  await expect.poll(() => focused(visit.page)).toBe("Notifications, 1 unread");
 });

@@ -1,7 +1,7 @@
 // Six tabs that act at random while the gateway is killed four times: nothing is lost, and nothing is doubled.
 
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { Harness, TIMEOUT_MS, type Visit } from "./harness.js";
+import { Harness, type Visit } from "./harness.js";
 import { randomFrom } from "./random.js";
 
 const TABS = 6;
@@ -117,14 +117,11 @@ class Run {
       .map(({ id, isRead }) => `${id} ${isRead}`)
       .sort();
     await expect
-      .poll(
-        async () => {
-          const list = await harness.gateway.call(this.#user, "GET", "/api/notifications?limit=200");
-          const { items } = list as { items: { id: string; readAt: string | null }[] };
-          return items.map(({ id, readAt }) => `${id} ${readAt !== null}`).sort();
-        },
-        { timeout: TIMEOUT_MS },
-      )
+      .poll(async () => {
+        const list = await harness.gateway.call(this.#user, "GET", "/api/notifications?limit=200");
+        const { items } = list as { items: { id: string; readAt: string | null }[] };
+        return items.map(({ id, readAt }) => `${id} ${readAt !== null}`).sort();
+      })
       .toEqual(wanted);
   }
 
@@ -153,5 +150,5 @@ test.each([1, 20261128])("six tabs at random with four kills, seed %i", { timeou
     expect(tab.errors).toEqual([]);
   }
   // Meanwhile polling may have kept the tabs connected.
-  await expect.poll(() => harness.gateway.network.openSockets, { timeout: TIMEOUT_MS }).toBe(1);
+  await expect.poll(() => harness.gateway.network.openSockets).toBe(1);
 });

@@ -1,7 +1,7 @@
 // An open page while the network fails: no notification is lost or shown twice.
 
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { Harness, settled, TIMEOUT_MS } from "./harness.js";
+import { Harness, settled } from "./harness.js";
 
 let harness: Harness;
 beforeAll(async () => {
@@ -48,7 +48,7 @@ test("changes made offline are carried out when the network is back", async () =
   harness.gateway.network.restore();
   await tab.showsStatus("Connected");
   await expect
-    .poll(() => harness.gateway.call(alice, "GET", "/api/notifications"), { timeout: TIMEOUT_MS })
+    .poll(() => harness.gateway.call(alice, "GET", "/api/notifications"))
     .toMatchObject({ unreadCount: 0, items: [{ id: one }] });
   await tab.shows([one]);
 });
@@ -66,14 +66,14 @@ test("notifications arrive over each transport that the user chooses", async () 
 
   await tab.button("Polling").click();
   await expect.poll(() => tab.transport.textContent()).toBe("Polling");
-  expect(await tab.button("Polling").getAttribute("aria-pressed")).toBe("true");
+  await expect.poll(() => tab.button("Polling").getAttribute("aria-pressed")).toBe("true");
   await expect.poll(() => harness.gateway.network.openSockets).toBe(0);
   await arrives("By polling");
   expect(harness.gateway.network.openSockets).toBe(0);
 
   await tab.button("WebSocket").click();
   await expect.poll(() => tab.transport.textContent()).toBe("WebSocket");
-  expect(harness.gateway.network.openSockets).toBe(1);
+  await expect.poll(() => harness.gateway.network.openSockets).toBe(1);
   await arrives("By WebSocket");
 
   await tab.button("SSE").click();
@@ -84,7 +84,7 @@ test("notifications arrive over each transport that the user chooses", async () 
   await tab.button("Automatic").click();
   await expect.poll(() => tab.transport.textContent()).toBe("WebSocket");
   await arrives("Automatically again");
-  expect(await tab.maxEventsPerNotification()).toBe(1);
+  await expect.poll(() => tab.maxEventsPerNotification()).toBe(1);
 });
 
 test("with WebSocket chosen and blocked, the page shows the failure and does not poll", async () => {
@@ -93,22 +93,26 @@ test("with WebSocket chosen and blocked, the page shows the failure and does not
   await tab.showsStatus("Connected");
   harness.gateway.network.blockSockets();
   await tab.showsStatus("Reconnecting");
-  await tab.page.locator(".connection").getByTestId("failure").waitFor({ timeout: TIMEOUT_MS });
-  expect(await tab.transport.textContent()).toBe("None");
+  await tab.page.locator(".connection").getByTestId("failure").waitFor();
+  await expect.poll(() => tab.transport.textContent()).toBe("None");
 });
 
 test("the page streams while WebSockets are blocked, and returns to them afterwards", async () => {
   const alice = harness.user("alice");
   harness.gateway.network.blockSockets();
   const tab = await harness.visit(alice);
-  await expect.poll(() => tab.transport.textContent(), { timeout: TIMEOUT_MS }).toBe("SSE");
+  await expect.poll(() => tab.transport.textContent()).toBe("SSE");
   await tab.page.getByTestId("status").getByText("SSE").waitFor();
-  // After the sync of the opening nothing is asked for, and a send still rings.
-  await tab.page.waitForTimeout(3_000);
   let syncs = 0;
+  let syncedMs = Date.now();
   tab.page.on("request", (request) => {
-    if (request.url().includes("/api/sync")) syncs++;
+    if (!request.url().includes("/api/sync")) return;
+    syncs++;
+    syncedMs = Date.now();
   });
+  // After the sync of the opening nothing is asked for, and a send still rings.
+  await expect.poll(() => Date.now() - syncedMs).toBeGreaterThan(3_000);
+  syncs = 0;
   const ids = await harness.gateway.send({ userIds: [alice], title: "Streamed" });
   await tab.shows(ids);
   expect(syncs).toBe(0);
@@ -117,10 +121,10 @@ test("the page streams while WebSockets are blocked, and returns to them afterwa
 
   const form = tab.page.getByRole("region", { name: "Emit" });
   await form.getByRole("button", { name: "Emit" }).click();
-  await tab.page.locator(".event-summary", { hasText: "Maintenance in ten minutes" }).waitFor({ timeout: TIMEOUT_MS });
+  await tab.page.locator(".event-summary", { hasText: "Maintenance in ten minutes" }).waitFor();
   await form.getByText("Emitted").waitFor();
   await form.getByRole("button", { name: "Test SSE" }).click();
-  await tab.page.locator(".event-summary", { hasText: "A test" }).waitFor({ timeout: TIMEOUT_MS });
+  await tab.page.locator(".event-summary", { hasText: "A test" }).waitFor();
   await form.getByText("to one event stream").waitFor();
 
   const second = await tab.openTab();
@@ -130,11 +134,11 @@ test("the page streams while WebSockets are blocked, and returns to them afterwa
   for (const visit of [tab, second]) await visit.shows(ids);
 
   harness.gateway.network.allowSockets();
-  await expect.poll(() => tab.transport.textContent(), { timeout: TIMEOUT_MS }).toBe("WebSocket");
+  await expect.poll(() => tab.transport.textContent()).toBe("WebSocket");
   ids.push(...(await harness.gateway.send({ userIds: [alice], title: "Pushed" })));
   for (const visit of [tab, second]) {
     await visit.shows(ids);
-    expect(await visit.maxEventsPerNotification()).toBe(1);
+    await expect.poll(() => visit.maxEventsPerNotification()).toBe(1);
   }
 });
 
@@ -143,7 +147,7 @@ test("a test over event streams says that there are none", async () => {
   const tab = await harness.visit(alice);
   const form = tab.page.getByRole("region", { name: "Emit" });
   await form.getByRole("button", { name: "Test SSE" }).click();
-  await form.getByText(`${alice} has no open event stream`).waitFor({ timeout: TIMEOUT_MS });
+  await form.getByText(`${alice} has no open event stream`).waitFor();
   expect(await tab.page.locator(".event-summary", { hasText: "A test" }).count()).toBe(0);
 });
 
@@ -151,10 +155,10 @@ test("the page polls while event streams break too", async () => {
   const alice = harness.user("alice");
   harness.gateway.network.blockSockets();
   const tab = await harness.visit(alice);
-  await expect.poll(() => tab.transport.textContent(), { timeout: TIMEOUT_MS }).toBe("SSE");
+  await expect.poll(() => tab.transport.textContent()).toBe("SSE");
   await tab.page.route(/\/api\/events/, (route) => route.abort());
   await tab.page.reload();
-  await expect.poll(() => tab.transport.textContent(), { timeout: TIMEOUT_MS }).toBe("Polling");
+  await expect.poll(() => tab.transport.textContent()).toBe("Polling");
   const ids = await harness.gateway.send({ userIds: [alice], title: "Polled" });
   await tab.shows(ids);
 });
@@ -231,9 +235,9 @@ test("nothing is wider than the window, online and offline", async () => {
     }
     return widths;
   };
-  expect(await wider()).toEqual([]);
+  await expect.poll(wider).toEqual([]);
   harness.gateway.network.cut();
   await tab.showsStatus("Offline");
   await tab.page.getByText(/Last seen /).waitFor();
-  expect(await wider()).toEqual([]);
+  await expect.poll(wider).toEqual([]);
 });

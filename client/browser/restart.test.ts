@@ -26,7 +26,7 @@ test("a killed and restarted gateway loses no notification and shows none twice"
       await tab.showsStatus("Connected");
       await tab.shows(ids);
       await tab.showsUnread(ids.length);
-      expect(await tab.maxEventsPerNotification()).toBe(1);
+      await expect.poll(() => tab.maxEventsPerNotification()).toBe(1);
     }
   }
 });

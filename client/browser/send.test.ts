@@ -46,7 +46,7 @@ test("a refusal shows its code, message, request id and field", async () => {
   await shown.getByText("422 validation_failed").waitFor();
   await shown.getByText(error.message).waitFor();
   await shown.getByText(error.requestId).waitFor();
-  expect(await form.getByLabel("Link").getAttribute("aria-invalid")).toBe("true");
+  await expect.poll(() => form.getByLabel("Link").getAttribute("aria-invalid")).toBe("true");
   await tab.shows([]);
 });
 

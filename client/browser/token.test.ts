@@ -32,5 +32,5 @@ test("a pasted token decides which inbox is shown, lasts for the tab, and can be
   await rest.visit.showsStatus("Connected");
   await page.getByRole("button", { name: "Use another token" }).click();
   await field.waitFor();
-  expect(await page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain(token);
+  await expect.poll(() => page.evaluate(() => JSON.stringify(sessionStorage))).not.toContain(token);
 });

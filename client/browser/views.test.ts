@@ -21,7 +21,7 @@ test("the tab of what is unread shows what lies beyond the first page, in every 
   const first = await harness.visit(alice);
   const second = await first.openTab();
   for (const tab of [first, second]) {
-    expect(await tab.shownIds()).toHaveLength(50);
+    await expect.poll(() => tab.shownIds()).toHaveLength(50);
     await tab.showsUnread(8);
     await tab.tab("Unread").click();
     await tab.shows(unread);
@@ -41,7 +41,7 @@ test("the tab of what is unread shows what lies beyond the first page, in every 
     await tab.showsUnread(0);
     expect(tab.errors).toEqual([]);
   }
-  expect(harness.gateway.network.openSockets).toBe(1);
+  await expect.poll(() => harness.gateway.network.openSockets).toBe(1);
 });
 
 test("the tab of a type counts what is unread of it, also beyond the first page", async () => {

@@ -2,6 +2,7 @@
 
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { TIMEOUT_MS } from "./browser.js";
 
 export default defineConfig({
   root: fileURLToPath(new URL(".", import.meta.url)),
@@ -11,7 +12,9 @@ export default defineConfig({
     include: ["*.test.ts"],
     // Two browsers at once disturb each other's timing, which costs more than running in parallel saves.
     fileParallelism: false,
-    testTimeout: 90_000,
+    // A page changes some time after an event, and later on a slow machine, so the tests look at it with `expect.poll`.
+    expect: { poll: { timeout: TIMEOUT_MS } },
+    testTimeout: 180_000,
     hookTimeout: 60_000,
   },
 });
