@@ -78,10 +78,22 @@ export class Harness {
   }
 }
 
-/** Waits until nothing moves. On a busy machine a motion may take a single frame, and the next one would add to it. */
+/**
+ * Waits until nothing moves and the page has nothing left to do. On a busy machine a motion may take a single frame, and
+ * the next one would add to it. The bell moves nothing else while it rings.
+ */
 export async function settled(page: Page): Promise<void> {
-  await page.waitForFunction(() => document.getAnimations().every(({ playState }) => playState !== "running"));
-  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  await page.waitForFunction(() =>
+    document
+      .getAnimations()
+      .every((one) => one.playState !== "running" || (one as CSSAnimation).animationName === "carillon-ring"),
+  );
+  await page.evaluate(
+    () =>
+      new Promise<void>((resolve) =>
+        requestAnimationFrame(() => requestAnimationFrame(() => requestIdleCallback(() => resolve()))),
+      ),
+  );
 }
 
 /** One browser tab with the page open. */
