@@ -67,7 +67,7 @@ test("a proxy that delays streams and takes them apart only delays", async () =>
   for (let n = 0; n < 20; n++) ids.push(...(await harness.gateway.send({ userIds: [alice], title: `Zeile ${n} 🔔` })));
   await tab.letsGo();
   await tab.shows(ids);
-  await tab.inbox.getByText("Zeile 19 🔔").waitFor();
+  await tab.inbox.getByRole("listitem").getByText("Zeile 19 🔔").waitFor();
   await expect.poll(() => tab.maxEventsPerNotification()).toBe(1);
 });
 

@@ -24,10 +24,12 @@ test("the form sends to all recipients it names, with type and priority", async 
 
   await form.getByText("Notification accepted for 2 of 2").waitFor();
   for (const visit of [aliceVisit, bobVisit]) {
-    await visit.inbox.getByText("Build 7 failed").waitFor();
-    await visit.inbox.getByText("3 of 912 tests failed").waitFor();
-    await visit.inbox.getByText("Critical").waitFor();
-    await visit.inbox.getByRole("listitem").getByText("Build failed", { exact: true }).waitFor();
+    // Soon the inbox also announces the title.
+    const row = visit.inbox.getByRole("listitem");
+    await row.getByText("Build 7 failed").waitFor();
+    await row.getByText("3 of 912 tests failed").waitFor();
+    await row.getByText("Critical").waitFor();
+    await row.getByText("Build failed", { exact: true }).waitFor();
     await visit.showsUnread(1);
   }
 });
