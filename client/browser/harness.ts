@@ -212,24 +212,6 @@ export class Visit {
     for (const id of ids) await expect.poll(cached).toContain(id);
   }
 
-  /** From the next load of the page, collects the scores of the shifts of its layout. */
-  async observeShifts(): Promise<void> {
-    await this.page.addInitScript(() => {
-      const shifts: number[] = [];
-      Object.assign(globalThis, { shifts });
-      new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) shifts.push((entry as PerformanceEntry & { value: number }).value);
-      }).observe({ type: "layout-shift", buffered: true });
-    });
-  }
-
-  /** The total of the scores. Browsers rate up to 0.1 as good. */
-  shifts(): Promise<number> {
-    return this.page.evaluate(() =>
-      (globalThis as unknown as { shifts: number[] }).shifts.reduce((total, shift) => total + shift, 0),
-    );
-  }
-
   /** The highest number of `notification` events that any one notification caused. */
   async maxEventsPerNotification(): Promise<number> {
     const events = await this.page

@@ -1,9 +1,10 @@
 // The components on a page of their own: rows that stay in place, long lists, keyboard, right to left.
 
-import type { Locator, Page } from "playwright-core";
+import type { Locator } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { Fixture, type Opened } from "./fixture.js";
 import { settled } from "./harness.js";
+import { expectNoShifts, observeShifts } from "./shifts.js";
 
 let fixture: Fixture;
 beforeAll(async () => {
@@ -13,19 +14,6 @@ afterEach(() => fixture.reset());
 afterAll(() => fixture.stop());
 
 const top = async (locator: Locator): Promise<number> => (await locator.boundingBox())?.y ?? Number.NaN;
-
-/** The sum of the shifts of the layout, as the browser scores them. */
-async function observeShifts(page: Page): Promise<() => Promise<number>> {
-  await page.evaluate(() => {
-    const shifts: number[] = [];
-    Object.assign(globalThis, { shifts });
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) shifts.push((entry as PerformanceEntry & { value: number }).value);
-    }).observe({ type: "layout-shift" });
-  });
-  return () =>
-    page.evaluate(() => (globalThis as unknown as { shifts: number[] }).shifts.reduce((sum, one) => sum + one, 0));
-}
 
 async function sendSlowly(opened: Opened, count: number): Promise<void> {
   for (let n = 0; n < count; n++) {
@@ -99,11 +87,11 @@ test.each(["no-preference", "reduce"] as const)(
   async (reducedMotion) => {
     const opened = await fixture.open({ parts: "bell inbox toasts", count: "5" }, { reducedMotion });
     await opened.row("Number 4").waitFor();
-    const shifts = await observeShifts(opened.page);
+    await observeShifts(opened.page);
     await sendSlowly(opened, 20);
     await opened.row("Arrival 19.").waitFor();
     await opened.page.waitForTimeout(500);
-    expect(await shifts()).toBeLessThan(0.02);
+    await expectNoShifts(opened.page);
     await expect.poll(() => opened.page.getByRole("region").locator("[data-notification]").count()).toBe(25);
   },
 );
