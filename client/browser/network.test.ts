@@ -188,10 +188,11 @@ test("a reload while nothing responds shows the cache, says so, and catches up a
   await tab.inbox.getByText("saved notifications").waitFor({ state: "detached" });
 });
 
-test("the layout does not shift while the page loads, disconnects and reconnects", async () => {
+test.each([390, 1280])("the layout does not shift while the page loads and reconnects at %i px", async (width) => {
   const alice = harness.user("alice");
-  const tab = await harness.visit(alice);
-  await tab.shows(await harness.gateway.send({ userIds: [alice], title: "One" }));
+  const tab = await harness.visit(alice, { viewport: { width, height: 900 } });
+  await harness.gateway.send({ userIds: [alice], title: "One" });
+  await tab.showsUnread(1);
   await tab.page.getByText(/As of /).waitFor();
   await observeShiftsOfLoads(tab.page);
   await tab.page.reload();
