@@ -21,7 +21,7 @@ interface Side {
   readonly said: string[];
 }
 
-test.each([1, 20261129])("two browsers with four kills, seed %i", { timeout: 300_000 }, async (seed) => {
+test.each([1, 20261129])("two browsers with four kills, seed %i", { timeout: 600_000 }, async (seed) => {
   const random = randomFrom(seed);
   const users = [harness.user("alice"), harness.user("bob")] as const;
   const chatId = await harness.chat(...users);

@@ -130,7 +130,7 @@ class Run {
   }
 }
 
-test.each([1, 20261128])("six tabs at random with four kills, seed %i", { timeout: 300_000 }, async (seed) => {
+test.each([1, 20261128])("six tabs at random with four kills, seed %i", { timeout: 600_000 }, async (seed) => {
   const run = new Run(harness.user("alice"), seed);
   await run.open();
   for (let kill = 0; kill < KILLS; kill++) {
