@@ -10,8 +10,9 @@ export default defineConfig({
   cacheDir: "../node_modules/.vite",
   test: {
     include: ["*.test.ts"],
-    // Two browsers at once disturb each other's timing, which costs more than running in parallel saves.
-    fileParallelism: false,
+    // Most of the time a test waits for a timer of the client or the server. More than two browsers at once would be slow
+    // enough to miss the times that some tests expect.
+    maxWorkers: 2,
     // A page changes some time after an event, and later on a slow machine, so the tests look at it with `expect.poll`.
     expect: { poll: { timeout: TIMEOUT_MS } },
     testTimeout: 180_000,
