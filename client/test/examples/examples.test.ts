@@ -134,7 +134,7 @@ test("without a framework: the page in the README is the example, word for word,
   await heading(page, "0 unread, connected");
   await page.keyboard.press("Escape");
   await inbox.waitFor({ state: "detached", timeout });
-  expect(await page.evaluate(() => document.activeElement?.tagName)).toBe("CARILLON-BELL");
+  await expect.poll(() => page.evaluate(() => document.activeElement?.tagName), { timeout }).toBe("CARILLON-BELL");
   expect(complaints).toEqual([]);
 
   await reloadOffline(page, "Letter");
