@@ -11,6 +11,7 @@ use shared::app::App;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError, Pooler, Secret};
 use shared::delivery::wake::Wake;
+use shared::fast::log::LogId;
 use shared::moment::Moment;
 use shared::moment::memory::MemoryMoment;
 use shared::moment::redis::RedisMoment;
@@ -102,8 +103,14 @@ impl Handlers {
         self.is_stopping.send_replace(true);
     }
 
-    /// Closes the stores. No function may be running.
+    /// Writes what waits in logs, since those in memory end with this process, and closes the stores. No function may be
+    /// running.
     pub(crate) async fn close(&self) {
+        let logs: Vec<LogId> = LogId::all().collect();
+        let unwritten = self.app.moment.logs.unwritten(&logs).await;
+        if let Err(error) = self.app.log_writer.write(&unwritten, self.app.clock.at()).await {
+            tracing::error!(%error, "what was accepted fast could not be written");
+        }
         match &self.record_store {
             RecordStore::Sqlite(record) => record.close().await,
             RecordStore::Postgres(record) => record.close().await,

@@ -3,6 +3,7 @@
 
 mod chats;
 mod emitting;
+mod fast;
 mod presence;
 
 use std::collections::HashSet;
