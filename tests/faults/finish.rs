@@ -55,8 +55,9 @@ impl Testbed {
     }
 
     /// Gives messages that were accepted fast the places that they have in the record, so that they are compared like others.
-    /// Returns how many have none. If their order is not promised, they are only required to be there.
-    async fn place_fast_messages(&self, fast: Option<FastPromise>) -> usize {
+    /// Returns how many have none. If their order is not promised, they are only required to be there, and how many there are
+    /// is the second number.
+    async fn place_fast_messages(&self, fast: Option<FastPromise>) -> [usize; 2] {
         let stored: Vec<(String, i64)> =
             sqlx::query_as("SELECT id::text, seq FROM messages").fetch_all(&self.database).await.unwrap();
         let stored: HashMap<String, i64> = stored.into_iter().collect();
@@ -69,7 +70,8 @@ impl Testbed {
             }
             said.seq > 0 && (is_ordered || !fast_ids.contains(&said.id))
         });
-        fast_ids.iter().filter(|id| !stored.contains_key(*id)).count()
+        let lost = fast_ids.iter().filter(|id| !stored.contains_key(*id)).count();
+        [lost, if is_ordered { 0 } else { fast_ids.len() - lost }]
     }
 
     async fn is_idle(&self) -> bool {
@@ -199,7 +201,7 @@ impl Testbed {
         let accepted = self.service.log.accepted.lock().unwrap().clone();
         let fast = self.accepts_fast.then(|| scenario.fast_promise());
         let mut found = checker::compare(&self.database, &accepted, &self.devices, fast).await;
-        let unplaced = self.place_fast_messages(fast).await;
+        let [unplaced, unordered] = self.place_fast_messages(fast).await;
         match fast {
             Some(FastPromise::BestEffort) => found.lost_by_redis += unplaced,
             _ if unplaced > 0 => found.violated("chats", format!("{unplaced} messages without a place are not stored")),
@@ -214,6 +216,7 @@ impl Testbed {
         }
         self.repeat_messages().await;
         found.check_chats(&self.database, &self.devices, self.conversation().await).await;
+        found.chats.accepted += unordered;
         self.check_read_marks(&mut found).await;
         self.check_replays(&mut found).await;
         // Entries that fall due only now, or were claimed, are found to be stale and leave the queue.

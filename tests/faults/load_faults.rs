@@ -35,12 +35,12 @@ pub(crate) async fn one_key_at_once(testbed: &mut Testbed) {
     let modes = [Mode::Hold, Mode::Pass, Mode::Reset, Mode::LoseAnswers(0.5), Mode::Pass];
     for n in 0..40 {
         testbed.redis.set_mode(modes[n % modes.len()]);
-        let request = send_body("parallel", n, &testbed.users[..3]);
+        let request = send_body("parallel", n, testbed.few_users());
         let service = testbed.service.clone();
         let answers = join_all((0..4).map(|_| service.attempt(&request, false))).await;
         let answers: Vec<Answer> = answers.into_iter().flatten().collect();
         let accepted: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 202).collect();
-        let same = accepted.windows(2).all(|pair| pair[0].text == pair[1].text);
+        let same = accepted.windows(2).all(|pair| durable(&pair[0].text) == durable(&pair[1].text));
         testbed.require(same, format!("calls with the key parallel/{n} got different answers"));
         testbed.require(accepted.len() == 4, format!("parallel/{n}: only {} of 4 calls were accepted", accepted.len()));
         if let Some(first) = accepted.first() {
@@ -53,6 +53,11 @@ pub(crate) async fn one_key_at_once(testbed: &mut Testbed) {
     testbed.end_fault();
 }
 
+/// An answer as if it were durable: who does not reach Redis stores what others have in a log.
+fn durable(answer: &str) -> String {
+    answer.replace(r#""durability":"redis""#, r#""durability":"durable""#)
+}
+
 async fn say_at_once(testbed: &mut Testbed, n: usize) {
     let (message, asked_at) = (message(&format!("parallel/{n}")), Instant::now());
     let first = testbed.writer(EVERYONE, 0);
@@ -62,12 +67,16 @@ async fn say_at_once(testbed: &mut Testbed, n: usize) {
     let accepted: Vec<&Value> =
         answers.iter().filter(|(status, _)| (200..300).contains(status)).map(|(_, answer)| answer).collect();
     testbed.require(accepted.len() == 4, format!("the message parallel/{n}: {} of 4 were accepted", accepted.len()));
-    let same = accepted.windows(2).all(|pair| pair[0] == pair[1]);
+    let same = accepted.windows(2).all(|pair| match testbed.accepts_fast {
+        // It has its place in some of them.
+        true => pair[0]["id"] == pair[1]["id"],
+        false => pair[0] == pair[1],
+    });
     testbed.require(same, format!("the message parallel/{n} got different answers"));
-    testbed.require(
-        answers.iter().filter(|(status, _)| *status == 201).count() <= 1,
-        format!("the message parallel/{n} was created more than once"),
-    );
+    // Who does not reach Redis stores what others have in a log, and each says that it is new.
+    let created = answers.iter().filter(|(status, _)| *status == 201).count();
+    testbed
+        .require(created <= 1 || testbed.accepts_fast, format!("the message parallel/{n} was created more than once"));
     testbed.talked.said.lock().unwrap().extend(accepted.iter().map(|answer| Said::read(answer, asked_at)));
 }
 
@@ -78,7 +87,7 @@ pub(crate) async fn one_key_other_body(testbed: &mut Testbed) {
     for n in 0..40 {
         let requests: Vec<_> = (0..4)
             .map(|version| {
-                let mut request = send_body("contested", n, &testbed.users[..2]);
+                let mut request = send_body("contested", n, testbed.few_users());
                 request["body"] = format!("version {version}").into();
                 request
             })

@@ -24,6 +24,47 @@ pub(crate) async fn killed(testbed: &mut Testbed) {
     require_unnoticed(testbed, from);
 }
 
+/// F02: the power fails. Redis syncs its append-only file every second, so what it wrote in the last one is gone.
+pub(crate) async fn power_lost(testbed: &mut Testbed) {
+    let from = Instant::now();
+    for _ in 0..3 {
+        testbed.run_for(1.5).await;
+        let synced = testbed.servers.redis.appended();
+        testbed.run_for(1.0).await;
+        let written = testbed.servers.redis.appended().iter().map(|(_, length)| length).sum::<u64>();
+        let lost = written - synced.iter().map(|(_, length)| length).sum::<u64>();
+        testbed.require(lost > 0, "nothing was written that could be lost");
+        testbed.servers.redis.loses_power(&synced);
+        testbed.run_for(0.5).await;
+        testbed.servers.redis.is_back();
+        testbed.note(format!("{lost} bytes of commands lost"));
+    }
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
+/// F53: the clock of Redis jumps an hour ahead and back, and an hour behind and back.
+pub(crate) async fn clock_jumps(testbed: &mut Testbed) {
+    if !testbed.servers.redis.gets_own_clock() {
+        testbed.note("left out: it needs libfaketime (apt-get install faketime)".into());
+        testbed.end_fault();
+        return;
+    }
+    testbed.run_for(1.5).await;
+    let from = Instant::now();
+    let redis_s = |testbed: &Testbed| testbed.servers.redis.answers::<(i64, i64)>(&["TIME"]).map_or(0, |(s, _)| s);
+    let start = (redis_s(testbed), Instant::now());
+    for ahead_s in [3_600, 0, -3_600, 0] {
+        testbed.servers.redis.sets_clock(ahead_s);
+        testbed.run_for(3.0).await;
+        let expected = start.0 + start.1.elapsed().as_secs().cast_signed() + ahead_s;
+        let off = redis_s(testbed) - expected;
+        testbed.require(off.abs() <= 2, format!("the clock of Redis is {off} s off from what was set"));
+    }
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
 /// F03: Redis comes back empty, as after the promotion of an empty replica. Waiting work is found in the record.
 pub(crate) async fn wiped(testbed: &mut Testbed) {
     testbed.run_for(1.5).await;

@@ -84,6 +84,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!("first", "other design: Redis first, the database later", baseline::stream, 0),
         scenario!("calm", "no fault", worker_faults::no_fault),
         scenario!("F01", "Redis is killed and restarts with its data", redis_faults::killed),
+        scenario!("F02", "Redis loses power, and with it its last second", redis_faults::power_lost),
         scenario!("F03", "Redis loses everything and restarts empty", redis_faults::wiped),
         scenario!("F04", "Redis hangs for 1, 5 and 30 s", redis_faults::hung),
         scenario!("F05", "Redis answers with delays of 50, 200 and 1,000 ms", redis_faults::slow),
@@ -126,6 +127,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!("F50", "100,000 notifications are due after an outage", backlog::after_an_outage, 0),
         scenario!("F51", "the queue contains unreadable entries", worker_faults::poisoned),
         scenario!("F52", "ten times the load", load_faults::overload),
+        scenario!("F53", "the clock of Redis jumps by an hour, there and back", redis_faults::clock_jumps),
         scenario!("F55", "one key in four calls at once while Redis flaps", load_faults::one_key_at_once),
         scenario!("F56", "one key in four calls at once, different bodies", load_faults::one_key_other_body),
         scenario!(RANDOM_MIX, "a random mix of all faults", random_mix::run),
@@ -140,10 +142,10 @@ pub(crate) fn all() -> Vec<Scenario> {
 const SELECTED: [&str; 9] = ["list", "first", "calm", "F03", "F24", "F28", "F36", "F46", "F47"];
 
 /// Those in which Redis loses data: emptied, or replaced by a replica that was behind.
-const LOSING_REDIS: [&str; 9] = ["F03", "F08", "F09", "F10", "F11", "F13", "F16", "F20", RANDOM_MIX];
+const LOSING_REDIS: [&str; 10] = ["F02", "F03", "F08", "F09", "F10", "F11", "F13", "F16", "F20", RANDOM_MIX];
 /// Those in which Redis is away, or cannot be written to, and loses nothing.
-const MISSING_REDIS: [&str; 14] =
-    ["F01", "F04", "F05", "F06", "F07", "F12", "F15", "F17", "F18", "F21", "F22", "F23", "moved", "F55"];
+const MISSING_REDIS: [&str; 15] =
+    ["F01", "F04", "F05", "F06", "F07", "F12", "F15", "F17", "F18", "F21", "F22", "F23", "moved", "F53", "F55"];
 /// The one that needs several instances.
 const ON_SEVERAL: &str = "F23";
 /// Those that only a Redis Cluster can have.

@@ -42,7 +42,7 @@ fn breakpoints(testbed: &Testbed, target: Target) -> &Breakpoints {
 /// Fails a `send` in a new process at each of its steps; the service retries it until it is accepted. Returns the
 /// number of steps.
 pub(crate) async fn fail_send(testbed: &mut Testbed, target: Target, failure: Failure) -> usize {
-    let (service, users) = (testbed.service.clone(), testbed.users[..2].to_vec());
+    let (service, users) = (testbed.service.clone(), testbed.few_users().to_vec());
     let send = |sender: String, n| {
         let (service, request) = (service.clone(), send_body(&sender, n, &users));
         tokio::spawn(async move { service.send(request).await.is_some() })
@@ -130,6 +130,8 @@ async fn create_work(testbed: &Testbed, sender: &str, n: usize) {
     let mut later = send_body(&format!("{sender}-later"), n, &testbed.users);
     later["delayMs"] = 1.into();
     testbed.service.send(later).await;
+    // If it is accepted fast, it waits in a log.
+    testbed.service.send(send_body(&format!("{sender}-alone"), n, &testbed.users[..1])).await;
     testbed.management.set_behaviour(Behaviour::Throttled(1.0));
     testbed.writer(PAIR, 1).says_over_http(&format!("{sender}/{n}")).await;
     testbed.management.set_behaviour(Behaviour::Normal);

@@ -231,6 +231,11 @@ impl Testbed {
         self.devices.push(Arc::new(device));
     }
 
+    /// So many users that a send to them costs what any does: two, or the one to whom it can be accepted fast.
+    pub(crate) fn few_users(&self) -> &[String] {
+        &self.users[..if self.accepts_fast { 1 } else { 2 }]
+    }
+
     pub(crate) fn authorization_of(&self, user: &str) -> String {
         bearer(&self.config, user, "")
     }

@@ -14,10 +14,15 @@ use tempfile::TempDir;
 /// How the names of the servers' folders begin; the number of the process follows.
 const FOLDER: &str = "carillon-redis-";
 
+/// What gives a server a clock of its own: Debian's package `faketime`.
+const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
 /// A server for one test. It ends when this is dropped, or with the thread that started it.
 pub struct RedisServer {
     port: u16,
     options: Vec<String>,
+    /// The file that says by how much its clock is off, if it has a clock of its own.
+    clock: Option<PathBuf>,
     folder: TempDir,
     process: Child,
 }
@@ -40,8 +45,8 @@ impl RedisServer {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let port = free_port();
         let folder = tempfile::Builder::new().prefix(&format!("{FOLDER}{}-", std::process::id())).tempdir().unwrap();
-        let process = spawn(port, &folder, &options);
-        let mut server = Self { port, options, folder, process };
+        let process = spawn(port, &folder, &options, None);
+        let mut server = Self { port, options, clock: None, folder, process };
         server.is_ready().then_some(server)
     }
 
@@ -74,8 +79,45 @@ impl RedisServer {
     /// append-only file if that is enabled.
     pub fn is_back(&mut self) {
         self.is_killed();
-        self.process = spawn(self.port, &self.folder, &self.options);
+        self.process = spawn(self.port, &self.folder, &self.options, self.clock.as_deref());
         assert!(self.is_ready(), "redis-server did not come back");
+    }
+
+    /// Restarts the server with a clock of its own, which [`sets_clock`](Self::sets_clock) sets. False, and no effect, without
+    /// libfaketime.
+    pub fn gets_own_clock(&mut self) -> bool {
+        let is_there = std::path::Path::new(LIBFAKETIME).exists();
+        if is_there {
+            self.clock = Some(self.folder.path().join("clock"));
+            self.sets_clock(0);
+            self.is_back();
+        }
+        is_there
+    }
+
+    /// Sets the server's own clock so many seconds ahead of that of the machine, or behind it.
+    pub fn sets_clock(&self, ahead_s: i64) {
+        let file = self.clock.as_ref().expect("it has a clock of its own");
+        // Renamed, so that the server never reads half of it.
+        let new = file.with_extension("new");
+        std::fs::write(&new, format!("{ahead_s:+}\n")).unwrap();
+        std::fs::rename(new, file).unwrap();
+    }
+
+    /// The append-only files and their lengths, which grow with every write.
+    pub fn appended(&self) -> Vec<(PathBuf, u64)> {
+        let folder = self.folder.path().join("appendonlydir");
+        let files = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        files.filter_map(|file| Some((file.path(), file.metadata().ok()?.len()))).collect()
+    }
+
+    /// Kills the server, and shortens its append-only files to what they were, as if the power had failed after that was synced.
+    pub fn loses_power(&mut self, synced: &[(PathBuf, u64)]) {
+        self.is_killed();
+        for (file, length) in synced {
+            let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+            file.set_len(*length).unwrap();
+        }
     }
 
     /// Kills the server and deletes everything that it has on disk, except for its place in a cluster.
@@ -266,10 +308,16 @@ pub fn config(url: &str, prefix: &str) -> RedisConfig {
 }
 
 /// Starts a server that stores nothing on disk and ends with the thread that started it, even if that thread is killed.
-fn spawn(port: u16, folder: &TempDir, options: &[String]) -> Child {
+fn spawn(port: u16, folder: &TempDir, options: &[String], clock: Option<&std::path::Path>) -> Child {
     let is_there = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
     assert!(is_there, "redis-server 7.0 or later is needed: apt-get install redis-server");
-    Command::new("setpriv")
+    let mut command = Command::new("setpriv");
+    if let Some(clock) = clock {
+        // The monotonic clock, by which the server measures its timeouts, goes on.
+        let variables = [("FAKETIME_CACHE_DURATION", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+        command.env("LD_PRELOAD", LIBFAKETIME).env("FAKETIME_TIMESTAMP_FILE", clock).envs(variables);
+    }
+    command
         .args(["--pdeathsig", "KILL", "redis-server", "--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no", "--dir"])
         .arg(folder.path())
