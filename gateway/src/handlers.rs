@@ -12,6 +12,7 @@ use shared::clock::Clock;
 use shared::config::{Config, ConfigError, Pooler, Secret};
 use shared::delivery::wake::Wake;
 use shared::fast::log::LogId;
+use shared::fast::write::Extent;
 use shared::moment::Moment;
 use shared::moment::memory::MemoryMoment;
 use shared::moment::redis::RedisMoment;
@@ -27,6 +28,8 @@ use crate::server::Gateway;
 
 /// This process serves what many sandboxes would on Lambda, so it may open more connections than one of them.
 const DATABASE_CONNECTIONS: u32 = 10;
+/// How long logs are written at most before the process ends.
+const MAX_PERSISTING: Duration = Duration::from_secs(30);
 /// The shortest time between two invocations of the drain; wakes in between count as one.
 const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the local drain may run: its timeout in the template.
@@ -108,8 +111,10 @@ impl Handlers {
     pub(crate) async fn close(&self) {
         let logs: Vec<LogId> = LogId::all().collect();
         let unwritten = self.app.moment.logs.unwritten(&logs).await;
-        if let Err(error) = self.app.log_writer.write(&unwritten, self.app.clock.at()).await {
-            tracing::error!(%error, "what was accepted fast could not be written");
+        let written =
+            self.app.log_writer.write(&unwritten, Extent::Everything, MAX_PERSISTING, self.app.clock.at()).await;
+        if !written.unfinished.is_empty() {
+            tracing::error!("some of what was accepted fast could not be written");
         }
         match &self.record_store {
             RecordStore::Sqlite(record) => record.close().await,

@@ -19,8 +19,8 @@ use crate::sockets::flood::Flood;
 use crate::sockets::push::Push;
 use crate::telemetry::{Counts, Report};
 
-/// How long an entry of a log waits at most if drains work, in milliseconds.
-const WRITTEN_WITHIN_MS: i64 = 1_000;
+/// From which age of a log's oldest entry on a drain is asked again to write it, in milliseconds.
+const REMIND_AFTER_MS: i64 = 1_000;
 
 /// Built once per process and handed to every call. Clones share everything.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub struct App {
     pub tokens: Option<Arc<Tokens>>,
     /// What must outlive everything.
     pub record: Record,
-    /// What may vanish at any time without loss.
+    /// What may vanish at any time without loss, except for logs of fast accepts.
     pub moment: Moment,
     /// The way to the sockets.
     pub push: Arc<dyn Push>,
@@ -90,10 +90,10 @@ impl App {
         refused
     }
 
-    /// Has a drain write a log, to which was just appended. `oldest_ms`: how long its oldest entry has waited, in milliseconds,
-    /// if that is another one. Whoever appended it has asked a drain already, which is asked again only if it is late.
+    /// Asks a drain to write a log after an append. If the log had entries, of which the oldest has waited for `oldest_ms`
+    /// milliseconds, one was asked already, and is asked again only if it is late.
     pub async fn have_log_written(&self, log: LogId, oldest_ms: Option<i64>) {
-        if oldest_ms.is_none_or(|oldest_ms| oldest_ms >= WRITTEN_WITHIN_MS) {
+        if oldest_ms.is_none_or(|oldest_ms| oldest_ms >= REMIND_AFTER_MS) {
             self.enqueue_and_wake(&[Entry { work: Work::Persist(log), wait_ms: 0 }]).await;
         }
     }

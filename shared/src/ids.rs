@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use aws_lc_rs::digest;
 use serde::{Serialize, Serializer};
-use uuid::Uuid;
+pub use uuid::Uuid;
 
 use crate::text;
 

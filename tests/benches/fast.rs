@@ -13,6 +13,7 @@ use shared::clock::{At, Clock, Time};
 use shared::config::Secret;
 use shared::fast::log::LogId;
 use shared::fast::logged::{LoggedMessage, LoggedSend};
+use shared::fast::write::Extent;
 use shared::ids::{ChatId, MessageId, SendId, UserId, sha256};
 use shared::inbox::notification::{Content, Priority};
 use shared::moment::redis::RedisMoment;
@@ -28,6 +29,7 @@ const CHATS: usize = 500;
 const IN_A_ROW: usize = 1_000;
 /// How many sends are accepted at once, for how long, and how often in each way.
 const AT_ONCE: usize = 16;
+const SECOND: Duration = Duration::from_secs(1);
 const FOR: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 3;
 /// How many entries are written from logs, and how many rows by the bare insert.
@@ -80,7 +82,8 @@ impl Bench {
     async fn write_all(&self) {
         let app = &self.test.app;
         let logs = app.moment.logs.unwritten(&LogId::all().collect::<Vec<_>>()).await;
-        app.log_writer.write(&logs, At::Server).await.unwrap();
+        let written = app.log_writer.write(&logs, Extent::Everything, 60 * SECOND, At::Server).await;
+        assert!(written.unfinished.is_empty(), "WRONG");
     }
 
     async fn check(&self) {

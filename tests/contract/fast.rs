@@ -5,7 +5,7 @@ use shared::chat::Refusal;
 use shared::chat::chats::Change;
 use shared::chat::messages::{Appended, NewMessage, Range};
 use shared::clock::Time;
-use shared::fast::WeighedMessage;
+use shared::fast::CheckedMessage;
 use shared::fast::logged::{LoggedMessage, LoggedSend};
 use shared::ids::{ChatId, MessageId, NotificationId};
 use shared::inbox::bounds::Bounds;
@@ -15,8 +15,8 @@ use crate::record::{RETENTION_MS, Record, START_MS, Send, at, concurrently, user
 
 on_each_record! {
     fast_accepts_are_in_use_from_the_first_note,
-    a_send_is_weighed_with_its_first_answer_and_the_recipients_connections,
-    a_message_is_weighed_as_its_append_would_decide,
+    a_send_is_checked_with_its_first_answer_and_the_recipients_connections,
+    a_message_is_checked_as_its_append_would_decide,
     a_message_of_a_pending_or_large_chat_is_undecided,
     sends_are_written_in_order_and_are_due_at_once,
     a_written_send_is_kept_from_its_accept,
@@ -25,6 +25,7 @@ on_each_record! {
     an_expired_send_is_written_and_not_due,
     messages_are_written_in_order_behind_those_that_are_stored,
     writing_messages_again_changes_nothing,
+    a_message_of_another_request_is_told,
     a_message_is_written_after_its_sender_left,
     messages_of_a_chat_that_has_ended_are_dropped,
     a_written_message_marks_as_read_for_its_sender_and_is_due_at_once,
@@ -41,7 +42,7 @@ impl Record {
     }
 
     async fn writes_messages(&self, messages: &[LoggedMessage]) {
-        self.fast().write_messages(messages, at(100)).await.unwrap();
+        assert!(self.fast().write_messages(messages, at(100)).await.unwrap().is_empty());
     }
 }
 
@@ -74,7 +75,7 @@ fn said(chat: ChatId, name: &str, text: &str) -> LoggedMessage {
     }
 }
 
-async fn weigh(record: &Record, message: &LoggedMessage, body: &str) -> WeighedMessage {
+async fn check(record: &Record, message: &LoggedMessage, body: &str) -> CheckedMessage {
     let new = NewMessage {
         id: message.id,
         chat: message.chat,
@@ -83,7 +84,7 @@ async fn weigh(record: &Record, message: &LoggedMessage, body: &str) -> WeighedM
         body,
         data: "{}",
     };
-    record.fast().weigh_message(&new, at(0)).await.unwrap()
+    record.fast().check_message(&new, at(0)).await.unwrap()
 }
 
 async fn places(record: &Record, chat: ChatId, name: &str) -> Vec<(i64, String)> {
@@ -98,51 +99,51 @@ async fn fast_accepts_are_in_use_from_the_first_note(record: Record) {
     assert_eq!(record.fast().fast_since().await.unwrap(), Some(START_MS + 5));
 }
 
-async fn a_send_is_weighed_with_its_first_answer_and_the_recipients_connections(record: Record) {
+async fn a_send_is_checked_with_its_first_answer_and_the_recipients_connections(record: Record) {
     let send = Send::new("a");
-    let weighed = record.fast().weigh_send(send.id, &user("alice"), at(0)).await.unwrap();
-    assert!(weighed.first.is_none() && weighed.connections.is_empty());
+    let checked = record.fast().check_send(send.id, &user("alice"), at(0)).await.unwrap();
+    assert!(checked.first.is_none() && checked.connections.is_empty());
     record.connect("alice", "phone", at(0)).await;
     record.connect("alice", "laptop", at(1)).await;
     record.connect("bob", "tablet", at(1)).await;
     record.connect_until("alice", "ended", START_MS + 2, at(1)).await;
     record.send(&send, &users(&["alice"]), at(1)).await;
-    let weighed = record.fast().weigh_send(send.id, &user("alice"), at(3)).await.unwrap();
-    let first = weighed.first.unwrap();
+    let checked = record.fast().check_send(send.id, &user("alice"), at(3)).await.unwrap();
+    let first = checked.first.unwrap();
     assert_eq!((first.fingerprint, first.answer), (send.fingerprint, send.answer));
-    let mut connections: Vec<&str> = weighed.connections.iter().map(|connection| connection.id.as_str()).collect();
+    let mut connections: Vec<&str> = checked.connections.iter().map(|connection| connection.id.as_str()).collect();
     connections.sort_unstable();
     assert_eq!(connections, ["laptop", "phone"]);
-    let weighed = record.fast().weigh_send(Send::new("b").id, &user("alice"), at(3)).await.unwrap();
-    assert!(weighed.first.is_none() && weighed.connections.len() == 2);
+    let checked = record.fast().check_send(Send::new("b").id, &user("alice"), at(3)).await.unwrap();
+    assert!(checked.first.is_none() && checked.connections.len() == 2);
 }
 
-async fn a_message_is_weighed_as_its_append_would_decide(record: Record) {
+async fn a_message_is_checked_as_its_append_would_decide(record: Record) {
     let chat = record.accepted().await;
     record.connect("bob", "tablet", at(0)).await;
     let message = said(chat, "alice", "hi");
-    match weigh(&record, &message, "hi").await {
-        WeighedMessage::Admitted(connections) => assert_eq!(connections[0].id.as_str(), "tablet"),
+    match check(&record, &message, "hi").await {
+        CheckedMessage::Admitted(connections) => assert_eq!(connections[0].id.as_str(), "tablet"),
         other => panic!("{other:?}"),
     }
-    let stranger = weigh(&record, &said(chat, "mallory", "hi"), "hi").await;
-    assert!(matches!(stranger, WeighedMessage::Decided(Appended::Refused(Refusal::NotAMember))), "{stranger:?}");
+    let stranger = check(&record, &said(chat, "mallory", "hi"), "hi").await;
+    assert!(matches!(stranger, CheckedMessage::Decided(Appended::Refused(Refusal::NotAMember))), "{stranger:?}");
     record.say(chat, "alice", "hi", at(0)).await;
-    let repeat = weigh(&record, &message, "hi").await;
-    assert!(matches!(&repeat, WeighedMessage::Decided(Appended::Known(first)) if first.seq == 1), "{repeat:?}");
-    let reused = weigh(&record, &message, "other").await;
-    assert!(matches!(reused, WeighedMessage::Decided(Appended::Reused)), "{reused:?}");
+    let repeat = check(&record, &message, "hi").await;
+    assert!(matches!(&repeat, CheckedMessage::Decided(Appended::Known(first)) if first.seq == 1), "{repeat:?}");
+    let reused = check(&record, &message, "other").await;
+    assert!(matches!(reused, CheckedMessage::Decided(Appended::Reused)), "{reused:?}");
 }
 
 async fn a_message_of_a_pending_or_large_chat_is_undecided(record: Record) {
     let pending = record.pending().await;
-    assert!(matches!(weigh(&record, &said(pending, "alice", "hi"), "hi").await, WeighedMessage::Undecided));
+    assert!(matches!(check(&record, &said(pending, "alice", "hi"), "hi").await, CheckedMessage::Undecided));
     record.changed(pending, "bob", Change::Decline).await;
-    let declined = weigh(&record, &said(pending, "alice", "hi"), "hi").await;
-    assert!(matches!(declined, WeighedMessage::Decided(Appended::Refused(Refusal::Conflict(_)))), "{declined:?}");
+    let declined = check(&record, &said(pending, "alice", "hi"), "hi").await;
+    assert!(matches!(declined, CheckedMessage::Decided(Appended::Refused(Refusal::Conflict(_)))), "{declined:?}");
     let others: Vec<String> = (0..100).map(|n| format!("member-{n}")).collect();
     let large = record.group(&others.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    assert!(matches!(weigh(&record, &said(large, "alice", "hi"), "hi").await, WeighedMessage::Undecided));
+    assert!(matches!(check(&record, &said(large, "alice", "hi"), "hi").await, CheckedMessage::Undecided));
 }
 
 async fn sends_are_written_in_order_and_are_due_at_once(record: Record) {
@@ -235,6 +236,15 @@ async fn writing_messages_again_changes_nothing(record: Record) {
     assert_eq!(places(&record, chat, "alice").await[2..], [(3, "three".to_owned()), (4, "four".to_owned())]);
 }
 
+async fn a_message_of_another_request_is_told(record: Record) {
+    let chat = record.accepted().await;
+    record.say(chat, "alice", "one", at(0)).await;
+    let other = LoggedMessage { body: "other".into(), ..said(chat, "alice", "one") };
+    let conflicts = record.fast().write_messages(&[other.clone(), said(chat, "alice", "two")], at(0)).await.unwrap();
+    assert_eq!(conflicts, [other.id]);
+    assert_eq!(places(&record, chat, "alice").await, [(1, "one".to_owned()), (2, "two".to_owned())]);
+}
+
 async fn a_message_is_written_after_its_sender_left(record: Record) {
     let chat = record.group(&["bob"]).await;
     record.changed(chat, "bob", Change::Leave).await;
@@ -272,7 +282,8 @@ async fn concurrent_writers_of_the_same_entries_write_them_once_and_in_order(rec
     let chat = record.accepted().await;
     let texts: Vec<String> = (0..30).map(|n| n.to_string()).collect();
     let sends: Vec<LoggedSend> = texts.iter().map(|text| logged(text, "alice", 10)).collect();
-    let messages: Vec<LoggedMessage> = texts.iter().map(|text| said(chat, "alice", text)).collect();
+    let by = |n: usize| if n.is_multiple_of(3) { "bob" } else { "alice" };
+    let messages: Vec<LoggedMessage> = texts.iter().enumerate().map(|(n, text)| said(chat, by(n), text)).collect();
     concurrently(8, |n| {
         // Each has read another prefix.
         let (record, sends, messages) = (record.clone(), sends[..9 + 3 * n].to_vec(), messages[..9 + 3 * n].to_vec());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shared::fast::log::{
-    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, Logs, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs,
+    KeyClaim, LogEntry, LogId, Logged, Logs, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs, Share,
     Unwritten, WriterId,
 };
 use shared::ids::{ChatId, SendId, sha256};
@@ -19,12 +19,14 @@ on_each_moment! {
     the_oldest_entrys_age_is_told,
     removing_leaves_what_came_later,
     removing_twice_is_harmless,
+    an_entry_in_the_place_of_a_removed_one_stays,
+    what_is_read_and_left_is_told,
     only_logs_with_entries_are_unwritten,
     each_log_is_read_up_to_a_limit,
     concurrent_appends_all_arrive_once,
     the_total_counts_entries_bytes_and_age,
     a_key_belongs_to_its_first_claim,
-    a_claim_lasts,
+    a_claim_can_be_taken_over,
     any_text_is_kept_as_it_is,
     a_log_has_one_writer_at_a_time,
 }
@@ -32,6 +34,11 @@ on_each_moment! {
 type Store = Arc<dyn Logs>;
 
 const WRITER: WriterId = WriterId(u64::MAX);
+const ALL: Share = Share { entries: 2_000, bytes: usize::MAX / 2 };
+
+fn up_to(entries: usize) -> Share {
+    Share { entries, ..ALL }
+}
 
 fn log(name: &str) -> LogId {
     LogId::of_user(&user(name))
@@ -52,7 +59,7 @@ async fn append_all(store: &Store, name: &str, texts: &[&str]) {
 }
 
 async fn entries(store: &Store, name: &str) -> Vec<LogEntry> {
-    store.read(&[log(name)], 2_000, WRITER, at(0)).await.entries
+    store.read(&[log(name)], ALL, WRITER, at(0)).await.entries
 }
 
 fn texts(entries: &[LogEntry]) -> Vec<&str> {
@@ -82,11 +89,11 @@ async fn an_id_is_in_a_log_once_and_answered_with_its_first_text(store: Store) {
 async fn an_id_may_be_appended_again_after_it_was_removed(store: Store) {
     append_all(&store, "alice", &["first", "second"]).await;
     let first = entries(&store, "alice").await;
-    assert!(store.remove(&first[..1], WRITER).await);
+    assert!(store.remove(&first[..1], WRITER).await.is_some());
     assert!(matches!(append(&store, "alice", 0, "again", 5).await, Logged::Added { .. }));
     assert_eq!(texts(&entries(&store, "alice").await), ["second", "again"]);
     // Its new entry is another one: whoever removes the first late leaves it.
-    assert!(store.remove(&first[..1], WRITER).await);
+    assert!(store.remove(&first[..1], WRITER).await.is_some());
     assert_eq!(texts(&entries(&store, "alice").await), ["second", "again"]);
     assert_eq!(append(&store, "alice", 0, "once more", 6).await, Logged::Known("again".into()));
 }
@@ -98,7 +105,7 @@ async fn a_log_takes_so_many_entries_and_so_many_bytes(store: Store) {
     assert_eq!(append(&store, "alice", MAX_LOG_ENTRIES, "x", 0).await, Logged::Full);
     // A repeat is answered all the same.
     assert_eq!(append(&store, "alice", 7, "y", 0).await, Logged::Known("x".into()));
-    store.remove(&store.read(&[log("alice")], 1, WRITER, at(0)).await.entries, WRITER).await;
+    store.remove(&store.read(&[log("alice")], up_to(1), WRITER, at(0)).await.entries, WRITER).await;
     assert!(matches!(append(&store, "alice", MAX_LOG_ENTRIES, "x", 0).await, Logged::Added { .. }));
 
     let quarter = "q".repeat(MAX_LOG_BYTES / 4);
@@ -106,7 +113,7 @@ async fn a_log_takes_so_many_entries_and_so_many_bytes(store: Store) {
         assert!(matches!(append(&store, "bob", n, &quarter, 0).await, Logged::Added { .. }), "{n}");
     }
     assert_eq!(append(&store, "bob", 4, "x", 0).await, Logged::Full);
-    store.remove(&store.read(&[log("bob")], 1, WRITER, at(0)).await.entries, WRITER).await;
+    store.remove(&store.read(&[log("bob")], up_to(1), WRITER, at(0)).await.entries, WRITER).await;
     assert!(matches!(append(&store, "bob", 4, &quarter, 0).await, Logged::Added { .. }));
 }
 
@@ -114,7 +121,7 @@ async fn a_log_whose_oldest_entry_waits_for_long_takes_nothing(store: Store) {
     append_all(&store, "alice", &["first"]).await;
     assert!(matches!(append(&store, "alice", 1, "second", MAX_LOG_AGE_MS - 1).await, Logged::Added { .. }));
     assert_eq!(append(&store, "alice", 2, "third", MAX_LOG_AGE_MS).await, Logged::Full);
-    store.remove(&store.read(&[log("alice")], 1, WRITER, at(0)).await.entries, WRITER).await;
+    store.remove(&store.read(&[log("alice")], up_to(1), WRITER, at(0)).await.entries, WRITER).await;
     assert!(matches!(append(&store, "alice", 2, "third", MAX_LOG_AGE_MS).await, Logged::Added { .. }));
 }
 
@@ -129,21 +136,48 @@ async fn the_oldest_entrys_age_is_told(store: Store) {
 async fn removing_leaves_what_came_later(store: Store) {
     append_all(&store, "alice", &["first", "second"]).await;
     append_all(&store, "bob", &["other"]).await;
-    let read = store.read(&[log("alice"), log("bob")], 10, WRITER, at(0)).await.entries;
+    let read = store.read(&[log("alice"), log("bob")], up_to(10), WRITER, at(0)).await.entries;
     append(&store, "alice", 2, "third", 1).await;
-    assert!(store.remove(&read, WRITER).await);
+    assert!(store.remove(&read, WRITER).await.is_some());
     assert_eq!(texts(&entries(&store, "alice").await), ["third"]);
     assert!(entries(&store, "bob").await.is_empty());
 }
 
 async fn removing_twice_is_harmless(store: Store) {
     append_all(&store, "alice", &["first", "second", "third"]).await;
-    let read = store.read(&[log("alice")], 2, WRITER, at(0)).await.entries;
-    assert!(store.remove(&read, WRITER).await && store.remove(&read, WRITER).await);
+    let read = store.read(&[log("alice")], up_to(2), WRITER, at(0)).await.entries;
+    for _ in 0..2 {
+        assert_eq!(store.remove(&read, WRITER).await, Some(vec![log("alice")]));
+    }
     assert_eq!(texts(&entries(&store, "alice").await), ["third"]);
     let rest = Unwritten { entries: 1, bytes: 5, oldest_ms: 7 };
     assert_eq!(store.unwritten_total(at(7)).await, Some(rest));
-    assert!(store.remove(&[], WRITER).await);
+    assert!(store.remove(&[], WRITER).await.is_some());
+}
+
+async fn an_entry_in_the_place_of_a_removed_one_stays(store: Store) {
+    append(&store, "alice", 0, "first", 7).await;
+    let first = entries(&store, "alice").await;
+    assert_eq!(store.remove(&first, WRITER).await, Some(Vec::new()));
+    // The log begins anew, and its clock is where it was.
+    append(&store, "alice", 1, "second", 7).await;
+    store.remove(&first, WriterId(1)).await;
+    assert_eq!(texts(&entries(&store, "alice").await), ["second"]);
+}
+
+async fn what_is_read_and_left_is_told(store: Store) {
+    append_all(&store, "alice", &["aaaa", "bbbb", "cccc"]).await;
+    append_all(&store, "bob", &["dddd"]).await;
+    let logs = [log("alice"), log("bob")];
+    let read = store.read(&logs, up_to(2), WRITER, at(0)).await;
+    assert_eq!(read.more, [log("alice")]);
+    // One entry is always read, however few bytes there may be.
+    for (bytes, expected) in [(0, "aaaa"), (7, "aaaa"), (8, "aaaabbbb"), (12, "aaaabbbbcccc")] {
+        let read = store.read(&[log("alice")], Share { entries: 9, bytes }, WRITER, at(0)).await;
+        assert_eq!(texts(&read.entries).concat(), expected, "{bytes}");
+        assert_eq!(read.more.is_empty(), bytes == 12);
+    }
+    assert_eq!(store.remove(&read.entries, WRITER).await, Some(vec![log("alice")]));
 }
 
 async fn only_logs_with_entries_are_unwritten(store: Store) {
@@ -162,7 +196,7 @@ async fn each_log_is_read_up_to_a_limit(store: Store) {
     append_all(&store, "alice", &["a", "b", "c"]).await;
     append_all(&store, "bob", &["d"]).await;
     let mut read =
-        texts(&store.read(&[log("alice"), log("bob"), log("carol")], 2, WRITER, at(0)).await.entries).join("");
+        texts(&store.read(&[log("alice"), log("bob"), log("carol")], up_to(2), WRITER, at(0)).await.entries).join("");
     read = read.chars().filter(|letter| *letter != 'd').chain(read.chars().filter(|letter| *letter == 'd')).collect();
     assert_eq!(read, "abd");
 }
@@ -209,12 +243,16 @@ async fn a_key_belongs_to_its_first_claim(store: Store) {
     assert_eq!(store.claim_key(send("b"), first, at(1)).await, Some(durable));
 }
 
-async fn a_claim_lasts(store: Store) {
-    // Redis ends it by its own clock, so its end cannot be seen there without waiting.
+async fn a_claim_can_be_taken_over(store: Store) {
     let send = SendId::of_key(&user("billing"), "/send", "a");
-    let first = claim(Some("alice"), "one");
+    let (first, durable) = (claim(Some("alice"), "one"), claim(None, "two"));
+    assert_eq!(store.take_key(send, durable, at(0)).await, None);
+    assert_eq!(store.claimed_key(send, at(0)).await, Some(durable));
+    let send = SendId::of_key(&user("billing"), "/send", "b");
     store.claim_key(send, first, at(0)).await;
-    assert_eq!(store.claimed_key(send, at(KEY_CLAIM_MS - 1)).await, Some(first));
+    assert_eq!(store.take_key(send, durable, at(0)).await, Some(first));
+    assert_eq!(store.claimed_key(send, at(0)).await, Some(durable));
+    assert_eq!(store.claim_key(send, first, at(0)).await, Some(durable));
 }
 
 async fn any_text_is_kept_as_it_is(store: Store) {
@@ -230,18 +268,18 @@ async fn a_log_has_one_writer_at_a_time(store: Store) {
     append_all(&store, "alice", &["first", "second"]).await;
     append_all(&store, "bob", &["other"]).await;
     let (one, other, logs) = (WriterId(1), WriterId(2), [log("alice"), log("bob")]);
-    let read = store.read(&[log("alice")], 1, one, at(0)).await;
+    let read = store.read(&[log("alice")], up_to(1), one, at(0)).await;
     assert_eq!((texts(&read.entries), read.is_busy), (vec!["first"], false));
     // The other gets what is not busy, and the first goes on.
-    let rest = store.read(&logs, 9, other, at(1)).await;
+    let rest = store.read(&logs, up_to(9), other, at(1)).await;
     assert_eq!((texts(&rest.entries), rest.is_busy), (vec!["other"], true));
-    assert!(store.remove(&read.entries, one).await);
-    let busy = ReadLogs { entries: Vec::new(), is_busy: true };
-    assert_eq!(store.read(&[log("alice")], 9, other, at(2)).await, busy);
-    let read = store.read(&[log("alice")], 9, one, at(3)).await;
-    assert!(store.remove(&read.entries, one).await);
+    assert!(store.remove(&read.entries, one).await.is_some());
+    let busy = ReadLogs { is_busy: true, ..ReadLogs::default() };
+    assert_eq!(store.read(&[log("alice")], up_to(9), other, at(2)).await, busy);
+    let read = store.read(&[log("alice")], up_to(9), one, at(3)).await;
+    assert!(store.remove(&read.entries, one).await.is_some());
     // It is empty, so it is free.
-    assert_eq!(store.read(&[log("alice")], 9, other, at(4)).await, ReadLogs::default());
+    assert_eq!(store.read(&[log("alice")], up_to(9), other, at(4)).await, ReadLogs::default());
     append(&store, "alice", 5, "third", 5).await;
-    assert_eq!(texts(&store.read(&[log("alice")], 9, other, at(6)).await.entries), ["third"]);
+    assert_eq!(texts(&store.read(&[log("alice")], up_to(9), other, at(6)).await.entries), ["third"]);
 }

@@ -1,13 +1,18 @@
 //! Fast accepts: the moment first, the record shortly after, and nothing that tells the two apart but the answer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
 use harness::{TestApp, body, event, request, socket_event};
 use serde_json::{Value, json};
 use shared::chat::draft::Draft;
 use shared::chat::message::Said;
 use shared::chat::messages::Range;
 use shared::chat::{joining, writing};
-use shared::fast::log::{LogId, WriterId};
-use shared::ids::{ChatId, UserId};
+use shared::clock::At;
+use shared::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, WriterId};
+use shared::ids::{ChatId, SendId, UserId};
 use shared::inbox::Page;
 use shared::inbox::bounds::Bounds;
 
@@ -81,6 +86,102 @@ async fn fast_accepts_are_durable_until_every_process_knows_of_them() {
     test.clock.advance(std::time::Duration::from_secs(1));
     assert_eq!(send_fast(&test, "c").await["durability"], "redis");
     assert_eq!(titles(&test).await, ["c", "b", "a"]);
+}
+
+#[tokio::test]
+async fn a_user_alone_does_not_bring_fast_accepts_into_use() {
+    let test = TestApp::new().await;
+    let chat = chat(&test).await;
+    for n in 0..3 {
+        assert!(say(&test, chat, "alice", &n.to_string(), "fast").await.seq().is_some());
+        test.clock.advance(std::time::Duration::from_secs(60));
+    }
+    assert_eq!(test.app.record.fast.fast_since().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_durable_request_that_takes_a_key_over_before_the_entry_is_appended_is_the_first() {
+    let test = fast_app().await;
+    // As another process would have, between this one's claim and its append.
+    let logs = Arc::new(Overtaken { logs: test.app.moment.logs.clone(), claims: AtomicUsize::new(0) });
+    let mut overtaken = test.app.clone();
+    overtaken.moment.logs = logs.clone();
+    let mut sending = event("send");
+    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
+    let body_of = |title: &str| {
+        json!({"type": "like", "userId": "alice", "title": title, "accept": "fast",
+        "idempotencyKey": "k"})
+    };
+    sending["body"] = body_of("mine").to_string().into();
+    let answer = send::handle(&overtaken, request(sending)).await;
+    assert_eq!(logs.claims.load(Ordering::Relaxed), 1);
+    // It is stored durably, or from the log: once, and under its key.
+    assert_eq!(answer.status(), 202);
+    assert_eq!(titles(&test).await, ["mine"]);
+    assert_eq!(unwritten(&test).await, 0);
+    let other = sends(&test, json!({"title": "other", "idempotencyKey": "k"})).await;
+    assert_eq!(other.status(), 422);
+}
+
+/// Logs whose keys are taken over as soon as they are claimed.
+struct Overtaken {
+    logs: Arc<dyn Logs>,
+    claims: AtomicUsize,
+}
+
+#[async_trait]
+impl Logs for Overtaken {
+    /// Twice, as after a connection that broke before its answer.
+    async fn append(&self, log: LogId, id: shared::ids::Uuid, text: &str, at: At) -> Option<Logged> {
+        self.logs.append(log, id, text, at).await;
+        self.logs.append(log, id, text, at).await
+    }
+
+    async fn claim_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim> {
+        let claimed = self.logs.claim_key(send, claim, at).await;
+        self.claims.fetch_add(1, Ordering::Relaxed);
+        self.logs.take_key(send, KeyClaim { log: None, ..claim }, at).await;
+        claimed
+    }
+
+    async fn take_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim> {
+        self.logs.take_key(send, claim, at).await
+    }
+
+    async fn claimed_key(&self, send: SendId, at: At) -> Option<KeyClaim> {
+        self.logs.claimed_key(send, at).await
+    }
+
+    async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId> {
+        self.logs.unwritten(logs).await
+    }
+
+    async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs {
+        self.logs.read(logs, share, writer, at).await
+    }
+
+    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> Option<Vec<LogId>> {
+        self.logs.remove(entries, writer).await
+    }
+
+    async fn unwritten_total(&self, at: At) -> Option<Unwritten> {
+        self.logs.unwritten_total(at).await
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_on_the_way_makes_no_repeat_of_a_send_without_a_key() {
+    let test = fast_app().await;
+    test.connect("alice", &["phone"]).await;
+    let mut again = test.app.clone();
+    again.moment.logs = Arc::new(Overtaken { logs: test.app.moment.logs.clone(), claims: AtomicUsize::new(0) });
+    let mut sending = event("send");
+    sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
+    sending["body"] = json!({"type": "like", "userId": "alice", "title": "a", "accept": "fast"}).to_string().into();
+    let answer = send::handle(&again, request(sending)).await;
+    assert_eq!((answer.status().as_u16(), answer.headers().get("idempotency-replayed")), (202, None));
+    assert_eq!(test.push.taken().len(), 1);
+    assert_eq!(drain(&test).await.persisted, 1);
 }
 
 #[tokio::test]
@@ -327,7 +428,8 @@ async fn a_log_whose_writer_died_is_written_by_the_next() {
     let test = fast_app().await;
     send_fast(&test, "a").await;
     let log = LogId::of_user(&user("alice"));
-    let read = test.app.moment.logs.read(&[log], 10, WriterId(1), test.app.clock.at()).await;
+    let read =
+        test.app.moment.logs.read(&[log], Share { entries: 10, bytes: 10 }, WriterId(1), test.app.clock.at()).await;
     assert_eq!(read.entries.len(), 1);
     test.clock.advance(std::time::Duration::from_millis(500));
     assert_eq!(titles(&test).await, ["a"]);

@@ -59,7 +59,7 @@ async fn drain(
 ) -> Result<(), StoreError> {
     let deadlines = Deadlines::new(app, deadline_ms);
     record::close_expired(app, deadlines.work_ms, drained).await?;
-    record::persist_all(app, drained).await?;
+    record::persist_all(app, drained).await;
     if let Err(error) = linger(app, &deadlines, ending, drained).await {
         // From now on, a caller that enqueues work wakes another drain.
         app.moment.queue.sign_off(app.clock.at()).await;

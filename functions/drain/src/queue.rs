@@ -1,6 +1,7 @@
 //! Processing the queue: claim, take the rows from the record, push, tell who went offline, settle.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use shared::app::App;
 use shared::chat::reading;
@@ -15,6 +16,7 @@ use shared::delivery::work::{Malformed, PushWork, UnknownWork, Work};
 use shared::emit::telling;
 use shared::error::StoreError;
 use shared::fast::log::LogId;
+use shared::fast::write::Extent;
 use shared::ids::{ConnectionId, UserId};
 use shared::presence::telling::settle;
 use shared::sockets::connections::Connection;
@@ -27,6 +29,11 @@ use crate::drained::Drained;
 const MAX_CLAIMED: usize = 64;
 /// How many of them are processed before they are settled: at most this many are left half done if a drain crashes.
 const CHUNK: usize = 16;
+
+/// How long logs are written at most before other work gets its turn.
+const MAX_PERSISTING: Duration = Duration::from_secs(5);
+/// The pause before a log is written again that the record refused, in milliseconds.
+const PERSIST_AGAIN_MS: i64 = 1_000;
 
 /// What a look at the queue found.
 #[derive(Debug, Default)]
@@ -59,7 +66,11 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
     let (logs, claimed): (Vec<Claimed>, Vec<Claimed>) =
         claimed.into_iter().partition(|claimed| matches!(claimed.work, Ok(Work::Persist(_))));
     let has_written = !logs.is_empty();
-    persist(app, &logs, drained).await?;
+    if has_written {
+        let resolutions = persist(app, &logs, drained).await;
+        app.moment.queue.settle(&resolutions, app.clock.at()).await;
+        has_more |= resolutions.iter().filter_map(retry_in_ms).any(|retry_in_ms| retry_in_ms <= 0);
+    }
     // All entries of a user with a backlog become one frame, so they are processed together.
     let (backlogged, others): (Vec<Claimed>, Vec<Claimed>) = {
         let has_backlog = has_backlog(claimed.iter().filter_map(user));
@@ -84,20 +95,22 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
 }
 
 /// Writes the logs that these claims name.
-async fn persist(app: &App, claimed: &[Claimed], drained: &mut Drained) -> Result<(), StoreError> {
+async fn persist(app: &App, claimed: &[Claimed], drained: &mut Drained) -> Vec<Resolution> {
     let log = |claimed: &Claimed| match claimed.work {
         Ok(Work::Persist(log)) => Some(log),
         _ => None,
     };
     let logs: BTreeSet<LogId> = claimed.iter().filter_map(log).collect();
-    if logs.is_empty() {
-        return Ok(());
-    }
+    let logs: Vec<LogId> = logs.into_iter().collect();
     // Until they are empty: whoever appends to an empty log enqueues it anew.
-    drained.persisted += app.log_writer.write(&logs.into_iter().collect::<Vec<_>>(), app.clock.at()).await?;
-    let done: Vec<Resolution> = claimed.iter().map(|claimed| Resolution::Done(claimed.id.clone())).collect();
-    app.moment.queue.settle(&done, app.clock.at()).await;
-    Ok(())
+    let written = app.log_writer.write(&logs, Extent::Everything, MAX_PERSISTING, app.clock.at()).await;
+    drained.persisted += written.entries;
+    let wait_ms = if written.has_failed { PERSIST_AGAIN_MS } else { 0 };
+    let resolve = |claimed: &Claimed| match log(claimed).filter(|log| written.unfinished.contains(log)) {
+        Some(log) => Resolution::Retry(claimed.id.clone(), Entry { work: Work::Persist(log), wait_ms }),
+        None => Resolution::Done(claimed.id.clone()),
+    };
+    claimed.iter().map(resolve).collect()
 }
 
 /// The user whose push it is.

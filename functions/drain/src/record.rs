@@ -1,6 +1,8 @@
 //! What the drain does for the record: write logs to it, materialise what is due, push rows that came back, expire, purge, and close
 //! connections whose token has expired.
 
+use std::time::Duration;
+
 use shared::app::App;
 use shared::chat::writing;
 use shared::delivery::Delivery;
@@ -10,6 +12,7 @@ use shared::delivery::queue::{Entry, MAX_ATTEMPTS};
 use shared::delivery::resync::resync;
 use shared::error::{Error, StoreError};
 use shared::fast::log::LogId;
+use shared::fast::write::Extent;
 use shared::ids::ConnectionId;
 use shared::inbox::announce::announce;
 use shared::inbox::{ChangeKind, Changed};
@@ -26,14 +29,16 @@ const MAX_TAKEN: usize = 100;
 /// How many expired notifications become tombstones at once.
 const MAX_EXPIRED: usize = 500;
 
+/// How long all logs are written at most, before anything else is done.
+const MAX_SWEEP: Duration = Duration::from_secs(10);
+
 /// Writes all logs that have entries: those of which no work is in the queue, since whoever accepted them died or the queue
 /// lost it.
-pub(crate) async fn persist_all(app: &App, drained: &mut Drained) -> Result<(), StoreError> {
+pub(crate) async fn persist_all(app: &App, drained: &mut Drained) {
     if app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await {
         let logs = app.moment.logs.unwritten(&LogId::all().collect::<Vec<_>>()).await;
-        drained.persisted += app.log_writer.write(&logs, app.clock.at()).await?;
+        drained.persisted += app.log_writer.write(&logs, Extent::Present, MAX_SWEEP, app.clock.at()).await.entries;
     }
-    Ok(())
 }
 
 /// Materialises up to `limit` due chunks and pushes the notifications. Returns how many chunks there were.

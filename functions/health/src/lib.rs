@@ -41,8 +41,8 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
     let (record, schema, moment) =
         tokio::join!(app.record.deliveries.next_due(), app.record.migrations.schema(), app.moment.health.check());
     let (redis, warnings) = match moment {
-        Status::Ok => ("ok", forgetful(app).await),
-        Status::Warned(warnings) => ("ok", warnings.into_iter().chain(forgetful(app).await).collect()),
+        Status::Ok => ("ok", without_append_only_file(app).await),
+        Status::Warned(warnings) => ("ok", warnings.into_iter().chain(without_append_only_file(app).await).collect()),
         Status::Unavailable => ("down", Vec::new()),
         Status::Off => ("off", Vec::new()),
     };
@@ -74,7 +74,7 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
 }
 
 /// The instances that would lose with a restart what was accepted fast, if that is in use.
-async fn forgetful(app: &App) -> Vec<Warning> {
+async fn without_append_only_file(app: &App) -> Vec<Warning> {
     if !app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await {
         return Vec::new();
     }

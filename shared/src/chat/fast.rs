@@ -6,7 +6,8 @@ use crate::app::App;
 use crate::chat::messages::{Appended, NewMessage};
 use crate::clock::Time;
 use crate::error::StoreError;
-use crate::fast::WeighedMessage;
+use crate::fast::CheckedMessage;
+use crate::fast::accept::Accept;
 use crate::fast::log::{LogId, Logged};
 use crate::fast::logged::{Entry, LoggedMessage};
 use crate::protocol::{self, Event, MAX_LOGGED_FRAME_BYTES};
@@ -23,9 +24,13 @@ pub enum Logging {
     Decided(Appended),
 }
 
-/// Logs a message and tells of it, if it may be accepted fast. `None`: it is to be stored instead. It may be in a log all the
-/// same, if the moment gave no answer; storing it finds it there.
+/// Logs a message and tells of it, if it may be accepted fast. `None`: store it instead. The log may still have it if the moment
+/// did not answer; storing finds it there.
 pub async fn log(app: &App, new: &NewMessage<'_>) -> Result<Option<Logging>, StoreError> {
+    if app.config.accept == Accept::Fast {
+        app.fast_use.begin(&*app.record.fast, &app.clock).await;
+    }
+    // A user alone does not bring them into use: that is the operator's choice, or a service's.
     if !app.fast_use.may_accept(&*app.record.fast, &app.clock).await {
         return Ok(None);
     }
@@ -43,15 +48,19 @@ pub async fn log(app: &App, new: &NewMessage<'_>) -> Result<Option<Logging>, Sto
         // It could only be fetched, which writes the log anyway.
         return Ok(None);
     }
-    let connections = match app.record.fast.weigh_message(new, app.clock.at()).await? {
-        WeighedMessage::Admitted(connections) => connections,
-        WeighedMessage::Decided(appended) => return Ok(Some(Logging::Decided(appended))),
-        WeighedMessage::Undecided => return Ok(None),
+    let connections = match app.record.fast.check_message(new, app.clock.at()).await? {
+        CheckedMessage::Admitted(connections) => connections,
+        CheckedMessage::Decided(appended) => return Ok(Some(Logging::Decided(appended))),
+        CheckedMessage::Undecided => return Ok(None),
     };
     let log = LogId::of_chat(new.chat);
     let oldest_ms = match app.moment.logs.append(log, new.id.as_uuid(), &message.text(), app.clock.at()).await {
         Some(Logged::Added { oldest_ms }) => oldest_ms,
-        Some(Logged::Known(text)) => return Ok(known(&text, new)),
+        Some(Logged::Known(text)) => {
+            // Whoever appended it may have died before it asked for that.
+            app.have_log_written(log, None).await;
+            return Ok(known(&text, new));
+        }
         Some(Logged::Full) | None => return Ok(None),
     };
     let hints = vec![Hint::Message { chat: new.chat, seq: None, sender: Some(new.sender) }];

@@ -10,8 +10,8 @@ use crate::page_key::PageKey;
 
 /// The most dead letters of a page.
 pub const MAX_DEAD_LETTERS: usize = 200;
-/// The most bytes that are stored of work that cannot be read.
-pub const MAX_PAYLOAD_BYTES: usize = 4_096;
+/// The most bytes that are stored of work that cannot be read: more than an entry of a log has.
+pub const MAX_PAYLOAD_BYTES: usize = 64 * 1_024;
 
 /// What cannot be processed. The record dead-letters its own rows and chunks, and drains what they cannot process.
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Whether fast accepts are in use. Where they never were, nobody pays for looking into logs.
+//! Whether fast accepts are in use. A deployment that never used them does not look into logs.
 
 use tokio::sync::Mutex;
 
@@ -20,6 +20,8 @@ struct Known {
     since_ms: Option<i64>,
     /// When the record is asked again, in milliseconds since 1970; at once at first.
     ask_again_at_ms: Option<i64>,
+    /// When this process last tried to bring them into use, in milliseconds since 1970.
+    begun_at_ms: Option<i64>,
 }
 
 impl FastUse {
@@ -28,16 +30,26 @@ impl FastUse {
         self.since(record, clock).await.is_some()
     }
 
-    /// Whether a fast accept may be made. The first that asks makes them be in use, half a minute later.
+    /// Whether a fast accept may be made: half a minute after they came into use.
     pub async fn may_accept(&self, record: &dyn FastRecord, clock: &Clock) -> bool {
-        if let Some(since_ms) = self.since(record, clock).await {
-            return clock.now_ms() >= since_ms.saturating_add(SETTLING_MS);
+        let since_ms = self.since(record, clock).await;
+        since_ms.is_some_and(|since_ms| clock.now_ms() >= since_ms.saturating_add(SETTLING_MS))
+    }
+
+    /// Brings fast accepts into use, unless they are or that was tried a moment ago.
+    pub async fn begin(&self, record: &dyn FastRecord, clock: &Clock) {
+        if self.since(record, clock).await.is_some() {
+            return;
         }
+        let mut known = self.0.lock().await;
+        if known.begun_at_ms.is_some_and(|at_ms| (at_ms..at_ms + MAX_AGE_MS).contains(&clock.now_ms())) {
+            return;
+        }
+        known.begun_at_ms = Some(clock.now_ms());
         match record.use_fast(clock.at()).await {
-            Ok(()) => self.0.lock().await.ask_again_at_ms = None,
+            Ok(()) => known.ask_again_at_ms = None,
             Err(error) => tracing::warn!(%error, "it could not be noted that fast accepts are in use"),
         }
-        false
     }
 
     async fn since(&self, record: &dyn FastRecord, clock: &Clock) -> Option<i64> {

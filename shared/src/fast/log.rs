@@ -14,8 +14,8 @@ pub const MAX_LOG_ENTRIES: usize = 1_000;
 pub const MAX_LOG_BYTES: usize = 1_024 * 1_024;
 /// The age of a log's oldest entry, in milliseconds, from which further accepts are durable: drains are behind, or away.
 pub const MAX_LOG_AGE_MS: i64 = 10_000;
-/// How long a log is busy after it was read, in milliseconds: longer than writing takes, unless the writer has died.
-pub const WRITING_MS: i64 = 500;
+/// How long a writer has a log after it was read, in milliseconds: longer than writing takes, unless the writer has died.
+pub const WRITER_LEASE_MS: i64 = 500;
 /// How long the claim of a key is remembered, in milliseconds: much longer than an entry waits in a log.
 pub const KEY_CLAIM_MS: i64 = 10 * 60 * 1_000;
 
@@ -28,22 +28,26 @@ pub trait Logs: Send + Sync {
     /// Appends an entry, unless the log has one of this id. `None` without an answer: the entry may be there.
     async fn append(&self, log: LogId, id: Uuid, text: &str, at: At) -> Option<Logged>;
 
-    /// Claims the id of a keyed send, for [`KEY_CLAIM_MS`]. Returns the first claim: another one if another request with this
-    /// key came before. `None` without an answer.
+    /// Claims the id of a keyed send, for [`KEY_CLAIM_MS`], unless another request has claimed it. Returns whose claim it is then.
+    /// `None` without an answer.
     async fn claim_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim>;
 
-    /// The first claim of the id of a keyed send; `None` too without an answer.
+    /// The same, but takes the claim over from another request. Returns whose claim it was; `None` too without an answer.
+    async fn take_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim>;
+
+    /// The claim of the id of a keyed send; `None` too without an answer.
     async fn claimed_key(&self, send: SendId, at: At) -> Option<KeyClaim>;
 
-    /// Those of these logs that have entries. A log that cannot be asked counts as empty.
+    /// Those of these logs that have entries. A log that gives no answer counts as empty.
     async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId>;
 
-    /// Up to `limit` entries of each of these logs, the oldest first, for a writer. For [`WRITING_MS`], or until the log is empty,
-    /// the log is busy for others: they would only write the same. A dead writer's log is read by the next then.
-    async fn read(&self, logs: &[LogId], limit: usize, writer: WriterId, at: At) -> ReadLogs;
+    /// Entries of each of these logs, the oldest first, within bounds for each. Gives the writer a lease on these logs, which ends
+    /// when the log is empty or after [`WRITER_LEASE_MS`]; until then they are busy for other writers.
+    async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs;
 
-    /// Removes what a writer has written. False if the moment gives no answer: it is read again then, which is harmless.
-    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> bool;
+    /// Removes what a writer has written. Returns those of its logs that have more entries; `None` without an answer: what was
+    /// written is read again then, which is harmless.
+    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> Option<Vec<LogId>>;
 
     /// How much waits in all logs; `None` without an answer.
     async fn unwritten_total(&self, at: At) -> Option<Unwritten>;
@@ -53,13 +57,26 @@ pub trait Logs: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriterId(pub u64);
 
+/// How much is read of each log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// The most entries.
+    pub entries: usize,
+    /// The most bytes of their texts, save that one entry is always read.
+    pub bytes: usize,
+}
+
 /// The result of reading logs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadLogs {
     /// The entries of those that are not busy, each log's oldest first.
     pub entries: Vec<LogEntry>,
+    /// Those that had more than their share.
+    pub more: Vec<LogId>,
     /// Whether another writer has one of them.
     pub is_busy: bool,
+    /// Whether one of them gave no answer.
+    pub is_silent: bool,
 }
 
 /// Which log.

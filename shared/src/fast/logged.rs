@@ -1,5 +1,5 @@
 //! What a log holds: sends and messages as they were accepted. Versions that run side by side share logs, so the text of an
-//! entry only gains members.
+//! entry only gains members, and another kind of entry needs a release that reads it before the one that writes it.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use crate::clock::Time;
-use crate::ids::{ChatId, MessageId, NotificationId, SendId, UserId};
+use crate::ids::{ChatId, MessageId, NotificationId, SendId, UserId, sha256};
 use crate::inbox::notification::{Content, NotificationWire, Priority};
 
 /// An entry of a log.
@@ -111,6 +112,32 @@ impl Entry {
         match serde_json::from_str(std::str::from_utf8(text).ok()?).ok()? {
             Text::Send(send) => send.read().map(Self::Send),
             Text::Message(message) => message.read().map(Self::Message),
+        }
+    }
+}
+
+impl Entry {
+    /// The id of its send or message.
+    pub fn id(&self) -> Uuid {
+        match self {
+            Self::Send(send) => send.id.as_uuid(),
+            Self::Message(message) => message.id.as_uuid(),
+        }
+    }
+
+    /// SHA-256 of what was asked for, the same for every repeat.
+    pub fn request(&self) -> [u8; 32] {
+        match self {
+            Self::Send(send) => send.fingerprint,
+            Self::Message(message) => sha256(serde_json::json!([message.body, message.data]).to_string().as_bytes()),
+        }
+    }
+
+    /// The text under which a log keeps it.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Send(send) => send.text(),
+            Self::Message(message) => message.text(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::chat::messages::{Appended, NewMessage};
 use crate::clock::At;
 use crate::error::StoreError;
 use crate::fast::logged::{LoggedMessage, LoggedSend};
-use crate::ids::{SendId, UserId};
+use crate::ids::{MessageId, SendId, UserId};
 use crate::inbox::sends::FirstAnswer;
 use crate::sockets::connections::Connection;
 
@@ -31,10 +31,10 @@ pub trait FastRecord: Send + Sync {
     async fn use_fast(&self, at: At) -> Result<(), StoreError>;
 
     /// What decides on a send to one user, in one statement.
-    async fn weigh_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<WeighedSend, StoreError>;
+    async fn check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, StoreError>;
 
     /// What decides on a message, in one statement.
-    async fn weigh_message(&self, new: &NewMessage<'_>, at: At) -> Result<WeighedMessage, StoreError>;
+    async fn check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, StoreError>;
 
     /// Stores sends as [`Sends::append`](crate::inbox::sends::Sends::append) does, in their order and one transaction. Those
     /// that are stored change nothing. Their rows are due to be pushed at once. Returns those whose id belongs to another
@@ -43,13 +43,13 @@ pub trait FastRecord: Send + Sync {
 
     /// Stores messages as [`Messages::append`](crate::chat::messages::Messages::append) does, in their order and one
     /// transaction, whether or not their senders may still write. Those that are stored change nothing, and those of a chat
-    /// that has ended are dropped with it. They are due to be pushed at once.
-    async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<(), StoreError>;
+    /// that has ended are dropped with it. They are due to be pushed at once. Returns those whose id belongs to another message.
+    async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<Vec<MessageId>, StoreError>;
 }
 
 /// What the record knows of a send that is to be accepted.
 #[derive(Debug)]
-pub struct WeighedSend {
+pub struct CheckedSend {
     /// The first answer, if the send is stored.
     pub first: Option<FirstAnswer>,
     /// The recipient's connections.
@@ -58,7 +58,7 @@ pub struct WeighedSend {
 
 /// What the record decides on a message that is to be accepted.
 #[derive(Debug)]
-pub enum WeighedMessage {
+pub enum CheckedMessage {
     /// It is stored, or its sender may not write.
     Decided(Appended),
     /// Its sender may write, and these connections are told of it.

@@ -1,6 +1,6 @@
 //! Writing logs to the record: oldest entries first, many in one statement, and each log in its order.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,32 +8,48 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::FastRecord;
-use super::log::{LogEntry, LogId, Logs, ReadLogs, WriterId};
+use super::log::{LogEntry, LogId, Logs, ReadLogs, Share, WriterId};
 use super::logged::{Entry, LoggedMessage, LoggedSend};
 use crate::clock::At;
 use crate::delivery::dead_letters::{Dead, DeadLetters, Reason};
 use crate::error::StoreError;
 
-/// The most entries that are written together.
-pub const MAX_WRITTEN: usize = 1_000;
-
-/// The most logs that are written together: each costs Redis a script, however few entries it has a share for.
+/// The most entries that are written together, and about how many bytes of them.
+const MAX_WRITTEN: usize = 1_000;
+const MAX_WRITTEN_BYTES: usize = 2 * 1_024 * 1_024;
+/// The most logs that are written together: each costs one script call per read, even an empty one.
 const MAX_LOGS: usize = 50;
-/// How long to wait for another writer before looking again.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// How long to wait for others in all, so that a log that is never empty holds nobody up: longer than a dead writer has it.
-const MAX_WAIT: Duration = Duration::from_secs(2);
+/// How long to wait for another writer before looking again: twice as long each time, up to the second.
+const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
 
 /// Writes logs.
 ///
-/// Any number may write a log at once. What is in a log is a prefix of what it will have had, since entries are removed only
-/// once they are committed, and what is stored changes nothing; so whoever comes late, or a second time, stores nothing
-/// anew and nothing out of order.
+/// Any number of writers may work on a log. An entry is removed only after its commit, and storing it twice changes nothing.
 #[derive(Clone)]
 pub struct LogWriter {
     record: Arc<dyn FastRecord>,
     dead_letters: Arc<dyn DeadLetters>,
     logs: Arc<dyn Logs>,
+}
+
+/// How much of a log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What it has: for whoever reads or changes what belongs to it.
+    Present,
+    /// All, until it is empty: whoever appends next has it written again.
+    Everything,
+}
+
+/// The result of writing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// How many entries.
+    pub entries: usize,
+    /// Logs that may have more: the time was over, the moment gave no answer, or the record failed.
+    pub unfinished: Vec<LogId>,
+    /// Whether the record failed.
+    pub has_failed: bool,
 }
 
 impl LogWriter {
@@ -52,48 +68,78 @@ impl LogWriter {
         &*self.record
     }
 
-    /// Writes what these logs have, until they have nothing more; what another writer has is waited for. What cannot be stored
-    /// is dead-lettered, so that the rest does not wait for it. Returns how many entries were written.
-    pub async fn write(&self, logs: &[LogId], at: At) -> Result<usize, StoreError> {
-        let mut written = 0;
+    /// Writes what these logs have, for so long at most; what another writer has is waited for. What cannot be stored is
+    /// dead-lettered, so that the rest does not wait for it.
+    pub async fn write(&self, logs: &[LogId], extent: Extent, within: Duration, at: At) -> Written {
+        let (mut written, until) = (Written::default(), Instant::now() + within);
         for logs in logs.chunks(MAX_LOGS) {
-            written += self.write_until_empty(logs, at).await?;
+            self.write_together(logs.to_vec(), extent, until, at, &mut written).await;
         }
-        Ok(written)
+        written
     }
 
-    async fn write_until_empty(&self, logs: &[LogId], at: At) -> Result<usize, StoreError> {
-        let (writer, begun, mut written) = (WriterId(random()), Instant::now(), 0);
-        // Every log has a share of the batch.
-        let limit = MAX_WRITTEN / logs.len();
-        loop {
-            let ReadLogs { entries, is_busy } = self.logs.read(logs, limit, writer, at).await;
-            if entries.is_empty() {
-                if !is_busy || begun.elapsed() > MAX_WAIT {
-                    return Ok(written);
-                }
-                tokio::time::sleep(LOOK_AGAIN).await;
-                continue;
+    async fn write_together(
+        &self,
+        mut logs: Vec<LogId>,
+        extent: Extent,
+        until: Instant,
+        at: At,
+        written: &mut Written,
+    ) {
+        let (writer, [mut pause, longest]) = (WriterId(random()), LOOK_AGAIN);
+        while !logs.is_empty() {
+            // Every log has a share of the batch.
+            let share = Share { entries: MAX_WRITTEN / logs.len(), bytes: MAX_WRITTEN_BYTES / logs.len() };
+            let ReadLogs { entries, more, is_busy, is_silent } = self.logs.read(&logs, share, writer, at).await;
+            if is_silent {
+                break;
             }
-            written += entries.len();
-            self.write_entries(&entries, at).await?;
-            if !self.logs.remove(&entries, writer).await {
-                // Whoever writes the log next removes them.
-                return Ok(written);
+            let mut left = Some(Vec::new());
+            if !entries.is_empty() {
+                if let Err(error) = self.write_entries(&entries, at).await {
+                    tracing::error!(%error, "logs could not be written");
+                    written.has_failed = true;
+                    break;
+                }
+                written.entries += entries.len();
+                left = self.logs.remove(&entries, writer).await;
+            }
+            let Some(left) = left else { break };
+            if !is_busy {
+                logs = if extent == Extent::Present { more } else { left };
+            }
+            if Instant::now() >= until {
+                break;
+            }
+            if is_busy && entries.is_empty() {
+                tokio::time::sleep(pause).await;
+                pause = longest.min(2 * pause);
             }
         }
+        written.unfinished.extend(logs);
     }
 
     async fn write_entries(&self, entries: &[LogEntry], at: At) -> Result<(), StoreError> {
         let (mut sends, mut messages) = (Vec::new(), Vec::new());
-        // Two instances may have the same entry.
-        let mut seen = HashSet::new();
+        // Two instances may have the same entry, or, after one was away, two requests with one key.
+        let mut seen = HashMap::new();
         for LogEntry { text, .. } in entries {
-            match Entry::parse(text) {
-                Some(Entry::Send(send)) if seen.insert(send.id.as_uuid()) => sends.push(send),
-                Some(Entry::Message(message)) if seen.insert(message.id.as_uuid()) => messages.push(message),
-                Some(Entry::Send(_) | Entry::Message(_)) => {}
-                None => self.dead_letter(&String::from_utf8_lossy(text), Reason::Unreadable, at).await?,
+            let Some(entry) = Entry::parse(text) else {
+                self.dead_letter(&String::from_utf8_lossy(text), Reason::Unreadable, at).await?;
+                continue;
+            };
+            match seen.insert(entry.id(), entry.request()) {
+                Some(first) if first == entry.request() => continue,
+                Some(first) => {
+                    seen.insert(entry.id(), first);
+                    self.dead_letter(&entry.text(), Reason::Refused, at).await?;
+                    continue;
+                }
+                None => {}
+            }
+            match entry {
+                Entry::Send(send) => sends.push(send),
+                Entry::Message(message) => messages.push(message),
             }
         }
         self.write_bisecting(&sends, at).await?;
@@ -158,7 +204,12 @@ impl Writable for LoggedSend {
 #[async_trait]
 impl Writable for LoggedMessage {
     async fn write(writer: &LogWriter, batch: &[Self], at: At) -> Result<(), StoreError> {
-        writer.record.write_messages(batch, at).await
+        for id in writer.record.write_messages(batch, at).await? {
+            if let Some(message) = batch.iter().find(|message| message.id == id) {
+                writer.dead_letter(&message.text(), Reason::Refused, at).await?;
+            }
+        }
+        Ok(())
     }
 
     fn text(&self) -> String {

@@ -1,4 +1,4 @@
-//! The moment: what may vanish at any time without loss. Its promises are defined by the domains; the stores that keep
+//! The moment: what may vanish at any time without loss, except for logs, whose loss a fast accept risks. Its promises are defined by the domains; the stores that keep
 //! them are here.
 
 #[cfg(feature = "memory")]

@@ -12,7 +12,7 @@ use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Unwritten, WriterId};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, WriterId};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -166,6 +166,10 @@ impl Logs for NoMoment {
         None
     }
 
+    async fn take_key(&self, _: SendId, _: KeyClaim, _: At) -> Option<KeyClaim> {
+        None
+    }
+
     async fn claimed_key(&self, _: SendId, _: At) -> Option<KeyClaim> {
         None
     }
@@ -174,12 +178,12 @@ impl Logs for NoMoment {
         Vec::new()
     }
 
-    async fn read(&self, _: &[LogId], _: usize, _: WriterId, _: At) -> ReadLogs {
+    async fn read(&self, _: &[LogId], _: Share, _: WriterId, _: At) -> ReadLogs {
         ReadLogs::default()
     }
 
-    async fn remove(&self, _: &[LogEntry], _: WriterId) -> bool {
-        true
+    async fn remove(&self, _: &[LogEntry], _: WriterId) -> Option<Vec<LogId>> {
+        None
     }
 
     async fn unwritten_total(&self, _: At) -> Option<Unwritten> {

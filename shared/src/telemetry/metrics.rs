@@ -87,7 +87,7 @@ pub struct Database {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Latency {
-    /// From reading the call of a send until the record had stored it.
+    /// From reading the call of a send until the record had stored it, or a log of a fast accept.
     pub accept_ms: Percentiles,
     /// From the `createdAt` of a notification until it was delivered.
     pub deliver_ms: Percentiles,

@@ -15,8 +15,8 @@ use crate::protocol::{self, Event, MAX_LOGGED_FRAME_BYTES};
 use crate::sockets::outgoing::{self, Outgoing};
 use crate::telemetry::{Counts, Hint, Report};
 
-/// Logs a send and tells of it, if it may be accepted fast. `None`: it is to be stored instead. It may be in a log all the
-/// same, if the moment gave no answer; storing it finds it there. `begun_ms`: when the call was read, in milliseconds since
+/// Logs a send and tells of it, if it may be accepted fast. `None`: store it instead. The log may still have it if the moment
+/// did not answer; storing finds it there. `begun_ms`: when the call was read, in milliseconds since
 /// 1970.
 pub(super) async fn log(
     app: &App,
@@ -26,7 +26,11 @@ pub(super) async fn log(
 ) -> Result<Option<Outcome>, Error> {
     let [recipient] = admitted.requested.as_slice() else { return Ok(None) };
     let is_plain = admitted.due == Due::Now && admitted.content.collapse_key.is_none();
-    if admitted.accept != Accept::Fast || !is_plain || !app.fast_use.may_accept(&*app.record.fast, &app.clock).await {
+    if admitted.accept != Accept::Fast || !is_plain {
+        return Ok(None);
+    }
+    app.fast_use.begin(&*app.record.fast, &app.clock).await;
+    if !app.fast_use.may_accept(&*app.record.fast, &app.clock).await {
         return Ok(None);
     }
     let send = LoggedSend {
@@ -46,10 +50,10 @@ pub(super) async fn log(
         return Ok(None);
     }
     let (log, at) = (LogId::of_user(recipient), app.clock.at());
-    let (weighed, is_ours) =
-        tokio::join!(app.record.fast.weigh_send(send.id, recipient, at), holds_key(app, &send, log));
-    let weighed = weighed?;
-    if let Some(first) = weighed.first {
+    let (checked, is_ours) =
+        tokio::join!(app.record.fast.check_send(send.id, recipient, at), claims_key(app, &send, log));
+    let checked = checked?;
+    if let Some(first) = checked.first {
         return Ok(Some(Outcome::Known(first)));
     }
     if !is_ours {
@@ -57,18 +61,39 @@ pub(super) async fn log(
     }
     let oldest_ms = match app.moment.logs.append(log, send.id.as_uuid(), &send.text(), at).await {
         Some(Logged::Added { oldest_ms }) => oldest_ms,
-        Some(Logged::Known(text)) => return Ok(first_answer(&text).map(Outcome::Known)),
+        // Without a key it is this one, whose answer was lost on the way.
+        Some(Logged::Known(_)) if send.id.is_random() => None,
+        Some(Logged::Known(text)) => {
+            // Whoever appended it may have died before it asked for that.
+            app.have_log_written(log, None).await;
+            return Ok(first_answer(&text).map(Outcome::Known));
+        }
         Some(Logged::Full) | None => return Ok(None),
     };
-    let outgoing = [Outgoing { frame, connections: &weighed.connections }];
+    if !still_has_key(app, &send, log).await {
+        // A durable request has taken the key over meanwhile. Whether it has found this entry decides which one is stored, and
+        // storing finds out.
+        app.have_log_written(log, None).await;
+        return Ok(None);
+    }
+    let outgoing = [Outgoing { frame, connections: &checked.connections }];
     tokio::join!(outgoing::push(app, &outgoing), report(app, &send, begun_ms), app.have_log_written(log, oldest_ms));
     Ok(Some(Outcome::Logged { answer: send.answer }))
 }
 
-/// Whether no other request has the key. Without an answer it may have.
-async fn holds_key(app: &App, send: &LoggedSend, log: LogId) -> bool {
-    let claim = KeyClaim::new(Some(log), &send.fingerprint);
+fn claim(send: &LoggedSend, log: LogId) -> KeyClaim {
+    KeyClaim::new(Some(log), &send.fingerprint)
+}
+
+/// True if this request owns the key from now on, or has none; false also without an answer.
+async fn claims_key(app: &App, send: &LoggedSend, log: LogId) -> bool {
+    let claim = claim(send, log);
     send.id.is_random() || app.moment.logs.claim_key(send.id, claim, app.clock.at()).await == Some(claim)
+}
+
+/// True if it has owned the key until now.
+async fn still_has_key(app: &App, send: &LoggedSend, log: LogId) -> bool {
+    send.id.is_random() || app.moment.logs.claimed_key(send.id, app.clock.at()).await == Some(claim(send, log))
 }
 
 fn first_answer(text: &str) -> Option<FirstAnswer> {

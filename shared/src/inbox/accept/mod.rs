@@ -38,8 +38,8 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
         Admission::Admitted(admitted) => admitted,
         Admission::Known(first) => return replay(first, fingerprint),
     };
-    let hastened = fast::log(app, caller, &admitted, begun_ms).await;
-    let stored = match hastened {
+    let logged = fast::log(app, caller, &admitted, begun_ms).await;
+    let stored = match logged {
         Ok(Some(outcome)) => Ok(outcome),
         Ok(None) => store::store(app, caller, &admitted).await,
         Err(error) => Err(error),

@@ -1,12 +1,12 @@
 //! Logs in this process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use uuid::Uuid;
 
 use crate::fast::log::{
-    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs,
-    Unwritten, WRITING_MS, WriterId,
+    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs, Share,
+    Unwritten, WRITER_LEASE_MS, WriterId,
 };
 use crate::ids::SendId;
 
@@ -61,6 +61,12 @@ impl MemoryLogs {
         claim
     }
 
+    pub(super) fn take_key(&mut self, send: SendId, claim: KeyClaim, now_ms: i64) -> Option<KeyClaim> {
+        let before = self.claimed_key(send, now_ms);
+        self.claims.insert(send, (claim, now_ms + KEY_CLAIM_MS));
+        before
+    }
+
     pub(super) fn claimed_key(&self, send: SendId, now_ms: i64) -> Option<KeyClaim> {
         self.claims.get(&send).filter(|(_, until_ms)| *until_ms > now_ms).map(|(claim, _)| *claim)
     }
@@ -69,19 +75,30 @@ impl MemoryLogs {
         logs.iter().copied().filter(|log| self.logs.get(log).is_some_and(|entries| !entries.is_empty())).collect()
     }
 
-    pub(super) fn read(&mut self, logs: &[LogId], limit: usize, writer: WriterId, now_ms: i64) -> ReadLogs {
+    pub(super) fn read(&mut self, logs: &[LogId], share: Share, writer: WriterId, now_ms: i64) -> ReadLogs {
         let unwritten = self.unwritten(logs);
         let is_others =
             |log: &LogId| self.writers.get(log).is_some_and(|(other, until_ms)| *other != writer && *until_ms > now_ms);
         let (busy, own): (Vec<LogId>, Vec<LogId>) = unwritten.into_iter().partition(is_others);
-        self.writers.extend(own.iter().map(|log| (*log, (writer, now_ms + WRITING_MS))));
-        ReadLogs { entries: self.oldest(&own, limit), is_busy: !busy.is_empty() }
+        self.writers.extend(own.iter().map(|log| (*log, (writer, now_ms + WRITER_LEASE_MS))));
+        let entries = self.oldest(&own, share);
+        let has_more = |log: &LogId| {
+            let read = entries.iter().filter(|entry| entry.log == *log).count();
+            self.logs.get(log).is_some_and(|all| all.len() > read)
+        };
+        let more = own.iter().copied().filter(has_more).collect();
+        ReadLogs { entries, more, is_busy: !busy.is_empty(), is_silent: false }
     }
 
-    fn oldest(&self, logs: &[LogId], limit: usize) -> Vec<LogEntry> {
+    fn oldest(&self, logs: &[LogId], share: Share) -> Vec<LogEntry> {
         let of = |log: &LogId| self.logs.get(log).map(|entries| (*log, entries));
         let oldest = logs.iter().filter_map(of).flat_map(|(log, entries)| {
-            entries.iter().take(limit).map(move |entry| LogEntry {
+            let mut bytes = 0;
+            let fits = move |(n, entry): &(usize, &Kept)| {
+                bytes += entry.text.len();
+                *n < share.entries && (*n == 0 || bytes <= share.bytes)
+            };
+            entries.iter().enumerate().take_while(fits).map(move |(_, entry)| LogEntry {
                 log,
                 id: entry.id.hyphenated().to_string().into_bytes(),
                 text: entry.text.clone().into_bytes(),
@@ -92,7 +109,7 @@ impl MemoryLogs {
         oldest.collect()
     }
 
-    pub(super) fn remove(&mut self, removed: &[LogEntry], writer: WriterId) {
+    pub(super) fn remove(&mut self, removed: &[LogEntry], writer: WriterId) -> Vec<LogId> {
         for LogEntry { log, place, .. } in removed {
             if let Some(entries) = self.logs.get_mut(log) {
                 entries.retain(|entry| entry.place.to_be_bytes().as_slice() != place.as_slice());
@@ -101,6 +118,8 @@ impl MemoryLogs {
         self.logs.retain(|_, entries| !entries.is_empty());
         let logs = &self.logs;
         self.writers.retain(|log, (own, _)| *own != writer || logs.contains_key(log));
+        let left: BTreeSet<LogId> = removed.iter().map(|entry| entry.log).collect();
+        self.unwritten(&left.into_iter().collect::<Vec<_>>())
     }
 
     pub(super) fn unwritten_total(&self, now_ms: i64) -> Unwritten {

@@ -32,7 +32,7 @@ use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Unwritten, WriterId};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, WriterId};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -251,6 +251,10 @@ impl Logs for MemoryMoment {
         Some(self.logs().claim_key(send, claim, at.process_ms()))
     }
 
+    async fn take_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim> {
+        self.logs().take_key(send, claim, at.process_ms())
+    }
+
     async fn claimed_key(&self, send: SendId, at: At) -> Option<KeyClaim> {
         self.logs().claimed_key(send, at.process_ms())
     }
@@ -259,13 +263,12 @@ impl Logs for MemoryMoment {
         self.logs().unwritten(logs)
     }
 
-    async fn read(&self, logs: &[LogId], limit: usize, writer: WriterId, at: At) -> ReadLogs {
-        self.logs().read(logs, limit, writer, at.process_ms())
+    async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs {
+        self.logs().read(logs, share, writer, at.process_ms())
     }
 
-    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> bool {
-        self.logs().remove(entries, writer);
-        true
+    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> Option<Vec<LogId>> {
+        Some(self.logs().remove(entries, writer))
     }
 
     async fn unwritten_total(&self, at: At) -> Option<Unwritten> {

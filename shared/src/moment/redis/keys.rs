@@ -11,7 +11,7 @@
 //! | `<prefix>:{pNNNN}:event:<event id>` | string: the event as it is pushed, behind `<ms> ` | 10 min | an emitted event, and when it was emitted |
 //! | `<prefix>:{pNNNN}:events:<hash>`, `:events:all` | sorted set: event ids by milliseconds since 1970 | 10 min after the last | the events that were emitted to a user, and to all |
 //! | `<prefix>:{pNNNN}:log` | stream: fields `id` and `e`, the text of the entry; the time in the id is when it was appended | until written | sends and messages that were accepted fast and are not in the record yet |
-//! | `<prefix>:{pNNNN}:logged` | hash: for each entry of the log its id and its place there; `bytes`: of all texts | until the log is empty | finds an entry of the log by its id |
+//! | `<prefix>:{pNNNN}:log-index` | hash: for each entry of the log its id and its place there; `bytes`: of all texts | until the log is empty | finds an entry of the log by its id |
 //! | `<prefix>:{pNNNN}:writer` | string: a number | 500 ms, at most until the log is empty | who writes the log just now, so that others wait instead of writing the same |
 //! | `<prefix>:{pNNNN}:send:<hash>` | string: the number of a log or `-`, and a fingerprint | 10 min | in which log the send with this key may wait, or that it goes to the record |
 //! | `<prefix>:{qNN}:critical`, `:high`, `:normal`, `:low` | stream: field `w`, the text of the work; the time in the id is when it fell due | until claimed | work that is due, by priority |
@@ -228,7 +228,7 @@ impl Keys {
 
     /// A log, and its index.
     pub(crate) fn log(&self, log: LogId) -> [Key; 2] {
-        ["log", "logged"].map(|name| self.key(Partition::Hashed(log.number() % PARTITIONS), name))
+        ["log", "log-index"].map(|name| self.key(Partition::Hashed(log.number() % PARTITIONS), name))
     }
 
     /// Who writes a log.
@@ -336,7 +336,7 @@ mod tests {
     fn the_keys_of_logs_and_of_keyed_sends_never_change() {
         let keys = Keys::new("carillon").unwrap();
         let log = LogId::of_user(&UserId::new("alice").unwrap());
-        assert_eq!(keys.log(log).map(|key| key.name), ["carillon:{p0207}:log", "carillon:{p0207}:logged"]);
+        assert_eq!(keys.log(log).map(|key| key.name), ["carillon:{p0207}:log", "carillon:{p0207}:log-index"]);
         let send = SendId::parse("8214134b-5784-8ca4-baf3-8de40ae24211").unwrap();
         assert_eq!(keys.send_key(send).name(), "carillon:{p0625}:send:Ku5lHwje_eremfv8JF58HQ");
     }

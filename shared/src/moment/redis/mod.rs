@@ -52,7 +52,7 @@ use crate::config::RedisConfig;
 use crate::delivery::fair_share::FairShare;
 use crate::delivery::queue::{AWAKE_MS, Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, MAX_KEPT, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Unwritten, WriterId};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, WriterId};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -434,13 +434,19 @@ impl Logs for RedisMoment {
         Some(before.unwrap_or(claim))
     }
 
-    async fn claimed_key(&self, send: SendId, _: At) -> Option<KeyClaim> {
-        let steps = [fast::claimed_key(&self.keys, send)];
+    async fn take_key(&self, send: SendId, claim: KeyClaim, _: At) -> Option<KeyClaim> {
+        let steps = [fast::take_key(&self.keys, send, &claim)];
         fast::read_claim(self.router.ask(&steps, Retry::Never).await.pop()?)?
     }
 
+    async fn claimed_key(&self, send: SendId, _: At) -> Option<KeyClaim> {
+        let steps = [fast::claimed_key(&self.keys, send)];
+        fast::read_claim(self.router.ask(&steps, Retry::AfterProbe).await.pop()?)?
+    }
+
+    /// Like all that empties logs, over the links of drains: a full Redis refuses what others append.
     async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId> {
-        let answers = self.router.ask_everywhere(&fast::exist(&self.keys, logs), Retry::Never).await;
+        let answers = self.drain_router.ask_everywhere(&fast::exist(&self.keys, logs), Retry::AfterProbe).await;
         let mut unwritten: Vec<LogId> =
             answers.into_iter().flat_map(|answers| fast::read_exist(logs, answers)).collect();
         unwritten.sort_unstable();
@@ -448,26 +454,22 @@ impl Logs for RedisMoment {
         unwritten
     }
 
-    async fn read(&self, logs: &[LogId], limit: usize, writer: WriterId, _: At) -> ReadLogs {
-        let steps = fast::read_logs(&self.keys, logs, limit, writer);
-        let answers = self.router.ask_everywhere(&steps, Retry::Never).await;
+    async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, _: At) -> ReadLogs {
+        let steps = fast::read_logs(&self.keys, logs, share, writer);
+        let answers = self.drain_router.ask_everywhere(&steps, Retry::Never).await;
         let read = answers.into_iter().enumerate();
-        let read = read.map(|(instance, answers)| self.counted(fast::read_entries(instance, logs, answers)));
-        read.reduce(|mut all, other| {
-            all.entries.extend(other.entries);
-            all.is_busy |= other.is_busy;
-            all
-        })
-        .unwrap_or_default()
+        fast::together(read.map(|(instance, answers)| self.counted(fast::read_entries(instance, logs, answers))))
     }
 
-    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> bool {
-        let removing = self.router.instances().map(|instance| async move {
+    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> Option<Vec<LogId>> {
+        let removing = self.drain_router.instances().map(|instance| async move {
             let own: Vec<&LogEntry> = entries.iter().filter(|entry| entry.instance == instance).collect();
-            let answers = self.router.ask_at(instance, &fast::remove(&self.keys, &own, writer), Retry::Never).await;
-            self.counted(fast::read_removed(answers))
+            let steps = fast::remove(&self.keys, &own, writer);
+            let answers = self.drain_router.ask_at(instance, &steps, Retry::Never).await;
+            self.counted(fast::read_removed(&own, answers))
         });
-        join_all(removing).await.into_iter().all(|is_removed| is_removed)
+        let left = join_all(removing).await.into_iter().collect::<Option<Vec<Vec<LogId>>>>()?;
+        Some(left.concat())
     }
 
     async fn unwritten_total(&self, at: At) -> Option<Unwritten> {

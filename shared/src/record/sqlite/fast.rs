@@ -15,8 +15,8 @@ use crate::chat::{Refusal, Status};
 use crate::clock::At;
 use crate::error::StoreError;
 use crate::fast::logged::{LoggedMessage, LoggedSend};
-use crate::fast::{FastRecord, WeighedMessage, WeighedSend};
-use crate::ids::{ChatId, SendId, UserId};
+use crate::fast::{CheckedMessage, CheckedSend, FastRecord};
+use crate::ids::{ChatId, MessageId, SendId, UserId};
 use crate::inbox::send::Due;
 use crate::inbox::sends::Append;
 
@@ -30,19 +30,19 @@ impl FastRecord for SqliteRecord {
         Ok(self.try_use_fast(at.process_ms()).await?)
     }
 
-    async fn weigh_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<WeighedSend, StoreError> {
-        Ok(self.try_weigh_send(send, recipient, at.process_ms()).await?)
+    async fn check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, StoreError> {
+        Ok(self.try_check_send(send, recipient, at.process_ms()).await?)
     }
 
-    async fn weigh_message(&self, new: &NewMessage<'_>, at: At) -> Result<WeighedMessage, StoreError> {
-        Ok(self.try_weigh_message(new, at.process_ms()).await?)
+    async fn check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, StoreError> {
+        Ok(self.try_check_message(new, at.process_ms()).await?)
     }
 
     async fn write_sends(&self, sends: &[LoggedSend], at: At) -> Result<Vec<SendId>, StoreError> {
         Ok(self.try_write_sends(sends, at.process_ms()).await?)
     }
 
-    async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<(), StoreError> {
+    async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<Vec<MessageId>, StoreError> {
         Ok(self.try_write_messages(messages, at.process_ms()).await?)
     }
 }
@@ -61,28 +61,28 @@ impl SqliteRecord {
         commit(db).await
     }
 
-    async fn try_weigh_send(&self, send: SendId, recipient: &UserId, now_ms: i64) -> Result<WeighedSend, Failure> {
+    async fn try_check_send(&self, send: SendId, recipient: &UserId, now_ms: i64) -> Result<CheckedSend, Failure> {
         let mut db = self.read().await?;
         let first = sends::first_answer(&mut db, send).await?;
         let mut connections = rows::live_connections(&mut db, &rows::json_list(&[recipient]), now_ms).await?;
-        Ok(WeighedSend { first, connections: connections.remove(recipient).unwrap_or_default() })
+        Ok(CheckedSend { first, connections: connections.remove(recipient).unwrap_or_default() })
     }
 
-    async fn try_weigh_message(&self, new: &NewMessage<'_>, now_ms: i64) -> Result<WeighedMessage, Failure> {
+    async fn try_check_message(&self, new: &NewMessage<'_>, now_ms: i64) -> Result<CheckedMessage, Failure> {
         let mut db = self.read().await?;
         let Some(sender) = messages::state(&mut db, new.chat, new.sender).await? else {
-            return Ok(WeighedMessage::Decided(Appended::Refused(Refusal::NotAMember)));
+            return Ok(CheckedMessage::Decided(Appended::Refused(Refusal::NotAMember)));
         };
         if let Some(first) = messages::message_of(&mut db, new).await? {
-            return Ok(WeighedMessage::Decided(Appended::repeat(first, new)));
+            return Ok(CheckedMessage::Decided(Appended::repeat(first, new)));
         }
         Ok(match sender.status {
             Status::Accepted if push::pace(&mut db, new.chat).await?.is_none() => {
                 let recipients = push::recipients(&mut db, new.chat, Some(new.sender), 0, now_ms).await?;
-                WeighedMessage::Admitted(recipients.connections)
+                CheckedMessage::Admitted(recipients.connections)
             }
-            Status::Accepted | Status::Pending => WeighedMessage::Undecided,
-            Status::Declined => WeighedMessage::Decided(Appended::Refused(Refusal::of_writing(Status::Declined))),
+            Status::Accepted | Status::Pending => CheckedMessage::Undecided,
+            Status::Declined => CheckedMessage::Decided(Appended::Refused(Refusal::of_writing(Status::Declined))),
         })
     }
 
@@ -125,13 +125,16 @@ impl SqliteRecord {
         Ok(conflicts)
     }
 
-    async fn try_write_messages(&self, logged: &[LoggedMessage], now_ms: i64) -> Result<(), Failure> {
-        let mut db = self.write().await?;
+    async fn try_write_messages(&self, logged: &[LoggedMessage], now_ms: i64) -> Result<Vec<MessageId>, Failure> {
+        let (mut db, mut conflicts) = (self.write().await?, Vec::new());
         for message in logged {
             let is_heard = has_hearers(&mut db, message.chat, now_ms).await?;
-            write_message(&mut db, message, is_heard.then_some(now_ms)).await?;
+            if !write_message(&mut db, message, is_heard.then_some(now_ms)).await? {
+                conflicts.push(message.id);
+            }
         }
-        commit(db).await
+        commit(db).await?;
+        Ok(conflicts)
     }
 }
 
@@ -144,12 +147,13 @@ async fn has_hearers(db: &mut SqliteConnection, chat: ChatId, now_ms: i64) -> Re
     Ok(query.bind(chat.as_bytes().as_slice()).bind(now_ms).fetch_one(db).await?)
 }
 
-/// Stores a message at the end of its chat, unless it is stored or the chat has ended.
+/// Stores a message at the end of its chat, unless it is stored or the chat has ended. False if its id belongs to another
+/// message.
 async fn write_message(
     db: &mut SqliteConnection,
     message: &LoggedMessage,
     push_at: Option<i64>,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let (chat, accepted_ms) = (message.chat.as_bytes().as_slice(), message.accepted_at.0);
     let stored: Option<i64> = sqlx::query_scalar(
         "INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, created_at, push_at)
@@ -166,7 +170,15 @@ async fn write_message(
     .bind(push_at)
     .fetch_optional(&mut *db)
     .await?;
-    let Some(seq) = stored else { return Ok(()) };
+    let Some(seq) = stored else {
+        let other = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM messages
+                             WHERE id = ?1 AND erased_at IS NULL AND (body <> ?2 OR data <> ?3))",
+        );
+        let other = other.bind(message.id.as_bytes().as_slice()).bind(&message.body).bind(message.data.get());
+        let is_other: bool = other.fetch_one(db).await?;
+        return Ok(!is_other);
+    };
     sqlx::query("UPDATE chats SET last_seq = ?2, active_at = max(active_at, ?3) WHERE id = ?1")
         .bind(chat)
         .bind(seq)
@@ -177,5 +189,5 @@ async fn write_message(
     if let Some(State { member, .. }) = messages::state(db, message.chat, &message.sender).await? {
         messages::mark(db, member, seq).await?;
     }
-    Ok(())
+    Ok(true)
 }

@@ -28,7 +28,10 @@ if count_or_clear('HLEN', KEYS[2]) > 0 then
 end
 
 local oldest = -1
-if length > 0 then
+if length == 0 then
+  -- What an index says of a log that is gone would make the new one seem full.
+  redis.call('DEL', KEYS[2])
+else
   local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1][1]
   oldest = math.max(now - tonumber(string.match(first, '^%d+')), 0)
 end
@@ -37,7 +40,7 @@ if length >= tonumber(ARGV[2]) or bytes + #ARGV[6] > tonumber(ARGV[3]) or oldest
   return { foreign, 3, '' }
 end
 
--- The entry first: what has run of a script that fails stays. The ids of a stream only grow, so after the clock has gone
+-- The entry first: a script that fails keeps what it has written. The ids of a stream only grow, so after the clock has gone
 -- back Redis must choose one itself.
 local place = redis.pcall('XADD', KEYS[1], whole(now) .. '-*', 'id', ARGV[5], 'e', ARGV[6])
 if type(place) == 'table' then

@@ -1,4 +1,5 @@
--- Removes entries from a log. Those that are not there any more are skipped. With the last entry goes the writer.
+-- Removes entries from a log. Those that are not there any more are skipped. Removing the last entry also ends the writer's
+-- lease.
 --
 -- KEYS[1]          the log
 -- KEYS[2]          its index
@@ -6,25 +7,32 @@
 -- ARGV[1]          how many entries
 -- ARGV[2]          the writer, a number
 -- ARGV[3 * i]      the place of entry i
--- ARGV[3 * i + 1]  its id
+-- ARGV[3 * i + 1]  its id; empty if it has none
 -- ARGV[3 * i + 2]  the bytes of its text
 --
--- Returns { foreign }
+-- Returns { foreign, left }
 --   foreign  how many keys held a foreign value; they are removed
+--   left     how many entries the log still has
 
 if count_or_clear('XLEN', KEYS[1]) > 0 then
   local is_indexed = count_or_clear('HLEN', KEYS[2]) > 0
   for i = 1, tonumber(ARGV[1]) do
     local place, id, bytes = ARGV[3 * i], ARGV[3 * i + 1], tonumber(ARGV[3 * i + 2])
-    if redis.call('XDEL', KEYS[1], place) == 1 and is_indexed then
-      if redis.call('HGET', KEYS[2], id) == place then
-        redis.call('HDEL', KEYS[2], id)
+    local found = redis.call('XRANGE', KEYS[1], place, place)[1]
+    -- A log that was empty in between, and a clock that has gone back, give the place to another entry.
+    if found and (id == '' or found[2][2] == id) then
+      redis.call('XDEL', KEYS[1], place)
+      if is_indexed then
+        if redis.call('HGET', KEYS[2], id) == place then
+          redis.call('HDEL', KEYS[2], id)
+        end
+        redis.pcall('HINCRBY', KEYS[2], 'bytes', whole(-bytes))
       end
-      redis.pcall('HINCRBY', KEYS[2], 'bytes', whole(-bytes))
     end
   end
 end
-if count_or_clear('XLEN', KEYS[1]) == 0 then
+local left = count_or_clear('XLEN', KEYS[1])
+if left == 0 then
   -- An empty log begins anew, whatever its index said.
   redis.call('DEL', KEYS[1], KEYS[2])
   local writer = redis.pcall('GET', KEYS[3])
@@ -32,4 +40,4 @@ if count_or_clear('XLEN', KEYS[1]) == 0 then
     redis.call('DEL', KEYS[3])
   end
 end
-return { foreign }
+return { foreign, left }

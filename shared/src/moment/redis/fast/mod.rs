@@ -1,7 +1,7 @@
 //! Logs in Redis: what each operation sends, and what the answers mean. A log is in the partition of its number. It may be at
 //! several instances after one of them was away, so all are asked for what it has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use base64::Engine;
@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::clock::At;
 use crate::fast::log::{
-    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs,
-    Unwritten, WRITING_MS, WriterId,
+    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs, Share,
+    Unwritten, WRITER_LEASE_MS, WriterId,
 };
 use crate::ids::SendId;
 use crate::moment::redis::keys::Keys;
@@ -45,6 +45,11 @@ pub(crate) fn read_appended(answer: Answer) -> Option<(Logged, u64)> {
 pub(crate) fn claim_key(keys: &Keys, send: SendId, claim: &KeyClaim) -> Step {
     let step = Step::command("SET", keys.send_key(send)).arg(claim_text(claim));
     step.arg("NX").arg("GET").arg("PX").arg(KEY_CLAIM_MS)
+}
+
+/// Takes a key over; the answer is the claim that was there before.
+pub(crate) fn take_key(keys: &Keys, send: SendId, claim: &KeyClaim) -> Step {
+    Step::command("SET", keys.send_key(send)).arg(claim_text(claim)).arg("GET").arg("PX").arg(KEY_CLAIM_MS)
 }
 
 pub(crate) fn claimed_key(keys: &Keys, send: SendId) -> Step {
@@ -80,24 +85,30 @@ pub(crate) fn read_exist(logs: &[LogId], answers: Vec<Answer>) -> Vec<LogId> {
     logs.iter().zip(answers).filter_map(exists).collect()
 }
 
-pub(crate) fn read_logs(keys: &Keys, logs: &[LogId], limit: usize, writer: WriterId) -> Vec<Step> {
+pub(crate) fn read_logs(keys: &Keys, logs: &[LogId], share: Share, writer: WriterId) -> Vec<Step> {
     let read = |log: &LogId| {
         let [entries, _] = keys.log(*log);
-        Step::script(&READ, vec![entries, keys.log_writer(*log)]).arg(limit).arg(writer.0).arg(WRITING_MS)
+        let step = Step::script(&READ, vec![entries, keys.log_writer(*log)]).arg(share.entries).arg(share.bytes);
+        step.arg(writer.0).arg(WRITER_LEASE_MS)
     };
     logs.iter().map(read).collect()
 }
 
 /// What an instance has, and how many values were foreign.
 pub(crate) fn read_entries(instance: usize, logs: &[LogId], answers: Vec<Answer>) -> (ReadLogs, u64) {
-    let (mut entries, mut is_busy, mut foreign) = (Vec::new(), false, 0);
+    let (mut found, mut foreign) = (ReadLogs::default(), 0);
     for (log, answer) in logs.iter().zip(answers) {
-        let mut values = read::<Vec<Value>>(answer).unwrap_or_default().into_iter();
+        let Some(values) = read::<Vec<Value>>(answer) else {
+            found.is_silent = true;
+            continue;
+        };
+        let mut values = values.into_iter();
         let mut number = || values.next().and_then(|number| read::<u64>(Some(Ok(number)))).unwrap_or(0);
         foreign = u64::saturating_add(foreign, number());
-        is_busy |= number() == 1;
+        found.is_busy |= number() == 1;
+        found.more.extend((number() == 1).then_some(*log));
         let texts: Vec<Vec<u8>> = values.filter_map(|value| read(Some(Ok(value)))).collect();
-        entries.extend(texts.chunks_exact(3).map(|entry| LogEntry {
+        found.entries.extend(texts.chunks_exact(3).map(|entry| LogEntry {
             log: *log,
             id: entry[1].clone(),
             text: entry[2].clone(),
@@ -105,7 +116,7 @@ pub(crate) fn read_entries(instance: usize, logs: &[LogId], answers: Vec<Answer>
             place: entry[0].clone(),
         }));
     }
-    (ReadLogs { entries, is_busy }, foreign)
+    (found, foreign)
 }
 
 /// Removing entries of one instance: a step for each log.
@@ -124,12 +135,41 @@ pub(crate) fn remove(keys: &Keys, entries: &[&LogEntry], writer: WriterId) -> Ve
     by_log.into_iter().map(remove).collect()
 }
 
-/// Whether all were removed, and how many values were foreign.
-pub(crate) fn read_removed(answers: Vec<Answer>) -> (bool, u64) {
-    answers.into_iter().map(read::<[u64; 1]>).fold((true, 0), |(is_removed, foreign), answer| match answer {
-        Some([strange]) => (is_removed, u64::saturating_add(foreign, strange)),
-        None => (false, foreign),
-    })
+/// What all instances have. The entries of a log are in the order in which they were appended, as far as clocks agree.
+pub(crate) fn together(all: impl Iterator<Item = ReadLogs>) -> ReadLogs {
+    let mut together = ReadLogs::default();
+    for ReadLogs { entries, more, is_busy, is_silent } in all {
+        together.entries.extend(entries);
+        together.more.extend(more);
+        together.is_busy |= is_busy;
+        together.is_silent |= is_silent;
+    }
+    // Stable: within an instance they are in order already, whatever its clock did.
+    if together.entries.windows(2).any(|pair| pair[0].instance != pair[1].instance) {
+        together.entries.sort_by_key(|entry| (entry.log, place(&entry.place)));
+    }
+    together
+}
+
+/// When an entry was appended, in milliseconds since 1970, and its number in that millisecond.
+fn place(text: &[u8]) -> (u64, u64) {
+    let parts = std::str::from_utf8(text).ok().and_then(|text| text.split_once('-'));
+    parts.and_then(|(ms, n)| Some((ms.parse().ok()?, n.parse().ok()?))).unwrap_or_default()
+}
+
+/// Those of the logs of these entries that have more, and how many values were foreign; `None` without an answer.
+pub(crate) fn read_removed(entries: &[&LogEntry], answers: Vec<Answer>) -> (Option<Vec<LogId>>, u64) {
+    let logs: BTreeSet<LogId> = entries.iter().map(|entry| entry.log).collect();
+    let (mut left, mut is_answered, mut foreign) = (Vec::new(), true, 0);
+    for (log, answer) in logs.into_iter().zip(answers) {
+        let Some([strange, more]) = read::<[u64; 2]>(answer) else {
+            is_answered = false;
+            continue;
+        };
+        foreign = u64::saturating_add(foreign, strange);
+        left.extend((more > 0).then_some(log));
+    }
+    (is_answered.then_some(left), foreign)
 }
 
 pub(crate) fn size(keys: &Keys, at: At) -> Vec<Step> {

@@ -8,8 +8,8 @@ use crate::chat::{MAX_SMALL, Refusal, Status};
 use crate::clock::At;
 use crate::error::StoreError;
 use crate::fast::logged::{LoggedMessage, LoggedSend};
-use crate::fast::{FastRecord, WeighedMessage, WeighedSend};
-use crate::ids::{SendId, UserId};
+use crate::fast::{CheckedMessage, CheckedSend, FastRecord};
+use crate::ids::{MessageId, SendId, UserId};
 use crate::inbox::sends::{FirstAnswer, Sends};
 use crate::record::postgres::chat::rows as chat_rows;
 use crate::record::postgres::failure::Failure;
@@ -28,19 +28,19 @@ impl FastRecord for PostgresRecord {
         retried!(self.try_use_fast(at))
     }
 
-    async fn weigh_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<WeighedSend, StoreError> {
-        Ok(self.try_weigh_send(send, recipient, at).await?)
+    async fn check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, StoreError> {
+        Ok(self.try_check_send(send, recipient, at).await?)
     }
 
-    async fn weigh_message(&self, new: &NewMessage<'_>, at: At) -> Result<WeighedMessage, StoreError> {
-        Ok(self.try_weigh_message(new, at).await?)
+    async fn check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, StoreError> {
+        Ok(self.try_check_message(new, at).await?)
     }
 
     async fn write_sends(&self, sends: &[LoggedSend], at: At) -> Result<Vec<SendId>, StoreError> {
         retried!(self.try_write_sends(sends, at))
     }
 
-    async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<(), StoreError> {
+    async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<Vec<MessageId>, StoreError> {
         retried!(self.try_write_messages(messages, at))
     }
 }
@@ -60,22 +60,22 @@ impl PostgresRecord {
         Ok(())
     }
 
-    async fn try_weigh_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<WeighedSend, Failure> {
-        let query = sqlx::query(sql!("weigh_send.sql")).bind(at_ms(at)).bind(send.as_uuid()).bind(recipient.as_str());
+    async fn try_check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, Failure> {
+        let query = sqlx::query(sql!("check_send.sql")).bind(at_ms(at)).bind(send.as_uuid()).bind(recipient.as_str());
         let found = query.read_all(&mut *self.connection().await?).await?;
-        let mut weighed = WeighedSend { first: None, connections: Vec::new() };
+        let mut checked = CheckedSend { first: None, connections: Vec::new() };
         for row in &found {
             if let Some(fingerprint) = column::<Option<&[u8]>>(row, "fingerprint")? {
                 let fingerprint = fingerprint.try_into().map_err(|_| broken("sends.fingerprint"))?;
-                weighed.first = Some(FirstAnswer { fingerprint, answer: column(row, "answer")? });
+                checked.first = Some(FirstAnswer { fingerprint, answer: column(row, "answer")? });
             }
-            weighed.connections.extend(connection(row, "id")?);
+            checked.connections.extend(connection(row, "id")?);
         }
-        Ok(weighed)
+        Ok(checked)
     }
 
-    async fn try_weigh_message(&self, new: &NewMessage<'_>, at: At) -> Result<WeighedMessage, Failure> {
-        let query = sqlx::query(sql!("weigh_message.sql"))
+    async fn try_check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, Failure> {
+        let query = sqlx::query(sql!("check_message.sql"))
             .bind(at_ms(at))
             .bind(new.chat.as_uuid())
             .bind(new.sender.as_str())
@@ -84,19 +84,19 @@ impl PostgresRecord {
             .bind(limit(MAX_PUSHED_MEMBERS));
         let found = query.read_all(&mut *self.connection().await?).await?;
         let Some(first) = found.first() else {
-            return Ok(WeighedMessage::Decided(Appended::Refused(Refusal::NotAMember)));
+            return Ok(CheckedMessage::Decided(Appended::Refused(Refusal::NotAMember)));
         };
         if column::<Option<i64>>(first, "seq")?.is_some() {
             let message = chat_rows::message(first, new.chat, "created_at")?;
-            return Ok(WeighedMessage::Decided(Appended::repeat(message, new)));
+            return Ok(CheckedMessage::Decided(Appended::repeat(message, new)));
         }
         Ok(match chat_rows::status(first)? {
             Status::Accepted if !column::<bool>(first, "is_large")? => {
                 let connections = found.iter().map(|row| connection(row, "id"));
-                WeighedMessage::Admitted(connections.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+                CheckedMessage::Admitted(connections.filter_map(Result::transpose).collect::<Result<_, _>>()?)
             }
-            Status::Accepted | Status::Pending => WeighedMessage::Undecided,
-            Status::Declined => WeighedMessage::Decided(Appended::Refused(Refusal::of_writing(Status::Declined))),
+            Status::Accepted | Status::Pending => CheckedMessage::Undecided,
+            Status::Declined => CheckedMessage::Decided(Appended::Refused(Refusal::of_writing(Status::Declined))),
         })
     }
 
@@ -137,17 +137,17 @@ impl PostgresRecord {
         Ok(conflicts)
     }
 
-    async fn try_write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<(), Failure> {
+    async fn try_write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<Vec<MessageId>, Failure> {
         let chats: Vec<Uuid> = messages.iter().map(|message| message.chat.as_uuid()).collect();
         let senders: Vec<&str> = messages.iter().map(|message| message.sender.as_str()).collect();
         let mut connection = self.connection().await?;
         let mut transaction = begin(&mut connection).await?;
-        // Members before chats, as every statement locks: the filter that counts them is computed first. The work is a statement
-        // of its own, since this one sees what was committed before it waited.
+        // Members by their ids and then chats, as every statement locks: the filter that counts members is computed first. The
+        // work is a statement of its own, since this one sees what was committed before it waited.
         let locked = sqlx::query(
             "WITH members AS MATERIALIZED (
                  SELECT FROM chat_members
-                  WHERE (chat_id, user_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[])) ORDER BY member FOR UPDATE
+                  WHERE (chat_id, user_id) IN (SELECT * FROM unnest($1::uuid[], $2::text[])) ORDER BY chat_id, user_id FOR UPDATE
              )
              SELECT FROM chats WHERE id = ANY ($1) AND (SELECT count(*) FROM members) >= 0 ORDER BY id FOR UPDATE",
         );
@@ -161,7 +161,8 @@ impl PostgresRecord {
             .bind(messages.iter().map(|message| message.body.as_str()).collect::<Vec<&str>>())
             .bind(messages.iter().map(|message| message.data.get()).collect::<Vec<&str>>())
             .bind(messages.iter().map(|message| message.accepted_at.0).collect::<Vec<i64>>());
-        query.run(&mut transaction).await?;
-        commit(transaction).await
+        let conflicts = query.all(&mut transaction).await?;
+        commit(transaction).await?;
+        conflicts.iter().map(|row| Ok(MessageId::from_uuid(column(row, "id")?))).collect()
     }
 }

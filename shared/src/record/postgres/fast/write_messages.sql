@@ -1,10 +1,14 @@
 -- Stores messages at the ends of their chats, in the order of the lists. The transaction has locked the chats and the members
--- who wrote, so no other message takes a `seq` meanwhile.
+-- who wrote, so no other message takes a `seq` meanwhile. Returns the ids that other messages have.
 -- $2 message ids, each once  $3 chats  $4 senders  $5 client ids  $6 bodies  $7 data  $8 when each was accepted
-, fresh AS MATERIALIZED (
-    SELECT logged.*, chats.last_seq + row_number() OVER (PARTITION BY chat_id ORDER BY n) AS seq
+, logged AS MATERIALIZED (
+    SELECT *
       FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[]) WITH ORDINALITY
-           AS logged (id, chat_id, sender_id, client_id, body, data, accepted_at, n)
+           AS l (id, chat_id, sender_id, client_id, body, data, accepted_at, n)
+),
+fresh AS MATERIALIZED (
+    SELECT logged.*, chats.last_seq + row_number() OVER (PARTITION BY chat_id ORDER BY n) AS seq
+      FROM logged
       -- A chat that has ended takes its messages with it.
       JOIN chats ON chats.id = logged.chat_id
      WHERE NOT EXISTS (SELECT FROM messages m WHERE m.id = logged.id)
@@ -23,8 +27,13 @@ raised AS (
        SET last_seq = last.seq, active_at = greatest(c.active_at, last.accepted_at)
       FROM (SELECT chat_id, max(seq) AS seq, max(accepted_at) AS accepted_at FROM fresh GROUP BY chat_id) AS last
      WHERE c.id = last.chat_id
-)
+),
 -- A message moves the read mark of its sender.
-UPDATE chat_members AS m SET read_seq = greatest(m.read_seq, last.seq), involved = true
-  FROM (SELECT chat_id, sender_id, max(seq) AS seq FROM fresh GROUP BY chat_id, sender_id) AS last
- WHERE m.chat_id = last.chat_id AND m.user_id = last.sender_id
+marked AS (
+    UPDATE chat_members AS m SET read_seq = greatest(m.read_seq, last.seq), involved = true
+      FROM (SELECT chat_id, sender_id, max(seq) AS seq FROM fresh GROUP BY chat_id, sender_id) AS last
+     WHERE m.chat_id = last.chat_id AND m.user_id = last.sender_id
+)
+SELECT logged.id
+  FROM logged JOIN messages m ON m.id = logged.id
+ WHERE m.erased_at IS NULL AND (m.body, m.data) IS DISTINCT FROM (logged.body, logged.data)
