@@ -14,9 +14,6 @@ use tempfile::TempDir;
 /// How the names of the servers' folders begin; the number of the process follows.
 const FOLDER: &str = "carillon-redis-";
 
-/// What gives a server a clock of its own: Debian's package `faketime`.
-const LIBFAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
-
 /// A server for one test. It ends when this is dropped, or with the thread that started it.
 pub struct RedisServer {
     port: u16,
@@ -83,16 +80,15 @@ impl RedisServer {
         assert!(self.is_ready(), "redis-server did not come back");
     }
 
-    /// Restarts the server with a clock of its own, which [`sets_clock`](Self::sets_clock) sets. False, and no effect, without
-    /// libfaketime.
-    pub fn gets_own_clock(&mut self) -> bool {
-        let is_there = std::path::Path::new(LIBFAKETIME).exists();
-        if is_there {
-            self.clock = Some(self.folder.path().join("clock"));
-            self.sets_clock(0);
-            self.is_back();
-        }
-        is_there
+    /// Restarts the server with a clock of its own, which [`sets_clock`](Self::sets_clock) sets.
+    pub fn gets_own_clock(&mut self) {
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/harness/shifted_clock.c");
+        let library = self.folder.path().join("shifted_clock.so");
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(&library).arg(source).status();
+        assert!(built.is_ok_and(|built| built.success()), "a C compiler is needed: apt-get install gcc");
+        self.clock = Some(self.folder.path().join("clock"));
+        self.sets_clock(0);
+        self.is_back();
     }
 
     /// Sets the server's own clock so many seconds ahead of that of the machine, or behind it.
@@ -313,9 +309,7 @@ fn spawn(port: u16, folder: &TempDir, options: &[String], clock: Option<&std::pa
     assert!(is_there, "redis-server 7.0 or later is needed: apt-get install redis-server");
     let mut command = Command::new("setpriv");
     if let Some(clock) = clock {
-        // The monotonic clock, by which the server measures its timeouts, goes on.
-        let variables = [("FAKETIME_CACHE_DURATION", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
-        command.env("LD_PRELOAD", LIBFAKETIME).env("FAKETIME_TIMESTAMP_FILE", clock).envs(variables);
+        command.env("LD_PRELOAD", clock.with_file_name("shifted_clock.so")).env("SHIFTED_CLOCK", clock);
     }
     command
         .args(["--pdeathsig", "KILL", "redis-server", "--port", &port.to_string(), "--bind", "127.0.0.1"])

@@ -53,7 +53,9 @@ impl State {
         let now = i128::from(now_ms) * i128::from(count);
         let (step, burst) = (i128::from(window_ms), i128::from(window_ms) * i128::from(count));
         let full_at = self.full_at.entry(spend.bucket.clone()).or_default().entry((count, window_ms)).or_insert(now);
-        let after = (*full_at).max(now) + step;
+        // Never more than full, and never emptier than empty: if the clock has gone back, it is full again after one window.
+        *full_at = (*full_at).clamp(now, now + burst);
+        let after = *full_at + step;
         let over = after - now - burst;
         if over > 0 {
             // Rounded up, since a millisecond earlier the call would be refused again.

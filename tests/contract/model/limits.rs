@@ -46,9 +46,9 @@ impl Bucket {
 
     fn spend(&mut self, rate: Rate, now_ms: i64) -> Verdict {
         let (count, window_ms) = (i128::from(rate.count), i128::from(rate.window_ms));
-        // A clock that goes back takes away what it had added.
+        // A clock that goes back takes away what it had added, as far as there is any.
         let added = i128::from(now_ms - self.at_ms) * count;
-        *self = Self { parts: (self.parts + added).min(count * window_ms), at_ms: now_ms };
+        *self = Self { parts: (self.parts + added).clamp(0, count * window_ms), at_ms: now_ms };
         if self.parts >= window_ms {
             self.parts -= window_ms;
             return Verdict::Admitted;

@@ -43,9 +43,13 @@ for i = 1, #KEYS do
       foreign = foreign + 1
     end
   end
-  -- A budget is never more than full.
+  -- A budget is never more than full, and never emptier than empty: if the clock has gone back, it is full again after one
+  -- window by the clock as it is now.
+  local is_behind = full_at > now + window or full_at == now + window and parts > 0
   if full_at < now then
     full_at, parts = now, 0
+  elseif is_behind then
+    full_at, parts = now + window, 0
   end
 
   -- A unit that is given back moves it back as far as one that is spent moves it on.
@@ -80,7 +84,7 @@ for i = 1, #KEYS do
     admitted = admitted + 1
   end
 
-  if admitted > 0 then
+  if admitted > 0 or is_behind then
     local lifetime = math.max(2 * (full_at - now + 1), MIN_LIFETIME)
     redis.call('SET', KEYS[i], whole(full_at) .. ' ' .. whole(parts), 'PX', whole(lifetime))
   end
