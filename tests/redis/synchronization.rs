@@ -84,3 +84,19 @@ async fn messages_are_stored_in_redis_at_once_and_persisted_to_postgresql_in_the
         .collect();
     assert!(forever.is_empty(), "{forever:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_redis_is_emptied_into_the_record() {
+    let server = RedisServer::start();
+    let mut test = TestApp::new().await;
+    test.uses_moment(Moment::with_long_timeout(&server).await.0);
+    test.accepts_fast().await;
+    let chat = chat(&test).await;
+    for text in ["one", "two"] {
+        assert!(matches!(say(&test, chat, text).await, Said::Logged(_)));
+    }
+    server.does(&["CONFIG", "SET", "maxmemory", "1"]);
+    // It takes no more, and what it has comes first.
+    assert!(matches!(say(&test, chat, "three").await, Said::Stored(message) if message.seq == 3));
+    assert_eq!(server.keys().into_iter().filter(|key| key.ends_with("}:log")).count(), 0);
+}
