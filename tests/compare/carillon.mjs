@@ -1,0 +1,87 @@
+// Ours, as a user has it: the release build of the gateway, over HTTP and WebSockets.
+
+import { createHmac, randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { Connection } from "./http.mjs";
+import { printed, start, stop } from "./processes.mjs";
+import { openSocket } from "./sockets.mjs";
+import { newDatabase } from "./stores.mjs";
+
+const SECRET = "a secret of the comparison, of 32 bytes or more";
+/** Rates that no figure reaches: they measure how fast it is, not how fast it lets a caller be. */
+const UNLIMITED = Object.fromEntries(["SEND", "CHAT", "FRAMES"].map((what) => [`RATE_LIMIT_${what}`, "100000/1s"]));
+
+/** Starts the gateway on a new data folder; `stores` is `local` (SQLite and memory) or `servers` (Postgres and Redis). */
+export async function startCarillon(context, stores, variables = {}) {
+  const data = mkdtempSync(join(context.folder, "carillon-"));
+  const env = { RUST_LOG: "error", JWT_SECRET: SECRET, ...UNLIMITED, ...variables };
+  if (stores === "servers") {
+    Object.assign(env, {
+      DATABASE_URL: await newDatabase(context),
+      REDIS_URL: context.redis.url,
+      REDIS_KEY_PREFIX: `compare-${randomUUID()}`,
+    });
+  }
+  const beganAt = performance.now();
+  const child = start(context.carillon, ["--port", "0", "--data", data], { env });
+  const port = Number(await printed(child, /^ready http:\/\/127\.0\.0\.1:(\d+)/));
+  return new Carillon(child, port, beganAt, env.DATABASE_URL, () => rmSync(data, { recursive: true, force: true }));
+}
+
+class Carillon {
+  constructor(child, port, beganAt, databaseUrl, removeData) {
+    Object.assign(this, { child, pid: child.pid, port, beganAt, databaseUrl, removeData });
+  }
+
+  /** The processes whose CPU time is counted. */
+  processes({ redis, postgres }) {
+    return this.databaseUrl
+      ? { server: [this.pid], redis: [redis.pid], postgres: [postgres.pid] }
+      : { server: [this.pid] };
+  }
+
+  /** The headers of a caller. */
+  as(user, scope = "") {
+    return { authorization: `Bearer ${token(user, scope)}` };
+  }
+
+  /** Takes a ticket for a socket of this user. */
+  async ticket(connection, user) {
+    return (await connection.json(201, "POST", "/api/ws/ticket", { headers: this.as(user) })).ticket;
+  }
+
+  /** Opens a socket with a ticket; `onFrame` gets each frame, parsed. */
+  openSocket(ticket, onFrame) {
+    return openSocket(`ws://127.0.0.1:${this.port}/live?ticket=${ticket}`, (text) => onFrame(JSON.parse(text)));
+  }
+
+  /** Opens a socket for each user, 50 at a time; `onFrame(frame, n)` gets their frames. */
+  async openSockets(users, onFrame) {
+    const connection = await Connection.open(this.port);
+    const sockets = [];
+    for (let from = 0; from < users.length; from += 50) {
+      const opening = [];
+      for (let n = from; n < Math.min(from + 50, users.length); n++) {
+        const ticket = await this.ticket(connection, users[n]);
+        opening.push(this.openSocket(ticket, (frame) => onFrame(frame, n)));
+      }
+      sockets.push(...(await Promise.all(opening)));
+    }
+    connection.close();
+    return sockets;
+  }
+
+  async stop() {
+    await stop(this.child);
+    this.removeData();
+  }
+}
+
+/** A bearer token (HS256), valid for an hour. */
+function token(user, scope) {
+  const now = Math.floor(Date.now() / 1_000);
+  const encode = (part) => Buffer.from(JSON.stringify(part)).toString("base64url");
+  const signed = `${encode({ alg: "HS256", typ: "JWT" })}.${encode({ sub: user, scope, iat: now, exp: now + 3_600 })}`;
+  return `${signed}.${createHmac("sha256", SECRET).update(signed).digest("base64url")}`;
+}
