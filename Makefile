@@ -3,7 +3,7 @@
 # `make run PROFILE=release` builds with optimisations.
 release := $(if $(filter release,$(PROFILE)),--release)
 
-.PHONY: help run watch build test faults overlap fuzz bench validate fmt lint clean
+.PHONY: help run watch build test faults overlap fuzz bench compare validate fmt lint clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ fuzz: ## Give random input to parsers and handlers (TARGET=frames,tokens; SECOND
 
 bench: ## Run the benchmarks and print the figures (ARGS="ringing size")
 	cargo bench --locked --package tests -- $(ARGS)
+
+compare: ## Compare with peers and with the limits of this machine (ONLY=chat,7; REPS=3; WRITE=1 updates docs/performance.md)
+	$(if $(CARILLON),,cargo build --locked --release --package gateway)
+	ONLY=$(ONLY) REPS=$(or $(REPS),3) WRITE=$(WRITE) CARILLON=$(CARILLON) node tests/compare/main.mjs
 
 validate: ## Validate the templates with the SAM CLI (a large install, into .tools)
 	tests/venv .tools/sam tests/requirements-sam.txt

@@ -1,0 +1,42 @@
+// The machine and the versions that figures come from: without them, figures cannot be compared.
+
+import { readFileSync } from "node:fs";
+import { cpus, totalmem } from "node:os";
+import { peer, root, versionOf } from "./peer-packages.mjs";
+import { run } from "./processes.mjs";
+
+const PEERS = Object.keys(peer("./package.json").dependencies);
+
+/** The average load of the last minute. */
+export function load() {
+  return Number(readFileSync("/proc/loadavg", "utf8").split(" ")[0]);
+}
+
+/** What this run is measured on; `text` has it in lines. */
+export async function machine(carillon, reps) {
+  const first = async (command, ...args) => (await run(command, args, { cwd: root })).split("\n")[0].trim();
+  const commit = await first("git", "rev-parse", "--short", "HEAD");
+  const about = {
+    date: new Date().toISOString().slice(0, 10),
+    cpu: `${cpus().length} × ${cpus()[0].model.trim()}`,
+    memoryGib: Math.round(totalmem() / 2 ** 30),
+    linux: readFileSync("/proc/sys/kernel/osrelease", "utf8").trim(),
+    // Whatever build was named may be of another commit.
+    carillon: `${await first(carillon, "--version")}, ${process.env.CARILLON ? "a build that was named" : `commit ${commit}`}`,
+    node: process.version,
+    redis: /v=(\S+)/.exec(await first("redis-server", "--version"))[1],
+    postgres: await first("psql", "--version"),
+    peers: PEERS.map((name) => `${name} ${versionOf(name)}`).join(", "),
+    loadBefore: load(),
+    reps,
+  };
+  const { date, cpu, memoryGib, linux, node, redis, postgres, peers, loadBefore } = about;
+  about.text = [
+    `${about.carillon}; ${date}`,
+    `${cpu}, ${memoryGib} GiB, Linux ${linux}, node ${node}, Redis ${redis}, ${postgres}`,
+    `${peers}`,
+    `load before: ${loadBefore}; ${reps} repetitions, the sides in turn; medians [least..most]; CPU is of all processes, for each operation`,
+    "nothing is drawn at random: every run makes the same calls",
+  ].join("\n");
+  return about;
+}
