@@ -1,0 +1,62 @@
+// What the table says must be right before the figures are: `node --test tests/compare`. It needs no peer.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Deliveries } from "./deliveries.mjs";
+import { judge } from "./rows.mjs";
+import { number, percentile } from "./statistics.mjs";
+
+const latency = { name: "p50", unit: "ms", metric: "p50", ours: "a", peer: "b", limit: "c", better: "lower" };
+const rate = { name: "rate", unit: "/s", metric: "rate", ours: "a", peer: "b", better: "higher" };
+
+test("a ratio is one of medians", () => {
+  const runs = { a: [{ p50: 1 }, { p50: 9 }, { p50: 2 }], b: [{ p50: 4 }, { p50: 4 }, { p50: 40 }], c: [{ p50: 1 }] };
+  const row = judge({ ...latency, target: 0.5, limitTarget: 1.5, ceiling: 2 }, runs, {});
+  assert.equal(row.ratio, 0.5);
+  assert.deepEqual(row.checks, [
+    { what: "≤ 0.5x peer", isMet: true },
+    { what: "≤ 1.5x limit", isMet: false },
+    { what: "≤ 2 ms", isMet: true },
+  ]);
+});
+
+test("a rate that is reached with too much CPU does not meet its target", () => {
+  const runs = { a: [{ rate: 20, cpuUs: { rate: 30 } }], b: [{ rate: 10, cpuUs: { rate: 50 } }] };
+  const row = judge({ ...rate, target: 2 }, runs, {});
+  assert.deepEqual(row.checks, [
+    { what: "≥ 2x peer", isMet: true },
+    { what: "CPU ≤ 0.5x", isMet: false },
+  ]);
+});
+
+test("a side that failed fails its rows, and one that is left out does not", () => {
+  assert.equal(judge(latency, {}, { b: "lost: 1\nat …" }).failed, "lost: 1");
+  const row = judge(latency, {}, { a: { leftOut: "not built" } });
+  assert.deepEqual([row.failed, row.leftOut], [undefined, "not built"]);
+});
+
+test("what is lost, repeated or was never sent fails the check", async () => {
+  const arrived = async (ids) => {
+    const deliveries = new Deliveries();
+    for (const id of ids) deliveries.arrive(id);
+    await deliveries.areExactly(["a", "b"]);
+  };
+  await arrived(["b", "a"]);
+  await assert.rejects(arrived(["a"]), /1 lost/);
+  await assert.rejects(arrived(["a", "b", "a"]), /1 repeated/);
+  await assert.rejects(arrived(["a", "b", "c"]), /1 that were never sent/);
+});
+
+test("waiting ends with the arrival that completes the count", async () => {
+  const deliveries = new Deliveries();
+  const reached = [deliveries.reach(1), deliveries.reach(2)];
+  deliveries.arrive("a");
+  await reached[0];
+  deliveries.arrive("b");
+  await reached[1];
+});
+
+test("numbers have three digits, and percentiles are values that were measured", () => {
+  assert.deepEqual([0.0123, 1.234, 12.34, 1_234.5, 0].map(number), ["0.0123", "1.23", "12.3", "1,235", "0"]);
+  assert.deepEqual([0.5, 0.99, 1].map((share) => percentile([3, 1, 2], share)), [2, 3, 3]);
+});
