@@ -53,7 +53,7 @@ pub(crate) async fn measure() {
     let bench = Bench { test, sent: AtomicUsize::new(0), database };
     bench.accept_in_a_row().await;
     bench.accept_at_once().await;
-    bench.write(&*record, redis.instances[0].url.reveal()).await;
+    bench.write(&record, redis.instances[0].url.reveal()).await;
 }
 
 struct Bench {

@@ -7,13 +7,23 @@ use harness::conversation::{Conversation, Findings, Screen, Stored as StoredMess
 use sqlx::{PgPool, Row};
 
 use crate::device::{Device, Shown, Transport};
-use crate::scenarios::FastPromise;
 use crate::sender::Sent;
 
 /// How much work waits in the record.
 pub(crate) const WAITING: &str = "SELECT (SELECT count(*) FROM notifications WHERE push_at IS NOT NULL)
                                        + (SELECT count(*) FROM messages WHERE push_at IS NOT NULL)
                                        + (SELECT count(*) FROM send_chunks WHERE state = 'waiting')";
+
+/// What is promised of sends and messages that were accepted fast, while this happens to Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FastPromise {
+    /// They are stored in the order in which they were accepted.
+    InOrder,
+    /// They are stored, but those that Redis had while it was away come after what was accepted meanwhile.
+    Stored,
+    /// What Redis had when it lost its data is lost.
+    BestEffort,
+}
 
 /// The result of the comparison.
 #[derive(Default)]

@@ -11,10 +11,10 @@ use shared::clock::At;
 use shared::delivery::queue::Queue;
 use shared::fast::log::Logs;
 
-use crate::checker::{self, Found, WAITING};
+use crate::checker::{self, FastPromise, Found, WAITING};
 use crate::device::Device;
 use crate::report::{self, Report};
-use crate::scenarios::{FastPromise, Scenario};
+use crate::scenarios::Scenario;
 use crate::sender::Sent;
 use crate::servers::Servers;
 use crate::talk::{Chat, Way};

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::checker::FastPromise;
 use crate::servers::Redis;
 use crate::testbed::Testbed;
 use crate::{
@@ -30,17 +31,6 @@ impl Scenario {
             Redis::Cluster => !NOT_ON_CLUSTERS.contains(&self.id) && self.id != ON_SEVERAL,
         }
     }
-}
-
-/// What is promised of sends and messages that were accepted fast, while this happens to Redis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FastPromise {
-    /// They are stored in the order in which they were accepted.
-    InOrder,
-    /// They are stored, but those that Redis had while it was away come after what was accepted meanwhile.
-    Stored,
-    /// What Redis had when it lost its data is lost.
-    BestEffort,
 }
 
 impl Scenario {

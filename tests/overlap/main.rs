@@ -136,7 +136,7 @@ async fn report(phase: &str, log: &Log, database: &PgPool) -> usize {
 /// Compares what was accepted with the database and every device; returns the number of violations.
 async fn compare(database: &PgPool, log: &Log, devices: &[Arc<Device>]) -> usize {
     let accepted = log.sends.accepted.lock().unwrap().clone();
-    let found = checker::compare(database, &accepted, devices).await;
+    let found = checker::compare(database, &accepted, devices, None).await;
     println!(
         "accepted {} notifications: lost {}, shown twice {}, out of order {}; {} frames",
         found.accepted, found.lost, found.shown_twice, found.order_violations, found.frames

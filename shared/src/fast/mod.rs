@@ -1,7 +1,7 @@
 //! Fast accepts: the moment has a send or a message first, and a drain writes it to the record shortly after.
 //!
 //! The record decides before ([`FastRecord`]), so only the commit is saved. What was accepted waits in *logs* ([`log`]), each
-//! of which belongs to some users and chats; [`write`] writes them in their order. Every act of the record on an inbox or a
+//! of which belongs to some users and chats; [`mod@write`] writes them in their order. Every act of the record on an inbox or a
 //! chat writes its log first ([`log_first`]), so nothing has to join the two, and the order of accepts holds across both.
 
 pub mod accept;
