@@ -31,7 +31,7 @@ const DATABASE_CONNECTIONS: u32 = 10;
 /// How long logs are written at most before the process ends.
 const MAX_PERSISTING: Duration = Duration::from_secs(30);
 /// The shortest time between two invocations of the drain; wakes in between count as one.
-const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(100);
+const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the local drain may run: its timeout in the template.
 const DRAIN_TIMEOUT_MS: i64 = 90_000;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use shared::app::App;
 use shared::error::StoreError;
+use shared::sockets::streams::Listening;
 
 pub use crate::drained::Drained;
 use crate::queue::Found;
@@ -24,8 +25,10 @@ const MAX_CHUNKS: usize = 100;
 const MIN_CHUNKS: usize = 4;
 /// The number of queue rounds after which the record is checked again, even if it had nothing before.
 const ROUNDS_BETWEEN_CHECKS: usize = 16;
-/// How often a waiting drain checks for new work; on average, work waits half of that.
+/// How often a drain that cannot hear of new work looks for it; on average, work waits half of that.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
+/// How often a drain that hears of it looks all the same, since it may have missed something.
+const NET_INTERVAL: Duration = Duration::from_millis(100);
 /// How much longer than `DRAIN_LINGER_MS` it waits for what falls due, as a fraction of that. With the default that is more
 /// than a minute, so nothing falls due between two runs of the schedule.
 const EXTRA_LINGER: f64 = 0.3;
@@ -92,6 +95,7 @@ async fn linger(
     mut ending: Pin<&mut impl Future<Output = ()>>,
     drained: &mut Drained,
 ) -> Result<(), StoreError> {
+    let mut news = None;
     loop {
         let is_working = app.clock.now_ms() <= deadlines.work_ms;
         let until_ms = if is_working { deadlines.work_ms } else { deadlines.wait_ms };
@@ -117,7 +121,7 @@ async fn linger(
         tokio::select! {
             () = tokio::time::sleep(POLL_INTERVAL), if is_held => {}
             () = app.clock.sleep_until(next_ms), if !is_held => {}
-            () = new_work(app, found.generation) => {}
+            () = new_work(app, found.generation, &mut news) => {}
             () = &mut ending => {
                 app.moment.queue.sign_off(app.clock.at()).await;
                 return Ok(());
@@ -153,13 +157,24 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, 
     }
 }
 
-/// Returns once work was enqueued after `generation`; never without a queue.
-async fn new_work(app: &App, generation: Option<u64>) {
+/// Returns once work was enqueued after `generation`; never without a queue. `news` is kept from one wait to the next.
+async fn new_work(app: &App, generation: Option<u64>, news: &mut Option<Box<dyn Listening>>) {
+    if news.is_none() {
+        *news = app.moment.queue.hear_of_work().await;
+    }
     loop {
-        tokio::time::sleep(POLL_INTERVAL).await;
+        // At first at once: it may have been enqueued before this listened.
         let current = app.moment.queue.heartbeat(app.clock.at()).await;
         if current.is_some() && current != generation {
             return;
+        }
+        match news {
+            Some(listening) => {
+                if let Ok(None) = tokio::time::timeout(NET_INTERVAL, listening.next()).await {
+                    *news = None;
+                }
+            }
+            None => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 }

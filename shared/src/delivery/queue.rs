@@ -5,6 +5,7 @@ use async_trait::async_trait;
 
 use super::work::{Malformed, Work};
 use crate::clock::At;
+use crate::sockets::streams::Listening;
 
 /// The most entries of one shard; more are refused.
 pub const MAX_SHARD_ENTRIES: usize = 16_384;
@@ -49,6 +50,10 @@ pub trait Queue: Send + Sync {
     /// Keeps a drain counted as awake for [`AWAKE_MS`], and returns the queue's generation. Cheap enough to call many times
     /// a second. `None` if the moment is unavailable or has no queue.
     async fn heartbeat(&self, at: At) -> Option<u64>;
+
+    /// Hears of work that is added from now on: a frame whenever the queue moves to its next generation, of which some may be
+    /// missed. `None` if the moment cannot tell, so that a waiting drain must look by itself.
+    async fn hear_of_work(&self) -> Option<Box<dyn Listening>>;
 
     /// Ends the drain's heartbeat: none counts as awake until the next one. Returns the generation as read after that. If
     /// it differs from the last claim's, there is new work that no other drain was woken for.

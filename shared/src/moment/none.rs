@@ -146,6 +146,10 @@ impl Queue for NoMoment {
         None
     }
 
+    async fn hear_of_work(&self) -> Option<Box<dyn Listening>> {
+        None
+    }
+
     async fn sign_off(&self, _: At) -> Option<u64> {
         None
     }

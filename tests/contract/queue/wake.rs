@@ -14,6 +14,7 @@ on_each_moment! {
     a_drain_that_signed_off_is_not_awake,
     adding_an_entry_changes_the_generation,
     adding_no_entry_changes_the_generation_too,
+    whoever_listens_hears_of_each_entry,
     work_added_while_a_drain_signs_off_is_noticed_by_the_drain_or_the_caller,
 }
 
@@ -90,5 +91,19 @@ async fn work_added_while_a_drain_signs_off_is_noticed_by_the_drain_or_the_calle
         })
         .await;
         assert!(seen.contains(&true), "the drain signed off unaware of the work, and the caller counted on it");
+    }
+}
+
+async fn whoever_listens_hears_of_each_entry(queue: Store) {
+    add_due(&queue, 0..1, 0).await;
+    let mut news = queue.hear_of_work().await.expect("the moment is available");
+    for n in 1..4 {
+        if n % 2 == 0 {
+            add_due(&queue, n..n + 1, n).await;
+        } else {
+            add(&queue, &[], n).await;
+        }
+        let heard = tokio::time::timeout(std::time::Duration::from_secs(10), news.next()).await;
+        assert!(heard.expect("it is told").is_some());
     }
 }

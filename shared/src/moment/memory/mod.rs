@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::audiences::Remembered;
@@ -55,7 +56,19 @@ pub struct MemoryMoment {
     events: Mutex<Events>,
     logs: Mutex<MemoryLogs>,
     listeners: Listeners,
+    /// Moves whenever work was enqueued.
+    news: watch::Sender<u64>,
     operations: AtomicU64,
+}
+
+/// Hears of work.
+struct News(watch::Receiver<u64>);
+
+#[async_trait]
+impl Listening for News {
+    async fn next(&mut self) -> Option<Frame> {
+        self.0.changed().await.ok().map(|()| Frame::from(""))
+    }
 }
 
 impl MemoryMoment {
@@ -216,7 +229,9 @@ impl Streams for MemoryMoment {
 #[async_trait]
 impl Queue for MemoryMoment {
     async fn add(&self, entries: &[Entry], at: At) -> Added {
-        self.queue().add(entries, at.process_ms())
+        let added = self.queue().add(entries, at.process_ms());
+        self.news.send_modify(|generation| *generation += 1);
+        added
     }
 
     async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
@@ -230,6 +245,10 @@ impl Queue for MemoryMoment {
 
     async fn heartbeat(&self, at: At) -> Option<u64> {
         Some(self.queue().heartbeat(at.process_ms()))
+    }
+
+    async fn hear_of_work(&self) -> Option<Box<dyn Listening>> {
+        Some(Box::new(News(self.news.subscribe())))
     }
 
     async fn sign_off(&self, _: At) -> Option<u64> {

@@ -19,6 +19,7 @@
 //! | `<prefix>:{qNN}:claimed` | sorted set: `<attempts> <priority> <id> <text>` by milliseconds since 1970 | until settled | claimed work, by when its claim lapses |
 //! | `<prefix>:{queue}:news` | string: a whole number | none | the queue's generation: how often work was enqueued |
 //! | `<prefix>:{queue}:awake` | string: milliseconds since 1970 | 6 s | until when a drain counts as awake |
+//! | `<prefix>:{queue}:work` | channel | | an empty text whenever work was enqueued |
 //! | `<prefix>:notification-events` | channel | | `{"userId","id","type"}` of each accepted notification |
 //! | `<prefix>:channel:chat-messages` | channel | | `{"chatId","seq","senderId"}` of each message of a chat |
 //! | `<prefix>:{pNNNN}:stream:<hash>` | channel | | the frames of one event stream |
@@ -260,6 +261,11 @@ impl Keys {
         ["news", "awake"].map(|name| self.key(Partition::Drains, name)).into()
     }
 
+    /// The channel on which waiting drains hear of work.
+    pub(crate) fn work_channel(&self) -> Key {
+        self.key(Partition::Drains, "work")
+    }
+
     /// A channel for other programs. They subscribe to it by name, so it has no hash tag.
     pub(crate) fn channel(&self, channel: Channel) -> Key {
         let name = match channel {
@@ -348,6 +354,7 @@ mod tests {
         assert_eq!(names(keys.shard(7).all())[0], "carillon:{q07}:critical");
         assert_eq!(names(keys.shard(15).all())[4..], ["carillon:{q15}:later", "carillon:{q15}:claimed"]);
         assert_eq!(names(keys.drains()), ["carillon:{queue}:news", "carillon:{queue}:awake"]);
+        assert_eq!(keys.work_channel().name(), "carillon:{queue}:work");
         let channels =
             [Channel::NotificationEvents, Channel::ChatMessages, Channel::SystemEvents, Channel::UserPresence];
         let names = channels.map(|channel| keys.channel(channel).name().to_owned());

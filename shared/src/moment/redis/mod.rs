@@ -409,6 +409,10 @@ impl Queue for RedisMoment {
         self.keep_awake(AWAKE_MS, at).await
     }
 
+    async fn hear_of_work(&self) -> Option<Box<dyn Listening>> {
+        self.listeners.listen(&self.keys.work_channel()).await
+    }
+
     async fn sign_off(&self, at: At) -> Option<u64> {
         self.keep_awake(0, at).await
     }

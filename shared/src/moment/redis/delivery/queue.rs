@@ -48,7 +48,8 @@ impl Adding {
                 step.arg(rank(work.priority()) + 1).arg((*wait_ms).max(0)).arg(work.text())
             })
         };
-        let announce = Step::script(&ANNOUNCE, keys.drains()).arg(steps::now_ms(at)).arg(WAKING_MS);
+        let announced = keys.drains().into_iter().chain([keys.work_channel()]).collect();
+        let announce = Step::script(&ANNOUNCE, announced).arg(steps::now_ms(at)).arg(WAKING_MS);
         Self {
             steps: by_shard.iter().map(add).chain([announce]).collect(),
             entries: by_shard.values().map(Vec::len).collect(),

@@ -3,6 +3,7 @@
 --
 -- KEYS[1]  the generation
 -- KEYS[2]  until when a drain counts as awake, in milliseconds since 1970
+-- KEYS[3]  the channel on which waiting drains hear of work
 -- ARGV[1]  now, in milliseconds since 1970; 0: Redis' clock
 -- ARGV[2]  how long a drain that is being woken counts as awake, in milliseconds
 --
@@ -22,6 +23,9 @@ if type(announced) == 'table' then
   foreign = foreign + 1
   redis.call('SET', KEYS[1], '1')
 end
+
+-- An access list may forbid it; drains look by themselves then.
+redis.pcall('PUBLISH', KEYS[3], '')
 
 local awake = 0
 local until_ms = redis.pcall('GET', KEYS[2])
