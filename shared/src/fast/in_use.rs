@@ -11,7 +11,7 @@ const MAX_AGE_MS: i64 = 10_000;
 /// that it must look into logs, also one whose clock or answer is late.
 const SETTLING_MS: i64 = 30_000;
 
-/// What a process knows of it. Once in use, they stay so.
+/// What a process knows of it. Once in use, they stay so until it ends.
 #[derive(Debug, Default)]
 pub struct FastUse(Mutex<Known>);
 

@@ -16,8 +16,7 @@ use crate::sockets::outgoing::{self, Outgoing};
 use crate::telemetry::{Counts, Hint, Report};
 
 /// Logs a send and tells of it, if it may be accepted fast. `None`: store it instead. The log may still have it if the moment
-/// did not answer; storing finds it there. `begun_ms`: when the call was read, in milliseconds since
-/// 1970.
+/// did not answer; storing finds it there. `begun_ms`: when the call was read, in milliseconds since 1970.
 pub(super) async fn log(
     app: &App,
     caller: &Caller,
