@@ -130,7 +130,10 @@ export interface Metrics {
   readonly errors: number;
   readonly connections: number;
   readonly onlineUsers: number;
+  /** For how long the oldest fast accept has waited for the database. */
   readonly persistLagMs: number;
+  /** The fast accepts that wait for the database, and their bytes in Redis. */
+  readonly backlog: Readonly<Record<"entries" | "bytes", number>>;
   readonly degraded: boolean;
   readonly redis: {
     readonly mode: "memory" | "single" | "balanced" | "cluster";

@@ -388,6 +388,7 @@ describe("a back end", () => {
       connections: count,
       onlineUsers: count,
       persistLagMs: count,
+      backlog: { entries: count, bytes: count },
       degraded: false,
       redis: {
         mode: "memory",
