@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shared::fast::log::{
     KeyClaim, LogEntry, LogId, Logged, Logs, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs, Share,
-    Unwritten, WriterId,
+    Unwritten, WRITER_LEASE_MS, WriterId,
 };
 use shared::ids::{ChatId, SendId, sha256};
 
@@ -29,6 +29,7 @@ on_each_moment! {
     a_claim_can_be_taken_over,
     any_text_is_kept_as_it_is,
     a_log_has_one_writer_at_a_time,
+    a_lease_lapses_and_does_not_outlive_a_clock_that_goes_back,
 }
 
 type Store = Arc<dyn Logs>;
@@ -282,4 +283,17 @@ async fn a_log_has_one_writer_at_a_time(store: Store) {
     assert_eq!(store.read(&[log("alice")], up_to(9), other, at(4)).await, ReadLogs::default());
     append(&store, "alice", 5, "third", 5).await;
     assert_eq!(texts(&store.read(&[log("alice")], up_to(9), other, at(6)).await.entries), ["third"]);
+}
+
+async fn a_lease_lapses_and_does_not_outlive_a_clock_that_goes_back(store: Store) {
+    let (one, other) = (WriterId(1), WriterId(2));
+    let is_busy = async |writer, after_ms| store.read(&[log("alice")], ALL, writer, at(after_ms)).await.is_busy;
+    append(&store, "alice", 0, "first", 0).await;
+    assert!(!is_busy(one, 0).await);
+    assert!(is_busy(other, WRITER_LEASE_MS - 1).await);
+    assert!(!is_busy(other, WRITER_LEASE_MS).await);
+    // The clock of the server was an hour ahead, and is set right.
+    assert!(!is_busy(one, 3_600_000).await);
+    assert!(!is_busy(other, 2_000).await);
+    assert!(is_busy(one, 2_100).await);
 }

@@ -63,7 +63,7 @@ impl Sent {
         let answer: Value = serde_json::from_str(&self.answer).unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let each = answer["notifications"].as_array().into_iter().flatten();
-        each.map(|one| (text(&one["userId"]), text(&one["id"]))).collect()
+        each.filter(|one| one["status"] == "accepted").map(|one| (text(&one["userId"]), text(&one["id"]))).collect()
     }
 }
 

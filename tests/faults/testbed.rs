@@ -399,6 +399,13 @@ impl Testbed {
         said.iter().filter(|said| (from..to).contains(&said.answered_at) && is_there(&said.chat)).count()
     }
 
+    /// How many sends and messages between two instants were refused, or not answered, with a matching code.
+    pub(crate) fn refusals(&self, from: Instant, to: Instant, code: impl Fn(&str) -> bool) -> usize {
+        let (sends, messages) = (self.service.log.attempts.lock().unwrap(), self.talked.attempts.lock().unwrap());
+        let calls = sends.iter().chain(messages.iter()).filter(|call| (from..to).contains(&call.at));
+        calls.filter(|call| !(200..300).contains(&call.status) && code(&call.code)).count()
+    }
+
     /// How many sends and messages between two instants have a matching status; 0 means no answer.
     pub(crate) fn calls_with_status(&self, from: Instant, to: Instant, status: impl Fn(u16) -> bool) -> usize {
         let (sends, messages) = (self.service.log.attempts.lock().unwrap(), self.talked.attempts.lock().unwrap());

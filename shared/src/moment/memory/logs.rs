@@ -77,8 +77,10 @@ impl MemoryLogs {
 
     pub(super) fn read(&mut self, logs: &[LogId], share: Share, writer: WriterId, now_ms: i64) -> ReadLogs {
         let unwritten = self.unwritten(logs);
+        // A lease that ends later than one from now on was given before the clock went back.
+        let lasts = |until_ms: i64| (now_ms + 1..=now_ms + WRITER_LEASE_MS).contains(&until_ms);
         let is_others =
-            |log: &LogId| self.writers.get(log).is_some_and(|(other, until_ms)| *other != writer && *until_ms > now_ms);
+            |log: &LogId| self.writers.get(log).is_some_and(|(other, until_ms)| *other != writer && lasts(*until_ms));
         let (busy, own): (Vec<LogId>, Vec<LogId>) = unwritten.into_iter().partition(is_others);
         self.writers.extend(own.iter().map(|log| (*log, (writer, now_ms + WRITER_LEASE_MS))));
         let entries = self.oldest(&own, share);

@@ -12,7 +12,7 @@
 //! | `<prefix>:{pNNNN}:events:<hash>`, `:events:all` | sorted set: event ids by milliseconds since 1970 | 10 min after the last | the events that were emitted to a user, and to all |
 //! | `<prefix>:{pNNNN}:log` | stream: fields `id` and `e`, the text of the entry; the time in the id is when it was appended | until written | sends and messages that were accepted fast and are not in the record yet |
 //! | `<prefix>:{pNNNN}:log-index` | hash: for each entry of the log its id and its place there; `bytes`: of all texts | until the log is empty | finds an entry of the log by its id |
-//! | `<prefix>:{pNNNN}:writer` | string: a number | 500 ms, at most until the log is empty | who writes the log just now, so that others wait instead of writing the same |
+//! | `<prefix>:{pNNNN}:writer` | string: a number, and milliseconds since 1970 | 1 s, at most until the log is empty | who writes the log just now, and until when, so that others wait instead of writing the same |
 //! | `<prefix>:{pNNNN}:send:<hash>` | string: the number of a log or `-`, and a fingerprint | 10 min | in which log the send with this key may wait, or that it goes to the record |
 //! | `<prefix>:{qNN}:critical`, `:high`, `:normal`, `:low` | stream: field `w`, the text of the work; the time in the id is when it fell due | until claimed | work that is due, by priority |
 //! | `<prefix>:{qNN}:later` | sorted set: the text of the work by milliseconds since 1970 | until due | work that is not due yet |

@@ -458,8 +458,8 @@ impl Logs for RedisMoment {
         unwritten
     }
 
-    async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, _: At) -> ReadLogs {
-        let steps = fast::read_logs(&self.keys, logs, share, writer);
+    async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs {
+        let steps = fast::read_logs(&self.keys, logs, share, writer, at);
         let answers = self.drain_router.ask_everywhere(&steps, Retry::Never).await;
         let read = answers.into_iter().enumerate();
         fast::together(read.map(|(instance, answers)| self.counted(fast::read_entries(instance, logs, answers))))

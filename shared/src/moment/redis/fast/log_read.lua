@@ -3,10 +3,11 @@
 --
 -- KEYS[1]  the log
 -- KEYS[2]  who writes it
--- ARGV[1]  the most entries
--- ARGV[2]  the most bytes of their texts, save that one entry is always read
--- ARGV[3]  the writer, a number
--- ARGV[4]  how long its lease lasts from now on, in milliseconds
+-- ARGV[1]  now, in milliseconds since 1970; 0: Redis' clock
+-- ARGV[2]  the most entries
+-- ARGV[3]  the most bytes of their texts, save that one entry is always read
+-- ARGV[4]  the writer, a number
+-- ARGV[5]  how long its lease lasts from now on, in milliseconds
 --
 -- Returns { foreign, busy, more, place, id, text, place, id, text, ... }
 --   foreign  1 if the log was a foreign value, which is removed; or else 0
@@ -20,20 +21,23 @@ local length = count_or_clear('XLEN', KEYS[1])
 if length == 0 then
   return { foreign, 0, 0 }
 end
-local writer = redis.pcall('GET', KEYS[2])
-if type(writer) == 'string' and writer ~= ARGV[3] then
+local now, lease = milliseconds(ARGV[1]), tonumber(ARGV[5])
+local kept = redis.pcall('GET', KEYS[2])
+local writer, ends = string.match(type(kept) == 'string' and kept or '', '^(%d+) (%d+)$')
+-- A lease that ends later than one from now on was given before the clock went back.
+if writer and writer ~= ARGV[4] and tonumber(ends) > now and tonumber(ends) <= now + lease then
   return { foreign, 1, 0 }
 end
-redis.pcall('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
+redis.pcall('SET', KEYS[2], ARGV[4] .. ' ' .. whole(now + lease), 'PX', whole(2 * lease))
 
 local reply, bytes = { foreign, 0, 0 }, 0
-for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[1])) do
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[2])) do
   local fields = entry[2]
   -- An entry that was added by hand may have other fields; whoever reads the log gets them as text.
   local is_ours = fields[1] == 'id' and fields[3] == 'e' and #fields == 4
   local id, text = is_ours and fields[2] or '', is_ours and fields[4] or table.concat(fields, ' ')
   bytes = bytes + #text
-  if bytes > tonumber(ARGV[2]) and #reply > 3 then
+  if bytes > tonumber(ARGV[3]) and #reply > 3 then
     break
   end
   reply[#reply + 1] = entry[1]

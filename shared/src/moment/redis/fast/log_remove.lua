@@ -36,7 +36,7 @@ if left == 0 then
   -- An empty log begins anew, whatever its index said.
   redis.call('DEL', KEYS[1], KEYS[2])
   local writer = redis.pcall('GET', KEYS[3])
-  if type(writer) == 'table' or writer == ARGV[2] then
+  if type(writer) == 'table' or writer and string.match(writer, '^%d+') == ARGV[2] then
     redis.call('DEL', KEYS[3])
   end
 end

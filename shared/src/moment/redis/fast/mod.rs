@@ -85,10 +85,13 @@ pub(crate) fn read_exist(logs: &[LogId], answers: Vec<Answer>) -> Vec<LogId> {
     logs.iter().zip(answers).filter_map(exists).collect()
 }
 
-pub(crate) fn read_logs(keys: &Keys, logs: &[LogId], share: Share, writer: WriterId) -> Vec<Step> {
+pub(crate) fn read_logs(keys: &Keys, logs: &[LogId], share: Share, writer: WriterId, at: At) -> Vec<Step> {
     let read = |log: &LogId| {
         let [entries, _] = keys.log(*log);
-        let step = Step::script(&READ, vec![entries, keys.log_writer(*log)]).arg(share.entries).arg(share.bytes);
+        let step = Step::script(&READ, vec![entries, keys.log_writer(*log)])
+            .arg(steps::now_ms(at))
+            .arg(share.entries)
+            .arg(share.bytes);
         step.arg(writer.0).arg(WRITER_LEASE_MS)
     };
     logs.iter().map(read).collect()
