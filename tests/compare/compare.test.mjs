@@ -1,6 +1,8 @@
 // What the table says must be right before the figures are: `node --test tests/compare`. It needs no peer.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import test from "node:test";
 import { Deliveries } from "./deliveries.mjs";
 import { judge } from "./rows.mjs";
@@ -59,4 +61,12 @@ test("waiting ends with the arrival that completes the count", async () => {
 test("numbers have three digits, and percentiles are values that were measured", () => {
   assert.deepEqual([0.0123, 1.234, 12.34, 1_234.5, 0].map(number), ["0.0123", "1.23", "12.3", "1,235", "0"]);
   assert.deepEqual([0.5, 0.99, 1].map((share) => percentile([3, 1, 2], share)), [2, 3, 3]);
+});
+
+// Where no peer is installed yet, as in a fresh clone, this fails if a module asks for one as it is loaded.
+test("what main.mjs loads before it installs the peers does not need them", async () => {
+  const main = readFileSync(join(import.meta.dirname, "main.mjs"), "utf8");
+  const modules = [...main.matchAll(/^import .* from "(\.\/.*)";$/gm)].map(([, module]) => module);
+  assert.ok(modules.includes("./peer-packages.mjs"));
+  for (const module of modules) await import(module);
 });

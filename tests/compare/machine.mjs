@@ -2,10 +2,8 @@
 
 import { readFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
-import { peer, root, versionOf } from "./peer-packages.mjs";
+import { peerNames, root, versionOf } from "./peer-packages.mjs";
 import { run } from "./processes.mjs";
-
-const PEERS = Object.keys(peer("./package.json").dependencies);
 
 /** The average load of the last minute. */
 export function load() {
@@ -26,7 +24,7 @@ export async function machine(carillon, reps) {
     node: process.version,
     redis: /v=(\S+)/.exec(await first("redis-server", "--version"))[1],
     postgres: await first("psql", "--version"),
-    peers: PEERS.map((name) => `${name} ${versionOf(name)}`).join(", "),
+    peers: peerNames.map((name) => `${name} ${versionOf(name)}`).join(", "),
     loadBefore: load(),
     reps,
   };

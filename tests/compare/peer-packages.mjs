@@ -9,6 +9,9 @@ const here = import.meta.dirname;
 export const root = join(here, "../..");
 export const tools = join(root, ".tools/compare");
 
+/** The names of the packages. Read beside this file, since this module is loaded before anything is installed. */
+export const peerNames = Object.keys(JSON.parse(readFileSync(join(here, "package.json"), "utf8")).dependencies);
+
 /** Imports a package of a peer: `peer('bullmq')`. A module finds packages only in folders above it, and these are not. */
 export const peer = createRequire(join(tools, "package.json"));
 
