@@ -102,7 +102,7 @@ async fn persist(app: &App, claimed: &[Claimed], drained: &mut Drained) -> Vec<R
     };
     let logs: BTreeSet<LogId> = claimed.iter().filter_map(log).collect();
     let logs: Vec<LogId> = logs.into_iter().collect();
-    // Until they are empty: whoever appends to an empty log enqueues it anew.
+    // Until they are empty: an append enqueues its log only if the log was empty.
     let written = app.log_writer.write(&logs, Extent::Everything, MAX_PERSISTING, app.clock.at()).await;
     drained.persisted += written.entries;
     let wait_ms = if written.has_failed { PERSIST_AGAIN_MS } else { 0 };

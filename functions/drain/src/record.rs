@@ -1,5 +1,5 @@
-//! What the drain does for the record: write logs to it, materialise what is due, push rows that came back, expire, purge, and close
-//! connections whose token has expired.
+//! What the drain does for the record: write logs to it, materialise what is due, push rows that came back, expire, purge,
+//! and close connections whose token has expired.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ const MAX_EXPIRED: usize = 500;
 /// How long all logs are written at most, before anything else is done.
 const MAX_SWEEP: Duration = Duration::from_secs(10);
 
-/// Writes all logs that have entries: those of which no work is in the queue, since whoever accepted them died or the queue
-/// lost it.
+/// Writes all logs that have entries. Some may have no work in the queue: the call that appended died before it enqueued, or the
+/// queue lost the work.
 pub(crate) async fn persist_all(app: &App, drained: &mut Drained) {
     if app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await {
         let logs = app.moment.logs.unwritten(&LogId::all().collect::<Vec<_>>()).await;

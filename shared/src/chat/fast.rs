@@ -57,7 +57,7 @@ pub async fn log(app: &App, new: &NewMessage<'_>) -> Result<Option<Logging>, Sto
     let oldest_ms = match app.moment.logs.append(log, new.id.as_uuid(), &message.text(), app.clock.at()).await {
         Some(Logged::Added { oldest_ms }) => oldest_ms,
         Some(Logged::Known(text)) => {
-            // Whoever appended it may have died before it asked for that.
+            // The call that appended it may have died before it enqueued the log.
             app.have_log_written(log, None).await;
             return Ok(known(&text, new));
         }

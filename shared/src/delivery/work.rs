@@ -177,7 +177,7 @@ impl Work {
             Self::Push(push) => push.priority,
             Self::Presence(_) | Self::Receipt(..) => Priority::Low,
             Self::Emit(_) => Priority::Normal,
-            // Whoever reads waits for it.
+            // Calls that read the inbox or chat wait for it.
             Self::Persist(_) => Priority::High,
             Self::Unknown(UnknownWork(text)) => {
                 text.split(' ').nth(1).and_then(Priority::from_name).unwrap_or_default()

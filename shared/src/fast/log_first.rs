@@ -78,7 +78,7 @@ impl LogsBefore {
         self.write(&[LogId::of_chat(chat)]).await;
     }
 
-    /// Writes the log in which a send of this id may be, whoever its recipient is.
+    /// Writes the log in which a send of this id may be. The claim of its key names that log, so the recipient need not be known.
     async fn write_send(&self, send: SendId) {
         if self.may_exist().await
             && let Some(KeyClaim { log: Some(log), .. }) = self.writer.logs().claimed_key(send, self.clock.at()).await

@@ -35,9 +35,9 @@ pub struct LogWriter {
 /// How much of a log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// What it has: for whoever reads or changes what belongs to it.
+    /// The entries that it has now: for a call that reads or changes the inbox or chat.
     Present,
-    /// All, until it is empty: whoever appends next has it written again.
+    /// All, until it is empty: the next append enqueues it again.
     Everything,
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn log(
         // Without a key it is this one, whose answer was lost on the way.
         Some(Logged::Known(_)) if send.id.is_random() => None,
         Some(Logged::Known(text)) => {
-            // Whoever appended it may have died before it asked for that.
+            // The call that appended it may have died before it enqueued the log.
             app.have_log_written(log, None).await;
             return Ok(first_answer(&text).map(Outcome::Known));
         }

@@ -33,7 +33,7 @@ redis.pcall('SET', KEYS[2], ARGV[4] .. ' ' .. whole(now + lease), 'PX', whole(2 
 local reply, bytes = { foreign, 0, 0 }, 0
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[2])) do
   local fields = entry[2]
-  -- An entry that was added by hand may have other fields; whoever reads the log gets them as text.
+  -- An entry that was added by hand may have other fields; the reader gets them as text.
   local is_ours = fields[1] == 'id' and fields[3] == 'e' and #fields == 4
   local id, text = is_ours and fields[2] or '', is_ours and fields[4] or table.concat(fields, ' ')
   bytes = bytes + #text
