@@ -128,15 +128,14 @@ impl LogWriter {
                 self.dead_letter(&String::from_utf8_lossy(text), Reason::Unreadable, at).await?;
                 continue;
             };
-            match seen.insert(entry.id(), entry.request()) {
-                Some(first) if first == entry.request() => continue,
-                Some(first) => {
-                    seen.insert(entry.id(), first);
+            match seen.get(&entry.id()) {
+                None => seen.insert(entry.id(), entry.request()),
+                Some(first) if *first == entry.request() => continue,
+                Some(_) => {
                     self.dead_letter(&entry.text(), Reason::Refused, at).await?;
                     continue;
                 }
-                None => {}
-            }
+            };
             match entry {
                 Entry::Send(send) => sends.push(send),
                 Entry::Message(message) => messages.push(message),
