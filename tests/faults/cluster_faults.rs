@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use harness::redis_cluster::{agree_within, begin_to_move_slot, is_replica, move_slot, used_slots};
 use harness::redis_server::RedisServer;
 
+use crate::bus::Bus;
 use crate::redis_faults::require_unnoticed;
 use crate::testbed::Testbed;
 
@@ -87,6 +88,39 @@ pub(crate) async fn taken_over(testbed: &mut Testbed) {
     }
     testbed.require(taken >= 9, format!("only {taken} replicas took over"));
     testbed.note(format!("{taken} replicas took over"));
+    testbed.end_fault();
+    require_unnoticed(testbed, from);
+}
+
+/// F14: a primary hears nothing from the other servers for so long that its replica takes over, while clients reach both.
+/// Then it hears of that, and follows the replica.
+pub(crate) async fn isolated(testbed: &mut Testbed) {
+    let servers: Vec<&RedisServer> = testbed.servers.all_redis().collect();
+    let bus = Bus::of(&servers).await;
+    testbed.run_for(1.5).await;
+    let from = Instant::now();
+    bus.isolate(Some(&testbed.servers.redis));
+    let cut = Instant::now();
+    let (mut refused, mut replaced) = (None, None);
+    while cut.elapsed() < Duration::from_secs(8) {
+        let says = |server: &RedisServer, section: &[&str], what: &str| {
+            server.answers::<String>(section).is_ok_and(|info| info.contains(what))
+        };
+        let has_failed = says(&testbed.servers.redis, &["CLUSTER", "INFO"], "cluster_state:fail");
+        refused = refused.or(has_failed.then(|| cut.elapsed()));
+        let is_promoted = says(&testbed.servers.more_redis[2], &["INFO", "replication"], "role:master");
+        replaced = replaced.or(is_promoted.then(|| cut.elapsed()));
+        testbed.run_for(0.1).await;
+    }
+    testbed.require(refused.is_some(), "the primary did not notice that it is alone");
+    testbed.require(replaced.is_some(), "no replica took over");
+    let seconds = |after: Option<Duration>| after.unwrap_or_default().as_secs_f64();
+    testbed.note(format!("alone: refused after {:.1} s, replaced after {:.1} s", seconds(refused), seconds(replaced)));
+    bus.isolate(None);
+    let servers: Vec<&RedisServer> = testbed.servers.all_redis().collect();
+    agree_within(&servers, FAILOVER);
+    bus.end(&servers).await;
+    testbed.run_for(1.0).await;
     testbed.end_fault();
     require_unnoticed(testbed, from);
 }

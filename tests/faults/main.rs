@@ -13,6 +13,7 @@
 mod backlog;
 mod baseline;
 mod breakpoints;
+mod bus;
 mod checker;
 mod cluster_faults;
 mod device;

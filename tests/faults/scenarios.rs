@@ -86,6 +86,11 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!("F11", "a primary of the cluster is killed, and its replica takes over", cluster_faults::killed),
         scenario!("F12", "slots of the cluster move, and some are left half moved", cluster_faults::moved),
         scenario!("F13", "replicas of the cluster take over by force, there and back", cluster_faults::taken_over),
+        scenario!(
+            "F14",
+            "a primary of the cluster is cut off from the others, not from clients",
+            cluster_faults::isolated
+        ),
         scenario!("F15", "Redis is full", redis_faults::full),
         scenario!("F16", "Redis evicts any key", redis_faults::evicting),
         scenario!("F17", "Redis is loading its data", redis_faults::loading),
@@ -132,14 +137,14 @@ pub(crate) fn all() -> Vec<Scenario> {
 const SELECTED: [&str; 9] = ["list", "first", "calm", "F03", "F24", "F28", "F36", "F46", "F47"];
 
 /// Those in which Redis loses data: emptied, or replaced by a replica that was behind.
-const LOSING_REDIS: [&str; 10] = ["F02", "F03", "F08", "F09", "F10", "F11", "F13", "F16", "F20", RANDOM_MIX];
+const LOSING_REDIS: [&str; 11] = ["F02", "F03", "F08", "F09", "F10", "F11", "F13", "F14", "F16", "F20", RANDOM_MIX];
 /// Those in which Redis is away, or cannot be written to, and loses nothing.
 const MISSING_REDIS: [&str; 15] =
     ["F01", "F04", "F05", "F06", "F07", "F12", "F15", "F17", "F18", "F21", "F22", "F23", "moved", "F53", "F55"];
 /// The one that needs several instances.
 const ON_SEVERAL: &str = "F23";
 /// Those that only a Redis Cluster can have.
-const ON_CLUSTERS: [&str; 3] = ["F11", "F12", "F13"];
+const ON_CLUSTERS: [&str; 4] = ["F11", "F12", "F13", "F14"];
 /// Those that put a proxy before Redis, which the servers of a cluster bypass, write to one server what another would hold, or give
 /// one a replica.
 const NOT_ON_CLUSTERS: [&str; 10] = ["list", "first", "F05", "F06", "F07", "F08", "F09", "F10", "moved", "F51"];
