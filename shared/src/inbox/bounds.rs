@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use futures_util::{Stream, TryStreamExt};
 use serde::Serialize;
 
 use crate::inbox::notification::Notification;
@@ -47,12 +46,10 @@ impl Default for Bounds {
 }
 
 /// Reads items until the bounds are reached, and no further. Returns also whether there are more.
-pub async fn within<T: Item, E>(
-    bounds: Bounds,
-    mut items: impl Stream<Item = Result<T, E>> + Unpin,
-) -> Result<(Vec<T>, bool), E> {
+pub fn within<T: Item, E>(bounds: Bounds, items: impl Iterator<Item = Result<T, E>>) -> Result<(Vec<T>, bool), E> {
     let (mut admitted, mut budget) = (Vec::new(), Budget { left: bounds, is_empty: true });
-    while let Some(item) = items.try_next().await? {
+    for item in items {
+        let item = item?;
         if !budget.admits(&item) {
             return Ok((admitted, true));
         }

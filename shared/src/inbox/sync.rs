@@ -1,11 +1,9 @@
 //! Syncing a client: everything that it missed, over any transport.
 
-use std::convert::Infallible;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::stream;
 use serde_json::value::RawValue;
 
 use crate::app::App;
@@ -14,7 +12,7 @@ use crate::cursor::Cursor;
 use crate::emit::Newest;
 use crate::error::{Error, StoreError};
 use crate::ids::{self, UserId};
-use crate::inbox::bounds::{Bounds, json_bytes, within};
+use crate::inbox::bounds::{Bounds, first_within, json_bytes};
 use crate::inbox::{Changes, CurrentState, Position};
 use crate::protocol::Sync;
 
@@ -41,7 +39,7 @@ pub async fn sync(app: &App, user: &UserId, since: Option<Cursor>, limits: Limit
     };
     let events = newest_within(limits.event_bytes, events);
     let beside_bytes = json_bytes(&chats.0) + json_bytes(&events);
-    let changes = beside(changes, limits.bounds, beside_bytes).await;
+    let changes = beside(changes, limits.bounds, beside_bytes);
     let tag = Tag { record: record_tag(user, &changes.position, &chats), newest };
     Ok(answer(changes, chats, events, tag, since))
 }
@@ -77,13 +75,12 @@ fn newest_within(bytes: usize, events: Vec<Box<RawValue>>) -> Vec<Box<RawValue>>
 }
 
 /// The changes that fit into an answer beside what else is in a complete one. What does not fit is left to the next sync.
-async fn beside(changes: Changes, bounds: Bounds, other_bytes: usize) -> Changes {
+fn beside(changes: Changes, bounds: Bounds, other_bytes: usize) -> Changes {
     if !changes.complete {
         return changes;
     }
     let bounds = Bounds { bytes: bounds.bytes.saturating_sub(other_bytes), ..bounds };
-    let all = stream::iter(changes.changes.into_iter().map(Ok::<_, Infallible>));
-    let Ok((fitting, more)) = within(bounds, all).await;
+    let (fitting, more) = first_within(bounds, changes.changes);
     Changes { changes: fitting, complete: !more, position: changes.position }
 }
 

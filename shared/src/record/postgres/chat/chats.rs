@@ -1,7 +1,6 @@
 //! Reading chats in Postgres, and the promise as a whole.
 
 use async_trait::async_trait;
-use futures_util::stream;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -111,7 +110,7 @@ impl PostgresRecord {
         .bind(limit(page.bounds.items).saturating_add(1))
         .bind(limit(page.bounds.bytes));
         let found = query.read_all(&mut *self.connection().await?).await?;
-        Ok(within(page.bounds, stream::iter(found.iter().map(rows::chat_of_member))).await?)
+        Ok(within(page.bounds, found.iter().map(rows::chat_of_member))?)
     }
 
     async fn try_members(

@@ -1,7 +1,6 @@
 //! Reading an inbox in Postgres: each read is one statement, and each of its rows repeats the position at which it was
 //! read.
 
-use futures_util::stream;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
@@ -101,7 +100,7 @@ impl PostgresRecord {
         .bind(max_bytes(page.bounds));
         let (position, found) = split(query.read_all(&mut *self.connection().await?).await?)?;
         let found = found.iter().map(|row| Ok::<_, Failure>(rows::notification(row, position.epoch)?));
-        let (notifications, more) = within(page.bounds, stream::iter(found)).await?;
+        let (notifications, more) = within(page.bounds, found)?;
         Ok(Listed { notifications, more, position })
     }
 
@@ -149,7 +148,7 @@ impl PostgresRecord {
             return Ok(None);
         }
         let found = found.iter().map(|row| current_state(row, &position));
-        let (changes, more) = within(bounds, stream::iter(found)).await?;
+        let (changes, more) = within(bounds, found)?;
         Ok(Some(Changes { changes, complete: !more, position }))
     }
 }
