@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use harness::postgres_server;
+use rusqlite::Connection;
 use shared::chat::Kind;
 use shared::chat::chats::{Chats, NewChat};
 use shared::chat::messages::{Appended, Messages, NewMessage};
@@ -10,8 +11,6 @@ use shared::clock::At;
 use shared::ids::{ChatId, MessageId, UserId, sha256};
 use shared::record::postgres::PostgresRecord;
 use shared::record::sqlite::SqliteRecord;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::machine;
 use crate::report::{figure, in_ms, number, percentile};
@@ -32,7 +31,8 @@ pub(crate) async fn measure(stores: Stores) {
             let file = data.path().join("carillon.db");
             let record = SqliteRecord::open(&file).await.unwrap();
             create(&record).await;
-            let mut database = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
+            let database = Connection::open(&file).unwrap();
+            database.busy_timeout(Duration::from_secs(5)).unwrap();
             for (n, length) in LENGTHS.into_iter().enumerate() {
                 let numbers = format!(
                     "(WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers LIMIT {length})
@@ -40,9 +40,9 @@ pub(crate) async fn measure(stores: Stores) {
                 );
                 let chat = format!("unhex('{}')", chat(n).to_string().replace('-', ""));
                 let fill = fill(&chat, length, "randomblob(16)", &numbers);
-                sqlx::raw_sql(AssertSqlSafe(fill)).execute(&mut database).await.unwrap();
+                database.execute_batch(&fill).unwrap();
             }
-            database.close().await.unwrap();
+            database.close().unwrap();
             append(&record).await
         }
         Stores::Servers => {

@@ -11,7 +11,7 @@ use shared::inbox::history::{SendQuery, States};
 use shared::inbox::send::Due;
 use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS};
 use shared::record::postgres::PostgresRecord;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
 
 use crate::record::{LATE_MS, Record, Send, at, id, user, users};
@@ -57,10 +57,7 @@ pub(crate) enum Database {
 impl Database {
     pub(crate) async fn execute(&self, sql: &str) {
         match self {
-            Self::Sqlite(file) => {
-                let mut file = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut file).await.unwrap();
-            }
+            Self::Sqlite(file) => crate::stores::sqlite_connection(file).execute_batch(sql).unwrap(),
             Self::Postgres(url) => {
                 let mut server = sqlx::PgConnection::connect(url.reveal()).await.unwrap();
                 sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut server).await.unwrap();

@@ -8,9 +8,10 @@ use shared::inbox::Inbox;
 use shared::record::postgres::PostgresRecord;
 use shared::record::sqlite::SqliteRecord;
 use shared::telemetry::health::Migrations;
-use sqlx::{Connection, PgConnection, SqliteConnection};
+use sqlx::{Connection, PgConnection};
 
 use crate::record::at;
+use crate::stores;
 
 /// Makes the database look as if the second migration had never been applied.
 const WITHOUT_THE_SECOND: &str = "DELETE FROM _sqlx_migrations WHERE version = 2;
@@ -62,8 +63,7 @@ async fn sqlite_with_a_newer_migration_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("carillon.db");
     SqliteRecord::open(&file).await.unwrap().close().await;
-    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    sqlx::raw_sql(NEWER).execute(&mut connection).await.unwrap();
+    stores::sqlite_connection(&file).execute_batch(NEWER).unwrap();
     let record = SqliteRecord::open(&file).await.unwrap();
     assert_eq!(record.position(&UserId::new("alice").unwrap(), at(0)).await.unwrap().head, 0);
     let schema = record.schema().await.unwrap();
@@ -111,12 +111,10 @@ async fn sqlite_applies_a_missing_earlier_migration_when_it_opens() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("carillon.db");
     SqliteRecord::open(&file).await.unwrap().close().await;
-    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    sqlx::raw_sql(WITHOUT_THE_SECOND).execute(&mut connection).await.unwrap();
+    let connection = stores::sqlite_connection(&file);
+    connection.execute_batch(WITHOUT_THE_SECOND).unwrap();
     SqliteRecord::open(&file).await.unwrap();
-    let applied: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE version = 2")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-    assert_eq!(applied, [2]);
+    let second = "SELECT count(*) FROM _sqlx_migrations WHERE version = 2";
+    let applied: i64 = connection.query_row(second, [], |row| row.get(0)).unwrap();
+    assert_eq!(applied, 1);
 }

@@ -35,7 +35,7 @@ async fn everything_survives_a_restart() {
     assert_eq!(due.len(), 1);
 }
 
-/// Opens the file as soon as it is free: a pool closes its files some time after it is dropped.
+/// Opens the file as soon as it is free: the thread that writes closes it some time after the record is dropped.
 async fn reopen(file: &std::path::Path) -> SqliteRecord {
     loop {
         match SqliteRecord::open(file).await {

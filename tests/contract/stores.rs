@@ -1,5 +1,6 @@
 //! Opens fresh stores. Each comes with a guard that must live as long as the store is used.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,13 @@ pub(crate) async fn sqlite() -> (Record, TempDir) {
     let file = folder.path().join("carillon.db");
     let store = SqliteRecord::open(&file).await.unwrap();
     (Record::new(store), folder)
+}
+
+/// A connection to the SQLite file of a record, beside those of the record.
+pub(crate) fn sqlite_connection(file: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(file).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+    connection
 }
 
 /// A record in its own database on the shared Postgres server, used by a role that may only read and change rows; with

@@ -57,6 +57,13 @@ fn single_places() -> Vec<Rule> {
             "use sqlx::Row;",
         ),
         only(
+            "only the SQLite store opens SQLite files",
+            "each statement blocks its thread, and the store has threads for that",
+            &["rusqlite"],
+            &["shared/src/record/sqlite/"],
+            "use rusqlite::Row;",
+        ),
+        only(
             "only the Redis store uses a Redis client",
             "keys and scripts are one format, so they change together",
             &["redis", "fred"],

@@ -6,7 +6,7 @@ use shared::ids::UserId;
 use shared::inbox::history::{SendQuery, States};
 use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS, Cancelled};
 use shared::record::postgres::PostgresRecord;
-use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{Connection, Executor, PgConnection};
 
 use super::scheduled::delayed;
 use crate::record::{LATE_MS, Record, Send, at, concurrently, id, user, users};
@@ -142,12 +142,8 @@ async fn a_send_that_races_its_cancellation_is_cancelled_or_arrives_as_a_whole(r
 #[tokio::test]
 async fn chunks_of_a_cancelled_send_are_skipped_in_sqlite() {
     let (record, folder) = crate::stores::sqlite().await;
-    let file = folder.path().join("carillon.db");
-    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    chunks_of_a_cancelled_send_are_skipped(record, async |sql| {
-        connection.execute(sql).await.unwrap();
-    })
-    .await;
+    let connection = crate::stores::sqlite_connection(&folder.path().join("carillon.db"));
+    chunks_of_a_cancelled_send_are_skipped(record, async |sql| connection.execute_batch(sql).unwrap()).await;
 }
 
 #[tokio::test]

@@ -6,19 +6,15 @@ use shared::inbox::Change;
 use shared::inbox::history::{SendQuery, State, States, Trace};
 use shared::inbox::sends::CHUNK_RECIPIENTS;
 use shared::record::postgres::PostgresRecord;
-use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{Connection, Executor, PgConnection};
 
 use crate::record::{Record, START_MS, Send, at, id, ids, user};
 
 #[tokio::test]
 async fn notifications_expire_at_their_end_in_sqlite() {
     let (record, folder) = crate::stores::sqlite().await;
-    let file = folder.path().join("carillon.db");
-    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    notifications_expire_at_their_end(record, async |sql| {
-        connection.execute(sqlx::AssertSqlSafe(sql)).await.unwrap();
-    })
-    .await;
+    let connection = crate::stores::sqlite_connection(&folder.path().join("carillon.db"));
+    notifications_expire_at_their_end(record, async |sql| connection.execute_batch(&sql).unwrap()).await;
 }
 
 #[tokio::test]

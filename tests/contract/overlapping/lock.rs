@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use shared::error::StoreError;
 use shared::ids::UserId;
 use shared::record::postgres::PostgresRecord;
-use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -76,13 +76,12 @@ impl Future for Running {
 }
 
 /// A second connection to the file: every writer waits for its transaction.
-pub(super) struct SqliteLock(SqliteConnection);
+pub(super) struct SqliteLock(rusqlite::Connection);
 
 impl SqliteLock {
     pub(super) async fn open() -> (Record, Self, TempDir) {
         let (record, folder) = crate::stores::sqlite().await;
-        let file = folder.path().join("carillon.db");
-        let connection = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
+        let connection = crate::stores::sqlite_connection(&folder.path().join("carillon.db"));
         (record, Self(connection), folder)
     }
 }
@@ -92,7 +91,7 @@ impl Lock for SqliteLock {
     const TARGETS: &[Target] = &[Target::Inbox];
 
     async fn hold(&mut self, _: Target, _: &UserId) {
-        self.0.execute("BEGIN IMMEDIATE").await.unwrap();
+        self.0.execute_batch("BEGIN IMMEDIATE").unwrap();
     }
 
     async fn until_waiting(&mut self, actions: &[&Running]) {
@@ -102,7 +101,7 @@ impl Lock for SqliteLock {
     }
 
     async fn release(&mut self) {
-        self.0.execute("COMMIT").await.unwrap();
+        self.0.execute_batch("COMMIT").unwrap();
     }
 }
 

@@ -1,27 +1,37 @@
 //! What the errors of SQLite mean.
 
+use rusqlite::ErrorCode;
+use rusqlite::types::FromSqlError;
+
 use crate::error::StoreError;
 
 /// Why a statement failed.
 #[derive(Debug)]
 pub(crate) struct Failure(StoreError);
 
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        let text = error.to_string();
         Self(match error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-                StoreError::Unavailable(error.to_string())
-            }
-            sqlx::Error::Database(ref database) => match database.code().and_then(|code| code.parse::<u32>().ok()) {
-                // Primary result codes: 5 busy, 10 input or output, 13 full; 19 constraint, 20 type mismatch.
-                Some(code) if [5, 10, 13].contains(&(code & 0xff)) => StoreError::Unavailable(error.to_string()),
-                Some(code) if [19, 20].contains(&(code & 0xff)) => StoreError::Refused(error.to_string()),
-                _ => StoreError::Broken(error.to_string()),
+            rusqlite::Error::SqliteFailure(code, _) => match code.code {
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen => StoreError::Unavailable(text),
+                ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch => StoreError::Refused(text),
+                _ => StoreError::Broken(text),
             },
             // A broken row is dead-lettered, but a missing column is the fault of the statement.
-            sqlx::Error::ColumnNotFound(name) => unreachable!("the statement does not return {name}"),
-            other => StoreError::Broken(other.to_string()),
+            rusqlite::Error::InvalidColumnName(name) => unreachable!("the statement does not return {name}"),
+            _ => StoreError::Broken(text),
         })
+    }
+}
+
+impl From<FromSqlError> for Failure {
+    fn from(error: FromSqlError) -> Self {
+        Self(StoreError::Broken(error.to_string()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Fast accepts in SQLite: what decides on them, and writing what logs have.
 
 use async_trait::async_trait;
-use sqlx::SqliteConnection;
+use rusqlite::{Connection, params};
 
 use super::chat::messages::{self, State};
 use super::chat::push;
@@ -9,10 +9,12 @@ use super::delivery::materialise::{StoredSend, materialise};
 use super::failure::Failure;
 use super::inbox::sends;
 use super::rows;
-use super::store::{SqliteRecord, commit};
+use super::statement::{execute, first, one, value};
+use super::store::SqliteRecord;
 use crate::chat::messages::{Appended, NewMessage};
 use crate::chat::{Refusal, Status};
 use crate::clock::At;
+use crate::cursor::Epoch;
 use crate::error::StoreError;
 use crate::fast::logged::{LoggedMessage, LoggedSend};
 use crate::fast::{CheckedMessage, CheckedSend, FastRecord};
@@ -49,145 +51,145 @@ impl FastRecord for SqliteRecord {
 
 impl SqliteRecord {
     async fn try_fast_since(&self) -> Result<Option<i64>, Failure> {
-        let since = sqlx::query_scalar("SELECT since FROM fast_accepts");
-        Ok(since.fetch_optional(&mut *self.reader().await?).await?)
+        self.read(|db| first(db, "SELECT since FROM fast_accepts", [], value)).await
     }
 
     async fn try_use_fast(&self, now_ms: i64) -> Result<(), Failure> {
-        let mut db = self.write().await?;
-        let query =
-            sqlx::query("INSERT INTO fast_accepts (only_row, since) VALUES (1, ?1) ON CONFLICT (only_row) DO NOTHING");
-        query.bind(now_ms).execute(&mut *db).await?;
-        commit(db).await
+        self.write(move |db| {
+            let sql = "INSERT INTO fast_accepts (only_row, since) VALUES (1, ?1) ON CONFLICT (only_row) DO NOTHING";
+            execute(db, sql, params![now_ms])?;
+            Ok(())
+        })
+        .await
     }
 
     async fn try_check_send(&self, send: SendId, recipient: &UserId, now_ms: i64) -> Result<CheckedSend, Failure> {
-        let mut db = self.read().await?;
-        let first = sends::first_answer(&mut db, send).await?;
-        let mut connections = rows::live_connections(&mut db, &rows::json_list(&[recipient]), now_ms).await?;
-        Ok(CheckedSend { first, connections: connections.remove(recipient).unwrap_or_default() })
+        let recipient = recipient.clone();
+        self.read(move |db| {
+            let first = sends::first_answer(db, send)?;
+            let mut connections = rows::live_connections(db, &rows::json_list(&[&recipient]), now_ms)?;
+            Ok(CheckedSend { first, connections: connections.remove(&recipient).unwrap_or_default() })
+        })
+        .await
     }
 
     async fn try_check_message(&self, new: &NewMessage<'_>, now_ms: i64) -> Result<CheckedMessage, Failure> {
-        let mut db = self.read().await?;
-        let Some(sender) = messages::state(&mut db, new.chat, new.sender).await? else {
-            return Ok(CheckedMessage::Decided(Appended::Refused(Refusal::NotAMember)));
-        };
-        if let Some(first) = messages::message_of(&mut db, new).await? {
-            return Ok(CheckedMessage::Decided(Appended::repeat(first, new)));
-        }
-        Ok(match sender.status {
-            Status::Accepted if push::pace(&mut db, new.chat).await?.is_none() => {
-                let recipients = push::recipients(&mut db, new.chat, Some(new.sender), 0, now_ms).await?;
-                CheckedMessage::Admitted(recipients.connections)
-            }
-            Status::Accepted | Status::Pending => CheckedMessage::Undecided,
-            Status::Declined => CheckedMessage::Decided(Appended::Refused(Refusal::of_writing(Status::Declined))),
+        let (id, chat, sender) = (new.id, new.chat, new.sender.clone());
+        let [client_id, body, data] = [new.client_id, new.body, new.data].map(str::to_owned);
+        self.read(move |db| {
+            let new = NewMessage { id, chat, sender: &sender, client_id: &client_id, body: &body, data: &data };
+            check_message(db, &new, now_ms)
         })
+        .await
     }
 
     async fn try_write_sends(&self, logged: &[LoggedSend], now_ms: i64) -> Result<Vec<SendId>, Failure> {
-        let mut db = self.write().await?;
-        let mut conflicts = Vec::new();
-        for send in logged {
-            let recipients = std::slice::from_ref(&send.recipient);
-            let append = Append {
-                id: send.id,
-                sender: &send.sender,
-                fingerprint: send.fingerprint,
-                content: send.content.clone(),
-                recipients,
-                answer: &send.answer,
-                due: Due::Now,
-                retention_ms: send.retention_ms,
-            };
-            let accepted_ms = send.accepted_at.0;
-            if sends::insert_send(&mut db, &append, accepted_ms, accepted_ms).await? {
-                let stored = StoredSend {
-                    id: send.id,
-                    content: &send.content,
-                    due_and_accepted_ms: (accepted_ms, accepted_ms),
-                    may_be_late: false,
-                };
-                materialise(&mut db, self.epoch, &stored, recipients, now_ms).await?;
-                // The drain pushes it, which it would not do during the grace period.
-                let query = sqlx::query(
-                    "UPDATE notifications SET created_at = ?2, push_at = CASE WHEN push_at IS NOT NULL THEN ?3 END
-                      WHERE send_id = ?1",
-                );
-                query.bind(send.id.as_bytes().as_slice()).bind(accepted_ms).bind(now_ms).execute(&mut *db).await?;
-            } else {
-                let first = sends::first_answer(&mut db, send.id).await?;
-                conflicts.extend(first.filter(|first| first.fingerprint != send.fingerprint).map(|_| send.id));
+        let (logged, epoch) = (logged.to_vec(), self.epoch);
+        self.write(move |db| {
+            let mut conflicts = Vec::new();
+            for send in &logged {
+                if !write_send(db, epoch, send, now_ms)? {
+                    conflicts.push(send.id);
+                }
             }
-        }
-        commit(db).await?;
-        Ok(conflicts)
+            Ok(conflicts)
+        })
+        .await
     }
 
     async fn try_write_messages(&self, logged: &[LoggedMessage], now_ms: i64) -> Result<Vec<MessageId>, Failure> {
-        let (mut db, mut conflicts) = (self.write().await?, Vec::new());
-        for message in logged {
-            let is_heard = has_hearers(&mut db, message.chat, now_ms).await?;
-            if !write_message(&mut db, message, is_heard.then_some(now_ms)).await? {
-                conflicts.push(message.id);
+        let logged = logged.to_vec();
+        self.write(move |db| {
+            let mut conflicts = Vec::new();
+            for message in &logged {
+                let is_heard = has_hearers(db, message.chat, now_ms)?;
+                if !write_message(db, message, is_heard.then_some(now_ms))? {
+                    conflicts.push(message.id);
+                }
             }
-        }
-        commit(db).await?;
-        Ok(conflicts)
+            Ok(conflicts)
+        })
+        .await
     }
 }
 
+fn check_message(db: &Connection, new: &NewMessage<'_>, now_ms: i64) -> Result<CheckedMessage, Failure> {
+    let Some(sender) = messages::state(db, new.chat, new.sender)? else {
+        return Ok(CheckedMessage::Decided(Appended::Refused(Refusal::NotAMember)));
+    };
+    if let Some(first) = messages::message_of(db, new)? {
+        return Ok(CheckedMessage::Decided(Appended::repeat(first, new)));
+    }
+    Ok(match sender.status {
+        Status::Accepted if push::pace(db, new.chat)?.is_none() => {
+            let recipients = push::recipients(db, new.chat, Some(new.sender), 0, now_ms)?;
+            CheckedMessage::Admitted(recipients.connections)
+        }
+        Status::Accepted | Status::Pending => CheckedMessage::Undecided,
+        Status::Declined => CheckedMessage::Decided(Appended::Refused(Refusal::of_writing(Status::Declined))),
+    })
+}
+
+/// Stores a send and materialises it, unless it is stored. False if its id belongs to another request.
+fn write_send(db: &Connection, epoch: Epoch, send: &LoggedSend, now_ms: i64) -> Result<bool, Failure> {
+    let recipients = std::slice::from_ref(&send.recipient);
+    let append = Append {
+        id: send.id,
+        sender: &send.sender,
+        fingerprint: send.fingerprint,
+        content: send.content.clone(),
+        recipients,
+        answer: &send.answer,
+        due: Due::Now,
+        retention_ms: send.retention_ms,
+    };
+    let accepted_ms = send.accepted_at.0;
+    if !sends::insert_send(db, &append, accepted_ms, accepted_ms)? {
+        let first = sends::first_answer(db, send.id)?;
+        return Ok(first.is_none_or(|first| first.fingerprint == send.fingerprint));
+    }
+    let stored = StoredSend {
+        id: send.id,
+        content: &send.content,
+        due_and_accepted_ms: (accepted_ms, accepted_ms),
+        may_be_late: false,
+    };
+    materialise(db, epoch, &stored, recipients, now_ms)?;
+    // The drain pushes it, which it would not do during the grace period.
+    let sql = "UPDATE notifications SET created_at = ?2, push_at = CASE WHEN push_at IS NOT NULL THEN ?3 END
+                WHERE send_id = ?1";
+    execute(db, sql, params![send.id.as_bytes().as_slice(), accepted_ms, now_ms])?;
+    Ok(true)
+}
+
 /// Whether a member is connected.
-async fn has_hearers(db: &mut SqliteConnection, chat: ChatId, now_ms: i64) -> Result<bool, Failure> {
-    let query = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM chat_members m JOIN connections c ON c.user_id = m.user_id
-                         WHERE m.chat_id = ?1 AND c.token_expires_at > ?2)",
-    );
-    Ok(query.bind(chat.as_bytes().as_slice()).bind(now_ms).fetch_one(db).await?)
+fn has_hearers(db: &Connection, chat: ChatId, now_ms: i64) -> Result<bool, Failure> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM chat_members m JOIN connections c ON c.user_id = m.user_id
+                               WHERE m.chat_id = ?1 AND c.token_expires_at > ?2)";
+    one(db, sql, params![chat.as_bytes().as_slice(), now_ms], value)
 }
 
 /// Stores a message at the end of its chat, unless it is stored or the chat has ended. False if its id belongs to another
 /// message.
-async fn write_message(
-    db: &mut SqliteConnection,
-    message: &LoggedMessage,
-    push_at: Option<i64>,
-) -> Result<bool, Failure> {
-    let (chat, accepted_ms) = (message.chat.as_bytes().as_slice(), message.accepted_at.0);
-    let stored: Option<i64> = sqlx::query_scalar(
-        "INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, created_at, push_at)
-         SELECT id, last_seq + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM chats WHERE id = ?1
-             ON CONFLICT (id) DO NOTHING RETURNING seq",
-    )
-    .bind(chat)
-    .bind(message.id.as_bytes().as_slice())
-    .bind(message.sender.as_str())
-    .bind(&message.client_id)
-    .bind(&message.body)
-    .bind(message.data.get())
-    .bind(accepted_ms)
-    .bind(push_at)
-    .fetch_optional(&mut *db)
-    .await?;
-    let Some(seq) = stored else {
-        let other = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM messages
-                             WHERE id = ?1 AND erased_at IS NULL AND (body <> ?2 OR data <> ?3))",
-        );
-        let other = other.bind(message.id.as_bytes().as_slice()).bind(&message.body).bind(message.data.get());
-        let is_other: bool = other.fetch_one(db).await?;
+fn write_message(db: &Connection, message: &LoggedMessage, push_at: Option<i64>) -> Result<bool, Failure> {
+    let (id, chat) = (message.id.as_bytes().as_slice(), message.chat.as_bytes().as_slice());
+    let LoggedMessage { sender, client_id, body, data, accepted_at, .. } = message;
+    let (data, accepted_ms) = (data.get(), accepted_at.0);
+    let sql = "INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, created_at, push_at)
+               SELECT id, last_seq + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM chats WHERE id = ?1
+                   ON CONFLICT (id) DO NOTHING RETURNING seq";
+    let params = params![chat, id, sender.as_str(), client_id, body, data, accepted_ms, push_at];
+    let Some(seq) = first(db, sql, params, value::<i64>)? else {
+        let sql = "SELECT EXISTS (SELECT 1 FROM messages
+                                   WHERE id = ?1 AND erased_at IS NULL AND (body <> ?2 OR data <> ?3))";
+        let is_other: bool = one(db, sql, params![id, body, data], value)?;
         return Ok(!is_other);
     };
-    sqlx::query("UPDATE chats SET last_seq = ?2, active_at = max(active_at, ?3) WHERE id = ?1")
-        .bind(chat)
-        .bind(seq)
-        .bind(accepted_ms)
-        .execute(&mut *db)
-        .await?;
+    let sql = "UPDATE chats SET last_seq = ?2, active_at = max(active_at, ?3) WHERE id = ?1";
+    execute(db, sql, params![chat, seq, accepted_ms])?;
     // A message moves the read mark of its sender, who may have left since.
-    if let Some(State { member, .. }) = messages::state(db, message.chat, &message.sender).await? {
-        messages::mark(db, member, seq).await?;
+    if let Some(State { member, .. }) = messages::state(db, message.chat, sender)? {
+        messages::mark(db, member, seq)?;
     }
     Ok(true)
 }

@@ -2,14 +2,19 @@
 //! would not see each other's work.
 
 mod chat;
+mod connection;
 mod delivery;
 mod failure;
 mod fast;
 mod inbox;
+mod migrate;
 mod presence;
+mod readers;
 mod revocations;
 mod rows;
 mod sockets;
+mod statement;
 mod store;
+mod writer;
 
 pub use store::{OpenError, SqliteRecord};

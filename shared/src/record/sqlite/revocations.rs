@@ -1,19 +1,20 @@
 //! Revocations in SQLite.
 
 use async_trait::async_trait;
-use sqlx::Row;
+use rusqlite::params;
 
 use crate::auth::{REVOCATION_RETENTION_MS, Revocations, Revoked};
 use crate::clock::At;
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, UserId};
 use crate::record::sqlite::failure::Failure;
-use crate::record::sqlite::store::{SqliteRecord, commit};
+use crate::record::sqlite::statement::{all, execute, value};
+use crate::record::sqlite::store::SqliteRecord;
 
 #[async_trait]
 impl Revocations for SqliteRecord {
     async fn revoke(&self, user: &UserId, at: At) -> Result<Vec<ConnectionId>, StoreError> {
-        Ok(self.try_revoke(user, at.process_ms()).await?)
+        Ok(self.try_revoke(user, at).await?)
     }
 
     async fn revoked_since(&self, since_ms: i64) -> Result<Vec<Revoked>, StoreError> {
@@ -22,44 +23,32 @@ impl Revocations for SqliteRecord {
 }
 
 impl SqliteRecord {
-    async fn try_revoke(&self, user: &UserId, now_ms: i64) -> Result<Vec<ConnectionId>, Failure> {
-        let mut db = self.write().await?;
-        sqlx::query(
-            "INSERT INTO revocations (user_id, revoked_at) VALUES (?1, ?2)
-             ON CONFLICT (user_id) DO UPDATE SET revoked_at = max(revoked_at, excluded.revoked_at)",
-        )
-        .bind(user.as_str())
-        .bind(now_ms)
-        .execute(&mut *db)
-        .await?;
-        sqlx::query("DELETE FROM revocations WHERE revoked_at <= ?1")
-            .bind(now_ms - REVOCATION_RETENTION_MS)
-            .execute(&mut *db)
-            .await?;
-        sqlx::query("DELETE FROM tickets WHERE user_id = ?1 AND coalesce(token_issued_at <= ?2 / 1000, TRUE)")
-            .bind(user.as_str())
-            .bind(now_ms)
-            .execute(&mut *db)
-            .await?;
-        let closed: Vec<String> = sqlx::query_scalar(
-            "DELETE FROM connections WHERE user_id = ?1 AND coalesce(token_issued_at <= ?2 / 1000, TRUE) RETURNING id",
-        )
-        .bind(user.as_str())
-        .bind(now_ms)
-        .fetch_all(&mut *db)
-        .await?;
-        commit(db).await?;
-        Ok(closed.into_iter().map(ConnectionId::new).collect())
+    async fn try_revoke(&self, user: &UserId, at: At) -> Result<Vec<ConnectionId>, Failure> {
+        let revoke = "INSERT INTO revocations (user_id, revoked_at) VALUES (?1, ?2)
+                      ON CONFLICT (user_id) DO UPDATE SET revoked_at = max(revoked_at, excluded.revoked_at)";
+        let delete_tickets = "DELETE FROM tickets WHERE user_id = ?1 AND coalesce(token_issued_at <= ?2 / 1000, TRUE)";
+        let close =
+            "DELETE FROM connections WHERE user_id = ?1 AND coalesce(token_issued_at <= ?2 / 1000, TRUE) RETURNING id";
+        let user = user.clone();
+        self.write(move |db| {
+            let now_ms = at.process_ms();
+            execute(db, revoke, params![user.as_str(), now_ms])?;
+            let too_old_ms = now_ms - REVOCATION_RETENTION_MS;
+            execute(db, "DELETE FROM revocations WHERE revoked_at <= ?1", params![too_old_ms])?;
+            execute(db, delete_tickets, params![user.as_str(), now_ms])?;
+            let closed = all(db, close, params![user.as_str(), now_ms], value::<String>)?;
+            Ok(closed.into_iter().map(ConnectionId::new).collect())
+        })
+        .await
     }
 
     async fn try_revoked_since(&self, since_ms: i64) -> Result<Vec<Revoked>, Failure> {
-        let found = sqlx::query("SELECT user_id, revoked_at FROM revocations WHERE revoked_at >= ?1")
-            .bind(since_ms)
-            .fetch_all(&mut *self.reader().await?)
-            .await?;
-        let revoked = found.iter().map(|row| {
-            Ok(Revoked { user: UserId::stored(row.try_get("user_id")?), at_ms: row.try_get("revoked_at")? })
-        });
-        revoked.collect()
+        let sql = "SELECT user_id, revoked_at FROM revocations WHERE revoked_at >= ?1";
+        self.read(move |db| {
+            all(db, sql, params![since_ms], |row| {
+                Ok(Revoked { user: UserId::stored(row.get("user_id")?), at_ms: row.get("revoked_at")? })
+            })
+        })
+        .await
     }
 }

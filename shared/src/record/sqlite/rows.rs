@@ -3,21 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use rusqlite::{Connection as Db, Params, Row, params};
 use serde_json::value::RawValue;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 use crate::clock::Time;
 use crate::cursor::{Cursor, Epoch};
 use crate::ids::{ConnectionId, NotificationId, UserId};
 use crate::inbox::Position;
+use crate::inbox::bounds::{Bounds, Item, within};
 use crate::inbox::notification::{Content, Notification, Priority};
 use crate::record::sqlite::failure::{Failure, broken};
+use crate::record::sqlite::statement::{all, one};
 use crate::sockets::connections::Connection;
 
 /// A column that is a count.
-pub(crate) fn count(row: &SqliteRow, name: &str) -> Result<u64, Failure> {
-    u64::try_from(row.try_get::<i64, _>(name)?).map_err(|_| broken(name))
+pub(crate) fn count(row: &Row<'_>, name: &str) -> Result<u64, Failure> {
+    u64::try_from(row.get::<_, i64>(name)?).map_err(|_| broken(name))
 }
 
 /// The most rows of a statement, as the database takes it.
@@ -46,19 +47,32 @@ pub(crate) fn hex(id: &NotificationId) -> String {
     id.to_string().replace('-', "")
 }
 
+/// Rows of a statement until the bounds are reached, and whether there are more. Reads no further.
+pub(crate) fn all_within<T: Item>(
+    bounds: Bounds,
+    db: &Db,
+    sql: &str,
+    params: impl Params,
+    read: impl FnMut(&Row<'_>) -> Result<T, Failure>,
+) -> Result<(Vec<T>, bool), Failure> {
+    let mut statement = db.prepare_cached(sql)?;
+    let found = statement.query_and_then(params, read)?;
+    within(bounds, found)
+}
+
 /// The content of a row of `sends`. Columns: type, title, body, data, action_url, priority, expires_at, collapse_key.
-pub(crate) fn content(row: &SqliteRow) -> Result<Content, Failure> {
-    let data: String = row.try_get("data")?;
-    let priority: &str = row.try_get("priority")?;
+pub(crate) fn content(row: &Row<'_>) -> Result<Content, Failure> {
+    let data: String = row.get("data")?;
+    let priority = row.get_ref("priority")?.as_str()?;
     Ok(Content {
-        kind: row.try_get("type")?,
-        title: row.try_get("title")?,
-        body: row.try_get("body")?,
+        kind: row.get("type")?,
+        title: row.get("title")?,
+        body: row.get("body")?,
         data: RawValue::from_string(data).map_err(|_| broken("sends.data"))?,
-        action_url: row.try_get("action_url")?,
+        action_url: row.get("action_url")?,
         priority: Priority::from_name(priority).ok_or_else(|| broken("sends.priority"))?,
-        expires_at: row.try_get::<Option<i64>, _>("expires_at")?.map(Time),
-        collapse_key: row.try_get("collapse_key")?,
+        expires_at: row.get::<_, Option<i64>>("expires_at")?.map(Time),
+        collapse_key: row.get("collapse_key")?,
     })
 }
 
@@ -78,95 +92,70 @@ macro_rules! select_notifications {
 pub(crate) use select_notifications;
 
 /// A row of `notifications` joined with its send. Columns: those of [`content`], and id, offset, created_at, read_at.
-pub(crate) fn notification(row: &SqliteRow, epoch: Epoch) -> Result<Notification, Failure> {
+pub(crate) fn notification(row: &Row<'_>, epoch: Epoch) -> Result<Notification, Failure> {
     Ok(Notification {
         id: notification_id(row)?,
         content: Arc::new(content(row)?),
-        cursor: Cursor { epoch, offset: row.try_get("offset")? },
-        created_at: Time(row.try_get("created_at")?),
-        read_at: row.try_get::<Option<i64>, _>("read_at")?.map(Time),
+        cursor: Cursor { epoch, offset: row.get("offset")? },
+        created_at: Time(row.get("created_at")?),
+        read_at: row.get::<_, Option<i64>>("read_at")?.map(Time),
     })
 }
 
 /// Column: id.
-pub(crate) fn notification_id(row: &SqliteRow) -> Result<NotificationId, Failure> {
-    let id: &[u8] = row.try_get("id")?;
+pub(crate) fn notification_id(row: &Row<'_>) -> Result<NotificationId, Failure> {
+    let id = row.get_ref("id")?.as_blob()?;
     NotificationId::from_bytes(id).ok_or_else(|| broken("notifications.id"))
 }
 
 /// Columns: id, user_id, connected_at, token_expires_at.
-pub(crate) fn connection(row: &SqliteRow) -> Result<Connection, Failure> {
+pub(crate) fn connection(row: &Row<'_>) -> Result<Connection, Failure> {
     Ok(Connection {
-        id: ConnectionId::new(row.try_get::<String, _>("id")?),
-        user: UserId::stored(row.try_get("user_id")?),
-        connected_at_ms: row.try_get("connected_at")?,
-        token_expires_at_ms: row.try_get("token_expires_at")?,
+        id: ConnectionId::new(row.get::<_, String>("id")?),
+        user: UserId::stored(row.get("user_id")?),
+        connected_at_ms: row.get("connected_at")?,
+        token_expires_at_ms: row.get("token_expires_at")?,
     })
 }
 
 /// The position of an inbox. Expired notifications do not count as unread, even before they are tombstones.
-pub(crate) async fn position(db: &mut SqliteConnection, user: &UserId, now_ms: i64) -> Result<Position, Failure> {
-    let row = sqlx::query(
-        "SELECT coalesce(i.epoch, e.epoch) AS epoch, coalesce(i.head, 0) AS head, coalesce(i.acked, 0) AS acked,
-                coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) - expired.unread AS unread,
-                expired.expired
-           FROM epoch e LEFT JOIN inboxes i ON i.user_id = ?1,
-                (SELECT count(*) AS expired, count(*) FILTER (WHERE read_at IS NULL) AS unread FROM notifications
-                  WHERE user_id = ?1 AND deleted_at IS NULL AND expires_at <= ?2) AS expired",
-    )
-    .bind(user.as_str())
-    .bind(now_ms)
-    .fetch_one(db)
-    .await?;
-    Ok(Position {
-        epoch: Epoch(row.try_get::<i64, _>("epoch")?.cast_unsigned()),
-        head: row.try_get("head")?,
-        acked: row.try_get("acked")?,
-        purged_through: row.try_get("purged_through")?,
-        unread: row.try_get("unread")?,
-        expired: row.try_get("expired")?,
+pub(crate) fn position(db: &Db, user: &UserId, now_ms: i64) -> Result<Position, Failure> {
+    let sql = "SELECT coalesce(i.epoch, e.epoch) AS epoch, coalesce(i.head, 0) AS head, coalesce(i.acked, 0) AS acked,
+                      coalesce(i.purged_through, 0) AS purged_through, coalesce(i.unread, 0) - expired.unread AS unread,
+                      expired.expired
+                 FROM epoch e LEFT JOIN inboxes i ON i.user_id = ?1,
+                      (SELECT count(*) AS expired, count(*) FILTER (WHERE read_at IS NULL) AS unread FROM notifications
+                        WHERE user_id = ?1 AND deleted_at IS NULL AND expires_at <= ?2) AS expired";
+    one(db, sql, params![user.as_str(), now_ms], |row| {
+        Ok(Position {
+            epoch: Epoch(row.get::<_, i64>("epoch")?.cast_unsigned()),
+            head: row.get("head")?,
+            acked: row.get("acked")?,
+            purged_through: row.get("purged_through")?,
+            unread: row.get("unread")?,
+            expired: row.get("expired")?,
+        })
     })
 }
 
 /// The connections of these users whose token has not expired, oldest first. `users`: a JSON list.
-pub(crate) async fn live_connections(
-    db: &mut SqliteConnection,
-    users: &str,
-    now_ms: i64,
-) -> Result<HashMap<UserId, Vec<Connection>>, Failure> {
-    let rows = sqlx::query(
-        "SELECT id, user_id, connected_at, token_expires_at FROM connections
-          WHERE user_id IN (SELECT value FROM json_each(?1)) AND token_expires_at > ?2
-          ORDER BY connected_at, id",
-    )
-    .bind(users)
-    .bind(now_ms)
-    .fetch_all(db)
-    .await?;
+pub(crate) fn live_connections(db: &Db, users: &str, now_ms: i64) -> Result<HashMap<UserId, Vec<Connection>>, Failure> {
+    let sql = "SELECT id, user_id, connected_at, token_expires_at FROM connections
+                WHERE user_id IN (SELECT value FROM json_each(?1)) AND token_expires_at > ?2
+                ORDER BY connected_at, id";
     let mut connections: HashMap<UserId, Vec<Connection>> = HashMap::new();
-    for row in &rows {
-        let connection = connection(row)?;
+    for connection in all(db, sql, params![users, now_ms], connection)? {
         connections.entry(connection.user.clone()).or_default().push(connection);
     }
     Ok(connections)
 }
 
 /// How many unread notifications of these users have expired and still count in `inboxes.unread`. `users`: a JSON list.
-pub(crate) async fn expired_unread(
-    db: &mut SqliteConnection,
-    users: &str,
-    now_ms: i64,
-) -> Result<HashMap<UserId, i64>, Failure> {
-    let rows = sqlx::query(
-        "SELECT user_id, count(*) AS expired FROM notifications
-          WHERE user_id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NULL AND read_at IS NULL
-            AND expires_at <= ?2
-          GROUP BY user_id",
-    )
-    .bind(users)
-    .bind(now_ms)
-    .fetch_all(db)
-    .await?;
-    let expired = |row: &SqliteRow| Ok((UserId::stored(row.try_get("user_id")?), row.try_get("expired")?));
-    Ok(rows.iter().map(expired).collect::<Result<_, sqlx::Error>>()?)
+pub(crate) fn expired_unread(db: &Db, users: &str, now_ms: i64) -> Result<HashMap<UserId, i64>, Failure> {
+    let sql = "SELECT user_id, count(*) AS expired FROM notifications
+                WHERE user_id IN (SELECT value FROM json_each(?1)) AND deleted_at IS NULL AND read_at IS NULL
+                  AND expires_at <= ?2
+                GROUP BY user_id";
+    let expired = |row: &Row<'_>| Ok((UserId::stored(row.get("user_id")?), row.get("expired")?));
+    Ok(all(db, sql, params![users, now_ms], expired)?.into_iter().collect())
 }

@@ -1,41 +1,31 @@
-//! The SQLite file: one writer, a pool of readers, migrations, and a lock on the data folder.
+//! The SQLite file: one writer, several readers, and a lock on the data folder.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::migrate::Migrator;
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
+use rusqlite::{Connection, OpenFlags};
 
+use super::connection::connect;
+use super::failure::Failure;
+use super::migrate;
+use super::readers::Readers;
+use super::writer::Writer;
 use crate::cursor::Epoch;
 use crate::error::StoreError;
-use crate::record::sqlite::failure::Failure;
 use crate::telemetry::health::{Migrations, Schema};
-
-/// Migrations of a newer release are left alone, so that an older one runs on its file.
-static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
-    let mut migrations = sqlx::migrate!("../migrations/sqlite");
-    migrations.set_ignore_missing(true);
-    migrations
-});
 
 /// The record in a SQLite file.
 #[derive(Debug)]
 pub struct SqliteRecord {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Writer,
+    readers: Readers,
     pub(crate) epoch: Epoch,
     /// The number of the last migration. No other process can migrate while the folder is locked.
     last_migration: i64,
-    /// How often a connection was requested.
+    /// How often it was accessed.
     accesses: AtomicUsize,
-    /// Held for as long as the record is open.
-    lock: File,
 }
 
 /// Why a record could not be opened. Names the folder or file.
@@ -66,29 +56,21 @@ impl SqliteRecord {
     /// Opens the database file, creates it and its folder if they are missing, and applies missing migrations. Those of
     /// a newer release are left alone.
     pub async fn open(file: &Path) -> Result<Self, OpenError> {
+        let file = file.to_owned();
+        let opened = tokio::task::spawn_blocking(move || Self::open_blocking(&file));
+        opened.await.expect("opening does not panic, and is not cancelled")
+    }
+
+    fn open_blocking(file: &Path) -> Result<Self, OpenError> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let lock = lock(folder)?;
-        let unreadable = |reason: sqlx::Error| OpenError::Unreadable { file: file.into(), reason: reason.to_string() };
-        let options = SqliteConnectOptions::new()
-            .filename(file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // An accepted send must survive a crash of the machine, not only of the process.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            // 64 MiB. With the default of 2 MiB a send to many inboxes reads their pages again and again.
-            .pragma("cache_size", "-65536")
-            .busy_timeout(Duration::from_secs(5));
-        let writer = pool(1).connect_with(options.clone()).await.map_err(unreadable)?;
-        MIGRATIONS
-            .run(&writer)
-            .await
-            .map_err(|error| OpenError::Unreadable { file: file.into(), reason: error.to_string() })?;
-        let epoch = epoch(&writer).await.map_err(unreadable)?;
-        let last = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success");
-        let last_migration = last.fetch_one(&writer).await.map_err(unreadable)?;
-        let readers = pool(4).connect_lazy_with(options.read_only(true));
-        Ok(Self { writer, readers, epoch, last_migration, accesses: AtomicUsize::new(0), lock })
+        let unreadable = |reason: String| OpenError::Unreadable { file: file.into(), reason };
+        let mut writer = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let last_migration = migrate::migrate(&mut writer).map_err(|error| unreadable(error.to_string()))?;
+        let epoch = epoch(&writer).map_err(|error| unreadable(error.to_string()))?;
+        let writer = Writer::start(writer, lock).map_err(|error| unreadable(error.to_string()))?;
+        Ok(Self { writer, readers: Readers::new(file), epoch, last_migration, accesses: AtomicUsize::new(0) })
     }
 
     /// How often this record was accessed, as one call of a promise does once. For tests that count what a request
@@ -102,71 +84,61 @@ impl SqliteRecord {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
-        if let Err(error) = fs4::FileExt::unlock(&self.lock) {
-            tracing::warn!(%error, "the data folder stays locked until this process ends");
-        }
     }
 
-    /// Begins to write. No other write runs until this one ends. The present time is to be read afterwards, so that the
-    /// one that waited is the later one.
-    pub(crate) async fn write(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
+    /// Runs an act that writes, and commits it; an act that fails changes nothing. No other act writes meanwhile. An act
+    /// that needs the present time reads it inside, so that the one that waited is the later one.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         self.accesses.fetch_add(1, Ordering::Relaxed);
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        self.writer.run(act).await
     }
 
-    /// A connection for a single statement that reads.
-    pub(crate) async fn reader(&self) -> Result<PoolConnection<Sqlite>, Failure> {
+    /// Runs an act that reads one snapshot of the database.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
         self.accesses.fetch_add(1, Ordering::Relaxed);
-        Ok(self.readers.acquire().await?)
-    }
-
-    /// Begins to read one snapshot of the database with several statements.
-    pub(crate) async fn read(&self) -> Result<Transaction<'static, Sqlite>, Failure> {
-        self.accesses.fetch_add(1, Ordering::Relaxed);
-        Ok(self.readers.begin().await?)
+        self.readers.run(act).await
     }
 }
 
 #[async_trait]
 impl Migrations for SqliteRecord {
     async fn schema(&self) -> Result<Schema, StoreError> {
-        let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-        Ok(Schema { needed, found: self.last_migration, missing: None })
+        Ok(Schema { needed: migrate::last_needed(), found: self.last_migration, missing: None })
     }
 }
 
-/// Commits a write. If this fails, it is unknown whether the write was committed.
-pub(crate) async fn commit(transaction: Transaction<'_, Sqlite>) -> Result<(), Failure> {
-    transaction.commit().await.map_err(|error| StoreError::OutcomeUnknown(error.to_string()).into())
+/// The lock on the data folder. No other process uses the file meanwhile.
+struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        if let Err(error) = fs4::FileExt::unlock(&self.0) {
+            tracing::warn!(%error, "the data folder stays locked until this process ends");
+        }
+    }
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(Duration::from_secs(5))
-        // A file does not disconnect.
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-}
-
-fn lock(folder: &Path) -> Result<File, OpenError> {
+fn lock(folder: &Path) -> Result<FolderLock, OpenError> {
     let not_writable = |reason| OpenError::NotWritable { folder: folder.into(), reason };
     fs::create_dir_all(folder).map_err(not_writable)?;
     let file =
         File::options().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(not_writable)?;
     match fs4::FileExt::try_lock(&file) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(FolderLock(file)),
         Err(fs4::TryLockError::WouldBlock) => Err(OpenError::InUse(folder.into())),
         Err(fs4::TryLockError::Error(reason)) => Err(not_writable(reason)),
     }
 }
 
 /// The epoch of the database, chosen at random when it is created.
-async fn epoch(writer: &SqlitePool) -> Result<Epoch, sqlx::Error> {
-    sqlx::query("INSERT INTO epoch (only_row, epoch) VALUES (1, random()) ON CONFLICT DO NOTHING")
-        .execute(writer)
-        .await?;
-    let epoch: i64 = sqlx::query_scalar("SELECT epoch FROM epoch").fetch_one(writer).await?;
+fn epoch(db: &Connection) -> rusqlite::Result<Epoch> {
+    db.execute("INSERT INTO epoch (only_row, epoch) VALUES (1, random()) ON CONFLICT DO NOTHING", [])?;
+    let epoch: i64 = db.query_row("SELECT epoch FROM epoch", [], |row| row.get(0))?;
     Ok(Epoch(epoch.cast_unsigned()))
 }

@@ -1,78 +1,103 @@
 //! Creating chats in SQLite.
 
-use sqlx::{Row, SqliteConnection};
+use rusqlite::{Connection, params};
 
 use super::chats::find;
 use super::{change, connections};
 use crate::chat::chats::{Change, Changed, Created, NewChat};
 use crate::chat::{Kind, Status};
 use crate::clock::At;
+use crate::ids::{ChatId, UserId};
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows::json_list;
-use crate::record::sqlite::store::{SqliteRecord, commit};
+use crate::record::sqlite::statement::{execute, one, value};
+use crate::record::sqlite::store::SqliteRecord;
 
 impl SqliteRecord {
     pub(super) async fn try_create(&self, new: &NewChat<'_>, at: At) -> Result<Created, Failure> {
-        let mut db = self.write().await?;
-        let now_ms = at.process_ms();
-        let created = if insert(&mut db, new, now_ms).await? {
-            let chat = find(&mut db, new.id, new.creator).await?;
-            let connections = connections(&mut db, new.id, now_ms).await?;
-            Created::New(Changed { chat, has_effect: true, connections, removed: Vec::new() })
-        } else {
-            meet(&mut db, new, now_ms).await?
-        };
-        commit(db).await?;
-        Ok(created)
+        let new = Owned::from(new);
+        self.write(move |db| {
+            let now_ms = at.process_ms();
+            if !insert(db, &new, now_ms)? {
+                return meet(db, &new, now_ms);
+            }
+            let chat = find(db, new.id, &new.creator)?;
+            let connections = connections(db, new.id, now_ms)?;
+            Ok(Created::New(Changed { chat, has_effect: true, connections, removed: Vec::new() }))
+        })
+        .await
+    }
+}
+
+/// A [`NewChat`] that an act owns.
+struct Owned {
+    id: ChatId,
+    kind: Kind,
+    title: Option<String>,
+    creator: UserId,
+    /// All members as a JSON list, the creator first.
+    members: String,
+    fingerprint: [u8; 32],
+}
+
+impl From<&NewChat<'_>> for Owned {
+    fn from(new: &NewChat<'_>) -> Self {
+        let mut members = vec![new.creator];
+        members.extend(new.others);
+        Self {
+            id: new.id,
+            kind: new.kind,
+            title: new.title.map(str::to_owned),
+            creator: new.creator.clone(),
+            members: json_list(&members),
+            fingerprint: new.fingerprint,
+        }
     }
 }
 
 /// Stores a chat and its members, unless there is one with its id. Members get their numbers in the order of the list, the
 /// creator's first.
-async fn insert(db: &mut SqliteConnection, new: &NewChat<'_>, now_ms: i64) -> Result<bool, Failure> {
+fn insert(db: &Connection, new: &Owned, now_ms: i64) -> Result<bool, Failure> {
     let status = if new.kind == Kind::Direct { Status::Pending } else { Status::Accepted };
-    let inserted = sqlx::query(
+    let id = new.id.as_bytes().as_slice();
+    let inserted = execute(
+        db,
         "INSERT INTO chats (id, kind, status, title, created_by, owner, fingerprint, created_at, active_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8) ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(new.id.as_bytes().as_slice())
-    .bind(new.kind.name())
-    .bind(status.name())
-    .bind(new.title)
-    .bind(new.creator.as_str())
-    .bind((new.kind == Kind::Group).then_some(new.creator.as_str()))
-    .bind(new.fingerprint.as_slice())
-    .bind(now_ms)
-    .execute(&mut *db)
-    .await?;
-    if inserted.rows_affected() == 0 {
+        params![
+            id,
+            new.kind.name(),
+            status.name(),
+            new.title,
+            new.creator.as_str(),
+            (new.kind == Kind::Group).then_some(new.creator.as_str()),
+            new.fingerprint.as_slice(),
+            now_ms
+        ],
+    )?;
+    if inserted == 0 {
         return Ok(false);
     }
-    let mut members = vec![new.creator];
-    members.extend(new.others);
-    sqlx::query(
+    execute(
+        db,
         "INSERT INTO chat_members (chat_id, user_id, joined_at, involved)
          SELECT ?1, value, ?2, key = 0 FROM json_each(?3) ORDER BY key",
-    )
-    .bind(new.id.as_bytes().as_slice())
-    .bind(now_ms)
-    .bind(json_list(&members))
-    .execute(db)
-    .await?;
+        params![id, now_ms, new.members],
+    )?;
     Ok(true)
 }
 
 /// What is there already under the id of a chat to be created.
-async fn meet(db: &mut SqliteConnection, new: &NewChat<'_>, now_ms: i64) -> Result<Created, Failure> {
-    let fingerprint = sqlx::query("SELECT fingerprint FROM chats WHERE id = ?1").bind(new.id.as_bytes().as_slice());
-    let fingerprint = fingerprint.fetch_one(&mut *db).await?;
-    if new.kind == Kind::Group && fingerprint.try_get::<&[u8], _>("fingerprint")? != new.fingerprint {
+fn meet(db: &Connection, new: &Owned, now_ms: i64) -> Result<Created, Failure> {
+    let sql = "SELECT fingerprint FROM chats WHERE id = ?1";
+    let fingerprint = one(db, sql, params![new.id.as_bytes().as_slice()], value::<Vec<u8>>)?;
+    if new.kind == Kind::Group && fingerprint != new.fingerprint {
         return Ok(Created::Reused);
     }
-    let Some(known) = find(db, new.id, new.creator).await? else { return Ok(Created::Left) };
+    let Some(known) = find(db, new.id, &new.creator)? else { return Ok(Created::Left) };
     if new.kind == Kind::Direct && known.chat.status != Status::Accepted {
         // Asking back accepts, for the member who may; for the other it changes nothing.
-        if let Ok(changed) = change::perform(db, new.id, new.creator, &Change::Accept, now_ms).await? {
+        if let Ok(changed) = change::perform(db, new.id, &new.creator, &Change::Accept, now_ms)? {
             return Ok(if changed.has_effect {
                 Created::Accepted(changed)
             } else {

@@ -1,7 +1,6 @@
 //! Histories in SQLite.
 
-use futures_util::TryStreamExt;
-use sqlx::SqliteConnection;
+use rusqlite::{Connection, params};
 
 use super::messages::state;
 use super::rows;
@@ -11,6 +10,7 @@ use crate::chat::window::{Place, Window};
 use crate::ids::{ChatId, UserId};
 use crate::inbox::bounds::{Bounds, Item};
 use crate::record::sqlite::failure::Failure;
+use crate::record::sqlite::statement::{one, value};
 use crate::record::sqlite::store::SqliteRecord;
 
 /// The messages of a page that are not known, in this order.
@@ -33,51 +33,53 @@ impl SqliteRecord {
         bounds: Bounds,
         known: &[Message],
     ) -> Result<Option<History>, Failure> {
-        let mut db = self.read().await?;
-        let Some(own) = state(&mut db, chat, member).await? else { return Ok(None) };
-        let has_confirmed = match known.last() {
-            None => true,
-            Some(last) => is_stored(&mut db, chat, last).await?,
-        };
-        let known = if has_confirmed { known } else { &[] };
         let window = Window::new(range, bounds);
-        let place = window.place(own.cleared_seq, own.last_seq);
-        let read = missing(&mut db, chat, place, window.is_forward, bounds.bytes, known).await?;
+        let (member, last_known) = (member.clone(), known.last().cloned());
+        let known_seqs = known.first().zip(known.last()).map_or(NOTHING, |(first, last)| (first.seq, last.seq));
+        let read = self.read(move |db| {
+            let Some(own) = state(db, chat, &member)? else { return Ok(None) };
+            let has_confirmed = match last_known {
+                None => true,
+                Some(last) => is_stored(db, chat, &last)?,
+            };
+            let known_seqs = if has_confirmed { known_seqs } else { NOTHING };
+            let place = window.place(own.cleared_seq, own.last_seq);
+            let read = missing(db, chat, place, window.is_forward, bounds.bytes, known_seqs)?;
+            Ok(Some((own.last_seq, has_confirmed, place, read)))
+        });
+        let Some((last_seq, has_confirmed, place, read)) = read.await? else { return Ok(None) };
+        let known = if has_confirmed { known } else { &[] };
         let (messages, complete) = window.page(place, bounds, known, read);
-        Ok(Some(History { messages, complete, last_seq: own.last_seq, has_confirmed }))
+        Ok(Some(History { messages, complete, last_seq, has_confirmed }))
     }
 }
 
+/// The first and the last `seq` of no messages. No message has this one.
+const NOTHING: (i64, i64) = (0, 0);
+
 /// Whether a message is stored with its `seq`, id and time. Only then are those before it stored as well.
-async fn is_stored(db: &mut SqliteConnection, chat: ChatId, message: &Message) -> Result<bool, Failure> {
-    let query = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM messages WHERE chat_id = ?1 AND seq = ?2 AND id = ?3 AND created_at = ?4)",
-    );
-    let query = query.bind(chat.as_bytes().as_slice()).bind(message.seq);
-    Ok(query.bind(message.id.as_bytes().as_slice()).bind(message.created_at.0).fetch_one(db).await?)
+fn is_stored(db: &Connection, chat: ChatId, message: &Message) -> Result<bool, Failure> {
+    let (chat, id) = (chat.as_bytes().as_slice(), message.id.as_bytes().as_slice());
+    let sql = "SELECT EXISTS (SELECT 1 FROM messages WHERE chat_id = ?1 AND seq = ?2 AND id = ?3 AND created_at = ?4)";
+    one(db, sql, params![chat, message.seq, id, message.created_at.0], value)
 }
 
 /// The messages of a page that are not known, in the direction of the page. They end with the one that exceeds the bytes, but
 /// not with the first, so that there is a further one if some were left out.
-async fn missing(
-    db: &mut SqliteConnection,
+fn missing(
+    db: &Connection,
     chat: ChatId,
     place: Place,
     is_forward: bool,
     max_bytes: usize,
-    known: &[Message],
+    (first_known, last_known): (i64, i64),
 ) -> Result<Vec<Message>, Failure> {
-    let query = sqlx::query(if is_forward { missing!("seq") } else { missing!("seq DESC") });
-    let mut found = query
-        .bind(chat.as_bytes().as_slice())
-        .bind(place.first)
-        .bind(place.last)
-        .bind(known.first().map_or(0, |first| first.seq))
-        .bind(known.last().map_or(0, |last| last.seq))
-        .fetch(db);
+    let mut statement = db.prepare_cached(if is_forward { missing!("seq") } else { missing!("seq DESC") })?;
+    let id = chat.as_bytes().as_slice();
+    let mut found = statement.query(params![id, place.first, place.last, first_known, last_known])?;
     let (mut read, mut bytes) = (Vec::new(), 0_usize);
-    while let Some(row) = found.try_next().await? {
-        let message = rows::message(&row, chat, "created_at")?;
+    while let Some(row) = found.next()? {
+        let message = rows::message(row, chat, "created_at")?;
         bytes = bytes.saturating_add(message.json_bytes());
         read.push(message);
         if bytes > max_bytes && read.len() > 1 {

@@ -1,8 +1,8 @@
 //! Messages and read marks in SQLite.
 
 use async_trait::async_trait;
+use rusqlite::{Connection, params};
 use serde_json::value::RawValue;
-use sqlx::{Row, SqliteConnection};
 
 use super::{push, rows};
 use crate::chat::message::Message;
@@ -11,11 +11,12 @@ use crate::chat::{MAX_PENDING_MESSAGES, MAX_SMALL, Refusal, Status};
 use crate::clock::{At, Time};
 use crate::delivery::PUSH_GRACE_MS;
 use crate::error::StoreError;
-use crate::ids::{ChatId, UserId};
+use crate::ids::{ChatId, MessageId, UserId};
 use crate::inbox::bounds::Bounds;
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows::connection;
-use crate::record::sqlite::store::{SqliteRecord, commit};
+use crate::record::sqlite::statement::{all, execute, first};
+use crate::record::sqlite::store::SqliteRecord;
 
 #[async_trait]
 impl Messages for SqliteRecord {
@@ -57,68 +58,112 @@ impl Messages for SqliteRecord {
 
 impl SqliteRecord {
     async fn try_append_message(&self, new: &NewMessage<'_>, at: At) -> Result<Appended, Failure> {
-        let mut db = self.write().await?;
-        let now_ms = at.process_ms();
-        let Some(sender) = state(&mut db, new.chat, new.sender).await? else {
-            return Ok(Appended::Refused(Refusal::NotAMember));
-        };
-        // Before anything that may refuse it, so that a repeat is answered even if no message is admitted now.
-        if let Some(first) = message_of(&mut db, new).await? {
-            return Ok(Appended::repeat(first, new));
-        }
-        let may_write = match sender.status {
-            Status::Accepted => true,
-            Status::Pending => sender.created_by.as_ref() == Some(new.sender) && sender.last_seq < MAX_PENDING_MESSAGES,
-            Status::Declined => false,
-        };
-        if !may_write {
-            return Ok(Appended::Refused(Refusal::of_writing(sender.status)));
-        }
-        let recipients = push::recipients(&mut db, new.chat, Some(new.sender), 0, now_ms).await?;
-        // Without recipients it is never due to be pushed.
-        let (recipients, push_at) = match push::pace(&mut db, new.chat).await? {
-            _ if recipients.connections.is_empty() => (recipients, None),
-            Some(pace) if pace.holds_up(now_ms) => {
-                (Recipients { waits: true, ..Recipients::default() }, Some(pace.next_ms()))
-            }
-            pace => {
-                if pace.is_some() {
-                    push::set_pushed_at(&mut db, new.chat, now_ms).await?;
-                }
-                (recipients, Some(now_ms + PUSH_GRACE_MS))
-            }
-        };
-        let message = insert(&mut db, new, &sender, push_at, now_ms).await?;
-        commit(db).await?;
-        Ok(Appended::Stored { message, recipients })
+        let new = Owned::from(new);
+        self.write(move |db| append(db, &new.borrowed(), at.process_ms())).await
     }
 
     async fn try_first(&self, new: &NewMessage<'_>) -> Result<Option<Appended>, Failure> {
-        let mut db = self.read().await?;
-        if state(&mut db, new.chat, new.sender).await?.is_none() {
-            return Ok(None);
-        }
-        Ok(message_of(&mut db, new).await?.map(|first| Appended::repeat(first, new)))
+        let new = Owned::from(new);
+        self.read(move |db| {
+            let new = new.borrowed();
+            if state(db, new.chat, new.sender)?.is_none() {
+                return Ok(None);
+            }
+            Ok(message_of(db, &new)?.map(|first| Appended::repeat(first, &new)))
+        })
+        .await
     }
 
     async fn try_read_chat(&self, chat: ChatId, member: &UserId, seq: i64, at: At) -> Result<Option<Marked>, Failure> {
-        let mut db = self.write().await?;
-        let Some(own) = state(&mut db, chat, member).await? else { return Ok(None) };
-        let seq = own.read_seq.max(seq.min(own.last_seq));
-        mark(&mut db, own.member, seq).await?;
-        let mut marked = Marked {
-            seq,
-            unread: own.last_seq.saturating_sub(seq.max(own.cleared_seq)).max(0),
-            has_moved: seq > own.read_seq,
-            own: Vec::new(),
-            others: Vec::new(),
-        };
-        if marked.has_moved {
-            tell(&mut db, chat, &own, &mut marked, at.process_ms()).await?;
-        }
-        commit(db).await?;
-        Ok(Some(marked))
+        let member = member.clone();
+        self.write(move |db| {
+            let Some(own) = state(db, chat, &member)? else { return Ok(None) };
+            let seq = own.read_seq.max(seq.min(own.last_seq));
+            mark(db, own.member, seq)?;
+            let mut marked = Marked {
+                seq,
+                unread: own.last_seq.saturating_sub(seq.max(own.cleared_seq)).max(0),
+                has_moved: seq > own.read_seq,
+                own: Vec::new(),
+                others: Vec::new(),
+            };
+            if marked.has_moved {
+                tell(db, chat, &own, &mut marked, at.process_ms())?;
+            }
+            Ok(Some(marked))
+        })
+        .await
     }
+}
+
+/// A [`NewMessage`] that an act owns.
+struct Owned {
+    id: MessageId,
+    chat: ChatId,
+    sender: UserId,
+    client_id: String,
+    body: String,
+    data: String,
+}
+
+impl From<&NewMessage<'_>> for Owned {
+    fn from(new: &NewMessage<'_>) -> Self {
+        Self {
+            id: new.id,
+            chat: new.chat,
+            sender: new.sender.clone(),
+            client_id: new.client_id.to_owned(),
+            body: new.body.to_owned(),
+            data: new.data.to_owned(),
+        }
+    }
+}
+
+impl Owned {
+    fn borrowed(&self) -> NewMessage<'_> {
+        NewMessage {
+            id: self.id,
+            chat: self.chat,
+            sender: &self.sender,
+            client_id: &self.client_id,
+            body: &self.body,
+            data: &self.data,
+        }
+    }
+}
+
+fn append(db: &Connection, new: &NewMessage<'_>, now_ms: i64) -> Result<Appended, Failure> {
+    let Some(sender) = state(db, new.chat, new.sender)? else {
+        return Ok(Appended::Refused(Refusal::NotAMember));
+    };
+    // Before anything that may refuse it, so that a repeat is answered even if no message is admitted now.
+    if let Some(first) = message_of(db, new)? {
+        return Ok(Appended::repeat(first, new));
+    }
+    let may_write = match sender.status {
+        Status::Accepted => true,
+        Status::Pending => sender.created_by.as_ref() == Some(new.sender) && sender.last_seq < MAX_PENDING_MESSAGES,
+        Status::Declined => false,
+    };
+    if !may_write {
+        return Ok(Appended::Refused(Refusal::of_writing(sender.status)));
+    }
+    let recipients = push::recipients(db, new.chat, Some(new.sender), 0, now_ms)?;
+    // Without recipients it is never due to be pushed.
+    let (recipients, push_at) = match push::pace(db, new.chat)? {
+        _ if recipients.connections.is_empty() => (recipients, None),
+        Some(pace) if pace.holds_up(now_ms) => {
+            (Recipients { waits: true, ..Recipients::default() }, Some(pace.next_ms()))
+        }
+        pace => {
+            if pace.is_some() {
+                push::set_pushed_at(db, new.chat, now_ms)?;
+            }
+            (recipients, Some(now_ms + PUSH_GRACE_MS))
+        }
+    };
+    let message = insert(db, new, &sender, push_at, now_ms)?;
+    Ok(Appended::Stored { message, recipients })
 }
 
 /// Where a member stands in a chat.
@@ -132,65 +177,48 @@ pub(crate) struct State {
 }
 
 /// `None` if the user is not a member.
-pub(crate) async fn state(db: &mut SqliteConnection, chat: ChatId, user: &UserId) -> Result<Option<State>, Failure> {
-    let row = sqlx::query(
-        "SELECT m.member, m.read_seq, m.cleared_seq, c.status, c.created_by, c.last_seq
-           FROM chat_members m JOIN chats c ON c.id = m.chat_id WHERE m.chat_id = ?1 AND m.user_id = ?2",
-    );
-    let row = row.bind(chat.as_bytes().as_slice()).bind(user.as_str()).fetch_optional(db).await?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(Some(State {
-        member: row.try_get("member")?,
-        read_seq: row.try_get("read_seq")?,
-        cleared_seq: row.try_get("cleared_seq")?,
-        status: rows::status(&row)?,
-        created_by: rows::user(&row, "created_by")?,
-        last_seq: row.try_get("last_seq")?,
-    }))
+pub(crate) fn state(db: &Connection, chat: ChatId, user: &UserId) -> Result<Option<State>, Failure> {
+    let sql = "SELECT m.member, m.read_seq, m.cleared_seq, c.status, c.created_by, c.last_seq
+                 FROM chat_members m JOIN chats c ON c.id = m.chat_id WHERE m.chat_id = ?1 AND m.user_id = ?2";
+    first(db, sql, params![chat.as_bytes().as_slice(), user.as_str()], |row| {
+        Ok(State {
+            member: row.get("member")?,
+            read_seq: row.get("read_seq")?,
+            cleared_seq: row.get("cleared_seq")?,
+            status: rows::status(row)?,
+            created_by: rows::user(row, "created_by")?,
+            last_seq: row.get("last_seq")?,
+        })
+    })
 }
 
 /// The message that has the id of this one already.
-pub(crate) async fn message_of(db: &mut SqliteConnection, new: &NewMessage<'_>) -> Result<Option<Message>, Failure> {
-    let row = sqlx::query(
-        "SELECT seq, id AS message_id, sender_id, client_id, body, data, created_at, erased_at FROM messages
-          WHERE id = ?1",
-    );
-    let row = row.bind(new.id.as_bytes().as_slice()).fetch_optional(db).await?;
-    row.map(|row| rows::message(&row, new.chat, "created_at")).transpose()
+pub(crate) fn message_of(db: &Connection, new: &NewMessage<'_>) -> Result<Option<Message>, Failure> {
+    let sql = "SELECT seq, id AS message_id, sender_id, client_id, body, data, created_at, erased_at FROM messages
+                WHERE id = ?1";
+    first(db, sql, params![new.id.as_bytes().as_slice()], |row| rows::message(row, new.chat, "created_at"))
 }
 
 /// Stores a message as the last one of its chat.
-async fn insert(
-    db: &mut SqliteConnection,
+fn insert(
+    db: &Connection,
     new: &NewMessage<'_>,
     sender: &State,
     push_at: Option<i64>,
     now_ms: i64,
 ) -> Result<Message, Failure> {
     let (chat, seq) = (new.chat.as_bytes().as_slice(), sender.last_seq + 1);
-    sqlx::query(
+    let id = new.id.as_bytes().as_slice();
+    execute(
+        db,
         "INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, created_at, push_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-    )
-    .bind(chat)
-    .bind(seq)
-    .bind(new.id.as_bytes().as_slice())
-    .bind(new.sender.as_str())
-    .bind(new.client_id)
-    .bind(new.body)
-    .bind(new.data)
-    .bind(now_ms)
-    .bind(push_at)
-    .execute(&mut *db)
-    .await?;
-    sqlx::query("UPDATE chats SET last_seq = ?2, active_at = max(active_at, ?3) WHERE id = ?1")
-        .bind(chat)
-        .bind(seq)
-        .bind(now_ms)
-        .execute(&mut *db)
-        .await?;
+        params![chat, seq, id, new.sender.as_str(), new.client_id, new.body, new.data, now_ms, push_at],
+    )?;
+    let sql = "UPDATE chats SET last_seq = ?2, active_at = max(active_at, ?3) WHERE id = ?1";
+    execute(db, sql, params![chat, seq, now_ms])?;
     // A message moves the read mark of its sender.
-    mark(db, sender.member, seq).await?;
+    mark(db, sender.member, seq)?;
     Ok(Message {
         id: new.id,
         chat: new.chat,
@@ -205,43 +233,28 @@ async fn insert(
 }
 
 /// Moves a member's read mark, never back; the member is involved from then on.
-pub(crate) async fn mark(db: &mut SqliteConnection, member: i64, seq: i64) -> Result<(), Failure> {
-    let query = sqlx::query(
-        "UPDATE chat_members SET read_seq = max(read_seq, ?2), involved = TRUE
-          WHERE member = ?1 AND (read_seq < ?2 OR NOT involved)",
-    );
-    query.bind(member).bind(seq).execute(db).await?;
+pub(crate) fn mark(db: &Connection, member: i64, seq: i64) -> Result<(), Failure> {
+    let sql = "UPDATE chat_members SET read_seq = max(read_seq, ?2), involved = TRUE
+                WHERE member = ?1 AND (read_seq < ?2 OR NOT involved)";
+    execute(db, sql, params![member, seq])?;
     Ok(())
 }
 
 /// Adds who hears of a mark: the member's own devices, and in a small chat that was accepted the other members who are
 /// involved.
-async fn tell(
-    db: &mut SqliteConnection,
-    chat: ChatId,
-    own: &State,
-    marked: &mut Marked,
-    now_ms: i64,
-) -> Result<(), Failure> {
-    let found = sqlx::query(
-        "SELECT m.member, c.id, c.user_id, c.connected_at, c.token_expires_at
-           FROM chat_members m JOIN connections c ON c.user_id = m.user_id AND c.token_expires_at > ?2
-          WHERE m.chat_id = ?1
-            AND (m.member = ?3
-                 OR ?4 AND m.involved AND (SELECT count(*) FROM chat_members WHERE chat_id = ?1) <= ?5)
-          ORDER BY c.connected_at, c.id",
-    )
-    .bind(chat.as_bytes().as_slice())
-    .bind(now_ms)
-    .bind(own.member)
-    .bind(own.status == Status::Accepted)
-    .bind(MAX_SMALL)
-    .fetch_all(db)
-    .await?;
-    for row in &found {
-        let is_own = row.try_get::<i64, _>("member")? == own.member;
-        let heard_by = if is_own { &mut marked.own } else { &mut marked.others };
-        heard_by.push(connection(row)?);
+fn tell(db: &Connection, chat: ChatId, own: &State, marked: &mut Marked, now_ms: i64) -> Result<(), Failure> {
+    let sql = "SELECT m.member, c.id, c.user_id, c.connected_at, c.token_expires_at
+                 FROM chat_members m JOIN connections c ON c.user_id = m.user_id AND c.token_expires_at > ?2
+                WHERE m.chat_id = ?1
+                  AND (m.member = ?3
+                       OR ?4 AND m.involved AND (SELECT count(*) FROM chat_members WHERE chat_id = ?1) <= ?5)
+                ORDER BY c.connected_at, c.id";
+    let is_accepted = own.status == Status::Accepted;
+    let params = params![chat.as_bytes().as_slice(), now_ms, own.member, is_accepted, MAX_SMALL];
+    let hearers = all(db, sql, params, |row| Ok((row.get::<_, i64>("member")?, connection(row)?)))?;
+    for (member, connection) in hearers {
+        let heard_by = if member == own.member { &mut marked.own } else { &mut marked.others };
+        heard_by.push(connection);
     }
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! Reading rows of chats.
 
+use rusqlite::Row;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 use crate::chat::message::Message;
 use crate::chat::{Chat, Kind, OwnChat, Participant, Role, Status, Summary};
@@ -46,11 +45,11 @@ impl From<StoredParticipant> for Participant {
 }
 
 /// A row of `own_chat.sql`.
-pub(super) fn chat_of_member(row: &SqliteRow) -> Result<OwnChat, Failure> {
+pub(super) fn chat_of_member(row: &Row<'_>) -> Result<OwnChat, Failure> {
     let id = chat_id(row, "id")?;
     let participants: Vec<StoredParticipant> =
-        serde_json::from_str(row.try_get("participants")?).map_err(|_| broken("chat_members"))?;
-    let last_message = match row.try_get::<Option<i64>, _>("seq")? {
+        serde_json::from_str(row.get_ref("participants")?.as_str()?).map_err(|_| broken("chat_members"))?;
+    let last_message = match row.get::<_, Option<i64>>("seq")? {
         Some(_) => Some(message(row, id, "message_created_at")?),
         None => None,
     };
@@ -58,69 +57,69 @@ pub(super) fn chat_of_member(row: &SqliteRow) -> Result<OwnChat, Failure> {
         chat: Chat {
             id,
             kind: kind(row)?,
-            title: row.try_get("title")?,
+            title: row.get("title")?,
             status: status(row)?,
             participants: participants.into_iter().map(Participant::from).collect(),
-            member_count: row.try_get("member_count")?,
+            member_count: row.get("member_count")?,
             created_by: user(row, "created_by")?,
-            created_at: Time(row.try_get("created_at")?),
-            version: row.try_get("version")?,
-            last_seq: row.try_get("last_seq")?,
+            created_at: Time(row.get("created_at")?),
+            version: row.get("version")?,
+            last_seq: row.get("last_seq")?,
         },
         last_message,
-        read_seq: row.try_get("read_seq")?,
-        unread: row.try_get("unread")?,
-        hidden: row.try_get("is_hidden")?,
-        active_at: Time(row.try_get("active_at")?),
+        read_seq: row.get("read_seq")?,
+        unread: row.get("unread")?,
+        hidden: row.get("is_hidden")?,
+        active_at: Time(row.get("active_at")?),
     })
 }
 
 /// Columns: id, last_seq, read_seq, unread, status, version.
-pub(super) fn summary(row: &SqliteRow) -> Result<Summary, Failure> {
+pub(super) fn summary(row: &Row<'_>) -> Result<Summary, Failure> {
     Ok(Summary {
         chat_id: chat_id(row, "id")?,
-        last_seq: row.try_get("last_seq")?,
-        read_seq: row.try_get("read_seq")?,
-        unread: row.try_get("unread")?,
+        last_seq: row.get("last_seq")?,
+        read_seq: row.get("read_seq")?,
+        unread: row.get("unread")?,
         status: status(row)?,
-        version: row.try_get("version")?,
+        version: row.get("version")?,
     })
 }
 
 /// Columns: seq, message_id, sender_id, client_id, body, data, erased_at, and the time of storing under the given name.
-pub(super) fn message(row: &SqliteRow, chat: ChatId, created_at: &str) -> Result<Message, Failure> {
-    let id: &[u8] = row.try_get("message_id")?;
-    let data: String = row.try_get("data")?;
+pub(super) fn message(row: &Row<'_>, chat: ChatId, created_at: &str) -> Result<Message, Failure> {
+    let id = row.get_ref("message_id")?.as_blob()?;
+    let data: String = row.get("data")?;
     Ok(Message {
         id: MessageId::from_bytes(id).ok_or_else(|| broken("messages.id"))?,
         chat,
-        seq: row.try_get("seq")?,
+        seq: row.get("seq")?,
         sender: user(row, "sender_id")?,
-        client_id: row.try_get("client_id")?,
-        body: row.try_get("body")?,
+        client_id: row.get("client_id")?,
+        body: row.get("body")?,
         data: RawValue::from_string(data).map_err(|_| broken("messages.data"))?,
-        created_at: Time(row.try_get(created_at)?),
-        is_erased: row.try_get::<Option<i64>, _>("erased_at")?.is_some(),
+        created_at: Time(row.get(created_at)?),
+        is_erased: row.get::<_, Option<i64>>("erased_at")?.is_some(),
     })
 }
 
 /// A column that names a chat.
-pub(super) fn chat_id(row: &SqliteRow, name: &str) -> Result<ChatId, Failure> {
-    let id: &[u8] = row.try_get(name)?;
+pub(super) fn chat_id(row: &Row<'_>, name: &str) -> Result<ChatId, Failure> {
+    let id = row.get_ref(name)?.as_blob()?;
     ChatId::from_bytes(id).ok_or_else(|| broken("chats.id"))
 }
 
 /// Column: kind.
-pub(super) fn kind(row: &SqliteRow) -> Result<Kind, Failure> {
-    Kind::from_name(row.try_get("kind")?).ok_or_else(|| broken("chats.kind"))
+pub(super) fn kind(row: &Row<'_>) -> Result<Kind, Failure> {
+    Kind::from_name(row.get_ref("kind")?.as_str()?).ok_or_else(|| broken("chats.kind"))
 }
 
 /// Column: status.
-pub(super) fn status(row: &SqliteRow) -> Result<Status, Failure> {
-    Status::from_name(row.try_get("status")?).ok_or_else(|| broken("chats.status"))
+pub(super) fn status(row: &Row<'_>) -> Result<Status, Failure> {
+    Status::from_name(row.get_ref("status")?.as_str()?).ok_or_else(|| broken("chats.status"))
 }
 
 /// A column that names a user, unless that user was erased.
-pub(super) fn user(row: &SqliteRow, name: &str) -> Result<Option<UserId>, Failure> {
-    Ok(row.try_get::<Option<String>, _>(name)?.map(UserId::stored))
+pub(super) fn user(row: &Row<'_>, name: &str) -> Result<Option<UserId>, Failure> {
+    Ok(row.get::<_, Option<String>>(name)?.map(UserId::stored))
 }

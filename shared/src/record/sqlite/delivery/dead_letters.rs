@@ -1,8 +1,7 @@
 //! Dead letters in SQLite.
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use rusqlite::{Connection, Row, params};
 
 use crate::clock::At;
 use crate::delivery::dead_letters::{Dead, DeadLetter, DeadLetterPage, DeadLetters, Reason, storable};
@@ -11,7 +10,8 @@ use crate::ids::{DeadLetterId, NotificationId, UserId};
 use crate::page_key::PageKey;
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows;
-use crate::record::sqlite::store::{SqliteRecord, commit};
+use crate::record::sqlite::statement::{all, execute, first};
+use crate::record::sqlite::store::SqliteRecord;
 
 #[async_trait]
 impl DeadLetters for SqliteRecord {
@@ -34,130 +34,114 @@ impl DeadLetters for SqliteRecord {
 
 impl SqliteRecord {
     async fn try_dead_letter(&self, dead: &Dead<'_>, reason: Reason, at: At) -> Result<(), Failure> {
-        let mut db = self.write().await?;
-        match dead {
-            Dead::Push { user, offset } => dead_letter_push(&mut db, user, *offset, reason, at.process_ms()).await?,
-            Dead::Unreadable { payload } => dead_letter_payload(&mut db, payload, reason, at.process_ms()).await?,
+        match *dead {
+            Dead::Push { user, offset } => {
+                let user = user.clone();
+                self.write(move |db| dead_letter_push(db, &user, offset, reason, at.process_ms())).await
+            }
+            Dead::Unreadable { payload } => {
+                let payload = payload.to_owned();
+                self.write(move |db| dead_letter_payload(db, &payload, reason, at.process_ms())).await
+            }
         }
-        commit(db).await
     }
 
     async fn try_page(&self, after: Option<PageKey<DeadLetterId>>, limit: usize) -> Result<DeadLetterPage, Failure> {
-        let found = sqlx::query(
-            "SELECT id, user_id, notification_id, error, attempts, at FROM dead_letters
-              WHERE (at, id) < (?1, ?2) ORDER BY at DESC, id DESC LIMIT ?3",
-        )
-        .bind(after.map_or(i64::MAX, |after| after.at_ms))
-        .bind(after.map_or(vec![0xff; 17], |after| after.id.as_bytes().to_vec()))
-        // One more than asked for, to see whether more follow.
-        .bind(i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX))
-        .fetch_all(&mut *self.reader().await?)
-        .await?;
-        let letters: Result<Vec<DeadLetter>, Failure> = found.iter().map(read_dead_letter).collect();
-        Ok(DeadLetterPage::new(letters?, limit))
+        let sql = "SELECT id, user_id, notification_id, error, attempts, at FROM dead_letters
+                    WHERE (at, id) < (?1, ?2) ORDER BY at DESC, id DESC LIMIT ?3";
+        let at_ms = after.map_or(i64::MAX, |after| after.at_ms);
+        let id = after.map_or(vec![0xff; 17], |after| after.id.as_bytes().to_vec());
+        let letters =
+            self.read(move |db| all(db, sql, params![at_ms, id, rows::one_more_than(limit)], read_dead_letter)).await?;
+        Ok(DeadLetterPage::new(letters, limit))
     }
 
     async fn try_redrive(&self, id: DeadLetterId, at: At) -> Result<bool, Failure> {
-        let mut db = self.write().await?;
-        let now_ms = at.process_ms();
-        let dead_letter = sqlx::query(
-            r#"DELETE FROM dead_letters WHERE id = ?1 RETURNING send_id, user_id, "offset", recipients, payload"#,
-        )
-        .bind(id.as_bytes().as_slice())
-        .fetch_optional(&mut *db)
-        .await?;
-        let Some(dead_letter) = dead_letter else { return Ok(false) };
-        sqlx::query(
-            r#"UPDATE notifications SET push_at = ?1, push_attempts = 0
-                WHERE user_id = ?2 AND "offset" = ?3 AND read_at IS NULL AND deleted_at IS NULL"#,
-        )
-        .bind(now_ms)
-        .bind(dead_letter.try_get::<Option<String>, _>("user_id")?)
-        .bind(dead_letter.try_get::<Option<i64>, _>("offset")?)
-        .execute(&mut *db)
-        .await?;
-        if rows::count(&dead_letter, "recipients")? > 0 {
-            sqlx::query(
-                "INSERT INTO send_chunks (send_id, n, recipients, due_at, state)
-                 SELECT ?1, 1 + coalesce(max(n), 0), ?2, ?3, 'waiting' FROM send_chunks WHERE send_id = ?1",
-            )
-            .bind(dead_letter.try_get::<Vec<u8>, _>("send_id")?)
-            .bind(dead_letter.try_get::<String, _>("payload")?)
-            .bind(now_ms)
-            .execute(&mut *db)
-            .await?;
-        }
-        commit(db).await?;
-        Ok(true)
+        self.write(move |db| {
+            let now_ms = at.process_ms();
+            let sql =
+                r#"DELETE FROM dead_letters WHERE id = ?1 RETURNING send_id, user_id, "offset", recipients, payload"#;
+            let deleted = first(db, sql, params![id.as_bytes().as_slice()], Deleted::read)?;
+            let Some(Deleted { user, offset, chunk }) = deleted else { return Ok(false) };
+            let sql = r#"UPDATE notifications SET push_at = ?1, push_attempts = 0
+                          WHERE user_id = ?2 AND "offset" = ?3 AND read_at IS NULL AND deleted_at IS NULL"#;
+            execute(db, sql, params![now_ms, user, offset])?;
+            if let Some((send, recipients)) = chunk {
+                let sql = "INSERT INTO send_chunks (send_id, n, recipients, due_at, state)
+                           SELECT ?1, 1 + coalesce(max(n), 0), ?2, ?3, 'waiting' FROM send_chunks WHERE send_id = ?1";
+                execute(db, sql, params![send, recipients, now_ms])?;
+            }
+            Ok(true)
+        })
+        .await
     }
 
     async fn try_discard(&self, id: DeadLetterId) -> Result<bool, Failure> {
-        let mut db = self.write().await?;
-        let discarded = sqlx::query("DELETE FROM dead_letters WHERE id = ?1")
-            .bind(id.as_bytes().as_slice())
-            .execute(&mut *db)
-            .await?;
-        commit(db).await?;
-        Ok(discarded.rows_affected() > 0)
+        self.write(move |db| {
+            let sql = "DELETE FROM dead_letters WHERE id = ?1";
+            Ok(execute(db, sql, params![id.as_bytes().as_slice()])? > 0)
+        })
+        .await
     }
 }
 
-pub(crate) async fn dead_letter_push(
-    db: &mut SqliteConnection,
+/// What a deleted dead letter says of how to retry it.
+struct Deleted {
+    user: Option<String>,
+    offset: Option<i64>,
+    /// The send and the recipients that have no row, if there are any.
+    chunk: Option<(Vec<u8>, String)>,
+}
+
+impl Deleted {
+    fn read(row: &Row<'_>) -> Result<Self, Failure> {
+        let has_recipients = rows::count(row, "recipients")? > 0;
+        Ok(Self {
+            user: row.get("user_id")?,
+            offset: row.get("offset")?,
+            chunk: if has_recipients { Some((row.get("send_id")?, row.get("payload")?)) } else { None },
+        })
+    }
+}
+
+pub(crate) fn dead_letter_push(
+    db: &Connection,
     user: &UserId,
     offset: i64,
     reason: Reason,
     now_ms: i64,
 ) -> Result<(), Failure> {
+    let id = DeadLetterId::of_push(user, offset);
     // In this order, since a row that is no longer due is not dead-lettered.
-    sqlx::query(
+    execute(
+        db,
         r#"INSERT INTO dead_letters (id, send_id, user_id, notification_id, "offset", recipients, error, attempts, at)
            SELECT ?1, send_id, user_id, id, "offset", 0, ?4, push_attempts, ?5 FROM notifications
             WHERE user_id = ?2 AND "offset" = ?3 AND push_at IS NOT NULL
            ON CONFLICT (id) DO NOTHING"#,
-    )
-    .bind(DeadLetterId::of_push(user, offset).as_bytes().as_slice())
-    .bind(user.as_str())
-    .bind(offset)
-    .bind(reason.text())
-    .bind(now_ms)
-    .execute(&mut *db)
-    .await?;
-    sqlx::query(r#"UPDATE notifications SET push_at = NULL WHERE user_id = ?1 AND "offset" = ?2"#)
-        .bind(user.as_str())
-        .bind(offset)
-        .execute(db)
-        .await?;
+        params![id.as_bytes().as_slice(), user.as_str(), offset, reason.text(), now_ms],
+    )?;
+    let sql = r#"UPDATE notifications SET push_at = NULL WHERE user_id = ?1 AND "offset" = ?2"#;
+    execute(db, sql, params![user.as_str(), offset])?;
     Ok(())
 }
 
-async fn dead_letter_payload(
-    db: &mut SqliteConnection,
-    payload: &str,
-    reason: Reason,
-    now_ms: i64,
-) -> Result<(), Failure> {
-    sqlx::query(
-        "INSERT INTO dead_letters (id, recipients, payload, error, attempts, at) VALUES (?1, 0, ?2, ?3, 1, ?4)
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(DeadLetterId::of_payload(payload).as_bytes().as_slice())
-    .bind(storable(payload))
-    .bind(reason.text())
-    .bind(now_ms)
-    .execute(db)
-    .await?;
+fn dead_letter_payload(db: &Connection, payload: &str, reason: Reason, now_ms: i64) -> Result<(), Failure> {
+    let id = DeadLetterId::of_payload(payload);
+    let sql = "INSERT INTO dead_letters (id, recipients, payload, error, attempts, at) VALUES (?1, 0, ?2, ?3, 1, ?4)
+               ON CONFLICT (id) DO NOTHING";
+    execute(db, sql, params![id.as_bytes().as_slice(), storable(payload), reason.text(), now_ms])?;
     Ok(())
 }
 
-fn read_dead_letter(row: &SqliteRow) -> Result<DeadLetter, Failure> {
-    let id = DeadLetterId::from_bytes(row.try_get("id")?).ok_or_else(|| broken("dead_letters.id"))?;
-    let notification: Option<&[u8]> = row.try_get("notification_id")?;
+fn read_dead_letter(row: &Row<'_>) -> Result<DeadLetter, Failure> {
+    let id = DeadLetterId::from_bytes(row.get_ref("id")?.as_blob()?).ok_or_else(|| broken("dead_letters.id"))?;
+    let notification = row.get_ref("notification_id")?.as_blob_or_null()?;
     Ok(DeadLetter {
-        key: PageKey { at_ms: row.try_get("at")?, id },
-        user: row.try_get::<Option<String>, _>("user_id")?.map(UserId::stored),
+        key: PageKey { at_ms: row.get("at")?, id },
+        user: row.get::<_, Option<String>>("user_id")?.map(UserId::stored),
         notification: notification.and_then(NotificationId::from_bytes),
-        error: row.try_get("error")?,
-        attempts: row.try_get("attempts")?,
+        error: row.get("error")?,
+        attempts: row.get("attempts")?,
     })
 }

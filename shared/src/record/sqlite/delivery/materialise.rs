@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use rusqlite::{Connection, params};
 use serde_json::json;
-use sqlx::{Row, SqliteConnection};
 
 use crate::clock::Time;
 use crate::cursor::{Cursor, Epoch};
@@ -13,8 +13,9 @@ use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::{Content, Notification};
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
+use crate::record::sqlite::statement::{all, execute, value};
 
-/// A send that is stored in this transaction or before, and materialised for some recipients.
+/// A send that is stored in this act or before, and materialised for some recipients.
 pub(crate) struct StoredSend<'a> {
     pub(crate) id: SendId,
     pub(crate) content: &'a Arc<Content>,
@@ -34,8 +35,8 @@ struct Collapse {
 }
 
 /// Gives these users their rows of a send. Returns what can be pushed: nothing for users without a connection.
-pub(crate) async fn materialise(
-    db: &mut SqliteConnection,
+pub(crate) fn materialise(
+    db: &Connection,
     epoch: Epoch,
     send: &StoredSend<'_>,
     users: &[UserId],
@@ -43,13 +44,13 @@ pub(crate) async fn materialise(
 ) -> Result<Vec<Delivery>, Failure> {
     let StoredSend { id: send_id, content, due_and_accepted_ms, .. } = send;
     let expires_ms = content.expires_at.map(|end| end.0);
-    let mut connections = rows::live_connections(db, &rows::json_list(users), now_ms).await?;
+    let mut connections = rows::live_connections(db, &rows::json_list(users), now_ms)?;
     if expires_ms.is_some_and(|end_ms| end_ms <= now_ms) {
         // It has expired meanwhile: its rows are stored, but not pushed.
         connections.clear();
     }
     let Collapse { late, mut older } = match &content.collapse_key {
-        Some(key) => collapse(db, send, key, &rows::json_list(users), now_ms).await?,
+        Some(key) => collapse(db, send, key, &rows::json_list(users), now_ms)?,
         None => Collapse::default(),
     };
     let steps: Vec<serde_json::Value> = users
@@ -62,7 +63,8 @@ pub(crate) async fn materialise(
         .collect();
     // Assigns each inbox its offsets: one for each tombstone and one for the arrival, which takes the new head.
     // `unread` is returned without expired notifications that are not tombstones yet.
-    let heads = sqlx::query(
+    let heads = all(
+        db,
         "INSERT INTO inboxes (user_id, epoch, head, unread)
          SELECT value ->> 'user', ?2, value ->> 'steps', value ->> 'moreUnread' FROM json_each(?1) WHERE true
          ON CONFLICT (user_id) DO UPDATE SET head = head + excluded.head, unread = unread + excluded.unread
@@ -70,19 +72,17 @@ pub(crate) async fn materialise(
              SELECT count(*) FROM notifications n
               WHERE n.user_id = inboxes.user_id AND n.deleted_at IS NULL AND n.read_at IS NULL AND n.expires_at <= ?3
          ) AS unread",
-    )
-    .bind(rows::json_list(&steps))
-    .bind(epoch.0.cast_signed())
-    .bind(now_ms)
-    .fetch_all(&mut *db)
-    .await?;
+        params![rows::json_list(&steps), epoch.0.cast_signed(), now_ms],
+        |row| {
+            let epoch = Epoch(row.get::<_, i64>("epoch")?.cast_unsigned());
+            let (offset, unread): (i64, i64) = (row.get("head")?, row.get("unread")?);
+            Ok((UserId::stored(row.get("user_id")?), epoch, offset, unread))
+        },
+    )?;
 
     let (mut new_rows, mut tombstones) = (Vec::with_capacity(heads.len()), Vec::new());
     let mut deliveries = Vec::new();
-    for head in &heads {
-        let user = UserId::stored(head.try_get("user_id")?);
-        let epoch = Epoch(head.try_get::<i64, _>("epoch")?.cast_unsigned());
-        let offset: i64 = head.try_get("head")?;
+    for (user, epoch, offset, unread) in heads {
         let id = NotificationId::of(*send_id, &user);
         let is_late = late.contains(&user);
         let connections = connections.remove(&user).filter(|_| !is_late).unwrap_or_default();
@@ -105,86 +105,63 @@ pub(crate) async fn materialise(
                 created_at: Time(now_ms),
                 read_at: None,
             };
-            let unread = head.try_get("unread")?;
             let replaces = replaced.into_iter().map(|(_, id)| id).collect();
             let fence_ms = now_ms + PUSH_GRACE_MS;
             deliveries.push(Delivery { user, notification, unread, replaces, connections, fence_ms, attempt: 0 });
         }
     }
     if !tombstones.is_empty() {
-        sqlx::query(
-            r#"UPDATE notifications
-                  SET version = j.value ->> 'version', deleted_at = ?2, collapsed_at = ?2, push_at = NULL
-                 FROM json_each(?1) j WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#,
-        )
-        .bind(rows::json_list(&tombstones))
-        .bind(now_ms)
-        .execute(&mut *db)
-        .await?;
+        let sql = r#"UPDATE notifications
+                        SET version = j.value ->> 'version', deleted_at = ?2, collapsed_at = ?2, push_at = NULL
+                       FROM json_each(?1) j WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#;
+        execute(db, sql, params![rows::json_list(&tombstones), now_ms])?;
     }
     // Only needed to decide whether a send of the same key that is materialised afterwards is late.
     let due_and_accepted_ms = content.collapse_key.as_ref().map(|_| due_and_accepted_ms);
-    sqlx::query(
+    execute(
+        db,
         r#"INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, expires_at, push_at,
                                       collapse_key, send_due_at, send_accepted_at, deleted_at, collapsed_at)
            SELECT value ->> 'user', value ->> 'offset', value ->> 'offset', unhex(value ->> 'id'), ?2, ?3, ?4, ?5,
                   value ->> 'pushAt', ?6, ?7, ?8, value ->> 'tombstoneAt', value ->> 'tombstoneAt'
              FROM json_each(?1)"#,
-    )
-    .bind(rows::json_list(&new_rows))
-    .bind(send_id.as_bytes().as_slice())
-    .bind(&content.kind)
-    .bind(now_ms)
-    .bind(expires_ms)
-    .bind(content.collapse_key.as_deref())
-    .bind(due_and_accepted_ms.map(|(due_ms, _)| due_ms))
-    .bind(due_and_accepted_ms.map(|(_, accepted_ms)| accepted_ms))
-    .execute(&mut *db)
-    .await?;
+        params![
+            rows::json_list(&new_rows),
+            send_id.as_bytes().as_slice(),
+            content.kind,
+            now_ms,
+            expires_ms,
+            content.collapse_key.as_deref(),
+            due_and_accepted_ms.map(|(due_ms, _)| due_ms),
+            due_and_accepted_ms.map(|(_, accepted_ms)| accepted_ms),
+        ],
+    )?;
     Ok(deliveries)
 }
 
 /// What these users have of the same key. `users`: a JSON list.
-async fn collapse(
-    db: &mut SqliteConnection,
-    send: &StoredSend<'_>,
-    key: &str,
-    users: &str,
-    now_ms: i64,
-) -> Result<Collapse, Failure> {
+fn collapse(db: &Connection, send: &StoredSend<'_>, key: &str, users: &str, now_ms: i64) -> Result<Collapse, Failure> {
     let mut collapse = Collapse::default();
     if send.may_be_late {
-        let late: Vec<String> = sqlx::query_scalar(
-            "SELECT value FROM json_each(?1) AS recipient
-              WHERE EXISTS (SELECT 1 FROM notifications n
-                             WHERE n.user_id = recipient.value AND n.collapse_key = ?2
-                               AND (n.send_due_at, n.send_accepted_at) > (?3, ?4))",
-        )
-        .bind(users)
-        .bind(key)
-        .bind(send.due_and_accepted_ms.0)
-        .bind(send.due_and_accepted_ms.1)
-        .fetch_all(&mut *db)
-        .await?;
+        let (due_ms, accepted_ms) = send.due_and_accepted_ms;
+        let sql = "SELECT value FROM json_each(?1) AS recipient
+                    WHERE EXISTS (SELECT 1 FROM notifications n
+                                   WHERE n.user_id = recipient.value AND n.collapse_key = ?2
+                                     AND (n.send_due_at, n.send_accepted_at) > (?3, ?4))";
+        let late: Vec<String> = all(db, sql, params![users, key, due_ms, accepted_ms], value)?;
         collapse.late = late.into_iter().map(UserId::stored).collect();
     }
-    let older = sqlx::query(
-        r#"SELECT user_id, "offset", id FROM notifications
-            WHERE user_id IN (SELECT value FROM json_each(?1)) AND collapse_key = ?2 AND read_at IS NULL
-              AND deleted_at IS NULL AND coalesce(expires_at > ?3, TRUE)
-            ORDER BY user_id, "offset""#,
-    )
-    .bind(users)
-    .bind(key)
-    .bind(now_ms)
-    .fetch_all(db)
-    .await?;
-    for row in &older {
-        let user = UserId::stored(row.try_get("user_id")?);
+    let sql = r#"SELECT user_id, "offset", id FROM notifications
+                  WHERE user_id IN (SELECT value FROM json_each(?1)) AND collapse_key = ?2 AND read_at IS NULL
+                    AND deleted_at IS NULL AND coalesce(expires_at > ?3, TRUE)
+                  ORDER BY user_id, "offset""#;
+    all(db, sql, params![users, key, now_ms], |row| {
+        let user = UserId::stored(row.get("user_id")?);
         if !collapse.late.contains(&user) {
-            let offset = row.try_get("offset")?;
+            let offset = row.get("offset")?;
             collapse.older.entry(user).or_default().push((offset, rows::notification_id(row)?));
         }
-    }
+        Ok(())
+    })?;
     Ok(collapse)
 }

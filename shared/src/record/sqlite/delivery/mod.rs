@@ -7,6 +7,7 @@ pub(crate) mod due;
 pub(crate) mod materialise;
 
 use async_trait::async_trait;
+use rusqlite::{Row, params};
 use serde_json::{Value, json};
 
 use crate::clock::At;
@@ -16,7 +17,8 @@ use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
-use crate::record::sqlite::store::{SqliteRecord, commit};
+use crate::record::sqlite::statement::{execute, one, value};
+use crate::record::sqlite::store::SqliteRecord;
 
 #[async_trait]
 impl Deliveries for SqliteRecord {
@@ -57,52 +59,52 @@ impl SqliteRecord {
     async fn try_mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), Failure> {
         let offered: Vec<Value> =
             offered.iter().map(|(user, offset)| json!({"user": user, "offset": offset})).collect();
-        let mut db = self.write().await?;
-        sqlx::query(
-            r#"UPDATE notifications SET offered_at = ?2, push_at = NULL FROM json_each(?1) j
-                WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#,
-        )
-        .bind(rows::json_list(&offered))
-        .bind(at.process_ms())
-        .execute(&mut *db)
-        .await?;
-        commit(db).await
+        let offered = rows::json_list(&offered);
+        self.write(move |db| {
+            let sql = r#"UPDATE notifications SET offered_at = ?2, push_at = NULL FROM json_each(?1) j
+                          WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#;
+            execute(db, sql, params![offered, at.process_ms()])?;
+            Ok(())
+        })
+        .await
     }
 
     async fn try_next_due(&self) -> Result<Option<i64>, Failure> {
-        sqlx::query_scalar(
-            "SELECT min(due) FROM (SELECT min(due_at) AS due FROM send_chunks WHERE state = 'waiting'
-                                   UNION ALL
-                                   SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL
-                                   UNION ALL
-                                   SELECT min(push_at) FROM messages WHERE push_at IS NOT NULL
-                                   UNION ALL
-                                   SELECT min(expires_at) FROM notifications
-                                    WHERE expires_at IS NOT NULL AND deleted_at IS NULL)",
-        )
-        .fetch_one(&mut *self.reader().await?)
-        .await
-        .map_err(Failure::from)
+        let sql = "SELECT min(due) FROM (SELECT min(due_at) AS due FROM send_chunks WHERE state = 'waiting'
+                                         UNION ALL
+                                         SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL
+                                         UNION ALL
+                                         SELECT min(push_at) FROM messages WHERE push_at IS NOT NULL
+                                         UNION ALL
+                                         SELECT min(expires_at) FROM notifications
+                                          WHERE expires_at IS NOT NULL AND deleted_at IS NULL)";
+        self.read(move |db| one(db, sql, [], value)).await
     }
 
     async fn try_backlog(&self, at: At) -> Result<Backlog, Failure> {
-        let row = sqlx::query(
-            "SELECT coalesce(sum(CASE WHEN is_row OR due_at <= ?1 THEN n END), 0) AS waiting,
-                    coalesce(sum(CASE WHEN NOT is_row AND due_at > ?1 THEN n END), 0) AS delayed,
-                    (SELECT count(*) FROM dead_letters) AS dead_letters,
-                    coalesce(max(0, ?1 - min(due_at)), 0) AS oldest_ms
-               FROM (SELECT TRUE AS is_row, 1 AS n, push_at AS due_at FROM notifications WHERE push_at IS NOT NULL
-                     UNION ALL
-                     SELECT FALSE, json_array_length(recipients), due_at FROM send_chunks WHERE state = 'waiting')",
-        )
-        .bind(at.process_ms())
-        .fetch_one(&mut *self.reader().await?)
-        .await?;
-        Ok(Backlog {
-            waiting: rows::count(&row, "waiting")?,
-            delayed: rows::count(&row, "delayed")?,
-            dead_letters: rows::count(&row, "dead_letters")?,
-            oldest_ms: rows::count(&row, "oldest_ms")?,
+        self.read(move |db| {
+            one(
+                db,
+                "SELECT coalesce(sum(CASE WHEN is_row OR due_at <= ?1 THEN n END), 0) AS waiting,
+                        coalesce(sum(CASE WHEN NOT is_row AND due_at > ?1 THEN n END), 0) AS delayed,
+                        (SELECT count(*) FROM dead_letters) AS dead_letters,
+                        coalesce(max(0, ?1 - min(due_at)), 0) AS oldest_ms
+                   FROM (SELECT TRUE AS is_row, 1 AS n, push_at AS due_at FROM notifications WHERE push_at IS NOT NULL
+                         UNION ALL
+                         SELECT FALSE, json_array_length(recipients), due_at FROM send_chunks WHERE state = 'waiting')",
+                params![at.process_ms()],
+                read_backlog,
+            )
         })
+        .await
     }
+}
+
+fn read_backlog(row: &Row<'_>) -> Result<Backlog, Failure> {
+    Ok(Backlog {
+        waiting: rows::count(row, "waiting")?,
+        delayed: rows::count(row, "delayed")?,
+        dead_letters: rows::count(row, "dead_letters")?,
+        oldest_ms: rows::count(row, "oldest_ms")?,
+    })
 }

@@ -1,27 +1,28 @@
 //! Changing an inbox in SQLite: find the rows that change, and give each the next offset.
 
-use sqlx::{Row, SqliteConnection};
+use rusqlite::{Connection, Row, params};
 
 use crate::ids::{NotificationId, UserId};
 use crate::inbox::{Change, Changed, Position};
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows;
+use crate::record::sqlite::statement::{all, execute, one, value};
 
-/// Performs a change within a write transaction. `None` if its cursor is not part of the inbox's history.
-pub(crate) async fn perform(
-    db: &mut SqliteConnection,
+/// Performs a change within an act that writes. `None` if its cursor is not part of the inbox's history.
+pub(crate) fn perform(
+    db: &Connection,
     user: &UserId,
     change: &Change,
     now_ms: i64,
 ) -> Result<Option<Changed>, Failure> {
-    let position = rows::position(db, user, now_ms).await?;
+    let position = rows::position(db, user, now_ms)?;
     if let Change::ReadAll { before: Some(before), .. } = change
         && !position.knows(*before)
     {
         return Ok(None);
     }
-    let known = known(db, user, change, now_ms).await?;
-    let affected = affected(db, user, change, now_ms).await?;
+    let known = known(db, user, change, now_ms)?;
+    let affected = affected(db, user, change, now_ms)?;
     let unchanged = Changed {
         prev: position.cursor(),
         cursor: position.cursor(),
@@ -33,9 +34,9 @@ pub(crate) async fn perform(
     if affected.ids.is_empty() {
         return Ok(Some(unchanged));
     }
-    apply(db, user, change, &position, &affected, now_ms).await?;
-    let after = rows::position(db, user, now_ms).await?;
-    let mut connections = rows::live_connections(db, &rows::json_list(&[user]), now_ms).await?;
+    apply(db, user, change, &position, &affected, now_ms)?;
+    let after = rows::position(db, user, now_ms)?;
+    let mut connections = rows::live_connections(db, &rows::json_list(&[user]), now_ms)?;
     Ok(Some(Changed {
         cursor: after.cursor(),
         ids: affected.ids,
@@ -46,23 +47,16 @@ pub(crate) async fn perform(
 }
 
 /// How many of the given ids are this user's.
-async fn known(db: &mut SqliteConnection, user: &UserId, change: &Change, now_ms: i64) -> Result<usize, Failure> {
+fn known(db: &Connection, user: &UserId, change: &Change, now_ms: i64) -> Result<usize, Failure> {
     let (ids, also_deleted) = match change {
         Change::Read(ids) | Change::Unread(ids) => (ids, false),
         Change::Delete(ids) => (ids, true),
         Change::ReadAll { .. } => return Ok(0),
     };
-    let known: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM notifications
-          WHERE user_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2))
-            AND (?3 OR deleted_at IS NULL AND coalesce(expires_at > ?4, TRUE))",
-    )
-    .bind(user.as_str())
-    .bind(rows::hex_list(ids))
-    .bind(also_deleted)
-    .bind(now_ms)
-    .fetch_one(db)
-    .await?;
+    let sql = "SELECT count(*) FROM notifications
+                WHERE user_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2))
+                  AND (?3 OR deleted_at IS NULL AND coalesce(expires_at > ?4, TRUE))";
+    let known: i64 = one(db, sql, params![user.as_str(), rows::hex_list(ids), also_deleted, now_ms], value)?;
     usize::try_from(known).map_err(|_| broken("a count"))
 }
 
@@ -74,7 +68,7 @@ struct Affected {
     more_unread: i64,
 }
 
-async fn affected(db: &mut SqliteConnection, user: &UserId, change: &Change, now_ms: i64) -> Result<Affected, Failure> {
+fn affected(db: &Connection, user: &UserId, change: &Change, now_ms: i64) -> Result<Affected, Failure> {
     macro_rules! in_inbox {
         ($which:literal) => {
             concat!(
@@ -85,10 +79,12 @@ async fn affected(db: &mut SqliteConnection, user: &UserId, change: &Change, now
             )
         };
     }
+    let row =
+        |row: &Row<'_>| Ok((row.get("offset")?, rows::notification_id(row)?, row.get::<_, Option<i64>>("read_at")?));
     let by_id = |sql: &'static str, ids: &[NotificationId]| {
-        sqlx::query(sql).bind(user.as_str().to_owned()).bind(now_ms).bind(rows::hex_list(ids))
+        all(db, sql, params![user.as_str(), now_ms, rows::hex_list(ids)], row)
     };
-    let query = match change {
+    let rows = match change {
         Change::Read(ids) => {
             by_id(in_inbox!("read_at IS NULL AND id IN (SELECT unhex(value) FROM json_each(?3))"), ids)
         }
@@ -97,19 +93,16 @@ async fn affected(db: &mut SqliteConnection, user: &UserId, change: &Change, now
         }
         Change::Delete(ids) => by_id(in_inbox!("id IN (SELECT unhex(value) FROM json_each(?3))"), ids),
         Change::ReadAll { kind, before } => {
-            sqlx::query(in_inbox!(r#"read_at IS NULL AND (?3 IS NULL OR type = ?3) AND "offset" <= ?4"#))
-                .bind(user.as_str().to_owned())
-                .bind(now_ms)
-                .bind(kind.clone())
-                .bind(before.map_or(i64::MAX, |before| before.offset))
+            let sql = in_inbox!(r#"read_at IS NULL AND (?3 IS NULL OR type = ?3) AND "offset" <= ?4"#);
+            let before = before.map_or(i64::MAX, |before| before.offset);
+            all(db, sql, params![user.as_str(), now_ms, kind.as_deref(), before], row)
         }
-    };
-    let rows = query.fetch_all(db).await?;
+    }?;
     let mut affected = Affected { offsets: Vec::new(), ids: Vec::new(), more_unread: 0 };
-    for row in &rows {
-        affected.offsets.push(row.try_get("offset")?);
-        affected.ids.push(rows::notification_id(row)?);
-        let was_unread = row.try_get::<Option<i64>, _>("read_at")?.is_none();
+    for (offset, id, read_at) in rows {
+        affected.offsets.push(offset);
+        affected.ids.push(id);
+        let was_unread = read_at.is_none();
         let is_unread = matches!(change, Change::Unread(_));
         affected.more_unread += i64::from(is_unread) - i64::from(was_unread);
     }
@@ -117,8 +110,8 @@ async fn affected(db: &mut SqliteConnection, user: &UserId, change: &Change, now
 }
 
 /// Changes the rows. Each takes the next offset as its version.
-async fn apply(
-    db: &mut SqliteConnection,
+fn apply(
+    db: &Connection,
     user: &UserId,
     change: &Change,
     position: &Position,
@@ -140,19 +133,9 @@ async fn apply(
         Change::Unread(_) => (update!("read_at = ?4"), None),
         Change::Delete(_) => (update!("deleted_at = ?4, push_at = NULL"), Some(now_ms)),
     };
-    sqlx::query(sql)
-        .bind(user.as_str())
-        .bind(position.head)
-        .bind(rows::json_list(&affected.offsets))
-        .bind(changed_at)
-        .execute(&mut *db)
-        .await?;
+    execute(db, sql, params![user.as_str(), position.head, rows::json_list(&affected.offsets), changed_at])?;
     let steps = i64::try_from(affected.ids.len()).map_err(|_| broken("an inbox"))?;
-    sqlx::query("UPDATE inboxes SET head = head + ?2, unread = unread + ?3 WHERE user_id = ?1")
-        .bind(user.as_str())
-        .bind(steps)
-        .bind(affected.more_unread)
-        .execute(db)
-        .await?;
+    let sql = "UPDATE inboxes SET head = head + ?2, unread = unread + ?3 WHERE user_id = ?1";
+    execute(db, sql, params![user.as_str(), steps, affected.more_unread])?;
     Ok(())
 }

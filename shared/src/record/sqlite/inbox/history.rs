@@ -1,8 +1,7 @@
 //! History in SQLite: what became of sends.
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row};
+use rusqlite::{Row, params};
 
 use crate::clock::At;
 use crate::error::StoreError;
@@ -10,6 +9,8 @@ use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::history::{History, MAX_TRACED_CHUNKS, PastSend, SendPage, SendQuery, States, Trace, is_in_chunk};
 use crate::page_key::PageKey;
 use crate::record::sqlite::failure::{Failure, broken};
+use crate::record::sqlite::rows;
+use crate::record::sqlite::statement::all;
 use crate::record::sqlite::store::SqliteRecord;
 
 #[async_trait]
@@ -25,66 +26,48 @@ impl History for SqliteRecord {
 
 impl SqliteRecord {
     async fn try_sends(&self, query: &SendQuery, at: At) -> Result<SendPage, Failure> {
-        let after_id = query.after.map_or([u8::MAX; 16], |after| *after.id.as_bytes());
-        let found = sqlx::query(AssertSqlSafe(statement(query)))
-            .bind(at.process_ms())
-            .bind(query.sender.as_ref().map(UserId::as_str))
-            .bind(query.kind.as_deref())
-            .bind(query.recipient.as_ref().map(UserId::as_str))
-            .bind(query.after.map_or(i64::MAX, |after| after.at_ms))
-            .bind(after_id.as_slice())
-            .bind(i64::try_from(query.examined() + 1).unwrap_or(i64::MAX))
-            .fetch_all(&mut *self.reader().await?)
-            .await?;
-        let found: Result<Vec<PastSend>, Failure> = found.iter().map(past_send).collect();
-        Ok(query.page(found?))
+        let query = query.clone();
+        self.read(move |db| {
+            let (sender, recipient) = (query.sender.as_ref(), query.recipient.as_ref());
+            let after_ms = query.after.map_or(i64::MAX, |after| after.at_ms);
+            let after_id = query.after.map_or([u8::MAX; 16], |after| *after.id.as_bytes());
+            let params = params![
+                at.process_ms(),
+                sender.map(UserId::as_str),
+                query.kind.as_deref(),
+                recipient.map(UserId::as_str),
+                after_ms,
+                after_id.as_slice(),
+                rows::one_more_than(query.examined()),
+            ];
+            let found = all(db, &statement(&query), params, past_send)?;
+            Ok(query.page(found))
+        })
+        .await
     }
 
     async fn try_trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, Failure> {
-        let found = sqlx::query(
-            "WITH materialised AS MATERIALIZED (
-                 SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at,
-                        CASE WHEN n.expires_at <= ?1 AND n.collapsed_at IS NULL THEN n.expires_at END AS expired_at,
-                        n.collapsed_at
-                   FROM notifications n JOIN sends s ON s.id = n.send_id
-                  WHERE n.id = ?2 AND (?3 IS NULL OR n.user_id = ?3)
-             )
-             SELECT materialised.*, NULL AS send_id, NULL AS recipients FROM materialised
-             UNION ALL
-             -- If it has no row and no user is given: the chunks that may contain its recipient. First those that wait.
-             SELECT * FROM (
-                 SELECT s.created_at, NULL, NULL, NULL, NULL, CASE WHEN s.expires_at <= ?1 THEN s.expires_at END,
-                        NULL, c.send_id, c.recipients
-                   FROM send_chunks c JOIN sends s ON s.id = c.send_id
-                  WHERE c.state = 'waiting' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM materialised)
-                  ORDER BY c.due_at LIMIT ?4)
-             UNION ALL
-             -- Then those that expired before they were materialised: their recipients never get a row.
-             SELECT * FROM (
-                 SELECT s.created_at, NULL, NULL, NULL, NULL, s.expires_at, NULL, c.send_id, c.recipients
-                   FROM send_chunks c JOIN sends s ON s.id = c.send_id
-                  WHERE c.state = 'expired' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM materialised)
-                  ORDER BY c.due_at DESC LIMIT ?4)",
-        )
-        .bind(at.process_ms())
-        .bind(id.as_bytes().as_slice())
-        .bind(of.map(UserId::as_str))
-        .bind(i64::try_from(MAX_TRACED_CHUNKS).unwrap_or(i64::MAX))
-        .fetch_all(&mut *self.reader().await?)
-        .await?;
-        for row in &found {
-            let is_match = match row.try_get::<Option<&[u8]>, _>("send_id")? {
-                None => true,
-                Some(send) => {
-                    let send = SendId::from_bytes(send).ok_or_else(|| broken("send_chunks.send_id"))?;
-                    is_in_chunk(id, send, row.try_get("recipients")?).ok_or_else(|| broken("send_chunks.recipients"))?
+        let of = of.cloned();
+        self.read(move |db| {
+            let (of, limit) = (of.as_ref().map(UserId::as_str), rows::limit(MAX_TRACED_CHUNKS));
+            let mut statement = db.prepare_cached(TRACE)?;
+            let mut found = statement.query(params![at.process_ms(), id.as_bytes().as_slice(), of, limit])?;
+            while let Some(row) = found.next()? {
+                let is_match = match row.get_ref("send_id")?.as_blob_or_null()? {
+                    None => true,
+                    Some(send) => {
+                        let send = SendId::from_bytes(send).ok_or_else(|| broken("send_chunks.send_id"))?;
+                        let recipients = row.get_ref("recipients")?.as_str()?;
+                        is_in_chunk(id, send, recipients).ok_or_else(|| broken("send_chunks.recipients"))?
+                    }
+                };
+                if is_match {
+                    return Ok(Some(trace(row)?));
                 }
-            };
-            if is_match {
-                return Ok(Some(trace(row)?));
             }
-        }
-        Ok(None)
+            Ok(None)
+        })
+        .await
     }
 }
 
@@ -114,30 +97,56 @@ fn statement(query: &SendQuery) -> String {
     )
 }
 
-fn past_send(row: &SqliteRow) -> Result<PastSend, Failure> {
-    let id = SendId::from_bytes(row.try_get("id")?).ok_or_else(|| broken("sends.id"))?;
+/// ?1 the time  ?2 the notification  ?3 its user, or null for any  ?4 the most chunks of each state to search
+const TRACE: &str = "
+    WITH materialised AS MATERIALIZED (
+        SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at,
+               CASE WHEN n.expires_at <= ?1 AND n.collapsed_at IS NULL THEN n.expires_at END AS expired_at,
+               n.collapsed_at
+          FROM notifications n JOIN sends s ON s.id = n.send_id
+         WHERE n.id = ?2 AND (?3 IS NULL OR n.user_id = ?3)
+    )
+    SELECT materialised.*, NULL AS send_id, NULL AS recipients FROM materialised
+    UNION ALL
+    -- If it has no row and no user is given: the chunks that may contain its recipient. First those that wait.
+    SELECT * FROM (
+        SELECT s.created_at, NULL, NULL, NULL, NULL, CASE WHEN s.expires_at <= ?1 THEN s.expires_at END,
+               NULL, c.send_id, c.recipients
+          FROM send_chunks c JOIN sends s ON s.id = c.send_id
+         WHERE c.state = 'waiting' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM materialised)
+         ORDER BY c.due_at LIMIT ?4)
+    UNION ALL
+    -- Then those that expired before they were materialised: their recipients never get a row.
+    SELECT * FROM (
+        SELECT s.created_at, NULL, NULL, NULL, NULL, s.expires_at, NULL, c.send_id, c.recipients
+          FROM send_chunks c JOIN sends s ON s.id = c.send_id
+         WHERE c.state = 'expired' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM materialised)
+         ORDER BY c.due_at DESC LIMIT ?4)";
+
+fn past_send(row: &Row<'_>) -> Result<PastSend, Failure> {
+    let id = SendId::from_bytes(row.get_ref("id")?.as_blob()?).ok_or_else(|| broken("sends.id"))?;
     Ok(PastSend {
-        key: PageKey { at_ms: row.try_get("created_at")?, id },
-        kind: row.try_get("type")?,
-        title: row.try_get("title")?,
+        key: PageKey { at_ms: row.get("created_at")?, id },
+        kind: row.get("type")?,
+        title: row.get("title")?,
         states: States {
-            waiting: row.try_get("waiting")?,
-            offered: row.try_get("offered")?,
-            settled: row.try_get("settled")?,
-            expired: row.try_get("expired")?,
-            dead: row.try_get("dead")?,
+            waiting: row.get("waiting")?,
+            offered: row.get("offered")?,
+            settled: row.get("settled")?,
+            expired: row.get("expired")?,
+            dead: row.get("dead")?,
         },
     })
 }
 
-fn trace(row: &SqliteRow) -> Result<Trace, sqlx::Error> {
+fn trace(row: &Row<'_>) -> Result<Trace, Failure> {
     Ok(Trace {
-        accepted_at_ms: row.try_get("accepted_at")?,
-        materialised_at_ms: row.try_get("created_at")?,
-        offered_at_ms: row.try_get("offered_at")?,
-        read_at_ms: row.try_get("read_at")?,
-        deleted_at_ms: row.try_get("deleted_at")?,
-        expired_at_ms: row.try_get("expired_at")?,
-        collapsed_at_ms: row.try_get("collapsed_at")?,
+        accepted_at_ms: row.get("accepted_at")?,
+        materialised_at_ms: row.get("created_at")?,
+        offered_at_ms: row.get("offered_at")?,
+        read_at_ms: row.get("read_at")?,
+        deleted_at_ms: row.get("deleted_at")?,
+        expired_at_ms: row.get("expired_at")?,
+        collapsed_at_ms: row.get("collapsed_at")?,
     })
 }

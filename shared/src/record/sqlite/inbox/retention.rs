@@ -1,6 +1,7 @@
 //! Retention in SQLite: tombstones of what expires, and purging what is too old.
 
 use async_trait::async_trait;
+use rusqlite::params;
 
 use crate::clock::At;
 use crate::error::StoreError;
@@ -8,7 +9,9 @@ use crate::ids::UserId;
 use crate::inbox::Changed;
 use crate::inbox::retention::{MAX_PURGED, Purged, Retention};
 use crate::record::sqlite::failure::Failure;
-use crate::record::sqlite::store::{SqliteRecord, commit};
+use crate::record::sqlite::rows;
+use crate::record::sqlite::statement::execute;
+use crate::record::sqlite::store::SqliteRecord;
 
 #[async_trait]
 impl Retention for SqliteRecord {
@@ -29,18 +32,13 @@ impl Retention for SqliteRecord {
 impl SqliteRecord {
     /// Lets notifications whose send is too old expire a millisecond from now, which is later than any expiry so far.
     async fn expire_old(&self, now_ms: i64) -> Result<usize, Failure> {
-        let mut db = self.write().await?;
-        let expiring = sqlx::query(
-            r#"UPDATE notifications SET expires_at = ?1 + 1 WHERE (user_id, "offset") IN (
-                   SELECT n.user_id, n."offset" FROM sends s JOIN notifications n ON n.send_id = s.id
-                    WHERE s.keep_until <= ?1 AND n.deleted_at IS NULL AND n.expires_at IS NULL LIMIT ?2)"#,
-        )
-        .bind(now_ms)
-        .bind(max_purged())
-        .execute(&mut *db)
-        .await?;
-        commit(db).await?;
-        Ok(usize::try_from(expiring.rows_affected()).unwrap_or(usize::MAX))
+        self.write(move |db| {
+            let sql = r#"UPDATE notifications SET expires_at = ?1 + 1 WHERE (user_id, "offset") IN (
+                             SELECT n.user_id, n."offset" FROM sends s JOIN notifications n ON n.send_id = s.id
+                              WHERE s.keep_until <= ?1 AND n.deleted_at IS NULL AND n.expires_at IS NULL LIMIT ?2)"#;
+            execute(db, sql, params![now_ms, max_purged()])
+        })
+        .await
     }
 
     async fn purge_tombstones(&self, until_ms: i64) -> Result<usize, Failure> {
@@ -50,28 +48,22 @@ impl SqliteRecord {
                     WHERE deleted_at <= ?1 ORDER BY deleted_at, user_id, "offset" LIMIT ?2"#
             };
         }
-        let mut db = self.write().await?;
-        sqlx::query(concat!(
-            "UPDATE inboxes SET purged_through = max(purged_through, newest.version)
-               FROM (SELECT user_id, max(version) AS version FROM (",
-            old!(),
-            ") GROUP BY user_id) AS newest WHERE newest.user_id = inboxes.user_id"
-        ))
-        .bind(until_ms)
-        .bind(max_purged())
-        .execute(&mut *db)
-        .await?;
-        let purged = sqlx::query(concat!(
-            r#"DELETE FROM notifications WHERE (user_id, "offset") IN (SELECT user_id, "offset" FROM ("#,
-            old!(),
-            "))"
-        ))
-        .bind(until_ms)
-        .bind(max_purged())
-        .execute(&mut *db)
-        .await?;
-        commit(db).await?;
-        Ok(usize::try_from(purged.rows_affected()).unwrap_or(usize::MAX))
+        self.write(move |db| {
+            let raise = concat!(
+                "UPDATE inboxes SET purged_through = max(purged_through, newest.version)
+                   FROM (SELECT user_id, max(version) AS version FROM (",
+                old!(),
+                ") GROUP BY user_id) AS newest WHERE newest.user_id = inboxes.user_id"
+            );
+            execute(db, raise, params![until_ms, max_purged()])?;
+            let purge = concat!(
+                r#"DELETE FROM notifications WHERE (user_id, "offset") IN (SELECT user_id, "offset" FROM ("#,
+                old!(),
+                "))"
+            );
+            execute(db, purge, params![until_ms, max_purged()])
+        })
+        .await
     }
 
     async fn purge_sends(&self, retention_ms: i64, now_ms: i64) -> Result<usize, Failure> {
@@ -80,37 +72,30 @@ impl SqliteRecord {
                 "SELECT s.id FROM sends s WHERE s.keep_until <= ?1 ORDER BY s.keep_until, s.id LIMIT ?2"
             };
         }
-        let mut db = self.write().await?;
-        // Sends that are kept are no longer old, so the deletion below finds only the others.
-        let kept = sqlx::query(concat!(
-            "UPDATE sends SET keep_until = ?1 + ?3 WHERE id IN (",
-            old!(),
-            ") AND (EXISTS (SELECT 1 FROM notifications n WHERE n.send_id = sends.id)
-                    OR EXISTS (SELECT 1 FROM send_chunks c WHERE c.send_id = sends.id AND c.state = 'waiting')
-                    OR EXISTS (SELECT 1 FROM dead_letters d WHERE d.send_id = sends.id AND d.recipients > 0))"
-        ))
-        .bind(now_ms)
-        .bind(max_purged())
-        .bind(retention_ms.max(1))
-        .execute(&mut *db)
-        .await?;
-        let remaining = max_purged() - i64::try_from(kept.rows_affected()).unwrap_or(0);
-        let purged = sqlx::query(concat!(
-            "DELETE FROM sends WHERE id IN (",
-            old!(),
-            ") AND NOT EXISTS (SELECT 1 FROM notifications n WHERE n.send_id = sends.id)
-               AND NOT EXISTS (SELECT 1 FROM send_chunks c WHERE c.send_id = sends.id AND c.state = 'waiting')
-               AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.send_id = sends.id AND d.recipients > 0)"
-        ))
-        .bind(now_ms)
-        .bind(remaining)
-        .execute(&mut *db)
-        .await?;
-        commit(db).await?;
-        Ok(usize::try_from(kept.rows_affected() + purged.rows_affected()).unwrap_or(usize::MAX))
+        self.write(move |db| {
+            // Sends that are kept are no longer old, so the deletion below finds only the others.
+            let keep = concat!(
+                "UPDATE sends SET keep_until = ?1 + ?3 WHERE id IN (",
+                old!(),
+                ") AND (EXISTS (SELECT 1 FROM notifications n WHERE n.send_id = sends.id)
+                        OR EXISTS (SELECT 1 FROM send_chunks c WHERE c.send_id = sends.id AND c.state = 'waiting')
+                        OR EXISTS (SELECT 1 FROM dead_letters d WHERE d.send_id = sends.id AND d.recipients > 0))"
+            );
+            let kept = execute(db, keep, params![now_ms, max_purged(), retention_ms.max(1)])?;
+            let remaining = max_purged() - rows::limit(kept);
+            let purge = concat!(
+                "DELETE FROM sends WHERE id IN (",
+                old!(),
+                ") AND NOT EXISTS (SELECT 1 FROM notifications n WHERE n.send_id = sends.id)
+                   AND NOT EXISTS (SELECT 1 FROM send_chunks c WHERE c.send_id = sends.id AND c.state = 'waiting')
+                   AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.send_id = sends.id AND d.recipients > 0)"
+            );
+            Ok(kept + execute(db, purge, params![now_ms, remaining])?)
+        })
+        .await
     }
 }
 
 fn max_purged() -> i64 {
-    i64::try_from(MAX_PURGED).unwrap_or(i64::MAX)
+    rows::limit(MAX_PURGED)
 }
