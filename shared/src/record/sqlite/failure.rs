@@ -1,7 +1,6 @@
 //! What the errors of SQLite mean.
 
 use rusqlite::ErrorCode;
-use rusqlite::types::FromSqlError;
 
 use crate::error::StoreError;
 
@@ -26,12 +25,6 @@ impl From<rusqlite::Error> for Failure {
             rusqlite::Error::InvalidColumnName(name) => unreachable!("the statement does not return {name}"),
             _ => StoreError::Broken(text),
         })
-    }
-}
-
-impl From<FromSqlError> for Failure {
-    fn from(error: FromSqlError) -> Self {
-        Self(StoreError::Broken(error.to_string()))
     }
 }
 

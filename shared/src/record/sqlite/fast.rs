@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::chat::messages::{self, State};
+use super::chat::messages::{self, Owned, State};
 use super::chat::push;
 use super::delivery::materialise::{StoredSend, materialise};
 use super::failure::Failure;
@@ -74,13 +74,8 @@ impl SqliteRecord {
     }
 
     async fn try_check_message(&self, new: &NewMessage<'_>, now_ms: i64) -> Result<CheckedMessage, Failure> {
-        let (id, chat, sender) = (new.id, new.chat, new.sender.clone());
-        let [client_id, body, data] = [new.client_id, new.body, new.data].map(str::to_owned);
-        self.read(move |db| {
-            let new = NewMessage { id, chat, sender: &sender, client_id: &client_id, body: &body, data: &data };
-            check_message(db, &new, now_ms)
-        })
-        .await
+        let new = Owned::from(new);
+        self.read(move |db| check_message(db, &new.borrowed(), now_ms)).await
     }
 
     async fn try_write_sends(&self, logged: &[LoggedSend], now_ms: i64) -> Result<Vec<SendId>, Failure> {

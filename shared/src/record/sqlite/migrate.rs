@@ -1,8 +1,8 @@
-//! Applying migrations. What was applied is noted as sqlx does it, as in Postgres.
+//! Applies migrations, and records them in sqlx's table, as Postgres does.
 
 use std::sync::LazyLock;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use sqlx::migrate::{Migration, Migrator};
 
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| sqlx::migrate!("../migrations/sqlite"));
@@ -22,6 +22,9 @@ pub(super) enum MigrateError {
     /// A statement failed.
     #[error(transparent)]
     Statement(#[from] rusqlite::Error),
+    /// An earlier release began a migration and did not end it.
+    #[error("migration {0} was not applied completely")]
+    Incomplete(i64),
     /// A migration was applied that has the same number and another text.
     #[error("migration {0} was applied with another text")]
     Changed(i64),
@@ -43,12 +46,13 @@ pub(super) fn migrate(db: &mut Connection) -> Result<i64, MigrateError> {
 }
 
 fn apply(db: &mut Connection, migration: &Migration) -> Result<(), MigrateError> {
-    let transaction = db.transaction()?;
-    let applied: Option<Vec<u8>> = transaction
-        .query_row("SELECT checksum FROM _sqlx_migrations WHERE version = ?1", [migration.version], |row| row.get(0))
-        .optional()?;
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let sql = "SELECT success, checksum FROM _sqlx_migrations WHERE version = ?1";
+    let columns = |row: &Row<'_>| Ok((row.get("success")?, row.get("checksum")?));
+    let applied: Option<(bool, Vec<u8>)> = transaction.query_row(sql, [migration.version], columns).optional()?;
     match applied {
-        Some(checksum) if checksum == *migration.checksum => return Ok(()),
+        Some((false, _)) => return Err(MigrateError::Incomplete(migration.version)),
+        Some((true, checksum)) if checksum == *migration.checksum => return Ok(()),
         Some(_) => return Err(MigrateError::Changed(migration.version)),
         None => {}
     }

@@ -17,7 +17,7 @@ use crate::error::StoreError;
 /// How many acts read at the same time.
 const MAX_READERS: usize = 4;
 /// How long an act waits for a connection.
-const WAIT: Duration = Duration::from_secs(5);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections to one file, which are opened when they are first needed.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Readers {
         act: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let unavailable = |why: &str| Failure::from(StoreError::Unavailable(why.into()));
-        let permit = timeout(WAIT, Arc::clone(&self.permits).acquire_owned())
+        let permit = timeout(CONNECTION_TIMEOUT, Arc::clone(&self.permits).acquire_owned())
             .await
             .map_err(|_| unavailable("all connections are in use"))?
             .map_err(|_| unavailable("the record is closed"))?;
@@ -50,8 +50,8 @@ impl Readers {
                 None => connect(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
             };
             let read = in_snapshot(&connection, act);
-            // One that is still in a transaction would see the same snapshot again.
-            if connection.is_autocommit() {
+            // After a failure it may still be in its transaction, and would see the same snapshot again.
+            if connection.is_autocommit() || execute(&connection, "ROLLBACK", []).is_ok() {
                 idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
             drop(permit);
@@ -79,7 +79,7 @@ impl Readers {
 
 fn in_snapshot<T>(db: &Connection, act: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
     execute(db, "BEGIN", [])?;
-    let read = act(db);
+    let read = act(db)?;
     execute(db, "COMMIT", [])?;
-    read
+    Ok(read)
 }

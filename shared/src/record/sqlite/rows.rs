@@ -21,6 +21,16 @@ pub(crate) fn count(row: &Row<'_>, name: &str) -> Result<u64, Failure> {
     u64::try_from(row.get::<_, i64>(name)?).map_err(|_| broken(name))
 }
 
+/// A column that is text.
+pub(crate) fn text<'a>(row: &'a Row<'_>, name: &str) -> Result<&'a str, Failure> {
+    row.get_ref(name)?.as_str().map_err(|_| broken(name))
+}
+
+/// A column that is bytes.
+pub(crate) fn blob<'a>(row: &'a Row<'_>, name: &str) -> Result<&'a [u8], Failure> {
+    row.get_ref(name)?.as_blob().map_err(|_| broken(name))
+}
+
 /// The most rows of a statement, as the database takes it.
 pub(crate) fn limit(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
@@ -63,7 +73,7 @@ pub(crate) fn all_within<T: Item>(
 /// The content of a row of `sends`. Columns: type, title, body, data, action_url, priority, expires_at, collapse_key.
 pub(crate) fn content(row: &Row<'_>) -> Result<Content, Failure> {
     let data: String = row.get("data")?;
-    let priority = row.get_ref("priority")?.as_str()?;
+    let priority = text(row, "priority")?;
     Ok(Content {
         kind: row.get("type")?,
         title: row.get("title")?,
@@ -104,7 +114,7 @@ pub(crate) fn notification(row: &Row<'_>, epoch: Epoch) -> Result<Notification, 
 
 /// Column: id.
 pub(crate) fn notification_id(row: &Row<'_>) -> Result<NotificationId, Failure> {
-    let id = row.get_ref("id")?.as_blob()?;
+    let id = blob(row, "id")?;
     NotificationId::from_bytes(id).ok_or_else(|| broken("notifications.id"))
 }
 

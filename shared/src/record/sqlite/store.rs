@@ -57,8 +57,17 @@ impl SqliteRecord {
     /// a newer release are left alone.
     pub async fn open(file: &Path) -> Result<Self, OpenError> {
         let file = file.to_owned();
-        let opened = tokio::task::spawn_blocking(move || Self::open_blocking(&file));
-        opened.await.expect("opening does not panic, and is not cancelled")
+        let opened = tokio::task::spawn_blocking({
+            let file = file.clone();
+            move || Self::open_blocking(&file)
+        });
+        match opened.await {
+            Ok(opened) => opened,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => Err(OpenError::Unreadable { file, reason: error.to_string() }),
+            },
+        }
     }
 
     fn open_blocking(file: &Path) -> Result<Self, OpenError> {

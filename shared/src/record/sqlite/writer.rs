@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -13,9 +14,11 @@ use super::statement::execute;
 use crate::error::StoreError;
 
 /// How many acts share a transaction at most.
-const MAX_SHARED: usize = 128;
+const MAX_ACTS: usize = 128;
 /// After how many changed rows no further act joins a transaction, so that a small act does not wait for many large ones.
 const MAX_CHANGES: u64 = 2_000;
+/// How long an act waits for its turn. Later its caller has given up or is about to.
+const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs acts, in the order in which they come.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ impl Writer {
         let (tasks, received) = mpsc::channel();
         thread::Builder::new().name("sqlite writer".into()).spawn(move || {
             let closed = run_until_closed(&connection, &received);
-            // In this order: who waits for the end opens the file anew.
+            // In this order: a caller that waits for the end may open the file at once.
             drop(connection);
             drop(held);
             drop(closed);
@@ -43,20 +46,19 @@ impl Writer {
         Ok(Self { tasks })
     }
 
-    /// Runs an act that is undone if it fails. Returns once it is committed; if that fails, it is unknown whether it is.
-    /// An act that has begun is also completed if nobody waits for it any longer.
+    /// Runs an act that changes nothing if it fails. Returns once it is committed; if that fails, it is unknown whether it
+    /// is. If the caller stops waiting, an act that has begun is completed, and one that has not is left out.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         act: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        let (caller, answered) = oneshot::channel();
-        let waiting = Waiting { act: Some(act), outcome: None, caller };
+        let (waiting, answered) = Waiting::new(act);
         // If the thread has ended, both channels are closed.
         let _ = self.tasks.send(Task::Run(Box::new(waiting)));
         match answered.await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => Err(StoreError::Unavailable("the record is closed".into()).into()),
+            Err(_) => Err(unavailable("the record is closed").into()),
         }
     }
 
@@ -71,6 +73,9 @@ impl Writer {
 
 /// Something to do in a transaction that others share.
 trait Act: Send {
+    /// Whether its caller has stopped waiting.
+    fn is_abandoned(&self) -> bool;
+
     /// Does it, or nothing if it fails.
     fn run(&mut self, db: &Connection);
 
@@ -81,6 +86,7 @@ trait Act: Send {
 /// An act whose caller waits.
 struct Waiting<T, F> {
     act: Option<F>,
+    until: Instant,
     outcome: Option<Outcome<T>>,
     caller: oneshot::Sender<Outcome<T>>,
 }
@@ -88,24 +94,45 @@ struct Waiting<T, F> {
 /// What an act returned, or how it panicked.
 type Outcome<T> = thread::Result<Result<T, Failure>>;
 
+impl<T, F> Waiting<T, F> {
+    fn new(act: F) -> (Self, oneshot::Receiver<Outcome<T>>) {
+        let (caller, answered) = oneshot::channel();
+        (Self { act: Some(act), until: Instant::now() + TURN_TIMEOUT, outcome: None, caller }, answered)
+    }
+}
+
 impl<T: Send, F: FnOnce(&Connection) -> Result<T, Failure> + Send> Act for Waiting<T, F> {
+    fn is_abandoned(&self) -> bool {
+        self.caller.is_closed()
+    }
+
     fn run(&mut self, db: &Connection) {
-        self.outcome = self.act.take().map(|act| in_savepoint(db, act));
+        self.outcome = match self.act.take() {
+            Some(act) if Instant::now() <= self.until => Some(in_savepoint(db, act)),
+            _ => Some(Ok(Err(unavailable("other acts took too long").into()))),
+        };
     }
 
     fn end(self: Box<Self>, transaction: &Result<(), StoreError>) {
-        let Self { outcome, caller, .. } = *self;
-        let outcome = match (outcome, transaction) {
-            (Some(Ok(Ok(_))) | None, Err(error)) => Ok(Err(error.clone().into())),
+        let outcome = match (self.outcome, transaction) {
+            // An act that was not run, or whose result rests on acts that are not committed.
+            (None | Some(Ok(Ok(_))), Err(error)) => Ok(Err(error.clone().into())),
+            (Some(Ok(Err(failure))), Err(error)) if matches!(failure.error(), StoreError::Refused(_)) => {
+                Ok(Err(error.clone().into()))
+            }
             (Some(outcome), _) => outcome,
             (None, Ok(())) => return,
         };
         // The caller may have gone.
-        let _ = caller.send(outcome);
+        let _ = self.caller.send(outcome);
     }
 }
 
-/// Runs acts until it is told to end; returns who told it, if anybody did.
+fn unavailable(why: &str) -> StoreError {
+    StoreError::Unavailable(why.into())
+}
+
+/// Runs acts until it is told to end; returns whom to tell that it has, if it was told.
 fn run_until_closed(db: &Connection, tasks: &Receiver<Task>) -> Option<oneshot::Sender<()>> {
     while let Ok(first) = tasks.recv() {
         let (mut next, mut acts) = (Some(first), Vec::new());
@@ -113,6 +140,7 @@ fn run_until_closed(db: &Connection, tasks: &Receiver<Task>) -> Option<oneshot::
         let begun = begin(db);
         let closed = loop {
             match next {
+                Some(Task::Run(act)) if act.is_abandoned() => {}
                 Some(Task::Run(mut act)) => {
                     if begun.is_ok() {
                         act.run(db);
@@ -122,9 +150,14 @@ fn run_until_closed(db: &Connection, tasks: &Receiver<Task>) -> Option<oneshot::
                 Some(Task::Close { closed }) => break Some(closed),
                 None => break None,
             }
-            let is_full = acts.len() >= MAX_SHARED || db.total_changes() - changes_before >= MAX_CHANGES;
-            // A failure such as a full disk ends the transaction, and with it all acts before.
-            next = if is_full || db.is_autocommit() { None } else { tasks.try_recv().ok() };
+            let may_join = match begun {
+                // A failure such as a full disk ends the transaction, and with it all acts before.
+                Ok(()) if db.is_autocommit() => false,
+                Ok(()) => acts.len() < MAX_ACTS && db.total_changes() - changes_before < MAX_CHANGES,
+                // All that wait fail together, so that none waits for another's turn to fail.
+                Err(_) => true,
+            };
+            next = if may_join { tasks.try_recv().ok() } else { None };
         };
         let ended = begun.and_then(|()| commit(db));
         for act in acts {
@@ -138,20 +171,28 @@ fn run_until_closed(db: &Connection, tasks: &Receiver<Task>) -> Option<oneshot::
 }
 
 fn begin(db: &Connection) -> Result<(), StoreError> {
+    // After a commit and a rollback that failed.
+    roll_back(db);
     execute(db, "BEGIN IMMEDIATE", [])?;
     Ok(())
 }
 
 fn commit(db: &Connection) -> Result<(), StoreError> {
     if db.is_autocommit() {
-        return Err(StoreError::Unavailable("a failure undid the transaction".into()));
+        return Err(unavailable("a failure undid the transaction"));
     }
     let committed = execute(db, "COMMIT", []).map_err(StoreError::from);
-    if !db.is_autocommit() {
-        // Otherwise the next one could not begin.
-        execute(db, "ROLLBACK", [])?;
-    }
+    roll_back(db);
     committed.map(drop).map_err(|error| StoreError::OutcomeUnknown(error.to_string()))
+}
+
+/// Ends a transaction that is open, and all acts in it.
+fn roll_back(db: &Connection) {
+    if !db.is_autocommit()
+        && let Err(failure) = execute(db, "ROLLBACK", [])
+    {
+        tracing::error!(error = %failure.error(), "a transaction could not be undone");
+    }
 }
 
 /// Runs an act so that it changes nothing if it fails.
@@ -166,6 +207,10 @@ fn in_savepoint<T>(db: &Connection, act: impl FnOnce(&Connection) -> Result<T, F
         _ if db.is_autocommit() => Ok(0),
         _ => execute(db, "ROLLBACK TO act", []).and_then(|_| execute(db, "RELEASE act", [])),
     };
+    if ended.is_err() {
+        // Otherwise the transaction might commit what the caller is told has failed.
+        roll_back(db);
+    }
     match (ended, outcome) {
         (Err(failure), Ok(_)) => Ok(Err(failure)),
         (_, outcome) => outcome,
@@ -174,6 +219,8 @@ fn in_savepoint<T>(db: &Connection, act: impl FnOnce(&Connection) -> Result<T, F
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::record::sqlite::statement::{all, value};
 
@@ -215,8 +262,7 @@ mod tests {
         let answers: Vec<_> = acts
             .into_iter()
             .map(|act| {
-                let (caller, answered) = oneshot::channel();
-                let waiting = Waiting { act: Some(act), outcome: None, caller };
+                let (waiting, answered) = Waiting::new(act);
                 tasks.send(Task::Run(Box::new(waiting))).unwrap();
                 answered
             })
@@ -287,22 +333,29 @@ mod tests {
         let db = database();
         let has_no_place: Write = Box::new(|db| execute(db, "INSERT INTO texts VALUES ('b', 2)", []).map(drop));
         let told = run(&db, vec![stores("a"), has_no_place, fails_after(stores("c"))]);
-        assert!(told[..2].iter().all(|outcome| matches!(outcome, Ok(Err(StoreError::OutcomeUnknown(_))))));
-        assert!(matches!(told[2], Ok(Err(StoreError::Refused(_)))));
+        assert!(told.iter().all(|outcome| matches!(outcome, Ok(Err(StoreError::OutcomeUnknown(_))))));
         assert!(is_done(&run(&db, vec![stores("d")])[0]));
         assert_eq!(texts(&db), ["d"]);
     }
 
     #[test]
     fn a_database_that_another_process_has_locked_is_unavailable() {
-        let file = std::env::temp_dir().join(format!("carillon-locked-{}.db", std::process::id()));
-        let (holder, db) = (Connection::open(&file).unwrap(), Connection::open(&file).unwrap());
-        holder.execute_batch("CREATE TABLE texts (text TEXT); BEGIN IMMEDIATE").unwrap();
-        db.busy_timeout(std::time::Duration::ZERO).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Connection::open(folder.path().join("carillon.db")).unwrap();
+        let (holder, db) = (open(), open());
+        holder.execute_batch("CREATE TABLE texts (text TEXT, place INTEGER); BEGIN IMMEDIATE").unwrap();
+        static WAITS: AtomicUsize = AtomicUsize::new(0);
+        let count = |_| {
+            WAITS.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        db.busy_handler(Some(count)).unwrap();
         let told = run(&db, vec![stores("a"), stores("b")]);
         assert!(told.iter().all(|outcome| matches!(outcome, Ok(Err(StoreError::Unavailable(_))))));
-        drop((holder, db));
-        std::fs::remove_file(&file).unwrap();
+        // They fail together, and not each in its turn.
+        assert_eq!(WAITS.load(Ordering::Relaxed), 1);
+        holder.execute_batch("COMMIT").unwrap();
+        assert!(is_done(&run(&db, vec![stores("c")])[0]));
     }
 
     #[test]
@@ -322,7 +375,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_writer_has_done_what_came_before_and_does_nothing_more() {
-        let file = std::env::temp_dir().join(format!("carillon-closed-{}.db", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("carillon.db");
         let connection = Connection::open(&file).unwrap();
         connection.execute_batch(SCHEMA).unwrap();
         let writer = Writer::start(connection, ()).unwrap();
@@ -332,6 +386,28 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::Unavailable(_))));
         writer.close().await;
         assert_eq!(texts(&Connection::open(&file).unwrap()), ["a"]);
-        std::fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn a_refusal_that_rests_on_an_act_that_is_not_committed_is_no_refusal() {
+        let db = database();
+        let loses_all: Write = Box::new(|db| Ok(db.execute_batch("ROLLBACK")?));
+        let told = run(&db, vec![fails_after(stores("a")), loses_all]);
+        assert!(matches!(told[0], Ok(Err(StoreError::Unavailable(_)))));
+    }
+
+    #[test]
+    fn an_act_is_left_out_if_its_caller_has_gone_or_waited_too_long() {
+        let (db, (tasks, received)) = (database(), mpsc::channel());
+        let (abandoned, _) = Waiting::new(stores("a"));
+        let (late, mut answered) = Waiting::new(stores("b"));
+        let late = Waiting { until: Instant::now() - Duration::from_millis(1), ..late };
+        tasks.send(Task::Run(Box::new(abandoned))).unwrap();
+        tasks.send(Task::Run(Box::new(late))).unwrap();
+        drop(tasks);
+        run_until_closed(&db, &received);
+        let told = answered.try_recv().unwrap().unwrap().map_err(StoreError::from);
+        assert!(matches!(told, Err(StoreError::Unavailable(_))));
+        assert_eq!(texts(&db), [""; 0]);
     }
 }

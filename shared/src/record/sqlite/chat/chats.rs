@@ -161,7 +161,7 @@ impl SqliteRecord {
                         ORDER BY m.member, c.connected_at, c.id";
             let params = params![chat.as_bytes().as_slice(), member.as_str(), at.process_ms(), MAX_SMALL];
             all(db, sql, params, |row| {
-                let is_connected = row.get_ref("id")?.as_str_or_null()?.is_some();
+                let is_connected = row.get::<_, Option<String>>("id")?.is_some();
                 let connection = if is_connected { Some(connection(row)?) } else { None };
                 Ok((row.get::<_, i64>("version")?, rows::user(row, "hearer")?, connection))
             })

@@ -97,7 +97,7 @@ impl SqliteRecord {
 }
 
 /// A [`NewMessage`] that an act owns.
-struct Owned {
+pub(crate) struct Owned {
     id: MessageId,
     chat: ChatId,
     sender: UserId,
@@ -120,7 +120,7 @@ impl From<&NewMessage<'_>> for Owned {
 }
 
 impl Owned {
-    fn borrowed(&self) -> NewMessage<'_> {
+    pub(crate) fn borrowed(&self) -> NewMessage<'_> {
         NewMessage {
             id: self.id,
             chat: self.chat,

@@ -9,6 +9,7 @@ use crate::chat::{Chat, Kind, OwnChat, Participant, Role, Status, Summary};
 use crate::clock::Time;
 use crate::ids::{ChatId, MessageId, UserId};
 use crate::record::sqlite::failure::{Failure, broken};
+use crate::record::sqlite::rows::{blob, text};
 
 /// The statement `own_chat.sql` with a condition and an order of its own.
 macro_rules! own_chat {
@@ -48,7 +49,7 @@ impl From<StoredParticipant> for Participant {
 pub(super) fn chat_of_member(row: &Row<'_>) -> Result<OwnChat, Failure> {
     let id = chat_id(row, "id")?;
     let participants: Vec<StoredParticipant> =
-        serde_json::from_str(row.get_ref("participants")?.as_str()?).map_err(|_| broken("chat_members"))?;
+        serde_json::from_str(text(row, "participants")?).map_err(|_| broken("chat_members"))?;
     let last_message = match row.get::<_, Option<i64>>("seq")? {
         Some(_) => Some(message(row, id, "message_created_at")?),
         None => None,
@@ -88,7 +89,7 @@ pub(super) fn summary(row: &Row<'_>) -> Result<Summary, Failure> {
 
 /// Columns: seq, message_id, sender_id, client_id, body, data, erased_at, and the time of storing under the given name.
 pub(super) fn message(row: &Row<'_>, chat: ChatId, created_at: &str) -> Result<Message, Failure> {
-    let id = row.get_ref("message_id")?.as_blob()?;
+    let id = blob(row, "message_id")?;
     let data: String = row.get("data")?;
     Ok(Message {
         id: MessageId::from_bytes(id).ok_or_else(|| broken("messages.id"))?,
@@ -105,18 +106,18 @@ pub(super) fn message(row: &Row<'_>, chat: ChatId, created_at: &str) -> Result<M
 
 /// A column that names a chat.
 pub(super) fn chat_id(row: &Row<'_>, name: &str) -> Result<ChatId, Failure> {
-    let id = row.get_ref(name)?.as_blob()?;
+    let id = blob(row, name)?;
     ChatId::from_bytes(id).ok_or_else(|| broken("chats.id"))
 }
 
 /// Column: kind.
 pub(super) fn kind(row: &Row<'_>) -> Result<Kind, Failure> {
-    Kind::from_name(row.get_ref("kind")?.as_str()?).ok_or_else(|| broken("chats.kind"))
+    Kind::from_name(text(row, "kind")?).ok_or_else(|| broken("chats.kind"))
 }
 
 /// Column: status.
 pub(super) fn status(row: &Row<'_>) -> Result<Status, Failure> {
-    Status::from_name(row.get_ref("status")?.as_str()?).ok_or_else(|| broken("chats.status"))
+    Status::from_name(text(row, "status")?).ok_or_else(|| broken("chats.status"))
 }
 
 /// A column that names a user, unless that user was erased.

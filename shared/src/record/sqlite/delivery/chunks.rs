@@ -33,7 +33,7 @@ struct Chunk {
 
 impl Chunk {
     fn read(row: &Row<'_>, now_ms: i64) -> Result<Self, Failure> {
-        let send = SendId::from_bytes(row.get_ref("send_id")?.as_blob()?);
+        let send = SendId::from_bytes(rows::blob(row, "send_id")?);
         let expires_at: Option<i64> = row.get("expires_at")?;
         Ok(Self {
             send: send.ok_or_else(|| broken("send_chunks.send_id"))?,
@@ -42,7 +42,7 @@ impl Chunk {
             recipients: recipients(row),
             content: rows::content(row).map(Arc::new),
             due_and_accepted_ms: (row.get("due_at")?, row.get("created_at")?),
-            is_cancelled: row.get_ref("state")?.as_str()? == "cancelled",
+            is_cancelled: rows::text(row, "state")? == "cancelled",
             is_expired: expires_at.is_some_and(|end_ms| end_ms <= now_ms),
         })
     }
@@ -138,6 +138,6 @@ fn due(db: &Connection, limit: usize, now_ms: i64) -> Result<Vec<Chunk>, Failure
 
 fn recipients(chunk: &Row<'_>) -> Result<Vec<UserId>, Failure> {
     let recipients: Vec<String> =
-        serde_json::from_str(chunk.get_ref("recipients")?.as_str()?).map_err(|_| broken("send_chunks.recipients"))?;
+        serde_json::from_str(rows::text(chunk, "recipients")?).map_err(|_| broken("send_chunks.recipients"))?;
     Ok(recipients.into_iter().map(UserId::stored).collect())
 }

@@ -135,12 +135,12 @@ fn dead_letter_payload(db: &Connection, payload: &str, reason: Reason, now_ms: i
 }
 
 fn read_dead_letter(row: &Row<'_>) -> Result<DeadLetter, Failure> {
-    let id = DeadLetterId::from_bytes(row.get_ref("id")?.as_blob()?).ok_or_else(|| broken("dead_letters.id"))?;
-    let notification = row.get_ref("notification_id")?.as_blob_or_null()?;
+    let id = DeadLetterId::from_bytes(rows::blob(row, "id")?).ok_or_else(|| broken("dead_letters.id"))?;
+    let notification = row.get::<_, Option<Vec<u8>>>("notification_id")?;
     Ok(DeadLetter {
         key: PageKey { at_ms: row.get("at")?, id },
         user: row.get::<_, Option<String>>("user_id")?.map(UserId::stored),
-        notification: notification.and_then(NotificationId::from_bytes),
+        notification: notification.as_deref().and_then(NotificationId::from_bytes),
         error: row.get("error")?,
         attempts: row.get("attempts")?,
     })

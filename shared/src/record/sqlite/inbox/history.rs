@@ -53,11 +53,11 @@ impl SqliteRecord {
             let mut statement = db.prepare_cached(TRACE)?;
             let mut found = statement.query(params![at.process_ms(), id.as_bytes().as_slice(), of, limit])?;
             while let Some(row) = found.next()? {
-                let is_match = match row.get_ref("send_id")?.as_blob_or_null()? {
+                let is_match = match row.get::<_, Option<Vec<u8>>>("send_id")? {
                     None => true,
                     Some(send) => {
-                        let send = SendId::from_bytes(send).ok_or_else(|| broken("send_chunks.send_id"))?;
-                        let recipients = row.get_ref("recipients")?.as_str()?;
+                        let send = SendId::from_bytes(&send).ok_or_else(|| broken("send_chunks.send_id"))?;
+                        let recipients = rows::text(row, "recipients")?;
                         is_in_chunk(id, send, recipients).ok_or_else(|| broken("send_chunks.recipients"))?
                     }
                 };
@@ -124,7 +124,7 @@ const TRACE: &str = "
          ORDER BY c.due_at DESC LIMIT ?4)";
 
 fn past_send(row: &Row<'_>) -> Result<PastSend, Failure> {
-    let id = SendId::from_bytes(row.get_ref("id")?.as_blob()?).ok_or_else(|| broken("sends.id"))?;
+    let id = SendId::from_bytes(rows::blob(row, "id")?).ok_or_else(|| broken("sends.id"))?;
     Ok(PastSend {
         key: PageKey { at_ms: row.get("created_at")?, id },
         kind: row.get("type")?,

@@ -156,7 +156,7 @@ fn insert_chunks(db: &Connection, send: SendId, users: &[UserId], due_at: i64) -
 pub(crate) fn first_answer(db: &Connection, send: SendId) -> Result<Option<FirstAnswer>, Failure> {
     let sql = "SELECT fingerprint, answer FROM sends WHERE id = ?1";
     first(db, sql, params![send.as_bytes().as_slice()], |row| {
-        let fingerprint = row.get_ref("fingerprint")?.as_blob()?;
+        let fingerprint = rows::blob(row, "fingerprint")?;
         Ok(FirstAnswer {
             fingerprint: fingerprint.try_into().map_err(|_| broken("sends.fingerprint"))?,
             answer: row.get("answer")?,
