@@ -15,6 +15,7 @@ use shared::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share
 use shared::ids::{ChatId, SendId, UserId};
 use shared::inbox::Page;
 use shared::inbox::bounds::Bounds;
+use shared::sockets::push::MAX_AT_ONCE;
 
 use crate::sending::sends;
 
@@ -338,6 +339,27 @@ async fn a_fast_message_is_told_without_a_place_and_once_more_with_it() {
     let [(_, numbered)] = test.push.taken().try_into().unwrap();
     assert_eq!((&numbered["seq"], &numbered["message"]["durability"]), (&json!(1), &json!("durable")));
     assert_eq!(numbered["message"]["id"], frame["message"]["id"]);
+}
+
+#[tokio::test]
+async fn many_messages_are_pushed_in_parts_that_one_push_attempts() {
+    let test = fast_app().await;
+    let chat = chat(&test).await;
+    for name in ["alice", "bob"] {
+        let sockets: Vec<String> = (0..20).map(|n| format!("{name} {n}")).collect();
+        test.connect(name, &sockets.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    for n in 0..5 {
+        say(&test, chat, "alice", &n.to_string(), "fast").await;
+    }
+    test.push.taken();
+    drain(&test).await;
+    let frames = test.push.taken();
+    assert_eq!(frames.len(), 5 * 40);
+    // Of more, the last may fail unattempted, and a whole group would be sent the message again.
+    assert!(test.push.most_at_once() <= MAX_AT_ONCE);
+    drain(&test).await;
+    assert!(test.push.taken().is_empty());
 }
 
 #[tokio::test]

@@ -143,9 +143,15 @@ pub struct FakePush {
     frames: Mutex<Vec<(String, Value)>>,
     closed: Mutex<Vec<String>>,
     outcomes: Mutex<HashMap<String, Vec<Outcome>>>,
+    most_at_once: AtomicUsize,
 }
 
 impl FakePush {
+    /// The most frames that one push had so far.
+    pub fn most_at_once(&self) -> usize {
+        self.most_at_once.load(Ordering::Relaxed)
+    }
+
     /// The frames pushed since the last call, each with its connection.
     pub fn taken(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut self.frames.lock().unwrap())
@@ -165,6 +171,7 @@ impl FakePush {
 #[async_trait]
 impl Push for FakePush {
     async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
+        self.most_at_once.fetch_max(frames.len(), Ordering::Relaxed);
         let mut outcomes = self.outcomes.lock().unwrap();
         let mut taken = self.frames.lock().unwrap();
         frames

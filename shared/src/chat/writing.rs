@@ -1,5 +1,9 @@
 //! Saying something in a chat: stored first, then told to the members. The drain tells those who are left.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::app::App;
 use crate::chat::draft::Draft;
 use crate::chat::fast::{self, Logging};
@@ -12,7 +16,12 @@ use crate::limits::{Spend, Verdict};
 use crate::protocol::{self, Event, Frame, MAX_FRAME_BYTES};
 use crate::sockets::connections::Connection;
 use crate::sockets::outgoing::{self, Outgoing, PushResult};
+use crate::sockets::push::MAX_AT_ONCE;
 use crate::telemetry::{Hint, Report};
+
+/// How long messages that were taken together are pushed, before the others are left until they are due again: less than until
+/// these are.
+const MAX_PUSHING: Duration = Duration::from_secs(3);
 
 /// A message that was accepted.
 #[derive(Debug)]
@@ -91,9 +100,32 @@ fn answer(appended: Appended) -> Result<Written, Error> {
     }
 }
 
-/// Pushes stored messages. Those that every connection accepted are settled in the record; the others are due again. Returns
-/// whether there are members that were not pushed to yet, for which a message is due at once.
+/// Pushes stored messages, as many at once as one push attempts. Those that every connection accepted are settled in the record;
+/// the others are due again, also those that it did not come to. Returns whether there are members that were not pushed to
+/// yet, for which a message is due at once.
 pub async fn push(app: &App, messages: &[(&Message, &Recipients)]) -> bool {
+    let (begun, mut rest, mut has_more) = (Instant::now(), messages, false);
+    loop {
+        let (now, later) = rest.split_at(attempted_at_once(rest));
+        has_more |= push_at_once(app, now).await;
+        if later.is_empty() || begun.elapsed() > MAX_PUSHING {
+            return has_more;
+        }
+        rest = later;
+    }
+}
+
+/// How many of the first messages one push attempts for all their connections; at least one.
+fn attempted_at_once(messages: &[(&Message, &Recipients)]) -> usize {
+    let mut frames = 0;
+    let fit = messages.iter().take_while(|(_, recipients)| {
+        frames += recipients.connections.len();
+        frames <= MAX_AT_ONCE
+    });
+    fit.count().max(1).min(messages.len())
+}
+
+async fn push_at_once(app: &App, messages: &[(&Message, &Recipients)]) -> bool {
     let frames: Vec<Outgoing<'_>> = messages
         .iter()
         .map(|(message, recipients)| Outgoing { frame: frame(message), connections: &recipients.connections })
