@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use redis::{FromRedisValue, RedisResult};
+use redis::{FromRedisValue, RedisError, RedisResult};
 use shared::config::{RedisConfig, RedisInstance, Secret};
 use tempfile::TempDir;
 
@@ -142,9 +142,15 @@ impl RedisServer {
     /// The reply to a command, which is given as a list of words.
     pub fn answers<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port))?;
-        let mut connection = client.get_connection_with_timeout(Duration::from_secs(10))?;
         let (name, arguments) = command.split_first().expect("a command has a name");
-        redis::cmd(name).arg(arguments).query(&mut connection)
+        loop {
+            let mut connection = client.get_connection_with_timeout(Duration::from_secs(10))?;
+            match redis::cmd(name).arg(arguments).query(&mut connection) {
+                // By the signal of a child process that ended.
+                Err(error) if is_interrupted(&error) => {}
+                answer => return answer,
+            }
+        }
     }
 
     /// Executes a command. Panics if it fails.
@@ -320,4 +326,8 @@ fn spawn(port: u16, folder: &TempDir, options: &[String], clock: Option<&std::pa
         .stdout(Stdio::null())
         .spawn()
         .expect("setpriv (util-linux) starts redis-server and ends it with the tests")
+}
+
+fn is_interrupted(error: &RedisError) -> bool {
+    error.is_io_error() && error.to_string().contains("Interrupted system call")
 }
