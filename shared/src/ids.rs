@@ -257,6 +257,12 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     hash
 }
 
+/// Bytes as hexadecimal digits in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
+}
+
 /// The first 16 bytes of SHA-256 over the parts. Each part is preceded by its length, so that (`a:b`, `c`) and (`a`, `b:c`)
 /// differ.
 fn derived(parts: &[&[u8]]) -> Uuid {

@@ -6,4 +6,5 @@ pub mod flood;
 pub mod outgoing;
 mod post;
 pub mod push;
+mod signature;
 pub mod streams;

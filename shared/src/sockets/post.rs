@@ -1,14 +1,10 @@
-//! `POST @connections`: signed with the AWS SDK's signer, and sent over kept connections without the SDK's client, whose own
+//! `POST @connections`: signed without what is the same for a day, and sent over kept connections without the SDK's client, whose own
 //! work takes several times the CPU of the request. Frames are most of what a deployment pays for.
 
-use std::fmt;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
-use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
 use http::header::{HOST, RETRY_AFTER};
 use http::{HeaderMap, Request};
@@ -22,8 +18,9 @@ use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::error::with_causes;
-use crate::ids::{ConnectionId, sha256};
+use crate::ids::{ConnectionId, hex, sha256};
 use crate::protocol::Frame;
+use crate::sockets::signature::Signer;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 /// Of one attempt, from its first packet to the last.
@@ -36,8 +33,7 @@ pub(super) struct Poster {
     /// The base URL of `@connections`, without a slash at its end.
     endpoint: String,
     host: String,
-    region: String,
-    identity: Identity,
+    signer: Signer,
     clock: Clock,
     /// Made with the first frame: reading the system's certificates takes longer than the rest of a cold start.
     client: LazyLock<Result<HttpClient, String>>,
@@ -75,11 +71,7 @@ pub(super) enum Refusal {
 
 impl Payload {
     pub(super) fn new(frame: &Frame) -> Self {
-        let hash = sha256(frame.as_bytes()).iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = fmt::Write::write_fmt(&mut hex, format_args!("{byte:02x}"));
-            hex
-        });
+        let hash = hex(&sha256(frame.as_bytes()));
         Self { body: Bytes::from_owner(SharedFrame(Frame::clone(frame))), hash }
     }
 }
@@ -99,7 +91,8 @@ impl Poster {
         let endpoint = endpoint.trim_end_matches('/').to_owned();
         let (_, rest) = endpoint.split_once("://").unwrap_or(("", &endpoint));
         let host = rest.split('/').next().unwrap_or_default().to_owned();
-        Self { endpoint, host, region, identity: credentials.into(), clock, client: LazyLock::new(client) }
+        let signer = Signer::new(credentials, region, host.clone());
+        Self { endpoint, host, signer, clock, client: LazyLock::new(client) }
     }
 
     /// Sends a frame to a connection. An HTTP connection may have died while the sandbox was frozen, so a second attempt
@@ -131,23 +124,9 @@ impl Poster {
     fn request(&self, connection: &ConnectionId, payload: &Payload) -> Result<Request<Full<Bytes>>, String> {
         let connection = utf8_percent_encode(connection.as_str(), ESCAPED);
         let uri = format!("{}/@connections/{connection}", self.endpoint);
-        let params = SigningParams::builder()
-            .identity(&self.identity)
-            .region(&self.region)
-            .name("execute-api")
-            .time(self.clock.system_time())
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|error| error.to_string())?
-            .into();
-        let headers = [(HOST.as_str(), self.host.as_str())];
-        let body = SignableBody::Precomputed(payload.hash.clone());
-        let signable =
-            SignableRequest::new("POST", &uri, headers.into_iter(), body).map_err(|error| error.to_string())?;
-        let (instructions, _) = sign(signable, &params).map_err(|error| error.to_string())?.into_parts();
-        let request = Request::post(&uri).header(HOST, &self.host).body(Full::new(payload.body.clone()));
+        let request = Request::post(uri).header(HOST, &self.host).body(Full::new(payload.body.clone()));
         let mut request = request.map_err(|error| error.to_string())?;
-        instructions.apply_to_request_http1x(&mut request);
+        self.signer.sign(&mut request, &payload.hash, self.clock.system_time())?;
         Ok(request)
     }
 }

@@ -2,7 +2,6 @@
 //! mean: each script has one typed caller.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 
 use aws_lc_rs::digest;
 use redis::aio::MultiplexedConnection;
@@ -13,6 +12,7 @@ use redis::{
 
 use super::keys::{Key, Partition};
 use crate::clock::At;
+use crate::ids::hex;
 
 /// Definitions that scripts share, with blank lines between them.
 const PRELUDE: &str = include_str!("prelude.lua");
@@ -51,11 +51,7 @@ fn defined(block: &str) -> Option<&str> {
 
 /// SHA-1 in hexadecimal digits: how Redis names scripts. Nothing relies on its strength.
 fn sha1(text: &str) -> String {
-    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
-    hash.as_ref().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()).as_ref())
 }
 
 /// One command or script call. Its keys are of one partition, by which it is routed to an instance.
