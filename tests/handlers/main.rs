@@ -19,6 +19,7 @@ mod frames;
 mod history;
 mod http_functions;
 mod large_answers;
+mod logs_first;
 mod metrics;
 mod presence;
 mod presence_at_random;

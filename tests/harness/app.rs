@@ -12,6 +12,7 @@ use shared::app::App;
 use shared::auth;
 use shared::clock::{At, Clock};
 use shared::config::{Config, Origins};
+use shared::fast::FastRecord;
 use shared::ids::{ConnectionId, UserId};
 use shared::moment::memory::MemoryMoment;
 use shared::moment::none::NoMoment;
@@ -61,7 +62,7 @@ impl TestApp {
         let app = App::with_clock(config, bare.clone(), moment, push.clone(), clock.clone());
         // As in a sandbox that has served before.
         app.revoked_users.refresh(&*app.record.revocations, START_MS).await;
-        app.fast_use.may_have_logs(&*app.record.fast, &clock).await;
+        app.fast_use.may_have_logs(&*app.record.fast, &clock).await.unwrap();
         record.round_trips();
         Self { app, push, record, clock, bare, _data: data }
     }
@@ -77,11 +78,17 @@ impl TestApp {
         self.assemble(Moment::new(moment));
     }
 
+    /// Replaces what of the record concerns fast accepts.
+    pub fn uses_fast_record(&mut self, record: Arc<dyn FastRecord>) {
+        self.bare.fast = record;
+        self.assemble(self.app.moment.clone());
+    }
+
     /// Lets fast accepts be in use for long enough that each may be made.
     pub async fn accepts_fast(&mut self) {
         self.app.record.fast.use_fast(At::Fixed(self.clock.now_ms() - 60_000)).await.unwrap();
         self.assemble(self.app.moment.clone());
-        self.app.fast_use.may_have_logs(&*self.app.record.fast, &self.clock).await;
+        self.app.fast_use.may_have_logs(&*self.app.record.fast, &self.clock).await.unwrap();
         self.record.round_trips();
     }
 

@@ -35,7 +35,8 @@ const MAX_SWEEP: Duration = Duration::from_secs(10);
 /// Writes all logs that have entries. Some may have no work in the queue: the call that appended died before it enqueued, or the
 /// queue lost the work.
 pub(crate) async fn persist_all(app: &App, drained: &mut Drained) {
-    if app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await {
+    // If the record fails, nothing can be written to it.
+    if app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await.unwrap_or(false) {
         let logs = app.moment.logs.unwritten(&LogId::all().collect::<Vec<_>>()).await;
         drained.persisted += app.log_writer.write(&logs, Extent::Present, MAX_SWEEP, app.clock.at()).await.entries;
     }

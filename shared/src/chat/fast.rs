@@ -31,7 +31,7 @@ pub async fn log(app: &App, new: &NewMessage<'_>) -> Result<Option<Logging>, Sto
         app.fast_use.begin(&*app.record.fast, &app.clock).await;
     }
     // A user alone does not bring them into use: that is the operator's choice, or a service's.
-    if !app.fast_use.may_accept(&*app.record.fast, &app.clock).await {
+    if !app.fast_use.may_accept(&*app.record.fast, &app.clock).await? {
         return Ok(None);
     }
     let message = LoggedMessage {

@@ -4,12 +4,16 @@ use tokio::sync::Mutex;
 
 use super::FastRecord;
 use crate::clock::Clock;
+use crate::error::StoreError;
 
 /// How old the knowledge of a process may be that they are not in use, in milliseconds.
 const MAX_AGE_MS: i64 = 10_000;
 /// How long after the first request for a fast accept the first one is made, in milliseconds. By then every process knows
 /// that it must look into logs, also one whose clock or answer is late.
 const SETTLING_MS: i64 = 30_000;
+
+/// How long after the record failed it is asked again, in milliseconds. Calls that come before fail too, and need not wait for it.
+const RETRY_MS: i64 = 250;
 
 /// What a process knows of it. Once in use, they stay so until it ends.
 #[derive(Debug, Default)]
@@ -18,6 +22,8 @@ pub struct FastUse(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     since_ms: Option<i64>,
+    /// Why the record did not say so last time.
+    failure: Option<StoreError>,
     /// When the record is asked again, in milliseconds since 1970; at once at first.
     ask_again_at_ms: Option<i64>,
     /// When this process last tried to bring them into use, in milliseconds since 1970.
@@ -25,20 +31,21 @@ struct Known {
 }
 
 impl FastUse {
-    /// Whether logs may have entries, as the record said within the last 10 s. While the record is away, as it said last.
-    pub async fn may_have_logs(&self, record: &dyn FastRecord, clock: &Clock) -> bool {
-        self.since(record, clock).await.is_some()
+    /// Whether logs may have entries, as the record said within the last 10 s. An error if it was asked and failed: an act
+    /// that went on might overtake what a log has.
+    pub async fn may_have_logs(&self, record: &dyn FastRecord, clock: &Clock) -> Result<bool, StoreError> {
+        Ok(self.since(record, clock).await?.is_some())
     }
 
-    /// Whether a fast accept may be made: half a minute after they came into use.
-    pub async fn may_accept(&self, record: &dyn FastRecord, clock: &Clock) -> bool {
-        let since_ms = self.since(record, clock).await;
-        since_ms.is_some_and(|since_ms| clock.now_ms() >= since_ms.saturating_add(SETTLING_MS))
+    /// Whether a fast accept may be made: half a minute after they came into use. An error if the record was asked and failed.
+    pub async fn may_accept(&self, record: &dyn FastRecord, clock: &Clock) -> Result<bool, StoreError> {
+        let since_ms = self.since(record, clock).await?;
+        Ok(since_ms.is_some_and(|since_ms| clock.now_ms() >= since_ms.saturating_add(SETTLING_MS)))
     }
 
-    /// Brings fast accepts into use, unless they are or that was tried a moment ago.
+    /// Brings fast accepts into use, unless they are, or that was tried a moment ago, or the record fails.
     pub async fn begin(&self, record: &dyn FastRecord, clock: &Clock) {
-        if self.since(record, clock).await.is_some() {
+        if !matches!(self.since(record, clock).await, Ok(None)) {
             return;
         }
         let mut known = self.0.lock().await;
@@ -52,19 +59,27 @@ impl FastUse {
         }
     }
 
-    async fn since(&self, record: &dyn FastRecord, clock: &Clock) -> Option<i64> {
+    async fn since(&self, record: &dyn FastRecord, clock: &Clock) -> Result<Option<i64>, StoreError> {
         // The lock is held while the record is asked, so that concurrent calls ask once.
         let mut known = self.0.lock().await;
-        let now_ms = clock.now_ms();
         // A clock that has gone back must not make the knowledge last longer.
-        let is_old = known.ask_again_at_ms.is_none_or(|at_ms| !(at_ms - MAX_AGE_MS..at_ms).contains(&now_ms));
-        if known.since_ms.is_none() && is_old {
-            match record.fast_since().await {
-                Ok(since_ms) => known.since_ms = since_ms,
-                Err(error) => tracing::warn!(%error, "it could not be read whether fast accepts are in use"),
-            }
-            known.ask_again_at_ms = Some(now_ms.saturating_add(MAX_AGE_MS));
+        let is_old = |at_ms: i64| !(at_ms - MAX_AGE_MS..at_ms).contains(&clock.now_ms());
+        if known.since_ms.is_none() && known.ask_again_at_ms.is_none_or(is_old) {
+            let age_ms = match record.fast_since().await {
+                Ok(since_ms) => {
+                    (known.since_ms, known.failure) = (since_ms, None);
+                    MAX_AGE_MS
+                }
+                Err(error) => {
+                    known.failure = Some(error);
+                    RETRY_MS
+                }
+            };
+            known.ask_again_at_ms = Some(clock.now_ms().saturating_add(age_ms));
         }
-        known.since_ms
+        match &known.failure {
+            None => Ok(known.since_ms),
+            Some(failure) => Err(failure.clone()),
+        }
     }
 }

@@ -49,48 +49,53 @@ struct LogsBefore {
 }
 
 impl LogsBefore {
-    async fn may_exist(&self) -> bool {
+    async fn may_exist(&self) -> Result<bool, StoreError> {
         self.in_use.may_have_logs(self.writer.record(), &self.clock).await
     }
 
-    /// Writes those of these logs that have entries; returns whether there were any. If the moment does not answer, or the record
-    /// refuses what a log has, the act goes on, and what waits there is written later and so out of order.
-    async fn write(&self, logs: &[LogId]) -> bool {
-        if !self.may_exist().await {
-            return false;
+    /// Writes those of these logs that have entries; returns whether there were any. If the moment does not answer, the act goes
+    /// on, and what waits there is written later and so out of order. If the record fails, so does the act, which would
+    /// overtake what was accepted before.
+    async fn write(&self, logs: &[LogId]) -> Result<bool, StoreError> {
+        if !self.may_exist().await? {
+            return Ok(false);
         }
         let unwritten = self.writer.logs().unwritten(logs).await;
-        if !unwritten.is_empty() {
-            let Written { unfinished, .. } =
-                self.writer.write(&unwritten, Extent::Present, MAX_WRITING, self.clock.at()).await;
-            if !unfinished.is_empty() {
-                tracing::warn!("{} logs could not be written before an act", unfinished.len());
-            }
+        if unwritten.is_empty() {
+            return Ok(false);
         }
-        !unwritten.is_empty()
+        let Written { unfinished, is_silent, .. } =
+            self.writer.write(&unwritten, Extent::Present, MAX_WRITING, self.clock.at()).await;
+        match unfinished.len() {
+            0 => {}
+            count if is_silent => tracing::warn!("{count} logs could not be written before an act"),
+            count => return Err(StoreError::Unavailable(format!("{count} logs could not be written before an act"))),
+        }
+        Ok(true)
     }
 
-    async fn write_user(&self, user: &UserId) {
-        self.write(&[LogId::of_user(user)]).await;
+    async fn write_user(&self, user: &UserId) -> Result<(), StoreError> {
+        self.write(&[LogId::of_user(user)]).await.map(drop)
     }
 
-    async fn write_chat(&self, chat: ChatId) {
-        self.write(&[LogId::of_chat(chat)]).await;
+    async fn write_chat(&self, chat: ChatId) -> Result<(), StoreError> {
+        self.write(&[LogId::of_chat(chat)]).await.map(drop)
     }
 
     /// Writes the log in which a send of this id may be. The claim of its key names that log, so the recipient need not be known.
-    async fn write_send(&self, send: SendId) {
-        if self.may_exist().await
+    async fn write_send(&self, send: SendId) -> Result<(), StoreError> {
+        if self.may_exist().await?
             && let Some(KeyClaim { log: Some(log), .. }) = self.writer.logs().claimed_key(send, self.clock.at()).await
         {
-            self.write(&[log]).await;
+            self.write(&[log]).await?;
         }
+        Ok(())
     }
 
     /// Writes the logs of the recipients, and the one in which the first request with the same key may be.
-    async fn write_recipients(&self, append: &Append<'_>) {
-        if !self.may_exist().await {
-            return;
+    async fn write_recipients(&self, append: &Append<'_>) -> Result<(), StoreError> {
+        if !self.may_exist().await? {
+            return Ok(());
         }
         let mut logs: Vec<LogId> = append.recipients.iter().map(LogId::of_user).collect();
         if !append.id.is_random() {
@@ -101,16 +106,16 @@ impl LogsBefore {
         }
         logs.sort_unstable();
         logs.dedup();
-        self.write(&logs).await;
+        self.write(&logs).await.map(drop)
     }
 
     /// Writes the logs of the chats that were listed. A chat that was hidden, or is further down, appears with the next list
     /// after its log was written.
-    async fn write_listed(&self, chats: impl Iterator<Item = ChatId>) -> bool {
+    async fn write_listed(&self, chats: impl Iterator<Item = ChatId>) -> Result<bool, StoreError> {
         let mut logs: Vec<LogId> = chats.map(LogId::of_chat).collect();
         logs.sort_unstable();
         logs.dedup();
-        !logs.is_empty() && self.write(&logs).await
+        if logs.is_empty() { Ok(false) } else { self.write(&logs).await }
     }
 }
 
@@ -123,17 +128,17 @@ struct After<T: ?Sized> {
 #[async_trait]
 impl Sends for After<dyn Sends> {
     async fn append(&self, append: &Append<'_>, at: At) -> Result<sends::Appended, StoreError> {
-        self.logs.write_recipients(append).await;
+        self.logs.write_recipients(append).await?;
         self.act.append(append, at).await
     }
 
     async fn first_answer(&self, send: SendId) -> Result<Option<FirstAnswer>, StoreError> {
-        self.logs.write_send(send).await;
+        self.logs.write_send(send).await?;
         self.act.first_answer(send).await
     }
 
     async fn cancel(&self, send: SendId, sender: &UserId) -> Result<Cancelled, StoreError> {
-        self.logs.write_send(send).await;
+        self.logs.write_send(send).await?;
         self.act.cancel(send, sender).await
     }
 }
@@ -141,22 +146,22 @@ impl Sends for After<dyn Sends> {
 #[async_trait]
 impl Inbox for After<dyn Inbox> {
     async fn position(&self, user: &UserId, at: At) -> Result<Position, StoreError> {
-        self.logs.write_user(user).await;
+        self.logs.write_user(user).await?;
         self.act.position(user, at).await
     }
 
     async fn unread_of_type(&self, user: &UserId, kind: &str, at: At) -> Result<i64, StoreError> {
-        self.logs.write_user(user).await;
+        self.logs.write_user(user).await?;
         self.act.unread_of_type(user, kind, at).await
     }
 
     async fn list(&self, user: &UserId, page: &Page, at: At) -> Result<Listed, StoreError> {
-        self.logs.write_user(user).await;
+        self.logs.write_user(user).await?;
         self.act.list(user, page, at).await
     }
 
     async fn find(&self, user: &UserId, id: NotificationId, at: At) -> Result<Option<Notification>, StoreError> {
-        self.logs.write_user(user).await;
+        self.logs.write_user(user).await?;
         self.act.find(user, id, at).await
     }
 
@@ -167,12 +172,12 @@ impl Inbox for After<dyn Inbox> {
         bounds: Bounds,
         at: At,
     ) -> Result<Option<Changes>, StoreError> {
-        self.logs.write_user(user).await;
+        self.logs.write_user(user).await?;
         self.act.changes(user, since, bounds, at).await
     }
 
     async fn change(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, StoreError> {
-        self.logs.write_user(user).await;
+        self.logs.write_user(user).await?;
         self.act.change(user, change, at).await
     }
 
@@ -185,7 +190,7 @@ impl Inbox for After<dyn Inbox> {
 #[async_trait]
 impl Chats for After<dyn Chats> {
     async fn create(&self, new: &NewChat<'_>, at: At) -> Result<Created, StoreError> {
-        self.logs.write_chat(new.id).await;
+        self.logs.write_chat(new.id).await?;
         self.act.create(new, at).await
     }
 
@@ -196,23 +201,23 @@ impl Chats for After<dyn Chats> {
         change: &chats::Change,
         at: At,
     ) -> Result<Result<chats::Changed, Refusal>, StoreError> {
-        self.logs.write_chat(chat).await;
+        self.logs.write_chat(chat).await?;
         self.act.change(chat, member, change, at).await
     }
 
     async fn set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool) -> Result<bool, StoreError> {
-        self.logs.write_chat(chat).await;
+        self.logs.write_chat(chat).await?;
         self.act.set_hidden(chat, member, hidden).await
     }
 
     async fn find(&self, chat: ChatId, member: &UserId) -> Result<Option<OwnChat>, StoreError> {
-        self.logs.write_chat(chat).await;
+        self.logs.write_chat(chat).await?;
         self.act.find(chat, member).await
     }
 
     async fn list(&self, user: &UserId, page: &chats::Page) -> Result<(Vec<OwnChat>, bool), StoreError> {
         let listed = self.act.list(user, page).await?;
-        let was_behind = self.logs.write_listed(listed.0.iter().map(|own| own.chat.id)).await;
+        let was_behind = self.logs.write_listed(listed.0.iter().map(|own| own.chat.id)).await?;
         if was_behind { self.act.list(user, page).await } else { Ok(listed) }
     }
 
@@ -222,13 +227,13 @@ impl Chats for After<dyn Chats> {
         member: &UserId,
         page: &MemberPage,
     ) -> Result<Option<(Vec<Member>, bool)>, StoreError> {
-        self.logs.write_chat(chat).await;
+        self.logs.write_chat(chat).await?;
         self.act.members(chat, member, page).await
     }
 
     async fn summaries(&self, user: &UserId, limit: usize) -> Result<Vec<Summary>, StoreError> {
         let summaries = self.act.summaries(user, limit).await?;
-        let was_behind = self.logs.write_listed(summaries.iter().map(|summary| summary.chat_id)).await;
+        let was_behind = self.logs.write_listed(summaries.iter().map(|summary| summary.chat_id)).await?;
         if was_behind { self.act.summaries(user, limit).await } else { Ok(summaries) }
     }
 
@@ -240,12 +245,12 @@ impl Chats for After<dyn Chats> {
 #[async_trait]
 impl Messages for After<dyn Messages> {
     async fn append(&self, new: &NewMessage<'_>, at: At) -> Result<Appended, StoreError> {
-        self.logs.write_chat(new.chat).await;
+        self.logs.write_chat(new.chat).await?;
         self.act.append(new, at).await
     }
 
     async fn first(&self, new: &NewMessage<'_>) -> Result<Option<Appended>, StoreError> {
-        self.logs.write_chat(new.chat).await;
+        self.logs.write_chat(new.chat).await?;
         self.act.first(new).await
     }
 
@@ -257,12 +262,12 @@ impl Messages for After<dyn Messages> {
         bounds: Bounds,
         known: &[Message],
     ) -> Result<Option<History>, StoreError> {
-        self.logs.write_chat(chat).await;
+        self.logs.write_chat(chat).await?;
         self.act.history(chat, member, range, bounds, known).await
     }
 
     async fn read(&self, chat: ChatId, member: &UserId, seq: i64, at: At) -> Result<Option<Marked>, StoreError> {
-        self.logs.write_chat(chat).await;
+        self.logs.write_chat(chat).await?;
         self.act.read(chat, member, seq, at).await
     }
 
@@ -288,7 +293,7 @@ impl history::History for After<dyn history::History> {
 
     async fn trace(&self, id: NotificationId, of: Option<&UserId>, at: At) -> Result<Option<Trace>, StoreError> {
         if let Some(user) = of {
-            self.logs.write_user(user).await;
+            self.logs.write_user(user).await?;
         }
         self.act.trace(id, of, at).await
     }

@@ -50,6 +50,8 @@ pub struct Written {
     pub unfinished: Vec<LogId>,
     /// Whether the record failed.
     pub has_failed: bool,
+    /// Whether the moment gave no answer.
+    pub is_silent: bool,
 }
 
 impl LogWriter {
@@ -92,6 +94,7 @@ impl LogWriter {
             let share = Share { entries: MAX_WRITTEN / logs.len(), bytes: MAX_WRITTEN_BYTES / logs.len() };
             let ReadLogs { entries, more, is_busy, is_silent } = self.logs.read(&logs, share, writer, at).await;
             if is_silent {
+                written.is_silent = true;
                 break;
             }
             let mut left = Some(Vec::new());
@@ -104,7 +107,10 @@ impl LogWriter {
                 written.entries += entries.len();
                 left = self.logs.remove(&entries, writer).await;
             }
-            let Some(left) = left else { break };
+            let Some(left) = left else {
+                written.is_silent = true;
+                break;
+            };
             if !is_busy {
                 logs = if extent == Extent::Present { more } else { left };
             }

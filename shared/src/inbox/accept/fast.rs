@@ -29,7 +29,7 @@ pub(super) async fn log(
         return Ok(None);
     }
     app.fast_use.begin(&*app.record.fast, &app.clock).await;
-    if !app.fast_use.may_accept(&*app.record.fast, &app.clock).await {
+    if !app.fast_use.may_accept(&*app.record.fast, &app.clock).await? {
         return Ok(None);
     }
     let send = LoggedSend {

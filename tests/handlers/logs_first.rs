@@ -1,0 +1,116 @@
+//! An act on an inbox or a chat comes after what was accepted fast there, or not at all while the record fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use harness::{TestApp, body};
+use serde_json::json;
+use shared::chat::messages::NewMessage;
+use shared::clock::At;
+use shared::error::StoreError;
+use shared::fast::logged::{LoggedMessage, LoggedSend};
+use shared::fast::{CheckedMessage, CheckedSend, FastRecord};
+use shared::ids::{MessageId, SendId, UserId};
+use shared::inbox::Page;
+
+use crate::sending::sends;
+
+/// A record to which no log can be written, and which does not say whether there are any, as long as it fails.
+struct Failing {
+    record: Arc<dyn FastRecord>,
+    fails: AtomicBool,
+    asked: AtomicUsize,
+}
+
+impl Failing {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.fails.load(Ordering::Relaxed) { Err(StoreError::Unavailable("by the test".into())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl FastRecord for Failing {
+    async fn fast_since(&self) -> Result<Option<i64>, StoreError> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        self.check()?;
+        self.record.fast_since().await
+    }
+
+    async fn use_fast(&self, at: At) -> Result<(), StoreError> {
+        self.record.use_fast(at).await
+    }
+
+    async fn check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, StoreError> {
+        self.record.check_send(send, recipient, at).await
+    }
+
+    async fn check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, StoreError> {
+        self.record.check_message(new, at).await
+    }
+
+    async fn write_sends(&self, sends: &[LoggedSend], at: At) -> Result<Vec<SendId>, StoreError> {
+        self.check()?;
+        self.record.write_sends(sends, at).await
+    }
+
+    async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<Vec<MessageId>, StoreError> {
+        self.check()?;
+        self.record.write_messages(messages, at).await
+    }
+}
+
+/// An app in which fast accepts are in use, and its record, which does not fail yet.
+async fn app() -> (TestApp, Arc<Failing>) {
+    let mut test = TestApp::new().await;
+    test.accepts_fast().await;
+    let (fails, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let record = Arc::new(Failing { record: Arc::clone(&test.app.record.fast), fails, asked });
+    test.uses_fast_record(record.clone());
+    (test, record)
+}
+
+#[tokio::test]
+async fn nothing_overtakes_what_the_record_could_not_take() {
+    let (test, record) = app().await;
+    let fast = json!({"accept": "fast", "idempotencyKey": "a", "title": "a"});
+    assert_eq!(body(&sends(&test, fast).await)["durability"], "redis");
+
+    record.fails.store(true, Ordering::Relaxed);
+    let durable = json!({"idempotencyKey": "b", "title": "b"});
+    let refused = sends(&test, durable.clone()).await;
+    assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["code"]), (503, &json!("store_unavailable")));
+    let (alice, page) = (UserId::new("alice").unwrap(), Page::default());
+    let list = || test.app.record.inbox.list(&alice, &page, test.app.clock.at());
+    assert!(matches!(list().await, Err(StoreError::Unavailable(_))));
+
+    record.fails.store(false, Ordering::Relaxed);
+    // The lease of the writer that failed ends.
+    test.clock.advance(Duration::from_secs(1));
+    let stored = sends(&test, durable).await;
+    assert_eq!((stored.status().as_u16(), stored.headers().get("idempotency-replayed")), (202, None));
+    let listed = list().await.unwrap();
+    let titles: Vec<&str> = listed.notifications.iter().map(|listed| listed.content.title.as_str()).collect();
+    assert_eq!(titles, ["b", "a"]);
+}
+
+#[tokio::test]
+async fn a_record_that_fails_is_asked_once_by_calls_that_come_together() {
+    let (test, record) = app().await;
+    record.fails.store(true, Ordering::Relaxed);
+    let asks = || test.app.fast_use.may_have_logs(&*test.app.record.fast, &test.clock);
+    assert!(join_all((0..10).map(|_| asks())).await.iter().all(Result::is_err));
+    assert_eq!(record.asked.load(Ordering::Relaxed), 1);
+    record.fails.store(false, Ordering::Relaxed);
+    assert!(asks().await.is_err());
+    test.clock.advance(Duration::from_millis(250));
+    assert!(asks().await.unwrap());
+    // In use they stay, whatever the record says later.
+    record.fails.store(true, Ordering::Relaxed);
+    test.clock.advance(Duration::from_secs(60));
+    assert!(asks().await.unwrap());
+    assert_eq!(record.asked.load(Ordering::Relaxed), 2);
+}
