@@ -126,7 +126,7 @@ impl Poster {
         let uri = format!("{}/@connections/{connection}", self.endpoint);
         let request = Request::post(uri).header(HOST, &self.host).body(Full::new(payload.body.clone()));
         let mut request = request.map_err(|error| error.to_string())?;
-        self.signer.sign(&mut request, &payload.hash, self.clock.system_time())?;
+        self.signer.sign(&mut request, &payload.hash, &self.clock)?;
         Ok(request)
     }
 }

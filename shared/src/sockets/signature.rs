@@ -2,7 +2,6 @@
 //! request differs from the one before in its path, its body and its time.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
@@ -13,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
 
+use crate::clock::Clock;
 use crate::ids::{hex, sha256};
 
 const SERVICE: &str = "execute-api";
@@ -29,10 +29,8 @@ pub(super) struct Signer {
     region: String,
     host: String,
     /// The last day's.
-    key: Mutex<Option<(String, SigningKey)>>,
+    key: Mutex<Option<(String, Arc<Vec<u8>>)>>,
 }
-
-type SigningKey = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 impl Signer {
     pub(super) fn new(credentials: Credentials, region: String, host: String) -> Self {
@@ -40,7 +38,8 @@ impl Signer {
     }
 
     /// Signs a POST without a query to this host. `body_hash`: SHA-256 of its body, in hexadecimal digits.
-    pub(super) fn sign<T>(&self, request: &mut Request<T>, body_hash: &str, now: SystemTime) -> Result<(), String> {
+    pub(super) fn sign<T>(&self, request: &mut Request<T>, body_hash: &str, clock: &Clock) -> Result<(), String> {
+        let now = clock.system_time();
         let at = OffsetDateTime::from(now);
         let [date, date_time] = [DATE, DATE_TIME].map(|format| at.format(format));
         let (date, date_time) =
@@ -56,7 +55,9 @@ impl Signer {
         let canonical =
             format!("POST\n{path}\n\nhost:{host}\nx-amz-date:{date_time}\n{token_line}\n{signed}\n{body_hash}");
         let to_sign = format!("AWS4-HMAC-SHA256\n{date_time}\n{scope}\n{}", hex(&sha256(canonical.as_bytes())));
-        let signature = calculate_signature(&*self.key(date, now), to_sign.as_bytes());
+        let secret = self.credentials.secret_access_key();
+        let key = self.key(date, || generate_signing_key(secret, now, &self.region, SERVICE).as_ref().to_vec());
+        let signature = calculate_signature(&*key, to_sign.as_bytes());
         let access_key = self.credentials.access_key_id();
         let authorization =
             format!("AWS4-HMAC-SHA256 Credential={access_key}/{scope}, SignedHeaders={signed}, Signature={signature}");
@@ -75,14 +76,12 @@ impl Signer {
     }
 
     /// The key of a day.
-    fn key(&self, date: String, now: SystemTime) -> SigningKey {
+    fn key(&self, date: String, made: impl FnOnce() -> Vec<u8>) -> Arc<Vec<u8>> {
         let mut last = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((day, key)) if *day == date => Arc::clone(key),
             _ => {
-                let secret = self.credentials.secret_access_key();
-                let key: SigningKey =
-                    Arc::new(generate_signing_key(secret, now, &self.region, SERVICE).as_ref().to_vec());
+                let key = Arc::new(made());
                 *last = Some((date, Arc::clone(&key)));
                 key
             }
@@ -92,8 +91,6 @@ impl Signer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
     use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
     use aws_sigv4::sign::v4::SigningParams;
     use aws_smithy_runtime_api::client::identity::Identity;
@@ -109,13 +106,13 @@ mod tests {
     }
 
     /// What AWS' own signer makes of the same.
-    fn signed_by_aws(path: &str, credentials: &Credentials, hash: &str, now: SystemTime) -> Request<()> {
+    fn signed_by_aws(path: &str, credentials: &Credentials, hash: &str, clock: &Clock) -> Request<()> {
         let (mut request, identity) = (request(path), Identity::from(credentials.clone()));
         let params = SigningParams::builder()
             .identity(&identity)
             .region(REGION)
             .name(SERVICE)
-            .time(now)
+            .time(clock.system_time())
             .settings(SigningSettings::default())
             .build()
             .unwrap()
@@ -129,8 +126,7 @@ mod tests {
 
     #[test]
     fn requests_are_signed_as_aws_signs_them() {
-        let second = Duration::from_secs(1);
-        let midnight = UNIX_EPOCH + Duration::from_secs(1_800_057_600);
+        let (second, midnight) = (1_000, 1_800_057_600_000);
         for token in [None, Some("FwoGZXIvYXdzEJ/token+of=a/role==".to_owned())] {
             let credentials = Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG", token, None, "test");
             let signer = Signer::new(credentials.clone(), REGION.into(), HOST_NAME.into());
@@ -138,12 +134,13 @@ mod tests {
                 ["/prod/@connections/PJqB0fHsqRcCHlw%3D", "/@connections/a_b-c.d~e", "/x/@connections/%25%2F%20"]
             {
                 // The day changes, and once more if the clock is set back.
-                for now in [midnight - second, midnight, midnight + second, midnight - second] {
+                for now_ms in [midnight - second, midnight, midnight + second, midnight - second] {
+                    let clock = Clock::manual(now_ms);
                     let hash = hex(&sha256(path.as_bytes()));
                     let mut own = request(path);
-                    signer.sign(&mut own, &hash, now).unwrap();
-                    let theirs = signed_by_aws(path, &credentials, &hash, now);
-                    assert_eq!(own.headers(), theirs.headers(), "{path} {now:?}");
+                    signer.sign(&mut own, &hash, &clock).unwrap();
+                    let theirs = signed_by_aws(path, &credentials, &hash, &clock);
+                    assert_eq!(own.headers(), theirs.headers(), "{path} {now_ms}");
                 }
             }
         }
