@@ -87,8 +87,10 @@ pub(crate) async fn dropping(testbed: &mut Testbed) {
     let (count, p99) = (recovered.len(), percentile(&recovered, 0.99));
     testbed.note(format!("{count} dropped frames were recovered by a sync, p99 after {p99:.1} s"));
     testbed.require(count > 0, "no dropped frame had to be recovered");
-    let two_heartbeats = 2.0 * HEARTBEAT.as_secs_f64();
-    testbed.require(p99 <= two_heartbeats, format!("recovery took {p99:.1} s, more than {two_heartbeats:.1} s"));
+    // What was accepted fast has its place, and is shown, only once a drain has written it.
+    let heartbeats = if testbed.accepts_fast { 3.0 } else { 2.0 };
+    let bound = heartbeats * HEARTBEAT.as_secs_f64();
+    testbed.require(p99 <= bound, format!("recovery took {p99:.1} s, more than {bound:.1} s"));
 }
 
 /// F47: half of the frames come late, and a third come twice.

@@ -144,7 +144,11 @@ pub(crate) async fn full(testbed: &mut Testbed) {
 pub(crate) async fn evicting(testbed: &mut Testbed) {
     testbed.run_for(1.0).await;
     let from = Instant::now();
-    testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", "2mb", "maxmemory-policy", "allkeys-random"]);
+    // So much more than our own keys that buffers of clients may grow without leaving nothing to evict.
+    testbed.servers.redis.does(&["DEBUG", "POPULATE", "20000", "ballast", "64"]);
+    let memory: String = testbed.servers.redis.answers(&["INFO", "memory"]).unwrap();
+    let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap_or_default().trim();
+    testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", used, "maxmemory-policy", "allkeys-random"]);
     testbed.servers.redis.does(&["CONFIG", "RESETSTAT"]);
     testbed.run_for(5.0).await;
     let is_named = match testbed.queue.check().await {
@@ -159,6 +163,7 @@ pub(crate) async fn evicting(testbed: &mut Testbed) {
     testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction"]);
     testbed.end_fault();
     require_unnoticed(testbed, from);
+    testbed.servers.empty_redis();
 }
 
 /// F18: a script of another program does not end, so that Redis first answers nothing, and then BUSY.
@@ -212,6 +217,9 @@ pub(crate) async fn loading(testbed: &mut Testbed) {
     testbed.end_fault();
     require_unnoticed(testbed, from);
     testbed.run_for(1.0).await;
+    // What waits in Redis alone is written before it is emptied.
+    testbed.stop_senders().await;
+    testbed.wait_until_idle().await;
     // In a cluster the replica may have taken over meanwhile.
     testbed.servers.empty_redis();
 }
