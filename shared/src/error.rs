@@ -214,7 +214,7 @@ fn escaped_bytes(text: &str) -> usize {
 }
 
 /// Why a store could not perform an operation.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// It does not answer, or refuses for now; nothing was changed.
     #[error("the database is unavailable: {0}")]

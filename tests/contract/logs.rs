@@ -30,6 +30,7 @@ on_each_moment! {
     any_text_is_kept_as_it_is,
     a_log_has_one_writer_at_a_time,
     a_lease_lapses_and_does_not_outlive_a_clock_that_goes_back,
+    a_writer_without_a_lease_waits_for_no_other_and_leaves_its_lease,
 }
 
 type Store = Arc<dyn Logs>;
@@ -296,4 +297,18 @@ async fn a_lease_lapses_and_does_not_outlive_a_clock_that_goes_back(store: Store
     assert!(!is_busy(one, 3_600_000).await);
     assert!(!is_busy(other, 2_000).await);
     assert!(is_busy(one, 2_100).await);
+}
+
+async fn a_writer_without_a_lease_waits_for_no_other_and_leaves_its_lease(store: Store) {
+    let (one, other) = (WriterId(1), WriterId(2));
+    append(&store, "alice", 0, "first", 0).await;
+    store.read(&[log("alice")], ALL, one, at(0)).await;
+    let read = store.read(&[log("alice")], ALL, WriterId::WITHOUT_LEASE, at(1)).await;
+    assert_eq!((texts(&read.entries), read.is_busy), (vec!["first"], false));
+    assert!(store.read(&[log("alice")], ALL, other, at(2)).await.is_busy);
+    append(&store, "alice", 1, "second", 3).await;
+    store.remove(&read.entries, WriterId::WITHOUT_LEASE).await;
+    assert!(store.read(&[log("alice")], ALL, other, at(4)).await.is_busy);
+    let read = store.read(&[log("alice")], ALL, one, at(5)).await;
+    assert_eq!(texts(&read.entries), ["second"]);
 }

@@ -1,7 +1,7 @@
 //! An act on an inbox or a chat comes after what was accepted fast there, or not at all while the record fails.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +11,7 @@ use serde_json::json;
 use shared::chat::messages::NewMessage;
 use shared::clock::At;
 use shared::error::StoreError;
+use shared::fast::log::{LogId, Share, WriterId};
 use shared::fast::logged::{LoggedMessage, LoggedSend};
 use shared::fast::{CheckedMessage, CheckedSend, FastRecord};
 use shared::ids::{MessageId, SendId, UserId};
@@ -21,14 +22,31 @@ use crate::sending::sends;
 /// A record to which no log can be written, and which does not say whether there are any, as long as it fails.
 struct Failing {
     record: Arc<dyn FastRecord>,
-    fails: AtomicBool,
+    failure: Mutex<Option<StoreError>>,
     asked: AtomicUsize,
 }
 
 impl Failing {
-    fn check(&self) -> Result<(), StoreError> {
-        if self.fails.load(Ordering::Relaxed) { Err(StoreError::Unavailable("by the test".into())) } else { Ok(()) }
+    /// It does not fail yet.
+    fn new(record: Arc<dyn FastRecord>) -> Self {
+        Self { record, failure: Mutex::default(), asked: AtomicUsize::new(0) }
     }
+
+    fn fails_with(&self, failure: StoreError) {
+        *self.failure.lock().unwrap() = Some(failure);
+    }
+
+    fn works(&self) {
+        *self.failure.lock().unwrap() = None;
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.failure.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+}
+
+fn unavailable() -> StoreError {
+    StoreError::Unavailable("by the test".into())
 }
 
 #[async_trait]
@@ -67,8 +85,7 @@ impl FastRecord for Failing {
 async fn app() -> (TestApp, Arc<Failing>) {
     let mut test = TestApp::new().await;
     test.accepts_fast().await;
-    let (fails, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let record = Arc::new(Failing { record: Arc::clone(&test.app.record.fast), fails, asked });
+    let record = Arc::new(Failing::new(Arc::clone(&test.app.record.fast)));
     test.uses_fast_record(record.clone());
     (test, record)
 }
@@ -79,7 +96,7 @@ async fn nothing_overtakes_what_the_record_could_not_take() {
     let fast = json!({"accept": "fast", "idempotencyKey": "a", "title": "a"});
     assert_eq!(body(&sends(&test, fast).await)["durability"], "redis");
 
-    record.fails.store(true, Ordering::Relaxed);
+    record.fails_with(unavailable());
     let durable = json!({"idempotencyKey": "b", "title": "b"});
     let refused = sends(&test, durable.clone()).await;
     assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["code"]), (503, &json!("store_unavailable")));
@@ -87,9 +104,7 @@ async fn nothing_overtakes_what_the_record_could_not_take() {
     let list = || test.app.record.inbox.list(&alice, &page, test.app.clock.at());
     assert!(matches!(list().await, Err(StoreError::Unavailable(_))));
 
-    record.fails.store(false, Ordering::Relaxed);
-    // The lease of the writer that failed ends.
-    test.clock.advance(Duration::from_secs(1));
+    record.works();
     let stored = sends(&test, durable).await;
     assert_eq!((stored.status().as_u16(), stored.headers().get("idempotency-replayed")), (202, None));
     let listed = list().await.unwrap();
@@ -98,19 +113,59 @@ async fn nothing_overtakes_what_the_record_could_not_take() {
 }
 
 #[tokio::test]
+async fn nothing_waits_long_for_a_writer_that_has_died() {
+    let (test, _) = app().await;
+    sends(&test, json!({"accept": "fast", "title": "a"})).await;
+    let alice = UserId::new("alice").unwrap();
+    let (log, share) = (LogId::of_user(&alice), Share { entries: 10, bytes: 1_000 });
+    let read = test.app.moment.logs.read(&[log], share, WriterId(1), test.app.clock.at()).await;
+    assert_eq!(read.entries.len(), 1);
+    // Its lease does not end, since the clock stands still.
+    let listed = test.app.record.inbox.list(&alice, &Page::default(), test.app.clock.at()).await.unwrap();
+    assert_eq!(listed.notifications.len(), 1);
+    let durable = sends(&test, json!({"title": "b"})).await;
+    assert_eq!(durable.status(), 202);
+}
+
+#[tokio::test]
+async fn what_the_record_can_never_take_holds_up_nothing_else() {
+    let (test, record) = app().await;
+    sends(&test, json!({"accept": "fast", "title": "a"})).await;
+    record.fails_with(StoreError::Broken("by the test".into()));
+    assert_eq!(sends(&test, json!({"title": "b"})).await.status(), 202);
+}
+
+#[tokio::test]
 async fn a_record_that_fails_is_asked_once_by_calls_that_come_together() {
     let (test, record) = app().await;
-    record.fails.store(true, Ordering::Relaxed);
+    record.fails_with(unavailable());
     let asks = || test.app.fast_use.may_have_logs(&*test.app.record.fast, &test.clock);
     assert!(join_all((0..10).map(|_| asks())).await.iter().all(Result::is_err));
     assert_eq!(record.asked.load(Ordering::Relaxed), 1);
-    record.fails.store(false, Ordering::Relaxed);
+    record.works();
     assert!(asks().await.is_err());
     test.clock.advance(Duration::from_millis(250));
     assert!(asks().await.unwrap());
     // In use they stay, whatever the record says later.
-    record.fails.store(true, Ordering::Relaxed);
+    record.fails_with(unavailable());
     test.clock.advance(Duration::from_secs(60));
     assert!(asks().await.unwrap());
     assert_eq!(record.asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn what_the_record_said_holds_for_20_s_while_it_fails() {
+    let mut test = TestApp::new().await;
+    let record = Arc::new(Failing::new(Arc::clone(&test.app.record.fast)));
+    test.uses_fast_record(record.clone());
+    let asks = || test.app.fast_use.may_have_logs(&*test.app.record.fast, &test.clock);
+    assert!(!asks().await.unwrap());
+    record.fails_with(unavailable());
+    test.clock.advance(Duration::from_secs(19));
+    assert!(!asks().await.unwrap());
+    test.clock.advance(Duration::from_secs(1));
+    assert!(asks().await.is_err());
+    record.works();
+    test.clock.advance(Duration::from_millis(250));
+    assert!(!asks().await.unwrap());
 }

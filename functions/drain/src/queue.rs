@@ -105,7 +105,7 @@ async fn persist(app: &App, claimed: &[Claimed], drained: &mut Drained) -> Vec<R
     // Until they are empty: an append enqueues its log only if the log was empty.
     let written = app.log_writer.write(&logs, Extent::Everything, MAX_PERSISTING, app.clock.at()).await;
     drained.persisted += written.entries;
-    let wait_ms = if written.has_failed { PERSIST_AGAIN_MS } else { 0 };
+    let wait_ms = if written.failure.is_some() { PERSIST_AGAIN_MS } else { 0 };
     let resolve = |claimed: &Claimed| match log(claimed).filter(|log| written.unfinished.contains(log)) {
         Some(log) => Resolution::Retry(claimed.id.clone(), Entry { work: Work::Persist(log), wait_ms }),
         None => Resolution::Done(claimed.id.clone()),

@@ -75,7 +75,7 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
 
 /// The instances that would lose with a restart what was accepted fast, if that is in use.
 async fn without_append_only_file(app: &App) -> Vec<Warning> {
-    if !app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await.unwrap_or(false) {
+    if !app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await.unwrap_or(true) {
         return Vec::new();
     }
     let instances = app.moment.health.instances().await.instances.into_iter();

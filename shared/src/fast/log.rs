@@ -57,6 +57,11 @@ pub trait Logs: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriterId(pub u64);
 
+impl WriterId {
+    /// One that no log is busy for, and that takes no lease.
+    pub const WITHOUT_LEASE: Self = Self(0);
+}
+
 /// How much is read of each log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {

@@ -37,7 +37,7 @@ pub fn log_first(record: Record, writer: &LogWriter, in_use: &Arc<FastUse>, cloc
     }
 }
 
-/// How long an act waits for its logs at most: longer than a dead writer has one.
+/// How long an act waits for its logs at most.
 const MAX_WRITING: Duration = Duration::from_secs(2);
 
 /// What is done before an act.
@@ -64,14 +64,19 @@ impl LogsBefore {
         if unwritten.is_empty() {
             return Ok(false);
         }
-        let Written { unfinished, is_silent, .. } =
+        let Written { unfinished, failure, is_silent, .. } =
             self.writer.write(&unwritten, Extent::Present, MAX_WRITING, self.clock.at()).await;
-        match unfinished.len() {
-            0 => {}
-            count if is_silent => tracing::warn!("{count} logs could not be written before an act"),
-            count => return Err(StoreError::Unavailable(format!("{count} logs could not be written before an act"))),
+        let why = format!("{} logs could not be written before an act", unfinished.len());
+        match failure {
+            Some(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => Err(StoreError::Unavailable(why)),
+            // What the record can never take must not hold up everything else.
+            None if unfinished.is_empty() => Ok(true),
+            None if !is_silent => Err(StoreError::Unavailable(why)),
+            _ => {
+                tracing::warn!("{why}");
+                Ok(true)
+            }
         }
-        Ok(true)
     }
 
     async fn write_user(&self, user: &UserId) -> Result<(), StoreError> {
@@ -109,13 +114,13 @@ impl LogsBefore {
         self.write(&logs).await.map(drop)
     }
 
-    /// Writes the logs of the chats that were listed. A chat that was hidden, or is further down, appears with the next list
-    /// after its log was written.
-    async fn write_listed(&self, chats: impl Iterator<Item = ChatId>) -> Result<bool, StoreError> {
+    /// Writes the logs of the chats that were listed; returns whether there may be something new. A chat that was hidden, or is
+    /// further down, appears with the next list after its log was written, and so does what could not be written.
+    async fn write_listed(&self, chats: impl Iterator<Item = ChatId>) -> bool {
         let mut logs: Vec<LogId> = chats.map(LogId::of_chat).collect();
         logs.sort_unstable();
         logs.dedup();
-        if logs.is_empty() { Ok(false) } else { self.write(&logs).await }
+        !logs.is_empty() && self.write(&logs).await.unwrap_or(true)
     }
 }
 
@@ -217,7 +222,7 @@ impl Chats for After<dyn Chats> {
 
     async fn list(&self, user: &UserId, page: &chats::Page) -> Result<(Vec<OwnChat>, bool), StoreError> {
         let listed = self.act.list(user, page).await?;
-        let was_behind = self.logs.write_listed(listed.0.iter().map(|own| own.chat.id)).await?;
+        let was_behind = self.logs.write_listed(listed.0.iter().map(|own| own.chat.id)).await;
         if was_behind { self.act.list(user, page).await } else { Ok(listed) }
     }
 
@@ -233,7 +238,7 @@ impl Chats for After<dyn Chats> {
 
     async fn summaries(&self, user: &UserId, limit: usize) -> Result<Vec<Summary>, StoreError> {
         let summaries = self.act.summaries(user, limit).await?;
-        let was_behind = self.logs.write_listed(summaries.iter().map(|summary| summary.chat_id)).await?;
+        let was_behind = self.logs.write_listed(summaries.iter().map(|summary| summary.chat_id)).await;
         if was_behind { self.act.summaries(user, limit).await } else { Ok(summaries) }
     }
 

@@ -21,6 +21,8 @@ const MAX_WRITTEN_BYTES: usize = 2 * 1_024 * 1_024;
 const MAX_LOGS: usize = 50;
 /// How long to wait for another writer before looking again: twice as long each time, up to the second.
 const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
+/// How long a call waits for another writer, which may have died or be writing without end, before it writes the same.
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(100);
 
 /// Writes logs.
 ///
@@ -48,9 +50,9 @@ pub struct Written {
     pub entries: usize,
     /// Logs that may have more: the time was over, the moment gave no answer, or the record failed.
     pub unfinished: Vec<LogId>,
-    /// Whether the record failed.
-    pub has_failed: bool,
-    /// Whether the moment gave no answer.
+    /// Why the record failed, if it did.
+    pub failure: Option<StoreError>,
+    /// Whether the moment gave no answer about a log.
     pub is_silent: bool,
 }
 
@@ -74,8 +76,12 @@ impl LogWriter {
     /// dead-lettered, so that the rest does not wait for it.
     pub async fn write(&self, logs: &[LogId], extent: Extent, within: Duration, at: At) -> Written {
         let (mut written, until) = (Written::default(), Instant::now() + within);
-        for logs in logs.chunks(MAX_LOGS) {
-            self.write_together(logs.to_vec(), extent, until, at, &mut written).await;
+        for (n, logs) in logs.chunks(MAX_LOGS).enumerate() {
+            if n > 0 && (written.failure.is_some() || Instant::now() >= until) {
+                written.unfinished.extend(logs);
+            } else {
+                self.write_together(logs.to_vec(), extent, until, at, &mut written).await;
+            }
         }
         written
     }
@@ -88,20 +94,18 @@ impl LogWriter {
         at: At,
         written: &mut Written,
     ) {
-        let (writer, [mut pause, longest]) = (WriterId(random()), LOOK_AGAIN);
+        let (mut writer, [mut pause, longest]) = (WriterId(random()), LOOK_AGAIN);
+        let waits_until = Instant::now() + WAIT_FOR_OTHERS;
         while !logs.is_empty() {
             // Every log has a share of the batch.
             let share = Share { entries: MAX_WRITTEN / logs.len(), bytes: MAX_WRITTEN_BYTES / logs.len() };
             let ReadLogs { entries, more, is_busy, is_silent } = self.logs.read(&logs, share, writer, at).await;
-            if is_silent {
-                written.is_silent = true;
-                break;
-            }
+            written.is_silent |= is_silent;
             let mut left = Some(Vec::new());
             if !entries.is_empty() {
                 if let Err(error) = self.write_entries(&entries, at).await {
                     tracing::error!(%error, "logs could not be written");
-                    written.has_failed = true;
+                    written.failure = Some(error);
                     break;
                 }
                 written.entries += entries.len();
@@ -111,13 +115,18 @@ impl LogWriter {
                 written.is_silent = true;
                 break;
             };
+            if is_silent {
+                break;
+            }
             if !is_busy {
                 logs = if extent == Extent::Present { more } else { left };
             }
             if Instant::now() >= until {
                 break;
             }
-            if is_busy && entries.is_empty() {
+            if is_busy && extent == Extent::Present && Instant::now() >= waits_until {
+                writer = WriterId::WITHOUT_LEASE;
+            } else if is_busy && entries.is_empty() {
                 tokio::time::sleep(pause).await;
                 pause = longest.min(2 * pause);
             }

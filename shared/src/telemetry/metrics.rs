@@ -147,7 +147,7 @@ pub async fn metrics(app: &App) -> Metrics {
 
 /// What waits in logs; nothing where fast accepts were never in use.
 async fn unwritten(app: &App) -> log::Unwritten {
-    if app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await.unwrap_or(false) {
+    if app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await.unwrap_or(true) {
         app.moment.logs.unwritten_total(app.clock.at()).await.unwrap_or_default()
     } else {
         log::Unwritten::default()

@@ -79,10 +79,14 @@ impl MemoryLogs {
         let unwritten = self.unwritten(logs);
         // A lease that ends later than one from now on was given before the clock went back.
         let lasts = |until_ms: i64| (now_ms + 1..=now_ms + WRITER_LEASE_MS).contains(&until_ms);
-        let is_others =
-            |log: &LogId| self.writers.get(log).is_some_and(|(other, until_ms)| *other != writer && lasts(*until_ms));
+        let has_lease = writer != WriterId::WITHOUT_LEASE;
+        let is_others = |log: &LogId| {
+            has_lease && self.writers.get(log).is_some_and(|(other, until_ms)| *other != writer && lasts(*until_ms))
+        };
         let (busy, own): (Vec<LogId>, Vec<LogId>) = unwritten.into_iter().partition(is_others);
-        self.writers.extend(own.iter().map(|log| (*log, (writer, now_ms + WRITER_LEASE_MS))));
+        if has_lease {
+            self.writers.extend(own.iter().map(|log| (*log, (writer, now_ms + WRITER_LEASE_MS))));
+        }
         let entries = self.oldest(&own, share);
         let has_more = |log: &LogId| {
             let read = entries.iter().filter(|entry| entry.log == *log).count();

@@ -29,23 +29,23 @@ impl FastRecord for SqliteRecord {
     }
 
     async fn use_fast(&self, at: At) -> Result<(), StoreError> {
-        Ok(self.try_use_fast(at.process_ms()).await?)
+        Ok(self.try_use_fast(at).await?)
     }
 
     async fn check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, StoreError> {
-        Ok(self.try_check_send(send, recipient, at.process_ms()).await?)
+        Ok(self.try_check_send(send, recipient, at).await?)
     }
 
     async fn check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, StoreError> {
-        Ok(self.try_check_message(new, at.process_ms()).await?)
+        Ok(self.try_check_message(new, at).await?)
     }
 
     async fn write_sends(&self, sends: &[LoggedSend], at: At) -> Result<Vec<SendId>, StoreError> {
-        Ok(self.try_write_sends(sends, at.process_ms()).await?)
+        Ok(self.try_write_sends(sends, at).await?)
     }
 
     async fn write_messages(&self, messages: &[LoggedMessage], at: At) -> Result<Vec<MessageId>, StoreError> {
-        Ok(self.try_write_messages(messages, at.process_ms()).await?)
+        Ok(self.try_write_messages(messages, at).await?)
     }
 }
 
@@ -54,34 +54,34 @@ impl SqliteRecord {
         self.read(|db| first(db, "SELECT since FROM fast_accepts", [], value)).await
     }
 
-    async fn try_use_fast(&self, now_ms: i64) -> Result<(), Failure> {
+    async fn try_use_fast(&self, at: At) -> Result<(), Failure> {
         self.write(move |db| {
             let sql = "INSERT INTO fast_accepts (only_row, since) VALUES (1, ?1) ON CONFLICT (only_row) DO NOTHING";
-            execute(db, sql, params![now_ms])?;
+            execute(db, sql, params![at.process_ms()])?;
             Ok(())
         })
         .await
     }
 
-    async fn try_check_send(&self, send: SendId, recipient: &UserId, now_ms: i64) -> Result<CheckedSend, Failure> {
+    async fn try_check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, Failure> {
         let recipient = recipient.clone();
         self.read(move |db| {
             let first = sends::first_answer(db, send)?;
-            let mut connections = rows::live_connections(db, &rows::json_list(&[&recipient]), now_ms)?;
+            let mut connections = rows::live_connections(db, &rows::json_list(&[&recipient]), at.process_ms())?;
             Ok(CheckedSend { first, connections: connections.remove(&recipient).unwrap_or_default() })
         })
         .await
     }
 
-    async fn try_check_message(&self, new: &NewMessage<'_>, now_ms: i64) -> Result<CheckedMessage, Failure> {
+    async fn try_check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, Failure> {
         let new = Owned::from(new);
-        self.read(move |db| check_message(db, &new.borrowed(), now_ms)).await
+        self.read(move |db| check_message(db, &new.borrowed(), at.process_ms())).await
     }
 
-    async fn try_write_sends(&self, logged: &[LoggedSend], now_ms: i64) -> Result<Vec<SendId>, Failure> {
+    async fn try_write_sends(&self, logged: &[LoggedSend], at: At) -> Result<Vec<SendId>, Failure> {
         let (logged, epoch) = (logged.to_vec(), self.epoch);
         self.write(move |db| {
-            let mut conflicts = Vec::new();
+            let (now_ms, mut conflicts) = (at.process_ms(), Vec::new());
             for send in &logged {
                 if !write_send(db, epoch, send, now_ms)? {
                     conflicts.push(send.id);
@@ -92,10 +92,10 @@ impl SqliteRecord {
         .await
     }
 
-    async fn try_write_messages(&self, logged: &[LoggedMessage], now_ms: i64) -> Result<Vec<MessageId>, Failure> {
+    async fn try_write_messages(&self, logged: &[LoggedMessage], at: At) -> Result<Vec<MessageId>, Failure> {
         let logged = logged.to_vec();
         self.write(move |db| {
-            let mut conflicts = Vec::new();
+            let (now_ms, mut conflicts) = (at.process_ms(), Vec::new());
             for message in &logged {
                 let is_heard = has_hearers(db, message.chat, now_ms)?;
                 if !write_message(db, message, is_heard.then_some(now_ms))? {

@@ -6,7 +6,7 @@
 -- ARGV[1]  now, in milliseconds since 1970; 0: Redis' clock
 -- ARGV[2]  the most entries
 -- ARGV[3]  the most bytes of their texts, save that one entry is always read
--- ARGV[4]  the writer, a number
+-- ARGV[4]  the writer, a number; 0: one that no log is busy for, and that takes no lease
 -- ARGV[5]  how long its lease lasts from now on, in milliseconds
 --
 -- Returns { foreign, busy, more, place, id, text, place, id, text, ... }
@@ -25,10 +25,13 @@ local now, lease = milliseconds(ARGV[1]), tonumber(ARGV[5])
 local kept = redis.pcall('GET', KEYS[2])
 local writer, ends = string.match(type(kept) == 'string' and kept or '', '^(%d+) (%d+)$')
 -- A lease that ends later than one from now on was given before the clock went back.
-if writer and writer ~= ARGV[4] and tonumber(ends) > now and tonumber(ends) <= now + lease then
+local takes_lease = ARGV[4] ~= '0'
+if takes_lease and writer and writer ~= ARGV[4] and tonumber(ends) > now and tonumber(ends) <= now + lease then
   return { foreign, 1, 0 }
 end
-redis.pcall('SET', KEYS[2], ARGV[4] .. ' ' .. whole(now + lease), 'PX', whole(2 * lease))
+if takes_lease then
+  redis.pcall('SET', KEYS[2], ARGV[4] .. ' ' .. whole(now + lease), 'PX', whole(2 * lease))
+end
 
 local reply, bytes = { foreign, 0, 0 }, 0
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', ARGV[2])) do
