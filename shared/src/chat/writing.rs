@@ -1,7 +1,9 @@
 //! Saying something in a chat: stored first, then told to the members. The drain tells those who are left.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -19,9 +21,10 @@ use crate::sockets::outgoing::{self, Outgoing, PushResult};
 use crate::sockets::push::MAX_AT_ONCE;
 use crate::telemetry::{Hint, Report};
 
-/// How long messages that were taken together are pushed, before the others are left until they are due again: less than until
-/// these are.
-const MAX_PUSHING: Duration = Duration::from_secs(3);
+/// How many parts of what is to be pushed are under way, so that one socket that does not answer holds up only its own.
+const PARTS_AT_ONCE: usize = 2;
+/// How long parts are begun. With the longest that one takes, it is about as long as until what was taken is due again.
+const MAX_PUSHING: Duration = Duration::from_secs(1);
 
 /// A message that was accepted.
 #[derive(Debug)]
@@ -100,46 +103,23 @@ fn answer(appended: Appended) -> Result<Written, Error> {
     }
 }
 
-/// Pushes stored messages, as many at once as one push attempts. Those that every connection accepted are settled in the record;
-/// the others are due again, also those that it did not come to. Returns whether there are members that were not pushed to
-/// yet, for which a message is due at once.
+/// Pushes stored messages, in parts that one push attempts. Those that every connection accepted are settled in the record; the
+/// others are due again, also those that it did not come to. Returns whether there are members that were not pushed to yet, for
+/// which a message is due at once.
 pub async fn push(app: &App, messages: &[(&Message, &Recipients)]) -> bool {
-    let (begun, mut rest, mut has_more) = (Instant::now(), messages, false);
-    loop {
-        let (now, later) = rest.split_at(attempted_at_once(rest));
-        has_more |= push_at_once(app, now).await;
-        if later.is_empty() || begun.elapsed() > MAX_PUSHING {
-            return has_more;
-        }
-        rest = later;
-    }
-}
-
-/// How many of the first messages one push attempts for all their connections; at least one.
-fn attempted_at_once(messages: &[(&Message, &Recipients)]) -> usize {
-    let mut frames = 0;
-    let fit = messages.iter().take_while(|(_, recipients)| {
-        frames += recipients.connections.len();
-        frames <= MAX_AT_ONCE
+    let addressed = messages.iter().map(|(message, recipients)| (frame(message), recipients.connections.as_slice()));
+    let begun = Instant::now();
+    let pushed = parts(addressed).into_iter().map(|part| async move {
+        let (places, outgoing): (Vec<usize>, Vec<Outgoing<'_>>) = part.into_iter().unzip();
+        let is_late = begun.elapsed() > MAX_PUSHING;
+        let results = if is_late { None } else { Some(outgoing::push(app, &outgoing).await) };
+        let are_accepted = |n: usize| results.as_ref().is_some_and(|results| is_accepted(&outgoing[n], &results[n]));
+        places.iter().enumerate().filter(|(n, _)| !are_accepted(*n)).map(|(_, place)| *place).collect::<Vec<usize>>()
     });
-    fit.count().max(1).min(messages.len())
-}
+    let left: Vec<Vec<usize>> = stream::iter(pushed.collect::<Vec<_>>()).buffered(PARTS_AT_ONCE).collect().await;
+    let left: HashSet<usize> = left.into_iter().flatten().collect();
 
-async fn push_at_once(app: &App, messages: &[(&Message, &Recipients)]) -> bool {
-    let frames: Vec<Outgoing<'_>> = messages
-        .iter()
-        .map(|(message, recipients)| Outgoing { frame: frame(message), connections: &recipients.connections })
-        .collect();
-    let results = outgoing::push(app, &frames).await;
-    // A message that a socket did not accept is pushed again to all of these members, who drop what they have. An event
-    // stream finds by itself what did not reach it.
-    let is_left = |(connection, result): (&Connection, &PushResult)| {
-        matches!(result, PushResult::Pending(_)) && !connection.id.is_stream()
-    };
-    let is_accepted =
-        |recipients: &Recipients, results: &[PushResult]| !recipients.connections.iter().zip(results).any(is_left);
-    let accepted = messages.iter().zip(&results).filter(|((_, recipients), results)| is_accepted(recipients, results));
-    let accepted = accepted.map(|(pushed, _)| pushed);
+    let accepted = messages.iter().enumerate().filter(|(place, _)| !left.contains(place)).map(|(_, pushed)| pushed);
     let (mut finished, mut has_more) = (Vec::new(), false);
     for (message, recipients) in accepted {
         let (chat, seq) = (message.chat, message.seq);
@@ -158,6 +138,32 @@ async fn push_at_once(app: &App, messages: &[(&Message, &Recipients)]) -> bool {
     has_more
 }
 
+/// Messages in parts of at most [`MAX_AT_ONCE`] frames, each with the place of its message. A push may leave out what exceeds that,
+/// and a message that one socket was not sent is pushed to all of them again.
+fn parts<'a>(addressed: impl Iterator<Item = (Frame, &'a [Connection])>) -> Vec<Vec<(usize, Outgoing<'a>)>> {
+    let (mut parts, mut part, mut room) = (Vec::new(), Vec::new(), MAX_AT_ONCE);
+    for (place, (frame, connections)) in addressed.enumerate() {
+        for connections in connections.chunks(MAX_AT_ONCE) {
+            if connections.len() > room {
+                parts.push(std::mem::take(&mut part));
+                room = MAX_AT_ONCE;
+            }
+            room -= connections.len();
+            part.push((place, Outgoing { frame: frame.clone(), connections }));
+        }
+    }
+    parts.push(part);
+    parts
+}
+
+/// Whether every socket accepted the frame. An event stream finds by itself what did not reach it.
+fn is_accepted(outgoing: &Outgoing<'_>, results: &[PushResult]) -> bool {
+    let is_left = |(connection, result): (&Connection, &PushResult)| {
+        matches!(result, PushResult::Pending(_)) && !connection.id.is_stream()
+    };
+    !outgoing.connections.iter().zip(results).any(is_left)
+}
+
 fn warn_unmarked(marked: Result<(), StoreError>) {
     if let Err(error) = marked {
         // The price is a repeated frame: the drain pushes it again.
@@ -170,4 +176,37 @@ fn frame(message: &Message) -> Frame {
     let (chat_id, seq) = (message.chat, message.seq);
     let frame = protocol::frame(&Event::Message { chat_id, seq, message });
     if frame.len() <= MAX_FRAME_BYTES { frame } else { protocol::frame(&Event::FetchMessage { chat_id, seq }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::ConnectionId;
+
+    fn connections(count: usize) -> Vec<Connection> {
+        let connection = |n: usize| Connection {
+            id: ConnectionId::new(n.to_string()),
+            user: UserId::stored("bob".into()),
+            connected_at_ms: 0,
+            token_expires_at_ms: 0,
+        };
+        (0..count).map(connection).collect()
+    }
+
+    /// The parts of messages with so many connections: for each, the places of its messages and how many frames they have.
+    fn shape(counts: &[usize]) -> Vec<Vec<(usize, usize)>> {
+        let connections: Vec<Vec<Connection>> = counts.iter().map(|count| connections(*count)).collect();
+        let addressed = connections.iter().map(|connections| (Frame::from("{}"), connections.as_slice()));
+        let sizes = |part: Vec<(usize, Outgoing<'_>)>| {
+            part.into_iter().map(|(place, outgoing)| (place, outgoing.connections.len())).collect()
+        };
+        parts(addressed).into_iter().map(sizes).collect()
+    }
+
+    #[test]
+    fn no_part_has_more_frames_than_one_push_attempts() {
+        assert_eq!(shape(&[40, 24, 1]), [vec![(0, 40), (1, 24)], vec![(2, 1)]]);
+        assert_eq!(shape(&[10, 150]), [vec![(0, 10)], vec![(1, 64)], vec![(1, 64)], vec![(1, 22)]]);
+        assert_eq!(shape(&[0, 3, 0]), [vec![(1, 3)]]);
+    }
 }
