@@ -111,10 +111,12 @@ pub async fn push(app: &App, messages: &[(&Message, &Recipients)]) -> bool {
     let begun = Instant::now();
     let pushed = parts(addressed).into_iter().map(|part| async move {
         let (places, outgoing): (Vec<usize>, Vec<Outgoing<'_>>) = part.into_iter().unzip();
-        let is_late = begun.elapsed() > MAX_PUSHING;
-        let results = if is_late { None } else { Some(outgoing::push(app, &outgoing).await) };
-        let are_accepted = |n: usize| results.as_ref().is_some_and(|results| is_accepted(&outgoing[n], &results[n]));
-        places.iter().enumerate().filter(|(n, _)| !are_accepted(*n)).map(|(_, place)| *place).collect::<Vec<usize>>()
+        if begun.elapsed() > MAX_PUSHING {
+            return places;
+        }
+        let results = outgoing::push(app, &outgoing).await;
+        let pushed = places.into_iter().zip(outgoing.iter().zip(&results));
+        pushed.filter(|(_, (outgoing, results))| !is_accepted(outgoing, results)).map(|(place, _)| place).collect()
     });
     let left: Vec<Vec<usize>> = stream::iter(pushed.collect::<Vec<_>>()).buffered(PARTS_AT_ONCE).collect().await;
     let left: HashSet<usize> = left.into_iter().flatten().collect();

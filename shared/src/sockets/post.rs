@@ -1,5 +1,5 @@
-//! `POST @connections`: signed without what is the same for a day, and sent over kept connections without the SDK's client, whose own
-//! work takes several times the CPU of the request. Frames are most of what a deployment pays for.
+//! `POST @connections`, signed here and sent over kept connections. The SDK's client, whose own work takes several times the
+//! CPU of the request, is not used for it: frames are most of what a deployment pays for.
 
 use std::sync::LazyLock;
 use std::time::Duration;

@@ -16,7 +16,6 @@ use crate::clock::Clock;
 use crate::ids::{hex, sha256};
 
 const SERVICE: &str = "execute-api";
-const DATE: StaticFormatDescription = format_description!("[year][month][day]");
 const DATE_TIME: StaticFormatDescription = format_description!("[year][month][day]T[hour][minute][second]Z");
 const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
@@ -40,10 +39,8 @@ impl Signer {
     /// Signs a POST without a query to this host. `body_hash`: SHA-256 of its body, in hexadecimal digits.
     pub(super) fn sign<T>(&self, request: &mut Request<T>, body_hash: &str, clock: &Clock) -> Result<(), String> {
         let now = clock.system_time();
-        let at = OffsetDateTime::from(now);
-        let [date, date_time] = [DATE, DATE_TIME].map(|format| at.format(format));
-        let (date, date_time) =
-            (date.map_err(|error| error.to_string())?, date_time.map_err(|error| error.to_string())?);
+        let date_time = OffsetDateTime::from(now).format(DATE_TIME).map_err(|error| error.to_string())?;
+        let (date, _) = date_time.split_once('T').unwrap_or((&date_time, ""));
         let (scope, token) =
             (format!("{date}/{}/{SERVICE}/aws4_request", self.region), self.credentials.session_token());
         let (host, path) = (&self.host, utf8_percent_encode(request.uri().path(), ESCAPED));
@@ -76,13 +73,13 @@ impl Signer {
     }
 
     /// The key of a day.
-    fn key(&self, date: String, made: impl FnOnce() -> Vec<u8>) -> Arc<Vec<u8>> {
+    fn key(&self, date: &str, made: impl FnOnce() -> Vec<u8>) -> Arc<Vec<u8>> {
         let mut last = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
             Some((day, key)) if *day == date => Arc::clone(key),
             _ => {
                 let key = Arc::new(made());
-                *last = Some((date, Arc::clone(&key)));
+                *last = Some((date.to_owned(), Arc::clone(&key)));
                 key
             }
         }
