@@ -122,15 +122,13 @@ impl Device {
             seen: Arc::clone(&seen),
             hang_up: Arc::clone(&hang_up),
             is_away: Arc::clone(&is_away),
-            requests: asked,
-            unanswered: HashMap::new(),
             reads,
             out_of_order: BTreeMap::new(),
             gap_since: None,
             chat_gap_since: None,
             stale_since: None,
         };
-        Self { user: user.to_owned(), transport, seen, hang_up, is_away, requests, task: tokio::spawn(task.run()) }
+        Self { user: user.to_owned(), transport, seen, hang_up, is_away, requests, task: tokio::spawn(task.run(asked)) }
     }
 
     /// Sends a frame over the socket; returns the reply, or `None` if the socket ended first or took too long.
@@ -190,9 +188,6 @@ struct DeviceTask {
     seen: Arc<Mutex<Seen>>,
     hang_up: Arc<Notify>,
     is_away: Arc<AtomicBool>,
-    requests: mpsc::UnboundedReceiver<Request>,
-    /// Who waits for the reply with a `ref`.
-    unanswered: HashMap<String, oneshot::Sender<Value>>,
     reads: bool,
     /// Frames beyond a gap, by offset.
     out_of_order: BTreeMap<i64, Value>,
@@ -204,7 +199,8 @@ struct DeviceTask {
 }
 
 impl DeviceTask {
-    async fn run(mut self) {
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        let hang_up = Arc::clone(&self.hang_up);
         loop {
             if !self.is_away.load(Ordering::Relaxed)
                 && let Ok(Some(line)) = tokio::time::timeout(REQUEST_TIMEOUT, self.open()).await
@@ -215,11 +211,13 @@ impl DeviceTask {
                     seen.is_open = true;
                     seen.connects += 1;
                 }
-                self.serve(line).await;
+                let (heard, frames) = mpsc::unbounded_channel();
+                let (own_frames, outgoing) = mpsc::unbounded_channel();
+                let own_frames = line.takes_frames().then_some(own_frames);
+                tokio::join!(carry(line, heard, outgoing, &mut requests, &hang_up), self.follow(frames, own_frames));
                 seen.lock().unwrap().is_open = false;
                 self.out_of_order.clear();
                 (self.gap_since, self.chat_gap_since, self.stale_since) = (None, None, None);
-                self.unanswered.clear();
             }
             tokio::time::sleep(BACKOFF).await;
         }
@@ -239,13 +237,16 @@ impl DeviceTask {
         }
     }
 
-    /// Runs until the line ends. What a device missed while it was not connected, a stream tells by itself, except to a device
-    /// that knows no cursor yet; otherwise a sync fetches it.
-    async fn serve(&mut self, mut line: Line) {
-        if line.takes_frames() || self.seen.lock().unwrap().cursor.is_none() {
+    /// Handles frames until the line ends. What a device missed while it was not connected, a stream tells by itself,
+    /// except to a device that knows no cursor yet; otherwise a sync fetches it.
+    async fn follow(
+        &mut self,
+        mut frames: mpsc::UnboundedReceiver<Value>,
+        own_frames: Option<mpsc::UnboundedSender<Value>>,
+    ) {
+        if own_frames.is_some() || self.seen.lock().unwrap().cursor.is_none() {
             self.sync().await;
         }
-        let hang_up = Arc::clone(&self.hang_up);
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut acked = 0;
         loop {
@@ -253,7 +254,7 @@ impl DeviceTask {
                 |since: Option<Instant>| GAP_TIMEOUT.saturating_sub(since.map_or(GAP_TIMEOUT, |at| at.elapsed()));
             let (missing, chat_missing) = (self.gap_since.or(self.stale_since), self.chat_gap_since);
             tokio::select! {
-                frame = line.next() => match frame {
+                frame = frames.recv() => match frame {
                     Some(frame) => if !self.handle_frame(&frame).await {
                         return;
                     },
@@ -261,31 +262,17 @@ impl DeviceTask {
                 },
                 () = tokio::time::sleep(left(missing)), if missing.is_some() => self.sync().await,
                 () = tokio::time::sleep(left(chat_missing)), if chat_missing.is_some() => self.close_gaps().await,
-                Some(Request { reference, frame, reply }) = self.requests.recv() => {
-                    // A request that was given up is sent again by its sender, if at all.
-                    if !reply.is_closed() {
-                        if line.send(&frame).await.is_none() {
-                            return;
-                        }
-                        self.unanswered.insert(reference, reply);
-                    }
-                }
-                _ = heartbeat.tick(), if line.takes_frames() => {
+                _ = heartbeat.tick() => if let Some(own_frames) = &own_frames {
+                    let _ = own_frames.send(json!({"action": "ping"}));
                     let cursor = self.seen.lock().unwrap().cursor.clone();
-                    let mut frames = vec![json!({"action": "ping"})];
                     if let Some(cursor) = cursor && cursor.offset > acked {
                         acked = cursor.offset;
-                        frames.push(json!({"action": "ack", "cursor": cursor.text}));
+                        let _ = own_frames.send(json!({"action": "ack", "cursor": cursor.text}));
                     }
-                    frames.extend(self.unconfirmed_reads());
-                    for frame in frames {
-                        if line.send(&frame).await.is_none() {
-                            return;
-                        }
+                    for frame in self.unconfirmed_reads() {
+                        let _ = own_frames.send(frame);
                     }
-                }
-                // The line is dropped without a close frame.
-                () = hang_up.notified() => return,
+                },
             }
         }
     }
@@ -304,10 +291,6 @@ impl DeviceTask {
 
     /// Handles a frame; returns false if it ends the socket.
     async fn handle_frame(&mut self, frame: &Value) -> bool {
-        if let Some(waiting) = frame["ref"].as_str().and_then(|reference| self.unanswered.remove(reference)) {
-            // No call waits for it any longer if it took too long.
-            let _ = waiting.send(frame.clone());
-        }
         match frame["type"].as_str().unwrap_or_default() {
             "notification" => self.receive(frame).await,
             "fetch" if frame["chatId"].is_string() => {
@@ -473,6 +456,47 @@ impl DeviceTask {
             self.seen.lock().unwrap().errors.push(format!("{path} was answered with 410 {}", answer.code()));
         }
         (answer.status == status).then(|| answer.json())
+    }
+}
+
+/// Reads and writes the line until it ends, is cut off or nobody hears it, so that a reply never waits for a sync.
+async fn carry(
+    mut line: Line,
+    heard: mpsc::UnboundedSender<Value>,
+    mut outgoing: mpsc::UnboundedReceiver<Value>,
+    requests: &mut mpsc::UnboundedReceiver<Request>,
+    hang_up: &Notify,
+) {
+    let mut unanswered = HashMap::<String, oneshot::Sender<Value>>::new();
+    loop {
+        let frame = tokio::select! {
+            frame = line.next() => {
+                let Some(frame) = frame else { return };
+                if let Some(waiting) = frame["ref"].as_str().and_then(|reference| unanswered.remove(reference)) {
+                    // No call waits for it any longer if it took too long.
+                    let _ = waiting.send(frame.clone());
+                }
+                if heard.send(frame).is_err() {
+                    return;
+                }
+                continue;
+            }
+            Some(Request { reference, frame, reply }) = requests.recv() => {
+                // A request that was given up is sent again by its sender, if at all.
+                if reply.is_closed() {
+                    continue;
+                }
+                unanswered.insert(reference, reply);
+                frame
+            }
+            Some(frame) = outgoing.recv() => frame,
+            () = heard.closed() => return,
+            // The line is dropped without a close frame.
+            () = hang_up.notified() => return,
+        };
+        if line.send(&frame).await.is_none() {
+            return;
+        }
     }
 }
 
