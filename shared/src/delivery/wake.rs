@@ -2,6 +2,10 @@
 
 use async_trait::async_trait;
 
+/// Work of the record that is due within this time, in milliseconds, needs a drain that is woken. Later work is found in time
+/// by the drain's schedule, once a minute.
+pub const WAKE_WITHIN_MS: i64 = 60_000;
+
 /// Wakes the drain, for callers that enqueue work which is due soon.
 #[async_trait]
 pub trait Wake: Send + Sync {

@@ -6,6 +6,7 @@ use std::fmt::Display;
 
 use serde_json::{Map, Value};
 
+use crate::clock::Time;
 use crate::cursor::Cursor;
 use crate::error::{Error, Problems};
 use crate::ids::UserId;
@@ -52,6 +53,12 @@ impl Fields {
             let number = whole_number(&value).filter(|number| (min..=max).contains(number));
             number.ok_or_else(|| format!("must be a whole number from {min} to {max}"))
         })
+    }
+
+    /// Takes an RFC 3339 instant.
+    pub fn instant(&mut self, name: &str) -> Option<Time> {
+        let value = self.take(name)?;
+        self.checked(name, value, |value| instant(&value))
     }
 
     /// Takes a cursor. A malformed one fails at once as a `bad_request`, as it does in a query.
@@ -196,6 +203,12 @@ pub fn whole_number(value: &Value) -> Option<i64> {
     let from_float = || value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15);
     #[expect(clippy::cast_possible_truncation, reason = "it is whole, and an i64 holds more than 1e15")]
     value.as_i64().or_else(|| from_float().map(|number| number as i64))
+}
+
+/// An RFC 3339 instant.
+pub fn instant(value: &Value) -> Result<Time, String> {
+    let instant = value.as_str().and_then(Time::parse);
+    instant.ok_or_else(|| "must be an RFC 3339 timestamp such as 2026-11-20T16:00:00Z".into())
 }
 
 /// Parses a cursor of a query or a member.

@@ -178,7 +178,7 @@ fn content(fields: &mut Fields) -> Option<Content> {
             value.as_str().and_then(Priority::from_name).ok_or_else(|| "must be low, normal, high or critical".into())
         }),
     };
-    let expires_at = instant(fields, "expiresAt");
+    let expires_at = fields.instant("expiresAt");
     let collapse_key = fields.text("collapseKey", 1, 64);
     let (kind, title, data, priority) = (kind?, title?, data?, priority?);
     Some(Content { kind, title, body, data, action_url, priority, expires_at, collapse_key })
@@ -240,26 +240,15 @@ fn due(fields: &mut Fields) -> Option<Due> {
     }
     match given.pop() {
         None => Some(Due::Now),
-        Some((name @ "deliverAt", value)) => fields.checked(name, value, parse_instant).map(|at| Due::At(at.0)),
+        Some((name @ "deliverAt", value)) => {
+            fields.checked(name, value, |value| fields::instant(&value)).map(|at| Due::At(at.0))
+        }
         Some((name, value)) => fields.checked(name, value, |value| match fields::whole_number(&value) {
             Some(0) => Ok(Due::Now),
             Some(delay_ms @ 1..=MAX_DELAY_MS) => Ok(Due::After(delay_ms)),
             _ => Err("must be a whole number of milliseconds, from 0 to 365 days".into()),
         }),
     }
-}
-
-fn instant(fields: &mut Fields, name: &str) -> Option<Time> {
-    let value = fields.take(name)?;
-    fields.checked(name, value, parse_instant)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the signature of a check")]
-fn parse_instant(value: Value) -> Result<Time, String> {
-    value
-        .as_str()
-        .and_then(Time::parse)
-        .ok_or_else(|| "must be an RFC 3339 timestamp such as 2026-11-20T16:00:00Z".into())
 }
 
 /// Checks the order of two instants. What depends on the current time is checked later, and only for new keys, so that

@@ -6,13 +6,11 @@ use crate::app::App;
 use crate::delivery::Delivery;
 use crate::delivery::offer::{Offer, offer};
 use crate::delivery::queue::Entry;
+use crate::delivery::wake::WAKE_WITHIN_MS;
 use crate::ids::NotificationId;
 use crate::inbox::send::Due;
 use crate::inbox::sends::CHUNK_RECIPIENTS;
 use crate::telemetry::{Counts, Hint, Report};
-
-/// Work that is due later than this is found in time by the drain's schedule, once a minute.
-const WAKE_WITHIN_MS: i64 = 60_000;
 
 /// Pushes a stored send, reports it, and wakes the drain if work is left that is due soon. `begun_ms`: when the call was
 /// read, in milliseconds since 1970.
