@@ -26,6 +26,8 @@ pub struct Delivery {
     pub user: UserId,
     /// What is pushed.
     pub notification: Notification,
+    /// When it arrived, in milliseconds since 1970: not when it first did, if it was snoozed since.
+    pub arrived_at_ms: i64,
     /// How many notifications the user has not read, this one included.
     pub unread: i64,
     /// What it replaced on arrival, in the offsets before its own; empty when it is pushed again.

@@ -103,13 +103,13 @@ impl<'a> Attempt<'a> {
     }
 
     fn add_to(&self, report: &mut Report<'a>, now_ms: i64) {
-        let notification = &self.offer.delivery.notification;
+        let Delivery { notification, arrived_at_ms, .. } = self.offer.delivery;
         let outcomes = self.results().map(|(connection, result)| (notification.id, &connection.id, result.outcome()));
         report.outcomes.extend(outcomes);
         // If every connection is gone, it is finished, but no one received it.
         if self.is_finished() && self.results.contains(&PushResult::Offered) {
             report.counts.delivered += 1;
-            report.counts.deliver_ms.add(now_ms - notification.created_at.0);
+            report.counts.deliver_ms.add(now_ms - arrived_at_ms);
         }
     }
 

@@ -211,6 +211,7 @@ impl Model {
                 version: inbox.head,
                 newness,
                 created_at_ms: now_ms,
+                arrived_at_ms: now_ms,
                 read_at_ms: None,
                 is_deleted: arrives_late,
                 deleted_at_ms: if arrives_late { now_ms } else { 0 },
@@ -237,8 +238,11 @@ impl Model {
     ) -> String {
         let unread = self.inbox(user).unread(self.now_ms());
         let (fence_ms, attempt) = (row.push_at_ms.unwrap_or_default(), row.times_taken);
-        let json = as_json(&self.notification(offset, row));
-        format!("{json} unread {unread} replaces {replaces:?} to {connections:?} fence {fence_ms} attempt {attempt}")
+        let (json, arrived) = (as_json(&self.notification(offset, row)), row.arrived_at_ms);
+        format!(
+            "{json} at {arrived} unread {unread} replaces {replaces:?} to {connections:?} \
+             fence {fence_ms} attempt {attempt}"
+        )
     }
 
     pub(super) fn notification(&self, offset: i64, row: &Row) -> Notification {
@@ -419,10 +423,12 @@ impl Model {
 /// Deliveries in a form that can be compared: their order is up to the store.
 pub(super) fn by_row(deliveries: &[Delivery]) -> Result<BTreeMap<(UserId, i64), String>, String> {
     let mut rows = BTreeMap::new();
-    for Delivery { user, notification, unread, replaces, connections, fence_ms, attempt } in deliveries {
+    for delivery in deliveries {
+        let Delivery { user, notification, arrived_at_ms, unread, replaces, connections, fence_ms, attempt } = delivery;
         let (json, connections) = (as_json(notification), sorted_by_id(connections));
         let text = format!(
-            "{json} unread {unread} replaces {replaces:?} to {connections:?} fence {fence_ms} attempt {attempt}"
+            "{json} at {arrived_at_ms} unread {unread} replaces {replaces:?} to {connections:?} \
+             fence {fence_ms} attempt {attempt}"
         );
         if rows.insert((user.clone(), notification.cursor.offset), text).is_some() {
             return Err(format!("two deliveries to {user} at {}", notification.cursor.offset));

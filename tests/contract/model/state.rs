@@ -63,6 +63,8 @@ pub(super) struct Row {
     /// When its send was due and when it was accepted: the greater pair is the newer notification.
     pub(super) newness: (i64, i64),
     pub(super) created_at_ms: i64,
+    /// When it arrived last.
+    pub(super) arrived_at_ms: i64,
     pub(super) read_at_ms: Option<i64>,
     pub(super) is_deleted: bool,
     /// When it became a tombstone.

@@ -92,6 +92,7 @@ macro_rules! select_notifications {
         concat!(
             r#"SELECT n.user_id, n."offset", n.version, n.id, n.created_at, n.read_at, n.push_attempts,
                       n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= ?2, FALSE) AS is_gone,
+                      coalesce(n.unsnoozed_at, n.created_at) AS arrived_at,
                       s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key, i.unread
                  FROM notifications n LEFT JOIN sends s ON s.id = n.send_id AND n.deleted_at IS NULL
                       JOIN inboxes i ON i.user_id = n.user_id "#,

@@ -168,7 +168,8 @@ impl PostgresRecord {
     }
 }
 
-fn add_delivery(deliveries: &mut Vec<Delivery>, row: &PgRow, offset: i64) -> Result<(), StoreError> {
+/// Adds the connection of a row to its delivery, if it has one. The rows of a delivery must be adjacent.
+pub(crate) fn add_delivery(deliveries: &mut Vec<Delivery>, row: &PgRow, offset: i64) -> Result<(), StoreError> {
     let Some(connection) = rows::connection(row, "connection_id")? else { return Ok(()) };
     let user = connection.user.clone();
     let begin = || {
@@ -176,6 +177,7 @@ fn add_delivery(deliveries: &mut Vec<Delivery>, row: &PgRow, offset: i64) -> Res
         Ok(Delivery {
             user: user.clone(),
             notification,
+            arrived_at_ms: column(row, "arrived_at")?,
             unread: column(row, "unread")?,
             replaces: Vec::new(),
             connections: Vec::new(),

@@ -66,6 +66,7 @@ pub(crate) fn deliveries(
             let replaces: Option<Vec<Uuid>> = column(row, "replaces")?;
             Ok(Delivery {
                 user: user.clone(),
+                arrived_at_ms: notification.created_at.0,
                 fence_ms: notification.created_at.0 + PUSH_GRACE_MS,
                 notification,
                 unread: column(row, "unread")?,

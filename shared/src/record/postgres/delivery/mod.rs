@@ -3,7 +3,7 @@
 pub(crate) mod bisect;
 mod chunks;
 mod dead_letters;
-mod due;
+pub(crate) mod due;
 pub(crate) mod materialise;
 
 use async_trait::async_trait;

@@ -30,7 +30,7 @@ taken AS (
 )
 -- `unread` excludes expired notifications that are not tombstones yet.
 SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, n.push_at, n.push_attempts,
-       inboxes.epoch,
+       coalesce(n.unsnoozed_at, n.created_at) AS arrived_at, inboxes.epoch,
        inboxes.unread - (
            SELECT count(*) FROM notifications e
             WHERE e.user_id = n.user_id AND e.deleted_at IS NULL AND e.read_at IS NULL AND e.expires_at <= clock.now_ms

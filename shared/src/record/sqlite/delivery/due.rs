@@ -109,6 +109,7 @@ struct Found {
     user: UserId,
     offset: i64,
     notification: Result<Notification, Failure>,
+    arrived_at_ms: i64,
     is_gone: bool,
     attempts: i64,
     unread: i64,
@@ -120,6 +121,7 @@ impl Found {
             user: UserId::stored(row.get("user_id")?),
             offset: row.get("offset")?,
             notification: rows::notification(row, epoch),
+            arrived_at_ms: row.get("arrived_at")?,
             is_gone: row.get("is_gone")?,
             attempts: row.get("push_attempts")?,
             unread: row.get("unread")?,
@@ -169,7 +171,7 @@ fn take_found(
     let connections = rows::live_connections(db, &users, now_ms)?;
     let expired = rows::expired_unread(db, &users, now_ms)?;
     let (mut deliveries, mut next) = (Vec::new(), Vec::new());
-    for Found { user, offset, notification, is_gone, attempts, unread } in found {
+    for Found { user, offset, notification, arrived_at_ms, is_gone, attempts, unread } in found {
         let Ok(notification) = notification else {
             dead_letter_push(db, &user, offset, Reason::Unreadable, now_ms)?;
             continue;
@@ -182,8 +184,16 @@ fn take_found(
         if !connections.is_empty() {
             let unread = unread - expired.get(&user).copied().unwrap_or(0);
             let attempt = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
-            let replaces = Vec::new();
-            deliveries.push(Delivery { user, notification, unread, replaces, connections, fence_ms, attempt });
+            deliveries.push(Delivery {
+                user,
+                notification,
+                arrived_at_ms,
+                unread,
+                replaces: Vec::new(),
+                connections,
+                fence_ms,
+                attempt,
+            });
         }
     }
     set_push_at(db, &next)?;

@@ -106,8 +106,16 @@ pub(crate) fn materialise(
                 read_at: None,
             };
             let replaces = replaced.into_iter().map(|(_, id)| id).collect();
-            let fence_ms = now_ms + PUSH_GRACE_MS;
-            deliveries.push(Delivery { user, notification, unread, replaces, connections, fence_ms, attempt: 0 });
+            deliveries.push(Delivery {
+                user,
+                notification,
+                arrived_at_ms: now_ms,
+                unread,
+                replaces,
+                connections,
+                fence_ms: now_ms + PUSH_GRACE_MS,
+                attempt: 0,
+            });
         }
     }
     if !tombstones.is_empty() {
