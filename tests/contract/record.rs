@@ -19,6 +19,7 @@ use shared::inbox::notification::{Content, Notification, Priority};
 use shared::inbox::retention::Retention;
 use shared::inbox::send::Due;
 use shared::inbox::sends::{Append, Appended, Sends};
+use shared::inbox::snooze::Snoozes;
 use shared::inbox::{Change, Changed, Changes, CurrentState, Inbox, Page, Position};
 use shared::presence::acquaintances::Acquaintances;
 use shared::sockets::connections::{Connections, Opened, Opening, Ticket};
@@ -130,6 +131,10 @@ impl Record {
     }
 
     pub(crate) fn inbox(&self) -> &dyn Inbox {
+        &*self.0
+    }
+
+    pub(crate) fn snoozes(&self) -> &dyn Snoozes {
         &*self.0
     }
 

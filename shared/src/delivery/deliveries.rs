@@ -61,8 +61,8 @@ pub trait Deliveries: Send + Sync {
     /// told to sync. In batches as in `take_due`; what is beyond them stays as it is.
     async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
 
-    /// When the next chunk, row or message of a chat falls due, or the next row expires, in milliseconds since 1970, possibly in the past; `None` if nothing
-    /// waits.
+    /// When the next chunk, row or message of a chat falls due, the next row expires, or the next snooze ends, in milliseconds
+    /// since 1970, possibly in the past; `None` if nothing waits.
     async fn next_due(&self) -> Result<Option<i64>, StoreError>;
 
     /// How much waits now. Costs a look at each waiting row and chunk, and nothing for settled ones.

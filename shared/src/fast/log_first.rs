@@ -13,7 +13,7 @@ use crate::chat::chats::{self, Chats, Created, Member, MemberPage, NewChat};
 use crate::chat::message::Message;
 use crate::chat::messages::{Appended, DueMessage, History, Marked, Messages, NewMessage, Range};
 use crate::chat::{OwnChat, Refusal, Summary};
-use crate::clock::{At, Clock};
+use crate::clock::{At, Clock, Time};
 use crate::cursor::Cursor;
 use crate::error::StoreError;
 use crate::ids::{ChatId, NotificationId, SendId, UserId};
@@ -21,6 +21,7 @@ use crate::inbox::bounds::Bounds;
 use crate::inbox::history::{self, SendPage, SendQuery, Trace};
 use crate::inbox::notification::Notification;
 use crate::inbox::sends::{self, Append, Cancelled, FirstAnswer, Sends};
+use crate::inbox::snooze::{Snoozed, Snoozes, Unsnoozed};
 use crate::inbox::{Change, Changed, Changes, Inbox, Listed, Page, Position};
 use crate::record::Record;
 
@@ -30,6 +31,7 @@ pub fn log_first(record: Record, writer: &LogWriter, in_use: &Arc<FastUse>, cloc
     Record {
         sends: Arc::new(After { act: record.sends, logs: logs.clone() }),
         inbox: Arc::new(After { act: record.inbox, logs: logs.clone() }),
+        snoozes: Arc::new(After { act: record.snoozes, logs: logs.clone() }),
         chats: Arc::new(After { act: record.chats, logs: logs.clone() }),
         messages: Arc::new(After { act: record.messages, logs: logs.clone() }),
         history: Arc::new(After { act: record.history, logs }),
@@ -189,6 +191,18 @@ impl Inbox for After<dyn Inbox> {
     async fn acknowledge(&self, user: &UserId, cursor: Cursor, at: At) -> Result<bool, StoreError> {
         // A cursor names what is written already.
         self.act.acknowledge(user, cursor, at).await
+    }
+}
+
+#[async_trait]
+impl Snoozes for After<dyn Snoozes> {
+    async fn snooze(&self, user: &UserId, id: NotificationId, until: Time, at: At) -> Result<Snoozed, StoreError> {
+        self.logs.write_user(user).await?;
+        self.act.snooze(user, id, until, at).await
+    }
+
+    async fn unsnooze(&self, limit: usize, at: At) -> Result<Unsnoozed, StoreError> {
+        self.act.unsnooze(limit, at).await
     }
 }
 

@@ -40,7 +40,8 @@ pub trait History: Send + Sync {
 /// reported with no recipients at all, since it never reaches any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// A device acknowledged its offset or a later one, or the user read it, or deleted it before it expired.
+    /// A device acknowledged its offset or a later one, or the user read it, snoozed it, or deleted it before it expired.
+    /// One that arrives anew after a snooze is no longer settled.
     Settled,
     /// Its `expires_at` has passed, or a newer notification of the same collapse key replaced it before it was read.
     Expired,
@@ -165,12 +166,16 @@ pub struct Trace {
     pub accepted_at_ms: i64,
     /// When it arrived in the inbox.
     pub materialised_at_ms: Option<i64>,
-    /// When every connection had accepted it.
+    /// When every connection had accepted it; after a snooze, since it arrived anew.
     pub offered_at_ms: Option<i64>,
-    /// When it was marked as read; `None` if it was marked as unread since.
+    /// When it was marked as read; `None` if it was marked as unread or snoozed since.
     pub read_at_ms: Option<i64>,
-    /// When it became a tombstone, for whatever reason.
+    /// When it became a tombstone, for whatever reason; `None` while it is snoozed.
     pub deleted_at_ms: Option<i64>,
+    /// When it was snoozed; `None` once the snooze has ended.
+    pub snoozed_at_ms: Option<i64>,
+    /// When it last arrived anew after a snooze.
+    pub unsnoozed_at_ms: Option<i64>,
     /// When it expired.
     pub expired_at_ms: Option<i64>,
     /// When a newer notification of the same collapse key replaced it.
@@ -217,6 +222,7 @@ impl Trace {
         // Steps of the same time stay in this order, since the sort is stable.
         let mut steps = vec![step("accepted")(self.accepted_at_ms)];
         steps.extend(self.materialised_at_ms.filter(|at_ms| *at_ms > self.accepted_at_ms).map(step("materialised")));
+        steps.extend(self.unsnoozed_at_ms.map(step("unsnoozed")));
         steps.extend(pushes.unwrap_or_default().iter().map(|pushed| Step {
             step: "pushed",
             at: Time(pushed.at_ms),
@@ -229,6 +235,7 @@ impl Trace {
             self.offered_at_ms.map(|at_ms| accepted_at_ms.map_or(at_ms, |accepted| at_ms.max(accepted)));
         steps.extend(offered_at_ms.map(step("offered")));
         steps.extend(self.read_at_ms.map(step("read")));
+        steps.extend(self.snoozed_at_ms.map(step("snoozed")));
         // A tombstone that was made because of the expiry is not a deletion.
         let deleted = self.deleted_at_ms.filter(|at_ms| self.expired_at_ms.is_none_or(|expired| *at_ms < expired));
         steps.extend(deleted.filter(|_| self.collapsed_at_ms.is_none()).map(step("deleted")));
@@ -345,6 +352,18 @@ mod tests {
         ], "complete": true});
         let at_once = Trace { accepted_at_ms: 10, materialised_at_ms: Some(10), ..Trace::default() };
         assert_eq!(serde_json::to_value(at_once.steps(Some(&pushes[..1]), 50)).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_arrived_anew_is_offered_after_that() {
+        let snoozed = Trace { accepted_at_ms: 10, snoozed_at_ms: Some(20), ..Trace::default() };
+        let first = pushed("tab", Outcome::Offered, 10);
+        assert_eq!(names(&snoozed.steps(Some(&[first]), 50)), [("accepted", 10), ("pushed", 10), ("snoozed", 20)]);
+        let unsnoozed = Trace { accepted_at_ms: 10, unsnoozed_at_ms: Some(30), ..Trace::default() };
+        let offered = Trace { offered_at_ms: Some(30), ..unsnoozed };
+        let pushes = [pushed("tab", Outcome::Offered, 10), pushed("tab", Outcome::Offered, 30)];
+        let expected = [("accepted", 10), ("pushed", 10), ("unsnoozed", 30), ("pushed", 30), ("offered", 30)];
+        assert_eq!(names(&offered.steps(Some(&pushes), 50)), expected);
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod notification;
 pub mod retention;
 pub mod send;
 pub mod sends;
+pub mod snooze;
 pub mod sync;
 
 use async_trait::async_trait;
@@ -180,7 +181,8 @@ pub enum Change {
     Read(Vec<NotificationId>),
     /// Mark these as unread.
     Unread(Vec<NotificationId>),
-    /// Delete these. Tombstones remain, from which other devices learn of it.
+    /// Delete these. Tombstones remain, from which other devices learn of it. A snoozed one is a tombstone already, and
+    /// only never arrives anew.
     Delete(Vec<NotificationId>),
     /// Mark everything as read.
     ReadAll {

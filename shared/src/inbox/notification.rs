@@ -73,9 +73,9 @@ pub struct Notification {
     pub id: NotificationId,
     /// Its content, shared by all recipients of the send.
     pub content: Arc<Content>,
-    /// Its arrival position in the inbox, which never changes.
+    /// Its arrival position in the inbox, which changes only when it arrives anew after a snooze.
     pub cursor: Cursor,
-    /// When it arrived in the inbox: with its send, or shortly after it (for recipients beyond the first 200) or its
+    /// When it first arrived in the inbox: with its send, or shortly after it (for recipients beyond the first 200) or its
     /// due time (for a scheduled send).
     pub created_at: Time,
     /// When it was marked as read; `None` if it is unread.

@@ -21,10 +21,11 @@ pub trait Retention: Send + Sync {
     /// Purges some of what is too old, at most [`MAX_PURGED`] of each kind, each kind in its own transaction.
     ///
     /// - Notifications still in an inbox whose send need not be kept any longer expire at once.
-    /// - Tombstones that are `retention_ms` old or older are deleted, and `purged_through` of their inboxes rises to their
-    ///   versions: a lower cursor can no longer be answered.
+    /// - Tombstones that are `retention_ms` old or older are deleted, unless they are snoozed, and `purged_through` of their
+    ///   inboxes rises to their versions: a lower cursor can no longer be answered.
     /// - Sends that need not be kept any longer are deleted with their chunks, and their keys are free again. A send that
-    ///   still has notifications, a waiting chunk, or dead-lettered recipients is examined again after `retention_ms`.
+    ///   still has notifications, a waiting chunk, or dead-lettered recipients is examined again after `retention_ms`; one
+    ///   with a snoozed notification, once the snooze has ended.
     async fn purge(&self, retention_ms: i64, at: At) -> Result<Purged, StoreError>;
 }
 

@@ -18,6 +18,7 @@ use crate::inbox::Inbox;
 use crate::inbox::history::History;
 use crate::inbox::retention::Retention;
 use crate::inbox::sends::Sends;
+use crate::inbox::snooze::Snoozes;
 use crate::presence::acquaintances::Acquaintances;
 use crate::sockets::connections::Connections;
 use crate::telemetry::health::Migrations;
@@ -26,6 +27,7 @@ use crate::telemetry::health::Migrations;
 pub trait RecordStore:
     Sends
     + Inbox
+    + Snoozes
     + Deliveries
     + DeadLetters
     + History
@@ -43,6 +45,7 @@ pub trait RecordStore:
 impl<T> RecordStore for T where
     T: Sends
         + Inbox
+        + Snoozes
         + Deliveries
         + DeadLetters
         + History
@@ -64,6 +67,8 @@ pub struct Record {
     pub sends: Arc<dyn Sends>,
     /// What users have received.
     pub inbox: Arc<dyn Inbox>,
+    /// What users snooze.
+    pub snoozes: Arc<dyn Snoozes>,
     /// What has yet to be materialised or pushed.
     pub deliveries: Arc<dyn Deliveries>,
     /// What cannot be processed.
@@ -94,6 +99,7 @@ impl Record {
         Self {
             sends: store.clone(),
             inbox: store.clone(),
+            snoozes: store.clone(),
             deliveries: store.clone(),
             dead_letters: store.clone(),
             history: store.clone(),

@@ -1,4 +1,5 @@
-//! The suite of `shared::inbox::Inbox`, one module per operation.
+//! The suite of `shared::inbox::Inbox`, one module per operation, and of
+//! `shared::inbox::snooze::Snoozes`.
 
 mod acknowledge;
 mod append;
@@ -10,3 +11,4 @@ mod content;
 mod list;
 mod races;
 mod repeat;
+mod snooze;

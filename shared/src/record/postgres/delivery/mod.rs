@@ -73,7 +73,8 @@ impl PostgresRecord {
                           (SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL),
                           (SELECT min(push_at) FROM messages WHERE push_at IS NOT NULL),
                           (SELECT min(expires_at) FROM notifications
-                            WHERE expires_at IS NOT NULL AND deleted_at IS NULL)) AS next",
+                            WHERE expires_at IS NOT NULL AND deleted_at IS NULL),
+                          (SELECT min(snoozed_until) FROM notifications WHERE snoozed_until IS NOT NULL)) AS next",
         );
         Ok(column(&query.read_one(&mut *self.connection().await?).await?, "next")?)
     }

@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::ids::{NotificationId, UserId};
 use crate::inbox::{Change, Changed};
 use crate::record::postgres::failure::Failure;
+use crate::record::postgres::inbox::lock_inboxes;
 use crate::record::postgres::rows::{self, at_ms, broken, column};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
@@ -31,8 +32,7 @@ impl PostgresRecord {
     async fn try_change_locked(&self, user: &UserId, change: &Change, at: At) -> Result<Option<Changed>, Failure> {
         let mut connection = self.connection().await?;
         let mut transaction = begin(&mut connection).await?;
-        let lock = sqlx::query("SELECT FROM inboxes WHERE user_id = $1 FOR UPDATE").bind(user.as_str());
-        lock.run(&mut transaction).await?;
+        lock_inboxes(&mut transaction, &[user.as_str().to_owned()]).await?;
         let changed = try_change(&mut transaction, user, change, at).await?;
         commit(transaction).await?;
         Ok(changed)
@@ -76,7 +76,9 @@ async fn try_change(db: &mut Db<'_>, user: &UserId, change: &Change, at: At) -> 
     }
     let ids: Vec<Uuid> = column::<Option<Vec<Uuid>>>(first, "ids")?.unwrap_or_default();
     let new_head: Option<i64> = column(first, "new_head")?;
-    if !ids.is_empty() && new_head.is_none() {
+    // Without a change there was no lock, and a snooze that was to be deleted may have ended meanwhile.
+    let has_lost = if ids.is_empty() { column(first, "misses_snoozes")? } else { new_head.is_none() };
+    if has_lost {
         return Err(Failure::Lost);
     }
     let connections: Result<Vec<_>, StoreError> = found.iter().map(|row| rows::connection(row, "id")).collect();

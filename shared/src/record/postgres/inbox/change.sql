@@ -1,7 +1,7 @@
 -- Changes rows of one user's inbox. Each row that changes takes the next offset as its version. Returns the position
 -- before the change, the new head and unread count (null if nothing changed), the ids that changed, and a row for each
--- connection to notify, at least one. If the inbox changes concurrently, there are ids but no new head, nothing has
--- happened, and the caller retries.
+-- connection to notify, at least one. If the inbox changes concurrently, there are ids but no new head, or no ids and
+-- snoozes were missed; then nothing has changed for anyone, and the caller retries.
 -- $2 user  $3 'read', 'unread' or 'delete'  $4 ids, or null for all  $5 type, or null
 -- $6 epoch and $7 offset of the cursor up to which, or null
 -- The position in the snapshot of this statement. A user who never received anything has no row here.
@@ -48,12 +48,27 @@ changed AS (
            push_at = CASE $3 WHEN 'unread' THEN n.push_at END
       FROM affected, inbox, clock
      WHERE n.user_id = $2 AND n."offset" = affected."offset" AND EXISTS (SELECT FROM raised)
+),
+-- Snoozed notifications that are deleted. They are tombstones already, which take no offset.
+snoozed AS MATERIALIZED (
+    SELECT n."offset" FROM notifications n
+     WHERE $3 = 'delete' AND n.user_id = $2 AND n.id = ANY ($4) AND n.snoozed_until IS NOT NULL
+),
+-- After the head is raised, if it is to be: locks are taken in this order everywhere. A snooze that has ended meanwhile is
+-- missed.
+ended AS (
+    UPDATE notifications AS n SET snoozed_until = NULL, deleted_at = clock.now_ms
+      FROM snoozed, clock
+     WHERE n.user_id = $2 AND n."offset" = snoozed."offset" AND n.snoozed_until IS NOT NULL
+       AND (NOT EXISTS (SELECT FROM affected) OR EXISTS (SELECT FROM raised))
+    RETURNING n.id
 )
 -- `known` counts the given ids that are this user's. Connections are returned only if something changed.
 SELECT coalesce(inbox.epoch, epoch.epoch) AS epoch, coalesce(inbox.head, 0) AS head, coalesce(inbox.acked, 0) AS acked,
        coalesce(inbox.purged_through, 0) AS purged_through, coalesce(inbox.unread, 0) - expired.unread AS unread,
        expired.expired, raised.head AS new_head, raised.unread - expired.unread AS new_unread,
        (SELECT array_agg(affected.id ORDER BY affected.step) FROM affected) AS ids,
+       (SELECT count(*) FROM ended) < (SELECT count(*) FROM snoozed) AS misses_snoozes,
        (SELECT count(*) FROM notifications n
          WHERE n.user_id = $2 AND n.id = ANY ($4)
            AND ($3 = 'delete' OR n.deleted_at IS NULL AND coalesce(n.expires_at > clock.now_ms, true))) AS known,

@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::ids::{NotificationId, UserId};
 use crate::inbox::Changed;
 use crate::record::postgres::failure::Failure;
+use crate::record::postgres::inbox::lock_inboxes;
 use crate::record::postgres::rows::{self, at_ms, column, limit};
 use crate::record::postgres::sql::sql;
 use crate::record::postgres::store::PostgresRecord;
@@ -33,10 +34,7 @@ impl PostgresRecord {
             return Ok(Vec::new());
         }
         let mut transaction = begin(&mut connection).await?;
-        sqlx::query("SELECT FROM inboxes WHERE user_id = ANY ($1) ORDER BY user_id FOR UPDATE")
-            .bind(&users)
-            .run(&mut transaction)
-            .await?;
+        lock_inboxes(&mut transaction, &users).await?;
         let found = sqlx::query(sql!("expire.sql"))
             .bind(at_ms(at))
             .bind(&users)

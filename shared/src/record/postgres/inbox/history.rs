@@ -125,6 +125,8 @@ fn trace(row: &PgRow) -> Result<Trace, StoreError> {
         offered_at_ms: column(row, "offered_at")?,
         read_at_ms: column(row, "read_at")?,
         deleted_at_ms: column(row, "deleted_at")?,
+        snoozed_at_ms: column(row, "snoozed_at")?,
+        unsnoozed_at_ms: column(row, "unsnoozed_at")?,
         expired_at_ms: column(row, "expired_at")?,
         collapsed_at_ms: column(row, "collapsed_at")?,
     })

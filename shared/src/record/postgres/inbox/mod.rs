@@ -6,6 +6,7 @@ mod history;
 mod read;
 mod retention;
 mod sends;
+mod snooze;
 
 use async_trait::async_trait;
 
@@ -16,7 +17,9 @@ use crate::ids::{NotificationId, UserId};
 use crate::inbox::bounds::Bounds;
 use crate::inbox::notification::Notification;
 use crate::inbox::{Change, Changed, Changes, Inbox, Listed, Page, Position};
+use crate::record::postgres::failure::Failure;
 use crate::record::postgres::store::PostgresRecord;
+use crate::record::postgres::timeout::{Db, Run};
 
 #[async_trait]
 impl Inbox for PostgresRecord {
@@ -53,4 +56,12 @@ impl Inbox for PostgresRecord {
     async fn acknowledge(&self, user: &UserId, cursor: Cursor, at: At) -> Result<bool, StoreError> {
         Ok(self.try_acknowledge(user, cursor, at).await?)
     }
+}
+
+/// Locks inboxes in the order of their users, in which every statement locks them. A later statement of the transaction then
+/// reads rows that no other change can change.
+async fn lock_inboxes(db: &mut Db<'_>, users: &[String]) -> Result<(), Failure> {
+    let lock = sqlx::query("SELECT FROM inboxes WHERE user_id = ANY ($1) ORDER BY user_id FOR UPDATE");
+    lock.bind(users).run(db).await?;
+    Ok(())
 }

@@ -1,12 +1,12 @@
 -- Deletes old tombstones and raises `purged_through` of their inboxes, in one statement: a sync from a lower cursor
--- would miss the deletions, so such cursors are no longer accepted.
+-- would miss the deletions, so such cursors are no longer accepted. Snoozed notifications are left alone.
 -- $2 retention_ms  $3 the most rows
 -- Locked tombstones are skipped, and deleted by another call.
 , old AS MATERIALIZED (
     SELECT n.user_id, n."offset", n.version
       FROM notifications n
      -- A subquery, since a join with the clock would also read all younger tombstones.
-     WHERE n.deleted_at <= (SELECT now_ms FROM clock) - $2
+     WHERE n.deleted_at <= (SELECT now_ms FROM clock) - $2 AND n.snoozed_until IS NULL
      ORDER BY n.deleted_at LIMIT $3
        FOR UPDATE OF n SKIP LOCKED
 ),

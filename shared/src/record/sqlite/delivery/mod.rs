@@ -77,7 +77,9 @@ impl SqliteRecord {
                                          SELECT min(push_at) FROM messages WHERE push_at IS NOT NULL
                                          UNION ALL
                                          SELECT min(expires_at) FROM notifications
-                                          WHERE expires_at IS NOT NULL AND deleted_at IS NULL)";
+                                          WHERE expires_at IS NOT NULL AND deleted_at IS NULL
+                                         UNION ALL
+                                         SELECT min(snoozed_until) FROM notifications WHERE snoozed_until IS NOT NULL)";
         self.read(move |db| one(db, sql, [], value)).await
     }
 

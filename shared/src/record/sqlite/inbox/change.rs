@@ -23,6 +23,9 @@ pub(crate) fn perform(
     }
     let known = known(db, user, change, now_ms)?;
     let affected = affected(db, user, change, now_ms)?;
+    if let Change::Delete(ids) = change {
+        end_snoozes(db, user, ids, now_ms)?;
+    }
     let unchanged = Changed {
         prev: position.cursor(),
         cursor: position.cursor(),
@@ -58,6 +61,14 @@ fn known(db: &Connection, user: &UserId, change: &Change, now_ms: i64) -> Result
                   AND (?3 OR deleted_at IS NULL AND coalesce(expires_at > ?4, TRUE))";
     let known: i64 = one(db, sql, params![user.as_str(), rows::hex_list(ids), also_deleted, now_ms], value)?;
     usize::try_from(known).map_err(|_| broken("a count"))
+}
+
+/// Deletes those of these that are snoozed. They are tombstones already, which take no offset.
+fn end_snoozes(db: &Connection, user: &UserId, ids: &[NotificationId], now_ms: i64) -> Result<(), Failure> {
+    let sql = "UPDATE notifications SET snoozed_until = NULL, deleted_at = ?3
+                WHERE user_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2)) AND snoozed_until IS NOT NULL";
+    execute(db, sql, params![user.as_str(), rows::hex_list(ids), now_ms])?;
+    Ok(())
 }
 
 /// The rows that a change makes different, in order of arrival.

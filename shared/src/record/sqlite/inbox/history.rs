@@ -100,7 +100,9 @@ fn statement(query: &SendQuery) -> String {
 /// ?1 the time  ?2 the notification  ?3 its user, or null for any  ?4 the most chunks of each state to search
 const TRACE: &str = "
     WITH materialised AS MATERIALIZED (
-        SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at, n.deleted_at,
+        SELECT s.created_at AS accepted_at, n.created_at, n.offered_at, n.read_at,
+               CASE WHEN n.snoozed_until IS NULL THEN n.deleted_at END AS deleted_at,
+               CASE WHEN n.snoozed_until IS NOT NULL THEN n.deleted_at END AS snoozed_at, n.unsnoozed_at,
                CASE WHEN n.expires_at <= ?1 AND n.collapsed_at IS NULL THEN n.expires_at END AS expired_at,
                n.collapsed_at
           FROM notifications n JOIN sends s ON s.id = n.send_id
@@ -110,7 +112,7 @@ const TRACE: &str = "
     UNION ALL
     -- If it has no row and no user is given: the chunks that may contain its recipient. First those that wait.
     SELECT * FROM (
-        SELECT s.created_at, NULL, NULL, NULL, NULL, CASE WHEN s.expires_at <= ?1 THEN s.expires_at END,
+        SELECT s.created_at, NULL, NULL, NULL, NULL, NULL, NULL, CASE WHEN s.expires_at <= ?1 THEN s.expires_at END,
                NULL, c.send_id, c.recipients
           FROM send_chunks c JOIN sends s ON s.id = c.send_id
          WHERE c.state = 'waiting' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM materialised)
@@ -118,7 +120,7 @@ const TRACE: &str = "
     UNION ALL
     -- Then those that expired before they were materialised: their recipients never get a row.
     SELECT * FROM (
-        SELECT s.created_at, NULL, NULL, NULL, NULL, s.expires_at, NULL, c.send_id, c.recipients
+        SELECT s.created_at, NULL, NULL, NULL, NULL, NULL, NULL, s.expires_at, NULL, c.send_id, c.recipients
           FROM send_chunks c JOIN sends s ON s.id = c.send_id
          WHERE c.state = 'expired' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM materialised)
          ORDER BY c.due_at DESC LIMIT ?4)";
@@ -146,6 +148,8 @@ fn trace(row: &Row<'_>) -> Result<Trace, Failure> {
         offered_at_ms: row.get("offered_at")?,
         read_at_ms: row.get("read_at")?,
         deleted_at_ms: row.get("deleted_at")?,
+        snoozed_at_ms: row.get("snoozed_at")?,
+        unsnoozed_at_ms: row.get("unsnoozed_at")?,
         expired_at_ms: row.get("expired_at")?,
         collapsed_at_ms: row.get("collapsed_at")?,
     })

@@ -5,6 +5,7 @@ mod expire;
 mod history;
 mod retention;
 pub(crate) mod sends;
+mod snooze;
 
 use async_trait::async_trait;
 use rusqlite::{Row, params};

@@ -45,7 +45,7 @@ impl SqliteRecord {
         macro_rules! old {
             () => {
                 r#"SELECT user_id, "offset", version FROM notifications
-                    WHERE deleted_at <= ?1 ORDER BY deleted_at, user_id, "offset" LIMIT ?2"#
+                    WHERE deleted_at <= ?1 AND snoozed_until IS NULL ORDER BY deleted_at, user_id, "offset" LIMIT ?2"#
             };
         }
         self.write(move |db| {
@@ -69,7 +69,12 @@ impl SqliteRecord {
     async fn purge_sends(&self, retention_ms: i64, now_ms: i64) -> Result<usize, Failure> {
         macro_rules! old {
             () => {
-                "SELECT s.id FROM sends s WHERE s.keep_until <= ?1 ORDER BY s.keep_until, s.id LIMIT ?2"
+                // Without those with a notification that is about to arrive anew and to expire then: keeping them for another
+                // period would postpone that. No snooze lasts longer than its send is kept.
+                "SELECT s.id FROM sends s
+                  WHERE s.keep_until <= ?1
+                    AND s.id NOT IN (SELECT send_id FROM notifications WHERE snoozed_until <= ?1)
+                  ORDER BY s.keep_until, s.id LIMIT ?2"
             };
         }
         self.write(move |db| {
