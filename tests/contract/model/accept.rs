@@ -46,6 +46,10 @@ impl Model {
             (Operation::Change { user, .. } | Operation::ReadAll { user, .. }, Outcome::Changed(changed)) => {
                 self.changed(*user, operation, changed.as_ref())
             }
+            (Operation::Snooze { user, id, wait_ms }, Outcome::Snoozed(snoozed)) => {
+                self.snoozed(*user, *id, *wait_ms, snoozed)
+            }
+            (Operation::Unsnooze { limit }, Outcome::Unsnoozed(unsnoozed)) => self.unsnoozed(*limit, unsnoozed),
             (Operation::Acknowledge { user, cursor }, Outcome::Acknowledged(known)) => {
                 self.acknowledged(*user, *cursor, *known)
             }
@@ -215,6 +219,7 @@ impl Model {
                 read_at_ms: None,
                 is_deleted: arrives_late,
                 deleted_at_ms: if arrives_late { now_ms } else { 0 },
+                snoozed_until_ms: None,
                 push_at_ms: is_pushed.then_some(now_ms + PUSH_GRACE_MS),
                 times_taken: 0,
             };
@@ -282,6 +287,9 @@ impl Model {
                 }
                 _ => (row.read_at_ms, row.push_at_ms) = (Some(now_ms), None),
             }
+        }
+        if let Operation::Change { edit: Edit::Delete, ids, .. } = operation {
+            inbox.end_snoozes(&ids.iter().map(|id| self.id(*id)).collect(), now_ms);
         }
         agree("how many are unread", changed.unread, inbox.unread(now_ms))?;
         if inbox.head > 0 {

@@ -30,8 +30,9 @@ pub(crate) async fn differences(record: &Record, model: &Model) -> Accepted {
     let chunks = model.chunks.iter().map(|chunk| chunk.due_ms);
     let rows = model.inboxes.values().flat_map(|inbox| inbox.rows.values()).filter_map(|row| row.push_at_ms);
     let ends = model.inboxes.values().flat_map(|inbox| inbox.rows.values()).filter_map(Row::expires_ms);
+    let snoozes = model.inboxes.values().flat_map(|inbox| inbox.rows.values()).filter_map(|row| row.snoozed_until_ms);
     let next_due = record.deliveries().next_due().await.map_err(|error| error.to_string())?;
-    agree("when the next is due", next_due, chunks.chain(rows).chain(ends).min())
+    agree("when the next is due", next_due, chunks.chain(rows).chain(ends).chain(snoozes).min())
 }
 
 /// Compares what only the other reads show, and a sample of the users without numbers.
@@ -74,6 +75,7 @@ pub(crate) async fn clean_up(record: &Record, model: &Model) -> Accepted {
     let next_due = async {
         record.connections().sweep(late).await?;
         while record.materialise_next(late).await?.is_some() {}
+        record.snoozes().unsnooze(usize::MAX, late).await?;
         record.deliveries().take_due(usize::MAX, late).await?;
         record.retention().expire(usize::MAX, late).await?;
         record.deliveries().next_due().await

@@ -11,6 +11,7 @@ mod limits;
 mod operation;
 mod perform;
 mod queue;
+mod snooze;
 mod sockets;
 mod state;
 

@@ -33,6 +33,12 @@ pub(crate) enum Operation {
         edit: Edit,
         ids: Vec<(u8, usize)>,
     },
+    /// Until `wait_ms` from now, which may be in the past.
+    Snooze {
+        user: usize,
+        id: (u8, usize),
+        wait_ms: i64,
+    },
     ReadAll {
         user: usize,
         kind: Option<u8>,
@@ -63,6 +69,9 @@ pub(crate) enum Operation {
     },
     MaterialiseNext,
     TakeDue {
+        limit: usize,
+    },
+    Unsnooze {
         limit: usize,
     },
     Expire {
@@ -175,6 +184,11 @@ fn changing() -> impl Strategy<Value = Operation> {
             }
             Operation::Change { user, edit, ids }
         }),
+        3 => (user(), id(), prop::sample::select(vec![-1, 0, 999, 5_000, 60_000]), prop::bool::weighted(0.9)).prop_map(
+            |(user, (key, of), wait_ms, is_own)| {
+                Operation::Snooze { user, id: (key, if is_own { user } else { of }), wait_ms }
+            }
+        ),
         1 => (user(), kind(), prop::option::of(cursor()))
             .prop_map(|(user, kind, before)| Operation::ReadAll { user, kind, before }),
         3 => (user(), cursor()).prop_map(|(user, cursor)| Operation::Acknowledge { user, cursor }),
@@ -199,6 +213,7 @@ fn delivering() -> impl Strategy<Value = Operation> {
         2 => key().prop_map(|key| Operation::Cancel { key }),
         4 => prop_oneof![1..4_usize, Just(usize::MAX)].prop_map(|limit| Operation::TakeDue { limit }),
         2 => prop_oneof![1..4_usize, Just(usize::MAX)].prop_map(|limit| Operation::Expire { limit }),
+        3 => prop_oneof![1..4_usize, Just(usize::MAX)].prop_map(|limit| Operation::Unsnooze { limit }),
         3 => vec((user(), 1..8_i64, prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1)]), 0..8)
             .prop_map(|rows| Operation::Take { rows }),
         2 => vec((user(), 1..8_i64), 0..5).prop_map(|rows| Operation::MarkOffered { rows }),

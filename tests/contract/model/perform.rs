@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::clock::At;
+use shared::clock::{At, Time};
 use shared::delivery::Delivery;
 use shared::delivery::deliveries::Taken;
 use shared::error::StoreError;
@@ -11,6 +11,7 @@ use shared::inbox::bounds::Bounds;
 use shared::inbox::notification::Notification;
 use shared::inbox::send::Due;
 use shared::inbox::sends::{Append, Appended, Cancelled, FirstAnswer};
+use shared::inbox::snooze::{Snoozed, Unsnoozed};
 use shared::inbox::{Changed, Changes, Listed};
 use shared::sockets::connections::{Connection, Extended, Opened, Opening};
 
@@ -24,6 +25,8 @@ pub(crate) enum Outcome {
     Appended(Appended),
     Cancelled(Cancelled),
     Changed(Option<Changed>),
+    Snoozed(Snoozed),
+    Unsnoozed(Unsnoozed),
     Expired(Vec<(UserId, Changed)>),
     Acknowledged(bool),
     FirstAnswer(Option<FirstAnswer>),
@@ -70,6 +73,10 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
             let change = model.change(operation);
             Outcome::Changed(inbox.change(model.user(*user), &change, at).await?)
         }
+        Operation::Snooze { user, id, wait_ms } => {
+            let until = Time(model.now_ms() + wait_ms);
+            Outcome::Snoozed(record.snoozes().snooze(model.user(*user), model.id(*id), until, at).await?)
+        }
         Operation::Acknowledge { user, cursor } => {
             Outcome::Acknowledged(inbox.acknowledge(model.user(*user), model.cursor(*cursor), at).await?)
         }
@@ -94,6 +101,7 @@ pub(crate) async fn perform(record: &Record, model: &Model, operation: &Operatio
             let rest = if model.is_ambiguous(*limit) { Some(deliveries.take_due(usize::MAX, at).await?) } else { None };
             Outcome::Taken(first, rest)
         }
+        Operation::Unsnooze { limit } => Outcome::Unsnoozed(record.snoozes().unsnooze(*limit, at).await?),
         Operation::Expire { limit } => Outcome::Expired(record.retention().expire(*limit, at).await?),
         Operation::Take { rows } => {
             let keys: Vec<_> = rows.iter().map(|row| model.key(row)).collect();

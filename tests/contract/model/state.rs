@@ -69,6 +69,8 @@ pub(super) struct Row {
     pub(super) is_deleted: bool,
     /// When it became a tombstone.
     pub(super) deleted_at_ms: i64,
+    /// When the tombstone arrives anew.
+    pub(super) snoozed_until_ms: Option<i64>,
     pub(super) push_at_ms: Option<i64>,
     pub(super) times_taken: u32,
 }
@@ -126,6 +128,11 @@ impl Row {
     /// Whether it was deleted or has expired.
     pub(super) fn is_gone(&self, now_ms: i64) -> bool {
         self.is_deleted || has_expired(&self.content, now_ms)
+    }
+
+    /// Whether its time has passed, be it a tombstone or not.
+    pub(super) fn has_expired(&self, now_ms: i64) -> bool {
+        has_expired(&self.content, now_ms)
     }
 
     /// When it expires, unless it is a tombstone.
@@ -194,7 +201,8 @@ impl Model {
     pub(super) fn purge(&mut self, retention_ms: i64) {
         let until_ms = self.now_ms - retention_ms;
         for inbox in self.inboxes.values_mut() {
-            let gone = inbox.rows.extract_if(.., |_, row| row.is_deleted && row.deleted_at_ms <= until_ms);
+            let is_old = |row: &Row| row.is_deleted && row.snoozed_until_ms.is_none() && row.deleted_at_ms <= until_ms;
+            let gone = inbox.rows.extract_if(.., |_, row| is_old(row));
             let through = gone.map(|(_, row)| row.version).max().unwrap_or(0);
             inbox.purged_through = inbox.purged_through.max(through);
         }

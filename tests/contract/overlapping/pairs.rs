@@ -19,6 +19,11 @@ pub(super) enum Action {
     Read,
     Unread,
     Delete,
+    Snooze,
+    /// Snoozes what is snoozed already.
+    SnoozeAgain,
+    /// Ends the snooze that is over beforehand.
+    Unsnooze,
     ReadAll,
     Acknowledge,
     MaterialiseNext,
@@ -33,13 +38,16 @@ pub(super) enum Action {
     Expire,
 }
 
-pub(super) const ACTIONS: [Action; 16] = [
+pub(super) const ACTIONS: [Action; 19] = [
     Action::Append,
     Action::Collapse,
     Action::Repeat,
     Action::Read,
     Action::Unread,
     Action::Delete,
+    Action::Snooze,
+    Action::SnoozeAgain,
+    Action::Unsnooze,
     Action::ReadAll,
     Action::Acknowledge,
     Action::MaterialiseNext,
@@ -59,6 +67,8 @@ const SCHEDULED: u8 = 7;
 /// A send with a collapse key.
 const COLLAPSING: u8 = 31;
 const EXPIRED_KEYS: [u8; 3] = [8, 9, 30];
+/// Is snoozed, and the snooze is over.
+const SNOOZED: u8 = 32;
 
 impl Action {
     /// Whether it cannot end while `target` is locked. Taking skips locked rows; marking as offered and cancelling lock
@@ -68,19 +78,25 @@ impl Action {
             Self::Append | Self::Repeat | Self::Acknowledge => target == Target::Inbox,
             Self::MaterialiseNext => target != Target::Rows,
             Self::Cancel => target == Target::Sends,
-            Self::Read | Self::Unread | Self::Delete | Self::ReadAll | Self::Expire | Self::Collapse => {
+            Self::Read | Self::Unread | Self::Delete | Self::Snooze | Self::ReadAll | Self::Expire | Self::Collapse => {
                 target != Target::Sends
             }
-            // A purge waits for the inbox, but the second of two finds no rows left and so does not wait.
-            Self::TakeDue | Self::Take | Self::Purge => false,
+            // What arrived anew meanwhile is snoozed for the first time, and so locks the inbox too.
+            Self::SnoozeAgain => target == Target::Rows,
+            // A purge and the end of snoozes wait for the inbox, but the second of two finds no rows left and so does not wait.
+            Self::TakeDue | Self::Take | Self::Purge | Self::Unsnooze => false,
             Self::MarkOffered | Self::MarkResynced => target == Target::Rows,
         }
     }
 
     fn operation(self, turn: usize, head: i64) -> Operation {
         let turn_key = u8::try_from(turn).unwrap();
-        let all = || FIRST_KEYS.into_iter().chain(EXPIRED_KEYS).chain([COLLAPSING]).map(|key| (key, ALICE)).collect();
+        let all = || {
+            FIRST_KEYS.into_iter().chain(EXPIRED_KEYS).chain([COLLAPSING, SNOOZED]).map(|key| (key, ALICE)).collect()
+        };
         let change = |edit| Operation::Change { user: ALICE, edit, ids: all() };
+        let snooze =
+            |key| Operation::Snooze { user: ALICE, id: (key, ALICE), wait_ms: 60_000 * i64::from(turn_key + 1) };
         match self {
             Self::Append => to_alice(10 + turn_key),
             Self::Repeat => to_alice(20),
@@ -88,6 +104,9 @@ impl Action {
             Self::Read => change(Edit::Read),
             Self::Unread => change(Edit::Unread),
             Self::Delete => change(Edit::Delete),
+            Self::Snooze => snooze(0),
+            Self::SnoozeAgain => snooze(SNOOZED),
+            Self::Unsnooze => Operation::Unsnooze { limit: usize::MAX },
             Self::ReadAll => Operation::ReadAll { user: ALICE, kind: None, before: None },
             Self::Acknowledge => {
                 let offset = head - i64::try_from(turn).unwrap();
@@ -143,6 +162,7 @@ impl Pair {
             collapse: None,
         }));
         setup.push(collapsing(COLLAPSING, 0));
+        setup.extend([to_alice(SNOOZED), Operation::Snooze { user: ALICE, id: (SNOOZED, ALICE), wait_ms: 3_000 }]);
         let set_up_change = |edit, key| Operation::Change { user: ALICE, edit, ids: vec![(key, ALICE)] };
         setup.extend([set_up_change(Edit::Read, 1), set_up_change(Edit::Delete, 3), set_up_change(Edit::Read, 8)]);
         if actions.contains(&Action::Cancel) {
@@ -228,11 +248,12 @@ impl Pair {
         let mut model = self.before.clone();
         for turn in order {
             let outcome = &outcomes[turn];
-            // Taking and purging skip locked rows, which are left to the next run.
+            // Taking, purging and the end of snoozes skip locked rows, which are left to the next run.
             let skipped_all = self.target == Target::Rows
                 && match outcome {
                     Outcome::Taken(first, _) => first.is_empty(),
                     Outcome::TakenByKey(_, found) => found.is_empty(),
+                    Outcome::Unsnoozed(unsnoozed) => unsnoozed.snoozes == 0,
                     _ => self.actions[turn] == Action::Purge,
                 };
             if !skipped_all {
