@@ -87,6 +87,13 @@ async fn notification_of_another(world: &World) {
         NOT_FOUND.check(&real, method);
         assert_eq!(without_request_id(real.json()), without_request_id(unreal.json()), "{method} {end}");
     }
+    let snoozes = |id: &str| {
+        let (eve, path) = (eve.clone(), format!("/api/notifications/{id}/snooze"));
+        async move { eve.posts(&path, json!({"until": "2027-01-15T09:00:00Z"})).await }
+    };
+    let (real, unreal) = (snoozes(&id).await, snoozes(random).await);
+    NOT_FOUND.check(&real, "snoozes it");
+    assert_eq!(without_request_id(real.json()), without_request_id(unreal.json()), "a snooze");
     let mut socket = crate::socket::Socket::of(world, "eve").await;
     for action in ["read", "delete"] {
         assert!(socket.says(json!({"action": action, "ids": [id]}).to_string()).await);

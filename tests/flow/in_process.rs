@@ -5,6 +5,7 @@ mod chats;
 mod emitting;
 mod fast;
 mod presence;
+mod snoozing;
 
 use std::collections::HashSet;
 use std::time::Duration;

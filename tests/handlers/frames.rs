@@ -42,6 +42,7 @@ examples! { of_event ALL_EVENTS Event<'_> {
     Event::Changed { change: ChangeKind::Unread, .. } => "changed-unread",
     Event::Changed { change: ChangeKind::Deleted, .. } => "changed-deleted",
     Event::Changed { change: ChangeKind::Expired, .. } => "changed-expired",
+    Event::Changed { change: ChangeKind::Snoozed, .. } => "changed-snoozed",
     Event::Fetch { .. } => "fetch",
     Event::Resync => "resync",
     Event::Reconnect => "stream/reconnect",
@@ -349,6 +350,7 @@ fn frames_of_the_server_are_serialised_as_in_the_examples() {
     serialised.event("changed-unread", &changed(45, 46, &both[..1], ChangeKind::Unread, 1));
     serialised.event("changed-deleted", &changed(46, 47, &both[..1], ChangeKind::Deleted, 0));
     serialised.event("changed-expired", &changed(47, 48, &both[1..], ChangeKind::Expired, 0));
+    serialised.event("changed-snoozed", &changed(48, 49, &both[..1], ChangeKind::Snoozed, 0));
     serialised.event("fetch", &Event::Fetch { cursor: cursor(42), prev: cursor(41), id: report() });
     serialised.event("resync", &Event::Resync);
     serialised.event("stream/reconnect", &Event::Reconnect);

@@ -29,6 +29,7 @@ mod repeating;
 mod revoking;
 mod scheduled;
 mod sending;
+mod snoozing;
 mod socket_functions;
 mod streaming;
 mod talking_at_random;

@@ -6,8 +6,10 @@ use harness::{body, event, postgres_server, request};
 use serde_json::{Value, json};
 use shared::clock::Time;
 use shared::config::Pooler;
-use shared::ids::{SendId, UserId};
+use shared::ids::{NotificationId, SendId, UserId};
+use shared::inbox::Change;
 use shared::inbox::sends::Cancelled;
+use shared::inbox::snooze::Snoozed;
 use shared::sockets::push::Outcome;
 
 use crate::measured::{IDLE_DRAIN, Measured};
@@ -162,10 +164,10 @@ async fn a_transaction_of_a_role_without_timeouts_sets_them_in_no_further_round_
 }
 
 #[tokio::test]
-async fn a_drain_without_work_costs_nine_queries_and_one_transaction() {
+async fn a_drain_without_work_costs_ten_queries_and_one_transaction() {
     let measured = Measured::new().await;
-    // Connections, chunks, expired notifications, rows, messages, the next due time, and three kinds of purges. The query
-    // for chunks locks them in a transaction, so its beginning and its end are two more.
+    // Connections, chunks, snoozes, expired notifications, rows, messages, the next due time, and three kinds of purges. The
+    // query for chunks locks them in a transaction, so its beginning and its end are two more.
     measured.costs(IDLE_DRAIN, async || measured.drains().await).await;
 }
 
@@ -266,6 +268,44 @@ async fn expiries_cost_one_transaction_of_two_statements_in_any_number_of_inboxe
             measured.sends_body(request_body.clone()).await;
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_snooze_costs_one_statement_and_its_end_one_transaction_of_two_in_any_number_of_inboxes() {
+    let measured = Measured::new().await;
+    measured.test.connect("alice", &["phone", "laptop"]).await;
+    let users: Vec<UserId> = ["alice", "bob", "carol", "dave"].map(|name| UserId::new(name).unwrap()).into();
+    let snooze = async |send, user: &UserId, ms| {
+        let until = Time(measured.test.clock.now_ms() + ms);
+        let (id, at) = (NotificationId::of(send, user), measured.test.app.clock.at());
+        let snoozed = measured.test.app.record.snoozes.snooze(user, id, until, at).await.unwrap();
+        assert!(matches!(snoozed, Snoozed::Done(_)));
+    };
+    let send = async || measured.sends_body(json!({"type": "like", "userIds": users, "title": "Hi"})).await;
+    let snooze_for_all = async || {
+        let sent = send().await;
+        for user in &users {
+            snooze(sent, user, 60_000).await;
+        }
+        measured.test.clock.advance(Duration::from_secs(60));
+        measured.test.push.taken();
+    };
+    snooze_for_all().await;
+    measured.drains().await;
+    let sent = send().await;
+    // The second time it is only moved.
+    for ms in [60_000, 70_000] {
+        measured.costs_prepared(1, snooze(sent, &users[0], ms)).await;
+    }
+    let (alice, delete) = (&users[0], Change::Delete(vec![NotificationId::of(sent, &users[0])]));
+    let delete =
+        async || drop(measured.test.app.record.inbox.change(alice, &delete, measured.test.app.clock.at()).await);
+    measured.costs(1, delete).await;
+    snooze_for_all().await;
+    // The transaction's beginning, the locks, the rows and the transaction's end; the pushed notification is marked as
+    // offered, and the drain queries once more for snoozes.
+    measured.costs_prepared(IDLE_DRAIN + 4 + 1 + 1, measured.drains()).await;
+    assert_eq!(measured.test.push.taken().len(), 2);
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ pub struct Drained {
     pub persisted: usize,
     /// Users with a backlog who got a resync.
     pub resynced: usize,
+    /// Snoozes that ended.
+    pub unsnoozed: usize,
     /// Notifications that expired and became tombstones.
     pub expired: usize,
     /// Entries of the queue that were dead-lettered.

@@ -1,4 +1,4 @@
-//! The drain: works off the queue, and does for the record what falls due: materialise, push, expire, purge.
+//! The drain: works off the queue, and does for the record what falls due: materialise, end snoozes, push, expire, purge.
 //! It has no leader, no lock and no memory of the last run. Any number may run at once, and one that dies loses nothing.
 
 mod backlog;
@@ -132,28 +132,45 @@ async fn linger(
 
 /// Does what is due now, alternating between queue and record so that neither waits for the other.
 async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, StoreError> {
-    let (mut has_chunks, mut has_expired, mut has_rows, mut has_messages) = (true, true, true, true);
+    let mut has = Left::everything();
     let mut max_chunks = MAX_CHUNKS;
     let mut round = 0_usize;
     loop {
         round += 1;
         let found = queue::work(app, until_ms, drained).await?;
         if found.has_written || round.is_multiple_of(ROUNDS_BETWEEN_CHECKS) {
-            (has_chunks, has_expired, has_rows, has_messages) = (true, true, true, true);
+            has = Left::everything();
         }
-        if has_chunks && app.clock.now_ms() <= until_ms {
+        if has.chunks && app.clock.now_ms() <= until_ms {
             let done = record::materialise(app, max_chunks, drained).await?;
             // Large chunks go one by one, and reading the others would be wasted.
             max_chunks = (2 * done).clamp(MIN_CHUNKS, MAX_CHUNKS);
-            has_chunks = done > 0;
+            has.chunks = done > 0;
         }
-        has_expired = has_expired && app.clock.now_ms() <= until_ms && record::expire(app, drained).await?;
-        has_rows = has_rows && app.clock.now_ms() <= until_ms && record::push_due(app, drained).await?;
-        has_messages = has_messages && app.clock.now_ms() <= until_ms && record::push_messages(app, drained).await?;
-        let is_done = !has_chunks && !has_expired && !has_rows && !has_messages && !found.has_more;
-        if is_done || app.clock.now_ms() > until_ms {
+        has.snoozes = has.snoozes && app.clock.now_ms() <= until_ms && record::unsnooze(app, drained).await?;
+        has.expired = has.expired && app.clock.now_ms() <= until_ms && record::expire(app, drained).await?;
+        has.rows = has.rows && app.clock.now_ms() <= until_ms && record::push_due(app, drained).await?;
+        has.messages = has.messages && app.clock.now_ms() <= until_ms && record::push_messages(app, drained).await?;
+        if (has == Left::default() && !found.has_more) || app.clock.now_ms() > until_ms {
             return Ok(found);
         }
+    }
+}
+
+/// What the record may still have to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each kind of work is looked for on its own")]
+struct Left {
+    chunks: bool,
+    snoozes: bool,
+    expired: bool,
+    rows: bool,
+    messages: bool,
+}
+
+impl Left {
+    fn everything() -> Self {
+        Self { chunks: true, snoozes: true, expired: true, rows: true, messages: true }
     }
 }
 

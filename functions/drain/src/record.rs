@@ -1,5 +1,5 @@
-//! What the drain does for the record: write logs to it, materialise what is due, push rows that came back, expire, purge,
-//! and close connections whose token has expired.
+//! What the drain does for the record: write logs to it, materialise what is due, end snoozes, push rows that came back,
+//! expire, purge, and close connections whose token has expired.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use shared::fast::log::LogId;
 use shared::fast::write::Extent;
 use shared::ids::ConnectionId;
 use shared::inbox::announce::announce;
+use shared::inbox::snooze::Unsnoozed;
 use shared::inbox::{ChangeKind, Changed};
 use shared::protocol::{self, ReplyFrame};
 use shared::sockets::connections::MAX_SWEPT;
@@ -26,6 +27,8 @@ use crate::drained::Drained;
 
 /// How many rows are taken at once. Those that a dying drain had taken are delayed by 5 s.
 const MAX_TAKEN: usize = 100;
+/// How many snoozes end at once.
+const MAX_UNSNOOZED: usize = 200;
 /// How many expired notifications become tombstones at once.
 const MAX_EXPIRED: usize = 500;
 
@@ -46,6 +49,20 @@ pub(crate) async fn persist_all(app: &App, drained: &mut Drained) {
 pub(crate) async fn materialise(app: &App, limit: usize, drained: &mut Drained) -> Result<usize, StoreError> {
     let Materialised { chunks, deliveries } = app.record.deliveries.materialise(limit, app.clock.at()).await?;
     drained.chunks += chunks;
+    push_arrivals(app, deliveries, drained).await;
+    Ok(chunks)
+}
+
+/// Ends snoozes that are over and pushes the notifications. Returns whether there were any.
+pub(crate) async fn unsnooze(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
+    let Unsnoozed { snoozes, deliveries } = app.record.snoozes.unsnooze(MAX_UNSNOOZED, app.clock.at()).await?;
+    drained.unsnoozed += snoozes;
+    push_arrivals(app, deliveries, drained).await;
+    Ok(snoozes > 0)
+}
+
+/// Pushes what has just arrived.
+async fn push_arrivals(app: &App, deliveries: Vec<Delivery>, drained: &mut Drained) {
     let (backlogged, others) = split_backlogged(deliveries, |delivery| delivery);
     drained.resynced += backlogged.len();
     // A pending user is sent another resync when the rows come back.
@@ -53,7 +70,6 @@ pub(crate) async fn materialise(app: &App, limit: usize, drained: &mut Drained) 
     if !others.is_empty() {
         offer_rows(app, &others, Report::default()).await;
     }
-    Ok(chunks)
 }
 
 /// Pushes rows whose `push_at` has passed. Returns whether there were any.

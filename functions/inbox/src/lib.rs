@@ -1,4 +1,4 @@
-//! A user's notifications over HTTP: list, read, mark, delete, sync and acknowledge. A caller reaches only its own
+//! A user's notifications over HTTP: list, read, mark, delete, snooze, sync and acknowledge. A caller reaches only its own
 //! inbox.
 
 mod page;
@@ -9,14 +9,16 @@ use serde::Serialize;
 use shared::app::App;
 use shared::auth::Caller;
 use shared::cursor::Cursor;
+use shared::delivery::wake::WAKE_WITHIN_MS;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::fields::Fields;
 use shared::http::reply::Reply;
 use shared::inbox::announce::announce;
 use shared::inbox::notification::Notification;
+use shared::inbox::snooze::{MAX_SNOOZE_MS, Snoozed};
 use shared::inbox::sync::{self, Limits};
-use shared::inbox::{Change, Changed};
+use shared::inbox::{Change, ChangeKind, Changed};
 use shared::protocol;
 
 /// The routes that this function answers.
@@ -27,6 +29,7 @@ pub const ROUTES: &[Route] = &[
     Route { path: "/api/notifications/{id}", methods: &["GET", "DELETE"] },
     Route { path: "/api/notifications/{id}/read", methods: &["POST"] },
     Route { path: "/api/notifications/{id}/unread", methods: &["POST"] },
+    Route { path: "/api/notifications/{id}/snooze", methods: &["POST"] },
     Route { path: "/api/sync", methods: &["GET"] },
     Route { path: "/api/ack", methods: &["POST"] },
 ];
@@ -50,6 +53,7 @@ async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
         ("/api/notifications/{id}", _) => mark(app, call, &caller, Change::Delete).await,
         ("/api/notifications/{id}/read", _) => mark(app, call, &caller, Change::Read).await,
         ("/api/notifications/{id}/unread", _) => mark(app, call, &caller, Change::Unread).await,
+        ("/api/notifications/{id}/snooze", _) => snooze(app, call, &caller).await,
         ("/api/sync", _) => sync(app, call, &caller).await,
         ("/api/ack", _) => acknowledge(app, call, &caller).await,
         _ => Err(Error::NotFound),
@@ -90,6 +94,32 @@ async fn mark(
     call.optional_body()?.finish()?;
     let changed = perform(app, caller, &change(vec![id])).await?;
     if changed.known == 0 { Err(Error::NotFound) } else { Ok(Reply::done()) }
+}
+
+/// Snoozes the notification that the path names.
+async fn snooze(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> {
+    let id = call.notification_id()?;
+    let mut fields = Fields::new(call.body()?);
+    let until = fields.instant("until");
+    let until = fields.required("until", until);
+    fields.finish()?;
+    // Unreachable: without a time, `finish` has already failed.
+    let until = until.ok_or(Error::Internal)?;
+    let wait_ms = until.0.saturating_sub(app.clock.now_ms());
+    if wait_ms > MAX_SNOOZE_MS {
+        return Err(Error::field("until", "must be at most a year ahead"));
+    }
+    match app.record.snoozes.snooze(&caller.user, id, until, app.clock.at()).await? {
+        Snoozed::Unknown => Err(Error::NotFound),
+        Snoozed::TooLate => Err(Error::field("until", "must be earlier than the notification expires or is purged")),
+        Snoozed::Done(changed) => {
+            announce(app, &[&changed], ChangeKind::Snoozed).await;
+            if wait_ms <= WAKE_WITHIN_MS {
+                app.enqueue_and_wake(&[]).await;
+            }
+            Ok(Reply::done())
+        }
+    }
 }
 
 #[derive(Serialize)]

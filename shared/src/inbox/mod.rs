@@ -216,6 +216,8 @@ pub enum ChangeKind {
     Deleted,
     /// Made a tombstone because of its expiry.
     Expired,
+    /// Snoozed by the user.
+    Snoozed,
 }
 
 /// The effect of a change.
