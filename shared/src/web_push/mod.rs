@@ -1,0 +1,5 @@
+//! Web Push (RFC 8030): subscriptions of browsers, and what is sent to the push services that they name.
+//! What the record keeps of them, and when something is pushed, are left to others.
+
+pub mod address;
+pub mod endpoint;
