@@ -17,12 +17,14 @@ use crate::text;
 pub struct Fields {
     members: Map<String, Value>,
     problems: Problems,
+    /// What the names of the members begin with in problems: `keys.` for those of the member `keys`.
+    prefix: String,
 }
 
 impl Fields {
     /// Begins with all members of an object and no problems.
     pub fn new(members: Map<String, Value>) -> Self {
-        Self { members, problems: Problems::default() }
+        Self { members, problems: Problems::default(), prefix: String::new() }
     }
 
     /// Takes a member. `null` is a value, and has the wrong type for every member of the API.
@@ -59,6 +61,20 @@ impl Fields {
     pub fn instant(&mut self, name: &str) -> Option<Time> {
         let value = self.take(name)?;
         self.checked(name, value, |value| instant(&value))
+    }
+
+    /// Takes an object, of which `read` takes the members. Those that it does not take are unknown.
+    pub fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let Value::Object(members) = self.take(name)? else {
+            self.problem(name, "must be an object");
+            return None;
+        };
+        let prefix = format!("{}{name}.", self.prefix);
+        let mut inner = Self { members, problems: std::mem::take(&mut self.problems), prefix };
+        let value = read(&mut inner);
+        inner.refuse_unknown();
+        self.problems = inner.problems;
+        Some(value)
     }
 
     /// Takes a cursor. A malformed one fails at once as a `bad_request`, as it does in a query.
@@ -166,12 +182,13 @@ impl Fields {
 
     /// Records a problem of a field.
     pub fn problem(&mut self, field: impl Into<String>, required: impl Display) {
-        self.problems.add(field, required);
+        self.problems.add(format!("{}{}", self.prefix, field.into()), required);
     }
 
     /// Records that a member is required if `value` is absent and no problem was recorded for it yet.
     pub fn required<T>(&mut self, name: &str, value: Option<T>) -> Option<T> {
-        if value.is_none() && !self.problems.fields().any(|field| field.starts_with(name)) {
+        let path = format!("{}{name}", self.prefix);
+        if value.is_none() && !self.problems.fields().any(|field| field.starts_with(&path)) {
             self.problem(name, "is required");
         }
         value
@@ -184,10 +201,14 @@ impl Fields {
 
     /// Fails with every problem so far and every member that was not taken, if there are any.
     pub fn finish(mut self) -> Result<(), Error> {
-        for (name, _) in std::mem::take(&mut self.members) {
-            self.problems.add(printable(&name), "is not a known field");
-        }
+        self.refuse_unknown();
         if self.problems.is_empty() { Ok(()) } else { Err(Error::ValidationFailed(self.problems)) }
+    }
+
+    fn refuse_unknown(&mut self) {
+        for (name, _) in std::mem::take(&mut self.members) {
+            self.problem(printable(&name), "is not a known field");
+        }
     }
 }
 
@@ -234,6 +255,24 @@ mod tests {
             error.to_string(),
             "title: must be 1 to 200 characters; on: must be true or false; body: is required; \
              (unprintable name): is not a known field; x: is not a known field"
+        );
+    }
+
+    #[test]
+    fn members_of_an_object_are_named_with_it() {
+        let mut fields = Fields::new(json::object(br#"{"keys":{"auth":1,"x":2},"options":[],"y":3}"#).unwrap());
+        let keys = fields.object("keys", |keys| {
+            let id = keys.text("id", 1, 9);
+            (keys.required("id", id), keys.text("auth", 1, 9))
+        });
+        assert_eq!(
+            (keys, fields.object("options", |_| ()), fields.object("more", |_| ())),
+            (Some((None, None)), None, None)
+        );
+        assert_eq!(
+            fields.finish().unwrap_err().to_string(),
+            "keys.id: is required; keys.auth: must be a string; keys.x: is not a known field; \
+             options: must be an object; y: is not a known field"
         );
     }
 }
