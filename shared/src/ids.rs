@@ -167,6 +167,18 @@ uuid_id! {
     EventId
 }
 
+uuid_id! {
+    /// One subscription to Web Push.
+    SubscriptionId
+}
+
+impl SubscriptionId {
+    /// The subscription of this endpoint, a normalised URL, whoever has it.
+    pub fn of_endpoint(endpoint: &str) -> Self {
+        Self(derived(&[b"subscription", endpoint.as_bytes()]))
+    }
+}
+
 impl EventId {
     /// The event with this key of a caller on a route, however often it is repeated.
     pub fn of_key(caller: &UserId, route: &str, key: &str) -> Self {
@@ -307,6 +319,13 @@ mod tests {
         assert_eq!(chat, ChatId::of_pair(&bob, &alice));
         assert_ne!(chat, ChatId::of_pair(&user("alicebo"), &user("b")));
         assert_ne!(MessageId::of(chat, &alice, "1"), MessageId::of(chat, &bob, "1"));
+    }
+
+    #[test]
+    fn an_endpoint_has_one_subscription() {
+        let id = SubscriptionId::of_endpoint("https://push.example.com/1");
+        assert_eq!(id, SubscriptionId::of_endpoint("https://push.example.com/1"));
+        assert_ne!(id, SubscriptionId::of_endpoint("https://push.example.com/2"));
     }
 
     #[test]
