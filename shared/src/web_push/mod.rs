@@ -2,5 +2,6 @@
 //! What the record keeps of them, and when something is pushed, are left to others.
 
 pub mod address;
+pub mod encryption;
 pub mod endpoint;
 pub mod subscription;
