@@ -5,6 +5,7 @@ mod origins;
 mod pooler;
 mod redis_url;
 mod secret;
+mod vapid;
 mod variables;
 
 use std::collections::HashMap;
@@ -16,10 +17,12 @@ pub use self::origins::Origins;
 pub use self::pooler::Pooler;
 pub use self::redis_url::{RedisConfig, RedisInstance};
 pub use self::secret::Secret;
+pub use self::vapid::VapidKeys;
 use self::variables::Variables;
 use crate::chat::cache::Room;
 use crate::fast::accept::Accept;
 use crate::limits::Rate;
+use crate::web_push::endpoint::PushHosts;
 
 /// The configuration of a process.
 #[derive(Debug, Clone)]
@@ -76,6 +79,10 @@ pub struct Config {
     pub drain_linger: Duration,
     /// `ACCEPT`: how durable an accept is if the call does not say. The default is [`Accept::Durable`].
     pub accept: Accept,
+    /// `VAPID_PUBLIC_KEY`, `VAPID_PRIVATE_KEY` and `VAPID_SUBJECT`; without them there is no Web Push.
+    pub vapid: Option<VapidKeys>,
+    /// `WEB_PUSH_HOSTS`: the push services that may be sent to. The default is every public host.
+    pub push_hosts: PushHosts,
     /// `RETENTION_DAYS`, in milliseconds. The default is 90 days.
     pub retention_ms: i64,
     /// `AWS_REGION`; `us-east-1` if it is missing.
@@ -107,11 +114,6 @@ impl Config {
             if vars.get(name).is_none() && !vars.has_alternative(name) {
                 let or = if *name == "JWT_SECRET" { ", or JWT_JWKS_URL with JWT_ISSUER and JWT_AUDIENCE" } else { "" };
                 vars.problem(name, format_args!("is required{or}"));
-            }
-        }
-        for (name, advice) in UNSUPPORTED {
-            if vars.get(name).is_some() {
-                vars.problem(name, format_args!("is not supported yet: {advice}"));
             }
         }
         let is_production = vars.get("ENV").is_some_and(|env| env == "production");
@@ -172,6 +174,8 @@ impl Config {
             lambda_endpoint: vars.get("AWS_ENDPOINT_URL_LAMBDA"),
             drain_linger: Duration::from_millis(linger_ms),
             accept: vars.accept(),
+            vapid: vars.vapid(),
+            push_hosts: vars.push_hosts(),
             retention_ms: days * 24 * 60 * 60 * 1_000,
             region: vars.get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
             credentials: vars
@@ -190,9 +194,6 @@ impl Config {
         if is_postgres { "postgres" } else { "sqlite" }
     }
 }
-
-/// Documented variables that this version does not support, each with advice. They are refused instead of ignored.
-const UNSUPPORTED: [(&str, &str); 1] = [("VAPID_PRIVATE_KEY", "unset it, Web Push is not available")];
 
 #[cfg(test)]
 mod tests {
@@ -368,6 +369,59 @@ mod tests {
             let error = pooler(unknown).unwrap_err().to_string();
             assert!(error.contains("DATABASE_POOLER must be") && !error.contains(unknown), "{error}");
         }
+    }
+
+    /// RFC 8292 has no private key, so this pair is that of the sender in RFC 8291, appendix A.
+    const VAPID: [(&str, &str); 3] = [
+        ("VAPID_PUBLIC_KEY", "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8"),
+        ("VAPID_PRIVATE_KEY", "yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw"),
+        ("VAPID_SUBJECT", "mailto:push@example.com"),
+    ];
+
+    #[test]
+    fn web_push_needs_a_pair_of_keys_and_a_subject_or_none_of_them() {
+        assert!(read(&[], &[]).unwrap().vapid.is_none());
+        let config = read(&VAPID, &[]).unwrap();
+        assert_eq!(config.vapid.as_ref().map(VapidKeys::public_key).as_deref(), Some(VAPID[0].1));
+        assert!(!format!("{config:?}").contains(VAPID[1].1));
+        for (given, problems) in [
+            (
+                &VAPID[..1],
+                "VAPID_PRIVATE_KEY is required with VAPID_PUBLIC_KEY\nVAPID_SUBJECT is required with VAPID_PUBLIC_KEY",
+            ),
+            (&VAPID[1..], "VAPID_PUBLIC_KEY is required with VAPID_PRIVATE_KEY"),
+            (&VAPID[..2], "VAPID_SUBJECT is required with VAPID_PUBLIC_KEY"),
+        ] {
+            assert_eq!(read(given, &[]).unwrap_err().to_string(), problems);
+        }
+    }
+
+    #[test]
+    fn keys_of_web_push_are_checked_and_never_repeated() {
+        let other = "q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94";
+        let point_off_the_curve = format!("{}A", &VAPID[0].1[..86]);
+        for (name, value, problem) in [
+            ("VAPID_PUBLIC_KEY", "hunter2", "VAPID_PUBLIC_KEY must be 65 bytes as base64url without padding"),
+            ("VAPID_PUBLIC_KEY", &*format!("{}=", VAPID[0].1), "VAPID_PUBLIC_KEY must be 65 bytes"),
+            ("VAPID_PUBLIC_KEY", &point_off_the_curve, "VAPID_PRIVATE_KEY must belong to VAPID_PUBLIC_KEY"),
+            ("VAPID_PRIVATE_KEY", "hunter2", "VAPID_PRIVATE_KEY must be 32 bytes as base64url without padding"),
+            ("VAPID_PRIVATE_KEY", &"A".repeat(43), "VAPID_PRIVATE_KEY must belong to VAPID_PUBLIC_KEY"),
+            ("VAPID_PRIVATE_KEY", other, "VAPID_PRIVATE_KEY must belong to VAPID_PUBLIC_KEY"),
+            ("VAPID_SUBJECT", "hunter2@example.com", "VAPID_SUBJECT must be a mailto: or https: URL"),
+            ("VAPID_SUBJECT", "mailto:hunter2", "VAPID_SUBJECT must be"),
+            ("VAPID_SUBJECT", "mailto:hunter2@", "VAPID_SUBJECT must be"),
+            ("VAPID_SUBJECT", "http://hunter2.example.com", "VAPID_SUBJECT must be"),
+            ("VAPID_SUBJECT", "https://", "VAPID_SUBJECT must be"),
+            ("VAPID_SUBJECT", "mailto:hunter2 <a@example.com>", "VAPID_SUBJECT must be"),
+            ("WEB_PUSH_HOSTS", "https://hunter2.example.com", "WEB_PUSH_HOSTS must be a list of hosts"),
+        ] {
+            let vars: Vec<_> = VAPID.into_iter().filter(|(other, _)| *other != name).chain([(name, value)]).collect();
+            let error = read(&vars, &[]).unwrap_err().to_string();
+            assert!(error.starts_with(problem) && !error.contains('\n'), "{name} {value}: {error}");
+            assert!(!error.contains("hunter2") && !error.contains(other), "{error}");
+        }
+        let hosts = read(&[("WEB_PUSH_HOSTS", "push.example.com, localhost:8080")], &[]).unwrap().push_hosts;
+        assert_eq!(Ok(hosts), "push.example.com,localhost:8080".parse());
     }
 
     #[test]

@@ -14,8 +14,10 @@ use super::origins::Origins;
 use super::pooler::Pooler;
 use super::redis_url::{RedisConfig, RedisInstance};
 use super::secret::Secret;
+use super::vapid::VapidKeys;
 use crate::fast::accept::Accept;
 use crate::limits::Rate;
+use crate::web_push::endpoint::PushHosts;
 
 /// The variables, and the problems found in them so far.
 pub(super) struct Variables<F> {
@@ -116,6 +118,32 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             self.problem("ACCEPT", "must be durable or fast");
             Accept::default()
         })
+    }
+
+    /// The keys of Web Push; `None` without any of its variables.
+    pub(super) fn vapid(&mut self) -> Option<VapidKeys> {
+        const NAMES: [&str; 3] = ["VAPID_PUBLIC_KEY", "VAPID_PRIVATE_KEY", "VAPID_SUBJECT"];
+        let values = NAMES.map(|name| self.get(name));
+        if let [Some(public), Some(private), Some(subject)] = &values {
+            let keys = VapidKeys::new(public, private, subject);
+            return keys
+                .map_err(|found| found.into_iter().for_each(|(name, required)| self.problem(name, required)))
+                .ok();
+        }
+        let given = NAMES.into_iter().find(|name| self.get(name).is_some())?;
+        for name in NAMES {
+            if self.get(name).is_none() {
+                self.problem(name, format_args!("is required with {given}"));
+            }
+        }
+        None
+    }
+
+    /// `WEB_PUSH_HOSTS`.
+    pub(super) fn push_hosts(&mut self) -> PushHosts {
+        const NAME: &str = "WEB_PUSH_HOSTS";
+        let hosts = self.get(NAME).map(|hosts| hosts.parse()).transpose();
+        hosts.map_err(|required| self.problem(NAME, required)).ok().flatten().unwrap_or_default()
     }
 
     pub(super) fn pooler(&mut self) -> Pooler {

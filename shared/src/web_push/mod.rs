@@ -5,3 +5,4 @@ pub mod address;
 pub mod encryption;
 pub mod endpoint;
 pub mod subscription;
+pub mod vapid;
