@@ -34,3 +34,4 @@ mod socket_functions;
 mod streaming;
 mod talking_at_random;
 mod testing;
+mod web_push;

@@ -15,6 +15,7 @@ pub mod identity_provider;
 pub mod listener;
 pub mod pgbouncer;
 pub mod postgres_server;
+pub mod push_service;
 pub mod redis_cluster;
 pub mod redis_server;
 pub mod sandbox;

@@ -5,7 +5,7 @@ use crate::tree::{self, Text};
 
 const SOURCES: [&str; 3] = ["shared/src/", "functions/", "gateway/src/"];
 /// The stores and clients that implement traits: how their module is named in a path, and where it is.
-const STORES: [(&str, &str); 7] = [
+const STORES: [(&str, &str); 8] = [
     ("::sqlite", "shared/src/record/sqlite/"),
     ("::postgres", "shared/src/record/postgres/"),
     ("::memory", "shared/src/moment/memory/"),
@@ -13,6 +13,7 @@ const STORES: [(&str, &str); 7] = [
     ("::moment::none", "shared/src/moment/none.rs"),
     ("::sockets::api_gateway", "shared/src/sockets/api_gateway.rs"),
     ("::delivery::lambda", "shared/src/delivery/lambda.rs"),
+    ("::web_push::http_service", "shared/src/web_push/http_service.rs"),
 ];
 /// Where apps are assembled: the only code that may choose a store.
 const ASSEMBLIES: [&str; 4] = [

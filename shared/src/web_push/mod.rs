@@ -2,7 +2,10 @@
 //! What the record keeps of them, and when something is pushed, are left to others.
 
 pub mod address;
+mod connections;
 pub mod encryption;
 pub mod endpoint;
+pub mod http_service;
+pub mod service;
 pub mod subscription;
 pub mod vapid;
