@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::forward::LambdaUrl;
-use crate::local::Local;
+use crate::local::{Local, VAPID_FILE};
 use crate::server::DEFAULT_URL;
 
 /// How long the token on the first screen is valid.
@@ -71,12 +71,15 @@ fn lambda_instructions(local: &Local, url: &LambdaUrl, data: &Path) -> String {
     } else {
         format!("export JWT_SECRET=\"${{JWT_SECRET:-$(cat {})}}\"", data.join("jwt-secret").display())
     };
+    let keys = data.join(VAPID_FILE);
     format!(
         "The functions are invoked at {url}. To run them there, on your own servers, in another terminal:\n  \
          export DATABASE_URL=postgres://… REDIS_URL=redis://…\n  \
          export WS_ENDPOINT={endpoint} WS_URL={socket}\n  \
          {tokens}\n  \
-         make watch"
+         [ \"$VAPID_PUBLIC_KEY\" ] || export $(cat {})\n  \
+         make watch",
+        keys.display()
     )
 }
 

@@ -55,6 +55,8 @@ pub mod client;
 pub mod console;
 mod handlers;
 pub mod local;
+mod private_file;
+pub mod vapid;
 
 // What the embedding program provides: the template, the functions and the options.
 pub mod forward;

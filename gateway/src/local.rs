@@ -16,8 +16,13 @@ use tokio::task::JoinHandle;
 use crate::forward::{self, LambdaUrl};
 use crate::handlers::{self, Handlers};
 use crate::options::{Options, ServeError, Token, TokenRequest};
+use crate::private_file;
 use crate::server::{Gateway, ListenError, listen, serve};
 use crate::template::{Template, TemplateError};
+use crate::vapid;
+
+/// The file of the generated keys for Web Push, in the data folder.
+pub(crate) const VAPID_FILE: &str = "vapid-keys";
 
 /// What to serve, and where.
 pub struct Settings {
@@ -25,7 +30,7 @@ pub struct Settings {
     pub host: String,
     /// The port to listen on; 0 picks a free one.
     pub port: u16,
-    /// The folder for the SQLite file and the generated signing secret.
+    /// The folder for the SQLite file, the generated signing secret and the generated keys for Web Push.
     pub data: PathBuf,
     /// The path of the template to serve.
     pub template: PathBuf,
@@ -43,8 +48,8 @@ pub struct Settings {
 pub struct Local {
     /// The gateway.
     pub gateway: Arc<Gateway>,
-    /// The configuration from the environment, completed with the addresses of this gateway and, without published keys,
-    /// the signing secret.
+    /// The configuration from the environment, completed with the addresses of this gateway, the keys for Web Push and,
+    /// without published keys, the signing secret.
     pub config: Arc<Config>,
     /// Where the functions run; `None` if in this process.
     pub lambda: Option<LambdaUrl>,
@@ -83,6 +88,14 @@ pub enum StartError {
         /// The error of the file system, or what is wrong with the content.
         reason: io::Error,
     },
+    /// The keys for Web Push can be neither read nor generated.
+    #[error("cannot use the keys for Web Push {} (set VAPID_PUBLIC_KEY, VAPID_PRIVATE_KEY and VAPID_SUBJECT): {reason}", file.display())]
+    Vapid {
+        /// The file of the keys.
+        file: PathBuf,
+        /// The error of the file system, or what is wrong with the content.
+        reason: io::Error,
+    },
     /// The template needs a function that does not exist, or cannot be served for another reason.
     #[error("{0}")]
     Serve(#[from] ServeError),
@@ -110,6 +123,10 @@ impl Local {
         // With published keys, only the identity provider signs.
         if config.jwks_url.is_none() {
             config.jwt_secret = Some(signing_secret(&config, &data)?);
+        }
+        if config.vapid.is_none() {
+            let file = data.join(VAPID_FILE);
+            config.vapid = Some(vapid::local_keys(&file).map_err(|reason| StartError::Vapid { file, reason })?);
         }
         let config = Arc::new(config);
 
@@ -163,7 +180,9 @@ impl Local {
 pub fn signing_secret(config: &Config, data: &Path) -> Result<Secret, StartError> {
     let file = data.join("jwt-secret");
     if config.jwt_secret.is_none() && !file.exists() {
-        create_secret(&file).map_err(|reason| StartError::Secret { file, reason })?;
+        let secret = auth::new_secret().map_err(io::Error::other);
+        let created = secret.and_then(|secret| private_file::create(&file, secret.reveal()));
+        created.map_err(|reason| StartError::Secret { file, reason })?;
     }
     existing_secret(config, data)
 }
@@ -184,17 +203,6 @@ pub fn existing_secret(config: &Config, data: &Path) -> Result<Secret, StartErro
         Ok(secret) => Ok(Secret::new(secret)),
         Err(reason) => Err(StartError::Secret { file, reason }),
     }
-}
-
-fn create_secret(file: &Path) -> io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let secret = auth::new_secret().map_err(io::Error::other)?;
-    let mut made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    made.write_all(secret.reveal().as_bytes())
 }
 
 /// Points the functions' pushes and the clients' sockets and event streams at this gateway, unless the environment names another one.

@@ -1,4 +1,5 @@
-//! The command `carillon`: serves everything on one port, listens as a user, signs tokens and migrates the database.
+//! The command `carillon`: serves everything on one port, listens as a user, signs tokens, makes keys for Web Push and
+//! migrates the database.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use gateway::forward::LambdaUrl;
 use gateway::local::{self, Local, Settings, StartError};
-use gateway::{DEFAULT_URL, client, console};
+use gateway::{DEFAULT_URL, client, console, vapid};
 use shared::auth;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError, Origins};
@@ -36,6 +37,8 @@ Environment:
   JWT_SECRET     Secret that signs tokens (default: generated in the data folder)
   JWT_JWKS_URL   Keys of an identity provider, which then signs tokens instead of carillon;
                  needs JWT_ISSUER and JWT_AUDIENCE
+  VAPID_PUBLIC_KEY, VAPID_PRIVATE_KEY, VAPID_SUBJECT
+                 Keys for Web Push, see `carillon vapid` (default: generated in the data folder)
   RUST_LOG       Log messages to print to standard error (default: info)
 
 Examples:
@@ -68,6 +71,16 @@ Examples:
   curl -H \"Authorization: Bearer $(carillon token --sub alice)\" \\
     http://127.0.0.1:3000/api/notifications";
 
+const VAPID_LONG_ABOUT: &str = "\
+Make a pair of keys for Web Push (VAPID), and print the three variables of a deployment.
+
+Browsers subscribe with the public key, so a deployment keeps its keys for ever. Push
+services may write to the subject about a deployment that causes them trouble.";
+
+const VAPID_EXAMPLE: &str = "\
+Example:
+  carillon vapid --subject mailto:ops@example.org";
+
 const MIGRATE_LONG_ABOUT: &str = "\
 Apply the migrations that the Postgres database at DATABASE_URL does not have yet,
 and print the version of the last one. A database that is up to date is left unchanged.";
@@ -93,7 +106,7 @@ struct Serve {
     /// Address to listen on; /_gateway/token and the like exist on loopback addresses only
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: String,
-    /// Folder for the SQLite database and the generated signing secret
+    /// Folder for the SQLite database, the generated signing secret and the generated keys for Web Push
     #[arg(long, value_name = "FOLDER", default_value = ".local", global = true)]
     data: PathBuf,
     /// SAM template to serve [default: the template.yaml that carillon was built from]
@@ -149,6 +162,16 @@ enum Command {
         ttl: u32,
     },
     #[command(
+        about = "Make a pair of keys for Web Push",
+        long_about = VAPID_LONG_ABOUT,
+        after_help = VAPID_EXAMPLE
+    )]
+    Vapid {
+        /// A mailto: or https: URL of the operator
+        #[arg(long, value_name = "URL", default_value = vapid::LOCAL_SUBJECT)]
+        subject: String,
+    },
+    #[command(
         about = "Apply pending migrations to the Postgres database at DATABASE_URL",
         long_about = MIGRATE_LONG_ABOUT,
         after_help = MIGRATE_EXAMPLE
@@ -162,6 +185,7 @@ async fn main() -> ExitCode {
     let outcome = match command {
         None => run(serve).await,
         Some(Command::Token { sub, scope, ttl }) => token(&serve.data, &sub, &scope, ttl),
+        Some(Command::Vapid { subject }) => new_keys(&subject),
         Some(Command::Migrate) => migrate().await,
         Some(Command::Listen { sub, url }) => client::listen(&url, &sub).await,
     };
@@ -222,6 +246,10 @@ fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::
     }
     let now_s = Clock::system().now_ms() / 1_000;
     Ok(console::print_line(&auth::sign(&config, sub, scope, now_s, now_s + i64::from(ttl_s))?)?)
+}
+
+fn new_keys(subject: &str) -> Result<(), client::BoxError> {
+    Ok(console::print_line(vapid::new_keys(subject)?.trim_end())?)
 }
 
 #[cfg(test)]
