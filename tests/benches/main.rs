@@ -30,13 +30,14 @@ mod stores;
 mod strangers;
 mod streaming;
 mod talking;
+mod web_push;
 
 use std::process::ExitCode;
 
 use crate::stores::Stores;
 
 /// The topics, each a module of the same name; the ones ending in `-servers` are measured on Postgres and Redis.
-const TOPICS: [&str; 28] = [
+const TOPICS: [&str; 29] = [
     "ringing",
     "sending",
     "lateness",
@@ -65,10 +66,11 @@ const TOPICS: [&str; 28] = [
     "bulk-servers",
     "failover",
     "fast",
+    "web_push",
 ];
 
 /// The topics that do not need the gateway.
-const WITHOUT_GATEWAY: [&str; 11] = [
+const WITHOUT_GATEWAY: [&str; 12] = [
     "queue",
     "queue-servers",
     "reading",
@@ -80,6 +82,7 @@ const WITHOUT_GATEWAY: [&str; 11] = [
     "bulk-servers",
     "failover",
     "fast",
+    "web_push",
 ];
 
 // One thread, so that the clients take at most one core away from the gateway.
@@ -130,6 +133,7 @@ async fn main() -> ExitCode {
             "bulk-servers" => bulk::measure().await,
             "failover" => failover::measure().await,
             "fast" => fast::measure().await,
+            "web_push" => web_push::measure(),
             other => unreachable!("{other} is not a topic"),
         }
     }

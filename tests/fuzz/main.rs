@@ -12,6 +12,7 @@
 #![allow(clippy::print_stdout, reason = "the report goes to stdout")]
 
 mod bodies;
+mod endpoints;
 mod events;
 mod fake_redis;
 mod frames;
@@ -55,6 +56,7 @@ fn targets() -> Vec<Target> {
         frames::target(),
         small::cursors(),
         small::queue_entries(),
+        endpoints::target(),
         keys::target(),
         tokens::target(),
         published_keys::target(),
