@@ -1,0 +1,59 @@
+//! Subscriptions in Postgres.
+
+use uuid::Uuid;
+
+use crate::ids::{SubscriptionId, UserId};
+use crate::record::postgres::failure::Failure;
+use crate::record::postgres::rows::limit;
+use crate::record::postgres::store::PostgresRecord;
+use crate::record::postgres::timeout::{Run, begin, commit};
+use crate::web_push::subscription::Subscription;
+use crate::web_push::subscriptions::{MAX_SUBSCRIPTIONS, Subscribed};
+
+impl PostgresRecord {
+    /// Two statements, since the second must see what the first has stored. Two devices of a user that subscribe at the same
+    /// time may leave one more than allowed, until the next.
+    pub(super) async fn try_subscribe(
+        &self,
+        user: &UserId,
+        subscription: &Subscription,
+    ) -> Result<Subscribed, Failure> {
+        let mut connection = self.connection().await?;
+        let mut transaction = begin(&mut connection).await?;
+        let stored = sqlx::query(
+            "INSERT INTO push_subscriptions AS s (id, user_id, endpoint, p256dh, auth) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (id) DO UPDATE
+                SET user_id = excluded.user_id, p256dh = excluded.p256dh, auth = excluded.auth, number = DEFAULT
+              WHERE s.user_id = excluded.user_id OR s.p256dh = excluded.p256dh AND s.auth = excluded.auth",
+        );
+        let stored = stored
+            .bind(subscription.id.as_uuid())
+            .bind(user.as_str())
+            .bind(subscription.endpoint.as_str())
+            .bind(subscription.keys.p256dh.as_slice())
+            .bind(subscription.keys.auth.as_slice());
+        if stored.run(&mut transaction).await? == 0 {
+            return Ok(Subscribed::Taken);
+        }
+        let oldest = sqlx::query(
+            "DELETE FROM push_subscriptions
+              WHERE id IN (SELECT id FROM push_subscriptions WHERE user_id = $1 ORDER BY number DESC OFFSET $2)",
+        );
+        oldest.bind(user.as_str()).bind(limit(MAX_SUBSCRIPTIONS)).run(&mut transaction).await?;
+        commit(transaction).await?;
+        Ok(Subscribed::Done)
+    }
+
+    pub(super) async fn try_unsubscribe(&self, user: &UserId, id: SubscriptionId) -> Result<bool, Failure> {
+        let query = sqlx::query("DELETE FROM push_subscriptions WHERE id = $1 AND user_id = $2");
+        let query = query.bind(id.as_uuid()).bind(user.as_str());
+        Ok(query.run(&mut *self.connection().await?).await? > 0)
+    }
+
+    pub(super) async fn try_forget_subscriptions(&self, ended: &[SubscriptionId]) -> Result<(), Failure> {
+        let ids: Vec<Uuid> = ended.iter().map(SubscriptionId::as_uuid).collect();
+        let query = sqlx::query("DELETE FROM push_subscriptions WHERE id = ANY ($1)").bind(ids);
+        query.run(&mut *self.connection().await?).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! Digests that are due, in SQLite.
+
+use rusqlite::{Connection, Row, params};
+
+use super::subscriptions;
+use crate::clock::At;
+use crate::cursor::Epoch;
+use crate::ids::{ChatId, UserId};
+use crate::record::sqlite::failure::Failure;
+use crate::record::sqlite::preferences;
+use crate::record::sqlite::rows::{self, json_list, limit, select_notifications};
+use crate::record::sqlite::statement::{all, execute, first, one, value};
+use crate::record::sqlite::store::SqliteRecord;
+use crate::web_push::pushes::{
+    DigestContent, DigestEnd, DigestKey, DigestTag, DueDigest, MAX_COUNTED, MAX_EXAMINED_MESSAGES, SettledDigest,
+    claim_ms,
+};
+
+impl SqliteRecord {
+    pub(super) async fn try_take_digests(&self, max_users: usize, at: At) -> Result<Vec<DueDigest>, Failure> {
+        let epoch = self.epoch;
+        self.write(move |db| {
+            let now_ms = at.process_ms();
+            let sql = "SELECT user_id, tag, arrivals, attempts, is_held, push_left, pushed_at IS NOT NULL AS is_shown
+                         FROM push_digests
+                        WHERE due_at <= ?1
+                          AND user_id IN (SELECT user_id FROM push_digests WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2)
+                        ORDER BY user_id, tag";
+            let found = all(db, sql, params![now_ms, limit(max_users)], Found::read)?;
+            let mut due = Vec::new();
+            for found in found {
+                due.extend(take(db, epoch, found, now_ms)?);
+            }
+            Ok(due)
+        })
+        .await
+    }
+
+    pub(super) async fn try_settle_digests(&self, settled: &[SettledDigest<'_>], at: At) -> Result<(), Failure> {
+        let settled: Vec<(DigestKey, DigestEnd)> =
+            settled.iter().map(|one| (one.key.clone(), one.end.clone())).collect();
+        self.write(move |db| {
+            for (key, end) in &settled {
+                settle(db, key, end, at.process_ms())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// Counts something that has arrived for a digest. The first opens it.
+pub(super) fn open(db: &Connection, user: &UserId, tag: &str, due_at_ms: i64, window_ms: i64) -> Result<(), Failure> {
+    let sql = "INSERT INTO push_digests (user_id, tag, due_at, window_ms) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (user_id, tag) DO UPDATE
+                  SET arrivals = arrivals + 1, due_at = coalesce(due_at, excluded.due_at)";
+    execute(db, sql, params![user.as_str(), tag, due_at_ms, window_ms])?;
+    Ok(())
+}
+
+/// A digest that is due.
+struct Found {
+    user: UserId,
+    tag: String,
+    arrivals: i64,
+    attempts: i64,
+    is_held: bool,
+    left: Option<String>,
+    is_shown: bool,
+}
+
+impl Found {
+    fn read(row: &Row<'_>) -> Result<Self, Failure> {
+        Ok(Self {
+            user: UserId::stored(row.get("user_id")?),
+            tag: row.get("tag")?,
+            arrivals: row.get("arrivals")?,
+            attempts: row.get("attempts")?,
+            is_held: row.get("is_held")?,
+            left: row.get("push_left")?,
+            is_shown: row.get("is_shown")?,
+        })
+    }
+}
+
+/// Claims a digest. `None` if it is one of a later version, which comes back for a worker that knows it.
+fn take(db: &Connection, epoch: Epoch, found: Found, now_ms: i64) -> Result<Option<DueDigest>, Failure> {
+    let fence_ms = now_ms + claim_ms(found.attempts);
+    let sql = "UPDATE push_digests SET attempts = attempts + 1, due_at = ?3 WHERE user_id = ?1 AND tag = ?2";
+    execute(db, sql, params![found.user.as_str(), found.tag, fence_ms])?;
+    let Some(tag) = DigestTag::parse(&found.tag) else { return Ok(None) };
+    let (content, through) = match tag {
+        DigestTag::Chat(chat) => (messages(db, &found, chat, now_ms)?, 0),
+        DigestTag::Type(_) | DigestTag::Quiet => notifications(db, epoch, &found, now_ms)?,
+    };
+    Ok(Some(DueDigest {
+        content,
+        attempt: u32::try_from(found.attempts).unwrap_or(u32::MAX),
+        is_held: found.is_held,
+        subscriptions: subscriptions(db, &found.user, found.left.as_deref())?,
+        preferences: preferences::of(db, &found.user)?,
+        key: DigestKey { user: found.user, tag, fence_ms, arrivals: found.arrivals, through },
+    }))
+}
+
+/// What is unread and was not sent, and up to which arrival.
+fn notifications(db: &Connection, epoch: Epoch, found: &Found, now_ms: i64) -> Result<(DigestContent, i64), Failure> {
+    let user = found.user.as_str();
+    let sql = r#"SELECT count(*) AS count, coalesce(max("offset"), 0) AS through
+                   FROM (SELECT "offset" FROM notifications
+                          WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NULL AND read_at IS NULL
+                            AND deleted_at IS NULL AND coalesce(expires_at > ?3, TRUE)
+                          ORDER BY "offset" DESC LIMIT ?4)"#;
+    let (count, through) = one(db, sql, params![user, found.tag, now_ms, MAX_COUNTED], |row| {
+        Ok((row.get::<_, i64>("count")?, row.get::<_, i64>("through")?))
+    })?;
+    let sql = select_notifications!(r#"WHERE n.user_id = ?1 AND n."offset" = ?3"#);
+    let newest = first(db, sql, params![user, now_ms, through], |row| {
+        Ok((rows::notification(row, epoch)?, row.get::<_, i64>("unread")?))
+    })?;
+    let expired = rows::expired_unread(db, &json_list(&[&found.user]), now_ms)?;
+    let (newest, unread) = newest.map_or((None, 0), |(newest, unread)| (Some(newest), unread));
+    let unread = unread - expired.get(&found.user).copied().unwrap_or(0);
+    Ok((DigestContent::Notifications { count, newest, unread }, through))
+}
+
+/// What is unread of a chat. One who left the chat, or declined it, is not told.
+fn messages(db: &Connection, found: &Found, chat: ChatId, now_ms: i64) -> Result<DigestContent, Failure> {
+    let (user, id) = (found.user.as_str(), chat.as_bytes().as_slice());
+    let sql = "SELECT max(m.read_seq, m.cleared_seq) AS seen, c.last_seq, c.title
+                 FROM chat_members m JOIN chats c ON c.id = m.chat_id
+                WHERE m.chat_id = ?1 AND m.user_id = ?2 AND c.status <> 'DECLINED'";
+    let standing = first(db, sql, params![id, user], |row| {
+        Ok((row.get::<_, i64>("seen")?, row.get::<_, i64>("last_seq")?, row.get::<_, Option<String>>("title")?))
+    })?;
+    let (seen, last_seq, title) = standing.unwrap_or_default();
+    let sql = "SELECT sender_id, body FROM messages WHERE chat_id = ?1 AND seq > ?2 ORDER BY seq DESC LIMIT ?3";
+    let recent: Vec<(Option<String>, String)> = if last_seq > seen {
+        all(db, sql, params![id, seen, MAX_EXAMINED_MESSAGES], |row| Ok((row.get("sender_id")?, row.get("body")?)))?
+    } else {
+        Vec::new()
+    };
+    let mut senders: Vec<UserId> = Vec::new();
+    for sender in recent.iter().filter_map(|(sender, _)| sender.clone()).map(UserId::stored) {
+        if !senders.contains(&sender) {
+            senders.push(sender);
+        }
+    }
+    let sql = "SELECT EXISTS (SELECT 1 FROM connections WHERE user_id = ?1 AND token_expires_at > ?2)";
+    Ok(DigestContent::Messages {
+        count: (last_seq - seen).max(0),
+        newest: recent.into_iter().next().map(|(_, body)| body),
+        senders,
+        title,
+        is_connected: one(db, sql, params![user, now_ms], value)?,
+        is_shown: found.is_shown,
+    })
+}
+
+fn settle(db: &Connection, key: &DigestKey, end: &DigestEnd, now_ms: i64) -> Result<(), Failure> {
+    let (user, tag) = (key.user.as_str(), key.tag.to_string());
+    let sql = "SELECT arrivals > ?4 AS has_more, window_ms FROM push_digests
+                WHERE user_id = ?1 AND tag = ?2 AND due_at = ?3";
+    let claimed = first(db, sql, params![user, tag, key.fence_ms, key.arrivals], |row| {
+        Ok((row.get::<_, bool>("has_more")?, row.get::<_, i64>("window_ms")?))
+    })?;
+    let Some((has_more, window_ms)) = claimed else { return Ok(()) };
+    let next_ms = has_more.then_some(now_ms + window_ms);
+    let is_chat = matches!(key.tag, DigestTag::Chat(_));
+    match end {
+        DigestEnd::Later { delay_ms, left } => {
+            let sql = "UPDATE push_digests SET due_at = ?3, push_left = ?4 WHERE user_id = ?1 AND tag = ?2";
+            execute(db, sql, params![user, tag, now_ms + delay_ms, json_list(left)])?;
+        }
+        DigestEnd::Held(until_ms) => {
+            let sql = "UPDATE push_digests SET due_at = ?3, push_left = NULL, is_held = TRUE, attempts = 0
+                        WHERE user_id = ?1 AND tag = ?2";
+            execute(db, sql, params![user, tag, until_ms])?;
+        }
+        // That of a chat stays until it is read, so that it can be closed.
+        DigestEnd::Sent | DigestEnd::Dropped if has_more || is_chat && *end == DigestEnd::Sent => {
+            let sent_at = (*end == DigestEnd::Sent).then_some(now_ms);
+            let sql = "UPDATE push_digests
+                          SET due_at = ?3, push_left = NULL, is_held = FALSE, attempts = 0, pushed_at = ?4
+                        WHERE user_id = ?1 AND tag = ?2";
+            execute(db, sql, params![user, tag, next_ms, sent_at])?;
+        }
+        DigestEnd::Sent | DigestEnd::Dropped => {
+            execute(db, "DELETE FROM push_digests WHERE user_id = ?1 AND tag = ?2", params![user, tag])?;
+        }
+    }
+    match end {
+        DigestEnd::Sent => {
+            // What was read while it was sent is closed.
+            let sql = r#"UPDATE notifications
+                            SET web_pushed_at = ?4,
+                                web_push_at = CASE WHEN read_at IS NOT NULL OR deleted_at IS NOT NULL THEN ?4 END
+                          WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NULL AND "offset" <= ?3"#;
+            execute(db, sql, params![user, tag, key.through, now_ms])?;
+        }
+        DigestEnd::Dropped => {
+            let sql = r#"UPDATE notifications SET web_push_digest = NULL
+                          WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NULL AND "offset" <= ?3"#;
+            execute(db, sql, params![user, tag, key.through])?;
+        }
+        DigestEnd::Later { .. } | DigestEnd::Held(_) => {}
+    }
+    Ok(())
+}

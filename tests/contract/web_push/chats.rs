@@ -1,0 +1,205 @@
+//! The suite of digests of chats in `shared::web_push::pushes::WebPushes`.
+
+use shared::chat::chats::Change;
+use shared::clock::Time;
+use shared::fast::logged::LoggedMessage;
+use shared::ids::{ChatId, MessageId};
+use shared::web_push::pushes::{CHAT_DIGEST_MS, DigestContent, DigestEnd, DigestTag, DueDigest, SettledDigest};
+
+use super::{subscribe, take_digests};
+use crate::record::{Record, START_MS, at, user};
+
+on_each_record! {
+    absent_members_are_told_of_messages_together,
+    whoever_is_connected_writes_or_has_no_subscription_is_not_told,
+    of_a_group_only_those_involved_are_told,
+    reading_cancels,
+    one_who_connects_leaves_or_declines_is_told_apart,
+    more_messages_replace_what_is_shown,
+    what_is_shown_is_closed_once_it_is_read,
+    what_was_accepted_fast_is_told_too,
+    a_title_and_all_who_wrote_are_told,
+}
+
+/// What a digest tells of a chat.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    to: String,
+    count: i64,
+    newest: Option<String>,
+    senders: Vec<String>,
+}
+
+fn told(taken: &[DueDigest]) -> Vec<Told> {
+    let told = |digest: &DueDigest| match &digest.content {
+        DigestContent::Messages { count, newest, senders, .. } => Told {
+            to: digest.key.user.to_string(),
+            count: *count,
+            newest: newest.clone(),
+            senders: senders.iter().map(ToString::to_string).collect(),
+        },
+        other @ DigestContent::Notifications { .. } => panic!("{other:?}"),
+    };
+    taken.iter().map(told).collect()
+}
+
+fn to(name: &str, count: i64, newest: &str, senders: &[&str]) -> Told {
+    Told {
+        to: name.to_owned(),
+        count,
+        newest: (count > 0).then(|| newest.to_owned()),
+        senders: senders.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+async fn ends(record: &Record, taken: &[DueDigest], end: DigestEnd, after_ms: i64) {
+    let settled: Vec<SettledDigest<'_>> =
+        taken.iter().map(|digest| SettledDigest { key: &digest.key, end: end.clone() }).collect();
+    record.web_pushes().settle_digests(&settled, at(after_ms)).await.unwrap();
+}
+
+async fn says(record: &Record, chat: ChatId, name: &str, text: &str, after_ms: i64) -> bool {
+    record.say(chat, name, text, at(after_ms)).await.1.web_push_is_due
+}
+
+async fn reads(record: &Record, chat: ChatId, name: &str, seq: i64, after_ms: i64) -> bool {
+    let marked = record.messages().read(chat, &user(name), seq, at(after_ms)).await.unwrap();
+    marked.expect("the user is a member").web_push_is_due
+}
+
+async fn absent_members_are_told_of_messages_together(record: Record) {
+    subscribe(&record, "bob", "phone").await;
+    let chat = record.accepted().await;
+    assert!(says(&record, chat, "alice", "one", 0).await);
+    assert!(says(&record, chat, "alice", "two", 10).await);
+    assert_eq!(record.next_due().await, Ok(Some(START_MS + CHAT_DIGEST_MS)));
+    assert_eq!(told(&take_digests(&record, CHAT_DIGEST_MS - 1).await), []);
+    let taken = take_digests(&record, CHAT_DIGEST_MS).await;
+    assert_eq!(told(&taken), [to("bob", 2, "two", &["alice"])]);
+    assert_eq!(taken[0].key.tag, DigestTag::Chat(chat));
+    assert_eq!(taken[0].subscriptions.len(), 1);
+}
+
+async fn whoever_is_connected_writes_or_has_no_subscription_is_not_told(record: Record) {
+    for name in ["alice", "bob"] {
+        subscribe(&record, name, name).await;
+    }
+    let chat = record.accepted().await;
+    record.connect("bob", "tab", at(0)).await;
+    assert!(!says(&record, chat, "alice", "one", 1).await);
+    assert!(says(&record, chat, "bob", "two", 2).await, "alice is absent");
+    assert_eq!(told(&take_digests(&record, 2 + CHAT_DIGEST_MS).await), [to("alice", 1, "two", &["bob"])]);
+    let other = record.group(&["cem"]).await;
+    assert!(!says(&record, other, "alice", "three", 3).await, "cem has no subscription");
+}
+
+async fn of_a_group_only_those_involved_are_told(record: Record) {
+    for name in ["bob", "cem"] {
+        subscribe(&record, name, name).await;
+    }
+    let chat = record.group(&["bob", "cem"]).await;
+    assert!(!says(&record, chat, "alice", "one", 0).await);
+    reads(&record, chat, "bob", 1, 1).await;
+    assert!(says(&record, chat, "alice", "two", 2).await);
+    assert_eq!(told(&take_digests(&record, 2 + CHAT_DIGEST_MS).await), [to("bob", 1, "two", &["alice"])]);
+}
+
+async fn reading_cancels(record: Record) {
+    subscribe(&record, "bob", "phone").await;
+    let chat = record.accepted().await;
+    for text in ["one", "two"] {
+        says(&record, chat, "alice", text, 0).await;
+    }
+    assert!(!reads(&record, chat, "bob", 2, 1).await, "nothing is shown yet");
+    let taken = take_digests(&record, CHAT_DIGEST_MS).await;
+    assert_eq!(told(&taken), [to("bob", 0, "", &[])]);
+    ends(&record, &taken, DigestEnd::Dropped, CHAT_DIGEST_MS).await;
+    assert_eq!(record.next_due().await, Ok(None));
+}
+
+async fn one_who_connects_leaves_or_declines_is_told_apart(record: Record) {
+    subscribe(&record, "bob", "phone").await;
+    let chat = record.accepted().await;
+    says(&record, chat, "alice", "one", 0).await;
+    record.connect("bob", "tab", at(1)).await;
+    let taken = take_digests(&record, CHAT_DIGEST_MS).await;
+    assert!(matches!(taken[0].content, DigestContent::Messages { count: 1, is_connected: true, .. }), "{taken:?}");
+    ends(&record, &taken, DigestEnd::Dropped, CHAT_DIGEST_MS).await;
+    subscribe(&record, "cem", "tablet").await;
+    let group = record.group(&["cem"]).await;
+    reads(&record, group, "cem", 0, 2).await;
+    says(&record, group, "alice", "two", 3).await;
+    record.changed(group, "cem", Change::Leave).await;
+    assert_eq!(told(&take_digests(&record, 3 + CHAT_DIGEST_MS).await), [to("cem", 0, "", &[])]);
+}
+
+async fn more_messages_replace_what_is_shown(record: Record) {
+    subscribe(&record, "bob", "phone").await;
+    let chat = record.accepted().await;
+    says(&record, chat, "alice", "one", 0).await;
+    let first = take_digests(&record, CHAT_DIGEST_MS).await;
+    // While it is sent: told with the next.
+    says(&record, chat, "alice", "two", CHAT_DIGEST_MS + 1).await;
+    ends(&record, &first, DigestEnd::Sent, CHAT_DIGEST_MS + 2).await;
+    assert_eq!(told(&take_digests(&record, 2 * CHAT_DIGEST_MS + 1).await), []);
+    let second = take_digests(&record, 2 * CHAT_DIGEST_MS + 2).await;
+    assert_eq!(told(&second), [to("bob", 2, "two", &["alice"])]);
+    ends(&record, &second, DigestEnd::Sent, 2 * CHAT_DIGEST_MS + 3).await;
+    assert_eq!(record.next_due().await, Ok(None));
+    // After it was sent: after the same time again.
+    says(&record, chat, "alice", "three", 5 * CHAT_DIGEST_MS).await;
+    assert_eq!(told(&take_digests(&record, 6 * CHAT_DIGEST_MS - 1).await), []);
+    assert_eq!(told(&take_digests(&record, 6 * CHAT_DIGEST_MS).await), [to("bob", 3, "three", &["alice"])]);
+}
+
+async fn what_is_shown_is_closed_once_it_is_read(record: Record) {
+    subscribe(&record, "bob", "phone").await;
+    let chat = record.accepted().await;
+    for text in ["one", "two"] {
+        says(&record, chat, "alice", text, 0).await;
+    }
+    ends(&record, &take_digests(&record, CHAT_DIGEST_MS).await, DigestEnd::Sent, CHAT_DIGEST_MS).await;
+    assert!(!reads(&record, chat, "bob", 1, CHAT_DIGEST_MS + 1).await, "one is unread");
+    assert!(reads(&record, chat, "bob", 2, CHAT_DIGEST_MS + 2).await);
+    let taken = take_digests(&record, CHAT_DIGEST_MS + 2).await;
+    assert!(matches!(taken[0].content, DigestContent::Messages { count: 0, is_shown: true, .. }), "{taken:?}");
+    ends(&record, &taken, DigestEnd::Dropped, CHAT_DIGEST_MS + 3).await;
+    assert_eq!(told(&take_digests(&record, 100 * CHAT_DIGEST_MS).await), []);
+    // The next message begins anew.
+    says(&record, chat, "alice", "three", 100 * CHAT_DIGEST_MS).await;
+    let taken = take_digests(&record, 101 * CHAT_DIGEST_MS).await;
+    assert!(matches!(taken[0].content, DigestContent::Messages { count: 1, is_shown: false, .. }), "{taken:?}");
+}
+
+async fn what_was_accepted_fast_is_told_too(record: Record) {
+    subscribe(&record, "bob", "phone").await;
+    let chat = record.accepted().await;
+    let logged = ["one", "two"].map(|text| LoggedMessage {
+        id: MessageId::of(chat, &user("alice"), text),
+        chat,
+        sender: user("alice"),
+        client_id: text.into(),
+        body: text.into(),
+        data: serde_json::value::RawValue::from_string("{}".into()).unwrap(),
+        accepted_at: Time(START_MS),
+    });
+    assert_eq!(record.fast().write_messages(&logged, at(5)).await, Ok(Vec::new()));
+    assert_eq!(told(&take_digests(&record, CHAT_DIGEST_MS + 4).await), []);
+    assert_eq!(told(&take_digests(&record, CHAT_DIGEST_MS + 5).await), [to("bob", 2, "two", &["alice"])]);
+    // Writing them again, as after a crash, tells nobody.
+    assert_eq!(record.fast().write_messages(&logged, at(CHAT_DIGEST_MS + 6)).await, Ok(Vec::new()));
+    assert_eq!(told(&take_digests(&record, CHAT_DIGEST_MS + 7).await), []);
+}
+
+async fn a_title_and_all_who_wrote_are_told(record: Record) {
+    subscribe(&record, "dora", "phone").await;
+    let chat = record.group(&["bob", "cem", "dora"]).await;
+    reads(&record, chat, "dora", 0, 0).await;
+    for (name, text) in [("bob", "1"), ("alice", "2"), ("bob", "3"), ("cem", "4"), ("bob", "5")] {
+        says(&record, chat, name, text, 1).await;
+    }
+    let taken = take_digests(&record, 1 + CHAT_DIGEST_MS).await;
+    assert_eq!(told(&taken), [to("dora", 5, "5", &["bob", "cem", "alice"])]);
+    let DigestContent::Messages { title, .. } = &taken[0].content else { panic!("{taken:?}") };
+    assert_eq!(title.as_deref(), Some("climbing"));
+}

@@ -1,0 +1,79 @@
+//! The suite of `shared::web_push::subscriptions::Subscriptions`.
+
+use shared::web_push::subscription::Subscription;
+use shared::web_push::subscriptions::{MAX_SUBSCRIPTIONS, Subscribed};
+
+use super::{send, subscribe, subscription, take};
+use crate::record::{Record, Send, user};
+
+on_each_record! {
+    an_endpoint_moves_with_its_keys_and_not_without,
+    beyond_ten_the_oldest_go,
+    only_its_owner_unsubscribes,
+    what_has_ended_is_forgotten,
+    a_revoked_user_is_pushed_to_no_longer,
+}
+
+/// The subscriptions that a push to a user goes to.
+async fn subscriptions(record: &Record, name: &str, key: &str) -> Vec<Subscription> {
+    send(record, &Send::new(key), name, 0).await;
+    let mut taken = take(record, 0).await;
+    assert!(taken.len() <= 1);
+    taken.pop().map(|push| push.subscriptions).unwrap_or_default()
+}
+
+async fn an_endpoint_moves_with_its_keys_and_not_without(record: Record) {
+    subscribe(&record, "alice", "tab").await;
+    let (own, other) = (subscription("tab", 0), subscription("tab", 1));
+    assert_eq!(record.subscriptions().subscribe(&user("bob"), &other).await, Ok(Subscribed::Taken));
+    assert_eq!(subscriptions(&record, "alice", "a").await, [own.clone()]);
+    assert_eq!(subscriptions(&record, "bob", "b").await, []);
+    // Its owner may change the keys.
+    assert_eq!(record.subscriptions().subscribe(&user("alice"), &other).await, Ok(Subscribed::Done));
+    assert_eq!(subscriptions(&record, "alice", "c").await, [other.clone()]);
+    assert_eq!(record.subscriptions().subscribe(&user("bob"), &other).await, Ok(Subscribed::Done));
+    assert_eq!(subscriptions(&record, "alice", "d").await, []);
+    assert_eq!(subscriptions(&record, "bob", "e").await, [other]);
+}
+
+async fn beyond_ten_the_oldest_go(record: Record) {
+    for n in 0..MAX_SUBSCRIPTIONS {
+        subscribe(&record, "alice", &n.to_string()).await;
+    }
+    subscribe(&record, "bob", "other").await;
+    // Subscribing again makes it the newest.
+    subscribe(&record, "alice", "0").await;
+    subscribe(&record, "alice", "10").await;
+    let expected: Vec<Subscription> =
+        ["2", "3", "4", "5", "6", "7", "8", "9", "0", "10"].map(|browser| subscription(browser, 0)).to_vec();
+    assert_eq!(subscriptions(&record, "alice", "a").await, expected);
+    assert_eq!(subscriptions(&record, "bob", "b").await.len(), 1);
+}
+
+async fn only_its_owner_unsubscribes(record: Record) {
+    subscribe(&record, "alice", "tab").await;
+    let id = subscription("tab", 0).id;
+    assert_eq!(record.subscriptions().unsubscribe(&user("bob"), id).await, Ok(false));
+    assert_eq!(subscriptions(&record, "alice", "a").await.len(), 1);
+    assert_eq!(record.subscriptions().unsubscribe(&user("alice"), id).await, Ok(true));
+    assert_eq!(record.subscriptions().unsubscribe(&user("alice"), id).await, Ok(false));
+    assert_eq!(subscriptions(&record, "alice", "b").await, []);
+}
+
+async fn what_has_ended_is_forgotten(record: Record) {
+    for browser in ["a", "b", "c"] {
+        subscribe(&record, "alice", browser).await;
+    }
+    let ended = ["a", "c", "unknown"].map(|browser| subscription(browser, 0).id);
+    record.subscriptions().forget(&ended).await.unwrap();
+    assert_eq!(subscriptions(&record, "alice", "a").await, [subscription("b", 0)]);
+}
+
+async fn a_revoked_user_is_pushed_to_no_longer(record: Record) {
+    for name in ["alice", "bob"] {
+        subscribe(&record, name, name).await;
+    }
+    record.revocations().revoke(&user("alice"), crate::record::at(0)).await.unwrap();
+    assert_eq!(subscriptions(&record, "alice", "a").await, []);
+    assert_eq!(subscriptions(&record, "bob", "b").await.len(), 1);
+}
