@@ -13,6 +13,7 @@ use shared::config::{Config, ConfigError, Pooler, Secret};
 use shared::delivery::wake::Wake;
 use shared::fast::log::LogId;
 use shared::fast::write::Extent;
+use shared::function;
 use shared::moment::Moment;
 use shared::moment::memory::MemoryMoment;
 use shared::moment::redis::RedisMoment;
@@ -79,6 +80,7 @@ impl Handlers {
         let wake_signal = Arc::new(Notify::new());
         let mut app = App::with_clock(config.clone(), record, moment, push, clock.clone());
         app.wake = Some(Arc::new(WakeByNotify(wake_signal.clone())));
+        app.push_services = function::push_services(config);
         Ok(Self { app, record_store, wake_signal, is_stopping: watch::Sender::new(false) })
     }
 
@@ -188,6 +190,7 @@ fn functions(app: &App, stopping: watch::Receiver<bool>) -> Functions {
     functions.insert("deadletters", http!(deadletters));
     functions.insert("chats", http!(chats));
     functions.insert("presence", http!(presence));
+    functions.insert("push", http!(push));
     functions.insert("emit", http!(emit));
     let streaming = (app.clone(), stopping.clone());
     let stream = streaming_function(move |request| {

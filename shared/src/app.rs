@@ -18,6 +18,7 @@ use crate::record::Record;
 use crate::sockets::flood::Flood;
 use crate::sockets::push::Push;
 use crate::telemetry::{Counts, Report};
+use crate::web_push::service::PushServices;
 
 /// From which age of a log's oldest entry on a drain is asked again to write it, in milliseconds.
 const REMIND_AFTER_MS: i64 = 1_000;
@@ -47,6 +48,8 @@ pub struct App {
     pub flood: Arc<Flood>,
     /// The leases that this process has renewed lately.
     pub renewals: Arc<Renewals>,
+    /// The way to the push services of browsers; `None` in functions that send no Web Push, and without keys for it.
+    pub push_services: Option<Arc<dyn PushServices>>,
     /// The way to the drain. Without one, the drain's schedule (once a minute) is soon enough.
     pub wake: Option<Arc<dyn Wake>>,
 }
@@ -74,6 +77,7 @@ impl App {
             log_writer,
             flood: Arc::default(),
             renewals: Arc::default(),
+            push_services: None,
             wake: None,
         }
     }

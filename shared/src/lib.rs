@@ -3,8 +3,8 @@
 //! - *Domains* define what is done and what stores promise: [`http`] (calls and responses), [`auth`] (tokens and
 //!   tickets), [`inbox`] (sends and notifications), [`delivery`] (the way to the devices), [`sockets`] (connections and
 //!   pushes to them), [`emit`] (events for who is there), [`chat`] (chats, messages and read marks), [`fast`] (what
-//!   the moment has before the record), [`presence`] (who is connected), [`web_push`] (pushes to browsers that are not),
-//!   [`limits`] (rate limits), [`telemetry`] (counts and health).
+//!   the moment has before the record), [`presence`] (who is connected), [`preferences`] (what rings for whom), [`web_push`]
+//!   (pushes to browsers that are not connected), [`limits`] (rate limits), [`telemetry`] (counts and health).
 //! - Every domain uses [`app`], [`clock`], [`config`], [`cursor`], [`error`], [`ids`], [`page_key`], [`protocol`] and
 //!   [`text`].
 //! - *Stores* keep the promises: [`record`] for what must outlive everything (Postgres, SQLite), [`moment`] for what may
@@ -28,6 +28,7 @@ pub mod inbox;
 pub mod limits;
 pub mod moment;
 pub mod page_key;
+pub mod preferences;
 pub mod presence;
 pub mod protocol;
 pub mod record;

@@ -173,6 +173,9 @@ pub enum Event<'a> {
         /// The older notifications of the same collapse key that it replaced.
         #[serde(skip_serializing_if = "<[NotificationId]>::is_empty")]
         replaces: &'a [NotificationId],
+        /// True, or absent, if devices show it without ringing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        silent: Option<bool>,
     },
     /// A notification was accepted fast, and has no place in the inbox yet. It arrives once more when it has.
     #[serde(rename = "notification")]
@@ -185,6 +188,9 @@ pub enum Event<'a> {
         notification: &'a LoggedSend,
         /// Always null.
         unread_count: (),
+        /// True, or absent, if devices show it without ringing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        silent: Option<bool>,
     },
     /// Notifications were changed by one of the user's devices, or expired.
     Changed {

@@ -9,7 +9,7 @@ use shared::delivery::dead_letters::{DeadLetter, Reason};
 use shared::ids::UserId;
 use shared::inbox::history::{SendQuery, States};
 use shared::inbox::send::Due;
-use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS};
+use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS, Stored};
 use shared::record::postgres::PostgresRecord;
 use sqlx::{AssertSqlSafe, Connection};
 use tempfile::TempDir;
@@ -252,7 +252,9 @@ async fn an_immediate_send_reaches_all_but_the_broken_inboxes(record: Record, da
     let mut to = users(&["carol", "bob", "alice"]);
     to.extend(many(200));
     let send = Send::new("1");
-    let Appended::Stored(deliveries) = record.append(&send, &to, at(5)).await else { panic!("the send is new") };
+    let Appended::Stored(Stored { deliveries, .. }) = record.append(&send, &to, at(5)).await else {
+        panic!("the send is new")
+    };
     let mut notified: Vec<&str> = deliveries.iter().map(|delivery| delivery.user.as_str()).collect();
     notified.sort_unstable();
     assert_eq!(notified, ["alice", "carol"]);
@@ -302,7 +304,7 @@ async fn an_unreadable_row_does_not_hold_up_its_neighbours(record: Record, datab
     assert_eq!(record.position("alice").await.head, 3, "the row stays");
     let alice = user("alice");
     record.deliveries().mark_offered(&[(&alice, 1), (&alice, 3)], at(5_001)).await.unwrap();
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
     database.execute("UPDATE sends SET priority = 'high' WHERE title = 'broken'").await;
     assert!(record.dead_letters().redrive(letter.key.id, at(6_000)).await.unwrap());
     assert_eq!(take(6_000).await.len(), 1);

@@ -103,9 +103,9 @@ async fn a_redriven_push_is_due_at_once_and_starts_over(record: Record) {
     assert_eq!(letter.attempts, 2);
     assert!(record.dead_letters().redrive(letter.key.id, at(60_000)).await.unwrap());
     assert_eq!(dead_letters(&record).await, []);
-    assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 60_000));
+    assert_eq!(record.next_due().await.unwrap(), Some(START_MS + 60_000));
     assert_eq!(taken(&record, 60_000).await, [1]);
-    assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 65_000));
+    assert_eq!(record.next_due().await.unwrap(), Some(START_MS + 65_000));
     // It can be dead-lettered again.
     dead_letter_push(&record, "alice", 1, 70_000).await;
     assert_eq!(dead_letters(&record).await.len(), 1);
@@ -156,7 +156,7 @@ async fn an_unreadable_payload_is_kept_until_it_is_redriven(record: Record) {
         assert!(record.dead_letters().redrive(letter.key.id, at(8)).await.unwrap());
     }
     assert_eq!(dead_letters(&record).await, []);
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
 }
 
 async fn pages_are_newest_first_and_leave_nothing_out(record: Record) {

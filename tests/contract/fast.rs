@@ -33,7 +33,7 @@ on_each_record! {
 }
 
 impl Record {
-    fn fast(&self) -> std::sync::Arc<dyn shared::record::RecordStore> {
+    pub(crate) fn fast(&self) -> std::sync::Arc<dyn shared::record::RecordStore> {
         self.store()
     }
 
@@ -56,6 +56,7 @@ fn logged(key: &str, name: &str, after_ms: i64) -> LoggedSend {
         answer,
         recipient: user(name),
         content,
+        silent: false,
         retention_ms: RETENTION_MS,
         accepted_at: Time(START_MS + after_ms),
     }
@@ -101,20 +102,20 @@ async fn fast_accepts_are_in_use_from_the_first_note(record: Record) {
 
 async fn a_send_is_checked_with_its_first_answer_and_the_recipients_connections(record: Record) {
     let send = Send::new("a");
-    let checked = record.fast().check_send(send.id, &user("alice"), at(0)).await.unwrap();
+    let checked = record.fast().check_send(send.id, &user("alice"), "REPORT_APPROVED", at(0)).await.unwrap();
     assert!(checked.first.is_none() && checked.connections.is_empty());
     record.connect("alice", "phone", at(0)).await;
     record.connect("alice", "laptop", at(1)).await;
     record.connect("bob", "tablet", at(1)).await;
     record.connect_until("alice", "ended", START_MS + 2, at(1)).await;
     record.send(&send, &users(&["alice"]), at(1)).await;
-    let checked = record.fast().check_send(send.id, &user("alice"), at(3)).await.unwrap();
+    let checked = record.fast().check_send(send.id, &user("alice"), "REPORT_APPROVED", at(3)).await.unwrap();
     let first = checked.first.unwrap();
     assert_eq!((first.fingerprint, first.answer), (send.fingerprint, send.answer));
     let mut connections: Vec<&str> = checked.connections.iter().map(|connection| connection.id.as_str()).collect();
     connections.sort_unstable();
     assert_eq!(connections, ["laptop", "phone"]);
-    let checked = record.fast().check_send(Send::new("b").id, &user("alice"), at(3)).await.unwrap();
+    let checked = record.fast().check_send(Send::new("b").id, &user("alice"), "REPORT_APPROVED", at(3)).await.unwrap();
     assert!(checked.first.is_none() && checked.connections.len() == 2);
 }
 

@@ -15,14 +15,17 @@ use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
 use shared::inbox::bounds::Bounds;
 use shared::inbox::history::History;
-use shared::inbox::notification::{Content, Notification, Priority};
+use shared::inbox::notification::{Channels, Content, Notification, Priority};
 use shared::inbox::retention::Retention;
 use shared::inbox::send::Due;
 use shared::inbox::sends::{Append, Appended, Sends};
 use shared::inbox::snooze::Snoozes;
 use shared::inbox::{Change, Changed, Changes, CurrentState, Inbox, Page, Position};
+use shared::preferences::AllPreferences;
 use shared::presence::acquaintances::Acquaintances;
 use shared::sockets::connections::{Connections, Opened, Opening, Ticket};
+use shared::web_push::pushes::WebPushes;
+use shared::web_push::subscriptions::Subscriptions;
 use tokio::sync::Barrier;
 
 /// The time at which every test begins.
@@ -80,6 +83,8 @@ impl Send {
                 priority: Priority::Normal,
                 expires_at: None,
                 collapse_key: None,
+                channels: Channels::All,
+                digest_ms: None,
             }),
             due: Due::Now,
         }
@@ -144,8 +149,13 @@ impl Record {
 
     /// Materialises one due chunk; `None` if there is none.
     pub(crate) async fn materialise_next(&self, at: At) -> Result<Option<Vec<Delivery>>, StoreError> {
-        let Materialised { chunks, deliveries } = self.deliveries().materialise(1, at).await?;
+        let Materialised { chunks, deliveries, .. } = self.deliveries().materialise(1, at).await?;
         Ok((chunks > 0).then_some(deliveries))
+    }
+
+    /// When the next of anything falls due, in milliseconds since 1970.
+    pub(crate) async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+        Ok(self.0.next_due().await?.first())
     }
 
     pub(crate) fn dead_letters(&self) -> &dyn DeadLetters {
@@ -165,6 +175,18 @@ impl Record {
     }
 
     pub(crate) fn connections(&self) -> &dyn Connections {
+        &*self.0
+    }
+
+    pub(crate) fn preferences(&self) -> &dyn AllPreferences {
+        &*self.0
+    }
+
+    pub(crate) fn subscriptions(&self) -> &dyn Subscriptions {
+        &*self.0
+    }
+
+    pub(crate) fn web_pushes(&self) -> &dyn WebPushes {
         &*self.0
     }
 
@@ -197,7 +219,7 @@ impl Record {
     /// Appends a send that must be new.
     pub(crate) async fn send(&self, send: &Send, to: &[UserId], at: At) -> Vec<Delivery> {
         match self.append(send, to, at).await {
-            Appended::Stored(deliveries) => deliveries,
+            Appended::Stored(stored) => stored.deliveries,
             Appended::Known(first) => panic!("a new send was treated as a repeat: {first:?}"),
         }
     }

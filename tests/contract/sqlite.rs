@@ -27,7 +27,7 @@ async fn everything_survives_a_restart() {
     let tab = ConnectionId::new("tab");
     assert!(record.connections().find(&tab).await.unwrap().is_some());
     let deliveries = record.deliveries();
-    assert_eq!(deliveries.next_due().await.unwrap(), Some(START_MS + 1));
+    assert_eq!(deliveries.next_due().await.unwrap().first(), Some(START_MS + 1));
     let chunk = record.materialise_next(at(1)).await.unwrap();
     assert!(chunk.is_some());
     assert_eq!(record.position("200").await.head, 1);

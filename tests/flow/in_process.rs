@@ -5,6 +5,7 @@ mod chats;
 mod emitting;
 mod fast;
 mod presence;
+mod pushing;
 mod snoozing;
 
 use std::collections::HashSet;
@@ -33,7 +34,7 @@ async fn a_notification_carries_everything_that_was_sent() {
         "id": sent["notifications"][0]["id"], "type": "REPORT_APPROVED", "title": "Approved",
         "body": "Zeile 1\nДва\t🔔", "data": {"n": 0.1, "deep": [{"x": null}]}, "actionUrl": "/r/1", "priority": "high",
         "createdAt": "2027-01-15T08:00:00.000Z", "readAt": null, "expiresAt": null, "collapseKey": null,
-        "cursor": frame["cursor"],
+        "silent": false, "cursor": frame["cursor"],
     });
     assert_eq!(*notification, expected);
     let got = alice.gets(&format!("/api/notifications/{}", notification["id"].as_str().unwrap())).await.expect(200);

@@ -17,8 +17,8 @@ async fn chunks_of_a_stopped_system_are_materialised_after_the_restart() {
     assert_eq!(
         world.drains().await,
         json!({
-            "chunks": 0, "pushed": 0, "messages": 0, "persisted": 0, "resynced": 0, "unsnoozed": 0, "expired": 0,
-            "deadLettered": 0, "returned": 0, "closed": 0, "purged": 0, "failed": false
+            "chunks": 0, "pushed": 0, "messages": 0, "persisted": 0, "webPushed": 0, "resynced": 0, "unsnoozed": 0,
+            "expired": 0, "deadLettered": 0, "returned": 0, "closed": 0, "purged": 0, "failed": false
         })
     );
     world.stops().await;

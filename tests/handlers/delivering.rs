@@ -8,7 +8,7 @@ use harness::{Counted, TestApp, event, request};
 use serde_json::json;
 use shared::clock::At;
 use shared::delivery::Delivery;
-use shared::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
+use shared::delivery::deliveries::{Backlog, Deliveries, Materialised, NextDue, RowKey, Taken};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, UserId};
 use shared::sockets::push::Outcome;
@@ -135,7 +135,7 @@ impl Deliveries for Rendezvous {
         self.both.wait().await;
         self.record.mark_offered(rows, at).await
     }
-    async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+    async fn next_due(&self) -> Result<NextDue, StoreError> {
         self.record.next_due().await
     }
     async fn backlog(&self, at: At) -> Result<Backlog, StoreError> {

@@ -17,7 +17,7 @@ use shared::fast::logged::{LoggedMessage, LoggedSend};
 use shared::ids::{ChatId, MessageId, NotificationId, SendId, UserId};
 use shared::inbox::Change;
 use shared::inbox::ChangeKind;
-use shared::inbox::notification::{Content, Notification, Priority};
+use shared::inbox::notification::{Channels, Content, Notification, Priority};
 use shared::presence::UserPresence;
 use shared::protocol::{self, Action, ClientFrame, Event, Frame, ReplyFrame, Sync};
 
@@ -125,10 +125,13 @@ fn full(read_at: Option<Time>) -> Notification {
             priority: Priority::High,
             expires_at: Some(Time(1_795_276_800_123)),
             collapse_key: Some("report-123".into()),
+            channels: Channels::Push,
+            digest_ms: None,
         }),
         cursor: cursor(42),
         created_at: Time(1_795_190_400_123),
         read_at,
+        silent: true,
     }
 }
 
@@ -145,10 +148,13 @@ fn bare() -> Notification {
             priority: Priority::Normal,
             expires_at: None,
             collapse_key: None,
+            channels: Channels::All,
+            digest_ms: None,
         }),
         cursor: cursor(43),
         created_at: Time(1_795_190_401_000),
         read_at: None,
+        silent: false,
     }
 }
 
@@ -162,6 +168,7 @@ fn logged_send() -> LoggedSend {
         answer: "{}".into(),
         recipient,
         content: bare().content,
+        silent: false,
         retention_ms: 0,
         accepted_at: bare().created_at,
     }
@@ -332,12 +339,14 @@ fn frames_of_the_server_are_serialised_as_in_the_examples() {
         notification,
         unread_count,
         replaces,
+        silent: (head == 42).then_some(true),
     };
     let (full, bare, both) = (full(None), bare(), [report(), like()]);
     serialised.event("notification", &arrived(40, 42, &full, 3, &both[1..]));
     serialised.event("notification-bare", &arrived(42, 43, &bare, 1, &[]));
     let logged = logged_send();
-    let unplaced = Event::LoggedNotification { cursor: (), prev: (), notification: &logged, unread_count: () };
+    let unplaced =
+        Event::LoggedNotification { cursor: (), prev: (), notification: &logged, unread_count: (), silent: None };
     serialised.event("notification-logged", &unplaced);
     let changed = |prev, head, ids, change, unread_count| Event::Changed {
         cursor: cursor(head),

@@ -62,8 +62,14 @@ impl FastRecord for Failing {
         self.record.use_fast(at).await
     }
 
-    async fn check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, StoreError> {
-        self.record.check_send(send, recipient, at).await
+    async fn check_send(
+        &self,
+        send: SendId,
+        recipient: &UserId,
+        kind: &str,
+        at: At,
+    ) -> Result<CheckedSend, StoreError> {
+        self.record.check_send(send, recipient, kind, at).await
     }
 
     async fn check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, StoreError> {

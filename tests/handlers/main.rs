@@ -24,6 +24,7 @@ mod metrics;
 mod presence;
 mod presence_at_random;
 mod published_keys;
+mod pushing;
 mod queue;
 mod repeating;
 mod revoking;

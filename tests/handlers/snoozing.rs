@@ -212,30 +212,45 @@ async fn a_snooze_that_ends_within_a_minute_wakes_the_drain() {
     assert_eq!(wake.0.load(Ordering::Relaxed), 0);
 }
 
+/// Real time passes for a drain to run, while the clock does not advance. Returns the ids that are pushed meanwhile.
+async fn waits(test: &TestApp) -> Vec<Value> {
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        ids.extend(test.push.taken().into_iter().map(|(_, frame)| frame["notification"]["id"].clone()));
+    }
+    ids
+}
+
 #[tokio::test]
 async fn a_waiting_drain_hears_of_a_snooze_and_ends_it_in_time() {
     let test = TestApp::new().await;
     test.connect("alice", &["phone"]).await;
-    let id = rings(&test, json!({})).await;
-    let other = rings(&test, json!({})).await;
-    snoozes(&test, &other, 50_000).await;
-    let (app, end_ms) = (test.app.clone(), START_MS + 90_000);
-    let draining = tokio::spawn(async move { drain::handle(&app, end_ms).await });
-    // It waits for the other one, which ends later.
-    while test.app.moment.queue.add(&[], test.app.clock.at()).await.drain_is_awake != Some(true) {
-        tokio::task::yield_now().await;
-    }
-    snoozes(&test, &id, 20_000).await;
+    let [first, last, between] =
+        [rings(&test, json!({})).await, rings(&test, json!({})).await, rings(&test, json!({})).await];
+    snoozes(&test, &first, -1).await;
+    snoozes(&test, &last, 50_000).await;
     test.push.taken();
-    advance_to(&test, 20_000).await;
-    let mut frames = Vec::new();
-    while frames.is_empty() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        frames = test.push.taken();
+    let app = test.app.clone();
+    let draining = tokio::spawn(async move { drain::handle(&app, START_MS + 90_000).await });
+    let mut rung = Vec::new();
+    while rung.is_empty() {
+        rung = waits(&test).await;
     }
-    assert_eq!(frames[0].1["notification"]["id"], json!(id));
-    advance_to(&test, 60_000).await;
-    assert_eq!(draining.await.unwrap().unsnoozed, 2);
+    assert_eq!(rung, [json!(first)]);
+    // The drain waits for the last one.
+    waits(&test).await;
+    snoozes(&test, &between, 20_000).await;
+    test.push.taken();
+    for (now_ms, id) in [(20_000, &between), (50_000, &last)] {
+        advance_to(&test, now_ms).await;
+        let mut rung = Vec::new();
+        while rung.is_empty() {
+            rung = waits(&test).await;
+        }
+        assert_eq!(rung, [json!(id)]);
+    }
+    assert_eq!(draining.await.unwrap().unsnoozed, 3);
 }
 
 #[tokio::test]

@@ -147,6 +147,8 @@ async fn a_body_without_end_is_not_read_and_changes_nothing() {
     // The rest of that body must not be taken for the next answer.
     assert_eq!(deployment.pushes(&subscription, PAYLOAD, START_MS).await, Outcome::Accepted);
     assert_eq!((service.taken().len(), service.connections()), (2, 2));
+    // What was not read is in the buffers of two sockets.
+    assert!(service.endless_bytes() < 32 * 1_024 * 1_024, "{} bytes", service.endless_bytes());
     assert_eq!(pushed(Reply::NoBody, IMPATIENT).await, (Outcome::Accepted, 1));
 }
 

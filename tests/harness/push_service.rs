@@ -70,6 +70,7 @@ struct State {
     pushed: Vec<Pushed>,
     replies: VecDeque<Reply>,
     connections: usize,
+    endless_bytes: usize,
 }
 
 impl PushService {
@@ -105,6 +106,11 @@ impl PushService {
     /// How many connections were opened so far.
     pub fn connections(&self) -> usize {
         self.state().connections
+    }
+
+    /// How many bytes of endless bodies it has given out so far, of which some may wait in the buffers of the sockets.
+    pub fn endless_bytes(&self) -> usize {
+        self.state().endless_bytes
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -155,7 +161,11 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
         Reply::RetryAfter(status, wait) => and(with(status, empty()), "retry-after", &wait),
         Reply::Redirect(url) => and(with(307, empty()), "location", &url),
         Reply::EndlessBody => {
-            let chunks = stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(&[b'x'; 1_024]))));
+            let chunks = stream::repeat_with(move || {
+                const CHUNK: [u8; 1_024] = [b'x'; 1_024];
+                state.lock().unwrap().endless_bytes += CHUNK.len();
+                Ok(Frame::data(Bytes::from_static(&CHUNK)))
+            });
             with(201, BodyExt::boxed(StreamBody::new(chunks)))
         }
         Reply::NoBody => with(201, BodyExt::boxed(StreamBody::new(stream::pending()))),

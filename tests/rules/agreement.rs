@@ -20,7 +20,7 @@ struct Function {
     needs: &'static [&'static str],
 }
 
-const FUNCTIONS: [Function; 20] = [
+const FUNCTIONS: [Function; 21] = [
     function("chats", chats::ROUTES, chats::NEEDS),
     function("connect", &[], connect::NEEDS),
     function("deadletters", deadletters::ROUTES, deadletters::NEEDS),
@@ -36,6 +36,7 @@ const FUNCTIONS: [Function; 20] = [
     function("notfound", &[], &[]),
     function("page", page::ROUTES, page::NEEDS),
     function("presence", presence::ROUTES, presence::NEEDS),
+    function("push", push::ROUTES, push::NEEDS),
     function("send", send::ROUTES, send::NEEDS),
     function("stream", stream::ROUTES, stream::NEEDS),
     function("testing", testing::ROUTES, testing::NEEDS),

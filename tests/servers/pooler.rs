@@ -28,7 +28,7 @@ async fn statements_of_concurrent_clients_are_not_mixed_up() {
             for n in 0..40 {
                 match (client + n) % 3 {
                     0 => assert_eq!(record.position(&user, At::Server).await.unwrap().head, 0),
-                    1 => assert_eq!(record.next_due().await.unwrap(), None),
+                    1 => assert_eq!(record.next_due().await.unwrap().first(), None),
                     _ => {
                         let unknown = SendId::of_key(&user, "/api/notifications/send", "none");
                         assert!(record.first_answer(unknown).await.unwrap().is_none());

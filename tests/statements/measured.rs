@@ -13,7 +13,7 @@ use shared::record::postgres::PostgresRecord;
 use crate::wire::Wire;
 
 /// What a drain without work costs.
-pub(crate) const IDLE_DRAIN: usize = 12;
+pub(crate) const IDLE_DRAIN: usize = 5;
 
 /// An app on Postgres, with a wire between them that counts.
 pub(crate) struct Measured {

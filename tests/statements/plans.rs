@@ -36,6 +36,10 @@ const FILL: &str = "
     INSERT INTO connections (id, user_id, connected_at, token_expires_at)
     SELECT 'connection ' || n, 'user ' || n, 0, 1900000000000 FROM generate_series(1, 20000) n;
     INSERT INTO last_seen (user_id, at) SELECT 'user ' || n, 0 FROM generate_series(1, 20000) n;
+    INSERT INTO push_subscriptions (id, user_id, endpoint, p256dh, auth)
+    SELECT gen_random_uuid(), 'user ' || n, 'https://push.example.net/' || n, '', '' FROM generate_series(1, 20000) n;
+    INSERT INTO push_digests (user_id, tag, due_at, window_ms)
+    SELECT 'user ' || n, 'chat:' || lpad(n::text, 32, '0')::uuid, n, 1 FROM generate_series(1, 20000) n;
     ANALYZE;";
 
 fn chat(n: u32) -> ChatId {

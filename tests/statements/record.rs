@@ -153,8 +153,16 @@ async fn a_transaction_of_a_role_without_timeouts_sets_them_in_no_further_round_
     let (_, name) = database.reveal().rsplit_once('/').unwrap();
     postgres_server::does(&database, &format!("ALTER ROLE postgres IN DATABASE {name} RESET ALL")).await;
     let measured = Measured::of(&database, Pooler::None).await;
-    // As much as with a role that has timeouts.
-    measured.costs(IDLE_DRAIN, async || measured.drains().await).await;
+    let names: Vec<String> = (0..300).map(|n| format!("user {n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for _ in 0..2 {
+        measured.sends(&names, None).await;
+        measured.drains().await;
+    }
+    measured.sends(&names, None).await;
+    // As much as with a role that has timeouts: a chunk, a look for more, and what is due next.
+    measured.costs_prepared(IDLE_DRAIN + 4 + 3 + 1, measured.drains()).await;
+    measured.sends(&names, None).await;
     measured.drains().await;
     let statements = measured.wire.taken().statements;
     let begun = statements.iter().find(|statement| statement.starts_with("BEGIN")).unwrap();
@@ -164,10 +172,9 @@ async fn a_transaction_of_a_role_without_timeouts_sets_them_in_no_further_round_
 }
 
 #[tokio::test]
-async fn a_drain_without_work_costs_ten_queries_and_one_transaction() {
+async fn a_drain_without_work_costs_five_statements() {
     let measured = Measured::new().await;
-    // Connections, chunks, snoozes, expired notifications, rows, messages, the next due time, and three kinds of purges. The
-    // query for chunks locks them in a transaction, so its beginning and its end are two more.
+    // Connections, when what waits falls due, and three kinds of purges.
     measured.costs(IDLE_DRAIN, async || measured.drains().await).await;
 }
 
@@ -179,8 +186,9 @@ async fn a_chunk_costs_one_transaction_of_two_statements() {
     measured.sends(&names, None).await;
     measured.drains().await;
     measured.sends(&names, None).await;
-    // Two chunks at four statements each, in addition to a drain without work.
-    measured.costs_prepared(IDLE_DRAIN + 2 * 4, measured.drains()).await;
+    // Two chunks at four statements each, in addition to a drain without work; then three that find no more, and what is due
+    // next.
+    measured.costs_prepared(IDLE_DRAIN + 2 * 4 + 3 + 1, measured.drains()).await;
 }
 
 #[tokio::test]
@@ -199,8 +207,9 @@ async fn a_delayed_send_costs_one_statement_and_its_start_one_more() {
     measured.drains().await;
     delayed().await;
     measured.test.clock.advance(Duration::from_secs(60));
-    // Two chunks at four statements each, in addition to a drain without work. The first chunk also starts the send.
-    measured.costs_prepared(IDLE_DRAIN + 2 * 4 + 1, measured.drains()).await;
+    // Two chunks at four statements each, in addition to a drain without work; then three that find no more, and what is due
+    // next. The first chunk also starts the send.
+    measured.costs_prepared(IDLE_DRAIN + 2 * 4 + 1 + 3 + 1, measured.drains()).await;
 }
 
 #[tokio::test]
@@ -218,8 +227,8 @@ async fn any_number_of_small_due_sends_cost_one_transaction_of_three_statements(
     measured.drains().await;
     delay().await;
     // The transaction's beginning, the chunks, the start of their sends, the rows and the transaction's end; then the
-    // pushed notification is marked as offered.
-    measured.costs_prepared(IDLE_DRAIN + 5 + 1, measured.drains()).await;
+    // pushed notification is marked as offered. Three find no more chunks, and one what is due next.
+    measured.costs_prepared(IDLE_DRAIN + 5 + 1 + 3 + 1, measured.drains()).await;
 }
 
 #[tokio::test]
@@ -258,8 +267,8 @@ async fn expiries_cost_one_transaction_of_two_statements_in_any_number_of_inboxe
     expires().await;
     measured.drains().await;
     expires().await;
-    // After that transaction, the drain queries once more for expired notifications.
-    measured.costs_prepared(IDLE_DRAIN + 4 + 1, measured.drains()).await;
+    // A query for the inboxes, the transaction, a query for more, and what is due next.
+    measured.costs_prepared(IDLE_DRAIN + 1 + 4 + 1 + 1, measured.drains()).await;
     // A send with an expiry costs no more than one without.
     let ends = Time(measured.test.clock.now_ms() + 1_000).to_string();
     let request_body = json!({"type": "like", "userId": "bob", "title": "Hi", "expiresAt": ends});
@@ -302,9 +311,9 @@ async fn a_snooze_costs_one_statement_and_its_end_one_transaction_of_two_in_any_
         async || drop(measured.test.app.record.inbox.change(alice, &delete, measured.test.app.clock.at()).await);
     measured.costs(1, delete).await;
     snooze_for_all().await;
-    // The transaction's beginning, the locks, the rows and the transaction's end; the pushed notification is marked as
-    // offered, and the drain queries once more for snoozes.
-    measured.costs_prepared(IDLE_DRAIN + 4 + 1 + 1, measured.drains()).await;
+    // The query for inboxes; the transaction's beginning, the locks, the rows and the transaction's end; the pushed
+    // notification is marked as offered, and the drain queries once more for snoozes, and for what is due next.
+    measured.costs_prepared(IDLE_DRAIN + 1 + 4 + 1 + 1 + 1, measured.drains()).await;
     assert_eq!(measured.test.push.taken().len(), 2);
 }
 
@@ -327,7 +336,7 @@ async fn a_send_with_a_collapse_key_locks_the_heads_in_a_transaction_before_it_i
     measured.drains().await;
     send(json!({"delayMs": 60_000})).await;
     measured.test.clock.advance(Duration::from_secs(60));
-    measured.costs_prepared(IDLE_DRAIN + 4 + 1 + 1, measured.drains()).await;
+    measured.costs_prepared(IDLE_DRAIN + 4 + 1 + 1 + 3 + 1, measured.drains()).await;
 }
 
 #[tokio::test]

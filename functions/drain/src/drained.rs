@@ -14,6 +14,8 @@ pub struct Drained {
     pub messages: usize,
     /// Sends and messages that were accepted fast and written to the record.
     pub persisted: usize,
+    /// Pushes that push services accepted.
+    pub web_pushed: usize,
     /// Users with a backlog who got a resync.
     pub resynced: usize,
     /// Snoozes that ended.

@@ -5,11 +5,13 @@ mod backlog;
 mod drained;
 mod queue;
 mod record;
+mod web_push;
 
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use shared::app::App;
+use shared::delivery::deliveries::NextDue;
 use shared::error::StoreError;
 use shared::sockets::streams::Listening;
 
@@ -25,6 +27,8 @@ const MAX_CHUNKS: usize = 100;
 const MIN_CHUNKS: usize = 4;
 /// The number of queue rounds after which the record is checked again, even if it had nothing before.
 const ROUNDS_BETWEEN_CHECKS: usize = 16;
+/// By how much the record's clock may be ahead of this process's, in milliseconds, without delaying anything.
+const CLOCK_DIFFERENCE_MS: i64 = 50;
 /// How often a drain that cannot hear of new work looks for it; on average, work waits half of that.
 const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// How often a drain that hears of it looks all the same, since it may have missed something.
@@ -100,9 +104,13 @@ async fn linger(
         let is_working = app.clock.now_ms() <= deadlines.work_ms;
         let until_ms = if is_working { deadlines.work_ms } else { deadlines.wait_ms };
         let before = *drained;
-        let found = work(app, until_ms, drained).await?;
+        let (found, next) = work(app, until_ms, drained).await?;
         let now_ms = app.clock.now_ms();
-        let next_ms = [app.record.deliveries.next_due().await?, found.next_ms].into_iter().flatten().min();
+        let next = match next {
+            Some(next) => next,
+            None => app.record.deliveries.next_due().await?,
+        };
+        let next_ms = [next.first(), found.next_ms].into_iter().flatten().min();
         let next_ms = next_ms.filter(|next_ms| *next_ms <= deadlines.wait_ms && now_ms <= until_ms);
         let Some(next_ms) = next_ms else {
             // A caller that enqueues work from now on wakes another drain; until now it counted on this one.
@@ -130,47 +138,77 @@ async fn linger(
     }
 }
 
-/// Does what is due now, alternating between queue and record so that neither waits for the other.
-async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, StoreError> {
-    let mut has = Left::everything();
+/// Does what is due now, alternating between queue and record so that neither waits for the other. Returns what the record
+/// has next if nothing was done for it.
+async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(Found, Option<NextDue>), StoreError> {
     let mut max_chunks = MAX_CHUNKS;
-    let mut round = 0_usize;
+    let (mut due, mut next, mut round) = (IsDue::default(), None, 0_usize);
     loop {
         round += 1;
         let found = queue::work(app, until_ms, drained).await?;
-        if found.has_written || round.is_multiple_of(ROUNDS_BETWEEN_CHECKS) {
-            has = Left::everything();
+        if round == 1 || found.has_written || round.is_multiple_of(ROUNDS_BETWEEN_CHECKS) {
+            let asked = app.record.deliveries.next_due().await?;
+            due = IsDue::now(app, &asked);
+            next = (!due.is_any()).then_some(asked);
         }
-        if has.chunks && app.clock.now_ms() <= until_ms {
-            let done = record::materialise(app, max_chunks, drained).await?;
+        let is_in_time = || app.clock.now_ms() <= until_ms;
+        if due.chunks && is_in_time() {
+            let (done, first_web_push_ms) = record::materialise(app, max_chunks, drained).await?;
             // Large chunks go one by one, and reading the others would be wasted.
             max_chunks = (2 * done).clamp(MIN_CHUNKS, MAX_CHUNKS);
-            has.chunks = done > 0;
+            due.chunks = done > 0;
+            due.web_pushes |= is_due(app, first_web_push_ms);
         }
-        has.snoozes = has.snoozes && app.clock.now_ms() <= until_ms && record::unsnooze(app, drained).await?;
-        has.expired = has.expired && app.clock.now_ms() <= until_ms && record::expire(app, drained).await?;
-        has.rows = has.rows && app.clock.now_ms() <= until_ms && record::push_due(app, drained).await?;
-        has.messages = has.messages && app.clock.now_ms() <= until_ms && record::push_messages(app, drained).await?;
-        if (has == Left::default() && !found.has_more) || app.clock.now_ms() > until_ms {
-            return Ok(found);
+        if due.snoozes && is_in_time() {
+            let (done, first_web_push_ms) = record::unsnooze(app, drained).await?;
+            due.snoozes = done > 0;
+            due.web_pushes |= is_due(app, first_web_push_ms);
+        }
+        due.expiries = due.expiries && is_in_time() && record::expire(app, drained).await?;
+        due.rows = due.rows && is_in_time() && record::push_due(app, drained).await?;
+        due.messages = due.messages && is_in_time() && record::push_messages(app, drained).await?;
+        due.web_pushes = due.web_pushes && is_in_time() && web_push::push_due(app, drained).await?;
+        due.digests = due.digests && is_in_time() && web_push::push_digests(app, drained).await?;
+        if (!due.is_any() && !found.has_more) || !is_in_time() {
+            return Ok((found, next));
         }
     }
 }
 
-/// What the record may still have to do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each kind of work is looked for on its own")]
-struct Left {
-    chunks: bool,
-    snoozes: bool,
-    expired: bool,
-    rows: bool,
-    messages: bool,
+/// Whether this time has come; `None` is never.
+fn is_due(app: &App, due_ms: Option<i64>) -> bool {
+    due_ms.is_some_and(|due_ms| due_ms <= app.clock.now_ms() + CLOCK_DIFFERENCE_MS)
 }
 
-impl Left {
-    fn everything() -> Self {
-        Self { chunks: true, snoozes: true, expired: true, rows: true, messages: true }
+/// What of the record is due.
+#[derive(Default)]
+struct IsDue {
+    chunks: bool,
+    snoozes: bool,
+    expiries: bool,
+    rows: bool,
+    messages: bool,
+    web_pushes: bool,
+    digests: bool,
+}
+
+impl IsDue {
+    fn now(app: &App, next: &NextDue) -> Self {
+        let is_due = |due_ms| is_due(app, due_ms);
+        let NextDue { chunk, snooze, expiry, row, message, web_push, digest } = *next;
+        Self {
+            chunks: is_due(chunk),
+            snoozes: is_due(snooze),
+            expiries: is_due(expiry),
+            rows: is_due(row),
+            messages: is_due(message),
+            web_pushes: is_due(web_push),
+            digests: is_due(digest),
+        }
+    }
+
+    fn is_any(&self) -> bool {
+        self.chunks || self.snoozes || self.expiries || self.rows || self.messages || self.web_pushes || self.digests
     }
 }
 

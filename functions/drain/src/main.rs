@@ -6,7 +6,8 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start(drain::NEEDS);
+    let mut app = function::start(drain::NEEDS);
+    app.push_services = function::push_services(&app.config);
     let app = &app;
     run(service_fn(|event: LambdaEvent<Value>| {
         // Only an emulator calls after the deadline (`cargo lambda watch` says 1970): then there is none.

@@ -45,20 +45,28 @@ pub(crate) async fn persist_all(app: &App, drained: &mut Drained) {
     }
 }
 
-/// Materialises up to `limit` due chunks and pushes the notifications. Returns how many chunks there were.
-pub(crate) async fn materialise(app: &App, limit: usize, drained: &mut Drained) -> Result<usize, StoreError> {
-    let Materialised { chunks, deliveries } = app.record.deliveries.materialise(limit, app.clock.at()).await?;
+/// Materialises up to `limit` due chunks and pushes the notifications. Returns how many chunks there were, and when the first
+/// Web Push is due, in milliseconds since 1970.
+pub(crate) async fn materialise(
+    app: &App,
+    limit: usize,
+    drained: &mut Drained,
+) -> Result<(usize, Option<i64>), StoreError> {
+    let Materialised { chunks, deliveries, web_push_at_ms } =
+        app.record.deliveries.materialise(limit, app.clock.at()).await?;
     drained.chunks += chunks;
     push_arrivals(app, deliveries, drained).await;
-    Ok(chunks)
+    Ok((chunks, web_push_at_ms))
 }
 
-/// Ends snoozes that are over and pushes the notifications. Returns whether there were any.
-pub(crate) async fn unsnooze(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
-    let Unsnoozed { snoozes, deliveries } = app.record.snoozes.unsnooze(MAX_UNSNOOZED, app.clock.at()).await?;
+/// Ends snoozes that are over and pushes the notifications. Returns how many there were, and when the first Web Push is due, in
+/// milliseconds since 1970.
+pub(crate) async fn unsnooze(app: &App, drained: &mut Drained) -> Result<(usize, Option<i64>), StoreError> {
+    let Unsnoozed { snoozes, deliveries, web_push_at_ms } =
+        app.record.snoozes.unsnooze(MAX_UNSNOOZED, app.clock.at()).await?;
     drained.unsnoozed += snoozes;
     push_arrivals(app, deliveries, drained).await;
-    Ok(snoozes > 0)
+    Ok((snoozes, web_push_at_ms))
 }
 
 /// Pushes what has just arrived.

@@ -1,5 +1,5 @@
 //! `POST /api/notifications/send`: one call, up to 1,000 notifications, stored before the call is answered. A scheduled
-//! send can be cancelled until its delivery starts.
+//! send can be cancelled until its delivery starts. `POST /api/push/send` is the same, ringing by Web Push only.
 
 use lambda_http::{Body, Request, Response};
 use shared::app::App;
@@ -12,10 +12,14 @@ use shared::inbox::send::NewSend;
 use shared::inbox::sends::Cancelled;
 
 const SCHEDULED: &str = "/api/notifications/scheduled/{sendId}";
+const PUSH: &str = "/api/push/send";
 
 /// The routes that this function answers.
-pub const ROUTES: &[Route] =
-    &[Route { path: "/api/notifications/send", methods: &["POST"] }, Route { path: SCHEDULED, methods: &["DELETE"] }];
+pub const ROUTES: &[Route] = &[
+    Route { path: "/api/notifications/send", methods: &["POST"] },
+    Route { path: SCHEDULED, methods: &["DELETE"] },
+    Route { path: PUSH, methods: &["POST"] },
+];
 /// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDPOINT"];
 
@@ -33,7 +37,12 @@ async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
 }
 
 async fn send(app: &App, call: &Call, caller: &Caller, route: &str) -> Result<Reply, Error> {
-    let send = NewSend::read(call.body()?, call.header("idempotency-key").as_deref())?;
+    let (body, key) = (call.body()?, call.header("idempotency-key"));
+    let send = if route == PUSH {
+        NewSend::read_push_only(body, key.as_deref())
+    } else {
+        NewSend::read(body, key.as_deref())
+    }?;
     let accepted = accept::accept(app, caller, route, send).await?;
     Ok(Reply::accepted(accepted.answer, accepted.replayed))
 }

@@ -325,7 +325,8 @@ impl Follower {
             let unread_count = position.unread;
             let event = match change {
                 CurrentState::Present { notification, .. } => {
-                    Event::Notification { cursor, prev, notification, unread_count, replaces: &[] }
+                    let silent = notification.silent.then_some(true);
+                    Event::Notification { cursor, prev, notification, unread_count, replaces: &[], silent }
                 }
                 CurrentState::Deleted { id, .. } => Event::Changed {
                     cursor,

@@ -23,7 +23,8 @@ const OVERLAP_MS: i64 = 60_000;
 #[async_trait]
 pub trait Revocations: Send + Sync {
     /// Revokes every token of this user that was issued until now, to the second, and deletes the tickets and connections
-    /// that came from them, in one transaction. Returns these connections, which the caller closes.
+    /// that came from them, and the user's subscriptions to Web Push, in one transaction. Returns these connections, which the
+    /// caller closes.
     ///
     /// A ticket or connection that comes into being at the same time is refused when it is used, and found by
     /// [`sweep`](crate::sockets::connections::Connections::sweep).

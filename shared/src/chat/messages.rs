@@ -115,6 +115,8 @@ pub struct Recipients {
     pub continues_after: Option<i64>,
     /// Whether there are none because the message waits for the next interval of a large chat.
     pub waits: bool,
+    /// Whether members are told by Web Push before long.
+    pub web_push_is_due: bool,
 }
 
 /// Which messages to read.
@@ -154,6 +156,8 @@ pub struct Marked {
     pub own: Vec<Connection>,
     /// The connections of other members who get receipts of this one, if it was moved.
     pub others: Vec<Connection>,
+    /// Whether what Web Push has shown of the chat is to be closed.
+    pub web_push_is_due: bool,
 }
 
 /// A message to be pushed by a drain.

@@ -20,6 +20,9 @@ pub async fn read(app: &App, member: &UserId, chat: ChatId, seq: i64) -> Result<
     if marked.has_moved {
         tell(app, member, chat, &marked).await;
     }
+    if marked.web_push_is_due {
+        app.enqueue_and_wake(&[]).await;
+    }
     Ok(marked.unread)
 }
 

@@ -79,7 +79,7 @@ pub async fn write(app: &App, sender: &UserId, chat: ChatId, draft: &Draft) -> R
             app.moment.telemetry.report(&report, app.clock.at()),
             keep(app, message)
         );
-        if has_more || recipients.waits {
+        if has_more || recipients.waits || recipients.web_push_is_due {
             app.enqueue_and_wake(&[]).await;
         }
     }

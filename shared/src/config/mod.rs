@@ -81,8 +81,12 @@ pub struct Config {
     pub accept: Accept,
     /// `VAPID_PUBLIC_KEY`, `VAPID_PRIVATE_KEY` and `VAPID_SUBJECT`; without them there is no Web Push.
     pub vapid: Option<VapidKeys>,
+    /// `VAPID_PUBLIC_KEY`, which alone is enough for functions that send nothing.
+    pub vapid_public_key: Option<String>,
     /// `WEB_PUSH_HOSTS`: the push services that may be sent to. The default is every public host.
     pub push_hosts: PushHosts,
+    /// `DIGEST_TYPES`: for how long, in milliseconds, the first Web Push of a type waits for others. By type.
+    pub digest_types: HashMap<String, i64>,
     /// `RETENTION_DAYS`, in milliseconds. The default is 90 days.
     pub retention_ms: i64,
     /// `AWS_REGION`; `us-east-1` if it is missing.
@@ -175,7 +179,9 @@ impl Config {
             drain_linger: Duration::from_millis(linger_ms),
             accept: vars.accept(),
             vapid: vars.vapid(),
+            vapid_public_key: vars.get("VAPID_PUBLIC_KEY"),
             push_hosts: vars.push_hosts(),
+            digest_types: vars.digest_types(),
             retention_ms: days * 24 * 60 * 60 * 1_000,
             region: vars.get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
             credentials: vars
@@ -188,6 +194,11 @@ impl Config {
 }
 
 impl Config {
+    /// The key with which browsers subscribe to Web Push; `None` if there is no Web Push.
+    pub fn push_key(&self) -> Option<String> {
+        self.vapid.as_ref().map(VapidKeys::public_key).or_else(|| self.vapid_public_key.clone())
+    }
+
     /// The kind of database in `DATABASE_URL`: `postgres` or `sqlite`, which is also used without a URL.
     pub fn database_kind(&self) -> &'static str {
         let is_postgres = self.database_url.as_ref().is_some_and(|url| url.reveal().starts_with("postgres"));
@@ -381,13 +392,17 @@ mod tests {
     #[test]
     fn web_push_needs_a_pair_of_keys_and_a_subject_or_none_of_them() {
         assert!(read(&[], &[]).unwrap().vapid.is_none());
+        // A function that only publishes the key needs no other.
+        let publishing = read(&VAPID[..1], &[]).unwrap();
+        assert!(publishing.vapid.is_none());
+        assert_eq!(publishing.push_key().as_deref(), Some(VAPID[0].1));
         let config = read(&VAPID, &[]).unwrap();
         assert_eq!(config.vapid.as_ref().map(VapidKeys::public_key).as_deref(), Some(VAPID[0].1));
         assert!(!format!("{config:?}").contains(VAPID[1].1));
         for (given, problems) in [
             (
-                &VAPID[..1],
-                "VAPID_PRIVATE_KEY is required with VAPID_PUBLIC_KEY\nVAPID_SUBJECT is required with VAPID_PUBLIC_KEY",
+                &VAPID[1..2],
+                "VAPID_PUBLIC_KEY is required with VAPID_PRIVATE_KEY\nVAPID_SUBJECT is required with VAPID_PRIVATE_KEY",
             ),
             (&VAPID[1..], "VAPID_PUBLIC_KEY is required with VAPID_PRIVATE_KEY"),
             (&VAPID[..2], "VAPID_SUBJECT is required with VAPID_PUBLIC_KEY"),
@@ -422,6 +437,25 @@ mod tests {
         }
         let hosts = read(&[("WEB_PUSH_HOSTS", "push.example.com, localhost:8080")], &[]).unwrap().push_hosts;
         assert_eq!(Ok(hosts), "push.example.com,localhost:8080".parse());
+    }
+
+    #[test]
+    fn a_type_may_be_told_in_digests() {
+        let config = read(&[("DIGEST_TYPES", "like=3600s, a.b:c=60s,")], &[]).unwrap();
+        assert_eq!(config.digest_types, [("like".to_owned(), 3_600_000), ("a.b:c".to_owned(), 60_000)].into());
+        for bad in [
+            "like",
+            "like=3600",
+            "like=59s",
+            "like=86401s",
+            "=60s",
+            "a b=60s",
+            "like=-60s",
+            "like=99999999999999999999s",
+        ] {
+            let error = read(&[("DIGEST_TYPES", bad)], &[]).unwrap_err().to_string();
+            assert!(error.starts_with("DIGEST_TYPES must be a list such as"), "{bad}: {error}");
+        }
     }
 
     #[test]

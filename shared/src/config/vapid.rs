@@ -21,7 +21,7 @@ impl VapidKeys {
         });
         let mut problems = Vec::new();
         if public.is_none() {
-            problems.push(("VAPID_PUBLIC_KEY", "must be 65 bytes as base64url without padding"));
+            problems.push(("VAPID_PUBLIC_KEY", PUBLIC_KEY_RULE));
         }
         if private.is_none() {
             problems.push(("VAPID_PRIVATE_KEY", "must be 32 bytes as base64url without padding"));
@@ -52,6 +52,14 @@ impl VapidKeys {
     pub(crate) fn pair(&self) -> &EcdsaKeyPair {
         &self.pair
     }
+}
+
+/// The requirement on a public key.
+pub(super) const PUBLIC_KEY_RULE: &str = "must be 65 bytes as base64url without padding";
+
+/// Whether a text can be a public key.
+pub(super) fn is_public_key(text: &str) -> bool {
+    decoded::<65>(text).is_some()
 }
 
 fn decoded<const N: usize>(text: &str) -> Option<[u8; N]> {

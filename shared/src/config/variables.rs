@@ -14,8 +14,10 @@ use super::origins::Origins;
 use super::pooler::Pooler;
 use super::redis_url::{RedisConfig, RedisInstance};
 use super::secret::Secret;
-use super::vapid::VapidKeys;
+use super::vapid::{PUBLIC_KEY_RULE, VapidKeys, is_public_key};
 use crate::fast::accept::Accept;
+use crate::inbox::notification::is_type;
+use crate::inbox::send::DIGEST_MS;
 use crate::limits::Rate;
 use crate::web_push::endpoint::PushHosts;
 
@@ -120,7 +122,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         })
     }
 
-    /// The keys of Web Push; `None` without any of its variables.
+    /// The keys of Web Push; `None` without any of its variables, and in functions that only publish the public key.
     pub(super) fn vapid(&mut self) -> Option<VapidKeys> {
         const NAMES: [&str; 3] = ["VAPID_PUBLIC_KEY", "VAPID_PRIVATE_KEY", "VAPID_SUBJECT"];
         let values = NAMES.map(|name| self.get(name));
@@ -129,6 +131,12 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             return keys
                 .map_err(|found| found.into_iter().for_each(|(name, required)| self.problem(name, required)))
                 .ok();
+        }
+        if let [Some(public), None, None] = &values {
+            if !is_public_key(public) {
+                self.problem(NAMES[0], PUBLIC_KEY_RULE);
+            }
+            return None;
         }
         let given = NAMES.into_iter().find(|name| self.get(name).is_some())?;
         for name in NAMES {
@@ -201,6 +209,23 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             }
         }
         rates
+    }
+
+    /// `DIGEST_TYPES`, in milliseconds.
+    pub(super) fn digest_types(&mut self) -> HashMap<String, i64> {
+        const NAME: &str = "DIGEST_TYPES";
+        let mut windows = HashMap::new();
+        for entry in self.get(NAME).unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+            let window_ms = |text: &str| Some(text.strip_suffix('s')?.parse::<i64>().ok()?.saturating_mul(1_000));
+            let found = entry.split_once('=').and_then(|(kind, window)| Some((kind, window_ms(window)?)));
+            match found.filter(|(kind, window_ms)| is_type(kind) && DIGEST_MS.contains(window_ms)) {
+                Some((kind, window_ms)) => {
+                    windows.insert(kind.to_owned(), window_ms);
+                }
+                None => self.problem(NAME, "must be a list such as like=3600s, with windows of 60s to 86400s"),
+            }
+        }
+        windows
     }
 
     pub(super) fn origins(&mut self, default: Origins) -> Origins {

@@ -10,3 +10,8 @@ pub fn max_backoff_ms(attempt: u32) -> i64 {
 pub fn backoff_ms(attempt: u32) -> i64 {
     (max_backoff_ms(attempt) as f64 * fastrand::f64()) as i64
 }
+
+/// A wait of about this many milliseconds, from three quarters of it on.
+pub fn jittered_ms(ms: i64) -> i64 {
+    ms - ms * fastrand::i64(0..=1_000) / 4_000
+}

@@ -61,12 +61,38 @@ pub trait Deliveries: Send + Sync {
     /// told to sync. In batches as in `take_due`; what is beyond them stays as it is.
     async fn mark_resynced(&self, users: &[(&UserId, i64)], at: At) -> Result<(), StoreError>;
 
-    /// When the next chunk, row or message of a chat falls due, the next row expires, or the next snooze ends, in milliseconds
-    /// since 1970, possibly in the past; `None` if nothing waits.
-    async fn next_due(&self) -> Result<Option<i64>, StoreError>;
+    /// When the first of each kind of what waits falls due.
+    async fn next_due(&self) -> Result<NextDue, StoreError>;
 
     /// How much waits now. Costs a look at each waiting row and chunk, and nothing for settled ones.
     async fn backlog(&self, at: At) -> Result<Backlog, StoreError>;
+}
+
+/// When the first of each kind falls due, in milliseconds since 1970, possibly in the past; `None` if none of it waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NextDue {
+    /// A chunk is materialised.
+    pub chunk: Option<i64>,
+    /// A snooze ends.
+    pub snooze: Option<i64>,
+    /// A row expires.
+    pub expiry: Option<i64>,
+    /// A row is pushed to sockets.
+    pub row: Option<i64>,
+    /// A message of a chat is pushed to sockets.
+    pub message: Option<i64>,
+    /// A notification is sent by Web Push.
+    pub web_push: Option<i64>,
+    /// A digest is sent by Web Push.
+    pub digest: Option<i64>,
+}
+
+impl NextDue {
+    /// When the first of all falls due.
+    pub fn first(&self) -> Option<i64> {
+        let Self { chunk, snooze, expiry, row, message, web_push, digest } = *self;
+        [chunk, snooze, expiry, row, message, web_push, digest].into_iter().flatten().min()
+    }
 }
 
 /// The result of materialising.
@@ -76,6 +102,8 @@ pub struct Materialised {
     pub chunks: usize,
     /// What can be pushed, in the order in which it was due.
     pub deliveries: Vec<Delivery>,
+    /// When the first Web Push is due, in milliseconds since 1970; `None` if no recipient has a subscription.
+    pub web_push_at_ms: Option<i64>,
 }
 
 /// A row at one point of its life.

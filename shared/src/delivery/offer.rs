@@ -193,7 +193,8 @@ fn arrival(delivery: &Delivery) -> Frame {
     }
     let before = |steps: usize| Cursor { offset: cursor.offset - i64::try_from(steps).unwrap_or(0), ..cursor };
     let (prev, unread_count) = (before(1 + replaces.len()), delivery.unread);
-    let frame = protocol::frame(&Event::Notification { cursor, prev, notification, unread_count, replaces });
+    let silent = notification.silent.then_some(true);
+    let frame = protocol::frame(&Event::Notification { cursor, prev, notification, unread_count, replaces, silent });
     if frame.len() <= MAX_FRAME_BYTES {
         return frame;
     }

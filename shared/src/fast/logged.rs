@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::clock::Time;
 use crate::ids::{ChatId, MessageId, NotificationId, SendId, UserId, sha256};
-use crate::inbox::notification::{Content, NotificationWire, Priority};
+use crate::inbox::notification::{Channels, Content, NotificationWire, Priority};
 
 /// An entry of a log.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct LoggedSend {
     pub recipient: UserId,
     /// What the recipient receives.
     pub content: Arc<Content>,
+    /// Whether open devices do not ring. Not part of its text: it is decided again when the send is written.
+    pub silent: bool,
     /// How long the send, and with it its key, is kept, in milliseconds.
     pub retention_ms: i64,
     /// When it was accepted.
@@ -89,6 +91,10 @@ struct SendText {
     priority: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_at: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    channels: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest_ms: Option<i64>,
     kept: i64,
     at: i64,
 }
@@ -164,6 +170,8 @@ impl LoggedSend {
             action_url: content.action_url.clone(),
             priority: content.priority.name().to_owned(),
             expires_at: content.expires_at.map(|end| end.0),
+            channels: content.channels.name().map(str::to_owned),
+            digest_ms: content.digest_ms,
             kept: self.retention_ms,
             at: self.accepted_at.0,
         }))
@@ -206,7 +214,10 @@ impl SendText {
                 priority: Priority::from_name(&self.priority)?,
                 expires_at: self.expires_at.map(Time),
                 collapse_key: None,
+                channels: Channels::stored(self.channels.as_deref()),
+                digest_ms: self.digest_ms,
             }),
+            silent: false,
             retention_ms: self.kept,
             accepted_at: Time(self.at),
         })
@@ -229,7 +240,8 @@ impl MessageText {
 
 impl Serialize for LoggedSend {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        NotificationWire::new(self.notification(), &self.content, self.accepted_at, None, None).serialize(serializer)
+        NotificationWire::new(self.notification(), &self.content, self.accepted_at, None, self.silent, None)
+            .serialize(serializer)
     }
 }
 
@@ -284,7 +296,10 @@ mod tests {
                 priority: Priority::High,
                 expires_at: Some(Time(99)),
                 collapse_key: None,
+                channels: Channels::Push,
+                digest_ms: Some(60_000),
             }),
+            silent: true,
             retention_ms: 1_000,
             accepted_at: Time(5),
         }

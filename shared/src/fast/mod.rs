@@ -30,8 +30,9 @@ pub trait FastRecord: Send + Sync {
     /// Notes that fast accepts are in use. The first time counts.
     async fn use_fast(&self, at: At) -> Result<(), StoreError>;
 
-    /// What decides on a send to one user, in one statement.
-    async fn check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, StoreError>;
+    /// What decides on a send of this type to one user, in one statement.
+    async fn check_send(&self, send: SendId, recipient: &UserId, kind: &str, at: At)
+    -> Result<CheckedSend, StoreError>;
 
     /// What decides on a message, in one statement.
     async fn check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, StoreError>;
@@ -54,6 +55,8 @@ pub struct CheckedSend {
     pub first: Option<FirstAnswer>,
     /// The recipient's connections.
     pub connections: Vec<Connection>,
+    /// Whether the recipient's preferences let open devices ring for this type.
+    pub rings: bool,
 }
 
 /// What the record decides on a message that is to be accepted.

@@ -6,6 +6,6 @@ mod stores;
 
 pub use process::{exit, log};
 #[cfg(feature = "postgres")]
-pub use stores::{record, start_without_moment};
+pub use stores::{push_services, record, start_without_moment};
 #[cfg(all(feature = "postgres", feature = "redis"))]
 pub use stores::{start, start_waking};

@@ -18,6 +18,8 @@ use crate::record::Record;
 use crate::record::postgres::PostgresRecord;
 use crate::sockets::api_gateway::ApiGatewayPush;
 use crate::sockets::push::{Outcome, Push};
+use crate::web_push::http_service::HttpPushServices;
+use crate::web_push::service::PushServices;
 
 /// A sandbox handles one call at a time. The second connection is for concurrent statements of that call.
 const DATABASE_CONNECTIONS: u32 = 2;
@@ -45,6 +47,12 @@ pub fn start_waking(needed: &[&str]) -> App {
 pub fn start_without_moment(needed: &[&str]) -> App {
     log();
     app_without_moment(needed).unwrap_or_else(|error| exit(&error))
+}
+
+/// The way to the push services of browsers; `None` without keys for Web Push.
+pub fn push_services(config: &Config) -> Option<Arc<dyn PushServices>> {
+    let keys = config.vapid.clone()?;
+    Some(Arc::new(HttpPushServices::new(keys, config.push_hosts.clone())))
 }
 
 /// The record at `DATABASE_URL`, which must be Postgres. Does not connect.

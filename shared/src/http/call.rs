@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::http::fields::{self, Fields};
 use crate::http::json;
 use crate::http::reply::{self, Reply};
-use crate::ids::{ChatId, DeadLetterId, NotificationId, SendId};
+use crate::ids::{ChatId, DeadLetterId, NotificationId, SendId, SubscriptionId};
 
 /// The most bytes of a request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1_024;
@@ -159,6 +159,11 @@ impl Call {
     /// The chat id in the path; 404 if it is malformed.
     pub fn chat_id(&self) -> Result<ChatId, Error> {
         self.parameter("id").and_then(ChatId::parse).ok_or(Error::NotFound)
+    }
+
+    /// The subscription id in the path; 404 if it is malformed.
+    pub fn subscription_id(&self) -> Result<SubscriptionId, Error> {
+        self.parameter("id").and_then(SubscriptionId::parse).ok_or(Error::NotFound)
     }
 
     fn parameter(&self, name: &str) -> Option<&str> {

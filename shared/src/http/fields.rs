@@ -63,6 +63,11 @@ impl Fields {
         self.checked(name, value, |value| instant(&value))
     }
 
+    /// Takes a member that is `null`; false, and it is left, if it is anything else.
+    pub fn take_null(&mut self, name: &str) -> bool {
+        self.members.get(name).is_some_and(Value::is_null) && self.take(name).is_some()
+    }
+
     /// Takes an object, of which `read` takes the members. Those that it does not take are unknown.
     pub fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
         let Value::Object(members) = self.take(name)? else {

@@ -5,7 +5,7 @@ use crate::inbox::{ChangeKind, Changed};
 use crate::protocol::{self, Event, MAX_IDS};
 use crate::sockets::outgoing::{self, Outgoing};
 
-/// Tells the connections of each user what was changed. Only a hint: a device that misses it sees the gap between its
+/// Tells the connections of each user what was changed, and wakes the drain where Web Push has something to close. Only a hint: a device that misses it sees the gap between its
 /// cursors.
 pub async fn announce(app: &App, changes: &[&Changed], kind: ChangeKind) {
     let heard = changes.iter().filter(|changed| !changed.connections.is_empty());
@@ -20,4 +20,7 @@ pub async fn announce(app: &App, changes: &[&Changed], kind: ChangeKind) {
     });
     let frames: Vec<Outgoing<'_>> = frames.collect();
     outgoing::push(app, &frames).await;
+    if changes.iter().any(|changed| changed.web_push_is_due) {
+        app.enqueue_and_wake(&[]).await;
+    }
 }

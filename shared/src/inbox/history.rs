@@ -180,6 +180,10 @@ pub struct Trace {
     pub expired_at_ms: Option<i64>,
     /// When a newer notification of the same collapse key replaced it.
     pub collapsed_at_ms: Option<i64>,
+    /// When a push service first accepted it, alone or in a digest.
+    pub web_pushed_at_ms: Option<i64>,
+    /// When the last attempt to send it by Web Push had failed.
+    pub web_push_failed_at_ms: Option<i64>,
 }
 
 /// The steps of a notification, as the body of the response.
@@ -202,7 +206,7 @@ pub struct Step {
     /// Of a push: the connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection_id: Option<String>,
-    /// Of a push: the name of its outcome.
+    /// Of a push: the name of its outcome; `web_push` if it went to push services and not to a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<&'static str>,
 }
@@ -234,6 +238,10 @@ impl Trace {
         let offered_at_ms =
             self.offered_at_ms.map(|at_ms| accepted_at_ms.map_or(at_ms, |accepted| at_ms.max(accepted)));
         steps.extend(offered_at_ms.map(step("offered")));
+        let by_web_push =
+            |step| move |at_ms| Step { step, at: Time(at_ms), connection_id: None, status: Some("web_push") };
+        steps.extend(self.web_pushed_at_ms.map(by_web_push("pushed")));
+        steps.extend(self.web_push_failed_at_ms.map(by_web_push("push_failed")));
         steps.extend(self.read_at_ms.map(step("read")));
         steps.extend(self.snoozed_at_ms.map(step("snoozed")));
         // A tombstone that was made because of the expiry is not a deletion.

@@ -236,4 +236,6 @@ pub struct Changed {
     pub unread: i64,
     /// The user's connections if something changed, to be told of it.
     pub connections: Vec<Connection>,
+    /// Whether what Web Push has shown of it is to be closed.
+    pub web_push_is_due: bool,
 }

@@ -45,6 +45,43 @@ impl Priority {
     }
 }
 
+/// What a notification rings on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Channels {
+    /// Open devices, and Web Push where none acknowledges it.
+    #[default]
+    All,
+    /// Open devices only.
+    Realtime,
+    /// Web Push only; open devices show it in silence.
+    Push,
+}
+
+impl Channels {
+    /// The name under which it is stored; `None` for [`Channels::All`].
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::All => None,
+            Self::Realtime => Some("realtime"),
+            Self::Push => Some("push"),
+        }
+    }
+
+    /// What was stored under a name. A channel of a later version counts as all.
+    pub fn stored(name: Option<&str>) -> Self {
+        match name {
+            Some("realtime") => Self::Realtime,
+            Some("push") => Self::Push,
+            _ => Self::All,
+        }
+    }
+}
+
+/// Whether this is a valid `type`.
+pub fn is_type(kind: &str) -> bool {
+    (1..=64).contains(&kind.len()) && kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte))
+}
+
 /// What each recipient of a send gets.
 #[derive(Debug, Clone)]
 pub struct Content {
@@ -64,6 +101,17 @@ pub struct Content {
     pub expires_at: Option<Time>,
     /// 1–64 characters. In each inbox, a newer notification replaces older unread ones of the same key.
     pub collapse_key: Option<String>,
+    /// What it rings on.
+    pub channels: Channels,
+    /// For how long, in milliseconds, the first Web Push of this type to a user waits for others to be told with it.
+    pub digest_ms: Option<i64>,
+}
+
+impl Content {
+    /// Whether open devices do not ring, for a user whose preferences let its type ring on them or not.
+    pub fn is_silent(&self, rings: bool) -> bool {
+        self.channels == Channels::Push || !rings && self.priority != Priority::Critical
+    }
 }
 
 /// One notification in one user's inbox. Serialises as the API's `Notification`.
@@ -80,6 +128,8 @@ pub struct Notification {
     pub created_at: Time,
     /// When it was marked as read; `None` if it is unread.
     pub read_at: Option<Time>,
+    /// Whether open devices do not ring: by its channels, or by the preferences of its user when it arrived.
+    pub silent: bool,
 }
 
 /// What the API and the frames tell of a notification.
@@ -97,6 +147,7 @@ pub(crate) struct NotificationWire<'a> {
     read_at: Option<Time>,
     expires_at: Option<Time>,
     collapse_key: Option<&'a str>,
+    silent: bool,
     cursor: Option<Cursor>,
 }
 
@@ -107,6 +158,7 @@ impl<'a> NotificationWire<'a> {
         content: &'a Content,
         created_at: Time,
         read_at: Option<Time>,
+        silent: bool,
         cursor: Option<Cursor>,
     ) -> Self {
         Self {
@@ -121,6 +173,7 @@ impl<'a> NotificationWire<'a> {
             read_at,
             expires_at: content.expires_at,
             collapse_key: content.collapse_key.as_deref(),
+            silent,
             cursor,
         }
     }
@@ -128,7 +181,7 @@ impl<'a> NotificationWire<'a> {
 
 impl Serialize for Notification {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { id, content, cursor, created_at, read_at } = self;
-        NotificationWire::new(*id, content, *created_at, *read_at, Some(*cursor)).serialize(serializer)
+        let Self { id, content, cursor, created_at, read_at, silent } = self;
+        NotificationWire::new(*id, content, *created_at, *read_at, *silent, Some(*cursor)).serialize(serializer)
     }
 }

@@ -28,7 +28,9 @@ pub trait Sends: Send + Sync {
     /// materialised only after a newer send's, it becomes a tombstone on arrival: it takes an offset and is never shown.
     ///
     /// Each recipient's notification takes the next offset of the inbox, in commit order. The row of a user with connections
-    /// gets `push_at` = now + [`PUSH_GRACE_MS`](crate::delivery::PUSH_GRACE_MS). A send whose id is already stored changes
+    /// gets `push_at` = now + [`PUSH_GRACE_MS`](crate::delivery::PUSH_GRACE_MS). It is silent if its channels or the user's
+    /// preferences leave open devices out, and Web Push falls due for it as [`WebPushes`](crate::web_push::pushes::WebPushes)
+    /// says. A send whose id is already stored changes
     /// nothing and returns the first answer; it waits for a concurrent transaction that stores the same id.
     async fn append(&self, append: &Append<'_>, at: At) -> Result<Appended, StoreError>;
 
@@ -65,10 +67,27 @@ pub struct Append<'a> {
 /// The result of storing a send.
 #[derive(Debug)]
 pub enum Appended {
-    /// It is stored, and these are ready to be pushed.
-    Stored(Vec<Delivery>),
+    /// It is stored.
+    Stored(Stored),
     /// It was stored before; nothing changed.
     Known(FirstAnswer),
+}
+
+/// What is left to do for a stored send.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// What can be pushed to sockets now.
+    pub deliveries: Vec<Delivery>,
+    /// When the first Web Push is due, in milliseconds since 1970; `None` if no recipient has a subscription.
+    pub web_push_at_ms: Option<i64>,
+}
+
+impl Stored {
+    /// Adds what is left to do for further recipients.
+    pub fn add(&mut self, other: Self) {
+        self.deliveries.extend(other.deliveries);
+        self.web_push_at_ms = [self.web_push_at_ms, other.web_push_at_ms].into_iter().flatten().min();
+    }
 }
 
 /// The first answer to a send.

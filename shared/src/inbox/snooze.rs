@@ -46,4 +46,6 @@ pub struct Unsnoozed {
     pub snoozes: usize,
     /// What can be pushed, by user and in the order of arrival.
     pub deliveries: Vec<Delivery>,
+    /// When the first Web Push is due, in milliseconds since 1970; `None` if no user has a subscription.
+    pub web_push_at_ms: Option<i64>,
 }

@@ -19,9 +19,12 @@ use crate::inbox::history::History;
 use crate::inbox::retention::Retention;
 use crate::inbox::sends::Sends;
 use crate::inbox::snooze::Snoozes;
+use crate::preferences::AllPreferences;
 use crate::presence::acquaintances::Acquaintances;
 use crate::sockets::connections::Connections;
 use crate::telemetry::health::Migrations;
+use crate::web_push::pushes::WebPushes;
+use crate::web_push::subscriptions::Subscriptions;
 
 /// A store that keeps every promise of the record.
 pub trait RecordStore:
@@ -36,8 +39,11 @@ pub trait RecordStore:
     + Chats
     + Messages
     + Acquaintances
+    + AllPreferences
     + Revocations
     + FastRecord
+    + Subscriptions
+    + WebPushes
     + Migrations
 {
 }
@@ -54,8 +60,14 @@ impl<T> RecordStore for T where
         + Chats
         + Messages
         + Acquaintances
+        + AllPreferences
+        + AllPreferences
         + Revocations
         + FastRecord
+        + Subscriptions
+        + WebPushes
+        + Subscriptions
+        + WebPushes
         + Migrations
 {
 }
@@ -85,10 +97,16 @@ pub struct Record {
     pub messages: Arc<dyn Messages>,
     /// Who may know of whose presence, and when users were last connected.
     pub acquaintances: Arc<dyn Acquaintances>,
+    /// What rings for whom.
+    pub preferences: Arc<dyn AllPreferences>,
     /// Whose tokens were revoked.
     pub revocations: Arc<dyn Revocations>,
     /// What decides on fast accepts, and takes what logs have.
     pub fast: Arc<dyn FastRecord>,
+    /// The browsers that users are pushed to.
+    pub subscriptions: Arc<dyn Subscriptions>,
+    /// What has yet to be sent by Web Push.
+    pub web_pushes: Arc<dyn WebPushes>,
     /// Which migrations the database has.
     pub migrations: Arc<dyn Migrations>,
 }
@@ -108,8 +126,11 @@ impl Record {
             chats: store.clone(),
             messages: store.clone(),
             acquaintances: store.clone(),
+            preferences: store.clone(),
             revocations: store.clone(),
             fast: store.clone(),
+            subscriptions: store.clone(),
+            web_pushes: store.clone(),
             migrations: store,
         }
     }

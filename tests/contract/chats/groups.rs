@@ -188,7 +188,7 @@ async fn the_last_ones_leaving_ends_the_chat(record: Record) {
     assert_eq!(ids(&left.removed), ["phone"]);
     assert!(record.chats().summaries(&user("bob"), 9).await.unwrap().is_empty());
     // Its messages went with it, and its client id is free.
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
     let again = record.group(&["bob"]).await;
     assert_eq!(again, chat);
     assert!(record.texts(again, "alice").await.is_empty());

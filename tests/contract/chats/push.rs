@@ -36,7 +36,7 @@ pub(super) async fn due(record: &Record, now_ms: i64) -> Vec<i64> {
 }
 
 pub(super) async fn next_due(record: &Record) -> Option<i64> {
-    record.deliveries().next_due().await.unwrap().map(|due_ms| due_ms - START_MS)
+    record.next_due().await.unwrap().map(|due_ms| due_ms - START_MS)
 }
 
 /// A group of alice and so many others, each with a connection; named in the order of joining.

@@ -50,7 +50,7 @@ async fn play(record: &Record, name: &str, limit: usize, begin_ms: i64) -> (Vec<
     }
     let (mut counts, mut pushes) = (Vec::new(), Vec::new());
     loop {
-        let Materialised { chunks, deliveries } = materialise(record, limit, begin_ms + 2_000).await;
+        let Materialised { chunks, deliveries, .. } = materialise(record, limit, begin_ms + 2_000).await;
         if chunks == 0 {
             break;
         }

@@ -43,7 +43,7 @@ async fn a_cancelled_send_never_arrives_even_when_it_is_due(record: Record) {
     }
     assert!(materialises(&record, 2_000).await);
     assert!(!materialises(&record, LATE_MS).await);
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
     for recipient in many() {
         assert_eq!(record.position(recipient.as_str()).await.head, 0, "{recipient}");
     }
@@ -128,7 +128,7 @@ async fn a_send_that_races_its_cancellation_is_cancelled_or_arrives_as_a_whole(r
     })
     .await;
     while materialises(&record, 1_000).await {}
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
     for (n, cancelled) in cancelled.into_iter().flatten().enumerate() {
         let expected = if cancelled == Cancelled::Started { 1 } else { 0 };
         assert_ne!(cancelled, Cancelled::Unknown);
@@ -164,5 +164,5 @@ async fn chunks_of_a_cancelled_send_are_skipped(record: Record, mut execute: imp
     assert!(materialises(&record, 1_001).await);
     assert_eq!((record.position("user 0").await.head, record.position("alice").await.head), (0, 1));
     assert!(!materialises(&record, LATE_MS).await);
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
 }

@@ -34,7 +34,7 @@ async fn taken_ids(record: &Record, limit: usize, now_ms: i64) -> Vec<Notificati
 
 /// When the next row or chunk is due, in milliseconds after the beginning.
 async fn next_due(record: &Record) -> Option<i64> {
-    let due = record.deliveries().next_due().await.unwrap();
+    let due = record.next_due().await.unwrap();
     due.map(|due| due - START_MS)
 }
 

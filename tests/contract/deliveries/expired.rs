@@ -104,7 +104,7 @@ async fn an_expiry_takes_the_next_offset_and_is_reported_once(record: Record) {
         .await
         .unwrap();
     assert!(expire(&record, 10, 999).await.is_empty());
-    assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 1_000));
+    assert_eq!(record.next_due().await.unwrap(), Some(START_MS + 1_000));
     let expired = expire(&record, 10, 1_000).await;
     let names: Vec<&str> = expired.iter().map(|(user, _)| user.as_str()).collect();
     assert_eq!(names, ["alice", "bob"]);
@@ -115,7 +115,7 @@ async fn an_expiry_takes_the_next_offset_and_is_reported_once(record: Record) {
     assert_eq!(connections, ["tab"]);
     assert_eq!((expired[1].1.cursor.offset, expired[1].1.connections.len()), (4, 0));
     assert!(expire(&record, 10, LATE_MS).await.is_empty());
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
     // A device that knew the notifications learns that they are gone.
     let changes = record.changes("alice", Some(changed.prev), 10).await.unwrap();
     let versions: Vec<i64> = changes.changes.iter().map(CurrentState::version).collect();
@@ -161,18 +161,14 @@ async fn an_expired_notification_is_not_pushed(record: Record) {
     assert_eq!(taken[0].unread, 1);
     record.deliveries().mark_offered(&[(&user("alice"), 2)], at(LATE_MS)).await.unwrap();
     expire(&record, 10, LATE_MS).await;
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
 }
 
 async fn a_notification_that_expires_as_it_arrives_is_not_pushed(record: Record) {
     record.connect("alice", "tab", at(0)).await;
     assert!(record.send(&Send::new("1").expiring_at(1_000), &users(&["alice"]), at(1_000)).await.is_empty());
     assert_eq!(seen(&record, "alice", 1_000).await, (vec![], 0, 1));
-    assert_eq!(
-        record.deliveries().next_due().await.unwrap(),
-        Some(START_MS + 1_000),
-        "due for its expiry, not for a push"
-    );
+    assert_eq!(record.next_due().await.unwrap(), Some(START_MS + 1_000), "due for its expiry, not for a push");
     assert_eq!(expire(&record, 10, 1_000).await[0].1.ids, ids(&["1"], "alice"));
 }
 
@@ -199,7 +195,7 @@ async fn a_chunk_that_expired_before_it_was_materialised_reaches_no_inbox(record
     let expired_at_ms = Some(START_MS + 1_000);
     assert_eq!(trace, Some(Trace { accepted_at_ms: START_MS, expired_at_ms, ..Trace::default() }));
     assert_eq!(record.send_history().trace(id("1", last), Some(&user(last)), at(1_000)).await.unwrap(), None);
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
 }
 
 async fn a_send_that_expired_before_it_started_can_still_be_cancelled(record: Record) {

@@ -67,7 +67,7 @@ async fn a_taken_row_comes_back_five_seconds_after_its_longest_backoff(record: R
     {
         row = take(&record, &[key(&row)], 0).await.remove(0);
         assert_eq!((row.fence_ms - START_MS, row.attempt as usize), (5_000 + retry_ms, n + 1));
-        let due = record.deliveries().next_due().await.unwrap();
+        let due = record.next_due().await.unwrap();
         assert_eq!(due, Some(row.fence_ms));
     }
 }
@@ -130,7 +130,7 @@ async fn a_postponed_row_comes_back_after_its_delay(record: Record) {
     let due = record.deliveries().take_due(10, at(35_099)).await.unwrap().deliveries;
     assert_eq!(taken_ids(&due), ids(&["2"], "alice"), "the others are left alone");
     record.deliveries().mark_offered(&[(&due[0].user, 2)], at(35_099)).await.unwrap();
-    assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + 35_100));
+    assert_eq!(record.next_due().await.unwrap(), Some(START_MS + 35_100));
     // The new key takes it before that. Postponing does not count as an attempt.
     let sooner = RowKey { fence_ms: START_MS + 65_100, ..key(&sent[2]) };
     let taken = take(&record, &[key(&sent[2]), sooner], 30_100).await;

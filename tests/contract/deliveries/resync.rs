@@ -20,7 +20,7 @@ async fn take(record: &Record, limit: usize, now_ms: i64) -> Taken {
 }
 
 async fn next_due(record: &Record) -> Option<i64> {
-    record.deliveries().next_due().await.unwrap().map(|due| due - START_MS)
+    record.next_due().await.unwrap().map(|due| due - START_MS)
 }
 
 /// Sends `count` notifications to each user, with keys from `from` on.

@@ -36,7 +36,7 @@ async fn a_delayed_send_arrives_at_its_due_time_and_not_a_millisecond_earlier(re
         assert_eq!(record.position("alice").await, before);
         assert!(record.inbox().find(&user("alice"), id(key, "alice"), at(LATE_MS)).await.unwrap().is_none());
 
-        assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS + due_ms));
+        assert_eq!(record.next_due().await.unwrap(), Some(START_MS + due_ms));
         assert!(!materialises(&record, due_ms - 1).await, "{key} arrived early");
         let deliveries = record.materialise_next(at(due_ms)).await.unwrap().unwrap();
         let [delivery] = deliveries.as_slice() else { panic!("{deliveries:?}") };
@@ -53,7 +53,7 @@ async fn a_delayed_send_arrives_at_its_due_time_and_not_a_millisecond_earlier(re
 async fn a_due_time_in_the_past_makes_a_chunk_that_is_due_at_once(record: Record) {
     let past = Send::due("1", Due::At(START_MS - 5));
     assert!(record.send(&past, &users(&["alice"]), at(0)).await.is_empty());
-    assert_eq!(record.deliveries().next_due().await.unwrap(), Some(START_MS - 5));
+    assert_eq!(record.next_due().await.unwrap(), Some(START_MS - 5));
     assert!(materialises(&record, 0).await);
     assert_eq!(record.listed("alice").await[0].created_at.0, START_MS);
 }
@@ -111,7 +111,7 @@ async fn a_repeat_gets_the_first_answer_before_and_after_the_due_time(record: Re
         assert_eq!(record.position("alice").await.head, arrived);
     }
     assert_eq!(record.position("bob").await.head, 0);
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
     // The same for concurrent repeats.
     let appended = concurrently(6, |_| {
         let record = record.clone();

@@ -97,7 +97,7 @@ async fn the_first_recipients_get_rows_and_the_rest_wait_in_chunks(record: Recor
 
 async fn a_user_without_connections_needs_no_push(record: Record) {
     assert!(record.ring(&["1"], "alice", at(0)).await.is_empty());
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
 }
 
 async fn deliveries_cover_exactly_the_users_with_valid_connections(record: Record) {

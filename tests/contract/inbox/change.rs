@@ -242,7 +242,7 @@ async fn a_read_or_deleted_notification_is_not_pushed(record: Record) {
     assert_eq!(due, ids(&["4"], "alice"));
     let read = Change::Read(ids(&["4"], "alice"));
     record.change("alice", read, at(5_001)).await;
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
 }
 
 async fn an_empty_inbox_can_be_changed(record: Record) {

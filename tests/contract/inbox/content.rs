@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use shared::clock::Time;
-use shared::inbox::notification::{Content, Priority};
+use shared::inbox::notification::{Channels, Content, Priority};
 use shared::inbox::sends::CHUNK_RECIPIENTS;
 use shared::inbox::{Change, CurrentState};
 
@@ -85,6 +85,8 @@ fn contents() -> Vec<Content> {
             priority,
             collapse_key: (n % 2 == 1).then(|| format!("k'1' \"{n}\" ü")),
             expires_at: (n % 2 == 0).then_some(Time(START_MS + 2 * LATE_MS)),
+            channels: [Channels::All, Channels::Realtime, Channels::Push, Channels::All][n],
+            digest_ms: (n % 2 == 1).then_some(60_000),
         })
         .collect()
 }
@@ -98,6 +100,8 @@ fn assert_same(found: &Content, sent: &Content) {
     assert_eq!(found.priority, sent.priority);
     assert_eq!(found.expires_at, sent.expires_at);
     assert_eq!(found.collapse_key, sent.collapse_key);
+    assert_eq!(found.channels, sent.channels);
+    assert_eq!(found.digest_ms, sent.digest_ms);
 }
 
 async fn content_comes_back_byte_for_byte_on_every_path(record: Record) {
@@ -165,7 +169,7 @@ async fn hostile_ids_survive_chunks_and_pushes(record: Record) {
     assert_eq!(due.len(), names.len());
     let offered: Vec<_> = due.iter().map(|row| (&row.user, row.notification.cursor.offset)).collect();
     record.deliveries().mark_offered(&offered, at(5_001)).await.unwrap();
-    assert_eq!(record.deliveries().next_due().await.unwrap(), None);
+    assert_eq!(record.next_due().await.unwrap(), None);
     for name in &names {
         assert_eq!(record.position(name).await.head, 1, "{name}");
     }

@@ -1,6 +1,6 @@
 //! Repeats of a send get the first answer and change nothing.
 
-use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS, FirstAnswer};
+use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS, FirstAnswer, Stored};
 
 use crate::record::{LATE_MS, Record, Send, at, concurrently, user, users};
 
@@ -19,7 +19,7 @@ fn first(send: &Send) -> FirstAnswer {
 fn known(appended: Appended) -> FirstAnswer {
     match appended {
         Appended::Known(answer) => answer,
-        Appended::Stored(deliveries) => panic!("a repeat was stored: {deliveries:?}"),
+        Appended::Stored(stored) => panic!("a repeat was stored: {stored:?}"),
     }
 }
 
@@ -39,7 +39,7 @@ async fn a_repeat_gets_the_first_answer_and_changes_nothing(record: Record) {
     assert_eq!(after, before);
     assert_eq!(record.position("carol").await.head, 0);
     assert_eq!(record.listed("alice").await.len(), 1);
-    let due = record.deliveries().next_due().await.unwrap();
+    let due = record.next_due().await.unwrap();
     assert_eq!(due, Some(crate::record::START_MS + 5_000));
 }
 
@@ -58,7 +58,7 @@ async fn fifty_concurrent_repeats_store_one_send(record: Record) {
     let (mut stored, mut answers) = (Vec::new(), Vec::new());
     for (answer, appended) in results {
         match appended {
-            Appended::Stored(deliveries) => {
+            Appended::Stored(Stored { deliveries, .. }) => {
                 assert_eq!(deliveries.len(), 1);
                 stored.push(answer);
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use shared::delivery::{Delivery, PUSH_GRACE_MS};
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId};
 use shared::inbox::notification::{Content, Notification};
-use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS, Cancelled, FirstAnswer};
+use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS, Cancelled, FirstAnswer, Stored};
 use shared::inbox::{Change, Changed, Changes, CurrentState, Listed, Position};
 use shared::sockets::connections::Connection;
 
@@ -137,7 +137,7 @@ impl Model {
             (Appended::Known(answer), Some(first)) => agree("the answer", answer, first),
             (Appended::Known(_), None) => Err("a new send was treated as a repeat".into()),
             (Appended::Stored(_), Some(_)) => Err("a repeat was stored again".into()),
-            (Appended::Stored(deliveries), None) => {
+            (Appended::Stored(Stored { deliveries, .. }), None) => {
                 self.sends.insert(send.id, first);
                 if delay_ms > 0 {
                     self.scheduled.insert(send.id);

@@ -31,7 +31,7 @@ pub(crate) async fn differences(record: &Record, model: &Model) -> Accepted {
     let rows = model.inboxes.values().flat_map(|inbox| inbox.rows.values()).filter_map(|row| row.push_at_ms);
     let ends = model.inboxes.values().flat_map(|inbox| inbox.rows.values()).filter_map(Row::expires_ms);
     let snoozes = model.inboxes.values().flat_map(|inbox| inbox.rows.values()).filter_map(|row| row.snoozed_until_ms);
-    let next_due = record.deliveries().next_due().await.map_err(|error| error.to_string())?;
+    let next_due = record.next_due().await.map_err(|error| error.to_string())?;
     agree("when the next is due", next_due, chunks.chain(rows).chain(ends).chain(snoozes).min())
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn clean_up(record: &Record, model: &Model) -> Accepted {
         record.snoozes().unsnooze(usize::MAX, late).await?;
         record.deliveries().take_due(usize::MAX, late).await?;
         record.retention().expire(usize::MAX, late).await?;
-        record.deliveries().next_due().await
+        record.next_due().await
     };
     let next_due: Result<_, StoreError> = next_due.await;
     agree("what is due after everything", next_due.map_err(|error| error.to_string())?, None)

@@ -147,6 +147,7 @@ impl Row {
             cursor,
             created_at: Time(self.created_at_ms),
             read_at: self.read_at_ms.map(Time),
+            silent: false,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::fast::log::{KeyClaim, LogId, Logged};
 use crate::fast::logged::{Entry, LoggedSend};
 use crate::inbox::send::Due;
 use crate::inbox::sends::FirstAnswer;
-use crate::protocol::{self, Event, MAX_LOGGED_FRAME_BYTES};
+use crate::protocol::{self, Event, Frame, MAX_LOGGED_FRAME_BYTES};
 use crate::sockets::outgoing::{self, Outgoing};
 use crate::telemetry::{Counts, Hint, Report};
 
@@ -32,25 +32,26 @@ pub(super) async fn log(
     if !app.fast_use.may_accept(&*app.record.fast, &app.clock).await? {
         return Ok(None);
     }
-    let send = LoggedSend {
+    let mut send = LoggedSend {
         id: admitted.id,
         sender: caller.user.clone(),
         fingerprint: admitted.fingerprint,
         answer: store::answer(admitted, "redis"),
         recipient: recipient.clone(),
         content: admitted.content.clone(),
+        silent: false,
         retention_ms: app.config.retention_ms,
         accepted_at: Time(begun_ms),
     };
-    let frame =
-        protocol::frame(&Event::LoggedNotification { cursor: (), prev: (), notification: &send, unread_count: () });
-    if frame.len() > MAX_LOGGED_FRAME_BYTES {
+    if frame(&send).len() > MAX_LOGGED_FRAME_BYTES {
         // It could only be fetched, which writes the log anyway.
         return Ok(None);
     }
     let (log, at) = (LogId::of_user(recipient), app.clock.at());
-    let (checked, is_ours) =
-        tokio::join!(app.record.fast.check_send(send.id, recipient, at), claims_key(app, &send, log));
+    let (checked, is_ours) = tokio::join!(
+        app.record.fast.check_send(send.id, recipient, &send.content.kind, at),
+        claims_key(app, &send, log)
+    );
     let checked = checked?;
     if let Some(first) = checked.first {
         return Ok(Some(Outcome::Known(first)));
@@ -75,9 +76,15 @@ pub(super) async fn log(
         app.have_log_written(log, None).await;
         return Ok(None);
     }
-    let outgoing = [Outgoing { frame, connections: &checked.connections }];
+    send.silent = send.content.is_silent(checked.rings);
+    let outgoing = [Outgoing { frame: frame(&send), connections: &checked.connections }];
     tokio::join!(outgoing::push(app, &outgoing), report(app, &send, begun_ms), app.have_log_written(log, oldest_ms));
     Ok(Some(Outcome::Logged { answer: send.answer }))
+}
+
+fn frame(send: &LoggedSend) -> Frame {
+    let silent = send.silent.then_some(true);
+    protocol::frame(&Event::LoggedNotification { cursor: (), prev: (), notification: send, unread_count: (), silent })
 }
 
 fn claim(send: &LoggedSend, log: LogId) -> KeyClaim {

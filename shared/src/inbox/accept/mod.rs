@@ -51,8 +51,8 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
     match stored? {
         Outcome::Known(first) => replay(first, fingerprint),
         Outcome::Logged { answer } => Ok(Accepted { answer, replayed: false }),
-        Outcome::Stored { answer, deliveries } => {
-            tell::tell(app, &admitted, &deliveries, begun_ms).await;
+        Outcome::Stored { answer, stored } => {
+            tell::tell(app, &admitted, &stored, begun_ms).await;
             Ok(Accepted { answer, replayed: false })
         }
     }

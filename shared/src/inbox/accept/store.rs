@@ -7,11 +7,10 @@ use serde::Serialize;
 use super::admit::Admitted;
 use crate::app::App;
 use crate::auth::Caller;
-use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::send::Due;
-use crate::inbox::sends::{Append, Appended, FirstAnswer};
+use crate::inbox::sends::{Append, Appended, FirstAnswer, Stored};
 use crate::limits::Verdict;
 
 /// The result of storing.
@@ -20,8 +19,8 @@ pub(super) enum Outcome {
     Stored {
         /// The body of the response.
         answer: String,
-        /// What can be pushed now.
-        deliveries: Vec<Delivery>,
+        /// What is left to do.
+        stored: Stored,
     },
     /// It is in a log, and was told.
     Logged {
@@ -47,7 +46,7 @@ pub(super) async fn store(app: &App, caller: &Caller, admitted: &Admitted) -> Re
         retention_ms: app.config.retention_ms,
     };
     Ok(match app.record.sends.append(&append, app.clock.at()).await? {
-        Appended::Stored(deliveries) => Outcome::Stored { answer, deliveries },
+        Appended::Stored(stored) => Outcome::Stored { answer, stored },
         Appended::Known(first) => Outcome::Known(first),
     })
 }

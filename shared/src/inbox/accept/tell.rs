@@ -3,18 +3,17 @@
 
 use super::admit::Admitted;
 use crate::app::App;
-use crate::delivery::Delivery;
 use crate::delivery::offer::{Offer, offer};
 use crate::delivery::queue::Entry;
 use crate::delivery::wake::WAKE_WITHIN_MS;
 use crate::ids::NotificationId;
 use crate::inbox::send::Due;
-use crate::inbox::sends::CHUNK_RECIPIENTS;
+use crate::inbox::sends::{CHUNK_RECIPIENTS, Stored};
 use crate::telemetry::{Counts, Hint, Report};
 
 /// Pushes a stored send, reports it, and wakes the drain if work is left that is due soon. `begun_ms`: when the call was
 /// read, in milliseconds since 1970.
-pub(super) async fn tell(app: &App, admitted: &Admitted, deliveries: &[Delivery], begun_ms: i64) {
+pub(super) async fn tell(app: &App, admitted: &Admitted, stored: &Stored, begun_ms: i64) {
     let recipients = admitted.recipients().count();
     let hint =
         |user| Hint::Notification { user, id: NotificationId::of(admitted.id, user), kind: &admitted.content.kind };
@@ -25,13 +24,14 @@ pub(super) async fn tell(app: &App, admitted: &Admitted, deliveries: &[Delivery]
     };
     counts.accept_ms.add(app.clock.now_ms() - begun_ms);
     let report = Report { hints: admitted.recipients().map(hint).collect(), counts, ..Report::default() };
-    let offers: Vec<Offer<'_>> = deliveries.iter().map(Offer::from).collect();
+    let offers: Vec<Offer<'_>> = stored.deliveries.iter().map(Offer::from).collect();
     let left: Vec<Entry> = offer(app, &offers, report).await.into_iter().flatten().collect();
     let chunks_are_due_soon = match admitted.due {
         Due::Now => recipients > CHUNK_RECIPIENTS,
         Due::After(_) | Due::At(_) => admitted.due_ms - begun_ms <= WAKE_WITHIN_MS,
     };
-    if !left.is_empty() || chunks_are_due_soon {
+    let pushes_are_due_soon = stored.web_push_at_ms.is_some_and(|due_ms| due_ms - begun_ms < WAKE_WITHIN_MS);
+    if !left.is_empty() || chunks_are_due_soon || pushes_are_due_soon {
         app.enqueue_and_wake(&left).await;
     }
 }

@@ -6,6 +6,7 @@ mod delivery;
 mod failure;
 mod fast;
 mod inbox;
+mod preferences;
 mod presence;
 mod revocations;
 mod rows;
@@ -13,5 +14,6 @@ mod sockets;
 mod sql;
 mod store;
 mod timeout;
+mod web_push;
 
 pub use store::{OpenError, PostgresRecord};

@@ -40,6 +40,10 @@ impl PostgresRecord {
              spent AS (
                  DELETE FROM tickets
                   WHERE user_id = $2 AND coalesce(token_issued_at <= (SELECT now_ms FROM clock) / 1000, true)
+             ),
+             -- Who holds a revoked token must not be told of what arrives from now on.
+             subscriptions AS (
+                 DELETE FROM push_subscriptions WHERE user_id = $2
              )
              DELETE FROM connections
               WHERE user_id = $2 AND coalesce(token_issued_at <= (SELECT now_ms FROM clock) / 1000, true)

@@ -12,7 +12,7 @@ use crate::delivery::Delivery;
 use crate::error::StoreError;
 use crate::ids::{ConnectionId, NotificationId, UserId};
 use crate::inbox::Position;
-use crate::inbox::notification::{Content, Notification, Priority};
+use crate::inbox::notification::{Channels, Content, Notification, Priority};
 use crate::sockets::connections::Connection;
 
 /// $1 of most statements: null means the server's clock.
@@ -49,7 +49,7 @@ pub(crate) fn epoch(row: &PgRow) -> Result<Epoch, StoreError> {
     Ok(Epoch(column::<i64>(row, "epoch")?.cast_unsigned()))
 }
 
-/// Columns: type, title, body, data, action_url, priority, expires_at, collapse_key.
+/// Columns: type, title, body, data, action_url, priority, expires_at, collapse_key, channels, digest_ms.
 pub(crate) fn content(row: &PgRow) -> Result<Content, StoreError> {
     Ok(Content {
         kind: column(row, "type")?,
@@ -60,10 +60,13 @@ pub(crate) fn content(row: &PgRow) -> Result<Content, StoreError> {
         priority: Priority::from_name(column(row, "priority")?).ok_or_else(|| broken("sends.priority"))?,
         expires_at: column::<Option<i64>>(row, "expires_at")?.map(Time),
         collapse_key: column(row, "collapse_key")?,
+        channels: Channels::stored(column(row, "channels")?),
+        digest_ms: column(row, "digest_ms")?,
     })
 }
 
-/// A row of `notifications` joined with its send. Columns: those of [`content`], and id, offset, created_at, read_at.
+/// A row of `notifications` joined with its send. Columns: those of [`content`], and id, offset, created_at, read_at,
+/// silent.
 pub(crate) fn notification(row: &PgRow, epoch: Epoch) -> Result<Notification, StoreError> {
     Ok(Notification {
         id: NotificationId::from_uuid(column(row, "id")?),
@@ -71,6 +74,7 @@ pub(crate) fn notification(row: &PgRow, epoch: Epoch) -> Result<Notification, St
         cursor: Cursor { epoch, offset: column(row, "offset")? },
         created_at: Time(column(row, "created_at")?),
         read_at: column::<Option<i64>>(row, "read_at")?.map(Time),
+        silent: column::<Option<bool>>(row, "silent")?.unwrap_or(false),
     })
 }
 

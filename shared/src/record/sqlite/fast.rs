@@ -8,9 +8,10 @@ use super::chat::push;
 use super::delivery::materialise::{StoredSend, materialise};
 use super::failure::Failure;
 use super::inbox::sends;
-use super::rows;
 use super::statement::{execute, first, one, value};
 use super::store::SqliteRecord;
+use super::web_push::absent;
+use super::{preferences, rows};
 use crate::chat::messages::{Appended, NewMessage};
 use crate::chat::{Refusal, Status};
 use crate::clock::At;
@@ -19,6 +20,7 @@ use crate::error::StoreError;
 use crate::fast::logged::{LoggedMessage, LoggedSend};
 use crate::fast::{CheckedMessage, CheckedSend, FastRecord};
 use crate::ids::{ChatId, MessageId, SendId, UserId};
+use crate::inbox::notification::Priority;
 use crate::inbox::send::Due;
 use crate::inbox::sends::Append;
 
@@ -32,8 +34,14 @@ impl FastRecord for SqliteRecord {
         Ok(self.try_use_fast(at).await?)
     }
 
-    async fn check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, StoreError> {
-        Ok(self.try_check_send(send, recipient, at).await?)
+    async fn check_send(
+        &self,
+        send: SendId,
+        recipient: &UserId,
+        kind: &str,
+        at: At,
+    ) -> Result<CheckedSend, StoreError> {
+        Ok(self.try_check_send(send, recipient, kind, at).await?)
     }
 
     async fn check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, StoreError> {
@@ -63,12 +71,19 @@ impl SqliteRecord {
         .await
     }
 
-    async fn try_check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, Failure> {
-        let recipient = recipient.clone();
+    async fn try_check_send(
+        &self,
+        send: SendId,
+        recipient: &UserId,
+        kind: &str,
+        at: At,
+    ) -> Result<CheckedSend, Failure> {
+        let (recipient, kind) = (recipient.clone(), kind.to_owned());
         self.read(move |db| {
             let first = sends::first_answer(db, send)?;
             let mut connections = rows::live_connections(db, &rows::json_list(&[&recipient]), at.process_ms())?;
-            Ok(CheckedSend { first, connections: connections.remove(&recipient).unwrap_or_default() })
+            let rings = preferences::of(db, &recipient)?.rings(&kind, Priority::default());
+            Ok(CheckedSend { first, connections: connections.remove(&recipient).unwrap_or_default(), rings })
         })
         .await
     }
@@ -98,7 +113,7 @@ impl SqliteRecord {
             let (now_ms, mut conflicts) = (at.process_ms(), Vec::new());
             for message in &logged {
                 let is_heard = has_hearers(db, message.chat, now_ms)?;
-                if !write_message(db, message, is_heard.then_some(now_ms))? {
+                if !write_message(db, message, is_heard.then_some(now_ms), now_ms)? {
                     conflicts.push(message.id);
                 }
             }
@@ -166,7 +181,7 @@ fn has_hearers(db: &Connection, chat: ChatId, now_ms: i64) -> Result<bool, Failu
 
 /// Stores a message at the end of its chat, unless it is stored or the chat has ended. False if its id belongs to another
 /// message.
-fn write_message(db: &Connection, message: &LoggedMessage, push_at: Option<i64>) -> Result<bool, Failure> {
+fn write_message(db: &Connection, message: &LoggedMessage, push_at: Option<i64>, now_ms: i64) -> Result<bool, Failure> {
     let (id, chat) = (message.id.as_bytes().as_slice(), message.chat.as_bytes().as_slice());
     let LoggedMessage { sender, client_id, body, data, accepted_at, .. } = message;
     let (data, accepted_ms) = (data.get(), accepted_at.0);
@@ -182,6 +197,7 @@ fn write_message(db: &Connection, message: &LoggedMessage, push_at: Option<i64>)
     };
     let sql = "UPDATE chats SET last_seq = ?2, active_at = max(active_at, ?3) WHERE id = ?1";
     execute(db, sql, params![chat, seq, accepted_ms])?;
+    absent::tell(db, message.chat, sender, now_ms)?;
     // A message moves the read mark of its sender, who may have left since.
     if let Some(State { member, .. }) = messages::state(db, message.chat, sender)? {
         messages::mark(db, member, seq)?;

@@ -8,6 +8,7 @@ mod failure;
 mod fast;
 mod inbox;
 mod migrate;
+mod preferences;
 mod presence;
 mod readers;
 mod revocations;
@@ -15,6 +16,7 @@ mod rows;
 mod sockets;
 mod statement;
 mod store;
+mod web_push;
 mod writer;
 
 pub use store::{OpenError, SqliteRecord};

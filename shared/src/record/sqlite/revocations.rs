@@ -36,6 +36,8 @@ impl SqliteRecord {
             let too_old_ms = now_ms - REVOCATION_RETENTION_MS;
             execute(db, "DELETE FROM revocations WHERE revoked_at <= ?1", params![too_old_ms])?;
             execute(db, delete_tickets, params![user.as_str(), now_ms])?;
+            // Who holds a revoked token must not be told of what arrives from now on.
+            execute(db, "DELETE FROM push_subscriptions WHERE user_id = ?1", params![user.as_str()])?;
             let closed = all(db, close, params![user.as_str(), now_ms], value::<String>)?;
             Ok(closed.into_iter().map(ConnectionId::new).collect())
         })

@@ -11,7 +11,7 @@ use crate::cursor::{Cursor, Epoch};
 use crate::ids::{ConnectionId, NotificationId, UserId};
 use crate::inbox::Position;
 use crate::inbox::bounds::{Bounds, Item, within};
-use crate::inbox::notification::{Content, Notification, Priority};
+use crate::inbox::notification::{Channels, Content, Notification, Priority};
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::statement::{all, one};
 use crate::sockets::connections::Connection;
@@ -70,7 +70,8 @@ pub(crate) fn all_within<T: Item>(
     within(bounds, found)
 }
 
-/// The content of a row of `sends`. Columns: type, title, body, data, action_url, priority, expires_at, collapse_key.
+/// The content of a row of `sends`. Columns: type, title, body, data, action_url, priority, expires_at, collapse_key,
+/// channels, digest_ms.
 pub(crate) fn content(row: &Row<'_>) -> Result<Content, Failure> {
     let data: String = row.get("data")?;
     let priority = text(row, "priority")?;
@@ -83,6 +84,8 @@ pub(crate) fn content(row: &Row<'_>) -> Result<Content, Failure> {
         priority: Priority::from_name(priority).ok_or_else(|| broken("sends.priority"))?,
         expires_at: row.get::<_, Option<i64>>("expires_at")?.map(Time),
         collapse_key: row.get("collapse_key")?,
+        channels: Channels::stored(row.get::<_, Option<String>>("channels")?.as_deref()),
+        digest_ms: row.get("digest_ms")?,
     })
 }
 
@@ -90,10 +93,11 @@ pub(crate) fn content(row: &Row<'_>) -> Result<Content, Failure> {
 macro_rules! select_notifications {
     ($rest:literal) => {
         concat!(
-            r#"SELECT n.user_id, n."offset", n.version, n.id, n.created_at, n.read_at, n.push_attempts,
+            r#"SELECT n.user_id, n."offset", n.version, n.id, n.created_at, n.read_at, n.silent, n.push_attempts,
                       n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= ?2, FALSE) AS is_gone,
                       coalesce(n.unsnoozed_at, n.created_at) AS arrived_at,
-                      s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key, i.unread
+                      s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key,
+                      s.channels, s.digest_ms, i.unread
                  FROM notifications n LEFT JOIN sends s ON s.id = n.send_id AND n.deleted_at IS NULL
                       JOIN inboxes i ON i.user_id = n.user_id "#,
             $rest
@@ -102,7 +106,8 @@ macro_rules! select_notifications {
 }
 pub(crate) use select_notifications;
 
-/// A row of `notifications` joined with its send. Columns: those of [`content`], and id, offset, created_at, read_at.
+/// A row of `notifications` joined with its send. Columns: those of [`content`], and id, offset, created_at, read_at,
+/// silent.
 pub(crate) fn notification(row: &Row<'_>, epoch: Epoch) -> Result<Notification, Failure> {
     Ok(Notification {
         id: notification_id(row)?,
@@ -110,6 +115,7 @@ pub(crate) fn notification(row: &Row<'_>, epoch: Epoch) -> Result<Notification, 
         cursor: Cursor { epoch, offset: row.get("offset")? },
         created_at: Time(row.get("created_at")?),
         read_at: row.get::<_, Option<i64>>("read_at")?.map(Time),
+        silent: row.get::<_, Option<bool>>("silent")?.unwrap_or(false),
     })
 }
 

@@ -3,13 +3,14 @@
 -- $2 chat  $3 sender  $4 message id  $5 client id  $6 body  $7 data
 -- $8 the most messages of a pending chat  $9 the grace period of pushes in ms  $10 the most members to push to
 -- $11 the most members of a small chat  $12 the least time in ms between two pushed messages of a larger one
+-- $13 how long messages are collected for Web Push in ms
 -- The sender's membership first, then the chat: every statement locks in this order. A lock that was waited for returns
 -- the row as it is then, so a removal that committed meanwhile is seen.
 , sender AS MATERIALIZED (
     SELECT member, chat_id FROM chat_members WHERE chat_id = $2 AND user_id = $3 FOR UPDATE
 ),
 chat AS MATERIALIZED (
-    SELECT id, status, created_by, last_seq, pushed_at,
+    SELECT id, kind, status, created_by, last_seq, pushed_at,
            (SELECT count(*) FROM (SELECT FROM chat_members m WHERE m.chat_id = chats.id LIMIT $11 + 1) AS counted) > $11
                AS is_large
       FROM chats WHERE id IN (SELECT chat_id FROM sender) FOR UPDATE
@@ -48,12 +49,27 @@ raised AS (
                        ELSE c.pushed_at END
       FROM stored, chat, pace WHERE c.id = stored.chat_id
 ),
+-- Members who are not connected are told by Web Push, in a group only those who are involved. The first message opens the
+-- digest.
+absent AS (
+    INSERT INTO push_digests AS d (user_id, tag, due_at, window_ms)
+    SELECT m.user_id, 'chat:' || stored.chat_id, stored.created_at + $13, $13
+      FROM stored, chat, clock, chat_members m
+     WHERE m.chat_id = stored.chat_id AND m.user_id <> $3 AND (m.involved OR chat.kind = 'direct')
+       AND EXISTS (SELECT FROM push_subscriptions s WHERE s.user_id = m.user_id)
+       AND NOT EXISTS (SELECT FROM connections c WHERE c.user_id = m.user_id AND c.token_expires_at > clock.now_ms)
+     ORDER BY m.user_id
+    ON CONFLICT (user_id, tag) DO UPDATE
+       SET arrivals = d.arrivals + 1, due_at = coalesce(d.due_at, excluded.due_at)
+    RETURNING user_id
+),
 -- A message moves the read mark of its sender.
 marked AS (
     UPDATE chat_members AS m SET read_seq = greatest(m.read_seq, stored.seq), involved = true
       FROM stored, sender WHERE m.member = sender.member
 )
 SELECT chat.status, chat.created_by, stored.seq, stored.created_at, pace.has_hearers AND pace.waits AS waits,
+       EXISTS (SELECT FROM absent) AS web_push_is_due,
        connected.member, connected.place, c.id, c.user_id, c.connected_at, c.token_expires_at
   FROM chat CROSS JOIN pace CROSS JOIN clock
   LEFT JOIN stored ON true

@@ -20,6 +20,7 @@ use crate::record::postgres::rows::{at_ms, broken, column, connection, limit};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::Run;
+use crate::web_push::pushes::CHAT_DIGEST_MS;
 use serde_json::value::RawValue;
 
 #[async_trait]
@@ -92,7 +93,8 @@ impl PostgresRecord {
             .bind(PUSH_GRACE_MS)
             .bind(limit(MAX_PUSHED_MEMBERS))
             .bind(MAX_SMALL)
-            .bind(MIN_PUSH_INTERVAL_MS);
+            .bind(MIN_PUSH_INTERVAL_MS)
+            .bind(CHAT_DIGEST_MS);
         let found = query.all(&mut *self.connection().await?).await?;
         let Some(first) = found.first() else { return Ok(Attempt::NotAMember) };
         let Some(seq) = column::<Option<i64>>(first, "seq")? else {
@@ -109,7 +111,11 @@ impl PostgresRecord {
             created_at: Time(column(first, "created_at")?),
             is_erased: false,
         };
-        let recipients = Recipients { waits: column(first, "waits")?, ..rows::recipients(&found, MAX_PUSHED_MEMBERS)? };
+        let recipients = Recipients {
+            waits: column(first, "waits")?,
+            web_push_is_due: column(first, "web_push_is_due")?,
+            ..rows::recipients(&found, MAX_PUSHED_MEMBERS)?
+        };
         Ok(Attempt::Stored(message, recipients))
     }
 
@@ -136,7 +142,8 @@ impl PostgresRecord {
         let (seq, cleared): (i64, i64) = (column(first, "read_seq")?, column(first, "cleared_seq")?);
         let unread = column::<i64>(first, "last_seq")?.saturating_sub(seq.max(cleared)).max(0);
         let has_moved = column(first, "has_moved")?;
-        let mut marked = Marked { seq, unread, has_moved, own: Vec::new(), others: Vec::new() };
+        let web_push_is_due = column(first, "web_push_is_due")?;
+        let mut marked = Marked { seq, unread, has_moved, own: Vec::new(), others: Vec::new(), web_push_is_due };
         for row in &found {
             let is_own = column::<Option<bool>>(row, "is_own")?.unwrap_or(false);
             let heard_by = if is_own { &mut marked.own } else { &mut marked.others };

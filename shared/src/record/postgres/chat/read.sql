@@ -1,6 +1,7 @@
 -- Moves a member's read mark. Returns no row if the user is not a member; otherwise where the mark stands, and a row for
 -- each connection to tell of it if it was moved, at least one.
 -- $2 chat  $3 member  $4 the message to mark  $5 the most members of a chat that gets receipts
+-- `web_push_is_due`: Web Push has shown messages that are read now, and closes them.
 , before AS MATERIALIZED (
     SELECT m.member, m.read_seq, m.cleared_seq, m.involved, c.id, c.kind, c.status, c.last_seq
       FROM chat_members m JOIN chats c ON c.id = m.chat_id
@@ -13,6 +14,13 @@ moved AS (
      WHERE m.member = before.member AND (m.read_seq < least($4, before.last_seq) OR NOT m.involved)
     RETURNING m.read_seq
 ),
+closed AS (
+    UPDATE push_digests AS d SET due_at = clock.now_ms
+      FROM clock, before, moved
+     WHERE d.user_id = $3 AND d.tag = 'chat:' || before.id AND d.pushed_at IS NOT NULL AND d.due_at IS NULL
+       AND moved.read_seq >= before.last_seq
+    RETURNING d.tag
+),
 -- Who hears of it: the member's own devices, and in a small chat that was accepted the other members who are involved.
 hearers AS (
     SELECT m.user_id, m.user_id = $3 AS is_own
@@ -24,6 +32,7 @@ hearers AS (
 )
 SELECT coalesce(moved.read_seq, before.read_seq) AS read_seq, before.last_seq, before.cleared_seq,
        coalesce(moved.read_seq > before.read_seq, false) AS has_moved,
+       EXISTS (SELECT FROM closed) AS web_push_is_due,
        hearers.is_own, c.id, c.user_id, c.connected_at, c.token_expires_at
   FROM before CROSS JOIN clock
   LEFT JOIN moved ON true

@@ -6,23 +6,23 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::clock::At;
-use crate::delivery::Delivery;
 use crate::delivery::dead_letters::{Reason, storable};
 use crate::error::StoreError;
 use crate::ids::{DeadLetterId, NotificationId, SendId, UserId};
 use crate::inbox::notification::Content;
-use crate::record::postgres::delivery::materialise::{bind_recipients, deliveries, lock_heads};
+use crate::inbox::sends::Stored;
+use crate::record::postgres::delivery::materialise::{bind_recipients, lock_heads, stored};
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{at_ms, json_list, limit};
 use crate::record::postgres::sql::sql;
 use crate::record::postgres::timeout::{Db, Run, begin, commit, rollback};
 
-const PART: &str = sql!("part.sql", "materialise.sql");
-const PART_AND_COLLAPSE: &str = sql!("part.sql", "collapse.sql");
+const PART: &str = sql!("part.sql", "recipients.sql", "rings.sql", "materialise.sql");
+const PART_AND_COLLAPSE: &str = sql!("part.sql", "recipients.sql", "rings.sql", "collapse.sql");
 
 /// The result of bisecting.
 pub(crate) struct Bisected {
-    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) stored: Stored,
     /// Recipients whose row the database refuses.
     pub(crate) refused: Vec<UserId>,
 }
@@ -38,14 +38,14 @@ pub(crate) async fn materialise(
 ) -> Result<Bisected, Failure> {
     // The order in which a single statement locks their inboxes, so that this cannot deadlock with one.
     recipients.sort();
-    let mut bisected = Bisected { deliveries: Vec::new(), refused: Vec::new() };
+    let mut bisected = Bisected { stored: Stored::default(), refused: Vec::new() };
     let mut parts = vec![recipients];
     while let Some(mut part) = parts.pop() {
         let mut savepoint = begin(db).await?;
         match materialise_part(&mut savepoint, send, content, &part, at).await {
-            Ok(deliveries) => {
+            Ok(part) => {
                 commit(savepoint).await?;
-                bisected.deliveries.extend(deliveries);
+                bisected.stored.add(part);
             }
             Err(Failure::Failed(StoreError::Refused(error)) | Failure::Duplicate(error)) => {
                 rollback(savepoint).await?;
@@ -69,7 +69,7 @@ async fn materialise_part(
     content: &Arc<Content>,
     part: &[UserId],
     at: At,
-) -> Result<Vec<Delivery>, Failure> {
+) -> Result<Stored, Failure> {
     let sql = if content.collapse_key.is_some() {
         lock_heads(db, part).await?;
         PART_AND_COLLAPSE
@@ -77,7 +77,7 @@ async fn materialise_part(
         PART
     };
     let found = bind_recipients(sql, send, content, part, at).all(db).await?;
-    Ok(deliveries(&found, |_| Ok(Arc::clone(content)))?)
+    Ok(stored(&found, content)?)
 }
 
 /// Materialises a chunk that this transaction has locked, and dead-letters refused recipients.
@@ -88,15 +88,15 @@ pub(crate) async fn materialise_chunk(
     content: &Arc<Content>,
     recipients: Vec<UserId>,
     at: At,
-) -> Result<Vec<Delivery>, Failure> {
-    let Bisected { deliveries, refused } = materialise(db, send, content, recipients, at).await?;
+) -> Result<Stored, Failure> {
+    let Bisected { stored, refused } = materialise(db, send, content, recipients, at).await?;
     sqlx::query("UPDATE send_chunks SET state = 'materialised' WHERE send_id = $1 AND n = $2")
         .bind(send.as_uuid())
         .bind(n)
         .run(&mut *db)
         .await?;
     dead_letter_recipients(db, send, &refused, at).await?;
-    Ok(deliveries)
+    Ok(stored)
 }
 
 /// Dead-letters a whole chunk that this transaction has locked. `text` is its list of recipients as stored; if that

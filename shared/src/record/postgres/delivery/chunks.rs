@@ -7,21 +7,22 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::clock::At;
+use crate::delivery::PUSH_GRACE_MS;
 use crate::delivery::deliveries::{Materialised, batch_size};
-use crate::delivery::{Delivery, PUSH_GRACE_MS};
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::Content;
+use crate::inbox::sends::Stored;
 use crate::record::postgres::delivery::bisect;
-use crate::record::postgres::delivery::materialise::{bind_recipients, deliveries, lock_heads};
+use crate::record::postgres::delivery::materialise::{bind_recipients, deliveries, first_web_push, lock_heads, stored};
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{self, at_ms, column, limit};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::{Db, Run, Transaction, begin, commit, rollback};
 
-const CHUNK: &str = sql!("chunk.sql", "materialise.sql");
-const CHUNK_AND_COLLAPSE: &str = sql!("chunk.sql", "collapse.sql");
+const CHUNK: &str = sql!("chunk.sql", "recipients.sql", "rings.sql", "materialise.sql");
+const CHUNK_AND_COLLAPSE: &str = sql!("chunk.sql", "recipients.sql", "rings.sql", "collapse.sql");
 
 /// How a chunk is materialised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +100,9 @@ impl PostgresRecord {
             materialise_alone(&mut transaction, chunks.remove(0), strategy, at).await
         };
         match done {
-            Ok(deliveries) => {
+            Ok(Stored { deliveries, web_push_at_ms }) => {
                 commit(transaction).await?;
-                Ok(Materialised { chunks: count, deliveries })
+                Ok(Materialised { chunks: count, deliveries, web_push_at_ms })
             }
             Err(failure) => Err(roll_back(transaction, failure).await),
         }
@@ -112,7 +113,8 @@ impl PostgresRecord {
 async fn lock(db: &mut Db<'_>, max_chunks: usize, at: At) -> Result<Vec<Chunk>, Failure> {
     let found = sqlx::query(sql!(
         (" SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
-                s.expires_at, s.collapse_key, coalesce(s.expires_at <= (SELECT now_ms FROM clock), false) AS is_expired
+                s.expires_at, s.collapse_key, s.channels, s.digest_ms,
+                coalesce(s.expires_at <= (SELECT now_ms FROM clock), false) AS is_expired
            FROM send_chunks c JOIN sends s ON s.id = c.send_id
           WHERE c.state = 'waiting' AND c.due_at <= (SELECT now_ms FROM clock)
           ORDER BY c.due_at, c.send_id, c.n LIMIT $2
@@ -155,7 +157,7 @@ async fn start(db: &mut Db<'_>, sends: &BTreeSet<Uuid>) -> Result<(), Failure> {
 }
 
 /// Materialises plain chunks in one statement.
-async fn materialise_together(db: &mut Db<'_>, chunks: &[Chunk], at: At) -> Result<Vec<Delivery>, Failure> {
+async fn materialise_together(db: &mut Db<'_>, chunks: &[Chunk], at: At) -> Result<Stored, Failure> {
     let waiting = chunks.iter().filter(|chunk| !chunk.is_started).map(|chunk| chunk.send.as_uuid());
     start(db, &waiting.collect()).await?;
     let (mut users, mut ids, mut sends) = (Vec::new(), Vec::new(), Vec::new());
@@ -168,7 +170,7 @@ async fn materialise_together(db: &mut Db<'_>, chunks: &[Chunk], at: At) -> Resu
     }
     let chunk_sends: Vec<Uuid> = chunks.iter().map(|chunk| chunk.send.as_uuid()).collect();
     let numbers: Vec<i32> = chunks.iter().map(|chunk| chunk.n).collect();
-    let found = sqlx::query(sql!("chunks.sql"))
+    let found = sqlx::query(sql!("chunks.sql", "rings.sql", "chunk_rows.sql"))
         .bind(at_ms(at))
         .bind(users)
         .bind(ids)
@@ -182,23 +184,18 @@ async fn materialise_together(db: &mut Db<'_>, chunks: &[Chunk], at: At) -> Resu
         let send: Uuid = column(row, "send_id")?;
         contents.get(&send).map(|content| Arc::clone(content)).ok_or_else(|| rows::broken("notifications.send_id"))
     };
-    Ok(deliveries(&found, content)?)
+    Ok(Stored { deliveries: deliveries(&found, content)?, web_push_at_ms: first_web_push(&found)? })
 }
 
 /// Materialises one chunk.
-async fn materialise_alone(
-    db: &mut Db<'_>,
-    chunk: Chunk,
-    strategy: Strategy,
-    at: At,
-) -> Result<Vec<Delivery>, Failure> {
+async fn materialise_alone(db: &mut Db<'_>, chunk: Chunk, strategy: Strategy, at: At) -> Result<Stored, Failure> {
     let Chunk { send, n, is_started, is_expired, .. } = chunk;
     let (recipients, content) = match (chunk.recipients, chunk.content) {
         (Ok(recipients), Ok(content)) => (recipients, content),
         (recipients, _) if strategy == Strategy::Bisect => {
             let recipients = recipients.map_or(1, |recipients| recipients.len());
             bisect::dead_letter_chunk(db, send, n, &chunk.text, recipients, at).await?;
-            return Ok(Vec::new());
+            return Ok(Stored::default());
         }
         (Err(error), _) | (_, Err(error)) => return Err(error.into()),
     };
@@ -208,7 +205,7 @@ async fn materialise_alone(
             .bind(n)
             .run(db)
             .await?;
-        return Ok(Vec::new());
+        return Ok(Stored::default());
     }
     if !is_started {
         start(db, &BTreeSet::from([send.as_uuid()])).await?;
@@ -227,7 +224,7 @@ async fn materialise_at_once(
     content: &Arc<Content>,
     recipients: &[UserId],
     at: At,
-) -> Result<Vec<Delivery>, Failure> {
+) -> Result<Stored, Failure> {
     let sql = if content.collapse_key.is_some() {
         lock_heads(db, recipients).await?;
         CHUNK_AND_COLLAPSE
@@ -235,7 +232,7 @@ async fn materialise_at_once(
         CHUNK
     };
     let found = bind_recipients(sql, send, content, recipients, at).bind(n).all(db).await?;
-    Ok(deliveries(&found, |_| Ok(Arc::clone(content)))?)
+    Ok(stored(&found, content)?)
 }
 
 /// Unlocks the chunks before the retry looks for them: a dropped transaction is rolled back only some time later.

@@ -1,13 +1,8 @@
--- The end of a statement that begins with `clock` and `send`, for a send with a collapse key: each recipient gets a
--- row, and older unread notifications of the same key become tombstones. This transaction must have locked the heads of
+-- The end of a statement that begins with `clock`, `send`, recipients.sql and rings.sql, for a send with a collapse key:
+-- each recipient gets a row, and older unread notifications of the same key become tombstones. This transaction must have locked the heads of
 -- the recipients in an earlier statement, so that this one sees everything that was committed before. Returns rows as
 -- materialise.sql does.
 -- $2 users  $3 notification ids, in the order of the users  $4 type  $5 grace_ms  $6 send id
-recipients AS MATERIALIZED (
-    SELECT recipient.user_id, recipient.id
-      FROM unnest($2::text[], $3::uuid[]) AS recipient (user_id, id)
-     WHERE EXISTS (SELECT FROM send)
-),
 -- Recipients who already have a newer notification of the key, even a read or deleted one: this one is a tombstone on
 -- arrival and replaces nothing. Skipped for a send that was accepted just now, since none can be newer.
 late AS MATERIALIZED (
@@ -44,7 +39,7 @@ heads AS (
 collapsed AS (
     UPDATE notifications AS n
        SET version = heads.head - 1 - heads.replaced + older.step, deleted_at = clock.now_ms,
-           collapsed_at = clock.now_ms, push_at = NULL
+           collapsed_at = clock.now_ms, push_at = NULL, web_push_at = NULL
       FROM older, heads, clock
      WHERE n.user_id = older.user_id AND n."offset" = older."offset" AND heads.user_id = older.user_id
 ),
@@ -58,13 +53,14 @@ live_connections AS MATERIALIZED (
 -- The times of the send are stored too: they decide whether a send that is materialised afterwards is late.
 arrivals AS (
     INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, expires_at, collapse_key,
-                               send_due_at, send_accepted_at, deleted_at, collapsed_at, push_at)
+                               send_due_at, send_accepted_at, deleted_at, collapsed_at, push_at, silent, web_push_at)
     SELECT heads.user_id, heads.head, heads.head, recipients.id, $6, $4, clock.now_ms, send.expires_at,
            send.collapse_key, send.due_at, send.created_at,
            CASE WHEN heads.is_late THEN clock.now_ms END, CASE WHEN heads.is_late THEN clock.now_ms END,
            CASE WHEN EXISTS (SELECT FROM live_connections WHERE live_connections.user_id = heads.user_id)
-                THEN clock.now_ms + $5 END
-      FROM clock, send, heads JOIN recipients ON recipients.user_id = heads.user_id
+                THEN clock.now_ms + $5 END,
+           rings.is_silent, CASE WHEN NOT heads.is_late THEN rings.web_push_at END
+      FROM clock, send, heads JOIN recipients ON recipients.user_id = heads.user_id JOIN rings ON rings.id = recipients.id
 )
 -- `unread` excludes expired notifications that are not tombstones yet. With the heads locked before, `expired_through`
 -- is not needed as it is in materialise.sql.
@@ -75,9 +71,11 @@ SELECT heads.user_id, recipients.id AS notification_id, heads.epoch, heads.head,
               AND n.expires_at <= clock.now_ms)
        END AS unread,
        (SELECT array_agg(older.id ORDER BY older.step) FROM older WHERE older.user_id = heads.user_id) AS replaces,
+       rings.is_silent AS silent, CASE WHEN NOT heads.is_late THEN rings.web_push_at END AS web_push_at,
        live_connections.id, live_connections.connected_at, live_connections.token_expires_at
   FROM clock, heads
   JOIN recipients ON recipients.user_id = heads.user_id
+  JOIN rings ON rings.id = recipients.id
   LEFT JOIN live_connections ON live_connections.user_id = heads.user_id
  -- The connections of one user must be adjacent: the caller gathers them into one delivery.
  ORDER BY heads.user_id, live_connections.connected_at, live_connections.id

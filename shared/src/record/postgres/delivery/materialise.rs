@@ -13,6 +13,7 @@ use crate::delivery::{Delivery, PUSH_GRACE_MS};
 use crate::error::StoreError;
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::{Content, Notification};
+use crate::inbox::sends::Stored;
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{self, at_ms, column};
 use crate::record::postgres::timeout::{Db, Run};
@@ -44,6 +45,18 @@ pub(crate) fn bind_recipients<'q>(
     sqlx::query(sql).bind(at_ms(at)).bind(users).bind(ids).bind(&content.kind).bind(PUSH_GRACE_MS).bind(send.as_uuid())
 }
 
+/// What is left to do, by the rows of such a statement.
+pub(crate) fn stored(found: &[PgRow], of_send: &Arc<Content>) -> Result<Stored, StoreError> {
+    let deliveries = deliveries(found, |_| Ok(Arc::clone(of_send)))?;
+    Ok(Stored { deliveries, web_push_at_ms: first_web_push(found)? })
+}
+
+/// When the first Web Push is due.
+pub(crate) fn first_web_push(found: &[PgRow]) -> Result<Option<i64>, StoreError> {
+    let due_at = found.iter().map(|row| column::<Option<i64>>(row, "web_push_at"));
+    Ok(due_at.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().min())
+}
+
 /// The deliveries among the rows of such a statement, which returns a row for each connection, or one for a user
 /// without any.
 pub(crate) fn deliveries(
@@ -62,6 +75,7 @@ pub(crate) fn deliveries(
                 cursor: Cursor { epoch: rows::epoch(row)?, offset: column(row, "head")? },
                 created_at: Time(column(row, "now_ms")?),
                 read_at: None,
+                silent: column(row, "silent")?,
             };
             let replaces: Option<Vec<Uuid>> = column(row, "replaces")?;
             Ok(Delivery {

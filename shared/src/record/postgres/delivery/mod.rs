@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::clock::At;
 use crate::delivery::Delivery;
-use crate::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
+use crate::delivery::deliveries::{Backlog, Deliveries, Materialised, NextDue, RowKey, Taken};
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::record::postgres::failure::Failure;
@@ -45,7 +45,7 @@ impl Deliveries for PostgresRecord {
         self.mark_all_resynced(users, at).await
     }
 
-    async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+    async fn next_due(&self) -> Result<NextDue, StoreError> {
         Ok(self.try_next_due().await?)
     }
 
@@ -67,16 +67,27 @@ impl PostgresRecord {
         Ok(())
     }
 
-    async fn try_next_due(&self) -> Result<Option<i64>, Failure> {
+    async fn try_next_due(&self) -> Result<NextDue, Failure> {
         let query = sqlx::query(
-            "SELECT least((SELECT min(due_at) FROM send_chunks WHERE state = 'waiting'),
-                          (SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL),
-                          (SELECT min(push_at) FROM messages WHERE push_at IS NOT NULL),
-                          (SELECT min(expires_at) FROM notifications
-                            WHERE expires_at IS NOT NULL AND deleted_at IS NULL),
-                          (SELECT min(snoozed_until) FROM notifications WHERE snoozed_until IS NOT NULL)) AS next",
+            "SELECT (SELECT min(due_at) FROM send_chunks WHERE state = 'waiting') AS chunk,
+                    (SELECT min(snoozed_until) FROM notifications WHERE snoozed_until IS NOT NULL) AS snooze,
+                    (SELECT min(expires_at) FROM notifications
+                      WHERE expires_at IS NOT NULL AND deleted_at IS NULL) AS expiry,
+                    (SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL) AS row,
+                    (SELECT min(push_at) FROM messages WHERE push_at IS NOT NULL) AS message,
+                    (SELECT min(web_push_at) FROM notifications WHERE web_push_at IS NOT NULL) AS web_push,
+                    (SELECT min(due_at) FROM push_digests WHERE due_at IS NOT NULL) AS digest",
         );
-        Ok(column(&query.read_one(&mut *self.connection().await?).await?, "next")?)
+        let row = query.read_one(&mut *self.connection().await?).await?;
+        Ok(NextDue {
+            chunk: column(&row, "chunk")?,
+            snooze: column(&row, "snooze")?,
+            expiry: column(&row, "expiry")?,
+            row: column(&row, "row")?,
+            message: column(&row, "message")?,
+            web_push: column(&row, "web_push")?,
+            digest: column(&row, "digest")?,
+        })
     }
 
     async fn try_backlog(&self, at: At) -> Result<Backlog, Failure> {

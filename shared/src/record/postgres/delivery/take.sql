@@ -29,13 +29,14 @@ taken AS (
     RETURNING n.*
 )
 -- `unread` excludes expired notifications that are not tombstones yet.
-SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, n.push_at, n.push_attempts,
+SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, n.silent, n.push_at, n.push_attempts,
        coalesce(n.unsnoozed_at, n.created_at) AS arrived_at, inboxes.epoch,
        inboxes.unread - (
            SELECT count(*) FROM notifications e
             WHERE e.user_id = n.user_id AND e.deleted_at IS NULL AND e.read_at IS NULL AND e.expires_at <= clock.now_ms
        ) AS unread,
        s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key,
+       s.channels, s.digest_ms,
        live_connections.id AS connection_id, live_connections.connected_at, live_connections.token_expires_at
   FROM clock CROSS JOIN taken n
   JOIN inboxes ON inboxes.user_id = n.user_id

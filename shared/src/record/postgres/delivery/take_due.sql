@@ -56,21 +56,22 @@ taken AS (
 -- One for each row to push, and one without an offset for each user with a backlog. These are returned even without a
 -- connection, so that the caller takes the rest of their backlog.
 frames AS (
-    SELECT user_id, "offset", id, send_id, created_at, read_at, coalesce(unsnoozed_at, created_at) AS arrived_at, due_at,
-           push_at, push_attempts
+    SELECT user_id, "offset", id, send_id, created_at, read_at, silent, coalesce(unsnoozed_at, created_at) AS arrived_at,
+           due_at, push_at, push_attempts
       FROM taken
      WHERE push_at IS NOT NULL AND user_id NOT IN (SELECT user_id FROM backlogged)
     UNION ALL
-    SELECT user_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM backlogged
+    SELECT user_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM backlogged
 )
 -- `unread` excludes expired notifications that are not tombstones yet.
-SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, n.push_at, n.push_attempts, n.arrived_at,
+SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, n.silent, n.push_at, n.push_attempts, n.arrived_at,
        inboxes.epoch, inboxes.head,
        inboxes.unread - (
            SELECT count(*) FROM notifications e
             WHERE e.user_id = n.user_id AND e.deleted_at IS NULL AND e.read_at IS NULL AND e.expires_at <= clock.now_ms
        ) AS unread,
        s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key,
+       s.channels, s.digest_ms,
        live_connections.id AS connection_id, live_connections.connected_at, live_connections.token_expires_at,
        (SELECT count(*) FROM backlog) AS backlog_rows
   FROM clock CROSS JOIN frames n

@@ -17,6 +17,7 @@ use crate::record::postgres::rows::{at_ms, broken, column, connection, limit};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::{Run, begin, commit};
+use crate::web_push::pushes::CHAT_DIGEST_MS;
 
 #[async_trait]
 impl FastRecord for PostgresRecord {
@@ -28,8 +29,14 @@ impl FastRecord for PostgresRecord {
         retried!(self.try_use_fast(at))
     }
 
-    async fn check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, StoreError> {
-        Ok(self.try_check_send(send, recipient, at).await?)
+    async fn check_send(
+        &self,
+        send: SendId,
+        recipient: &UserId,
+        kind: &str,
+        at: At,
+    ) -> Result<CheckedSend, StoreError> {
+        Ok(self.try_check_send(send, recipient, kind, at).await?)
     }
 
     async fn check_message(&self, new: &NewMessage<'_>, at: At) -> Result<CheckedMessage, StoreError> {
@@ -60,11 +67,22 @@ impl PostgresRecord {
         Ok(())
     }
 
-    async fn try_check_send(&self, send: SendId, recipient: &UserId, at: At) -> Result<CheckedSend, Failure> {
-        let query = sqlx::query(sql!("check_send.sql")).bind(at_ms(at)).bind(send.as_uuid()).bind(recipient.as_str());
+    async fn try_check_send(
+        &self,
+        send: SendId,
+        recipient: &UserId,
+        kind: &str,
+        at: At,
+    ) -> Result<CheckedSend, Failure> {
+        let query = sqlx::query(sql!("check_send.sql"))
+            .bind(at_ms(at))
+            .bind(send.as_uuid())
+            .bind(recipient.as_str())
+            .bind(kind);
         let found = query.read_all(&mut *self.connection().await?).await?;
-        let mut checked = CheckedSend { first: None, connections: Vec::new() };
+        let mut checked = CheckedSend { first: None, connections: Vec::new(), rings: true };
         for row in &found {
+            checked.rings = column(row, "rings")?;
             if let Some(fingerprint) = column::<Option<&[u8]>>(row, "fingerprint")? {
                 let fingerprint = fingerprint.try_into().map_err(|_| broken("sends.fingerprint"))?;
                 checked.first = Some(FirstAnswer { fingerprint, answer: column(row, "answer")? });
@@ -104,7 +122,7 @@ impl PostgresRecord {
         let texts = |text: fn(&LoggedSend) -> &str| -> Vec<&str> { sends.iter().map(text).collect() };
         let optional =
             |text: fn(&LoggedSend) -> Option<&str>| -> Vec<Option<&str>> { sends.iter().map(text).collect() };
-        let query = sqlx::query(sql!("write_sends.sql"))
+        let query = sqlx::query(sql!("write_sends.sql", "../delivery/rings.sql", "write_rows.sql"))
             .bind(at_ms(at))
             .bind(sends.iter().map(|send| send.id.as_uuid()).collect::<Vec<Uuid>>())
             .bind(texts(|send| send.sender.as_str()))
@@ -120,7 +138,9 @@ impl PostgresRecord {
             .bind(sends.iter().map(|send| send.content.expires_at.map(|end| end.0)).collect::<Vec<Option<i64>>>())
             .bind(texts(|send| send.recipient.as_str()))
             .bind(sends.iter().map(|send| send.notification().as_uuid()).collect::<Vec<Uuid>>())
-            .bind(sends.iter().map(|send| send.retention_ms).collect::<Vec<i64>>());
+            .bind(sends.iter().map(|send| send.retention_ms).collect::<Vec<i64>>())
+            .bind(optional(|send| send.content.channels.name()))
+            .bind(sends.iter().map(|send| send.content.digest_ms).collect::<Vec<Option<i64>>>());
         let known = query.all(&mut *self.connection().await?).await?;
         let mut conflicts = Vec::new();
         for row in &known {
@@ -160,7 +180,8 @@ impl PostgresRecord {
             .bind(messages.iter().map(|message| message.client_id.as_str()).collect::<Vec<&str>>())
             .bind(messages.iter().map(|message| message.body.as_str()).collect::<Vec<&str>>())
             .bind(messages.iter().map(|message| message.data.get()).collect::<Vec<&str>>())
-            .bind(messages.iter().map(|message| message.accepted_at.0).collect::<Vec<i64>>());
+            .bind(messages.iter().map(|message| message.accepted_at.0).collect::<Vec<i64>>())
+            .bind(CHAT_DIGEST_MS);
         let conflicts = query.all(&mut transaction).await?;
         commit(transaction).await?;
         conflicts.iter().map(|row| Ok(MessageId::from_uuid(column(row, "id")?))).collect()

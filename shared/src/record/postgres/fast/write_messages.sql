@@ -1,6 +1,7 @@
 -- Stores messages at the ends of their chats, in the order of the lists. The transaction has locked the chats and the members
 -- who wrote, so no other message takes a `seq` meanwhile. Returns the ids that other messages have.
 -- $2 message ids, each once  $3 chats  $4 senders  $5 client ids  $6 bodies  $7 data  $8 when each was accepted
+-- $9 how long messages are collected for Web Push in ms
 , logged AS MATERIALIZED (
     SELECT *
       FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[]) WITH ORDINALITY
@@ -27,6 +28,19 @@ raised AS (
        SET last_seq = last.seq, active_at = greatest(c.active_at, last.accepted_at)
       FROM (SELECT chat_id, max(seq) AS seq, max(accepted_at) AS accepted_at FROM fresh GROUP BY chat_id) AS last
      WHERE c.id = last.chat_id
+),
+-- Members who are not connected are told by Web Push, as in append.sql.
+absent AS (
+    INSERT INTO push_digests AS d (user_id, tag, due_at, window_ms, arrivals)
+    SELECT m.user_id, 'chat:' || m.chat_id, clock.now_ms + $9, $9, count(*)
+      FROM clock, fresh JOIN chats ON chats.id = fresh.chat_id JOIN chat_members m ON m.chat_id = fresh.chat_id
+     WHERE m.user_id <> fresh.sender_id AND (m.involved OR chats.kind = 'direct')
+       AND EXISTS (SELECT FROM push_subscriptions s WHERE s.user_id = m.user_id)
+       AND NOT EXISTS (SELECT FROM connections c WHERE c.user_id = m.user_id AND c.token_expires_at > clock.now_ms)
+     GROUP BY m.user_id, m.chat_id, clock.now_ms
+     ORDER BY m.user_id, m.chat_id
+    ON CONFLICT (user_id, tag) DO UPDATE
+       SET arrivals = d.arrivals + excluded.arrivals, due_at = coalesce(d.due_at, excluded.due_at)
 ),
 -- A message moves the read mark of its sender.
 marked AS (

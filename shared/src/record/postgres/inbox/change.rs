@@ -39,14 +39,25 @@ impl PostgresRecord {
     }
 
     pub(super) async fn try_acknowledge(&self, user: &UserId, cursor: Cursor, at: At) -> Result<bool, Failure> {
+        // A device has shown what is settled, so that Web Push need not.
         let query = sqlx::query(
-            "UPDATE inboxes SET acked = greatest(acked, $2)
-              WHERE user_id = $1 AND epoch = $3 AND $2 BETWEEN purged_through AND head",
+            r#"WITH acknowledged AS (
+                   UPDATE inboxes SET acked = greatest(acked, $2)
+                    WHERE user_id = $1 AND epoch = $3 AND $2 BETWEEN purged_through AND head
+                   RETURNING user_id
+               ),
+               settled AS (
+                   UPDATE notifications AS n SET web_push_at = NULL
+                     FROM acknowledged
+                    WHERE n.user_id = acknowledged.user_id AND n."offset" <= $2 AND n.web_push_at IS NOT NULL
+                      AND n.web_pushed_at IS NULL AND n.silent IS NOT TRUE
+               )
+               SELECT FROM acknowledged"#,
         )
         .bind(user.as_str())
         .bind(cursor.offset)
         .bind(cursor.epoch.0.cast_signed());
-        let is_settled = query.run(&mut *self.connection().await?).await? > 0;
+        let is_settled = query.optional(&mut *self.connection().await?).await?.is_some();
         // An inbox that never received anything has no row, and is at offset 0 all the same.
         Ok(is_settled || self.try_position(user, at).await?.knows(cursor))
     }
@@ -89,5 +100,6 @@ async fn try_change(db: &mut Db<'_>, user: &UserId, change: &Change, at: At) -> 
         known: usize::try_from(column::<i64>(first, "known")?).map_err(|_| broken("a count"))?,
         unread: column::<Option<i64>>(first, "new_unread")?.unwrap_or(position.unread),
         connections: connections?.into_iter().flatten().collect(),
+        web_push_is_due: column(first, "web_push_is_due")?,
     }))
 }

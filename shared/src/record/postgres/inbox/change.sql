@@ -39,15 +39,18 @@ raised AS (
      WHERE i.user_id = $2 AND i.head = inbox.head AND totals.steps > 0
     RETURNING i.head, i.unread
 ),
--- A notification that is read or deleted is no longer due.
+-- A notification that is read or deleted is no longer due; what Web Push has shown of it is closed.
 changed AS (
     UPDATE notifications AS n
        SET version = inbox.head + affected.step,
            read_at = CASE $3 WHEN 'read' THEN clock.now_ms WHEN 'unread' THEN NULL ELSE n.read_at END,
            deleted_at = CASE $3 WHEN 'delete' THEN clock.now_ms END,
-           push_at = CASE $3 WHEN 'unread' THEN n.push_at END
+           push_at = CASE $3 WHEN 'unread' THEN n.push_at END,
+           web_push_at = CASE WHEN $3 = 'unread' THEN n.web_push_at
+                              WHEN n.web_pushed_at IS NOT NULL THEN clock.now_ms END
       FROM affected, inbox, clock
      WHERE n.user_id = $2 AND n."offset" = affected."offset" AND EXISTS (SELECT FROM raised)
+    RETURNING n.web_push_at
 ),
 -- Snoozed notifications that are deleted. They are tombstones already, which take no offset.
 snoozed AS MATERIALIZED (
@@ -72,6 +75,7 @@ SELECT coalesce(inbox.epoch, epoch.epoch) AS epoch, coalesce(inbox.head, 0) AS h
        (SELECT count(*) FROM notifications n
          WHERE n.user_id = $2 AND n.id = ANY ($4)
            AND ($3 = 'delete' OR n.deleted_at IS NULL AND coalesce(n.expires_at > clock.now_ms, true))) AS known,
+       EXISTS (SELECT FROM changed WHERE changed.web_push_at IS NOT NULL) AS web_push_is_due,
        connections.id, connections.user_id, connections.connected_at, connections.token_expires_at
   FROM epoch CROSS JOIN clock CROSS JOIN expired
   LEFT JOIN inbox ON true

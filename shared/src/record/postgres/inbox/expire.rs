@@ -67,5 +67,6 @@ fn changed(row: &sqlx::postgres::PgRow) -> Result<Changed, StoreError> {
         ids: ids.into_iter().map(NotificationId::from_uuid).collect(),
         unread: column(row, "unread")?,
         connections: Vec::new(),
+        web_push_is_due: false,
     })
 }

@@ -29,7 +29,7 @@ raised AS (
 -- A tombstone is not pushed.
 tombstones AS (
     UPDATE notifications AS n
-       SET version = raised.head - raised.steps + expired.step, deleted_at = clock.now_ms, push_at = NULL
+       SET version = raised.head - raised.steps + expired.step, deleted_at = clock.now_ms, push_at = NULL, web_push_at = NULL
       FROM expired, raised, clock
      WHERE n.user_id = expired.user_id AND n."offset" = expired."offset" AND raised.user_id = expired.user_id
 )

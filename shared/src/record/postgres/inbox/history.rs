@@ -129,5 +129,7 @@ fn trace(row: &PgRow) -> Result<Trace, StoreError> {
         unsnoozed_at_ms: column(row, "unsnoozed_at")?,
         expired_at_ms: column(row, "expired_at")?,
         collapsed_at_ms: column(row, "collapsed_at")?,
+        web_pushed_at_ms: column(row, "web_pushed_at")?,
+        web_push_failed_at_ms: column(row, "web_push_failed_at")?,
     })
 }

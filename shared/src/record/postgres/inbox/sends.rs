@@ -1,34 +1,33 @@
 //! Sends in Postgres: storing one, scheduling one, cancelling one.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
 
 use crate::clock::At;
-use crate::delivery::Delivery;
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
 use crate::inbox::notification::Content;
 use crate::inbox::send::Due;
-use crate::inbox::sends::{Append, Appended, CHUNK_RECIPIENTS, Cancelled, FirstAnswer, Sends};
+use crate::inbox::sends::{Append, Appended, CHUNK_RECIPIENTS, Cancelled, FirstAnswer, Sends, Stored};
 use crate::record::postgres::delivery::bisect::{self, Bisected};
-use crate::record::postgres::delivery::materialise::{bind_recipients, deliveries, lock_heads};
+use crate::record::postgres::delivery::materialise::{bind_recipients, lock_heads, stored};
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{at_ms, broken, column, json_list};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::{Db, Run, begin, commit};
 
-const APPEND: &str = sql!("append.sql", "../delivery/materialise.sql");
-const APPEND_AND_COLLAPSE: &str = sql!("append.sql", "../delivery/collapse.sql");
+const APPEND: &str =
+    sql!("append.sql", "../delivery/recipients.sql", "../delivery/rings.sql", "../delivery/materialise.sql");
+const APPEND_AND_COLLAPSE: &str =
+    sql!("append.sql", "../delivery/recipients.sql", "../delivery/rings.sql", "../delivery/collapse.sql");
 
 #[async_trait]
 impl Sends for PostgresRecord {
     async fn append(&self, append: &Append<'_>, at: At) -> Result<Appended, StoreError> {
-        let deliveries = match append.due {
+        let stored = match append.due {
             Due::Now => match retried!(self.try_append(append, at)) {
                 // A recipient's row is refused: the others must not wait for it.
                 Err(StoreError::Refused(_)) => retried!(self.try_append_bisecting(append, at))?,
@@ -36,8 +35,8 @@ impl Sends for PostgresRecord {
             },
             Due::After(_) | Due::At(_) => retried!(self.try_schedule(append, at))?,
         };
-        match deliveries {
-            Some(deliveries) => Ok(Appended::Stored(deliveries)),
+        match stored {
+            Some(stored) => Ok(Appended::Stored(stored)),
             // The insert waited for the transaction that stored it first, so this statement sees its row.
             None => {
                 let known = self.first_answer(append.id).await?;
@@ -57,7 +56,7 @@ impl Sends for PostgresRecord {
 
 impl PostgresRecord {
     /// `None` if a send of that id is already stored.
-    async fn try_append(&self, append: &Append<'_>, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
+    async fn try_append(&self, append: &Append<'_>, at: At) -> Result<Option<Stored>, Failure> {
         let mut connection = self.connection().await?;
         if append.content.collapse_key.is_none() {
             return try_append_with(APPEND, &mut connection, append, at).await;
@@ -73,24 +72,24 @@ impl PostgresRecord {
     }
 
     /// Appends a send with refused recipients: these stay in a chunk, and the drain dead-letters them.
-    async fn try_append_bisecting(&self, append: &Append<'_>, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
+    async fn try_append_bisecting(&self, append: &Append<'_>, at: At) -> Result<Option<Stored>, Failure> {
         let (now, later) = first_chunk(append);
         let mut connection = self.connection().await?;
         let mut transaction = begin(&mut connection).await?;
         if !insert(&mut transaction, append, later, at).await? {
             return Ok(None);
         }
-        let Bisected { deliveries, refused } =
+        let Bisected { stored, refused } =
             bisect::materialise(&mut transaction, append.id, &append.content, now.to_vec(), at).await?;
         bisect::start(&mut transaction, append.id, &refused, at).await?;
         commit(transaction).await?;
-        Ok(Some(deliveries))
+        Ok(Some(stored))
     }
 
     /// Returns nothing to push. `None` if a send of that id is already stored.
-    async fn try_schedule(&self, append: &Append<'_>, at: At) -> Result<Option<Vec<Delivery>>, Failure> {
+    async fn try_schedule(&self, append: &Append<'_>, at: At) -> Result<Option<Stored>, Failure> {
         let is_new = insert(&mut *self.connection().await?, append, append.recipients, at).await?;
-        Ok(is_new.then(Vec::new))
+        Ok(is_new.then(Stored::default))
     }
 
     async fn try_first_answer(&self, send: SendId) -> Result<Option<FirstAnswer>, Failure> {
@@ -123,7 +122,7 @@ async fn try_append_with(
     db: &mut Db<'_>,
     append: &Append<'_>,
     at: At,
-) -> Result<Option<Vec<Delivery>>, Failure> {
+) -> Result<Option<Stored>, Failure> {
     let (now, later) = first_chunk(append);
     let query = bind_recipients(sql, append.id, &append.content, now, at)
         .bind(append.sender.as_str())
@@ -136,7 +135,7 @@ async fn try_append_with(
     if rows.is_empty() {
         return Ok(None);
     }
-    Ok(Some(deliveries(&rows, |_| Ok(Arc::clone(&append.content)))?))
+    Ok(Some(stored(&rows, &append.content)?))
 }
 
 /// Stores a send with these recipients as chunks; false if one of that id is already stored.
@@ -159,7 +158,7 @@ async fn insert(db: &mut Db<'_>, append: &Append<'_>, recipients: &[UserId], at:
     Ok(bind_content(query, &append.content).optional(db).await?.is_some())
 }
 
-/// Binds type, title, body, data, action_url, priority, expires_at and collapse_key, in this order.
+/// Binds type, title, body, data, action_url, priority, expires_at, collapse_key, channels and digest_ms, in this order.
 fn bind_content<'q>(query: Query<'q, Postgres, PgArguments>, content: &'q Content) -> Query<'q, Postgres, PgArguments> {
     query
         .bind(&content.kind)
@@ -170,4 +169,6 @@ fn bind_content<'q>(query: Query<'q, Postgres, PgArguments>, content: &'q Conten
         .bind(content.priority.name())
         .bind(content.expires_at.map(|end| end.0))
         .bind(content.collapse_key.as_deref())
+        .bind(content.channels.name())
+        .bind(content.digest_ms)
 }

@@ -9,6 +9,7 @@ use crate::ids::{NotificationId, UserId};
 use crate::inbox::Changed;
 use crate::inbox::snooze::{Snoozed, Snoozes, Unsnoozed};
 use crate::record::postgres::delivery::due::add_delivery;
+use crate::record::postgres::delivery::materialise::first_web_push;
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::inbox::lock_inboxes;
 use crate::record::postgres::rows::{self, at_ms, broken, column, limit};
@@ -66,7 +67,7 @@ impl PostgresRecord {
         }
         let mut transaction = begin(&mut connection).await?;
         lock_inboxes(&mut transaction, &users).await?;
-        let found = sqlx::query(sql!("unsnooze.sql"))
+        let found = sqlx::query(sql!("unsnooze.sql", "../delivery/rings.sql", "unsnooze_rows.sql"))
             .bind(at_ms(at))
             .bind(&users)
             .bind(limit(max_rows))
@@ -84,7 +85,8 @@ impl PostgresRecord {
             }
         }
         let snoozes = found.first().map_or(Ok(0), |row| rows::count(row, "snoozes"))?;
-        Ok(Unsnoozed { snoozes: usize::try_from(snoozes).unwrap_or(usize::MAX), deliveries })
+        let snoozes = usize::try_from(snoozes).unwrap_or(usize::MAX);
+        Ok(Unsnoozed { snoozes, deliveries, web_push_at_ms: first_web_push(&found)? })
     }
 }
 
@@ -117,5 +119,6 @@ async fn try_snooze(
         known: 1,
         unread: column::<Option<i64>>(first, "new_unread")?.unwrap_or(position.unread),
         connections: connections?.into_iter().flatten().collect(),
+        web_push_is_due: column(first, "web_push_is_due")?,
     }))
 }

@@ -31,12 +31,14 @@ raised AS (
      WHERE i.user_id = $2 AND i.head = inbox.head AND found.is_kept AND NOT found.is_snoozed
     RETURNING i.head, i.unread
 ),
--- It arrives anew as unread, and is no longer due.
+-- It arrives anew as unread, and is no longer due; what Web Push has shown of it is closed.
 snoozed AS (
     UPDATE notifications AS n
-       SET version = raised.head, deleted_at = clock.now_ms, snoozed_until = found.until, read_at = NULL, push_at = NULL
+       SET version = raised.head, deleted_at = clock.now_ms, snoozed_until = found.until, read_at = NULL, push_at = NULL,
+           web_push_at = CASE WHEN n.web_pushed_at IS NOT NULL THEN clock.now_ms END
       FROM found, raised, clock
      WHERE n.user_id = $2 AND n."offset" = found."offset"
+    RETURNING n.web_push_at
 ),
 -- Nothing if the snooze has ended meanwhile.
 moved AS (
@@ -49,6 +51,7 @@ moved AS (
 SELECT coalesce(inbox.epoch, epoch.epoch) AS epoch, coalesce(inbox.head, 0) AS head, coalesce(inbox.acked, 0) AS acked,
        coalesce(inbox.purged_through, 0) AS purged_through, coalesce(inbox.unread, 0) - expired.unread AS unread,
        expired.expired, found.is_kept, EXISTS (SELECT FROM moved) AS is_moved,
+       EXISTS (SELECT FROM snoozed WHERE snoozed.web_push_at IS NOT NULL) AS web_push_is_due,
        raised.head AS new_head, raised.unread - expired.unread AS new_unread,
        connections.id, connections.user_id, connections.connected_at, connections.token_expires_at
   FROM epoch CROSS JOIN clock CROSS JOIN expired

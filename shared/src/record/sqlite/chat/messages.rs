@@ -17,6 +17,7 @@ use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows::connection;
 use crate::record::sqlite::statement::{all, execute, first};
 use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::web_push::absent;
 
 #[async_trait]
 impl Messages for SqliteRecord {
@@ -86,8 +87,10 @@ impl SqliteRecord {
                 has_moved: seq > own.read_seq,
                 own: Vec::new(),
                 others: Vec::new(),
+                web_push_is_due: false,
             };
             if marked.has_moved {
+                marked.web_push_is_due = marked.unread == 0 && absent::close(db, chat, &member, at.process_ms())?;
                 tell(db, chat, &own, &mut marked, at.process_ms())?;
             }
             Ok(Some(marked))
@@ -163,7 +166,8 @@ fn append(db: &Connection, new: &NewMessage<'_>, now_ms: i64) -> Result<Appended
         }
     };
     let message = insert(db, new, &sender, push_at, now_ms)?;
-    Ok(Appended::Stored { message, recipients })
+    let web_push_is_due = absent::tell(db, new.chat, new.sender, now_ms)?;
+    Ok(Appended::Stored { message, recipients: Recipients { web_push_is_due, ..recipients } })
 }
 
 /// Where a member stands in a chat.

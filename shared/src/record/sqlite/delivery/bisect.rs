@@ -4,10 +4,10 @@
 use rusqlite::{Connection, params};
 
 use crate::cursor::Epoch;
-use crate::delivery::Delivery;
 use crate::delivery::dead_letters::Reason;
 use crate::error::StoreError;
 use crate::ids::{DeadLetterId, NotificationId, SendId, UserId};
+use crate::inbox::sends::Stored;
 use crate::record::sqlite::delivery::materialise::StoredSend;
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
@@ -24,7 +24,7 @@ pub(crate) enum Strategy {
 
 /// The result of bisecting.
 pub(crate) struct Bisected {
-    pub(crate) deliveries: Vec<Delivery>,
+    pub(crate) stored: Stored,
     /// Recipients whose row the database refuses.
     pub(crate) refused: Vec<UserId>,
 }
@@ -38,14 +38,14 @@ pub(crate) fn materialise(
     recipients: Vec<UserId>,
     now_ms: i64,
 ) -> Result<Bisected, Failure> {
-    let mut bisected = Bisected { deliveries: Vec::new(), refused: Vec::new() };
+    let mut bisected = Bisected { stored: Stored::default(), refused: Vec::new() };
     let mut parts = vec![recipients];
     while let Some(mut part) = parts.pop() {
         execute(db, "SAVEPOINT part", [])?;
         match super::materialise::materialise(db, epoch, send, &part, now_ms) {
-            Ok(deliveries) => {
+            Ok(part) => {
                 execute(db, "RELEASE part", [])?;
-                bisected.deliveries.extend(deliveries);
+                bisected.stored.add(part);
             }
             Err(failure) if matches!(failure.error(), StoreError::Refused(_)) => {
                 execute(db, "ROLLBACK TO part", [])?;

@@ -6,11 +6,11 @@ use rusqlite::{Connection, Row, params};
 
 use crate::clock::At;
 use crate::cursor::Epoch;
-use crate::delivery::Delivery;
 use crate::delivery::deliveries::{Materialised, batch_size};
 use crate::error::StoreError;
 use crate::ids::{SendId, UserId};
 use crate::inbox::notification::Content;
+use crate::inbox::sends::Stored;
 use crate::record::sqlite::delivery::bisect::{self, Strategy};
 use crate::record::sqlite::delivery::materialise::{StoredSend, materialise};
 use crate::record::sqlite::failure::{Failure, broken};
@@ -78,12 +78,13 @@ impl SqliteRecord {
                 chunks = due(db, limit, now_ms)?;
             }
             let count = batch_size(chunks.iter().map(Chunk::plain_recipients)).max(1);
-            let mut done = Materialised::default();
+            let (mut done, mut stored) = (0, Stored::default());
             for chunk in chunks.into_iter().take(count) {
-                done.deliveries.extend(materialise_chunk(db, epoch, chunk, strategy, now_ms)?);
-                done.chunks += 1;
+                stored.add(materialise_chunk(db, epoch, chunk, strategy, now_ms)?);
+                done += 1;
             }
-            Ok(done)
+            let Stored { deliveries, web_push_at_ms } = stored;
+            Ok(Materialised { chunks: done, deliveries, web_push_at_ms })
         })
         .await
     }
@@ -95,14 +96,14 @@ fn materialise_chunk(
     chunk: Chunk,
     strategy: Strategy,
     now_ms: i64,
-) -> Result<Vec<Delivery>, Failure> {
+) -> Result<Stored, Failure> {
     let Chunk { send, n, due_and_accepted_ms, is_expired, .. } = chunk;
     let (recipients, content) = match (chunk.recipients, chunk.content) {
         (Ok(recipients), Ok(content)) => (recipients, content),
         (recipients, _) if strategy == Strategy::Bisect => {
             let recipients = recipients.map_or(1, |recipients| recipients.len());
             bisect::dead_letter_chunk(db, send, n, &chunk.text, recipients, now_ms)?;
-            return Ok(Vec::new());
+            return Ok(Stored::default());
         }
         (Err(error), _) | (_, Err(error)) => return Err(error),
     };
@@ -111,26 +112,26 @@ fn materialise_chunk(
         execute(db, sql, params![send.as_bytes().as_slice()])?;
     }
     let stored = StoredSend { id: send, content: &content, due_and_accepted_ms, may_be_late: true };
-    let deliveries = match strategy {
-        _ if is_expired => Vec::new(),
+    let left = match strategy {
+        _ if is_expired => Stored::default(),
         Strategy::Together => materialise(db, epoch, &stored, &recipients, now_ms)?,
         Strategy::Bisect => {
             let bisected = bisect::materialise(db, epoch, &stored, recipients, now_ms)?;
             bisect::dead_letter_recipients(db, send, &bisected.refused, now_ms)?;
-            bisected.deliveries
+            bisected.stored
         }
     };
     let state = if is_expired { "expired" } else { "materialised" };
     let sql = "UPDATE send_chunks SET state = ?3 WHERE send_id = ?1 AND n = ?2";
     execute(db, sql, params![send.as_bytes().as_slice(), n, state])?;
-    Ok(deliveries)
+    Ok(left)
 }
 
 /// The chunks that have been due longest.
 fn due(db: &Connection, limit: usize, now_ms: i64) -> Result<Vec<Chunk>, Failure> {
     let sql =
         "SELECT c.send_id, c.n, c.recipients, CAST(c.recipients AS BLOB) AS text, s.state, s.type, s.title, s.body,
-                s.data, s.action_url, s.priority, s.expires_at, s.collapse_key, s.due_at, s.created_at
+                s.data, s.action_url, s.priority, s.expires_at, s.collapse_key, s.channels, s.digest_ms, s.due_at, s.created_at
            FROM send_chunks c JOIN sends s ON s.id = c.send_id
           WHERE c.state = 'waiting' AND c.due_at <= ?1 ORDER BY c.due_at, c.send_id, c.n LIMIT ?2";
     all(db, sql, params![now_ms, rows::limit(limit)], |row| Chunk::read(row, now_ms))

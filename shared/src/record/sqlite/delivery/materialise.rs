@@ -11,6 +11,8 @@ use crate::cursor::{Cursor, Epoch};
 use crate::delivery::{Delivery, PUSH_GRACE_MS};
 use crate::ids::{NotificationId, SendId, UserId};
 use crate::inbox::notification::{Content, Notification};
+use crate::inbox::sends::Stored;
+use crate::record::sqlite::delivery::rings::{Ring, Rings};
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
 use crate::record::sqlite::statement::{all, execute, value};
@@ -34,14 +36,14 @@ struct Collapse {
     older: HashMap<UserId, Vec<(i64, NotificationId)>>,
 }
 
-/// Gives these users their rows of a send. Returns what can be pushed: nothing for users without a connection.
+/// Gives these users their rows of a send. Returns what can be pushed: no delivery for users without a connection.
 pub(crate) fn materialise(
     db: &Connection,
     epoch: Epoch,
     send: &StoredSend<'_>,
     users: &[UserId],
     now_ms: i64,
-) -> Result<Vec<Delivery>, Failure> {
+) -> Result<Stored, Failure> {
     let StoredSend { id: send_id, content, due_and_accepted_ms, .. } = send;
     let expires_ms = content.expires_at.map(|end| end.0);
     let mut connections = rows::live_connections(db, &rows::json_list(users), now_ms)?;
@@ -49,6 +51,7 @@ pub(crate) fn materialise(
         // It has expired meanwhile: its rows are stored, but not pushed.
         connections.clear();
     }
+    let rings = Rings::read(db, &rows::json_list(users))?;
     let Collapse { late, mut older } = match &content.collapse_key {
         Some(key) => collapse(db, send, key, &rows::json_list(users), now_ms)?,
         None => Collapse::default(),
@@ -81,15 +84,19 @@ pub(crate) fn materialise(
     )?;
 
     let (mut new_rows, mut tombstones) = (Vec::with_capacity(heads.len()), Vec::new());
-    let mut deliveries = Vec::new();
+    let mut stored = Stored::default();
     for (user, epoch, offset, unread) in heads {
         let id = NotificationId::of(*send_id, &user);
         let is_late = late.contains(&user);
         let connections = connections.remove(&user).filter(|_| !is_late).unwrap_or_default();
+        let Ring { is_silent, web_push_at } = rings.of(&user, content, !connections.is_empty(), now_ms);
+        let web_push_at = web_push_at.filter(|_| !is_late);
+        stored.web_push_at_ms = [stored.web_push_at_ms, web_push_at].into_iter().flatten().min();
         let push_at = (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS);
         let tombstone_at = is_late.then_some(now_ms);
         new_rows.push(json!({
             "user": user, "offset": offset, "id": rows::hex(&id), "pushAt": push_at, "tombstoneAt": tombstone_at,
+            "silent": is_silent, "webPushAt": web_push_at,
         }));
         // The tombstones take the offsets directly before that of the new notification, so that its frame reports all
         // of them.
@@ -104,9 +111,10 @@ pub(crate) fn materialise(
                 cursor: Cursor { epoch, offset },
                 created_at: Time(now_ms),
                 read_at: None,
+                silent: is_silent,
             };
             let replaces = replaced.into_iter().map(|(_, id)| id).collect();
-            deliveries.push(Delivery {
+            stored.deliveries.push(Delivery {
                 user,
                 notification,
                 arrived_at_ms: now_ms,
@@ -120,7 +128,8 @@ pub(crate) fn materialise(
     }
     if !tombstones.is_empty() {
         let sql = r#"UPDATE notifications
-                        SET version = j.value ->> 'version', deleted_at = ?2, collapsed_at = ?2, push_at = NULL
+                        SET version = j.value ->> 'version', deleted_at = ?2, collapsed_at = ?2, push_at = NULL,
+                            web_push_at = NULL
                        FROM json_each(?1) j WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#;
         execute(db, sql, params![rows::json_list(&tombstones), now_ms])?;
     }
@@ -129,9 +138,11 @@ pub(crate) fn materialise(
     execute(
         db,
         r#"INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, expires_at, push_at,
-                                      collapse_key, send_due_at, send_accepted_at, deleted_at, collapsed_at)
+                                      collapse_key, send_due_at, send_accepted_at, deleted_at, collapsed_at, silent,
+                                      web_push_at)
            SELECT value ->> 'user', value ->> 'offset', value ->> 'offset', unhex(value ->> 'id'), ?2, ?3, ?4, ?5,
-                  value ->> 'pushAt', ?6, ?7, ?8, value ->> 'tombstoneAt', value ->> 'tombstoneAt'
+                  value ->> 'pushAt', ?6, ?7, ?8, value ->> 'tombstoneAt', value ->> 'tombstoneAt',
+                  value ->> 'silent', value ->> 'webPushAt'
              FROM json_each(?1)"#,
         params![
             rows::json_list(&new_rows),
@@ -144,7 +155,7 @@ pub(crate) fn materialise(
             due_and_accepted_ms.map(|(_, accepted_ms)| accepted_ms),
         ],
     )?;
-    Ok(deliveries)
+    Ok(stored)
 }
 
 /// What these users have of the same key. `users`: a JSON list.

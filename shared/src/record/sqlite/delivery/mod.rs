@@ -5,6 +5,7 @@ mod chunks;
 pub(crate) mod dead_letters;
 pub(crate) mod due;
 pub(crate) mod materialise;
+pub(crate) mod rings;
 
 use async_trait::async_trait;
 use rusqlite::{Row, params};
@@ -12,12 +13,12 @@ use serde_json::{Value, json};
 
 use crate::clock::At;
 use crate::delivery::Delivery;
-use crate::delivery::deliveries::{Backlog, Deliveries, Materialised, RowKey, Taken};
+use crate::delivery::deliveries::{Backlog, Deliveries, Materialised, NextDue, RowKey, Taken};
 use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
-use crate::record::sqlite::statement::{execute, one, value};
+use crate::record::sqlite::statement::{execute, one};
 use crate::record::sqlite::store::SqliteRecord;
 
 #[async_trait]
@@ -46,7 +47,7 @@ impl Deliveries for SqliteRecord {
         Ok(self.mark_all_resynced(users, at).await?)
     }
 
-    async fn next_due(&self) -> Result<Option<i64>, StoreError> {
+    async fn next_due(&self) -> Result<NextDue, StoreError> {
         Ok(self.try_next_due().await?)
     }
 
@@ -69,18 +70,29 @@ impl SqliteRecord {
         .await
     }
 
-    async fn try_next_due(&self) -> Result<Option<i64>, Failure> {
-        let sql = "SELECT min(due) FROM (SELECT min(due_at) AS due FROM send_chunks WHERE state = 'waiting'
-                                         UNION ALL
-                                         SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL
-                                         UNION ALL
-                                         SELECT min(push_at) FROM messages WHERE push_at IS NOT NULL
-                                         UNION ALL
-                                         SELECT min(expires_at) FROM notifications
-                                          WHERE expires_at IS NOT NULL AND deleted_at IS NULL
-                                         UNION ALL
-                                         SELECT min(snoozed_until) FROM notifications WHERE snoozed_until IS NOT NULL)";
-        self.read(move |db| one(db, sql, [], value)).await
+    async fn try_next_due(&self) -> Result<NextDue, Failure> {
+        let sql = "SELECT (SELECT min(due_at) FROM send_chunks WHERE state = 'waiting') AS chunk,
+                          (SELECT min(snoozed_until) FROM notifications WHERE snoozed_until IS NOT NULL) AS snooze,
+                          (SELECT min(expires_at) FROM notifications
+                            WHERE expires_at IS NOT NULL AND deleted_at IS NULL) AS expiry,
+                          (SELECT min(push_at) FROM notifications WHERE push_at IS NOT NULL) AS row,
+                          (SELECT min(push_at) FROM messages WHERE push_at IS NOT NULL) AS message,
+                          (SELECT min(web_push_at) FROM notifications WHERE web_push_at IS NOT NULL) AS web_push,
+                          (SELECT min(due_at) FROM push_digests WHERE due_at IS NOT NULL) AS digest";
+        self.read(move |db| {
+            one(db, sql, [], |row| {
+                Ok(NextDue {
+                    chunk: row.get("chunk")?,
+                    snooze: row.get("snooze")?,
+                    expiry: row.get("expiry")?,
+                    row: row.get("row")?,
+                    message: row.get("message")?,
+                    web_push: row.get("web_push")?,
+                    digest: row.get("digest")?,
+                })
+            })
+        })
+        .await
     }
 
     async fn try_backlog(&self, at: At) -> Result<Backlog, Failure> {

@@ -33,11 +33,15 @@ pub(crate) fn perform(
         known,
         unread: position.unread,
         connections: Vec::new(),
+        web_push_is_due: false,
     };
     if affected.ids.is_empty() {
         return Ok(Some(unchanged));
     }
     apply(db, user, change, &position, &affected, now_ms)?;
+    let sql = r#"SELECT EXISTS (SELECT 1 FROM json_each(?2) j JOIN notifications n
+                                    ON n.user_id = ?1 AND n."offset" = j.value AND n.web_push_at IS NOT NULL)"#;
+    let web_push_is_due = one(db, sql, params![user.as_str(), rows::json_list(&affected.offsets)], value)?;
     let after = rows::position(db, user, now_ms)?;
     let mut connections = rows::live_connections(db, &rows::json_list(&[user]), now_ms)?;
     Ok(Some(Changed {
@@ -45,6 +49,7 @@ pub(crate) fn perform(
         ids: affected.ids,
         unread: after.unread,
         connections: connections.remove(user).unwrap_or_default(),
+        web_push_is_due,
         ..unchanged
     }))
 }
@@ -129,7 +134,8 @@ fn apply(
     affected: &Affected,
     now_ms: i64,
 ) -> Result<(), Failure> {
-    // `key` is the index in the list, from 0. A notification that is read or deleted is no longer due.
+    // `key` is the index in the list, from 0. A notification that is read or deleted is no longer due; what
+    // Web Push has shown of it is closed.
     macro_rules! update {
         ($set:literal) => {
             concat!(
@@ -140,9 +146,15 @@ fn apply(
         };
     }
     let (sql, changed_at) = match change {
-        Change::Read(_) | Change::ReadAll { .. } => (update!("read_at = ?4, push_at = NULL"), Some(now_ms)),
+        Change::Read(_) | Change::ReadAll { .. } => (
+            update!("read_at = ?4, push_at = NULL, web_push_at = CASE WHEN web_pushed_at IS NOT NULL THEN ?4 END"),
+            Some(now_ms),
+        ),
         Change::Unread(_) => (update!("read_at = ?4"), None),
-        Change::Delete(_) => (update!("deleted_at = ?4, push_at = NULL"), Some(now_ms)),
+        Change::Delete(_) => (
+            update!("deleted_at = ?4, push_at = NULL, web_push_at = CASE WHEN web_pushed_at IS NOT NULL THEN ?4 END"),
+            Some(now_ms),
+        ),
     };
     execute(db, sql, params![user.as_str(), position.head, rows::json_list(&affected.offsets), changed_at])?;
     let steps = i64::try_from(affected.ids.len()).map_err(|_| broken("an inbox"))?;

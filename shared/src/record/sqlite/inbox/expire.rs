@@ -46,6 +46,7 @@ impl SqliteRecord {
                     ids: expired.ids,
                     unread: position.unread,
                     connections: connections.remove(&expired.user).unwrap_or_default(),
+                    web_push_is_due: false,
                 };
                 changes.push((expired.user, changed));
             }
@@ -82,7 +83,7 @@ fn expired(db: &Connection, limit: usize, now_ms: i64) -> Result<Vec<Expired>, F
 fn make_tombstones(db: &Connection, expired: &Expired, head: i64, now_ms: i64) -> Result<(), Failure> {
     let user = expired.user.as_str();
     // `key` is the index in the list, from 0.
-    let sql = r#"UPDATE notifications SET version = ?2 + 1 + j.key, deleted_at = ?4, push_at = NULL
+    let sql = r#"UPDATE notifications SET version = ?2 + 1 + j.key, deleted_at = ?4, push_at = NULL, web_push_at = NULL
                    FROM json_each(?3) j WHERE user_id = ?1 AND "offset" = j.value"#;
     execute(db, sql, params![user, head, rows::json_list(&expired.offsets), now_ms])?;
     let steps = i64::try_from(expired.ids.len()).map_err(|_| broken("an inbox"))?;

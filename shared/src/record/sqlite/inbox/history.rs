@@ -104,7 +104,7 @@ const TRACE: &str = "
                CASE WHEN n.snoozed_until IS NULL THEN n.deleted_at END AS deleted_at,
                CASE WHEN n.snoozed_until IS NOT NULL THEN n.deleted_at END AS snoozed_at, n.unsnoozed_at,
                CASE WHEN n.expires_at <= ?1 AND n.collapsed_at IS NULL THEN n.expires_at END AS expired_at,
-               n.collapsed_at
+               n.collapsed_at, n.web_pushed_at, n.web_push_failed_at
           FROM notifications n JOIN sends s ON s.id = n.send_id
          WHERE n.id = ?2 AND (?3 IS NULL OR n.user_id = ?3)
     )
@@ -113,14 +113,14 @@ const TRACE: &str = "
     -- If it has no row and no user is given: the chunks that may contain its recipient. First those that wait.
     SELECT * FROM (
         SELECT s.created_at, NULL, NULL, NULL, NULL, NULL, NULL, CASE WHEN s.expires_at <= ?1 THEN s.expires_at END,
-               NULL, c.send_id, c.recipients
+               NULL, NULL, NULL, c.send_id, c.recipients
           FROM send_chunks c JOIN sends s ON s.id = c.send_id
          WHERE c.state = 'waiting' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM materialised)
          ORDER BY c.due_at LIMIT ?4)
     UNION ALL
     -- Then those that expired before they were materialised: their recipients never get a row.
     SELECT * FROM (
-        SELECT s.created_at, NULL, NULL, NULL, NULL, NULL, NULL, s.expires_at, NULL, c.send_id, c.recipients
+        SELECT s.created_at, NULL, NULL, NULL, NULL, NULL, NULL, s.expires_at, NULL, NULL, NULL, c.send_id, c.recipients
           FROM send_chunks c JOIN sends s ON s.id = c.send_id
          WHERE c.state = 'expired' AND ?3 IS NULL AND NOT EXISTS (SELECT 1 FROM materialised)
          ORDER BY c.due_at DESC LIMIT ?4)";
@@ -152,5 +152,7 @@ fn trace(row: &Row<'_>) -> Result<Trace, Failure> {
         unsnoozed_at_ms: row.get("unsnoozed_at")?,
         expired_at_ms: row.get("expired_at")?,
         collapsed_at_ms: row.get("collapsed_at")?,
+        web_pushed_at_ms: row.get("web_pushed_at")?,
+        web_push_failed_at_ms: row.get("web_push_failed_at")?,
     })
 }

@@ -143,6 +143,13 @@ impl SqliteRecord {
             let sql = "UPDATE inboxes SET acked = max(acked, ?2)
                         WHERE user_id = ?1 AND epoch = ?3 AND ?2 BETWEEN purged_through AND head";
             let settled = execute(db, sql, params![user.as_str(), cursor.offset, cursor.epoch.0.cast_signed()])?;
+            if settled > 0 {
+                // A device has shown what is settled, so that Web Push need not.
+                let sql = r#"UPDATE notifications SET web_push_at = NULL
+                              WHERE user_id = ?1 AND "offset" <= ?2 AND web_push_at IS NOT NULL
+                                AND web_pushed_at IS NULL AND silent IS NOT TRUE"#;
+                execute(db, sql, params![user.as_str(), cursor.offset])?;
+            }
             // An inbox that never received anything has no row, and is at offset 0 all the same.
             Ok(settled > 0 || rows::position(db, &user, at.process_ms())?.knows(cursor))
         })

@@ -99,21 +99,21 @@ fn store(
     let at_once = if append.due == Due::Now { CHUNK_RECIPIENTS.min(append.recipients.len()) } else { 0 };
     let (now, later) = append.recipients.split_at(at_once);
     insert_chunks(db, append.id, later, due_ms)?;
-    let stored = StoredSend {
+    let send = StoredSend {
         id: append.id,
         content: &append.content,
         due_and_accepted_ms: (now_ms, now_ms),
         may_be_late: false,
     };
-    let deliveries = match strategy {
-        Strategy::Together => materialise(db, epoch, &stored, now, now_ms)?,
+    let stored = match strategy {
+        Strategy::Together => materialise(db, epoch, &send, now, now_ms)?,
         Strategy::Bisect => {
-            let bisected = bisect::materialise(db, epoch, &stored, now.to_vec(), now_ms)?;
+            let bisected = bisect::materialise(db, epoch, &send, now.to_vec(), now_ms)?;
             bisect::leave_in_chunk(db, append.id, &bisected.refused, due_ms)?;
-            bisected.deliveries
+            bisected.stored
         }
     };
-    Ok(Appended::Stored(deliveries))
+    Ok(Appended::Stored(stored))
 }
 
 /// False if a send of that id is already stored.
@@ -121,8 +121,9 @@ pub(crate) fn insert_send(db: &Connection, append: &Append<'_>, now_ms: i64, due
     let content = &append.content;
     let expires_ms = content.expires_at.map(|end| end.0);
     let sql = "INSERT INTO sends (id, sender, fingerprint, answer, state, created_at, due_at, keep_until,
-                                  type, title, body, data, action_url, priority, expires_at, collapse_key)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                                  type, title, body, data, action_url, priority, expires_at, collapse_key, channels,
+                                  digest_ms)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
                ON CONFLICT (id) DO NOTHING";
     let params = params![
         append.id.as_bytes().as_slice(),
@@ -141,6 +142,8 @@ pub(crate) fn insert_send(db: &Connection, append: &Append<'_>, now_ms: i64, due
         content.priority.name(),
         expires_ms,
         content.collapse_key,
+        content.channels.name(),
+        content.digest_ms,
     ];
     Ok(execute(db, sql, params)? == 1)
 }

@@ -12,6 +12,7 @@ use crate::ids::{NotificationId, UserId};
 use crate::inbox::Changed;
 use crate::inbox::notification::Notification;
 use crate::inbox::snooze::{Snoozed, Snoozes, Unsnoozed};
+use crate::record::sqlite::delivery::rings::{Ring, Rings};
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows::{self, select_notifications};
 use crate::record::sqlite::statement::{all, execute, first, one, value};
@@ -77,17 +78,20 @@ fn snooze(db: &Connection, user: &UserId, id: NotificationId, until_ms: i64, now
         known: 1,
         unread: before.unread,
         connections: Vec::new(),
+        web_push_is_due: false,
     };
     if found.is_snoozed {
         let sql = r#"UPDATE notifications SET snoozed_until = ?3 WHERE user_id = ?1 AND "offset" = ?2"#;
         execute(db, sql, params![user.as_str(), found.offset, until_ms])?;
         return Ok(Snoozed::Done(unchanged));
     }
-    // It arrives anew as unread, and is no longer due.
+    // It arrives anew as unread, and is no longer due; what Web Push has shown of it is closed.
     let sql = r#"UPDATE notifications
-                    SET version = ?3, deleted_at = ?4, snoozed_until = ?5, read_at = NULL, push_at = NULL
-                  WHERE user_id = ?1 AND "offset" = ?2"#;
-    execute(db, sql, params![user.as_str(), found.offset, before.head + 1, now_ms, until_ms])?;
+                    SET version = ?3, deleted_at = ?4, snoozed_until = ?5, read_at = NULL, push_at = NULL,
+                        web_push_at = CASE WHEN web_pushed_at IS NOT NULL THEN ?4 END
+                  WHERE user_id = ?1 AND "offset" = ?2 RETURNING web_push_at IS NOT NULL"#;
+    let version = before.head + 1;
+    let web_push_is_due = one(db, sql, params![user.as_str(), found.offset, version, now_ms, until_ms], value)?;
     let sql = "UPDATE inboxes SET head = head + 1, unread = unread - ?2 WHERE user_id = ?1";
     execute(db, sql, params![user.as_str(), i64::from(found.was_unread)])?;
     let after = rows::position(db, user, now_ms)?;
@@ -97,6 +101,7 @@ fn snooze(db: &Connection, user: &UserId, id: NotificationId, until_ms: i64, now
         ids: vec![id],
         unread: after.unread,
         connections: connections.remove(user).unwrap_or_default(),
+        web_push_is_due,
         ..unchanged
     }))
 }
@@ -146,18 +151,21 @@ fn unsnooze(db: &Connection, epoch: Epoch, limit: usize, now_ms: i64) -> Result<
     arriving.sort();
     let users: Vec<&UserId> = arriving.iter().map(|(user, _)| user).collect();
     let connections = rows::live_connections(db, &rows::json_list(&users), now_ms)?;
-    let mut deliveries = Vec::new();
+    let rings = Rings::read(db, &rows::json_list(&users))?;
+    let (mut deliveries, mut web_push_at_ms) = (Vec::new(), None);
     for (user, offsets) in &arriving {
         let connections = connections.get(user).map(Vec::as_slice).unwrap_or_default();
         let push_at = (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS);
         let head = rows::position(db, user, now_ms)?.head;
         arrive_anew(db, user, offsets, head, push_at, now_ms)?;
+        let web_push_at = ring_anew(db, epoch, user, head, &rings, push_at.is_some(), now_ms)?;
+        web_push_at_ms = [web_push_at_ms, web_push_at].into_iter().flatten().min();
         if push_at.is_some() {
             let arrived = arrived(db, epoch, user, head, now_ms)?;
             deliveries.extend(arrived.into_iter().map(|one| Delivery { connections: connections.to_vec(), ..one }));
         }
     }
-    Ok(Unsnoozed { snoozes, deliveries })
+    Ok(Unsnoozed { snoozes, deliveries, web_push_at_ms })
 }
 
 /// Leaves a tombstone for good, from now on as if deleted, expired or replaced now.
@@ -181,12 +189,37 @@ fn arrive_anew(
     let moves: Vec<Value> = (head + 1..).zip(offsets).map(|(new, old)| json!({"old": old, "new": new})).collect();
     let sql = r#"UPDATE notifications
                     SET "offset" = j.value ->> 'new', version = j.value ->> 'new', deleted_at = NULL,
-                        snoozed_until = NULL, unsnoozed_at = ?3, offered_at = NULL, push_attempts = 0, push_at = ?4
+                        snoozed_until = NULL, unsnoozed_at = ?3, offered_at = NULL, push_attempts = 0, push_at = ?4,
+                        web_push_attempts = 0, web_push_left = NULL, web_push_digest = NULL, web_pushed_at = NULL,
+                        web_push_failed_at = NULL
                    FROM json_each(?2) j WHERE user_id = ?1 AND "offset" = j.value ->> 'old'"#;
     execute(db, sql, params![user.as_str(), rows::json_list(&moves), now_ms, push_at])?;
     let sql = "UPDATE inboxes SET head = head + ?2, unread = unread + ?2 WHERE user_id = ?1";
     execute(db, sql, params![user.as_str(), rows::limit(offsets.len())])?;
     Ok(())
+}
+
+/// Decides how what arrived in an inbox after this head rings. Returns when the first Web Push is due.
+fn ring_anew(
+    db: &Connection,
+    epoch: Epoch,
+    user: &UserId,
+    head: i64,
+    rings: &Rings,
+    is_connected: bool,
+    now_ms: i64,
+) -> Result<Option<i64>, Failure> {
+    let mut first = None;
+    let sql = select_notifications!(r#"WHERE n.user_id = ?1 AND n."offset" > ?3"#);
+    // One that cannot be read rings as it did.
+    let arrived = all(db, sql, params![user.as_str(), now_ms, head], |row| Ok(rows::notification(row, epoch).ok()))?;
+    for Notification { content, cursor, .. } in arrived.into_iter().flatten() {
+        let Ring { is_silent, web_push_at } = rings.of(user, &content, is_connected, now_ms);
+        let sql = r#"UPDATE notifications SET silent = ?3, web_push_at = ?4 WHERE user_id = ?1 AND "offset" = ?2"#;
+        execute(db, sql, params![user.as_str(), cursor.offset, is_silent, web_push_at])?;
+        first = [first, web_push_at].into_iter().flatten().min();
+    }
+    Ok(first)
 }
 
 /// The deliveries of what arrived in an inbox after this head, still without connections. Each with the unread count as of

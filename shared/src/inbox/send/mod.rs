@@ -1,19 +1,20 @@
 //! A send: one call that puts a notification into the inboxes of up to 1,000 users. This module parses and validates
 //! it; `accept` performs it.
 
+mod content;
+
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
+pub use self::content::DIGEST_MS;
+use self::content::content;
 use crate::clock::Time;
 use crate::error::Error;
 use crate::fast::accept::Accept;
-use crate::http::data;
 use crate::http::fields::{self, Fields};
 use crate::ids::{self, UserId};
-use crate::inbox::action_url::check_action_url;
-use crate::inbox::notification::{Content, Priority};
-use crate::text;
+use crate::inbox::notification::{Channels, Content};
 
 /// The most recipients of one send.
 pub const MAX_RECIPIENTS: usize = 1_000;
@@ -64,7 +65,6 @@ impl NewSend {
         let due = due(&mut fields);
         let accept = accept(&mut fields);
         check_expiry_is_after_due(&mut fields, content.as_ref(), due);
-        refuse_unsupported(&mut fields);
         fields.finish()?;
         // Every absence was recorded as a problem, so none of them is absent after `finish`.
         let (Some(content), Some(recipients), Some(due)) = (content, recipients, due) else {
@@ -72,6 +72,16 @@ impl NewSend {
         };
         let fingerprint = fingerprint(&content, &recipients, due);
         Ok(Self { content, recipients, key, due, accept, fingerprint })
+    }
+
+    /// The same for a call that rings by Web Push only. If it names `channels`, it must name only that.
+    pub fn read_push_only(mut body: Map<String, Value>, header_key: Option<&str>) -> Result<Self, Error> {
+        body.entry("channels").or_insert_with(|| json!(["push"]));
+        let send = Self::read(body, header_key)?;
+        if send.content.channels != Channels::Push {
+            return Err(Error::field("channels", "must be exactly [\"push\"] here"));
+        }
+        Ok(send)
     }
 }
 
@@ -157,78 +167,6 @@ fn recipient(fields: &mut Fields, name: impl FnOnce() -> String, value: &Value) 
     user.map_err(|required| fields.problem(name(), required)).ok()
 }
 
-fn content(fields: &mut Fields) -> Option<Content> {
-    let kind = fields.text("type", 1, 64);
-    let kind = kind.and_then(|kind| {
-        fields.checked("type", kind, |kind| {
-            let is_valid = kind.chars().all(|c| c.is_ascii_alphanumeric() || "_.:-".contains(c));
-            if is_valid { Ok(kind) } else { Err("must contain only A-Z a-z 0-9 _ . : -".into()) }
-        })
-    });
-    let kind = fields.required("type", kind);
-    let mut data = data(fields);
-    let title = take_text(fields, &mut data, &["title"], &["title"], |text| text::check_line(text, 200));
-    let title = fields.required("title", title);
-    let body = take_text(fields, &mut data, &["body", "message"], &["body"], |text| text::check(text, 0, 4_000));
-    let action_url = take_text(fields, &mut data, &["actionUrl"], &["actionUrl"], check_action_url);
-    let data = data.and_then(|data| data::compact(fields, data));
-    let priority = match fields.take("priority") {
-        None => Some(Priority::default()),
-        Some(value) => fields.checked("priority", value, |value| {
-            value.as_str().and_then(Priority::from_name).ok_or_else(|| "must be low, normal, high or critical".into())
-        }),
-    };
-    let expires_at = fields.instant("expiresAt");
-    let collapse_key = fields.text("collapseKey", 1, 64);
-    let (kind, title, data, priority) = (kind?, title?, data?, priority?);
-    Some(Content { kind, title, body, data, action_url, priority, expires_at, collapse_key })
-}
-
-/// Takes `data`, or `content` as older services call it; an empty object if both are absent.
-fn data(fields: &mut Fields) -> Option<Map<String, Value>> {
-    let (data, content) = (fields.take("data"), fields.take("content"));
-    if data.is_some() && content.is_some() {
-        fields.problem("content", "cannot be combined with data");
-        return None;
-    }
-    let name = if data.is_some() { "data" } else { "content" };
-    match data.or(content) {
-        None => Some(Map::new()),
-        Some(Value::Object(data)) => Some(data),
-        Some(_) => {
-            fields.problem(name, "must be an object");
-            None
-        }
-    }
-}
-
-/// Takes a text by one of its names, from the send itself or from `data`, where older services put it.
-fn take_text(
-    fields: &mut Fields,
-    data: &mut Option<Map<String, Value>>,
-    names: &[&str],
-    inside: &[&str],
-    check: impl Fn(&str) -> Result<(), String>,
-) -> Option<String> {
-    let mut found: Vec<(String, Value)> = Vec::new();
-    for name in names {
-        found.extend(fields.take(name).map(|value| ((*name).to_owned(), value)));
-    }
-    for name in inside {
-        let value = data.as_mut().and_then(|data| data.shift_remove(*name));
-        found.extend(value.map(|value| (format!("data.{name}"), value)));
-    }
-    if let [_, second, ..] = found.as_slice() {
-        fields.problem(second.0.clone(), format!("cannot be combined with {}", found[0].0));
-        return None;
-    }
-    let (name, value) = found.pop()?;
-    fields.checked(&name, value, |value| match value {
-        Value::String(text) => check(&text).map(|()| text),
-        _ => Err("must be a string".into()),
-    })
-}
-
 /// Takes `delayMs`, or `delay` as older services call it, or `deliverAt`; due at once if all are absent.
 fn due(fields: &mut Fields) -> Option<Due> {
     let names = ["delayMs", "delay", "deliverAt"];
@@ -262,13 +200,6 @@ fn check_expiry_is_after_due(fields: &mut Fields, content: Option<&Content>, due
     }
 }
 
-/// Refuses documented options that this version does not support, instead of ignoring them.
-fn refuse_unsupported(fields: &mut Fields) {
-    if fields.take("channels").is_some_and(|channels| channels != json!(["realtime"])) {
-        fields.problem("channels", "must be exactly [\"realtime\"]: other channels are not supported yet");
-    }
-}
-
 /// The same for every spelling of a send: aliases and `userId` are resolved, and the order of members in `data` is
 /// ignored.
 fn fingerprint(content: &Content, recipients: &[UserId], due: Due) -> [u8; 32] {
@@ -293,6 +224,12 @@ fn fingerprint(content: &Content, recipients: &[UserId], due: Due) -> [u8; 32] {
     }
     if let Some(key) = &content.collapse_key {
         request["collapseKey"] = key.as_str().into();
+    }
+    if let Some(only) = content.channels.name() {
+        request["channels"] = json!([only]);
+    }
+    if let Some(window_ms) = content.digest_ms {
+        request["digest"] = json!({"windowMs": window_ms});
     }
     ids::sha256(request.to_string().as_bytes())
 }
@@ -375,8 +312,12 @@ mod tests {
             ("content", json!(7)),
             ("accept", json!("soon")),
             ("channels", json!([])),
+            ("channels", json!("push")),
+            ("channels", json!(["sms"])),
+            ("channels", json!(["push", "push"])),
+            ("channels", json!(["push", "realtime", "sms"])),
+            ("digest", json!(60_000)),
             ("tenant", json!("x")),
-            ("channels", json!(["push"])),
             ("delayMs", json!(-1)),
             ("delayMs", json!(1.5)),
             ("delay", json!("5")),
