@@ -63,9 +63,11 @@ export function useKeptFocus(
       focused.current = id === undefined ? null : { id, act: (target as HTMLElement).dataset["act"] ?? "" };
     },
     onBlur({ target }) {
-      // An element that is being removed is no longer in the document when the microtask runs.
+      const left = focused.current;
+      // An element that is being removed is no longer in the document when the microtask runs. A script that moves the
+      // focus has done so by then.
       queueMicrotask(() => {
-        if (target.isConnected) focused.current = null;
+        if (target.isConnected && focused.current === left) focused.current = null;
       });
     },
     onKeyDown(event) {

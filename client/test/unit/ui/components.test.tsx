@@ -187,6 +187,9 @@ describe("the inbox", () => {
     expect(focused()).toBe("Delete: One");
     await userEvent.keyboard("{Home}");
     expect(focused()).toBe("Delete: Three");
+    await userEvent.keyboard("{ArrowDown}{Enter}");
+    await eventually(() => expect(titles()).toEqual(["Unread: Three", "Unread: One"]));
+    expect(focused()).toBe("Delete: One");
   });
 
   test("takes custom rows, slots and a handler for links", async () => {
