@@ -93,12 +93,15 @@ export function createIndexedDbCache(indexedDB: IDBFactory): EventCache {
     addEvents: (key, events) =>
       replace<CarillonEvent>(EVENTS, key, (present) => {
         // Of two copies the earlier one keeps its place, so that an event stays where it first happened. It is kept
-        // itself unless it was provisional.
+        // itself unless it was provisional. What arrives anew, after a snooze, is no copy.
         const all = new Map<string, CarillonEvent>();
         for (const event of [...present, ...events]) {
           const id = idOf(event);
           const known = all.get(id);
-          if (!known || ("cursor" in known && known.cursor === null)) all.set(id, event);
+          const isProvisional = known && "cursor" in known && known.cursor === null;
+          const isAnew = known && arrivalOf(event) !== null && arrivalOf(known) !== arrivalOf(event);
+          if (isAnew && !isProvisional) all.delete(id);
+          if (!known || isProvisional || isAnew) all.set(id, event);
         }
         return [...all.values()].slice(-MAX_EVENTS);
       }),
@@ -116,6 +119,10 @@ export function createIndexedDbCache(indexedDB: IDBFactory): EventCache {
       }),
   };
 }
+
+/** Where the notification of an event arrived. */
+const arrivalOf = (event: CarillonEvent): string | null =>
+  event.type === "notification" ? event.notification.cursor : null;
 
 function idOf(event: CarillonEvent): string {
   if (event.type === "notification") return event.notification.id;

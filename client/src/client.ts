@@ -209,8 +209,8 @@ export function createClient(options: ClientOptions): Client {
     }
   }
 
-  function act(kind: Intent["kind"], id: string | readonly string[], type?: string): Promise<void> {
-    return session?.act(kind, typeof id === "string" ? [id] : id, type) ?? notConnected();
+  function act(kind: Intent["kind"], id: string | readonly string[], type?: string, until?: string): Promise<void> {
+    return session?.act(kind, typeof id === "string" ? [id] : id, type, until) ?? notConnected();
   }
 
   async function withCache<T>(
@@ -256,6 +256,7 @@ export function createClient(options: ClientOptions): Client {
     markAsUnread: (id) => act("unread", id),
     markAllAsRead: (type) => act("readAll", [], type),
     deleteNotification: (id) => act("delete", id),
+    snooze: (id, until) => act("snooze", id, undefined, new Date(until).toISOString()),
     loadMore: () => session?.loadMore() ?? notConnected(),
     dismissError: () => (session ? session.dismissError() : update({ error: null })),
     view,

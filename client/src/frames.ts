@@ -65,5 +65,7 @@ export function readFrame(text: unknown): Frame | OtherFrame | null {
     return null;
   }
   if (isObject(frame) && isOther(frame)) return { type: "other", frame };
-  return isFrame(frame) ? frame : null;
+  if (!isFrame(frame)) return null;
+  // A frame may leave it to its notification to say so.
+  return frame.type === "notification" && frame.notification.silent ? { ...frame, silent: true } : frame;
 }

@@ -149,9 +149,11 @@ export function missedEvents(inbox: Inbox, since: string, start: string, respons
   for (const notification of response.notifications) {
     const before = known.get(notification.id);
     const isUnread = notification.readAt === null;
-    // One that was provisional arrives as well. Who has heard of it is not told again.
-    const isArrival = !before?.cursor && isAhead(notification.cursor, start);
-    if (isArrival) arrived.push({ type: "notification", cursor, prev, notification, unreadCount });
+    // One that was provisional arrives as well. Who has heard of it is not told again. One that was snoozed arrives anew.
+    const isArrival = before?.cursor !== notification.cursor && isAhead(notification.cursor, start);
+    const silent = notification.silent && { silent: true };
+    if (isArrival) arrived.push({ type: "notification", cursor, prev, notification, unreadCount, ...silent });
+    if (isArrival && isUnread) continue;
     if (before ? (before.readAt === null) !== isUnread : !isArrival) {
       ids[isUnread ? "unread" : "read"].push(notification.id);
     }
@@ -250,8 +252,10 @@ function merge(
   let all = items;
   // Arrivals, the most frequent change, skip this copy: `insert` makes the only one.
   if (items.some((item) => fresh.has(item.id))) {
-    all = items.map((item) => {
+    all = items.flatMap((item) => {
       const now = fresh.get(item.id);
+      // At the end of a snooze it belongs where its new arrival does.
+      if (now && now.cursor !== item.cursor) return [];
       return now && fresh.delete(item.id) ? reuse(item, now) : item;
     });
   }

@@ -18,7 +18,13 @@ export interface IntentsHost {
 export interface Intents {
   all(): readonly Intent[];
   /** Shows at once. Settles when the server has done or refused it. */
-  add(kind: Intent["kind"], ids: readonly string[], before: string | null, type?: string): Promise<void>;
+  add(
+    kind: Intent["kind"],
+    ids: readonly string[],
+    before: string | null,
+    type?: string,
+    until?: string,
+  ): Promise<void>;
   /** Shows changes that came from another tab or from the device. Returns those that were not known. */
   adopt(changes: readonly PendingChange[], source: "tab" | "device"): readonly Intent[];
   /** Of a change of notifications that are not written yet, the part that is about them stays. */
@@ -60,19 +66,20 @@ export function createIntents(host: IntentsHost): Intents {
 
   return {
     all: () => intents,
-    add(kind, ids, before, type) {
+    add(kind, ids, before, type, until) {
       // A change that is already on its way is not made a second time, and the callers share its answer.
       const shared = new Set<Intent>();
       const fresh = ids.filter((id) => {
         const same = last.get(id);
-        if (same?.kind !== kind || !same.open.has(id)) return true;
+        if (same?.kind !== kind || same.until !== until || !same.open.has(id)) return true;
         shared.add(same);
         return false;
       });
       if (kind === "readAll" || fresh.length > 0) {
         const at = new Date().toISOString();
         const id = `${prefix}-${++count}`;
-        const intent = intentOf({ id, kind, ids: fresh, at, ...(before && { before }), ...(type && { type }) }, "user");
+        const bounds = { ...(before && { before }), ...(type && { type }), ...(until && { until }) };
+        const intent = intentOf({ id, kind, ids: fresh, at, ...bounds }, "user");
         shared.add(intent);
         put([intent]);
         host.added(intent);
@@ -98,7 +105,7 @@ export function createIntents(host: IntentsHost): Intents {
 }
 
 /** An intent of which nothing has been answered yet. */
-export function intentOf({ id, kind, ids, type, before, at }: PendingChange, source: Intent["source"]): Intent {
+export function intentOf({ id, kind, ids, type, before, until, at }: PendingChange, source: Intent["source"]): Intent {
   let settle: Intent["settle"] = () => {};
   const answered = new Promise<void>((resolve, reject) => {
     settle = (refusal) => (refusal ? reject(refusal) : resolve());
@@ -110,6 +117,7 @@ export function intentOf({ id, kind, ids, type, before, at }: PendingChange, sou
     ids: new Set(ids),
     type,
     before: before ?? null,
+    until,
     at,
     source,
     open: new Set(kind === "readAll" ? [EVERYTHING] : ids),

@@ -19,20 +19,21 @@ export interface Kept {
   stop(isForgotten: boolean): void;
 }
 
-const kinds: ReadonlySet<unknown> = new Set(["read", "unread", "delete", "readAll"]);
+const kinds: ReadonlySet<unknown> = new Set(["read", "unread", "delete", "readAll", "snooze"]);
 
 /** Storage and other tabs may hold what another version of the client wrote. */
 export function isPendingChange(value: unknown): value is PendingChange {
   if (!isObject(value)) return false;
-  const { id, kind, ids, at, type, before } = value;
-  const areStrings = [id, at, type ?? "", before ?? ""].every((member) => typeof member === "string");
+  const { id, kind, ids, at, type, before, until } = value;
+  const areStrings = [id, at, type ?? "", before ?? "", until ?? ""].every((member) => typeof member === "string");
   return areStrings && kinds.has(kind) && Array.isArray(ids) && ids.every((each) => typeof each === "string");
 }
 
 /** The part of an intent that has no answer yet. */
-export function pendingOf({ id, kind, open, type, before, at }: Intent): PendingChange {
+export function pendingOf({ id, kind, open, type, before, until, at }: Intent): PendingChange {
   const ids = kind === "readAll" ? [] : [...open];
-  return { id, kind, ids, at, ...(type !== undefined && { type }), ...(before !== null && { before }) };
+  const bounds = { ...(type !== undefined && { type }), ...(before !== null && { before }), ...(until && { until }) };
+  return { id, kind, ids, at, ...bounds };
 }
 
 export function createKept({ cache, key, storageFailed }: KeptHost): Kept {

@@ -66,7 +66,12 @@ export interface Outbox extends Pick<Sender, "reply" | "lost"> {
   stop(isForgotten: boolean): void;
 }
 
-const kinds: Partial<Record<ChangeKind, Intent["kind"]>> = { read: "read", unread: "unread", deleted: "delete" };
+const kinds: Partial<Record<ChangeKind, Intent["kind"]>> = {
+  read: "read",
+  unread: "unread",
+  deleted: "delete",
+  snoozed: "snooze",
+};
 
 export function createOutbox(host: OutboxHost): Outbox {
   const { intents, random } = host;
@@ -135,10 +140,10 @@ export function createOutbox(host: OutboxHost): Outbox {
   function pump(): void {
     clearTimeout(pumpTimer);
     if (isStopped || !host.isSender()) return;
-    const needless = superseded(parts, host.find);
+    const now = Date.now();
+    const needless = superseded(parts, now, host.find);
     for (const { intent, id } of needless) intent.ids.delete(id);
     if (needless.length > 0) settle(needless);
-    const now = Date.now();
     let next = pausedUntilMs;
     if (now >= pausedUntilMs) {
       sender.send(sendable(parts, now));
@@ -255,9 +260,10 @@ export function createOutbox(host: OutboxHost): Outbox {
       if (event.type !== "changed") return;
       const kind = kinds[event.change];
       const ids = new Set(event.ids);
-      // Another device did the same, or deleted them.
+      // Another device did the same, or deleted them. A snooze has its own end.
+      const isSame = (own: Intent["kind"]): boolean => own === kind && own !== "snooze";
       const needless = parts.filter(
-        ({ intent, id, isOnItsWay }) => !isOnItsWay && ids.has(id) && (intent.kind === kind || kind === "delete"),
+        ({ intent, id, isOnItsWay }) => !isOnItsWay && ids.has(id) && (isSame(intent.kind) || kind === "delete"),
       );
       for (const intent of intents.all()) {
         if (intent.kind === kind) for (const id of ids) intent.unconfirmed.delete(id);

@@ -14,8 +14,10 @@ export interface Intent {
   readonly ids: Set<string>;
   /** For `readAll`: only this type. */
   readonly type: string | undefined;
-  /** For `readAll`: only arrivals up to this cursor. */
+  /** For `readAll` and `snooze`: only arrivals up to this cursor. */
   readonly before: string | null;
+  /** For `snooze`: when the notifications come back. */
+  readonly until: string | undefined;
   readonly at: string;
   /** Who knows of it: the user of this tab, who waits for it, another tab, or only the device, after a reload. */
   readonly source: "user" | "tab" | "device";
@@ -77,12 +79,12 @@ export function applyIntents(inbox: Inbox, intents: readonly Intent[]): View {
   return { notifications, unreadCount: count };
 }
 
-/** A notification after the intents, or `null` if one of them deletes it. */
+/** A notification after the intents, or `null` if one of them takes it out of the inbox. */
 function after(notification: Notification, intents: readonly Intent[]): Notification | null {
   let item = notification;
   for (const intent of intents) {
     if (!concerns(intent, item)) continue;
-    if (intent.kind === "delete") return null;
+    if (intent.kind === "delete" || intent.kind === "snooze") return null;
     const becomesUnread = intent.kind === "unread";
     if ((item.readAt === null) !== becomesUnread) item = resultOf(intent, item, becomesUnread ? null : intent.at);
   }
@@ -90,10 +92,12 @@ function after(notification: Notification, intents: readonly Intent[]): Notifica
 }
 
 /** Whether an intent is about a notification. */
-export function concerns(intent: Intent, item: Notification): boolean {
-  if (intent.kind !== "readAll") return intent.ids.has(item.id);
-  if (intent.type !== undefined && item.type !== intent.type) return false;
-  return intent.before === null || (item.cursor !== null && !isAhead(item.cursor, intent.before));
+export function concerns({ kind, ids, type, before }: Intent, { id, cursor, ...item }: Notification): boolean {
+  const isLater = before !== null && cursor !== null && isAhead(cursor, before);
+  // One that has come back was snoozed before.
+  if (kind !== "readAll") return ids.has(id) && !(kind === "snooze" && isLater);
+  if (type !== undefined && item.type !== type) return false;
+  return before === null || (cursor !== null && !isLater);
 }
 
 function resultOf(intent: Intent, item: Notification, readAt: string | null): Notification {

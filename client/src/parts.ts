@@ -39,9 +39,14 @@ export function sendable(parts: readonly Part[], nowMs: number): Part[] {
 
 /**
  * What a later change makes needless: only the last change of a notification counts, unless an earlier one is on its
- * way already. This is also why nothing waits behind a change that fails.
+ * way already. This is also why nothing waits behind a change that fails. A snooze counts until its end: one that was
+ * done without an answer would ring a second time.
  */
-export function superseded(parts: readonly Part[], find: (id: string) => Notification | undefined): Part[] {
+export function superseded(
+  parts: readonly Part[],
+  nowMs: number,
+  find: (id: string) => Notification | undefined,
+): Part[] {
   const later = new Set<string>();
   const readAlls: Intent[] = [];
   const needless: Part[] = [];
@@ -50,7 +55,8 @@ export function superseded(parts: readonly Part[], find: (id: string) => Notific
     const { intent, id, isOnItsWay } = part;
     const item = intent.kind === "unread" && readAlls.length > 0 ? find(id) : undefined;
     const isCovered = later.has(id) || (item !== undefined && readAlls.some((all) => concerns(all, item)));
-    if (isCovered && !isOnItsWay) needless.push(part);
+    const isOver = Date.parse(intent.until ?? "") <= nowMs;
+    if ((isCovered || isOver) && !isOnItsWay) needless.push(part);
     if (id === EVERYTHING) readAlls.push(intent);
     else later.add(id);
   }

@@ -49,6 +49,7 @@ export interface Notifications {
   /** Of one type, or of all. By default, of the filter's type. */
   readonly markAllAsRead: (type?: string) => Promise<void>;
   readonly deleteNotification: Client["deleteNotification"];
+  readonly snooze: Client["snooze"];
   /** Whether the active tab or the filter has more; `loadMore` loads it. */
   readonly hasMore: boolean;
   readonly loadMore: () => Promise<void>;
@@ -168,6 +169,7 @@ export function useNotifications(filter?: ViewFilter): Notifications {
     markAsUnread: client.markAsUnread,
     markAllAsRead,
     deleteNotification: client.deleteNotification,
+    snooze: client.snooze,
     hasMore: list.hasMore,
     loadMore: isFiltered ? (view?.loadMore ?? nothing) : client.loadMore,
     wsStatus,

@@ -46,8 +46,10 @@ export function createSender(host: SenderHost): Sender {
 
   function sendFrame(parts: readonly Part[]): boolean {
     const [first] = parts as [Part];
-    const ref = `c${++frameCount}`;
     const { kind } = first.intent;
+    // There is no such frame.
+    if (kind === "snooze") return false;
+    const ref = `c${++frameCount}`;
     const ids = parts.map(({ id }) => id);
     const frame = kind === "readAll" ? { action: kind, ref, ...boundsOf(first.intent) } : { action: kind, ref, ids };
     if (!host.send(frame)) return false;
@@ -70,10 +72,11 @@ export function createSender(host: SenderHost): Sender {
   }
 
   function call({ intent, id }: Part): Promise<ApiResponse> {
-    const { kind } = intent;
+    const { kind, until } = intent;
     if (kind === "readAll") return host.call("POST", "/api/notifications/read-all", { body: boundsOf(intent) });
     const path = `/api/notifications/${encodeURIComponent(id)}`;
-    return kind === "delete" ? host.call("DELETE", path) : host.call("POST", `${path}/${kind}`);
+    if (kind === "delete") return host.call("DELETE", path);
+    return host.call("POST", `${path}/${kind}`, until === undefined ? {} : { body: { until } });
   }
 
   async function sendAlone(part: Part): Promise<void> {

@@ -54,7 +54,7 @@ export interface SessionHost {
 
 export interface Session {
   known(): Known;
-  act(kind: Intent["kind"], ids: readonly string[], type?: string): Promise<void>;
+  act(kind: Intent["kind"], ids: readonly string[], type?: string, until?: string): Promise<void>;
   loadMore(): Promise<void>;
   dismissError(): void;
   refresh(): Promise<void>;
@@ -289,7 +289,7 @@ export function createSession(host: SessionHost): Session {
       acted: () => link?.acted(),
       report: host.report,
     },
-    act(kind, ids, type) {
+    act(kind, ids, type, until) {
       const { cursor, items, provisional } = live.inbox();
       const before = cursor ?? items[0]?.cursor ?? null;
       acted();
@@ -305,6 +305,7 @@ export function createSession(host: SessionHost): Session {
         ids.filter((id) => !isShownAs(kind, id)),
         before,
         type,
+        until,
       );
     },
     loadMore() {

@@ -25,8 +25,11 @@ export interface Notification {
   readonly readAt: string | null;
   readonly expiresAt: string | null;
   readonly collapseKey: string | null;
+  /** It does not ring: the user or its sender has turned that off. */
+  readonly silent: boolean;
   /**
-   * The position in the inbox at which it arrived, as `<epoch>.<offset>`. `null` while it is provisional: accepted with
+   * The position in the inbox at which it arrived, as `<epoch>.<offset>`. It arrives anew, with another one, at the end of
+   * a snooze. `null` while it is provisional: accepted with
    * `"accept": "fast"`, and not written to the inbox yet. It is shown by its `id`, above all others, and is not counted.
    */
   readonly cursor: string | null;
@@ -38,9 +41,9 @@ export interface StoredNotification extends Notification {
 }
 
 /** A change to notifications that have already arrived. */
-export type ChangeKind = "read" | "unread" | "deleted" | "expired";
+export type ChangeKind = "read" | "unread" | "deleted" | "expired" | "snoozed";
 
-/** A notification arrived. */
+/** A notification arrived, or came back at the end of its snooze. */
 export interface NotificationEvent {
   readonly type: "notification";
   readonly cursor: string;
@@ -49,6 +52,8 @@ export interface NotificationEvent {
   readonly unreadCount: number;
   /** Ids of the notifications that it replaces. */
   readonly replaces?: readonly string[];
+  /** It arrived without ringing. */
+  readonly silent?: boolean;
 }
 
 /** A notification arrived that is not written yet. No other event tells its arrival again. */
@@ -58,6 +63,7 @@ export interface ProvisionalEvent {
   readonly prev: null;
   readonly notification: Notification;
   readonly unreadCount: null;
+  readonly silent?: boolean;
 }
 
 /** Notifications changed, on any device of the user. */
@@ -126,7 +132,7 @@ export type ClientErrorCode =
 export type ErrorCode = ServerErrorCode | ClientErrorCode | `http_${number}`;
 
 /** An act of the user that the server can refuse. */
-export type Action = "read" | "unread" | "delete" | "readAll" | "loadMore";
+export type Action = "read" | "unread" | "delete" | "readAll" | "snooze" | "loadMore";
 
 /** A failure with its code. */
 export interface Problem {
@@ -222,13 +228,15 @@ export interface CachedInbox {
 /** A change by the user that the server has not answered yet. */
 export interface PendingChange {
   readonly id: string;
-  readonly kind: "read" | "unread" | "delete" | "readAll";
+  readonly kind: "read" | "unread" | "delete" | "readAll" | "snooze";
   /** The notifications without an answer; empty for `readAll`. */
   readonly ids: readonly string[];
   /** For `readAll`: only this type. */
   readonly type?: string;
-  /** For `readAll`: only arrivals up to this cursor. */
+  /** For `readAll` and `snooze`: only arrivals up to this cursor. */
   readonly before?: string;
+  /** For `snooze`: when they come back, as RFC 3339 in UTC. */
+  readonly until?: string;
   /** When the user made it, as RFC 3339 in UTC. */
   readonly at: string;
 }
@@ -328,6 +336,11 @@ export interface Client {
   /** Marks everything that has arrived on this client. What arrives meanwhile stays unread. */
   markAllAsRead(type?: string): Promise<void>;
   deleteNotification(id: string | readonly string[]): Promise<void>;
+  /**
+   * Takes notifications out of the inbox. At `until`, at most a year ahead, each comes back as a new arrival, unread. A
+   * snooze that could not be sent by then is dropped.
+   */
+  snooze(id: string | readonly string[], until: Date | string): Promise<void>;
   loadMore(): Promise<void>;
   /** Hides the present `error`. One of the connection stays hidden until the connection recovers or fails differently. */
   dismissError(): void;

@@ -15,7 +15,7 @@ import { hold } from "./hold.js";
 import type { Client, Notification, State, View, ViewFilter, ViewState } from "./types.js";
 
 /** What `useNotifications` returns: the state as refs, and the client's actions. */
-export interface Notifications extends Pick<Client, "markAsRead" | "markAsUnread" | "deleteNotification"> {
+export interface Notifications extends Pick<Client, "markAsRead" | "markAsUnread" | "deleteNotification" | "snooze"> {
   /** Newest first. */
   readonly notifications: ComputedRef<readonly Notification[]>;
   /** Of all notifications, or of the filter's type. */
@@ -105,6 +105,7 @@ export function useNotifications(client: Client, filter?: MaybeRefOrGetter<ViewF
     // As an event handler it is called with an event, which is no type.
     markAllAsRead: (type) => client.markAllAsRead(typeof type === "string" ? type : toValue(filter)?.type),
     deleteNotification: client.deleteNotification,
+    snooze: client.snooze,
     loadMore: async () => (isFiltered() ? view.value?.loadMore() : client.loadMore()),
     dismissError() {
       client.dismissError();

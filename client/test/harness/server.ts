@@ -45,6 +45,7 @@ export interface Sent {
   /** How its frame is sent. Default: `pushed`, at once. */
   frame?: "pushed" | "lost" | "fetch" | "held";
   replaces?: string[];
+  silent?: boolean;
 }
 
 export class FakeServer {
@@ -160,6 +161,7 @@ export class FakeServer {
       readAt: null,
       expiresAt: sent.expiresAt ?? null,
       collapseKey: null,
+      silent: sent.silent ?? false,
       cursor: null,
     };
   }
@@ -210,15 +212,29 @@ export class FakeServer {
     return { type: "pong", cursor: this.cursor, etag: this.etag };
   }
 
+  /** Ends the snooze of a notification, and returns the frame. */
+  wake(id: string, isPushed = true): object {
+    const row = this.rows.get(id);
+    if (!row?.isDeleted) throw new Error(`${id} is not snoozed`);
+    const prev = this.cursor;
+    this.head++;
+    const notification = { ...row.notification, readAt: null, cursor: this.cursor };
+    this.rows.set(id, { notification, version: this.head, isDeleted: false });
+    const step = { cursor: this.cursor, prev, unreadCount: this.unreadCount };
+    const frame = { type: "notification", ...step, notification };
+    if (isPushed) this.push(frame);
+    return frame;
+  }
+
   /** Makes a change, as any device can, and pushes it to all devices. */
-  change(change: "read" | "unread" | "deleted", ids: string[], isPushed = true): object | null {
+  change(change: "read" | "unread" | "deleted" | "snoozed", ids: string[], isPushed = true): object | null {
     this.drain();
     const prev = this.cursor;
     const changed: string[] = [];
     for (const id of ids) {
       const row = this.rows.get(id);
       if (!row || row.isDeleted) continue;
-      if (change !== "deleted") {
+      if (change === "read" || change === "unread") {
         if ((row.notification.readAt === null) === (change === "unread")) continue;
         const readAt = change === "read" ? new Date().toISOString() : null;
         this.rows.set(id, { ...row, notification: { ...row.notification, readAt }, version: ++this.head });
@@ -276,12 +292,13 @@ export class FakeServer {
   private serve(call: Call, url: URL, expiresMs: number, tickets: Map<string, string>): Response {
     if (url.pathname !== "/api/ws/ticket") this.drain();
     const route = `${call.method} ${url.pathname}`;
-    const one = /^(GET|POST|DELETE) \/api\/notifications\/(n\d+)(?:\/(read|unread))?$/.exec(route);
+    const one = /^(GET|POST|DELETE) \/api\/notifications\/(n\d+)(?:\/(read|unread|snooze))?$/.exec(route);
     if (one) {
       const [, method, id = "", change] = one;
       const isThere = this.rows.get(id)?.isDeleted === false;
       if (!isThere && method !== "DELETE") return refusal(404, "not_found");
-      this.change(method === "DELETE" ? "deleted" : (change as "read"), [id]);
+      if (change === "snooze") this.change("snoozed", [id]);
+      else this.change(method === "DELETE" ? "deleted" : (change as "read"), [id]);
       return new Response(null, { status: 204 });
     }
     switch (route) {

@@ -150,7 +150,7 @@ describe("hooks", () => {
     expect(Object.keys(result.current).sort()).toEqual(
       [
         "notifications filteredNotifications groupedNotifications hasNotifications unreadCount loading loadingMore error activeTab",
-        "dismissError setActiveTab markAsRead markAsUnread markAllAsRead deleteNotification hasMore loadMore wsStatus transport",
+        "dismissError setActiveTab markAsRead markAsUnread markAllAsRead deleteNotification snooze hasMore loadMore wsStatus transport",
       ]
         .join(" ")
         .split(" ")

@@ -20,6 +20,7 @@ function item(offset: number): StoredNotification {
     readAt: null,
     expiresAt: null,
     collapseKey: null,
+    silent: false,
     cursor: `e.${offset}`,
   };
 }
