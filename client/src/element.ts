@@ -6,6 +6,7 @@ import { addStyles } from "./element/styles.js";
 import { hold } from "./hold.js";
 import type { Client, Notification } from "./types.js";
 import { complete, type Labels } from "./ui/labels.js";
+import { ringOf } from "./ui/rings.js";
 
 export { type Counted, de, en, es, type Labels } from "./ui/labels.js";
 
@@ -126,9 +127,13 @@ export class CarillonBell extends Base {
     const client = this.#client;
     const bell = this.#bell;
     const unsubscribe = client.store.subscribe(bell.update);
-    const ignore = client.onEvent((event) => event.type === "notification" && bell.ring(event.notification), {
-      everyTab: true,
-    });
+    const ignore = client.onEvent(
+      (event) => {
+        const notification = ringOf(event);
+        if (notification) bell.ring(notification);
+      },
+      { everyTab: true },
+    );
     const release = hold(client);
     bell.update();
     this.#stop = () => {

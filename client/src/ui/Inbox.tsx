@@ -49,6 +49,8 @@ export function Panel(props: PanelProps): ReactElement {
   // What is read under the pointer stays, although the list of what is unread no longer has it.
   // biome-ignore lint/correctness/useExhaustiveDependencies: nothing of a user is kept for the next one
   const readHere = useMemo(() => new Map<string, Notification>(), [userId]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: nothing of a user is kept for the next one
+  const snoozedHere = useMemo(() => new Set<string>(), [userId]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the map changes with the list
   const all = useMemo(() => [...notifications, ...readHere.values()], [notifications, list.notifications, readHere]);
   const setup = useMemo(
@@ -68,10 +70,17 @@ export function Panel(props: PanelProps): ReactElement {
       },
       remove(id) {
         readHere.delete(id);
+        snoozedHere.delete(id);
         void client.deleteNotification(id);
       },
+      snooze(id, until) {
+        readHere.delete(id);
+        snoozedHere.add(id);
+        void client.snooze(id, until);
+      },
+      isSnoozed: (id) => snoozedHere.has(id),
     }),
-    [labels, slots, renderRow, onOpen, linkTarget, client, readHere],
+    [labels, slots, renderRow, onOpen, linkTarget, client, readHere, snoozedHere],
   );
   const hadFocus = useRef(false);
   const offline = wsStatus === "offline";

@@ -1,11 +1,12 @@
 // One notification. Its content comes from the network, so it is rendered as text only.
 
-import { type MouseEvent, memo, type ReactElement, type ReactNode } from "react";
+import { type MouseEvent, memo, type ReactElement, type ReactNode, useEffect, useRef, useState } from "react";
 import type { Notification } from "../types.js";
 import { formatsOf, named, shown } from "./format.js";
-import { ArrowIcon, CheckIcon, DeleteIcon, UnreadIcon } from "./icons.js";
+import { ArrowIcon, CheckIcon, DeleteIcon, SnoozeIcon, UnreadIcon } from "./icons.js";
 import type { Labels } from "./labels.js";
 import { type Link, linkOf } from "./links.js";
+import { Snooze } from "./Snooze.js";
 import type { InboxOptions, RowActions, Slots } from "./types.js";
 
 /** What all rows of a list share. It keeps its identity, or every row renders again. */
@@ -18,11 +19,14 @@ export interface RowSetup {
   readonly read: (notification: Notification) => void;
   readonly unread: (id: string) => void;
   readonly remove: (id: string) => void;
+  readonly snooze: (id: string, until: Date) => void;
+  /** Whether it was snoozed here. */
+  readonly isSnoozed: (id: string) => boolean;
 }
 
 interface RowProps {
   readonly notification: Notification;
-  /** It was deleted, and only keeps its place. */
+  /** It was deleted or snoozed, and only keeps its place. */
   readonly gone: boolean;
   readonly position: number;
   readonly size: number;
@@ -37,6 +41,7 @@ export const Row: (props: RowProps) => ReactNode = memo(function Row(props: RowP
     markAsRead: () => setup.read(notification),
     markAsUnread: () => setup.unread(id),
     remove: () => setup.remove(id),
+    snooze: (until) => setup.snooze(id, until),
   };
   return (
     <li
@@ -65,11 +70,12 @@ interface ContentProps {
 
 function Content({ notification, gone, actions, setup }: ContentProps): ReactElement {
   const { labels, slots, onOpen, linkTarget } = setup;
-  const { title, body, actionUrl, priority, createdAt, readAt } = notification;
+  const { id, title, body, actionUrl, priority, createdAt, readAt } = notification;
   const link = gone ? null : linkOf(actionUrl);
   const unread = readAt === null;
   const at = new Date(createdAt);
   const formats = formatsOf(labels.locale);
+  const goneLabel = gone && (setup.isSnoozed(id) ? labels.snoozed : labels.deleted);
   const open = (event: MouseEvent<HTMLAnchorElement>): void => {
     if (unread) actions.markAsRead();
     onOpen?.(notification, event);
@@ -103,7 +109,7 @@ function Content({ notification, gone, actions, setup }: ContentProps): ReactEle
           )}
           {slots?.meta && <span className="carillon-meta">{slots.meta(notification)}</span>}
           <span className="carillon-actions">
-            {gone ? labels.deleted : <Buttons notification={notification} actions={actions} setup={setup} />}
+            {gone ? goneLabel : <Buttons notification={notification} actions={actions} setup={setup} />}
           </span>
         </div>
       </div>
@@ -115,6 +121,24 @@ function Buttons({ notification, actions, setup: { labels, slots } }: Omit<Conte
   const { title, readAt } = notification;
   const unread = readAt === null;
   const toggle = unread ? labels.markRead : labels.markUnread;
+  const [chooses, setChooses] = useState(false);
+  const hasChosen = useRef(false);
+  const snooze = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    // The choices have disappeared, and with them the focus.
+    if (hasChosen.current && !chooses) snooze.current?.focus({ preventScroll: true });
+    hasChosen.current = chooses;
+  }, [chooses]);
+  if (chooses) {
+    return (
+      <Snooze
+        notification={notification}
+        labels={labels}
+        onChoose={actions.snooze}
+        onCancel={() => setChooses(false)}
+      />
+    );
+  }
   return (
     <>
       <button
@@ -128,6 +152,17 @@ function Buttons({ notification, actions, setup: { labels, slots } }: Omit<Conte
         {unread ? <CheckIcon /> : <UnreadIcon />}
       </button>
       {slots?.actions?.(notification)}
+      <button
+        ref={snooze}
+        type="button"
+        className="carillon-button"
+        data-act="snooze"
+        aria-label={`${labels.snooze}: ${named(title)}`}
+        title={labels.snooze}
+        onClick={() => setChooses(true)}
+      >
+        <SnoozeIcon />
+      </button>
       <button
         type="button"
         className="carillon-button"

@@ -22,6 +22,12 @@ export interface Labels {
   readonly markUnread: string;
   readonly delete: string;
   readonly deleted: string;
+  readonly snooze: string;
+  readonly snoozed: string;
+  readonly inAnHour: string;
+  readonly tomorrow: string;
+  readonly nextWeek: string;
+  readonly cancel: string;
   readonly newTab: string;
   readonly high: string;
   readonly critical: string;
@@ -57,6 +63,12 @@ export const en: Labels = {
   markUnread: "Mark as unread",
   delete: "Delete",
   deleted: "Deleted",
+  snooze: "Snooze",
+  snoozed: "Snoozed",
+  inAnHour: "1 hour",
+  tomorrow: "Tomorrow",
+  nextWeek: "Next week",
+  cancel: "Cancel",
   newTab: "opens in a new tab",
   high: "High",
   critical: "Critical",
@@ -90,6 +102,12 @@ export const de: Labels = {
   markUnread: "Als ungelesen markieren",
   delete: "Löschen",
   deleted: "Gelöscht",
+  snooze: "Später erinnern",
+  snoozed: "Zurückgestellt",
+  inAnHour: "1 Stunde",
+  tomorrow: "Morgen",
+  nextWeek: "Nächste Woche",
+  cancel: "Abbrechen",
   newTab: "öffnet in neuem Tab",
   high: "Hoch",
   critical: "Kritisch",
@@ -123,6 +141,12 @@ export const es: Labels = {
   markUnread: "Marcar como no leída",
   delete: "Eliminar",
   deleted: "Eliminada",
+  snooze: "Posponer",
+  snoozed: "Pospuesta",
+  inAnHour: "1 hora",
+  tomorrow: "Mañana",
+  nextWeek: "Próxima semana",
+  cancel: "Cancelar",
   newTab: "se abre en una pestaña nueva",
   high: "Alta",
   critical: "Crítica",

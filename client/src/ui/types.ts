@@ -19,6 +19,7 @@ export interface RowActions {
   markAsRead(): void;
   markAsUnread(): void;
   remove(): void;
+  snooze(until: Date): void;
 }
 
 /** Content for places in the components. Each function gets the notification of its row. */

@@ -1,10 +1,11 @@
-// Notifications as they arrive.
+// Notifications as they arrive and ring.
 
 import { useEffect, useRef } from "react";
 import { useClient } from "../react.js";
 import type { Notification } from "../types.js";
+import { ringOf } from "./rings.js";
 
-/** Calls `act` for each notification that arrives while the component is mounted. */
+/** Calls `act` for each notification that rings while the component is mounted. */
 export function useArrivals(act: (notification: Notification) => void): void {
   const client = useClient();
   const latest = useRef(act);
@@ -15,7 +16,8 @@ export function useArrivals(act: (notification: Notification) => void): void {
     () =>
       client.onEvent(
         (event) => {
-          if (event.type === "notification") latest.current(event.notification);
+          const notification = ringOf(event);
+          if (notification) latest.current(notification);
         },
         // The visible tab shows and speaks, and another one may hold the connection.
         { everyTab: true },
