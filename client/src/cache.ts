@@ -126,5 +126,6 @@ const arrivalOf = (event: CarillonEvent): string | null =>
 
 function idOf(event: CarillonEvent): string {
   if (event.type === "notification") return event.notification.id;
+  if (event.type === "pushed") return `pushed ${event.notification.id}`;
   return event.type === "changed" ? JSON.stringify([event.cursor, event.change, event.ids]) : event.id;
 }

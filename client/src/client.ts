@@ -5,6 +5,7 @@ import { resolveEnvironment } from "./environment.js";
 import { asError, CarillonError, closed, storageProblem, toProblem, withoutAlarm } from "./errors.js";
 import { createHttp } from "./http.js";
 import { emptyInbox } from "./inbox.js";
+import { createLazyPush } from "./lazyPush.js";
 import { createLazyViews } from "./lazyViews.js";
 import type { Intent } from "./overlay.js";
 import { createPause } from "./pause.js";
@@ -72,10 +73,27 @@ export function createClient(options: ClientOptions): Client {
     onToken: checkUser,
   });
 
+  const { push, ...lazyPush } = createLazyPush({
+    environment,
+    baseUrl: options.baseUrl,
+    client: () => client,
+    token: http.token,
+    ring(event) {
+      emit(event, true);
+      emit(event, false);
+    },
+  });
+
+  function emit(event: CarillonEvent, inEveryTab: boolean): void {
+    for (const { listener, everyTab } of listeners.values()) {
+      if (everyTab === inEveryTab) isolate(() => listener(event));
+    }
+  }
+
   /** After another user signs in, nothing of the previous user may be shown or changed. */
   function checkUser(token: Token): void {
     // A token that names no user does not contradict the session.
-    if (!session || token.userId === null || token.userId === sessionUser) return;
+    if (!session || token.userId === null || token.userId === sessionUser) return lazyPush.used(token);
     become(token.userId);
     throw userChanged();
   }
@@ -100,6 +118,7 @@ export function createClient(options: ClientOptions): Client {
     return forget([
       () => withCache(userId, (opened, key) => opened.clear(key), undefined),
       () => userId !== null && forgetKept(environment, keyOf(userId)),
+      () => lazyPush.forget(userId),
       ...[...signOutHooks].map((hook) => () => hook(userId)),
     ]);
   }
@@ -165,11 +184,7 @@ export function createClient(options: ClientOptions): Client {
       transports: () => transports,
       state: store.getState,
       update,
-      emit(event, inEveryTab) {
-        for (const { listener, everyTab } of listeners.values()) {
-          if (everyTab === inEveryTab) isolate(() => listener(event));
-        }
-      },
+      emit,
       report,
       other(frame) {
         for (const listener of parts) isolate(() => listener(frame));
@@ -177,6 +192,7 @@ export function createClient(options: ClientOptions): Client {
       signedOut,
     });
     attachViews(session, isOther);
+    lazyPush.begin();
   }
 
   function endSession(isForgotten = false): void {
@@ -227,7 +243,7 @@ export function createClient(options: ClientOptions): Client {
     }
   }
 
-  return {
+  const client: Client = {
     store,
     connect() {
       if (activeConnect) return;
@@ -279,6 +295,7 @@ export function createClient(options: ClientOptions): Client {
       signOutHooks.add(hook);
       return () => signOutHooks.delete(hook);
     },
+    push,
     wire: {
       environment,
       keptName() {
@@ -293,6 +310,7 @@ export function createClient(options: ClientOptions): Client {
       },
     },
   };
+  return client;
 }
 
 const userChanged = (): CarillonError => new CarillonError("user_changed", "the token has another user");

@@ -11,6 +11,9 @@ export interface Environment {
   readonly document: Pick<Document, "visibilityState" | "addEventListener" | "removeEventListener"> | null;
   /** Emits `online` and `offline`. */
   readonly window: Pick<Window, "addEventListener" | "removeEventListener"> | null;
+  /** The permission to show notifications. */
+  readonly notifications: Pick<typeof Notification, "permission" | "requestPermission"> | null;
+  readonly serviceWorker: ServiceWorkerContainer | null;
   /** Only a hint: a device may be online and reach nothing. */
   readonly isOnline: () => boolean;
   /** Called only when something is to be kept or forgotten, because some runtimes warn of its use. */
@@ -38,6 +41,8 @@ export function resolveEnvironment(given: Partial<Environment> = {}): Environmen
     locks: available(() => globalThis.navigator.locks),
     document: available(() => globalThis.document),
     window: available(() => globalThis.window),
+    notifications: available(() => globalThis.Notification),
+    serviceWorker: available(() => globalThis.navigator.serviceWorker),
     isOnline: () => available(() => globalThis.navigator.onLine) ?? true,
     localStorage: () => available(() => globalThis.localStorage),
     random: Math.random,

@@ -71,7 +71,7 @@ export function toProblem(
 }
 
 /** A caller may ignore any refusal, so none is an unhandled rejection. */
-export function withoutAlarm(promise: Promise<void>): Promise<void> {
+export function withoutAlarm<T>(promise: Promise<T>): Promise<T> {
   promise.catch(() => {});
   return promise;
 }

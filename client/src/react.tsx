@@ -17,7 +17,18 @@ import { groupByDay, type NotificationGroup } from "./grouping.js";
 import { heardOf } from "./heard.js";
 import { hold } from "./hold.js";
 import { shallow } from "./shallow.js";
-import type { Client, EmittedEvent, Notification, Problem, State, Status, Transport, ViewFilter } from "./types.js";
+import type {
+  Client,
+  EmittedEvent,
+  Notification,
+  Problem,
+  Push,
+  PushState,
+  State,
+  Status,
+  Transport,
+  ViewFilter,
+} from "./types.js";
 import { useView } from "./useView.js";
 
 export type { NotificationGroup } from "./grouping.js";
@@ -175,6 +186,13 @@ export function useNotifications(filter?: ViewFilter): Notifications {
     wsStatus,
     transport,
   };
+}
+
+/** The state of push in this browser, and how to turn it on and off. */
+export function usePush(): PushState & Pick<Push, "enable" | "disable"> {
+  const { store, enable, disable } = useClient().push;
+  const state = useSyncExternalStore(store.subscribe, store.getState, store.getInitialState);
+  return { ...state, enable, disable };
 }
 
 /**

@@ -86,8 +86,17 @@ export interface EmittedEvent {
   readonly data: Readonly<Record<string, unknown>>;
 }
 
+/**
+ * A notification that arrived silently came by push while this page was in use, so it rings here and not as a
+ * notification of the system.
+ */
+export interface PushedEvent {
+  readonly type: "pushed";
+  readonly notification: Notification;
+}
+
 /** An event for `onEvent`. Each is emitted once and in order, whatever the transport. */
-export type CarillonEvent = NotificationEvent | ProvisionalEvent | ChangedEvent | EmittedEvent;
+export type CarillonEvent = NotificationEvent | ProvisionalEvent | ChangedEvent | EmittedEvent | PushedEvent;
 
 /** The codes of the server's errors. */
 export type ServerErrorCode =
@@ -126,6 +135,8 @@ export type ClientErrorCode =
   | "no_transport"
   | "cache_full"
   | "cache_unavailable"
+  | "worker_failed"
+  | "push_refused"
   | "closed";
 
 /** `http_<status>` is the code of an error response that has none, such as one that API Gateway makes itself. */
@@ -138,8 +149,11 @@ export type Action = "read" | "unread" | "delete" | "readAll" | "snooze" | "load
 export interface Problem {
   readonly code: ErrorCode;
   readonly message: string;
-  /** `connection`: the client recovers on its own. `change`: the server refused a change. `cache`: storage failed. */
-  readonly source: "connection" | "change" | "cache";
+  /**
+   * `connection`: the client recovers on its own. `change`: the server refused a change. `cache`: storage failed. `push`:
+   * this browser could not be subscribed.
+   */
+  readonly source: "connection" | "change" | "cache" | "push";
   /** The act that failed. Only such an `error` stays until the next act or `dismissError`. */
   readonly action?: Action;
   /** The notifications that the act was about. */
@@ -268,7 +282,7 @@ export interface ClientOptions {
   readonly baseUrl: string;
   /**
    * Returns a valid JWT. Called again before the last token expires, at each `connect`, and after a timeout of 20 s.
-   * The token is kept in memory only. A thrown error is reported as `token_unavailable`, a network error as
+   * The token is kept in memory only, and with push for its worker, until it expires. A thrown error is reported as `token_unavailable`, a network error as
    * `no_answer`, and a `CarillonError` under its own code.
    */
   readonly getToken: () => string | Promise<string>;
@@ -288,6 +302,52 @@ export interface ClientOptions {
   readonly onProblem?: (problem: Problem) => void;
   /** Replacements for parts of the global environment. */
   readonly environment?: Partial<Environment>;
+}
+
+/**
+ * Whether this browser shows notifications while no tab is open. `unknown`: not found out yet. `unsupported`: see
+ * `reason`. `unavailable`: the server sends no pushes. `denied`: the user forbids notifications in the settings of the
+ * browser.
+ */
+export type PushStatus = "unknown" | "unsupported" | "unavailable" | "denied" | "off" | "on";
+
+/** The state of push in this browser. */
+export interface PushState {
+  readonly status: PushStatus;
+  /**
+   * Why it is `unsupported`. `insecure`: the page has no HTTPS. `install`: only for pages on the home screen, as on iOS.
+   * `browser`: the browser has none.
+   */
+  readonly reason: "insecure" | "install" | "browser" | null;
+  /** Whether it is being turned on or off. */
+  readonly busy: boolean;
+  /** Why the last attempt failed. */
+  readonly error: Problem | null;
+}
+
+/** How push is turned on. */
+export interface PushOptions {
+  /**
+   * Where the page's own origin serves `@carillon/client/push-worker.js`, or the registration of a worker that imports
+   * it. Default: `"/push-worker.js"`.
+   */
+  readonly serviceWorker?: string | URL | ServiceWorkerRegistration;
+  /** The picture beside the text of a notification. */
+  readonly icon?: string;
+  /** A small picture of one colour, where there is no room for more. */
+  readonly badge?: string;
+}
+
+/** Web Push, for this user in this browser. */
+export interface Push {
+  readonly store: Store<PushState>;
+  /**
+   * Asks the user for permission, and subscribes. Call it within a gesture of the user, such as a click. Returns what has
+   * become of it. Rejects, with the `error` in the store, if the server or the browser failed.
+   */
+  enable(options?: PushOptions): Promise<PushStatus>;
+  /** Unsubscribes, and closes what is shown. `signOut` does the same. */
+  disable(): Promise<void>;
 }
 
 /** Forgets what an application keeps for a user. `null` is a user whom the token did not name. */
@@ -367,5 +427,7 @@ export interface Client {
    * settles, `request` still uses the token of the user who called `signOut`. Returns a function that removes the hook.
    */
   onSignOut(hook: SignOutHook): () => void;
+  /** Notifications of the system, for when no tab is open. What it needs is loaded on demand. */
+  readonly push: Push;
   readonly wire: Wire;
 }

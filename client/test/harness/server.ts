@@ -3,6 +3,7 @@
 import type { EmittedEvent, Notification, StoredNotification } from "../../src/index.js";
 import { FakeChats } from "./chats.js";
 import { FakePresence } from "./presence.js";
+import { FakePushes } from "./pushes.js";
 import { json, refusal } from "./response.js";
 import { FakeStream } from "./stream.js";
 import { expiryOf, subOf } from "./token.js";
@@ -76,6 +77,7 @@ export class FakeServer {
   private sentCount = 0;
   readonly chats: FakeChats;
   readonly presence: FakePresence;
+  readonly pushes: FakePushes = new FakePushes();
 
   constructor(user = "alice", chats?: FakeChats) {
     this.user = user;
@@ -277,6 +279,7 @@ export class FakeServer {
     const bearer = call.headers.get("authorization")?.slice(7) ?? "";
     if (expiryOf(bearer) <= Date.now()) return refusal(401, "token_expired");
     if (url.pathname.startsWith("/api/chats")) return this.chats.serve(subOf(bearer), call, url);
+    if (url.pathname.startsWith("/api/push/")) return this.pushes.serve(subOf(bearer), call);
     if (url.pathname === "/api/presence") return this.presence.serve(subOf(bearer), url);
     return this.inboxOf(subOf(bearer)).serve(call, url, expiryOf(bearer), this.tickets);
   }
@@ -297,6 +300,7 @@ export class FakeServer {
       const [, method, id = "", change] = one;
       const isThere = this.rows.get(id)?.isDeleted === false;
       if (!isThere && method !== "DELETE") return refusal(404, "not_found");
+      if (method === "GET") return json(200, this.rows.get(id)?.notification);
       if (change === "snooze") this.change("snoozed", [id]);
       else this.change(method === "DELETE" ? "deleted" : (change as "read"), [id]);
       return new Response(null, { status: 204 });

@@ -349,6 +349,7 @@ describe("a provisional notification", () => {
     await advance(1_500);
     await stored();
     const events = await device.client.loadCachedEvents();
-    expect(events.map((event) => ("cursor" in event ? event.cursor : event.id))).toEqual(["e1.1", "s1"]);
+    const told = events.map((event) => ("cursor" in event ? event.cursor : event.type));
+    expect(told).toEqual(["e1.1", "system"]);
   });
 });

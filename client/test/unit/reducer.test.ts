@@ -84,6 +84,20 @@ test("an intent changes only its notification, and the changed copy keeps its id
   expect([first.unreadCount, second.unreadCount]).toEqual([99, 100]);
 });
 
+test("a snooze hides a notification until it has come back, as a new arrival on top", () => {
+  const inbox = inboxOf(3);
+  const bounds = { before: "e.3", until: "2026-11-21T13:00:00.000Z" };
+  const intent = intentOf({ id: "c1", kind: "snooze", ids: ["n2"], at, ...bounds }, "user");
+  const ids = (of: Inbox): string[] => applyIntents(of, [intent]).notifications.map(({ id }) => id);
+  expect(ids(inbox)).toEqual(["n3", "n1"]);
+  expect(applyIntents(inbox, [intent]).unreadCount).toBe(2);
+  const response = { deleted: [], unreadCount: 3, cursor: "e.5", etag: "", complete: true };
+  const back = { ...item(2), cursor: "e.5" };
+  const after = reduce(inbox, { type: "sync", response: { ...response, notifications: [back] } });
+  expect(ids(after)).toEqual(["n2", "n3", "n1"]);
+  expect(after.items[0]).toBe(back);
+});
+
 test("a list without changes keeps every object", () => {
   const inbox = inboxOf(50);
   const items = structuredClone(inbox.items);
