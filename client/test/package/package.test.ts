@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Script } from "node:vm";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
 import { expect, inject, test } from "vitest";
@@ -57,6 +58,21 @@ test("the package contains its entries and nothing else", async () => {
   const expected =
     /^(dist\/[\w/-]+\.(js|js\.map|d\.ts)|dist\/(ui|chat-ui|chat-groups)\.css|package\.json|README\.md|CHANGELOG\.md|LICENSE-\w+)$/;
   expect(files.filter((file) => !expected.test(file))).toEqual([]);
+});
+
+test("the service worker is one classic script, which does nothing elsewhere", async () => {
+  const code = await readFile(join(root, "dist/push-worker.js"), "utf8");
+  // As `importScripts` would read it. A module would be a syntax error.
+  new Script(code).runInNewContext({ globalThis: {} });
+  const listened: string[] = [];
+  const scope = {
+    registration: {},
+    clients: {},
+    indexedDB: {},
+    addEventListener: (type: string) => listened.push(type),
+  };
+  new Script(code).runInNewContext({ globalThis: scope });
+  expect(listened).toEqual(["push", "notificationclick", "pushsubscriptionchange"]);
 });
 
 test("a source map contains the source, so that a debugger can show it", async () => {
