@@ -31,6 +31,7 @@ const config: UserConfig = defineConfig({
         react: "src/react.tsx",
         chat: "src/chat.ts",
         "chat-react": "src/chat-react.ts",
+        preferences: "src/preferences.ts",
         server: "src/server.ts",
         ui: "src/ui/index.ts",
         "chat-ui": "src/chat-ui/index.ts",

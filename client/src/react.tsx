@@ -16,6 +16,7 @@ import {
 import { groupByDay, type NotificationGroup } from "./grouping.js";
 import { heardOf } from "./heard.js";
 import { hold } from "./hold.js";
+import { type PreferencesState, preferencesOf, type UserPreferences } from "./preferences.js";
 import { shallow } from "./shallow.js";
 import type {
   Client,
@@ -32,6 +33,7 @@ import type {
 import { useView } from "./useView.js";
 
 export type { NotificationGroup } from "./grouping.js";
+export type { Channel, Preferences, PreferencesState, QuietHours, UserPreferences } from "./preferences.js";
 
 /** What `useNotifications` returns. */
 export interface Notifications {
@@ -186,6 +188,13 @@ export function useNotifications(filter?: ViewFilter): Notifications {
     wsStatus,
     transport,
   };
+}
+
+/** The user's preferences, and the acts that change them. */
+export function usePreferences(): PreferencesState & Omit<UserPreferences, "client" | "store"> {
+  const { client: _, store, ...acts } = preferencesOf(useClient());
+  const state = useSyncExternalStore(store.subscribe, store.getState, store.getInitialState);
+  return { ...state, ...acts };
 }
 
 /** The state of push in this browser, and how to turn it on and off. */

@@ -1,4 +1,5 @@
-// Announces messages and requests to screen readers: a single one by its text, a burst by its count.
+// Announces messages and requests to screen readers: a single one by its text, a burst by its count. A muted chat is not
+// announced.
 
 import { type ReactElement, useEffect, useRef, useState } from "react";
 import type { Chat } from "../chat/types.js";
@@ -6,6 +7,7 @@ import { named } from "../ui/format.js";
 import { counted } from "../ui/labels.js";
 import { filled } from "./labels.js";
 import { chatName, userName, useSetup } from "./setup.js";
+import { useMutes } from "./useMutes.js";
 
 const GATHER_MS = 800;
 
@@ -16,6 +18,7 @@ interface ChatAnnouncerProps {
 
 export function ChatAnnouncer({ chats, loading }: ChatAnnouncerProps): ReactElement {
   const setup = useSetup();
+  const isMuted = useMutes();
   const [text, setText] = useState("");
   /** Up to where each chat is known. Before the list is loaded, nothing arrives. */
   const known = useRef<Map<string, number> | null>(null);
@@ -37,7 +40,7 @@ export function ChatAnnouncer({ chats, loading }: ChatAnnouncerProps): ReactElem
       seen.set(id, Math.max(last ?? 0, lastSeq));
       if (at > newest.current) newest.current = at;
       const isNews = last === undefined ? at > before : lastSeq > last;
-      if (isFirst || !isNews) continue;
+      if (isFirst || !isNews || isMuted(id)) continue;
       const { labels, me } = setup;
       if (lastMessage && lastMessage.senderId !== me) {
         const name = userName(setup, lastMessage.senderId);
@@ -60,7 +63,7 @@ export function ChatAnnouncer({ chats, loading }: ChatAnnouncerProps): ReactElem
     }, GATHER_MS);
     // The same text twice in a row would be no change, and not be read.
     setText("");
-  }, [chats, loading, setup]);
+  }, [chats, loading, setup, isMuted]);
   return (
     <div className="carillon-spoken" role="status">
       {text}

@@ -78,6 +78,7 @@ export class FakeServer {
   readonly chats: FakeChats;
   readonly presence: FakePresence;
   readonly pushes: FakePushes = new FakePushes();
+  preferences: Record<string, unknown> = { types: {}, quietHours: null, mutedChats: {} };
 
   constructor(user = "alice", chats?: FakeChats) {
     this.user = user;
@@ -317,6 +318,11 @@ export class FakeServer {
         return json(200, this.list(url));
       case "GET /api/notifications/unread-count":
         return json(200, { count: this.unreadOf(url.searchParams.get("type")) });
+      case "PUT /api/preferences":
+        this.preferences = call.body ?? {};
+        return json(200, this.preferences);
+      case "GET /api/preferences":
+        return json(200, this.preferences);
       case "POST /api/ack":
         this.acked.push(String(call.body?.["cursor"]));
         return new Response(null, { status: 204 });

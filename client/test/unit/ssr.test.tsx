@@ -7,7 +7,7 @@ import { type ReactElement, StrictMode } from "react";
 import { hydrateRoot } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { CarillonProvider, useNotifications } from "../../src/react.js";
+import { CarillonProvider, useNotifications, usePreferences, usePush } from "../../src/react.js";
 import { Bell, Inbox, Toasts } from "../../src/ui/index.js";
 import { type Device, deviceOf } from "../harness/device.js";
 import { FakeServer } from "../harness/server.js";
@@ -34,10 +34,20 @@ function Count(): ReactElement {
   );
 }
 
+function Settings(): ReactElement {
+  const { preferences } = usePreferences();
+  return (
+    <p>
+      {usePush().status}, {preferences === null ? "not read" : "read"}
+    </p>
+  );
+}
+
 const App = (): ReactElement => (
   <StrictMode>
     <CarillonProvider client={device.client}>
       <Count />
+      <Settings />
       <Bell />
       <Inbox />
       <Toasts />
@@ -48,7 +58,7 @@ const App = (): ReactElement => (
 test("a server renders the initial state and calls nothing, and a page hydrates it without a warning", async () => {
   server.send({ title: "hello" });
   const html = renderToString(<App />);
-  expect(html.replaceAll("<!-- -->", "")).toContain("<p>loading, closed</p>");
+  expect(html.replaceAll("<!-- -->", "")).toContain("<p>loading, closed</p><p>unknown, not read</p>");
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(server.calls).toEqual([]);
 

@@ -7,6 +7,7 @@ import { type ReactElement, type ReactNode, StrictMode } from "react";
 import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Chats, type ChatsProps, de, es } from "../../../src/chat-ui/index.js";
+import { preferencesOf } from "../../../src/preferences.js";
 import { CarillonProvider } from "../../../src/react.js";
 import { type Device, deviceOf } from "../../harness/device.js";
 import { FakeServer, refusal } from "../../harness/server.js";
@@ -433,6 +434,20 @@ test("arrivals are announced once: a message by its text, a burst by its count, 
   await act(async () => void (await client.request("POST", "/api/chats", { body })));
   client.close();
   await eventually(() => expect(spoken()).toBe("carol wants to chat with you."));
+});
+
+test("a muted chat is not announced, and another one is", async () => {
+  const muted = server.chats.between("alice", "carol");
+  server.preferences = { types: {}, quietHours: null, mutedChats: { [muted]: null } };
+  show();
+  await eventually(() => row("carol"));
+  await eventually(() => expect(server.callsTo("/api/preferences").length).toBeGreaterThan(0));
+  await act(() => preferencesOf(device.client).refresh());
+  await say("carol", "Psst", muted);
+  await say("bob", "Hello");
+  await eventually(() =>
+    expect(document.querySelector(".carillon-chats > .carillon-spoken")?.textContent).toBe("bob: Hello"),
+  );
 });
 
 test("what a later page of the list brings is not announced", async () => {
