@@ -79,6 +79,18 @@ test.each(["ltr", "rtl"])("the components have no violations on a page of their 
   expect(await inEveryTheme(opened)).toEqual([]);
 });
 
+test.each([320, 1280])("the preferences and the choices of a snooze have no violations at %i px", async (width) => {
+  const opened = await fixture.open(
+    { parts: "inbox preferences", count: "2", labels: "de" },
+    { viewport: { width, height: 900 } },
+  );
+  await opened.page.getByText("The chat c1").waitFor();
+  await opened.row("Number 1").getByRole("button", { name: "Später erinnern" }).click();
+  await opened.page.getByRole("button", { name: "1 Stunde" }).waitFor();
+  expect(await inEveryTheme(opened)).toEqual([]);
+  expect(opened.errors).toEqual([]);
+});
+
 test.each([390, 1280])("the chats have no violations at %i px", async (width) => {
   const opened = await fixture.open(
     { parts: "chats", messages: "120", labels: "es" },

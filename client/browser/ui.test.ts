@@ -64,6 +64,41 @@ test("rows never move under the pointer, whatever arrives and disappears", async
   await page.getByRole("button", { name: "3 new" }).waitFor({ state: "detached" });
 });
 
+test.each([
+  ["en", 1280],
+  ["de", 320],
+  ["es", 320],
+])("choosing until when to snooze moves no row, in %s at %i px", async (labels, width) => {
+  const opened = await fixture.open({ parts: "inbox", count: "4", labels }, { viewport: { width, height: 800 } });
+  const [row, below] = [opened.row("Number 3"), opened.row("Number 2")];
+  const [height, before] = [(await row.boundingBox())?.height, await top(below)];
+  const snooze = row.locator("[data-act=snooze]");
+  await snooze.click();
+  const choices = row.getByRole("group").getByRole("button");
+  // Tomorrow may be the Monday.
+  expect(await choices.count()).toBe(new Date().getDay() === 0 ? 3 : 4);
+  expect([(await row.boundingBox())?.height, await top(below)]).toEqual([height, before]);
+  // All of them are within the row.
+  const edge = await row.evaluate((element) => element.getBoundingClientRect().right);
+  for (const choice of await choices.all()) {
+    expect(await choice.evaluate((element) => element.getBoundingClientRect().right)).toBeLessThanOrEqual(edge);
+  }
+  await opened.page.keyboard.press("Escape");
+  expect(await top(below)).toBe(before);
+  await snooze.click();
+  await choices.first().click();
+  await opened.page.mouse.move(1, 1);
+  await row.waitFor({ state: "detached" });
+  await opened.page.evaluate(() => {
+    const { server } = globalThis as unknown as { server: { wake(id: string): void } };
+    server.wake("n4");
+  });
+  // The focus is in the list, so what comes back waits like any arrival.
+  await opened.page.locator(".carillon-waiting").click();
+  await row.waitFor();
+  expect(opened.errors).toEqual([]);
+});
+
 test("arrivals wait while the list is scrolled, and the button leads to them", async () => {
   const opened = await fixture.open({ parts: "inbox", count: "40" });
   const scroller = opened.page.getByRole("tabpanel");

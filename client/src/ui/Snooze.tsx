@@ -2,7 +2,7 @@
 
 import { type KeyboardEvent, type ReactElement, useEffect, useRef } from "react";
 import type { Notification } from "../types.js";
-import { named } from "./format.js";
+import { formatsOf, named } from "./format.js";
 import { CloseIcon } from "./icons.js";
 import type { Labels } from "./labels.js";
 
@@ -10,23 +10,15 @@ const HOUR_MS = 3_600_000;
 /** In the morning, by the local clock. */
 const MORNING = 8;
 
-type Choice = readonly [label: "inAnHour" | "tomorrow" | "nextWeek", until: Date];
-
-/** The times to choose from. */
-export function snoozeChoices(now: Date): readonly Choice[] {
+/** The times to choose from: in an hour, tomorrow morning, and the morning of the next Monday after today. */
+export function snoozeTimes(now: Date): readonly [Date, Date, Date] {
   const morning = (days: number): Date => {
     const day = new Date(now);
     day.setDate(day.getDate() + days);
     day.setHours(MORNING, 0, 0, 0);
     return day;
   };
-  // The next Monday, which is never today.
-  const days = (8 - now.getDay()) % 7 || 7;
-  return [
-    ["inAnHour", new Date(now.getTime() + HOUR_MS)],
-    ["tomorrow", morning(1)],
-    ["nextWeek", morning(days)],
-  ];
+  return [new Date(now.getTime() + HOUR_MS), morning(1), morning((8 - now.getDay()) % 7 || 7)];
 }
 
 interface SnoozeProps {
@@ -42,6 +34,12 @@ export function Snooze({ notification, labels, onChoose, onCancel }: SnoozeProps
   useEffect(() => group.current?.querySelector("button")?.focus({ preventScroll: true }), []);
   const { title, expiresAt } = notification;
   const ends = expiresAt === null ? Number.POSITIVE_INFINITY : Date.parse(expiresAt);
+  const [hour, tomorrow, monday] = snoozeTimes(new Date());
+  const choices = [
+    { name: labels.inAnHour, until: hour },
+    { name: labels.tomorrow, until: tomorrow },
+    { name: formatsOf(labels.locale).weekday(monday), until: monday },
+  ];
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.key !== "Escape") return;
     // It would close the inbox too.
@@ -57,17 +55,17 @@ export function Snooze({ notification, labels, onChoose, onCancel }: SnoozeProps
       aria-label={`${labels.snooze}: ${named(title)}`}
       onKeyDown={onKeyDown}
     >
-      {snoozeChoices(new Date())
-        .filter(([, until]) => until.getTime() < ends)
-        .map(([label, until]) => (
+      {choices
+        .filter(({ until }, n) => until.getTime() < ends && until.getTime() !== choices[n - 1]?.until.getTime())
+        .map(({ name, until }) => (
           <button
-            key={label}
+            key={name}
             type="button"
             className="carillon-button"
             data-act="snooze"
             onClick={() => onChoose(until)}
           >
-            {labels[label]}
+            {name}
           </button>
         ))}
       <button

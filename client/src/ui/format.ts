@@ -18,6 +18,7 @@ export const named = (text: unknown): string => cut(text, MAX_NAME);
 export interface Formats {
   time(at: Date): string;
   full(at: Date): string;
+  weekday(at: Date): string;
   /** The name of a day, relative to `now`. */
   day(date: Date, now: Date): string;
 }
@@ -45,6 +46,7 @@ export function formatsOf(language: string): Formats {
     formats = {
       time: format({ hour: "numeric", minute: "2-digit" }),
       full: format({ dateStyle: "full", timeStyle: "medium" }),
+      weekday: format({ weekday: "long" }),
       day(date, now) {
         const midnight = new Date(now).setHours(0, 0, 0, 0);
         // Rounded, because a day with a clock change has 23 or 25 hours.

@@ -26,7 +26,6 @@ export interface Labels {
   readonly snoozed: string;
   readonly inAnHour: string;
   readonly tomorrow: string;
-  readonly nextWeek: string;
   readonly cancel: string;
   readonly newTab: string;
   readonly high: string;
@@ -67,7 +66,6 @@ export const en: Labels = {
   snoozed: "Snoozed",
   inAnHour: "1 hour",
   tomorrow: "Tomorrow",
-  nextWeek: "Next week",
   cancel: "Cancel",
   newTab: "opens in a new tab",
   high: "High",
@@ -106,7 +104,6 @@ export const de: Labels = {
   snoozed: "Zurückgestellt",
   inAnHour: "1 Stunde",
   tomorrow: "Morgen",
-  nextWeek: "Nächste Woche",
   cancel: "Abbrechen",
   newTab: "öffnet in neuem Tab",
   high: "Hoch",
@@ -145,7 +142,6 @@ export const es: Labels = {
   snoozed: "Pospuesta",
   inAnHour: "1 hora",
   tomorrow: "Mañana",
-  nextWeek: "Próxima semana",
   cancel: "Cancelar",
   newTab: "se abre en una pestaña nueva",
   high: "Alta",

@@ -47,5 +47,9 @@ export class FakePushes {
 
 /** A key of the length of a point on P-256. */
 export function keyOf(seed: number): string {
-  return Buffer.from(Uint8Array.from({ length: 65 }, (_, n) => (n === 0 ? 4 : seed))).toString("base64url");
+  const bytes = Uint8Array.from({ length: 65 }, (_, n) => (n === 0 ? 4 : seed));
+  return btoa(String.fromCharCode(...bytes))
+    .replaceAll("+", "-")
+    .replaceAll("/", "_")
+    .replaceAll("=", "");
 }

@@ -45,6 +45,7 @@ test("the types of every entry resolve as its code does", async () => {
     "cjs-resolves-to-esm",
     "--exclude-entrypoints",
     "ui.css",
+    "preferences.css",
     "chat-ui.css",
     "chat-groups.css",
   ]);
@@ -56,7 +57,7 @@ test("the package contains its entries and nothing else", async () => {
     expect(files).toEqual(expect.arrayContaining([types, code]));
   }
   const expected =
-    /^(dist\/[\w/-]+\.(js|js\.map|d\.ts)|dist\/(ui|chat-ui|chat-groups)\.css|package\.json|README\.md|CHANGELOG\.md|LICENSE-\w+)$/;
+    /^(dist\/[\w/-]+\.(js|js\.map|d\.ts)|dist\/(ui|preferences|chat-ui|chat-groups)\.css|package\.json|README\.md|CHANGELOG\.md|LICENSE-\w+)$/;
   expect(files.filter((file) => !expected.test(file))).toEqual([]);
 });
 

@@ -7,7 +7,7 @@ import { type ReactElement, StrictMode } from "react";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { CarillonProvider } from "../../../src/react.js";
 import { Bell, Inbox, Toasts } from "../../../src/ui/index.js";
-import { snoozeChoices } from "../../../src/ui/Snooze.js";
+import { snoozeTimes } from "../../../src/ui/Snooze.js";
 import { type Device, deviceOf } from "../../harness/device.js";
 import { FakeServer } from "../../harness/server.js";
 
@@ -86,14 +86,26 @@ describe("snoozing in the inbox", () => {
     expect(titles()).toEqual(["Unread: One"]);
   });
 
+  test("offers tomorrow once, if that is a Monday", async () => {
+    vi.useFakeTimers({ now: new Date(2026, 10, 22, 12), toFake: ["Date"] });
+    server.send({ title: "One" });
+    show(<Inbox />);
+    await screen.findByText("One");
+    await press("Snooze: One");
+    const choices = screen.getByRole("group", { name: "Snooze: One" }).querySelectorAll("button");
+    expect([...choices].map((choice) => choice.textContent || choice.title)).toEqual(["1 hour", "Tomorrow", "Cancel"]);
+    vi.useRealTimers();
+  });
+
   test("offers no time after the notification has expired", async () => {
+    vi.useFakeTimers({ now: new Date(2026, 10, 23, 12), toFake: ["Date"] });
     server.send({ title: "One", expiresAt: new Date(Date.now() + 7_200_000).toISOString() });
     show(<Inbox />);
     await screen.findByText("One");
     await press("Snooze: One");
-    // Tomorrow may be within two hours of a late evening.
     expect(screen.getByRole("button", { name: "1 hour" })).toBeDefined();
-    expect(screen.queryByRole("button", { name: "Next week" })).toBeNull();
+    expect(screen.queryByRole("button", { name: "Monday" })).toBeNull();
+    vi.useRealTimers();
   });
 });
 
@@ -102,8 +114,8 @@ test.each([
   ["a Sunday", new Date(2026, 10, 22, 23, 59), 23],
   ["a Wednesday", new Date(2026, 10, 25, 7), 30],
 ])("on %s the next week begins on the Monday after", (_, now, day) => {
-  const [hour, tomorrow, week] = snoozeChoices(now).map(([, until]) => until);
-  expect(hour?.getTime()).toBe(now.getTime() + 3_600_000);
+  const [hour, tomorrow, week] = snoozeTimes(now);
+  expect(hour.getTime()).toBe(now.getTime() + 3_600_000);
   expect(tomorrow).toEqual(new Date(2026, 10, now.getDate() + 1, 8));
   expect(week).toEqual(new Date(2026, 10, day, 8));
 });
