@@ -29,20 +29,26 @@ function keyOf(day: Date): string {
   return `${day.getFullYear()}-${twoDigits(day.getMonth() + 1)}-${twoDigits(day.getDate())}`;
 }
 
-/** Groups by day. An unchanged group is the same object as in `previous`, so it need not render again. */
+/**
+ * Groups by day, from newest to oldest arrival. None is of an earlier day than one that arrived before it: what comes back
+ * from a snooze keeps the date of its creation. An unchanged group is the same object as in `previous`, so it need not
+ * render again.
+ */
 export function groupByDay(
   notifications: readonly Notification[],
   previous: readonly NotificationGroup[] = [],
 ): readonly NotificationGroup[] {
-  const groups = new Map<number, Notification[]>();
-  for (const notification of notifications) {
+  const groups: { readonly day: number; readonly items: Notification[] }[] = [];
+  for (const notification of [...notifications].reverse()) {
     const day = dayOf(notification).getTime();
-    const items = groups.get(day);
-    if (items) items.push(notification);
-    else groups.set(day, [notification]);
+    const last = groups.at(-1);
+    // A date that cannot be parsed is compared as false, and belongs where it stands.
+    if (last && !(day > last.day)) last.items.push(notification);
+    else groups.push({ day, items: [notification] });
   }
   const previousByDay = new Map(previous.map((group) => [group.date.getTime(), group]));
-  return [...groups].map(([day, items]) => {
+  return groups.reverse().map(({ day, items }) => {
+    items.reverse();
     const same = previousByDay.get(day);
     if (same?.items.length === items.length && items.every((item, n) => item === same.items[n])) return same;
     const date = new Date(day);

@@ -69,6 +69,18 @@ describe("days", () => {
     expect(groups[1]?.date).toEqual(new Date(2026, 10, 20));
   });
 
+  test("of what comes back are not earlier than those of what arrived before", () => {
+    const [old, older] = [at("old", new Date(2026, 10, 18, 8)), at("older", new Date(2026, 10, 17, 8))];
+    const present = at("present", new Date(2026, 10, 21, 8));
+    const ids = (...notifications: Notification[]): unknown =>
+      groupByDay(notifications).map(({ key, items }) => [key, items.map(({ id }) => id)]);
+    expect(ids(older, present, old)).toEqual([
+      ["2026-11-21", ["older", "present"]],
+      ["2026-11-18", ["old"]],
+    ]);
+    expect(ids(older, old)).toEqual([["2026-11-18", ["older", "old"]]]);
+  });
+
   test("without changes keep their identity", () => {
     const old = at("a", new Date(2026, 10, 20, 8));
     const groups = groupByDay([at("b", new Date(2026, 10, 21, 8)), old]);
