@@ -46,9 +46,13 @@ export function createTray({ environment, client, kept, ring }: TrayHost): Tray 
     const own = kept();
     const over = new Set(ids);
     const { notifications } = client.store.getState();
-    const isLeft = (type: string): boolean => notifications.some((one) => one.type === type && one.readAt === null);
+    /** Whether a digest still tells of something: of a type, or with `null` of anything. */
+    const isLeft = (type: string | null): boolean =>
+      notifications.some((one) => (type ?? one.type) === one.type && one.readAt === null);
     if (!own || ids.length === 0) return;
-    void close(own.scope, ({ id, type }) => (id !== undefined ? over.has(id) : type != null && !isLeft(type)));
+    void close(own.scope, ({ id, type = null, chatId = null }) =>
+      id === undefined ? chatId === null && !isLeft(type) : over.has(id),
+    );
   }
 
   function badge(count: number): void {

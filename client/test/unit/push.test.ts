@@ -380,11 +380,16 @@ describe("what the system shows", () => {
     server.send({ type: "like" });
     await show("messages", { data: { carillon: 1, chatId: "c1", type: null } });
     await show("likes", { data: { carillon: 1, chatId: null, type: "like" } });
+    await show("the night", { data: { carillon: 1, chatId: null, type: null } });
     server.push({ type: "receipt", chatId: "c1", userId: "bob", seq: 1 });
     await stored();
-    expect(origin.titles).toEqual(["messages", "likes"]);
+    expect(origin.titles).toEqual(["messages", "likes", "the night"]);
     server.push({ type: "receipt", chatId: "c1", userId: "alice", seq: 1 });
+    server.send({ type: "news" });
     server.change("read", ["n1"]);
+    await stored();
+    expect(origin.titles).toEqual(["the night"]);
+    server.change("read", ["n2"]);
     await stored();
     expect(origin.titles).toEqual([]);
   });
