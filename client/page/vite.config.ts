@@ -1,4 +1,5 @@
-// Builds the test page into exactly three files with fixed names, because its route serves no others.
+// Builds the test page into exactly three files with fixed names, because its routes serve no others. The service worker,
+// which is the package's own, is the fourth.
 
 import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";

@@ -43,7 +43,10 @@ export interface Content {
   readonly deliverAt?: string;
   readonly expiresAt?: string;
   readonly collapseKey?: string;
+  /** What rings. Default: both. It is in the inbox in any case. */
   readonly channels?: readonly ("realtime" | "push")[];
+  /** Pushes of this type to a user wait for the end of a window, 60,000 to 86,400,000 ms after the first, and are one. */
+  readonly digest?: { readonly windowMs: number };
   readonly accept?: "durable" | "fast";
 }
 

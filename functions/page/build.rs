@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::{env, fs};
 
-const FILES: [&str; 3] = ["index.html", "page.js", "page.css"];
+const FILES: [&str; 4] = ["index.html", "page.js", "page.css", "push-worker.js"];
 
 fn main() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../client/page");

@@ -121,7 +121,7 @@ async fn switched_off_test_endpoints_are_not_found() {
 }
 
 #[tokio::test]
-async fn the_page_may_run_only_its_own_script_and_call_only_its_own_server() {
+async fn the_page_may_run_only_its_own_scripts_and_call_only_its_own_server() {
     let test = TestApp::new().await;
     let mut config = (*test.app.config).clone();
     config.events_url = Some("https://streams.example/events/api/events".into());
@@ -132,13 +132,18 @@ async fn the_page_may_run_only_its_own_script_and_call_only_its_own_server() {
     for allowed in [
         "default-src 'none'",
         "script-src 'self'",
+        "worker-src 'self'",
         "connect-src 'self' ws://localhost https://streams.example;",
         "frame-ancestors 'none'",
     ] {
         assert!(policy.contains(allowed), "{policy}");
     }
     assert!(!policy.contains("unsafe"), "{policy}");
-    for (file, kind) in [("page.js", "text/javascript; charset=utf-8"), ("page.css", "text/css; charset=utf-8")] {
+    for (file, kind) in [
+        ("page.js", "text/javascript; charset=utf-8"),
+        ("push-worker.js", "text/javascript; charset=utf-8"),
+        ("page.css", "text/css; charset=utf-8"),
+    ] {
         let mut event = event("page");
         event["routeKey"] = format!("ANY /test/redis-notification/{file}").into();
         event["requestContext"]["routeKey"] = event["routeKey"].clone();

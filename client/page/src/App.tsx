@@ -22,6 +22,7 @@ import {
 import { Metrics } from "./Metrics.js";
 import { PasteToken } from "./PasteToken.js";
 import { SendForm } from "./SendForm.js";
+import { Settings } from "./Settings.js";
 import { TraceProvider } from "./tracing.js";
 import { useWide } from "./useWide.js";
 
@@ -107,6 +108,7 @@ function Session({ user, token, onNoTokenService, onSwitchUser, onForgetToken }:
               <Events />
             </div>
             <EmitForm user={user} />
+            <Settings user={user} />
             <Metrics />
             <Chat user={user} canBeOthers={token === null} />
             <History />

@@ -3,7 +3,7 @@
 import { type Client, createClient } from "@carillon/client";
 import { useChats } from "@carillon/client/chat-react";
 import { type ChatSlots, Chats } from "@carillon/client/chat-ui";
-import { CarillonProvider, useCarillon } from "@carillon/client/react";
+import { CarillonProvider, useCarillon, usePreferences } from "@carillon/client/react";
 import { type FormEvent, type ReactElement, useId, useMemo, useState } from "react";
 import { FailureLine } from "./FailureNote.js";
 import { type Failure, failure } from "./failure.js";
@@ -57,10 +57,27 @@ function Panel({ user }: { user: string }): ReactElement {
         </>
       ),
       header: <span className={`dot ${tone}`} role="img" aria-label={name} title={name} />,
+      actions: ({ id }) => <Mute chatId={id} />,
     }),
     [user, name, tone],
   );
   return <Chats className="chat-panel" slots={slots} />;
+}
+
+/** A muted chat neither pushes nor is spoken. */
+function Mute({ chatId }: { chatId: string }): ReactElement {
+  const { isMuted, mute, unmute } = usePreferences();
+  const muted = isMuted(chatId);
+  return (
+    <button
+      type="button"
+      className="carillon-button"
+      aria-pressed={muted}
+      onClick={() => void (muted ? unmute(chatId) : mute(chatId))}
+    >
+      {muted ? "Muted" : "Mute"}
+    </button>
+  );
 }
 
 interface ChatFormProps {

@@ -70,6 +70,7 @@ function Row({ received: { n, at, transport, event } }: { received: ReceivedEven
 function summaryOf(event: CarillonEvent): string {
   switch (event.type) {
     case "notification":
+    case "pushed":
       return event.notification.title;
     case "changed":
       return event.ids.length === 1 ? "1 notification" : `${event.ids.length} notifications`;
@@ -81,6 +82,7 @@ function summaryOf(event: CarillonEvent): string {
 // An event that is both cached and received live has the same key twice, and is shown once.
 function keyOf(event: CarillonEvent): string {
   if ("id" in event) return event.id;
+  if (event.type === "pushed") return `${event.notification.id} pushed`;
   // Without a cursor the notification is told once, and has its place later.
   return `${event.cursor ?? event.notification.id} ${event.type}`;
 }

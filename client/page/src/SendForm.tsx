@@ -25,7 +25,13 @@ interface Sent {
 
 type Outcome = { sent: Sent; name: string } | { failure: Failure } | null;
 
-const EXAMPLE_TYPES = ["REPORT_APPROVED", "ORDER_SHIPPED", "COMMENT_ADDED", "BUILD_FAILED", "like"];
+export const EXAMPLE_TYPES: readonly string[] = [
+  "REPORT_APPROVED",
+  "ORDER_SHIPPED",
+  "COMMENT_ADDED",
+  "BUILD_FAILED",
+  "like",
+];
 
 export function SendForm({ user }: { user: string }): ReactElement {
   const id = useId();
@@ -69,10 +75,13 @@ export function SendForm({ user }: { user: string }): ReactElement {
       ...(text("body") !== "" && { body: text("body") }),
       ...(text("actionUrl") !== "" && { actionUrl: text("actionUrl") }),
     };
-    const content = JSON.stringify(body);
+    // The button that was pressed.
+    const isPush = (event.nativeEvent as SubmitEvent).submitter?.getAttribute("value") === "push";
+    const path = isPush ? "/api/push/send" : "/api/notifications/send";
+    const content = JSON.stringify([path, body]);
     if (attempt.current.content !== content) attempt.current = { content, key: crypto.randomUUID() };
     const headers = { "Idempotency-Key": attempt.current.key };
-    void submit(() => client.request<Sent>("POST", "/api/notifications/send", { body, headers }), "Notification");
+    void submit(() => client.request<Sent>("POST", path, { body, headers }), isPush ? "Push" : "Notification");
   };
 
   const sendTest = (): void => {
@@ -170,6 +179,9 @@ export function SendForm({ user }: { user: string }): ReactElement {
         <div className="buttons whole">
           <button type="submit" className="button primary" aria-disabled={busy}>
             <SendIcon /> {busy ? "Sending…" : "Send"}
+          </button>
+          <button type="submit" name="as" value="push" className="button" aria-disabled={busy}>
+            Send as a push
           </button>
           <button type="button" className="button" aria-disabled={busy} onClick={sendTest}>
             Send a test to {user}
