@@ -53,7 +53,7 @@ export type ToPage = { readonly carillon: 1 } & (
       readonly root: string;
       readonly userId: string | null;
     }
-  /** The page shows this in place of the worker. */
+  /** The page shows this in place of the worker. It answers over the port. */
   | { readonly kind: "take"; readonly payload: PushedNotification }
   /** The user followed a notification. The page answers over the port, and goes there. */
   | { readonly kind: "open"; readonly url: string }

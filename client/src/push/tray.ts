@@ -115,6 +115,7 @@ export function createTray({ environment, client, kept, ring }: TrayHost): Tray 
       case "ask":
         return ports[0]?.postMessage(isShowing(message));
       case "take":
+        ports[0]?.postMessage(true);
         return void take(message.payload).catch(() => {});
       case "open":
         ports[0]?.postMessage(true);

@@ -1,7 +1,7 @@
 // The tabs of the worker's origin: which of them shows what arrives, and which one a click leads to.
 
 import type { KeptPush } from "./device.js";
-import type { ToPage } from "./messages.js";
+import type { PushedNotification, ToPage } from "./messages.js";
 import type { WindowClient, WorkerScope } from "./scope.js";
 
 /** A tab that is busy or has no client does not answer in time, and then counts as none. */
@@ -10,6 +10,8 @@ const ANSWER_MS = 500;
 export interface Windows {
   /** The tab that shows what arrives for the user, the one in use first. `null`: none is both visible and connected. */
   showing(kept: KeptPush | undefined): Promise<WindowClient | null>;
+  /** Leaves a notification to a tab. Returns whether it takes it. */
+  take(tab: WindowClient, payload: PushedNotification): Promise<boolean>;
   /** Brings a tab to the front, if need be a new one. `goes`: to this address, even if another tab is open. */
   open(url: string, goes: boolean): Promise<void>;
 }
@@ -31,11 +33,13 @@ export function createWindows({ clients, location }: WorkerScope): Windows {
       const answers = await Promise.all(visible.map((tab) => ask(tab, { carillon: 1, kind: "ask", root, userId })));
       return visible.find((_, n) => answers[n]) ?? null;
     },
+    take: (tab, payload) => ask(tab, { carillon: 1, kind: "take", payload }),
     async open(url, goes) {
       const isHere = new URL(url).origin === location.origin;
       const [tab] = isHere ? await tabs() : [];
       if (!tab || (goes && !(await go(tab, url)))) return void (await clients.openWindow(url));
-      await tab.focus();
+      // Browsers allow it for a moment after a click.
+      await tab.focus().catch(() => {});
     },
   };
 }

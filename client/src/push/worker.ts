@@ -38,10 +38,11 @@ export function serve(scope: WorkerScope): void {
     if (kept === null) return unsubscribe();
     if (payload.kind === "close") return close(payload.tag);
     const tab = await windows.showing(kept);
-    if (tab && payload.kind === "notification") tab.postMessage({ carillon: 1, kind: "take", payload });
-    if (tab?.focused && !(await mustShow())) return;
+    // It may have closed meanwhile.
+    const isTaken = tab !== null && (payload.kind === "digest" || (await windows.take(tab, payload)));
+    if (isTaken && tab.focused && !(await mustShow())) return;
     const whole = payload.kind === "notification" && payload.fetch ? await fetched(payload, kept) : payload;
-    await show(whole, kept, tab !== null);
+    await show(whole, kept, isTaken);
     if (whole.kind !== "notification") return;
     const { unreadCount } = whole;
     if (unreadCount !== undefined) await scope.navigator.setAppBadge?.(unreadCount).catch(() => {});

@@ -66,6 +66,8 @@ export class FakeTab implements WindowClient {
   frameType = "top-level";
   /** What it answers. `null`: nothing. */
   answer: boolean | null = true;
+  /** Whether it closes after its first answer. */
+  closes = false;
   /** Whether the worker may move it. */
   isControlled = true;
   readonly messages: Record<string, unknown>[] = [];
@@ -79,6 +81,7 @@ export class FakeTab implements WindowClient {
   postMessage(message: Record<string, unknown>, [port]: readonly MessagePort[] = []): void {
     this.messages.push(message);
     if (this.answer !== null) port?.postMessage(this.answer);
+    if (this.closes) this.answer = null;
   }
 
   /** The kinds of messages that it got. */

@@ -221,6 +221,12 @@ describe("with tabs open", () => {
     expect(hidden.messages).toEqual([]);
   });
 
+  test("of which one closes before it has taken it, it is shown", async () => {
+    const tab = worker.tab({ closes: true });
+    await worker.push(notification());
+    expect([tab.kinds, origin.titles, origin.rang[0]?.silent]).toEqual([["ask", "take"], ["Hello"], false]);
+  });
+
   test("of which one is visible and not in use, it is shown without a sound, because the tab rings", async () => {
     const tab = worker.tab({ focused: false });
     await worker.push(notification());

@@ -424,7 +424,7 @@ describe("asked by the worker", () => {
     const tab = await subscribed();
     server.send({ title: "pushed only", silent: true });
     server.send({ title: "rang" });
-    for (const id of ["n1", "n1", "n2"]) await origin.tell(take(id));
+    for (const id of ["n1", "n1", "n2"]) expect(await origin.tell(take(id))).toBe(true);
     await stored();
     expect(rung(tab)).toEqual(["pushed only", "pushed only"]);
     expect(tab.events.filter(({ type }) => type === "pushed").length).toBe(1);
