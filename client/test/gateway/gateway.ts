@@ -10,14 +10,16 @@ import { createInterface } from "node:readline";
 export class Gateway {
   url = "";
   private readonly data: string;
+  private readonly env: Readonly<Record<string, string>>;
   private child: ChildProcess | null = null;
 
-  private constructor(data: string) {
+  private constructor(data: string, env: Readonly<Record<string, string>>) {
     this.data = data;
+    this.env = env;
   }
 
-  static async start(): Promise<Gateway> {
-    const gateway = new Gateway(await mkdtemp(join(tmpdir(), "carillon-client-")));
+  static async start(env: Readonly<Record<string, string>> = {}): Promise<Gateway> {
+    const gateway = new Gateway(await mkdtemp(join(tmpdir(), "carillon-client-")), env);
     await gateway.run("0");
     return gateway;
   }
@@ -29,7 +31,7 @@ export class Gateway {
     const child = spawn(program, ["--port", port, "--data", this.data], {
       stdio: ["ignore", "pipe", "pipe"],
       // The tests send more than the rate limits allow.
-      env: { ...process.env, RATE_LIMIT_SEND_TYPES: "like=off", RATE_LIMIT_CHAT: "1000/1s" },
+      env: { ...process.env, RATE_LIMIT_SEND_TYPES: "like=off", RATE_LIMIT_CHAT: "1000/1s", ...this.env },
     });
     this.child = child;
     let log = "";
@@ -80,6 +82,18 @@ export class Gateway {
     const query = new URLSearchParams({ sub, scope, ttl: String(ttl) });
     const response = await fetch(`${this.url}/_gateway/token?${query}`);
     return ((await response.json()) as { token: string }).token;
+  }
+
+  /** Calls the API as a user. */
+  async call(sub: string, method: string, path: string, body?: unknown): Promise<unknown> {
+    const response = await fetch(this.url + path, {
+      method,
+      headers: { authorization: `Bearer ${await this.token(sub)}`, "content-type": "application/json" },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path} failed with ${response.status}: ${text}`);
+    return text === "" ? undefined : JSON.parse(text);
   }
 
   async connections(): Promise<number> {
