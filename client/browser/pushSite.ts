@@ -1,15 +1,16 @@
 // A site with push: a page with the components, the service worker of the package, and a server in memory behind both.
-// The push service of Chromium is out of reach, so its subscription is faked. Pushes come from the protocol of its
-// developer tools.
 
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
-import type { Browser, BrowserContext, CDPSession, Page, Worker } from "playwright-core";
+import type { Browser, BrowserContext, Page, Worker } from "playwright-core";
 import { build } from "vite";
 import { BASE_URL, FakeServer } from "../test/harness/server.js";
 import { launch, newContext } from "./browser.js";
+import { fakePushManager, PushTools } from "./pushTools.js";
+
+const SUBSCRIPTION = { endpoint: "https://push.example/1", expirationTime: null, keys: { p256dh: "p", auth: "a" } };
 
 const root = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url));
 
@@ -90,7 +91,7 @@ export class PushSite {
     const context = await newContext(this.#browser, {});
     this.#contexts.push(context);
     await context.grantPermissions(["notifications"], { origin: this.origin });
-    await context.addInitScript(fakePushManager);
+    await context.addInitScript(fakePushManager, SUBSCRIPTION);
     return PushVisit.open(context, this.origin);
   }
 
@@ -104,25 +105,6 @@ export class PushSite {
     this.#http.closeAllConnections();
     this.#http.close();
   }
-}
-
-/** Runs in the page: the browser subscribes without its push service. What it has subscribed outlives the page. */
-function fakePushManager(): void {
-  const KEY = "push endpoint";
-  const subscription = (): PushSubscription | null => {
-    const endpoint = localStorage.getItem(KEY);
-    const toJSON = (): object => ({ endpoint, expirationTime: null, keys: { p256dh: "p", auth: "a" } });
-    const unsubscribe = async (): Promise<boolean> => {
-      localStorage.removeItem(KEY);
-      return true;
-    };
-    return endpoint === null ? null : ({ endpoint, options: {}, toJSON, unsubscribe } as unknown as PushSubscription);
-  };
-  PushManager.prototype.getSubscription = async () => subscription();
-  PushManager.prototype.subscribe = async () => {
-    localStorage.setItem(KEY, "https://push.example/1");
-    return subscription() as PushSubscription;
-  };
 }
 
 async function built(config: Parameters<typeof build>[0]): Promise<string> {
@@ -146,8 +128,7 @@ export class PushVisit {
   /** Errors that the browser reported. */
   readonly errors: string[] = [];
   readonly #origin: string;
-  #tools: CDPSession | null = null;
-  #registrationId = "";
+  #tools: PushTools | null = null;
 
   private constructor(page: Page, origin: string) {
     this.page = page;
@@ -191,22 +172,8 @@ export class PushVisit {
 
   /** The push service delivers a push. */
   async push(payload: object): Promise<void> {
-    if (!this.#tools) {
-      const tools = await this.page.context().newCDPSession(this.page);
-      const registered = new Promise<void>((resolve) => {
-        tools.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
-          const own = registrations.find(({ scopeURL }) => scopeURL.startsWith(this.#origin));
-          if (!own) return;
-          this.#registrationId = own.registrationId;
-          resolve();
-        });
-      });
-      await tools.send("ServiceWorker.enable");
-      await registered;
-      this.#tools = tools;
-    }
-    const message = { origin: this.#origin, registrationId: this.#registrationId, data: JSON.stringify(payload) };
-    await this.#tools.send("ServiceWorker.deliverPushMessage", message);
+    this.#tools ??= await PushTools.attach(this.page, this.#origin);
+    await this.#tools.deliver(payload);
   }
 
   /** What the system shows of this site. */

@@ -22,8 +22,8 @@ export interface Environment {
   readonly random: () => number;
 }
 
-// If storage is forbidden, even reading the global throws.
-function available<T>(read: () => T | undefined): T | null {
+/** A part of the browser. If storage is forbidden, even reading the global throws. */
+export function available<T>(read: () => T | undefined): T | null {
   try {
     return read() ?? null;
   } catch {

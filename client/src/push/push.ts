@@ -1,5 +1,6 @@
 // Push in this browser: asks, subscribes, keeps the subscription at the server, and ends it. Loaded on demand.
 
+import { available } from "../environment.js";
 import { asError, closed, invalidAnswer, toProblem } from "../errors.js";
 import { isObject } from "../protocol.js";
 import type { OwnedStore } from "../store.js";
@@ -49,7 +50,7 @@ export function createPush(host: PushHost, { store, update }: OwnedStore<PushSta
   /** Whether the browser can. Tells why not. */
   function isSupported(): boolean {
     if (device && serviceWorker && notifications && "PushManager" in globalThis) return true;
-    const isOnIos = (globalThis.navigator as { standalone?: boolean } | undefined)?.standalone === false;
+    const isOnIos = available(() => (navigator as { standalone?: boolean }).standalone) === false;
     const reason = globalThis.isSecureContext === false ? "insecure" : isOnIos ? "install" : "browser";
     update({ status: "unsupported", reason });
     return false;

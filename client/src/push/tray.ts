@@ -1,7 +1,7 @@
 // The notifications of the system, as a page deals with them: takes over what it shows itself, closes what was read
 // elsewhere, and writes the number of unread ones on the icon of the application.
 
-import type { Environment } from "../environment.js";
+import { available, type Environment } from "../environment.js";
 import { isObject } from "../protocol.js";
 import type { CarillonEvent, Client, State } from "../types.js";
 import type { KeptPush } from "./device.js";
@@ -57,7 +57,7 @@ export function createTray({ environment, client, kept, ring }: TrayHost): Tray 
 
   function badge(count: number): void {
     // Not in every browser, and only for installed pages.
-    const own: Partial<Navigator> | undefined = globalThis.navigator;
+    const own = available<Partial<Navigator>>(() => navigator);
     void own?.setAppBadge?.(count).catch(() => {});
   }
 

@@ -2,20 +2,24 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, inject, test } from "vitest";
 import { Gateway } from "../../browser/gateway.js";
+import { fakePushManager, PushTools } from "../../browser/pushTools.js";
+import { PushService } from "../gateway/pushService.js";
 import { install, root } from "../package/run.js";
 import { App, examples } from "./app.js";
 
 const here = join(root, "test/examples");
 const timeout = 30_000;
+let pushService: PushService;
 let gateway: Gateway;
 let browser: Browser;
 let app: App | null = null;
 
 beforeAll(async () => {
-  gateway = await Gateway.launch();
+  pushService = await PushService.start();
+  gateway = await Gateway.launch({ WEB_PUSH_HOSTS: pushService.host });
   browser = await chromium.launch({
     executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-background-networking"],
@@ -31,6 +35,7 @@ afterEach(async () => {
 afterAll(async () => {
   await browser.close();
   await gateway.stop();
+  await pushService.stop();
 });
 
 async function build(name: string, packages: string, files: Readonly<Record<string, string>> = {}): Promise<App> {
@@ -40,8 +45,8 @@ async function build(name: string, packages: string, files: Readonly<Record<stri
 }
 
 /** A page, and what the browser complains about in it. */
-async function visit(url: string): Promise<{ page: Page; complaints: string[] }> {
-  const page = await (await browser.newContext()).newPage();
+async function visit(url: string, context?: BrowserContext): Promise<{ page: Page; complaints: string[] }> {
+  const page = await (context ?? (await browser.newContext())).newPage();
   const complaints: string[] = [];
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("console", (message) => {
@@ -161,6 +166,45 @@ const look = (page: Page): Promise<{ width: number; isSpokenSeen: boolean }> =>
     const spoken = root?.querySelector(".carillon-spoken")?.getBoundingClientRect().width ?? 0;
     return { width, isSpokenSeen: spoken > 1 };
   });
+
+test("push: the app in the README is the example, word for word, and rings while it is closed", async () => {
+  const code = await shown();
+  expect(code).toContain(await readFile(join(examples, "push/src/main.tsx"), "utf8"));
+  const built = await build("push", here);
+  const url = await built.serve("vite/bin/vite.js", "preview", "--port", "0");
+  const { key } = (await gateway.call("alice", "GET", "/api/push/key")) as { key: string };
+  const pushed = pushService.browser(key);
+  const context = await browser.newContext();
+  await context.grantPermissions(["notifications"], { origin: url });
+  await context.addInitScript(fakePushManager, pushed.subscription);
+  const { page, complaints } = await visit(url, context);
+  await heading(page, "Push is off");
+  await page.getByRole("button", { name: "Turn it on" }).click();
+  await heading(page, "Push is on");
+  await page.getByRole("checkbox", { name: "Push" }).first().waitFor({ timeout });
+  expect(complaints).toEqual([]);
+
+  // What the server sends to the browser's push service is what the worker gets.
+  const other = await context.newPage();
+  const tools = await PushTools.attach(other, url);
+  await page.close();
+  await gateway.send({ userIds: ["alice"], title: "Parcel", actionUrl: "/parcels/1" });
+  await expect.poll(() => pushed.pushes.length, { timeout }).toBe(1);
+  await tools.deliver(pushed.pushes[0] ?? {});
+  const titles = (): Promise<string[]> | undefined =>
+    context.serviceWorkers()[0]?.evaluate(async () => {
+      const { registration } = globalThis as unknown as { registration: ServiceWorkerRegistration };
+      return (await registration.getNotifications()).map(({ title }) => title);
+    });
+  await expect.poll(titles, { timeout }).toEqual(["Parcel"]);
+  expect(pushService.errors).toEqual([]);
+
+  const next = await visit(url, context);
+  await heading(next.page, "Push is on");
+  await next.page.getByRole("button", { name: "Turn it off" }).click();
+  await heading(next.page, "Push is off");
+  await expect.poll(titles, { timeout }).toEqual([]);
+});
 
 test("Next: the app in the README is the example, word for word, hydrates without a warning, and rings", async () => {
   const code = await shown();
