@@ -5,7 +5,7 @@ import { available, type Environment } from "../environment.js";
 import { isObject } from "../protocol.js";
 import type { CarillonEvent, Client, State } from "../types.js";
 import type { KeptPush } from "./device.js";
-import { type PushedNotification, shownOf, type ToPage } from "./messages.js";
+import { type PushedNotification, type Shown, shownOf, type ToPage } from "./messages.js";
 
 const MAX_HEARD = 200;
 
@@ -30,16 +30,16 @@ export function createTray({ environment, client, kept, ring }: TrayHost): Tray 
   /** Notifications that have arrived while the page was open: whether each has rung. */
   const heard = new Map<string, boolean>();
 
-  /** Closes what the test selects. */
-  async function close(
-    scope: string,
-    isOver: (shown: NonNullable<ReturnType<typeof shownOf>>) => boolean,
-  ): Promise<void> {
-    const registration = await serviceWorker?.getRegistration(scope);
-    for (const notification of (await registration?.getNotifications()) ?? []) {
-      const shown = shownOf(notification);
-      if (shown && isOver(shown)) notification.close();
-    }
+  /** Closes what is over. What stays, if the browser fails, is closed by the user. */
+  function close(scope: string, isOver: (shown: Shown) => boolean): void {
+    const run = async (): Promise<void> => {
+      const registration = await serviceWorker?.getRegistration(scope);
+      for (const notification of (await registration?.getNotifications()) ?? []) {
+        const shown = shownOf(notification);
+        if (shown && isOver(shown)) notification.close();
+      }
+    };
+    run().catch(() => {});
   }
 
   function closeIds(ids: readonly string[]): void {
@@ -50,7 +50,7 @@ export function createTray({ environment, client, kept, ring }: TrayHost): Tray 
     const isLeft = (type: string | null): boolean =>
       notifications.some((one) => (type ?? one.type) === one.type && one.readAt === null);
     if (!own || ids.length === 0) return;
-    void close(own.scope, ({ id, type = null, chatId = null }) =>
+    close(own.scope, ({ id, type = null, chatId = null }) =>
       id === undefined ? chatId === null && !isLeft(type) : over.has(id),
     );
   }
@@ -88,7 +88,7 @@ export function createTray({ environment, client, kept, ring }: TrayHost): Tray 
   client.wire.subscribe(({ type, userId, chatId }) => {
     const own = kept();
     if (!own || type !== "receipt" || userId !== own.userId) return;
-    void close(own.scope, (shown) => shown.chatId === chatId);
+    close(own.scope, (shown) => shown.chatId === chatId);
   });
 
   /** Whether what arrives shows here. */
@@ -118,6 +118,7 @@ export function createTray({ environment, client, kept, ring }: TrayHost): Tray 
         ports[0]?.postMessage(true);
         return void take(message.payload).catch(() => {});
       case "open":
+        if (new URL(message.url).origin !== location.origin) return;
         ports[0]?.postMessage(true);
         location.assign(message.url);
     }
@@ -134,7 +135,7 @@ export function createTray({ environment, client, kept, ring }: TrayHost): Tray 
     },
     clear({ scope }) {
       badge(0);
-      void close(scope, () => true);
+      close(scope, () => true);
     },
   };
 }

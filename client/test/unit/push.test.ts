@@ -451,10 +451,14 @@ describe("asked by the worker", () => {
     expect(rung(tab)).toEqual([]);
   });
 
-  test("goes where a click leads", async () => {
+  test("goes where a click leads, within its origin", async () => {
     await subscribed();
     const assign = vi.fn();
-    vi.stubGlobal("location", { assign });
+    vi.stubGlobal("location", { origin: ORIGIN, assign });
+    for (const url of ["javascript:alert(1)", "https://evil.example/"]) {
+      expect(await origin.tell({ carillon: 1, kind: "open", url })).toBeUndefined();
+    }
+    expect(assign).not.toHaveBeenCalled();
     expect(await origin.tell({ carillon: 1, kind: "open", url: `${ORIGIN}/orders/7` })).toBe(true);
     expect(assign).toHaveBeenCalledWith(`${ORIGIN}/orders/7`);
   });
