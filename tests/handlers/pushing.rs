@@ -14,7 +14,9 @@ use shared::chat::draft::Draft;
 use shared::chat::{joining, reading, writing};
 use shared::delivery::wake::Wake;
 use shared::ids::{ChatId, UserId};
+use shared::sockets::push::Outcome as Offered;
 use shared::web_push::service::{Outcome, Push, PushServices};
+use tokio::sync::Notify;
 
 /// The pair of the sender in RFC 8291, appendix A, and the key of its receiver.
 const VAPID: [(&str, &str); 3] = [
@@ -33,6 +35,8 @@ struct FakeServices {
     posts: Mutex<Vec<Post>>,
     /// The next outcomes of each browser, the last first; later ones are accepted.
     outcomes: Mutex<HashMap<String, Vec<Outcome>>>,
+    /// The browsers whose push service answers only once it is told to.
+    held: Mutex<HashMap<String, Arc<Notify>>>,
     wakes: AtomicUsize,
 }
 
@@ -52,12 +56,16 @@ impl PushServices for FakeServices {
         let browser = push.subscription.endpoint.as_str().rsplit('/').next().unwrap().to_owned();
         let outcome = self.outcomes.lock().unwrap().get_mut(&browser).and_then(Vec::pop);
         self.posts.lock().unwrap().push(Post {
-            browser,
+            browser: browser.clone(),
             payload: serde_json::from_slice(push.payload).unwrap(),
             topic: push.topic.unwrap().to_owned(),
             urgency: push.urgency.name(),
             ttl_s: push.ttl_s,
         });
+        let held = self.held.lock().unwrap().get(&browser).cloned();
+        if let Some(held) = held {
+            held.notified().await;
+        }
         outcome.unwrap_or(Outcome::Accepted)
     }
 }
@@ -84,6 +92,11 @@ impl FakeServices {
 
     fn will(&self, browser: &str, outcomes: &[Outcome]) {
         self.outcomes.lock().unwrap().insert(browser.into(), outcomes.iter().rev().copied().collect());
+    }
+
+    /// From now on, the push service of this browser answers one push for each notification of what is returned.
+    fn holds(&self, browser: &str) -> Arc<Notify> {
+        Arc::clone(self.held.lock().unwrap().entry(browser.into()).or_default())
     }
 
     /// How often the drain was woken since the last time.
@@ -264,6 +277,36 @@ async fn a_connected_user_is_pushed_to_only_if_no_device_acknowledges() {
     assert_eq!(pushing.services.titles(), titles([("phone", "three")]));
     pushing.drains_after(50_000).await;
     assert_eq!(pushing.services.titles(), titles([("phone", "two")]));
+}
+
+#[tokio::test]
+async fn a_push_service_that_does_not_answer_holds_up_nothing_else() {
+    let pushing = Pushing::new().await;
+    let test = &pushing.test;
+    pushing.subscribes("bob", SILENT, "laptop").await;
+    let answers = pushing.services.holds("laptop");
+    pushing.sends("bob", "one", json!({})).await;
+    test.connect("alice", &["tab"]).await;
+    test.push.will("tab", &[Offered::Failed]);
+    pushing.sends("alice", "two", json!({})).await;
+    test.push.taken();
+    let (app, end_ms) = (test.app.clone(), test.clock.now_ms() + 60_000);
+    let draining = tokio::spawn(async move { drain::handle(&app, end_ms).await });
+    let until = async |is_done: &dyn Fn() -> bool| {
+        let polling = async {
+            while !is_done() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), polling).await.unwrap();
+    };
+    until(&|| pushing.services.titles() == titles([("laptop", "one")])).await;
+    test.clock.advance(Duration::from_secs(5));
+    until(&|| !test.push.taken().is_empty()).await;
+    assert!(!draining.is_finished(), "it waits for the answer");
+    answers.notify_one();
+    let drained = draining.await.unwrap();
+    assert_eq!((drained.pushed, drained.web_pushed, drained.failed), (1, 1, false));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use shared::sockets::streams::Listening;
 
 pub use crate::drained::Drained;
 use crate::queue::Found;
+use crate::web_push::{DueKinds, Sending};
 
 /// The variables that it requires.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
@@ -67,11 +68,16 @@ async fn drain(
     let deadlines = Deadlines::new(app, deadline_ms);
     record::close_expired(app, deadlines.work_ms, drained).await?;
     record::persist_all(app, drained).await;
-    if let Err(error) = linger(app, &deadlines, ending, drained).await {
+    let mut sending = Sending::default();
+    let lingered = linger(app, &deadlines, ending, &mut sending, drained).await;
+    if lingered.is_err() {
         // From now on, a caller that enqueues work wakes another drain.
         app.moment.queue.sign_off(app.clock.at()).await;
-        return Err(error);
     }
+    // A process may be frozen as soon as its function has answered.
+    let sent = sending.end().await;
+    lingered?;
+    drained.web_pushed += sent?;
     record::purge(app, deadlines.wait_ms, drained).await
 }
 
@@ -97,6 +103,7 @@ async fn linger(
     app: &App,
     deadlines: &Deadlines,
     mut ending: Pin<&mut impl Future<Output = ()>>,
+    sending: &mut Sending,
     drained: &mut Drained,
 ) -> Result<(), StoreError> {
     let mut news = None;
@@ -104,15 +111,19 @@ async fn linger(
         let is_working = app.clock.now_ms() <= deadlines.work_ms;
         let until_ms = if is_working { deadlines.work_ms } else { deadlines.wait_ms };
         let before = *drained;
-        let (found, next) = work(app, until_ms, drained).await?;
+        let (found, next) = work(app, until_ms, sending, drained).await?;
         let now_ms = app.clock.now_ms();
-        let next = match next {
+        let mut next = match next {
             Some(next) => next,
             None => app.record.deliveries.next_due().await?,
         };
+        if sending.is_running() {
+            // It takes whatever falls due meanwhile, and this looks again at its end.
+            (next.web_push, next.digest) = (None, None);
+        }
         let next_ms = [next.first(), found.next_ms].into_iter().flatten().min();
         let next_ms = next_ms.filter(|next_ms| *next_ms <= deadlines.wait_ms && now_ms <= until_ms);
-        let Some(next_ms) = next_ms else {
+        if next_ms.is_none() && !sending.is_running() {
             // A caller that enqueues work from now on wakes another drain; until now it counted on this one.
             let generation = app.moment.queue.sign_off(app.clock.at()).await;
             if generation == found.generation || generation.is_none() {
@@ -123,12 +134,14 @@ async fn linger(
                 return Ok(());
             }
             continue;
-        };
+        }
+        let next_ms = next_ms.unwrap_or(i64::MAX);
         // Something is due but cannot be taken: another worker has it, or the record's clock is behind this process's.
         let is_held = next_ms <= now_ms && before == *drained;
         tokio::select! {
             () = tokio::time::sleep(POLL_INTERVAL), if is_held => {}
             () = app.clock.sleep_until(next_ms), if !is_held => {}
+            sent = sending.done(), if sending.is_running() => drained.web_pushed += sent?,
             () = new_work(app, found.generation, &mut news) => {}
             () = &mut ending => {
                 app.moment.queue.sign_off(app.clock.at()).await;
@@ -140,7 +153,12 @@ async fn linger(
 
 /// Does what is due now, alternating between queue and record so that neither waits for the other. Returns what the record
 /// has next if nothing was done for it.
-async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(Found, Option<NextDue>), StoreError> {
+async fn work(
+    app: &App,
+    until_ms: i64,
+    sending: &mut Sending,
+    drained: &mut Drained,
+) -> Result<(Found, Option<NextDue>), StoreError> {
     let mut max_chunks = MAX_CHUNKS;
     let (mut due, mut next, mut round) = (IsDue::default(), None, 0_usize);
     loop {
@@ -157,18 +175,20 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(Found,
             // Large chunks go one by one, and reading the others would be wasted.
             max_chunks = (2 * done).clamp(MIN_CHUNKS, MAX_CHUNKS);
             due.chunks = done > 0;
-            due.web_pushes |= is_due(app, first_web_push_ms);
+            due.web_pushes |= is_past(app, first_web_push_ms);
         }
         if due.snoozes && is_in_time() {
             let (done, first_web_push_ms) = record::unsnooze(app, drained).await?;
             due.snoozes = done > 0;
-            due.web_pushes |= is_due(app, first_web_push_ms);
+            due.web_pushes |= is_past(app, first_web_push_ms);
         }
         due.expiries = due.expiries && is_in_time() && record::expire(app, drained).await?;
         due.rows = due.rows && is_in_time() && record::push_due(app, drained).await?;
         due.messages = due.messages && is_in_time() && record::push_messages(app, drained).await?;
-        due.web_pushes = due.web_pushes && is_in_time() && web_push::push_due(app, drained).await?;
-        due.digests = due.digests && is_in_time() && web_push::push_digests(app, drained).await?;
+        if (due.web_pushes || due.digests) && is_in_time() {
+            sending.start(app, DueKinds { pushes: due.web_pushes, digests: due.digests }, until_ms);
+            (due.web_pushes, due.digests) = (false, false);
+        }
         if (!due.is_any() && !found.has_more) || !is_in_time() {
             return Ok((found, next));
         }
@@ -178,6 +198,11 @@ async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(Found,
 /// Whether this time has come; `None` is never.
 fn is_due(app: &App, due_ms: Option<i64>) -> bool {
     due_ms.is_some_and(|due_ms| due_ms <= app.clock.now_ms() + CLOCK_DIFFERENCE_MS)
+}
+
+/// The same by this process's clock alone, for what may be a moment late.
+fn is_past(app: &App, due_ms: Option<i64>) -> bool {
+    due_ms.is_some_and(|due_ms| due_ms <= app.clock.now_ms())
 }
 
 /// What of the record is due.
@@ -202,8 +227,8 @@ impl IsDue {
             expiries: is_due(expiry),
             rows: is_due(row),
             messages: is_due(message),
-            web_pushes: is_due(web_push),
-            digests: is_due(digest),
+            web_pushes: is_past(app, web_push),
+            digests: is_past(app, digest),
         }
     }
 

@@ -1,5 +1,10 @@
 //! Web Push: sends what is due to the push services of browsers, and settles it.
 
+use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::stream::{self, StreamExt};
@@ -15,8 +20,7 @@ use shared::web_push::pushes::{
 };
 use shared::web_push::service::{Outcome, Push, PushServices};
 use shared::web_push::subscription::Subscription;
-
-use crate::drained::Drained;
+use tokio::task::JoinHandle;
 
 /// How many notifications are taken at once, and of how many users digests.
 const MAX_TAKEN: usize = 16;
@@ -26,11 +30,73 @@ const MAX_AT_ONCE: usize = 16;
 const MAX_ATTEMPTS: u32 = 6;
 /// The first wait after a failure, in milliseconds; doubled with each further one.
 const RETRY_MS: i64 = 10_000;
+/// How long it waits if what is due cannot be taken.
+const PAUSE: Duration = Duration::from_millis(25);
 /// The longest wait, whatever a push service asks for.
 const MAX_RETRY_MS: i64 = 60 * 60 * 1_000;
 
+/// What is sent beside everything else that a drain does. A push service may take seconds to answer, and whoever subscribes
+/// names it, so nothing waits for it but the end of the drain.
+#[derive(Default)]
+pub(crate) struct Sending {
+    running: Option<JoinHandle<Result<usize, StoreError>>>,
+    is_ending: Arc<AtomicBool>,
+}
+
+/// What is due.
+#[derive(Clone, Copy)]
+pub(crate) struct DueKinds {
+    pub(crate) pushes: bool,
+    pub(crate) digests: bool,
+}
+
+impl Sending {
+    /// Sends these as long as any are due, and starts nothing after `until_ms`. If it is running, it only goes on.
+    pub(crate) fn start(&mut self, app: &App, due: DueKinds, until_ms: i64) {
+        if self.running.is_none() {
+            let (app, is_ending) = (app.clone(), Arc::clone(&self.is_ending));
+            self.running = Some(tokio::spawn(async move { send_all(&app, due, until_ms, &is_ending).await }));
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Waits until it has sent everything, if it is running. Returns how many pushes were accepted. To be dropped while it
+    /// waits changes nothing.
+    pub(crate) async fn done(&mut self) -> Result<usize, StoreError> {
+        let Some(running) = &mut self.running else { return Ok(0) };
+        let done = running.await;
+        self.running = None;
+        // It is never aborted, so it has panicked, as the drain would without a task.
+        done.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))
+    }
+
+    /// The same for what it has already taken.
+    pub(crate) async fn end(&mut self) -> Result<usize, StoreError> {
+        self.is_ending.store(true, Ordering::Relaxed);
+        self.done().await
+    }
+}
+
+/// Returns how many pushes were accepted.
+async fn send_all(app: &App, mut due: DueKinds, until_ms: i64, is_ending: &AtomicBool) -> Result<usize, StoreError> {
+    let (mut accepted, mut has_found) = (0, false);
+    while (due.pushes || due.digests) && app.clock.now_ms() <= until_ms && !is_ending.load(Ordering::Relaxed) {
+        due.pushes = due.pushes && push_due(app, &mut accepted).await?;
+        due.digests = due.digests && push_digests(app, &mut accepted).await?;
+        has_found |= due.pushes || due.digests;
+    }
+    if !has_found {
+        // The record's clock is behind this process's, so the drain will ask for the same again.
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(accepted)
+}
+
 /// Sends notifications that are due, or closes them. Returns whether there were any.
-pub(crate) async fn push_due(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
+async fn push_due(app: &App, accepted: &mut usize) -> Result<bool, StoreError> {
     let pushes = app.record.web_pushes.take_pushes(MAX_TAKEN, app.clock.at()).await?;
     let ends = at_once(pushes.iter().map(|push| send(app, push).boxed()).collect()).await;
     let (mut settled, mut all) = (Vec::new(), Sent::default());
@@ -39,12 +105,12 @@ pub(crate) async fn push_due(app: &App, drained: &mut Drained) -> Result<bool, S
         all.add(sent);
     }
     app.record.web_pushes.settle_pushes(&settled, app.clock.at()).await?;
-    settle_subscriptions(app, all, drained).await?;
+    settle_subscriptions(app, all, accepted).await?;
     Ok(!pushes.is_empty())
 }
 
 /// Sends digests that are due, or closes them. Returns whether there were any.
-pub(crate) async fn push_digests(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
+async fn push_digests(app: &App, accepted: &mut usize) -> Result<bool, StoreError> {
     let digests = app.record.web_pushes.take_digests(MAX_TAKEN, app.clock.at()).await?;
     let of_users = digests.chunk_by(|one, next| one.key.user == next.key.user);
     let ends = at_once(of_users.map(|digests| send_digests(app, digests).boxed()).collect()).await;
@@ -54,13 +120,13 @@ pub(crate) async fn push_digests(app: &App, drained: &mut Drained) -> Result<boo
         all.add(sent);
     }
     app.record.web_pushes.settle_digests(&settled, app.clock.at()).await?;
-    settle_subscriptions(app, all, drained).await?;
+    settle_subscriptions(app, all, accepted).await?;
     Ok(!digests.is_empty())
 }
 
 /// Counts what was accepted, and forgets the subscriptions that have ended.
-async fn settle_subscriptions(app: &App, sent: Sent, drained: &mut Drained) -> Result<(), StoreError> {
-    drained.web_pushed += sent.accepted;
+async fn settle_subscriptions(app: &App, sent: Sent, accepted: &mut usize) -> Result<(), StoreError> {
+    *accepted += sent.accepted;
     if sent.gone.is_empty() { Ok(()) } else { app.record.subscriptions.forget(&sent.gone).await }
 }
 
