@@ -15,7 +15,7 @@ use shared::fast::log::LogId;
 use shared::fast::logged::{LoggedMessage, LoggedSend};
 use shared::fast::write::Extent;
 use shared::ids::{ChatId, MessageId, SendId, UserId, sha256};
-use shared::inbox::notification::{Content, Priority};
+use shared::inbox::notification::{Channels, Content, Priority};
 use shared::moment::redis::RedisMoment;
 use shared::record::postgres::PostgresRecord;
 use sqlx::{Connection, PgConnection};
@@ -194,6 +194,8 @@ impl Bench {
             priority: Priority::Normal,
             expires_at: None,
             collapse_key: None,
+            channels: Channels::All,
+            digest_ms: None,
         });
         let mut bytes = 0;
         let numbers: Vec<usize> = (0..WRITTEN).collect();
@@ -210,6 +212,7 @@ impl Bench {
                     ),
                     recipient,
                     content: Arc::clone(&content),
+                    silent: false,
                     retention_ms: 90 * 24 * 60 * 60 * 1_000,
                     accepted_at: Time(1_800_000_000_000),
                 };

@@ -41,7 +41,7 @@ impl Preferences {
 
     /// The texts under which a store keeps types, quiet hours and muted chats.
     pub fn texts(&self) -> (String, Option<String>, String) {
-        let quiet_hours = self.quiet_hours.as_ref().map(|quiet_hours| text(quiet_hours));
+        let quiet_hours = self.quiet_hours.as_ref().map(text);
         (text(&self.types), quiet_hours, text(&self.muted_chats))
     }
 }

@@ -31,7 +31,7 @@ pub fn may_be_silent(endpoint: &Endpoint) -> bool {
     let origin = endpoint.origin();
     let host = origin.rsplit('/').next().unwrap_or_default();
     let is_of = |domain: &&str| host.strip_suffix(domain).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'));
-    !ALWAYS_SHOW.iter().any(|domain| is_of(domain))
+    !ALWAYS_SHOW.iter().any(is_of)
 }
 
 /// A push, for all subscriptions of a user.

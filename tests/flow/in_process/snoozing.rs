@@ -39,7 +39,7 @@ async fn a_snoozed_notification_comes_back_on_every_device_and_in_sync() {
     assert_eq!(alice.gets(&path).await.code(), "not_found");
     assert_eq!(alice.posts(&format!("{path}/read"), json!({})).await.code(), "not_found");
     alice.gets(&format!("{path}/trace")).await.expect(200);
-    assert_eq!(alice.inbox().await, [other.clone()]);
+    assert_eq!(alice.inbox().await, std::slice::from_ref(&other));
     let sync = alice.gets(&format!("/api/sync?since={before}")).await.expect(200);
     assert_eq!(
         (&sync["deleted"], &sync["notifications"], &sync["cursor"]),

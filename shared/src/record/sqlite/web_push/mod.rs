@@ -58,7 +58,7 @@ fn subscriptions(db: &Connection, user: &UserId, left: Option<&str>) -> Result<V
     let left: Option<Vec<String>> =
         left.map(|left| serde_json::from_str(left).map_err(|_| broken("push_left"))).transpose()?;
     let sql = "SELECT endpoint, p256dh, auth FROM push_subscriptions WHERE user_id = ?1 ORDER BY number";
-    let found = all(db, sql, params![user.as_str()], |row| Ok(subscription(row)?))?;
+    let found = all(db, sql, params![user.as_str()], subscription)?;
     let is_left = |one: &Subscription| left.as_ref().is_none_or(|left| left.contains(&one.id.to_string()));
     Ok(found.into_iter().flatten().filter(is_left).collect())
 }
