@@ -56,7 +56,7 @@ test("while no page is open the system shows a push, which the worker acknowledg
   await expect.poll(() => site.server.acked).toEqual(["e1.1"]);
 });
 
-test("a newer one takes the place of its tag, a digest stands beside it, and each is closed", async () => {
+test("a newer push replaces the one with its tag, a digest is shown beside it, and each is closed", async () => {
   const visit = await away();
   await visit.push(pushed());
   await expect.poll(async () => (await visit.shown()).length).toBe(1);

@@ -102,7 +102,7 @@ export function createPush(host: PushHost, { store, update }: OwnedStore<PushSta
     }
 
     try {
-      // First, because the worker takes a push for nobody as one for a user who has left.
+      // First, because the worker unsubscribes at a push if no user is kept: that user has signed out.
       await keep();
       const answer = await post().catch(async (thrown) => {
         if (asError(thrown).status !== 409) throw thrown;

@@ -15,7 +15,7 @@ export class FakeOrigin {
   /** How often the user was asked. */
   asked = 0;
   subscription: FakeSubscription | null = null;
-  /** Why the push service subscribes nobody. */
+  /** The error with which the push service refuses to subscribe. */
   refusal: Error | null = null;
   /** The push service answers when this settles. */
   hold: Promise<unknown> | null = null;

@@ -172,7 +172,7 @@ describe("one that was too large", () => {
   test.each([
     ["without a token", { token: null }],
     ["with an expired token", { expiresMs: 0 }],
-  ])("shows its title %s, and calls nobody", async (_, more) => {
+  ])("shows its title %s, and does not call the server", async (_, more) => {
     await keeps(more);
     server.send({ title: "Hello", body: "All of it" });
     await worker.push(large);
@@ -375,7 +375,7 @@ describe("a subscription that the browser changes", () => {
     expect(subscription).not.toBeNull();
   });
 
-  test("is not made again for nobody", async () => {
+  test("is not made again if no user is kept", async () => {
     await device().remove(origin.registration.scope);
     origin.subscription = null;
     await worker.subscriptionChanges(null);

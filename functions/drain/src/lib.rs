@@ -195,12 +195,12 @@ async fn work(
     }
 }
 
-/// Whether this time has come; `None` is never.
+/// Whether this time has come or may have by the record's clock; `None` is never.
 fn is_due(app: &App, due_ms: Option<i64>) -> bool {
-    due_ms.is_some_and(|due_ms| due_ms <= app.clock.now_ms() + CLOCK_DIFFERENCE_MS)
+    is_past(app, due_ms.map(|due_ms| due_ms - CLOCK_DIFFERENCE_MS))
 }
 
-/// The same by this process's clock alone, for what may be a moment late.
+/// Whether this time has come by this process's clock, for what may be a moment late; `None` is never.
 fn is_past(app: &App, due_ms: Option<i64>) -> bool {
     due_ms.is_some_and(|due_ms| due_ms <= app.clock.now_ms())
 }

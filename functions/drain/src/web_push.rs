@@ -35,8 +35,8 @@ const PAUSE: Duration = Duration::from_millis(25);
 /// The longest wait, whatever a push service asks for.
 const MAX_RETRY_MS: i64 = 60 * 60 * 1_000;
 
-/// What is sent beside everything else that a drain does. A push service may take seconds to answer, and whoever subscribes
-/// names it, so nothing waits for it but the end of the drain.
+/// A task that sends while the drain does everything else. A push service may take seconds to answer, and any user may name
+/// one, so only the end of the drain waits for it.
 #[derive(Default)]
 pub(crate) struct Sending {
     running: Option<JoinHandle<Result<usize, StoreError>>>,
@@ -227,7 +227,7 @@ async fn send_digests<'a>(app: &App, digests: &'a [DueDigest]) -> (Vec<SettledDi
     (settled, all)
 }
 
-/// Whether there is nothing to tell, or nobody who wants it.
+/// Whether a digest tells nothing, has no subscription to go to, or is unwanted by its user.
 fn is_needless(digest: &DueDigest, now: Time) -> bool {
     let is_unwanted = match (&digest.key.tag, &digest.content) {
         (DigestTag::Chat(chat), DigestContent::Messages { is_connected, .. }) => {
