@@ -262,7 +262,8 @@ pub enum DigestEnd {
     Held(i64),
 }
 
-/// How long a push is claimed that was taken so often before, in milliseconds.
+/// How long a push is claimed that was taken so often before, in milliseconds. Postgres computes it in SQL.
+#[cfg(any(feature = "sqlite", test))]
 pub(crate) fn claim_ms(attempts: i64) -> i64 {
     (CLAIM_MS << attempts.clamp(0, 10)).min(MAX_CLAIM_MS)
 }
