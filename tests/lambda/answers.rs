@@ -104,6 +104,8 @@ async fn every_binary_answers_a_recorded_event() {
     let (status, body) = deployment.streams("stream", &listening).await;
     assert_eq!(status, 200);
     assert!(body.starts_with(":\n\n") && body.contains("\"pong\"") && body.contains("token_expired"), "{body}");
+    let preferences = deployment.answers("push", &deployment.event_by("preferences", &user, ""), 200).await;
+    assert_eq!(preferences, json!({"types": {}, "quietHours": null, "mutedChats": {}}), "{preferences}");
     let refused = deployment.answers("notfound", &event("notfound"), 404).await;
     assert_eq!(refused["error"]["code"], "not_found", "{refused}");
 

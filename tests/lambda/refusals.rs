@@ -6,7 +6,7 @@ use harness::sandbox::{Sandbox, refused, required_variables};
 use crate::environment::with;
 
 /// The variables that each function requires; `notfound` requires none.
-const NEEDS: [(&str, &[&str]); 20] = [
+const NEEDS: [(&str, &[&str]); 21] = [
     ("chats", chats::NEEDS),
     ("connect", connect::NEEDS),
     ("deadletters", deadletters::NEEDS),
@@ -22,6 +22,7 @@ const NEEDS: [(&str, &[&str]); 20] = [
     ("notfound", &[]),
     ("page", page::NEEDS),
     ("presence", presence::NEEDS),
+    ("push", push::NEEDS),
     ("send", send::NEEDS),
     ("stream", stream::NEEDS),
     ("testing", testing::NEEDS),

@@ -30,6 +30,8 @@ afterEach(async () => {
   await Promise.all(browser.contexts().map((context) => context.close()));
   await app?.remove();
   app = null;
+  // Each test begins with nothing unread.
+  await gateway.call("alice", "POST", "/api/notifications/read-all", {});
 });
 
 afterAll(async () => {
@@ -79,6 +81,11 @@ const savedInboxes = (): Promise<string> =>
       opening.result.close();
     };
   });
+
+async function countConnections(): Promise<number> {
+  const metrics = await gateway.call("alice", "GET", "/api/notifications/metrics/redis");
+  return (metrics as { connections: number }).connections;
+}
 
 /** Reloads the page while the gateway cannot be reached, as soon as this title was saved there as read. */
 async function reloadOffline(page: Page, title: string): Promise<void> {
@@ -188,6 +195,8 @@ test("push: the app in the README is the example, word for word, and rings while
   const other = await context.newPage();
   const tools = await PushTools.attach(other, url);
   await page.close();
+  // The server pushes at once only after it has heard that the page was closed.
+  await expect.poll(countConnections, { timeout }).toBe(0);
   await gateway.send({ userIds: ["alice"], title: "Parcel", actionUrl: "/parcels/1" });
   await expect.poll(() => pushed.pushes.length, { timeout }).toBe(1);
   await tools.deliver(pushed.pushes[0] ?? {});
