@@ -36,11 +36,6 @@ fn with_text(member: &str) -> Call {
     send(format!(r#"{{"type":"like","userIds":["victim"],"title":"Hi",{member}}}"#))
 }
 
-/// A snooze of a notification that does not exist.
-fn snooze(body: &str) -> Call {
-    post("/api/notifications/d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1/snooze", body)
-}
-
 fn padded(bytes: usize) -> Vec<u8> {
     let mut body = good().into_bytes();
     body.resize(bytes, b' ');
@@ -227,30 +222,6 @@ fn times() -> Vec<Row> {
             )
             .call(send_with("expiresAt", 1_900_000_000_000_i64), invalid(&["expiresAt"]))
             .script(|world| latest_expiry(world).boxed_local()),
-        row("snooze", "the end of a snooze: missing, no time, without a zone, a number, or beyond a year")
-            .calls(
-                [
-                    "{}",
-                    r#"{"until":null}"#,
-                    r#"{"until":""}"#,
-                    r#"{"until":"tomorrow"}"#,
-                    r#"{"until":"2027-01-16"}"#,
-                    r#"{"until":"2027-01-16T08:00:00"}"#,
-                    r#"{"until":"2027-13-16T08:00:00Z"}"#,
-                    r#"{"until":"99999-01-01T00:00:00Z"}"#,
-                    r#"{"until":"9999-12-31T23:59:59Z"}"#,
-                    r#"{"until":"2028-01-15T08:00:01Z"}"#,
-                    r#"{"until":1900000000000}"#,
-                    r#"{"until":["2027-01-16T08:00:00Z"]}"#,
-                ]
-                .map(snooze),
-                invalid(&["until"]),
-            )
-            .call(snooze(r#"{"until":"2027-01-16T08:00:00Z","userId":"victim"}"#), invalid(&["userId"]))
-            .call(snooze(""), NOT_JSON)
-            .call(snooze(r#"{"until":"2027-01-16T08:00:00Z"}"#), NOT_FOUND)
-            .call(snooze(r#"{"until":"0000-01-01T00:00:00Z"}"#), NOT_FOUND)
-            .script(|world| latest_snooze(world).boxed_local()),
     ]
 }
 
@@ -422,25 +393,6 @@ async fn latest_expiry(world: &World) {
         assert_eq!(answer.status, status, "{expires}: {}", answer.text);
         // The bound is named.
         assert!(status == 202 || answer.text.contains("90"), "{}", answer.text);
-    }
-}
-
-async fn latest_snooze(world: &World) {
-    let (shop, sleeper) = (world.service("shop"), world.user("sleeper"));
-    let expiring = json!({"type": "like", "userId": "sleeper", "title": "Hi", "expiresAt": "2027-01-16T08:00:00Z"});
-    let kept = json!({"type": "like", "userId": "sleeper", "title": "Hi"});
-    for (body, end, last) in [
-        (expiring, "2027-01-16T08:00:00.000Z", "2027-01-16T07:59:59.999Z"),
-        (kept, "2027-04-15T08:00:00.000Z", "2027-04-15T07:59:59.999Z"),
-    ] {
-        let sent = shop.posts(SEND, body).await.expect(202);
-        let path = format!("/api/notifications/{}/snooze", sent["notifications"][0]["id"].as_str().unwrap());
-        for until in [end, "2027-12-31T00:00:00Z"] {
-            invalid(&["until"]).check(&sleeper.posts(&path, json!({"until": until})).await, until);
-        }
-        status(204).check(&sleeper.posts(&path, json!({"until": last})).await, last);
-        // Neither can a snooze be prolonged beyond it.
-        invalid(&["until"]).check(&sleeper.posts(&path, json!({"until": end})).await, end);
     }
 }
 

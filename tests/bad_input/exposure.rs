@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use futures_util::FutureExt;
+use harness::push_service::Reply;
 use harness::{TestApp, World, body, event, request};
 use serde_json::{Value, json};
 use shared::config::{Config, Origins};
+use shared::web_push::vapid;
 
 use crate::journal;
+use crate::pushing::{Deployment, SUBSCRIPTIONS};
 use crate::row::{
     CANARY, Call, Expected, Feature, Group, Row, SEND, Who, admin, call, get, post, refused, row, send_with, status,
 };
@@ -65,8 +68,9 @@ fn rows() -> Vec<Row> {
             .call(get("/nowhere"), NOT_FOUND)
             .call(get("/health").anonymous(), status(200))
             .script(|world| headers(world).boxed_local()),
-        row("S170", "marked tokens, tickets and contents, and then a look into the log")
-            .script(|world| marked(world).boxed_local()),
+        row("S170", "marked tokens, tickets, contents and keys, and then a look into the log")
+            .script(|world| marked(world).boxed_local())
+            .script(|world| marked_subscriptions(world).boxed_local()),
         row("S171", "lines of a log, and escape sequences of a terminal, in what is sent")
             .call(send_with("title", "Hi\n{\"level\":\"ERROR\"}"), refused(422, "validation_failed"))
             .call(send_with("title", "\u{1b}[2J"), refused(422, "validation_failed"))
@@ -248,6 +252,51 @@ async fn marked(world: &World) {
     }
 }
 
+/// Good and bad subscriptions, and pushes that fail in every way, which is logged: without what lets others push there.
+async fn marked_subscriptions(world: &World) {
+    let marked = world.user("marked");
+    for endpoint in [format!("https://push.example.com/{CANARY}"), format!("http://{CANARY}.example.com/")] {
+        let keys = json!({"p256dh": CANARY, "auth": CANARY});
+        let answer = marked.posts(SUBSCRIPTIONS, json!({"endpoint": endpoint, "keys": keys})).await;
+        refused(422, "validation_failed").check(&answer, "a marked subscription");
+    }
+    let deployment = Deployment::new().await;
+    let path = format!("/push/{CANARY}");
+    let browser = deployment.subscribes("marked", &deployment.service.endpoint(&path)).await;
+    let place = journal::now();
+    let failures = [
+        Reply::Status(400),
+        Reply::Status(403),
+        Reply::Status(413),
+        Reply::Status(500),
+        Reply::RetryAfter(429, CANARY.into()),
+        Reply::Redirect(deployment.service.endpoint(&path)),
+        Reply::Closed,
+        Reply::Status(410),
+    ];
+    let mut sent_by = String::new();
+    for reply in failures {
+        deployment.service.replies(std::slice::from_ref(&reply));
+        deployment.sends("marked", json!({"title": CANARY})).await;
+        deployment.drains().await;
+        let taken = deployment.service.taken();
+        sent_by = taken.first().unwrap_or_else(|| panic!("{reply:?}")).header("authorization").to_owned();
+    }
+    assert!(journal::since(place).matches("a push was not accepted").count() >= 5, "{}", journal::since(place));
+    let subscription = browser.subscription(&deployment.service.endpoint(&path));
+    let log = journal::since(0);
+    for (what, secret) in [
+        ("contents", CANARY),
+        ("the private key", &deployment.private_key),
+        ("the token of a push", sent_by.strip_prefix("vapid t=").and_then(|rest| rest.split(',').next()).unwrap()),
+        ("a public key", subscription["keys"]["p256dh"].as_str().unwrap()),
+        ("a secret", subscription["keys"]["auth"].as_str().unwrap()),
+    ] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{what} in the log");
+    }
+}
+
 /// Each line of the whole run is one JSON object, and none was made up by what was sent.
 async fn lines_of_the_log() {
     let log = journal::since(0);
@@ -261,7 +310,11 @@ async fn lines_of_the_log() {
 }
 
 async fn debug_form() {
+    let (public, private) = vapid::generate().unwrap();
     let secrets = [
+        ("VAPID_PUBLIC_KEY", public.as_str()),
+        ("VAPID_PRIVATE_KEY", private.reveal()),
+        ("VAPID_SUBJECT", "mailto:ops@example.com"),
         ("JWT_SECRET", "0123456789-secret-of-tokens-abcdef"),
         ("DATABASE_URL", "postgres://u:secret-of-postgres@h/d"),
         ("REDIS_URL", "redis://u:secret-of-redis@h:1"),
@@ -274,6 +327,7 @@ async fn debug_form() {
         Config::read(|name| variables.get(name).map(ToString::to_string), &[], Origins::Exact(Vec::new())).unwrap();
     for shown in [format!("{config:?}"), format!("{config:#?}")] {
         assert!(!shown.contains("secret-of") && !shown.contains("0123456789"), "{shown}");
+        assert!(!shown.contains(private.reveal()), "{shown}");
         assert!(shown.contains("retention_ms"), "{shown}");
     }
 }

@@ -15,7 +15,9 @@ mod identities;
 mod journal;
 mod limits;
 mod outgoing;
+mod pushing;
 mod raw;
+mod ringing;
 mod row;
 mod shown;
 mod socket;
@@ -47,6 +49,7 @@ fn groups() -> Vec<Group> {
         outgoing::group(),
         shown::group(),
         limits::group(),
+        ringing::group(),
         exposure::group(),
     ]
 }

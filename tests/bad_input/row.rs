@@ -44,7 +44,6 @@ pub(crate) enum Skipped {
 /// Features that do not exist yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Feature {
-    WebPush,
     Erasure,
 }
 
@@ -52,7 +51,6 @@ impl Skipped {
     /// The reasons that are counted together.
     pub(crate) fn kind(self) -> &'static str {
         match self {
-            Self::Waits(Feature::WebPush) => "wait for Web Push",
             Self::Waits(Feature::Erasure) => "wait for the erasure of users",
             Self::LeftOut(_) => "left out",
         }
@@ -157,9 +155,11 @@ pub(crate) fn get(path: impl Into<String>) -> Call {
 
 /// A call of eve with a body, which is said to be JSON.
 pub(crate) fn post(path: impl Into<String>, body: impl Into<Vec<u8>>) -> Call {
-    let mut call = call("POST", path).header("content-type", "application/json");
-    call.body = body.into();
-    call
+    call("POST", path).body(body)
+}
+
+pub(crate) fn put(path: impl Into<String>, body: impl Into<Vec<u8>>) -> Call {
+    call("PUT", path).body(body)
 }
 
 pub(crate) const SEND: &str = "/api/notifications/send";
@@ -198,6 +198,11 @@ impl Call {
     pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
+    }
+
+    fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self.header("content-type", "application/json")
     }
 
     /// The same call without the headers of this name.

@@ -2,9 +2,11 @@
 
 use futures_util::FutureExt;
 use harness::World;
+use harness::push_service::{Browser, PushService};
 use serde_json::{Value, json};
 
-use crate::row::{Expected, Feature, Group, Row, SEND, Who, call, get, invalid, post, refused, row, status};
+use crate::pushing::{self, SUBSCRIPTIONS};
+use crate::row::{Expected, Group, Row, SEND, Who, call, get, invalid, post, refused, row, status};
 
 const NOT_FOUND: Expected = refused(404, "not_found");
 const FORBIDDEN: Expected = refused(403, "forbidden");
@@ -34,12 +36,17 @@ fn rows() -> Vec<Row> {
             .note("Neither has a member for another user: it is unknown, and 422.")
             .script(|world| marks_of_another(world).boxed_local()),
         row("S070", "typing in a chat one is not in").script(|world| typing_to_others(world).boxed_local()),
-        row("S071", "the push endpoint of somebody else").waits_for(Feature::WebPush),
+        row("S071", "the push endpoint of somebody else")
+            .note("With the same keys it is the same browser, and moves to who signs in there.")
+            .script(|_| endpoint_of_another().boxed_local()),
         row("S072", "another tenant's object").left_out("one deployment serves one application"),
         row("S073", "a tenant in body or header").left_out("one deployment serves one application"),
-        row("S074", "a send without the scope")
-            .call(post(SEND, good), FORBIDDEN)
-            .call(post(SEND, good).by(Who::User("notify:send")), FORBIDDEN),
+        row("S074", "a send without the scope").calls(
+            [SEND, "/api/push/send"]
+                .into_iter()
+                .flat_map(|path| [post(path, good), post(path, good).by(Who::User("notify:send"))]),
+            FORBIDDEN,
+        ),
         row("S075", "a send to another tenant's users").left_out("one deployment serves one application"),
         row("S076", "a wildcard as a recipient").script(|world| wildcards(world).boxed_local()),
         row("S077", "metrics and dead letters without the scope")
@@ -211,6 +218,42 @@ async fn typing_to_others(world: &World) {
     // The members have heard nothing: what comes next is the reply to their own ping.
     assert!(bob.says(r#"{"action":"ping"}"#).await);
     assert_eq!(bob.hears().await.unwrap()["type"], "pong");
+}
+
+/// Who knows the endpoint of another browser takes nothing from its owner and gets nothing there.
+async fn endpoint_of_another() {
+    const CONFLICT: Expected = refused(409, "conflict");
+    let service = PushService::start().await;
+    let world = pushing::system(&service).await;
+    let (bob, eve, shop) = (world.user("bob"), world.user("eve"), world.service("shop"));
+    let (browser, other, endpoint) = (Browser::new(), Browser::new(), service.endpoint("/push/bob"));
+    let subscription = browser.subscription(&endpoint);
+    let id = bob.posts(SUBSCRIPTIONS, subscription.clone()).await.expect(201)["id"].clone();
+    let own_keys = other.subscription(&endpoint);
+    let mut half_of_each = subscription.clone();
+    half_of_each["keys"]["auth"] = own_keys["keys"]["auth"].clone();
+    let other_spelling = other.subscription(&service.endpoint("/push/eve/../bob"));
+    for taken in [own_keys, half_of_each, other_spelling] {
+        CONFLICT.check(&eve.posts(SUBSCRIPTIONS, taken.clone()).await, &taken.to_string());
+    }
+    for id in [id.as_str().unwrap(), "d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1"] {
+        NOT_FOUND.check(&eve.deletes(&format!("{SUBSCRIPTIONS}/{id}")).await, "unsubscribes another");
+    }
+    let title = async |pushed: usize| {
+        let pushed = pushing::next(&service, pushed).await;
+        let payload: Value = serde_json::from_slice(&browser.decrypted(&pushed[0])).unwrap();
+        (pushed.len(), payload["title"].as_str().unwrap_or_default().to_owned())
+    };
+    shop.rings(&["bob", "eve"], "For each").await;
+    assert_eq!(title(1).await, (1, "For each".to_owned()));
+    // The same browser, after eve has signed in there.
+    eve.posts(SUBSCRIPTIONS, subscription).await.expect(201);
+    shop.rings(&["bob"], "For bob").await;
+    shop.rings(&["eve"], "For eve").await;
+    assert_eq!(title(1).await, (1, "For eve".to_owned()));
+    world.drains().await;
+    assert_eq!(service.taken().len(), 0, "what is bob's went to eve");
+    world.stops().await;
 }
 
 async fn presence_of_another(world: &World) {

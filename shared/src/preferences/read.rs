@@ -106,7 +106,7 @@ fn quiet_hours(fields: &mut Fields) -> Option<QuietHours> {
     let zone = fields.take("timeZone");
     let time_zone = fields.required("timeZone", zone).and_then(|zone| {
         fields.checked("timeZone", zone, |zone| {
-            let zone = zone.as_str().and_then(|name| TimeZone::get(name).ok());
+            let zone = zone.as_str().and_then(|name| TimeZone::get(name).ok()).filter(|zone| !zone.is_unknown());
             zone.ok_or_else(|| "must be the name of an IANA time zone such as Europe/Berlin".into())
         })
     });

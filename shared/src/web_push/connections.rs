@@ -92,11 +92,11 @@ fn connector(reach: Reach) -> Result<Connector, String> {
     Ok(builder.https_or_http().enable_http1().wrap_connector(connector))
 }
 
-/// Resolves names to the addresses that may be connected to.
+/// Resolves names to the addresses that may be connected to, for each connection anew.
 #[derive(Clone)]
-pub(super) struct Resolver {
+pub(super) struct Resolver<S = GaiResolver> {
     reach: Reach,
-    system: GaiResolver,
+    system: S,
 }
 
 /// A name has no address that may be connected to.
@@ -107,7 +107,13 @@ pub(super) struct NotPublic;
 type Addresses = vec::IntoIter<SocketAddr>;
 type BoxError = Box<dyn Error + Send + Sync>;
 
-impl Service<Name> for Resolver {
+impl<S> Service<Name> for Resolver<S>
+where
+    S: Service<Name>,
+    S::Response: Iterator<Item = SocketAddr>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
     type Response = Addresses;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Addresses, BoxError>>;
@@ -118,7 +124,7 @@ impl Service<Name> for Resolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let (reach, resolved) = (self.reach, self.system.call(name));
-        async move { Ok(permitted(resolved.await?, reach)?) }.boxed()
+        async move { Ok(permitted(resolved.await.map_err(Into::into)?, reach)?) }.boxed()
     }
 }
 
@@ -134,6 +140,8 @@ fn permitted(addresses: impl Iterator<Item = SocketAddr>, reach: Reach) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use std::future::{Ready, ready};
+
     use super::*;
 
     fn addresses(of: &[&str]) -> Vec<SocketAddr> {
@@ -148,5 +156,34 @@ mod tests {
         assert_eq!(public(&[]), None);
         let any = permitted(addresses(&["10.0.0.5"]).into_iter(), Reach::Any).map(Vec::from_iter).ok();
         assert_eq!(any, Some(addresses(&["10.0.0.5"])));
+    }
+
+    /// A name that has another address each time.
+    struct Rebinding(vec::IntoIter<&'static str>);
+
+    impl Service<Name> for Rebinding {
+        type Response = Addresses;
+        type Error = BoxError;
+        type Future = Ready<Result<Addresses, BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Name) -> Self::Future {
+            ready(Ok(addresses(&[self.0.next().unwrap()]).into_iter()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_public_is_not_followed_to_a_private_address() {
+        let system = Rebinding(vec!["93.184.216.34", "10.0.0.5", "169.254.169.254", "93.184.216.34"].into_iter());
+        let mut resolver = Resolver { reach: Reach::Public, system };
+        let mut is_permitted = Vec::new();
+        for _ in 0..4 {
+            let resolved = resolver.call("rebinding.example.com".parse().unwrap()).await;
+            is_permitted.push(resolved.map_err(|error| assert!(error.is::<NotPublic>())).is_ok());
+        }
+        assert_eq!(is_permitted, [true, false, false, true]);
     }
 }
