@@ -11,10 +11,10 @@ use gateway::{Function, FunctionError, Functions, Template};
 use harness::binaries::{self, Profile};
 use harness::sandbox::{Process, Sandbox, Variables};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The maximum number of sandboxes for one function; further calls wait.
-const MAX_IN_FLIGHT: usize = 10;
+const MAX_IN_FLIGHT: u32 = 10;
 
 /// All functions of the template.
 pub(crate) struct Lambda {
@@ -47,7 +47,7 @@ impl Lambda {
                 binary: &built[&name],
                 variables: Mutex::new(variables(&name)),
                 deployments: AtomicUsize::default(),
-                permits: Semaphore::new(MAX_IN_FLIGHT),
+                permits: Semaphore::new(MAX_IN_FLIGHT as usize),
                 idle: Mutex::default(),
                 busy: Mutex::default(),
                 swallows: AtomicBool::default(),
@@ -101,6 +101,11 @@ impl Lambda {
     pub(crate) fn kill_all(&self, function: &str) {
         self.pools[function].idle.lock().unwrap().clear();
         self.kill_busy(function);
+    }
+
+    /// Waits until no call of a function is under way. None begins while the result is held.
+    pub(crate) async fn pauses(&self, function: &str) -> SemaphorePermit<'_> {
+        self.pools[function].permits.acquire_many(MAX_IN_FLIGHT).await.expect("pools are never closed")
     }
 
     /// Freezes every busy process of a function; returns them.

@@ -36,6 +36,7 @@ mod servers;
 mod steps;
 mod talk;
 mod testbed;
+mod web_push_faults;
 mod worker_faults;
 
 use std::panic::AssertUnwindSafe;

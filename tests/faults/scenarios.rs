@@ -8,7 +8,7 @@ use crate::servers::Redis;
 use crate::testbed::Testbed;
 use crate::{
     backlog, baseline, cluster_faults, failovers, gateway_faults, load_faults, postgres_faults, random_mix,
-    redis_faults, worker_faults,
+    redis_faults, web_push_faults, worker_faults,
 };
 
 /// A fault test.
@@ -125,6 +125,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!("F53", "the clock of Redis jumps by an hour, there and back", redis_faults::clock_jumps),
         scenario!("F55", "one key in four calls at once while Redis flaps", load_faults::one_key_at_once),
         scenario!("F56", "one key in four calls at once, different bodies", load_faults::one_key_other_body),
+        scenario!("F57", "push services refuse, hang and redirect", web_push_faults::answers_in_turn, 0),
         scenario!(RANDOM_MIX, "a random mix of all faults", random_mix::run),
     ];
     scenarios

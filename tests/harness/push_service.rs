@@ -65,10 +65,14 @@ pub struct PushService {
     server: JoinHandle<()>,
 }
 
+type Decide = Box<dyn FnMut(&Pushed) -> Reply + Send>;
+
 #[derive(Default)]
 struct State {
     pushed: Vec<Pushed>,
     replies: VecDeque<Reply>,
+    /// Answers instead of `replies`.
+    decide: Option<Decide>,
     connections: usize,
     endless_bytes: usize,
 }
@@ -98,6 +102,11 @@ impl PushService {
         self.state().replies = replies.iter().cloned().collect();
     }
 
+    /// Answers each push from now on as this decides.
+    pub fn decides(&self, decide: impl FnMut(&Pushed) -> Reply + Send + 'static) {
+        self.state().decide = Some(Box::new(decide));
+    }
+
     /// The pushes since the last call.
     pub fn taken(&self) -> Vec<Pushed> {
         std::mem::take(&mut self.state().pushed)
@@ -115,6 +124,19 @@ impl PushService {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+}
+
+impl State {
+    /// Keeps a push; returns the answer to it.
+    fn reply(&mut self, pushed: Pushed) -> Reply {
+        let reply = match &mut self.decide {
+            Some(decide) => decide(&pushed),
+            None if self.replies.len() == 1 => self.replies[0].clone(),
+            None => self.replies.pop_front().unwrap_or(Reply::Status(201)),
+        };
+        self.pushed.push(pushed);
+        reply
     }
 }
 
@@ -143,13 +165,8 @@ async fn answer(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| "the push ended early")?.to_bytes();
     let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let reply = {
-        let mut state = state.lock().unwrap();
-        state.pushed.push(Pushed { path, headers: head.headers, body });
-        let is_last = state.replies.len() == 1;
-        let next = if is_last { state.replies.front().cloned() } else { state.replies.pop_front() };
-        next.unwrap_or(Reply::Status(201))
-    };
+    let pushed = Pushed { path, headers: head.headers, body };
+    let reply = state.lock().unwrap().reply(pushed);
     let empty = || Empty::new().boxed();
     let with = |status: u16, body: Body| Response::builder().status(status).body(body).unwrap();
     let and = |mut answer: Response<Body>, name: &'static str, value: &str| {
