@@ -32,17 +32,29 @@ impl Preferences {
 }
 
 impl Preferences {
-    /// Reads preferences from the texts of their members; `None` if they were not written by [`Preferences::texts`].
+    /// Reads preferences from the texts of their members; `None` if they were not written by [`Preferences::texts`]. What a
+    /// later version has added to a rule or to quiet hours is ignored.
     pub fn stored(types: &str, quiet_hours: Option<&str>, muted_chats: &str) -> Option<Self> {
-        let members = [("types", types), ("quietHours", quiet_hours.unwrap_or("null")), ("mutedChats", muted_chats)];
-        let member = |(name, text): (&str, &str)| Some((name.to_owned(), serde_json::from_str(text).ok()?));
-        Self::read(members.into_iter().map(member).collect::<Option<_>>()?).ok()
+        let mut types: Map<String, Value> = serde_json::from_str(types).ok()?;
+        types.values_mut().for_each(|rule| keep(rule, &["realtime", "push"]));
+        let mut quiet_hours: Value = serde_json::from_str(quiet_hours.unwrap_or("null")).ok()?;
+        keep(&mut quiet_hours, &["from", "to", "timeZone", "days"]);
+        let muted_chats = serde_json::from_str(muted_chats).ok()?;
+        let members = [("types", types.into()), ("quietHours", quiet_hours), ("mutedChats", muted_chats)];
+        Self::read(members.into_iter().map(|(name, member)| (name.to_owned(), member)).collect()).ok()
     }
 
     /// The texts under which a store keeps types, quiet hours and muted chats.
     pub fn texts(&self) -> (String, Option<String>, String) {
         let quiet_hours = self.quiet_hours.as_ref().map(text);
         (text(&self.types), quiet_hours, text(&self.muted_chats))
+    }
+}
+
+/// Removes all other members, if it is an object.
+fn keep(value: &mut Value, names: &[&str]) {
+    if let Value::Object(members) = value {
+        members.retain(|name, _| names.contains(&name.as_str()));
     }
 }
 
@@ -191,6 +203,19 @@ mod tests {
         let zone = json!({"quietHours": {"from": "00:00", "to": "23:59", "timeZone": "europe/berlin"}});
         let read = serde_json::to_value(read(zone).unwrap()).unwrap();
         assert_eq!(read["quietHours"], json!({"from": "00:00", "to": "23:59", "timeZone": "Europe/Berlin"}));
+    }
+
+    #[test]
+    fn what_a_later_version_has_stored_is_ignored() {
+        let stored = |types, quiet_hours| Preferences::stored(types, quiet_hours, "{}");
+        let known = stored(r#"{"like":{"push":false}}"#, Some(r#"{"from":"22:00","to":"07:00","timeZone":"UTC"}"#));
+        let later = stored(
+            r#"{"like":{"push":false,"sms":true}}"#,
+            Some(r#"{"from":"22:00","to":"07:00","timeZone":"UTC","unless":["critical"]}"#),
+        );
+        assert!(known.is_some());
+        assert_eq!(later, known);
+        assert_eq!(stored("[]", None), None);
     }
 
     #[test]

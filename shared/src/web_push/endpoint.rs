@@ -36,6 +36,8 @@ impl Endpoint {
         // Parsing would look for a host after further slashes, and drop a user without a name.
         let names_only_a_host = !authority.is_empty() && !authority.contains('@');
         let url = Url::parse(text).ok().filter(|url| url.has_host() && url.fragment().is_none())?;
+        // Normalised, it may be longer, and that is how it is stored.
+        let is_plain = is_plain && url.as_str().len() <= MAX_CHARS;
         (is_plain && names_only_a_host).then_some(Self(url))
     }
 
@@ -167,7 +169,10 @@ mod tests {
     #[test]
     fn what_leads_anywhere_else_is_refused() {
         let long = format!("https://push.example.com/{}", "x".repeat(2_024));
+        // Normalised, each of these takes three characters.
+        let grows = format!("https://push.example.com/{}", "{".repeat(700));
         for text in [
+            &grows,
             // S116
             "http://push.example.com/",
             "ftp://push.example.com/",
