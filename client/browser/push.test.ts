@@ -21,6 +21,7 @@ const pushed = (more: object = {}): object => ({
   priority: "normal",
   cursor: "e1.1",
   unreadCount: 1,
+  acknowledge: true,
   ...more,
 });
 

@@ -364,7 +364,8 @@ async fn too_large() {
     let tag = pushed.header("topic");
     assert_eq!(
         told(pushed),
-        json!({"kind": "notification", "tag": tag, "id": id, "title": "🔔".repeat(200), "fetch": true})
+        json!({"kind": "notification", "tag": tag, "id": id, "title": "🔔".repeat(200), "fetch": true,
+            "acknowledge": true})
     );
     // A push service that takes less.
     deployment.service.replies(&[Reply::Status(413), Reply::Status(201)]);

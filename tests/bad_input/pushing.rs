@@ -72,7 +72,7 @@ impl Deployment {
         let Value::Object(members) = browser.subscription(endpoint) else { unreachable!() };
         let subscription = Subscription::read(members, &self.test.app.config.push_hosts).unwrap();
         let user = UserId::new(name).unwrap();
-        let subscribed = self.test.app.record.subscriptions.subscribe(&user, &subscription).await.unwrap();
+        let subscribed = self.test.app.record.subscriptions.subscribe(&user, None, &subscription).await.unwrap();
         assert_eq!(subscribed, Subscribed::Done);
         browser
     }

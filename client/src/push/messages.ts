@@ -15,6 +15,8 @@ export interface PushedNotification {
   readonly priority?: Priority;
   readonly cursor?: string;
   readonly unreadCount?: number;
+  /** Whether everything before it was acknowledged. */
+  readonly acknowledge?: boolean;
 }
 
 /** Several messages of a chat, or notifications of a type, in one. */

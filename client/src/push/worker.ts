@@ -46,7 +46,9 @@ export function serve(scope: WorkerScope): void {
     if (whole.kind !== "notification") return;
     const { unreadCount } = whole;
     if (unreadCount !== undefined) await scope.navigator.setAppBadge?.(unreadCount).catch(() => {});
-    if (whole.cursor !== undefined) await calls.post(kept, "api/ack", { cursor: whole.cursor });
+    // An acknowledgement is of all up to it, so it may be given only where everything before has been.
+    const { acknowledge, cursor } = whole;
+    if (acknowledge && cursor !== undefined) await calls.post(kept, "api/ack", { cursor });
   }
 
   async function unsubscribe(): Promise<void> {

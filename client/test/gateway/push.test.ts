@@ -108,6 +108,7 @@ describe("a notification for a user who is away", () => {
       priority: "high",
       cursor: expect.stringMatching(/^\w+\.\d+$/),
       unreadCount: 1,
+      acknowledge: true,
     });
     expect(headers).toMatchObject({ topic: payload.tag, urgency: "high", ttl: expect.stringMatching(/^[1-9]\d*$/) });
     expect(size.body).toBeLessThanOrEqual(4_096);

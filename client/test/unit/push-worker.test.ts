@@ -54,6 +54,7 @@ const notification = (more: object = {}): object => ({
   priority: "normal",
   cursor: "e1.1",
   unreadCount: 3,
+  acknowledge: true,
   ...more,
 });
 const digest = (more: object = {}): object => ({
@@ -75,6 +76,12 @@ describe("a push", () => {
     ]);
     expect(server.acked).toEqual(["e1.1"]);
     expect(worker.badges).toEqual([3]);
+  });
+
+  test("is not acknowledged while something before it is not", async () => {
+    await worker.push(notification({ acknowledge: false }));
+    expect(origin.titles).toEqual(["Hello"]);
+    expect(server.acked).toEqual([]);
   });
 
   test("has the pictures of the application, and stays if it is critical", async () => {
@@ -159,7 +166,7 @@ describe("a push", () => {
 });
 
 describe("one that was too large", () => {
-  const large = { kind: "notification", tag: "t1", id: "n1", title: "Hello", fetch: true };
+  const large = { kind: "notification", tag: "t1", id: "n1", title: "Hello", fetch: true, acknowledge: true };
 
   test("is fetched, shown whole, and acknowledged", async () => {
     server.send({ title: "Hello", body: "All of it", actionUrl: "/orders/7" });

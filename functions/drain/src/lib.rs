@@ -117,8 +117,8 @@ async fn linger(
             Some(next) => next,
             None => app.record.deliveries.next_due().await?,
         };
-        if sending.is_running() {
-            // It takes whatever falls due meanwhile, and this looks again at its end.
+        if sending.is_full() {
+            // This looks again at the end of a batch.
             (next.web_push, next.digest) = (None, None);
         }
         let next_ms = [next.first(), found.next_ms].into_iter().flatten().min();
@@ -186,7 +186,7 @@ async fn work(
         due.rows = due.rows && is_in_time() && record::push_due(app, drained).await?;
         due.messages = due.messages && is_in_time() && record::push_messages(app, drained).await?;
         if (due.web_pushes || due.digests) && is_in_time() {
-            sending.start(app, DueKinds { pushes: due.web_pushes, digests: due.digests }, until_ms);
+            sending.start(app, DueKinds { pushes: due.web_pushes, digests: due.digests }).await?;
             (due.web_pushes, due.digests) = (false, false);
         }
         if (!due.is_any() && !found.has_more) || !is_in_time() {

@@ -1,13 +1,9 @@
 //! Web Push: sends what is due to the push services of browsers, and settles it.
 
 use std::panic;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
-use futures_util::stream::{self, StreamExt};
 use shared::app::App;
 use shared::clock::Time;
 use shared::delivery::backoff::jittered_ms;
@@ -20,27 +16,25 @@ use shared::web_push::pushes::{
 };
 use shared::web_push::service::{Outcome, Push, PushServices};
 use shared::web_push::subscription::Subscription;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// How many notifications are taken at once, and of how many users digests.
 const MAX_TAKEN: usize = 16;
-/// For how many of them push services are asked at once.
-const MAX_AT_ONCE: usize = 16;
+/// How many such batches are under way at most. A push service that answers late holds up only what was taken with it.
+const MAX_BATCHES: usize = 4;
 /// How often a push is attempted.
 const MAX_ATTEMPTS: u32 = 6;
 /// The first wait after a failure, in milliseconds; doubled with each further one.
 const RETRY_MS: i64 = 10_000;
-/// How long it waits if what is due cannot be taken.
-const PAUSE: Duration = Duration::from_millis(25);
-/// The longest wait, whatever a push service asks for.
+/// The longest wait, unless a push service asks for more.
 const MAX_RETRY_MS: i64 = 60 * 60 * 1_000;
 
-/// A task that sends while the drain does everything else. A push service may take seconds to answer, and any user may name
-/// one, so only the end of the drain waits for it.
+/// Tasks that send while the drain does everything else. A push service may take seconds to answer, and any user may name one,
+/// so only the end of the drain waits for it.
 #[derive(Default)]
 pub(crate) struct Sending {
-    running: Option<JoinHandle<Result<usize, StoreError>>>,
-    is_ending: Arc<AtomicBool>,
+    /// One for each batch that was taken. Each returns how many pushes were accepted.
+    batches: JoinSet<Result<usize, StoreError>>,
 }
 
 /// What is due.
@@ -51,88 +45,84 @@ pub(crate) struct DueKinds {
 }
 
 impl Sending {
-    /// Sends these as long as any are due, and starts nothing after `until_ms`. If it is running, it only goes on.
-    pub(crate) fn start(&mut self, app: &App, due: DueKinds, until_ms: i64) {
-        if self.running.is_none() {
-            let (app, is_ending) = (app.clone(), Arc::clone(&self.is_ending));
-            self.running = Some(tokio::spawn(async move { send_all(&app, due, until_ms, &is_ending).await }));
+    /// Takes what is due, as much as may be under way, and begins to send it.
+    pub(crate) async fn start(&mut self, app: &App, mut due: DueKinds) -> Result<(), StoreError> {
+        while (due.pushes || due.digests) && !self.is_full() {
+            if due.pushes {
+                let pushes = app.record.web_pushes.take_pushes(MAX_TAKEN, app.clock.at()).await?;
+                due.pushes = pushes.len() == MAX_TAKEN;
+                let app = app.clone();
+                self.spawn(!pushes.is_empty(), async move { send_pushes(&app, &pushes).await });
+            }
+            if due.digests && !self.is_full() {
+                let digests = app.record.web_pushes.take_digests(MAX_TAKEN, app.clock.at()).await?;
+                due.digests = digests.len() >= MAX_TAKEN;
+                let app = app.clone();
+                self.spawn(!digests.is_empty(), async move { send_digests(&app, &digests).await });
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, is_some: bool, batch: impl Future<Output = Result<usize, StoreError>> + Send + 'static) {
+        if is_some {
+            self.batches.spawn(batch);
         }
     }
 
+    /// Whether nothing further is taken before a batch was sent.
+    pub(crate) fn is_full(&self) -> bool {
+        self.batches.len() >= MAX_BATCHES
+    }
+
     pub(crate) fn is_running(&self) -> bool {
-        self.running.is_some()
+        !self.batches.is_empty()
     }
 
-    /// Waits until it has sent everything, if it is running. Returns how many pushes were accepted. To be dropped while it
-    /// waits changes nothing.
+    /// Waits until a batch was sent, if any is under way. Returns how many pushes were accepted. To be dropped while it waits
+    /// changes nothing.
     pub(crate) async fn done(&mut self) -> Result<usize, StoreError> {
-        let Some(running) = &mut self.running else { return Ok(0) };
-        let done = running.await;
-        self.running = None;
-        // It is never aborted, so it has panicked, as the drain would without a task.
-        done.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))
+        match self.batches.join_next().await {
+            None => Ok(0),
+            // No batch is ever aborted, so it has panicked, as the drain would without a task.
+            Some(done) => done.unwrap_or_else(|error| panic::resume_unwind(error.into_panic())),
+        }
     }
 
-    /// The same for what it has already taken.
+    /// The same for all batches. Fails after the last one, if any has failed.
     pub(crate) async fn end(&mut self) -> Result<usize, StoreError> {
-        self.is_ending.store(true, Ordering::Relaxed);
-        self.done().await
+        let mut all = Ok(0);
+        while self.is_running() {
+            let done = self.done().await;
+            all = all.and_then(|accepted| Ok(accepted + done?));
+        }
+        all
     }
 }
 
-/// Returns how many pushes were accepted.
-async fn send_all(app: &App, mut due: DueKinds, until_ms: i64, is_ending: &AtomicBool) -> Result<usize, StoreError> {
-    let (mut accepted, mut has_found) = (0, false);
-    while (due.pushes || due.digests) && app.clock.now_ms() <= until_ms && !is_ending.load(Ordering::Relaxed) {
-        due.pushes = due.pushes && push_due(app, &mut accepted).await?;
-        due.digests = due.digests && push_digests(app, &mut accepted).await?;
-        has_found |= due.pushes || due.digests;
-    }
-    if !has_found {
-        // The record's clock is behind this process's, so the drain will ask for the same again.
-        tokio::time::sleep(PAUSE).await;
-    }
-    Ok(accepted)
-}
-
-/// Sends notifications that are due, or closes them. Returns whether there were any.
-async fn push_due(app: &App, accepted: &mut usize) -> Result<bool, StoreError> {
-    let pushes = app.record.web_pushes.take_pushes(MAX_TAKEN, app.clock.at()).await?;
-    let ends = at_once(pushes.iter().map(|push| send(app, push).boxed()).collect()).await;
+/// Sends notifications that were taken, or closes them. Returns how many pushes were accepted.
+async fn send_pushes(app: &App, pushes: &[DuePush]) -> Result<usize, StoreError> {
+    let ends = join_all(pushes.iter().map(|push| send(app, push).boxed())).await;
     let (mut settled, mut all) = (Vec::new(), Sent::default());
     for (push, (end, sent)) in pushes.iter().zip(ends) {
         settled.push(SettledPush { key: &push.key, end });
         all.add(sent);
     }
     app.record.web_pushes.settle_pushes(&settled, app.clock.at()).await?;
-    settle_subscriptions(app, all, accepted).await?;
-    Ok(!pushes.is_empty())
+    all.settle(app).await
 }
 
-/// Sends digests that are due, or closes them. Returns whether there were any.
-async fn push_digests(app: &App, accepted: &mut usize) -> Result<bool, StoreError> {
-    let digests = app.record.web_pushes.take_digests(MAX_TAKEN, app.clock.at()).await?;
+/// Sends digests that were taken, or closes them. Returns how many pushes were accepted.
+async fn send_digests(app: &App, digests: &[DueDigest]) -> Result<usize, StoreError> {
     let of_users = digests.chunk_by(|one, next| one.key.user == next.key.user);
-    let ends = at_once(of_users.map(|digests| send_digests(app, digests).boxed()).collect()).await;
+    let ends = join_all(of_users.map(|digests| send_digests_of_user(app, digests).boxed())).await;
     let (mut settled, mut all) = (Vec::new(), Sent::default());
     for (ends, sent) in ends {
         settled.extend(ends);
         all.add(sent);
     }
     app.record.web_pushes.settle_digests(&settled, app.clock.at()).await?;
-    settle_subscriptions(app, all, accepted).await?;
-    Ok(!digests.is_empty())
-}
-
-/// Counts what was accepted, and forgets the subscriptions that have ended.
-async fn settle_subscriptions(app: &App, sent: Sent, accepted: &mut usize) -> Result<(), StoreError> {
-    *accepted += sent.accepted;
-    if sent.gone.is_empty() { Ok(()) } else { app.record.subscriptions.forget(&sent.gone).await }
-}
-
-/// Boxed, since the compiler cannot see through the lifetimes of so many futures.
-async fn at_once<T>(sending: Vec<BoxFuture<'_, T>>) -> Vec<T> {
-    stream::iter(sending).buffered(MAX_AT_ONCE).collect().await
+    all.settle(app).await
 }
 
 /// What became of a push at the subscriptions of a user.
@@ -158,9 +148,9 @@ async fn send(app: &App, push: &DuePush) -> (PushEnd, Sent) {
             // A device that misses it closes the notification when it is opened.
             return (PushEnd::Dropped, sent);
         }
-        Task::Send { notification, unread } => match decide(app, push, notification) {
+        Task::Send { notification, unread, is_next } => match decide(app, push, notification) {
             Some(end) => return (end, Sent::default()),
-            None => PushMessage::of_notification(user, notification, *unread, app.clock.now_ms()),
+            None => PushMessage::of_notification(user, notification, *unread, *is_next, app.clock.now_ms()),
         },
     };
     let sent = post(app, &message, &push.subscriptions.iter().collect::<Vec<_>>()).await;
@@ -169,7 +159,7 @@ async fn send(app: &App, push: &DuePush) -> (PushEnd, Sent) {
         PushEnd::Later { delay_ms: delay_ms(push.attempt, sent.after_ms), left: sent.left.clone(), has_sent }
     } else if sent.accepted > 0 {
         PushEnd::Sent
-    } else if sent.refused > 0 || !sent.left.is_empty() {
+    } else if sent.has_failed() {
         PushEnd::Failed
     } else {
         PushEnd::Dropped
@@ -191,72 +181,119 @@ fn decide(app: &App, push: &DuePush, notification: &Notification) -> Option<Push
     if content.priority == Priority::Critical {
         return None;
     }
+    let quiet_until = push.preferences.quiet_until(Time(now_ms));
+    if push.was_sent {
+        // Some show it already, so no digest tells of it: the others wait for its own retry.
+        let left = push.subscriptions.iter().map(|subscription| subscription.id).collect();
+        return quiet_until.map(|until| PushEnd::Later { delay_ms: until.0 - now_ms, left, has_sent: false });
+    }
     if let Some(window_ms) = content.digest_ms.or_else(|| app.config.digest_types.get(&content.kind).copied()) {
         let tag = DigestTag::Type(content.kind.clone());
         return Some(PushEnd::Digest { tag, due_at_ms: now_ms + window_ms, window_ms });
     }
-    let quiet_until = push.preferences.quiet_until(Time(now_ms))?;
-    Some(PushEnd::Digest { tag: DigestTag::Quiet, due_at_ms: quiet_until.0, window_ms: 0 })
+    quiet_until.map(|until| PushEnd::Digest { tag: DigestTag::Quiet, due_at_ms: until.0, window_ms: 0 })
 }
 
-/// Sends the digests of one user: each on its own, or all together after quiet hours have held them.
-async fn send_digests<'a>(app: &App, digests: &'a [DueDigest]) -> (Vec<SettledDigest<'a>>, Sent) {
+/// Sends the digests of one user: each on its own, and all together that quiet hours have held.
+async fn send_digests_of_user<'a>(app: &App, digests: &'a [DueDigest]) -> (Vec<SettledDigest<'a>>, Sent) {
     let now = Time(app.clock.now_ms());
-    let (mut settled, mut wanted, mut all) = (Vec::new(), Vec::new(), Sent::default());
+    let (mut groups, mut settled, mut sending) = (Vec::<Vec<&DueDigest>>::new(), Vec::new(), Vec::new());
     for digest in digests {
-        let quiet_until = digest.preferences.quiet_until(now);
-        if is_needless(digest, now) {
-            if matches!(digest.content, DigestContent::Messages { count: 0, is_shown: true, .. }) {
-                let message = PushMessage::close(digest.key.tag.push_tag(&digest.key.user));
-                all.add(post(app, &message, &closable(&digest.subscriptions)).await);
+        let end = match plan(digest, now) {
+            Plan::End(end) => end,
+            Plan::Close => {
+                sending.push(close(app, digest).boxed());
+                DigestEnd::Dropped
             }
-            settled.push(SettledDigest { key: &digest.key, end: DigestEnd::Dropped });
-        } else if let Some(until) = quiet_until {
-            settled.push(SettledDigest { key: &digest.key, end: DigestEnd::Held(until.0) });
-        } else {
-            wanted.push(digest);
-        }
+            Plan::Send => {
+                match groups.iter_mut().find(|group| are_told_together(group[0], digest)) {
+                    Some(group) => group.push(digest),
+                    None => groups.push(vec![digest]),
+                }
+                continue;
+            }
+        };
+        settled.push(SettledDigest { key: &digest.key, end });
     }
-    let is_together = wanted.len() > 1 && wanted.iter().any(|digest| digest.is_held);
-    let groups: Vec<&[&DueDigest]> = if is_together { vec![&wanted[..]] } else { wanted.chunks(1).collect() };
-    for group in groups {
-        let (end, sent) = send_group(app, group).await;
-        settled.extend(group.iter().map(|digest| SettledDigest { key: &digest.key, end: end.clone() }));
+    sending.extend(groups.into_iter().map(|group| send_group(app, group).boxed()));
+    let mut all = Sent::default();
+    for (ends, sent) in join_all(sending).await {
+        settled.extend(ends);
         all.add(sent);
     }
     (settled, all)
 }
 
-/// Whether a digest tells nothing, has no subscription to go to, or is unwanted by its user.
-fn is_needless(digest: &DueDigest, now: Time) -> bool {
-    let is_unwanted = match (&digest.key.tag, &digest.content) {
-        (DigestTag::Chat(chat), DigestContent::Messages { is_connected, .. }) => {
-            *is_connected || digest.preferences.mutes(*chat, now)
-        }
-        (DigestTag::Type(kind), _) => !digest.preferences.pushes(kind, Priority::Normal),
-        _ => false,
-    };
-    digest.content.count() == 0 || digest.subscriptions.is_empty() || is_unwanted || digest.attempt > MAX_ATTEMPTS
+/// What is done with a digest.
+enum Plan {
+    Send,
+    Close,
+    End(DigestEnd),
 }
 
-async fn send_group(app: &App, group: &[&DueDigest]) -> (DigestEnd, Sent) {
+fn plan(digest: &DueDigest, now: Time) -> Plan {
+    if digest.content.count() == 0 {
+        return if digest.is_shown { Plan::Close } else { Plan::End(DigestEnd::Dropped) };
+    }
+    if digest.subscriptions.is_empty() {
+        // Those that were left have gone, or there is none any more.
+        return Plan::End(if digest.is_shown { DigestEnd::Sent } else { DigestEnd::Dropped });
+    }
+    if digest.attempt > MAX_ATTEMPTS {
+        // It may be what ends its workers.
+        return Plan::End(DigestEnd::Failed);
+    }
+    match (&digest.key.tag, &digest.content) {
+        (DigestTag::Chat(chat), DigestContent::Messages { is_connected, .. })
+            if *is_connected || digest.preferences.mutes(*chat, now) =>
+        {
+            Plan::End(DigestEnd::Unwanted)
+        }
+        (DigestTag::Type(kind), _) if !digest.preferences.pushes(kind, Priority::Normal) => {
+            Plan::End(DigestEnd::Dropped)
+        }
+        _ => match digest.preferences.quiet_until(now) {
+            Some(until) => Plan::End(DigestEnd::Held(until.0)),
+            None => Plan::Send,
+        },
+    }
+}
+
+/// Whether one push tells of both: quiet hours have held them, and the same subscriptions have yet to hear of them.
+fn are_told_together(one: &DueDigest, other: &DueDigest) -> bool {
+    let ids = |digest: &DueDigest| -> Vec<SubscriptionId> { digest.subscriptions.iter().map(|one| one.id).collect() };
+    one.is_held && other.is_held && one.attempt == other.attempt && ids(one) == ids(other)
+}
+
+async fn close<'a>(app: &App, digest: &'a DueDigest) -> (Vec<SettledDigest<'a>>, Sent) {
+    let message = PushMessage::close(digest.push_tag());
+    (Vec::new(), post(app, &message, &closable(&digest.subscriptions)).await)
+}
+
+async fn send_group<'a>(app: &App, group: Vec<&'a DueDigest>) -> (Vec<SettledDigest<'a>>, Sent) {
     let first = group[0];
-    let message = match group {
-        [only] => PushMessage::of_digest(&only.key, &only.content, app.clock.now_ms()),
+    let message = match &group[..] {
+        [only] => PushMessage::of_digest(only, app.clock.now_ms()),
         _ => {
             let contents: Vec<&DigestContent> = group.iter().map(|digest| &digest.content).collect();
             PushMessage::of_digests(&first.key.user, &contents)
         }
     };
     let sent = post(app, &message, &first.subscriptions.iter().collect::<Vec<_>>()).await;
-    let end = if !sent.left.is_empty() && first.attempt + 1 < MAX_ATTEMPTS {
-        DigestEnd::Later { delay_ms: delay_ms(first.attempt, sent.after_ms), left: sent.left.clone() }
-    } else if sent.accepted > 0 {
-        DigestEnd::Sent
-    } else {
-        DigestEnd::Dropped
+    let end = |digest: &DueDigest| {
+        if !sent.left.is_empty() && digest.attempt + 1 < MAX_ATTEMPTS {
+            let (delay_ms, has_sent) = (delay_ms(digest.attempt, sent.after_ms), sent.accepted > 0);
+            DigestEnd::Later { delay_ms, left: sent.left.clone(), has_sent }
+        } else if sent.accepted > 0 || digest.is_shown {
+            DigestEnd::Sent
+        } else if sent.has_failed() {
+            DigestEnd::Failed
+        } else {
+            DigestEnd::Dropped
+        }
     };
-    (end, sent)
+    let settled = group.iter().map(|digest| SettledDigest { key: &digest.key, end: end(digest) }).collect();
+    (settled, sent)
 }
 
 /// The subscriptions whose push services allow a push that shows nothing.
@@ -320,11 +357,24 @@ impl Sent {
         self.accepted += other.accepted;
         self.gone.extend(other.gone);
     }
+
+    /// Whether a subscription has not taken it that is still there.
+    fn has_failed(&self) -> bool {
+        self.refused > 0 || !self.left.is_empty()
+    }
+
+    /// Forgets the subscriptions that have ended. Returns how many pushes were accepted.
+    async fn settle(self, app: &App) -> Result<usize, StoreError> {
+        if !self.gone.is_empty() {
+            app.record.subscriptions.forget(&self.gone).await?;
+        }
+        Ok(self.accepted)
+    }
 }
 
-/// How long to wait before the next attempt, in milliseconds: as long as a push service asks for, and longer with each
-/// failure.
+/// How long to wait before the next attempt, in milliseconds: longer with each failure, and at least as long as a push service
+/// asks for.
 fn delay_ms(attempt: u32, after_ms: Option<i64>) -> i64 {
     let backoff_ms = RETRY_MS << attempt.min(10);
-    after_ms.unwrap_or_default().max(jittered_ms(backoff_ms)).min(MAX_RETRY_MS)
+    jittered_ms(backoff_ms).min(MAX_RETRY_MS).max(after_ms.unwrap_or_default())
 }

@@ -68,8 +68,10 @@ async fn subscribe(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Err
         return Err(Error::NotFound);
     }
     let subscription = Subscription::read(call.body()?, &app.config.push_hosts)?;
-    match app.record.subscriptions.subscribe(&caller.user, &subscription).await? {
+    match app.record.subscriptions.subscribe(&caller.user, caller.issued_at_s, &subscription).await? {
         Subscribed::Done => Ok(Reply::created(&Id { id: subscription.id })),
+        // Revoked a moment ago, which this process has not heard yet.
+        Subscribed::Revoked => Err(Error::InvalidToken),
         Subscribed::Taken => Err(Error::Conflict("the endpoint is subscribed with other keys")),
     }
 }

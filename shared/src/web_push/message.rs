@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::endpoint::Endpoint;
-use super::pushes::{DigestContent, DigestKey, DigestTag, Shown};
+use super::pushes::{DigestContent, DigestTag, DueDigest, Shown};
 use super::service::Urgency;
 use crate::clock::Time;
 use crate::cursor::Cursor;
@@ -63,11 +63,19 @@ struct NotificationPayload<'a> {
     silent: bool,
     cursor: Cursor,
     unread_count: i64,
+    /// Whether the worker acknowledges up to it when it shows it.
+    acknowledge: bool,
 }
 
 impl PushMessage {
-    /// A notification. `unread`: how many its user has not read.
-    pub fn of_notification(user: &UserId, notification: &Notification, unread: i64, now_ms: i64) -> Self {
+    /// A notification. `unread`: how many its user has not read. `is_next`: whether all before it were acknowledged.
+    pub fn of_notification(
+        user: &UserId,
+        notification: &Notification,
+        unread: i64,
+        is_next: bool,
+        now_ms: i64,
+    ) -> Self {
         let content = &notification.content;
         let shown = Shown { id: notification.id, collapse_key: content.collapse_key.clone(), digest: None };
         let tag = shown.tag(user);
@@ -83,9 +91,11 @@ impl PushMessage {
             silent: notification.silent,
             cursor: notification.cursor,
             unread_count: unread,
+            acknowledge: is_next,
         });
         let stub = json!({
             "kind": "notification", "tag": tag, "id": notification.id, "title": content.title, "fetch": true,
+            "acknowledge": is_next,
         });
         let stub = stub.to_string();
         let (payload, stub) = if payload.len() > MAX_PAYLOAD_BYTES { (stub, None) } else { (payload, Some(stub)) };
@@ -98,29 +108,28 @@ impl PushMessage {
     }
 
     /// A digest. One that tells of a single notification says what that says.
-    pub fn of_digest(key: &DigestKey, content: &DigestContent, now_ms: i64) -> Self {
-        let user = &key.user;
-        match content {
+    pub fn of_digest(digest: &DueDigest, now_ms: i64) -> Self {
+        let user = &digest.key.user;
+        match &digest.content {
             DigestContent::Notifications { count: 1, newest: Some(only), unread } => {
-                let alone = Self::of_notification(user, only, *unread, now_ms);
+                let alone = Self::of_notification(user, only, *unread, false, now_ms);
                 // Under the tag of the digest, by which it is closed.
-                let tag = key.tag.push_tag(user);
+                let tag = digest.push_tag();
                 let retagged = |text: String| text.replacen(&alone.tag, &tag, 1);
                 Self { payload: retagged(alone.payload), stub: alone.stub.map(retagged), tag: tag.clone(), ..alone }
             }
-            _ => Self::summary(user, &key.tag, &[content]),
+            content => Self::summary(digest.push_tag(), &digest.key.tag, &[content]),
         }
     }
 
-    /// One push for several digests of a user, as after quiet hours.
+    /// One push for several digests of a user that quiet hours have held.
     pub fn of_digests(user: &UserId, contents: &[&DigestContent]) -> Self {
-        Self::summary(user, &DigestTag::Quiet, contents)
+        Self::summary(DigestTag::Quiet.push_tag(user), &DigestTag::Quiet, contents)
     }
 
-    fn summary(user: &UserId, digest: &DigestTag, contents: &[&DigestContent]) -> Self {
-        let tag = digest.push_tag(user);
+    fn summary(tag: String, about: &DigestTag, contents: &[&DigestContent]) -> Self {
         let counts = contents.iter().map(|content| content.count());
-        let (chat, kind) = match digest {
+        let (chat, kind) = match about {
             DigestTag::Chat(chat) => (json!(chat), Value::Null),
             DigestTag::Type(kind) => (Value::Null, json!(kind)),
             DigestTag::Quiet => (Value::Null, Value::Null),
@@ -158,6 +167,14 @@ impl DigestTag {
     /// The tag under which it is pushed.
     pub fn push_tag(&self, user: &UserId) -> String {
         push_tag(user, "digest", &self.to_string())
+    }
+}
+
+impl DueDigest {
+    /// The tag under which it is pushed. What quiet hours have held has one tag, whether it is told alone or with others, since
+    /// a worker that dies may leave that to another one.
+    pub fn push_tag(&self) -> String {
+        if self.is_held { DigestTag::Quiet.push_tag(&self.key.user) } else { self.key.tag.push_tag(&self.key.user) }
     }
 }
 
@@ -248,6 +265,8 @@ mod tests {
     use crate::cursor::Epoch;
     use crate::ids::ChatId;
     use crate::inbox::notification::{Channels, Content};
+    use crate::preferences::Preferences;
+    use crate::web_push::pushes::DigestKey;
 
     fn user(name: &str) -> UserId {
         UserId::new(name).unwrap()
@@ -281,17 +300,19 @@ mod tests {
 
     #[test]
     fn a_notification_is_told_whole_or_by_its_title() {
-        let small = PushMessage::of_notification(&user("ana"), &notification("yes", None, None), 4, 0);
+        let small = PushMessage::of_notification(&user("ana"), &notification("yes", None, None), 4, true, 0);
         assert_eq!(
             json(&small.payload),
             json!({
                 "kind": "notification", "tag": small.tag, "id": "00000000-0000-0000-0000-000000000007", "type": "LIKE",
                 "title": "Ana likes it", "body": "yes", "actionUrl": "/posts/1", "priority": "high", "silent": false,
                 "cursor": Cursor { epoch: Epoch(1), offset: 3 }.to_string(), "unreadCount": 4,
+                "acknowledge": true,
             })
         );
         assert_eq!((small.urgency, small.ttl_s), (Urgency::High, 28 * 24 * 60 * 60));
-        let large = PushMessage::of_notification(&user("ana"), &notification(&"x".repeat(4_000), None, None), 4, 0);
+        let large =
+            PushMessage::of_notification(&user("ana"), &notification(&"x".repeat(4_000), None, None), 4, true, 0);
         assert!(large.payload.len() <= MAX_PAYLOAD_BYTES);
         assert_eq!(large.stub, None);
         assert_eq!(Some(large.payload), small.stub);
@@ -300,7 +321,7 @@ mod tests {
     #[test]
     fn a_tag_is_of_the_user_and_the_collapse_key_or_the_id() {
         let tag = |name: &str, key, body: &str| {
-            PushMessage::of_notification(&user(name), &notification(body, key, None), 1, 0).tag
+            PushMessage::of_notification(&user(name), &notification(body, key, None), 1, true, 0).tag
         };
         assert_eq!(tag("ana", Some("k"), "1"), tag("ana", Some("k"), "2"));
         let all =
@@ -314,7 +335,7 @@ mod tests {
     #[test]
     fn a_push_service_keeps_a_push_no_longer_than_it_is_valid() {
         let ttl_s = |expires_at, now_ms| {
-            PushMessage::of_notification(&user("ana"), &notification("", None, expires_at), 1, now_ms).ttl_s
+            PushMessage::of_notification(&user("ana"), &notification("", None, expires_at), 1, true, now_ms).ttl_s
         };
         assert_eq!(ttl_s(Some(Time(61_999)), 1_000), 60);
         assert_eq!(ttl_s(Some(Time(500)), 1_000), 0);
@@ -337,12 +358,23 @@ mod tests {
             senders: senders.iter().map(|name| user(name)).collect(),
             title: title.map(str::to_owned),
             is_connected: false,
-            is_shown: false,
         }
     }
 
     fn notifications(count: i64) -> DigestContent {
         DigestContent::Notifications { count, newest: Some(notification("", None, None)), unread: count }
+    }
+
+    fn digest(tag: DigestTag, content: DigestContent) -> DueDigest {
+        DueDigest {
+            key: DigestKey { user: user("ana"), tag, fence_ms: 0, arrivals: 1, through: 3 },
+            content,
+            attempt: 0,
+            is_held: false,
+            is_shown: false,
+            subscriptions: Vec::new(),
+            preferences: Preferences::default(),
+        }
     }
 
     #[test]
@@ -363,14 +395,13 @@ mod tests {
 
     #[test]
     fn a_digest_of_one_says_what_that_says_under_its_own_tag() {
-        let key = |tag| DigestKey { user: user("ana"), tag, fence_ms: 0, arrivals: 1, through: 3 };
-        let of_type = key(DigestTag::Type("LIKE".into()));
-        let one = PushMessage::of_digest(&of_type, &notifications(1), 0);
+        let of_type = |count| digest(DigestTag::Type("LIKE".into()), notifications(count));
+        let one = PushMessage::of_digest(&of_type(1), 0);
         assert_eq!(json(&one.payload)["title"], "Ana likes it");
         assert_eq!(json(&one.payload)["tag"], one.tag.as_str());
-        assert_eq!(one.tag, PushMessage::of_digest(&of_type, &notifications(2), 0).tag);
+        assert_eq!(one.tag, PushMessage::of_digest(&of_type(2), 0).tag);
         let chat = ChatId::from_uuid(uuid::Uuid::from_u128(5));
-        let of_chat = PushMessage::of_digest(&key(DigestTag::Chat(chat)), &messages(1, &["bob"], None), 0);
+        let of_chat = PushMessage::of_digest(&digest(DigestTag::Chat(chat), messages(1, &["bob"], None)), 0);
         assert_eq!(
             json(&of_chat.payload),
             json!({
@@ -378,5 +409,14 @@ mod tests {
                 "count": 1, "chatId": chat, "type": null,
             })
         );
+    }
+
+    #[test]
+    fn what_quiet_hours_have_held_has_one_tag_alone_and_together() {
+        let chat = DigestTag::Chat(ChatId::from_uuid(uuid::Uuid::from_u128(5)));
+        let alone = DueDigest { is_held: true, ..digest(chat, messages(1, &["bob"], None)) };
+        let alone = PushMessage::of_digest(&alone, 0);
+        assert_eq!(alone.tag, PushMessage::of_digests(&user("ana"), &[&notifications(1)]).tag);
+        assert!(json(&alone.payload)["chatId"].is_string(), "it still leads to its chat");
     }
 }

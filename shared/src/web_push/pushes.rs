@@ -23,6 +23,8 @@ pub const CLAIM_MS: i64 = 60_000;
 pub const MAX_CLAIM_MS: i64 = 60 * 60 * 1_000;
 /// The most notifications that a digest counts.
 pub const MAX_COUNTED: i64 = 1_000;
+/// The most digests of a user that are taken at once.
+pub const MAX_DIGESTS: i64 = 50;
 /// In how many unread messages of a chat a digest looks for those who wrote.
 pub const MAX_EXAMINED_MESSAGES: i64 = 100;
 
@@ -44,8 +46,8 @@ pub trait WebPushes: Send + Sync {
     /// counts as sent if it was. One that was read meanwhile and was sent is due to be closed.
     async fn settle_pushes(&self, settled: &[SettledPush<'_>], at: At) -> Result<(), StoreError>;
 
-    /// Takes the digests that are due of up to `limit` users, as [`take_pushes`](Self::take_pushes) takes notifications. Those of one
-    /// user are adjacent.
+    /// Takes the digests that are due of up to `limit` users, up to [`MAX_DIGESTS`] of each, as
+    /// [`take_pushes`](Self::take_pushes) takes notifications. Those of one user are adjacent.
     async fn take_digests(&self, limit: usize, at: At) -> Result<Vec<DueDigest>, StoreError>;
 
     /// Says what became of claimed digests, in one transaction. What arrived for one while it was claimed is told with the
@@ -62,7 +64,9 @@ pub struct DuePush {
     pub task: Task,
     /// How often it was taken before.
     pub attempt: u32,
-    /// Where to; those that took it in an earlier attempt are missing.
+    /// Whether a subscription took it in an earlier attempt.
+    pub was_sent: bool,
+    /// Where to; those that took it in an earlier attempt are missing, unless it is closed.
     pub subscriptions: Vec<Subscription>,
     /// What its user wants.
     pub preferences: Preferences,
@@ -88,6 +92,8 @@ pub enum Task {
         notification: Notification,
         /// How many notifications its user has not read.
         unread: i64,
+        /// Whether it is the first one that is unread and not acknowledged. Who shows it then has shown all up to it.
+        is_next: bool,
     },
     /// What was sent is closed.
     Close(Shown),
@@ -183,8 +189,10 @@ pub struct DueDigest {
     pub content: DigestContent,
     /// How often it was taken before.
     pub attempt: u32,
-    /// Whether quiet hours have held it.
+    /// Whether quiet hours have held it. Such digests are told together, under the tag of [`DigestTag::Quiet`].
     pub is_held: bool,
+    /// Whether something was sent that is not closed: by an earlier attempt, or of a chat.
+    pub is_shown: bool,
     /// Where to; those that took it in an earlier attempt are missing.
     pub subscriptions: Vec<Subscription>,
     /// What its user wants.
@@ -230,8 +238,6 @@ pub enum DigestContent {
         title: Option<String>,
         /// Whether the user is connected by now.
         is_connected: bool,
-        /// Whether earlier ones were sent and are shown.
-        is_shown: bool,
     },
 }
 
@@ -251,12 +257,18 @@ pub enum DigestEnd {
     Sent,
     /// Nothing was sent, or it was closed.
     Dropped,
-    /// Some subscriptions are left.
+    /// No subscription took it.
+    Failed,
+    /// Its user does not want it now. What was sent before of a chat remains, to be closed.
+    Unwanted,
+    /// Some subscriptions are left. If more has arrived meanwhile, all of them are asked.
     Later {
         /// In how many milliseconds it is due again.
         delay_ms: i64,
         /// Which subscriptions.
         left: Vec<SubscriptionId>,
+        /// Whether others took it.
+        has_sent: bool,
     },
     /// It waits for the end of quiet hours, in milliseconds since 1970.
     Held(i64),

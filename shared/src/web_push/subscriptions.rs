@@ -13,8 +13,14 @@ pub const MAX_SUBSCRIPTIONS: usize = 10;
 #[async_trait]
 pub trait Subscriptions: Send + Sync {
     /// Stores a subscription of a user. One that is known with the same keys moves to this user and becomes the newest; one that
-    /// another user has with other keys is left alone. Beyond [`MAX_SUBSCRIPTIONS`] the oldest go.
-    async fn subscribe(&self, user: &UserId, subscription: &Subscription) -> Result<Subscribed, StoreError>;
+    /// another user has with other keys is left alone. Beyond [`MAX_SUBSCRIPTIONS`] the oldest go. `issued_at_s`: when the
+    /// token of the caller was issued, in seconds since 1970; a revoked one stores nothing.
+    async fn subscribe(
+        &self,
+        user: &UserId,
+        issued_at_s: Option<i64>,
+        subscription: &Subscription,
+    ) -> Result<Subscribed, StoreError>;
 
     /// Deletes a subscription of this user; false if the user has none of that id.
     async fn unsubscribe(&self, user: &UserId, id: SubscriptionId) -> Result<bool, StoreError>;
@@ -30,4 +36,6 @@ pub enum Subscribed {
     Done,
     /// Another user has the endpoint, with other keys.
     Taken,
+    /// The token of the caller was revoked.
+    Revoked,
 }

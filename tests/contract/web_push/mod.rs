@@ -31,7 +31,7 @@ fn subscription(browser: &str, key: usize) -> Subscription {
 }
 
 async fn subscribe(record: &Record, name: &str, browser: &str) {
-    let subscribed = record.subscriptions().subscribe(&user(name), &subscription(browser, 0)).await;
+    let subscribed = record.subscriptions().subscribe(&user(name), None, &subscription(browser, 0)).await;
     assert_eq!(subscribed, Ok(Subscribed::Done));
 }
 

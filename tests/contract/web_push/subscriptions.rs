@@ -4,7 +4,7 @@ use shared::web_push::subscription::Subscription;
 use shared::web_push::subscriptions::{MAX_SUBSCRIPTIONS, Subscribed};
 
 use super::{send, subscribe, subscription, take};
-use crate::record::{Record, Send, user};
+use crate::record::{Record, START_MS, Send, user};
 
 on_each_record! {
     an_endpoint_moves_with_its_keys_and_not_without,
@@ -12,6 +12,7 @@ on_each_record! {
     only_its_owner_unsubscribes,
     what_has_ended_is_forgotten,
     a_revoked_user_is_pushed_to_no_longer,
+    nobody_subscribes_with_a_revoked_token,
 }
 
 /// The subscriptions that a push to a user goes to.
@@ -25,13 +26,13 @@ async fn subscriptions(record: &Record, name: &str, key: &str) -> Vec<Subscripti
 async fn an_endpoint_moves_with_its_keys_and_not_without(record: Record) {
     subscribe(&record, "alice", "tab").await;
     let (own, other) = (subscription("tab", 0), subscription("tab", 1));
-    assert_eq!(record.subscriptions().subscribe(&user("bob"), &other).await, Ok(Subscribed::Taken));
+    assert_eq!(record.subscriptions().subscribe(&user("bob"), None, &other).await, Ok(Subscribed::Taken));
     assert_eq!(subscriptions(&record, "alice", "a").await, std::slice::from_ref(&own));
     assert_eq!(subscriptions(&record, "bob", "b").await, []);
     // Its owner may change the keys.
-    assert_eq!(record.subscriptions().subscribe(&user("alice"), &other).await, Ok(Subscribed::Done));
+    assert_eq!(record.subscriptions().subscribe(&user("alice"), None, &other).await, Ok(Subscribed::Done));
     assert_eq!(subscriptions(&record, "alice", "c").await, std::slice::from_ref(&other));
-    assert_eq!(record.subscriptions().subscribe(&user("bob"), &other).await, Ok(Subscribed::Done));
+    assert_eq!(record.subscriptions().subscribe(&user("bob"), None, &other).await, Ok(Subscribed::Done));
     assert_eq!(subscriptions(&record, "alice", "d").await, []);
     assert_eq!(subscriptions(&record, "bob", "e").await, [other]);
 }
@@ -75,5 +76,23 @@ async fn a_revoked_user_is_pushed_to_no_longer(record: Record) {
     }
     record.revocations().revoke(&user("alice"), crate::record::at(0)).await.unwrap();
     assert_eq!(subscriptions(&record, "alice", "a").await, []);
+    assert_eq!(subscriptions(&record, "bob", "b").await.len(), 1);
+}
+
+async fn nobody_subscribes_with_a_revoked_token(record: Record) {
+    record.revocations().revoke(&user("alice"), crate::record::at(500)).await.unwrap();
+    let revoked_s = START_MS / 1_000;
+    let phone = subscription("phone", 0);
+    for (name, issued_at_s, subscribed) in [
+        ("alice", None, Subscribed::Revoked),
+        ("alice", Some(revoked_s), Subscribed::Revoked),
+        ("bob", None, Subscribed::Done),
+        ("alice", Some(revoked_s + 1), Subscribed::Done),
+        ("bob", Some(revoked_s), Subscribed::Done),
+        ("alice", Some(revoked_s), Subscribed::Revoked),
+    ] {
+        let answer = record.subscriptions().subscribe(&user(name), issued_at_s, &phone).await;
+        assert_eq!(answer, Ok(subscribed), "{name} {issued_at_s:?}");
+    }
     assert_eq!(subscriptions(&record, "bob", "b").await.len(), 1);
 }

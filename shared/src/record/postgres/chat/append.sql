@@ -60,7 +60,7 @@ absent AS (
        AND NOT EXISTS (SELECT FROM connections c WHERE c.user_id = m.user_id AND c.token_expires_at > clock.now_ms)
      ORDER BY m.user_id
     ON CONFLICT (user_id, tag) DO UPDATE
-       SET arrivals = d.arrivals + 1, due_at = coalesce(d.due_at, excluded.due_at)
+       SET arrivals = d.arrivals + 1, due_at = coalesce(d.due_at, excluded.due_at), push_left = NULL
     RETURNING user_id
 ),
 -- A message moves the read mark of its sender.

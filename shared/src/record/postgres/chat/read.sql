@@ -14,10 +14,12 @@ moved AS (
      WHERE m.member = before.member AND (m.read_seq < least($4, before.last_seq) OR NOT m.involved)
     RETURNING m.read_seq
 ),
+-- One that is being sent, or will be sent again, comes back for that after its end: it counts as an arrival.
 closed AS (
-    UPDATE push_digests AS d SET due_at = clock.now_ms
+    UPDATE push_digests AS d
+       SET due_at = CASE d.attempts WHEN 0 THEN clock.now_ms ELSE d.due_at END, arrivals = d.arrivals + 1
       FROM clock, before, moved
-     WHERE d.user_id = $3 AND d.tag = 'chat:' || before.id AND d.pushed_at IS NOT NULL AND d.due_at IS NULL
+     WHERE d.user_id = $3 AND d.tag = 'chat:' || before.id AND (d.pushed_at IS NOT NULL OR d.attempts > 0)
        AND moved.read_seq >= before.last_seq
     RETURNING d.tag
 ),

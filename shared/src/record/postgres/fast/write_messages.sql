@@ -40,7 +40,7 @@ absent AS (
      GROUP BY m.user_id, m.chat_id, clock.now_ms
      ORDER BY m.user_id, m.chat_id
     ON CONFLICT (user_id, tag) DO UPDATE
-       SET arrivals = d.arrivals + excluded.arrivals, due_at = coalesce(d.due_at, excluded.due_at)
+       SET arrivals = d.arrivals + excluded.arrivals, due_at = coalesce(d.due_at, excluded.due_at), push_left = NULL
 ),
 -- A message moves the read mark of its sender.
 marked AS (

@@ -13,7 +13,7 @@ use crate::record::postgres::sql::sql;
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::Run;
 use crate::web_push::pushes::{
-    CLAIM_MS, DigestContent, DigestEnd, DigestKey, DigestTag, DueDigest, MAX_CLAIM_MS, MAX_COUNTED,
+    CLAIM_MS, DigestContent, DigestEnd, DigestKey, DigestTag, DueDigest, MAX_CLAIM_MS, MAX_COUNTED, MAX_DIGESTS,
     MAX_EXAMINED_MESSAGES, SettledDigest,
 };
 
@@ -25,7 +25,8 @@ impl PostgresRecord {
             .bind(CLAIM_MS)
             .bind(MAX_CLAIM_MS)
             .bind(MAX_COUNTED)
-            .bind(MAX_EXAMINED_MESSAGES);
+            .bind(MAX_EXAMINED_MESSAGES)
+            .bind(MAX_DIGESTS);
         let found = query.all(&mut *self.connection().await?).await?;
         let mut due: Vec<DueDigest> = Vec::new();
         for row in &found {
@@ -53,19 +54,7 @@ impl PostgresRecord {
         if settled.is_empty() {
             return Ok(());
         }
-        let ends = settled.iter().map(|one| match &one.end {
-            DigestEnd::Sent => ("sent", None, None, None),
-            DigestEnd::Dropped => ("dropped", None, None, None),
-            DigestEnd::Later { delay_ms, left } => ("later", Some(*delay_ms), Some(list(left)), None),
-            DigestEnd::Held(until_ms) => ("held", None, None, Some(*until_ms)),
-        });
-        let (mut results, mut delays, mut left, mut held_until) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (result, delay, subscriptions, until) in ends {
-            results.push(result);
-            delays.push(delay);
-            left.push(subscriptions);
-            held_until.push(until);
-        }
+        let columns = Columns::of(settled);
         let query = sqlx::query(sql!("settle_digests.sql"))
             .bind(at_ms(at))
             .bind(settled.iter().map(|one| one.key.user.as_str()).collect::<Vec<&str>>())
@@ -73,17 +62,54 @@ impl PostgresRecord {
             .bind(settled.iter().map(|one| one.key.fence_ms).collect::<Vec<i64>>())
             .bind(settled.iter().map(|one| one.key.arrivals).collect::<Vec<i64>>())
             .bind(settled.iter().map(|one| one.key.through).collect::<Vec<i64>>())
-            .bind(results)
-            .bind(delays)
-            .bind(left)
-            .bind(held_until);
+            .bind(columns.ends)
+            .bind(columns.delays)
+            .bind(columns.left)
+            .bind(columns.has_sent)
+            .bind(columns.held_until);
         query.run(&mut *self.connection().await?).await?;
         Ok(())
     }
 }
 
+/// What became of digests, in columns of the same order.
+#[derive(Default)]
+struct Columns {
+    ends: Vec<&'static str>,
+    delays: Vec<Option<i64>>,
+    left: Vec<Option<String>>,
+    has_sent: Vec<bool>,
+    held_until: Vec<Option<i64>>,
+}
+
+impl Columns {
+    fn of(settled: &[SettledDigest<'_>]) -> Self {
+        let mut columns = Self::default();
+        for SettledDigest { end, .. } in settled {
+            columns.ends.push(match end {
+                DigestEnd::Sent => "sent",
+                DigestEnd::Dropped => "dropped",
+                DigestEnd::Failed => "failed",
+                DigestEnd::Unwanted => "unwanted",
+                DigestEnd::Later { .. } => "later",
+                DigestEnd::Held(_) => "held",
+            });
+            let (delay_ms, left, has_sent) = match end {
+                DigestEnd::Later { delay_ms, left, has_sent } => (Some(*delay_ms), Some(list(left)), *has_sent),
+                _ => (None, None, false),
+            };
+            columns.delays.push(delay_ms);
+            columns.left.push(left);
+            columns.has_sent.push(has_sent);
+            columns.held_until.push(if let DigestEnd::Held(until_ms) = end { Some(*until_ms) } else { None });
+        }
+        columns
+    }
+}
+
 fn due_digest(row: &PgRow, tag: DigestTag) -> Result<DueDigest, StoreError> {
     let count = column(row, "count")?;
+    let is_held = column(row, "is_held")? || tag == DigestTag::Quiet;
     let content = match tag {
         DigestTag::Chat(_) => {
             let senders: Option<Vec<Option<String>>> = column(row, "senders")?;
@@ -99,7 +125,6 @@ fn due_digest(row: &PgRow, tag: DigestTag) -> Result<DueDigest, StoreError> {
                 senders: distinct,
                 title: column(row, "chat_title")?,
                 is_connected: column(row, "is_connected")?,
-                is_shown: column(row, "is_shown")?,
             }
         }
         DigestTag::Type(_) | DigestTag::Quiet => {
@@ -119,7 +144,8 @@ fn due_digest(row: &PgRow, tag: DigestTag) -> Result<DueDigest, StoreError> {
         },
         content,
         attempt: u32::try_from(column::<i64>(row, "attempt")?).unwrap_or(u32::MAX),
-        is_held: column(row, "is_held")?,
+        is_held,
+        is_shown: column(row, "is_shown")?,
         subscriptions: Vec::new(),
         preferences: preferences(row)?,
     })

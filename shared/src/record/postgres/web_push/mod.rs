@@ -19,8 +19,13 @@ use crate::web_push::subscriptions::{Subscribed, Subscriptions};
 
 #[async_trait]
 impl Subscriptions for PostgresRecord {
-    async fn subscribe(&self, user: &UserId, subscription: &Subscription) -> Result<Subscribed, StoreError> {
-        retried!(self.try_subscribe(user, subscription))
+    async fn subscribe(
+        &self,
+        user: &UserId,
+        issued_at_s: Option<i64>,
+        subscription: &Subscription,
+    ) -> Result<Subscribed, StoreError> {
+        retried!(self.try_subscribe(user, issued_at_s, subscription))
     }
 
     async fn unsubscribe(&self, user: &UserId, id: SubscriptionId) -> Result<bool, StoreError> {

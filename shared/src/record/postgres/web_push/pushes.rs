@@ -120,12 +120,13 @@ fn due_push(row: &PgRow) -> Result<DuePush, StoreError> {
         })
     } else {
         let notification = rows::notification(row, rows::epoch(row)?)?;
-        Task::Send { notification, unread: column(row, "unread")? }
+        Task::Send { notification, unread: column(row, "unread")?, is_next: column(row, "is_next")? }
     };
     Ok(DuePush {
         key,
         task,
         attempt: u32::try_from(column::<i64>(row, "attempt")?).unwrap_or(u32::MAX),
+        was_sent: column(row, "was_sent")?,
         subscriptions: Vec::new(),
         preferences: preferences(row)?,
     })

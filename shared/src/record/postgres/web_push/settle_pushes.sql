@@ -44,4 +44,4 @@ SELECT user_id, web_push_digest, min(due_at), min(window_ms), count(*)
  GROUP BY user_id, web_push_digest
  ORDER BY user_id, web_push_digest
 ON CONFLICT (user_id, tag) DO UPDATE
-   SET arrivals = d.arrivals + excluded.arrivals, due_at = coalesce(d.due_at, excluded.due_at)
+   SET arrivals = d.arrivals + excluded.arrivals, due_at = coalesce(d.due_at, excluded.due_at), push_left = NULL

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::ids::{SubscriptionId, UserId};
 use crate::record::postgres::failure::Failure;
-use crate::record::postgres::rows::limit;
+use crate::record::postgres::rows::{column, limit};
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::{Run, begin, commit};
 use crate::web_push::subscription::Subscription;
@@ -16,23 +16,38 @@ impl PostgresRecord {
     pub(super) async fn try_subscribe(
         &self,
         user: &UserId,
+        issued_at_s: Option<i64>,
         subscription: &Subscription,
     ) -> Result<Subscribed, Failure> {
         let mut connection = self.connection().await?;
         let mut transaction = begin(&mut connection).await?;
         let stored = sqlx::query(
-            "INSERT INTO push_subscriptions AS s (id, user_id, endpoint, p256dh, auth) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (id) DO UPDATE
-                SET user_id = excluded.user_id, p256dh = excluded.p256dh, auth = excluded.auth, number = DEFAULT
-              WHERE s.user_id = excluded.user_id OR s.p256dh = excluded.p256dh AND s.auth = excluded.auth",
+            "WITH revoked AS MATERIALIZED (
+                 SELECT EXISTS (SELECT FROM revocations r
+                                 WHERE r.user_id = $2 AND coalesce($6 <= r.revoked_at / 1000, true)) AS is_revoked
+             ),
+             stored AS (
+                 INSERT INTO push_subscriptions AS s (id, user_id, endpoint, p256dh, auth)
+                 SELECT $1, $2, $3, $4, $5 FROM revoked WHERE NOT is_revoked
+                 ON CONFLICT (id) DO UPDATE
+                    SET user_id = excluded.user_id, p256dh = excluded.p256dh, auth = excluded.auth, number = DEFAULT
+                  WHERE s.user_id = excluded.user_id OR s.p256dh = excluded.p256dh AND s.auth = excluded.auth
+                 RETURNING 1
+             )
+             SELECT is_revoked, EXISTS (SELECT FROM stored) AS is_stored FROM revoked",
         );
         let stored = stored
             .bind(subscription.id.as_uuid())
             .bind(user.as_str())
             .bind(subscription.endpoint.as_str())
             .bind(subscription.keys.p256dh.as_slice())
-            .bind(subscription.keys.auth.as_slice());
-        if stored.run(&mut transaction).await? == 0 {
+            .bind(subscription.keys.auth.as_slice())
+            .bind(issued_at_s);
+        let stored = stored.one(&mut *transaction).await?;
+        if column(&stored, "is_revoked")? {
+            return Ok(Subscribed::Revoked);
+        }
+        if !column::<bool>(&stored, "is_stored")? {
             return Ok(Subscribed::Taken);
         }
         let oldest = sqlx::query(

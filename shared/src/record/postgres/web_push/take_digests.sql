@@ -1,7 +1,7 @@
 -- Takes the digests that are due, of the users whose first has been due longest. Returns a row for each subscription to
 -- push to, and one for a digest that nobody needs any longer, so that the caller settles it.
 -- $2 the most users  $3 how long the first claim lasts in ms, doubled with each further one  $4 the longest claim in ms
--- $5 the most notifications to count  $6 the most messages to look at
+-- $5 the most notifications to count  $6 the most messages to look at  $7 the most digests of a user
 , users AS MATERIALIZED (
     SELECT DISTINCT user_id
       FROM (SELECT d.user_id FROM push_digests d
@@ -10,10 +10,13 @@
 -- A digest that another worker has locked is skipped: that worker takes or finishes it.
 due AS MATERIALIZED (
     SELECT d.user_id, d.tag
-      FROM push_digests d
-     WHERE d.user_id IN (SELECT user_id FROM users) AND d.due_at <= (SELECT now_ms FROM clock)
-     ORDER BY d.user_id, d.tag
-       FOR UPDATE OF d SKIP LOCKED
+      FROM users CROSS JOIN LATERAL (
+          SELECT o.user_id, o.tag
+            FROM push_digests o
+           WHERE o.user_id = users.user_id AND o.due_at <= (SELECT now_ms FROM clock)
+           ORDER BY o.due_at
+           LIMIT $7
+             FOR UPDATE OF o SKIP LOCKED) AS d
 ),
 taken AS (
     UPDATE push_digests AS d

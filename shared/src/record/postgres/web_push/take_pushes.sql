@@ -14,14 +14,19 @@ subscriptions AS MATERIALIZED (
     SELECT s.* FROM push_subscriptions s WHERE s.user_id IN (SELECT user_id FROM due)
 ),
 -- What is left to do. A notification that is in the inbox and unread is sent, unless a device has acknowledged it or a
--- digest tells of it. What was sent and is read or gone is closed; a digest, once nothing that it told of is unread.
+-- digest tells of it. What was sent and is read or gone is closed; a digest, once nothing that it told of is unread, and a
+-- collapse key, once there is no newer one, which has replaced it on the screen.
 tasks AS MATERIALIZED (
     SELECT n.user_id, n."offset", is_over AS is_close,
            CASE WHEN is_over THEN
                n.web_pushed_at IS NOT NULL AND NOT EXISTS (
                    SELECT FROM notifications o
                     WHERE o.user_id = n.user_id AND o.web_push_digest = n.web_push_digest
-                      AND o.read_at IS NULL AND o.deleted_at IS NULL)
+                      AND o.web_pushed_at IS NOT NULL AND o.read_at IS NULL AND o.deleted_at IS NULL)
+               AND NOT (n.web_push_digest IS NULL AND EXISTS (
+                   SELECT FROM notifications o
+                    WHERE o.user_id = n.user_id AND o.collapse_key = n.collapse_key AND o."offset" > n."offset"
+                      AND o.read_at IS NULL AND o.deleted_at IS NULL))
            ELSE
                n.web_push_digest IS NULL AND (n.web_pushed_at IS NULL OR n.web_push_left IS NOT NULL)
                AND (coalesce(n.silent, false) OR inboxes.acked < n."offset")
@@ -37,6 +42,7 @@ tasks AS MATERIALIZED (
 taken AS (
     UPDATE notifications AS n
        SET web_push_attempts = n.web_push_attempts + 1,
+           web_push_left = CASE WHEN NOT tasks.is_close THEN n.web_push_left END,
            web_push_at = CASE WHEN tasks.is_task
                THEN clock.now_ms + least($4, $3 * (1::bigint << least(n.web_push_attempts, 10)::integer)) END
       FROM clock, tasks
@@ -46,6 +52,12 @@ taken AS (
 -- `unread` excludes expired notifications that are not tombstones yet.
 SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, n.silent, n.web_push_at AS fence, n.is_close,
        n.web_push_attempts - 1 AS attempt, n.web_push_left AS push_left, n.web_push_digest,
+       n.web_pushed_at IS NOT NULL AS was_sent,
+       NOT EXISTS (
+           SELECT FROM notifications o
+            WHERE o.user_id = n.user_id AND o."offset" > inboxes.acked AND o."offset" < n."offset"
+              AND o.read_at IS NULL AND o.deleted_at IS NULL
+       ) AS is_next,
        inboxes.epoch,
        inboxes.unread - (
            SELECT count(*) FROM notifications e

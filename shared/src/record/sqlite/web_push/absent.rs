@@ -24,7 +24,9 @@ pub(crate) fn tell(db: &Connection, chat: ChatId, sender: &UserId, now_ms: i64) 
 
 /// Lets what Web Push has shown of a chat be closed, once its member has read everything. Returns whether there is any.
 pub(crate) fn close(db: &Connection, chat: ChatId, member: &UserId, now_ms: i64) -> Result<bool, Failure> {
-    let sql = "UPDATE push_digests SET due_at = ?3
-                WHERE user_id = ?1 AND tag = ?2 AND pushed_at IS NOT NULL AND due_at IS NULL";
+    // One that is being sent, or will be sent again, comes back for that after its end: it counts as an arrival.
+    let sql = "UPDATE push_digests
+                  SET due_at = CASE attempts WHEN 0 THEN ?3 ELSE due_at END, arrivals = arrivals + 1
+                WHERE user_id = ?1 AND tag = ?2 AND (pushed_at IS NOT NULL OR attempts > 0)";
     Ok(execute(db, sql, params![member.as_str(), DigestTag::Chat(chat).to_string(), now_ms])? > 0)
 }

@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::subscriptions;
 use crate::clock::At;
 use crate::cursor::Epoch;
+use crate::error::StoreError;
 use crate::ids::{ChatId, UserId};
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::preferences;
@@ -12,8 +13,8 @@ use crate::record::sqlite::rows::{self, json_list, limit, select_notifications};
 use crate::record::sqlite::statement::{all, execute, first, one, value};
 use crate::record::sqlite::store::SqliteRecord;
 use crate::web_push::pushes::{
-    DigestContent, DigestEnd, DigestKey, DigestTag, DueDigest, MAX_COUNTED, MAX_EXAMINED_MESSAGES, SettledDigest,
-    claim_ms,
+    DigestContent, DigestEnd, DigestKey, DigestTag, DueDigest, MAX_COUNTED, MAX_DIGESTS, MAX_EXAMINED_MESSAGES,
+    SettledDigest, claim_ms,
 };
 
 impl SqliteRecord {
@@ -22,14 +23,25 @@ impl SqliteRecord {
         self.write(move |db| {
             let now_ms = at.process_ms();
             let sql = "SELECT user_id, tag, arrivals, attempts, is_held, push_left, pushed_at IS NOT NULL AS is_shown
-                         FROM push_digests
-                        WHERE due_at <= ?1
-                          AND user_id IN (SELECT user_id FROM push_digests WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2)
+                         FROM (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY due_at) AS place
+                                 FROM push_digests
+                                WHERE due_at <= ?1
+                                  AND user_id IN (SELECT user_id FROM push_digests WHERE due_at <= ?1
+                                                   ORDER BY due_at LIMIT ?2))
+                        WHERE place <= ?3
                         ORDER BY user_id, tag";
-            let found = all(db, sql, params![now_ms, limit(max_users)], Found::read)?;
+            let found = all(db, sql, params![now_ms, limit(max_users), MAX_DIGESTS], Found::read)?;
             let mut due = Vec::new();
             for found in found {
-                due.extend(take(db, epoch, found, now_ms)?);
+                match take(db, epoch, found, now_ms) {
+                    Ok(digest) => due.extend(digest),
+                    // Comes back after its claim; the others must not wait for it.
+                    Err(failure) if matches!(failure.error(), StoreError::Broken(_)) => {
+                        let error = failure.error();
+                        tracing::error!(%error, "a digest cannot be read, and so is not sent by Web Push");
+                    }
+                    Err(failure) => return Err(failure),
+                }
             }
             Ok(due)
         })
@@ -53,7 +65,7 @@ impl SqliteRecord {
 pub(super) fn open(db: &Connection, user: &UserId, tag: &str, due_at_ms: i64, window_ms: i64) -> Result<(), Failure> {
     let sql = "INSERT INTO push_digests (user_id, tag, due_at, window_ms) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (user_id, tag) DO UPDATE
-                  SET arrivals = arrivals + 1, due_at = coalesce(due_at, excluded.due_at)";
+                  SET arrivals = arrivals + 1, due_at = coalesce(due_at, excluded.due_at), push_left = NULL";
     execute(db, sql, params![user.as_str(), tag, due_at_ms, window_ms])?;
     Ok(())
 }
@@ -96,7 +108,8 @@ fn take(db: &Connection, epoch: Epoch, found: Found, now_ms: i64) -> Result<Opti
     Ok(Some(DueDigest {
         content,
         attempt: u32::try_from(found.attempts).unwrap_or(u32::MAX),
-        is_held: found.is_held,
+        is_held: found.is_held || tag == DigestTag::Quiet,
+        is_shown: found.is_shown,
         subscriptions: subscriptions(db, &found.user, found.left.as_deref())?,
         preferences: preferences::of(db, &found.user)?,
         key: DigestKey { user: found.user, tag, fence_ms, arrivals: found.arrivals, through },
@@ -153,57 +166,92 @@ fn messages(db: &Connection, found: &Found, chat: ChatId, now_ms: i64) -> Result
         senders,
         title,
         is_connected: one(db, sql, params![user, now_ms], value)?,
-        is_shown: found.is_shown,
     })
+}
+
+/// A claimed digest as it is when it is settled.
+struct Claimed {
+    has_more: bool,
+    window_ms: i64,
+    is_held: bool,
+    left: Option<String>,
+    attempts: i64,
+    pushed_at: Option<i64>,
+}
+
+impl Claimed {
+    fn read(row: &Row<'_>) -> Result<Self, Failure> {
+        Ok(Self {
+            has_more: row.get("has_more")?,
+            window_ms: row.get("window_ms")?,
+            is_held: row.get("is_held")?,
+            left: row.get("push_left")?,
+            attempts: row.get("attempts")?,
+            pushed_at: row.get("pushed_at")?,
+        })
+    }
 }
 
 fn settle(db: &Connection, key: &DigestKey, end: &DigestEnd, now_ms: i64) -> Result<(), Failure> {
     let (user, tag) = (key.user.as_str(), key.tag.to_string());
-    let sql = "SELECT arrivals > ?4 AS has_more, window_ms FROM push_digests
+    let sql = "SELECT arrivals > ?4 AS has_more, window_ms, is_held, push_left, attempts, pushed_at FROM push_digests
                 WHERE user_id = ?1 AND tag = ?2 AND due_at = ?3";
-    let claimed = first(db, sql, params![user, tag, key.fence_ms, key.arrivals], |row| {
-        Ok((row.get::<_, bool>("has_more")?, row.get::<_, i64>("window_ms")?))
-    })?;
-    let Some((has_more, window_ms)) = claimed else { return Ok(()) };
-    let next_ms = has_more.then_some(now_ms + window_ms);
-    let is_chat = matches!(key.tag, DigestTag::Chat(_));
-    match end {
-        DigestEnd::Later { delay_ms, left } => {
-            let sql = "UPDATE push_digests SET due_at = ?3, push_left = ?4 WHERE user_id = ?1 AND tag = ?2";
-            execute(db, sql, params![user, tag, now_ms + delay_ms, json_list(left)])?;
-        }
-        DigestEnd::Held(until_ms) => {
-            let sql = "UPDATE push_digests SET due_at = ?3, push_left = NULL, is_held = TRUE, attempts = 0
-                        WHERE user_id = ?1 AND tag = ?2";
-            execute(db, sql, params![user, tag, until_ms])?;
-        }
-        // That of a chat stays until it is read, so that it can be closed.
-        DigestEnd::Sent | DigestEnd::Dropped if has_more || is_chat && *end == DigestEnd::Sent => {
-            let sent_at = (*end == DigestEnd::Sent).then_some(now_ms);
-            let sql = "UPDATE push_digests
-                          SET due_at = ?3, push_left = NULL, is_held = FALSE, attempts = 0, pushed_at = ?4
-                        WHERE user_id = ?1 AND tag = ?2";
-            execute(db, sql, params![user, tag, next_ms, sent_at])?;
-        }
-        DigestEnd::Sent | DigestEnd::Dropped => {
-            execute(db, "DELETE FROM push_digests WHERE user_id = ?1 AND tag = ?2", params![user, tag])?;
-        }
+    let claimed = first(db, sql, params![user, tag, key.fence_ms, key.arrivals], Claimed::read)?;
+    let Some(claimed) = claimed else { return Ok(()) };
+    goes_on(db, key, end, &claimed, now_ms)?;
+    let (is_sent, is_failed) = (*end == DigestEnd::Sent, *end == DigestEnd::Failed);
+    if is_sent || is_failed || *end == DigestEnd::Dropped {
+        // What was read while it was sent is closed.
+        let sql = r#"UPDATE notifications
+                        SET web_pushed_at = CASE WHEN ?5 THEN ?4 END,
+                            web_push_digest = CASE WHEN NOT ?5 THEN NULL WHEN ?7 THEN 'quiet' ELSE web_push_digest END,
+                            web_push_failed_at = CASE WHEN ?6 THEN ?4 ELSE web_push_failed_at END,
+                            web_push_at = CASE WHEN ?5 AND (read_at IS NOT NULL OR deleted_at IS NOT NULL) THEN ?4 END
+                      WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NULL AND "offset" <= ?3"#;
+        execute(db, sql, params![user, tag, key.through, now_ms, is_sent, is_failed, claimed.is_held])?;
     }
-    match end {
-        DigestEnd::Sent => {
-            // What was read while it was sent is closed.
-            let sql = r#"UPDATE notifications
-                            SET web_pushed_at = ?4,
-                                web_push_at = CASE WHEN read_at IS NOT NULL OR deleted_at IS NOT NULL THEN ?4 END
-                          WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NULL AND "offset" <= ?3"#;
-            execute(db, sql, params![user, tag, key.through, now_ms])?;
-        }
-        DigestEnd::Dropped => {
-            let sql = r#"UPDATE notifications SET web_push_digest = NULL
-                          WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NULL AND "offset" <= ?3"#;
-            execute(db, sql, params![user, tag, key.through])?;
-        }
-        DigestEnd::Later { .. } | DigestEnd::Held(_) => {}
+    Ok(())
+}
+
+/// Deletes the digest, or says when it is due again.
+fn goes_on(db: &Connection, key: &DigestKey, end: &DigestEnd, claimed: &Claimed, now_ms: i64) -> Result<(), Failure> {
+    let (user, tag) = (key.user.as_str(), key.tag.to_string());
+    let Claimed { has_more, is_held, pushed_at, .. } = *claimed;
+    // That of a chat stays until it is read, so that it can be closed. One that was held is shown under another tag.
+    let stays = match end {
+        DigestEnd::Sent => matches!(key.tag, DigestTag::Chat(_)) && (!is_held || pushed_at.is_some()),
+        DigestEnd::Unwanted => pushed_at.is_some(),
+        _ => false,
+    };
+    let due_ms = match end {
+        DigestEnd::Later { delay_ms, .. } => Some(now_ms + delay_ms),
+        DigestEnd::Held(until_ms) => Some(*until_ms),
+        _ => has_more.then_some(now_ms + claimed.window_ms),
+    };
+    if due_ms.is_none() && !stays {
+        execute(db, "DELETE FROM push_digests WHERE user_id = ?1 AND tag = ?2", params![user, tag])?;
+        return Ok(());
     }
+    let is_later = matches!(end, DigestEnd::Later { .. });
+    let left = match end {
+        // What has arrived meanwhile is new to every subscription.
+        _ if has_more => None,
+        DigestEnd::Held(_) => claimed.left.clone(),
+        DigestEnd::Later { left, .. } => Some(json_list(left)),
+        _ => None,
+    };
+    let pushed_at = match end {
+        DigestEnd::Later { has_sent: true, .. } => pushed_at.or(Some(now_ms)),
+        DigestEnd::Dropped | DigestEnd::Failed => None,
+        DigestEnd::Sent if !stays => None,
+        DigestEnd::Sent if !is_held => Some(now_ms),
+        _ => pushed_at,
+    };
+    let sql = "UPDATE push_digests
+                  SET due_at = ?3, push_left = ?4, is_held = ?5, attempts = ?6, pushed_at = ?7
+                WHERE user_id = ?1 AND tag = ?2";
+    let is_held = matches!(end, DigestEnd::Held(_)) || is_later && is_held;
+    let attempts = if is_later { claimed.attempts } else { 0 };
+    execute(db, sql, params![user, tag, due_ms, left, is_held, attempts, pushed_at])?;
     Ok(())
 }

@@ -21,8 +21,13 @@ use crate::web_push::subscriptions::{Subscribed, Subscriptions};
 
 #[async_trait]
 impl Subscriptions for SqliteRecord {
-    async fn subscribe(&self, user: &UserId, subscription: &Subscription) -> Result<Subscribed, StoreError> {
-        Ok(self.try_subscribe(user, subscription).await?)
+    async fn subscribe(
+        &self,
+        user: &UserId,
+        issued_at_s: Option<i64>,
+        subscription: &Subscription,
+    ) -> Result<Subscribed, StoreError> {
+        Ok(self.try_subscribe(user, issued_at_s, subscription).await?)
     }
 
     async fn unsubscribe(&self, user: &UserId, id: SubscriptionId) -> Result<bool, StoreError> {

@@ -19,7 +19,7 @@ impl SqliteRecord {
         let epoch = self.epoch;
         self.write(move |db| {
             let now_ms = at.process_ms();
-            let sql = r#"SELECT n.user_id, n."offset", n.web_push_attempts, n.web_push_left, n.web_push_digest,
+            let sql = r#"SELECT n.user_id, n."offset", n.web_push_attempts, n.web_push_left, n.web_push_digest, n.collapse_key,
                                 n.web_pushed_at IS NOT NULL AS was_sent, coalesce(n.silent, FALSE) AS is_silent,
                                 n.read_at IS NOT NULL OR n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= ?1, FALSE)
                                 AS is_over,
@@ -64,6 +64,7 @@ struct Found {
     attempts: i64,
     left: Option<String>,
     digest: Option<String>,
+    collapse_key: Option<String>,
     was_sent: bool,
     is_silent: bool,
     /// Whether it was read or is gone.
@@ -79,6 +80,7 @@ impl Found {
             attempts: row.get("web_push_attempts")?,
             left: row.get("web_push_left")?,
             digest: row.get("web_push_digest")?,
+            collapse_key: row.get("collapse_key")?,
             was_sent: row.get("was_sent")?,
             is_silent: row.get("is_silent")?,
             is_over: row.get("is_over")?,
@@ -87,15 +89,22 @@ impl Found {
     }
 
     /// Whether something is left to do. A notification that is in the inbox and unread is sent, unless a device has acknowledged
-    /// it or a digest tells of it. What was sent and is read or gone is closed; a digest, once nothing that it told of is unread.
+    /// it or a digest tells of it. What was sent and is read or gone is closed; a digest, once nothing that it told of is unread,
+    /// and a collapse key, once there is no newer one, which has replaced it on the screen.
     fn is_task(&self, db: &Connection) -> Result<bool, Failure> {
         if !self.is_over {
             let is_left = !self.was_sent || self.left.is_some();
             return Ok(self.digest.is_none() && is_left && (self.is_silent || !self.is_acked));
         }
-        let sql = "SELECT EXISTS (SELECT 1 FROM notifications
-                                   WHERE user_id = ?1 AND web_push_digest = ?2 AND read_at IS NULL AND deleted_at IS NULL)";
-        let is_shown: bool = one(db, sql, params![self.user.as_str(), self.digest], value)?;
+        let sql = r#"SELECT EXISTS (SELECT 1 FROM notifications
+                                     WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NOT NULL
+                                       AND read_at IS NULL AND deleted_at IS NULL)
+                         OR ?2 IS NULL
+                            AND EXISTS (SELECT 1 FROM notifications
+                                         WHERE user_id = ?1 AND collapse_key = ?3 AND "offset" > ?4
+                                           AND read_at IS NULL AND deleted_at IS NULL)"#;
+        let params = params![self.user.as_str(), self.digest, self.collapse_key, self.offset];
+        let is_shown: bool = one(db, sql, params, value)?;
         Ok(self.was_sent && !is_shown)
     }
 }
@@ -105,16 +114,20 @@ fn take(db: &Connection, epoch: Epoch, found: &Found, now_ms: i64) -> Result<Opt
     let subscriptions = subscriptions(db, &found.user, None)?;
     let is_task = !subscriptions.is_empty() && found.is_task(db)?;
     let fence_ms = now_ms + claim_ms(found.attempts);
-    let sql = r#"UPDATE notifications SET web_push_attempts = web_push_attempts + 1, web_push_at = ?3
+    // What is closed is closed everywhere.
+    let left = found.left.as_deref().filter(|_| !found.is_over);
+    let sql = r#"UPDATE notifications
+                    SET web_push_attempts = web_push_attempts + 1, web_push_at = ?3, web_push_left = ?4
                   WHERE user_id = ?1 AND "offset" = ?2"#;
-    execute(db, sql, params![found.user.as_str(), found.offset, is_task.then_some(fence_ms)])?;
+    execute(db, sql, params![found.user.as_str(), found.offset, is_task.then_some(fence_ms), left])?;
     if !is_task {
         return Ok(None);
     }
     Ok(Some(DuePush {
         task: if found.is_over { Task::Close(shown(db, found)?) } else { send(db, epoch, found, now_ms)? },
         attempt: u32::try_from(found.attempts).unwrap_or(u32::MAX),
-        subscriptions: super::subscriptions(db, &found.user, found.left.as_deref())?,
+        was_sent: found.was_sent,
+        subscriptions: super::subscriptions(db, &found.user, left)?,
         preferences: preferences::of(db, &found.user)?,
         key: PushKey { user: found.user.clone(), offset: found.offset, fence_ms },
     }))
@@ -126,7 +139,11 @@ fn send(db: &Connection, epoch: Epoch, found: &Found, now_ms: i64) -> Result<Tas
         Ok((rows::notification(row, epoch)?, row.get("unread")?))
     })?;
     let expired = rows::expired_unread(db, &json_list(&[&found.user]), now_ms)?;
-    Ok(Task::Send { notification, unread: unread - expired.get(&found.user).copied().unwrap_or(0) })
+    let sql = r#"SELECT NOT EXISTS (SELECT 1 FROM notifications n JOIN inboxes i ON i.user_id = n.user_id
+                                     WHERE n.user_id = ?1 AND n."offset" > i.acked AND n."offset" < ?2
+                                       AND n.read_at IS NULL AND n.deleted_at IS NULL)"#;
+    let is_next = one(db, sql, params![found.user.as_str(), found.offset], value)?;
+    Ok(Task::Send { notification, unread: unread - expired.get(&found.user).copied().unwrap_or(0), is_next })
 }
 
 fn shown(db: &Connection, found: &Found) -> Result<Shown, Failure> {

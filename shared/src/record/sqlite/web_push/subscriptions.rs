@@ -5,7 +5,7 @@ use rusqlite::params;
 use crate::ids::{SubscriptionId, UserId};
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows::limit;
-use crate::record::sqlite::statement::execute;
+use crate::record::sqlite::statement::{execute, one, value};
 use crate::record::sqlite::store::SqliteRecord;
 use crate::web_push::subscription::Subscription;
 use crate::web_push::subscriptions::{MAX_SUBSCRIPTIONS, Subscribed};
@@ -14,11 +14,17 @@ impl SqliteRecord {
     pub(super) async fn try_subscribe(
         &self,
         user: &UserId,
+        issued_at_s: Option<i64>,
         subscription: &Subscription,
     ) -> Result<Subscribed, Failure> {
         let (user, subscription) = (user.clone(), subscription.clone());
         self.write(move |db| {
             let Subscription { id, endpoint, keys } = &subscription;
+            let sql = "SELECT EXISTS (SELECT 1 FROM revocations
+                                       WHERE user_id = ?1 AND coalesce(?2 <= revoked_at / 1000, TRUE))";
+            if one(db, sql, params![user.as_str(), issued_at_s], value)? {
+                return Ok(Subscribed::Revoked);
+            }
             let sql = "INSERT INTO push_subscriptions (id, user_id, endpoint, p256dh, auth) VALUES (?1, ?2, ?3, ?4, ?5)
                        ON CONFLICT (id) DO UPDATE
                           SET user_id = excluded.user_id, p256dh = excluded.p256dh, auth = excluded.auth,
