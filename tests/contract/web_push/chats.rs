@@ -17,6 +17,9 @@ on_each_record! {
     one_who_connects_leaves_or_declines_is_told_apart,
     more_messages_replace_what_is_shown,
     what_is_shown_is_closed_once_it_is_read,
+    what_is_read_while_it_is_sent_is_closed,
+    what_is_unwanted_leaves_what_is_shown_to_be_closed,
+    what_was_told_at_night_is_not_closed_under_its_own_tag,
     what_was_accepted_fast_is_told_too,
     a_title_and_all_who_wrote_are_told,
 }
@@ -162,13 +165,54 @@ async fn what_is_shown_is_closed_once_it_is_read(record: Record) {
     assert!(!reads(&record, chat, "bob", 1, CHAT_DIGEST_MS + 1).await, "one is unread");
     assert!(reads(&record, chat, "bob", 2, CHAT_DIGEST_MS + 2).await);
     let taken = take_digests(&record, CHAT_DIGEST_MS + 2).await;
-    assert!(matches!(taken[0].content, DigestContent::Messages { count: 0, is_shown: true, .. }), "{taken:?}");
+    assert_eq!((told(&taken), taken[0].is_shown), (vec![to("bob", 0, "", &[])], true));
     ends(&record, &taken, DigestEnd::Dropped, CHAT_DIGEST_MS + 3).await;
     assert_eq!(told(&take_digests(&record, 100 * CHAT_DIGEST_MS).await), []);
     // The next message begins anew.
     says(&record, chat, "alice", "three", 100 * CHAT_DIGEST_MS).await;
     let taken = take_digests(&record, 101 * CHAT_DIGEST_MS).await;
-    assert!(matches!(taken[0].content, DigestContent::Messages { count: 1, is_shown: false, .. }), "{taken:?}");
+    assert_eq!((told(&taken), taken[0].is_shown), (vec![to("bob", 1, "three", &["alice"])], false));
+}
+
+async fn what_is_read_while_it_is_sent_is_closed(record: Record) {
+    subscribe(&record, "bob", "phone").await;
+    let chat = record.accepted().await;
+    says(&record, chat, "alice", "one", 0).await;
+    let taken = take_digests(&record, CHAT_DIGEST_MS).await;
+    reads(&record, chat, "bob", 1, CHAT_DIGEST_MS + 1).await;
+    assert_eq!(told(&take_digests(&record, CHAT_DIGEST_MS + 1).await), [], "the claim holds");
+    ends(&record, &taken, DigestEnd::Sent, CHAT_DIGEST_MS + 2).await;
+    let closing = take_digests(&record, 2 * CHAT_DIGEST_MS + 2).await;
+    assert_eq!((told(&closing), closing[0].is_shown), (vec![to("bob", 0, "", &[])], true));
+}
+
+async fn what_is_unwanted_leaves_what_is_shown_to_be_closed(record: Record) {
+    subscribe(&record, "bob", "phone").await;
+    let chat = record.accepted().await;
+    says(&record, chat, "alice", "one", 0).await;
+    ends(&record, &take_digests(&record, CHAT_DIGEST_MS).await, DigestEnd::Sent, CHAT_DIGEST_MS).await;
+    says(&record, chat, "alice", "two", CHAT_DIGEST_MS).await;
+    ends(&record, &take_digests(&record, 2 * CHAT_DIGEST_MS).await, DigestEnd::Unwanted, 2 * CHAT_DIGEST_MS).await;
+    assert_eq!(record.next_due().await, Ok(None));
+    assert!(reads(&record, chat, "bob", 2, 2 * CHAT_DIGEST_MS + 1).await);
+    assert!(take_digests(&record, 2 * CHAT_DIGEST_MS + 1).await[0].is_shown);
+    // Where nothing is shown, nothing is left.
+    let other = record.group(&["bob"]).await;
+    reads(&record, other, "bob", 0, 0).await;
+    says(&record, other, "alice", "three", 0).await;
+    ends(&record, &take_digests(&record, 3 * CHAT_DIGEST_MS).await, DigestEnd::Unwanted, 3 * CHAT_DIGEST_MS).await;
+    assert!(!reads(&record, other, "bob", 1, 3 * CHAT_DIGEST_MS).await);
+}
+
+async fn what_was_told_at_night_is_not_closed_under_its_own_tag(record: Record) {
+    subscribe(&record, "bob", "phone").await;
+    let chat = record.accepted().await;
+    says(&record, chat, "alice", "one", 0).await;
+    let morning_ms = 9 * CHAT_DIGEST_MS;
+    let held = DigestEnd::Held(START_MS + morning_ms);
+    ends(&record, &take_digests(&record, CHAT_DIGEST_MS).await, held, CHAT_DIGEST_MS).await;
+    ends(&record, &take_digests(&record, morning_ms).await, DigestEnd::Sent, morning_ms).await;
+    assert!(!reads(&record, chat, "bob", 1, morning_ms + 1).await);
 }
 
 async fn what_was_accepted_fast_is_told_too(record: Record) {

@@ -2,7 +2,7 @@
 
 use shared::inbox::Change;
 use shared::web_push::pushes::{
-    CLAIM_MS, DigestContent, DigestEnd, DigestTag, DueDigest, PushEnd, SettledDigest, Task,
+    CLAIM_MS, DigestContent, DigestEnd, DigestTag, DueDigest, MAX_DIGESTS, PushEnd, SettledDigest, Task,
 };
 
 use super::{send, settle, subscribe, subscription, take, take_digests, titles};
@@ -16,8 +16,12 @@ on_each_record! {
     a_digest_is_closed_once_all_of_it_is_read,
     a_claimed_digest_comes_back,
     a_digest_waits_and_is_retried,
+    what_arrives_before_a_retry_is_told_to_everyone,
+    what_was_told_at_night_is_closed_together,
+    a_digest_that_nobody_takes_is_said_to_have_failed,
     a_late_worker_changes_no_digest,
     digests_of_one_user_come_together,
+    one_user_does_not_fill_a_batch,
 }
 
 /// How long the digests of this suite collect, in milliseconds.
@@ -145,12 +149,74 @@ async fn a_digest_waits_and_is_retried(record: Record) {
     assert_eq!(told(&take_digests(&record, 5 * WINDOW_MS - 1).await), []);
     let due = take_digests(&record, 5 * WINDOW_MS).await;
     assert!(due[0].is_held);
-    let later = DigestEnd::Later { delay_ms: 10, left: vec![subscription("b", 0).id] };
+    let later = DigestEnd::Later { delay_ms: 10, left: vec![subscription("b", 0).id], has_sent: true };
     ends(&record, &due, later, 5 * WINDOW_MS).await;
     let again = take_digests(&record, 5 * WINDOW_MS + 10).await;
     assert_eq!((again[0].is_held, &again[0].subscriptions[..]), (true, &[subscription("b", 0)][..]));
     ends(&record, &again, DigestEnd::Sent, 5 * WINDOW_MS + 11).await;
     assert_eq!(told(&take_digests(&record, 100 * WINDOW_MS).await), []);
+}
+
+async fn what_arrives_before_a_retry_is_told_to_everyone(record: Record) {
+    for browser in ["a", "b"] {
+        subscribe(&record, "alice", browser).await;
+    }
+    let later = || DigestEnd::Later { delay_ms: 10 * WINDOW_MS, left: vec![subscription("b", 0).id], has_sent: true };
+    collects(&record, "a", "alice", likes(), 0).await;
+    let due = take_digests(&record, WINDOW_MS).await;
+    assert!(!due[0].is_shown);
+    // While it is sent.
+    collects(&record, "b", "alice", likes(), WINDOW_MS).await;
+    ends(&record, &due, later(), WINDOW_MS).await;
+    let again = take_digests(&record, 11 * WINDOW_MS).await;
+    assert_eq!((told(&again), again[0].subscriptions.len(), again[0].is_shown), (vec![of(2, "b")], 2, true));
+    // While it waits.
+    ends(&record, &again, later(), 11 * WINDOW_MS).await;
+    collects(&record, "c", "alice", likes(), 12 * WINDOW_MS).await;
+    let last = take_digests(&record, 21 * WINDOW_MS).await;
+    assert_eq!((told(&last), last[0].subscriptions.len()), (vec![of(3, "c")], 2));
+    // Quiet hours do not make it forget who has heard.
+    ends(&record, &last, later(), 21 * WINDOW_MS).await;
+    let held = DigestEnd::Held(START_MS + 40 * WINDOW_MS);
+    ends(&record, &take_digests(&record, 31 * WINDOW_MS).await, held, 31 * WINDOW_MS).await;
+    assert_eq!(take_digests(&record, 40 * WINDOW_MS).await[0].subscriptions, [subscription("b", 0)]);
+}
+
+async fn what_was_told_at_night_is_closed_together(record: Record) {
+    subscribe(&record, "alice", "phone").await;
+    collects(&record, "a", "alice", likes(), 0).await;
+    collects(&record, "b", "alice", DigestTag::Quiet, 0).await;
+    let due = take_digests(&record, WINDOW_MS).await;
+    ends(&record, &due, DigestEnd::Held(START_MS + 2 * WINDOW_MS), WINDOW_MS).await;
+    let held = take_digests(&record, 2 * WINDOW_MS).await;
+    assert_eq!(held.iter().map(|digest| digest.is_held).collect::<Vec<_>>(), [true, true]);
+    ends(&record, &held, DigestEnd::Sent, 2 * WINDOW_MS).await;
+    record.change("alice", Change::Read(vec![id("a", "alice")]), at(2 * WINDOW_MS + 1)).await;
+    assert_eq!(titles(&take(&record, 2 * WINDOW_MS + 1).await), [""; 0], "the other is unread");
+    // One that waits for the next digest is not on the screen.
+    collects(&record, "c", "alice", DigestTag::Quiet, 2 * WINDOW_MS + 2).await;
+    record.change("alice", Change::Read(vec![id("b", "alice")]), at(2 * WINDOW_MS + 3)).await;
+    let closed = take(&record, 2 * WINDOW_MS + 3).await;
+    let Task::Close(shown) = &closed[0].task else { panic!("{closed:?}") };
+    assert_eq!(shown.digest, Some(DigestTag::Quiet));
+}
+
+async fn a_digest_that_nobody_takes_is_said_to_have_failed(record: Record) {
+    subscribe(&record, "alice", "phone").await;
+    collects(&record, "a", "alice", likes(), 0).await;
+    ends(&record, &take_digests(&record, WINDOW_MS).await, DigestEnd::Failed, WINDOW_MS).await;
+    let trace = record.send_history().trace(id("a", "alice"), None, at(WINDOW_MS)).await.unwrap().unwrap();
+    assert_eq!((trace.web_pushed_at_ms, trace.web_push_failed_at_ms), (None, Some(START_MS + WINDOW_MS)));
+    assert_eq!(record.next_due().await, Ok(None));
+}
+
+async fn one_user_does_not_fill_a_batch(record: Record) {
+    subscribe(&record, "alice", "phone").await;
+    for n in 0..=MAX_DIGESTS {
+        collects(&record, &n.to_string(), "alice", DigestTag::Type(format!("t{n}")), 0).await;
+    }
+    let first = take_digests(&record, WINDOW_MS).await;
+    assert_eq!((first.len() as i64, take_digests(&record, WINDOW_MS).await.len()), (MAX_DIGESTS, 1));
 }
 
 async fn a_late_worker_changes_no_digest(record: Record) {
@@ -159,7 +225,7 @@ async fn a_late_worker_changes_no_digest(record: Record) {
     let late = take_digests(&record, WINDOW_MS).await;
     let current = take_digests(&record, WINDOW_MS + CLAIM_MS).await;
     ends(&record, &late, DigestEnd::Dropped, WINDOW_MS + CLAIM_MS + 1).await;
-    let later = DigestEnd::Later { delay_ms: 5, left: vec![subscription("phone", 0).id] };
+    let later = DigestEnd::Later { delay_ms: 5, left: vec![subscription("phone", 0).id], has_sent: false };
     ends(&record, &current, later, WINDOW_MS + CLAIM_MS + 2).await;
     assert_eq!(told(&take_digests(&record, WINDOW_MS + CLAIM_MS + 7).await), [of(1, "a")]);
 }

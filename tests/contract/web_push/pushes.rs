@@ -23,7 +23,10 @@ on_each_record! {
     what_was_sent_is_not_sent_again,
     only_what_is_left_is_pushed_later,
     what_was_sent_is_closed_when_it_is_read,
+    what_was_sent_is_closed_everywhere,
+    what_has_replaced_it_on_the_screen_is_not_closed,
     what_is_read_while_it_is_sent_is_closed,
+    only_the_first_that_is_not_acknowledged_is_next,
     a_late_worker_changes_only_that_it_was_sent,
     snoozing_closes_what_was_sent_and_its_end_sends_it_anew,
     the_record_tells_what_became_of_it,
@@ -47,7 +50,7 @@ async fn a_user_without_a_connection_is_pushed_to_at_once(record: Record) {
     send(&record, &Send::new("b"), "bob", 5).await;
     let taken = take(&record, 5).await;
     let [push] = &taken[..] else { panic!("{taken:?}") };
-    let Task::Send { notification, unread } = &push.task else { panic!("{push:?}") };
+    let Task::Send { notification, unread, .. } = &push.task else { panic!("{push:?}") };
     assert_eq!((&*notification.content.title, notification.cursor.offset, *unread), ("a", 1, 1));
     assert_eq!((push.key.user.as_str(), push.attempt), ("alice", 0));
     assert_eq!(push.subscriptions, [subscription("phone", 0), subscription("laptop", 0)]);
@@ -200,6 +203,56 @@ async fn what_was_sent_is_closed_when_it_is_read(record: Record) {
     assert_eq!(shown, expected.iter().collect::<Vec<_>>());
     settle(&record, &closed, PushEnd::Dropped, 3).await;
     assert_eq!(titles(&take(&record, 100 * CLAIM_MS).await), [""; 0]);
+}
+
+async fn what_was_sent_is_closed_everywhere(record: Record) {
+    for browser in ["a", "b"] {
+        subscribe(&record, "alice", browser).await;
+    }
+    send(&record, &Send::new("a"), "alice", 0).await;
+    let later = PushEnd::Later { delay_ms: 500, left: vec![subscription("b", 0).id], has_sent: true };
+    settle(&record, &take(&record, 0).await, later, 1).await;
+    record.change("alice", Change::Read(vec![id("a", "alice")]), at(2)).await;
+    let closed = take(&record, 2).await;
+    assert_eq!((titles(&closed), closed[0].subscriptions.len()), (vec!["close".to_owned()], 2));
+}
+
+async fn what_has_replaced_it_on_the_screen_is_not_closed(record: Record) {
+    subscribe(&record, "alice", "phone").await;
+    send(&record, &Send::new("a").collapsing("k"), "alice", 0).await;
+    let first = take(&record, 0).await;
+    // Replaced while it is sent.
+    send(&record, &Send::new("b").collapsing("k"), "alice", 1).await;
+    settle(&record, &first, SENT, 2).await;
+    let second = take(&record, 2).await;
+    assert_eq!(titles(&second), ["b"]);
+    settle(&record, &second, SENT, 3).await;
+    record.change("alice", Change::Read(vec![id("b", "alice")]), at(4)).await;
+    assert_eq!(titles(&take(&record, 4).await), ["close"]);
+    // Read before, and so not replaced.
+    send(&record, &Send::new("c").collapsing("l"), "alice", 5).await;
+    settle(&record, &take(&record, 5).await, SENT, 6).await;
+    record.change("alice", Change::Read(vec![id("c", "alice")]), at(7)).await;
+    settle(&record, &take(&record, 7).await, PushEnd::Dropped, 8).await;
+    send(&record, &Send::new("d").collapsing("l"), "alice", 9).await;
+    settle(&record, &take(&record, 9).await, SENT, 10).await;
+    record.change("alice", Change::Delete(vec![id("c", "alice")]), at(11)).await;
+    assert_eq!(titles(&take(&record, 11).await), [""; 0]);
+}
+
+async fn only_the_first_that_is_not_acknowledged_is_next(record: Record) {
+    subscribe(&record, "alice", "phone").await;
+    record.ring(&["a", "b", "c"], "alice", at(0)).await;
+    let is_next = async |after_ms| -> Vec<bool> {
+        let is_next = |task: &Task| matches!(task, Task::Send { is_next: true, .. });
+        take(&record, after_ms).await.iter().map(|push| is_next(&push.task)).collect()
+    };
+    assert_eq!(is_next(0).await, [true, false, false]);
+    let first = record.position("alice").await.cursor_at(1);
+    assert!(record.inbox().acknowledge(&user("alice"), first, at(1)).await.unwrap());
+    assert_eq!(is_next(CLAIM_MS).await, [true, false]);
+    record.change("alice", Change::Read(vec![id("b", "alice")]), at(CLAIM_MS)).await;
+    assert_eq!(is_next(9 * CLAIM_MS).await, [true]);
 }
 
 async fn what_is_read_while_it_is_sent_is_closed(record: Record) {
