@@ -34,10 +34,18 @@ export class Harness {
     return `${name}-${crypto.randomUUID().slice(0, 8)}`;
   }
 
-  /** Opens the page in a new browser context without stored data, and waits until it is connected. */
-  async visit(user: string, options: BrowserContextOptions = {}): Promise<Visit> {
+  /**
+   * Opens the page in a new browser context without stored data, and waits until it is connected. `prepare` runs before
+   * the page opens.
+   */
+  async visit(
+    user: string,
+    options: BrowserContextOptions = {},
+    prepare?: (context: BrowserContext) => Promise<unknown>,
+  ): Promise<Visit> {
     const context = await newContext(this.#browser, options);
     this.#contexts.push(context);
+    await prepare?.(context);
     const folder = process.env["CARILLON_PAGE"];
     if (folder) {
       await context.route(/\/page\.(js|css)$/, async (route) => {

@@ -1,6 +1,8 @@
 // A push service of the tests' own, and the browsers that it serves. It decrypts and verifies what it gets with other
 // implementations than the server's: `http_ece`, and Node's for the signature.
 
+/// <reference path="./http_ece.d.ts" />
+
 import { createECDH, createPublicKey, type ECDH, randomBytes, verify } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
