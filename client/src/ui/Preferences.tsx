@@ -166,14 +166,16 @@ function Type({ type, label, labels, acts }: TypeProps): ReactElement {
     // biome-ignore lint/a11y/useSemanticElements: a line of a fieldset
     <div role="group" aria-labelledby={id}>
       <bdi id={id}>{label}</bdi>
-      {(["realtime", "push"] as const).map((channel) => (
-        <Check
-          key={channel}
-          label={labels[channel]}
-          checked={acts.isOn(type, channel)}
-          onChange={(isOn) => void acts.setChannel(type, channel, isOn)}
-        />
-      ))}
+      <span>
+        {(["realtime", "push"] as const).map((channel) => (
+          <Check
+            key={channel}
+            label={labels[channel]}
+            checked={acts.isOn(type, channel)}
+            onChange={(isOn) => void acts.setChannel(type, channel, isOn)}
+          />
+        ))}
+      </span>
     </div>
   );
 }
