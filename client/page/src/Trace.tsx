@@ -91,17 +91,20 @@ function Steps({ trace: { steps, complete } }: { trace: TraceResponse }): ReactE
       <ol className="steps" data-testid="trace">
         {steps.map(({ step, at, connectionId, status }, n) => {
           const afterMs = Date.parse(at) - beginMs;
+          // Says where it was pushed, as a connection does, and not how that went.
+          const isWebPush = status === "web_push";
           return (
             // biome-ignore lint/suspicious/noArrayIndexKey: steps have no ids, and are only appended
             <li key={n}>
               <p className="step-name">
-                {typeName(step)} {status !== undefined && status !== null && <code>{status}</code>}
+                {typeName(step)} {!isWebPush && status !== undefined && status !== null && <code>{status}</code>}
               </p>
               <p className="step-about">
                 <time className="numbers" dateTime={at} title={inFull(new Date(at))}>
                   {n === 0 ? inFull(new Date(at)) : `+${duration(afterMs)}`}
                 </time>
                 {connectionId && <code title="Connection">{connectionId}</code>}
+                {isWebPush && <span>by Web Push</span>}
               </p>
             </li>
           );
