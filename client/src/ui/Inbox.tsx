@@ -2,8 +2,9 @@
 
 import { type HTMLAttributes, type ReactElement, type Ref, useId, useMemo, useRef, useState } from "react";
 import { useCarillon, useClient } from "../react.js";
-import type { Notification, Problem } from "../types.js";
+import type { Notification } from "../types.js";
 import { Announcer } from "./Announcer.js";
+import { Failure } from "./Failure.js";
 import { CheckAllIcon, CloseIcon } from "./icons.js";
 import { List } from "./List.js";
 import { complete, type Labels } from "./labels.js";
@@ -85,6 +86,7 @@ export function Panel(props: PanelProps): ReactElement {
   const hadFocus = useRef(false);
   const offline = wsStatus === "offline";
   const waits = list.loading && !offline;
+  const note = notifications.length === 0 ? null : offline ? labels.offline : fromCache ? labels.fromCache : null;
   const panel = `${ids}panel`;
 
   return (
@@ -140,14 +142,12 @@ export function Panel(props: PanelProps): ReactElement {
           </div>
         )}
       </List>
-      <Notices
-        labels={labels}
-        offline={offline}
-        fromCache={fromCache}
-        hasRows={notifications.length > 0}
-        error={list.error}
-        onDismiss={list.dismissError}
-      />
+      {/* They lie over the end of the list, so that it moves neither when they come nor when they go. */}
+      <div className="carillon-notices">
+        {/* The client recovers from all other problems on its own. */}
+        <Failure labels={labels} error={list.error?.action ? list.error : null} onDismiss={list.dismissError} />
+        <div role="status">{note && <p className="carillon-notice">{note}</p>}</div>
+      </div>
       {slots?.footer}
       <Announcer labels={labels} />
     </section>
@@ -174,44 +174,5 @@ function Empty({ labels, offline, allRead }: { labels: Labels; offline: boolean;
       <p>{text}</p>
       <p>{hint}</p>
     </>
-  );
-}
-
-interface NoticesProps {
-  readonly labels: Labels;
-  readonly offline: boolean;
-  readonly fromCache: boolean;
-  readonly hasRows: boolean;
-  readonly error: Problem | null;
-  readonly onDismiss: () => void;
-}
-
-/** Notes that lie over the end of the list, so that it moves neither when they come nor when they go. */
-function Notices({ labels, offline, fromCache, hasRows, error, onDismiss }: NoticesProps): ReactElement {
-  // The client recovers from all other problems on its own.
-  const shown = error?.action ? error : null;
-  const note = !hasRows ? null : offline ? labels.offline : fromCache ? labels.fromCache : null;
-  return (
-    <div className="carillon-notices">
-      <div role="alert">
-        {shown && (
-          <div className="carillon-notice" data-tone="bad">
-            <p>
-              {labels.failed} <code>{shown.code}</code>
-            </p>
-            <button
-              type="button"
-              className="carillon-button"
-              aria-label={labels.dismiss}
-              title={labels.dismiss}
-              onClick={onDismiss}
-            >
-              <CloseIcon />
-            </button>
-          </div>
-        )}
-      </div>
-      <div role="status">{note && <p className="carillon-notice">{note}</p>}</div>
-    </div>
   );
 }

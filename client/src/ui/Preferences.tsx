@@ -5,9 +5,9 @@
 import { type ReactElement, type ReactNode, useId } from "react";
 import type { QuietHours, UserPreferences } from "../preferences.js";
 import { usePreferences, usePush } from "../react.js";
-import type { Problem, PushOptions, PushState } from "../types.js";
+import type { PushOptions, PushState } from "../types.js";
+import { Failure } from "./Failure.js";
 import { named } from "./format.js";
-import { CloseIcon } from "./icons.js";
 import { completePreferences, type PreferenceLabels } from "./preferenceLabels.js";
 import css from "./preferences.css?inline";
 import { stylesOf, useStyles } from "./styles.js";
@@ -217,34 +217,5 @@ function Quiet({ labels, quietHours, onChange }: QuietProps): ReactElement {
         </>
       )}
     </Group>
-  );
-}
-
-interface FailureProps {
-  readonly labels: PreferenceLabels;
-  readonly error: Problem | null;
-  readonly onDismiss: () => void;
-}
-
-function Failure({ labels, error, onDismiss }: FailureProps): ReactElement {
-  return (
-    <div role="alert">
-      {error && (
-        <div className="carillon-notice" data-tone="bad">
-          <p>
-            {labels.failed} <code>{error.code}</code>
-          </p>
-          <button
-            type="button"
-            className="carillon-button"
-            aria-label={labels.dismiss}
-            title={labels.dismiss}
-            onClick={onDismiss}
-          >
-            <CloseIcon />
-          </button>
-        </div>
-      )}
-    </div>
   );
 }
