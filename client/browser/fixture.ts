@@ -3,7 +3,8 @@
 import { fileURLToPath } from "node:url";
 import type { Browser, BrowserContext, BrowserContextOptions, Locator, Page } from "playwright-core";
 import { build } from "vite";
-import type { FakeServer, Sent } from "../test/harness/server.js";
+import type { Sent } from "../test/harness/inbox.js";
+import type { FakeServer } from "../test/harness/server.js";
 import { launch, newContext } from "./browser.js";
 
 const ORIGIN = "http://127.0.0.1:9";

@@ -2,7 +2,8 @@
 
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
-import { FakeServer, type FakeSocket, refusal } from "../harness/server.js";
+import { FakeServer, refusal } from "../harness/server.js";
+import type { FakeSocket } from "../harness/socket.js";
 import { tokenOf } from "../harness/token.js";
 
 const HOUR_MS = 3_600_000;

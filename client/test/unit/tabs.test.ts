@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FakeBrowser } from "../harness/browser.js";
 import { advance, connected, type Device, deviceOf, settle } from "../harness/device.js";
-import { FakeServer, type FakeSocket } from "../harness/server.js";
+import { FakeServer } from "../harness/server.js";
+import type { FakeSocket } from "../harness/socket.js";
 
 let server: FakeServer;
 let browser: FakeBrowser;
