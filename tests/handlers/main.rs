@@ -36,3 +36,4 @@ mod streaming;
 mod talking_at_random;
 mod testing;
 mod web_push;
+mod writing_logs;

@@ -10,6 +10,7 @@ mod draining;
 mod health;
 mod hints;
 mod limits;
+mod logs;
 mod messages;
 mod outages;
 mod presence;

@@ -41,8 +41,9 @@ pub trait Logs: Send + Sync {
     /// Those of these logs that have entries. A log that gives no answer counts as empty.
     async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId>;
 
-    /// Entries of each of these logs, the oldest first, within bounds for each. Gives the writer a lease on these logs, which ends
-    /// when the log is empty or after [`WRITER_LEASE_MS`]; until then they are busy for other writers.
+    /// Entries of each of these logs, the oldest first, within bounds for each: none without all that were accepted before it,
+    /// except what is in a store that gives no answer. Gives the writer a lease on these logs, which ends when the log is empty or
+    /// after [`WRITER_LEASE_MS`]; until then they are busy for other writers.
     async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs;
 
     /// Removes what a writer has written. Returns those of its logs that have more entries; `None` without an answer: what was
@@ -78,6 +79,8 @@ pub struct ReadLogs {
     pub entries: Vec<LogEntry>,
     /// Those that had more than their share.
     pub more: Vec<LogId>,
+    /// Others that have more, which came while they were read.
+    pub grown: Vec<LogId>,
     /// Whether another writer has one of them.
     pub is_busy: bool,
     /// Whether one of them gave no answer.

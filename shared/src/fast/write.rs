@@ -99,7 +99,7 @@ impl LogWriter {
         while !logs.is_empty() {
             // Every log has a share of the batch.
             let share = Share { entries: MAX_WRITTEN / logs.len(), bytes: MAX_WRITTEN_BYTES / logs.len() };
-            let ReadLogs { entries, more, is_busy, is_silent } = self.logs.read(&logs, share, writer, at).await;
+            let ReadLogs { entries, more, grown, is_busy, is_silent } = self.logs.read(&logs, share, writer, at).await;
             written.is_silent |= is_silent;
             let mut left = Some(Vec::new());
             if !entries.is_empty() {
@@ -119,14 +119,19 @@ impl LogWriter {
                 break;
             }
             if !is_busy {
-                logs = if extent == Extent::Present { more } else { left };
+                logs = match extent {
+                    Extent::Present => more,
+                    Extent::Everything => [more, grown, left].concat(),
+                };
+                logs.sort_unstable();
+                logs.dedup();
             }
             if Instant::now() >= until {
                 break;
             }
             if is_busy && extent == Extent::Present && Instant::now() >= waits_until {
                 writer = WriterId::WITHOUT_LEASE;
-            } else if is_busy && entries.is_empty() {
+            } else if entries.is_empty() && !logs.is_empty() {
                 tokio::time::sleep(pause).await;
                 pause = longest.min(2 * pause);
             }

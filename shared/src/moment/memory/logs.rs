@@ -93,7 +93,7 @@ impl MemoryLogs {
             self.logs.get(log).is_some_and(|all| all.len() > read)
         };
         let more = own.iter().copied().filter(has_more).collect();
-        ReadLogs { entries, more, is_busy: !busy.is_empty(), is_silent: false }
+        ReadLogs { entries, more, is_busy: !busy.is_empty(), ..ReadLogs::default() }
     }
 
     fn oldest(&self, logs: &[LogId], share: Share) -> Vec<LogEntry> {

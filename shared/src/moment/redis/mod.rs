@@ -459,10 +459,7 @@ impl Logs for RedisMoment {
     }
 
     async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs {
-        let steps = fast::read_logs(&self.keys, logs, share, writer, at);
-        let answers = self.drain_router.ask_everywhere(&steps, Retry::Never).await;
-        let read = answers.into_iter().enumerate();
-        fast::together(read.map(|(instance, answers)| self.counted(fast::read_entries(instance, logs, answers))))
+        self.counted(fast::read_logs(&self.drain_router, &self.keys, logs, share, writer, at).await)
     }
 
     async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> Option<Vec<LogId>> {

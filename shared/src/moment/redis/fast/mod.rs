@@ -1,25 +1,26 @@
 //! Logs in Redis: what each operation sends, and what the answers mean. A log is in the partition of its number. It may be at
 //! several instances after one of them was away, so all are asked for what it has.
 
+mod reading;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use redis::Value;
 use uuid::Uuid;
 
+pub(crate) use self::reading::read_logs;
 use crate::clock::At;
 use crate::fast::log::{
-    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs, Share,
-    Unwritten, WRITER_LEASE_MS, WriterId,
+    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, Unwritten,
+    WriterId,
 };
 use crate::ids::SendId;
 use crate::moment::redis::keys::Keys;
 use crate::moment::redis::steps::{self, Answer, Script, Step, read};
 
 static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("log_append.lua")));
-static READ: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("log_read.lua")));
 static REMOVE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("log_remove.lua")));
 static SIZE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("log_size.lua")));
 
@@ -85,43 +86,6 @@ pub(crate) fn read_exist(logs: &[LogId], answers: Vec<Answer>) -> Vec<LogId> {
     logs.iter().zip(answers).filter_map(exists).collect()
 }
 
-pub(crate) fn read_logs(keys: &Keys, logs: &[LogId], share: Share, writer: WriterId, at: At) -> Vec<Step> {
-    let read = |log: &LogId| {
-        let [entries, _] = keys.log(*log);
-        let step = Step::script(&READ, vec![entries, keys.log_writer(*log)])
-            .arg(steps::now_ms(at))
-            .arg(share.entries)
-            .arg(share.bytes);
-        step.arg(writer.0).arg(WRITER_LEASE_MS)
-    };
-    logs.iter().map(read).collect()
-}
-
-/// What an instance has, and how many values were foreign.
-pub(crate) fn read_entries(instance: usize, logs: &[LogId], answers: Vec<Answer>) -> (ReadLogs, u64) {
-    let (mut found, mut foreign) = (ReadLogs::default(), 0);
-    for (log, answer) in logs.iter().zip(answers) {
-        let Some(values) = read::<Vec<Value>>(answer) else {
-            found.is_silent = true;
-            continue;
-        };
-        let mut values = values.into_iter();
-        let mut number = || values.next().and_then(|number| read::<u64>(Some(Ok(number)))).unwrap_or(0);
-        foreign = u64::saturating_add(foreign, number());
-        found.is_busy |= number() == 1;
-        found.more.extend((number() == 1).then_some(*log));
-        let texts: Vec<Vec<u8>> = values.filter_map(|value| read(Some(Ok(value)))).collect();
-        found.entries.extend(texts.chunks_exact(3).map(|entry| LogEntry {
-            log: *log,
-            id: entry[1].clone(),
-            text: entry[2].clone(),
-            instance,
-            place: entry[0].clone(),
-        }));
-    }
-    (found, foreign)
-}
-
 /// Removing entries of one instance: a step for each log.
 pub(crate) fn remove(keys: &Keys, entries: &[&LogEntry], writer: WriterId) -> Vec<Step> {
     let mut by_log: BTreeMap<LogId, Vec<&LogEntry>> = BTreeMap::new();
@@ -136,28 +100,6 @@ pub(crate) fn remove(keys: &Keys, entries: &[&LogEntry], writer: WriterId) -> Ve
             .fold(step, |step, entry| step.arg(entry.place.as_slice()).arg(entry.id.as_slice()).arg(entry.text.len()))
     };
     by_log.into_iter().map(remove).collect()
-}
-
-/// What all instances have. The entries of a log are in the order in which they were appended, as far as clocks agree.
-pub(crate) fn together(all: impl Iterator<Item = ReadLogs>) -> ReadLogs {
-    let mut together = ReadLogs::default();
-    for ReadLogs { entries, more, is_busy, is_silent } in all {
-        together.entries.extend(entries);
-        together.more.extend(more);
-        together.is_busy |= is_busy;
-        together.is_silent |= is_silent;
-    }
-    // Stable: within an instance they are in order already, whatever its clock did.
-    if together.entries.windows(2).any(|pair| pair[0].instance != pair[1].instance) {
-        together.entries.sort_by_key(|entry| (entry.log, place(&entry.place)));
-    }
-    together
-}
-
-/// When an entry was appended, in milliseconds since 1970, and its number in that millisecond.
-fn place(text: &[u8]) -> (u64, u64) {
-    let parts = std::str::from_utf8(text).ok().and_then(|text| text.split_once('-'));
-    parts.and_then(|(ms, n)| Some((ms.parse().ok()?, n.parse().ok()?))).unwrap_or_default()
 }
 
 /// Those of the logs of these entries that have more, and how many values were foreign; `None` without an answer.

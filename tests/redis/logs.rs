@@ -1,0 +1,149 @@
+//! A log that is at two instances, as after one of them was away: what was accepted before is read before.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use harness::redis_server::{RedisServer, several};
+use shared::clock::{At, Clock};
+use shared::fast::log::{LogId, Logs, ReadLogs, Share, WriterId};
+use shared::ids::UserId;
+use shared::moment::redis::RedisMoment;
+
+use crate::moment::{Moment, PREFIX};
+
+/// The log of alice.
+const KEY: &str = "carillon:{p0207}:log";
+const ALL: Share = Share { entries: 100, bytes: 100_000 };
+
+/// Two servers, and who reads alice's log at both.
+struct Servers {
+    all: [RedisServer; 2],
+    moment: Moment,
+}
+
+impl Servers {
+    async fn start() -> Self {
+        let all = [(); 2].map(|()| RedisServer::start());
+        let config = several(&all.each_ref().map(RedisServer::port), PREFIX);
+        // Longer than any server hangs here.
+        let moment = RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap();
+        let servers = Self { all, moment: Moment(Arc::new(moment)) };
+        servers.moment.becomes_healthy_within(Duration::from_secs(10)).await;
+        // Connected to both, which know the scripts.
+        for n in 0..servers.all.len() {
+            servers.has(n, 1, "known");
+            let read = servers.reads(1, ALL).await;
+            assert_eq!(texts(&read), ["known"]);
+            servers.removes(&read, 1).await;
+            assert_eq!(servers.reads(1, ALL).await, ReadLogs::default());
+        }
+        servers
+    }
+
+    /// An entry that one of them took at this time, in milliseconds since 1970.
+    fn has(&self, server: usize, at_ms: i64, text: &str) {
+        self.all[server].does(&append(at_ms, text).split(' ').collect::<Vec<_>>());
+    }
+
+    async fn reads(&self, writer: u64, share: Share) -> ReadLogs {
+        self.moment.0.read(&[alice()], share, WriterId(writer), At::Server).await
+    }
+
+    async fn removes(&self, read: &ReadLogs, writer: u64) {
+        assert!(self.moment.0.remove(&read.entries, WriterId(writer)).await.is_some());
+    }
+}
+
+fn alice() -> LogId {
+    LogId::of_user(&UserId::new("alice").unwrap())
+}
+
+fn append(at_ms: i64, text: &str) -> String {
+    format!("XADD {KEY} {at_ms}-0 id {text} e {text}")
+}
+
+fn texts(read: &ReadLogs) -> Vec<&str> {
+    read.entries.iter().map(|entry| std::str::from_utf8(&entry.text).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_was_given_before_an_entry_came_does_not_let_a_later_one_overtake_it() {
+    let servers = Arc::new(Servers::start().await);
+    // The second one answers only after it has taken the later entry, which comes before the question.
+    let mut to_second = TcpStream::connect(("127.0.0.1", servers.all[1].port())).unwrap();
+    servers.all[1].hangs();
+    write!(to_second, "{}\r\n", append(200, "later")).unwrap();
+    servers.all[0].does(&["CONFIG", "RESETSTAT"]);
+    let reading = tokio::spawn({
+        let servers = Arc::clone(&servers);
+        async move { servers.reads(1, ALL).await }
+    });
+    // The first one answers before it takes the earlier one.
+    while !servers.all[0].answers::<String>(&["INFO", "commandstats"]).unwrap().contains("cmdstat_evalsha") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    servers.has(0, 100, "earlier");
+    servers.all[1].goes_on();
+    let read = reading.await.unwrap();
+    assert_eq!(texts(&read), ["earlier", "later"]);
+    assert!(!read.is_silent && !read.is_busy);
+}
+
+#[tokio::test]
+async fn of_a_log_that_another_writer_has_nothing_is_taken_at_another_instance() {
+    let servers = Servers::start().await;
+    servers.has(0, 100, "earlier");
+    let one = servers.reads(1, ALL).await;
+    servers.has(1, 200, "later");
+    assert_eq!(servers.reads(2, ALL).await, ReadLogs { is_busy: true, ..ReadLogs::default() });
+    servers.removes(&one, 1).await;
+    let other = servers.reads(2, ALL).await;
+    assert_eq!((texts(&one), texts(&other)), (vec!["earlier"], vec!["later"]));
+    assert!(servers.reads(1, ALL).await.is_busy);
+}
+
+#[tokio::test]
+async fn writers_that_have_a_log_at_different_instances_do_not_wait_for_each_other() {
+    let servers = Servers::start().await;
+    servers.has(1, 200, "later");
+    let one = servers.reads(1, ALL).await;
+    servers.has(0, 100, "earlier");
+    let other = servers.reads(2, ALL).await;
+    assert_eq!((texts(&one), texts(&other)), (vec!["later"], vec!["earlier", "later"]));
+    // Now the first one waits, until the other has written both.
+    assert!(servers.reads(1, ALL).await.is_busy);
+    servers.removes(&other, 2).await;
+    assert_eq!(servers.reads(1, ALL).await, ReadLogs::default());
+}
+
+#[tokio::test]
+async fn entries_of_another_instance_do_not_overtake_what_is_behind_the_share_of_one() {
+    let servers = Servers::start().await;
+    for (server, at_ms, text) in [(0, 100, "a"), (0, 200, "b"), (1, 300, "c"), (1, 400, "d")] {
+        servers.has(server, at_ms, text);
+    }
+    let mut all = Vec::new();
+    loop {
+        let read = servers.reads(1, Share { entries: 1, bytes: 0 }).await;
+        if read.entries.is_empty() {
+            break;
+        }
+        servers.removes(&read, 1).await;
+        all.extend(read.entries.into_iter().map(|entry| String::from_utf8(entry.text).unwrap()));
+    }
+    assert_eq!(all, ["a", "b", "c", "d"]);
+}
+
+#[tokio::test]
+async fn clocks_that_disagree_hold_up_nothing() {
+    let servers = Servers::start().await;
+    // One clock is hours ahead of the other, and both are ahead of that of the servers.
+    let ahead = 4_000_000_000_000;
+    for (server, at_ms, text) in [(0, ahead + 9_000_000, "ahead"), (1, ahead, "behind")] {
+        servers.has(server, at_ms, text);
+    }
+    let read = servers.reads(1, ALL).await;
+    assert_eq!((texts(&read), &read.more[..], &read.grown[..]), (vec!["behind", "ahead"], &[][..], &[][..]));
+}
