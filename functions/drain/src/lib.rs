@@ -65,9 +65,10 @@ async fn drain(
     ending: Pin<&mut impl Future<Output = ()>>,
     drained: &mut Drained,
 ) -> Result<(), StoreError> {
+    record::persist_all(app, drained).await;
+    // After the logs, which may have taken as long as all the rest is given.
     let deadlines = Deadlines::new(app, deadline_ms);
     record::close_expired(app, deadlines.work_ms, drained).await?;
-    record::persist_all(app, drained).await;
     let mut sending = Sending::default();
     let lingered = linger(app, &deadlines, ending, &mut sending, drained).await;
     if lingered.is_err() {
