@@ -99,6 +99,23 @@ test.each([
   expect(opened.errors).toEqual([]);
 });
 
+test.each([false, true])(
+  "a double click on Snooze opens the choices, and chooses none of them: touch %s",
+  async (hasTouch) => {
+    const opened = await fixture.open({ parts: "inbox", count: "4" }, { hasTouch });
+    const row = opened.row("Number 3");
+    const at = await row.locator("[data-act=snooze]").boundingBox();
+    const [x, y] = [(at?.x ?? 0) + (at?.width ?? 0) / 2, (at?.y ?? 0) + (at?.height ?? 0) / 2];
+    if (hasTouch) for (let n = 0; n < 2; n++) await opened.page.touchscreen.tap(x, y);
+    else await opened.page.mouse.dblclick(x, y);
+    const choice = row.getByRole("group").getByRole("button").first();
+    await choice.waitFor();
+    expect(await opened.page.locator("[data-gone]").count()).toBe(0);
+    await choice.click();
+    await opened.page.locator("[data-gone]").waitFor();
+  },
+);
+
 test("arrivals wait while the list is scrolled, and the button leads to them", async () => {
   const opened = await fixture.open({ parts: "inbox", count: "40" });
   const scroller = opened.page.getByRole("tabpanel");

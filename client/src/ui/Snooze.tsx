@@ -63,7 +63,8 @@ export function Snooze({ notification, labels, onChoose, onCancel }: SnoozeProps
             type="button"
             className="carillon-button"
             data-act="snooze"
-            onClick={() => onChoose(until)}
+            // The second click of a double click on the button that was here before chooses nothing.
+            onClick={({ detail }) => detail < 2 && onChoose(until)}
           >
             {name}
           </button>

@@ -86,6 +86,17 @@ describe("snoozing in the inbox", () => {
     expect(titles()).toEqual(["Unread: One"]);
   });
 
+  test("chooses nothing with the second click of a double click", async () => {
+    server.send({ title: "One" });
+    show(<Inbox />);
+    await screen.findByText("One");
+    await press("Snooze: One");
+    fireEvent.click(screen.getByRole("button", { name: "1 hour" }), { detail: 2 });
+    expect(titles()).toEqual(["Unread: One"]);
+    fireEvent.click(screen.getByRole("button", { name: "1 hour" }), { detail: 1 });
+    expect(document.querySelector("[data-gone]")?.textContent).toContain("Snoozed");
+  });
+
   test("offers tomorrow once, if that is a Monday", async () => {
     vi.useFakeTimers({ now: new Date(2026, 10, 22, 12), toFake: ["Date"] });
     server.send({ title: "One" });
