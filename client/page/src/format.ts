@@ -29,22 +29,17 @@ export function typeName(type: string): string {
   return lower.charAt(0).toUpperCase() + lower.slice(1);
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const clockWithSeconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+// As the inbox writes times: the language says whether an hour has two digits.
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const clockWithSeconds = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
 const dayOfYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
-const short = new Intl.DateTimeFormat(undefined, {
-  day: "numeric",
-  month: "short",
-  hour: "2-digit",
-  minute: "2-digit",
-});
+const shortDay = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 
-export const atClock = (time: Date): string => clock.format(time);
 export const atSecond = (time: Date): string => clockWithSeconds.format(time);
 export const inFull = (time: Date): string => whole.format(time);
-export const inShort = (time: Date): string => short.format(time);
+export const inShort = (time: Date): string => `${shortDay.format(time)}, ${clock.format(time)}`;
 
 /** The name of a day relative to `now`. */
 export function dayName(date: Date, now: Date = new Date()): string {

@@ -44,7 +44,7 @@ export function formatsOf(language: string): Formats {
     const year = format({ day: "numeric", month: "long", year: "numeric" });
     const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
     formats = {
-      time: format({ hour: "numeric", minute: "2-digit" }),
+      time: format({ timeStyle: "short" }),
       full: format({ dateStyle: "full", timeStyle: "medium" }),
       weekday: format({ weekday: "long" }),
       day(date, now) {

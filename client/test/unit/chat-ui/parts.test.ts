@@ -37,12 +37,12 @@ test("messages keep their order when a clock goes back over midnight", () => {
 
 test("a time is short: the hour of today, and the day of what is earlier", () => {
   const now = new Date(2026, 10, 21, 15);
-  expect(whenShort("de", local(21, 9), now)).toBe("9:00");
+  expect(whenShort("de", local(21, 9), now)).toBe("09:00");
   expect(whenShort("de", local(20, 9), now)).toBe("20. Nov.");
   expect(whenShort("de", new Date(2025, 10, 20).toISOString(), now)).toBe("20.11.25");
   expect(whenShort("de", "not a time", now)).toBe("");
-  expect(whenSeen("de", local(20, 9), now)).toBe("20. Nov., 9:00");
-  expect(whenSeen("de", local(21, 9), now)).toBe("9:00");
+  expect(whenSeen("de", local(20, 9), now)).toBe("20. Nov., 09:00");
+  expect(whenSeen("de", local(21, 9), now)).toBe("09:00");
 });
 
 const chatOf = (id: string, others: (string | null)[], more: Partial<Chat> = {}): Chat =>
