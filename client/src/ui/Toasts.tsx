@@ -26,7 +26,8 @@ interface Toast {
 /** Puts a toast into a free place, or into that of the oldest, unless all places are `held`. */
 function add(toasts: readonly Toast[], notification: Notification, held: boolean): readonly Toast[] {
   if (held && toasts.length >= MAX_SHOWN) return toasts;
-  const kept = toasts.slice(-(MAX_SHOWN - 1));
+  // What arrives anew, after a snooze, has one toast.
+  const kept = toasts.filter((one) => one.notification.id !== notification.id).slice(-(MAX_SHOWN - 1));
   const taken = new Set(kept.map(({ slot }) => slot));
   let slot = 0;
   while (taken.has(slot)) slot++;
@@ -67,9 +68,9 @@ export function Toasts(props: ToastsProps): ReactElement {
   // Nothing of a user remains for the next one.
   // biome-ignore lint/correctness/useExhaustiveDependencies: the user is what changes
   useEffect(() => setToasts([]), [userId]);
-  // What was read elsewhere needs no toast any more.
-  const isRead = (id: string): boolean => !!notifications.find((one) => one.id === id)?.readAt;
-  const visible = toasts.filter(({ notification: { id } }) => held || !isRead(id));
+  // What was read, or has left the inbox, needs no toast any more.
+  const isUnread = (id: string): boolean => notifications.find((one) => one.id === id)?.readAt === null;
+  const visible = toasts.filter(({ notification: { id } }) => held || isUnread(id));
 
   return (
     <section

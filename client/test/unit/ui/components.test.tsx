@@ -324,6 +324,28 @@ describe("toasts", () => {
     await eventually(() => expect(toasts()).toEqual([]));
   });
 
+  test.each(["deleted", "snoozed"] as const)(
+    "disappear when their notification was %s, here or elsewhere",
+    async (kind) => {
+      show(<Toasts />);
+      await connected();
+      for (const title of ["One", "Two", "Three"]) act(() => void server.send({ title }));
+      const shown = (): (string | undefined)[] =>
+        [...document.querySelectorAll("[data-toast] p:first-child")].map((title) => title.textContent);
+      expect(shown()).toEqual(["One", "Two", "Three"]);
+      act(() => void server.change(kind, ["n1"]));
+      expect(shown()).toEqual(["Two", "Three"]);
+      const { client } = device;
+      const until = new Date(Date.now() + 60_000);
+      act(() => void (kind === "deleted" ? client.deleteNotification("n2") : client.snooze("n2", until)));
+      expect(shown()).toEqual(["Three"]);
+      if (kind === "deleted") return;
+      // What comes back pops up again, once.
+      act(() => void server.wake("n1"));
+      expect(shown()).toEqual(["Three", "One"]);
+    },
+  );
+
   test("disappear by themselves, but not under the pointer", async () => {
     show(<Toasts showMs={50} />);
     await connected();
