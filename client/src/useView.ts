@@ -6,20 +6,23 @@ import type { Client, View, ViewFilter, ViewState } from "./types.js";
 interface Held {
   readonly client: Client;
   readonly type: string | undefined;
-  readonly unread: boolean | undefined;
+  readonly unread: boolean;
   readonly view: View;
 }
+
+/** A filter, of which parts may be undefined. */
+type MaybeFilter = { readonly [part in keyof ViewFilter]: ViewFilter[part] | undefined };
 
 const never = (): (() => void) => () => {};
 
 /** The view and its state. Both are `null` without a filter, and until the first effect after a change of it. */
-export function useView(client: Client, filter: ViewFilter | null): [View | null, ViewState | null] {
+export function useView(client: Client, filter: MaybeFilter | null): [View | null, ViewState | null] {
   const isFiltered = filter !== null;
-  const { type, unread } = filter ?? {};
+  const { type, unread = false } = filter ?? {};
   const [held, setHeld] = useState<Held | null>(null);
   useEffect(() => {
     if (!isFiltered) return;
-    const view = client.view({ ...(type !== undefined && { type }), ...(unread !== undefined && { unread }) });
+    const view = client.view({ ...(type !== undefined && { type }), unread });
     setHeld({ client, type, unread, view });
     return view.release;
   }, [client, isFiltered, type, unread]);

@@ -17,8 +17,7 @@ export function useTab({ type, unread }: InboxTab): TabList {
   const client = useClient();
   const state = useCarillon((present) => present);
   const isFiltered = type !== undefined || !!unread;
-  const filter = { ...(type !== undefined && { type }), ...(unread && { unread }) };
-  const [view, viewState] = useView(client, isFiltered ? filter : null);
+  const [view, viewState] = useView(client, isFiltered ? { type, unread } : null);
   const loaded = useMemo(
     (): readonly Notification[] =>
       state.notifications.filter((one) => (type ?? one.type) === one.type && !(unread && one.readAt !== null)),
