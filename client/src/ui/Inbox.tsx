@@ -51,7 +51,7 @@ export function Panel(props: PanelProps): ReactElement {
   // biome-ignore lint/correctness/useExhaustiveDependencies: nothing of a user is kept for the next one
   const readHere = useMemo(() => new Map<string, Notification>(), [userId]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: nothing of a user is kept for the next one
-  const snoozedHere = useMemo(() => new Set<string>(), [userId]);
+  const snoozedHere = useMemo(() => new Map<string, Date>(), [userId]);
   // biome-ignore lint/correctness/useExhaustiveDependencies: the map changes with the list
   const all = useMemo(() => [...notifications, ...readHere.values()], [notifications, list.notifications, readHere]);
   const setup = useMemo(
@@ -76,10 +76,10 @@ export function Panel(props: PanelProps): ReactElement {
       },
       snooze(id, until) {
         readHere.delete(id);
-        snoozedHere.add(id);
+        snoozedHere.set(id, until);
         void client.snooze(id, until);
       },
-      isSnoozed: (id) => snoozedHere.has(id),
+      snoozedUntil: (id) => snoozedHere.get(id),
     }),
     [labels, slots, renderRow, onOpen, linkTarget, client, readHere, snoozedHere],
   );

@@ -20,8 +20,8 @@ export interface RowSetup {
   readonly unread: (id: string) => void;
   readonly remove: (id: string) => void;
   readonly snooze: (id: string, until: Date) => void;
-  /** Whether it was snoozed here. */
-  readonly isSnoozed: (id: string) => boolean;
+  /** Until when it was snoozed, if that was done here. */
+  readonly snoozedUntil: (id: string) => Date | undefined;
 }
 
 interface RowProps {
@@ -75,7 +75,14 @@ function Content({ notification, gone, actions, setup }: ContentProps): ReactEle
   const unread = readAt === null;
   const at = new Date(createdAt);
   const formats = formatsOf(labels.locale);
-  const goneLabel = gone && (setup.isSnoozed(id) ? labels.snoozed : labels.deleted);
+  const until = setup.snoozedUntil(id);
+  const goneLabel = until ? (
+    <span className="carillon-snooze">
+      {labels.snoozed.replace("{time}", `${formats.weekday(until)} ${formats.time(until)}`)}
+    </span>
+  ) : (
+    labels.deleted
+  );
   const open = (event: MouseEvent<HTMLAnchorElement>): void => {
     if (unread) actions.markAsRead();
     onOpen?.(notification, event);

@@ -50,7 +50,7 @@ export function Snooze({ notification, labels, onChoose, onCancel }: SnoozeProps
     // biome-ignore lint/a11y/useSemanticElements: a fieldset belongs to a form
     <span
       ref={group}
-      className="carillon-choices"
+      className="carillon-snooze"
       role="group"
       aria-label={`${labels.snooze}: ${named(title)}`}
       onKeyDown={onKeyDown}

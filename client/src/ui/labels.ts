@@ -23,6 +23,7 @@ export interface Labels {
   readonly delete: string;
   readonly deleted: string;
   readonly snooze: string;
+  /** `{time}` is the day of the week and the time at which it comes back. */
   readonly snoozed: string;
   readonly inAnHour: string;
   readonly tomorrow: string;
@@ -63,7 +64,7 @@ export const en: Labels = {
   delete: "Delete",
   deleted: "Deleted",
   snooze: "Snooze",
-  snoozed: "Snoozed",
+  snoozed: "Snoozed until {time}",
   inAnHour: "1 hour",
   tomorrow: "Tomorrow",
   cancel: "Cancel",
@@ -101,7 +102,7 @@ export const de: Labels = {
   delete: "Löschen",
   deleted: "Gelöscht",
   snooze: "Später erinnern",
-  snoozed: "Zurückgestellt",
+  snoozed: "Zurückgestellt bis {time}",
   inAnHour: "1 Stunde",
   tomorrow: "Morgen",
   cancel: "Abbrechen",
@@ -139,7 +140,7 @@ export const es: Labels = {
   delete: "Eliminar",
   deleted: "Eliminada",
   snooze: "Posponer",
-  snoozed: "Pospuesta",
+  snoozed: "Pospuesta hasta {time}",
   inAnHour: "1 hora",
   tomorrow: "Mañana",
   cancel: "Cancelar",

@@ -6,7 +6,8 @@ import userEvent from "@testing-library/user-event";
 import { type ReactElement, StrictMode } from "react";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { CarillonProvider } from "../../../src/react.js";
-import { Bell, Inbox, Toasts } from "../../../src/ui/index.js";
+import { formatsOf } from "../../../src/ui/format.js";
+import { Bell, de, en, es, Inbox, Toasts } from "../../../src/ui/index.js";
 import { snoozeTimes } from "../../../src/ui/Snooze.js";
 import { type Device, deviceOf } from "../../harness/device.js";
 import { FakeServer } from "../../harness/server.js";
@@ -95,6 +96,22 @@ describe("snoozing in the inbox", () => {
     expect(titles()).toEqual(["Unread: One"]);
     fireEvent.click(screen.getByRole("button", { name: "1 hour" }), { detail: 1 });
     expect(document.querySelector("[data-gone]")?.textContent).toContain("Snoozed");
+  });
+
+  test.each([
+    [en, "Snooze: One", "Snoozed until Tuesday "],
+    [de, "Später erinnern: One", "Zurückgestellt bis Dienstag "],
+    [es, "Posponer: One", "Pospuesta hasta martes "],
+  ])("says until when, in $locale", async (labels, name, text) => {
+    vi.useFakeTimers({ now: new Date(2026, 10, 23, 12), toFake: ["Date"] });
+    server.send({ title: "One" });
+    show(<Inbox labels={labels} />);
+    await screen.findByText("One");
+    await press(name);
+    await press(labels.tomorrow);
+    const { time } = formatsOf(labels.locale);
+    expect(document.querySelector(".carillon-actions")?.textContent).toBe(text + time(new Date(2026, 10, 24, 8)));
+    vi.useRealTimers();
   });
 
   test("offers tomorrow once, if that is a Monday", async () => {
