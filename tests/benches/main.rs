@@ -133,7 +133,7 @@ async fn main() -> ExitCode {
             "bulk-servers" => bulk::measure().await,
             "failover" => failover::measure().await,
             "fast" => fast::measure().await,
-            "web_push" => web_push::measure(),
+            "web_push" => web_push::measure().await,
             other => unreachable!("{other} is not a topic"),
         }
     }
