@@ -16,12 +16,15 @@ use shared::web_push::pushes::{
 };
 use shared::web_push::service::{Outcome, Push, PushServices};
 use shared::web_push::subscription::Subscription;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// How many notifications are taken at once, and of how many users digests.
 const MAX_TAKEN: usize = 16;
 /// How many such batches are under way at most. A push service that answers late holds up only what was taken with it.
 const MAX_BATCHES: usize = 4;
+/// How many requests are under way at most. Each may need a connection of its own.
+static REQUESTS: Semaphore = Semaphore::const_new(160);
 /// How often a push is attempted.
 const MAX_ATTEMPTS: u32 = 6;
 /// The first wait after a failure, in milliseconds; doubled with each further one.
@@ -35,6 +38,8 @@ const MAX_RETRY_MS: i64 = 60 * 60 * 1_000;
 pub(crate) struct Sending {
     /// One for each batch that was taken. Each returns how many pushes were accepted.
     batches: JoinSet<Result<usize, StoreError>>,
+    /// Whether digests were taken last: if both are always due, they take turns.
+    took_digests: bool,
 }
 
 /// What is due.
@@ -48,17 +53,16 @@ impl Sending {
     /// Takes what is due, as much as may be under way, and begins to send it.
     pub(crate) async fn start(&mut self, app: &App, mut due: DueKinds) -> Result<(), StoreError> {
         while (due.pushes || due.digests) && !self.is_full() {
-            if due.pushes {
-                let pushes = app.record.web_pushes.take_pushes(MAX_TAKEN, app.clock.at()).await?;
-                due.pushes = pushes.len() == MAX_TAKEN;
-                let app = app.clone();
-                self.spawn(!pushes.is_empty(), async move { send_pushes(&app, &pushes).await });
-            }
-            if due.digests && !self.is_full() {
+            let app = app.clone();
+            self.took_digests = due.digests && !(due.pushes && self.took_digests);
+            if self.took_digests {
                 let digests = app.record.web_pushes.take_digests(MAX_TAKEN, app.clock.at()).await?;
                 due.digests = digests.len() >= MAX_TAKEN;
-                let app = app.clone();
                 self.spawn(!digests.is_empty(), async move { send_digests(&app, &digests).await });
+            } else {
+                let pushes = app.record.web_pushes.take_pushes(MAX_TAKEN, app.clock.at()).await?;
+                due.pushes = pushes.len() == MAX_TAKEN;
+                self.spawn(!pushes.is_empty(), async move { send_pushes(&app, &pushes).await });
             }
         }
         Ok(())
@@ -84,8 +88,12 @@ impl Sending {
     pub(crate) async fn done(&mut self) -> Result<usize, StoreError> {
         match self.batches.join_next().await {
             None => Ok(0),
+            Some(Ok(done)) => done,
             // No batch is ever aborted, so it has panicked, as the drain would without a task.
-            Some(done) => done.unwrap_or_else(|error| panic::resume_unwind(error.into_panic())),
+            Some(Err(error)) => {
+                self.batches.detach_all();
+                panic::resume_unwind(error.into_panic())
+            }
         }
     }
 
@@ -206,7 +214,7 @@ async fn send_digests_of_user<'a>(app: &App, digests: &'a [DueDigest]) -> (Vec<S
                 DigestEnd::Dropped
             }
             Plan::Send => {
-                match groups.iter_mut().find(|group| are_told_together(group[0], digest)) {
+                match groups.iter_mut().find(|group| digest.is_held && group[0].is_held) {
                     Some(group) => group.push(digest),
                     None => groups.push(vec![digest]),
                 }
@@ -259,12 +267,6 @@ fn plan(digest: &DueDigest, now: Time) -> Plan {
     }
 }
 
-/// Whether one push tells of both: quiet hours have held them, and the same subscriptions have yet to hear of them.
-fn are_told_together(one: &DueDigest, other: &DueDigest) -> bool {
-    let ids = |digest: &DueDigest| -> Vec<SubscriptionId> { digest.subscriptions.iter().map(|one| one.id).collect() };
-    one.is_held && other.is_held && one.attempt == other.attempt && ids(one) == ids(other)
-}
-
 async fn close<'a>(app: &App, digest: &'a DueDigest) -> (Vec<SettledDigest<'a>>, Sent) {
     let message = PushMessage::close(digest.push_tag());
     (Vec::new(), post(app, &message, &closable(&digest.subscriptions)).await)
@@ -279,11 +281,19 @@ async fn send_group<'a>(app: &App, group: Vec<&'a DueDigest>) -> (Vec<SettledDig
             PushMessage::of_digests(&first.key.user, &contents)
         }
     };
-    let sent = post(app, &message, &first.subscriptions.iter().collect::<Vec<_>>()).await;
+    // Told together, they have one tag: whoever has heard one of them before hears all of them.
+    let mut to: Vec<&Subscription> = Vec::new();
+    for subscription in group.iter().flat_map(|digest| &digest.subscriptions) {
+        if to.iter().all(|other| other.id != subscription.id) {
+            to.push(subscription);
+        }
+    }
+    let sent = post(app, &message, &to).await;
+    // And they are due again at one time.
+    let delay_ms = delay_ms(group.iter().map(|digest| digest.attempt).max().unwrap_or_default(), sent.after_ms);
     let end = |digest: &DueDigest| {
         if !sent.left.is_empty() && digest.attempt + 1 < MAX_ATTEMPTS {
-            let (delay_ms, has_sent) = (delay_ms(digest.attempt, sent.after_ms), sent.accepted > 0);
-            DigestEnd::Later { delay_ms, left: sent.left.clone(), has_sent }
+            DigestEnd::Later { delay_ms, left: sent.left.clone(), has_sent: sent.accepted > 0 }
         } else if sent.accepted > 0 || digest.is_shown {
             DigestEnd::Sent
         } else if sent.has_failed() {
@@ -330,6 +340,7 @@ async fn post_to(
         urgency: message.urgency,
         topic: Some(&message.tag),
     };
+    let _permit = REQUESTS.acquire().await;
     match (services.post(&push(message.payload.as_bytes()), now_ms).await, &message.stub) {
         (Outcome::TooLarge, Some(stub)) => services.post(&push(stub.as_bytes()), now_ms).await,
         (outcome, _) => outcome,

@@ -367,7 +367,7 @@ mod tests {
 
     fn digest(tag: DigestTag, content: DigestContent) -> DueDigest {
         DueDigest {
-            key: DigestKey { user: user("ana"), tag, fence_ms: 0, arrivals: 1, through: 3 },
+            key: DigestKey { user: user("ana"), tag, fence_ms: 0, arrivals: 1, told: vec![3] },
             content,
             attempt: 0,
             is_held: false,

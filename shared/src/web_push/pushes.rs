@@ -210,8 +210,8 @@ pub struct DigestKey {
     pub fence_ms: i64,
     /// How much has arrived for it.
     pub arrivals: i64,
-    /// Up to which arrival it tells of notifications.
-    pub through: i64,
+    /// The arrival positions of the notifications that it tells of.
+    pub told: Vec<i64>,
 }
 
 /// What a digest tells of.

@@ -17,6 +17,10 @@ on_each_record! {
     a_claimed_digest_comes_back,
     a_digest_waits_and_is_retried,
     what_arrives_before_a_retry_is_told_to_everyone,
+    what_is_read_before_a_retry_is_closed_everywhere,
+    what_joins_a_digest_while_it_is_sent_is_not_told_yet,
+    a_digest_is_closed_once_however_much_it_told_of,
+    what_is_shown_before_quiet_hours_keeps_its_tag,
     what_was_told_at_night_is_closed_together,
     a_digest_that_nobody_takes_is_said_to_have_failed,
     a_late_worker_changes_no_digest,
@@ -180,6 +184,65 @@ async fn what_arrives_before_a_retry_is_told_to_everyone(record: Record) {
     let held = DigestEnd::Held(START_MS + 40 * WINDOW_MS);
     ends(&record, &take_digests(&record, 31 * WINDOW_MS).await, held, 31 * WINDOW_MS).await;
     assert_eq!(take_digests(&record, 40 * WINDOW_MS).await[0].subscriptions, [subscription("b", 0)]);
+}
+
+async fn what_is_read_before_a_retry_is_closed_everywhere(record: Record) {
+    for browser in ["a", "b"] {
+        subscribe(&record, "alice", browser).await;
+    }
+    collects(&record, "a", "alice", likes(), 0).await;
+    let later = DigestEnd::Later { delay_ms: 10, left: vec![subscription("b", 0).id], has_sent: true };
+    ends(&record, &take_digests(&record, WINDOW_MS).await, later, WINDOW_MS).await;
+    record.change("alice", Change::Read(vec![id("a", "alice")]), at(WINDOW_MS + 1)).await;
+    let again = take_digests(&record, WINDOW_MS + 10).await;
+    assert_eq!((told(&again), again[0].subscriptions.len(), again[0].is_shown), (vec![(0, None)], 2, true));
+}
+
+async fn what_joins_a_digest_while_it_is_sent_is_not_told_yet(record: Record) {
+    subscribe(&record, "alice", "phone").await;
+    // The first to arrive joins last.
+    send(&record, &Send::new("a"), "alice", 0).await;
+    let first = take(&record, 0).await;
+    collects(&record, "b", "alice", likes(), 0).await;
+    let due = take_digests(&record, WINDOW_MS - 1).await;
+    assert_eq!(told(&due), []);
+    let due = take_digests(&record, WINDOW_MS).await;
+    assert_eq!(told(&due), [of(1, "b")]);
+    settle(&record, &first, collect(likes(), WINDOW_MS), CLAIM_MS - 1).await;
+    ends(&record, &due, DigestEnd::Sent, WINDOW_MS).await;
+    assert_eq!(told(&take_digests(&record, 2 * WINDOW_MS).await), [of(1, "a")]);
+}
+
+async fn a_digest_is_closed_once_however_much_it_told_of(record: Record) {
+    subscribe(&record, "alice", "phone").await;
+    for key in ["a", "b", "c"] {
+        collects(&record, key, "alice", likes(), 0).await;
+    }
+    ends(&record, &take_digests(&record, WINDOW_MS).await, DigestEnd::Sent, WINDOW_MS).await;
+    let read = ["a", "b", "c"].map(|key| id(key, "alice")).to_vec();
+    record.change("alice", Change::Read(read), at(WINDOW_MS + 1)).await;
+    let closed = take(&record, WINDOW_MS + 1).await;
+    assert_eq!(titles(&closed), ["close"]);
+    settle(&record, &closed, PushEnd::Dropped, WINDOW_MS + 2).await;
+    assert_eq!(titles(&take(&record, 100 * WINDOW_MS).await), [""; 0]);
+}
+
+async fn what_is_shown_before_quiet_hours_keeps_its_tag(record: Record) {
+    for browser in ["a", "b"] {
+        subscribe(&record, "alice", browser).await;
+    }
+    collects(&record, "a", "alice", likes(), 0).await;
+    let later = DigestEnd::Later { delay_ms: 10, left: vec![subscription("b", 0).id], has_sent: true };
+    ends(&record, &take_digests(&record, WINDOW_MS).await, later, WINDOW_MS).await;
+    let held = DigestEnd::Held(START_MS + 9 * WINDOW_MS);
+    ends(&record, &take_digests(&record, WINDOW_MS + 10).await, held, WINDOW_MS + 10).await;
+    let due = take_digests(&record, 9 * WINDOW_MS).await;
+    assert_eq!((due[0].is_held, due[0].subscriptions.len()), (false, 1));
+    ends(&record, &due, DigestEnd::Sent, 9 * WINDOW_MS).await;
+    record.change("alice", Change::Read(vec![id("a", "alice")]), at(9 * WINDOW_MS + 1)).await;
+    let closed = take(&record, 9 * WINDOW_MS + 1).await;
+    let Task::Close(shown) = &closed[0].task else { panic!("{closed:?}") };
+    assert_eq!(shown.digest, Some(likes()));
 }
 
 async fn what_was_told_at_night_is_closed_together(record: Record) {

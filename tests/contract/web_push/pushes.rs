@@ -22,6 +22,7 @@ on_each_record! {
     a_claim_lapses_and_comes_back,
     what_was_sent_is_not_sent_again,
     only_what_is_left_is_pushed_later,
+    what_one_device_acknowledges_is_still_pushed_to_those_that_are_left,
     what_was_sent_is_closed_when_it_is_read,
     what_was_sent_is_closed_everywhere,
     what_has_replaced_it_on_the_screen_is_not_closed,
@@ -171,6 +172,18 @@ async fn only_what_is_left_is_pushed_later(record: Record) {
     assert_eq!(again[0].subscriptions, [subscription("b", 0)]);
     settle(&record, &again, SENT, 511).await;
     assert_eq!(titles(&take(&record, 100 * CLAIM_MS).await), [""; 0]);
+}
+
+async fn what_one_device_acknowledges_is_still_pushed_to_those_that_are_left(record: Record) {
+    for browser in ["a", "b"] {
+        subscribe(&record, "alice", browser).await;
+    }
+    send(&record, &Send::new("a"), "alice", 0).await;
+    let later = PushEnd::Later { delay_ms: 500, left: vec![subscription("b", 0).id], has_sent: true };
+    settle(&record, &take(&record, 0).await, later, 1).await;
+    let head = record.position("alice").await.cursor();
+    assert!(record.inbox().acknowledge(&user("alice"), head, at(2)).await.unwrap());
+    assert_eq!(take(&record, 501).await[0].subscriptions, [subscription("b", 0)]);
 }
 
 async fn what_was_sent_is_closed_when_it_is_read(record: Record) {

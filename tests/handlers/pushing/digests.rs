@@ -135,7 +135,7 @@ async fn what_is_told_together_again_goes_to_those_that_have_not_heard_it() {
     pushing.says(chat, "alice", "hello").await;
     pushing.sends("bob", "one", json!({})).await;
     pushing.drains_after(60_000).await;
-    pushing.services.will("laptop", &[Outcome::Later { after_ms: Some(60_000) }]);
+    pushing.services.will("laptop", &[Outcome::Later { after_ms: None }]);
     pushing.drains_after(2 * 3_600_000 - 60_000).await;
     let summary = "1 new notification and 1 new message";
     assert_eq!(pushing.services.titles(), titles([("laptop", summary), ("phone", summary)]));

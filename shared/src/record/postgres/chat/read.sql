@@ -14,14 +14,15 @@ moved AS (
      WHERE m.member = before.member AND (m.read_seq < least($4, before.last_seq) OR NOT m.involved)
     RETURNING m.read_seq
 ),
--- One that is being sent, or will be sent again, comes back for that after its end: it counts as an arrival.
+-- One that is being sent, or will be sent again, comes back for that after its end: it counts as an arrival. The row is
+-- locked whether it is shown or not, since it may have been taken a moment ago.
 closed AS (
     UPDATE push_digests AS d
        SET due_at = CASE d.attempts WHEN 0 THEN clock.now_ms ELSE d.due_at END, arrivals = d.arrivals + 1
       FROM clock, before, moved
-     WHERE d.user_id = $3 AND d.tag = 'chat:' || before.id AND (d.pushed_at IS NOT NULL OR d.attempts > 0)
+     WHERE d.user_id = $3 AND d.tag = 'chat:' || before.id
        AND moved.read_seq >= before.last_seq
-    RETURNING d.tag
+    RETURNING d.pushed_at IS NOT NULL OR d.attempts > 0 AS is_shown
 ),
 -- Who hears of it: the member's own devices, and in a small chat that was accepted the other members who are involved.
 hearers AS (
@@ -34,7 +35,7 @@ hearers AS (
 )
 SELECT coalesce(moved.read_seq, before.read_seq) AS read_seq, before.last_seq, before.cleared_seq,
        coalesce(moved.read_seq > before.read_seq, false) AS has_moved,
-       EXISTS (SELECT FROM closed) AS web_push_is_due,
+       EXISTS (SELECT FROM closed WHERE is_shown) AS web_push_is_due,
        hearers.is_own, c.id, c.user_id, c.connected_at, c.token_expires_at
   FROM before CROSS JOIN clock
   LEFT JOIN moved ON true

@@ -61,12 +61,14 @@ impl PostgresRecord {
             .bind(settled.iter().map(|one| one.key.tag.to_string()).collect::<Vec<String>>())
             .bind(settled.iter().map(|one| one.key.fence_ms).collect::<Vec<i64>>())
             .bind(settled.iter().map(|one| one.key.arrivals).collect::<Vec<i64>>())
-            .bind(settled.iter().map(|one| one.key.through).collect::<Vec<i64>>())
             .bind(columns.ends)
             .bind(columns.delays)
             .bind(columns.left)
             .bind(columns.has_sent)
-            .bind(columns.held_until);
+            .bind(columns.held_until)
+            .bind(columns.told_users)
+            .bind(columns.told_tags)
+            .bind(columns.told_offsets);
         query.run(&mut *self.connection().await?).await?;
         Ok(())
     }
@@ -80,12 +82,20 @@ struct Columns {
     left: Vec<Option<String>>,
     has_sent: Vec<bool>,
     held_until: Vec<Option<i64>>,
+    told_users: Vec<String>,
+    told_tags: Vec<String>,
+    told_offsets: Vec<i64>,
 }
 
 impl Columns {
     fn of(settled: &[SettledDigest<'_>]) -> Self {
         let mut columns = Self::default();
-        for SettledDigest { end, .. } in settled {
+        for SettledDigest { key, end } in settled {
+            for offset in &key.told {
+                columns.told_users.push(key.user.to_string());
+                columns.told_tags.push(key.tag.to_string());
+                columns.told_offsets.push(*offset);
+            }
             columns.ends.push(match end {
                 DigestEnd::Sent => "sent",
                 DigestEnd::Dropped => "dropped",
@@ -140,7 +150,7 @@ fn due_digest(row: &PgRow, tag: DigestTag) -> Result<DueDigest, StoreError> {
             tag,
             fence_ms: column(row, "fence")?,
             arrivals: column(row, "arrivals")?,
-            through: column(row, "through")?,
+            told: column::<Option<Vec<i64>>>(row, "told")?.unwrap_or_default(),
         },
         content,
         attempt: u32::try_from(column::<i64>(row, "attempt")?).unwrap_or(u32::MAX),

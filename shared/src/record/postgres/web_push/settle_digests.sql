@@ -1,20 +1,21 @@
 -- Says what became of claimed digests.
--- $2 users  $3 tags  $4 fences  $5 arrivals  $6 up to which arrival each tells of notifications
--- $7 ends: 'sent', 'dropped', 'failed', 'unwanted', 'later' or 'held'  $8 delays in ms, of 'later'
--- $9 subscriptions that are left, of 'later'  $10 whether others took it, of 'later'  $11 until when, of 'held';
+-- $2 users  $3 tags  $4 fences  $5 arrivals
+-- $6 ends: 'sent', 'dropped', 'failed', 'unwanted', 'later' or 'held'  $7 delays in ms, of 'later'
+-- $8 subscriptions that are left, of 'later'  $9 whether others took it, of 'later'  $10 until when, of 'held';
 -- all in the same order
+-- $11 users, $12 tags and $13 arrival positions of the notifications that they tell of
 , settled AS MATERIALIZED (
     SELECT *
-      FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[], $9::text[],
-                  $10::boolean[], $11::bigint[])
-           AS settled (user_id, tag, fence, arrivals, through, result, delay_ms, push_left, has_sent, held_until)
+      FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[], $8::text[],
+                  $9::boolean[], $10::bigint[])
+           AS settled (user_id, tag, fence, arrivals, result, delay_ms, push_left, has_sent, held_until)
 ),
 -- After a wait, the lock returns the row as it is then: what arrived meanwhile is counted in it.
 locked AS MATERIALIZED (
     SELECT settled.*, d.arrivals > settled.arrivals AS has_more, d.window_ms, d.is_held,
-           -- That of a chat stays until it is read, so that it can be closed. One that was held is shown under another tag.
-           settled.result = 'sent' AND d.tag LIKE 'chat:%' AND (NOT d.is_held OR d.pushed_at IS NOT NULL)
-           OR settled.result = 'unwanted' AND d.pushed_at IS NOT NULL AS stays
+           -- That of a chat stays until it is read, so that it can be closed. One that was held is shown with others.
+           NOT d.is_held AND (settled.result = 'sent' AND d.tag LIKE 'chat:%'
+                              OR settled.result = 'unwanted' AND d.pushed_at IS NOT NULL) AS stays
       FROM push_digests d JOIN settled ON d.user_id = settled.user_id AND d.tag = settled.tag
      WHERE d.due_at = settled.fence
      ORDER BY d.user_id, d.tag
@@ -30,17 +31,19 @@ kept AS (
        SET due_at = CASE locked.result WHEN 'later' THEN clock.now_ms + locked.delay_ms
                                        WHEN 'held' THEN locked.held_until
                     ELSE CASE WHEN locked.has_more THEN clock.now_ms + locked.window_ms END END,
-           is_held = locked.result = 'held' OR locked.result = 'later' AND d.is_held,
+           -- What is shown under its own tag keeps that.
+           is_held = CASE locked.result WHEN 'held' THEN d.is_held OR d.pushed_at IS NULL
+                                        WHEN 'later' THEN d.is_held
+                                        ELSE false END,
            -- What has arrived meanwhile is new to every subscription.
            push_left = CASE WHEN locked.has_more THEN NULL
                             WHEN locked.result = 'held' THEN d.push_left
                             ELSE locked.push_left END,
            attempts = CASE locked.result WHEN 'later' THEN d.attempts ELSE 0 END,
            pushed_at = CASE WHEN locked.result = 'later' AND locked.has_sent THEN coalesce(d.pushed_at, clock.now_ms)
-                            WHEN locked.result IN ('dropped', 'failed') OR locked.result = 'sent' AND NOT locked.stays
-                            THEN NULL
-                            WHEN locked.result = 'sent' AND NOT locked.is_held THEN clock.now_ms
-                            ELSE d.pushed_at END
+                            WHEN locked.result IN ('later', 'held') OR locked.result = 'unwanted' AND locked.stays
+                            THEN d.pushed_at
+                            WHEN locked.stays THEN clock.now_ms END
       FROM clock, locked
      WHERE d.user_id = locked.user_id AND d.tag = locked.tag
        AND (locked.has_more OR locked.stays OR locked.result IN ('later', 'held'))
@@ -55,6 +58,7 @@ UPDATE notifications AS n
        -- It was read while it was sent: it is closed.
        web_push_at = CASE WHEN locked.result = 'sent' AND (n.read_at IS NOT NULL OR n.deleted_at IS NOT NULL)
                           THEN clock.now_ms END
-  FROM clock, locked
- WHERE n.user_id = locked.user_id AND n.web_push_digest = locked.tag AND n.web_pushed_at IS NULL
-   AND n."offset" <= locked.through AND locked.result IN ('sent', 'dropped', 'failed')
+  FROM clock, locked, unnest($11::text[], $12::text[], $13::bigint[]) AS told (user_id, tag, "offset")
+ WHERE told.user_id = locked.user_id AND told.tag = locked.tag AND locked.result IN ('sent', 'dropped', 'failed')
+   AND n.user_id = told.user_id AND n."offset" = told."offset"
+   AND n.web_push_digest = locked.tag AND n.web_pushed_at IS NULL

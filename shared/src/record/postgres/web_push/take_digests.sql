@@ -26,9 +26,11 @@ taken AS (
      WHERE d.user_id = due.user_id AND d.tag = due.tag
     RETURNING d.*
 )
-SELECT d.user_id, d.tag, d.due_at AS fence, d.arrivals, d.attempts - 1 AS attempt, d.is_held, d.push_left,
+SELECT d.user_id, d.tag, d.due_at AS fence, d.arrivals, d.attempts - 1 AS attempt, d.is_held,
        d.pushed_at IS NOT NULL AS is_shown,
-       coalesce(told.count, said.count, 0) AS count, coalesce(told.through, 0) AS through,
+       coalesce(told.count, said.count, 0) AS count, told.offsets AS told,
+       -- What tells nothing is closed everywhere.
+       CASE WHEN coalesce(told.count, said.count, 0) > 0 THEN d.push_left END AS push_left,
        -- The newest notification.
        n."offset", n.id, n.created_at, n.read_at, n.silent, inboxes.epoch,
        inboxes.unread - (
@@ -45,13 +47,13 @@ SELECT d.user_id, d.tag, d.due_at AS fence, d.arrivals, d.attempts - 1 AS attemp
   FROM clock CROSS JOIN taken d
   -- What is unread and was not sent, of a digest of notifications.
   LEFT JOIN LATERAL (
-      SELECT count(*) AS count, max("offset") AS through
+      SELECT count(*) AS count, max("offset") AS newest, array_agg("offset") AS offsets
         FROM (SELECT t."offset" FROM notifications t
                WHERE t.user_id = d.user_id AND t.web_push_digest = d.tag AND t.web_pushed_at IS NULL
                  AND t.read_at IS NULL AND t.deleted_at IS NULL AND coalesce(t.expires_at > clock.now_ms, true)
                ORDER BY t."offset" DESC LIMIT $5) AS counted
   ) AS told ON d.tag NOT LIKE 'chat:%'
-  LEFT JOIN notifications n ON n.user_id = d.user_id AND n."offset" = told.through
+  LEFT JOIN notifications n ON n.user_id = d.user_id AND n."offset" = told.newest
   LEFT JOIN inboxes ON inboxes.user_id = d.user_id
   LEFT JOIN sends s ON s.id = n.send_id
   -- What is unread of a chat, and who wrote it. One who left the chat, or declined it, is not told.

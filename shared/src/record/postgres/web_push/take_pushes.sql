@@ -15,21 +15,25 @@ subscriptions AS MATERIALIZED (
 ),
 -- What is left to do. A notification that is in the inbox and unread is sent, unless a device has acknowledged it or a
 -- digest tells of it. What was sent and is read or gone is closed; a digest, once nothing that it told of is unread, and a
--- collapse key, once there is no newer one, which has replaced it on the screen.
+-- collapse key, once there is no newer one, which has replaced it on the screen. A digest is closed by the last of its
+-- notifications that are due for that.
 tasks AS MATERIALIZED (
     SELECT n.user_id, n."offset", is_over AS is_close,
            CASE WHEN is_over THEN
                n.web_pushed_at IS NOT NULL AND NOT EXISTS (
                    SELECT FROM notifications o
                     WHERE o.user_id = n.user_id AND o.web_push_digest = n.web_push_digest
-                      AND o.web_pushed_at IS NOT NULL AND o.read_at IS NULL AND o.deleted_at IS NULL)
+                      AND o.web_pushed_at IS NOT NULL
+                      AND (o.read_at IS NULL AND o.deleted_at IS NULL
+                           OR o.web_push_at IS NOT NULL AND o."offset" > n."offset"))
                AND NOT (n.web_push_digest IS NULL AND EXISTS (
                    SELECT FROM notifications o
                     WHERE o.user_id = n.user_id AND o.collapse_key = n.collapse_key AND o."offset" > n."offset"
                       AND o.read_at IS NULL AND o.deleted_at IS NULL))
            ELSE
                n.web_push_digest IS NULL AND (n.web_pushed_at IS NULL OR n.web_push_left IS NOT NULL)
-               AND (coalesce(n.silent, false) OR inboxes.acked < n."offset")
+               -- One device acknowledges for itself: those that are left are asked all the same.
+               AND (coalesce(n.silent, false) OR n.web_pushed_at IS NOT NULL OR inboxes.acked < n."offset")
            END AND EXISTS (SELECT FROM subscriptions s WHERE s.user_id = n.user_id) AS is_task
       FROM clock, due
       JOIN notifications n ON n.user_id = due.user_id AND n."offset" = due."offset"

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use crate::ids::{ChatId, UserId};
 use crate::record::sqlite::failure::Failure;
-use crate::record::sqlite::statement::{all, execute, value};
+use crate::record::sqlite::statement::{all, first, value};
 use crate::web_push::pushes::{CHAT_DIGEST_MS, DigestTag};
 
 /// Counts a message for the digest of each member who is not connected and has a subscription; in a group only of those who
@@ -27,6 +27,8 @@ pub(crate) fn close(db: &Connection, chat: ChatId, member: &UserId, now_ms: i64)
     // One that is being sent, or will be sent again, comes back for that after its end: it counts as an arrival.
     let sql = "UPDATE push_digests
                   SET due_at = CASE attempts WHEN 0 THEN ?3 ELSE due_at END, arrivals = arrivals + 1
-                WHERE user_id = ?1 AND tag = ?2 AND (pushed_at IS NOT NULL OR attempts > 0)";
-    Ok(execute(db, sql, params![member.as_str(), DigestTag::Chat(chat).to_string(), now_ms])? > 0)
+                WHERE user_id = ?1 AND tag = ?2
+                RETURNING pushed_at IS NOT NULL OR attempts > 0";
+    let params = params![member.as_str(), DigestTag::Chat(chat).to_string(), now_ms];
+    Ok(first(db, sql, params, value::<bool>)?.unwrap_or(false))
 }

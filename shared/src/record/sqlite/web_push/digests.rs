@@ -101,40 +101,45 @@ fn take(db: &Connection, epoch: Epoch, found: Found, now_ms: i64) -> Result<Opti
     let sql = "UPDATE push_digests SET attempts = attempts + 1, due_at = ?3 WHERE user_id = ?1 AND tag = ?2";
     execute(db, sql, params![found.user.as_str(), found.tag, fence_ms])?;
     let Some(tag) = DigestTag::parse(&found.tag) else { return Ok(None) };
-    let (content, through) = match tag {
-        DigestTag::Chat(chat) => (messages(db, &found, chat, now_ms)?, 0),
+    let (content, told) = match tag {
+        DigestTag::Chat(chat) => (messages(db, &found, chat, now_ms)?, Vec::new()),
         DigestTag::Type(_) | DigestTag::Quiet => notifications(db, epoch, &found, now_ms)?,
     };
+    let tells = content.count() > 0;
     Ok(Some(DueDigest {
         content,
         attempt: u32::try_from(found.attempts).unwrap_or(u32::MAX),
         is_held: found.is_held || tag == DigestTag::Quiet,
         is_shown: found.is_shown,
-        subscriptions: subscriptions(db, &found.user, found.left.as_deref())?,
+        // What tells nothing is closed everywhere.
+        subscriptions: subscriptions(db, &found.user, found.left.as_deref().filter(|_| tells))?,
         preferences: preferences::of(db, &found.user)?,
-        key: DigestKey { user: found.user, tag, fence_ms, arrivals: found.arrivals, through },
+        key: DigestKey { user: found.user, tag, fence_ms, arrivals: found.arrivals, told },
     }))
 }
 
-/// What is unread and was not sent, and up to which arrival.
-fn notifications(db: &Connection, epoch: Epoch, found: &Found, now_ms: i64) -> Result<(DigestContent, i64), Failure> {
+/// What is unread and was not sent, and the arrival positions of that.
+fn notifications(
+    db: &Connection,
+    epoch: Epoch,
+    found: &Found,
+    now_ms: i64,
+) -> Result<(DigestContent, Vec<i64>), Failure> {
     let user = found.user.as_str();
-    let sql = r#"SELECT count(*) AS count, coalesce(max("offset"), 0) AS through
-                   FROM (SELECT "offset" FROM notifications
-                          WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NULL AND read_at IS NULL
-                            AND deleted_at IS NULL AND coalesce(expires_at > ?3, TRUE)
-                          ORDER BY "offset" DESC LIMIT ?4)"#;
-    let (count, through) = one(db, sql, params![user, found.tag, now_ms, MAX_COUNTED], |row| {
-        Ok((row.get::<_, i64>("count")?, row.get::<_, i64>("through")?))
-    })?;
+    let sql = r#"SELECT "offset" FROM notifications
+                  WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NULL AND read_at IS NULL
+                    AND deleted_at IS NULL AND coalesce(expires_at > ?3, TRUE)
+                  ORDER BY "offset" DESC LIMIT ?4"#;
+    let told = all(db, sql, params![user, found.tag, now_ms, MAX_COUNTED], value::<i64>)?;
+    let count = i64::try_from(told.len()).unwrap_or(MAX_COUNTED);
     let sql = select_notifications!(r#"WHERE n.user_id = ?1 AND n."offset" = ?3"#);
-    let newest = first(db, sql, params![user, now_ms, through], |row| {
+    let newest = first(db, sql, params![user, now_ms, told.first()], |row| {
         Ok((rows::notification(row, epoch)?, row.get::<_, i64>("unread")?))
     })?;
     let expired = rows::expired_unread(db, &json_list(&[&found.user]), now_ms)?;
     let (newest, unread) = newest.map_or((None, 0), |(newest, unread)| (Some(newest), unread));
     let unread = unread - expired.get(&found.user).copied().unwrap_or(0);
-    Ok((DigestContent::Notifications { count, newest, unread }, through))
+    Ok((DigestContent::Notifications { count, newest, unread }, told))
 }
 
 /// What is unread of a chat. One who left the chat, or declined it, is not told.
@@ -207,8 +212,10 @@ fn settle(db: &Connection, key: &DigestKey, end: &DigestEnd, now_ms: i64) -> Res
                             web_push_digest = CASE WHEN NOT ?5 THEN NULL WHEN ?7 THEN 'quiet' ELSE web_push_digest END,
                             web_push_failed_at = CASE WHEN ?6 THEN ?4 ELSE web_push_failed_at END,
                             web_push_at = CASE WHEN ?5 AND (read_at IS NOT NULL OR deleted_at IS NOT NULL) THEN ?4 END
-                      WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NULL AND "offset" <= ?3"#;
-        execute(db, sql, params![user, tag, key.through, now_ms, is_sent, is_failed, claimed.is_held])?;
+                      WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NULL
+                        AND "offset" IN (SELECT value FROM json_each(?3))"#;
+        let told = json_list(&key.told);
+        execute(db, sql, params![user, tag, told, now_ms, is_sent, is_failed, claimed.is_held])?;
     }
     Ok(())
 }
@@ -217,9 +224,10 @@ fn settle(db: &Connection, key: &DigestKey, end: &DigestEnd, now_ms: i64) -> Res
 fn goes_on(db: &Connection, key: &DigestKey, end: &DigestEnd, claimed: &Claimed, now_ms: i64) -> Result<(), Failure> {
     let (user, tag) = (key.user.as_str(), key.tag.to_string());
     let Claimed { has_more, is_held, pushed_at, .. } = *claimed;
-    // That of a chat stays until it is read, so that it can be closed. One that was held is shown under another tag.
+    // That of a chat stays until it is read, so that it can be closed. One that was held is shown with others.
     let stays = match end {
-        DigestEnd::Sent => matches!(key.tag, DigestTag::Chat(_)) && (!is_held || pushed_at.is_some()),
+        _ if is_held => false,
+        DigestEnd::Sent => matches!(key.tag, DigestTag::Chat(_)),
         DigestEnd::Unwanted => pushed_at.is_some(),
         _ => false,
     };
@@ -242,15 +250,18 @@ fn goes_on(db: &Connection, key: &DigestKey, end: &DigestEnd, claimed: &Claimed,
     };
     let pushed_at = match end {
         DigestEnd::Later { has_sent: true, .. } => pushed_at.or(Some(now_ms)),
-        DigestEnd::Dropped | DigestEnd::Failed => None,
-        DigestEnd::Sent if !stays => None,
-        DigestEnd::Sent if !is_held => Some(now_ms),
-        _ => pushed_at,
+        DigestEnd::Later { .. } | DigestEnd::Held(_) => pushed_at,
+        DigestEnd::Unwanted if stays => pushed_at,
+        _ => stays.then_some(now_ms),
     };
     let sql = "UPDATE push_digests
                   SET due_at = ?3, push_left = ?4, is_held = ?5, attempts = ?6, pushed_at = ?7
                 WHERE user_id = ?1 AND tag = ?2";
-    let is_held = matches!(end, DigestEnd::Held(_)) || is_later && is_held;
+    let is_held = match end {
+        // What is shown under its own tag keeps that.
+        DigestEnd::Held(_) => is_held || claimed.pushed_at.is_none(),
+        _ => is_later && is_held,
+    };
     let attempts = if is_later { claimed.attempts } else { 0 };
     execute(db, sql, params![user, tag, due_ms, left, is_held, attempts, pushed_at])?;
     Ok(())

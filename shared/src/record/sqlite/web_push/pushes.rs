@@ -90,15 +90,19 @@ impl Found {
 
     /// Whether something is left to do. A notification that is in the inbox and unread is sent, unless a device has acknowledged
     /// it or a digest tells of it. What was sent and is read or gone is closed; a digest, once nothing that it told of is unread,
-    /// and a collapse key, once there is no newer one, which has replaced it on the screen.
+    /// and a collapse key, once there is no newer one, which has replaced it on the screen. A digest is closed by the last of
+    /// its notifications that are due for that.
     fn is_task(&self, db: &Connection) -> Result<bool, Failure> {
         if !self.is_over {
             let is_left = !self.was_sent || self.left.is_some();
-            return Ok(self.digest.is_none() && is_left && (self.is_silent || !self.is_acked));
+            // One device acknowledges for itself: those that are left are asked all the same.
+            let is_wanted = self.is_silent || self.was_sent || !self.is_acked;
+            return Ok(self.digest.is_none() && is_left && is_wanted);
         }
         let sql = r#"SELECT EXISTS (SELECT 1 FROM notifications
                                      WHERE user_id = ?1 AND web_push_digest = ?2 AND web_pushed_at IS NOT NULL
-                                       AND read_at IS NULL AND deleted_at IS NULL)
+                                       AND (read_at IS NULL AND deleted_at IS NULL
+                                            OR web_push_at IS NOT NULL AND "offset" > ?4))
                          OR ?2 IS NULL
                             AND EXISTS (SELECT 1 FROM notifications
                                          WHERE user_id = ?1 AND collapse_key = ?3 AND "offset" > ?4
