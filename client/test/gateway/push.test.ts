@@ -197,7 +197,9 @@ describe("a push service", () => {
     const id = await bob.isSent({ body: "Long enough" });
     await until(() => expect(bob.browser.pushes.length).toBe(1));
     const { tag } = bob.browser.received[0]?.payload ?? {};
-    expect(bob.browser.pushes).toEqual([{ kind: "notification", tag, id, title: "Hello", fetch: true }]);
+    expect(bob.browser.pushes).toEqual([
+      { kind: "notification", tag, id, title: "Hello", fetch: true, acknowledge: true },
+    ]);
   });
 
   test("never gets more than it must take", async () => {
