@@ -337,7 +337,7 @@ async fn endless_answers() {
     deployment.drains().await;
     // The status was enough: read on, the answer would run into the time limit, and be asked again.
     assert_eq!(deployment.steps(&id).await, ["pushed"]);
-    // One answer has no end, and the other does not begin.
+    // The body of the first answer never ends; the second answer never comes.
     deployment.service.replies(&[Reply::NoBody, Reply::Nothing]);
     let ids = [deployment.sends("alice", json!({})).await, deployment.sends("bob", json!({})).await];
     assert_eq!(deployment.drains().await.web_pushed, 1);

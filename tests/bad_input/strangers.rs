@@ -36,7 +36,7 @@ fn rows() -> Vec<Row> {
             .note("Neither has a member for another user: it is unknown, and 422.")
             .script(|world| marks_of_another(world).boxed_local()),
         row("S070", "typing in a chat one is not in").script(|world| typing_to_others(world).boxed_local()),
-        row("S071", "the push endpoint of somebody else")
+        row("S071", "the push endpoint of another user's browser")
             .note("With the same keys it is the same browser, and moves to who signs in there.")
             .script(|_| endpoint_of_another().boxed_local()),
         row("S072", "another tenant's object").left_out("one deployment serves one application"),

@@ -277,7 +277,7 @@ impl<'a> Run<'a> {
                 break;
             }
         }
-        // Whoever pushed it has settled it, and forgets then.
+        // A drain forgets subscriptions after it has settled, so it may still be doing that.
         drop(self.testbed.lambda.pauses("drain").await);
         let left = self.testbed.count(LEFT).await;
         self.testbed.require(left == 0, format!("{left} pushes are still left"));

@@ -58,20 +58,18 @@ impl Sending {
             if self.took_digests {
                 let digests = app.record.web_pushes.take_digests(MAX_TAKEN, app.clock.at()).await?;
                 due.digests = digests.len() >= MAX_TAKEN;
-                self.spawn(!digests.is_empty(), async move { send_digests(&app, &digests).await });
+                if !digests.is_empty() {
+                    self.batches.spawn(async move { send_digests(&app, &digests).await });
+                }
             } else {
                 let pushes = app.record.web_pushes.take_pushes(MAX_TAKEN, app.clock.at()).await?;
                 due.pushes = pushes.len() == MAX_TAKEN;
-                self.spawn(!pushes.is_empty(), async move { send_pushes(&app, &pushes).await });
+                if !pushes.is_empty() {
+                    self.batches.spawn(async move { send_pushes(&app, &pushes).await });
+                }
             }
         }
         Ok(())
-    }
-
-    fn spawn(&mut self, is_some: bool, batch: impl Future<Output = Result<usize, StoreError>> + Send + 'static) {
-        if is_some {
-            self.batches.spawn(batch);
-        }
     }
 
     /// Whether nothing further is taken before a batch was sent.
@@ -267,6 +265,7 @@ fn plan(digest: &DueDigest, now: Time) -> Plan {
     }
 }
 
+/// Settles nothing: the caller does that, whatever becomes of the push.
 async fn close<'a>(app: &App, digest: &'a DueDigest) -> (Vec<SettledDigest<'a>>, Sent) {
     let message = PushMessage::close(digest.push_tag());
     (Vec::new(), post(app, &message, &closable(&digest.subscriptions)).await)
@@ -281,7 +280,7 @@ async fn send_group<'a>(app: &App, group: Vec<&'a DueDigest>) -> (Vec<SettledDig
             PushMessage::of_digests(&first.key.user, &contents)
         }
     };
-    // Told together, they have one tag: whoever has heard one of them before hears all of them.
+    // One push tells of all of them, under one tag, so it goes to every subscription that has yet to hear of any.
     let mut to: Vec<&Subscription> = Vec::new();
     for subscription in group.iter().flat_map(|digest| &digest.subscriptions) {
         if to.iter().all(|other| other.id != subscription.id) {
@@ -289,7 +288,7 @@ async fn send_group<'a>(app: &App, group: Vec<&'a DueDigest>) -> (Vec<SettledDig
         }
     }
     let sent = post(app, &message, &to).await;
-    // And they are due again at one time.
+    // All are due again at the same time: apart, they would replace each other under that tag.
     let delay_ms = delay_ms(group.iter().map(|digest| digest.attempt).max().unwrap_or_default(), sent.after_ms);
     let end = |digest: &DueDigest| {
         if !sent.left.is_empty() && digest.attempt + 1 < MAX_ATTEMPTS {

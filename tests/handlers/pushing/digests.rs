@@ -165,7 +165,7 @@ async fn a_digest_that_one_browser_took_was_sent_whatever_becomes_of_the_others(
     pushing.changes("alice", "POST", &id, "/read").await;
     pushing.drains_after(0).await;
     assert_eq!(pushing.services.titles(), titles([("laptop", "close"), ("phone", "close")]));
-    // If nobody takes it, it has failed.
+    // A digest that no browser takes has failed.
     for browser in ["phone", "laptop"] {
         pushing.services.will(browser, &[Outcome::Later { after_ms: None }; 6]);
     }
