@@ -168,7 +168,7 @@ async fn every_answer_is_that_of_the_record(cached: Cached) {
             }
             10 => {
                 let hidden = dice.below(3) > 0;
-                app.record.chats.set_hidden(chat, &user(name), hidden).await.unwrap();
+                app.record.chats.set_hidden(chat, &user(name), hidden, app.clock.at()).await.unwrap();
             }
             11 if name == "bob" => {
                 let at = app.clock.at();

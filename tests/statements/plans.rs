@@ -74,7 +74,7 @@ async fn talk(record: &PostgresRecord) {
         assert_eq!((history.messages.len(), history.complete), (50, false));
     }
     assert!(record.read(long, &writer, 40_000, NOW).await.unwrap().is_some());
-    assert!(record.set_hidden(chat(11), &writer, true).await.unwrap());
+    assert!(record.set_hidden(chat(11), &writer, true, NOW).await.unwrap());
     assert!(record.find(long, &writer).await.unwrap().is_some());
     for hidden in [false, true] {
         let page = Page { after: None, bounds: Bounds::default(), hidden };

@@ -144,7 +144,7 @@ async fn leave(app: &App, call: &Call, caller: &Caller) -> Result<Reply, Error> 
 async fn set_hidden(app: &App, call: &Call, caller: &Caller, hidden: bool) -> Result<Reply, Error> {
     let id = call.chat_id()?;
     call.optional_body()?.finish()?;
-    let is_member = app.record.chats.set_hidden(id, &caller.user, hidden).await?;
+    let is_member = app.record.chats.set_hidden(id, &caller.user, hidden, app.clock.at()).await?;
     if is_member { Ok(Reply::done()) } else { Err(Error::NotFound) }
 }
 

@@ -29,7 +29,7 @@ pub trait Chats: Send + Sync {
 
     /// Hides a chat from a member until a later message, and clears what is in it; or shows it again with all of it. False
     /// if the user is not a member.
-    async fn set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool) -> Result<bool, StoreError>;
+    async fn set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool, at: At) -> Result<bool, StoreError>;
 
     /// A chat as a member sees it; `None` if the user is not a member.
     async fn find(&self, chat: ChatId, member: &UserId) -> Result<Option<OwnChat>, StoreError>;

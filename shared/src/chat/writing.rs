@@ -158,12 +158,18 @@ fn parts<'a>(addressed: impl Iterator<Item = (Frame, &'a [Connection])>) -> Vec<
     parts
 }
 
-/// Whether every socket accepted the frame. An event stream finds by itself what did not reach it.
+/// Whether the frame needs no further attempt: no socket may still accept it, and it has reached each user. One whose
+/// connections all turn out to be gone was absent when it came, which the next attempt notices. An event stream finds by
+/// itself what did not reach it.
 fn is_accepted(outgoing: &Outgoing<'_>, results: &[PushResult]) -> bool {
-    let is_left = |(connection, result): (&Connection, &PushResult)| {
-        matches!(result, PushResult::Pending(_)) && !connection.id.is_stream()
-    };
-    !outgoing.connections.iter().zip(results).any(is_left)
+    let attempts = || outgoing.connections.iter().zip(results);
+    let reached: HashSet<&UserId> =
+        attempts().filter(|(_, result)| **result != PushResult::Gone).map(|(connection, _)| &connection.user).collect();
+    attempts().all(|(connection, result)| match result {
+        PushResult::Offered => true,
+        PushResult::Gone => reached.contains(&connection.user),
+        PushResult::Pending(_) => connection.id.is_stream(),
+    })
 }
 
 fn warn_unmarked(marked: Result<(), StoreError>) {

@@ -224,9 +224,9 @@ impl Chats for After<dyn Chats> {
         self.act.change(chat, member, change, at).await
     }
 
-    async fn set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool) -> Result<bool, StoreError> {
+    async fn set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool, at: At) -> Result<bool, StoreError> {
         self.logs.write_chat(chat).await?;
-        self.act.set_hidden(chat, member, hidden).await
+        self.act.set_hidden(chat, member, hidden, at).await
     }
 
     async fn find(&self, chat: ChatId, member: &UserId) -> Result<Option<OwnChat>, StoreError> {

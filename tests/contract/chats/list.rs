@@ -200,7 +200,7 @@ async fn a_stranger_hides_nothing(record: Record) {
     record.changed(chat, "bob", Change::Leave).await;
     for (chat, name) in [(chat, "eve"), (chat, "bob"), (ChatId::random(), "alice")] {
         for hidden in [true, false] {
-            assert!(!record.chats().set_hidden(chat, &user(name), hidden).await.unwrap());
+            assert!(!record.chats().set_hidden(chat, &user(name), hidden, at(0)).await.unwrap());
         }
     }
     assert!(!record.chat(chat, "alice").await.hidden);

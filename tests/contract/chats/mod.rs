@@ -161,7 +161,7 @@ impl Record {
     }
 
     pub(crate) async fn hide(&self, chat: ChatId, name: &str, hidden: bool) {
-        assert!(self.chats().set_hidden(chat, &user(name), hidden).await.unwrap());
+        assert!(self.chats().set_hidden(chat, &user(name), hidden, at(0)).await.unwrap());
     }
 
     pub(crate) async fn messages_in(&self, chat: ChatId, name: &str, range: Range, bounds: Bounds) -> History {

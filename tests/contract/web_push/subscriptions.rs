@@ -1,10 +1,12 @@
 //! The suite of `shared::web_push::subscriptions::Subscriptions`.
 
+use std::time::Duration;
+
 use shared::web_push::subscription::Subscription;
 use shared::web_push::subscriptions::{MAX_SUBSCRIPTIONS, Subscribed};
 
 use super::{send, subscribe, subscription, take};
-use crate::record::{Record, START_MS, Send, user};
+use crate::record::{Record, START_MS, Send, at, user};
 
 on_each_record! {
     an_endpoint_moves_with_its_keys_and_not_without,
@@ -13,6 +15,7 @@ on_each_record! {
     what_has_ended_is_forgotten,
     a_revoked_user_is_pushed_to_no_longer,
     nobody_subscribes_with_a_revoked_token,
+    a_revocation_at_the_same_time_leaves_no_subscription,
 }
 
 /// The subscriptions that a push to a user goes to.
@@ -74,13 +77,13 @@ async fn a_revoked_user_is_pushed_to_no_longer(record: Record) {
     for name in ["alice", "bob"] {
         subscribe(&record, name, name).await;
     }
-    record.revocations().revoke(&user("alice"), crate::record::at(0)).await.unwrap();
+    record.revocations().revoke(&user("alice"), at(0)).await.unwrap();
     assert_eq!(subscriptions(&record, "alice", "a").await, []);
     assert_eq!(subscriptions(&record, "bob", "b").await.len(), 1);
 }
 
 async fn nobody_subscribes_with_a_revoked_token(record: Record) {
-    record.revocations().revoke(&user("alice"), crate::record::at(500)).await.unwrap();
+    record.revocations().revoke(&user("alice"), at(500)).await.unwrap();
     let revoked_s = START_MS / 1_000;
     let phone = subscription("phone", 0);
     for (name, issued_at_s, subscribed) in [
@@ -95,4 +98,20 @@ async fn nobody_subscribes_with_a_revoked_token(record: Record) {
         assert_eq!(answer, Ok(subscribed), "{name} {issued_at_s:?}");
     }
     assert_eq!(subscriptions(&record, "bob", "b").await.len(), 1);
+}
+
+async fn a_revocation_at_the_same_time_leaves_no_subscription(record: Record) {
+    let record = &record;
+    for n in 0..40 {
+        let (name, key) = (format!("user-{n}"), format!("key-{n}"));
+        let (user, phone) = (user(&name), subscription(&name, 0));
+        let subscribing = async {
+            // At another moment of the revocation each time.
+            tokio::time::sleep(Duration::from_micros(n * 50)).await;
+            record.subscriptions().subscribe(&user, Some(START_MS / 1_000), &phone).await.unwrap()
+        };
+        let (_, revoked) = tokio::join!(subscribing, record.revocations().revoke(&user, at(0)));
+        revoked.unwrap();
+        assert_eq!(subscriptions(record, &name, &key).await, [], "after {n} pauses");
+    }
 }

@@ -1,10 +1,12 @@
 //! When digests are sent, to whom, and what they say.
 
+use std::time::Duration;
+
 use serde_json::json;
 use shared::chat::reading;
 use shared::web_push::service::Outcome;
 
-use super::{Post, Pushing, SHOWING, SILENT, titles, user};
+use super::{Offered, Post, Pushing, SHOWING, SILENT, titles, user};
 
 #[tokio::test]
 async fn quiet_hours_hold_pushes_and_end_with_one() {
@@ -174,4 +176,53 @@ async fn a_digest_that_one_browser_took_was_sent_whatever_becomes_of_the_others(
         pushing.drains_after(3_600_000).await;
     }
     assert_eq!(pushing.steps(&id).await.last(), Some(&("push_failed".to_owned(), Some("web_push".to_owned()))));
+}
+
+#[tokio::test]
+async fn a_member_whose_only_socket_turns_out_to_be_gone_is_told() {
+    let pushing = Pushing::new().await;
+    pushing.subscribes("bob", SILENT, "phone").await;
+    let chat = pushing.chat().await;
+    pushing.test.connect("bob", &["gone", "other"]).await;
+    pushing.test.clock.advance(Duration::from_secs(10));
+    pushing.test.push.will("gone", &[Offered::Gone]);
+    pushing.says(chat, "alice", "one").await;
+    pushing.drains_after(60_000).await;
+    assert_eq!(pushing.services.titles(), [], "another socket took it");
+    assert_eq!(pushing.test.push.taken().len(), 2, "and it is not pushed again");
+    pushing.test.push.will("other", &[Offered::Gone]);
+    pushing.says(chat, "alice", "two").await;
+    pushing.drains_after(5_000).await;
+    assert_eq!(pushing.services.titles(), []);
+    pushing.drains_after(25_000).await;
+    assert_eq!(pushing.services.titles(), titles([("phone", "2 new messages from alice")]));
+    pushing.drains_after(3_600_000).await;
+    assert_eq!(pushing.services.titles(), []);
+    assert_eq!(pushing.test.push.taken().len(), 1);
+}
+
+#[tokio::test]
+async fn digests_and_many_pushes_that_are_due_together_all_go() {
+    let pushing = Pushing::new().await;
+    let names: Vec<String> = (0..100).map(|n| format!("user-{n:02}")).collect();
+    for name in &names {
+        pushing.subscribes(name, SILENT, name).await;
+    }
+    let (told_apart, told_together) = names.split_at(80);
+    for name in told_apart {
+        pushing.sends(name, "one", json!({})).await;
+    }
+    for name in told_together {
+        pushing.sends(name, "one", json!({"digest": {"windowMs": 60_000}})).await;
+    }
+    pushing.drains_after(0).await;
+    assert_eq!(pushing.services.titles().len(), told_apart.len());
+    for name in told_apart {
+        pushing.sends(name, "two", json!({})).await;
+    }
+    pushing.drains_after(60_000).await;
+    let titled =
+        |names: &[String], title: &str| names.iter().map(|name| (name.clone(), title.to_owned())).collect::<Vec<_>>();
+    let expected = [titled(told_apart, "two"), titled(told_together, "one")].concat();
+    assert_eq!(pushing.services.titles(), expected);
 }

@@ -10,7 +10,7 @@ use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{at_ms, column};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
-use crate::record::postgres::timeout::Run;
+use crate::record::postgres::timeout::{Run, begin, commit};
 
 #[async_trait]
 impl Revocations for PostgresRecord {
@@ -24,9 +24,13 @@ impl Revocations for PostgresRecord {
 }
 
 impl PostgresRecord {
-    /// One statement, and so one transaction. It sees the tickets and connections of before; those that come into being
-    /// meanwhile are refused when they are used.
+    /// The statement sees the tickets and connections of before; those that come into being meanwhile are refused when they
+    /// are used. Subscriptions are not, and so wait.
     async fn try_revoke(&self, user: &UserId, at: At) -> Result<Vec<ConnectionId>, Failure> {
+        let mut connection = self.connection().await?;
+        let mut transaction = begin(&mut connection).await?;
+        let lock = sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(user.as_str());
+        lock.run(&mut transaction).await?;
         let query = sqlx::query(sql!(
             (", revoked AS (
                  INSERT INTO revocations AS r (user_id, revoked_at) SELECT $2, now_ms FROM clock
@@ -50,7 +54,8 @@ impl PostgresRecord {
              RETURNING id")
         ));
         let query = query.bind(at_ms(at)).bind(user.as_str()).bind(REVOCATION_RETENTION_MS);
-        let closed = query.all(&mut *self.connection().await?).await?;
+        let closed = query.all(&mut transaction).await?;
+        commit(transaction).await?;
         closed.iter().map(|row| Ok(ConnectionId::new(column::<String>(row, "id")?))).collect()
     }
 

@@ -50,17 +50,25 @@ raised AS (
       FROM stored, chat, pace WHERE c.id = stored.chat_id
 ),
 -- Members who are not connected are told by Web Push, in a group only those who are involved. The first message opens the
--- digest.
+-- digest. That of the sender, who has read everything, is closed as in read.sql, here because the rows must be locked in the
+-- order of their users.
 absent AS (
     INSERT INTO push_digests AS d (user_id, tag, due_at, window_ms)
-    SELECT m.user_id, 'chat:' || stored.chat_id, stored.created_at + $13, $13
+    SELECT m.user_id, 'chat:' || stored.chat_id, stored.created_at + CASE m.user_id WHEN $3 THEN 0 ELSE $13 END, $13
       FROM stored, chat, clock, chat_members m
-     WHERE m.chat_id = stored.chat_id AND m.user_id <> $3 AND (m.involved OR chat.kind = 'direct')
-       AND EXISTS (SELECT FROM push_subscriptions s WHERE s.user_id = m.user_id)
-       AND NOT EXISTS (SELECT FROM connections c WHERE c.user_id = m.user_id AND c.token_expires_at > clock.now_ms)
+     WHERE m.chat_id = stored.chat_id
+       AND CASE m.user_id
+           WHEN $3 THEN EXISTS (SELECT FROM push_digests o WHERE o.user_id = $3 AND o.tag = 'chat:' || stored.chat_id)
+           ELSE (m.involved OR chat.kind = 'direct')
+                AND EXISTS (SELECT FROM push_subscriptions s WHERE s.user_id = m.user_id)
+                AND NOT EXISTS (SELECT FROM connections c
+                                 WHERE c.user_id = m.user_id AND c.token_expires_at > clock.now_ms) END
      ORDER BY m.user_id
     ON CONFLICT (user_id, tag) DO UPDATE
-       SET arrivals = d.arrivals + 1, due_at = coalesce(d.due_at, excluded.due_at), push_left = NULL
+       SET arrivals = d.arrivals + 1,
+           due_at = CASE WHEN d.user_id = $3 AND d.attempts = 0 THEN excluded.due_at
+                    ELSE coalesce(d.due_at, excluded.due_at) END,
+           push_left = NULL
     RETURNING user_id
 ),
 -- A message moves the read mark of its sender.

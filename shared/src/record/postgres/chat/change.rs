@@ -17,6 +17,7 @@ use crate::record::postgres::rows::{at_ms, broken, column, limit};
 use crate::record::postgres::sql::sql;
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::{Db, Run, begin, commit};
+use crate::record::postgres::web_push::digests::close_digests;
 use crate::sockets::connections::Connection;
 
 impl PostgresRecord {
@@ -98,6 +99,9 @@ async fn perform(
                 involve(db, chat, member).await?;
             }
             let declined_by = (*status == Status::Declined).then_some(member.as_str());
+            if *status == Status::Declined {
+                close_digests(db, chat, std::slice::from_ref(member), at).await?;
+            }
             let query =
                 sqlx::query("UPDATE chats SET status = $2, declined_by = $3, version = version + 1 WHERE id = $1");
             query.bind(id).bind(status.name()).bind(declined_by).run(db).await? > 0
@@ -112,11 +116,8 @@ async fn perform(
             Ok(added) => added > 0,
             Err(refusal) => return Ok(Err(refusal)),
         },
-        Decision::Remove(users) => {
-            let query = sqlx::query("DELETE FROM chat_members WHERE chat_id = $1 AND user_id = ANY ($2)");
-            query.bind(id).bind(texts(users)).run(db).await? > 0 && raise_version(db, chat).await?
-        }
-        Decision::Leave => leave(db, chat, member, standing).await?,
+        Decision::Remove(users) => remove(db, chat, users, at).await? > 0 && raise_version(db, chat).await?,
+        Decision::Leave => leave(db, chat, member, standing, at).await?,
     };
     Ok(Ok(has_effect))
 }
@@ -149,10 +150,17 @@ async fn add(db: &mut Db<'_>, chat: ChatId, users: &[UserId], at: At) -> Result<
     Ok(Ok(added))
 }
 
+/// Takes members out; returns how many were there.
+async fn remove(db: &mut Db<'_>, chat: ChatId, users: &[UserId], at: At) -> Result<usize, Failure> {
+    let query = sqlx::query("DELETE FROM chat_members WHERE chat_id = $1 AND user_id = ANY ($2)");
+    let removed = query.bind(chat.as_uuid()).bind(texts(users)).run(db).await?;
+    close_digests(db, chat, users, at).await?;
+    Ok(removed)
+}
+
 /// Takes a member out. The longest one owns the group then, and without any it ends.
-async fn leave(db: &mut Db<'_>, chat: ChatId, member: &UserId, standing: &Standing) -> Result<bool, Failure> {
-    let query = sqlx::query("DELETE FROM chat_members WHERE chat_id = $1 AND user_id = $2");
-    query.bind(chat.as_uuid()).bind(member.as_str()).run(db).await?;
+async fn leave(db: &mut Db<'_>, chat: ChatId, member: &UserId, standing: &Standing, at: At) -> Result<bool, Failure> {
+    remove(db, chat, std::slice::from_ref(member), at).await?;
     let longest = sqlx::query(
         "SELECT user_id FROM chat_members WHERE chat_id = $1 AND user_id IS NOT NULL ORDER BY member LIMIT 1",
     );

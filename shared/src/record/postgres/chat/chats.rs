@@ -16,7 +16,8 @@ use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{at_ms, column, connection, limit};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
-use crate::record::postgres::timeout::{Db, Run};
+use crate::record::postgres::timeout::{Db, Run, begin, commit};
+use crate::record::postgres::web_push::digests::close_digests;
 
 #[async_trait]
 impl Chats for PostgresRecord {
@@ -34,8 +35,8 @@ impl Chats for PostgresRecord {
         retried!(self.try_change_chat(chat, member, change, at))
     }
 
-    async fn set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool) -> Result<bool, StoreError> {
-        retried!(self.try_set_hidden(chat, member, hidden))
+    async fn set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool, at: At) -> Result<bool, StoreError> {
+        retried!(self.try_set_hidden(chat, member, hidden, at))
     }
 
     async fn find(&self, chat: ChatId, member: &UserId) -> Result<Option<OwnChat>, StoreError> {
@@ -73,16 +74,24 @@ pub(super) async fn find(db: &mut Db<'_>, chat: ChatId, member: &UserId) -> Resu
 }
 
 impl PostgresRecord {
-    async fn try_set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool) -> Result<bool, Failure> {
-        let query = sqlx::query(if hidden {
+    async fn try_set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool, at: At) -> Result<bool, Failure> {
+        let mut connection = self.connection().await?;
+        if !hidden {
+            let query = sqlx::query(
+                "UPDATE chat_members SET hidden_seq = -1, cleared_seq = 0 WHERE chat_id = $1 AND user_id = $2",
+            );
+            return Ok(query.bind(chat.as_uuid()).bind(member.as_str()).run(&mut connection).await? > 0);
+        }
+        let mut transaction = begin(&mut connection).await?;
+        let query = sqlx::query(
             "UPDATE chat_members AS m
                 SET hidden_seq = c.last_seq, cleared_seq = c.last_seq, read_seq = greatest(m.read_seq, c.last_seq)
-               FROM chats c WHERE m.chat_id = $1 AND m.user_id = $2 AND c.id = m.chat_id"
-        } else {
-            "UPDATE chat_members SET hidden_seq = -1, cleared_seq = 0 WHERE chat_id = $1 AND user_id = $2"
-        });
-        let query = query.bind(chat.as_uuid()).bind(member.as_str());
-        Ok(query.run(&mut *self.connection().await?).await? > 0)
+               FROM chats c WHERE m.chat_id = $1 AND m.user_id = $2 AND c.id = m.chat_id",
+        );
+        let is_member = query.bind(chat.as_uuid()).bind(member.as_str()).run(&mut transaction).await? > 0;
+        close_digests(&mut transaction, chat, std::slice::from_ref(member), at).await?;
+        commit(transaction).await?;
+        Ok(is_member)
     }
 
     async fn try_list_chats(&self, user: &UserId, page: &Page) -> Result<(Vec<OwnChat>, bool), Failure> {

@@ -182,7 +182,8 @@ impl PostgresRecord {
             .bind(MAX_PUSH_DELAY_MS)
             .bind(limit(MAX_PUSHED_MEMBERS))
             .bind(MAX_SMALL)
-            .bind(MIN_PUSH_INTERVAL_MS);
+            .bind(MIN_PUSH_INTERVAL_MS)
+            .bind(CHAT_DIGEST_MS);
         let found = query.all(&mut *self.connection().await?).await?;
         let key = |row: &PgRow| -> Result<(ChatId, i64), StoreError> {
             Ok((ChatId::from_uuid(column(row, "chat_id")?), column(row, "seq")?))

@@ -2,8 +2,9 @@
 -- connected member waits for is settled and not returned.
 -- $2 the most messages  $3 the grace period in ms  $4 the longest delay in ms  $5 the most members to push to
 -- $6 the most members of a small chat  $7 the least time in ms between two pushed messages of a larger one
+-- $8 how long messages are collected for Web Push in ms
 , due AS MATERIALIZED (
-    SELECT chat_id, seq, pushed_through FROM messages
+    SELECT chat_id, seq, pushed_through, created_at FROM messages
      WHERE push_at <= (SELECT now_ms FROM clock)
      ORDER BY push_at LIMIT $2
        FOR UPDATE SKIP LOCKED
@@ -43,6 +44,25 @@ connected AS MATERIALIZED (
              AND EXISTS (SELECT FROM connections c WHERE c.user_id = m.user_id AND c.token_expires_at > clock.now_ms)
            ORDER BY m.member LIMIT $5 + 1) AS m
      WHERE decided.step = 'push'
+),
+-- Of those up to the last who is pushed to: who was connected when the message came and is not now, so that nothing has reached
+-- them. They are told by Web Push as in append.sql, unless a digest waits already or was shown since.
+absent AS (
+    INSERT INTO push_digests AS d (user_id, tag, due_at, window_ms)
+    SELECT m.user_id, 'chat:' || m.chat_id, min(decided.created_at) + $8, $8
+      FROM clock CROSS JOIN decided JOIN chats ON chats.id = decided.chat_id JOIN chat_members m ON m.chat_id = chats.id
+      LEFT JOIN connected AS last ON last.chat_id = decided.chat_id AND last.seq = decided.seq AND last.place = $5 + 1
+     WHERE decided.step = 'push' AND m.member > decided.pushed_through AND coalesce(m.member < last.member, true)
+       AND greatest(m.read_seq, m.cleared_seq) < decided.seq AND (m.involved OR chats.kind = 'direct')
+       AND EXISTS (SELECT FROM push_subscriptions s WHERE s.user_id = m.user_id)
+       AND NOT EXISTS (SELECT FROM connections c WHERE c.user_id = m.user_id AND c.token_expires_at > clock.now_ms)
+       AND NOT EXISTS (SELECT FROM push_digests o
+                        WHERE o.user_id = m.user_id AND o.tag = 'chat:' || m.chat_id
+                          AND (o.due_at IS NOT NULL AND o.attempts = 0 OR o.pushed_at >= decided.created_at))
+     GROUP BY m.user_id, m.chat_id
+     ORDER BY m.user_id, m.chat_id
+    ON CONFLICT (user_id, tag) DO UPDATE
+       SET arrivals = d.arrivals + 1, due_at = coalesce(d.due_at, excluded.due_at), push_left = NULL
 ),
 taken AS (
     UPDATE messages AS m

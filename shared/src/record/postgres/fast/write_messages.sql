@@ -29,18 +29,27 @@ raised AS (
       FROM (SELECT chat_id, max(seq) AS seq, max(accepted_at) AS accepted_at FROM fresh GROUP BY chat_id) AS last
      WHERE c.id = last.chat_id
 ),
--- Members who are not connected are told by Web Push, as in append.sql.
+-- Members who are not connected are told by Web Push, and that of who wrote is closed, as in append.sql. What others wrote
+-- after that is told with the close.
 absent AS (
     INSERT INTO push_digests AS d (user_id, tag, due_at, window_ms, arrivals)
-    SELECT m.user_id, 'chat:' || m.chat_id, clock.now_ms + $9, $9, count(*)
+    SELECT m.user_id, 'chat:' || m.chat_id, clock.now_ms + CASE WHEN bool_or(m.user_id = fresh.sender_id) THEN 0 ELSE $9 END,
+           $9, count(*)
       FROM clock, fresh JOIN chats ON chats.id = fresh.chat_id JOIN chat_members m ON m.chat_id = fresh.chat_id
-     WHERE m.user_id <> fresh.sender_id AND (m.involved OR chats.kind = 'direct')
-       AND EXISTS (SELECT FROM push_subscriptions s WHERE s.user_id = m.user_id)
-       AND NOT EXISTS (SELECT FROM connections c WHERE c.user_id = m.user_id AND c.token_expires_at > clock.now_ms)
+     WHERE CASE m.user_id
+           WHEN fresh.sender_id
+           THEN EXISTS (SELECT FROM push_digests o WHERE o.user_id = m.user_id AND o.tag = 'chat:' || m.chat_id)
+           ELSE (m.involved OR chats.kind = 'direct')
+                AND EXISTS (SELECT FROM push_subscriptions s WHERE s.user_id = m.user_id)
+                AND NOT EXISTS (SELECT FROM connections c
+                                 WHERE c.user_id = m.user_id AND c.token_expires_at > clock.now_ms) END
      GROUP BY m.user_id, m.chat_id, clock.now_ms
      ORDER BY m.user_id, m.chat_id
     ON CONFLICT (user_id, tag) DO UPDATE
-       SET arrivals = d.arrivals + excluded.arrivals, due_at = coalesce(d.due_at, excluded.due_at), push_left = NULL
+       SET arrivals = d.arrivals + excluded.arrivals,
+           due_at = CASE WHEN d.attempts = 0 AND excluded.due_at = (SELECT now_ms FROM clock) THEN excluded.due_at
+                    ELSE coalesce(d.due_at, excluded.due_at) END,
+           push_left = NULL
 ),
 -- A message moves the read mark of its sender.
 marked AS (

@@ -5,13 +5,13 @@ use sqlx::postgres::PgRow;
 use super::{add_left, list};
 use crate::clock::At;
 use crate::error::StoreError;
-use crate::ids::UserId;
+use crate::ids::{ChatId, UserId};
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::preferences::preferences;
 use crate::record::postgres::rows::{self, at_ms, column, limit};
 use crate::record::postgres::sql::sql;
 use crate::record::postgres::store::PostgresRecord;
-use crate::record::postgres::timeout::Run;
+use crate::record::postgres::timeout::{Db, Run};
 use crate::web_push::pushes::{
     CLAIM_MS, DigestContent, DigestEnd, DigestKey, DigestTag, DueDigest, MAX_CLAIM_MS, MAX_COUNTED, MAX_DIGESTS,
     MAX_EXAMINED_MESSAGES, SettledDigest,
@@ -72,6 +72,13 @@ impl PostgresRecord {
         query.run(&mut *self.connection().await?).await?;
         Ok(())
     }
+}
+
+/// Lets what Web Push has shown of a chat be closed, for members who have read everything or are none any longer.
+pub(crate) async fn close_digests(db: &mut Db<'_>, chat: ChatId, users: &[UserId], at: At) -> Result<(), Failure> {
+    let query = sqlx::query(sql!("close_digests.sql")).bind(at_ms(at)).bind(DigestTag::Chat(chat).to_string());
+    query.bind(users.iter().map(UserId::as_str).collect::<Vec<&str>>()).run(db).await?;
+    Ok(())
 }
 
 /// What became of digests, in columns of the same order.

@@ -1,6 +1,6 @@
 //! Web Push in Postgres: subscriptions, and what has yet to be sent.
 
-mod digests;
+pub(crate) mod digests;
 mod pushes;
 mod subscriptions;
 

@@ -11,8 +11,8 @@ use crate::web_push::subscription::Subscription;
 use crate::web_push::subscriptions::{MAX_SUBSCRIPTIONS, Subscribed};
 
 impl PostgresRecord {
-    /// Two statements, since the second must see what the first has stored. Two devices of a user that subscribe at the same
-    /// time may leave one more than allowed, until the next.
+    /// Several statements, since each must see what was stored before it. Meanwhile nobody revokes the user's tokens. Two devices
+    /// of a user that subscribe at the same time may leave one more than allowed, until the next.
     pub(super) async fn try_subscribe(
         &self,
         user: &UserId,
@@ -21,6 +21,8 @@ impl PostgresRecord {
     ) -> Result<Subscribed, Failure> {
         let mut connection = self.connection().await?;
         let mut transaction = begin(&mut connection).await?;
+        let lock = sqlx::query("SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))").bind(user.as_str());
+        lock.run(&mut transaction).await?;
         let stored = sqlx::query(
             "WITH revoked AS MATERIALIZED (
                  SELECT EXISTS (SELECT FROM revocations r

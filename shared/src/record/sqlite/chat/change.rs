@@ -14,6 +14,7 @@ use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows::json_list;
 use crate::record::sqlite::statement::{execute, first, one, value};
 use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::web_push::absent;
 use crate::sockets::connections::Connection;
 
 impl SqliteRecord {
@@ -98,6 +99,9 @@ fn apply(
             if *status == Status::Accepted {
                 involve(db, chat, member)?;
             }
+            if *status == Status::Declined {
+                absent::close(db, chat, member, now_ms)?;
+            }
             let declined_by = (*status == Status::Declined).then_some(member.as_str());
             let sql = "UPDATE chats SET status = ?2, declined_by = ?3, version = version + 1 WHERE id = ?1";
             execute(db, sql, params![id, status.name(), declined_by])? > 0
@@ -110,8 +114,8 @@ fn apply(
             Ok(added) => added > 0,
             Err(refusal) => return Ok(Err(refusal)),
         },
-        Decision::Remove(users) => remove(db, chat, users)? > 0 && raise_version(db, chat)?,
-        Decision::Leave => leave(db, chat, member, standing)?,
+        Decision::Remove(users) => remove(db, chat, users, now_ms)? > 0 && raise_version(db, chat)?,
+        Decision::Leave => leave(db, chat, member, standing, now_ms)?,
     };
     Ok(Ok(has_effect))
 }
@@ -144,14 +148,17 @@ fn add(db: &Db, chat: ChatId, users: &[UserId], now_ms: i64) -> Result<Result<us
 }
 
 /// Takes members out; returns how many were there.
-fn remove(db: &Db, chat: ChatId, users: &[UserId]) -> Result<usize, Failure> {
+fn remove(db: &Db, chat: ChatId, users: &[UserId], now_ms: i64) -> Result<usize, Failure> {
+    for user in users {
+        absent::close(db, chat, user, now_ms)?;
+    }
     let sql = "DELETE FROM chat_members WHERE chat_id = ?1 AND user_id IN (SELECT value FROM json_each(?2))";
     execute(db, sql, params![chat.as_bytes().as_slice(), json_list(users)])
 }
 
 /// Takes a member out. The longest one owns the group then, and without any it ends.
-fn leave(db: &Db, chat: ChatId, member: &UserId, standing: &Standing) -> Result<bool, Failure> {
-    remove(db, chat, std::slice::from_ref(member))?;
+fn leave(db: &Db, chat: ChatId, member: &UserId, standing: &Standing, now_ms: i64) -> Result<bool, Failure> {
+    remove(db, chat, std::slice::from_ref(member), now_ms)?;
     let id = chat.as_bytes().as_slice();
     let sql = "SELECT user_id FROM chat_members WHERE chat_id = ?1 AND user_id IS NOT NULL ORDER BY member LIMIT 1";
     let Some(longest) = first(db, sql, params![id], value::<String>)? else {

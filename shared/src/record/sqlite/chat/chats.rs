@@ -14,6 +14,7 @@ use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows::{all_within, connection, limit, one_more_than};
 use crate::record::sqlite::statement::{all, execute, first, one, value};
 use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::web_push::absent;
 
 #[async_trait]
 impl Chats for SqliteRecord {
@@ -31,8 +32,8 @@ impl Chats for SqliteRecord {
         Ok(self.try_change_chat(chat, member, change, at).await?)
     }
 
-    async fn set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool) -> Result<bool, StoreError> {
-        Ok(self.try_set_hidden(chat, member, hidden).await?)
+    async fn set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool, at: At) -> Result<bool, StoreError> {
+        Ok(self.try_set_hidden(chat, member, hidden, at).await?)
     }
 
     async fn find(&self, chat: ChatId, member: &UserId) -> Result<Option<OwnChat>, StoreError> {
@@ -73,7 +74,7 @@ impl SqliteRecord {
         self.read(move |db| find(db, chat, &member)).await
     }
 
-    async fn try_set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool) -> Result<bool, Failure> {
+    async fn try_set_hidden(&self, chat: ChatId, member: &UserId, hidden: bool, at: At) -> Result<bool, Failure> {
         let member = member.clone();
         self.write(move |db| {
             let sql = if hidden {
@@ -83,6 +84,9 @@ impl SqliteRecord {
             } else {
                 "UPDATE chat_members SET hidden_seq = -1, cleared_seq = 0 WHERE chat_id = ?1 AND user_id = ?2"
             };
+            if hidden {
+                absent::close(db, chat, &member, at.process_ms())?;
+            }
             Ok(execute(db, sql, params![chat.as_bytes().as_slice(), member.as_str()])? > 0)
         })
         .await

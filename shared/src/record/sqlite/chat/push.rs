@@ -16,6 +16,7 @@ use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows::{connection, json_list, limit, one_more_than};
 use crate::record::sqlite::statement::{all, execute, first};
 use crate::record::sqlite::store::SqliteRecord;
+use crate::record::sqlite::web_push::absent::{self, Span};
 
 impl SqliteRecord {
     pub(super) async fn try_mark_pushed(&self, messages: &[(ChatId, i64)]) -> Result<(), Failure> {
@@ -186,6 +187,10 @@ fn take(db: &Connection, found: Found, now_ms: i64) -> Result<Option<DueMessage>
     let push_at = (!recipients.connections.is_empty()).then_some(now_ms + delay_when_due_ms(found.push_attempts));
     let sql = "UPDATE messages SET push_at = ?3, push_attempts = push_attempts + 1 WHERE chat_id = ?1 AND seq = ?2";
     execute(db, sql, params![chat.as_bytes().as_slice(), seq, push_at])?;
+    if let Ok(message) = &found.message {
+        let span = Span { after: found.pushed_through, through: recipients.continues_after };
+        absent::tell_missed(db, message, &span, now_ms)?;
+    }
     if push_at.is_none() {
         return Ok(None);
     }
