@@ -8,8 +8,9 @@ release := $(if $(filter release,$(PROFILE)),--release)
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## Serve everything on one port (ARGS="--port 3000", PROFILE=release)
+run: ## Serve everything on one port (ARGS="--port 3000", PROFILE=release; ARGS="--lambda spawn" on your own servers)
 	client/build-page
+	$(if $(findstring spawn,$(ARGS)),cargo build --locked --bins $(release))
 	cargo run $(release) -- $(ARGS)
 
 watch: ## Run the functions under cargo lambda watch, for `make run ARGS="--lambda http://127.0.0.1:9000"`

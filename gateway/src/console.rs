@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::forward::LambdaUrl;
-use crate::local::{Local, VAPID_FILE};
+use crate::local::{Lambda, Local, VAPID_FILE};
 use crate::server::DEFAULT_URL;
 
 /// How long the token on the first screen is valid.
@@ -19,7 +19,11 @@ pub fn first_screen(local: &Local, data: &Path) {
         match &local.lambda {
             None if local.config.database_url.is_some() => "The data is in the database at DATABASE_URL.".to_owned(),
             None => format!("The data is in {}. Delete that folder to start from scratch.", data.display()),
-            Some(url) => lambda_instructions(local, url, data),
+            Some(Lambda::Spawn(settings)) => format!(
+                "The functions are processes of their own, from {}. The data is in the database at DATABASE_URL.",
+                settings.folder.display()
+            ),
+            Some(Lambda::At(url)) => lambda_instructions(local, url, data),
         },
         String::new(),
     ];

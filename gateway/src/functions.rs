@@ -32,6 +32,12 @@ pub trait Function: Send + Sync {
         let _ = timeout;
         Ok(unstreamed(self.invoke(event).await?))
     }
+
+    /// Whether it ends its invocations at the timeout of the template itself. Otherwise the gateway does, and counts what
+    /// comes before the function gets its event.
+    fn ends_at_timeout(&self) -> bool {
+        false
+    }
 }
 
 /// The head of a streamed answer, and its body.

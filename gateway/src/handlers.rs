@@ -118,11 +118,14 @@ impl Handlers {
         if !written.unfinished.is_empty() {
             tracing::error!("some of what was accepted fast could not be written");
         }
-        match &self.record_store {
-            RecordStore::Sqlite(record) => record.close().await,
-            RecordStore::Postgres(record) => record.close().await,
-        }
+        self.record_store.close().await;
     }
+}
+
+/// Migrates the record for functions in other processes; behind a pooler, checks that it is migrated.
+pub(crate) async fn migrate(config: &Config, data: &Path) -> Result<(), OpenError> {
+    RecordStore::open(config, data).await?.close().await;
+    Ok(())
 }
 
 impl RecordStore {
@@ -147,6 +150,13 @@ impl RecordStore {
             Some(_) => return Err(config_error("DATABASE_URL must be postgres://… or sqlite:// and a path")),
         };
         Ok(Self::Sqlite(Arc::new(SqliteRecord::open(&file).await.map_err(OpenError::Record)?)))
+    }
+
+    async fn close(&self) {
+        match self {
+            Self::Sqlite(record) => record.close().await,
+            Self::Postgres(record) => record.close().await,
+        }
     }
 }
 

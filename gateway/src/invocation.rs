@@ -56,26 +56,27 @@ impl Target {
             let answer = caught(self.function.invoke_streaming(within_limit(event)?, self.timeout)).await?;
             relay(answer.map(guarded)).await
         };
-        let outcome = tokio::time::timeout(self.timeout, invocation).await;
-        if let Err(error) = outcome.unwrap_or_else(|_| Err(self.timed_out())) {
+        if let Err(error) = self.in_time(invocation).await {
             tracing::error!(function = %self.name, "function {} failed: {error}", self.name);
         }
     }
 
     async fn output(&self, event: Bytes) -> Result<Bytes, FunctionError> {
-        let call = caught(self.function.invoke(within_limit(event)?));
-        match tokio::time::timeout(self.timeout, call).await {
-            Ok(Ok(output)) if output.len() > MAX_PAYLOAD_BYTES => Err(too_large("answer", output.len())),
-            Ok(answer) => answer,
-            Err(_) => Err(self.timed_out()),
-        }
+        let output = self.in_time(caught(self.function.invoke(within_limit(event)?))).await?;
+        if output.len() > MAX_PAYLOAD_BYTES { Err(too_large("answer", output.len())) } else { Ok(output) }
     }
 
-    fn timed_out(&self) -> FunctionError {
-        FunctionError {
-            error_type: "Sandbox.Timedout".into(),
-            message: format!("Task timed out after {:.2} seconds", self.timeout.as_secs_f64()),
+    /// The outcome of an invocation, which ends at the function's timeout.
+    async fn in_time<T>(&self, invocation: impl Future<Output = Result<T, FunctionError>>) -> Result<T, FunctionError> {
+        if self.function.ends_at_timeout() {
+            return invocation.await;
         }
+        tokio::time::timeout(self.timeout, invocation).await.unwrap_or_else(|_| {
+            Err(FunctionError {
+                error_type: "Sandbox.Timedout".into(),
+                message: format!("Task timed out after {:.2} seconds", self.timeout.as_secs_f64()),
+            })
+        })
     }
 }
 

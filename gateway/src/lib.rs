@@ -1,4 +1,5 @@
-//! A local API Gateway: serves a SAM `template.yaml` on one port, with its functions in this process or in others.
+//! A local API Gateway: serves a SAM `template.yaml` on one port, with its functions in this process, in processes that it
+//! starts as Lambda does, or elsewhere.
 //!
 //! The HTTP API is at `/`, the WebSocket API at `/{stage}`, its management API at `/{stage}/@connections/{id}`; the REST
 //! API is at the `/{stage}` of its own, and at `/` where the HTTP API has no route but `$default`; schedules fire by the
@@ -33,7 +34,8 @@
 //! - A refused handshake passes on the function's body and content type, which AWS may withhold, to ease debugging.
 //! - Paths are decoded once. AWS decodes twice and truncates at an encoded `?`, so avoid `%25` and `%3F` in paths.
 //! - `domainName` includes the port, so that a URL built from it reaches the gateway.
-//! - Failed asynchronous invocations and schedules are not retried; nothing is throttled.
+//! - Failed asynchronous invocations and schedules are not retried; nothing is throttled but functions in sandboxes that
+//!   have more calls than are reserved for them.
 //! - At most 8 messages of one connection are in flight; after that its socket is not read until one has ended.
 //! - A client's message has at most 32 KiB, in however many frames. AWS allows 128 KiB in frames of 32 KiB.
 //! - An answer over 128 KiB on a two-way route is replaced by the frame `Internal server error`.
@@ -56,6 +58,7 @@ pub mod console;
 mod handlers;
 pub mod local;
 mod private_file;
+mod spawned;
 pub mod vapid;
 
 // What the embedding program provides: the template, the functions and the options.
@@ -64,6 +67,7 @@ pub mod functions;
 pub mod in_process;
 pub mod limits;
 pub mod options;
+pub mod sandboxes;
 pub mod template;
 
 // The server, the site that it serves, and the dispatch between them.

@@ -1,4 +1,5 @@
-//! Carillon on one machine: a gateway in front of its functions, which run in this process or at the URL `lambda`.
+//! Carillon on one machine: a gateway in front of its functions, which run in this process, in processes of their own, or
+//! at a URL.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,10 +15,13 @@ use shared::record::sqlite::OpenError;
 use tokio::task::JoinHandle;
 
 use crate::forward::{self, LambdaUrl};
+use crate::functions::Functions;
 use crate::handlers::{self, Handlers};
 use crate::options::{Options, ServeError, Token, TokenRequest};
 use crate::private_file;
+use crate::sandboxes::{self, SandboxError, Sandboxes};
 use crate::server::{Gateway, ListenError, listen, serve};
+use crate::spawned;
 use crate::template::{Template, TemplateError};
 use crate::vapid;
 
@@ -38,10 +42,19 @@ pub struct Settings {
     pub variables: HashMap<String, String>,
     /// The clock of the functions, sockets and schedules.
     pub clock: Clock,
-    /// Where the functions run, with stores of their own; `None` runs them in this process.
-    pub lambda: Option<LambdaUrl>,
+    /// Where the functions run; `None` runs them in this process.
+    pub lambda: Option<Lambda>,
     /// Whether the invocation of a function that streams ends with its client; on AWS it runs on.
     pub cancel_on_disconnect: bool,
+}
+
+/// Functions outside of this process. They need servers as stores.
+#[derive(Debug, Clone)]
+pub enum Lambda {
+    /// They are invoked at this URL, with variables and stores of their own.
+    At(LambdaUrl),
+    /// They are processes that the gateway starts and that end with it.
+    Spawn(sandboxes::Settings),
 }
 
 /// A running system.
@@ -52,17 +65,20 @@ pub struct Local {
     /// without published keys, the signing secret.
     pub config: Arc<Config>,
     /// Where the functions run; `None` if in this process.
-    pub lambda: Option<LambdaUrl>,
+    pub lambda: Option<Lambda>,
     /// Warnings about parts of the template that are not served.
     pub warnings: Vec<String>,
     clock: Clock,
-    in_process: Option<LocalFunctions>,
+    running: Running,
+    /// Wakes the drain, or begins whatever else functions invoke.
+    waker: Option<JoinHandle<()>>,
 }
 
-/// The functions in this process, and the task that wakes their drain.
-struct LocalFunctions {
-    handlers: Handlers,
-    waker: JoinHandle<()>,
+/// The functions.
+enum Running {
+    InProcess(Box<Handlers>),
+    Spawned(Sandboxes),
+    Elsewhere,
 }
 
 /// Why the start failed. The message names the variable, the folder, the port or the resource.
@@ -99,6 +115,9 @@ pub enum StartError {
     /// The template needs a function that does not exist, or cannot be served for another reason.
     #[error("{0}")]
     Serve(#[from] ServeError),
+    /// The functions cannot be run as processes.
+    #[error("{0}")]
+    Sandboxes(#[from] SandboxError),
 }
 
 impl From<handlers::OpenError> for StartError {
@@ -113,10 +132,18 @@ impl From<handlers::OpenError> for StartError {
 impl Local {
     /// Opens the stores if the functions run in this process, and serves. Requests are answered when this returns.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        let Settings { host, port, data, template, variables, clock, lambda, cancel_on_disconnect } = settings;
+        let Settings { host, port, data, template, mut variables, clock, lambda, cancel_on_disconnect } = settings;
         let mut config = Config::read(|name| variables.get(name).cloned(), &[], Origins::Loopback)?;
-        // Any value turns CORS on. Which origins are allowed is decided below, by the functions' configuration.
-        let template = Template::read_with(&template, &[("AllowedOrigins", "http://localhost")])?;
+        let spawns = matches!(lambda, Some(Lambda::Spawn(_)));
+        if spawns {
+            spawned::check(&config, &variables)?;
+        }
+        let parameter = |name: &str| {
+            let given = if spawns { spawned::parameter(&variables, name) } else { None };
+            // Any value turns CORS on. Which origins are allowed is decided below, by the functions' configuration.
+            given.or_else(|| (name == "AllowedOrigins").then(|| "http://localhost".to_owned()))
+        };
+        let template = Template::read_with(&template, parameter)?;
         let warnings = template.warnings.clone();
         let listener = listen(&host, port).await?;
         point_at(&mut config, listener.address(), &template);
@@ -126,31 +153,35 @@ impl Local {
         }
         if config.vapid.is_none() {
             let file = data.join(VAPID_FILE);
-            config.vapid = Some(vapid::local_keys(&file).map_err(|reason| StartError::Vapid { file, reason })?);
+            let (keys, of_the_file) = vapid::local_keys(&file).map_err(|reason| StartError::Vapid { file, reason })?;
+            config.vapid = Some(keys);
+            variables.extend(of_the_file);
         }
         let config = Arc::new(config);
 
-        let (functions, handlers) = match &lambda {
-            Some(url) => (forward::functions(&template, url), None),
+        let (running, functions) = match &lambda {
             None => {
                 let handlers = Handlers::open(&config, &data, &clock).await?;
-                (handlers.functions(), Some(handlers))
+                let functions = handlers.functions();
+                (Running::InProcess(Box::new(handlers)), functions)
             }
+            Some(Lambda::Spawn(settings)) => {
+                handlers::migrate(&config, &data).await?;
+                let address = listener.address();
+                let sandboxes = spawned::prepare(&template, settings, &config, &variables, address).await?;
+                let functions = sandboxes.functions();
+                (Running::Spawned(sandboxes), functions)
+            }
+            Some(Lambda::At(url)) => (Running::Elsewhere, forward::functions(&template, url)),
         };
-        let mut options = Options::new(template, functions, clock.clone());
-        let origins = config.allowed_origins.clone();
-        options.cors_origins = Some(Arc::new(move |origin| origins.allow(origin)));
-        options.cancel_on_disconnect = cancel_on_disconnect;
-        if config.jwt_secret.is_some() {
-            let (signer, signing_clock) = (config.clone(), clock.clone());
-            options.sign_token = Some(Arc::new(move |request| sign(&signer, &signing_clock, request)));
-        }
+        let options = options(template, functions, &config, &clock, cancel_on_disconnect);
         let gateway = Arc::new(serve(listener, options)?);
-        let in_process = handlers.map(|handlers| {
-            let waker = tokio::spawn(handlers.wake_on_demand(gateway.clone()));
-            LocalFunctions { handlers, waker }
-        });
-        Ok(Self { gateway, config, lambda, warnings, clock, in_process })
+        let waker = match &running {
+            Running::InProcess(handlers) => Some(tokio::spawn(handlers.wake_on_demand(gateway.clone()))),
+            Running::Spawned(sandboxes) => Some(tokio::spawn(sandboxes.invoke_on_demand(gateway.clone()))),
+            Running::Elsewhere => None,
+        };
+        Ok(Self { gateway, config, lambda, warnings, clock, running, waker })
     }
 
     /// The address that the gateway listens on.
@@ -165,15 +196,38 @@ impl Local {
 
     /// Stops gracefully: closes the sockets, lets running functions finish, and closes the stores last.
     pub async fn stop(self) {
-        if let Some(in_process) = &self.in_process {
-            in_process.waker.abort();
-            in_process.handlers.stop_lasting();
+        if let Some(waker) = &self.waker {
+            waker.abort();
+        }
+        if let Running::InProcess(handlers) = &self.running {
+            handlers.stop_lasting();
         }
         self.gateway.stop().await;
-        if let Some(in_process) = &self.in_process {
-            in_process.handlers.close().await;
+        match &self.running {
+            Running::InProcess(handlers) => handlers.close().await,
+            Running::Spawned(sandboxes) => sandboxes.close(),
+            Running::Elsewhere => {}
         }
     }
+}
+
+/// What the gateway serves, and how.
+fn options(
+    template: Template,
+    functions: Functions,
+    config: &Arc<Config>,
+    clock: &Clock,
+    cancel_on_disconnect: bool,
+) -> Options {
+    let mut options = Options::new(template, functions, clock.clone());
+    let origins = config.allowed_origins.clone();
+    options.cors_origins = Some(Arc::new(move |origin| origins.allow(origin)));
+    options.cancel_on_disconnect = cancel_on_disconnect;
+    if config.jwt_secret.is_some() {
+        let (signer, signing_clock) = (config.clone(), clock.clone());
+        options.sign_token = Some(Arc::new(move |request| sign(&signer, &signing_clock, request)));
+    }
+    options
 }
 
 /// The signing secret: `JWT_SECRET` if it is set, else the data folder's, which is generated if there is none.

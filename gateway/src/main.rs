@@ -4,11 +4,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use gateway::forward::LambdaUrl;
-use gateway::local::{self, Local, Settings, StartError};
-use gateway::{DEFAULT_URL, client, console, vapid};
+use gateway::local::{self, Lambda, Local, Settings, StartError};
+use gateway::{DEFAULT_URL, client, console, sandboxes, vapid};
 use shared::auth;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError, Origins};
@@ -18,6 +20,8 @@ use tracing_subscriber::EnvFilter;
 
 /// The exit status for invalid configuration, by convention (sysexits.h, EX_CONFIG).
 const EX_CONFIG: u8 = 78;
+/// How long a process of a function may be idle until it is ended. Lambda does not promise any time; it is some minutes.
+const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
 
 const ABOUT: &str = "Run Carillon on this machine: real-time notifications behind a local API Gateway";
 
@@ -44,6 +48,8 @@ Environment:
 Examples:
   carillon                            Serve on http://127.0.0.1:3000
   carillon --port 0                   Serve on a free port; the last line of output names it
+  carillon --lambda spawn             Run the functions in processes of their own, as Lambda does,
+                                      on the servers of DATABASE_URL and REDIS_URL
   carillon listen --sub alice         Print what arrives for alice
   carillon token --sub shop --scope notify:send
                                       Sign a token that may send notifications";
@@ -117,12 +123,42 @@ struct Serve {
         hide_default_value = true
     )]
     template: PathBuf,
-    /// Invoke the functions at this URL, where `make watch` runs them, instead of in this process
-    #[arg(long, value_name = "URL")]
-    lambda: Option<LambdaUrl>,
+    /// Run the functions as on Lambda instead of in this process: spawn starts their binaries, a URL is where `make watch` runs them
+    #[arg(long, value_name = "spawn|URL")]
+    lambda: Option<Outside>,
+    /// Folder of the functions' binaries for --lambda spawn [default: the folder of this program]
+    #[arg(long, value_name = "FOLDER")]
+    functions: Option<PathBuf>,
+    /// Processes that each function may have at once with --lambda spawn, unless the template reserves some; further calls wait
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u16).range(1..=1_000)
+    )]
+    concurrency: u16,
     /// End an invocation that streams its answer when its client disconnects; on AWS it runs on
     #[arg(long)]
     cancel_on_disconnect: bool,
+}
+
+/// Where the functions run, if not in this process.
+#[derive(Clone)]
+enum Outside {
+    /// In processes that the gateway starts.
+    Spawn,
+    At(LambdaUrl),
+}
+
+impl FromStr for Outside {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "spawn" => Ok(Self::Spawn),
+            url => url.parse().map(Self::At).map_err(|problem| format!("{problem}; or it must be spawn")),
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -212,6 +248,15 @@ async fn run(serve: Serve) -> Result<(), client::BoxError> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // Installed before the `ready` line is printed, so that a program that waits for that line can stop the gateway.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let lambda = match serve.lambda {
+        None => None,
+        Some(Outside::At(url)) => Some(Lambda::At(url)),
+        Some(Outside::Spawn) => Some(Lambda::Spawn(sandboxes::Settings {
+            folder: serve.functions.map_or_else(own_folder, Ok)?,
+            max_sandboxes: serve.concurrency.into(),
+            max_idle: MAX_IDLE,
+        })),
+    };
     let settings = Settings {
         host: serve.host,
         port: serve.port,
@@ -219,7 +264,7 @@ async fn run(serve: Serve) -> Result<(), client::BoxError> {
         template: serve.template,
         variables: std::env::vars().collect(),
         clock: Clock::system(),
-        lambda: serve.lambda,
+        lambda,
         cancel_on_disconnect: serve.cancel_on_disconnect,
     };
     let local = Local::start(settings).await?;
@@ -230,6 +275,11 @@ async fn run(serve: Serve) -> Result<(), client::BoxError> {
     }
     local.stop().await;
     Ok(())
+}
+
+/// Where `cargo build` puts the binaries of all functions too.
+fn own_folder() -> std::io::Result<PathBuf> {
+    Ok(std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default())
 }
 
 async fn migrate() -> Result<(), client::BoxError> {

@@ -18,37 +18,35 @@ pub use definition::{
     TemplateError, WebSocketApi, WebSocketRoute,
 };
 use resource::Resources;
+pub(crate) use resource::function_in;
+use serde_json::Value;
 
 impl Template {
     /// Reads a template from its file, with the default of every parameter.
     pub fn read(path: &Path) -> Result<Self, TemplateError> {
-        Self::read_with(path, &[])
+        Self::read_with(path, |_| None)
     }
 
-    /// Reads a template from its file, with values that replace the defaults of these parameters.
-    pub fn read_with(path: &Path, parameters: &[(&str, &str)]) -> Result<Self, TemplateError> {
+    /// Reads a template from its file. A parameter has the value that is given for its name, or else its default.
+    pub fn read_with(path: &Path, given: impl Fn(&str) -> Option<String>) -> Result<Self, TemplateError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| TemplateError::Unreadable { path: path.to_owned(), source })?;
-        Self::parse_with(&text, parameters)
+        Self::parse_with(&text, given)
     }
 
     /// Reads a template from its text, with the default of every parameter.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        Self::parse_with(text, &[])
+        Self::parse_with(text, |_| None)
     }
 
-    /// Reads a template from its text, with values that replace the defaults of these parameters.
-    pub fn parse_with(text: &str, parameters: &[(&str, &str)]) -> Result<Self, TemplateError> {
+    /// Reads a template from its text. A parameter has the value that is given for its name, or else its default.
+    pub fn parse_with(text: &str, given: impl Fn(&str) -> Option<String>) -> Result<Self, TemplateError> {
         let mut document = yaml::parse(text).map_err(TemplateError::NotYaml)?;
-        for (name, value) in parameters {
-            let Some(parameter) = document["Parameters"][name].as_object_mut() else {
-                return Err(TemplateError::Invalid {
-                    resource: "Parameters".into(),
-                    member: (*name).into(),
-                    problem: "is not a parameter of this template".into(),
-                });
-            };
-            parameter.insert("Default".into(), (*value).into());
+        let parameters = document.get_mut("Parameters").and_then(Value::as_object_mut);
+        for (name, parameter) in parameters.into_iter().flatten() {
+            if let (Some(value), Some(parameter)) = (given(name), parameter.as_object_mut()) {
+                parameter.insert("Default".into(), value.into());
+            }
         }
         let resources = Resources::read(&document)?;
         let mut template = Self { warnings: resources.unsupported_resources(), ..Self::default() };

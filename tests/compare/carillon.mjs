@@ -1,10 +1,11 @@
 // Ours, as a user has it: the release build of the gateway, over HTTP and WebSockets.
 
 import { createHmac, randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { Connection } from "./http.mjs";
-import { printed, start, stop } from "./processes.mjs";
+import { root } from "./peer-packages.mjs";
+import { printed, run, start, stop } from "./processes.mjs";
 import { openSocket } from "./sockets.mjs";
 import { newDatabase } from "./stores.mjs";
 
@@ -12,11 +13,14 @@ const SECRET = "a secret of the comparison, of 32 bytes or more";
 /** Rates that no figure reaches: they measure how fast it is, not how fast it lets a caller be. */
 const UNLIMITED = Object.fromEntries(["SEND", "CHAT", "FRAMES"].map((what) => [`RATE_LIMIT_${what}`, "100000/1s"]));
 
-/** Starts the gateway on a new data folder; `stores` is `local` (SQLite and memory) or `servers` (Postgres and Redis). */
+/**
+ * Starts the gateway on a new data folder; `stores` is `local` (SQLite and memory), `servers` (Postgres and Redis), or
+ * `spawned`: on servers, with the functions in processes of their own.
+ */
 export async function startCarillon(context, stores, variables = {}) {
   const data = mkdtempSync(join(context.folder, "carillon-"));
   const env = { RUST_LOG: "error", JWT_SECRET: SECRET, ...UNLIMITED, ...variables };
-  if (stores === "servers") {
+  if (stores !== "local") {
     Object.assign(env, {
       DATABASE_URL: await newDatabase(context),
       REDIS_URL: context.redis.url,
@@ -24,9 +28,20 @@ export async function startCarillon(context, stores, variables = {}) {
     });
   }
   const beganAt = performance.now();
-  const child = start(context.carillon, ["--port", "0", "--data", data], { env });
+  const functions = stores === "spawned" ? ["--lambda", "spawn"] : [];
+  const child = start(context.carillon, ["--port", "0", "--data", data, ...functions], { env });
   const port = Number(await printed(child, /^ready http:\/\/127\.0\.0\.1:(\d+)/));
   return new Carillon(child, port, beganAt, env.DATABASE_URL, () => rmSync(data, { recursive: true, force: true }));
+}
+
+/**
+ * Builds the functions that `spawned` starts, unless the gateway is a build that was named: then they must lie beside it.
+ * Resolves to the sides that are left out, with the reason.
+ */
+export async function buildFunctions({ carillon }) {
+  if (!process.env.CARILLON) await run("cargo", ["build", "--quiet", "--locked", "--release"], { cwd: root });
+  const missing = readdirSync(join(root, "functions")).filter((name) => !existsSync(join(dirname(carillon), name)));
+  return missing.length > 0 ? { spawned: { leftOut: `${missing[0]} is not built beside the gateway` } } : {};
 }
 
 class Carillon {

@@ -137,7 +137,7 @@ async fn inject(testbed: &mut Testbed, fault: Fault, random: &Random) {
         Fault::ProcessesFreeze => {
             let frozen = testbed.lambda.freeze_busy(FUNCTIONS[random.below(FUNCTIONS.len())]);
             pause(duration_ms * 3).await;
-            frozen.iter().for_each(|process| process.thaws());
+            frozen.iter().for_each(|process| process.thaw());
         }
         Fault::DevicesCutOff => {
             let device = random.below(testbed.devices.len());

@@ -147,10 +147,11 @@ impl Testbed {
             Config::read(value, &[], Origins::Loopback).unwrap()
         };
         let queue = RedisMoment::new(config.redis.as_ref().expect("REDIS_URL is set"), Clock::system()).unwrap();
-        let lambda = Arc::new(Lambda::new(&template, |function| match function {
+        let lambda = Lambda::new(&template, |function| match function {
             "send" | "chats" | "drain" => variables(postgres.watched_port, redis.watched_port),
             _ => variables(postgres.port, redis.port),
-        }));
+        });
+        let lambda = Arc::new(lambda.await);
         let mut functions = lambda.functions(&template);
         functions.insert("stream", streams(&config));
         let mut options = Options::new(template, functions, Clock::system());

@@ -59,7 +59,7 @@ pub(crate) async fn frozen(testbed: &mut Testbed) {
         frozen.extend(testbed.lambda.freeze_busy("send").into_iter().take(1));
         froze += frozen.len();
         pause(6_000).await;
-        frozen.iter().for_each(|process| process.thaws());
+        frozen.iter().for_each(|process| process.thaw());
         pause(1_000).await;
     }
     testbed.end_fault();

@@ -38,6 +38,30 @@ pub fn built(profile: Profile) -> &'static BTreeMap<String, PathBuf> {
     }
 }
 
+/// The folder of the functions' binaries, built as by [`built`].
+pub fn folder(profile: Profile) -> PathBuf {
+    let binary = built(profile).values().next().expect("there are functions");
+    binary.parent().unwrap().to_owned()
+}
+
+/// The gateway's binary, built with the same features as the tests so that their build is reused. The functions that
+/// [`built`] builds for development are beside it.
+pub fn gateway() -> &'static PathBuf {
+    static GATEWAY: OnceLock<PathBuf> = OnceLock::new();
+    GATEWAY.get_or_init(|| {
+        let built = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .args(["build", "--locked", "--workspace", "--bin", "carillon"])
+            .args(["--message-format", "json-render-diagnostics"])
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "the gateway could not be built");
+        let (_, executable) = executables(&built.stdout).next().unwrap();
+        executable
+    })
+}
+
 /// A cargo command at the root of the workspace that applies to every function and to nothing else.
 pub fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
@@ -53,14 +77,16 @@ fn build(options: &[&str]) -> BTreeMap<String, PathBuf> {
     building.args(["--bins", "--message-format", "json-render-diagnostics"]).args(options);
     let output = building.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "the functions could not be built");
-    let messages = output.stdout.split(|byte| *byte == b'\n');
-    let built: BTreeMap<String, PathBuf> = messages
-        .filter_map(|message| serde_json::from_slice::<Value>(message).ok())
-        .filter_map(|message| {
-            let executable = message["executable"].as_str()?;
-            Some((message["target"]["name"].as_str()?.to_owned(), executable.into()))
-        })
-        .collect();
+    let built: BTreeMap<String, PathBuf> = executables(&output.stdout).collect();
     assert_eq!(built.keys().cloned().collect::<Vec<_>>(), functions());
     built
+}
+
+/// The binaries in what cargo says about a build, by name.
+fn executables(messages: &[u8]) -> impl Iterator<Item = (String, PathBuf)> {
+    let messages = messages.split(|byte| *byte == b'\n');
+    messages.filter_map(|message| serde_json::from_slice::<Value>(message).ok()).filter_map(|message| {
+        let executable = message["executable"].as_str()?;
+        Some((message["target"]["name"].as_str()?.to_owned(), executable.into()))
+    })
 }

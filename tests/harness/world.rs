@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway::forward::LambdaUrl;
-use gateway::local::{Local, Settings};
+use gateway::local::{Lambda, Local, Settings};
+use gateway::sandboxes;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::config::Secret;
 use tempfile::TempDir;
 
+use crate::binaries::{self, Profile};
 use crate::device::Device;
 use crate::http::{self, Answer};
 use crate::watch::Watch;
@@ -21,9 +23,12 @@ use crate::{pgbouncer, postgres_server, redis_server};
 pub const START_MS: i64 = 1_800_000_000_000;
 
 /// The variable that selects stores and functions: `servers` for Postgres and Redis, `pooled` for these servers with
-/// PgBouncer in front of Postgres, `watched` for the servers and functions under `cargo lambda watch`; otherwise SQLite,
-/// memory and functions in the gateway.
+/// PgBouncer in front of Postgres, `spawned` for the servers and functions in processes that the gateway starts, `watched`
+/// for the servers and functions under `cargo lambda watch`; otherwise SQLite, memory and functions in the gateway.
 const STORES: &str = "CARILLON_STORES";
+
+/// How many processes of one function the gateway starts. Each has two connections to the database, which all tests share.
+const MAX_SANDBOXES: usize = 4;
 
 /// The drain's schedule, as the template names it.
 const DRAIN_SCHEDULE: &str = "drainEveryMinute";
@@ -40,14 +45,10 @@ pub struct World {
     variables: HashMap<String, String>,
     /// The clock of functions, sockets and schedules.
     pub clock: Clock,
-    /// Set if the functions run outside the gateway.
-    watched: Option<Watched>,
-}
-
-/// Functions that run as separate processes, which outlive the gateway.
-struct Watched {
-    lambda: LambdaUrl,
-    _functions: Watch,
+    /// Where the functions run; `None` if in the gateway.
+    lambda: Option<Lambda>,
+    /// Functions that outlive the gateway.
+    watch: Option<Watch>,
 }
 
 impl World {
@@ -62,6 +63,7 @@ impl World {
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         match std::env::var(STORES).as_deref() {
             Ok("watched") => Self::watched(variables).await,
+            Ok("spawned") => Self::spawned_with(variables).await,
             Ok(stores @ ("servers" | "pooled")) => {
                 on_servers(&mut variables).await;
                 if stores == "pooled" {
@@ -81,10 +83,31 @@ impl World {
         Self::begin(variables, clock).await
     }
 
+    /// An empty system on servers whose functions are processes that the gateway starts. They use the machine's clock.
+    pub async fn spawned() -> Self {
+        Self::spawned_with(HashMap::new()).await
+    }
+
     async fn begin(variables: HashMap<String, String>, clock: Clock) -> Self {
+        Self::begin_with(variables, clock, None).await
+    }
+
+    async fn begin_with(variables: HashMap<String, String>, clock: Clock, lambda: Option<Lambda>) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let local = start(data.path(), &variables, &clock, 0, None).await;
-        Self { local, data, variables, clock, watched: None }
+        let local = start(data.path(), &variables, &clock, 0, lambda.clone()).await;
+        Self { local, data, variables, clock, lambda, watch: None }
+    }
+
+    async fn spawned_with(mut variables: HashMap<String, String>) -> Self {
+        on_servers(&mut variables).await;
+        // What functions log goes to standard error.
+        variables.entry("RUST_LOG".into()).or_insert("error".into());
+        let settings = sandboxes::Settings {
+            folder: binaries::folder(Profile::Dev),
+            max_sandboxes: MAX_SANDBOXES,
+            max_idle: Duration::from_secs(60),
+        };
+        Self::begin_with(variables, Clock::system(), Some(Lambda::Spawn(settings))).await
     }
 
     /// A gateway in front of functions under `cargo lambda watch`, all on the machine's clock.
@@ -93,27 +116,25 @@ impl World {
         if !variables.contains_key("JWT_JWKS_URL") {
             variables.insert("JWT_SECRET".into(), "a secret that gateway and functions share".into());
         }
-        let (data, clock, lambda) = (tempfile::tempdir().unwrap(), Clock::system(), free_port());
-        let url: LambdaUrl = format!("http://127.0.0.1:{lambda}").parse().unwrap();
-        let local = start(data.path(), &variables, &clock, 0, Some(&url)).await;
+        let port = free_port();
+        let url: LambdaUrl = format!("http://127.0.0.1:{port}").parse().unwrap();
+        let mut world = Self::begin_with(variables, Clock::system(), Some(Lambda::At(url))).await;
         let (endpoint, sockets) =
-            (format!("http://{}/live", local.address()), format!("ws://{}/live", local.address()));
+            (format!("http://{}/live", world.address()), format!("ws://{}/live", world.address()));
         let own = [("WS_ENDPOINT", endpoint.as_str()), ("WS_URL", sockets.as_str())];
-        let others = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let functions = Watch::start(lambda, own.into_iter().chain(others)).await;
-        let watched = Some(Watched { lambda: url, _functions: functions });
-        Self { local, data, variables, clock, watched }
+        let others = world.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        world.watch = Some(Watch::start(port, own.into_iter().chain(others)).await);
+        world
     }
 
     /// Restarts the system on the same data.
     pub async fn restarts(self) -> Self {
-        let Self { local, data, variables, clock, watched } = self;
-        let lambda = watched.as_ref().map(|watched| &watched.lambda);
-        // Functions outside the gateway keep its address, so it must not change.
-        let port = if lambda.is_some() { local.address().port() } else { 0 };
+        let Self { local, data, variables, clock, lambda, watch } = self;
+        // Functions that outlive the gateway keep its address, so it must not change.
+        let port = if watch.is_some() { local.address().port() } else { 0 };
         local.stop().await;
-        let local = start(data.path(), &variables, &clock, port, lambda).await;
-        Self { local, data, variables, clock, watched }
+        let local = start(data.path(), &variables, &clock, port, lambda.clone()).await;
+        Self { local, data, variables, clock, lambda, watch }
     }
 
     /// Shuts the system down cleanly.
@@ -129,7 +150,7 @@ impl World {
     /// Advances the clock of the system.
     pub fn advances(&self, by: Duration) {
         assert!(
-            self.watched.is_none(),
+            self.lambda.is_none(),
             "functions outside the gateway use the machine's clock: this flow belongs in `in_process`"
         );
         self.clock.advance(by);
@@ -171,7 +192,7 @@ async fn start(
     variables: &HashMap<String, String>,
     clock: &Clock,
     port: u16,
-    lambda: Option<&LambdaUrl>,
+    lambda: Option<Lambda>,
 ) -> Local {
     let settings = Settings {
         host: "127.0.0.1".into(),
@@ -180,7 +201,7 @@ async fn start(
         template: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml")),
         variables: variables.clone(),
         clock: clock.clone(),
-        lambda: lambda.cloned(),
+        lambda,
         cancel_on_disconnect: false,
     };
     Local::start(settings).await.unwrap()
@@ -190,7 +211,7 @@ async fn start(
 async fn on_servers(variables: &mut HashMap<String, String>) {
     let database = postgres_server::database().await;
     variables.insert("DATABASE_URL".into(), database.reveal().to_owned());
-    // Behind the pooler and under cargo-lambda there is one, so that both are covered.
+    // Elsewhere there is one, so that both are covered.
     let has_several = std::env::var(STORES).as_deref() == Ok("servers");
     let redis = if has_several { redis_server::own_prefix_on_several() } else { redis_server::own_prefix() };
     let urls: Vec<&str> = redis.instances.iter().map(|instance| instance.url.reveal()).collect();

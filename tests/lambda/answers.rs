@@ -34,7 +34,7 @@ impl Deployment {
     async fn streams(&mut self, function: &'static str, event: &Value) -> (Value, String) {
         self.called.insert(function);
         let mut sandbox = Sandbox::start(&binaries::built(Profile::Dev)[function], &self.variables).await;
-        let answer = sandbox.answers(event.to_string().into()).await.unwrap().unwrap();
+        let answer = sandbox.answers(event.to_string().into()).await.unwrap();
         let answer = String::from_utf8(answer.to_vec()).unwrap();
         let (prelude, body) = answer.split_once(&"\0".repeat(8)).unwrap_or_else(|| panic!("{answer}"));
         let prelude: Value = serde_json::from_str(prelude).unwrap();

@@ -1,7 +1,7 @@
 //! A missing or invalid variable stops a function at startup, with one line that names it and contains no secret.
 
 use harness::binaries::{self, Profile};
-use harness::sandbox::{Sandbox, refused, required_variables};
+use harness::sandbox::{init, refused, required_variables};
 
 use crate::environment::with;
 
@@ -48,8 +48,7 @@ async fn a_missing_variable_stops_the_start_and_is_named() {
 #[tokio::test]
 async fn a_function_starts_without_its_servers() {
     for (function, _) in NEEDS {
-        let mut sandbox = Sandbox::start(&binaries::built(Profile::Dev)[function], &required_variables()).await;
-        sandbox.polled().await;
+        init(&binaries::built(Profile::Dev)[function], &required_variables()).await;
     }
 }
 

@@ -71,7 +71,8 @@ async fn sandbox(variables: &Variables) -> Sandbox {
 
 /// Adds the variables that let a function invoke the drain through this API.
 fn waking(servers: Variables, api: &LambdaApi) -> Variables {
-    with(with(servers, "DRAIN_FUNCTION", "app-drain-4KJ2"), "AWS_ENDPOINT_URL_LAMBDA", &api.url)
+    let elsewhere = with(servers, "AWS_REGION", "eu-central-1");
+    with(with(elsewhere, "DRAIN_FUNCTION", "app-drain-4KJ2"), "AWS_ENDPOINT_URL_LAMBDA", &api.url)
 }
 
 #[tokio::test]

@@ -3,12 +3,10 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use harness::http;
+use harness::{binaries, http};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::Command;
-
-use crate::startup::program;
 
 /// How long a test waits for a line of output.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -30,7 +28,7 @@ async fn line(lines: &mut Lines<impl AsyncBufRead + Unpin>, text: &str) -> Strin
 async fn without_file_handles_the_gateway_warns_once_a_second_and_recovers() {
     let data = tempfile::tempdir().unwrap();
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(r#"ulimit -n 64; exec "$0" --port 0 --data "$1""#).arg(program()).arg(data.path());
+    command.arg("-c").arg(r#"ulimit -n 64; exec "$0" --port 0 --data "$1""#).arg(binaries::gateway()).arg(data.path());
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut gateway = command.spawn().unwrap();
     let mut output = BufReader::new(gateway.stdout.take().unwrap()).lines();

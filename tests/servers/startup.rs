@@ -1,12 +1,9 @@
 //! Invalid configuration stops the gateway at startup, with one line that names the variable and contains no secret.
 
-use std::path::PathBuf;
 use std::process::{Output, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use harness::{http, postgres_server};
-use serde_json::Value;
+use harness::{binaries, http, postgres_server};
 use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -16,28 +13,10 @@ const SECRET: &str = "hunter2";
 /// How long a test waits for a process.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The `gateway` binary, built with the same features as the tests so that their build is reused.
-pub(crate) fn program() -> &'static PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let built = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
-            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-            .args(["build", "--locked", "--workspace", "--bin", "carillon"])
-            .args(["--message-format", "json-render-diagnostics"])
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap();
-        assert!(built.status.success(), "the gateway could not be built");
-        let messages = built.stdout.split(|byte| *byte == b'\n');
-        let mut messages = messages.filter_map(|message| serde_json::from_slice::<Value>(message).ok());
-        messages.find_map(|message| message["executable"].as_str().map(PathBuf::from)).unwrap()
-    })
-}
-
 /// A command that runs the gateway with these arguments and variables, and no others.
 fn gateway(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile::TempDir) {
     let data = tempfile::tempdir().unwrap();
-    let mut command = Command::new(program());
+    let mut command = Command::new(binaries::gateway());
     command.env_clear().envs(variables.iter().copied()).args(arguments).arg("--data").arg(data.path());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     (command, data)

@@ -34,8 +34,12 @@ pub struct FunctionDefinition {
     pub binary: Option<String>,
     /// How long an invocation may take before Lambda ends it.
     pub timeout: Duration,
-    /// The names of its environment variables.
-    pub environment: Vec<String>,
+    /// Its memory in MB, to which its share of a processor is proportional.
+    pub memory_mb: u64,
+    /// How many of its invocations may run at the same time, if `ReservedConcurrentExecutions` says so.
+    pub reserved_concurrency: Option<usize>,
+    /// Its environment variables. A value is `None` if it is known only after a deployment, or has no default.
+    pub environment: BTreeMap<String, Option<String>>,
 }
 
 /// An `AWS::Serverless::HttpApi` with the routes that the events of functions add to it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::definition::{FunctionDefinition, Template, TemplateError};
-use super::resolve::members;
+use super::resolve::{members, scalar_string};
 use super::resource::{Resource, Resources};
 
 /// Properties that are served, or that have no effect locally.
@@ -44,8 +44,9 @@ const KNOWN_PROPERTIES: [&str; 32] = [
     "VpcConfig",
 ];
 
-/// Lambda's default.
+/// Lambda's defaults.
 const DEFAULT_TIMEOUT_S: u64 = 3;
+const DEFAULT_MEMORY_MB: u64 = 128;
 const SERVED_EVENTS: [&str; 4] = ["Api", "HttpApi", "Schedule", "ScheduleV2"];
 
 pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result<(), TemplateError> {
@@ -57,8 +58,12 @@ pub(super) fn read(resources: &Resources<'_>, template: &mut Template) -> Result
             name: resource.string("FunctionName")?.unwrap_or_else(|| resource.id.clone()),
             binary: resource.metadata["BuildProperties"]["Binary"].as_str().map(str::to_owned),
             timeout: Duration::from_secs(resource.number("Timeout")?.unwrap_or(DEFAULT_TIMEOUT_S)),
+            memory_mb: resource.number("MemorySize")?.unwrap_or(DEFAULT_MEMORY_MB),
+            reserved_concurrency: resource
+                .number("ReservedConcurrentExecutions")?
+                .map(|executions| usize::try_from(executions).unwrap_or(usize::MAX)),
             environment: members(&resource.properties["Environment"]["Variables"])
-                .map(|(name, _)| name.to_owned())
+                .map(|(name, value)| (name.to_owned(), scalar_string(value)))
                 .collect(),
         });
         for event in events(resource) {

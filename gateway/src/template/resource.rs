@@ -163,9 +163,7 @@ impl<'a> Resource<'a> {
         member: &str,
         reference: &str,
     ) -> Result<String, TemplateError> {
-        let after_kind = reference.rsplit_once(":function:").map_or(reference, |(_, name)| name);
-        let name = after_kind.split([':', '/']).next().unwrap_or(after_kind);
-        match template.function(name) {
+        match template.function(function_in(reference)) {
             Some(function) => Ok(function.name.clone()),
             None => Err(self.invalid(member, format!("must refer to a function of this template, got {reference}"))),
         }
@@ -183,6 +181,12 @@ impl<'a> Resource<'a> {
             if value.is_object() { ", which is known only after a deployment or has no default" } else { "" };
         self.invalid(path, format!("must be {what}, got {value}{unresolved}"))
     }
+}
+
+/// The name of the function in an ARN or an integration URI, or in its name with an alias.
+pub(crate) fn function_in(reference: &str) -> &str {
+    let after_kind = reference.rsplit_once(":function:").map_or(reference, |(_, name)| name);
+    after_kind.split([':', '/']).next().unwrap_or(after_kind)
 }
 
 /// Merges `Globals` into a resource's properties as SAM does: mappings by member, lists concatenated, anything else

@@ -23,7 +23,8 @@ fn a_template_is_read_with_globals_parameters_and_names() {
     assert_eq!(template.warnings, Vec::<String>::new());
     let socket = template.function("Socket").unwrap();
     assert_eq!((socket.name.as_str(), socket.timeout), ("local-socket", Duration::from_secs(29)));
-    assert_eq!(socket.environment, ["RUST_LOG"]);
+    assert_eq!((socket.memory_mb, socket.reserved_concurrency), (128, None));
+    assert_eq!(socket.environment["RUST_LOG"].as_deref(), Some("info"));
     let http = template.http_api.unwrap();
     assert_eq!((http.stage.as_str(), http.routes.len()), ("$default", 3));
     let quick = HttpRoute {
@@ -38,6 +39,30 @@ fn a_template_is_read_with_globals_parameters_and_names() {
     assert!(ws.routes["ask"].two_way && !ws.routes["tell"].two_way);
     let schedules: Vec<_> = template.schedules.iter().map(|one| (one.name.as_str(), one.enabled)).collect();
     assert_eq!(schedules, [("minute", true), ("TickNoon", false)]);
+}
+
+#[test]
+fn a_parameter_has_the_value_that_is_given_for_it() {
+    const TEMPLATE: &str = r"
+Parameters: { Url: { Type: String }, Most: { Type: Number, Default: 7 }, Region: { Type: String } }
+Conditions: { HasUrl: !Not [!Equals [!Ref Url, '']] }
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      MemorySize: 512
+      ReservedConcurrentExecutions: !Ref Most
+      Environment: { Variables: { URL: !Ref Url, HAS_URL: !If [HasUrl, true, false], REGION: !Ref Region } }
+";
+    let read = |given: &[(&str, &str)]| {
+        let value = |name: &str| given.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
+        Template::parse_with(TEMPLATE, value).unwrap().functions.remove(0)
+    };
+    let function = read(&[("Url", "redis://a"), ("Other", "x")]);
+    let variable = |name: &str| function.environment[name].as_deref();
+    assert_eq!((variable("URL"), variable("HAS_URL"), variable("REGION")), (Some("redis://a"), Some("true"), None));
+    assert_eq!((function.memory_mb, function.reserved_concurrency), (512, Some(7)));
+    assert_eq!(read(&[("Most", "9")]).reserved_concurrency, Some(9));
 }
 
 #[test]
