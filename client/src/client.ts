@@ -179,6 +179,7 @@ export function createClient(options: ClientOptions): Client {
       tabs: options.tabs ?? true,
       pageSize: options.pageSize ?? 50,
       pollMs: options.pollMs ?? 5_000,
+      wsUrl: options.wsUrl,
       known,
       seen,
       transports: () => transports,

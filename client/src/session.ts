@@ -36,6 +36,7 @@ export interface SessionHost {
   readonly tabs: boolean;
   readonly pageSize: number;
   readonly pollMs: number;
+  readonly wsUrl: string | undefined;
   /** What the user's session before knew. */
   readonly known: Known;
   /** Ids of emitted events that listeners have received. */
@@ -220,6 +221,7 @@ export function createSession(host: SessionHost): Session {
       key: host.key,
       isShared: host.tabs && host.userId !== null,
       pollMs: host.pollMs,
+      wsUrl: host.wsUrl,
       live,
       problems,
       transports: host.transports,

@@ -20,6 +20,8 @@ export interface Ticket {
 }
 
 export interface TicketHost {
+  /** Where the socket opens, instead of where the server says. */
+  readonly wsUrl: string | undefined;
   token(minValidMs?: number): Promise<Token>;
   call(method: string, path: string): Promise<ApiResponse>;
   /** The server's time, as far as it is known. */
@@ -41,5 +43,5 @@ export async function requestTicket(host: TicketHost, minValidMs?: number): Prom
     if (expiresMs < validMs) host.skewed(expiresMs - TICKET_MS - Date.now());
     validMs = Math.max(0, validMs - host.now());
   }
-  return { ticket, urls: { websocket: url, sse: eventsUrl }, validMs, pingEveryMs };
+  return { ticket, urls: { websocket: host.wsUrl ?? url, sse: eventsUrl }, validMs, pingEveryMs };
 }

@@ -280,6 +280,8 @@ export interface EventCache {
 export interface ClientOptions {
   /** The address of the API, without a slash at the end. `""` is the page's own origin. */
   readonly baseUrl: string;
+  /** The address of the WebSocket API. Default: the one that the server names with each ticket. */
+  readonly wsUrl?: string;
   /**
    * Returns a valid JWT. Called again before the last token expires, at each `connect`, and after a timeout of 20 s.
    * The token is kept in memory only, and with push for its worker, until it expires. A thrown error is reported as `token_unavailable`, a network error as

@@ -25,6 +25,7 @@ use crate::spawned;
 use crate::template::{Template, TemplateError};
 use crate::vapid;
 
+const DEFAULT_PORT: u16 = 3000;
 /// The file of the generated keys for Web Push, in the data folder.
 pub(crate) const VAPID_FILE: &str = "vapid-keys";
 
@@ -127,6 +128,14 @@ impl From<handlers::OpenError> for StartError {
             handlers::OpenError::Record(error) => Self::Record(error),
         }
     }
+}
+
+/// Where to listen if nothing else is asked for: `PORT`, else `WS_PORT`, else 3000. An empty variable counts as missing.
+pub fn port(variables: &HashMap<String, String>) -> Result<u16, StartError> {
+    let given = |name: &'static str| Some((name, variables.get(name).filter(|value| !value.is_empty())?));
+    let Some((name, value)) = given("PORT").or_else(|| given("WS_PORT")) else { return Ok(DEFAULT_PORT) };
+    let problem = |_| StartError::Config(ConfigError(vec![format!("{name} must be a port, 0 to 65535")]));
+    value.parse().map_err(problem)
 }
 
 impl Local {
@@ -277,4 +286,24 @@ fn sign(config: &Config, clock: &Clock, request: TokenRequest) -> Result<Token, 
     let exp_s = now_s + ttl_s;
     let token = auth::sign(config, &request.sub, &request.scope, now_s, exp_s)?;
     Ok(Token { token, expires_at: Time(exp_s * 1_000).to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_is_that_of_the_environment() {
+        let listens = |given: &[(&str, &str)]| {
+            let variables = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            port(&variables.collect()).map_err(|error| error.to_string())
+        };
+        assert_eq!(listens(&[]), Ok(3000));
+        assert_eq!(listens(&[("PORT", "81"), ("WS_PORT", "82")]), Ok(81));
+        assert_eq!(listens(&[("PORT", ""), ("WS_PORT", "0")]), Ok(0));
+        for value in ["-1", "65536", "hunter2"] {
+            let error = listens(&[("WS_PORT", value)]).unwrap_err();
+            assert!(error.contains("WS_PORT must be a port, 0 to 65535") && !error.contains(value), "{error}");
+        }
+    }
 }

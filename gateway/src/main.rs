@@ -1,6 +1,7 @@
 //! The command `carillon`: serves everything on one port, listens as a user, signs tokens, makes keys for Web Push and
 //! migrates the database.
 
+use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,9 +107,9 @@ struct Arguments {
 
 #[derive(Args)]
 struct Serve {
-    /// Port to listen on; 0 picks a free one
-    #[arg(long, default_value_t = 3000)]
-    port: u16,
+    /// Port to listen on; 0 picks a free one [default: PORT or WS_PORT of the environment, else 3000]
+    #[arg(long)]
+    port: Option<u16>,
     /// Address to listen on; /_gateway/token and the like exist on loopback addresses only
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     host: String,
@@ -257,12 +258,13 @@ async fn run(serve: Serve) -> Result<(), client::BoxError> {
             max_idle: MAX_IDLE,
         })),
     };
+    let variables: HashMap<String, String> = std::env::vars().collect();
     let settings = Settings {
         host: serve.host,
-        port: serve.port,
+        port: serve.port.map_or_else(|| local::port(&variables), Ok)?,
         data: serve.data.clone(),
         template: serve.template,
-        variables: std::env::vars().collect(),
+        variables,
         clock: Clock::system(),
         lambda,
         cancel_on_disconnect: serve.cancel_on_disconnect,

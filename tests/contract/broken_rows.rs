@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use shared::config::Secret;
 use shared::delivery::PUSH_GRACE_MS;
-use shared::delivery::dead_letters::{DeadLetter, Reason};
+use shared::delivery::dead_letters::{DeadLetter, Reason, Redriven};
 use shared::ids::UserId;
 use shared::inbox::history::{SendQuery, States};
 use shared::inbox::send::Due;
@@ -150,14 +150,14 @@ async fn a_recipient_gets_their_row_by_a_redrive_once_the_inbox_is_repaired(reco
     // The inbox is still broken, so the recipient is dead-lettered again.
     for now_ms in [10, 20] {
         let letter = dead_letters(&record).await.remove(0);
-        assert!(record.dead_letters().redrive(letter.key.id, at(now_ms)).await.unwrap());
+        assert_eq!(record.dead_letters().redrive(letter.key.id, at(now_ms)).await.unwrap(), Redriven::Done);
         assert_eq!(dead_letters(&record).await, []);
         assert!(!materialises(&record, now_ms - 1).await);
         assert!(materialises(&record, now_ms).await && !materialises(&record, LATE_MS).await);
     }
     let letter = dead_letters(&record).await.remove(0);
     database.repair_inbox("user 200").await;
-    assert!(record.dead_letters().redrive(letter.key.id, at(30)).await.unwrap());
+    assert_eq!(record.dead_letters().redrive(letter.key.id, at(30)).await.unwrap(), Redriven::Done);
     assert!(materialises(&record, 30).await && !materialises(&record, LATE_MS).await);
     let listed: Vec<_> = record.listed("user 200").await.into_iter().map(|one| one.id).collect();
     assert_eq!(listed, [id("1", "user 200"), id("before user 200", "user 200")]);
@@ -175,7 +175,7 @@ async fn unreadable_recipients_are_dead_lettered_as_a_whole_chunk(record: Record
     assert_eq!(letter.error, Reason::Unreadable.text());
     assert_eq!(states(&record).await, States { waiting: 400, dead: 1, ..States::default() });
     database.execute("UPDATE dead_letters SET payload = '[\"user 200\", \"user 201\"]'").await;
-    assert!(record.dead_letters().redrive(letter.key.id, at(30)).await.unwrap());
+    assert_eq!(record.dead_letters().redrive(letter.key.id, at(30)).await.unwrap(), Redriven::Done);
     assert!(materialises(&record, 30).await && !materialises(&record, LATE_MS).await);
     assert_eq!((record.position("user 200").await.head, record.position("user 202").await.head), (1, 0));
 }
@@ -190,7 +190,7 @@ async fn an_unreadable_send_does_not_hold_up_the_others(record: Record, database
     assert_eq!((backlog.waiting, backlog.dead_letters), (0, 1));
     database.execute("UPDATE sends SET data = '{}' WHERE title = 'broken'").await;
     let letter = dead_letters(&record).await.remove(0);
-    assert!(record.dead_letters().redrive(letter.key.id, at(30)).await.unwrap());
+    assert_eq!(record.dead_letters().redrive(letter.key.id, at(30)).await.unwrap(), Redriven::Done);
     assert!(materialises(&record, 30).await);
     assert_eq!(record.position("user 202").await.head, 1);
 }
@@ -207,13 +207,13 @@ async fn chunks_that_are_dead_lettered_repeatedly_are_all_kept(record: Record, d
     for _ in 0..3 {
         for n in 0..2 {
             let letter = dead_letters(&record).await[n].key.id;
-            assert!(record.dead_letters().redrive(letter, at(2_000)).await.unwrap());
+            assert_eq!(record.dead_letters().redrive(letter, at(2_000)).await.unwrap(), Redriven::Done);
             assert_eq!(materialise_all().await.len(), 2, "one dead letter replaced the other");
         }
     }
     database.execute("UPDATE sends SET priority = 'high'").await;
     for letter in dead_letters(&record).await {
-        assert!(record.dead_letters().redrive(letter.key.id, at(2_000)).await.unwrap());
+        assert_eq!(record.dead_letters().redrive(letter.key.id, at(2_000)).await.unwrap(), Redriven::Done);
     }
     assert!(materialise_all().await.is_empty());
     for recipient in &to {
@@ -306,7 +306,7 @@ async fn an_unreadable_row_does_not_hold_up_its_neighbours(record: Record, datab
     record.deliveries().mark_offered(&[(&alice, 1), (&alice, 3)], at(5_001)).await.unwrap();
     assert_eq!(record.next_due().await.unwrap(), None);
     database.execute("UPDATE sends SET priority = 'high' WHERE title = 'broken'").await;
-    assert!(record.dead_letters().redrive(letter.key.id, at(6_000)).await.unwrap());
+    assert_eq!(record.dead_letters().redrive(letter.key.id, at(6_000)).await.unwrap(), Redriven::Done);
     assert_eq!(take(6_000).await.len(), 1);
 }
 

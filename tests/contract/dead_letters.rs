@@ -1,7 +1,7 @@
 //! The suite of `shared::delivery::dead_letters::DeadLetters`: a dead letter blocks nothing else, and is retried when
 //! an operator redrives it.
 
-use shared::delivery::dead_letters::{Dead, DeadLetter, MAX_PAYLOAD_BYTES, Reason};
+use shared::delivery::dead_letters::{Dead, DeadLetter, MAX_PAYLOAD_BYTES, Reason, Redriven};
 use shared::ids::DeadLetterId;
 use shared::inbox::Change;
 use shared::inbox::history::{SendQuery, States};
@@ -16,7 +16,7 @@ on_each_record! {
     a_redriven_push_is_due_at_once_and_starts_over,
     a_push_whose_row_was_read_is_not_due_after_a_redrive,
     a_dead_letter_is_redriven_or_discarded_once,
-    an_unreadable_payload_is_kept_until_it_is_redriven,
+    what_the_queue_held_stays_until_it_is_discarded,
     pages_are_newest_first_and_leave_nothing_out,
     the_history_counts_the_dead_notifications_of_a_send,
 }
@@ -66,7 +66,7 @@ async fn dead_lettering_twice_makes_one_dead_letter(record: Record) {
     one_of_two(&record).await;
     let first = dead_letters(&record).await;
     dead_letter_push(&record, "alice", 1, 99).await;
-    let unreadable = Dead::Unreadable { payload: "{" };
+    let unreadable = Dead::Held { payload: "{" };
     concurrently(4, |n| {
         let (record, unreadable) = (record.clone(), unreadable.clone());
         async move {
@@ -101,7 +101,7 @@ async fn a_redriven_push_is_due_at_once_and_starts_over(record: Record) {
     dead_letter_push(&record, "alice", 1, 10_001).await;
     let letter = dead_letters(&record).await.remove(0);
     assert_eq!(letter.attempts, 2);
-    assert!(record.dead_letters().redrive(letter.key.id, at(60_000)).await.unwrap());
+    assert_eq!(record.dead_letters().redrive(letter.key.id, at(60_000)).await.unwrap(), Redriven::Done);
     assert_eq!(dead_letters(&record).await, []);
     assert_eq!(record.next_due().await.unwrap(), Some(START_MS + 60_000));
     assert_eq!(taken(&record, 60_000).await, [1]);
@@ -114,7 +114,7 @@ async fn a_redriven_push_is_due_at_once_and_starts_over(record: Record) {
 async fn a_push_whose_row_was_read_is_not_due_after_a_redrive(record: Record) {
     let letter = one_of_two(&record).await;
     record.change("alice", Change::Read(ids(&["1"], "alice")), at(20)).await;
-    assert!(record.dead_letters().redrive(letter, at(30)).await.unwrap());
+    assert_eq!(record.dead_letters().redrive(letter, at(30)).await.unwrap(), Redriven::Done);
     assert_eq!(dead_letters(&record).await, []);
     assert_eq!(taken(&record, LATE_MS - 1).await, [2]);
 }
@@ -125,12 +125,11 @@ async fn a_dead_letter_is_redriven_or_discarded_once(record: Record) {
         let record = record.clone();
         async move {
             let dead_letters = record.dead_letters();
-            let done = if n % 2 == 0 {
-                dead_letters.redrive(letter, at(30)).await
+            if n % 2 == 0 {
+                dead_letters.redrive(letter, at(30)).await.unwrap() == Redriven::Done
             } else {
-                dead_letters.discard(letter).await
-            };
-            done.unwrap()
+                dead_letters.discard(letter).await.unwrap()
+            }
         }
     })
     .await;
@@ -139,24 +138,34 @@ async fn a_dead_letter_is_redriven_or_discarded_once(record: Record) {
     let other = dead_letters(&record).await[0].key.id;
     assert!(record.dead_letters().discard(other).await.unwrap());
     assert!(!record.dead_letters().discard(other).await.unwrap());
-    assert!(!record.dead_letters().redrive(other, at(50)).await.unwrap());
+    assert_eq!(record.dead_letters().redrive(other, at(50)).await, Ok(Redriven::Missing));
     assert_eq!(record.listed("alice").await.len(), 2, "the rows stay");
 }
 
-async fn an_unreadable_payload_is_kept_until_it_is_redriven(record: Record) {
-    for payload in ["", "\0 \u{7}", "{\"user\":", &"ü".repeat(MAX_PAYLOAD_BYTES)] {
-        let dead = Dead::Unreadable { payload };
-        record.dead_letters().dead_letter(&dead, Reason::Unreadable, at(7)).await.unwrap();
+async fn what_the_queue_held_stays_until_it_is_discarded(record: Record) {
+    let long = "ü".repeat(MAX_PAYLOAD_BYTES);
+    let held =
+        [("", ""), ("\0 \u{7}", "\u{fffd} \u{7}"), ("{\"user\":", "{\"user\":"), (&long, &long[..MAX_PAYLOAD_BYTES])];
+    for (payload, _) in held {
+        record.dead_letters().dead_letter(&Dead::Held { payload }, Reason::Unreadable, at(7)).await.unwrap();
     }
-    let all = dead_letters(&record).await;
-    assert_eq!(all.len(), 4);
-    for letter in all {
+    let mut found = Vec::new();
+    for letter in dead_letters(&record).await {
         assert_eq!((letter.user, letter.notification), (None, None));
         assert_eq!(letter.error, Reason::Unreadable.text());
-        assert!(record.dead_letters().redrive(letter.key.id, at(8)).await.unwrap());
+        let redriven = record.dead_letters().redrive(letter.key.id, at(8)).await.unwrap();
+        let Redriven::Held(text) = redriven else { panic!("{redriven:?}") };
+        found.push(text);
+    }
+    found.sort();
+    let mut expected = held.map(|(_, stored)| stored);
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+    assert_eq!(record.next_due().await.unwrap(), None);
+    for letter in dead_letters(&record).await {
+        assert!(record.dead_letters().discard(letter.key.id).await.unwrap());
     }
     assert_eq!(dead_letters(&record).await, []);
-    assert_eq!(record.next_due().await.unwrap(), None);
 }
 
 async fn pages_are_newest_first_and_leave_nothing_out(record: Record) {
@@ -164,11 +173,7 @@ async fn pages_are_newest_first_and_leave_nothing_out(record: Record) {
         let payload = n.to_string();
         // Up to three have the same time.
         let at = at(n / 3);
-        record
-            .dead_letters()
-            .dead_letter(&Dead::Unreadable { payload: &payload }, Reason::Unreadable, at)
-            .await
-            .unwrap();
+        record.dead_letters().dead_letter(&Dead::Held { payload: &payload }, Reason::Unreadable, at).await.unwrap();
     }
     let all = dead_letters(&record).await;
     assert!(all.is_sorted_by(|one, next| one.key > next.key) && all.len() == 7);

@@ -9,8 +9,12 @@ use harness::{HttpAnswer, TestApp, body, event, request};
 use serde_json::{Value, json};
 use shared::delivery::dead_letters::{Dead, Reason};
 use shared::delivery::wake::Wake;
+use shared::delivery::work::Work;
+use shared::fast::logged::LoggedSend;
 use shared::ids::UserId;
 use shared::sockets::push::Outcome;
+
+use crate::frames::logged_send;
 
 async fn call(test: &TestApp, scope: &str, method: &str, path: &str, id: &str, query: Value) -> HttpAnswer {
     let mut http_event = event("dead_letters");
@@ -107,7 +111,7 @@ async fn a_deleted_dead_letter_is_gone() {
 async fn pages_continue_from_their_cursor() {
     let test = TestApp::new().await;
     for n in 0..3 {
-        let dead = Dead::Unreadable { payload: &n.to_string() };
+        let dead = Dead::Held { payload: &n.to_string() };
         test.app.record.dead_letters.dead_letter(&dead, Reason::Unreadable, test.app.clock.at()).await.unwrap();
         test.clock.advance(Duration::from_millis(1));
     }
@@ -142,4 +146,61 @@ async fn only_admins_have_access_and_invalid_calls_are_refused() {
     }
     let with_unknown_parameter = call(&test, "notify:admin", "POST", REDRIVE, &id, json!({"x": "1"})).await;
     assert_eq!(with_unknown_parameter.status(), 422);
+}
+
+#[tokio::test]
+async fn what_was_accepted_fast_and_then_refused_is_stored_by_a_redrive() {
+    let test = TestApp::new().await;
+    let alice = UserId::new("alice").unwrap();
+    let accepted = LoggedSend { recipient: alice.clone(), ..logged_send() };
+    let id = held(&test, &accepted.text(), Reason::Refused).await;
+    for _ in 0..2 {
+        // The second time as if the first could not discard it.
+        let redriven = call(&test, "notify:admin", "POST", REDRIVE, &id, json!({})).await;
+        assert_eq!(redriven.status(), 202, "{redriven:?}");
+        assert_eq!(list(&test, json!({})).await["items"], json!([]));
+        let position = test.app.record.inbox.position(&alice, test.app.clock.at()).await.unwrap();
+        assert_eq!(position.unread, 1);
+        held(&test, &accepted.text(), Reason::Refused).await;
+    }
+    // What another request has taken since stays.
+    let other = LoggedSend { fingerprint: [8; 32], ..accepted };
+    let id = held(&test, &other.text(), Reason::Refused).await;
+    refuses(&test, &id, "another request was stored under its id").await;
+}
+
+#[tokio::test]
+async fn work_of_a_kind_that_is_known_by_now_is_queued_by_a_redrive() {
+    let test = TestApp::new().await;
+    let work = Work::Presence(UserId::new("alice").unwrap());
+    let id = held(&test, &work.text(), Reason::Unknown).await;
+    assert_eq!(call(&test, "notify:admin", "POST", REDRIVE, &id, json!({})).await.status(), 202);
+    assert_eq!(list(&test, json!({})).await["items"], json!([]));
+    let claims = test.app.moment.queue.claim(64, test.app.clock.at()).await.unwrap();
+    assert_eq!(claims.claimed.into_iter().map(|claimed| claimed.work).collect::<Vec<_>>(), [Ok(work)]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_retried_stays_until_it_is_deleted() {
+    let test = TestApp::new().await;
+    for (text, reason) in
+        [("x", "it cannot be read; discard it"), ("later/1 2 {}", "this version does not know this kind of work")]
+    {
+        let id = held(&test, text, Reason::Unreadable).await;
+        refuses(&test, &id, reason).await;
+        assert_eq!(call(&test, "notify:admin", "DELETE", ONE, &id, json!({})).await.status(), 204);
+    }
+}
+
+/// Dead-letters what the queue or a log held; returns the id of the dead letter.
+async fn held(test: &TestApp, payload: &str, reason: Reason) -> String {
+    test.app.record.dead_letters.dead_letter(&Dead::Held { payload }, reason, test.app.clock.at()).await.unwrap();
+    list(test, json!({})).await["items"][0]["id"].as_str().unwrap().to_owned()
+}
+
+/// A redrive is a conflict, and the dead letter stays.
+async fn refuses(test: &TestApp, id: &str, message: &str) {
+    let refused = call(test, "notify:admin", "POST", REDRIVE, id, json!({})).await;
+    assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["message"]), (409, &json!(message)));
+    assert_eq!(list(test, json!({})).await["items"][0]["id"], json!(id));
 }

@@ -159,7 +159,7 @@ fn bare() -> Notification {
 }
 
 /// A notification that was accepted fast.
-fn logged_send() -> LoggedSend {
+pub(crate) fn logged_send() -> LoggedSend {
     let (sender, recipient) = (UserId::new("billing").unwrap(), UserId::new("alice").unwrap());
     LoggedSend {
         id: SendId::of_key(&sender, "/api/notifications/send", "invoice-7"),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use drain::Drained;
 use harness::{FakePush, TestApp, event, request};
 use serde_json::json;
-use shared::delivery::dead_letters::Reason;
+use shared::delivery::dead_letters::{Reason, Redriven};
 use shared::delivery::deliveries::MAX_FRAMES_PER_USER;
 use shared::delivery::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MAX_ATTEMPTS, MAX_UNKNOWN_AGE_MS, RETURN_MS};
 use shared::delivery::wake::Wake;
@@ -348,7 +348,10 @@ async fn work_that_crashed_its_workers_is_dead_lettered() {
     assert_eq!((dead_letters.len(), dead_letters[0].user.as_ref()), (1, Some(&name("alice"))));
     assert_eq!(depth(&test).await, [0, 0, 0]);
     // A redrive makes it due again.
-    assert!(test.app.record.dead_letters.redrive(dead_letters[0].key.id, test.app.clock.at()).await.unwrap());
+    assert_eq!(
+        test.app.record.dead_letters.redrive(dead_letters[0].key.id, test.app.clock.at()).await.unwrap(),
+        Redriven::Done
+    );
     assert_eq!(pushes(&test).await, frames(&[("phone", "notification")]));
 }
 

@@ -154,6 +154,16 @@ fn route_problems(template: &Value, functions: &[Function]) -> Vec<String> {
     problems
 }
 
+/// Pages of other origins may use every method of a route.
+fn cors_problems(template: &Value, functions: &[Function]) -> Vec<String> {
+    let cors = &template["Resources"]["Http"]["Properties"]["CorsConfiguration"]["Fn::If"][1];
+    let allowed = cors["AllowMethods"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let methods: BTreeSet<&str> =
+        functions.iter().flat_map(|function| function.routes).flat_map(|route| route.methods).copied().collect();
+    let refused = methods.into_iter().filter(|method| !allowed.iter().any(|allowed| allowed == method));
+    refused.map(|method| format!("Http: AllowMethods lacks {method}")).collect()
+}
+
 /// The WebSocket API has exactly the expected routes, and the route response without which replies are dropped.
 fn socket_problems(template: &Value) -> Vec<String> {
     let mut problems = Vec::new();
@@ -223,6 +233,7 @@ fn variable_problems(template: &Value, functions: &[Function], readable: &BTreeS
 fn problems(template: &Value, functions: &[Function]) -> Vec<String> {
     let mut problems = resource_problems(template, functions);
     problems.extend(route_problems(template, functions));
+    problems.extend(cors_problems(template, functions));
     problems.extend(socket_problems(template));
     problems.extend(variable_problems(template, functions, &readable()));
     for Function { name, .. } in functions {
@@ -311,6 +322,13 @@ fn every_disagreement_is_reported() {
         (streaming("TimeoutInMillis", Value::Null), "inbox/Other: /api/other is cut off before 15 min"),
         (streaming("Path", json!("/api/sync")), "inbox/Other: /api/sync appears twice"),
         (streaming("Path", json!("/api/unknown")), "inbox: /api/unknown is in no ROUTES"),
+        (
+            set(
+                "/Resources/Http/Properties/CorsConfiguration/Fn::If/1/AllowMethods",
+                json!(["GET", "POST", "DELETE", "PATCH"]),
+            ),
+            "Http: AllowMethods lacks PUT",
+        ),
         (set("/Resources/notfound/Properties/Events", json!({})), "notfound: $default is not in the template"),
         (
             set("/Resources/Live/Properties/Routes/$default/FunctionArn", json!({ "Fn::GetAtt": ["connect", "Arn"] })),

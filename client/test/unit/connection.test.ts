@@ -40,6 +40,11 @@ test("it connects with a ticket, shows the inbox, and receives notifications", a
   expect(device.events.map(({ type }) => type)).toEqual(["notification"]);
 });
 
+test("the socket opens at the address that the application names", async () => {
+  device = await connected(deviceOf(server, { wsUrl: "wss://sockets.test/live" }));
+  expect(server.sockets.map(({ url }) => url.href)).toEqual(["wss://sockets.test/live?ticket=t0"]);
+});
+
 test("closing stops everything, and connecting continues from the same cursor", async () => {
   device = await connected(deviceOf(server));
   device.client.close();

@@ -5,6 +5,7 @@ use serde::Serialize;
 use shared::app::App;
 use shared::clock::Time;
 use shared::delivery::dead_letters::{DeadLetter, DeadLetterPage, MAX_DEAD_LETTERS};
+use shared::delivery::redriving;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::page_token::{self, List};
@@ -77,10 +78,6 @@ async fn discard(app: &App, call: &Call) -> Result<Reply, Error> {
 async fn redrive(app: &App, call: &Call) -> Result<Reply, Error> {
     let id = call.dead_letter_id()?;
     call.optional_body()?.finish()?;
-    if !app.record.dead_letters.redrive(id, app.clock.at()).await? {
-        return Err(Error::NotFound);
-    }
-    // The redriven task is due now. Only the record knows about it, so there is nothing to enqueue.
-    app.enqueue_and_wake(&[]).await;
+    redriving::redrive(app, id).await?;
     Ok(Reply::begun())
 }

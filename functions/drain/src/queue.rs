@@ -206,7 +206,7 @@ async fn return_unknown(
         drained.returned += 1;
         return Ok(Resolution::Return(claimed.id.clone()));
     }
-    dead_letter(app, &Dead::Unreadable { payload: unknown.text() }, Reason::Unknown, drained).await?;
+    dead_letter(app, &Dead::Held { payload: unknown.text() }, Reason::Unknown, drained).await?;
     Ok(Resolution::Done(claimed.id.clone()))
 }
 
@@ -216,7 +216,7 @@ async fn dead_letter_malformed(
     Malformed(payload): &Malformed,
     drained: &mut Drained,
 ) -> Result<Resolution, StoreError> {
-    dead_letter(app, &Dead::Unreadable { payload }, Reason::Unreadable, drained).await?;
+    dead_letter(app, &Dead::Held { payload }, Reason::Unreadable, drained).await?;
     Ok(Resolution::Done(id))
 }
 

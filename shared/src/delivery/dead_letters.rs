@@ -10,7 +10,7 @@ use crate::page_key::PageKey;
 
 /// The most dead letters of a page.
 pub const MAX_DEAD_LETTERS: usize = 200;
-/// The most bytes that are stored of work that cannot be read: more than an entry of a log has.
+/// The most bytes that are stored of what the queue or a log held: more than an entry of a log has.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1_024;
 
 /// What cannot be processed. The record dead-letters its own rows and chunks, and drains what they cannot process.
@@ -24,9 +24,9 @@ pub trait DeadLetters: Send + Sync {
     async fn page(&self, after: Option<PageKey<DeadLetterId>>, limit: usize) -> Result<DeadLetterPage, StoreError>;
 
     /// Retries a dead letter and deletes it, in one transaction: a row becomes due at once unless it was read or deleted
-    /// meanwhile, and recipients without a row become a chunk that is due at once. Work that cannot be read is only deleted.
-    /// False if there is no such dead letter.
-    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<bool, StoreError>;
+    /// meanwhile, and recipients without a row become a chunk that is due at once. What the queue or a log held is nowhere else,
+    /// so it stays, for the caller to process and then to discard.
+    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<Redriven, StoreError>;
 
     /// Deletes a dead letter, which will never be retried. False if there is no such dead letter.
     async fn discard(&self, id: DeadLetterId) -> Result<bool, StoreError>;
@@ -42,8 +42,8 @@ pub enum Dead<'a> {
         /// The row's arrival position.
         offset: i64,
     },
-    /// Work that cannot be read; its first [`MAX_PAYLOAD_BYTES`] are stored.
-    Unreadable {
+    /// What the queue or a log held; its first [`MAX_PAYLOAD_BYTES`] are stored.
+    Held {
         /// As it was found.
         payload: &'a str,
     },
@@ -72,6 +72,17 @@ impl Reason {
             Self::Unknown => "no running version knows this kind of work",
         }
     }
+}
+
+/// What became of a redrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Redriven {
+    /// The dead letter is deleted, and what it was about is due.
+    Done,
+    /// There is no such dead letter.
+    Missing,
+    /// It stays. This is what the queue or a log held.
+    Held(String),
 }
 
 /// A dead letter.

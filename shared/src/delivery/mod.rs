@@ -8,6 +8,7 @@ pub mod fair_share;
 pub mod lambda;
 pub mod offer;
 pub mod queue;
+pub mod redriving;
 pub mod resync;
 pub mod wake;
 pub mod work;

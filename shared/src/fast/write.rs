@@ -86,6 +86,15 @@ impl LogWriter {
         written
     }
 
+    /// Writes one entry that was dead-lettered. False if its id belongs to another request.
+    pub async fn write_entry(&self, entry: Entry, at: At) -> Result<bool, StoreError> {
+        let others = match entry {
+            Entry::Send(send) => self.record.write_sends(&[send], at).await?.len(),
+            Entry::Message(message) => self.record.write_messages(&[message], at).await?.len(),
+        };
+        Ok(others == 0)
+    }
+
     async fn write_together(
         &self,
         mut logs: Vec<LogId>,
@@ -186,7 +195,7 @@ impl LogWriter {
 
     async fn dead_letter(&self, payload: &str, reason: Reason, at: At) -> Result<(), StoreError> {
         tracing::error!("an entry of a log was dead-lettered: {}", reason.text());
-        self.dead_letters.dead_letter(&Dead::Unreadable { payload }, reason, at).await
+        self.dead_letters.dead_letter(&Dead::Held { payload }, reason, at).await
     }
 }
 

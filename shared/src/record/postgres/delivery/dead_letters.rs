@@ -5,7 +5,7 @@ use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use crate::clock::At;
-use crate::delivery::dead_letters::{Dead, DeadLetter, DeadLetterPage, DeadLetters, Reason, storable};
+use crate::delivery::dead_letters::{Dead, DeadLetter, DeadLetterPage, DeadLetters, Reason, Redriven, storable};
 use crate::error::StoreError;
 use crate::ids::{DeadLetterId, NotificationId, UserId};
 use crate::page_key::PageKey;
@@ -20,7 +20,7 @@ impl DeadLetters for PostgresRecord {
     async fn dead_letter(&self, dead: &Dead<'_>, reason: Reason, at: At) -> Result<(), StoreError> {
         match dead {
             Dead::Push { user, offset } => retried!(self.try_dead_letter_push(user, *offset, reason, at)),
-            Dead::Unreadable { payload } => retried!(self.try_dead_letter_payload(payload, reason, at)),
+            Dead::Held { payload } => retried!(self.try_dead_letter_payload(payload, reason, at)),
         }
     }
 
@@ -39,7 +39,7 @@ impl DeadLetters for PostgresRecord {
         Ok(DeadLetterPage::new(letters?, max))
     }
 
-    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<bool, StoreError> {
+    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<Redriven, StoreError> {
         retried!(self.try_redrive(id, at))
     }
 
@@ -90,17 +90,19 @@ impl PostgresRecord {
         Ok(())
     }
 
-    async fn try_redrive(&self, id: DeadLetterId, at: At) -> Result<bool, Failure> {
+    async fn try_redrive(&self, id: DeadLetterId, at: At) -> Result<Redriven, Failure> {
         let redriven = sqlx::query(sql!("redrive.sql"))
             .bind(at_ms(at))
             .bind(id.as_uuid())
             .optional(&mut *self.connection().await?)
             .await;
-        match redriven {
-            // A concurrent redrive of the same send used the number of the chunk.
-            Err(Failure::Duplicate(_)) => Err(Failure::Lost),
-            other => Ok(other?.is_some()),
-        }
+        // A concurrent redrive of the same send used the number of the chunk.
+        let redriven = redriven.map_err(|failure| match failure {
+            Failure::Duplicate(_) => Failure::Lost,
+            other => other,
+        })?;
+        let Some(row) = redriven else { return Ok(Redriven::Missing) };
+        Ok(column::<Option<String>>(&row, "held")?.map_or(Redriven::Done, Redriven::Held))
     }
 }
 

@@ -1,8 +1,13 @@
--- Deletes a dead letter and makes what it is about due again. Returns a row, without columns, if there was such a dead
--- letter.
+-- Deletes a dead letter and makes what it is about due again. What the queue or a log held is returned instead, and the dead
+-- letter stays. Returns no row if there is no such dead letter.
 -- $2 dead letter id
-, dead_letter AS (
-    DELETE FROM dead_letters WHERE id = $2 RETURNING send_id, user_id, "offset", recipients, payload
+, found AS MATERIALIZED (
+    SELECT id, CASE recipients WHEN 0 THEN payload END AS held FROM dead_letters WHERE id = $2 FOR UPDATE
+),
+dead_letter AS (
+    DELETE FROM dead_letters AS d USING found
+     WHERE d.id = found.id AND found.held IS NULL
+    RETURNING d.send_id, d.user_id, d."offset", d.recipients, d.payload
 ),
 -- A dead-lettered push: its row is due at once, unless it was read or deleted meanwhile.
 due AS (
@@ -22,4 +27,4 @@ chunk AS (
       FROM dead_letter, clock
      WHERE dead_letter.recipients > 0
 )
-SELECT FROM dead_letter
+SELECT held FROM found

@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
 use crate::clock::At;
-use crate::delivery::dead_letters::{Dead, DeadLetter, DeadLetterPage, DeadLetters, Reason, storable};
+use crate::delivery::dead_letters::{Dead, DeadLetter, DeadLetterPage, DeadLetters, Reason, Redriven, storable};
 use crate::error::StoreError;
 use crate::ids::{DeadLetterId, NotificationId, UserId};
 use crate::page_key::PageKey;
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows;
-use crate::record::sqlite::statement::{all, execute, first};
+use crate::record::sqlite::statement::{all, execute, first, value};
 use crate::record::sqlite::store::SqliteRecord;
 
 #[async_trait]
@@ -23,7 +23,7 @@ impl DeadLetters for SqliteRecord {
         Ok(self.try_page(after, limit).await?)
     }
 
-    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<bool, StoreError> {
+    async fn redrive(&self, id: DeadLetterId, at: At) -> Result<Redriven, StoreError> {
         Ok(self.try_redrive(id, at).await?)
     }
 
@@ -39,7 +39,7 @@ impl SqliteRecord {
                 let user = user.clone();
                 self.write(move |db| dead_letter_push(db, &user, offset, reason, at.process_ms())).await
             }
-            Dead::Unreadable { payload } => {
+            Dead::Held { payload } => {
                 let payload = payload.to_owned();
                 self.write(move |db| dead_letter_payload(db, &payload, reason, at.process_ms())).await
             }
@@ -56,13 +56,17 @@ impl SqliteRecord {
         Ok(DeadLetterPage::new(letters, limit))
     }
 
-    async fn try_redrive(&self, id: DeadLetterId, at: At) -> Result<bool, Failure> {
+    async fn try_redrive(&self, id: DeadLetterId, at: At) -> Result<Redriven, Failure> {
         self.write(move |db| {
             let now_ms = at.process_ms();
+            let sql = "SELECT CASE recipients WHEN 0 THEN payload END FROM dead_letters WHERE id = ?1";
+            if let Some(Some(held)) = first(db, sql, params![id.as_bytes().as_slice()], value::<Option<String>>)? {
+                return Ok(Redriven::Held(held));
+            }
             let sql =
                 r#"DELETE FROM dead_letters WHERE id = ?1 RETURNING send_id, user_id, "offset", recipients, payload"#;
             let deleted = first(db, sql, params![id.as_bytes().as_slice()], Deleted::read)?;
-            let Some(Deleted { user, offset, chunk }) = deleted else { return Ok(false) };
+            let Some(Deleted { user, offset, chunk }) = deleted else { return Ok(Redriven::Missing) };
             let sql = r#"UPDATE notifications SET push_at = ?1, push_attempts = 0
                           WHERE user_id = ?2 AND "offset" = ?3 AND read_at IS NULL AND deleted_at IS NULL"#;
             execute(db, sql, params![now_ms, user, offset])?;
@@ -71,7 +75,7 @@ impl SqliteRecord {
                            SELECT ?1, 1 + coalesce(max(n), 0), ?2, ?3, 'waiting' FROM send_chunks WHERE send_id = ?1";
                 execute(db, sql, params![send, recipients, now_ms])?;
             }
-            Ok(true)
+            Ok(Redriven::Done)
         })
         .await
     }
