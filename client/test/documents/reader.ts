@@ -1,0 +1,161 @@
+// Does what a document says, from its first block to its last, with a gateway of its own.
+
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Gateway } from "../gateway/gateway.js";
+import { unpack } from "../package/run.js";
+import { type Document, root, type Step } from "./document.js";
+import { hasRedis, Redis } from "./redis.js";
+import { findPrinted, isPrinted } from "./shown.js";
+import { Terminal } from "./terminal.js";
+
+/** Where the documents say that the gateway is. */
+const DOCUMENTED = "127.0.0.1:3000";
+const WITHIN_MS = 60_000;
+const APPS = fileURLToPath(new URL(".apps/", import.meta.url));
+
+/** `carillon` is the gateway's program, and `cargo run` runs it. */
+const CARILLON = `#!/bin/sh
+# Without an address, it listens where the documents say that the gateway is.
+[ "$1" = listen ] && set -- "$@" --url "$CARILLON_URL"
+exec "$CARILLON_GATEWAY" "$@"
+`;
+const CARGO = `#!/bin/sh
+while [ "$#" -gt 0 ] && [ "$1" != -- ]; do shift; done
+shift
+exec carillon "$@"
+`;
+
+/** A block that was not run, and why. */
+export interface Left {
+  readonly at: string;
+  readonly reason: string;
+}
+
+export class Reader {
+  readonly left: Left[] = [];
+  readonly #folder: string;
+  readonly #gateway: Gateway;
+  readonly #redis: Redis | null;
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #terminals: Map<string, Terminal> = new Map();
+  /** What the last block printed, until it is compared. */
+  #printed = "";
+
+  private constructor(folder: string, gateway: Gateway, redis: Redis | null) {
+    this.#folder = folder;
+    this.#gateway = gateway;
+    this.#redis = redis;
+    this.#env = {
+      ...process.env,
+      PATH: `${join(folder, ".bin")}:${process.env["PATH"]}`,
+      CARILLON_URL: gateway.url,
+      JWT_SECRET: SECRET,
+      ...(redis && { REDIS_URL: redis.url }),
+    };
+  }
+
+  /** Starts what the document needs. */
+  static async of({ gateway: variables, steps }: Document, tarball: string): Promise<Reader> {
+    await mkdir(APPS, { recursive: true });
+    const folder = await mkdtemp(join(APPS, "reader-"));
+    const programs = join(folder, ".bin");
+    await mkdir(programs);
+    for (const [name, script] of Object.entries({ carillon: CARILLON, cargo: CARGO })) {
+      await writeFile(join(programs, name), script);
+      await chmod(join(programs, name), 0o755);
+    }
+    await symlink(join(root, "examples"), join(folder, "examples"));
+    if (steps.some(({ kind }) => kind === "file")) await unpack(tarball, folder);
+    const needsRedis = steps.some((step) => "needsRedis" in step && step.needsRedis);
+    const redis = needsRedis && hasRedis ? await Redis.start() : null;
+    // The limits are those of a deployment.
+    const limits = { RATE_LIMIT_SEND_TYPES: "", RATE_LIMIT_CHAT: "" };
+    const stores = redis ? { REDIS_URL: redis.url } : {};
+    try {
+      const gateway = await Gateway.start({ ...limits, JWT_SECRET: SECRET, ...stores, ...variables });
+      return new Reader(folder, gateway, redis);
+    } catch (error) {
+      await redis?.stop();
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  async does(step: Step): Promise<void> {
+    if (step.kind === "read") return this.#leaves(step.at, step.reason);
+    if ("needsRedis" in step && step.needsRedis && !this.#redis)
+      return this.#leaves(step.at, "redis-server is missing");
+    try {
+      if (step.kind === "run") await this.#runs(step.text, step.terminal);
+      else if (step.kind === "file") await writeFile(join(this.#folder, step.name), this.#here(step.text));
+      else if (step.kind === "part") await isPart(step.text, step.of);
+      else await this.#sees(step.text, step.isJson, step.terminal);
+    } catch (error) {
+      throw new Error(`${step.at}:\n${step.text}\n${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  async stops(): Promise<void> {
+    for (const terminal of this.#terminals.values()) await terminal.stop();
+    await this.#gateway.stop();
+    await this.#redis?.stop();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  #leaves(at: string, reason: string): void {
+    this.left.push({ at, reason });
+  }
+
+  async #runs(text: string, name: string | null): Promise<void> {
+    const terminal = this.#terminal(name);
+    if (name === null) this.#printed = await terminal.run(this.#here(text), WITHIN_MS);
+    else await terminal.begin(this.#here(text));
+  }
+
+  async #sees(shown: string, isJson: boolean, name: string | null): Promise<void> {
+    if (name === null) {
+      const printed = this.#there(this.#printed);
+      if (!isPrinted(shown, isJson, printed)) throw new Error(`is not what was printed:\n${printed}`);
+      return;
+    }
+    const terminal = this.#terminal(name);
+    let [rest, taken] = ["", null as number | null];
+    const isSeen = (): boolean => {
+      rest += terminal.take();
+      // The last line may be a part of one.
+      const whole = rest.split("\n").slice(0, -1);
+      taken = findPrinted(shown, isJson, whole.map(this.#there));
+      return taken !== null;
+    };
+    if (!(await terminal.until(isSeen, WITHIN_MS))) throw new Error(`is not what the ${name} printed:\n${rest}`);
+    terminal.putBack(
+      rest
+        .split("\n")
+        .slice(taken ?? 0)
+        .join("\n"),
+    );
+  }
+
+  #terminal(name: string | null): Terminal {
+    const known = this.#terminals.get(name ?? "");
+    if (known) return known;
+    const opened = new Terminal(this.#folder, this.#env);
+    this.#terminals.set(name ?? "", opened);
+    return opened;
+  }
+
+  /** A text of the document, with the address at which the gateway is here. */
+  readonly #here = (text: string): string => text.replaceAll(DOCUMENTED, new URL(this.#gateway.url).host);
+
+  /** What was printed, with the address that is documented. */
+  readonly #there = (text: string): string => text.replaceAll(new URL(this.#gateway.url).host, DOCUMENTED);
+}
+
+/** Signs tokens here and verifies them in the gateway. */
+const SECRET = "documents-documents-documents-32";
+
+async function isPart(text: string, path: string): Promise<void> {
+  if (!(await readFile(join(root, path), "utf8")).includes(text)) throw new Error(`is not part of ${path}`);
+}
