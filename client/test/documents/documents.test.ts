@@ -17,7 +17,7 @@ afterAll(() => {
   if (lines.length > 0) console.info(`${lines.length} blocks of the documents were not run:\n${lines.join("\n")}`);
 });
 
-test.each(documents)("%s does what it says", async (path) => {
+test.each(["README.md", ...documents])("%s does what it says", async (path) => {
   const document = await read(path);
   const reader = await Reader.of(document, inject("tarball"));
   try {
