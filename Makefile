@@ -3,7 +3,7 @@
 # `make run PROFILE=release` builds with optimisations.
 release := $(if $(filter release,$(PROFILE)),--release)
 
-.PHONY: help run watch build test faults overlap fuzz bench compare validate fmt lint clean
+.PHONY: help run watch build test faults overlap fuzz bench compare validate docs fmt lint clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ validate: ## Validate the templates with the SAM CLI (a large install, into .too
 		SAM_CLI_TELEMETRY=0 AWS_REGION=$${AWS_REGION:-us-east-1} \
 			.tools/sam/bin/sam validate --lint --template $$template || exit 1; \
 	done
+
+docs: ## Build the site of the documents into .tools/site; a link that leads nowhere fails (DOCS_REPOSITORY=address)
+	tests/venv .tools/docs docs/site/requirements.txt
+	NO_MKDOCS_2_WARNING=1 .tools/docs/bin/mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 fmt: ## Format the code
 	cargo fmt --all
