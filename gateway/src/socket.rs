@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, StreamExt};
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::{Parts, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,10 +27,14 @@ use crate::websocket::{disconnected, receive};
 
 /// The largest frame in either direction, and the largest message of a client, in however many frames.
 const MAX_FRAME_BYTES: usize = 32 * 1024;
-/// Small, since there may be thousands of sockets. A longer frame uses more while it arrives.
-const READ_BUFFER_BYTES: usize = 2 * 1024;
+/// Small, since there may be thousands of sockets, and most frames of clients are shorter. A longer one uses more while it
+/// arrives.
+const READ_BUFFER_BYTES: usize = 512;
 /// How much is collected before it is written, when many messages are queued.
 const WRITE_BUFFER_BYTES: usize = 8 * 1024;
+/// How much is kept for a client that does not read: the largest message, and answers to pings, of which further ones are
+/// dropped but for the last. A message that finds no room ends the connection.
+const MAX_UNSENT_BYTES: usize = 256 * 1024;
 /// How long a client may take to receive the close frame, and again as long to close its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -42,14 +46,19 @@ pub(crate) async fn serve(
     outbox: Outbox,
     upgraded: Upgraded,
 ) {
-    let parts = upgraded.downcast::<TokioIo<ClientStream>>().expect("the accept loop passes such streams to hyper");
+    let Parts { io, read_buf, .. } =
+        upgraded.downcast::<TokioIo<ClientStream>>().expect("the accept loop passes such streams to hyper");
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_write_buffer_size(MAX_UNSENT_BYTES)
         .max_frame_size(Some(MAX_FRAME_BYTES))
         .max_message_size(Some(MAX_FRAME_BYTES));
     // An open socket counts as a connection of its address until it is closed.
-    let ((stream, _open), early) = (parts.io.into_inner().into_parts(), parts.read_buf.to_vec());
+    let (stream, _open) = io.into_inner().into_parts();
+    let early = read_buf.to_vec();
+    // Even an empty one keeps the 8 KiB that hyper read the handshake into.
+    drop(read_buf);
     let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
 
     let in_flight = Arc::new(InFlight::default());
@@ -110,7 +119,7 @@ impl OpenSocket {
     /// the client's system has to keep what it sends. Its close frame is then noticed when one of them has ended.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<SocketEvent> {
         // After a failed write the socket is still read: the client's close frame may have arrived before.
-        let is_broken = matches!(self.poll_send(context), Poll::Ready(Err(_)));
+        let mut is_broken = matches!(self.poll_send(context), Poll::Ready(Err(_)));
         if let Poll::Ready(Ok(closing)) = Pin::new(&mut self.outbox.closing).poll(context) {
             return Poll::Ready(SocketEvent::Ended(Ending::by_gateway(closing)));
         }
@@ -123,8 +132,12 @@ impl OpenSocket {
             };
             match received {
                 Some(Ok(Message::Text(text))) => return Poll::Ready(SocketEvent::Received(text)),
-                // tungstenite answers pings. Neither pings nor pongs count as activity.
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                // Neither pings nor pongs count as activity. tungstenite answers pings, but tries to write only while it reads.
+                Some(Ok(Message::Ping(_))) => {
+                    self.has_unflushed = true;
+                    is_broken |= matches!(self.poll_send(context), Poll::Ready(Err(_)));
+                }
+                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Binary(_))) => return Poll::Ready(SocketEvent::Ended(binary_refused())),
                 Some(Ok(Message::Close(frame))) => {
                     return Poll::Ready(SocketEvent::Ended(closed_by_client(frame)));

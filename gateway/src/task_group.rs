@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -19,10 +20,11 @@ impl TaskGroup {
     {
         self.0.send_modify(|count| *count += 1);
         let ended = Ended(self.clone());
-        tokio::spawn(async move {
-            let _ended = ended;
-            task.await
-        })
+        // An async block that awaits the task would reserve room for it twice: as captured, and as awaited.
+        tokio::spawn(task.map(|output| {
+            drop(ended);
+            output
+        }))
     }
 
     /// How many tasks are running.

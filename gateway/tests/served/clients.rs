@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
 use gateway::Limits;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Served, in_time};
 
@@ -205,4 +207,29 @@ async fn a_body_for_which_there_is_no_room_is_503_and_small_ones_and_pushes_are_
     permits.add_permits(1);
     assert_eq!(slow.await.unwrap().status, 200);
     assert_eq!(served.http("POST", "/rooms/7").body(&large).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_pings_without_reading_gets_few_answers_and_the_last() {
+    const PINGS: usize = 60_000;
+    let served = Served::start().await;
+    let mut alice = served.connects().await;
+    let ping = |n: usize| Bytes::from(format!("{n:0125}"));
+    for n in 1..=PINGS {
+        in_time(alice.stream.feed(Message::Ping(ping(n)))).await.unwrap();
+    }
+    alice.sends(r#"{"action":"tell"}"#).await;
+    served.socket.event().await;
+    let mut answers = 0;
+    in_time(async {
+        while let Some(Ok(Message::Pong(pong))) = alice.stream.next().await {
+            answers += 1;
+            if pong == ping(PINGS) {
+                return;
+            }
+        }
+        panic!("the socket ended before the last answer");
+    })
+    .await;
+    assert!(answers < PINGS, "all answers were kept for a client that did not read");
 }
