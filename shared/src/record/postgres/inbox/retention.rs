@@ -29,14 +29,18 @@ impl Retention for PostgresRecord {
 }
 
 impl PostgresRecord {
-    /// Lets notifications whose send is too old expire a millisecond from now, which is later than any expiry so far.
-    /// Skips locked rows; a later call finds them.
+    /// Lets notifications whose send is too old expire a millisecond from now, which is later than any expiry so far. Skips
+    /// locked rows; a later call finds them. Of more sends than are examined at once, which may be all, it reads nothing.
     async fn try_expire_old(&self, at: At) -> Result<usize, Failure> {
         let query = sqlx::query(sql!(
-            (r#", old AS MATERIALIZED (
+            (r#", due AS MATERIALIZED (
+                   SELECT id FROM sends
+                    WHERE keep_until <= (SELECT now_ms FROM clock) ORDER BY keep_until LIMIT $2
+               ),
+               old AS MATERIALIZED (
                    SELECT n.user_id, n."offset"
-                     FROM clock, sends s JOIN notifications n ON n.send_id = s.id
-                    WHERE s.keep_until <= clock.now_ms AND n.deleted_at IS NULL AND n.expires_at IS NULL
+                     FROM due JOIN notifications n ON n.send_id = due.id
+                    WHERE n.deleted_at IS NULL AND n.expires_at IS NULL
                     LIMIT $2
                       FOR UPDATE OF n SKIP LOCKED
                )

@@ -34,8 +34,10 @@ impl SqliteRecord {
     async fn expire_old(&self, now_ms: i64) -> Result<usize, Failure> {
         self.write(move |db| {
             let sql = r#"UPDATE notifications SET expires_at = ?1 + 1 WHERE (user_id, "offset") IN (
-                             SELECT n.user_id, n."offset" FROM sends s JOIN notifications n ON n.send_id = s.id
-                              WHERE s.keep_until <= ?1 AND n.deleted_at IS NULL AND n.expires_at IS NULL LIMIT ?2)"#;
+                             SELECT n.user_id, n."offset"
+                               FROM (SELECT id FROM sends WHERE keep_until <= ?1 ORDER BY keep_until, id LIMIT ?2) AS s
+                               JOIN notifications n ON n.send_id = s.id
+                              WHERE n.deleted_at IS NULL AND n.expires_at IS NULL LIMIT ?2)"#;
             execute(db, sql, params![now_ms, max_purged()])
         })
         .await
