@@ -1,4 +1,5 @@
-// Runs the gateway as a process on a free port with an empty data folder, and stops it by its pid.
+// Runs the gateway as a process on a free port with an empty data folder, and stops it by its pid. Everything goes through
+// a proxy that checks it against the documents of the API.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -6,22 +7,30 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { expect } from "vitest";
+import { CheckingProxy } from "../documents/proxy.js";
 
 export class Gateway {
-  url = "";
-  private readonly data: string;
+  readonly proxy: CheckingProxy;
+  readonly data: string;
   private readonly env: Readonly<Record<string, string>>;
   private child: ChildProcess | null = null;
 
-  private constructor(data: string, env: Readonly<Record<string, string>>) {
+  private constructor(proxy: CheckingProxy, data: string, env: Readonly<Record<string, string>>) {
+    this.proxy = proxy;
     this.data = data;
     this.env = env;
   }
 
   static async start(env: Readonly<Record<string, string>> = {}): Promise<Gateway> {
-    const gateway = new Gateway(await mkdtemp(join(tmpdir(), "carillon-client-")), env);
+    const data = await mkdtemp(join(tmpdir(), "carillon-client-"));
+    const gateway = new Gateway(await CheckingProxy.start(), data, env);
     await gateway.run("0");
     return gateway;
+  }
+
+  get url(): string {
+    return this.proxy.url;
   }
 
   private async run(port: string): Promise<void> {
@@ -31,7 +40,14 @@ export class Gateway {
     const child = spawn(program, ["--port", port, "--data", this.data], {
       stdio: ["ignore", "pipe", "pipe"],
       // The tests send more than the rate limits allow.
-      env: { ...process.env, RATE_LIMIT_SEND_TYPES: "like=off", RATE_LIMIT_CHAT: "1000/1s", ...this.env },
+      env: {
+        ...process.env,
+        RATE_LIMIT_SEND_TYPES: "like=off",
+        RATE_LIMIT_CHAT: "1000/1s",
+        WS_URL: `${this.url.replace("http", "ws")}/live`,
+        EVENTS_URL: `${this.url}/api/events`,
+        ...this.env,
+      },
     });
     this.child = child;
     let log = "";
@@ -50,7 +66,7 @@ export class Gateway {
     })();
     failed.catch(() => {});
     ready.catch(() => {});
-    this.url = await Promise.race([ready, failed]);
+    this.proxy.target = await Promise.race([ready, failed]);
     child.stdout.resume();
   }
 
@@ -70,12 +86,14 @@ export class Gateway {
 
   /** Starts it again on the same port, with the same data. */
   restart(): Promise<void> {
-    return this.run(new URL(this.url).port);
+    return this.run(new URL(this.proxy.target).port);
   }
 
   async stop(): Promise<void> {
     await this.end("SIGINT");
+    await this.proxy.stop();
     await rm(this.data, { recursive: true, force: true });
+    expect(this.proxy.problems).toEqual([]);
   }
 
   async token(sub: string, scope = "notify:send", ttl = 3600): Promise<string> {
