@@ -3,9 +3,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
-import { TEXTS, VALUES } from "../documents/bodies.js";
-import { Caller } from "../documents/caller.js";
-import { type Json, messageNames, root } from "../documents/documents.js";
+import { TEXTS, VALUES } from "../api/bodies.js";
+import { Caller } from "../api/caller.js";
+import { type Json, messageNames, root } from "../api/documents.js";
 import { Gateway } from "./gateway.js";
 
 type Frame = { readonly [name: string]: Json };

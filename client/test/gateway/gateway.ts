@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect } from "vitest";
-import { CheckingProxy } from "../documents/proxy.js";
+import { CheckingProxy } from "../api/proxy.js";
 
 export class Gateway {
   readonly proxy: CheckingProxy;

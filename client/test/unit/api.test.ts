@@ -14,7 +14,7 @@ import {
   schemaNames,
   templatePaths,
   version,
-} from "../documents/documents.js";
+} from "../api/documents.js";
 
 const docs = new URL("docs/", root);
 const frames = new URL("tests/frames/", root);

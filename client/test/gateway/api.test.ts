@@ -3,11 +3,11 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { bodiesOf, isInexpressible, variants } from "../documents/bodies.js";
-import { type Answer, Caller } from "../documents/caller.js";
-import { type Json, mismatch, type Operation, operation, operations } from "../documents/documents.js";
-import { bodyProblem } from "../documents/exchange.js";
-import type { Seen } from "../documents/proxy.js";
+import { bodiesOf, isInexpressible, variants } from "../api/bodies.js";
+import { type Answer, Caller } from "../api/caller.js";
+import { type Json, mismatch, type Operation, operation, operations } from "../api/documents.js";
+import { bodyProblem } from "../api/exchange.js";
+import type { Seen } from "../api/proxy.js";
 import { Gateway } from "./gateway.js";
 
 const ID = "8214134b-5784-8ca4-baf3-8de40ae24211";
@@ -207,15 +207,18 @@ test.runIf(hasPython)("dead letters are redriven and discarded", async () => {
   // Nothing that works leaves any.
   const insert = `import os, sqlite3, sys
 db = sqlite3.connect(sys.argv[1], timeout=30)
-for user in (None, "alice"):
-    db.execute("INSERT INTO dead_letters VALUES (?, NULL, ?, ?, NULL, 0, 'x', 'a test', 3, 1)",
-        (os.urandom(16), user, user and os.urandom(16)))
+for user, payload in ((None, "x"), ("alice", None)):
+    db.execute("INSERT INTO dead_letters VALUES (?, NULL, ?, ?, NULL, 0, ?, 'a test', 3, 1)",
+        (os.urandom(16), user, user and os.urandom(16), payload))
 db.commit()`;
   execFileSync("python3", ["-c", insert, join(gateway.data, "carillon.db")]);
   const { json } = await ok(admin.get("/api/dead-letters?limit=1"));
   const rest = await ok(admin.get(`/api/dead-letters?cursor=${json.nextCursor}`));
-  await expectStatus(202, admin.post(`/api/dead-letters/${json.items[0].id}/redrive`));
-  await done(admin.delete(`/api/dead-letters/${rest.json.items[0].id}`));
+  const letters: { id: string; userId: string | null }[] = [...json.items, ...rest.json.items];
+  const [held, push] = [null, "alice"].map((userId) => letters.find((letter) => letter.userId === userId)?.id);
+  await expectStatus(202, admin.post(`/api/dead-letters/${push}/redrive`));
+  await expectStatus(409, admin.post(`/api/dead-letters/${held}/redrive`));
+  await done(admin.delete(`/api/dead-letters/${held}`));
 });
 
 test("everything can be tried out, where that is allowed", async () => {
