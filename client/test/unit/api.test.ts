@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { formatProblems, getTotals, lint, loadConfig } from "@redocly/openapi-core";
 import { describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import {
   type Direction,
   messageNames,
@@ -30,6 +31,11 @@ test.for(["openapi", "asyncapi"] as const)("%s.yaml has no lint", async (name) =
 test.for(["openapi", "asyncapi"] as const)("%s.yaml has the version of the package", (name) => {
   const { version: released } = JSON.parse(readFileSync(new URL("client/package.json", root), "utf8"));
   expect(version(name)).toBe(released);
+});
+
+test("openapi.json, which the server answers, is openapi.yaml", () => {
+  const [served, written] = ["openapi.json", "openapi.yaml"].map((file) => readFileSync(new URL(file, docs), "utf8"));
+  expect(served, "run `npm run openapi`").toBe(`${JSON.stringify(parse(written ?? ""))}\n`);
 });
 
 test("template.yaml and openapi.yaml have the same paths", () => {

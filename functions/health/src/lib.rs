@@ -1,4 +1,5 @@
-//! `GET /health`: which dependencies work. It is public, so it does not reveal their addresses.
+//! What anybody may ask: which dependencies work (`GET /health`, without their addresses), and what the API is
+//! (`GET /openapi.json`).
 
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
@@ -8,8 +9,14 @@ use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
 use shared::telemetry::health::{Instance, Persistence, Schema, Status, Warning, WarningName};
 
+const HEALTH: &str = "/health";
+const OPENAPI: &str = "/openapi.json";
+
+/// `docs/openapi.yaml` as JSON; `npm run openapi` in `client/` writes it, and a test there compares them.
+const DESCRIPTION: &str = include_str!("../../../docs/openapi.json");
+
 /// The routes that this function answers.
-pub const ROUTES: &[Route] = &[Route { path: "/health", methods: &["GET"] }];
+pub const ROUTES: &[Route] = &[Route { path: HEALTH, methods: &["GET"] }, Route { path: OPENAPI, methods: &["GET"] }];
 /// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL"];
 
@@ -31,12 +38,20 @@ struct Dependencies {
 /// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
     let call = Call::new(request);
-    call.answer(app, health(app, &call).await).await
+    call.answer(app, answer(app, &call).await).await
 }
 
-async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
-    call.route(ROUTES)?;
+async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
+    let (path, _) = call.route(ROUTES)?;
     call.query()?.finish()?;
+    match path {
+        HEALTH => Ok(health(app).await),
+        OPENAPI => Ok(Reply::text(DESCRIPTION, "application/json")),
+        _ => Err(Error::NotFound),
+    }
+}
+
+async fn health(app: &App) -> Reply {
     // The first is the cheapest query that only a working record can answer.
     let (record, schema, moment) =
         tokio::join!(app.record.deliveries.next_due(), app.record.migrations.schema(), app.moment.health.check());
@@ -62,7 +77,7 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
         (Err(_), false) => "down",
     };
     let health = |status| Health { status, dependencies: Dependencies { database, redis }, schema, warnings };
-    Ok(match record {
+    match record {
         Err(error) => {
             tracing::error!(%error, "the database is unavailable");
             Reply::down(&health("down"))
@@ -70,7 +85,7 @@ async fn health(app: &App, call: &Call) -> Result<Reply, Error> {
         // Without Redis everything keeps working, but each process enforces the rate limits on its own.
         Ok(()) if redis == "ok" || redis == "off" => Reply::ok(&health("ok")),
         Ok(()) => Reply::ok(&health("degraded")),
-    })
+    }
 }
 
 /// The instances that would lose with a restart what was accepted fast, if that is in use.
