@@ -149,8 +149,13 @@ impl Local {
         }
         let parameter = |name: &str| {
             let given = if spawns { spawned::parameter(&variables, name) } else { None };
-            // Any value turns CORS on. Which origins are allowed is decided below, by the functions' configuration.
-            given.or_else(|| (name == "AllowedOrigins").then(|| "http://localhost".to_owned()))
+            // Any value turns CORS on. Which origins are allowed is decided below, by the functions' configuration, and so is
+            // whether the test page and the test sends answer.
+            given.or_else(|| match name {
+                "AllowedOrigins" => Some("http://localhost".into()),
+                "EnableTestEndpoints" => Some("true".into()),
+                _ => None,
+            })
         };
         let template = Template::read_with(&template, parameter)?;
         let warnings = template.warnings.clone();

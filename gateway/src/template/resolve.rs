@@ -98,8 +98,12 @@ impl<'a> Resolver<'a> {
             "AWS::StackId" => format!("arn:aws:cloudformation:{REGION}:{ACCOUNT_ID}:stack/local/local").into(),
             _ => match self.parameters.get(name) {
                 Some(default) => default.clone(),
-                // Without a deployment, a reference to a resource is its logical id.
-                None => self.document["Resources"].get(name).map(|_| name.into())?,
+                None => match name.strip_suffix(".Alias") {
+                    // SAM generates the alias. Locally a function has no versions.
+                    Some(function) => self.attribute(&json!([function, "Arn"]))?,
+                    // Without a deployment, a reference to a resource is its logical id.
+                    None => self.document["Resources"].get(name).map(|_| name.into())?,
+                },
             },
         };
         Some(Resolved::Value(value))
@@ -245,10 +249,9 @@ mod tests {
         resolves(json!({ "Ref": "Origins" }), json!(["https://a.example", "https://b.example"]));
         resolves(json!({ "Ref": "AWS::Region" }), json!("us-east-1"));
         resolves(json!({ "Ref": "Send" }), json!("Send"));
-        resolves(
-            json!({ "Fn::GetAtt": ["Send", "Arn"] }),
-            json!("arn:aws:lambda:us-east-1:123456789012:function:Send"),
-        );
+        for function in [json!({ "Fn::GetAtt": ["Send", "Arn"] }), json!({ "Ref": "Send.Alias" })] {
+            resolves(function, json!("arn:aws:lambda:us-east-1:123456789012:function:Send"));
+        }
     }
 
     #[test]
