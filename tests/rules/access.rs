@@ -72,7 +72,7 @@ fn granted(policies: &Value) -> (BTreeSet<&'static str>, Vec<String>) {
         let actions: Vec<&str> = list(&statement["Action"]).into_iter().filter_map(Value::as_str).collect();
         wide.extend(actions.iter().filter(|action| action.contains('*')).map(ToString::to_string));
         for resource in list(&statement["Resource"]) {
-            if actions == [INVOKE] && *resource == json!({ "Fn::GetAtt": ["drain", "Arn"] }) {
+            if actions == [INVOKE] && *resource == json!({ "Ref": "drain.Alias" }) {
                 granted.insert("invoke");
                 continue;
             }

@@ -174,7 +174,8 @@ fn socket_problems(template: &Value) -> Vec<String> {
     let found: BTreeMap<&str, &Value> = members(&api["Properties"]["Routes"]).collect();
     let expected = BTreeMap::from(SOCKET_ROUTES);
     for (route, function) in &expected {
-        let arn = json!({ "Fn::GetAtt": [function, "Arn"] });
+        // The alias, so that a deployment can move sockets to the new version step by step.
+        let arn = json!({ "Ref": format!("{function}.Alias") });
         if found.get(route).is_none_or(|route| route["FunctionArn"] != arn) {
             problems.push(format!("{id}: {route} does not go to {function}"));
         }
