@@ -3,7 +3,9 @@
 # `make run PROFILE=release` builds with optimisations.
 release := $(if $(filter release,$(PROFILE)),--release)
 
-.PHONY: help run watch build test faults overlap fuzz bench compare validate docs fmt lint clean
+templates := template.yaml migrate.yaml $(wildcard deploy/*.yaml)
+
+.PHONY: help run watch build test faults overlap fuzz bench compare validate deploy docs fmt lint clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,12 +42,22 @@ compare: ## Compare with peers and with the limits of this machine (ONLY=chat,7;
 	$(if $(CARILLON),,cargo build --locked --release --package gateway)
 	ONLY=$(ONLY) REPS=$(or $(REPS),3) WRITE=$(WRITE) CARILLON=$(CARILLON) node tests/compare/main.mjs
 
-validate: ## Validate the templates with the SAM CLI (a large install, into .tools)
+validate: ## Check the templates and rehearse a deployment without an account (a large install, into .tools)
 	tests/venv .tools/sam tests/requirements-sam.txt
-	for template in template.yaml migrate.yaml; do \
+	tests/venv .tools/checkov tests/requirements-checkov.txt
+	for template in $(templates); do \
 		SAM_CLI_TELEMETRY=0 AWS_REGION=$${AWS_REGION:-us-east-1} \
 			.tools/sam/bin/sam validate --lint --template $$template || exit 1; \
+		.tools/checkov/bin/checkov --config-file .checkov.yaml --file $$template || exit 1; \
 	done
+	.tools/sam/bin/python -W ignore tests/deploy/test_deploy.py
+
+deploy: ## Deploy to AWS: SIZE=small, medium or large (SETTINGS=deploy/settings.toml; see docs/deploying.md)
+	@[ -n "$(SIZE)" ] || { echo "SIZE is missing: make deploy SIZE=small, medium or large" >&2; exit 64; }
+	client/build-page
+	tests/build arm64
+	tests/venv .tools/sam tests/requirements-sam.txt
+	.tools/sam/bin/python deploy/deploy.py $(SIZE) $(if $(SETTINGS),--settings $(SETTINGS))
 
 docs: ## Build the site of the documents into .tools/site; a link that leads nowhere fails (DOCS_REPOSITORY=address)
 	tests/venv .tools/docs docs/site/requirements.txt

@@ -1,0 +1,322 @@
+"""Rehearses deploy/deploy.py and its templates without an account: `make validate` runs it."""
+
+import io
+import json
+import logging
+import os
+import re
+import sys
+import tempfile
+import unittest
+from contextlib import redirect_stdout
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "deploy"), str(ROOT / "tests/deploy")]
+os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "eu-central-1"}
+
+import boto3  # noqa: E402
+import cloud  # noqa: E402
+import deploy  # noqa: E402
+import tomlkit  # noqa: E402
+from deploy import Deployment, Refused, parameters_of, size_parameters  # noqa: E402
+from moto import mock_aws  # noqa: E402
+from moto.cloudformation.models import cloudformation_backends  # noqa: E402
+
+SIZES = ["small", "medium", "large"]
+REGION = "eu-central-1"
+SETTINGS = {"stack": "carillon", "region": REGION, "parameters": {"AllowedOrigins": "https://app.example.com"}}
+# Outputs of deploy/data.yaml that are for deploy.py itself.
+FOR_THE_SCRIPT = {"AuroraArn", "FunctionsPassword", "OwnerPassword", "RedisGroupId"}
+
+
+def outputs_of(template):
+    return set(deploy.yaml_parse(deploy.TEMPLATES[template].read_text()).get("Outputs", {}))
+
+
+class Parameters(unittest.TestCase):
+    def test_every_value_of_a_size_is_one_that_its_template_allows(self):
+        for size in SIZES:
+            config = tomlkit.parse((ROOT / f"deploy/{size}.toml").read_text())
+            self.assertEqual(set(config) - {"version"}, set(deploy.TEMPLATES), size)
+            for template in deploy.TEMPLATES:
+                declared = parameters_of(template)
+                for name, value in size_parameters(size, template).items():
+                    with self.subTest(size=size, template=template, parameter=name):
+                        self.assertIn(name, declared)
+                        about = declared[name]
+                        if "AllowedValues" in about:
+                            self.assertIn(value, map(str, about["AllowedValues"]))
+                        if "AllowedPattern" in about:
+                            self.assertRegex(value, about["AllowedPattern"])
+                        if about["Type"] == "Number":
+                            self.assertGreaterEqual(float(value), about.get("MinValue", float("-inf")))
+                            self.assertLessEqual(float(value), about.get("MaxValue", float("inf")))
+
+    def test_outputs_of_the_data_stack_are_parameters_of_others(self):
+        declared = {*parameters_of("app"), *parameters_of("migrate"), *parameters_of("alarms")}
+        for name in outputs_of("data") - FOR_THE_SCRIPT:
+            self.assertTrue(name in declared or name.removesuffix("Secret") in declared, name)
+
+    def test_each_parameter_without_a_default_comes_from_somewhere(self):
+        computed = {"Functions"}
+        secrets = {name.removesuffix("Secret") for name in outputs_of("data") if name.endswith("Secret")}
+        sources = {
+            "data": set(),
+            "migrate": outputs_of("data") | secrets,
+            "app": outputs_of("data") | secrets | set(SETTINGS["parameters"]),
+            "alarms": outputs_of("app") | outputs_of("data") | computed,
+            # The operator's: `Domain` decides whether there is this stack at all.
+            "edge": outputs_of("app") | {"Domain", "CertificateArn"},
+        }
+        for template, source in sources.items():
+            needed = {name for name, about in parameters_of(template).items() if "Default" not in about}
+            self.assertEqual(needed - source, set(), template)
+
+    def test_the_example_of_settings_and_the_guide_name_parameters_that_exist(self):
+        text = (ROOT / "deploy/settings.example.toml").read_text() + (ROOT / "docs/deploying.md").read_text()
+        known = {name for template in deploy.TEMPLATES for name in parameters_of(template)}
+        named = re.findall(r"^ *(?:# )?([A-Z]\w+) = |`([A-Z]\w+) = ", text, re.MULTILINE)
+        named = [one or other for one, other in named]
+        self.assertGreater(len(named), 15)
+        for name in named:
+            self.assertTrue(name in known or name.removesuffix("Secret") in known, name)
+
+
+class Rehearsal(unittest.TestCase):
+    """Deploys to moto, with functions and a Data API that remember their calls."""
+
+    def setUp(self):
+        self.aws = mock_aws()
+        self.aws.start()
+        self.addCleanup(self.aws.stop)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.bundles = self.folder / "bundles"
+        cloud.bundle(self.bundles, [*deploy.functions_of("app"), *deploy.functions_of("migrate")])
+        self.sam = cloud.Sam()
+        self.calls = self.sam.calls
+        self.migration = {"Payload": io.BytesIO(b'{"version":12}')}
+        self.role_exists = False
+        self.concurrency = 1000
+
+    def deploy(self, size="small", **parameters):
+        settings = self.folder / "settings.toml"
+        parameters = SETTINGS["parameters"] | parameters
+        settings.write_text(tomlkit.dumps(SETTINGS | {"parameters": parameters}))
+        deployment = Deployment(size, settings, self.sam, self.bundles)
+        real = deployment.client
+        deployment.client = lambda service, *args, **kwargs: self.client(real, service, *args, **kwargs)
+        with redirect_stdout(io.StringIO()) as printed, mock.patch("urllib.request.urlopen") as health:
+            health.return_value.__enter__.return_value.read.return_value = b'{"status":"ok"}'
+            deployment.run()
+        return printed.getvalue()
+
+    def client(self, real, service, *args, **kwargs):
+        if service == "lambda":
+            client = mock.Mock()
+            client.get_account_settings.return_value = {"AccountLimit": {"ConcurrentExecutions": self.concurrency}}
+            client.invoke.side_effect = lambda **_: self.calls.append("invoke migrate") or self.migration
+            return client
+        if service == "rds-data":
+            client = mock.Mock()
+            client.execute_statement.side_effect = self.execute
+            return client
+        if service == "elasticache":
+            client = mock.Mock()
+            members = ["redis-0001-001", "redis-0001-002"]
+            client.describe_replication_groups.return_value = {"ReplicationGroups": [{"MemberClusters": members}]}
+            return client
+        return real(service, *args, **kwargs)
+
+    def execute(self, sql, **_):
+        self.calls.append(f"sql {sql.split()[0]}")
+        return {"records": [[{"longValue": 1}]] if self.role_exists else []}
+
+    def versions(self):
+        resources = self.sam.templates["carillon"]["Resources"]
+        return sorted(name for name, resource in resources.items() if resource["Type"] == "AWS::Lambda::Version")
+
+    def test_the_database_is_migrated_before_the_functions_are_replaced(self):
+        for size in SIZES:
+            with self.subTest(size=size):
+                self.setUp()
+                self.deploy(size)
+                stacks = [call for call in self.calls if not call.startswith("sql")]
+                self.assertEqual(
+                    stacks, ["carillon-data", "carillon-migrate", "invoke migrate", "carillon", "carillon-alarms"]
+                )
+                first_sql = self.calls.index("sql SELECT")
+                self.assertLess(self.calls.index("invoke migrate"), first_sql)
+                self.assertLess(first_sql, self.calls.index("carillon"))
+                self.assertIn("sql CREATE", self.calls)
+
+    def test_a_failed_migration_leaves_the_functions_as_they_are(self):
+        self.migration = {"Payload": io.BytesIO(b'{"errorMessage":"locked"}'), "FunctionError": "Unhandled"}
+        with self.assertRaisesRegex(Refused, "the functions are as before.*locked"):
+            self.deploy()
+        self.assertNotIn("carillon", self.calls)
+
+    def test_an_existing_role_gets_its_password_again(self):
+        self.role_exists = True
+        self.deploy()
+        self.assertNotIn("sql CREATE", self.calls)
+        self.assertIn("sql ALTER", self.calls)
+
+    def test_a_version_is_published_when_and_only_when_something_has_changed(self):
+        self.deploy()
+        first = self.versions()
+        self.deploy()
+        self.assertEqual(self.versions(), first)
+        # The transform does not look at values of parameters.
+        self.deploy(Accept="fast")
+        with_parameter = self.versions()
+        self.assertTrue(set(first).isdisjoint(with_parameter))
+        secrets = boto3.client("secretsmanager", region_name=REGION)
+        secret = next(one["ARN"] for one in secrets.list_secrets()["SecretList"] if "JwtSecret" in one["Name"])
+        secrets.put_secret_value(SecretId=secret, SecretString='{"value": "' + 64 * "x" + '"}')
+        self.deploy(Accept="fast")
+        with_secret = self.versions()
+        self.assertTrue(set(with_parameter).isdisjoint(with_secret))
+        cloud.bundle(self.bundles, ["send"], b"release 2")
+        self.deploy(Accept="fast")
+        self.assertTrue(set(with_secret).isdisjoint(self.versions()))
+
+    def test_a_setting_that_is_removed_has_its_default_again(self):
+        self.deploy(Accept="fast", EnableTestEndpoints=True, Env="staging")
+        self.deploy()
+        client = boto3.client("cloudformation", region_name=REGION)
+        parameters = client.describe_stacks(StackName="carillon")["Stacks"][0]["Parameters"]
+        values = {one["ParameterKey"]: one["ParameterValue"] for one in parameters}
+        self.assertEqual((values["Accept"], values["EnableTestEndpoints"], values["Env"]), ("durable", "false", "production"))
+
+    def test_a_restored_database_is_not_replaced_by_an_empty_one(self):
+        restore = {"RestoreFrom": "cluster", "RestoreTime": "2026-11-20T10:15:00Z"}
+        self.deploy(**restore)
+        self.calls.clear()
+        with self.assertRaisesRegex(Refused, 'would be empty: RestoreFrom = "cluster", RestoreTime = "2026'):
+            self.deploy()
+        self.assertEqual(self.calls, [])
+        self.deploy(**restore)
+
+    def test_a_stack_that_could_not_be_created_is_created_again(self):
+        client = boto3.client("cloudformation", region_name=REGION)
+        nothing = '{"Resources": {"Nothing": {"Type": "AWS::SNS::Topic"}}}'
+        failed = client.create_stack(StackName="carillon-data", TemplateBody=nothing)["StackId"]
+        cloudformation_backends["123456789012"][REGION].get_stack(failed).status = "ROLLBACK_COMPLETE"
+        self.deploy()
+        self.assertNotEqual(client.describe_stacks(StackName="carillon-data")["Stacks"][0]["StackId"], failed)
+
+    def test_no_secret_is_in_a_parameter(self):
+        self.deploy()
+        client = boto3.client("cloudformation", region_name=REGION)
+        secrets = boto3.client("secretsmanager", region_name=REGION)
+        values = [secrets.get_secret_value(SecretId=one["ARN"])["SecretString"] for one in secrets.list_secrets()["SecretList"]]
+        self.assertGreater(len(values), 4)
+        for stack in client.describe_stacks()["Stacks"]:
+            parameters = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
+            for value in values:
+                self.assertNotIn(json.loads(value).get("value", value), parameters.values())
+        given = self.sam.templates["carillon"]
+        self.assertIn("DATABASE_URL", json.dumps(given))
+
+    def test_stores_and_keys_of_ones_own_replace_those_of_the_data_stack(self):
+        secrets = boto3.client("secretsmanager", region_name=REGION)
+        for name in ("database", "migrate", "redis"):
+            secrets.create_secret(Name=name, SecretString='{"value": "x"}')
+        self.deploy(
+            Database="none", DatabaseUrlSecret="database", MigrateDatabaseUrlSecret="migrate", Redis="none",
+            RedisUrlSecret="redis", JwtJwksUrl="https://id.example.com/keys", JwtIssuer="i", JwtAudience="a",
+        )  # fmt: skip
+        self.assertEqual(self.sam.types["carillon-data"], {"AWS::SecretsManager::Secret"})
+        self.assertFalse([call for call in self.calls if call.startswith("sql")])
+
+    def test_a_domain_is_told_to_clients(self):
+        certificate = "arn:aws:acm:us-east-1:123456789012:certificate/1"
+        printed = self.deploy(Domain="notify.example.com", CertificateArn=certificate, Firewall="true")
+        self.assertEqual(self.calls[-2:], ["carillon-edge", "carillon-alarms"])
+        self.assertIn("point notify.example.com to", printed)
+
+    def test_what_cannot_succeed_is_refused_before_anything_is_deployed(self):
+        for change, message in [
+            ({"parameters": {"DatabaseUri": "x"}}, "no template has the parameters DatabaseUri"),
+            ({"parameters": {"JwtSecret": 64 * "x"}}, "secrets do not belong in the settings: set JwtSecretSecret"),
+            ({"parameters": {"Domain": "a.b", "SocketUrl": "wss://a.b"}}, "Domain decides SocketUrl"),
+            ({"concurrency": 10}, "allows 10 concurrent executions, and 122 are needed.*increase"),
+            ({"missing": "send"}, "make build ARGS=arm64 first: send"),
+        ]:
+            with self.subTest(message):
+                self.setUp()
+                self.concurrency = change.get("concurrency", 1000)
+                if "missing" in change:
+                    (self.bundles / change["missing"] / "bootstrap.zip").unlink()
+                with self.assertRaisesRegex(Refused, message):
+                    self.deploy(**change.get("parameters", {}))
+                self.assertEqual(self.calls, [])
+
+    def test_what_is_missing_later_is_named(self):
+        with self.assertRaisesRegex(Refused, "Secrets Manager has no secret nowhere"):
+            self.deploy(VapidPrivateKeySecret="nowhere")
+        with self.assertRaisesRegex(Refused, "migrate.yaml needs MigrateDatabaseUrl"):
+            self.deploy(Database="none")
+
+
+class Transformed(unittest.TestCase):
+    """template.yaml as CloudFormation sees it."""
+
+    def resources(self, **values):
+        template = deploy.yaml_parse(deploy.TEMPLATES["app"].read_text())
+        for name in deploy.functions_of("app"):
+            template["Resources"][name]["Properties"]["CodeUri"] = f"s3://artifacts/{name}"
+        template["Globals"]["Function"].pop("CodeUri")
+        template.pop("Transform")
+        values = {"AllowedOrigins": "https://app.example.com", "DatabaseUrl": "x", **values}
+        return cloud.transform(template, values, cloud.ManagedPolicies())["Resources"]
+
+    def test_every_call_goes_to_the_alias(self):
+        resources = self.resources()
+        functions = {name for name, one in resources.items() if one["Type"] == "AWS::Lambda::Function"}
+        aliases = {name for name, one in resources.items() if one["Type"] == "AWS::Lambda::Alias"}
+        self.assertEqual(len(aliases), len(functions))
+        for name, one in resources.items():
+            if one["Type"] == "AWS::Lambda::Permission":
+                self.assertIn(one["Properties"]["FunctionName"].get("Ref"), aliases, name)
+
+    def test_every_role_has_the_boundary_and_every_alias_the_alarms(self):
+        for name, one in self.resources().items():
+            if one["Type"] == "AWS::IAM::Role" and name != "CodeDeployServiceRole":
+                self.assertEqual(one["Properties"]["PermissionsBoundary"], {"Ref": "Boundary"}, name)
+            if one["Type"] == "AWS::CodeDeploy::DeploymentGroup":
+                self.assertEqual(len(one["Properties"]["AlarmConfiguration"]["Alarms"]), 2, name)
+
+    def test_the_test_page_exists_only_where_it_is_enabled(self):
+        for name, one in self.resources().items():
+            if re.match("(page|testing)[A-Z]?", name) and one["Type"] not in ("AWS::Lambda::Permission",):
+                self.assertEqual(one.get("Condition"), "HasTestPage", name)
+
+    def test_a_production_stack_stays_below_the_limits_of_cloudformation(self):
+        resources = self.resources(Tracing="Active", Shift="Linear10PercentEvery1Minute")
+        self.assertLess(len(resources), 500)
+        deployed = [one for one in resources.values() if one.get("Condition") != "HasTestPage"]
+        secrets = ("DatabaseUrl", "RedisUrl", "JwtSecret", "JwtSecretPrevious", "VapidPrivateKey")
+        references = json.dumps(deployed)
+        count = sum(references.count(json.dumps({"Ref": name})) for name in secrets)
+        # CloudFormation allows 60 references to secrets in a stack.
+        self.assertLessEqual(count, 60)
+
+
+class Role(unittest.TestCase):
+    def test_the_statements_of_roles_sql_have_no_variable_left(self):
+        statements = deploy.role_statements("carillon_functions", "carillon")
+        self.assertGreater(len(statements), 8)
+        for statement in statements:
+            self.assertRegex(statement, r"^(GRANT|REVOKE|ALTER) ")
+            self.assertNotIn(":", statement)
+
+
+if __name__ == "__main__":
+    # The transform warns about switches of AWS' own.
+    logging.disable(logging.WARNING)
+    unittest.main()
