@@ -25,6 +25,10 @@ impl Time {
     /// Parses an RFC 3339 instant at any offset; `None` for anything else, and for years that cannot be written.
     /// Fractions of a millisecond are rounded up, so that nothing happens before the given instant.
     pub fn parse(text: &str) -> Option<Self> {
+        // The parser takes any character there.
+        if !matches!(text.as_bytes().get(10), Some(b'T' | b't')) {
+            return None;
+        }
         let instant = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let ms = -(-instant.unix_timestamp_nanos()).div_euclid(1_000_000);
         i64::try_from(ms).ok().filter(|ms| Self::WRITABLE.contains(ms)).map(Self)
@@ -185,9 +189,17 @@ mod tests {
         ] {
             assert_eq!(Time::parse(text), Some(Time(ms)), "{text}");
         }
-        for text in
-            ["", "now", "2026-11-20", "2026-11-20T16:00:00", "2026-13-20T16:00:00Z", "99999-01-01T00:00:00Z", "7"]
-        {
+        for text in [
+            "",
+            "now",
+            "2026-11-20",
+            "2026-11-20T16:00:00",
+            "2026-11-20 16:00:00Z",
+            "2026-11-20x16:00:00Z",
+            "2026-13-20T16:00:00Z",
+            "99999-01-01T00:00:00Z",
+            "7",
+        ] {
             assert_eq!(Time::parse(text), None, "{text}");
         }
     }
