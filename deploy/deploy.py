@@ -91,8 +91,8 @@ class Deployment:
         # Parameters of the other stacks that outputs of the data stack give.
         data = self.deploy("data", self.values("data"))
         given = self.given(data)
-        self.deploy("migrate", self.values("migrate", given))
-        self.migrate()
+        migrate = self.deploy("migrate", self.values("migrate", given))
+        self.migrate(migrate["MigrateFunction"])
         if "AuroraArn" in data:
             self.create_role(data)
         elif "DatabaseInstance" in data:
@@ -270,9 +270,8 @@ class Deployment:
         path.write_text(yaml_dump(document))
         return path
 
-    def migrate(self):
+    def migrate(self, name):
         """Applies the missing migrations, before any function that needs them is deployed."""
-        name = self.outputs("migrate")["MigrateFunction"]
         # As long as the function may run, and never twice.
         patient = Config(read_timeout=910, retries={"total_max_attempts": 1})
         answer = self.client("lambda", config=patient).invoke(FunctionName=name, Payload=b"{}")
@@ -309,10 +308,6 @@ class Deployment:
 
     def client(self, service, region=None, config=None):
         return self.session.client(service, region_name=region or self.region, config=config)
-
-    def outputs(self, template):
-        described = self.client("cloudformation").describe_stacks(StackName=f"{self.stack}-{template}")["Stacks"][0]
-        return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
 
 
 def run_sam(arguments):

@@ -7,8 +7,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
 use http::header::CONTENT_TYPE;
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Context, Error, LambdaEvent, Request, Response, Service, StreamAdapter, service_fn};
@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use shared::clock::Clock;
 
 use crate::functions::{Chunks, DEFAULT_CONTENT_TYPE, Function, FunctionError, StreamedAnswer};
-use crate::invocation::MAX_PAYLOAD_BYTES;
+use crate::invocation::gathered;
 use crate::prelude;
 
 /// The longest that an HTTP API waits, so no HTTP handler has a later deadline.
@@ -115,15 +115,7 @@ where
     B::Error: Into<Error> + Debug + Send,
 {
     async fn invoke(&self, event: Bytes) -> Result<Bytes, FunctionError> {
-        let mut chunks = self.stream(event, HTTP_DEADLINE).await?;
-        let mut all = BytesMut::new();
-        // Lambda refuses what is longer, and the stream may be endless.
-        while all.len() <= MAX_PAYLOAD_BYTES
-            && let Some(chunk) = chunks.next().await
-        {
-            all.extend_from_slice(&chunk?);
-        }
-        Ok(all.freeze())
+        gathered(self.stream(event, HTTP_DEADLINE).await?).await
     }
 
     async fn invoke_streaming(&self, event: Bytes, timeout: Duration) -> Result<StreamedAnswer, FunctionError> {
@@ -182,13 +174,14 @@ fn failed(error: Error) -> FunctionError {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
+    use futures_util::{StreamExt, stream};
     use http_body_util::StreamBody;
     use hyper::body::Frame;
     use lambda_http::RequestExt;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::invocation::MAX_PAYLOAD_BYTES;
 
     /// What a REST API would send for `GET /events`.
     const GET: Bytes = Bytes::from_static(

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 
@@ -78,6 +78,18 @@ impl Target {
             })
         })
     }
+}
+
+/// A streamed answer where none can be passed on: whole, as behind a route of AWS that does not stream. Reads little more than an
+/// answer may have, since Lambda refuses what is longer, and the stream may be endless.
+pub(crate) async fn gathered(mut chunks: Chunks) -> Result<Bytes, FunctionError> {
+    let mut all = BytesMut::new();
+    while all.len() <= MAX_PAYLOAD_BYTES
+        && let Some(chunk) = chunks.next().await
+    {
+        all.extend_from_slice(&chunk?);
+    }
+    Ok(all.freeze())
 }
 
 fn within_limit(event: Bytes) -> Result<Bytes, FunctionError> {

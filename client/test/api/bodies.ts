@@ -1,6 +1,6 @@
 // Bodies that put the schemas of requests to the test: the documented examples, each varied in one member.
 
-import { type Json, type Operation, resolvedSchema, type Schema } from "./documents.js";
+import { type Json, type Operation, resolvedSchema, type Schema } from "./descriptions.js";
 
 /** The documented examples of an operation's body. */
 export function bodiesOf({ body }: Operation): Json[] {

@@ -29,7 +29,7 @@ export class Caller {
     return new Caller(gateway, gateway.token(user, scopes.join(" ")));
   }
 
-  static nobody(gateway: Gateway): Caller {
+  static anonymous(gateway: Gateway): Caller {
     return new Caller(gateway, undefined);
   }
 

@@ -11,7 +11,7 @@ import {
   type Parameter,
   resolvedSchema,
   type Schema,
-} from "./documents.js";
+} from "./descriptions.js";
 
 /** An HTTP call and its answer. */
 export interface Exchange {

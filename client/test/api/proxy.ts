@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { Receiver } from "ws";
 import { isInexpressible } from "./bodies.js";
-import { messageOf } from "./documents.js";
+import { messageOf } from "./descriptions.js";
 import { type Exchange, operationOf, parsed, problems } from "./exchange.js";
 
 /** What went through, by operation. */

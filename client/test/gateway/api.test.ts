@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { bodiesOf, isInexpressible, variants } from "../api/bodies.js";
 import { type Answer, Caller } from "../api/caller.js";
-import { type Json, mismatch, type Operation, operation, operations, root } from "../api/documents.js";
+import { type Json, mismatch, type Operation, operation, operations, root } from "../api/descriptions.js";
 import { bodyProblem } from "../api/exchange.js";
 import type { Seen } from "../api/proxy.js";
 import { Gateway } from "./gateway.js";
@@ -20,7 +20,7 @@ let admin: Caller;
 let shop: Caller;
 let alice: Caller;
 let bob: Caller;
-let nobody: Caller;
+let anonymous: Caller;
 
 beforeAll(async () => {
   gateway = await Gateway.start({
@@ -32,7 +32,7 @@ beforeAll(async () => {
   shop = Caller.as(gateway, "shop", "notify:send");
   alice = Caller.as(gateway, "alice");
   bob = Caller.as(gateway, "bob");
-  nobody = Caller.nobody(gateway);
+  anonymous = Caller.anonymous(gateway);
 });
 
 afterAll(() => gateway?.stop());
@@ -127,12 +127,12 @@ test("connections open, and tell who is online", async () => {
   await expectStatus(201, alice.post("/api/ws/ticket", { origin: "http://localhost:5173" }));
   await expectStatus(403, alice.post("/api/ws/ticket", { origin: "http://evil.example" }));
   expect(await follow(`/api/events?ticket=${ticket.json.ticket}`, {})).toBe(200);
-  await expectStatus(401, nobody.get(`/api/events?ticket=${ticket.json.ticket}`));
-  await expectStatus(401, nobody.get("/api/events", { headers: { authorization: "Basic x" } }));
+  await expectStatus(401, anonymous.get(`/api/events?ticket=${ticket.json.ticket}`));
+  await expectStatus(401, anonymous.get("/api/events", { headers: { authorization: "Basic x" } }));
   const elsewhere = await alice.post("/api/ws/ticket", { origin: "http://localhost:1" });
   await expectStatus(
     403,
-    nobody.get(`/api/events?ticket=${elsewhere.json.ticket}`, { headers: { origin: "http://localhost:2" } }),
+    anonymous.get(`/api/events?ticket=${elsewhere.json.ticket}`, { headers: { origin: "http://localhost:2" } }),
   );
   const headers = { authorization: `Bearer ${await gateway.token("alice")}`, "last-event-id": "0000000000000001.1" };
   expect(await follow("/api/events", { headers })).toBe(200);
@@ -195,8 +195,8 @@ test("preferences and browsers", async () => {
 });
 
 test("administrators look, and revoke", async () => {
-  await ok(nobody.get("/health"));
-  expect((await ok(nobody.get("/openapi.json"))).json).toEqual(
+  await ok(anonymous.get("/health"));
+  expect((await ok(anonymous.get("/openapi.json"))).json).toEqual(
     JSON.parse(readFileSync(new URL("docs/openapi.json", root), "utf8")),
   );
   await ok(admin.get("/metrics"));
@@ -241,7 +241,7 @@ test("everything can be tried out, where that is allowed", async () => {
     await expectStatus(422, admin.post(operation(id).path, { ...body, type: "other" }, key));
   }
   for (const more of ["", "/page.js", "/page.css", "/push-worker.js"])
-    await ok(nobody.get(`/test/redis-notification${more}`));
+    await ok(anonymous.get(`/test/redis-notification${more}`));
 });
 
 test("another deployment has no test endpoints, and tight limits", async () => {
@@ -278,7 +278,7 @@ test.for(operations)("$id refuses what is wrong with every call", async (operati
   const required = operation.parameters.filter(({ required, ...parameter }) => required && parameter.in === "query");
   const query = required.map(({ name }) => `${name}=x`).join("&");
   const faults: [number, () => Promise<Answer>][] = [
-    [401, () => nobody.call(method, path)],
+    [401, () => anonymous.call(method, path)],
     [403, () => alice.call(method, path)],
     [404, () => caller.call(method, `${path}${query && "?"}${query}`, bodiesOf(operation)[0])],
     [415, () => caller.call(method, path, undefined, { text: "x", headers: { "content-type": "text/plain" } })],

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { WebSocket } from "ws";
 import { TEXTS, VALUES } from "../api/bodies.js";
 import { Caller } from "../api/caller.js";
-import { type Json, messageNames, root } from "../api/documents.js";
+import { type Json, messageNames, root } from "../api/descriptions.js";
 import { Gateway } from "./gateway.js";
 
 type Frame = { readonly [name: string]: Json };

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
-import { root } from "../api/documents.js";
+import { root } from "../api/descriptions.js";
 import { Gateway } from "./gateway.js";
 
 const run = promisify(execFile);

@@ -1,4 +1,4 @@
-// The documents of the API, as far as they can be checked without a gateway.
+// The descriptions of the API, as far as they can be checked without a gateway.
 
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -15,7 +15,7 @@ import {
   schemaNames,
   templatePaths,
   version,
-} from "../api/documents.js";
+} from "../api/descriptions.js";
 
 const docs = new URL("docs/", root);
 const frames = new URL("tests/frames/", root);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 use http::Response;
@@ -20,7 +20,7 @@ use super::program::Program;
 use super::runtime_api::RuntimeApi;
 use super::sandbox::Sandbox;
 use crate::functions::{Chunks, DEFAULT_CONTENT_TYPE, Function, FunctionError, StreamedAnswer, unstreamed};
-use crate::invocation::MAX_PAYLOAD_BYTES;
+use crate::invocation::gathered;
 use crate::prelude;
 
 /// How long an invocation waits for a sandbox that has answered and is about to be idle, rather than start a new one.
@@ -147,15 +147,7 @@ impl Function for Pool {
         match self.call(event).await? {
             Output::Whole(answer) => Ok(answer),
             // Behind a route that does not stream, the client gets the whole stream, as on AWS.
-            Output::Stream { mut parts, .. } => {
-                let mut all = BytesMut::new();
-                while all.len() <= MAX_PAYLOAD_BYTES
-                    && let Some(part) = parts.recv().await
-                {
-                    all.extend_from_slice(&part?);
-                }
-                Ok(all.freeze())
-            }
+            Output::Stream { parts, .. } => gathered(chunks(parts)).await,
         }
     }
 

@@ -163,11 +163,11 @@ fn parts<'a>(addressed: impl Iterator<Item = (Frame, &'a [Connection])>) -> Vec<
 /// itself what did not reach it.
 fn is_accepted(outgoing: &Outgoing<'_>, results: &[PushResult]) -> bool {
     let attempts = || outgoing.connections.iter().zip(results);
-    let reached: HashSet<&UserId> =
-        attempts().filter(|(_, result)| **result != PushResult::Gone).map(|(connection, _)| &connection.user).collect();
     attempts().all(|(connection, result)| match result {
         PushResult::Offered => true,
-        PushResult::Gone => reached.contains(&connection.user),
+        PushResult::Gone => {
+            attempts().any(|(other, result)| other.user == connection.user && *result != PushResult::Gone)
+        }
         PushResult::Pending(_) => connection.id.is_stream(),
     })
 }

@@ -8,28 +8,34 @@ use crate::error::{Error, StoreError};
 use crate::fast::logged;
 use crate::ids::DeadLetterId;
 
-/// Makes what a dead letter is about due again. What cannot be retried, a dead letter that is the only place where something is,
-/// stays: a conflict.
+/// Makes what a dead letter is about due again. What the queue or a log held is only there: if it cannot be processed now, the
+/// dead letter stays, and the caller gets a conflict.
 pub async fn redrive(app: &App, id: DeadLetterId) -> Result<(), Error> {
     match app.record.dead_letters.redrive(id, app.clock.at()).await? {
         Redriven::Missing => return Err(Error::NotFound),
-        // Only the record knows about it, so there is nothing to enqueue.
-        Redriven::Done => {}
+        Redriven::Done => wake_for_record(app).await,
         Redriven::Held(text) => {
             process(app, &text).await?;
-            // If this fails, it is retried once more, which changes nothing.
+            // If this fails, a further redrive processes it again, which changes nothing.
             app.record.dead_letters.discard(id).await?;
         }
     }
-    app.enqueue_and_wake(&[]).await;
     Ok(())
+}
+
+/// Wakes the drain for what only the record knows of, so that there is nothing to enqueue.
+async fn wake_for_record(app: &App) {
+    app.enqueue_and_wake(&[]).await;
 }
 
 /// Processes what the queue or a log held.
 async fn process(app: &App, text: &str) -> Result<(), Error> {
     if let Some(accepted) = logged::Entry::parse(text.as_bytes()) {
         return match app.log_writer.write_entry(accepted, app.clock.at()).await {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                wake_for_record(app).await;
+                Ok(())
+            }
             Ok(false) => Err(Error::Conflict("another request was stored under its id")),
             Err(StoreError::Refused(_)) => Err(Error::Conflict("the database still refuses it")),
             Err(error) => Err(error.into()),

@@ -236,6 +236,8 @@ async fn who_leaves_is_removed_declines_hides_or_answers_has_it_closed(record: R
     for (n, (name, end)) in ends.into_iter().enumerate() {
         let now_ms = (2 + i64::try_from(n).unwrap()) * 10 * CHAT_DIGEST_MS;
         let chat = if name == "bob" { direct } else { group };
+        // The next digest is collected: the end does not wait for it.
+        says(&record, chat, "alice", name, now_ms - 1).await;
         match end {
             End::Change(by, change) => {
                 record.changed(chat, by, change).await;

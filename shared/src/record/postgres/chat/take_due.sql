@@ -45,8 +45,9 @@ connected AS MATERIALIZED (
            ORDER BY m.member LIMIT $5 + 1) AS m
      WHERE decided.step = 'push'
 ),
--- Of those up to the last who is pushed to: who was connected when the message came and is not now, so that nothing has reached
--- them. They are told by Web Push as in append.sql, unless a digest waits already or was shown since.
+-- Of the members before the first connected one who is left for later: those who were connected when the message came and are
+-- not now, so that nothing has reached them. They are told by Web Push as in append.sql, unless a digest waits already or was
+-- shown since.
 absent AS (
     INSERT INTO push_digests AS d (user_id, tag, due_at, window_ms)
     SELECT m.user_id, 'chat:' || m.chat_id, min(decided.created_at) + $8, $8

@@ -1,4 +1,4 @@
-// The documents of the API, `docs/openapi.yaml` and `docs/asyncapi.yaml`, and their schemas as checks.
+// The descriptions of the API, `docs/openapi.yaml` and `docs/asyncapi.yaml`, and their schemas as checks.
 
 import { readFileSync } from "node:fs";
 import { Ajv2020, type AnySchema, type ValidateFunction } from "ajv/dist/2020.js";
