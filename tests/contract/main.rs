@@ -60,6 +60,7 @@ mod connections;
 mod dead_letters;
 mod deliveries;
 mod emitted;
+mod erasure;
 mod fast;
 mod history;
 mod inbox;

@@ -24,6 +24,7 @@ use shared::inbox::{Change, Changed, Changes, CurrentState, Inbox, Page, Positio
 use shared::preferences::AllPreferences;
 use shared::presence::acquaintances::Acquaintances;
 use shared::sockets::connections::{Connections, Opened, Opening, Ticket};
+use shared::users::erasures::Erasures;
 use shared::web_push::pushes::WebPushes;
 use shared::web_push::subscriptions::Subscriptions;
 use tokio::sync::Barrier;
@@ -187,6 +188,10 @@ impl Record {
     }
 
     pub(crate) fn web_pushes(&self) -> &dyn WebPushes {
+        &*self.0
+    }
+
+    pub(crate) fn erasures(&self) -> &dyn Erasures {
         &*self.0
     }
 

@@ -18,9 +18,8 @@ pub const MAX_KEPT_BYTES: usize = 4_096;
 ///
 /// A store may lose any message at any time. No operation fails or takes longer than the moment's timeout.
 ///
-/// Messages do not change. An act that changes one, such as erasing its sender, has to [`forget`](Self::forget) the chat after
-/// its commit. It also needs to refuse what a slower reader keeps afterwards, as [`Audiences`](crate::chat::audience::Audiences)
-/// do by the chat's version.
+/// Messages do not change, but for erasing their sender, which forgets the chat after its commit. What a slower reader keeps
+/// afterwards is refused by the record, which is told how many of the known messages are erased.
 #[async_trait]
 pub trait MessageCache: Send + Sync {
     /// Keeps messages of a chat that the record has committed, in any order; repeating it is harmless. Of all that is kept of

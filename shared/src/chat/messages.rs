@@ -33,7 +33,8 @@ pub trait Messages: Send + Sync {
     /// Messages in the order of `seq`, as far as the member sees them; `None` if the user is not a member.
     ///
     /// `known` are messages of the chat that the caller has already: a run in the order of `seq`, without gaps, or nothing.
-    /// Those are not read if the last of them is stored with its `seq`, id and time; otherwise none of them is used.
+    /// Those are not read if the last of them is stored with its `seq`, id and time, and none of them was erased since;
+    /// otherwise none of them is used.
     async fn history(
         &self,
         chat: ChatId,

@@ -24,6 +24,7 @@ use crate::inbox::sends::{self, Append, Cancelled, FirstAnswer, Sends};
 use crate::inbox::snooze::{Snoozed, Snoozes, Unsnoozed};
 use crate::inbox::{Change, Changed, Changes, Inbox, Listed, Page, Position};
 use crate::record::Record;
+use crate::users::erasures::{Erased, Erasures};
 
 /// Adds this to the promises of a record that the acts of users need. Drains do without: they only change what is stored.
 pub fn log_first(record: Record, writer: &LogWriter, in_use: &Arc<FastUse>, clock: &Clock) -> Record {
@@ -34,7 +35,8 @@ pub fn log_first(record: Record, writer: &LogWriter, in_use: &Arc<FastUse>, cloc
         snoozes: Arc::new(After { act: record.snoozes, logs: logs.clone() }),
         chats: Arc::new(After { act: record.chats, logs: logs.clone() }),
         messages: Arc::new(After { act: record.messages, logs: logs.clone() }),
-        history: Arc::new(After { act: record.history, logs }),
+        history: Arc::new(After { act: record.history, logs: logs.clone() }),
+        erasures: Arc::new(After { act: record.erasures, logs }),
         ..record
     }
 }
@@ -315,5 +317,19 @@ impl history::History for After<dyn history::History> {
             self.logs.write_user(user).await?;
         }
         self.act.trace(id, of, at).await
+    }
+}
+
+#[async_trait]
+impl Erasures for After<dyn Erasures> {
+    async fn begin_erasure(&self, user: &UserId) -> Result<(), StoreError> {
+        // Whatever the user has sent waits in the logs of others.
+        let all: Vec<LogId> = LogId::all().collect();
+        self.logs.write(&all).await?;
+        self.act.begin_erasure(user).await
+    }
+
+    async fn erase_some(&self, user: &UserId, at: At) -> Result<Erased, StoreError> {
+        self.act.erase_some(user, at).await
     }
 }

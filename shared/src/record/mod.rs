@@ -23,6 +23,7 @@ use crate::preferences::AllPreferences;
 use crate::presence::acquaintances::Acquaintances;
 use crate::sockets::connections::Connections;
 use crate::telemetry::health::Migrations;
+use crate::users::erasures::Erasures;
 use crate::web_push::pushes::WebPushes;
 use crate::web_push::subscriptions::Subscriptions;
 
@@ -44,6 +45,7 @@ pub trait RecordStore:
     + FastRecord
     + Subscriptions
     + WebPushes
+    + Erasures
     + Migrations
 {
 }
@@ -68,6 +70,7 @@ impl<T> RecordStore for T where
         + WebPushes
         + Subscriptions
         + WebPushes
+        + Erasures
         + Migrations
 {
 }
@@ -107,6 +110,8 @@ pub struct Record {
     pub subscriptions: Arc<dyn Subscriptions>,
     /// What has yet to be sent by Web Push.
     pub web_pushes: Arc<dyn WebPushes>,
+    /// Erasing users.
+    pub erasures: Arc<dyn Erasures>,
     /// Which migrations the database has.
     pub migrations: Arc<dyn Migrations>,
 }
@@ -131,6 +136,7 @@ impl Record {
             fast: store.clone(),
             subscriptions: store.clone(),
             web_pushes: store.clone(),
+            erasures: store.clone(),
             migrations: store,
         }
     }

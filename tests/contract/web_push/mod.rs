@@ -30,7 +30,7 @@ fn subscription(browser: &str, key: usize) -> Subscription {
     Subscription::read(body, &PushHosts::default()).unwrap()
 }
 
-async fn subscribe(record: &Record, name: &str, browser: &str) {
+pub(crate) async fn subscribe(record: &Record, name: &str, browser: &str) {
     let subscribed = record.subscriptions().subscribe(&user(name), None, &subscription(browser, 0)).await;
     assert_eq!(subscribed, Ok(Subscribed::Done));
 }

@@ -14,6 +14,7 @@ mod sockets;
 mod sql;
 mod store;
 mod timeout;
+mod users;
 mod web_push;
 
 pub use store::{OpenError, PostgresRecord};

@@ -16,6 +16,7 @@ mod rows;
 mod sockets;
 mod statement;
 mod store;
+mod users;
 mod web_push;
 mod writer;
 

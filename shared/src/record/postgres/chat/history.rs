@@ -36,7 +36,8 @@ impl PostgresRecord {
             .bind(known.first().map_or(0, |first| first.seq))
             .bind(last_known.map_or(0, |last| last.seq))
             .bind(last_known.map(|last| last.id.as_uuid()))
-            .bind(last_known.map(|last| last.created_at.0));
+            .bind(last_known.map(|last| last.created_at.0))
+            .bind(limit(known.iter().filter(|message| message.is_erased).count()));
         let found = query.read_all(&mut *self.connection().await?).await?;
         let Some(first) = found.first() else { return Ok(None) };
         let (cleared_seq, last_seq) = (column(first, "cleared_seq")?, column(first, "last_seq")?);

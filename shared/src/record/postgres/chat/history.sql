@@ -3,10 +3,14 @@
 -- $1 chat  $2 member  $3 only before this seq  $4 only after this seq  $5 the most messages  $6 the most bytes
 -- $7 whether they are the first of these, instead of the last
 -- $8 $9 the first and the last seq that the caller knows, without gaps between  $10 $11 the last one's id and time
+-- $12 how many of those that the caller knows are erased
 WITH own AS MATERIALIZED (
     SELECT m.cleared_seq, c.last_seq,
            -- Only then are those before it stored as well.
-           EXISTS (SELECT FROM messages WHERE chat_id = $1 AND seq = $9 AND id = $10 AND created_at = $11) AS is_known,
+           EXISTS (SELECT FROM messages WHERE chat_id = $1 AND seq = $9 AND id = $10 AND created_at = $11)
+           -- None of them was erased since. Erased messages stay so, which is why comparing the numbers is enough.
+           AND (SELECT count(*) FROM messages
+                 WHERE chat_id = $1 AND seq BETWEEN $8 AND $9 AND erased_at IS NOT NULL) = $12 AS is_known,
            greatest($4, m.cleared_seq) + 1 AS first, least($3 - 1, c.last_seq) AS last
       FROM chat_members m JOIN chats c ON c.id = m.chat_id
      WHERE m.chat_id = $1 AND m.user_id = $2

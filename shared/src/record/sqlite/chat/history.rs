@@ -10,6 +10,7 @@ use crate::chat::window::{Place, Window};
 use crate::ids::{ChatId, UserId};
 use crate::inbox::bounds::{Bounds, Item};
 use crate::record::sqlite::failure::Failure;
+use crate::record::sqlite::rows::limit;
 use crate::record::sqlite::statement::{one, value};
 use crate::record::sqlite::store::SqliteRecord;
 
@@ -34,13 +35,14 @@ impl SqliteRecord {
         known: &[Message],
     ) -> Result<Option<History>, Failure> {
         let window = Window::new(range, bounds);
+        let erased = known.iter().filter(|message| message.is_erased).count();
         let (member, last_known) = (member.clone(), known.last().cloned());
         let known_seqs = known.first().zip(known.last()).map_or(NOTHING, |(first, last)| (first.seq, last.seq));
         let read = self.read(move |db| {
             let Some(own) = state(db, chat, &member)? else { return Ok(None) };
             let has_confirmed = match last_known {
                 None => true,
-                Some(last) => is_stored(db, chat, &last)?,
+                Some(last) => is_stored(db, chat, &last)? && count_erased(db, chat, known_seqs)? == limit(erased),
             };
             let known_seqs = if has_confirmed { known_seqs } else { NOTHING };
             let place = window.place(own.cleared_seq, own.last_seq);
@@ -62,6 +64,12 @@ fn is_stored(db: &Connection, chat: ChatId, message: &Message) -> Result<bool, F
     let (chat, id) = (chat.as_bytes().as_slice(), message.id.as_bytes().as_slice());
     let sql = "SELECT EXISTS (SELECT 1 FROM messages WHERE chat_id = ?1 AND seq = ?2 AND id = ?3 AND created_at = ?4)";
     one(db, sql, params![chat, message.seq, id, message.created_at.0], value)
+}
+
+/// How many messages of a range are erased. Erased messages stay so: a caller that knows as many has the same.
+fn count_erased(db: &Connection, chat: ChatId, (first, last): (i64, i64)) -> Result<i64, Failure> {
+    let sql = "SELECT count(*) FROM messages WHERE chat_id = ?1 AND seq BETWEEN ?2 AND ?3 AND erased_at IS NOT NULL";
+    one(db, sql, params![chat.as_bytes().as_slice(), first, last], value)
 }
 
 /// The messages of a page that are not known, in the direction of the page. They end with the one that exceeds the bytes, but
