@@ -61,6 +61,7 @@ fn rows() -> Vec<Row> {
                     post("/api/dead-letters/d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1/redrive", ""),
                     call("DELETE", "/api/dead-letters/d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1"),
                     post("/api/users/revoke", r#"{"userId":"victim"}"#),
+                    post("/api/users/erase", r#"{"userId":"victim"}"#),
                     post("/api/events/emit", r#"{"type":"system"}"#),
                     post("/api/events/emit", r#"{"type":"system"}"#).by(Who::Service("shop")),
                 ],

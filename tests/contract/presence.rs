@@ -22,6 +22,7 @@ on_each_moment! {
     a_lapsed_lease_is_not_lengthened_by_leaving,
     a_lease_is_never_shortened_by_renewing,
     many_users_are_asked_about_at_once_and_in_order,
+    a_forgotten_user_is_offline_and_no_one_is_told,
     any_user_id_has_its_own_leases,
     a_user_who_reconnects_all_the_time_goes_offline_with_the_last,
     every_answer_matches_the_leases,
@@ -188,6 +189,17 @@ async fn many_users_are_asked_about_at_once_and_in_order(store: Store) {
     let twice = users(&["user 1", "user 0", "user 1", "user 0"]);
     assert_eq!(store.online(&twice, at(1)).await.unwrap(), [false, true, false, true]);
     assert!(store.online(&[], at(1)).await.unwrap().is_empty());
+}
+
+async fn a_forgotten_user_is_offline_and_no_one_is_told(store: Store) {
+    for name in ["alice", "bob"] {
+        renew(&store, name, "phone", 0).await;
+    }
+    store.forget_user(&user("alice")).await;
+    store.forget_user(&user("nobody")).await;
+    assert!(!is_online(&store, "alice", 1).await && is_online(&store, "bob", 1).await);
+    assert_eq!(settle(&store, "alice", LEASE_MS).await, Settled::Unknown);
+    assert_eq!(renew(&store, "alice", "phone", LEASE_MS).await, Renewed::CameOnline);
 }
 
 async fn any_user_id_has_its_own_leases(store: Store) {

@@ -14,6 +14,7 @@ mod dead_letters;
 mod delivering;
 mod drain;
 mod emitting;
+mod erasing;
 mod expiring;
 mod frames;
 mod history;

@@ -194,7 +194,7 @@ test("preferences and browsers", async () => {
   await done(alice.delete(`/api/push/subscriptions/${json.id}`));
 });
 
-test("administrators look, and revoke", async () => {
+test("administrators look, revoke and erase", async () => {
   await ok(anonymous.get("/health"));
   expect((await ok(anonymous.get("/openapi.json"))).json).toEqual(
     JSON.parse(readFileSync(new URL("docs/openapi.json", root), "utf8")),
@@ -202,6 +202,8 @@ test("administrators look, and revoke", async () => {
   await ok(admin.get("/metrics"));
   await ok(admin.get("/api/notifications/metrics/redis"));
   await done(admin.post("/api/users/revoke", { userId: "mallory" }));
+  const { json } = await expectStatus(202, admin.post("/api/users/erase", { userId: "mallory" }));
+  expect(json).toEqual({ complete: true });
 });
 
 const hasPython = spawnSync("python3", ["-c", "import sqlite3"]).status === 0;

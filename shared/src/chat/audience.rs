@@ -11,6 +11,8 @@ use crate::sockets::connections::Connection;
 pub const AUDIENCE_MS: i64 = 10_000;
 /// How long it is known that a chat has changed, in milliseconds: longer than an audience is used that was read before.
 pub const CHANGE_MS: i64 = 2 * AUDIENCE_MS;
+/// Later than the version of any chat: with it, a change refuses every audience. A Lua script can still count with it.
+pub const EVERY_VERSION: i64 = i64::MAX >> 10;
 /// The most connections of an audience that is remembered.
 pub const MAX_REMEMBERED: usize = 200;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
+use crate::chat::audience::EVERY_VERSION;
 use crate::chat::chats::{Change, Changed, Created, NewChat};
 use crate::chat::draft::client_id;
 use crate::chat::{Kind, MAX_MEMBERS, OwnChat};
@@ -167,7 +168,7 @@ async fn tell(app: &App, chat: ChatId, changed: &Changed) {
         return;
     }
     // A member who has left no longer sees the version. The largest one refuses every audience for a while.
-    let version = changed.chat.as_ref().map_or(i64::MAX >> 10, |own| own.chat.version);
+    let version = changed.chat.as_ref().map_or(EVERY_VERSION, |own| own.chat.version);
     let outdated = app.moment.audiences.change(chat, version, app.clock.at());
     let removed = protocol::frame(&Event::RemovedFromChat { chat_id: chat, removed: true });
     let mut frames = vec![Outgoing { frame: removed, connections: &changed.removed }];

@@ -67,6 +67,8 @@ impl Presence for NoMoment {
         None
     }
 
+    async fn forget_user(&self, _: &UserId) {}
+
     async fn online(&self, _: &[UserId], _: At) -> Option<Vec<bool>> {
         None
     }

@@ -39,6 +39,9 @@ pub trait Presence: Send + Sync {
     /// went offline.
     async fn settle(&self, user: &UserId, at: At) -> Option<Settled>;
 
+    /// Forgets all leases of a user who is erased, so that no call learns that it went offline.
+    async fn forget_user(&self, user: &UserId);
+
     /// Whether each of these users is online, in their order.
     async fn online(&self, users: &[UserId], at: At) -> Option<Vec<bool>>;
 }

@@ -157,6 +157,10 @@ impl Presence for MemoryMoment {
         Some(self.leases().settle(user, at.process_ms()))
     }
 
+    async fn forget_user(&self, user: &UserId) {
+        self.leases().forget(user);
+    }
+
     async fn online(&self, users: &[UserId], at: At) -> Option<Vec<bool>> {
         Some(self.leases().online(users, at.process_ms()))
     }

@@ -70,6 +70,10 @@ impl Leases {
         }
     }
 
+    pub(super) fn forget(&mut self, user: &UserId) {
+        self.users.remove(user);
+    }
+
     pub(super) fn online(&self, users: &[UserId], now_ms: i64) -> Vec<bool> {
         let last_ms = |user| self.users.get(user).and_then(|leases: &Vec<Lease>| last_ms(leases));
         users.iter().map(|user| last_ms(user).is_some_and(|last_ms| last_ms > now_ms)).collect()

@@ -270,6 +270,11 @@ impl Presence for RedisMoment {
         presence::read_settled(answer).map(|settled| self.counted(settled))
     }
 
+    async fn forget_user(&self, user: &UserId) {
+        let steps = [presence::forget(&self.keys, user)];
+        self.router.ask(&steps, Retry::Never).await;
+    }
+
     async fn online(&self, users: &[UserId], at: At) -> Option<Vec<bool>> {
         let asking = Asking::new(&self.keys, users, at);
         let answers = self.router.ask(&asking.steps, Retry::AfterProbe).await;

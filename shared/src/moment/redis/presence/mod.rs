@@ -55,6 +55,10 @@ pub(crate) fn read_settled(answer: Answer) -> Option<(Settled, u64)> {
     Some((settled, foreign))
 }
 
+pub(crate) fn forget(keys: &Keys, user: &UserId) -> Step {
+    Step::command("UNLINK", keys.leases(user))
+}
+
 /// A question for several users: a step per partition.
 pub(crate) struct Asking {
     pub(crate) steps: Vec<Step>,

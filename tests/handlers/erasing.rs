@@ -1,0 +1,52 @@
+//! Erasing a user.
+
+use harness::{HttpAnswer, TestApp, body, event, request};
+use serde_json::{Value, json};
+use shared::ids::UserId;
+use shared::users::erasing::erase;
+
+async fn erases(test: &TestApp, scope: &str, payload: Value) -> HttpAnswer {
+    let mut erasing = event("erase");
+    erasing["headers"]["authorization"] = test.bearer("ops", scope).into();
+    erasing["body"] = payload.to_string().into();
+    users::handle(&test.app, request(erasing)).await
+}
+
+#[tokio::test]
+async fn only_administrators_erase_and_invalid_calls_are_refused() {
+    let test = TestApp::new().await;
+    for scope in ["", "notify:send"] {
+        assert_eq!(erases(&test, scope, json!({"userId": "alice"})).await.status(), 403);
+    }
+    for payload in [json!({}), json!({"userId": ""}), json!({"userId": 7}), json!({"userId": "a", "x": 1})] {
+        assert_eq!(erases(&test, "notify:admin", payload.clone()).await.status(), 422, "{payload}");
+    }
+}
+
+#[tokio::test]
+async fn an_erasure_closes_sockets_revokes_tokens_and_is_complete() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["tab"]).await;
+    let bearer = test.bearer("alice", "");
+    // Twice is harmless, also for a user whom nobody knows.
+    for user in ["alice", "alice", "nobody"] {
+        let answer = erases(&test, "notify:admin", json!({ "userId": user })).await;
+        assert_eq!((answer.status().as_u16(), body(&answer)), (202, json!({"complete": true})));
+    }
+    assert_eq!(test.push.closed().len(), 1);
+    let mut listing = event("list");
+    listing["headers"]["authorization"] = bearer.into();
+    assert_eq!(inbox::handle(&test.app, request(listing)).await.status(), 401);
+}
+
+#[tokio::test]
+async fn a_call_whose_time_is_over_takes_one_step_and_a_repeat_goes_on() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["tab"]).await;
+    let alice = UserId::new("alice").unwrap();
+    assert!(!erase(&test.app, &alice, 0).await.unwrap());
+    assert_eq!(test.push.closed().len(), 1);
+    assert!(!erase(&test.app, &alice, 0).await.unwrap());
+    let answer = erases(&test, "notify:admin", json!({"userId": "alice"})).await;
+    assert_eq!(body(&answer), json!({"complete": true}));
+}
