@@ -90,6 +90,8 @@ async fn redriving_a_dead_letter_wakes_the_drain_which_pushes_it() {
     assert!(test.push.taken().is_empty(), "a dead letter is not retried");
     let redriven = call(&test, "notify:admin", "POST", REDRIVE, &id, json!({})).await;
     assert_eq!((redriven.status().as_u16(), woken.0.load(Ordering::Relaxed)), (202, 1));
+    let has_body = !matches!(redriven.body(), lambda_http::Body::Empty);
+    assert_eq!((has_body, redriven.headers().contains_key("content-type")), (false, false));
     drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
     assert_eq!(test.push.taken()[0].1["notification"]["id"], notification);
     for (method, path) in [("POST", REDRIVE), ("DELETE", ONE)] {

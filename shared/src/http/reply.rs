@@ -160,11 +160,12 @@ pub fn status(error: &Error) -> u16 {
 /// The response as Lambda returns it, with the headers that every response has.
 pub fn respond(result: Result<Reply, Error>, request_id: &str) -> Response<Body> {
     let reply = result.unwrap_or_else(|error| error_reply(&error, request_id));
+    let has_body = reply.body.is_some();
     let mut response = Response::new(reply.body.map_or(Body::Empty, Body::Text));
     *response.status_mut() =
         http::StatusCode::from_u16(reply.status).expect("every status in this file is a valid HTTP status");
     let headers = response.headers_mut();
-    if !matches!(reply.status, 204 | 304) {
+    if has_body {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     // Every response is about a user, so no cache on the way may keep it.
@@ -235,6 +236,21 @@ mod tests {
     fn exactly_the_server_faults_are_5xx() {
         for error in errors() {
             assert_eq!(error.is_server_error(), status(&error) >= 500, "{error}");
+        }
+    }
+
+    #[test]
+    fn only_a_body_has_a_content_type() {
+        for (reply, content_type) in [
+            (Reply::ok(&1), Some("application/json")),
+            (Reply::text("a", "text/css"), Some("text/css")),
+            (Reply::begun(), None),
+            (Reply::done(), None),
+            (Reply::not_modified("\"1\""), None),
+        ] {
+            let response = respond(Ok(reply), "id");
+            let found = response.headers().get(CONTENT_TYPE).map(|value| value.to_str().unwrap());
+            assert_eq!(found, content_type, "{}", response.status());
         }
     }
 
