@@ -148,6 +148,8 @@ async fn stream_of_another_origin(world: &World) {
     let headers = [("authorization", bearer.as_str()), ("origin", "https://app.example.com")];
     let answer = world.call("GET", "/api/events?since=x", &headers, "").await;
     assert_eq!(answer.header("access-control-allow-origin"), "https://app.example.com");
+    let exposed = answer.header("access-control-expose-headers");
+    assert!(["retry-after", "x-request-id"].iter().all(|name| exposed.contains(name)), "{exposed}");
     assert_eq!(answer.header("access-control-allow-credentials"), "");
 }
 

@@ -111,6 +111,8 @@ async fn opens_with(test: &TestApp, call: &Value) -> Result<Events, u16> {
     }
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(json!(response.headers()["x-request-id"].to_str().unwrap()), call["requestContext"]["requestId"]);
     Ok(Events { body: response.into_body() })
 }
 

@@ -154,14 +154,19 @@ fn route_problems(template: &Value, functions: &[Function]) -> Vec<String> {
     problems
 }
 
-/// Pages of other origins may use every method of a route.
+/// Pages of other origins may use every method of a route, and read the same headers of every answer.
 fn cors_problems(template: &Value, functions: &[Function]) -> Vec<String> {
     let cors = &template["Resources"]["Http"]["Properties"]["CorsConfiguration"]["Fn::If"][1];
     let allowed = cors["AllowMethods"].as_array().map(Vec::as_slice).unwrap_or_default();
     let methods: BTreeSet<&str> =
         functions.iter().flat_map(|function| function.routes).flat_map(|route| route.methods).copied().collect();
     let refused = methods.into_iter().filter(|method| !allowed.iter().any(|allowed| allowed == method));
-    refused.map(|method| format!("Http: AllowMethods lacks {method}")).collect()
+    let mut problems: Vec<String> = refused.map(|method| format!("Http: AllowMethods lacks {method}")).collect();
+    let exposed: Vec<&str> = cors["ExposeHeaders"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if exposed.join(",") != stream::EXPOSED_HEADERS {
+        problems.push("Http: ExposeHeaders differs from EXPOSED_HEADERS of stream".into());
+    }
+    problems
 }
 
 /// The WebSocket API has exactly the expected routes, and the route response without which replies are dropped.
@@ -329,6 +334,10 @@ fn every_disagreement_is_reported() {
                 json!(["GET", "POST", "DELETE", "PATCH"]),
             ),
             "Http: AllowMethods lacks PUT",
+        ),
+        (
+            set("/Resources/Http/Properties/CorsConfiguration/Fn::If/1/ExposeHeaders", json!(["etag"])),
+            "Http: ExposeHeaders differs",
         ),
         (set("/Resources/notfound/Properties/Events", json!({})), "notfound: $default is not in the template"),
         (

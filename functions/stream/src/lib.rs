@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, VARY};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue, VARY};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use lambda_http::{Request, Response};
@@ -25,6 +25,7 @@ use shared::cursor::Cursor;
 use shared::error::Error;
 use shared::http::call::{Call, Route};
 use shared::http::fields;
+use shared::http::reply::Reply;
 use shared::ids::{ConnectionId, UserId};
 use shared::presence::leaving::leave;
 use shared::presence::telling::come_online;
@@ -43,6 +44,9 @@ const MAX_DURATION: Duration = Duration::from_secs(14 * 60);
 /// How long before the deadline of its call a stream ends.
 const DEADLINE_MARGIN_MS: i64 = 10_000;
 
+/// The headers that a page of another origin may read. For all other routes the template says so in `ExposeHeaders`.
+pub const EXPOSED_HEADERS: &str = "etag,retry-after,x-request-id,idempotency-replayed";
+
 /// The body of an answer: the stream, or an error.
 pub type Body = StreamBody<BoxStream<'static, Result<Frame<Bytes>, Infallible>>>;
 
@@ -59,16 +63,13 @@ pub async fn handle_until(
 ) -> Response<Body> {
     let call = Call::new(request);
     let origin = call.header("origin").map(|origin| origin.to_ascii_lowercase());
-    let mut response = match open(app, &call, origin.as_deref(), stopped.boxed()).await {
+    let mut response: Response<Body> = match open(app, &call, origin.as_deref(), stopped.boxed()).await {
         Ok(follower) => {
             let events = stream::unfold(follower, |mut follower| async {
                 let text = follower.next().await?;
                 Some((Ok(Frame::data(Bytes::from(text))), follower))
             });
-            let mut response = Response::new(StreamBody::new(events.boxed()));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
+            call.respond(Ok(Reply::text("", "text/event-stream"))).map(|_| StreamBody::new(events.boxed()))
         }
         Err(error) => refusal(call.answer(app, Err(error)).await),
     };
@@ -90,6 +91,7 @@ fn allow(app: &App, origin: Option<&str>, response: &mut Response<Body>) {
     let allowed = origin.filter(|origin| app.config.allowed_origins.allow(origin));
     if let Some(origin) = allowed.and_then(|origin| HeaderValue::from_str(origin).ok()) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED_HEADERS));
     }
 }
 
