@@ -121,6 +121,25 @@ async fn switched_off_test_endpoints_are_not_found() {
 }
 
 #[tokio::test]
+async fn the_page_takes_its_user_from_the_query_and_no_other_parameter() {
+    let test = TestApp::new().await;
+    for (path, query, status) in [
+        ("", "user=alice", 200),
+        ("", "user=alice&x=1", 422),
+        ("", "user=alice&user=bob", 422),
+        ("/page.js", "", 200),
+        ("/page.js", "user=alice", 422),
+    ] {
+        let mut event = event("page");
+        event["routeKey"] = format!("ANY /test/redis-notification{path}").into();
+        event["requestContext"]["routeKey"] = event["routeKey"].clone();
+        event["rawQueryString"] = query.into();
+        let answer = page::handle(&test.app.config, request(event)).await;
+        assert_eq!(answer.status(), status, "{path}?{query}");
+    }
+}
+
+#[tokio::test]
 async fn the_page_may_run_only_its_own_scripts_and_call_only_its_own_server() {
     let test = TestApp::new().await;
     let mut config = (*test.app.config).clone();

@@ -13,6 +13,9 @@ const SCRIPT: &str = "/test/redis-notification/page.js";
 const STYLE: &str = "/test/redis-notification/page.css";
 const WORKER: &str = "/test/redis-notification/push-worker.js";
 
+/// The only parameter of the document.
+const USER: &str = "user";
+
 /// The routes that this function answers.
 pub const ROUTES: &[Route] = &[
     Route { path: DOCUMENT, methods: &["GET"] },
@@ -40,6 +43,12 @@ fn page(config: &Config, call: &Call) -> Result<Reply, Error> {
         return Err(Error::NotFound);
     }
     let (path, _) = call.route(ROUTES)?;
+    let mut query = call.query()?;
+    if path == DOCUMENT {
+        // Read in the browser: whose page it is.
+        query.take(USER);
+    }
+    query.finish()?;
     Ok(match path {
         SCRIPT => Reply::text(include_str!(concat!(env!("OUT_DIR"), "/page.js")), JAVASCRIPT),
         WORKER => Reply::text(include_str!(concat!(env!("OUT_DIR"), "/push-worker.js")), JAVASCRIPT),
