@@ -212,6 +212,16 @@ async fn only_those_who_share_an_accepted_chat_may_ask_and_administrators() {
 }
 
 #[tokio::test]
+async fn an_id_with_a_comma_is_asked_for_by_itself() {
+    let test = pair().await;
+    know_each_other(&test, "bob", "doe, jane").await;
+    let asked = asks(&test, "bob", "", "userId=doe%2C+jane&userId=alice&userId=alice").await;
+    let users: Vec<&Value> = asked["users"].as_array().unwrap().iter().map(|user| &user["userId"]).collect();
+    assert_eq!(users, ["doe, jane", "alice"], "{asked}");
+    assert_eq!(asks(&test, "bob", "", "userIds=doe%2C+jane").await, json!({"users": []}));
+}
+
+#[tokio::test]
 async fn what_is_asked_is_validated() {
     let test = pair().await;
     let many = vec!["x"; 201].join(",");
@@ -221,6 +231,11 @@ async fn what_is_asked_is_validated() {
         ("userIds=a,,b", "userIds[1]"),
         (&format!("userIds={many}"), "userIds"),
         ("userIds=a&limit=1", "limit"),
+        ("userIds=a&userIds=b", "userIds"),
+        ("userId=", "userId[0]"),
+        ("userId=a&userId=%07", "userId[1]"),
+        ("userId=a&userIds=b", "userId"),
+        (&format!("userId=a{}", "&userId=a".repeat(200)), "userId"),
     ] {
         let refused = asks(&test, "bob", "", query).await;
         assert_eq!(refused["error"]["fields"], json!([field]), "{query}: {refused}");

@@ -89,10 +89,12 @@ function createPresences(client: Client): Presences {
   async function ask(userIds: readonly string[]): Promise<unknown> {
     const reply = await line.ask({ action: "presence", userIds });
     if (reply?.["type"] === "presence") return reply["users"];
-    // In an address the comma separates them.
-    const ids = userIds.filter((id) => !id.includes(",")).map(encodeURIComponent);
-    if (ids.length === 0) return null;
-    const answer = await client.request("GET", `/api/presence?userIds=${ids.join(",")}`);
+    const ids = userIds.map(encodeURIComponent);
+    // In `userIds` the comma separates them.
+    const query = userIds.some((id) => id.includes(","))
+      ? ids.map((id) => `userId=${id}`).join("&")
+      : `userIds=${ids.join(",")}`;
+    const answer = await client.request("GET", `/api/presence?${query}`);
     return isObject(answer) ? answer["users"] : null;
   }
 

@@ -102,7 +102,9 @@ function* requestProblems(operation: Operation, { url, headers, body }: Exchange
     const places = { query: searchParams.get(name), header: headers[name.toLowerCase()], path: inPath(name) };
     const value = places[parameter.in] ?? undefined;
     if (value === undefined && parameter.required) yield `the parameter ${name} is missing`;
-    const problem = value !== undefined && mismatch(parameter.schema, ofParameter(parameter, value));
+    const given = (text: string): Json =>
+      parameter.explode ? searchParams.getAll(name) : ofParameter(parameter, text);
+    const problem = value !== undefined && mismatch(parameter.schema, given(value));
     if (problem) yield `the parameter ${name}: ${problem}`;
   }
   const known = operation.parameters.filter((parameter) => parameter.in === "query").map(({ name }) => name);

@@ -137,6 +137,8 @@ test("connections open, and tell who is online", async () => {
   const headers = { authorization: `Bearer ${await gateway.token("alice")}`, "last-event-id": "0000000000000001.1" };
   expect(await follow("/api/events", { headers })).toBe(200);
   await ok(admin.get("/api/presence?userIds=alice,bob"));
+  const { json } = await ok(admin.get("/api/presence?userId=doe%2C%20jane&userId=bob"));
+  expect(json.users.map(({ userId }: { userId: string }) => userId)).toEqual(["doe, jane", "bob"]);
 });
 
 test("users chat", async () => {

@@ -36,7 +36,8 @@ export class FakePresence {
   }
 
   serve(viewer: string, url: URL): Response {
-    const userIds = (url.searchParams.get("userIds") ?? "").split(",");
+    const each = url.searchParams.getAll("userId");
+    const userIds = each.length > 0 ? each : (url.searchParams.get("userIds") ?? "").split(",");
     if (userIds.includes("") || userIds.length > 200) return refusal(422, "validation_failed");
     return json(200, this.tell(viewer, userIds));
   }

@@ -146,12 +146,22 @@ test("asks again after a while, because an event may be lost", async () => {
 
 test("asks more often without a socket, over HTTP", async () => {
   const alice = await opens({ transports: ["polling"] });
-  const { online } = shows(alice, "bob", "a,b");
+  const { online } = shows(alice, "bob");
   await advance(100);
   expect(server.callsTo("/api/presence").map(({ path }) => path)).toEqual(["/api/presence?userIds=bob"]);
   server.presence.set("bob", true, "lost");
   await advance(31_000);
   expect(online("bob")).toBe(true);
+});
+
+test("asks over HTTP for ids with commas, one by one", async () => {
+  server.chats.between("alice", "a,b");
+  server.presence.set("a,b", true, "lost");
+  const alice = await opens({ transports: ["polling"] });
+  const { online } = shows(alice, "bob", "a,b");
+  await advance(100);
+  expect(server.callsTo("/api/presence").map(({ path }) => path)).toEqual(["/api/presence?userId=bob&userId=a%2Cb"]);
+  expect(online("a,b")).toBe(true);
 });
 
 test("tries again without an answer, and not after a refusal", async () => {

@@ -28,8 +28,8 @@ struct Presence {
 async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {
     call.route(ROUTES)?;
     let caller = call.caller(app).await?;
-    let mut fields = call.query()?;
-    let among = fields.users_parameter("userIds", MAX_ASKED);
+    let mut fields = call.query_with_list("userId")?;
+    let among = fields.users_parameter("userIds", "userId", MAX_ASKED);
     fields.finish()?;
     // Unreachable: without users, `finish` has already failed.
     let among = among.ok_or(Error::Internal)?;

@@ -131,10 +131,25 @@ impl Call {
 
     /// The parameters of the query. A repeated parameter is refused.
     pub fn query(&self) -> Result<Fields, Error> {
+        self.parameters(None)
+    }
+
+    /// As [`query`](Self::query), but this parameter may be repeated, and is an array of its values.
+    pub fn query_with_list(&self, list: &str) -> Result<Fields, Error> {
+        self.parameters(Some(list))
+    }
+
+    fn parameters(&self, list: Option<&str>) -> Result<Fields, Error> {
         let mut members = Map::new();
         let parameters = self.request.query_string_parameters_ref();
         for (name, value) in parameters.into_iter().flat_map(|parameters| parameters.iter()) {
-            if members.insert(name.to_owned(), Value::String(value.to_owned())).is_some() {
+            let value = Value::String(value.to_owned());
+            if list == Some(name) {
+                let values = members.entry(name).or_insert_with(|| Value::Array(Vec::new()));
+                if let Value::Array(values) = values {
+                    values.push(value);
+                }
+            } else if members.insert(name.to_owned(), value).is_some() {
                 return Err(Error::field(fields::printable(name), "must appear only once"));
             }
         }

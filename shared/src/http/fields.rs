@@ -151,8 +151,16 @@ impl Fields {
         self.distinct_users(name, users, max)
     }
 
-    /// Takes a query parameter that lists 1 to `max` users, separated by commas.
-    pub fn users_parameter(&mut self, name: &str, max: usize) -> Option<Vec<UserId>> {
+    /// Takes 1 to `max` users of a query: separated by commas in the parameter `name`, or each as one value of the list
+    /// `each`, where an id may contain commas.
+    pub fn users_parameter(&mut self, name: &str, each: &str, max: usize) -> Option<Vec<UserId>> {
+        if let Some(Value::Array(users)) = self.take(each) {
+            if self.take(name).is_some() {
+                self.problem(each, format_args!("cannot be combined with {name}"));
+                return None;
+            }
+            return self.distinct_users(each, users, max);
+        }
         let text = self.parameter(name);
         let text = self.required(name, text)?;
         // One more than allowed is enough to refuse the rest.
