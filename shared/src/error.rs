@@ -66,6 +66,9 @@ pub enum Error {
     /// A server fault. Only the log has the reason.
     #[error("an internal error occurred")]
     Internal,
+    /// The database works and has no room for this call; nothing was stored.
+    #[error("the service has too much to do")]
+    Overloaded,
     /// The database does not answer; nothing was stored.
     #[error("the database is unavailable")]
     StoreUnavailable,
@@ -106,6 +109,7 @@ impl Error {
             Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::RateLimited { .. } => "rate_limited",
             Self::Internal => "internal",
+            Self::Overloaded => "overloaded",
             // To the caller it is the same: something that this call needs is away, and a retry may succeed.
             Self::StoreUnavailable | Self::KeysUnavailable => "store_unavailable",
             Self::OutcomeUnknown => "outcome_unknown",
@@ -114,14 +118,17 @@ impl Error {
 
     /// Whether it is a server error (5xx). Only these are counted as errors in the metrics.
     pub fn is_server_error(&self) -> bool {
-        matches!(self, Self::Internal | Self::StoreUnavailable | Self::KeysUnavailable | Self::OutcomeUnknown)
+        matches!(
+            self,
+            Self::Internal | Self::Overloaded | Self::StoreUnavailable | Self::KeysUnavailable | Self::OutcomeUnknown
+        )
     }
 
     /// The wait after which the same call may succeed, in milliseconds; `None` if there is no such hint.
     pub fn retry_after_ms(&self) -> Option<u64> {
         match self {
             Self::RateLimited { retry_after_ms } => Some(*retry_after_ms),
-            Self::StoreUnavailable | Self::KeysUnavailable | Self::OutcomeUnknown => Some(1_000),
+            Self::Overloaded | Self::StoreUnavailable | Self::KeysUnavailable | Self::OutcomeUnknown => Some(1_000),
             _ => None,
         }
     }
@@ -219,6 +226,9 @@ pub enum StoreError {
     /// It does not answer, or refuses for now; nothing was changed.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// It works, and has no room for this now; nothing was changed.
+    #[error("the database has too much to do: {0}")]
+    Overloaded(String),
     /// It became unavailable during a commit: either everything was changed or nothing.
     #[error("the outcome of a commit is unknown: {0}")]
     OutcomeUnknown(String),
@@ -236,6 +246,7 @@ impl From<StoreError> for Error {
         tracing::error!(%error, "a database operation failed");
         match error {
             StoreError::Unavailable(_) => Self::StoreUnavailable,
+            StoreError::Overloaded(_) => Self::Overloaded,
             StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown,
             StoreError::Refused(_) | StoreError::Broken(_) => Self::Internal,
         }

@@ -101,6 +101,32 @@ async fn health_names_the_migration_that_the_database_lacks() {
 }
 
 #[tokio::test]
+async fn a_database_that_takes_no_more_clients_is_overloaded_and_not_away() {
+    let mut test = TestApp::new().await;
+    let database = harness::postgres_server::database().await;
+    let limit = async |clients: i32| {
+        let name = database.reveal().rsplit('/').next().unwrap();
+        let altered = format!("ALTER DATABASE {name} CONNECTION LIMIT {clients}");
+        harness::postgres_server::does(&database, &altered).await;
+    };
+    // The limit is not for superusers.
+    let as_functions = harness::postgres_server::as_functions(&database).await;
+    test.uses_record(Arc::new(PostgresRecord::new(&as_functions, 2).unwrap()));
+    limit(0).await;
+    let refused = send::handle(&test.app, request(by(&test.bearer("reports", "notify:send"), "send"))).await;
+    assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["code"]), (503, &json!("overloaded")));
+    assert_eq!(
+        (refused.headers()["retry-after"].as_bytes(), body(&refused)["error"]["retryAfterMs"].as_i64()),
+        (&b"1"[..], Some(1_000))
+    );
+    limit(-1).await;
+    test.clock.advance(std::time::Duration::from_secs(1));
+    let accepted = send::handle(&test.app, request(by(&test.bearer("reports", "notify:send"), "send"))).await;
+    assert_eq!(accepted.status(), 202);
+    assert!(!accepted.headers().contains_key("idempotency-replayed"), "the refused one was not stored");
+}
+
+#[tokio::test]
 async fn health_and_unknown_paths_need_no_token() {
     let test = TestApp::new().await;
     let answer = health::handle(&test.app, request(event("health"))).await;

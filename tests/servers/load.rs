@@ -110,7 +110,8 @@ async fn send(service: &Caller, user: usize, key: &str, may_refuse: bool, count:
             return Answered { user, id, asked_at, took };
         }
         let code = answer.code();
-        let refused = may_refuse && answer.status == 503 && ["store_unavailable", "outcome_unknown"].contains(&&*code);
+        let codes = ["overloaded", "store_unavailable", "outcome_unknown"];
+        let refused = may_refuse && answer.status == 503 && codes.contains(&&*code);
         assert!(refused && answer.header("retry-after") == "1", "{} {}", answer.status, answer.text);
         count.send_modify(|counts| counts.refused += 1);
         tokio::time::sleep(Duration::from_millis(100)).await;

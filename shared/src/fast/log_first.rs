@@ -73,6 +73,7 @@ impl LogsBefore {
         let why = format!("{} logs could not be written before an act", unfinished.len());
         match failure {
             Some(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => Err(StoreError::Unavailable(why)),
+            Some(StoreError::Overloaded(_)) => Err(StoreError::Overloaded(why)),
             // What the record can never take must not hold up everything else.
             None if unfinished.is_empty() => Ok(true),
             None if !is_silent => Err(StoreError::Unavailable(why)),

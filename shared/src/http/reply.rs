@@ -153,7 +153,7 @@ pub fn status(error: &Error) -> u16 {
         Error::ValidationFailed(_) | Error::IdempotencyKeyReused => 422,
         Error::RateLimited { .. } => 429,
         Error::Internal => 500,
-        Error::StoreUnavailable | Error::KeysUnavailable | Error::OutcomeUnknown => 503,
+        Error::Overloaded | Error::StoreUnavailable | Error::KeysUnavailable | Error::OutcomeUnknown => 503,
     }
 }
 
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
     use crate::error::Problems;
 
-    fn errors() -> [Error; 13] {
+    fn errors() -> [Error; 14] {
         [
             Error::InvalidJson(""),
             Error::TokenMissing,
@@ -226,6 +226,7 @@ mod tests {
             Error::ValidationFailed(Problems::default()),
             Error::RateLimited { retry_after_ms: 1 },
             Error::Internal,
+            Error::Overloaded,
             Error::StoreUnavailable,
             Error::KeysUnavailable,
             Error::OutcomeUnknown,
@@ -236,6 +237,15 @@ mod tests {
     fn exactly_the_server_faults_are_5xx() {
         for error in errors() {
             assert_eq!(error.is_server_error(), status(&error) >= 500, "{error}");
+        }
+    }
+
+    #[test]
+    fn exactly_what_may_succeed_later_says_when() {
+        for error in errors() {
+            let response = respond(Err(error.clone()), "id");
+            let is_refused = matches!(response.status().as_u16(), 429 | 503);
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), is_refused, "{error}");
         }
     }
 

@@ -34,6 +34,11 @@ impl Failure {
         }
     }
 
+    /// The database works, and there is no connection for this call.
+    pub(crate) fn overloaded(error: sqlx::Error) -> Self {
+        Self::Failed(StoreError::Overloaded(error.to_string()))
+    }
+
     /// There is no connection.
     pub(crate) fn unavailable(error: sqlx::Error) -> Self {
         Self::Failed(StoreError::Unavailable(error.to_string()))

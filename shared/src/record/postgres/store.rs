@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::{Connection, PgPool, Row};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::failure::Failure;
 use super::timeout::{GuardedConnection, Mode, with_timeout};
@@ -29,6 +29,10 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 const RDS_AUTHORITIES: &[u8] = include_bytes!("rds-ca.pem");
 /// How long a call waits for a connection before the database counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the server may take to answer a client that only asks whether it does.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+/// For how long that answer counts, in milliseconds.
+const PROBED_MS: i64 = 1_000;
 /// A connection that has been idle for longer is tested before it is used, since the connections of a frozen sandbox
 /// may be dead when it thaws. Measured by the wall clock too: the monotonic clock may stop during a freeze.
 const UNTESTED_IDLE: Duration = Duration::from_secs(1);
@@ -41,6 +45,9 @@ pub struct PostgresRecord {
     pooler: Pooler,
     /// Set once the database is known to have our migrations; checked with the first call.
     checked: Arc<OnceCell<Mode>>,
+    /// When a call that got no connection last asked whether the server answers, in milliseconds since 1970, and whether it
+    /// did.
+    probed: Arc<Mutex<Option<(i64, bool)>>>,
 }
 
 /// Why a database cannot be used. Never contains the URL.
@@ -85,7 +92,7 @@ impl PostgresRecord {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { pool, pooler: Pooler::None, checked: Arc::new(OnceCell::new()) })
+        Ok(Self { pool, pooler: Pooler::None, checked: Arc::default(), probed: Arc::default() })
     }
 
     /// The same database behind this pooler, which the URL must name.
@@ -143,9 +150,42 @@ impl PostgresRecord {
 
     /// A connection to a database that has our migrations.
     pub(crate) async fn connection(&self) -> Result<GuardedConnection, Failure> {
-        let mut connection = self.pool.acquire().await.map_err(Failure::unavailable)?;
+        let mut connection = match self.pool.acquire().await {
+            Ok(connection) => connection,
+            Err(error) => return Err(self.without_connection(error).await),
+        };
         let mode = self.checked.get_or_try_init(|| async { self.mode(&mut connection).await }).await;
         Ok(GuardedConnection::new(connection, *mode.map_err(|error| StoreError::Unavailable(error.to_string()))?))
+    }
+
+    /// Why a call gets no connection. In time-outs the pool hides whether the others were in use, the server refused a
+    /// further one, or nothing answered.
+    async fn without_connection(&self, error: sqlx::Error) -> Failure {
+        let is_overloaded = match &error {
+            sqlx::Error::PoolTimedOut => self.answers().await,
+            error => has_too_many_clients(error),
+        };
+        if is_overloaded { Failure::overloaded(error) } else { Failure::unavailable(error) }
+    }
+
+    /// Whether the server answers a client that connects, be it that it has too many. All who ask within [`PROBED_MS`] share
+    /// one answer, so that asking adds no load.
+    async fn answers(&self) -> bool {
+        let mut probed = self.probed.lock().await;
+        let now_ms = At::Server.process_ms();
+        if let Some((at_ms, answers)) = *probed
+            && (at_ms..at_ms + PROBED_MS).contains(&now_ms)
+        {
+            return answers;
+        }
+        let options = self.pool.connect_options();
+        let answers = match tokio::time::timeout(PROBE_TIMEOUT, PgConnection::connect_with(&options)).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => has_too_many_clients(&error),
+            Err(_) => false,
+        };
+        *probed = Some((now_ms, answers));
+        answers
     }
 
     /// How statements run on this database, if it has our migrations.
@@ -221,6 +261,12 @@ fn options(url: &Secret) -> Result<PgConnectOptions, OpenError> {
     }
     // Poolers refuse what they do not know, such as `options`, and sqlx' own `extra_float_digits`.
     Ok(options.application_name("carillon").extra_float_digits(None))
+}
+
+/// Whether a server refuses a connection because it has too many.
+fn has_too_many_clients(error: &sqlx::Error) -> bool {
+    const TOO_MANY_CONNECTIONS: &str = "53300";
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some(TOO_MANY_CONNECTIONS))
 }
 
 fn is_rds(host: &str) -> bool {

@@ -40,7 +40,7 @@ impl Readers {
         let unavailable = |why: &str| Failure::from(StoreError::Unavailable(why.into()));
         let permit = timeout(CONNECTION_TIMEOUT, Arc::clone(&self.permits).acquire_owned())
             .await
-            .map_err(|_| unavailable("all connections are in use"))?
+            .map_err(|_| StoreError::Overloaded("all connections are in use".into()))?
             .map_err(|_| unavailable("the record is closed"))?;
         let (file, idle) = (Arc::clone(&self.file), Arc::clone(&self.idle));
         let read = tokio::task::spawn_blocking(move || {

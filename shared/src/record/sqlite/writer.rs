@@ -109,7 +109,7 @@ impl<T: Send, F: FnOnce(&Connection) -> Result<T, Failure> + Send> Act for Waiti
     fn run(&mut self, db: &Connection) {
         self.outcome = match self.act.take() {
             Some(act) if Instant::now() <= self.until => Some(in_savepoint(db, act)),
-            _ => Some(Ok(Err(unavailable("other acts took too long").into()))),
+            _ => Some(Ok(Err(StoreError::Overloaded("other acts took too long".into()).into()))),
         };
     }
 
@@ -407,7 +407,7 @@ mod tests {
         drop(tasks);
         run_until_closed(&db, &received);
         let told = answered.try_recv().unwrap().unwrap().map_err(StoreError::from);
-        assert!(matches!(told, Err(StoreError::Unavailable(_))));
+        assert!(matches!(told, Err(StoreError::Overloaded(_))));
         assert_eq!(texts(&db), [""; 0]);
     }
 }
