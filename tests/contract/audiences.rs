@@ -11,6 +11,7 @@ use crate::record::{START_MS, at, user, users};
 
 on_each_moment! {
     an_audience_is_recalled_as_it_was_for_ten_seconds,
+    an_audience_older_than_asked_for_is_not_recalled,
     the_time_counts_from_the_reading,
     a_change_forgets_what_was_read_before,
     an_audience_read_before_a_change_is_not_remembered_after_it,
@@ -21,6 +22,9 @@ on_each_moment! {
 }
 
 type Store = Arc<dyn Audiences>;
+
+/// Longer than any audience is used.
+const LONG_MS: i64 = 86_400_000;
 
 fn chat() -> ChatId {
     ChatId::of_pair(&user("alice"), &user("bob"))
@@ -42,19 +46,28 @@ fn audience(version: i64, connections: &[(&str, &str)]) -> Audience {
 
 /// The version that is recalled; 0 if none is.
 async fn recalled(store: &Store, after_ms: i64) -> i64 {
-    store.recall(chat(), at(after_ms)).await.map_or(0, |audience| audience.version)
+    store.recall(chat(), LONG_MS, at(after_ms)).await.map_or(0, |audience| audience.version)
 }
 
 async fn an_audience_is_recalled_as_it_was_for_ten_seconds(store: Store) {
     let read = audience(3, &[("alice", "PJqB0fHsqRcCHlw="), ("bob", "a"), ("🔔 {x} \"y\"", "b"), ("bob", "c")]);
-    assert_eq!(store.recall(chat(), at(0)).await, None);
+    assert_eq!(store.recall(chat(), LONG_MS, at(0)).await, None);
     store.remember(chat(), &read, 0, at(0)).await;
-    assert_eq!(store.recall(chat(), at(0)).await.as_ref(), Some(&read));
-    assert_eq!(store.recall(chat(), at(AUDIENCE_MS - 1)).await, Some(read));
-    assert_eq!(store.recall(chat(), at(AUDIENCE_MS)).await, None);
+    assert_eq!(store.recall(chat(), LONG_MS, at(0)).await.as_ref(), Some(&read));
+    assert_eq!(store.recall(chat(), LONG_MS, at(AUDIENCE_MS - 1)).await, Some(read));
+    assert_eq!(store.recall(chat(), LONG_MS, at(AUDIENCE_MS)).await, None);
     let empty = Audience { version: 4, members: Vec::new(), connections: Vec::new() };
     store.remember(chat(), &empty, 0, at(AUDIENCE_MS)).await;
-    assert_eq!(store.recall(chat(), at(AUDIENCE_MS)).await, Some(empty));
+    assert_eq!(store.recall(chat(), LONG_MS, at(AUDIENCE_MS)).await, Some(empty));
+}
+
+async fn an_audience_older_than_asked_for_is_not_recalled(store: Store) {
+    let read = audience(3, &[("alice", "a")]);
+    store.remember(chat(), &read, 1_000, at(1_000)).await;
+    assert_eq!(store.recall(chat(), 5_000, at(4_999)).await, Some(read));
+    assert_eq!(store.recall(chat(), 5_000, at(5_000)).await, None);
+    assert_eq!(store.recall(chat(), 0, at(1_000)).await, None);
+    assert_eq!(recalled(&store, 5_000).await, 3, "it is still remembered");
 }
 
 async fn the_time_counts_from_the_reading(store: Store) {
@@ -100,20 +113,20 @@ async fn a_change_leaves_what_was_read_of_its_version(store: Store) {
 async fn of_one_version_the_later_reading_counts(store: Store) {
     store.remember(chat(), &audience(4, &[("bob", "new")]), 0, at(1_000)).await;
     store.remember(chat(), &audience(4, &[("bob", "old")]), 800, at(1_500)).await;
-    assert_eq!(store.recall(chat(), at(1_500)).await, Some(audience(4, &[("bob", "new")])));
+    assert_eq!(store.recall(chat(), LONG_MS, at(1_500)).await, Some(audience(4, &[("bob", "new")])));
     store.remember(chat(), &audience(4, &[("bob", "newer")]), 300, at(1_500)).await;
-    assert_eq!(store.recall(chat(), at(1_500)).await, Some(audience(4, &[("bob", "newer")])));
+    assert_eq!(store.recall(chat(), LONG_MS, at(1_500)).await, Some(audience(4, &[("bob", "newer")])));
     // After a change, what was read of its version counts, even if the change was told late.
     store.change(chat(), 5, at(3_000)).await;
     store.remember(chat(), &audience(5, &[("bob", "newest")]), 600, at(3_500)).await;
-    assert_eq!(store.recall(chat(), at(3_500)).await, Some(audience(5, &[("bob", "newest")])));
+    assert_eq!(store.recall(chat(), LONG_MS, at(3_500)).await, Some(audience(5, &[("bob", "newest")])));
 }
 
 async fn chats_are_apart(store: Store) {
     let other = ChatId::of_pair(&user("alice"), &user("carol"));
     store.remember(chat(), &audience(3, &[]), 0, at(0)).await;
     store.change(other, 9, at(0)).await;
-    assert_eq!(store.recall(other, at(0)).await, None);
+    assert_eq!(store.recall(other, LONG_MS, at(0)).await, None);
     assert_eq!(recalled(&store, 0).await, 3);
 }
 

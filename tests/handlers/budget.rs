@@ -2,6 +2,9 @@
 
 use harness::{TestApp, event, request, socket_event};
 use serde_json::{Value, json};
+use shared::chat::chats::{Change, NewChat};
+use shared::chat::{Kind, typing};
+use shared::ids::{ChatId, UserId};
 
 async fn send(test: &TestApp, users: &[&str]) -> usize {
     let mut sending = event("send");
@@ -62,4 +65,23 @@ async fn a_ping_asks_for_its_connection_and_then_for_inbox_and_chats_at_once() {
     assert_eq!(test.record.round_trips(), 3);
     disconnect::handle(&test.app, socket_event(event("disconnect"))).await;
     assert_eq!(test.record.round_trips(), 1);
+}
+
+#[tokio::test]
+async fn typing_asks_once_who_hears_of_it_unless_that_may_not_be_remembered() {
+    for (ttl_s, of_both) in [("86400", [1, 0]), ("0", [1, 1])] {
+        let secret = ("JWT_SECRET", "a secret of at least thirty-two bytes");
+        let test = TestApp::with(&[secret, ("CACHE_CHAT_TTL_S", ttl_s)]).await;
+        let (alice, bob) = (UserId::new("alice").unwrap(), UserId::new("bob").unwrap());
+        let (id, others) = (ChatId::of_pair(&alice, &bob), [bob.clone()]);
+        let new =
+            NewChat { id, kind: Kind::Direct, title: None, creator: &alice, others: &others, fingerprint: [7; 32] };
+        test.app.record.chats.create(&new, test.app.clock.at()).await.unwrap();
+        test.app.record.chats.change(id, &bob, &Change::Accept, test.app.clock.at()).await.unwrap().unwrap();
+        test.record.round_trips();
+        for expected in of_both {
+            typing::tell(&test.app, &alice, id, true).await.unwrap();
+            assert_eq!(test.record.round_trips(), expected, "{ttl_s}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use crate::clock::At;
 use crate::ids::{ChatId, UserId};
 use crate::sockets::connections::Connection;
 
-/// How long an audience is used, in milliseconds: as long as a device that has just connected may hear of no typing.
+/// How long an audience is used at most, in milliseconds: as long as a device that has just connected may hear of no typing.
 pub const AUDIENCE_MS: i64 = 10_000;
 /// How long it is known that a chat has changed, in milliseconds: longer than an audience is used that was read before.
 pub const CHANGE_MS: i64 = 2 * AUDIENCE_MS;
@@ -44,8 +44,9 @@ pub trait Audiences: Send + Sync {
     /// effect if the chat is known to have a later version, or if an audience was read later.
     async fn remember(&self, chat: ChatId, audience: &Audience, age_ms: i64, at: At);
 
-    /// The audience of a chat; `None` if it is not remembered.
-    async fn recall(&self, chat: ChatId, at: At) -> Option<Audience>;
+    /// The audience of a chat, if it was read less than this many milliseconds ago, and than [`AUDIENCE_MS`]; `None` if none is
+    /// remembered.
+    async fn recall(&self, chat: ChatId, max_age_ms: i64, at: At) -> Option<Audience>;
 
     /// Forgets the audience of a chat that has got a new version, unless it was read of that version. Audiences of earlier
     /// versions, which concurrent calls have read, are not remembered for the next [`CHANGE_MS`].

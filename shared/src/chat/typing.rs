@@ -28,14 +28,14 @@ pub async fn tell(app: &App, user: &UserId, chat: ChatId, on: bool) -> Result<()
 
 /// The connections of the other members who hear of a member, as they were a few seconds ago at most.
 async fn hearers(app: &App, member: &UserId, chat: ChatId) -> Result<Vec<Connection>, Error> {
-    let remembered = app.moment.audiences.recall(chat, app.clock.at()).await;
+    let remembered = app.moment.audiences.recall(chat, app.config.chat_ttl_ms, app.clock.at()).await;
     if let Some(others) = remembered.and_then(|audience| audience.others(member, app.clock.now_ms())) {
         return Ok(others);
     }
     let began_ms = app.clock.now_ms();
     let audience = app.record.chats.audience(chat, member, app.clock.at()).await?.ok_or(Error::NotFound)?;
     let Some(others) = audience.others(member, app.clock.now_ms()) else { return Ok(Vec::new()) };
-    if audience.connections.len() <= MAX_REMEMBERED {
+    if audience.connections.len() <= MAX_REMEMBERED && app.config.chat_ttl_ms > 0 {
         let age_ms = app.clock.now_ms().saturating_sub(began_ms);
         app.moment.audiences.remember(chat, &audience, age_ms, app.clock.at()).await;
     }

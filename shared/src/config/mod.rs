@@ -59,6 +59,9 @@ pub struct Config {
     /// `CACHE_MESSAGES_MAX` and `CACHE_MESSAGES_TTL_S`: how many of the last messages of a chat are cached, and how long. The
     /// default is 100, for 2 h; 0 caches none.
     pub message_cache: Room,
+    /// `CACHE_CHAT_TTL_S`, in milliseconds: how long it is remembered at most who is in a chat, which decides only who hears of
+    /// typing. The default is 24 h; 0 remembers nothing.
+    pub chat_ttl_ms: i64,
     /// `ALLOWED_ORIGINS`, separated by commas.
     pub allowed_origins: Origins,
     /// `RATE_LIMIT_SEND`: notifications per recipient and type. The default is 30 in 60 s.
@@ -168,6 +171,8 @@ impl Config {
                 ttl_ms: 1_000
                     * vars.parsed("CACHE_MESSAGES_TTL_S", 7_200_i64, |s| (60..=604_800).contains(s), "60 to 604800"),
             },
+            chat_ttl_ms: 1_000
+                * vars.parsed("CACHE_CHAT_TTL_S", 86_400_i64, |s| (0..=604_800).contains(s), "0 to 604800"),
             allowed_origins: vars.origins(default_origins),
             rate_limit_send: vars.rate("RATE_LIMIT_SEND", Rate { count: 30, window_ms: 60_000 }),
             rate_limit_send_types: vars.rates_of_types(),
@@ -225,6 +230,7 @@ mod tests {
             ("RATE_LIMIT_SEND_TYPES", "like"),
             ("PING_EVERY_MS", "1000"),
             ("PRESENCE_LEASE_MS", "5"),
+            ("CACHE_CHAT_TTL_S", "-1"),
             ("CACHE_MESSAGES_MAX", "1001"),
             ("CACHE_MESSAGES_TTL_S", "59"),
             ("JWT_JWKS_URL", "http://hunter2.example"),
@@ -241,6 +247,7 @@ mod tests {
             "RATE_LIMIT_SEND_TYPES",
             "PING_EVERY_MS",
             "PRESENCE_LEASE_MS",
+            "CACHE_CHAT_TTL_S",
             "CACHE_MESSAGES_MAX",
             "CACHE_MESSAGES_TTL_S",
             "JWT_JWKS_URL",

@@ -89,7 +89,7 @@ impl MessageCache for NoMoment {
 impl Audiences for NoMoment {
     async fn remember(&self, _: ChatId, _: &Audience, _: i64, _: At) {}
 
-    async fn recall(&self, _: ChatId, _: At) -> Option<Audience> {
+    async fn recall(&self, _: ChatId, _: i64, _: At) -> Option<Audience> {
         None
     }
 

@@ -45,8 +45,9 @@ impl Remembered {
         }
     }
 
-    pub(super) fn recall(&self, chat: ChatId, now_ms: i64) -> Option<Audience> {
-        self.chats.get(&chat).filter(|known| now_ms - known.at_ms < AUDIENCE_MS)?.audience.clone()
+    pub(super) fn recall(&self, chat: ChatId, max_age_ms: i64, now_ms: i64) -> Option<Audience> {
+        let max_age_ms = max_age_ms.min(AUDIENCE_MS);
+        self.chats.get(&chat).filter(|known| now_ms - known.at_ms < max_age_ms)?.audience.clone()
     }
 
     fn write(&mut self, chat: ChatId, known: Known, now_ms: i64) {

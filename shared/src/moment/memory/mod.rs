@@ -210,8 +210,8 @@ impl Audiences for MemoryMoment {
         self.audiences().remember(chat, audience, age_ms, at.process_ms());
     }
 
-    async fn recall(&self, chat: ChatId, at: At) -> Option<Audience> {
-        self.audiences().recall(chat, at.process_ms())
+    async fn recall(&self, chat: ChatId, max_age_ms: i64, at: At) -> Option<Audience> {
+        self.audiences().recall(chat, max_age_ms, at.process_ms())
     }
 
     async fn change(&self, chat: ChatId, version: i64, at: At) {

@@ -342,10 +342,10 @@ impl Audiences for RedisMoment {
         self.count_foreign(audience::read_written(answer));
     }
 
-    async fn recall(&self, chat: ChatId, at: At) -> Option<Audience> {
+    async fn recall(&self, chat: ChatId, max_age_ms: i64, at: At) -> Option<Audience> {
         let steps = [audience::recall(&self.keys, chat, at)];
         let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
-        self.counted(audience::read_recalled(answer))
+        self.counted(audience::read_recalled(answer, max_age_ms))
     }
 
     async fn change(&self, chat: ChatId, version: i64, at: At) {

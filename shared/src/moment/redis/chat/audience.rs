@@ -79,9 +79,9 @@ pub(crate) fn recall(keys: &Keys, chat: ChatId, at: At) -> Step {
 }
 
 /// The audience, if it is recent, and how many values were foreign.
-pub(crate) fn read_recalled(answer: Answer) -> (Option<Audience>, u64) {
+pub(crate) fn read_recalled(answer: Answer, max_age_ms: i64) -> (Option<Audience>, u64) {
     let Some((foreign, age_ms, version, text)) = read::<(u64, i64, i64, Vec<u8>)>(answer) else { return (None, 0) };
-    if text.is_empty() || age_ms >= AUDIENCE_MS {
+    if text.is_empty() || age_ms >= max_age_ms.min(AUDIENCE_MS) {
         return (None, foreign);
     }
     let audience = std::str::from_utf8(&text).ok().and_then(|text| decode(version, text));
