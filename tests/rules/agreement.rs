@@ -154,7 +154,7 @@ fn route_problems(template: &Value, functions: &[Function]) -> Vec<String> {
     problems
 }
 
-/// Pages of other origins may use every method of a route, and read the same headers of every answer.
+/// Pages of other origins may use every method of a route, and of every call and answer the same headers.
 fn cors_problems(template: &Value, functions: &[Function]) -> Vec<String> {
     let cors = &template["Resources"]["Http"]["Properties"]["CorsConfiguration"]["Fn::If"][1];
     let allowed = cors["AllowMethods"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -162,9 +162,16 @@ fn cors_problems(template: &Value, functions: &[Function]) -> Vec<String> {
         functions.iter().flat_map(|function| function.routes).flat_map(|route| route.methods).copied().collect();
     let refused = methods.into_iter().filter(|method| !allowed.iter().any(|allowed| allowed == method));
     let mut problems: Vec<String> = refused.map(|method| format!("Http: AllowMethods lacks {method}")).collect();
-    let exposed: Vec<&str> = cors["ExposeHeaders"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    if exposed.join(",") != stream::EXPOSED_HEADERS {
+    let listed = |name: &str| {
+        let names: Vec<&str> = cors[name].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        names.join(",")
+    };
+    if listed("ExposeHeaders") != stream::EXPOSED_HEADERS {
         problems.push("Http: ExposeHeaders differs from EXPOSED_HEADERS of stream".into());
+    }
+    if template["Resources"]["Streams"]["Properties"]["Cors"]["AllowHeaders"] != format!("'{}'", listed("AllowHeaders"))
+    {
+        problems.push("Streams: AllowHeaders differs from that of Http".into());
     }
     problems
 }
@@ -338,6 +345,10 @@ fn every_disagreement_is_reported() {
         (
             set("/Resources/Http/Properties/CorsConfiguration/Fn::If/1/ExposeHeaders", json!(["etag"])),
             "Http: ExposeHeaders differs",
+        ),
+        (
+            set("/Resources/Streams/Properties/Cors/AllowHeaders", json!("'authorization'")),
+            "Streams: AllowHeaders differs",
         ),
         (set("/Resources/notfound/Properties/Events", json!({})), "notfound: $default is not in the template"),
         (
