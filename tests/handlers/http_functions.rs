@@ -119,6 +119,10 @@ async fn a_database_that_takes_no_more_clients_is_overloaded_and_not_away() {
         (refused.headers()["retry-after"].as_bytes(), body(&refused)["error"]["retryAfterMs"].as_i64()),
         (&b"1"[..], Some(1_000))
     );
+    let answer = health::handle(&test.app, request(event("health"))).await;
+    let (status, health) = (answer.status().as_u16(), body(&answer));
+    let database = &health["dependencies"]["database"];
+    assert_eq!((status, &health["status"], database), (200, &json!("degraded"), &json!("overloaded")));
     limit(-1).await;
     test.clock.advance(std::time::Duration::from_secs(1));
     let accepted = send::handle(&test.app, request(by(&test.bearer("reports", "notify:send"), "send"))).await;

@@ -4,7 +4,7 @@
 use lambda_http::{Body, Request, Response};
 use serde::Serialize;
 use shared::app::App;
-use shared::error::Error;
+use shared::error::{Error, StoreError};
 use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
 use shared::telemetry::health::{Instance, Persistence, Schema, Status, Warning, WarningName};
@@ -74,10 +74,16 @@ async fn health(app: &App) -> Reply {
         (Ok(()), _) => "ok",
         // A migration is missing, which every call needs.
         (Err(_), true) => "outdated",
+        (Err(StoreError::Overloaded(_)), false) => "overloaded",
         (Err(_), false) => "down",
     };
     let health = |status| Health { status, dependencies: Dependencies { database, redis }, schema, warnings };
     match record {
+        // Taking this process out of service would leave more work to the others.
+        Err(error) if database == "overloaded" => {
+            tracing::warn!(%error, "the database works, and has no connection left");
+            Reply::ok(&health("degraded"))
+        }
         Err(error) => {
             tracing::error!(%error, "the database is unavailable");
             Reply::down(&health("down"))

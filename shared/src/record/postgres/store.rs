@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgRow, PgSslMode};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgRow, PgSslMode, Postgres};
 use sqlx::{Connection, PgPool, Row};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -150,12 +151,17 @@ impl PostgresRecord {
 
     /// A connection to a database that has our migrations.
     pub(crate) async fn connection(&self) -> Result<GuardedConnection, Failure> {
-        let mut connection = match self.pool.acquire().await {
-            Ok(connection) => connection,
-            Err(error) => return Err(self.without_connection(error).await),
-        };
+        let mut connection = self.pooled().await?;
         let mode = self.checked.get_or_try_init(|| async { self.mode(&mut connection).await }).await;
         Ok(GuardedConnection::new(connection, *mode.map_err(|error| StoreError::Unavailable(error.to_string()))?))
+    }
+
+    /// A connection to whatever the database has.
+    async fn pooled(&self) -> Result<PoolConnection<Postgres>, Failure> {
+        match self.pool.acquire().await {
+            Ok(connection) => Ok(connection),
+            Err(error) => Err(self.without_connection(error).await),
+        }
     }
 
     /// Why a call gets no connection. In time-outs the pool hides whether the others were in use, the server refused a
@@ -205,8 +211,8 @@ impl PostgresRecord {
 #[async_trait]
 impl Migrations for PostgresRecord {
     async fn schema(&self) -> Result<Schema, StoreError> {
-        let applied = async { applied(&mut *self.pool.acquire().await?).await };
-        let applied = applied.await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        let mut connection = self.pooled().await?;
+        let applied = applied(&mut connection).await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
         Ok(Schema { needed, found: last(&applied), missing: missing(&applied) })
     }
