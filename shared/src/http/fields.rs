@@ -200,11 +200,16 @@ impl Fields {
 
     /// Records that a member is required if `value` is absent and no problem was recorded for it yet.
     pub fn required<T>(&mut self, name: &str, value: Option<T>) -> Option<T> {
-        let path = format!("{}{name}", self.prefix);
-        if value.is_none() && !self.problems.fields().any(|field| field.starts_with(&path)) {
+        if value.is_none() && !self.has_problem(name) {
             self.problem(name, "is required");
         }
         value
+    }
+
+    /// Whether a problem of a member, or of something in it, was recorded.
+    pub fn has_problem(&self, name: &str) -> bool {
+        let path = format!("{}{name}", self.prefix);
+        self.problems.fields().any(|field| field.starts_with(&path))
     }
 
     /// Applies a check to a value, and records a problem if it fails.

@@ -24,7 +24,8 @@ pub(super) fn content(fields: &mut Fields) -> Option<Content> {
     let kind = fields.required("type", kind);
     let mut data = data(fields);
     let title = take_text(fields, &mut data, &["title"], &["title"], |text| text::check_line(text, 200));
-    let title = fields.required("title", title);
+    // A wrong one inside `data` is not missing.
+    let title = if fields.has_problem("data.title") { None } else { fields.required("title", title) };
     let body = take_text(fields, &mut data, &["body", "message"], &["body"], |text| text::check(text, 0, 4_000));
     let action_url = take_text(fields, &mut data, &["actionUrl"], &["actionUrl"], check_action_url);
     let data = data.and_then(|data| data::compact(fields, data));

@@ -345,7 +345,10 @@ mod tests {
         }
         assert_eq!(refused(with("userIds", json!(["a", "b", "c", "d\u{202e}"]))), "userIds[3]");
         assert_eq!(refused(with("data", json!({"a": [{"b": "\u{0}"}]}))), "data.a[0].b");
-        assert_eq!(refused(with("data", json!({"title": "again"}))), "data.title");
+        let twice = read(with("data", json!({"title": "again"}))).unwrap_err();
+        assert_eq!(twice.to_string(), "data.title: cannot be combined with title");
+        let inside = read(json!({"type": "x", "userId": "a", "data": {"title": 1}})).unwrap_err();
+        assert_eq!(inside.to_string(), "data.title: must be a string");
         assert_eq!(refused(json!({"userId": "a", "title": "t"})), "type");
         assert_eq!(refused(json!({"type": "x", "title": "t"})), "userIds");
         assert_eq!(refused(json!({"type": "x", "userId": "a", "data": {}})), "title");
