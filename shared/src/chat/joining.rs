@@ -142,7 +142,7 @@ pub async fn change(app: &App, member: &UserId, chat: ChatId, change: &Change) -
 
 /// One unit of the caller's rate for each [`PEOPLE_PER_UNIT`] people that was begun.
 fn spends(app: &App, caller: &UserId, people: usize) -> Vec<Spend> {
-    let spend = Spend { bucket: format!("chat {caller}"), rate: app.config.rate_limit_chat };
+    let spend = Spend::of_chat(caller, app.config.rate_limit_chat);
     vec![spend; people.div_ceil(PEOPLE_PER_UNIT)]
 }
 

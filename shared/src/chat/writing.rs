@@ -46,7 +46,7 @@ pub async fn write(app: &App, sender: &UserId, chat: ChatId, draft: &Draft) -> R
         body: &draft.body,
         data: draft.data.get(),
     };
-    let spends = [Spend { bucket: format!("chat {sender}"), rate: app.config.rate_limit_chat }];
+    let spends = [Spend::of_chat(sender, app.config.rate_limit_chat)];
     if let [Verdict::Limited { retry_after_ms }] = app.moment.limits.spend(&spends, app.clock.at()).await[..] {
         // A repeat is answered all the same.
         let first = app.record.messages.first(&new).await?;

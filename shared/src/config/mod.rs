@@ -103,6 +103,13 @@ pub struct Config {
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(pub Vec<String>);
 
+/// The variables of this process, except those that are not Unicode.
+pub fn environment() -> HashMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 impl Config {
     /// Reads the environment of a function that requires the variables in `needed`. An empty variable counts as
     /// missing.
@@ -202,6 +209,11 @@ impl Config {
     /// The key with which browsers subscribe to Web Push; `None` if there is no Web Push.
     pub fn push_key(&self) -> Option<String> {
         self.vapid.as_ref().map(VapidKeys::public_key).or_else(|| self.vapid_public_key.clone())
+    }
+
+    /// The rate of a type of notifications; `None` if it has no limit.
+    pub fn send_rate(&self, kind: &str) -> Option<Rate> {
+        self.rate_limit_send_types.get(kind).copied().unwrap_or(Some(self.rate_limit_send))
     }
 
     /// The kind of database in `DATABASE_URL`: `postgres` or `sqlite`, which is also used without a URL.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use async_trait::async_trait;
 
 use crate::clock::At;
+use crate::ids::UserId;
 
 /// Rate limits, one per bucket. A bucket may be forgotten at any time, at the price of one extra burst.
 #[async_trait]
@@ -31,6 +32,19 @@ pub struct Spend {
     pub bucket: String,
     /// The rate of the bucket. A bucket is full at first, and kept separately for each rate.
     pub rate: Rate,
+}
+
+impl Spend {
+    /// One unit of the budget of a recipient and a type of notifications.
+    pub fn of_send(kind: &str, recipient: &UserId, rate: Rate) -> Self {
+        // A user id may contain a space and a type cannot, so the type comes first.
+        Self { bucket: format!("send {kind} {recipient}"), rate }
+    }
+
+    /// One unit of the budget of a user who writes in chats, or creates them.
+    pub fn of_chat(sender: &UserId, rate: Rate) -> Self {
+        Self { bucket: format!("chat {sender}"), rate }
+    }
 }
 
 /// Whether a bucket had a unit left.

@@ -9,7 +9,7 @@ use crate::ids::{SendId, UserId};
 use crate::inbox::notification::Content;
 use crate::inbox::send::{Due, EXPIRY_RULE, MAX_DELAY_MS, NewSend};
 use crate::inbox::sends::FirstAnswer;
-use crate::limits::{Rate, Spend, Verdict};
+use crate::limits::{Spend, Verdict};
 use crate::telemetry::{Counts, Report};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -107,11 +107,8 @@ pub(super) async fn give_back(app: &App, admitted: &Admitted) {
 
 /// One unit of the budget of each recipient and type; `None` if the type has no limit.
 fn spends<'a>(app: &App, kind: &str, recipients: impl IntoIterator<Item = &'a UserId>) -> Option<Vec<Spend>> {
-    let rate: Option<Rate> =
-        app.config.rate_limit_send_types.get(kind).copied().unwrap_or(Some(app.config.rate_limit_send));
-    let rate = rate?;
-    // A user id may contain a space and a type cannot, so the type comes first.
-    Some(recipients.into_iter().map(|user| Spend { bucket: format!("send {kind} {user}"), rate }).collect())
+    let rate = app.config.send_rate(kind)?;
+    Some(recipients.into_iter().map(|user| Spend::of_send(kind, user, rate)).collect())
 }
 
 fn all_limited(verdicts: &[Verdict]) -> Error {
