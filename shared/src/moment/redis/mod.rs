@@ -10,6 +10,7 @@ mod emit;
 mod failure;
 mod fast;
 mod health;
+pub mod inspect;
 mod keys;
 mod limits;
 mod link;
