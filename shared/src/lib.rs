@@ -4,7 +4,8 @@
 //!   tickets), [`inbox`] (sends and notifications), [`delivery`] (the way to the devices), [`sockets`] (connections and
 //!   pushes to them), [`emit`] (events for who is there), [`chat`] (chats, messages and read marks), [`fast`] (what
 //!   the moment has before the record), [`presence`] (who is connected), [`preferences`] (what rings for whom), [`web_push`]
-//!   (pushes to browsers that are not connected), [`users`] (erasing one), [`limits`] (rate limits), [`telemetry`] (counts and health).
+//!   (pushes to browsers that are not connected), [`users`] (erasing one), [`limits`] (rate limits), [`telemetry`] (counts
+//!   and health), [`doctor`] (what is wrong with a deployment).
 //! - Every domain uses [`app`], [`clock`], [`config`], [`cursor`], [`error`], [`ids`], [`page_key`], [`protocol`] and
 //!   [`text`].
 //! - *Stores* keep the promises: [`record`] for what must outlive everything (Postgres, SQLite), [`moment`] for what may
@@ -18,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod cursor;
 pub mod delivery;
+pub mod doctor;
 pub mod emit;
 pub mod error;
 pub mod fast;

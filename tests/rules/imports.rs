@@ -16,8 +16,10 @@ const STORES: [(&str, &str); 8] = [
     ("::web_push::http_service", "shared/src/web_push/http_service.rs"),
 ];
 /// Where apps are assembled: the only code that may choose a store.
-const ASSEMBLIES: [&str; 4] = [
+const ASSEMBLIES: [&str; 5] = [
     "shared/src/function/stores.rs",
+    // It asks each store about itself.
+    "shared/src/function/doctor.rs",
     "gateway/src/handlers.rs",
     "gateway/src/local.rs",
     // Its whole purpose is one store.

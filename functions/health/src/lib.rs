@@ -7,7 +7,7 @@ use shared::app::App;
 use shared::error::{Error, StoreError};
 use shared::http::call::{Call, Route};
 use shared::http::reply::Reply;
-use shared::telemetry::health::{Instance, Persistence, Schema, Status, Warning, WarningName};
+use shared::telemetry::health::{Schema, Status, Warning};
 
 const HEALTH: &str = "/health";
 const OPENAPI: &str = "/openapi.json";
@@ -99,12 +99,5 @@ async fn without_append_only_file(app: &App) -> Vec<Warning> {
     if !app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await.unwrap_or(true) {
         return Vec::new();
     }
-    let instances = app.moment.health.instances().await.instances.into_iter();
-    let warned = instances.filter(|instance| instance.server.persistence == Some(Persistence::Snapshots));
-    let warn = |instance: Instance| Warning {
-        instance: instance.name,
-        name: WarningName::NoAppendOnlyFile,
-        text: "fast accepts wait in it, and a restart loses them: appendonly should be yes".into(),
-    };
-    warned.map(warn).collect()
+    app.moment.health.instances().await.without_append_only_file()
 }

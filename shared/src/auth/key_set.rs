@@ -7,7 +7,7 @@ use http::Uri;
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::fetch::fetch;
-use super::published_keys::{self, Keys};
+use super::published_keys::{self, Keys, Published};
 use crate::clock::Clock;
 
 /// How long fetched keys are used without asking the provider again, in milliseconds.
@@ -23,6 +23,11 @@ const RETRY_WITHOUT_KEYS_MS: i64 = 1_000;
 /// No key can be looked up: the provider does not answer, and the last answer is missing or too old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KeysUnavailable;
+
+/// Fetches the keys at a URL now, whatever is cached. The error is why there are none.
+pub async fn fetch_keys(url: &Uri) -> Result<Published, String> {
+    fetch(url).await.and_then(|document| Ok(published_keys::read(&document)?))
+}
 
 /// The keys at one URL.
 pub(super) struct KeySet {
@@ -79,7 +84,7 @@ impl KeySet {
             Step::Fetch | Step::TryFetch(_) => {}
         }
         self.begin(id, now_ms);
-        let fetched = fetch(&self.url).await.and_then(|document| Ok(published_keys::read(&document)?));
+        let fetched = fetch_keys(&self.url).await;
         let now_ms = clock.now_ms();
         let mut state = self.lock();
         match fetched {

@@ -8,6 +8,7 @@ mod tickets;
 mod tokens;
 mod verifying_key;
 
+pub use self::key_set::fetch_keys;
 pub use self::revocations::{REVOCATION_RETENTION_MS, Revocations, Revoked, RevokedUsers};
 pub use self::tickets::{new_ticket, ticket_hash};
 pub use self::tokens::{Caller, MAX_TOKEN_LIFE_S, Tokens, new_secret, sign};

@@ -1,5 +1,7 @@
 //! The start of a deployed function: logging in Lambda's format, and an exit at once if the configuration is invalid.
 
+#[cfg(all(feature = "postgres", feature = "redis"))]
+pub mod doctor;
 mod process;
 #[cfg(feature = "postgres")]
 mod stores;

@@ -89,7 +89,7 @@ fn push(config: &Config) -> Arc<dyn Push> {
     Arc::new(ApiGatewayPush::new(endpoint, config.region.clone(), credentials(config)))
 }
 
-fn credentials(config: &Config) -> Credentials {
+pub(super) fn credentials(config: &Config) -> Credentials {
     match &config.credentials {
         Some((id, key, session)) => {
             let session = session.as_ref().map(|session| session.reveal().to_owned());

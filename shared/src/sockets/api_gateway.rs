@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::post::{Payload, Poster, Refusal};
 use crate::clock::Clock;
+use crate::doctor::management::NotGone;
 use crate::ids::ConnectionId;
 use crate::protocol::Frame;
 use crate::sockets::push::{MAX_AT_ONCE, Outcome, Push};
@@ -23,6 +24,9 @@ use crate::sockets::push::{MAX_AT_ONCE, Outcome, Push};
 const MAX_IN_FLIGHT: usize = MAX_AT_ONCE;
 /// How long one push keeps starting requests. Requests in flight after that are waited for; the others have failed.
 const START_WINDOW: Duration = Duration::from_millis(300);
+
+/// A connection in API Gateway's form, which it has not given to any client.
+const UNUSED_ID: &str = "carillonDoctor0=";
 
 /// Pushes to the sockets of one WebSocket API.
 #[derive(Clone)]
@@ -56,6 +60,17 @@ impl ApiGatewayPush {
         Self {
             poster: Arc::new(Poster::new(endpoint, region, credentials, Clock::system())),
             client: Arc::new(LazyLock::new(Box::new(|| Client::from_conf(config)))),
+        }
+    }
+
+    /// Pushes to a connection that does not exist, to find out whether this role may push. `Ok` if it is gone, as it should be.
+    pub async fn probe(&self) -> Result<(), NotGone> {
+        let payload = Payload::new(&Frame::from(r#"{"type":"pong"}"#));
+        match self.poster.post(&ConnectionId::new(UNUSED_ID), &payload).await {
+            Err(Refusal::Answer { kind, .. }) if kind == "GoneException" => Ok(()),
+            Err(Refusal::Answer { status, kind, .. }) => Err(NotGone { status: Some(status), reason: kind }),
+            Err(refusal) => Err(NotGone { status: None, reason: refusal.to_string() }),
+            Ok(()) => Err(NotGone { status: Some(200), reason: String::new() }),
         }
     }
 

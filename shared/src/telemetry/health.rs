@@ -96,6 +96,20 @@ pub struct Instances {
     pub instances: Vec<Instance>,
 }
 
+impl Instances {
+    /// The instances that would lose with a restart what was accepted fast.
+    pub fn without_append_only_file(&self) -> Vec<Warning> {
+        let warned =
+            self.instances.iter().filter(|instance| instance.server.persistence == Some(Persistence::Snapshots));
+        let warn = |instance: &Instance| Warning {
+            instance: instance.name.clone(),
+            name: WarningName::NoAppendOnlyFile,
+            text: "fast accepts wait in it, and a restart loses them: appendonly should be yes".into(),
+        };
+        warned.map(warn).collect()
+    }
+}
+
 /// How the work is divided among instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

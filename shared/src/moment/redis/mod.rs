@@ -7,6 +7,7 @@ mod chat;
 mod client;
 mod delivery;
 mod emit;
+pub mod examine;
 mod failure;
 mod fast;
 mod health;

@@ -36,6 +36,25 @@ pub(crate) async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<S
     Ok(parse(&info))
 }
 
+/// Whether a server is one of a cluster, which the access list may forbid to ask, and its time in milliseconds since 1970.
+pub(crate) async fn cluster_and_time(connection: &mut MultiplexedConnection) -> RedisResult<(Option<bool>, i64)> {
+    let mut info = redis::cmd("INFO");
+    info.arg("cluster");
+    let mut answers = pipe(connection, [info, redis::cmd("TIME")]).await?.into_iter();
+    let info = answers.next().and_then(Result::ok).and_then(|info| from_redis_value::<String>(info).ok());
+    let is_in_cluster =
+        info.and_then(|info| match info.lines().find_map(|line| line.trim().strip_prefix("cluster_enabled:"))? {
+            "1" => Some(true),
+            "0" => Some(false),
+            _ => None,
+        });
+    let (seconds, microseconds): (i64, i64) = match answers.next() {
+        Some(time) => from_redis_value(time?)?,
+        None => (0, 0),
+    };
+    Ok((is_in_cluster, seconds * 1_000 + microseconds / 1_000))
+}
+
 /// Asks a server which slots each server of its cluster holds.
 pub(crate) async fn slots(connection: &mut MultiplexedConnection) -> RedisResult<Value> {
     redis::cmd("CLUSTER").arg("SLOTS").query_async(connection).await

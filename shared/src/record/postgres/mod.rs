@@ -3,6 +3,7 @@
 
 mod chat;
 mod delivery;
+mod examine;
 mod failure;
 mod fast;
 mod inbox;

@@ -130,6 +130,11 @@ impl PostgresRecord {
         missing(&applied).map_or(Ok(()), |name| Err(OpenError::Older(name)))
     }
 
+    /// How to connect to the database.
+    pub(super) fn options(&self) -> PgConnectOptions {
+        PgConnectOptions::clone(&self.pool.connect_options())
+    }
+
     async fn migrate_without_timeouts(&self) -> Result<i64, MigrateError> {
         let mut connection = self.pool.acquire().await?;
         let no_timeouts =
@@ -251,6 +256,15 @@ fn missing(applied: &[Applied]) -> Option<String> {
     let is_missing = |ours: &&Migration| !applied.iter().any(|row| row.version == ours.version);
     let missing = MIGRATIONS.iter().find(is_missing)?;
     Some(format!("{:04}_{}", missing.version, missing.description.replace(' ', "_")))
+}
+
+/// The tables that our migrations create.
+pub(super) fn tables() -> Vec<String> {
+    let created = |line: &'static str| {
+        line.strip_prefix("CREATE TABLE ")?.split(|c: char| !(c == '_' || c.is_alphanumeric())).next()
+    };
+    let lines = MIGRATIONS.iter().flat_map(|migration| migration.sql.as_str().lines());
+    lines.filter_map(created).map(str::to_owned).collect()
 }
 
 fn last(applied: &[Applied]) -> i64 {

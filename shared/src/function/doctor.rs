@@ -1,0 +1,113 @@
+//! Asks everything that a configuration names what is wrong with it: the database, Redis, the sockets, the identity
+//! provider. What the answers mean is in [`doctor`](crate::doctor).
+
+use std::time::Duration;
+
+use super::stores::{credentials, record};
+use crate::auth;
+use crate::clock::Clock;
+use crate::config::{self, Config, RedisConfig};
+use crate::doctor::extent::Extent;
+use crate::doctor::finding::Finding;
+use crate::doctor::{database, identity, instances, management, variables};
+use crate::moment::redis::RedisMoment;
+use crate::moment::redis::examine::examine;
+use crate::sockets::api_gateway::ApiGatewayPush;
+use crate::telemetry::health::{Health, Migrations, Role, Status};
+
+/// How long Redis may take to perform what calls ask.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What is wrong with this function: its variables, and what they name.
+pub async fn of_this_function() -> Vec<Finding> {
+    let (config, mut found) = variables::examine(&config::environment(), Extent::Function);
+    if let Some(config) = config {
+        found.extend(of_config(&config, &Clock::system()).await);
+    }
+    found
+}
+
+/// What is wrong with what a configuration names. Changes nothing. What it does not name is not asked.
+pub async fn of_config(config: &Config, clock: &Clock) -> Vec<Finding> {
+    let (database, redis, tokens, sockets) =
+        tokio::join!(database_of(config, clock), redis_of(config, clock), tokens_of(config), sockets_of(config));
+    let found = database.into_iter().chain(redis).chain(tokens).chain(sockets);
+    found.chain(web_push_of(config)).collect()
+}
+
+async fn database_of(config: &Config, clock: &Clock) -> Vec<Finding> {
+    if config.database_kind() != "postgres" {
+        return Vec::new();
+    }
+    let record = match record(config) {
+        Ok(record) => record,
+        Err(error) => {
+            let what = error.to_string();
+            let what = what.strip_prefix("DATABASE_URL ").unwrap_or(&what);
+            let remedy = "set it to postgres://user:password@host/database, with the user and password percent-encoded";
+            return vec![Finding::problem("DATABASE_URL", what, remedy)];
+        }
+    };
+    let found = match record.examine(clock).await {
+        Err(unreachable) => vec![database::of_unreachable(&unreachable)],
+        Ok(examined) => database::of_examined(&examined, &record.schema().await, config.database_pooler),
+    };
+    record.close().await;
+    found
+}
+
+async fn redis_of(config: &Config, clock: &Clock) -> Vec<Finding> {
+    let Some(redis) = &config.redis else { return Vec::new() };
+    let examined = match examine(redis, clock).await {
+        Ok(examined) => examined,
+        Err(error) => return vec![setup_error(&error.to_string())],
+    };
+    let mut found = instances::of_examined(&examined, redis.is_cluster);
+    // One that does not fit the configuration fails whatever calls ask, which would only be told twice.
+    let is_answered = examined.iter().any(|instance| instance.answer.is_ok());
+    let is_unfit = examined.iter().filter_map(|instance| instance.answer.as_ref().ok()).any(|said| {
+        said.is_in_cluster == Some(!redis.is_cluster) || (said.role == Some(Role::Replica) && !redis.is_cluster)
+    });
+    if is_answered && !is_unfit {
+        found.extend(served(config, redis, clock).await);
+    }
+    found
+}
+
+/// Whether Redis performs what calls ask, and what its own warnings are.
+async fn served(config: &Config, redis: &RedisConfig, clock: &Clock) -> Vec<Finding> {
+    let moment = match RedisMoment::with_timeout(redis, clock.clone(), TIMEOUT) {
+        Ok(moment) => moment,
+        Err(error) => return vec![setup_error(&error.to_string())],
+    };
+    let instances = moment.instances().await;
+    let status = moment.check().await;
+    let silence =
+        if status == Status::Unavailable { instances::silence(&moment.instances().await) } else { Vec::new() };
+    instances::of_health(&status, &silence, &instances, config.accept)
+}
+
+fn setup_error(error: &str) -> Finding {
+    let (name, required) = error.split_once(' ').unwrap_or((error, "cannot be used"));
+    Finding::problem(name, required, "correct it")
+}
+
+async fn tokens_of(config: &Config) -> Option<Finding> {
+    let url = config.jwks_url.as_ref()?;
+    let published = auth::fetch_keys(url).await;
+    let published = published.map(|published| {
+        let refused = published.refused.into_iter().map(|(_, reason)| reason).collect();
+        (published.keys.len(), refused)
+    });
+    Some(identity::of_keys(&published))
+}
+
+async fn sockets_of(config: &Config) -> Option<Finding> {
+    let endpoint = config.ws_endpoint.as_deref().filter(|endpoint| endpoint.starts_with("http"))?;
+    let push = ApiGatewayPush::new(endpoint, config.region.clone(), credentials(config));
+    Some(management::of_push(&push.probe().await))
+}
+
+fn web_push_of(config: &Config) -> Option<Finding> {
+    config.vapid.as_ref().map(|_| Finding::ok("web push", "the keys for Web Push can be used"))
+}
