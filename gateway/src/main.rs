@@ -1,6 +1,8 @@
 //! The command `carillon`: serves everything on one port, listens as a user, signs tokens, makes keys for Web Push and
 //! migrates the database.
 
+mod help;
+
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -19,82 +21,15 @@ use shared::function;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::help::{
+    ABOUT, AFTER_LONG_HELP, LISTEN_EXAMPLE, LISTEN_LONG_ABOUT, LONG_ABOUT, MIGRATE_EXAMPLE, MIGRATE_LONG_ABOUT,
+    TOKEN_EXAMPLES, TOKEN_LONG_ABOUT, VAPID_EXAMPLE, VAPID_LONG_ABOUT,
+};
+
 /// The exit status for invalid configuration, by convention (sysexits.h, EX_CONFIG).
 const EX_CONFIG: u8 = 78;
 /// How long a process of a function may be idle until it is ended. Lambda does not promise any time; it is some minutes.
 const MAX_IDLE: Duration = Duration::from_secs(5 * 60);
-
-const ABOUT: &str = "Run Carillon on this machine: real-time notifications behind a local API Gateway";
-
-const LONG_ABOUT: &str = "\
-Run Carillon on this machine: real-time notifications behind a local API Gateway.
-
-Without a command, carillon serves everything on one port until Ctrl-C: the HTTP
-API, the WebSocket API with its management API, and the schedules. The functions
-run in this process and keep their data in SQLite and in memory, so there is
-nothing else to install.";
-
-const AFTER_LONG_HELP: &str = "\
-Environment:
-  DATABASE_URL   postgres://... for a Postgres server, sqlite://PATH for another SQLite file
-  REDIS_URL      redis://... for a Redis server instead of memory
-  REDIS_URLS     Several of them, with commas between, which take over from each other
-  JWT_SECRET     Secret that signs tokens (default: generated in the data folder)
-  JWT_JWKS_URL   Keys of an identity provider, which then signs tokens instead of carillon;
-                 needs JWT_ISSUER and JWT_AUDIENCE
-  VAPID_PUBLIC_KEY, VAPID_PRIVATE_KEY, VAPID_SUBJECT
-                 Keys for Web Push, see `carillon vapid` (default: generated in the data folder)
-  RUST_LOG       Log messages to print to standard error (default: info)
-
-Examples:
-  carillon                            Serve on http://127.0.0.1:3000
-  carillon --port 0                   Serve on a free port; the last line of output names it
-  carillon --lambda spawn             Run the functions in processes of their own, as Lambda does,
-                                      on the servers of DATABASE_URL and REDIS_URL
-  carillon listen --sub alice         Print what arrives for alice
-  carillon token --sub shop --scope notify:send
-                                      Sign a token that may send notifications";
-
-const LISTEN_LONG_ABOUT: &str = "\
-Open a WebSocket as a user and print every frame that arrives, one per line.
-
-Gets a token and a ticket from a local gateway that is already running, and
-listens until the socket is closed or Ctrl-C is pressed.";
-
-const LISTEN_EXAMPLE: &str = "\
-Example:
-  carillon listen --sub alice";
-
-const TOKEN_LONG_ABOUT: &str = "\
-Sign a token (a JWT) for trying out the API, and print it.
-
-The token is signed with JWT_SECRET if it is set, otherwise with the secret in the
-data folder, which the first start of carillon generates. With JWT_JWKS_URL, only the
-identity provider can sign tokens.";
-
-const TOKEN_EXAMPLES: &str = "\
-Examples:
-  carillon token --sub shop --scope notify:send
-  curl -H \"Authorization: Bearer $(carillon token --sub alice)\" \\
-    http://127.0.0.1:3000/api/notifications";
-
-const VAPID_LONG_ABOUT: &str = "\
-Make a pair of keys for Web Push (VAPID), and print the three variables of a deployment.
-
-Browsers subscribe with the public key, so a deployment keeps its keys for ever. Push
-services may write to the subject about a deployment that causes them trouble.";
-
-const VAPID_EXAMPLE: &str = "\
-Example:
-  carillon vapid --subject mailto:ops@example.org";
-
-const MIGRATE_LONG_ABOUT: &str = "\
-Apply the migrations that the Postgres database at DATABASE_URL does not have yet,
-and print the version of the last one. A database that is up to date is left unchanged.";
-
-const MIGRATE_EXAMPLE: &str = "\
-Example:
-  DATABASE_URL=postgres://user:password@host/database carillon migrate";
 
 #[derive(Parser)]
 #[command(name = "carillon", version, about = ABOUT, long_about = LONG_ABOUT, after_long_help = AFTER_LONG_HELP)]

@@ -1,0 +1,73 @@
+//! The texts of `carillon --help` and of the help of its commands.
+
+pub(crate) const ABOUT: &str = "Run Carillon on this machine: real-time notifications behind a local API Gateway";
+
+pub(crate) const LONG_ABOUT: &str = "\
+Run Carillon on this machine: real-time notifications behind a local API Gateway.
+
+Without a command, carillon serves everything on one port until Ctrl-C: the HTTP
+API, the WebSocket API with its management API, and the schedules. The functions
+run in this process and keep their data in SQLite and in memory, so there is
+nothing else to install.";
+
+pub(crate) const AFTER_LONG_HELP: &str = "\
+Environment:
+  DATABASE_URL   postgres://... for a Postgres server, sqlite://PATH for another SQLite file
+  REDIS_URL      redis://... for a Redis server instead of memory
+  REDIS_URLS     Several of them, with commas between, which take over from each other
+  JWT_SECRET     Secret that signs tokens (default: generated in the data folder)
+  JWT_JWKS_URL   Keys of an identity provider, which then signs tokens instead of carillon;
+                 needs JWT_ISSUER and JWT_AUDIENCE
+  VAPID_PUBLIC_KEY, VAPID_PRIVATE_KEY, VAPID_SUBJECT
+                 Keys for Web Push, see `carillon vapid` (default: generated in the data folder)
+  RUST_LOG       Log messages to print to standard error (default: info)
+
+Examples:
+  carillon                            Serve on http://127.0.0.1:3000
+  carillon --port 0                   Serve on a free port; the last line of output names it
+  carillon --lambda spawn             Run the functions in processes of their own, as Lambda does,
+                                      on the servers of DATABASE_URL and REDIS_URL
+  carillon listen --sub alice         Print what arrives for alice
+  carillon token --sub shop --scope notify:send
+                                      Sign a token that may send notifications";
+
+pub(crate) const LISTEN_LONG_ABOUT: &str = "\
+Open a WebSocket as a user and print every frame that arrives, one per line.
+
+Gets a token and a ticket from a local gateway that is already running, and
+listens until the socket is closed or Ctrl-C is pressed.";
+
+pub(crate) const LISTEN_EXAMPLE: &str = "\
+Example:
+  carillon listen --sub alice";
+
+pub(crate) const TOKEN_LONG_ABOUT: &str = "\
+Sign a token (a JWT) for trying out the API, and print it.
+
+The token is signed with JWT_SECRET if it is set, otherwise with the secret in the
+data folder, which the first start of carillon generates. With JWT_JWKS_URL, only the
+identity provider can sign tokens.";
+
+pub(crate) const TOKEN_EXAMPLES: &str = "\
+Examples:
+  carillon token --sub shop --scope notify:send
+  curl -H \"Authorization: Bearer $(carillon token --sub alice)\" \\
+    http://127.0.0.1:3000/api/notifications";
+
+pub(crate) const VAPID_LONG_ABOUT: &str = "\
+Make a pair of keys for Web Push (VAPID), and print the three variables of a deployment.
+
+Browsers subscribe with the public key, so a deployment keeps its keys for ever. Push
+services may write to the subject about a deployment that causes them trouble.";
+
+pub(crate) const VAPID_EXAMPLE: &str = "\
+Example:
+  carillon vapid --subject mailto:ops@example.org";
+
+pub(crate) const MIGRATE_LONG_ABOUT: &str = "\
+Apply the migrations that the Postgres database at DATABASE_URL does not have yet,
+and print the version of the last one. A database that is up to date is left unchanged.";
+
+pub(crate) const MIGRATE_EXAMPLE: &str = "\
+Example:
+  DATABASE_URL=postgres://user:password@host/database carillon migrate";
