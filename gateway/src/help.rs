@@ -71,3 +71,15 @@ and print the version of the last one. A database that is up to date is left unc
 pub(crate) const MIGRATE_EXAMPLE: &str = "\
 Example:
   DATABASE_URL=postgres://user:password@host/database carillon migrate";
+
+pub(crate) const KEYS_LONG_ABOUT: &str = "\
+List the Redis keys that concern a user or a chat, with their type, lifetime and content.
+Keys are hashes, so they cannot be found by hand.
+
+Redis is that of REDIS_URL, REDIS_URLS or REDIS_HOST, with REDIS_CLUSTER and
+REDIS_KEY_PREFIX. Changes nothing.";
+
+pub(crate) const KEYS_EXAMPLES: &str = "\
+Examples:
+  carillon keys --user alice --type ORDER_SHIPPED
+  carillon keys --chat d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1";

@@ -52,10 +52,11 @@
 //! - Header names in CONNECT events and those of the REST API have
 //!   their canonical spelling, not the client's.
 
-// Carillon itself: its functions on local stores, and what the command prints.
+// Carillon itself: its functions on local stores, its commands, and what they print.
 pub mod client;
 pub mod console;
 mod handlers;
+pub mod keys;
 pub mod local;
 mod private_file;
 mod spawned;

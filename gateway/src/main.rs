@@ -1,5 +1,5 @@
-//! The command `carillon`: serves everything on one port, listens as a user, signs tokens, makes keys for Web Push and
-//! migrates the database.
+//! The command `carillon`: serves everything on one port, listens as a user, signs tokens, makes keys for Web Push,
+//! migrates the database, and tells operators what is wrong, what became of a notification, and what Redis has.
 
 mod help;
 
@@ -13,17 +13,18 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use gateway::forward::LambdaUrl;
 use gateway::local::{self, Lambda, Local, Settings, StartError};
-use gateway::{DEFAULT_URL, client, console, sandboxes, vapid};
+use gateway::{DEFAULT_URL, client, console, keys, sandboxes, vapid};
 use shared::auth;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError, Origins};
 use shared::function;
+use shared::ids::{ChatId, UserId};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::help::{
-    ABOUT, AFTER_LONG_HELP, LISTEN_EXAMPLE, LISTEN_LONG_ABOUT, LONG_ABOUT, MIGRATE_EXAMPLE, MIGRATE_LONG_ABOUT,
-    TOKEN_EXAMPLES, TOKEN_LONG_ABOUT, VAPID_EXAMPLE, VAPID_LONG_ABOUT,
+    ABOUT, AFTER_LONG_HELP, KEYS_EXAMPLES, KEYS_LONG_ABOUT, LISTEN_EXAMPLE, LISTEN_LONG_ABOUT, LONG_ABOUT,
+    MIGRATE_EXAMPLE, MIGRATE_LONG_ABOUT, TOKEN_EXAMPLES, TOKEN_LONG_ABOUT, VAPID_EXAMPLE, VAPID_LONG_ABOUT,
 };
 
 /// The exit status for invalid configuration, by convention (sysexits.h, EX_CONFIG).
@@ -149,6 +150,22 @@ enum Command {
         after_help = MIGRATE_EXAMPLE
     )]
     Migrate,
+    #[command(
+        about = "List the Redis keys that concern a user or a chat, with what they have",
+        long_about = KEYS_LONG_ABOUT,
+        after_help = KEYS_EXAMPLES
+    )]
+    Keys {
+        /// ID of the user
+        #[arg(long, required_unless_present = "chat", conflicts_with = "chat")]
+        user: Option<String>,
+        /// ID of the chat
+        #[arg(long)]
+        chat: Option<ChatId>,
+        /// Type of notifications whose rate limit to list too, beside those of RATE_LIMIT_SEND_TYPES; may be repeated
+        #[arg(long = "type", value_name = "TYPE", requires = "user")]
+        types: Vec<String>,
+    },
 }
 
 #[tokio::main]
@@ -160,6 +177,7 @@ async fn main() -> ExitCode {
         Some(Command::Vapid { subject }) => new_keys(&subject),
         Some(Command::Migrate) => migrate().await,
         Some(Command::Listen { sub, url }) => client::listen(&url, &sub).await,
+        Some(Command::Keys { user, chat, types }) => list_keys(user, chat, &types).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -237,6 +255,18 @@ fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::
 
 fn new_keys(subject: &str) -> Result<(), client::BoxError> {
     Ok(console::print_line(vapid::new_keys(subject)?.trim_end())?)
+}
+
+async fn list_keys(user: Option<String>, chat: Option<ChatId>, types: &[String]) -> Result<(), client::BoxError> {
+    let config = Config::read(|name| std::env::var(name).ok(), &[], Origins::Loopback).map_err(StartError::from)?;
+    let listed = match (user, chat) {
+        (_, Some(chat)) => keys::of_chat(&config, chat).await?,
+        (user, None) => {
+            let user = UserId::new(user.unwrap_or_default()).map_err(|required| format!("--user {required}"))?;
+            keys::of_user(&config, user, types).await?
+        }
+    };
+    Ok(console::print_line(listed.trim_end())?)
 }
 
 #[cfg(test)]
