@@ -72,6 +72,18 @@ pub(crate) const MIGRATE_EXAMPLE: &str = "\
 Example:
   DATABASE_URL=postgres://user:password@host/database carillon migrate";
 
+pub(crate) const WHY_LONG_ABOUT: &str = "\
+Tell what became of a notification: when it was accepted, which connections it was pushed
+to, whether it was read, and what to do if it has not arrived.
+
+CARILLON_TOKEN is a token with the scope notify:admin, or of the recipient. Without it, a
+local gateway signs one.";
+
+pub(crate) const WHY_EXAMPLES: &str = "\
+Examples:
+  carillon why d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1 --user alice
+  CARILLON_TOKEN=... carillon why d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1 --url https://api.example.com";
+
 pub(crate) const KEYS_LONG_ABOUT: &str = "\
 List the Redis keys that concern a user or a chat, with their type, lifetime and content.
 Keys are hashes, so they cannot be found by hand.

@@ -53,6 +53,7 @@
 //!   their canonical spelling, not the client's.
 
 // Carillon itself: its functions on local stores, its commands, and what they print.
+mod api;
 pub mod client;
 pub mod console;
 mod handlers;
@@ -61,6 +62,7 @@ pub mod local;
 mod private_file;
 mod spawned;
 pub mod vapid;
+pub mod why;
 
 // What the embedding program provides: the template, the functions and the options.
 pub mod forward;

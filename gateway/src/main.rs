@@ -13,18 +13,19 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use gateway::forward::LambdaUrl;
 use gateway::local::{self, Lambda, Local, Settings, StartError};
-use gateway::{DEFAULT_URL, client, console, keys, sandboxes, vapid};
+use gateway::{DEFAULT_URL, client, console, keys, sandboxes, vapid, why};
 use shared::auth;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError, Origins};
 use shared::function;
-use shared::ids::{ChatId, UserId};
+use shared::ids::{ChatId, NotificationId, UserId};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::help::{
     ABOUT, AFTER_LONG_HELP, KEYS_EXAMPLES, KEYS_LONG_ABOUT, LISTEN_EXAMPLE, LISTEN_LONG_ABOUT, LONG_ABOUT,
     MIGRATE_EXAMPLE, MIGRATE_LONG_ABOUT, TOKEN_EXAMPLES, TOKEN_LONG_ABOUT, VAPID_EXAMPLE, VAPID_LONG_ABOUT,
+    WHY_EXAMPLES, WHY_LONG_ABOUT,
 };
 
 /// The exit status for invalid configuration, by convention (sysexits.h, EX_CONFIG).
@@ -151,6 +152,22 @@ enum Command {
     )]
     Migrate,
     #[command(
+        about = "Tell what became of a notification, and what to do if it has not arrived",
+        long_about = WHY_LONG_ABOUT,
+        after_help = WHY_EXAMPLES
+    )]
+    Why {
+        /// ID of the notification, from the answer to its send
+        #[arg(value_name = "NOTIFICATION")]
+        id: NotificationId,
+        /// URL of the gateway or the deployment
+        #[arg(long, default_value = DEFAULT_URL)]
+        url: String,
+        /// ID of the recipient, to tell whether it is connected and what its preferences hold back
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+    },
+    #[command(
         about = "List the Redis keys that concern a user or a chat, with what they have",
         long_about = KEYS_LONG_ABOUT,
         after_help = KEYS_EXAMPLES
@@ -177,6 +194,7 @@ async fn main() -> ExitCode {
         Some(Command::Vapid { subject }) => new_keys(&subject),
         Some(Command::Migrate) => migrate().await,
         Some(Command::Listen { sub, url }) => client::listen(&url, &sub).await,
+        Some(Command::Why { id, url, user }) => tell(id, url, user).await,
         Some(Command::Keys { user, chat, types }) => list_keys(user, chat, &types).await,
     };
     match outcome {
@@ -255,6 +273,12 @@ fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::
 
 fn new_keys(subject: &str) -> Result<(), client::BoxError> {
     Ok(console::print_line(vapid::new_keys(subject)?.trim_end())?)
+}
+
+async fn tell(id: NotificationId, url: String, user: Option<String>) -> Result<(), client::BoxError> {
+    let token = std::env::var("CARILLON_TOKEN").ok().filter(|token| !token.is_empty());
+    let story = why::tell(&why::Question { id, url, token, user, now_ms: Clock::system().now_ms() }).await?;
+    Ok(console::print_line(story.trim_end())?)
 }
 
 async fn list_keys(user: Option<String>, chat: Option<ChatId>, types: &[String]) -> Result<(), client::BoxError> {
