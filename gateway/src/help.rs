@@ -29,7 +29,8 @@ Examples:
                                       on the servers of DATABASE_URL and REDIS_URL
   carillon listen --sub alice         Print what arrives for alice
   carillon token --sub shop --scope notify:send
-                                      Sign a token that may send notifications";
+                                      Sign a token that may send notifications
+  carillon doctor                     Say what is wrong, and what to do";
 
 pub(crate) const LISTEN_LONG_ABOUT: &str = "\
 Open a WebSocket as a user and print every frame that arrives, one per line.
@@ -71,6 +72,24 @@ and print the version of the last one. A database that is up to date is left unc
 pub(crate) const MIGRATE_EXAMPLE: &str = "\
 Example:
   DATABASE_URL=postgres://user:password@host/database carillon migrate";
+
+pub(crate) const DOCTOR_LONG_ABOUT: &str = "\
+Read the configuration from the environment, reach what it names, and say what is wrong
+and what to do: variables that are missing, malformed, misspelt or weak; the database, its
+migrations and the rights of the role; Redis, its eviction policy and persistence; clocks;
+the keys of the identity provider; whether sockets can be pushed to. Changes nothing, and
+prints no secret.
+
+Without variables it examines the data folder of a local gateway. In a deployment, the
+function drain answers the event {\"doctor\": true} with the same findings.
+
+The exit status is 0 if there is no problem, 1 if there is one, and 78 if a start would
+refuse the variables.";
+
+pub(crate) const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  carillon doctor
+  ENV=production DATABASE_URL=... REDIS_URL=... carillon doctor --json";
 
 pub(crate) const WHY_LONG_ABOUT: &str = "\
 Tell what became of a notification: when it was accepted, which connections it was pushed

@@ -56,6 +56,7 @@
 mod api;
 pub mod client;
 pub mod console;
+pub mod doctor;
 mod handlers;
 pub mod keys;
 pub mod local;

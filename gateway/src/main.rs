@@ -13,19 +13,19 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use gateway::forward::LambdaUrl;
 use gateway::local::{self, Lambda, Local, Settings, StartError};
-use gateway::{DEFAULT_URL, client, console, keys, sandboxes, vapid, why};
+use gateway::{DEFAULT_URL, client, console, doctor, keys, sandboxes, vapid, why};
 use shared::auth;
 use shared::clock::Clock;
-use shared::config::{Config, ConfigError, Origins};
+use shared::config::{self, Config, ConfigError, Origins};
 use shared::function;
 use shared::ids::{ChatId, NotificationId, UserId};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::help::{
-    ABOUT, AFTER_LONG_HELP, KEYS_EXAMPLES, KEYS_LONG_ABOUT, LISTEN_EXAMPLE, LISTEN_LONG_ABOUT, LONG_ABOUT,
-    MIGRATE_EXAMPLE, MIGRATE_LONG_ABOUT, TOKEN_EXAMPLES, TOKEN_LONG_ABOUT, VAPID_EXAMPLE, VAPID_LONG_ABOUT,
-    WHY_EXAMPLES, WHY_LONG_ABOUT,
+    ABOUT, AFTER_LONG_HELP, DOCTOR_EXAMPLES, DOCTOR_LONG_ABOUT, KEYS_EXAMPLES, KEYS_LONG_ABOUT, LISTEN_EXAMPLE,
+    LISTEN_LONG_ABOUT, LONG_ABOUT, MIGRATE_EXAMPLE, MIGRATE_LONG_ABOUT, TOKEN_EXAMPLES, TOKEN_LONG_ABOUT,
+    VAPID_EXAMPLE, VAPID_LONG_ABOUT, WHY_EXAMPLES, WHY_LONG_ABOUT,
 };
 
 /// The exit status for invalid configuration, by convention (sysexits.h, EX_CONFIG).
@@ -152,6 +152,16 @@ enum Command {
     )]
     Migrate,
     #[command(
+        about = "Say what is wrong with the configuration and the servers that it names, and what to do",
+        long_about = DOCTOR_LONG_ABOUT,
+        after_help = DOCTOR_EXAMPLES
+    )]
+    Doctor {
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    #[command(
         about = "Tell what became of a notification, and what to do if it has not arrived",
         long_about = WHY_LONG_ABOUT,
         after_help = WHY_EXAMPLES
@@ -194,6 +204,7 @@ async fn main() -> ExitCode {
         Some(Command::Vapid { subject }) => new_keys(&subject),
         Some(Command::Migrate) => migrate().await,
         Some(Command::Listen { sub, url }) => client::listen(&url, &sub).await,
+        Some(Command::Doctor { json }) => return examine(&serve.data, json).await,
         Some(Command::Why { id, url, user }) => tell(id, url, user).await,
         Some(Command::Keys { user, chat, types }) => list_keys(user, chat, &types).await,
     };
@@ -273,6 +284,19 @@ fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::
 
 fn new_keys(subject: &str) -> Result<(), client::BoxError> {
     Ok(console::print_line(vapid::new_keys(subject)?.trim_end())?)
+}
+
+/// Prints the findings. Exits with 1 if there is a problem, and with 78 if a start would refuse the variables.
+async fn examine(data: &Path, as_json: bool) -> ExitCode {
+    let variables = config::environment();
+    let examination = doctor::examine(&variables, data).await;
+    // A reader that has closed our output has seen enough.
+    let _ = console::print_line(&if as_json { examination.json() } else { examination.text() });
+    match (examination.is_config_valid, examination.has_problems()) {
+        (false, _) => ExitCode::from(EX_CONFIG),
+        (true, true) => ExitCode::FAILURE,
+        (true, false) => ExitCode::SUCCESS,
+    }
 }
 
 async fn tell(id: NotificationId, url: String, user: Option<String>) -> Result<(), client::BoxError> {
