@@ -14,3 +14,4 @@ mod large_sends;
 mod ringing;
 mod sockets;
 mod streaming;
+mod why;

@@ -35,6 +35,12 @@ pub async fn as_functions(database: &Secret) -> Secret {
     Secret::new(database.reveal().replace("postgres@", "carillon_functions@"))
 }
 
+/// Creates the role `guarded` on the shared server, whose password is `right`.
+pub async fn has_guarded_role(database: &Secret) {
+    static ROLE: OnceCell<()> = OnceCell::const_new();
+    ROLE.get_or_init(|| does(database, "CREATE ROLE guarded LOGIN PASSWORD 'right'")).await;
+}
+
 /// Executes a statement. Panics if it fails.
 pub async fn does(database: &Secret, statement: &str) {
     psql(database, &["-c", statement], "").await;

@@ -291,6 +291,11 @@ pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// An address on the loopback interface at which nothing listens just now.
+pub fn free_address() -> String {
+    format!("127.0.0.1:{}", free_port())
+}
+
 /// The configuration of a moment on the servers at these ports of this machine, with this key prefix.
 pub fn several(ports: &[u16], prefix: &str) -> RedisConfig {
     let instance = |port: &u16| RedisInstance { url: Secret::new(format!("redis://127.0.0.1:{port}")), weight: 1 };

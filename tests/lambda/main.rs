@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod answers;
+mod doctor;
 mod environment;
 mod linked;
 mod published_keys;

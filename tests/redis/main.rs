@@ -9,6 +9,7 @@ mod cluster;
 mod draining;
 mod health;
 mod hints;
+mod keys;
 mod limits;
 mod logs;
 mod messages;

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
+mod doctor;
 mod file_handles;
 mod load;
 mod pooler;

@@ -51,7 +51,7 @@ async fn a_database_url_that_does_not_parse_stops_the_start() {
 #[tokio::test]
 async fn a_wrong_database_password_stops_the_start() {
     let database = postgres_server::database().await;
-    postgres_server::does(&database, "CREATE ROLE guarded LOGIN PASSWORD 'right'").await;
+    postgres_server::has_guarded_role(&database).await;
     let url = database.reveal().replace("postgres@", "guarded:hunter2@");
     both_refuse(&url, "password authentication failed").await;
 }
