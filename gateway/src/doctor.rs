@@ -34,9 +34,13 @@ impl Examination {
 
     /// A line for each finding, what to do about it, and how many there are.
     pub fn text(&self) -> String {
-        let count = |state| self.findings.iter().filter(|finding| finding.state == state).count();
+        let counted = |state: State, noun: &str| {
+            let count = self.findings.iter().filter(|finding| finding.state == state).count();
+            format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+        };
         let lines: Vec<String> = self.findings.iter().map(ToString::to_string).collect();
-        format!("{}\n\n{} problems, {} warnings", lines.join("\n"), count(State::Problem), count(State::Warning))
+        let counts = [counted(State::Problem, "problem"), counted(State::Warning, "warning")];
+        format!("{}\n\n{}", lines.join("\n"), counts.join(", "))
     }
 
     /// The same as JSON.

@@ -92,7 +92,12 @@ fn name(redis: &RedisConfig, instance: usize) -> String {
 
 /// Type, size and lifetime.
 fn described(Content { kind, ttl_ms, size, .. }: &Content) -> String {
-    let unit = if kind == "string" { "bytes" } else { "elements" };
+    let unit = match (kind.as_str(), size) {
+        ("string", 1) => "byte",
+        ("string", _) => "bytes",
+        (_, 1) => "element",
+        (_, _) => "elements",
+    };
     let lifetime = match ttl_ms {
         None => "does not expire".to_owned(),
         Some(ms) => format!("expires in {} s", (ms + 999) / 1_000),

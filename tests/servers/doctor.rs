@@ -213,7 +213,7 @@ async fn keys_that_cannot_be_fetched_or_used_are_found() {
     let url = provider.keys_url();
     let variables =
         [("JWT_JWKS_URL", url.as_str()), ("JWT_ISSUER", "https://id.example.com/"), ("JWT_AUDIENCE", "carillon")];
-    finds(&variables, "tokens", State::Ok, "publishes 1 keys").await;
+    finds(&variables, "tokens", State::Ok, "keys that can be used: 1").await;
     provider.publishes(&[]);
     finds(&variables, "tokens", State::Problem, "no key").await;
     provider.does(Behaviour::Fails(500));

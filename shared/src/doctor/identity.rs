@@ -26,7 +26,7 @@ pub fn of_keys(published: &Result<(usize, Vec<&'static str>), String>) -> Findin
             ),
             "if tokens are signed with one of those, let the identity provider sign with another",
         ),
-        Ok((usable, _)) => Finding::ok(CHECK, format!("JWT_JWKS_URL publishes {usable} keys that can be used")),
+        Ok((usable, _)) => Finding::ok(CHECK, format!("JWT_JWKS_URL publishes keys that can be used: {usable}")),
     }
 }
 
