@@ -18,7 +18,7 @@ const APPS = fileURLToPath(new URL(".apps/", import.meta.url));
 /** `carillon` is the gateway's program, and `cargo run` runs it. */
 const CARILLON = `#!/bin/sh
 # Without an address, it listens where the documents say that the gateway is.
-[ "$1" = listen ] && set -- "$@" --url "$CARILLON_URL"
+case "$1" in listen | why) set -- "$@" --url "$CARILLON_URL" ;; esac
 exec "$CARILLON_GATEWAY" "$@"
 `;
 const CARGO = `#!/bin/sh
