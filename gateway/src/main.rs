@@ -225,8 +225,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(serve: Serve) -> Result<(), client::BoxError> {
-    // During migrations Postgres sends a notice for everything that exists already.
-    let default = "info,sqlx::postgres::notice=warn";
+    // During migrations Postgres sends a notice for everything that exists already, and invocations are many.
+    let default = "info,sqlx::postgres::notice=warn,invocation=warn";
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // Installed before the `ready` line is printed, so that a program that waits for that line can stop the gateway.

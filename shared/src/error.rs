@@ -240,16 +240,27 @@ pub enum StoreError {
     Broken(String),
 }
 
+impl StoreError {
+    /// The code of what a caller would be told.
+    pub fn code(&self) -> &'static str {
+        self.as_told().code()
+    }
+
+    fn as_told(&self) -> Error {
+        match self {
+            Self::Unavailable(_) => Error::StoreUnavailable,
+            Self::Overloaded(_) => Error::Overloaded,
+            Self::OutcomeUnknown(_) => Error::OutcomeUnknown,
+            Self::Refused(_) | Self::Broken(_) => Error::Internal,
+        }
+    }
+}
+
 impl From<StoreError> for Error {
     /// Logs the reason, since this is where it is handled, and keeps what the caller can act on.
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "a database operation failed");
-        match error {
-            StoreError::Unavailable(_) => Self::StoreUnavailable,
-            StoreError::Overloaded(_) => Self::Overloaded,
-            StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown,
-            StoreError::Refused(_) | StoreError::Broken(_) => Self::Internal,
-        }
+        error.as_told()
     }
 }
 

@@ -58,6 +58,28 @@ pub enum Action {
     Auth(String),
 }
 
+impl Action {
+    /// Its name in `action`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Sync(_) => "sync",
+            Self::Ack(_) => "ack",
+            Self::Change(change) => match change {
+                Change::Read(_) => "read",
+                Change::Unread(_) => "unread",
+                Change::Delete(_) => "delete",
+                Change::ReadAll { .. } => "readAll",
+            },
+            Self::SendMessage(..) => "sendMessage",
+            Self::ReadChat(..) => "readChat",
+            Self::Typing(..) => "typing",
+            Self::Presence(_) => "presence",
+            Self::Auth(_) => "auth",
+        }
+    }
+}
+
 /// A frame from a client.
 #[derive(Debug)]
 pub struct ClientFrame {

@@ -19,6 +19,7 @@ mod expiring;
 mod frames;
 mod history;
 mod http_functions;
+mod invocations;
 mod large_answers;
 mod logs_first;
 mod metrics;

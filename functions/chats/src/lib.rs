@@ -42,8 +42,8 @@ const MAX_COUNTED: usize = 2_000;
 
 /// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
-    let call = Call::new(request);
-    call.answer(app, answer(app, &call).await).await
+    let call = Call::new("chats", request);
+    call.answer(app, answer(app, &call)).await
 }
 
 async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {

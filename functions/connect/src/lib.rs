@@ -11,20 +11,31 @@ use shared::presence::leaving::leave;
 use shared::presence::telling::come_online;
 use shared::sockets::connections::{Opened, Opening};
 use shared::sockets::outgoing;
+use shared::telemetry::invocation::{self, Fact, Origin, note};
 
 /// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
 
 /// Answers a WebSocket handshake: 200 admits the connection, any other status refuses it.
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
-    match open(app, &event).await {
-        Ok(()) => SocketReply::ok(),
-        Err(error) => SocketReply::refused(&error, event.request_context.request_id.as_deref().unwrap_or_default()),
-    }
+    let request_id = event.request_context.request_id.as_deref();
+    let opening = async {
+        match open(app, &event).await {
+            Ok(()) => SocketReply::ok(),
+            Err(error) => {
+                note(Fact::Code(error.code()));
+                SocketReply::refused(&error, request_id.unwrap_or_default())
+            }
+        }
+    };
+    let origin = Origin { function: "connect", method: None, request_id };
+    invocation::run(origin, opening, |reply| Some(reply.status())).await
 }
 
 async fn open(app: &App, event: &ApiGatewayWebsocketProxyRequest) -> Result<(), Error> {
+    note(Fact::Route("$connect"));
     let connection = event.request_context.connection_id.as_deref().map(ConnectionId::new).ok_or(Error::Internal)?;
+    note(Fact::Connection(connection.clone()));
     // Logs keep URLs, so a token must not be in one. Any other parameter would be ignored, so it is refused as well.
     if let Some((name, _)) = event.query_string_parameters.iter().find(|(name, _)| *name != "ticket") {
         return Err(Error::field(fields::printable(name), "is not a known field"));

@@ -14,6 +14,7 @@ use shared::app::App;
 use shared::delivery::deliveries::NextDue;
 use shared::error::StoreError;
 use shared::sockets::streams::Listening;
+use shared::telemetry::invocation::{self, Fact, Origin, note};
 
 pub use crate::drained::Drained;
 use crate::queue::Found;
@@ -50,13 +51,17 @@ pub async fn handle(app: &App, deadline_ms: i64) -> Drained {
 
 /// The same in a process that may end before: once `ending` returns, it waits for nothing more.
 pub async fn handle_until(app: &App, deadline_ms: i64, ending: impl Future<Output = ()>) -> Drained {
-    let mut drained = Drained::default();
-    if let Err(error) = drain(app, deadline_ms, pin!(ending), &mut drained).await {
-        // Rows that were taken become due again, and the schedule starts another run.
-        tracing::error!(%error, "the drain stopped before its work was done");
-        drained.failed = true;
-    }
-    drained
+    let draining = async {
+        let mut drained = Drained::default();
+        if let Err(error) = drain(app, deadline_ms, pin!(ending), &mut drained).await {
+            // Rows that were taken become due again, and the schedule starts another run.
+            tracing::error!(%error, "the drain stopped before its work was done");
+            note(Fact::Code(error.code()));
+            drained.failed = true;
+        }
+        drained
+    };
+    invocation::run(Origin::internal("drain"), draining, |_| None).await
 }
 
 async fn drain(

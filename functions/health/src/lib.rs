@@ -37,8 +37,8 @@ struct Dependencies {
 
 /// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
-    let call = Call::new(request);
-    call.answer(app, answer(app, &call).await).await
+    let call = Call::new("health", request);
+    call.answer(app, answer(app, &call)).await
 }
 
 async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {

@@ -38,8 +38,8 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDP
 
 /// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
-    let call = Call::new(request);
-    call.answer(app, answer(app, &call).await).await
+    let call = Call::new("inbox", request);
+    call.answer(app, answer(app, &call)).await
 }
 
 async fn answer(app: &App, call: &Call) -> Result<Reply, Error> {

@@ -19,6 +19,7 @@ use shared::presence::telling::{ask, stay_online};
 use shared::protocol::{self, Action, ClientFrame, MAX_FRAME_BYTES, MAX_SYNC_BYTES, ReplyFrame};
 use shared::sockets::connections::{Connection, Extended};
 use shared::sockets::{flood, outgoing};
+use shared::telemetry::invocation::{self, Fact, Origin, note};
 
 /// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
@@ -34,9 +35,21 @@ const CLOSED_MS: i64 = 60_000;
 
 /// Answers a frame. Failures become error frames; some of them also close the connection.
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
+    let context = event.request_context;
     // API Gateway sets the connection id in every WebSocket event.
-    let id = ConnectionId::new(event.request_context.connection_id.unwrap_or_default());
-    let ClientFrame { reference, action } = ClientFrame::read(event.body.as_deref().unwrap_or_default());
+    let id = ConnectionId::new(context.connection_id.unwrap_or_default());
+    let origin = Origin { function: "message", method: None, request_id: context.request_id.as_deref() };
+    let answering = answer(app, id, event.body.as_deref().unwrap_or_default());
+    invocation::run(origin, answering, |reply| Some(reply.status())).await
+}
+
+async fn answer(app: &App, id: ConnectionId, text: &str) -> SocketReply {
+    note(Fact::Route("$default"));
+    note(Fact::Connection(id.clone()));
+    let ClientFrame { reference, action } = ClientFrame::read(text);
+    if let Ok(action) = &action {
+        note_action(action);
+    }
     let reference = reference.as_deref();
     let connection = match admit(app, &id).await {
         Ok(connection) => connection,
@@ -59,8 +72,17 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
     }
 }
 
+/// Notes what a frame asks for, in the log.
+fn note_action(action: &Action) {
+    note(Fact::Action(action.name()));
+    if let Action::SendMessage(chat, _) | Action::ReadChat(chat, _) | Action::Typing(chat, _) = action {
+        note(Fact::Chat(*chat));
+    }
+}
+
 /// Answers with an error frame. Server errors are counted.
 async fn report(app: &App, reference: Option<&str>, error: &Error) -> SocketReply {
+    note(Fact::Code(error.code()));
     if error.is_server_error() {
         app.report_error().await;
     }
@@ -190,6 +212,7 @@ fn sent(reference: Option<&str>, message: &Said) -> protocol::Frame {
 
 /// Reports the error and closes the connection. Frames that were already under way are ignored.
 async fn close(app: &App, id: &ConnectionId, reference: Option<&str>, error: &Error) -> SocketReply {
+    note(Fact::Code(error.code()));
     let now_ms = app.clock.now_ms();
     app.flood.ignore(id, now_ms + CLOSED_MS, now_ms);
     tracing::info!(connection = %id, code = error.code(), "a connection is closed because of a frame");

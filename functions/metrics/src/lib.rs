@@ -20,8 +20,8 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET"];
 
 /// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
-    let call = Call::new(request);
-    call.answer(app, report(app, &call).await).await
+    let call = Call::new("metrics", request);
+    call.answer(app, report(app, &call)).await
 }
 
 async fn report(app: &App, call: &Call) -> Result<Reply, Error> {

@@ -4,11 +4,16 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use shared::config::Config;
 use shared::function;
+use shared::telemetry::invocation::{self, Origin};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     function::log();
     let config = Config::from_env(migrate::NEEDS).unwrap_or_else(|error| function::exit(&error));
     let record = function::record(&config).unwrap_or_else(|error| function::exit(&error));
-    run(service_fn(|_: LambdaEvent<Value>| async { migrate::handle(&record).await.map_err(Error::from) })).await
+    run(service_fn(|_: LambdaEvent<Value>| async {
+        let migrating = migrate::handle(&record);
+        invocation::run(Origin::internal("migrate"), migrating, |_| None).await.map_err(Error::from)
+    }))
+    .await
 }

@@ -6,6 +6,6 @@ use shared::http::call::Call;
 
 /// Answers every call with 404.
 pub async fn handle(request: Request) -> Response<Body> {
-    let call = Call::new(request);
-    call.respond(Err(Error::NotFound))
+    let call = Call::new("notfound", request);
+    call.answer_uncounted(async { Err(Error::NotFound) }).await
 }

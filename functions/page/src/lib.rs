@@ -34,8 +34,8 @@ const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title
 
 /// Answers an HTTP call. Failures become error responses.
 pub async fn handle(config: &Config, request: Request) -> Response<Body> {
-    let call = Call::new(request);
-    call.respond(page(config, &call))
+    let call = Call::new("page", request);
+    call.answer_uncounted(async { page(config, &call) }).await
 }
 
 fn page(config: &Config, call: &Call) -> Result<Reply, Error> {

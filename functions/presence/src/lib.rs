@@ -16,8 +16,8 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET"];
 
 /// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
-    let call = Call::new(request);
-    call.answer(app, answer(app, &call).await).await
+    let call = Call::new("presence", request);
+    call.answer(app, answer(app, &call)).await
 }
 
 #[derive(Serialize)]

@@ -31,6 +31,7 @@ use shared::presence::leaving::leave;
 use shared::presence::telling::come_online;
 use shared::sockets::connections::{Opened, Opening, Ticket};
 use shared::sockets::outgoing;
+use shared::telemetry::invocation::{Fact, note};
 
 use crate::follow::Follower;
 
@@ -61,9 +62,10 @@ pub async fn handle_until(
     request: Request,
     stopped: impl Future<Output = ()> + Send + 'static,
 ) -> Response<Body> {
-    let call = Call::new(request);
+    let call = Call::new("stream", request);
     let origin = call.header("origin").map(|origin| origin.to_ascii_lowercase());
-    let mut response: Response<Body> = match open(app, &call, origin.as_deref(), stopped.boxed()).await {
+    let opening = open(app, &call, origin.as_deref(), stopped.boxed());
+    let mut response: Response<Body> = match call.perform(app, opening).await {
         Ok(follower) => {
             let events = stream::unfold(follower, |mut follower| async {
                 let text = follower.next().await?;
@@ -71,7 +73,7 @@ pub async fn handle_until(
             });
             call.respond(Ok(Reply::text("", "text/event-stream"))).map(|_| StreamBody::new(events.boxed()))
         }
-        Err(error) => refusal(call.answer(app, Err(error)).await),
+        Err(error) => refusal(call.respond(Err(error))),
     };
     allow(app, origin.as_deref(), &mut response);
     response
@@ -139,6 +141,7 @@ async fn open(
         }
     };
     let id = ConnectionId::of_stream();
+    note(Fact::Connection(id.clone()));
     // Before it is registered: what is pushed from then on is heard.
     let listening = app.moment.streams.listen(&id).await;
     let user = register(app, &id, ticket_hash, origin).await?;

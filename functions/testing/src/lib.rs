@@ -30,8 +30,8 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "JWT_SECRET", "WS_ENDP
 
 /// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
-    let call = Call::new(request);
-    call.answer(app, test(app, &call).await).await
+    let call = Call::new("testing", request);
+    call.answer(app, test(app, &call)).await
 }
 
 async fn test(app: &App, call: &Call) -> Result<Reply, Error> {

@@ -33,8 +33,8 @@ struct Issued<'a> {
 
 /// Answers an HTTP call. Failures become error responses.
 pub async fn handle(app: &App, request: Request) -> Response<Body> {
-    let call = Call::new(request);
-    call.answer(app, issue(app, &call).await).await
+    let call = Call::new("tickets", request);
+    call.answer(app, issue(app, &call)).await
 }
 
 async fn issue(app: &App, call: &Call) -> Result<Reply, Error> {

@@ -15,9 +15,12 @@ use crate::http::fields::{self, Fields};
 use crate::http::json;
 use crate::http::reply::{self, Reply};
 use crate::ids::{ChatId, DeadLetterId, NotificationId, SendId, SubscriptionId};
+use crate::telemetry::invocation::{self, Fact, Origin, note};
 
 /// The most bytes of a request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1_024;
+/// The methods that a log may name; a client may make up others.
+const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// A path of the API and its methods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,14 +34,15 @@ pub struct Route {
 /// One call.
 #[derive(Debug)]
 pub struct Call {
+    function: &'static str,
     request: Request,
     request_id: String,
     path: String,
 }
 
 impl Call {
-    /// A call from API Gateway's event. A request of any other source has no path, and so no route.
-    pub fn new(request: Request) -> Self {
+    /// A call of this function from API Gateway's event. A request of any other source has no path, and so no route.
+    pub fn new(function: &'static str, request: Request) -> Self {
         let (request_id, route_key) = match request.request_context_ref() {
             Some(RequestContext::ApiGatewayV2(context)) => {
                 (context.request_id.clone().unwrap_or_default(), context.route_key.clone().unwrap_or_default())
@@ -54,7 +58,7 @@ impl Call {
             // "ANY /api/notifications/{id}": the path follows the method.
             key => key.split_once(' ').map(|(_, path)| path).unwrap_or(key).to_owned(),
         };
-        Self { request, request_id, path }
+        Self { function, request, request_id, path }
     }
 
     /// API Gateway's id of this call, for the response and the log. Empty if there is none.
@@ -68,16 +72,51 @@ impl Call {
         i64::try_from(deadline).ok()
     }
 
-    /// The response as Lambda returns it. A 5xx is counted in the metrics, even if the record is unavailable.
-    pub async fn answer(&self, app: &App, result: Result<Reply, Error>) -> Response<Body> {
-        let response = self.respond(result);
-        if response.status().is_server_error() {
-            app.report_error().await;
-        }
-        response
+    /// Acts, and makes the response as Lambda returns it. A 5xx is counted in the metrics, even if the record is
+    /// unavailable.
+    pub async fn answer(&self, app: &App, act: impl Future<Output = Result<Reply, Error>>) -> Response<Body> {
+        self.respond(self.run(Some(app), act, Reply::status).await)
     }
 
-    /// The response as Lambda returns it, for functions that count nothing.
+    /// The same for functions that count nothing.
+    pub async fn answer_uncounted(&self, act: impl Future<Output = Result<Reply, Error>>) -> Response<Body> {
+        self.respond(self.run(None, act, Reply::status).await)
+    }
+
+    /// The same for functions that make the response of a success, a 200, themselves. For the log, the call ends with this.
+    pub async fn perform<T>(&self, app: &App, act: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        self.run(Some(app), act, |_| 200).await
+    }
+
+    /// Performs the invocation. `status` is that of a success.
+    async fn run<T>(
+        &self,
+        app: Option<&App>,
+        act: impl Future<Output = Result<T, Error>>,
+        status: fn(&T) -> u16,
+    ) -> Result<T, Error> {
+        let status = |result: &Result<T, Error>| match result {
+            Ok(done) => status(done),
+            Err(error) => reply::status(error),
+        };
+        let acting = async {
+            let result = act.await;
+            if let Err(error) = &result {
+                note(Fact::Code(error.code()));
+            }
+            let is_server_error = status(&result) >= 500;
+            if let Some(app) = app.filter(|_| is_server_error) {
+                app.report_error().await;
+            }
+            result
+        };
+        let method = METHODS.into_iter().find(|method| *method == self.request.method().as_str());
+        let request_id = Some(self.request_id.as_str()).filter(|id| !id.is_empty());
+        let origin = Origin { function: self.function, method, request_id };
+        invocation::run(origin, acting, |result| Some(status(result))).await
+    }
+
+    /// The response as Lambda returns it.
     pub fn respond(&self, result: Result<Reply, Error>) -> Response<Body> {
         let mut response = reply::respond(result, &self.request_id);
         // Only who came by TLS is told to keep to it.
@@ -90,6 +129,7 @@ impl Call {
     /// The path and method, if they are among `routes`; otherwise 404, or 405 with the methods of the path.
     pub fn route(&self, routes: &[Route]) -> Result<(&'static str, &'static str), Error> {
         let route = routes.iter().find(|route| route.path == self.path).ok_or(Error::NotFound)?;
+        note(Fact::Route(route.path));
         let method = route.methods.iter().find(|method| **method == self.request.method().as_str());
         method.map(|method| (route.path, *method)).ok_or(Error::MethodNotAllowed(route.methods))
     }
@@ -158,12 +198,16 @@ impl Call {
 
     /// The notification id in the path; 404 if it is malformed.
     pub fn notification_id(&self) -> Result<NotificationId, Error> {
-        self.parameter("id").and_then(NotificationId::parse).ok_or(Error::NotFound)
+        let id = self.parameter("id").and_then(NotificationId::parse).ok_or(Error::NotFound)?;
+        note(Fact::Notification(id));
+        Ok(id)
     }
 
     /// The send id in the path; 404 if it is malformed.
     pub fn send_id(&self) -> Result<SendId, Error> {
-        self.parameter("sendId").and_then(SendId::parse).ok_or(Error::NotFound)
+        let id = self.parameter("sendId").and_then(SendId::parse).ok_or(Error::NotFound)?;
+        note(Fact::Send(id));
+        Ok(id)
     }
 
     /// The dead letter id in the path; 404 if it is malformed.
@@ -173,7 +217,9 @@ impl Call {
 
     /// The chat id in the path; 404 if it is malformed.
     pub fn chat_id(&self) -> Result<ChatId, Error> {
-        self.parameter("id").and_then(ChatId::parse).ok_or(Error::NotFound)
+        let id = self.parameter("id").and_then(ChatId::parse).ok_or(Error::NotFound)?;
+        note(Fact::Chat(id));
+        Ok(id)
     }
 
     /// The subscription id in the path; 404 if it is malformed.

@@ -56,6 +56,11 @@ impl Reply {
         Self::with_json(503, json(content))
     }
 
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Adds a header.
     pub fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -95,6 +100,11 @@ impl SocketReply {
     /// 200 with a frame for the client.
     pub fn frame(frame: &str) -> Self {
         Self { status_code: 200, headers: None, body: Some(frame.to_owned()) }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.status_code
     }
 
     /// A refused handshake, with the status and body of the error.

@@ -3,7 +3,9 @@
 
 pub mod health;
 pub mod histogram;
+pub mod invocation;
 pub mod metrics;
+pub(crate) mod waits;
 
 use async_trait::async_trait;
 

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::ids::SendId;
 use crate::inbox::send::NewSend;
 use crate::inbox::sends::FirstAnswer;
+use crate::telemetry::invocation::{Fact, note};
 
 /// An accepted send.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +33,7 @@ pub async fn accept(app: &App, caller: &Caller, route: &str, send: NewSend) -> R
         Some(key) => SendId::of_key(&caller.user, route, key),
         None => SendId::random(),
     };
+    note(Fact::Send(id));
     let begun_ms = app.clock.now_ms();
     let fingerprint = send.fingerprint;
     let admitted = match admit::admit(app, id, send, begun_ms).await? {

@@ -21,6 +21,8 @@ use crate::clock::Clock;
 use crate::config::{RedisConfig, RedisInstance};
 use crate::telemetry::health::BreakerState;
 use crate::telemetry::histogram::Histogram;
+use crate::telemetry::invocation::wait_for;
+use crate::telemetry::waits::Place;
 
 /// The pause before the second attempt to connect; doubled for each further one.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
@@ -181,6 +183,7 @@ impl Link {
             }
         };
         let begun = Instant::now();
+        let _waiting = wait_for(Place::Moment);
         let answer = tokio::select! {
             biased;
             answer = self.answer(&question) => answer.map_err(NoAnswer::Failed),

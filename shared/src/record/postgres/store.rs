@@ -17,6 +17,8 @@ use crate::clock::At;
 use crate::config::{Pooler, Secret};
 use crate::error::StoreError;
 use crate::telemetry::health::{Migrations, Schema};
+use crate::telemetry::invocation::wait_for;
+use crate::telemetry::waits::Place;
 
 /// Migrations of a newer release are left alone: the code of two releases runs side by side on its schema.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
@@ -163,6 +165,7 @@ impl PostgresRecord {
 
     /// A connection to whatever the database has.
     async fn pooled(&self) -> Result<PoolConnection<Postgres>, Failure> {
+        let _waiting = wait_for(Place::Record);
         match self.pool.acquire().await {
             Ok(connection) => Ok(connection),
             Err(error) => Err(self.without_connection(error).await),

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 use crate::config::Pooler;
+use crate::telemetry::invocation::wait_for;
+use crate::telemetry::waits::Place;
 
 /// How long to wait for an answer: longer than a working server takes for any statement.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
@@ -96,6 +98,7 @@ impl<'a> DerefMut for Transaction<'a> {
 
 /// Waits for the answer of the database. Without one in time, fails as if the connection had ended.
 pub(crate) async fn with_timeout<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    let _waiting = wait_for(Place::Record);
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
     answer.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }

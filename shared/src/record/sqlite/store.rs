@@ -15,6 +15,8 @@ use super::writer::Writer;
 use crate::cursor::Epoch;
 use crate::error::StoreError;
 use crate::telemetry::health::{Migrations, Schema};
+use crate::telemetry::invocation::wait_for;
+use crate::telemetry::waits::Place;
 
 /// The record in a SQLite file.
 #[derive(Debug)]
@@ -102,6 +104,7 @@ impl SqliteRecord {
         act: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         self.accesses.fetch_add(1, Ordering::Relaxed);
+        let _waiting = wait_for(Place::Record);
         self.writer.run(act).await
     }
 
@@ -111,6 +114,7 @@ impl SqliteRecord {
         act: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         self.accesses.fetch_add(1, Ordering::Relaxed);
+        let _waiting = wait_for(Place::Record);
         self.readers.run(act).await
     }
 }
