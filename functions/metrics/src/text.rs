@@ -5,6 +5,7 @@ use std::fmt::{Display, Write};
 
 use shared::telemetry::health::{BreakerState, Instance, Server};
 use shared::telemetry::metrics::{Metrics, Percentiles};
+use shared::telemetry::names::{self, Metric};
 
 /// The content type of OpenMetrics text.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -13,15 +14,11 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 /// latency is a summary with its quantiles. Units are those of the format: seconds and bytes.
 pub(crate) fn open_metrics(metrics: &Metrics) -> String {
     let mut text = Text::default();
-    for (name, count, help) in [
-        ("accepted", metrics.accepted, "Notifications stored"),
-        ("delivered", metrics.delivered, "Notifications delivered to every open connection of their user"),
-        ("retried", metrics.retried, "Notifications pushed by the drain because an earlier attempt did not finish"),
-        ("rate_limited", metrics.rate_limited, "Recipients refused because of a rate limit"),
-        ("errors", metrics.errors, "Responses that reported a server error"),
-    ] {
-        text.gauge(&format!("{name}_last_hour"), &format!("{help}, in the last hour"), count);
-    }
+    text.gauge(&names::ACCEPTED, metrics.accepted);
+    text.gauge(&names::DELIVERED, metrics.delivered);
+    text.gauge(&names::RETRIED, metrics.retried);
+    text.gauge(&names::RATE_LIMITED, metrics.rate_limited);
+    text.gauge(&names::ERRORS, metrics.errors);
     let queue = &metrics.queue;
     let states = [
         ("waiting", queue.waiting),
@@ -30,22 +27,18 @@ pub(crate) fn open_metrics(metrics: &Metrics) -> String {
         ("dead_letters", queue.dead_letters),
     ];
     let states = states.map(|(state, count)| (vec![("state", state)], count));
-    text.family("queue", "gauge", "Notifications that are not delivered yet, by state", states);
-    text.gauge("queue_oldest_seconds", "How long the oldest due work has been waiting", seconds(queue.oldest_ms));
-    let lag = seconds(metrics.persist_lag_ms);
-    text.gauge("persist_lag_seconds", "Longest time that data held only by Redis has waited for the database", lag);
-    let [entries, bytes] = [metrics.backlog.entries, metrics.backlog.bytes];
-    text.gauge("backlog_entries", "Sends and messages that only Redis has, and the database not yet", entries);
-    text.gauge("backlog_bytes", "Their bytes in Redis", bytes);
-    text.gauge("connections", "Open sockets", metrics.connections);
-    text.gauge("online_users", "Users with an open socket", metrics.online_users);
-    let degraded = u8::from(metrics.degraded);
-    text.gauge("degraded", "Whether counts of the last hour are missing because Redis is away", degraded);
+    text.family(&names::QUEUE, "gauge", states);
+    text.gauge(&names::QUEUE_OLDEST, seconds(queue.oldest_ms));
+    text.gauge(&names::PERSIST_LAG, seconds(metrics.persist_lag_ms));
+    text.gauge(&names::BACKLOG_ENTRIES, metrics.backlog.entries);
+    text.gauge(&names::BACKLOG_BYTES, metrics.backlog.bytes);
+    text.gauge(&names::CONNECTIONS, metrics.connections);
+    text.gauge(&names::ONLINE_USERS, metrics.online_users);
+    text.gauge(&names::DEGRADED, u8::from(metrics.degraded));
     let healthy = (vec![("kind", metrics.database.kind)], u8::from(metrics.database.healthy));
-    text.family("database_healthy", "gauge", "Whether the database answered this scrape", [healthy]);
-    let latency = &metrics.latency;
-    text.latency("accept_seconds", "Time until the database stored a send, in the last hour", latency.accept_ms);
-    text.latency("deliver_seconds", "Time from createdAt until a delivery, in the last hour", latency.deliver_ms);
+    text.family(&names::DATABASE_HEALTHY, "gauge", [healthy]);
+    text.latency(&names::ACCEPT, metrics.latency.accept_ms);
+    text.latency(&names::DELIVER, metrics.latency.deliver_ms);
     instances(&mut text, &metrics.redis.instances);
     text.0.push_str("# EOF\n");
     text.0
@@ -55,7 +48,7 @@ pub(crate) fn open_metrics(metrics: &Metrics) -> String {
 fn instances(text: &mut Text, instances: &[Instance]) {
     let named = |instance: &Instance, value: u64| (vec![("instance", instance.name.clone())], value);
     let healthy = instances.iter().map(|instance| named(instance, u64::from(instance.healthy)));
-    text.family("redis_healthy", "gauge", "Whether Redis answered this scrape", healthy);
+    text.family(&names::REDIS_HEALTHY, "gauge", healthy);
     let states = [(BreakerState::Closed, "closed"), (BreakerState::Open, "open"), (BreakerState::Probing, "probing")];
     let breakers = instances.iter().flat_map(|instance| {
         states.map(|(state, name)| {
@@ -63,45 +56,38 @@ fn instances(text: &mut Text, instances: &[Instance]) {
             (labels, u8::from(instance.breaker == state))
         })
     });
-    text.family("redis_breaker", "stateset", "State of the circuit breaker for Redis", breakers);
+    text.family(&names::REDIS_BREAKER, "stateset", breakers);
     let operations = instances.iter().map(|instance| named(instance, instance.operations));
-    text.family("redis_operations", "gauge", "Requests that this process has made to Redis", operations);
+    text.family(&names::REDIS_OPERATIONS, "gauge", operations);
     let errors = instances.iter().map(|instance| named(instance, instance.errors));
-    text.family("redis_errors", "gauge", "Requests of this process that Redis did not answer", errors);
+    text.family(&names::REDIS_ERRORS, "gauge", errors);
     let latencies = instances.iter().flat_map(|instance| {
         [("0.5", instance.p50_ms), ("0.99", instance.p99_ms)].map(|(quantile, ms)| {
             (vec![("instance", instance.name.clone()), ("quantile", quantile.to_owned())], ms / 1_000.0)
         })
     });
-    text.family("redis_seconds", "summary", "How long Redis took to answer this process", latencies);
+    text.family(&names::REDIS_LATENCY, "summary", latencies);
     let shares = instances.iter().map(|instance| (vec![("instance", instance.name.clone())], instance.share));
-    text.family(
-        "redis_share_ratio",
-        "gauge",
-        "Share of users and chats that this process keeps in Redis there",
-        shares,
-    );
+    text.family(&names::REDIS_SHARE, "gauge", shares);
     let servers = |number: fn(&Server) -> Option<f64>| {
         let known = instances.iter().filter_map(move |instance| Some((instance, number(&instance.server)?)));
         known.map(|(instance, number)| (vec![("instance", instance.name.clone())], number))
     };
-    for (name, help, number) in SERVER_GAUGES {
-        text.family(name, "gauge", help, servers(*number));
+    for (metric, number) in SERVER_GAUGES {
+        text.family(metric, "gauge", servers(*number));
     }
 }
 
-/// What Redis reports about itself: the name of the gauge, its help, and the number.
-type ServerGauge = (&'static str, &'static str, fn(&Server) -> Option<f64>);
+/// What Redis reports about itself: the gauge, and its number.
+type ServerGauge = (Metric, fn(&Server) -> Option<f64>);
 
 const SERVER_GAUGES: &[ServerGauge] = &[
-    ("redis_used_memory_bytes", "Memory in use by Redis", |server| float(server.used_memory_bytes)),
-    ("redis_max_memory_bytes", "Memory that Redis may use, if bounded", |server| float(server.max_memory_bytes)),
-    ("redis_fragmentation_ratio", "Memory that Redis has of the system, to that in use", |server| server.fragmentation),
-    ("redis_clients", "Connections to Redis, of all processes", |server| float(server.clients)),
-    ("redis_max_clients", "Connections that Redis accepts", |server| float(server.max_clients)),
-    ("redis_replication_lag_seconds", "How long ago replication last made progress", |server| {
-        server.replication_lag_ms.map(seconds)
-    }),
+    (names::REDIS_USED_MEMORY, |server| float(server.used_memory_bytes)),
+    (names::REDIS_MAX_MEMORY, |server| float(server.max_memory_bytes)),
+    (names::REDIS_FRAGMENTATION, |server| server.fragmentation),
+    (names::REDIS_CLIENTS, |server| float(server.clients)),
+    (names::REDIS_MAX_CLIENTS, |server| float(server.max_clients)),
+    (names::REDIS_REPLICATION_LAG, |server| server.replication_lag_ms.map(seconds)),
 ];
 
 fn float(number: Option<u64>) -> Option<f64> {
@@ -113,30 +99,30 @@ struct Text(String);
 
 impl Text {
     /// A metric with one value.
-    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.family(name, "gauge", help, [(Vec::<(&str, &str)>::new(), value)]);
+    fn gauge(&mut self, metric: &Metric, value: impl Display) {
+        self.family(metric, "gauge", [(Vec::<(&str, &str)>::new(), value)]);
     }
 
-    fn latency(&mut self, name: &str, help: &str, Percentiles { p50, p99 }: Percentiles) {
+    fn latency(&mut self, metric: &Metric, Percentiles { p50, p99 }: Percentiles) {
         let quantiles = [("0.5", p50), ("0.99", p99)].map(|(quantile, ms)| (vec![("quantile", quantile)], seconds(ms)));
-        self.family(name, "summary", help, quantiles);
+        self.family(metric, "summary", quantiles);
     }
 
-    /// A metric with one value for each set of labels. Its unit is the suffix of its name, if that is a known unit.
+    /// A metric with one value for each set of labels; nothing if it is for CloudWatch only.
     fn family<L: Display, V: Display>(
         &mut self,
-        name: &str,
+        metric: &Metric,
         kind: &str,
-        help: &str,
         values: impl IntoIterator<Item = (Vec<(&'static str, L)>, V)>,
     ) {
+        let Some(name) = metric.open_metrics else { return };
         let (name, text) = (format!("carillon_{name}"), &mut self.0);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "# TYPE {name} {kind}");
-        if let Some(unit) = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(&format!("_{unit}"))) {
+        if let Some(unit) = metric.unit.open_metrics() {
             let _ = writeln!(text, "# UNIT {name} {unit}");
         }
-        let _ = writeln!(text, "# HELP {name} {}", escaped(help));
+        let _ = writeln!(text, "# HELP {name} {}", escaped(metric.meaning));
         for (labels, value) in values {
             let labels = labels.into_iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(&value.to_string())));
             let labels: Vec<String> = labels.collect();

@@ -5,6 +5,7 @@ pub mod health;
 pub mod histogram;
 pub mod invocation;
 pub mod metrics;
+pub mod names;
 pub(crate) mod waits;
 
 use async_trait::async_trait;
