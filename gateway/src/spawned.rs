@@ -71,6 +71,8 @@ fn of_this_gateway(
         ("ENABLE_TEST_ENDPOINTS", Some(config.test_endpoints.to_string())),
         ("ENV", Some(given(variables, "ENV").unwrap_or_else(|| "local".into()))),
         ("EVENTS_URL", config.events_url.clone()),
+        // What functions publish on a laptop is no metric of a deployment.
+        ("METRICS_NAMESPACE", Some(given(variables, "METRICS_NAMESPACE").unwrap_or_default())),
         ("JWT_SECRET", config.jwt_secret.as_ref().map(Secret::reveal).map(str::to_owned)),
         ("WS_ENDPOINT", config.ws_endpoint.clone()),
         ("WS_URL", config.ws_url.clone()),

@@ -241,12 +241,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The code of what a caller would be told.
-    pub fn code(&self) -> &'static str {
-        self.as_told().code()
-    }
-
-    fn as_told(&self) -> Error {
+    /// What a caller is told.
+    pub fn as_told(&self) -> Error {
         match self {
             Self::Unavailable(_) => Error::StoreUnavailable,
             Self::Overloaded(_) => Error::Overloaded,

@@ -32,13 +32,14 @@ const HTTP: [(&str, &[Route]); 16] = [
     ("users", users::ROUTES),
 ];
 /// Every member of a line beside its message.
-const MEMBERS: [&str; 16] = [
+const MEMBERS: [&str; 17] = [
     "function",
     "route",
     "method",
     "action",
     "status",
     "code",
+    "serverErrors",
     "requestId",
     "connectionId",
     "sendId",
@@ -202,6 +203,7 @@ async fn every_call_leaves_one_line_without_anything_that_the_caller_sent() {
                 let expected = if method == "CANARY" { Value::Null } else { method.into() };
                 assert_eq!(line["method"], expected, "{what}");
                 assert_eq!(line["code"].is_string(), status >= 400, "{what}: {line}");
+                assert_eq!(line["serverErrors"], u8::from(status >= 500), "{what}: {line}");
             }
         }
     }
@@ -289,5 +291,6 @@ async fn a_run_of_the_drain_leaves_one_line() {
     assert!(line["recordMs"].as_f64().unwrap() > 0.0, "{line}");
     test.record.goes_away().await;
     drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
-    assert_eq!(log.line("a drain without a record")["code"], "store_unavailable");
+    let line = log.line("a drain without a record");
+    assert_eq!((&line["code"], &line["serverErrors"]), (&json!("store_unavailable"), &json!(1)));
 }

@@ -22,6 +22,7 @@ mod http_functions;
 mod invocations;
 mod large_answers;
 mod logs_first;
+mod metric_names;
 mod metrics;
 mod presence;
 mod presence_at_random;

@@ -6,6 +6,7 @@ mod answers;
 mod doctor;
 mod environment;
 mod linked;
+mod metrics;
 mod published_keys;
 mod refusals;
 mod waking;

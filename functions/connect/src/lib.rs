@@ -11,7 +11,7 @@ use shared::presence::leaving::leave;
 use shared::presence::telling::come_online;
 use shared::sockets::connections::{Opened, Opening};
 use shared::sockets::outgoing;
-use shared::telemetry::invocation::{self, Fact, Origin, note};
+use shared::telemetry::invocation::{self, Fact, Origin, note, note_error};
 
 /// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
@@ -23,7 +23,7 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
         match open(app, &event).await {
             Ok(()) => SocketReply::ok(),
             Err(error) => {
-                note(Fact::Code(error.code()));
+                note_error(&error);
                 SocketReply::refused(&error, request_id.unwrap_or_default())
             }
         }

@@ -14,7 +14,8 @@ use shared::app::App;
 use shared::delivery::deliveries::NextDue;
 use shared::error::StoreError;
 use shared::sockets::streams::Listening;
-use shared::telemetry::invocation::{self, Fact, Origin, note};
+use shared::telemetry::gauges;
+use shared::telemetry::invocation::{self, Origin, note_error};
 
 pub use crate::drained::Drained;
 use crate::queue::Found;
@@ -56,9 +57,10 @@ pub async fn handle_until(app: &App, deadline_ms: i64, ending: impl Future<Outpu
         if let Err(error) = drain(app, deadline_ms, pin!(ending), &mut drained).await {
             // Rows that were taken become due again, and the schedule starts another run.
             tracing::error!(%error, "the drain stopped before its work was done");
-            note(Fact::Code(error.code()));
+            note_error(&error.as_told());
             drained.failed = true;
         }
+        gauges::publish(app).await;
         drained
     };
     invocation::run(Origin::internal("drain"), draining, |_| None).await

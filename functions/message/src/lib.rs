@@ -19,7 +19,7 @@ use shared::presence::telling::{ask, stay_online};
 use shared::protocol::{self, Action, ClientFrame, MAX_FRAME_BYTES, MAX_SYNC_BYTES, ReplyFrame};
 use shared::sockets::connections::{Connection, Extended};
 use shared::sockets::{flood, outgoing};
-use shared::telemetry::invocation::{self, Fact, Origin, note};
+use shared::telemetry::invocation::{self, Fact, Origin, note, note_error};
 
 /// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL", "WS_ENDPOINT"];
@@ -82,7 +82,7 @@ fn note_action(action: &Action) {
 
 /// Answers with an error frame. Server errors are counted.
 async fn report(app: &App, reference: Option<&str>, error: &Error) -> SocketReply {
-    note(Fact::Code(error.code()));
+    note_error(error);
     if error.is_server_error() {
         app.report_error().await;
     }
@@ -212,7 +212,7 @@ fn sent(reference: Option<&str>, message: &Said) -> protocol::Frame {
 
 /// Reports the error and closes the connection. Frames that were already under way are ignored.
 async fn close(app: &App, id: &ConnectionId, reference: Option<&str>, error: &Error) -> SocketReply {
-    note(Fact::Code(error.code()));
+    note_error(error);
     let now_ms = app.clock.now_ms();
     app.flood.ignore(id, now_ms + CLOSED_MS, now_ms);
     tracing::info!(connection = %id, code = error.code(), "a connection is closed because of a frame");

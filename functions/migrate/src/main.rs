@@ -2,14 +2,12 @@
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
-use shared::config::Config;
 use shared::function;
 use shared::telemetry::invocation::{self, Origin};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    function::log();
-    let config = Config::from_env(migrate::NEEDS).unwrap_or_else(|error| function::exit(&error));
+    let config = function::begin(migrate::NEEDS);
     let record = function::record(&config).unwrap_or_else(|error| function::exit(&error));
     run(service_fn(|_: LambdaEvent<Value>| async {
         let migrating = migrate::handle(&record);

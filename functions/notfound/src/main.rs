@@ -5,6 +5,6 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    function::log();
+    function::begin(&[]);
     run(service_fn(|request| async { Ok::<_, Error>(notfound::handle(request).await) })).await
 }

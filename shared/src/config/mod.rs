@@ -92,6 +92,8 @@ pub struct Config {
     pub digest_types: HashMap<String, i64>,
     /// `RETENTION_DAYS`, in milliseconds. The default is 90 days.
     pub retention_ms: i64,
+    /// `METRICS_NAMESPACE`: the namespace of CloudWatch in which functions publish metrics; without it they publish none.
+    pub metrics_namespace: Option<String>,
     /// `AWS_REGION`; `us-east-1` if it is missing.
     pub region: String,
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
@@ -195,6 +197,7 @@ impl Config {
             push_hosts: vars.push_hosts(),
             digest_types: vars.digest_types(),
             retention_ms: days * 24 * 60 * 60 * 1_000,
+            metrics_namespace: vars.metrics_namespace(),
             region: vars.get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
             credentials: vars
                 .get("AWS_ACCESS_KEY_ID")
@@ -474,6 +477,17 @@ mod tests {
         ] {
             let error = read(&[("DIGEST_TYPES", bad)], &[]).unwrap_err().to_string();
             assert!(error.starts_with("DIGEST_TYPES must be a list such as"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn metrics_are_published_in_a_namespace_that_is_not_of_aws() {
+        let namespace = |value: &str| read(&[("METRICS_NAMESPACE", value)], &[]).map(|config| config.metrics_namespace);
+        assert_eq!(namespace(""), Ok(None));
+        assert_eq!(namespace("Carillon/eu-1"), Ok(Some("Carillon/eu-1".into())));
+        for bad in ["AWS/Lambda", "a b", "a\"b", "x".repeat(256).as_str()] {
+            let error = namespace(bad).unwrap_err().to_string();
+            assert!(error.starts_with("METRICS_NAMESPACE must be"), "{bad}: {error}");
         }
     }
 

@@ -147,6 +147,17 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         None
     }
 
+    /// `METRICS_NAMESPACE`.
+    pub(super) fn metrics_namespace(&mut self) -> Option<String> {
+        const NAME: &str = "METRICS_NAMESPACE";
+        let namespace = self.get(NAME)?;
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._/#:-".contains(&byte);
+        if namespace.len() > 255 || namespace.starts_with("AWS/") || !namespace.bytes().all(is_allowed) {
+            self.problem(NAME, "must be at most 255 letters, digits and . _ / # : -, and must not begin with AWS/");
+        }
+        Some(namespace)
+    }
+
     /// `WEB_PUSH_HOSTS`.
     pub(super) fn push_hosts(&mut self) -> PushHosts {
         const NAME: &str = "WEB_PUSH_HOSTS";

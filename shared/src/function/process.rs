@@ -1,15 +1,27 @@
-//! The process of a function: its log and its exit.
+//! The process of a function: its configuration, its log and its exit.
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
+use crate::telemetry::cloud_watch;
 
 /// The exit status for an invalid configuration, by convention (sysexits.h, EX_CONFIG).
 const EX_CONFIG: i32 = 78;
 
+/// Starts logging, and returns the configuration of a function that requires these variables. If a variable is missing or
+/// invalid, logs which and exits. From then on, metrics are published if the configuration says where.
+pub fn begin(needed: &[&str]) -> Config {
+    log();
+    let config = Config::from_env(needed).unwrap_or_else(|error| exit(&error));
+    if let Some(namespace) = &config.metrics_namespace {
+        cloud_watch::publish_in(namespace);
+    }
+    config
+}
+
 /// Starts logging to standard output, one JSON object per line, as Lambda expects it. `RUST_LOG` sets the filter; the
 /// default is `info`.
-pub fn log() {
+fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // Fails only if the process already has a subscriber, which is just as good.
     let _ = tracing_subscriber::fmt().json().with_env_filter(filter).without_time().try_init();

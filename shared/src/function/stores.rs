@@ -9,7 +9,7 @@ use aws_credential_types::Credentials;
 use crate::app::App;
 use crate::config::{Config, ConfigError};
 use crate::delivery::lambda::LambdaWake;
-use crate::function::process::{exit, log};
+use crate::function::process::{begin, exit};
 use crate::ids::ConnectionId;
 use crate::moment::Moment;
 use crate::moment::none::NoMoment;
@@ -28,8 +28,7 @@ const DATABASE_CONNECTIONS: u32 = 2;
 /// logs which and exits. Connects to nothing: the first call does.
 #[cfg(feature = "redis")]
 pub fn start(needed: &[&str]) -> App {
-    log();
-    app(needed).unwrap_or_else(|error| exit(&error))
+    app(begin(needed)).unwrap_or_else(|error| exit(&error))
 }
 
 /// As [`start`], for a function that may enqueue work: it wakes the function `DRAIN_FUNCTION`, if that is set.
@@ -45,8 +44,7 @@ pub fn start_waking(needed: &[&str]) -> App {
 
 /// As [`start`], for a function that does not use the moment, and so does not link the Redis client.
 pub fn start_without_moment(needed: &[&str]) -> App {
-    log();
-    app_without_moment(needed).unwrap_or_else(|error| exit(&error))
+    app_without_moment(begin(needed)).unwrap_or_else(|error| exit(&error))
 }
 
 /// The way to the push services of browsers; `None` without keys for Web Push.
@@ -65,16 +63,14 @@ pub fn record(config: &Config) -> Result<PostgresRecord, ConfigError> {
 }
 
 #[cfg(feature = "redis")]
-fn app(needed: &[&str]) -> Result<App, ConfigError> {
-    let config = Config::from_env(needed)?;
-    let Some(redis) = config.redis.clone() else { return app_without_moment(needed) };
+fn app(config: Config) -> Result<App, ConfigError> {
+    let Some(redis) = config.redis.clone() else { return app_without_moment(config) };
     let (record, push) = (Record::new(Arc::new(record(&config)?)), push(&config));
     let moment = crate::moment::redis::RedisMoment::new(&redis, crate::clock::Clock::system()).map_err(wrong)?;
     Ok(App::new(config, record, Moment::new(Arc::new(moment)), push))
 }
 
-fn app_without_moment(needed: &[&str]) -> Result<App, ConfigError> {
-    let config = Config::from_env(needed)?;
+fn app_without_moment(config: Config) -> Result<App, ConfigError> {
     let (record, push) = (Record::new(Arc::new(record(&config)?)), push(&config));
     Ok(App::new(config, record, Moment::new(Arc::new(NoMoment::default())), push))
 }

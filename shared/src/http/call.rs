@@ -15,7 +15,7 @@ use crate::http::fields::{self, Fields};
 use crate::http::json;
 use crate::http::reply::{self, Reply};
 use crate::ids::{ChatId, DeadLetterId, NotificationId, SendId, SubscriptionId};
-use crate::telemetry::invocation::{self, Fact, Origin, note};
+use crate::telemetry::invocation::{self, Fact, Origin, note, note_error};
 
 /// The most bytes of a request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1_024;
@@ -102,7 +102,7 @@ impl Call {
         let acting = async {
             let result = act.await;
             if let Err(error) = &result {
-                note(Fact::Code(error.code()));
+                note_error(error);
             }
             let is_server_error = status(&result) >= 500;
             if let Some(app) = app.filter(|_| is_server_error) {

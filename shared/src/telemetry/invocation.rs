@@ -1,11 +1,17 @@
 //! One invocation of a function. It ends with one line in the log: what it was about, how it ended, and how long it waited
-//! for what. The line has ids of ours and names of this code, and nothing else of what a caller sent.
+//! for what. The line has ids of ours and names of this code, and nothing else of what a caller sent. Where metrics are
+//! published, the same line has them.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
+use crate::error::Error;
 use crate::ids::{ChatId, ConnectionId, NotificationId, SendId};
+use crate::telemetry::cloud_watch::{self, Directive};
+use crate::telemetry::names;
 use crate::telemetry::waits::{Place, Waits};
 
 tokio::task_local! {
@@ -47,8 +53,6 @@ pub enum Fact {
     Route(&'static str),
     /// The action of a frame.
     Action(&'static str),
-    /// The code of the error that it ended with.
-    Code(&'static str),
     /// The connection that it serves.
     Connection(ConnectionId),
     /// The send that it is about.
@@ -64,6 +68,7 @@ struct Facts {
     route: Option<&'static str>,
     action: Option<&'static str>,
     code: Option<&'static str>,
+    is_server_error: bool,
     connection: Option<ConnectionId>,
     send: Option<SendId>,
     notification: Option<NotificationId>,
@@ -75,7 +80,6 @@ impl Facts {
         match fact {
             Fact::Route(route) => self.route = Some(route),
             Fact::Action(action) => self.action = Some(action),
-            Fact::Code(code) => self.code = Some(code),
             Fact::Connection(connection) => self.connection = Some(connection),
             Fact::Send(send) => self.send = Some(send),
             Fact::Notification(notification) => self.notification = Some(notification),
@@ -94,13 +98,25 @@ pub async fn run<T>(origin: Origin<'_>, act: impl Future<Output = T>, status: im
         (result, CURRENT.with(|current| (current.facts.take(), *current.waits.borrow())))
     };
     let (result, (facts, waits)) = CURRENT.scope(Current::default(), acting).await;
-    Line::new(origin, &facts, &waits, begun.elapsed(), status(&result), is_cold).write();
+    let line = Line::new(origin, &facts, &waits, begun.elapsed(), status(&result), is_cold);
+    match cloud_watch::namespace() {
+        Some(namespace) => cloud_watch::write(&line.with_metrics(namespace)),
+        None => line.log(),
+    }
     result
 }
 
 /// Notes a fact for the line of the current invocation. Without one, has no effect.
 pub fn note(fact: Fact) {
     let _ = CURRENT.try_with(|current| current.facts.borrow_mut().note(fact));
+}
+
+/// Notes the error that the current invocation ends with. Without one, has no effect.
+pub fn note_error(error: &Error) {
+    let _ = CURRENT.try_with(|current| {
+        let mut facts = current.facts.borrow_mut();
+        (facts.code, facts.is_server_error) = (Some(error.code()), error.is_server_error());
+    });
 }
 
 /// Counts the time until the result is dropped as a wait of the current invocation.
@@ -123,18 +139,31 @@ impl Drop for Waiting {
 }
 
 /// The line of one invocation. Members without a value are left out.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Line<'a> {
     function: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
+    /// 0 or 1.
+    server_errors: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     connection_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     send_id: Option<SendId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     notification_id: Option<NotificationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     chat_id: Option<ChatId>,
     duration_ms: f64,
     record_ms: f64,
@@ -160,6 +189,8 @@ impl<'a> Line<'a> {
             action: facts.action,
             status,
             code: facts.code,
+            // An answer may report a server error that is no error of the call, as that of a health check.
+            server_errors: u8::from(facts.is_server_error || status.is_some_and(|status| status >= 500)),
             request_id: origin.request_id,
             connection_id: facts.connection.as_ref().map(ConnectionId::as_str),
             send_id: facts.send,
@@ -173,7 +204,23 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn write(&self) {
+    /// The line with its metrics. One without a wait for a place has no metric of it: some functions never have, and each
+    /// metric of a function has a price.
+    fn with_metrics(&self, namespace: &'static str) -> String {
+        let waits = [
+            (self.record_ms, &names::RECORD_WAIT),
+            (self.moment_ms, &names::MOMENT_WAIT),
+            (self.push_ms, &names::PUSH_WAIT),
+        ];
+        let waits = waits.into_iter().filter(|(ms, _)| *ms > 0.0).map(|(_, metric)| metric);
+        let directives = [
+            Directive::of_function(namespace, waits),
+            Directive::of_function_and_all(namespace, [&names::SERVER_ERRORS]),
+        ];
+        cloud_watch::line("invocation", &directives, self)
+    }
+
+    fn log(&self) {
         tracing::info!(
             target: "invocation",
             function = self.function,
@@ -182,6 +229,7 @@ impl<'a> Line<'a> {
             action = self.action,
             status = self.status,
             code = self.code,
+            serverErrors = self.server_errors,
             requestId = self.request_id,
             connectionId = self.connection_id,
             sendId = self.send_id.map(tracing::field::display),
@@ -205,6 +253,7 @@ fn ms(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -231,9 +280,31 @@ mod tests {
         assert_eq!(waits.total(Place::Pushes), Duration::ZERO);
     }
 
+    #[test]
+    fn a_line_has_metrics_of_what_was_waited_for() {
+        let (mut waits, now) = (Waits::default(), Instant::now());
+        waits.begin(Place::Record, now);
+        waits.end(Place::Record, now + Duration::from_micros(1_260));
+        let facts = Facts { route: Some("/health"), ..Facts::default() };
+        let origin = Origin { function: "health", method: Some("GET"), request_id: Some("ATfSmjLgPHcESJw=") };
+        let line = Line::new(origin, &facts, &waits, Duration::from_millis(2), Some(503), true);
+        let mut line: Value = serde_json::from_str(&line.with_metrics("Carillon")).unwrap();
+        let directives = line["_aws"]["CloudWatchMetrics"].take();
+        let names = |n: usize| directives[n]["Metrics"].as_array().unwrap().iter().map(|metric| &metric["Name"]);
+        assert!(names(0).eq(["recordMs"]) && names(1).eq(["serverErrors"]), "{directives}");
+        line.as_object_mut().unwrap().remove("_aws");
+        let expected = json!({
+            "level": "INFO", "target": "invocation", "function": "health", "route": "/health", "method": "GET",
+            "status": 503, "serverErrors": 1, "requestId": "ATfSmjLgPHcESJw=", "durationMs": 2.0, "recordMs": 1.3,
+            "momentMs": 0.0, "pushMs": 0.0, "cold": true,
+        });
+        assert_eq!(line, expected);
+    }
+
     #[tokio::test]
     async fn outside_of_an_invocation_nothing_is_kept() {
-        note(Fact::Code("internal"));
+        note(Fact::Route("/health"));
+        note_error(&Error::Internal);
         drop(wait_for(Place::Record));
         assert!(CURRENT.try_with(|_| ()).is_err());
     }

@@ -1,6 +1,8 @@
 //! The promise of the moment to record what happens: hints for other programs, counts for operators, and the outcome of
 //! each push. Losing any of it loses nothing that the record needs.
 
+pub(crate) mod cloud_watch;
+pub mod gauges;
 pub mod health;
 pub mod histogram;
 pub mod invocation;
