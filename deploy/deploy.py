@@ -1,7 +1,7 @@
 """Deploys Carillon to AWS: `make deploy SIZE=small`. docs/deploying.md describes each step.
 
 The order makes every step safe for the functions that are still running: data, migrate, the functions' role in the
-database, the functions, alarms. A step that changes nothing takes seconds, so running it again after a failure, or to
+database, the functions, alarms, a dashboard. A step that changes nothing takes seconds, so running it again after a failure, or to
 take up a new version of a secret, is always right.
 """
 
@@ -29,6 +29,7 @@ TEMPLATES = {
     "migrate": ROOT / "migrate.yaml",
     "app": ROOT / "template.yaml",
     "alarms": ROOT / "deploy/alarms.yaml",
+    "dashboard": ROOT / "deploy/dashboard.yaml",
     "edge": ROOT / "deploy/edge.yaml",
 }
 # The role of the secret FunctionsPassword in deploy/data.yaml, and the database there.
@@ -102,6 +103,8 @@ class Deployment:
             edge = self.deploy("edge", self.values("edge", app), region="us-east-1")
             print(f"domain: point {self.own['Domain']} to {edge['DistributionDomain']}, unless HostedZoneId is set")
         self.deploy("alarms", self.values("alarms", self.observed(data, app)))
+        if self.values("app", complete=False)["MetricsNamespace"]:
+            self.deploy("dashboard", self.values("dashboard", app))
         self.report(app)
 
     # ---- checks before anything is deployed ----
@@ -159,7 +162,9 @@ class Deployment:
     def values(self, template, given=None, complete=True):
         """The parameters of a template: what the size says, what other stacks give, and what the settings say."""
         declared = parameters_of(template)
-        values = {**size_parameters(self.size, template), **(given or {}), **self.own}
+        # Deployments of one account have metrics and a dashboard each.
+        named = {"MetricsNamespace": self.stack, "DashboardName": self.stack}
+        values = {**named, **size_parameters(self.size, template), **(given or {}), **self.own}
         secrets = {name.removesuffix("Secret"): arn for name, arn in values.items() if name.endswith("Secret")}
         values = {name: value for name, value in values.items() if name in declared}
         if values.get("JwtJwksUrl"):

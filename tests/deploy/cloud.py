@@ -58,12 +58,17 @@ class Sam:
         client = boto3.client("cloudformation", region_name=region)
         known = client.describe_stacks()["Stacks"]
         apply = client.update_stack if any(one["StackName"] == stack for one in known) else client.create_stack
-        apply(
-            StackName=stack,
-            TemplateBody=body,
-            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
-            Capabilities=["CAPABILITY_IAM"],
-        )
+        try:
+            apply(
+                StackName=stack,
+                TemplateBody=body,
+                Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
+                Capabilities=["CAPABILITY_IAM"],
+            )
+        except client.exceptions.ClientError as error:
+            # As with `--no-fail-on-empty-changeset`.
+            if "No updates are to be performed" not in str(error):
+                raise
 
 
 class Stack:

@@ -60,13 +60,14 @@ class Parameters(unittest.TestCase):
             self.assertTrue(name in declared or name.removesuffix("Secret") in declared, name)
 
     def test_each_parameter_without_a_default_comes_from_somewhere(self):
-        computed = {"Functions"}
+        computed = {"DashboardName", "Functions"}
         secrets = {name.removesuffix("Secret") for name in outputs_of("data") if name.endswith("Secret")}
         sources = {
             "data": set(),
             "migrate": outputs_of("data") | secrets,
             "app": outputs_of("data") | secrets | set(SETTINGS["parameters"]),
             "alarms": outputs_of("app") | outputs_of("data") | computed,
+            "dashboard": outputs_of("app") | computed,
             # The operator's: `Domain` decides whether there is this stack at all.
             "edge": outputs_of("app") | {"Domain", "CertificateArn"},
         }
@@ -146,8 +147,12 @@ class Rehearsal(unittest.TestCase):
                 self.deploy(size)
                 stacks = [call for call in self.calls if not call.startswith("sql")]
                 self.assertEqual(
-                    stacks, ["carillon-data", "carillon-migrate", "invoke migrate", "carillon", "carillon-alarms"]
-                )
+                    stacks,
+                    [
+                        "carillon-data", "carillon-migrate", "invoke migrate", "carillon", "carillon-alarms",
+                        "carillon-dashboard",
+                    ],
+                )  # fmt: skip
                 first_sql = self.calls.index("sql SELECT")
                 self.assertLess(self.calls.index("invoke migrate"), first_sql)
                 self.assertLess(first_sql, self.calls.index("carillon"))
@@ -236,7 +241,7 @@ class Rehearsal(unittest.TestCase):
     def test_a_domain_is_told_to_clients(self):
         certificate = "arn:aws:acm:us-east-1:123456789012:certificate/1"
         printed = self.deploy(Domain="notify.example.com", CertificateArn=certificate, Firewall="true")
-        self.assertEqual(self.calls[-2:], ["carillon-edge", "carillon-alarms"])
+        self.assertEqual(self.calls[-3:], ["carillon-edge", "carillon-alarms", "carillon-dashboard"])
         self.assertIn("point notify.example.com to", printed)
 
     def test_what_cannot_succeed_is_refused_before_anything_is_deployed(self):

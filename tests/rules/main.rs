@@ -8,6 +8,7 @@ mod agreement;
 mod circles;
 mod imports;
 mod manifests;
+mod metric_names;
 mod migrations;
 mod paths;
 mod places;
