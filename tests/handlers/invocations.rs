@@ -3,11 +3,13 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use harness::{TestApp, body, event, request, socket_event};
 use serde_json::{Value, json};
 use shared::app::App;
 use shared::http::call::Route;
+use shared::sockets::push::Outcome;
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -32,7 +34,7 @@ const HTTP: [(&str, &[Route]); 16] = [
     ("users", users::ROUTES),
 ];
 /// Every member of a line beside its message.
-const MEMBERS: [&str; 17] = [
+const MEMBERS: [&str; 18] = [
     "function",
     "route",
     "method",
@@ -45,6 +47,7 @@ const MEMBERS: [&str; 17] = [
     "sendId",
     "notificationId",
     "chatId",
+    "traceId",
     "durationMs",
     "recordMs",
     "momentMs",
@@ -159,6 +162,7 @@ fn marked(route: &str, method: &str, id: &str, bearer: &str, body: &Value) -> Va
     event["headers"]["user-agent"] = "canary agent".into();
     event["headers"]["x-forwarded-for"] = "203.0.113.77".into();
     event["headers"]["x-canary"] = "canary".into();
+    event["headers"]["traceparent"] = "00-canary-canary-01".into();
     if !["GET", "CANARY"].contains(&method) {
         event["body"] = body.to_string().into();
     }
@@ -197,7 +201,11 @@ async fn every_call_leaves_one_line_without_anything_that_the_caller_sent() {
                 let status = call(&test.app, function, event).await;
                 let line = log.line(&what);
                 assert_eq!((&line["function"], &line["status"]), (&json!(function), &json!(status)), "{what}");
-                assert_eq!(line["requestId"], "ATfSmjLgPHcESJw=", "{what}");
+                assert_eq!(
+                    (&line["requestId"], &line["traceId"]),
+                    (&json!("ATfSmjLgPHcESJw="), &Value::Null),
+                    "{what}"
+                );
                 let expected = if function == "notfound" { Value::Null } else { route.into() };
                 assert_eq!(line["route"], expected, "{what}");
                 let expected = if method == "CANARY" { Value::Null } else { method.into() };
@@ -227,6 +235,27 @@ async fn a_line_names_what_the_call_was_about() {
     assert_eq!(call(&test.app, "inbox", reading).await, 404);
     let line = log.line("an unknown notification");
     assert_eq!((&line["notificationId"], &line["code"]), (&json!(REAL_ID), &json!("not_found")));
+}
+
+#[tokio::test]
+async fn a_trace_goes_from_a_send_to_the_drain_that_finishes_its_pushes() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let test = TestApp::new().await;
+    test.connect(USER, &["phone"]).await;
+    test.push.will("phone", &[Outcome::Failed]);
+    let (log, _guard) = Log::start();
+    let (route, bearer) = ("/api/notifications/send", test.bearer(USER, "notify:send"));
+    let mut sending = marked(route, "POST", REAL_ID, &bearer, &content(route));
+    sending["headers"]["traceparent"] = format!("00-{TRACE}-b7ad6b7169203331-01").into();
+    let sent = send::handle(&test.app, request(sending)).await;
+    assert_eq!(log.line("a send")["traceId"], TRACE);
+    test.clock.advance(Duration::from_secs(1));
+    drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
+    let text = log.taken();
+    let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let pushed = lines.find(|line| line["fields"]["traceId"] == TRACE).unwrap_or_else(|| panic!("{text}"));
+    let id = &body(&sent)["notifications"][0]["id"];
+    assert_eq!((&pushed["fields"]["notificationId"], &pushed["fields"]["isFinished"]), (id, &json!(true)));
 }
 
 /// A frame of the connection in `tests/events`.

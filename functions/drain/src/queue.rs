@@ -323,13 +323,22 @@ async fn offer_rows(app: &App, pushes: Vec<Push<'_>>) -> Vec<Resolution> {
     if pushes.is_empty() {
         return Vec::new();
     }
-    let offers: Vec<Offer<'_>> =
-        pushes.iter().map(|push| Offer { delivery: &push.row, throttled: push.work.throttled }).collect();
+    let offers = pushes.iter().map(|Push { work, row, .. }| {
+        let PushWork { throttled, trace, .. } = **work;
+        Offer { delivery: row, throttled, trace }
+    });
+    let offers: Vec<Offer<'_>> = offers.collect();
     let counts = Counts { retried: offers.len() as u64, ..Counts::default() };
     let left = offer::offer(app, &offers, Report { counts, ..Report::default() }).await;
-    let resolve = |(push, left): (Push<'_>, Option<Entry>)| match left {
-        Some(entry) => Resolution::Retry(push.claim, entry),
-        None => push.done(),
+    let resolve = |(push, left): (Push<'_>, Option<Entry>)| {
+        if let Some(trace) = push.work.trace {
+            let (id, is_finished) = (push.row.notification.id, left.is_none());
+            tracing::info!(traceId = %trace, notificationId = %id, isFinished = is_finished, "a notification of a trace was pushed");
+        }
+        match left {
+            Some(entry) => Resolution::Retry(push.claim, entry),
+            None => push.done(),
+        }
     };
     pushes.into_iter().zip(left).map(resolve).collect()
 }

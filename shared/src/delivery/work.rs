@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::fast::log::LogId;
 use crate::ids::{ChatId, ConnectionId, EventId, UserId, sha256};
 use crate::inbox::notification::Priority;
+use crate::telemetry::trace::TraceId;
 
 /// The number of shards of the queue; all work of one user is in one of them. Never changes in a deployment.
 pub const SHARDS: usize = 16;
@@ -45,6 +46,8 @@ pub struct PushWork {
     pub throttled: u32,
     /// The connections that have not accepted it; empty means all that the user has.
     pub left: Vec<ConnectionId>,
+    /// The trace of the call that left it, for the log.
+    pub trace: Option<TraceId>,
 }
 
 /// An emitted event that is to be pushed to a page of connections.
@@ -134,6 +137,8 @@ struct PushMembers {
     throttled: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     left: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -211,6 +216,7 @@ impl PushWork {
             fence: self.fence_ms,
             throttled: self.throttled,
             left: self.left.iter().map(ToString::to_string).collect(),
+            trace: self.trace.as_ref().map(ToString::to_string),
         };
         let members = serde_json::to_string(&members).expect("strings and numbers are JSON");
         format!("{PUSH} {} {members}", self.priority.name())
@@ -223,8 +229,10 @@ impl PushWork {
         let members: PushMembers = serde_json::from_str(members).ok()?;
         let user = UserId::new(members.user).ok()?;
         let left = members.left.into_iter().map(ConnectionId::new).collect();
+        // One that cannot be read is no reason not to push.
+        let trace = members.trace.as_deref().and_then(TraceId::parse);
         let PushMembers { offset, fence: fence_ms, throttled, .. } = members;
-        Some(Self { user, offset, fence_ms, priority, throttled, left })
+        Some(Self { user, offset, fence_ms, priority, throttled, left, trace })
     }
 }
 
@@ -342,6 +350,7 @@ mod tests {
             priority: Priority::High,
             throttled: 0,
             left: Vec::new(),
+            trace: None,
         }
     }
 
@@ -354,6 +363,16 @@ mod tests {
         let text =
             r#"1 high {"user":"alice b","offset":7,"fence":1800000005000,"throttled":1,"left":["PJqB0fHsqRcCHlw="]}"#;
         assert_eq!(again.text(), text);
+    }
+
+    #[test]
+    fn the_trace_of_a_push_is_kept_and_one_that_cannot_be_read_is_dropped() {
+        let traced = PushWork { trace: TraceId::parse("0af7651916cd43dd8448eb211c80319c"), ..push() };
+        let text =
+            r#"1 high {"user":"alice b","offset":7,"fence":1800000005000,"trace":"0af7651916cd43dd8448eb211c80319c"}"#;
+        assert_eq!((traced.text().as_str(), Work::parse(text.as_bytes())), (text, Ok(Work::Push(traced))));
+        let unreadable = text.replace("0af7", "canary");
+        assert_eq!(Work::parse(unreadable.as_bytes()), Ok(Work::Push(push())));
     }
 
     #[test]

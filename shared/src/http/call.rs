@@ -16,6 +16,7 @@ use crate::http::json;
 use crate::http::reply::{self, Reply};
 use crate::ids::{ChatId, DeadLetterId, NotificationId, SendId, SubscriptionId};
 use crate::telemetry::invocation::{self, Fact, Origin, note, note_error};
+use crate::telemetry::trace::TraceId;
 
 /// The most bytes of a request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1_024;
@@ -100,6 +101,9 @@ impl Call {
             Err(error) => reply::status(error),
         };
         let acting = async {
+            if let Some(trace) = self.header("traceparent").and_then(|header| TraceId::of_parent(&header)) {
+                note(Fact::Trace(trace));
+            }
             let result = act.await;
             if let Err(error) = &result {
                 note_error(error);

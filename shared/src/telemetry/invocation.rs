@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::ids::{ChatId, ConnectionId, NotificationId, SendId};
 use crate::telemetry::cloud_watch::{self, Directive};
 use crate::telemetry::names;
+use crate::telemetry::trace::TraceId;
 use crate::telemetry::waits::{Place, Waits};
 
 tokio::task_local! {
@@ -61,6 +62,8 @@ pub enum Fact {
     Notification(NotificationId),
     /// The chat that it is about.
     Chat(ChatId),
+    /// The trace of its caller.
+    Trace(TraceId),
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +76,7 @@ struct Facts {
     send: Option<SendId>,
     notification: Option<NotificationId>,
     chat: Option<ChatId>,
+    trace: Option<TraceId>,
 }
 
 impl Facts {
@@ -84,6 +88,7 @@ impl Facts {
             Fact::Send(send) => self.send = Some(send),
             Fact::Notification(notification) => self.notification = Some(notification),
             Fact::Chat(chat) => self.chat = Some(chat),
+            Fact::Trace(trace) => self.trace = Some(trace),
         }
     }
 }
@@ -109,6 +114,11 @@ pub async fn run<T>(origin: Origin<'_>, act: impl Future<Output = T>, status: im
 /// Notes a fact for the line of the current invocation. Without one, has no effect.
 pub fn note(fact: Fact) {
     let _ = CURRENT.try_with(|current| current.facts.borrow_mut().note(fact));
+}
+
+/// The trace of the caller of the current invocation.
+pub(crate) fn trace() -> Option<TraceId> {
+    CURRENT.try_with(|current| current.facts.borrow().trace).ok().flatten()
 }
 
 /// Notes the error that the current invocation ends with. Without one, has no effect.
@@ -165,6 +175,8 @@ struct Line<'a> {
     notification_id: Option<NotificationId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     chat_id: Option<ChatId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<TraceId>,
     duration_ms: f64,
     record_ms: f64,
     moment_ms: f64,
@@ -196,6 +208,7 @@ impl<'a> Line<'a> {
             send_id: facts.send,
             notification_id: facts.notification,
             chat_id: facts.chat,
+            trace_id: facts.trace,
             duration_ms: ms(duration),
             record_ms: ms(waits.total(Place::Record)),
             moment_ms: ms(waits.total(Place::Moment)),
@@ -235,6 +248,7 @@ impl<'a> Line<'a> {
             sendId = self.send_id.map(tracing::field::display),
             notificationId = self.notification_id.map(tracing::field::display),
             chatId = self.chat_id.map(tracing::field::display),
+            traceId = self.trace_id.map(tracing::field::display),
             durationMs = self.duration_ms,
             recordMs = self.record_ms,
             momentMs = self.moment_ms,

@@ -8,6 +8,7 @@ pub mod histogram;
 pub mod invocation;
 pub mod metrics;
 pub mod names;
+pub mod trace;
 pub(crate) mod waits;
 
 use async_trait::async_trait;
