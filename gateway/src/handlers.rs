@@ -112,7 +112,7 @@ impl Handlers {
     /// running.
     pub(crate) async fn close(&self) {
         let logs: Vec<LogId> = LogId::all().collect();
-        let unwritten = self.app.moment.logs.unwritten(&logs).await;
+        let unwritten = self.app.moment.logs.unwritten(&logs).await.logs;
         // Nothing is appended any more, and the lease of a drain that was ended holds up nothing.
         let written = self.app.log_writer.write(&unwritten, Extent::Present, MAX_PERSISTING, self.app.clock.at()).await;
         if !written.unfinished.is_empty() {

@@ -81,7 +81,7 @@ impl Bench {
     /// Writes what waits, and checks that every send is stored once.
     async fn write_all(&self) {
         let app = &self.test.app;
-        let logs = app.moment.logs.unwritten(&LogId::all().collect::<Vec<_>>()).await;
+        let logs = app.moment.logs.unwritten(&LogId::all().collect::<Vec<_>>()).await.logs;
         let written = app.log_writer.write(&logs, Extent::Everything, 60 * SECOND, At::Server).await;
         assert!(written.unfinished.is_empty(), "WRONG");
     }

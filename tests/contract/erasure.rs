@@ -9,6 +9,7 @@ use shared::delivery::work::Work;
 use shared::ids::{ChatId, ConnectionId, UserId, sha256};
 use shared::inbox::bounds::Bounds;
 use shared::inbox::send::Due;
+use shared::inbox::sends::Appended;
 use shared::users::erasures::{Erased, MAX_CHANGED};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
@@ -37,11 +38,13 @@ on_each! {
     nothing_names_the_user_and_others_keep_what_is_theirs,
     an_erasure_goes_on_where_it_stopped,
     chats_of_which_no_one_else_is_a_member_end,
+    what_a_revoked_token_did_meanwhile_is_erased_too,
 }
 
 on_each_record! {
     an_erasure_of_a_stranger_is_complete,
     known_messages_that_were_erased_since_are_not_used,
+    the_key_of_a_send_that_others_need_makes_no_second_notification,
     what_arrives_meanwhile_makes_an_inbox_without_gaps,
 }
 
@@ -89,7 +92,7 @@ async fn step(record: &Record, name: &str) -> Erased {
 
 /// Erases a user; returns what each step has done.
 async fn erase(record: &Record, name: &str) -> Vec<Erased> {
-    record.erasures().begin_erasure(&user(name)).await.unwrap();
+    record.erasures().begin_erasure(&user(name), at(10)).await.unwrap();
     let mut steps = vec![step(record, name).await];
     while steps.last().is_some_and(|last| !last.is_complete) {
         steps.push(step(record, name).await);
@@ -147,6 +150,8 @@ async fn nothing_names_the_user_and_others_keep_what_is_theirs(record: Record, d
     let shared = Send { answer: answer(&[MALLORY, "bob"]), ..Send::new("shared") };
     record.send(&shared, &both, at(1)).await;
     record.send(&Send::due("later", Due::After(1_000)), &both, at(1)).await;
+    let hers = Send::due("hers alone, later", Due::After(1_000));
+    record.send(&hers, std::slice::from_ref(&mallory), at(1)).await;
     let held = Work::Presence(mallory.clone()).text();
     record.dead_letters().dead_letter(&Dead::Held { payload: &held }, Reason::Unknown, at(1)).await.unwrap();
 
@@ -176,15 +181,20 @@ async fn nothing_names_the_user_and_others_keep_what_is_theirs(record: Record, d
     while record.materialise_next(at(2_000)).await.unwrap().is_some() {}
     assert_eq!(titles(&record, "bob").await, ["from her", "from her, later", "later", "shared"]);
     assert_eq!((record.position(MALLORY).await.head, record.listed(MALLORY).await.len()), (0, 0));
-    assert!(!mentions(&database, "hers alone").await.contains(&"sends.title".to_owned()));
+    for title in ["hers alone", "hers alone, later"] {
+        assert_eq!(mentions(&database, title).await, [""; 0]);
+    }
     let first = record.sends().first_answer(shared.id).await.unwrap().unwrap();
     assert_eq!(
         first.answer,
         r#"{"sendId":"x",  "notifications":[{"userId":null,"id":null},{"userId":"bob","id":null}]}"#
     );
-    for key in ["from her", "from her, later", "to herself"] {
-        assert_eq!(record.sends().first_answer(Send::new(key).id).await.unwrap(), None, "{key}");
+    // Of what others need, only the key is still known, and every request with it is another one.
+    for key in ["from her", "from her, later"] {
+        let first = record.sends().first_answer(Send::new(key).id).await.unwrap().unwrap();
+        assert!(first.answer == "{}" && first.fingerprint != Send::new(key).fingerprint, "{key}");
     }
+    assert_eq!(record.sends().first_answer(Send::new("to herself").id).await.unwrap(), None);
 
     // Her place in chats of others stays, and nothing of her.
     let expected = [
@@ -197,7 +207,8 @@ async fn nothing_names_the_user_and_others_keep_what_is_theirs(record: Record, d
     assert!(erased.is_erased && erased.client_id.is_none());
     assert_eq!(RawValue::get(&erased.data), "{}");
     let find = async |chat| record.chats().find(chat, &user("bob")).await.unwrap().unwrap().chat;
-    assert_eq!((find(theirs).await.member_count, find(theirs).await.version), (2, 2));
+    // Once for the member who is gone, and once for what it said.
+    assert_eq!((find(theirs).await.member_count, find(theirs).await.version), (2, 3));
     let chat = find(hers).await;
     let owners = chat.participants.iter().filter(|participant| participant.role == Role::Owner);
     let owners: Vec<Option<UserId>> = owners.map(|owner| owner.user_id.clone()).collect();
@@ -228,11 +239,11 @@ async fn fill(database: &Database, name: &str, messages: usize) {
 async fn an_erasure_goes_on_where_it_stopped(record: Record, database: Database) {
     let chat = record.accepted().await;
     fill(&database, "alice", 2 * MAX_CHANGED + 1).await;
-    record.erasures().begin_erasure(&user("alice")).await.unwrap();
+    record.erasures().begin_erasure(&user("alice"), at(10)).await.unwrap();
     let mut left = Vec::new();
     loop {
         // Another call begins each time, and does not begin anew.
-        record.erasures().begin_erasure(&user("alice")).await.unwrap();
+        record.erasures().begin_erasure(&user("alice"), at(10)).await.unwrap();
         let erased = step(&record, "alice").await;
         let history = record.messages_in(chat, "bob", Range::Last, Bounds::items(2_000)).await.messages;
         left.push(history.iter().filter(|message| message.sender.is_some()).count());
@@ -244,6 +255,17 @@ async fn an_erasure_goes_on_where_it_stopped(record: Record, database: Database)
     assert_eq!(left, [2 * MAX_CHANGED + 1, MAX_CHANGED + 1, 1, 0]);
     assert_eq!(mentions(&database, "alice").await, [""; 0]);
     assert_eq!(step(&record, "alice").await, Erased::complete());
+}
+
+async fn what_a_revoked_token_did_meanwhile_is_erased_too(record: Record, database: Database) {
+    let alice = user("alice");
+    record.erasures().begin_erasure(&alice, at(0)).await.unwrap();
+    assert!(!step(&record, "alice").await.is_complete);
+    // Its stage is done.
+    database.execute("INSERT INTO preferences (user_id, types, muted_chats) VALUES ('alice', '{}', '{}')").await;
+    let steps = async |ms| record.erasures().erase_some(&alice, at(ms)).await.unwrap();
+    while !steps(20_000).await.is_complete {}
+    assert_eq!(mentions(&database, "alice").await, [""; 0]);
 }
 
 async fn chats_of_which_no_one_else_is_a_member_end(record: Record, database: Database) {
@@ -284,6 +306,15 @@ async fn known_messages_that_were_erased_since_are_not_used(record: Record) {
     assert!(read(&after.messages).await.has_confirmed);
     // Without any that was erased, older ones are as good as before.
     assert!(read(&before[2..]).await.has_confirmed);
+}
+
+async fn the_key_of_a_send_that_others_need_makes_no_second_notification(record: Record) {
+    let (send, bob) = (Send::new("a"), [user("bob")]);
+    record.append_from("alice", &send, &bob, at(0)).await;
+    erase(&record, "alice").await;
+    let again = record.append_from("alice", &send, &bob, at(1)).await;
+    assert!(matches!(again, Appended::Known(first) if first.fingerprint != send.fingerprint));
+    assert_eq!(titles(&record, "bob").await, ["a"]);
 }
 
 async fn what_arrives_meanwhile_makes_an_inbox_without_gaps(record: Record) {

@@ -12,7 +12,7 @@ use shared::chat::message::Said;
 use shared::chat::messages::Range;
 use shared::chat::{joining, writing};
 use shared::clock::At;
-use shared::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, WriterId};
+use shared::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId};
 use shared::ids::{ChatId, SendId, UserId};
 use shared::inbox::Page;
 use shared::inbox::bounds::Bounds;
@@ -154,7 +154,7 @@ impl Logs for Overtaken {
         self.logs.claimed_key(send, at).await
     }
 
-    async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId> {
+    async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs {
         self.logs.unwritten(logs).await
     }
 

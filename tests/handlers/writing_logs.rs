@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use harness::TestApp;
 use serde_json::json;
 use shared::clock::At;
-use shared::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, WriterId};
+use shared::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId};
 use shared::fast::write::{Extent, LogWriter, Written};
 use shared::ids::{SendId, UserId, Uuid};
 
@@ -38,7 +38,7 @@ impl Logs for Growing {
         self.logs.claimed_key(send, at).await
     }
 
-    async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId> {
+    async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs {
         self.logs.unwritten(logs).await
     }
 

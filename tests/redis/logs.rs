@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harness::redis_server::{RedisServer, several};
 use shared::clock::{At, Clock};
-use shared::fast::log::{LogId, Logs, ReadLogs, Share, WriterId};
+use shared::fast::log::{LogId, Logs, ReadLogs, Share, UnwrittenLogs, WriterId};
 use shared::ids::UserId;
 use shared::moment::redis::RedisMoment;
 
@@ -89,6 +89,16 @@ async fn an_answer_that_was_given_before_an_entry_came_does_not_let_a_later_one_
     let read = reading.await.unwrap();
     assert_eq!(texts(&read), ["earlier", "later"]);
     assert!(!read.is_silent && !read.is_busy);
+}
+
+#[tokio::test]
+async fn who_asks_for_all_logs_is_told_of_an_instance_that_gave_no_answer() {
+    let mut servers = Servers::start().await;
+    servers.has(0, 100, "entry");
+    let known = UnwrittenLogs { logs: vec![alice()], is_silent: false };
+    assert_eq!(servers.moment.0.unwritten(&[alice()]).await, known);
+    servers.all[1].is_killed();
+    assert_eq!(servers.moment.0.unwritten(&[alice()]).await, UnwrittenLogs { is_silent: true, ..known });
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ const MAX_SWEEP: Duration = Duration::from_secs(10);
 pub(crate) async fn persist_all(app: &App, drained: &mut Drained) {
     // If the record fails, nothing can be written to it.
     if app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await.unwrap_or(false) {
-        let logs = app.moment.logs.unwritten(&LogId::all().collect::<Vec<_>>()).await;
+        let logs = app.moment.logs.unwritten(&LogId::all().collect::<Vec<_>>()).await.logs;
         drained.persisted += app.log_writer.write(&logs, Extent::Present, MAX_SWEEP, app.clock.at()).await.entries;
     }
 }

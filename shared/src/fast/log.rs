@@ -38,8 +38,8 @@ pub trait Logs: Send + Sync {
     /// The claim of the id of a keyed send; `None` too without an answer.
     async fn claimed_key(&self, send: SendId, at: At) -> Option<KeyClaim>;
 
-    /// Those of these logs that have entries. A log that gives no answer counts as empty.
-    async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId>;
+    /// Those of these logs that have entries. A log that gives no answer is not among them.
+    async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs;
 
     /// Entries of each of these logs, the oldest first, within bounds for each: none without all that were accepted before it,
     /// except what is in a store that gives no answer. Gives the writer a lease on these logs, which ends when the log is empty or
@@ -52,6 +52,15 @@ pub trait Logs: Send + Sync {
 
     /// How much waits in all logs; `None` without an answer.
     async fn unwritten_total(&self, at: At) -> Option<Unwritten>;
+}
+
+/// Which logs have entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnwrittenLogs {
+    /// Those that have some.
+    pub logs: Vec<LogId>,
+    /// Whether a store gave no answer, which may have more.
+    pub is_silent: bool,
 }
 
 /// Who writes logs: one call, which takes a number that no other has.

@@ -44,6 +44,9 @@ pub fn log_first(record: Record, writer: &LogWriter, in_use: &Arc<FastUse>, cloc
 /// How long an act waits for its logs at most.
 const MAX_WRITING: Duration = Duration::from_secs(2);
 
+/// How long an erasure waits for all logs at most.
+const MAX_WRITING_ALL: Duration = Duration::from_secs(8);
+
 /// What is done before an act.
 #[derive(Clone)]
 struct LogsBefore {
@@ -64,7 +67,7 @@ impl LogsBefore {
         if !self.may_exist().await? {
             return Ok(false);
         }
-        let unwritten = self.writer.logs().unwritten(logs).await;
+        let unwritten = self.writer.logs().unwritten(logs).await.logs;
         if unwritten.is_empty() {
             return Ok(false);
         }
@@ -81,6 +84,24 @@ impl LogsBefore {
                 tracing::warn!("{why}");
                 Ok(true)
             }
+        }
+    }
+
+    /// Writes all logs, or fails: what a user has sent waits in the logs of others, and what is written after an erasure stays.
+    async fn write_all(&self) -> Result<(), StoreError> {
+        if !self.may_exist().await? {
+            return Ok(());
+        }
+        let all: Vec<LogId> = LogId::all().collect();
+        let unwritten = self.writer.logs().unwritten(&all).await;
+        let written = self.writer.write(&unwritten.logs, Extent::Present, MAX_WRITING_ALL, self.clock.at()).await;
+        if unwritten.is_silent || written.is_silent {
+            return Err(StoreError::Unavailable("logs gave no answer".into()));
+        }
+        match written.failure {
+            Some(failure) => Err(failure),
+            None if written.unfinished.is_empty() => Ok(()),
+            None => Err(StoreError::Unavailable(format!("{} logs could not be written", written.unfinished.len()))),
         }
     }
 
@@ -323,11 +344,9 @@ impl history::History for After<dyn history::History> {
 
 #[async_trait]
 impl Erasures for After<dyn Erasures> {
-    async fn begin_erasure(&self, user: &UserId) -> Result<(), StoreError> {
-        // Whatever the user has sent waits in the logs of others.
-        let all: Vec<LogId> = LogId::all().collect();
-        self.logs.write(&all).await?;
-        self.act.begin_erasure(user).await
+    async fn begin_erasure(&self, user: &UserId, at: At) -> Result<(), StoreError> {
+        self.logs.write_all().await?;
+        self.act.begin_erasure(user, at).await
     }
 
     async fn erase_some(&self, user: &UserId, at: At) -> Result<Erased, StoreError> {

@@ -12,7 +12,7 @@ use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, WriterId};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -180,8 +180,8 @@ impl Logs for NoMoment {
         None
     }
 
-    async fn unwritten(&self, _: &[LogId]) -> Vec<LogId> {
-        Vec::new()
+    async fn unwritten(&self, _: &[LogId]) -> UnwrittenLogs {
+        UnwrittenLogs::default()
     }
 
     async fn read(&self, _: &[LogId], _: Share, _: WriterId, _: At) -> ReadLogs {

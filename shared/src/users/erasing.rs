@@ -22,16 +22,16 @@ use crate::users::erasures::Erased;
 /// Erases a user, or goes on with that: at least one step, and no further one from `until_ms` on, in milliseconds since 1970.
 /// Returns whether it is complete. The user's tokens must have been revoked before.
 pub async fn erase(app: &App, user: &UserId, until_ms: i64) -> Result<bool, Error> {
-    app.record.erasures.begin_erasure(user).await?;
-    let is_complete = loop {
+    // Before the first step, which forgets when the user was last seen: a drain that learns of leases would note it anew.
+    app.moment.presence.forget_user(user).await;
+    app.record.erasures.begin_erasure(user, app.clock.at()).await?;
+    loop {
         let erased = app.record.erasures.erase_some(user, app.clock.at()).await?;
         forget(app, &erased).await;
         if erased.is_complete || app.clock.now_ms() >= until_ms {
-            break erased.is_complete;
+            return Ok(erased.is_complete);
         }
-    };
-    app.moment.presence.forget_user(user).await;
-    Ok(is_complete)
+    }
 }
 
 /// Follows a step in the moment and on the sockets.

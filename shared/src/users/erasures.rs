@@ -2,6 +2,7 @@
 //! where stored texts name a user.
 
 use async_trait::async_trait;
+use serde_json::Value;
 
 use crate::clock::At;
 use crate::delivery::work::{EmitPage, Work};
@@ -9,16 +10,21 @@ use crate::error::StoreError;
 use crate::fast::logged::Entry;
 use crate::ids::{ChatId, ConnectionId, UserId, Uuid};
 
-/// The most rows that a step changes, save that a send is moved with all its notifications.
+/// The most rows that a step changes.
 pub const MAX_CHANGED: usize = 500;
 /// The most small rows that a step examines: chats and messages.
-pub const MAX_EXAMINED: usize = 10_000;
+pub const MAX_EXAMINED: usize = 2_000;
 /// The most texts that a step examines, each of which may have 100 KB: answers and lists of recipients.
 pub const MAX_EXAMINED_TEXTS: usize = 1_000;
 /// The most of them that it changes.
 pub const MAX_CHANGED_TEXTS: usize = 100;
-/// The most chats that a step takes the user out of, and the most sends that it moves.
-pub const MAX_GROUPS: usize = 50;
+/// The most sends that a step forgets.
+pub const MAX_SENDS: usize = 100;
+/// The most chats that a step takes the user out of: it holds them until its end, and their members wait.
+pub const MAX_CHATS: usize = 10;
+/// Until when after a revocation a token may still be taken, in milliseconds: a process reads the list every 10 s, and what
+/// it let in then has some time to end.
+const REVOKED_MS: i64 = 15_000;
 /// How an answer names a user who was erased.
 pub const ERASED_IN_ANSWER: &str = r#""userId":null"#;
 
@@ -26,14 +32,14 @@ pub const ERASED_IN_ANSWER: &str = r#""userId":null"#;
 /// can be interrupted at any time and goes on where it stopped.
 ///
 /// What is left of a user afterwards names no one: its messages in chats of others keep their `seq` and are empty, direct
-/// chats keep a member without an id, and what it sent to others stays in their inboxes under a new id. Hashes that were
-/// made of the id, such as the ids of messages and chats, stay.
+/// chats keep a member without an id, and what it sent to others stays in their inboxes. Hashes that were made of the id, such
+/// as the ids of those sends, of messages and of chats, stay.
 ///
 /// Others may go on sending to the user meanwhile, and afterwards: that makes a new inbox, which another erasure takes.
 #[async_trait]
 pub trait Erasures: Send + Sync {
     /// Begins to erase a user. If an erasure of that user is under way, it goes on where it stands.
-    async fn begin_erasure(&self, user: &UserId) -> Result<(), StoreError>;
+    async fn begin_erasure(&self, user: &UserId, at: At) -> Result<(), StoreError>;
 
     /// Takes the next step of an erasure. Of concurrent calls for one user, one waits for the other. Complete if no erasure
     /// of this user is under way.
@@ -69,7 +75,8 @@ pub enum Stage {
     DeadLetters,
     /// The inbox, and what its notifications say if no one else has them.
     Inbox,
-    /// What the user sent: its keys are forgotten, and what others still need moves to a new id.
+    /// What the user sent. What others still need stays, without sender and answer; its key alone is not free again, since the
+    /// ids of their notifications follow from it.
     Sends,
     /// Its memberships. Before the messages: who is no member writes no further one.
     Chats,
@@ -143,6 +150,12 @@ impl Reached {
     }
 }
 
+/// Whether an erasure that has come to its end, and began at `begun_ms`, goes through all stages once more: what a revoked token
+/// still did may be behind the stages that were done. Both times in milliseconds since 1970.
+pub fn goes_round_again(begun_ms: i64, is_second_round: bool, now_ms: i64) -> bool {
+    !is_second_round && now_ms >= begun_ms + REVOKED_MS
+}
+
 /// Of a page of rows, in order and each with whether it names the user: those that a step changes, and the last row that it
 /// has examined, or `None` if that is the last there is.
 pub fn reach<K: Clone>(page: Vec<(K, bool)>, max_examined: usize, max_changed: usize) -> (Vec<K>, Option<K>) {
@@ -196,8 +209,21 @@ pub fn concerns(held: &str, user: &UserId) -> bool {
             EmitPage::All { .. } => false,
         },
         Ok(Work::Persist(_)) => false,
-        // Better lost than kept: it cannot be processed, and names the user.
-        Ok(Work::Unknown(_)) | Err(_) => held.contains(&in_json(user)),
+        // It cannot be processed, so nothing is lost with it.
+        Ok(Work::Unknown(_)) | Err(_) => match serde_json::from_str(held) {
+            Ok(value) => names(&value, user),
+            Err(_) => held.contains(&in_json(user)),
+        },
+    }
+}
+
+/// Whether a text in this value is the user's id. The name of a member is none.
+fn names(value: &Value, user: &UserId) -> bool {
+    match value {
+        Value::String(text) => text == user.as_str(),
+        Value::Array(values) => values.iter().any(|value| names(value, user)),
+        Value::Object(members) => members.values().any(|value| names(value, user)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -259,5 +285,13 @@ mod tests {
         assert!(concerns(&presence, &user("alice")) && !concerns(&presence, &user("bob")));
         assert!(!concerns(&presence, &user("low")) && !concerns("", &user("alice")));
         assert!(concerns(r#"no work, but of "alice""#, &user("alice")));
+        let later = r#"{"kind":"of a later release","to":["alice"]}"#;
+        assert!(concerns(later, &user("alice")) && !concerns(later, &user("kind")));
+    }
+
+    #[test]
+    fn what_a_revoked_token_still_did_is_erased_by_a_second_round() {
+        assert!(!goes_round_again(1_000, false, 1_000) && !goes_round_again(1_000, false, 15_999));
+        assert!(goes_round_again(1_000, false, 16_000) && !goes_round_again(1_000, true, 99_000));
     }
 }

@@ -33,7 +33,7 @@ use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, WriterId};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -282,8 +282,8 @@ impl Logs for MemoryMoment {
         self.logs().claimed_key(send, at.process_ms())
     }
 
-    async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId> {
-        self.logs().unwritten(logs)
+    async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs {
+        UnwrittenLogs { logs: self.logs().unwritten(logs), is_silent: false }
     }
 
     async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs {

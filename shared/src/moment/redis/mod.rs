@@ -54,7 +54,7 @@ use crate::config::RedisConfig;
 use crate::delivery::fair_share::FairShare;
 use crate::delivery::queue::{AWAKE_MS, Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, MAX_KEPT, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, WriterId};
+use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -456,12 +456,14 @@ impl Logs for RedisMoment {
     }
 
     /// Like all that empties logs, over the links of drains: a full Redis refuses what others append.
-    async fn unwritten(&self, logs: &[LogId]) -> Vec<LogId> {
+    async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs {
         let answers = self.drain_router.ask_everywhere(&fast::exist(&self.keys, logs), Retry::AfterProbe).await;
-        let mut unwritten: Vec<LogId> =
-            answers.into_iter().flat_map(|answers| fast::read_exist(logs, answers)).collect();
-        unwritten.sort_unstable();
-        unwritten.dedup();
+        let mut unwritten = UnwrittenLogs::default();
+        for answers in answers {
+            fast::read_exist(logs, answers, &mut unwritten);
+        }
+        unwritten.logs.sort_unstable();
+        unwritten.logs.dedup();
         unwritten
     }
 

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgRow, PgSslMode, Postgres};
-use sqlx::{Connection, PgPool, Row};
+use sqlx::{Connection, Executor, PgPool, Row};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::failure::Failure;
@@ -193,7 +193,9 @@ impl PostgresRecord {
             return answers;
         }
         let options = self.pool.connect_options();
-        let answers = match tokio::time::timeout(PROBE_TIMEOUT, PgConnection::connect_with(&options)).await {
+        // A pooler may let a client in although the server is away, so the server is asked something.
+        let asking = async { PgConnection::connect_with(&options).await?.execute("SELECT 1").await };
+        let answers = match tokio::time::timeout(PROBE_TIMEOUT, asking).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => has_too_many_clients(&error),
             Err(_) => false,

@@ -7,20 +7,20 @@ use uuid::Uuid;
 use crate::chat::Kind;
 use crate::clock::At;
 use crate::error::StoreError;
-use crate::ids::{ChatId, ConnectionId, SendId, UserId};
+use crate::ids::{ChatId, ConnectionId, UserId};
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::rows::{blob, json_list, limit, text};
 use crate::record::sqlite::statement::{all, execute, first, one, value};
 use crate::record::sqlite::store::SqliteRecord;
 use crate::users::erasures::{
-    ERASED_IN_ANSWER, Erased, Erasures, MAX_CHANGED, MAX_CHANGED_TEXTS, MAX_EXAMINED, MAX_EXAMINED_TEXTS, MAX_GROUPS,
-    Reached, Stage, concerns, in_answer, in_json, reach, without,
+    ERASED_IN_ANSWER, Erased, Erasures, MAX_CHANGED, MAX_CHANGED_TEXTS, MAX_CHATS, MAX_EXAMINED, MAX_EXAMINED_TEXTS,
+    MAX_SENDS, Reached, Stage, concerns, goes_round_again, in_answer, in_json, reach, without,
 };
 
 #[async_trait]
 impl Erasures for SqliteRecord {
-    async fn begin_erasure(&self, user: &UserId) -> Result<(), StoreError> {
-        Ok(self.try_begin_erasure(user).await?)
+    async fn begin_erasure(&self, user: &UserId, at: At) -> Result<(), StoreError> {
+        Ok(self.try_begin_erasure(user, at).await?)
     }
 
     async fn erase_some(&self, user: &UserId, at: At) -> Result<Erased, StoreError> {
@@ -29,12 +29,13 @@ impl Erasures for SqliteRecord {
 }
 
 impl SqliteRecord {
-    async fn try_begin_erasure(&self, user: &UserId) -> Result<(), Failure> {
-        let sql = "INSERT INTO erasures (user_id, stage, after_id, after_n) VALUES (?1, ?2, ?3, 0)
-                   ON CONFLICT (user_id) DO NOTHING";
+    async fn try_begin_erasure(&self, user: &UserId, at: At) -> Result<(), Failure> {
+        let sql = "INSERT INTO erasures (user_id, begun_at, is_second_round, stage, after_id, after_n)
+                   VALUES (?1, ?2, FALSE, ?3, ?4, 0) ON CONFLICT (user_id) DO NOTHING";
         let user = user.clone();
         self.write(move |db| {
-            execute(db, sql, params![user.as_str(), Stage::FIRST.number(), Uuid::nil().as_bytes().as_slice()])?;
+            let (stage, none) = (Stage::FIRST.number(), Uuid::nil());
+            execute(db, sql, params![user.as_str(), at.process_ms(), stage, none.as_bytes().as_slice()])?;
             Ok(())
         })
         .await
@@ -53,11 +54,12 @@ struct Key {
 }
 
 fn step(db: &Connection, user: &UserId, now_ms: i64) -> Result<Erased, Failure> {
-    let sql = "SELECT stage, after_id, after_n FROM erasures WHERE user_id = ?1";
+    let sql = "SELECT * FROM erasures WHERE user_id = ?1";
     let found = first(db, sql, params![user.as_str()], |row| {
-        Ok((row.get::<_, i64>("stage")?, Key { id: uuid(row, "after_id")?, n: row.get("after_n")? }))
+        let after = Key { id: uuid(row, "after_id")?, n: row.get("after_n")? };
+        Ok((row.get::<_, i64>("stage")?, after, row.get::<_, i64>("begun_at")?, row.get::<_, bool>("is_second_round")?))
     })?;
-    let Some((number, after)) = found else { return Ok(Erased::complete()) };
+    let Some((number, after, begun_ms, is_second_round)) = found else { return Ok(Erased::complete()) };
     let stage = Stage::from_number(number).ok_or_else(|| broken("erasures.stage"))?;
     let mut erased = Erased::default();
     let reached = match stage {
@@ -74,6 +76,10 @@ fn step(db: &Connection, user: &UserId, now_ms: i64) -> Result<Erased, Failure> 
     if let Some((next, id, n)) = reached.next(stage) {
         let sql = "UPDATE erasures SET stage = ?2, after_id = ?3, after_n = ?4 WHERE user_id = ?1";
         execute(db, sql, params![user.as_str(), next.number(), id.as_bytes().as_slice(), n])?;
+    } else if goes_round_again(begun_ms, is_second_round, now_ms) {
+        let sql =
+            "UPDATE erasures SET is_second_round = TRUE, stage = ?2, after_id = ?3, after_n = 0 WHERE user_id = ?1";
+        execute(db, sql, params![user.as_str(), Stage::FIRST.number(), Uuid::nil().as_bytes().as_slice()])?;
     } else {
         execute(db, "DELETE FROM erasures WHERE user_id = ?1", params![user.as_str()])?;
         erased.is_complete = true;
@@ -118,6 +124,7 @@ fn chunks(db: &Connection, user: &UserId, after: &Key) -> Result<Reached, Failur
         if let Some(left) = without(&recipients, user) {
             let sql = "UPDATE send_chunks SET recipients = ?3 WHERE send_id = ?1 AND n = ?2";
             execute(db, sql, params![send, n, json_list(&left)])?;
+            empty_unneeded(db, send)?;
         }
     }
     Ok(last.map_or(Reached::End, |(send, n)| Reached::Row(send, n)))
@@ -132,10 +139,11 @@ fn dead_letters(db: &Connection, user: &UserId, after: &Key) -> Result<Reached, 
     let (named, last) = reach(page, MAX_EXAMINED_TEXTS, MAX_CHANGED_TEXTS);
     for id in named {
         let id = id.as_bytes().as_slice();
-        let sql = "SELECT user_id IS ?2 AS is_own, recipients, payload FROM dead_letters WHERE id = ?1";
-        let (is_own, recipients, payload) = one(db, sql, params![id, user.as_str()], |row| {
+        let sql = "SELECT send_id, user_id IS ?2 AS is_own, recipients, payload FROM dead_letters WHERE id = ?1";
+        let (send, is_own, recipients, payload) = one(db, sql, params![id, user.as_str()], |row| {
+            let send: Option<Vec<u8>> = row.get("send_id")?;
             let payload: Option<String> = row.get("payload")?;
-            Ok((row.get::<_, bool>("is_own")?, row.get::<_, i64>("recipients")?, payload.unwrap_or_default()))
+            Ok((send, row.get::<_, bool>("is_own")?, row.get::<_, i64>("recipients")?, payload.unwrap_or_default()))
         })?;
         // `None`: it stays as it is.
         let left = if is_own || recipients == 0 && concerns(&payload, user) {
@@ -155,6 +163,9 @@ fn dead_letters(db: &Connection, user: &UserId, after: &Key) -> Result<Reached, 
                 execute(db, sql, params![id, limit(left.len()), json_list(&left)])?;
             }
         }
+        if let Some(send) = send {
+            empty_unneeded(db, &send)?;
+        }
     }
     Ok(last.map_or(Reached::End, |id| Reached::Row(id, 0)))
 }
@@ -170,10 +181,7 @@ fn inbox(db: &Connection, user: &UserId) -> Result<Reached, Failure> {
         // A drain may have set aside the push of a row since dead letters were erased.
         let sql = "DELETE FROM dead_letters WHERE send_id = ?1 AND user_id = ?2";
         execute(db, sql, params![send, user.as_str()])?;
-        if !is_needed(db, send)? {
-            let sql = "UPDATE sends SET title = '', body = NULL, data = '{}', action_url = NULL WHERE id = ?1";
-            execute(db, sql, params![send])?;
-        }
+        empty_unneeded(db, send)?;
     }
     if deleted.len() >= MAX_CHANGED {
         return Ok(Reached::PART);
@@ -182,59 +190,52 @@ fn inbox(db: &Connection, user: &UserId) -> Result<Reached, Failure> {
     Ok(Reached::End)
 }
 
+/// Empties a send that no one needs any more. It stays, for its key.
+fn empty_unneeded(db: &Connection, send: &[u8]) -> Result<(), Failure> {
+    if !is_needed(db, send)? {
+        let sql = "UPDATE sends SET title = '', body = NULL, data = '{}', action_url = NULL, collapse_key = NULL
+                    WHERE id = ?1";
+        execute(db, sql, params![send])?;
+    }
+    Ok(())
+}
+
 /// Whether a send is in an inbox, or may still get into one.
 fn is_needed(db: &Connection, send: &[u8]) -> Result<bool, Failure> {
     let sql = "SELECT EXISTS (SELECT 1 FROM notifications WHERE send_id = ?1)
-                   OR EXISTS (SELECT 1 FROM send_chunks WHERE send_id = ?1 AND state = 'waiting')
+                   OR EXISTS (SELECT 1 FROM send_chunks 
+                               WHERE send_id = ?1 AND state = 'waiting' AND recipients <> '[]')
                    OR EXISTS (SELECT 1 FROM dead_letters WHERE send_id = ?1 AND recipients > 0)";
     one(db, sql, params![send], value)
 }
 
-/// Moves sends of the user that others need to ids that follow from nothing, and deletes the others.
+/// Takes the sender from sends that others need, and deletes the others.
 fn sends(db: &Connection, user: &UserId) -> Result<Reached, Failure> {
     let sql = "SELECT id FROM sends WHERE sender = ?1 ORDER BY created_at, id LIMIT ?2";
-    let found = all(db, sql, params![user.as_str(), limit(MAX_GROUPS)], value::<Vec<u8>>)?;
-    let mut moved = 0;
-    for old in &found {
-        if moved >= MAX_CHANGED {
-            return Ok(Reached::PART);
-        }
-        if is_needed(db, old)? {
-            moved += move_to_new_id(db, old)?;
-        }
-        // With its chunks and dead letters, by foreign keys.
-        execute(db, "DELETE FROM sends WHERE id = ?1", params![old])?;
+    let found = all(db, sql, params![user.as_str(), limit(MAX_SENDS)], value::<Vec<u8>>)?;
+    for send in &found {
+        let sql = if is_needed(db, send)? {
+            // No request has this fingerprint, so one with the same key is refused.
+            "UPDATE sends SET sender = '', fingerprint = zeroblob(32), answer = '{}' WHERE id = ?1"
+        } else {
+            // With its chunks and dead letters, by foreign keys.
+            "DELETE FROM sends WHERE id = ?1"
+        };
+        execute(db, sql, params![send])?;
     }
-    Ok(if found.len() < MAX_GROUPS { Reached::End } else { Reached::PART })
-}
-
-/// Copies a send without what made its id, and gives what refers to it to the copy. Returns how many notifications. A column
-/// that a later migration adds to `sends` belongs here too.
-fn move_to_new_id(db: &Connection, old: &[u8]) -> Result<usize, Failure> {
-    let id = SendId::random();
-    let new = id.as_bytes().as_slice();
-    let copy =
-        "INSERT INTO sends (id, sender, fingerprint, answer, state, type, title, body, data, action_url, priority,
-                                   collapse_key, created_at, due_at, expires_at, keep_until, channels, digest_ms)
-                SELECT ?2, '', zeroblob(32), '{}', state, type, title, body, data, action_url, priority, collapse_key,
-                       created_at, due_at, expires_at, keep_until, channels, digest_ms
-                  FROM sends WHERE id = ?1";
-    execute(db, copy, params![old, new])?;
-    execute(db, "UPDATE send_chunks SET send_id = ?2 WHERE send_id = ?1", params![old, new])?;
-    execute(db, "UPDATE dead_letters SET send_id = ?2 WHERE send_id = ?1", params![old, new])?;
-    execute(db, "UPDATE notifications SET send_id = ?2 WHERE send_id = ?1", params![old, new])
+    Ok(if found.len() < MAX_SENDS { Reached::End } else { Reached::PART })
 }
 
 fn leave_chats(db: &Connection, user: &UserId, erased: &mut Erased) -> Result<Reached, Failure> {
     let sql = "SELECT chat_id FROM chat_members WHERE user_id = ?1 ORDER BY chat_id LIMIT ?2";
-    let found = all(db, sql, params![user.as_str(), limit(MAX_GROUPS)], |row| uuid(row, "chat_id"))?;
+    let found = all(db, sql, params![user.as_str(), limit(MAX_CHATS)], |row| uuid(row, "chat_id"))?;
     for chat in &found {
         erased.chats.push(ChatId::from_uuid(*chat));
         if !leave(db, chat.as_bytes().as_slice(), user)? {
             return Ok(Reached::PART);
         }
     }
-    Ok(if found.len() < MAX_GROUPS { Reached::End } else { Reached::PART })
+    Ok(if found.len() < MAX_CHATS { Reached::End } else { Reached::PART })
 }
 
 /// Leaves a group, and stays in a direct chat as a member without an id. A chat without any other member ends, after its
@@ -299,6 +300,10 @@ fn messages(db: &Connection, user: &UserId, after: &Key, now_ms: i64, erased: &m
         if erased.chats.last() != Some(&chat) {
             erased.chats.push(chat);
         }
+    }
+    // Tells devices that what they have of these chats is outdated.
+    for chat in &erased.chats {
+        execute(db, "UPDATE chats SET version = version + 1 WHERE id = ?1", params![chat.as_bytes().as_slice()])?;
     }
     Ok(last.map_or(Reached::End, |(chat, seq)| Reached::Row(chat, seq)))
 }

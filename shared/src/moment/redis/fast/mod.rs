@@ -14,7 +14,7 @@ pub(crate) use self::reading::read_logs;
 use crate::clock::At;
 use crate::fast::log::{
     KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, Unwritten,
-    WriterId,
+    UnwrittenLogs, WriterId,
 };
 use crate::ids::SendId;
 use crate::moment::redis::keys::Keys;
@@ -80,10 +80,15 @@ pub(crate) fn exist(keys: &Keys, logs: &[LogId]) -> Vec<Step> {
     logs.iter().map(|log| Step::command("EXISTS", keys.log(*log)[0].clone())).collect()
 }
 
-/// Those of these logs that exist.
-pub(crate) fn read_exist(logs: &[LogId], answers: Vec<Answer>) -> Vec<LogId> {
-    let exists = |(log, answer): (&LogId, Answer)| (read::<u64>(answer) == Some(1)).then_some(*log);
-    logs.iter().zip(answers).filter_map(exists).collect()
+/// Adds those of these logs that exist on an instance.
+pub(crate) fn read_exist(logs: &[LogId], answers: Vec<Answer>, unwritten: &mut UnwrittenLogs) {
+    for (log, answer) in logs.iter().zip(answers) {
+        match read::<u64>(answer) {
+            Some(1) => unwritten.logs.push(*log),
+            Some(_) => {}
+            None => unwritten.is_silent = true,
+        }
+    }
 }
 
 /// Removing entries of one instance: a step for each log.

@@ -20,6 +20,11 @@ changed AS (
       FROM locked, clock
      WHERE m.chat_id = locked.chat_id AND m.seq = locked.seq
     RETURNING m.chat_id
+),
+-- Tells devices that what they have of these chats is outdated.
+raised AS (
+    UPDATE chats AS c SET version = c.version + 1
+      FROM (SELECT DISTINCT chat_id FROM changed) AS emptied WHERE c.id = emptied.chat_id
 )
 SELECT (SELECT count(*) FROM page) AS examined, (SELECT count(*) FROM done) AS done,
        (SELECT chat_id FROM done ORDER BY chat_id DESC, seq DESC LIMIT 1) AS last_id,

@@ -7,12 +7,12 @@ use crate::ids::{ChatId, UserId};
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{broken, column, limit};
 use crate::record::postgres::timeout::{Db, Run};
-use crate::users::erasures::{Erased, MAX_CHANGED, MAX_GROUPS, Reached};
+use crate::users::erasures::{Erased, MAX_CHANGED, MAX_CHATS, Reached};
 
 /// Leaves chats in the order of their ids, as every erasure does.
 pub(super) async fn leave_chats(db: &mut Db<'_>, user: &UserId, erased: &mut Erased) -> Result<Reached, Failure> {
     let query = sqlx::query("SELECT chat_id FROM chat_members WHERE user_id = $1 ORDER BY chat_id LIMIT $2");
-    let found = query.bind(user.as_str()).bind(limit(MAX_GROUPS)).all(db).await?;
+    let found = query.bind(user.as_str()).bind(limit(MAX_CHATS)).all(db).await?;
     for row in &found {
         let chat: Uuid = column(row, "chat_id")?;
         erased.chats.push(ChatId::from_uuid(chat));
@@ -20,7 +20,7 @@ pub(super) async fn leave_chats(db: &mut Db<'_>, user: &UserId, erased: &mut Era
             return Ok(Reached::PART);
         }
     }
-    Ok(if found.len() < MAX_GROUPS { Reached::End } else { Reached::PART })
+    Ok(if found.len() < MAX_CHATS { Reached::End } else { Reached::PART })
 }
 
 /// Leaves a group, and stays in a direct chat as a member without an id. A chat without any other member ends, after its

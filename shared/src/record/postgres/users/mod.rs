@@ -20,13 +20,13 @@ use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::{Db, Run, begin, commit};
 use crate::users::erasures::{
     ERASED_IN_ANSWER, Erased, Erasures, MAX_CHANGED, MAX_CHANGED_TEXTS, MAX_EXAMINED, MAX_EXAMINED_TEXTS, Reached,
-    Stage, in_answer,
+    Stage, goes_round_again, in_answer,
 };
 
 #[async_trait]
 impl Erasures for PostgresRecord {
-    async fn begin_erasure(&self, user: &UserId) -> Result<(), StoreError> {
-        retried!(self.try_begin_erasure(user))
+    async fn begin_erasure(&self, user: &UserId, at: At) -> Result<(), StoreError> {
+        retried!(self.try_begin_erasure(user, at))
     }
 
     async fn erase_some(&self, user: &UserId, at: At) -> Result<Erased, StoreError> {
@@ -41,11 +41,12 @@ struct Key {
 }
 
 impl PostgresRecord {
-    async fn try_begin_erasure(&self, user: &UserId) -> Result<(), Failure> {
+    async fn try_begin_erasure(&self, user: &UserId, at: At) -> Result<(), Failure> {
         let query = sqlx::query(
-            "INSERT INTO erasures (user_id, stage, after_id, after_n) VALUES ($1, $2, $3, 0) ON CONFLICT DO NOTHING",
+            "INSERT INTO erasures (user_id, begun_at, is_second_round, stage, after_id, after_n)
+             VALUES ($1, $2, false, $3, $4, 0) ON CONFLICT DO NOTHING",
         );
-        let query = query.bind(user.as_str()).bind(Stage::FIRST.number()).bind(Uuid::nil());
+        let query = query.bind(user.as_str()).bind(at.process_ms()).bind(Stage::FIRST.number()).bind(Uuid::nil());
         query.run(&mut *self.connection().await?).await?;
         Ok(())
     }
@@ -53,7 +54,7 @@ impl PostgresRecord {
     async fn try_erase_some(&self, user: &UserId, at: At) -> Result<Erased, Failure> {
         let mut connection = self.connection().await?;
         let mut transaction = begin(&mut connection).await?;
-        let query = sqlx::query("SELECT stage, after_id, after_n FROM erasures WHERE user_id = $1 FOR UPDATE");
+        let query = sqlx::query("SELECT * FROM erasures WHERE user_id = $1 FOR UPDATE");
         let Some(row) = query.bind(user.as_str()).optional(&mut transaction).await? else {
             return Ok(Erased::complete());
         };
@@ -64,6 +65,11 @@ impl PostgresRecord {
         if let Some((next, id, n)) = reached.next(stage) {
             let query = sqlx::query("UPDATE erasures SET stage = $2, after_id = $3, after_n = $4 WHERE user_id = $1");
             query.bind(user.as_str()).bind(next.number()).bind(id).bind(n).run(&mut transaction).await?;
+        } else if goes_round_again(column(&row, "begun_at")?, column(&row, "is_second_round")?, at.process_ms()) {
+            let query = sqlx::query(
+                "UPDATE erasures SET is_second_round = true, stage = $2, after_id = $3, after_n = 0 WHERE user_id = $1",
+            );
+            query.bind(user.as_str()).bind(Stage::FIRST.number()).bind(Uuid::nil()).run(&mut transaction).await?;
         } else {
             let query = sqlx::query("DELETE FROM erasures WHERE user_id = $1");
             query.bind(user.as_str()).run(&mut transaction).await?;
@@ -158,13 +164,11 @@ async fn inbox(db: &mut Db<'_>, user: &UserId) -> Result<Reached, Failure> {
            RETURNING send_id"#,
     );
     let deleted = query.bind(user.as_str()).bind(limit(MAX_CHANGED)).all(db).await?;
-    let mut sends = deleted.iter().map(|row| column(row, "send_id")).collect::<Result<Vec<Uuid>, _>>()?;
-    sends.sort_unstable();
-    sends.dedup();
+    let sends = deleted.iter().map(|row| column(row, "send_id")).collect::<Result<Vec<Uuid>, _>>()?;
     // A drain may have set aside the push of a row since dead letters were erased.
     let letters = sqlx::query("DELETE FROM dead_letters WHERE send_id = ANY ($1) AND user_id = $2");
     letters.bind(sends.clone()).bind(user.as_str()).run(db).await?;
-    sqlx::query(include_str!("empty_sends.sql")).bind(sends).run(db).await?;
+    sends::empty(db, sends).await?;
     if deleted.len() >= MAX_CHANGED {
         return Ok(Reached::PART);
     }

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use super::sends;
 use crate::ids::UserId;
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{column, json_list, limit};
@@ -48,7 +49,8 @@ pub(super) async fn in_chunks(
            FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS changed (send_id, n, recipients)
           WHERE c.send_id = changed.send_id AND c.n = changed.n",
     );
-    query.bind(sends).bind(numbers).bind(lists).run(db).await?;
+    query.bind(sends.clone()).bind(numbers).bind(lists).run(db).await?;
+    sends::empty(db, sends).await?;
     Ok(last.map_or(Reached::End, |(send, n)| Reached::Row(send, n.into())))
 }
 
@@ -65,14 +67,15 @@ pub(super) async fn in_dead_letters(db: &mut Db<'_>, user: &UserId, after: Uuid)
     }
     let (named, last) = reach(page, MAX_EXAMINED_TEXTS, MAX_CHANGED_TEXTS);
     let query = sqlx::query(
-        "SELECT id, coalesce(user_id = $2, false) AS is_own, recipients, payload FROM dead_letters
+        "SELECT id, send_id, coalesce(user_id = $2, false) AS is_own, recipients, payload FROM dead_letters
           WHERE id = ANY ($1) ORDER BY id FOR UPDATE",
     );
     let locked = query.bind(named).bind(user.as_str()).all(db).await?;
-    let mut deleted: Vec<Uuid> = Vec::new();
+    let (mut deleted, mut sends) = (Vec::<Uuid>::new(), Vec::<Uuid>::new());
     let (mut ids, mut counts, mut lists) = (Vec::new(), Vec::new(), Vec::new());
     for row in &locked {
         let id: Uuid = column(row, "id")?;
+        sends.extend(column::<Option<Uuid>>(row, "send_id")?);
         let payload = column::<Option<&str>>(row, "payload")?.unwrap_or_default();
         if column::<bool>(row, "is_own")? {
             deleted.push(id);
@@ -97,5 +100,6 @@ pub(super) async fn in_dead_letters(db: &mut Db<'_>, user: &UserId, after: Uuid)
           WHERE d.id = changed.id",
     );
     query.bind(ids).bind(counts).bind(lists).run(db).await?;
+    sends::empty(db, sends).await?;
     Ok(last.map_or(Reached::End, |id| Reached::Row(id, 0)))
 }

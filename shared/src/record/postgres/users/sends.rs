@@ -2,65 +2,45 @@
 
 use uuid::Uuid;
 
-use crate::ids::{SendId, UserId};
+use crate::ids::UserId;
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{column, limit};
 use crate::record::postgres::timeout::{Db, Run};
-use crate::users::erasures::{MAX_CHANGED, MAX_GROUPS, Reached};
+use crate::users::erasures::{MAX_SENDS, Reached};
 
-/// Moves sends of the user that others need to ids that follow from nothing, and deletes the others.
+/// Takes the sender from sends that others need, and deletes the others.
 pub(super) async fn forget(db: &mut Db<'_>, user: &UserId) -> Result<Reached, Failure> {
-    let query = sqlx::query(
-        "SELECT s.id, (SELECT count(*) FROM notifications n WHERE n.send_id = s.id) AS notifications
-           FROM sends s WHERE s.sender = $1 ORDER BY s.created_at, s.id LIMIT $2",
-    );
-    let found = query.bind(user.as_str()).bind(limit(MAX_GROUPS)).all(db).await?;
-    let (mut old, mut notifications) = (Vec::<Uuid>::new(), 0);
-    for row in &found {
-        if notifications >= limit(MAX_CHANGED) {
-            break;
-        }
-        old.push(column(row, "id")?);
-        notifications += column::<i64>(row, "notifications")?;
-    }
-    if old.is_empty() {
-        return Ok(Reached::End);
-    }
+    let query = sqlx::query("SELECT id FROM sends WHERE sender = $1 ORDER BY created_at, id LIMIT $2");
+    let found = query.bind(user.as_str()).bind(limit(MAX_SENDS)).all(db).await?;
+    let sends = found.iter().map(|row| column(row, "id")).collect::<Result<Vec<Uuid>, _>>()?;
     // A chunk that is being materialised is waited for, so that its rows are seen below; no other is materialised meanwhile.
     let chunks = sqlx::query("SELECT FROM send_chunks WHERE send_id = ANY ($1) ORDER BY send_id, n FOR UPDATE");
-    chunks.bind(old.clone()).run(db).await?;
-    let sends = sqlx::query("SELECT FROM sends WHERE id = ANY ($1) ORDER BY id FOR UPDATE");
-    sends.bind(old.clone()).run(db).await?;
-    let query = sqlx::query(
-        "SELECT s.id FROM unnest($1::uuid[]) AS s (id)
-          WHERE EXISTS (SELECT FROM notifications n WHERE n.send_id = s.id)
-             OR EXISTS (SELECT FROM send_chunks c WHERE c.send_id = s.id AND c.state = 'waiting')
-             OR EXISTS (SELECT FROM dead_letters d WHERE d.send_id = s.id AND d.recipients > 0)",
-    );
-    let needed = query.bind(old.clone()).all(db).await?;
-    let needed = needed.iter().map(|row| column(row, "id")).collect::<Result<Vec<Uuid>, _>>()?;
-    move_to_new_ids(db, needed).await?;
+    chunks.bind(sends.clone()).run(db).await?;
+    let locked = sqlx::query("SELECT FROM sends WHERE id = ANY ($1) ORDER BY id FOR UPDATE");
+    locked.bind(sends.clone()).run(db).await?;
+    let query = sqlx::query(include_str!("unneeded_sends.sql")).bind(sends.clone());
+    let unneeded = query.all(db).await?;
+    let unneeded = unneeded.iter().map(|row| column(row, "id")).collect::<Result<Vec<Uuid>, _>>()?;
     // With their chunks and dead letters, by foreign keys.
-    let is_last = found.len() < MAX_GROUPS && old.len() == found.len();
-    sqlx::query("DELETE FROM sends WHERE id = ANY ($1)").bind(old).run(db).await?;
-    Ok(if is_last { Reached::End } else { Reached::PART })
+    sqlx::query("DELETE FROM sends WHERE id = ANY ($1)").bind(unneeded).run(db).await?;
+    // No request has this fingerprint, so one with the same key is refused.
+    let kept = sqlx::query("UPDATE sends SET sender = '', fingerprint = $2, answer = '{}' WHERE id = ANY ($1)");
+    kept.bind(sends).bind([0_u8; 32].to_vec()).run(db).await?;
+    Ok(if found.len() < MAX_SENDS { Reached::End } else { Reached::PART })
 }
 
-/// Copies sends, and gives what refers to them to the copies.
-async fn move_to_new_ids(db: &mut Db<'_>, old: Vec<Uuid>) -> Result<(), Failure> {
-    let new: Vec<Uuid> = old.iter().map(|_| SendId::random().as_uuid()).collect();
-    let copy = sqlx::query(include_str!("copy_sends.sql")).bind(old.clone()).bind(new.clone());
-    copy.bind([0_u8; 32].to_vec()).run(db).await?;
-    sqlx::query(include_str!("move_rows.sql")).bind(old.clone()).bind(new.clone()).run(db).await?;
-    let chunks = sqlx::query(
-        "UPDATE send_chunks AS c SET send_id = moved.new_id
-           FROM unnest($1::uuid[], $2::uuid[]) AS moved (old_id, new_id) WHERE c.send_id = moved.old_id",
+/// Empties those of these sends that no one needs any more. They stay, for their keys.
+pub(super) async fn empty(db: &mut Db<'_>, mut sends: Vec<Uuid>) -> Result<(), Failure> {
+    sends.sort_unstable();
+    sends.dedup();
+    // In the order of the ids, as everything locks sends.
+    let locked = sqlx::query("SELECT FROM sends WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE");
+    locked.bind(sends.clone()).run(db).await?;
+    let unneeded = sqlx::query(include_str!("unneeded_sends.sql")).bind(sends).all(db).await?;
+    let unneeded = unneeded.iter().map(|row| column(row, "id")).collect::<Result<Vec<Uuid>, _>>()?;
+    let emptied = sqlx::query(
+        "UPDATE sends SET title = '', body = NULL, data = '{}', action_url = NULL, collapse_key = NULL WHERE id = ANY ($1)",
     );
-    chunks.bind(old.clone()).bind(new.clone()).run(db).await?;
-    let letters = sqlx::query(
-        "UPDATE dead_letters AS d SET send_id = moved.new_id
-           FROM unnest($1::uuid[], $2::uuid[]) AS moved (old_id, new_id) WHERE d.send_id = moved.old_id",
-    );
-    letters.bind(old).bind(new).run(db).await?;
+    emptied.bind(unneeded).run(db).await?;
     Ok(())
 }
