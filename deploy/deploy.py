@@ -162,8 +162,8 @@ class Deployment:
     def values(self, template, given=None, complete=True):
         """The parameters of a template: what the size says, what other stacks give, and what the settings say."""
         declared = parameters_of(template)
-        # Deployments of one account have metrics and a dashboard each.
-        named = {"MetricsNamespace": self.stack, "DashboardName": self.stack}
+        # Deployments of one account have metrics and a dashboard each. Dashboards are of no region.
+        named = {"MetricsNamespace": self.stack, "DashboardName": f"{self.stack}-{self.region}"}
         values = {**named, **size_parameters(self.size, template), **(given or {}), **self.own}
         secrets = {name.removesuffix("Secret"): arn for name, arn in values.items() if name.endswith("Secret")}
         values = {name: value for name, value in values.items() if name in declared}

@@ -236,6 +236,9 @@ fn ending(known: &Known, age_ms: i64) -> (String, Vec<String>) {
             ("It is in the inbox, and no push is known.".into(), next)
         }
         None => {
+            next.push(
+                "It may be scheduled: until it is due, it is in no inbox, and only its sender can see it.".into(),
+            );
             next.push("Is the user connected? Ask again with --user, or look at GET /api/presence?userIds=".into());
             ("It is in the inbox, and no connection has taken it.".into(), next)
         }

@@ -107,7 +107,7 @@ fn of_schema(schema: &Result<Schema, StoreError>) -> Finding {
         Err(error) => Finding::problem(
             CHECK,
             format!("which migrations it has cannot be read: {error}"),
-            "run migrations/roles.sql for the role of the functions",
+            "see that the database has time for it, and run migrations/roles.sql for the role of the functions",
         ),
         Ok(Schema { missing: Some(missing), .. }) => Finding::problem(
             CHECK,

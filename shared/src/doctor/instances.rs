@@ -44,6 +44,13 @@ fn of_one(Examined { name, answer }: &Examined, is_cluster: bool) -> Vec<Finding
     };
     let version = said.version.as_ref().map(|version| format!(": Redis {version}")).unwrap_or_default();
     let mut found = vec![Finding::ok(CHECK, format!("{name} answers{version}"))];
+    if said.version.is_none() {
+        found.push(Finding::warning(
+            CHECK,
+            format!("{name} does not say its version, so neither its eviction policy nor its memory and persistence are known"),
+            "allow the user of the functions the command INFO, if this Redis has it",
+        ));
+    }
     match (said.is_in_cluster, is_cluster) {
         (Some(false), true) => found.push(Finding::problem(
             CHECK,
@@ -74,6 +81,8 @@ fn of_one(Examined { name, answer }: &Examined, is_cluster: bool) -> Vec<Finding
 fn remedy_of_silence(reason: &str) -> &'static str {
     if ["NOAUTH", "WRONGPASS", "uthentication"].iter().any(|refused| reason.contains(refused)) {
         "correct the user and password in REDIS_URL, or in REDIS_USERNAME and REDIS_PASSWORD"
+    } else if reason.contains("NOPERM") {
+        "allow the user of the functions every command but administrative ones, on the keys and channels of its prefix"
     } else if reason.contains("refused") {
         "start it, and see that host and port in REDIS_URL are its own"
     } else {

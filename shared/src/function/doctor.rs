@@ -104,6 +104,13 @@ async fn tokens_of(config: &Config) -> Option<Finding> {
 
 async fn sockets_of(config: &Config) -> Option<Finding> {
     let endpoint = config.ws_endpoint.as_deref().filter(|endpoint| endpoint.starts_with("http"))?;
+    if config.credentials.is_none() && endpoint.starts_with("https://") {
+        return Some(Finding::warning(
+            "sockets",
+            "no AWS credentials are in the environment, so no push was tried",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ask the function drain",
+        ));
+    }
     let push = ApiGatewayPush::new(endpoint, config.region.clone(), credentials(config));
     Some(management::of_push(&push.probe().await))
 }

@@ -11,15 +11,16 @@ use crate::telemetry::health::{Instance, Status};
 use crate::telemetry::metrics::{self, Metrics};
 use crate::telemetry::names::{self, Metric};
 
-/// How often a process publishes, in milliseconds. CloudWatch keeps a value for each minute.
-const INTERVAL_MS: i64 = 60_000;
-/// How long the stores are waited for. Without them there is no line, and alarms are on missing data.
+/// How often a process publishes at most, in milliseconds: less than the minute of the schedule, whose runs come a little early
+/// or late. CloudWatch keeps the largest value of each minute.
+const INTERVAL_MS: i64 = 30_000;
+/// How long the stores are waited for. Without them there is no line; the alarm on the oldest work is on without data.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// When this process last published, in milliseconds since 1970.
 static PUBLISHED_MS: AtomicI64 = AtomicI64::new(0);
 
-/// Publishes the gauges, at most once a minute; no effect in a process that publishes no metrics.
+/// Publishes the gauges, unless this process did so just now; no effect in a process that publishes no metrics.
 pub async fn publish(app: &App) {
     let Some(namespace) = cloud_watch::namespace() else { return };
     let now_ms = app.clock.now_ms();
@@ -41,12 +42,17 @@ pub type Gauge = (&'static Metric, Vec<Option<f64>>);
 pub fn gauges(metrics: &Metrics, health: &Status) -> Vec<Gauge> {
     let one = |metric: &'static Metric, value: u64| (metric, vec![Some(value as f64)]);
     let flag = |metric: &'static Metric, value: bool| (metric, vec![Some(f64::from(u8::from(value)))]);
+    // What only the database knows is unknown while it is away.
+    let recorded = |value: u64| metrics.database.healthy.then_some(value as f64);
     let (queue, latency) = (&metrics.queue, &metrics.latency);
     let states = [queue.waiting, queue.processing, queue.delayed, queue.dead_letters];
     let percentiles = |of: &metrics::Percentiles| [of.p50, of.p99].map(|ms| Some(ms as f64)).to_vec();
     let instances = &metrics.redis.instances;
     let away = instances.iter().filter(|instance| !instance.healthy).count();
     let fullest = instances.iter().filter_map(memory_percent).reduce(f64::max);
+    // Of several instances, those that answer know their own logs.
+    let is_heard = instances.is_empty() || away < instances.len();
+    let waiting = |value: u64| is_heard.then_some(value as f64);
     let warnings = match health {
         Status::Warned(warnings) => warnings.len(),
         Status::Ok | Status::Unavailable | Status::Off => 0,
@@ -57,14 +63,15 @@ pub fn gauges(metrics: &Metrics, health: &Status) -> Vec<Gauge> {
         one(&names::RETRIED, metrics.retried),
         one(&names::RATE_LIMITED, metrics.rate_limited),
         one(&names::ERRORS, metrics.errors),
-        (&names::QUEUE, states.map(|count| Some(count as f64)).to_vec()),
-        one(&names::QUEUE_OLDEST, queue.oldest_ms),
-        one(&names::PERSIST_LAG, metrics.persist_lag_ms),
-        one(&names::BACKLOG_ENTRIES, metrics.backlog.entries),
-        one(&names::BACKLOG_BYTES, metrics.backlog.bytes),
-        one(&names::CONNECTIONS, metrics.connections),
-        one(&names::ONLINE_USERS, metrics.online_users),
-        flag(&names::DEGRADED, metrics.degraded),
+        (&names::QUEUE, states.map(recorded).to_vec()),
+        (&names::QUEUE_OLDEST, vec![recorded(queue.oldest_ms)]),
+        (&names::PERSIST_LAG, vec![waiting(metrics.persist_lag_ms)]),
+        (&names::BACKLOG_ENTRIES, vec![waiting(metrics.backlog.entries)]),
+        (&names::BACKLOG_BYTES, vec![waiting(metrics.backlog.bytes)]),
+        (&names::CONNECTIONS, vec![recorded(metrics.connections)]),
+        (&names::ONLINE_USERS, vec![recorded(metrics.online_users)]),
+        // Without any Redis, none is away.
+        flag(&names::DEGRADED, metrics.degraded && !instances.is_empty()),
         flag(&names::DATABASE_HEALTHY, metrics.database.healthy),
         (&names::ACCEPT, percentiles(&latency.accept_ms)),
         (&names::DELIVER, percentiles(&latency.deliver_ms)),

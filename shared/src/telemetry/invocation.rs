@@ -3,9 +3,11 @@
 //! published, the same line has them.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -99,16 +101,20 @@ pub async fn run<T>(origin: Origin<'_>, act: impl Future<Output = T>, status: im
     // On the heap, since each function that passes a future on has its whole size again.
     let act = Box::pin(act);
     let acting = async {
-        let result = act.await;
+        // The runtime turns a panic into an error, and the process goes on.
+        let result = AssertUnwindSafe(act).catch_unwind().await;
+        if result.is_err() {
+            note_error(&Error::Internal);
+        }
         (result, CURRENT.with(|current| (current.facts.take(), *current.waits.borrow())))
     };
     let (result, (facts, waits)) = CURRENT.scope(Current::default(), acting).await;
-    let line = Line::new(origin, &facts, &waits, begun.elapsed(), status(&result), is_cold);
+    let line = Line::new(origin, &facts, &waits, begun.elapsed(), result.as_ref().ok().and_then(status), is_cold);
     match cloud_watch::namespace() {
         Some(namespace) => cloud_watch::write(&line.with_metrics(namespace)),
         None => line.log(),
     }
-    result
+    result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// Notes a fact for the line of the current invocation. Without one, has no effect.

@@ -220,6 +220,7 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>>,
     {
+        let _waiting = wait_for(Place::Moment);
         match retry {
             Retry::Never => self.ask(&question).await,
             Retry::AfterProbe => {

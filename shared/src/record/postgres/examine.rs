@@ -60,7 +60,12 @@ fn read(row: &PgRow, now_ms: i64, front: Front) -> Result<Examined, sqlx::Error>
 /// What stands in front of the server: another connection takes the process that this one had just now, and holds it. A pooler in
 /// transaction mode then gives this connection another process, which may not know the statement that was prepared.
 async fn front(connection: &mut PgConnection, options: &PgConnectOptions) -> Front {
-    let Ok(before) = backend(connection).await else { return Front::Unknown };
+    let before = match backend(connection).await {
+        Ok(before) => before,
+        // The connection has a statement of the same name already, from another client.
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P05") => return Front::NotTracking,
+        Err(_) => return Front::Unknown,
+    };
     let Ok(mut other) = connect(options).await else { return Front::Unknown };
     let Ok(mut held) = with_timeout(other.begin()).await else { return Front::Unknown };
     if with_timeout(sqlx::raw_sql(BACKEND).fetch_all(&mut *held)).await.is_err() {
@@ -86,7 +91,10 @@ fn unreachable(error: sqlx::Error) -> Unreachable {
     let (reason, remedy) = match &error {
         sqlx::Error::Database(refusal) => {
             let remedy = match refusal.code().as_deref() {
-                Some("28P01" | "28000") => "correct user and password in DATABASE_URL, percent-encoded",
+                Some("28P01") => "correct user and password in DATABASE_URL, percent-encoded",
+                Some("28000") => {
+                    "let the server admit this role from here, with sslmode=require if it asks for encryption"
+                }
                 Some("3D000") => "create the database, or correct its name in DATABASE_URL",
                 Some("53300") => "raise max_connections, limit the concurrency of the functions, or use a pooler",
                 Some("57P03") => "wait until the server has started",

@@ -16,6 +16,8 @@ use crate::moment::redis::client::{SetupError, client};
 use crate::moment::redis::keys::Key;
 use crate::protocol::Frame;
 use crate::sockets::streams::MAX_WAITING;
+use crate::telemetry::invocation::wait_for;
+use crate::telemetry::waits::Place;
 
 /// How long the answer to a subscription or a ping may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -54,6 +56,7 @@ impl Listener {
 
     /// Listens to a channel from now on. `None` if the instance is unavailable.
     pub(super) async fn listen(&self, channel: &Key) -> Option<RedisListening> {
+        let _waiting = wait_for(Place::Moment);
         let channel = channel.name().to_owned();
         // A sandbox that was thawed has a connection that ended long ago, which shows only now.
         for _ in 0..2 {
