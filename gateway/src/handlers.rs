@@ -14,6 +14,7 @@ use shared::delivery::wake::Wake;
 use shared::fast::log::LogId;
 use shared::fast::write::Extent;
 use shared::function;
+use shared::inbox::epochs::Epochs;
 use shared::moment::Moment;
 use shared::moment::memory::MemoryMoment;
 use shared::moment::redis::RedisMoment;
@@ -128,21 +129,41 @@ pub(crate) async fn migrate(config: &Config, data: &Path) -> Result<(), OpenErro
     Ok(())
 }
 
+/// Begins another epoch of the record. On Postgres, the schema stays as it is.
+pub(crate) async fn renew_epoch(config: &Config, data: &Path) -> Result<(), OpenError> {
+    let record_store = RecordStore::named(config, data).await?;
+    let renewed = match &record_store {
+        RecordStore::Sqlite(record) => record.renew_epoch().await,
+        RecordStore::Postgres(record) => record.renew_epoch().await,
+    };
+    record_store.close().await;
+    renewed.map(drop).map_err(config_error)
+}
+
 impl RecordStore {
+    /// Opens the record and migrates it, except behind a pooler.
     async fn open(config: &Config, data: &Path) -> Result<Self, OpenError> {
+        let record_store = Self::named(config, data).await?;
+        if let Self::Postgres(record) = &record_store {
+            match config.database_pooler {
+                Pooler::None => record.migrate().await.map(drop).map_err(config_error)?,
+                // Migrations go past the pooler.
+                Pooler::Transaction => record.check().await.map_err(config_error)?,
+            }
+        }
+        Ok(record_store)
+    }
+
+    /// The record that the configuration names. A SQLite file is opened and migrated; Postgres is connected to by the first
+    /// call.
+    async fn named(config: &Config, data: &Path) -> Result<Self, OpenError> {
         let url = config.database_url.as_ref();
         let text = url.map(Secret::reveal);
         if let (Some(url), Some(text)) = (url, text)
             && (text.starts_with("postgres://") || text.starts_with("postgresql://"))
         {
             let record = PostgresRecord::new(url, DATABASE_CONNECTIONS).map_err(config_error)?;
-            let record = record.behind(config.database_pooler);
-            match config.database_pooler {
-                Pooler::None => record.migrate().await.map(drop).map_err(config_error)?,
-                // Migrations go past the pooler.
-                Pooler::Transaction => record.check().await.map_err(config_error)?,
-            }
-            return Ok(Self::Postgres(record));
+            return Ok(Self::Postgres(record.behind(config.database_pooler)));
         }
         let file = match text.map(|text| text.strip_prefix("sqlite://")) {
             None => data.join("carillon.db"),

@@ -73,6 +73,21 @@ pub(crate) const MIGRATE_EXAMPLE: &str = "\
 Example:
   DATABASE_URL=postgres://user:password@host/database carillon migrate";
 
+pub(crate) const EPOCH_LONG_ABOUT: &str = "\
+Renew the epoch of a database that was restored from a backup.
+
+Such a database gives offsets a second time, so a cursor of before could be taken for one
+of its own, and a client would miss what came in between. With another epoch, every cursor
+of before is answered with 410 cursor_expired, and clients fetch everything anew.
+
+The database is that of DATABASE_URL, or the SQLite file in the data folder, which no
+gateway may have open. Postgres is renewed in one transaction while functions run: what
+writes to an inbox waits meanwhile. The schema must be up to date.";
+
+pub(crate) const EPOCH_EXAMPLE: &str = "\
+Example:
+  DATABASE_URL=postgres://user:password@host/database carillon epoch renew";
+
 pub(crate) const DOCTOR_LONG_ABOUT: &str = "\
 Read the configuration from the environment, reach what it names, and say what is wrong
 and what to do: variables that are missing, malformed, misspelt or weak; the database, its

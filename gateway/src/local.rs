@@ -138,6 +138,11 @@ pub fn port(variables: &HashMap<String, String>) -> Result<u16, StartError> {
     value.parse().map_err(problem)
 }
 
+/// Begins another epoch of the record that the configuration names, or of the file in the data folder.
+pub async fn renew_epoch(config: &Config, data: &Path) -> Result<(), StartError> {
+    Ok(handlers::renew_epoch(config, data).await?)
+}
+
 impl Local {
     /// Opens the stores if the functions run in this process, and serves. Requests are answered when this returns.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {

@@ -1,5 +1,6 @@
 //! The command `carillon`: serves everything on one port, listens as a user, signs tokens, makes keys for Web Push,
-//! migrates the database, and tells operators what is wrong, what became of a notification, and what Redis has.
+//! migrates the database, renews its epoch, and tells operators what is wrong, what became of a notification, and what
+//! Redis has.
 
 mod help;
 
@@ -23,9 +24,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::help::{
-    ABOUT, AFTER_LONG_HELP, DOCTOR_EXAMPLES, DOCTOR_LONG_ABOUT, KEYS_EXAMPLES, KEYS_LONG_ABOUT, LISTEN_EXAMPLE,
-    LISTEN_LONG_ABOUT, LONG_ABOUT, MIGRATE_EXAMPLE, MIGRATE_LONG_ABOUT, TOKEN_EXAMPLES, TOKEN_LONG_ABOUT,
-    VAPID_EXAMPLE, VAPID_LONG_ABOUT, WHY_EXAMPLES, WHY_LONG_ABOUT,
+    ABOUT, AFTER_LONG_HELP, DOCTOR_EXAMPLES, DOCTOR_LONG_ABOUT, EPOCH_EXAMPLE, EPOCH_LONG_ABOUT, KEYS_EXAMPLES,
+    KEYS_LONG_ABOUT, LISTEN_EXAMPLE, LISTEN_LONG_ABOUT, LONG_ABOUT, MIGRATE_EXAMPLE, MIGRATE_LONG_ABOUT,
+    TOKEN_EXAMPLES, TOKEN_LONG_ABOUT, VAPID_EXAMPLE, VAPID_LONG_ABOUT, WHY_EXAMPLES, WHY_LONG_ABOUT,
 };
 
 /// The exit status for invalid configuration, by convention (sysexits.h, EX_CONFIG).
@@ -152,6 +153,15 @@ enum Command {
     )]
     Migrate,
     #[command(
+        about = "Renew the epoch of a database that was restored from a backup",
+        long_about = EPOCH_LONG_ABOUT,
+        after_help = EPOCH_EXAMPLE
+    )]
+    Epoch {
+        #[command(subcommand)]
+        act: EpochAct,
+    },
+    #[command(
         about = "Say what is wrong with the configuration and the servers that it names, and what to do",
         long_about = DOCTOR_LONG_ABOUT,
         after_help = DOCTOR_EXAMPLES
@@ -195,6 +205,12 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum EpochAct {
+    /// Begin another epoch: every cursor of before is expired, and clients fetch everything anew
+    Renew,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let Arguments { command, serve } = Arguments::parse();
@@ -203,6 +219,7 @@ async fn main() -> ExitCode {
         Some(Command::Token { sub, scope, ttl }) => token(&serve.data, &sub, &scope, ttl),
         Some(Command::Vapid { subject }) => new_keys(&subject),
         Some(Command::Migrate) => migrate().await,
+        Some(Command::Epoch { act: EpochAct::Renew }) => renew_epoch(&serve.data).await,
         Some(Command::Listen { sub, url }) => client::listen(&url, &sub).await,
         Some(Command::Doctor { json }) => return examine(&serve.data, json).await,
         Some(Command::Why { id, url, user }) => tell(id, url, user).await,
@@ -271,6 +288,12 @@ async fn migrate() -> Result<(), client::BoxError> {
     let record = function::record(&config.map_err(StartError::from)?).map_err(StartError::from)?;
     let version = record.migrate().await.map_err(|error| StartError::from(ConfigError(vec![error.to_string()])))?;
     Ok(console::print_line(&format!("the database is up to date: its last migration is {version}"))?)
+}
+
+async fn renew_epoch(data: &Path) -> Result<(), client::BoxError> {
+    let config = Config::read(|name| std::env::var(name).ok(), &[], Origins::Loopback).map_err(StartError::from)?;
+    local::renew_epoch(&config, data).await?;
+    Ok(console::print_line("the database has another epoch: every cursor of before is expired")?)
 }
 
 fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::BoxError> {

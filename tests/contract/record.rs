@@ -14,6 +14,7 @@ use shared::delivery::deliveries::{Deliveries, Materialised};
 use shared::error::StoreError;
 use shared::ids::{ConnectionId, NotificationId, SendId, UserId, sha256};
 use shared::inbox::bounds::Bounds;
+use shared::inbox::epochs::Epochs;
 use shared::inbox::history::History;
 use shared::inbox::notification::{Channels, Content, Notification, Priority};
 use shared::inbox::retention::Retention;
@@ -137,6 +138,10 @@ impl Record {
     }
 
     pub(crate) fn inbox(&self) -> &dyn Inbox {
+        &*self.0
+    }
+
+    pub(crate) fn epochs(&self) -> &dyn Epochs {
         &*self.0
     }
 

@@ -54,7 +54,7 @@ async fn every_binary_answers_a_recorded_event() {
     let mut deployment = Deployment { variables: servers().await, called: BTreeSet::new() };
     deployment.variables.push(("ENABLE_TEST_ENDPOINTS".into(), "true".into()));
     let migrated = deployment.call("migrate", &json!({})).await;
-    assert!(migrated["version"].as_i64().is_some(), "{migrated}");
+    assert!(migrated["version"].as_i64().is_some() && migrated["epochRenewed"] == false, "{migrated}");
 
     let send = deployment.event_by("send", "shop", "notify:send");
     let payload: Value = serde_json::from_str(send["body"].as_str().unwrap()).unwrap();
@@ -63,6 +63,11 @@ async fn every_binary_answers_a_recorded_event() {
     assert!(sent["notifications"][0]["id"].is_string(), "{sent}");
     let listed = deployment.answers("inbox", &deployment.event_by("list", &user, ""), 200).await;
     assert_eq!(listed["items"][0]["id"], sent["notifications"][0]["id"], "{listed}");
+
+    let renewed = deployment.call("migrate", &json!({"renewEpoch": true})).await;
+    assert_eq!((&renewed["version"], &renewed["epochRenewed"]), (&migrated["version"], &json!(true)), "{renewed}");
+    let again = deployment.answers("inbox", &deployment.event_by("list", &user, ""), 200).await;
+    assert!(again["items"][0]["id"] == listed["items"][0]["id"] && again["cursor"] != listed["cursor"], "{again}");
 
     let history = deployment.answers("history", &deployment.event_by("history", "shop", "notify:send"), 200).await;
     assert_eq!(history["items"][0]["sendId"], sent["sendId"], "{history}");

@@ -6,7 +6,10 @@ use crate::tree::{self, Text};
 const WAITING_CALLS: [&str; 7] =
     [".fetch_one(", ".fetch_all(", ".fetch_optional(", ".execute(", ".begin(", ".commit(", ".rollback("];
 
-/// The calls that are not an argument of `with_timeout`, with their lines.
+/// What an answer is awaited with.
+const TIMEOUTS: [&str; 2] = ["with_timeout(", "with_long_timeout("];
+
+/// The calls that are not an argument of one of these, with their lines.
 fn without_timeout(text: &Text) -> Vec<String> {
     let mut found: Vec<(usize, &str)> = WAITING_CALLS
         .iter()
@@ -14,7 +17,7 @@ fn without_timeout(text: &Text) -> Vec<String> {
         .filter(|(at, _)| {
             let before = &text.text[..*at];
             let statement = &before[before.rfind([';', '{', '}']).map_or(0, |end| end + 1)..];
-            !statement.contains("with_timeout(")
+            !TIMEOUTS.iter().any(|timeout| statement.contains(timeout))
         })
         .collect();
     found.sort_unstable();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
 mod doctor;
+mod epoch;
 mod file_handles;
 mod load;
 mod pooler;

@@ -1,20 +1,35 @@
 //! Applies missing database migrations. It has no trigger: each deployment invokes it before the other functions are
 //! replaced, which do not run on a schema older than theirs. It goes past the pooler, if there is one.
+//!
+//! After a restore from a backup, an operator invokes it with the event `{"renewEpoch": true}`.
+
+use std::error::Error;
 
 use serde::Serialize;
-use shared::record::postgres::{OpenError, PostgresRecord};
+use serde_json::Value;
+use shared::inbox::epochs::Epochs;
+use shared::record::postgres::PostgresRecord;
 
 /// Environment variables without which this function does not start.
 pub const NEEDS: &[&str] = &["DATABASE_URL"];
 
 /// The result of a run: the database has every migration of this release.
 #[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Migrated {
     /// The number of the last migration.
     pub version: i64,
+    /// Whether the event asked for another epoch, which has begun then.
+    pub epoch_renewed: bool,
 }
 
-/// Applies the missing migrations. Idempotent; concurrent runs wait for each other.
-pub async fn handle(record: &PostgresRecord) -> Result<Migrated, OpenError> {
-    Ok(Migrated { version: record.migrate().await? })
+/// Applies the missing migrations, and then does what the event asks for besides. Idempotent, save that each epoch is
+/// another one; concurrent runs wait for each other.
+pub async fn handle(record: &PostgresRecord, event: &Value) -> Result<Migrated, Box<dyn Error + Send + Sync>> {
+    let version = record.migrate().await?;
+    let epoch_renewed = event["renewEpoch"] == true;
+    if epoch_renewed {
+        record.renew_epoch().await?;
+    }
+    Ok(Migrated { version, epoch_renewed })
 }

@@ -9,9 +9,10 @@ use shared::telemetry::invocation::{self, Origin};
 async fn main() -> Result<(), Error> {
     let config = function::begin(migrate::NEEDS);
     let record = function::record(&config).unwrap_or_else(|error| function::exit(&error));
-    run(service_fn(|_: LambdaEvent<Value>| async {
-        let migrating = migrate::handle(&record);
-        invocation::run(Origin::internal("migrate"), migrating, |_| None).await.map_err(Error::from)
+    let record = &record;
+    run(service_fn(|LambdaEvent { payload, .. }: LambdaEvent<Value>| async move {
+        let migrating = migrate::handle(record, &payload);
+        invocation::run(Origin::internal("migrate"), migrating, |_| None).await
     }))
     .await
 }

@@ -5,6 +5,7 @@ pub mod accept;
 pub mod action_url;
 pub mod announce;
 pub mod bounds;
+pub mod epochs;
 pub mod history;
 pub mod notification;
 pub mod retention;

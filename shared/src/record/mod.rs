@@ -15,6 +15,7 @@ use crate::delivery::dead_letters::DeadLetters;
 use crate::delivery::deliveries::Deliveries;
 use crate::fast::FastRecord;
 use crate::inbox::Inbox;
+use crate::inbox::epochs::Epochs;
 use crate::inbox::history::History;
 use crate::inbox::retention::Retention;
 use crate::inbox::sends::Sends;
@@ -46,6 +47,7 @@ pub trait RecordStore:
     + Subscriptions
     + WebPushes
     + Erasures
+    + Epochs
     + Migrations
 {
 }
@@ -71,6 +73,7 @@ impl<T> RecordStore for T where
         + Subscriptions
         + WebPushes
         + Erasures
+        + Epochs
         + Migrations
 {
 }

@@ -1,5 +1,5 @@
 //! The suite of `shared::inbox::Inbox`, one module per operation, and of
-//! `shared::inbox::snooze::Snoozes`.
+//! `shared::inbox::epochs::Epochs` and `shared::inbox::snooze::Snoozes`.
 
 mod acknowledge;
 mod append;
@@ -8,6 +8,7 @@ mod change;
 mod changes;
 mod collapse;
 mod content;
+mod epochs;
 mod list;
 mod races;
 mod repeat;

@@ -3,6 +3,7 @@
 
 mod chat;
 mod delivery;
+mod epoch;
 mod examine;
 mod failure;
 mod fast;

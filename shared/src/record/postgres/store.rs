@@ -164,7 +164,7 @@ impl PostgresRecord {
     }
 
     /// A connection to whatever the database has.
-    async fn pooled(&self) -> Result<PoolConnection<Postgres>, Failure> {
+    pub(super) async fn pooled(&self) -> Result<PoolConnection<Postgres>, Failure> {
         let _waiting = wait_for(Place::Record);
         match self.pool.acquire().await {
             Ok(connection) => Ok(connection),

@@ -103,6 +103,16 @@ pub(crate) async fn with_timeout<T>(answer: impl Future<Output = Result<T, sqlx:
     answer.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
+/// As [`with_timeout`], for an operator's act that takes longer than any call.
+pub(crate) async fn with_long_timeout<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let _waiting = wait_for(Place::Record);
+    let answer = tokio::time::timeout(limit, answer).await;
+    answer.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+}
+
 /// Begins a transaction, or a savepoint in the current one. A failure leaves nothing unknown.
 pub(crate) async fn begin<'a>(db: &'a mut Db<'_>) -> Result<Transaction<'a>, Failure> {
     let (mode, connection) = (db.mode, &mut *db.connection);

@@ -94,9 +94,9 @@ impl SqliteRecord {
     }
 
     async fn try_write_sends(&self, logged: &[LoggedSend], at: At) -> Result<Vec<SendId>, Failure> {
-        let (logged, epoch) = (logged.to_vec(), self.epoch);
+        let logged = logged.to_vec();
         self.write(move |db| {
-            let (now_ms, mut conflicts) = (at.process_ms(), Vec::new());
+            let (epoch, now_ms, mut conflicts) = (rows::epoch(db)?, at.process_ms(), Vec::new());
             for send in &logged {
                 if !write_send(db, epoch, send, now_ms)? {
                     conflicts.push(send.id);

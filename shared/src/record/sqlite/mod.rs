@@ -4,6 +4,7 @@
 mod chat;
 mod connection;
 mod delivery;
+mod epoch;
 mod failure;
 mod fast;
 mod inbox;

@@ -135,6 +135,11 @@ pub(crate) fn connection(row: &Row<'_>) -> Result<Connection, Failure> {
     })
 }
 
+/// The epoch of the database.
+pub(crate) fn epoch(db: &Db) -> Result<Epoch, Failure> {
+    one(db, "SELECT epoch FROM epoch", [], |row| Ok(Epoch(row.get::<_, i64>("epoch")?.cast_unsigned())))
+}
+
 /// The position of an inbox. Expired notifications do not count as unread, even before they are tombstones.
 pub(crate) fn position(db: &Db, user: &UserId, now_ms: i64) -> Result<Position, Failure> {
     let sql = "SELECT coalesce(i.epoch, e.epoch) AS epoch, coalesce(i.head, 0) AS head, coalesce(i.acked, 0) AS acked,

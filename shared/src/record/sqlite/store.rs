@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 
 use super::connection::connect;
+use super::epoch;
 use super::failure::Failure;
 use super::migrate;
 use super::readers::Readers;
 use super::writer::Writer;
-use crate::cursor::Epoch;
 use crate::error::StoreError;
 use crate::telemetry::health::{Migrations, Schema};
 use crate::telemetry::invocation::wait_for;
@@ -23,7 +23,6 @@ use crate::telemetry::waits::Place;
 pub struct SqliteRecord {
     writer: Writer,
     readers: Readers,
-    pub(crate) epoch: Epoch,
     /// The number of the last migration. No other process can migrate while the folder is locked.
     last_migration: i64,
     /// How often it was accessed.
@@ -79,9 +78,9 @@ impl SqliteRecord {
         let mut writer = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
             .map_err(|error| unreadable(error.to_string()))?;
         let last_migration = migrate::migrate(&mut writer).map_err(|error| unreadable(error.to_string()))?;
-        let epoch = epoch(&writer).map_err(|error| unreadable(error.to_string()))?;
+        epoch::choose(&writer).map_err(|error| unreadable(error.to_string()))?;
         let writer = Writer::start(writer, lock).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Self { writer, readers: Readers::new(file), epoch, last_migration, accesses: AtomicUsize::new(0) })
+        Ok(Self { writer, readers: Readers::new(file), last_migration, accesses: AtomicUsize::new(0) })
     }
 
     /// How often this record was accessed, as one call of a promise does once. For tests that count what a request
@@ -147,11 +146,4 @@ fn lock(folder: &Path) -> Result<FolderLock, OpenError> {
         Err(fs4::TryLockError::WouldBlock) => Err(OpenError::InUse(folder.into())),
         Err(fs4::TryLockError::Error(reason)) => Err(not_writable(reason)),
     }
-}
-
-/// The epoch of the database, chosen at random when it is created.
-fn epoch(db: &Connection) -> rusqlite::Result<Epoch> {
-    db.execute("INSERT INTO epoch (only_row, epoch) VALUES (1, random()) ON CONFLICT DO NOTHING", [])?;
-    let epoch: i64 = db.query_row("SELECT epoch FROM epoch", [], |row| row.get(0))?;
-    Ok(Epoch(epoch.cast_unsigned()))
 }

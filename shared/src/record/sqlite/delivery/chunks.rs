@@ -67,9 +67,8 @@ impl SqliteRecord {
     }
 
     async fn try_materialise(&self, limit: usize, strategy: Strategy, at: At) -> Result<Materialised, Failure> {
-        let epoch = self.epoch;
         self.write(move |db| {
-            let now_ms = at.process_ms();
+            let (epoch, now_ms) = (rows::epoch(db)?, at.process_ms());
             let mut chunks = due(db, limit, now_ms)?;
             while let Some(cancelled) = chunks.first().filter(|chunk| chunk.is_cancelled) {
                 // Cancelling a send cancels its chunks too, so this was done by hand. They must not be found again.

@@ -21,10 +21,10 @@ use crate::record::sqlite::store::SqliteRecord;
 
 impl SqliteRecord {
     pub(crate) async fn take_due_with_backlog(&self, limit: usize, at: At) -> Result<Taken, Failure> {
-        let (epoch, limit) = (self.epoch, rows::limit(limit));
+        let limit = rows::limit(limit);
         let (taken, backlogged, mut backlog_rows, now_ms) = self
             .write(move |db| {
-                let now_ms = at.process_ms();
+                let (epoch, now_ms) = (rows::epoch(db)?, at.process_ms());
                 let backlogged = rows::json_list(&backlogged(db, limit, now_ms)?);
                 let deliveries = take_rows(db, epoch, limit, &backlogged, now_ms)?;
                 let resyncs = resyncs(db, &backlogged, now_ms)?;
@@ -46,8 +46,8 @@ impl SqliteRecord {
             .iter()
             .map(|RowKey { user, offset, fence_ms }| json!({"user": user, "offset": offset, "fence": fence_ms}))
             .collect();
-        let (epoch, keys) = (self.epoch, rows::json_list(&keys));
-        self.write(move |db| take_keys(db, epoch, &keys, at.process_ms())).await
+        let keys = rows::json_list(&keys);
+        self.write(move |db| take_keys(db, rows::epoch(db)?, &keys, at.process_ms())).await
     }
 
     pub(crate) async fn try_postpone(&self, rows: &[(RowKey<'_>, i64)], at: At) -> Result<Vec<Option<i64>>, Failure> {

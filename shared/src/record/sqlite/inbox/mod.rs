@@ -98,8 +98,9 @@ impl SqliteRecord {
     }
 
     async fn try_find(&self, user: &UserId, id: NotificationId, at: At) -> Result<Option<Notification>, Failure> {
-        let (user, epoch) = (user.clone(), self.epoch);
+        let user = user.clone();
         self.read(move |db| {
+            let epoch = rows::epoch(db)?;
             let sql = select_notifications!("WHERE n.user_id = ?1 AND n.id = ?3 AND NOT is_gone");
             let params = params![user.as_str(), at.process_ms(), id.as_bytes().as_slice()];
             first(db, sql, params, |row| rows::notification(row, epoch))

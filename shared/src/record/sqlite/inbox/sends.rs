@@ -44,11 +44,10 @@ impl SqliteRecord {
         let Append { id, fingerprint, due, retention_ms, .. } = *append;
         let (sender, recipients) = (append.sender.clone(), append.recipients.to_vec());
         let (content, answer) = (Arc::clone(&append.content), append.answer.to_owned());
-        let epoch = self.epoch;
         self.write(move |db| {
             let (sender, recipients, answer) = (&sender, &recipients[..], &answer[..]);
             let append = Append { id, sender, fingerprint, content, recipients, answer, due, retention_ms };
-            store(db, epoch, strategy, &append, at.process_ms())
+            store(db, rows::epoch(db)?, strategy, &append, at.process_ms())
         })
         .await
     }

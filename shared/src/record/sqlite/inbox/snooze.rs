@@ -42,8 +42,7 @@ impl SqliteRecord {
         if next_end_ms.is_none_or(|end_ms| end_ms > now_ms) {
             return Ok(Unsnoozed::default());
         }
-        let epoch = self.epoch;
-        self.write(move |db| unsnooze(db, epoch, limit, now_ms)).await
+        self.write(move |db| unsnooze(db, rows::epoch(db)?, limit, now_ms)).await
     }
 }
 

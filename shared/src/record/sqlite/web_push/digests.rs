@@ -19,9 +19,8 @@ use crate::web_push::pushes::{
 
 impl SqliteRecord {
     pub(super) async fn try_take_digests(&self, max_users: usize, at: At) -> Result<Vec<DueDigest>, Failure> {
-        let epoch = self.epoch;
         self.write(move |db| {
-            let now_ms = at.process_ms();
+            let (epoch, now_ms) = (rows::epoch(db)?, at.process_ms());
             let sql = "SELECT user_id, tag, arrivals, attempts, is_held, push_left, pushed_at IS NOT NULL AS is_shown
                          FROM (SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY due_at) AS place
                                  FROM push_digests

@@ -16,9 +16,8 @@ use crate::web_push::pushes::{DigestTag, DuePush, PushEnd, PushKey, SettledPush,
 
 impl SqliteRecord {
     pub(super) async fn try_take_pushes(&self, max: usize, at: At) -> Result<Vec<DuePush>, Failure> {
-        let epoch = self.epoch;
         self.write(move |db| {
-            let now_ms = at.process_ms();
+            let (epoch, now_ms) = (rows::epoch(db)?, at.process_ms());
             let sql = r#"SELECT n.user_id, n."offset", n.web_push_attempts, n.web_push_left, n.web_push_digest, n.collapse_key,
                                 n.web_pushed_at IS NOT NULL AS was_sent, coalesce(n.silent, FALSE) AS is_silent,
                                 n.read_at IS NOT NULL OR n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= ?1, FALSE)
