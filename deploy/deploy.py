@@ -1,14 +1,13 @@
 """Deploys Carillon to AWS: `make deploy SIZE=small`. docs/deploying.md describes each step.
 
-The order makes every step safe for the functions that are still running: data, migrate, the functions' role in the
-database, the functions, alarms, a dashboard. A step that changes nothing takes seconds, so running it again after a failure, or to
-take up a new version of a secret, is always right.
+The order makes every step safe for the functions that are still running: data, migrate, which also makes the functions'
+role in the database, the functions, alarms, a dashboard. A step that changes nothing takes seconds, so running it again
+after a failure, or to take up a new version of a secret, is always right.
 """
 
 import argparse
 import hashlib
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -32,9 +31,6 @@ TEMPLATES = {
     "dashboard": ROOT / "deploy/dashboard.yaml",
     "edge": ROOT / "deploy/edge.yaml",
 }
-# The role of the secret FunctionsPassword in deploy/data.yaml, and the database there.
-FUNCTIONS_ROLE = "carillon_functions"
-DATABASE = "carillon"
 # Parameters of deploy/data.yaml.
 RESTORE = ("RestoreSnapshot", "RestoreFrom", "RestoreTime")
 
@@ -94,10 +90,6 @@ class Deployment:
         given = self.given(data)
         migrate = self.deploy("migrate", self.values("migrate", given))
         self.migrate(migrate["MigrateFunction"])
-        if "AuroraArn" in data:
-            self.create_role(data)
-        elif "DatabaseInstance" in data:
-            print("role: RDS has no Data API, so create the functions' role once by hand, as docs/deploying.md says")
         app = self.deploy("app", self.values("app", {**self.urls(), **given}))
         if "Domain" in self.own:
             edge = self.deploy("edge", self.values("edge", app), region="us-east-1")
@@ -276,7 +268,7 @@ class Deployment:
         return path
 
     def migrate(self, name):
-        """Applies the missing migrations, before any function that needs them is deployed."""
+        """Applies the missing migrations and makes the functions' role, before any function that needs them is deployed."""
         # As long as the function may run, and never twice.
         patient = Config(read_timeout=910, retries={"total_max_attempts": 1})
         answer = self.client("lambda", config=patient).invoke(FunctionName=name, Payload=b"{}")
@@ -284,21 +276,6 @@ class Deployment:
         if "FunctionError" in answer:
             raise Refused(f"the database is not migrated, and the functions are as before: {payload}")
         print(f"migrated: {payload}")
-
-    def create_role(self, data):
-        """Gives the functions their role in Aurora, with the password of its secret."""
-        password = json.loads(self.client("secretsmanager").get_secret_value(SecretId=data["FunctionsPassword"])["SecretString"])
-        client, database = self.client("rds-data"), {"resourceArn": data["AuroraArn"], "secretArn": data["OwnerPassword"]}
-
-        def execute(sql):
-            return client.execute_statement(**database, database=DATABASE, sql=sql)
-
-        found = execute(f"SELECT 1 FROM pg_roles WHERE rolname = '{FUNCTIONS_ROLE}'")["records"]
-        verb = "ALTER" if found else "CREATE"
-        execute(f"{verb} ROLE {FUNCTIONS_ROLE} LOGIN PASSWORD '{literal(password['password'])}'")
-        for statement in role_statements(FUNCTIONS_ROLE, DATABASE):
-            execute(statement)
-        print(f"role: {FUNCTIONS_ROLE}")
 
     def report(self, app):
         print(f"\nHTTP     {app['HttpUrl']}\nsockets  {app['SocketUrl']}\nstreams  {app['EventsUrl']}")
@@ -324,21 +301,9 @@ def functions_of(template):
     return [name for name, resource in resources.items() if resource["Type"] == "AWS::Serverless::Function"]
 
 
-def role_statements(role, database):
-    """The statements of migrations/roles.sql, with the variables of psql replaced."""
-    text = (ROOT / "migrations/roles.sql").read_text()
-    text = re.sub(r"--.*", "", text).replace(':"functions"', role).replace(':"DBNAME"', database)
-    return [statement.strip() for statement in text.split(";") if statement.strip()]
-
-
 def text(value):
     """A value as CloudFormation writes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def literal(value):
-    """The inside of a string in SQL."""
-    return value.replace("'", "''")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
--- The rights and settings of the role that functions use, if another role migrates the database. Run it as the role
--- that migrates, after its first migration; running it again changes nothing:
+-- The rights and settings of the role that functions use, if another role migrates the database. `migrate` runs it for the
+-- role in FUNCTIONS_DATABASE_URL. By hand, for a role that exists, it is run as the role that migrates, after its first
+-- migration; running it again changes nothing:
 --
---   psql "$MIGRATE_DATABASE_URL" -c "CREATE ROLE carillon_functions LOGIN PASSWORD '…'"
---   psql "$MIGRATE_DATABASE_URL" -v functions=carillon_functions -f migrations/roles.sql
+--   psql "$DATABASE_URL" -v functions=carillon_functions -f migrations/roles.sql
 
 -- The functions read and change rows, and nothing else. Tables of later migrations too.
 GRANT USAGE ON SCHEMA public TO :"functions";

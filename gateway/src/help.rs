@@ -67,7 +67,11 @@ Example:
 
 pub(crate) const MIGRATE_LONG_ABOUT: &str = "\
 Apply the migrations that the Postgres database at DATABASE_URL does not have yet,
-and print the version of the last one. A database that is up to date is left unchanged.";
+and print the version of the last one. A database that is up to date is left unchanged.
+
+FUNCTIONS_DATABASE_URL is the URL by which the functions reach the database, with a role of
+their own. If it is set, that role is created, or given the password of the URL, and gets
+the rights of migrations/roles.sql: it may read and change rows, and nothing else.";
 
 pub(crate) const MIGRATE_EXAMPLE: &str = "\
 Example:

@@ -285,9 +285,16 @@ fn own_folder() -> std::io::Result<PathBuf> {
 
 async fn migrate() -> Result<(), client::BoxError> {
     let config = Config::read(|name| std::env::var(name).ok(), &["DATABASE_URL"], Origins::Loopback);
-    let record = function::record(&config.map_err(StartError::from)?).map_err(StartError::from)?;
+    let config = config.map_err(StartError::from)?;
+    let record = function::record(&config).map_err(StartError::from)?;
     let version = record.migrate().await.map_err(|error| StartError::from(ConfigError(vec![error.to_string()])))?;
-    Ok(console::print_line(&format!("the database is up to date: its last migration is {version}"))?)
+    console::print_line(&format!("the database is up to date: its last migration is {version}"))?;
+    if let Some(role) = &config.functions_role {
+        let given = record.give_functions_role(role).await;
+        given.map_err(|error| StartError::from(ConfigError(vec![error.to_string()])))?;
+        console::print_line(&format!("the functions have the role {}", role.name))?;
+    }
+    Ok(())
 }
 
 async fn renew_epoch(data: &Path) -> Result<(), client::BoxError> {

@@ -1,11 +1,11 @@
 //! The schema of a database and the code that uses it. Code refuses a database that lacks one of its migrations, also
 //! if it got a later one, and migrating it applies the missing one. It runs on the schema of a newer release.
 
-use shared::config::Secret;
+use shared::config::{Config, DatabaseRole, Origins, Secret};
 use shared::error::StoreError;
 use shared::ids::UserId;
 use shared::inbox::Inbox;
-use shared::record::postgres::PostgresRecord;
+use shared::record::postgres::{OpenError, PostgresRecord};
 use shared::record::sqlite::SqliteRecord;
 use shared::telemetry::health::Migrations;
 use sqlx::{Connection, PgConnection};
@@ -104,6 +104,75 @@ async fn the_role_of_the_functions_has_the_timeouts_then_and_can_change_no_table
         assert_eq!(error.as_database_error().and_then(|error| error.code()).as_deref(), Some("42501"), "{denied}");
     }
     assert_eq!(PostgresRecord::new(&functions, 1).unwrap().schema().await.unwrap().missing, None);
+}
+
+/// The role of this URL, as `migrate` reads it.
+fn role_of(url: &str) -> DatabaseRole {
+    let variable = |name: &str| (name == "FUNCTIONS_DATABASE_URL").then(|| url.to_owned());
+    Config::read(variable, &[], Origins::Loopback).unwrap().functions_role.unwrap()
+}
+
+/// Everything that a role was given in this database.
+async fn rights(url: &Secret, role: &str) -> Vec<String> {
+    const RIGHTS: &str = "WITH role AS (SELECT oid FROM pg_roles WHERE rolname = $1)
+        SELECT relname::text || ' ' || privilege_type AS found
+          FROM pg_class, aclexplode(relacl) AS granted, role WHERE granted.grantee = role.oid
+         UNION ALL
+        SELECT 'schema ' || nspname::text || ' ' || privilege_type
+          FROM pg_namespace, aclexplode(nspacl) AS granted, role WHERE granted.grantee = role.oid
+         UNION ALL
+        SELECT 'later ' || defaclobjtype::text || ' ' || privilege_type
+          FROM pg_default_acl, aclexplode(defaclacl) AS granted, role WHERE granted.grantee = role.oid
+         UNION ALL
+        SELECT unnest(setconfig) FROM pg_db_role_setting, role, pg_database AS own
+         WHERE setrole = role.oid AND setdatabase = own.oid AND own.datname = current_database()
+         ORDER BY found";
+    let mut session = PgConnection::connect(url.reveal()).await.unwrap();
+    sqlx::query_scalar(RIGHTS).bind(role).fetch_all(&mut session).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_role_that_is_made_for_the_functions_may_do_what_roles_sql_says() {
+    let url = harness::postgres_server::database().await;
+    harness::postgres_server::as_functions(&url).await;
+    let by_hand = rights(&url, "carillon_functions").await;
+    assert!(by_hand.len() > 50 && by_hand.contains(&"sends DELETE".to_owned()), "{by_hand:?}");
+    let record = PostgresRecord::new(&url, 1).unwrap();
+    let (_, place) = url.reveal().rsplit_once('@').unwrap();
+    let as_made = |password: &str| Secret::new(format!("postgres://made_by_migrate:{password}@{place}"));
+
+    // The second run takes up another password, and changes nothing else.
+    for password in ["a%20pass'word%24", "another"] {
+        record.give_functions_role(&role_of(as_made(password).reveal())).await.unwrap();
+        assert_eq!(rights(&url, "made_by_migrate").await, by_hand);
+        assert_eq!(setting(&as_made(password), "statement_timeout").await, "5s");
+        assert_eq!(PostgresRecord::new(&as_made(password), 1).unwrap().schema().await.unwrap().missing, None);
+    }
+    let outdated = PgConnection::connect(as_made("a%20pass'word%24").reveal()).await.unwrap_err();
+    assert_eq!(outdated.as_database_error().and_then(|error| error.code()).as_deref(), Some("28P01"));
+}
+
+#[tokio::test]
+async fn the_role_that_migrates_is_not_made_that_of_the_functions() {
+    let url = harness::postgres_server::database().await;
+    let record = PostgresRecord::new(&url, 1).unwrap();
+    let role = role_of("postgres://postgres:hunter2@h/x");
+    match record.give_functions_role(&role).await {
+        Err(OpenError::Role(why)) => assert_eq!(why, "it is the role that migrates"),
+        given => panic!("the role was given: {given:?}"),
+    }
+    assert_eq!(record.migrate().await.unwrap(), record.schema().await.unwrap().needed);
+}
+
+#[tokio::test]
+async fn a_role_that_may_create_none_makes_none() {
+    let url = harness::postgres_server::database().await;
+    let functions = harness::postgres_server::as_functions(&url).await;
+    let record = PostgresRecord::new(&functions, 1).unwrap();
+    match record.give_functions_role(&role_of("postgres://made_by_no_one:hunter2@h/x")).await {
+        Err(OpenError::Role(why)) => assert!(why.contains("permission denied") && !why.contains("hunter2"), "{why}"),
+        given => panic!("the role was given: {given:?}"),
+    }
 }
 
 #[tokio::test]

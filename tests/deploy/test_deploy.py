@@ -28,7 +28,7 @@ SIZES = ["small", "medium", "large"]
 REGION = "eu-central-1"
 SETTINGS = {"stack": "carillon", "region": REGION, "parameters": {"AllowedOrigins": "https://app.example.com"}}
 # Outputs of deploy/data.yaml that are for deploy.py itself.
-FOR_THE_SCRIPT = {"AuroraArn", "FunctionsPassword", "OwnerPassword", "RedisGroupId"}
+FOR_THE_SCRIPT = {"RedisGroupId"}
 
 
 def outputs_of(template):
@@ -86,7 +86,7 @@ class Parameters(unittest.TestCase):
 
 
 class Rehearsal(unittest.TestCase):
-    """Deploys to moto, with functions and a Data API that remember their calls."""
+    """Deploys to moto, with functions that remember their calls."""
 
     def setUp(self):
         self.aws = mock_aws()
@@ -100,7 +100,6 @@ class Rehearsal(unittest.TestCase):
         self.sam = cloud.Sam()
         self.calls = self.sam.calls
         self.migration = {"Payload": io.BytesIO(b'{"version":12}')}
-        self.role_exists = False
         self.concurrency = 1000
 
     def deploy(self, size="small", **parameters):
@@ -121,20 +120,12 @@ class Rehearsal(unittest.TestCase):
             client.get_account_settings.return_value = {"AccountLimit": {"ConcurrentExecutions": self.concurrency}}
             client.invoke.side_effect = lambda **_: self.calls.append("invoke migrate") or self.migration
             return client
-        if service == "rds-data":
-            client = mock.Mock()
-            client.execute_statement.side_effect = self.execute
-            return client
         if service == "elasticache":
             client = mock.Mock()
             members = ["redis-0001-001", "redis-0001-002"]
             client.describe_replication_groups.return_value = {"ReplicationGroups": [{"MemberClusters": members}]}
             return client
         return real(service, *args, **kwargs)
-
-    def execute(self, sql, **_):
-        self.calls.append(f"sql {sql.split()[0]}")
-        return {"records": [[{"longValue": 1}]] if self.role_exists else []}
 
     def versions(self):
         resources = self.sam.templates["carillon"]["Resources"]
@@ -145,18 +136,13 @@ class Rehearsal(unittest.TestCase):
             with self.subTest(size=size):
                 self.setUp()
                 self.deploy(size)
-                stacks = [call for call in self.calls if not call.startswith("sql")]
                 self.assertEqual(
-                    stacks,
+                    self.calls,
                     [
                         "carillon-data", "carillon-migrate", "invoke migrate", "carillon", "carillon-alarms",
                         "carillon-dashboard",
                     ],
                 )  # fmt: skip
-                first_sql = self.calls.index("sql SELECT")
-                self.assertLess(self.calls.index("invoke migrate"), first_sql)
-                self.assertLess(first_sql, self.calls.index("carillon"))
-                self.assertIn("sql CREATE", self.calls)
 
     def test_a_failed_migration_leaves_the_functions_as_they_are(self):
         self.migration = {"Payload": io.BytesIO(b'{"errorMessage":"locked"}'), "FunctionError": "Unhandled"}
@@ -164,11 +150,20 @@ class Rehearsal(unittest.TestCase):
             self.deploy()
         self.assertNotIn("carillon", self.calls)
 
-    def test_an_existing_role_gets_its_password_again(self):
-        self.role_exists = True
-        self.deploy()
-        self.assertNotIn("sql CREATE", self.calls)
-        self.assertIn("sql ALTER", self.calls)
+    def test_the_role_that_migrate_makes_is_that_of_the_functions(self):
+        for database in ("aurora", "rds"):
+            with self.subTest(database=database):
+                self.setUp()
+                self.deploy(Database=database)
+                client = boto3.client("cloudformation", region_name=REGION)
+
+                def given(stack, name, client=client):
+                    parameters = client.describe_stacks(StackName=stack)["Stacks"][0]["Parameters"]
+                    return next(one["ParameterValue"] for one in parameters if one["ParameterKey"] == name)
+
+                made = given("carillon-migrate", "FunctionsDatabaseUrl")
+                self.assertIn("{{resolve:secretsmanager:", made)
+                self.assertEqual(made, given("carillon", "DatabaseUrl"))
 
     def test_a_version_is_published_when_and_only_when_something_has_changed(self):
         self.deploy()
@@ -236,7 +231,10 @@ class Rehearsal(unittest.TestCase):
             RedisUrlSecret="redis", JwtJwksUrl="https://id.example.com/keys", JwtIssuer="i", JwtAudience="a",
         )  # fmt: skip
         self.assertEqual(self.sam.types["carillon-data"], {"AWS::SecretsManager::Secret"})
-        self.assertFalse([call for call in self.calls if call.startswith("sql")])
+        client = boto3.client("cloudformation", region_name=REGION)
+        parameters = client.describe_stacks(StackName="carillon-migrate")["Stacks"][0]["Parameters"]
+        values = {one["ParameterKey"]: one["ParameterValue"] for one in parameters}
+        self.assertEqual(values["FunctionsDatabaseUrl"], "")
 
     def test_a_domain_is_told_to_clients(self):
         certificate = "arn:aws:acm:us-east-1:123456789012:certificate/1"
@@ -310,15 +308,6 @@ class Transformed(unittest.TestCase):
         count = sum(references.count(json.dumps({"Ref": name})) for name in secrets)
         # CloudFormation allows 60 references to secrets in a stack.
         self.assertLessEqual(count, 60)
-
-
-class Role(unittest.TestCase):
-    def test_the_statements_of_roles_sql_have_no_variable_left(self):
-        statements = deploy.role_statements("carillon_functions", "carillon")
-        self.assertGreater(len(statements), 8)
-        for statement in statements:
-            self.assertRegex(statement, r"^(GRANT|REVOKE|ALTER) ")
-            self.assertNotIn(":", statement)
 
 
 if __name__ == "__main__":

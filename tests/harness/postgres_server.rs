@@ -15,8 +15,8 @@ use tokio::sync::OnceCell;
 
 /// The user id of the unprivileged account under which root starts the server: Postgres refuses to run as root.
 pub(crate) const UNPRIVILEGED: u32 = 65_534;
-/// `pg_hba.conf`: the role `guarded` needs its password, every other role connects without one.
-const ACCESS: &str = "host all guarded 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
+/// `pg_hba.conf`: the roles `guarded` and `made_by_migrate` need their passwords, every other role connects without one.
+const ACCESS: &str = "host all guarded,made_by_migrate 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n";
 
 /// The URL of a new database on the shared server, with all migrations applied.
 pub async fn database() -> Secret {

@@ -53,7 +53,10 @@ impl Deployment {
 async fn every_binary_answers_a_recorded_event() {
     let mut deployment = Deployment { variables: servers().await, called: BTreeSet::new() };
     deployment.variables.push(("ENABLE_TEST_ENDPOINTS".into(), "true".into()));
+    let functions_role = "postgres://made_by_migrate:secret@h/x";
+    deployment.variables.push(("FUNCTIONS_DATABASE_URL".into(), functions_role.into()));
     let migrated = deployment.call("migrate", &json!({})).await;
+    assert_eq!(migrated["functionsRole"], "made_by_migrate", "{migrated}");
     assert!(migrated["version"].as_i64().is_some() && migrated["epochRenewed"] == false, "{migrated}");
 
     let send = deployment.event_by("send", "shop", "notify:send");

@@ -120,6 +120,24 @@ async fn a_migration_waits_for_locks_longer_than_any_call() {
 }
 
 #[tokio::test]
+async fn migrating_makes_the_role_of_the_functions_and_does_not_tell_its_password() {
+    let database = postgres_server::database().await;
+    let functions = database.reveal().replace("postgres@", "made_by_migrate:hunter2@");
+    let variables = [("DATABASE_URL", database.reveal()), ("FUNCTIONS_DATABASE_URL", &functions)];
+    let migrated = gateway(&["migrate"], &variables).0.output().await.unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&migrated.stdout), String::from_utf8_lossy(&migrated.stderr));
+    assert!(migrated.status.success() && stdout.contains("made_by_migrate"), "{stdout}{stderr}");
+    assert!(!stdout.contains(SECRET) && !stderr.contains(SECRET), "{stdout}{stderr}");
+    let mut session = PgConnection::connect(&functions).await.unwrap();
+    sqlx::raw_sql("SELECT FROM sends").execute(&mut session).await.unwrap();
+
+    for (url, why) in [("postgres://hunter2@h/x", "must contain a password"), ("hunter2", "must read postgres://")] {
+        let variables = [("DATABASE_URL", database.reveal()), ("FUNCTIONS_DATABASE_URL", url)];
+        is_refused(&["migrate"], &variables, "FUNCTIONS_DATABASE_URL", why).await;
+    }
+}
+
+#[tokio::test]
 async fn a_redis_url_that_does_not_parse_stops_the_start() {
     for url in ["redis://u:hunter2@h:port", "http://:hunter2@127.0.0.1", "hunter2", "redis://u:hunter2@h/x"] {
         is_refused(&["--port", "0"], &[("REDIS_URL", url)], "REDIS_URL", "redis").await;

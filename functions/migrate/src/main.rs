@@ -9,9 +9,9 @@ use shared::telemetry::invocation::{self, Origin};
 async fn main() -> Result<(), Error> {
     let config = function::begin(migrate::NEEDS);
     let record = function::record(&config).unwrap_or_else(|error| function::exit(&error));
-    let record = &record;
+    let (record, functions_role) = (&record, config.functions_role.as_ref());
     run(service_fn(|LambdaEvent { payload, .. }: LambdaEvent<Value>| async move {
-        let migrating = migrate::handle(record, &payload);
+        let migrating = migrate::handle(record, functions_role, &payload);
         invocation::run(Origin::internal("migrate"), migrating, |_| None).await
     }))
     .await

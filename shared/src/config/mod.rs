@@ -1,6 +1,7 @@
 //! Configuration. Environment variables are read only here. All problems are reported together at start, and no message
 //! contains a secret.
 
+mod database_role;
 mod origins;
 mod pooler;
 mod redis_url;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use http::Uri;
 
+pub use self::database_role::DatabaseRole;
 pub use self::origins::Origins;
 pub use self::pooler::Pooler;
 pub use self::redis_url::{RedisConfig, RedisInstance};
@@ -31,6 +33,8 @@ pub struct Config {
     pub database_url: Option<Secret>,
     /// `DATABASE_POOLER`: what stands between this process and Postgres.
     pub database_pooler: Pooler,
+    /// `FUNCTIONS_DATABASE_URL`: the URL by which the functions reach the database, whose role `migrate` makes for them.
+    pub functions_role: Option<DatabaseRole>,
     /// How to reach Redis; `None` if it is not used.
     pub redis: Option<RedisConfig>,
     /// `JWT_SECRET`, or its alias `JWT_ENCRYPTION_KEY`: at least 32 bytes.
@@ -153,6 +157,7 @@ impl Config {
         let config = Self {
             database_url: vars.get("DATABASE_URL").map(Secret::new),
             database_pooler: vars.pooler(),
+            functions_role: vars.functions_role(),
             redis: vars.redis(),
             jwt_secret: vars.jwt_secret(),
             jwt_secret_previous: vars.secret("JWT_SECRET_PREVIOUS"),

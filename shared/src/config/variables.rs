@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::Uri;
 use url::Url;
 
+use super::database_role::DatabaseRole;
 use super::origins::Origins;
 use super::pooler::Pooler;
 use super::redis_url::{RedisConfig, RedisInstance};
@@ -163,6 +164,13 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         const NAME: &str = "WEB_PUSH_HOSTS";
         let hosts = self.get(NAME).map(|hosts| hosts.parse()).transpose();
         hosts.map_err(|required| self.problem(NAME, required)).ok().flatten().unwrap_or_default()
+    }
+
+    /// `FUNCTIONS_DATABASE_URL`.
+    pub(super) fn functions_role(&mut self) -> Option<DatabaseRole> {
+        const NAME: &str = "FUNCTIONS_DATABASE_URL";
+        let role = self.get(NAME).map(|url| DatabaseRole::of_url(&url)).transpose();
+        role.map_err(|required| self.problem(NAME, required)).ok().flatten()
     }
 
     pub(super) fn pooler(&mut self) -> Pooler {

@@ -8,6 +8,8 @@ use crate::error::StoreError;
 use crate::telemetry::health::Schema;
 
 const CHECK: &str = "database";
+/// What to do if the role is not right.
+const MAKE_ROLE: &str = "run `migrate` with FUNCTIONS_DATABASE_URL, which makes a role that may read and change rows";
 /// The oldest version that still gets fixes, as `server_version_num`.
 const MIN_VERSION: i32 = 140_000;
 /// Of the server's connections: how many are in use when it is time to look, in percent.
@@ -128,14 +130,14 @@ fn of_role(examined: &Examined) -> Vec<Finding> {
     let mut found = Vec::new();
     if !examined.missing_rights.is_empty() {
         let what = format!("the role in DATABASE_URL lacks rights: {}", examined.missing_rights.join(", "));
-        found.push(Finding::problem(CHECK, what, "run migrations/roles.sql as the role that migrates"));
+        found.push(Finding::problem(CHECK, what, MAKE_ROLE));
     }
     if examined.is_superuser {
         let what = "the role in DATABASE_URL is a superuser: a leaked URL opens the whole server";
-        found.push(Finding::warning(CHECK, what, "give the functions a role of their own (migrations/roles.sql)"));
+        found.push(Finding::warning(CHECK, what, MAKE_ROLE));
     } else if examined.is_owner {
         let what = "the role in DATABASE_URL owns the tables, so functions may drop them";
-        found.push(Finding::warning(CHECK, what, "give the functions a role of their own (migrations/roles.sql)"));
+        found.push(Finding::warning(CHECK, what, MAKE_ROLE));
     }
     if !examined.has_timeouts {
         let what = "the role has no timeouts, so each transaction sets its own";

@@ -9,7 +9,7 @@ pub(super) fn of(variable: &str) -> &'static str {
         "JWT_JWKS_URL" | "JWT_ISSUER" | "JWT_AUDIENCE" => {
             "set JWT_JWKS_URL, JWT_ISSUER and JWT_AUDIENCE as the identity provider documents them, and no JWT_SECRET"
         }
-        "DATABASE_URL" => {
+        "DATABASE_URL" | "FUNCTIONS_DATABASE_URL" => {
             "set it to postgres://user:password@host/database, with the user and password percent-encoded"
         }
         "DATABASE_POOLER" => "leave it out, or set transaction for a pooler that does not track prepared statements",

@@ -67,6 +67,9 @@ pub enum OpenError {
     /// The database lacks a migration that this code needs, by the name of its file.
     #[error("the database at DATABASE_URL lacks migration {0}: run the command `migrate` first")]
     Older(String),
+    /// The role of the functions cannot be given to them.
+    #[error("the role in FUNCTIONS_DATABASE_URL cannot be made: {0}")]
+    Role(String),
     /// A pooler would run the migrations on other connections than the one that holds their lock.
     #[error("migrations go past the pooler: unset DATABASE_POOLER and name the server itself in DATABASE_URL")]
     Pooled,
