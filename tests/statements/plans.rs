@@ -1,4 +1,5 @@
-//! How Postgres executes the statements of chats: by indexes, however many messages, chats and connections there are.
+//! How Postgres executes the statements of chats, and of purging: by indexes, however many messages, chats, connections and
+//! notifications there are.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +10,7 @@ use shared::clock::{At, Time};
 use shared::config::Secret;
 use shared::ids::{ChatId, MessageId, UserId};
 use shared::inbox::bounds::Bounds;
+use shared::inbox::retention::{MAX_PURGED, Retention};
 use shared::presence::acquaintances::{Acquaintances, MAX_NEIGHBOURS};
 use shared::record::postgres::PostgresRecord;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
@@ -40,6 +42,22 @@ const FILL: &str = "
     SELECT gen_random_uuid(), 'user ' || n, 'https://push.example.net/' || n, '', '' FROM generate_series(1, 20000) n;
     INSERT INTO push_digests (user_id, tag, due_at, window_ms)
     SELECT 'user ' || n, 'chat:' || lpad(n::text, 32, '0')::uuid, n, 1 FROM generate_series(1, 20000) n;
+    ANALYZE;";
+
+/// 20,000 sends, half of which need not be kept any longer. Each has three tombstones, a chunk that is done, and a dead letter
+/// that needs it no more.
+const FILL_OLD: &str = "
+    INSERT INTO sends (id, sender, fingerprint, answer, state, type, title, data, priority, created_at, due_at, keep_until)
+    SELECT lpad(n::text, 32, '0')::uuid, 'shop', '', '', 'started', 'T', 'Hi', '{}', 'normal', n, n, 1799999990000 + n
+      FROM generate_series(1, 20000) n;
+    INSERT INTO inboxes (user_id, epoch, head) SELECT 'user ' || n, 1, 3 FROM generate_series(1, 20000) n;
+    INSERT INTO notifications (user_id, \"offset\", version, id, send_id, type, created_at, deleted_at)
+    SELECT 'user ' || n, m, m, gen_random_uuid(), lpad(n::text, 32, '0')::uuid, 'T', n, 1799999990000 + n
+      FROM generate_series(1, 20000) n, generate_series(1, 3) m;
+    INSERT INTO send_chunks (send_id, n, recipients, due_at, state)
+    SELECT lpad(n::text, 32, '0')::uuid, 1, '[]', n, 'materialised' FROM generate_series(1, 20000) n;
+    INSERT INTO dead_letters (id, send_id, error, attempts, at, recipients)
+    SELECT gen_random_uuid(), lpad(n::text, 32, '0')::uuid, '', 1, n, 0 FROM generate_series(1, 20000) n;
     ANALYZE;";
 
 fn chat(n: u32) -> ChatId {
@@ -122,6 +140,28 @@ async fn no_statement_of_chats_reads_a_table_from_end_to_end() {
     let planned: Vec<&String> =
         statements.iter().filter(|text| text.contains("chat") || text.contains("messages")).collect();
     assert!(planned.len() >= 14, "{planned:#?}");
+
+    let mut database = PgConnection::connect(database.reveal()).await.unwrap();
+    sqlx::raw_sql("SET plan_cache_mode = force_generic_plan").execute(&mut database).await.unwrap();
+    for statement in planned {
+        let plan = plan(&mut database, statement).await;
+        assert!(!plan.contains("Seq Scan on"), "{statement}\n\n{plan}");
+    }
+}
+
+/// For an `EXISTS` the planner may make a hash of all notifications instead.
+#[tokio::test]
+async fn purging_sends_reads_only_what_belongs_to_them() {
+    let database: Secret = postgres_server::database().await;
+    for statement in FILL_OLD.split(';') {
+        postgres_server::does(&database, statement).await;
+    }
+    let (wire, url) = Wire::before(&database).await;
+    let purged = PostgresRecord::new(&url, 1).unwrap().purge(1, NOW).await.unwrap();
+    assert_eq!((purged.sends, purged.tombstones), (MAX_PURGED, MAX_PURGED));
+    let statements: BTreeSet<String> = wire.taken().statements.into_iter().collect();
+    let planned: Vec<&String> = statements.iter().filter(|text| text.contains("keep_until")).collect();
+    assert_eq!(planned.len(), 2, "{planned:#?}");
 
     let mut database = PgConnection::connect(database.reveal()).await.unwrap();
     sqlx::raw_sql("SET plan_cache_mode = force_generic_plan").execute(&mut database).await.unwrap();
