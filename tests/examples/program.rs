@@ -18,6 +18,7 @@ pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
     Curl,
+    Go,
     Node,
     Python,
 }
@@ -27,6 +28,7 @@ impl Tool {
     pub(crate) fn is_skipped(self) -> bool {
         let name = match self {
             Self::Curl => "curl",
+            Self::Go => "go",
             Self::Node => "node",
             Self::Python => "python",
         };
@@ -42,6 +44,7 @@ impl Tool {
     fn command(self) -> Command {
         match self {
             Self::Curl => Command::new("bash"),
+            Self::Go => Command::new("go"),
             Self::Node => Command::new("node"),
             Self::Python => {
                 let installed = || format!("{ROOT}/.tools/python/bin/python");

@@ -99,6 +99,42 @@ async fn node_does_not_retry_a_refused_send() {
 }
 
 #[tokio::test]
+async fn go_sends_once_although_an_answer_is_lost() {
+    if Tool::Go.is_skipped() {
+        return;
+    }
+    let world = World::new().await;
+    let proxy = LossyProxy::to(world.address()).await;
+    let alice = world.user("alice");
+    world.service("shop").rings(&["alice"], "Before").await;
+
+    let arguments = ["run", "examples/ring.go", "alice", "Report approved", "report-123-approved"];
+    let printed = run(program(Tool::Go, &arguments, &proxy.url())).await;
+    assert_eq!(proxy.keys(), ["report-123-approved"; 3]);
+    let inbox = alice.inbox().await;
+    let [sent, before] = &inbox[..] else { panic!("{inbox:?}") };
+    let received: Vec<&String> = printed.iter().filter(|line| !line.starts_with("sent ")).collect();
+    assert_eq!(
+        received,
+        [&shown("Before", "greeting", before), &shown("Report approved", "REPORT_APPROVED", sent)],
+        "{printed:?}"
+    );
+    world.stops().await;
+}
+
+#[tokio::test]
+async fn go_does_not_retry_a_refused_send() {
+    if Tool::Go.is_skipped() {
+        return;
+    }
+    let world = World::new().await;
+    let url = format!("http://{}", world.address());
+    let error = run_failing(program(Tool::Go, &["run", "examples/ring.go", "alice", &"x".repeat(201)], &url)).await;
+    assert!(error.contains("refused with 422") && error.contains("validation_failed"), "{error}");
+    world.stops().await;
+}
+
+#[tokio::test]
 async fn python_shows_every_notification_once_across_reconnects() {
     if Tool::Python.is_skipped() {
         return;

@@ -81,6 +81,14 @@ async fn two_users_talk_with_python_although_an_answer_is_lost() {
     talk(Tool::Python, &["examples/talk.py"], &["examples/talk.py", "bob", "alice"]).await;
 }
 
+#[tokio::test]
+async fn two_users_talk_with_go_although_an_answer_is_lost() {
+    if Tool::Go.is_skipped() {
+        return;
+    }
+    talk(Tool::Go, &["run", "examples/talk.go"], &["run", "examples/talk.go", "bob", "alice"]).await;
+}
+
 /// Lets alice and bob talk, whose programs these are: each prints everything once and in one order.
 async fn talk(tool: Tool, hers: &[&str], his: &[&str]) {
     let world = World::new().await;
