@@ -156,6 +156,17 @@ test("without a framework: the page in the README is the example, word for word,
   await heading(page, "0 unread, connected");
 });
 
+test("Vue: the component in docs/listening.md rings, and reads on a click", async () => {
+  const built = await build("vue", here);
+  const { page, complaints } = await visit(await built.serve("vite/bin/vite.js", "preview", "--port", "0"));
+  await heading(page, "0 unread, connected");
+  await gateway.send({ userIds: ["alice"], title: "Postcard" });
+  await page.getByRole("button", { name: "New: Postcard", exact: true }).click();
+  await heading(page, "0 unread, connected");
+  await page.getByRole("button", { name: "Postcard", exact: true }).waitFor({ timeout });
+  expect(complaints).toEqual([]);
+});
+
 /** What axe finds wrong with the element and its open inbox. */
 async function violations(page: Page): Promise<string[]> {
   await page.addScriptTag({ path: join(root, "node_modules/axe-core/axe.min.js") });
