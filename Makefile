@@ -5,7 +5,7 @@ release := $(if $(filter release,$(PROFILE)),--release)
 
 templates := template.yaml migrate.yaml $(wildcard deploy/*.yaml)
 
-.PHONY: help run watch build test faults overlap fuzz bench compare validate deploy docs fmt lint clean
+.PHONY: help run watch build test faults overlap fuzz bench compare cost validate deploy docs fmt lint clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: ## Run the benchmarks and print the figures (ARGS="ringing size")
 compare: ## Compare with peers and with the limits of this machine (ONLY=chat,7; REPS=3; WRITE=1 updates docs/performance.md)
 	$(if $(CARILLON),,cargo build --locked --release --package gateway)
 	ONLY=$(ONLY) REPS=$(or $(REPS),3) WRITE=$(WRITE) CARILLON=$(CARILLON) node tests/compare/main.mjs
+
+cost: ## Estimate a month on AWS (ARGS="--users 250000 --notifications-per-user 12"; ARGS=--write updates docs/cost.md)
+	@node deploy/cost/main.mjs $(ARGS)
 
 validate: ## Check the templates and rehearse a deployment without an account (a large install, into .tools)
 	tests/venv .tools/sam tests/requirements-sam.txt

@@ -66,7 +66,7 @@ export class Reader {
       await writeFile(join(programs, name), script);
       await chmod(join(programs, name), 0o755);
     }
-    await symlink(join(root, "examples"), join(folder, "examples"));
+    for (const name of ["deploy", "examples"]) await symlink(join(root, name), join(folder, name));
     if (steps.some(({ kind }) => kind === "file")) await unpack(tarball, folder);
     const needsRedis = steps.some((step) => "needsRedis" in step && step.needsRedis);
     const redis = needsRedis && hasRedis ? await Redis.start() : null;
