@@ -112,6 +112,18 @@ const LINES = [
     amount: ({ alarmMetrics, nodes }) => alarmMetrics + nodes,
   },
   {
+    name: "Metrics",
+    formula: "those of docs/operating.md, if every function is called, unless `MetricsNamespace` is empty",
+    price: "metricMonths",
+    amount: ({ publishedMetrics, parameters }) => (parameters.MetricsNamespace === "" ? 0 : publishedMetrics),
+  },
+  {
+    name: "Dashboard",
+    formula: "one, unless `MetricsNamespace` is empty",
+    price: "dashboardMonths",
+    amount: ({ parameters }) => (parameters.MetricsNamespace === "" ? 0 : 1),
+  },
+  {
     name: "Logs",
     formula: "invocations × `logBytesPerCall`",
     price: "logGb",

@@ -50,6 +50,17 @@ function pieces() {
   return {
     memoryGb: Number(memoryMb) / 1_024,
     secrets: count("deploy/data.yaml", /Type: AWS::SecretsManager::Secret\n/g),
+    publishedMetrics: publishedMetrics(functions),
     alarmMetrics: 3 * functions + others + count("template.yaml", /MetricName:/g),
   };
+}
+
+/** Those of docs/operating.md. At most: a function publishes only the waits that it has. */
+function publishedMetrics(functions) {
+  const [, table] = /\n### All metrics\n([\s\S]*?)\n##/.exec(text("docs/operating.md"));
+  const names = [...table.matchAll(/^\|[^|]*\|([^|]*)\|/gm)].flatMap(([, cell]) => [...cell.matchAll(/`(\w+)`/g)]);
+  const ofInvocations = ["recordMs", "momentMs", "pushMs", "serverErrors"];
+  const ofDeployment = names.filter(([, name]) => !ofInvocations.includes(name));
+  // One of them is also that of all functions together.
+  return ofDeployment.length + ofInvocations.length * functions + 1;
 }

@@ -63,6 +63,8 @@ test("assumptions, parameters and prices can be changed", () => {
   const own = estimate({ size: "small", parameters: { Database: "none", Redis: "none" } });
   for (const name of ["Database", "Database storage", "Database I/O", "Valkey", "NAT gateway", "Its traffic"])
     assert.equal(line(own, name).usd, 0, name);
+  const silent = estimate({ size: "small", parameters: { MetricsNamespace: "" } });
+  for (const name of ["Metrics", "Dashboard"]) assert.equal(line(silent, name).usd, 0, name);
   const rds = estimate({ size: "small", parameters: { Database: "rds" } });
   assert.deepEqual([line(rds, "Database").price, line(rds, "Database I/O").usd], ["db.t4g.micro", 0]);
   assert.equal(line(rds, "Database storage").quantity, 20);
@@ -78,8 +80,8 @@ test("every assumption and every price makes a difference", () => {
     const sizes = Object.keys(SIZES).map((size) => estimate({ size, ...changes }).usd);
     return [...sizes, estimate({ size: "small", parameters: { Database: "rds" }, ...changes }).usd].join();
   };
-  for (const name of Object.keys(data.assumptions)) assert.notEqual(of({ assumptions: { [name]: 3 } }), of({}), name);
-  for (const name of Object.keys(data.prices)) assert.notEqual(of({ prices: { [name]: 3 } }), of({}), name);
+  for (const name of Object.keys(data.assumptions)) assert.notEqual(of({ assumptions: { [name]: 7 } }), of({}), name);
+  for (const name of Object.keys(data.prices)) assert.notEqual(of({ prices: { [name]: 7 } }), of({}), name);
 });
 
 test("the command takes options, and says what is wrong with them", async () => {
