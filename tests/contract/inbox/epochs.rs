@@ -1,5 +1,7 @@
 //! The suite of `shared::inbox::epochs::Epochs`: a database that was restored from a backup begins another epoch.
 
+use std::time::Duration;
+
 use shared::cursor::{Cursor, Epoch};
 use shared::inbox::Change;
 use sqlx::{Connection, PgConnection};
@@ -118,12 +120,10 @@ async fn postgres_waits_for_inboxes_that_are_under_way() {
     });
     let waiting =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    loop {
-        let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut other).await.unwrap();
-        if count > 0 {
-            break;
-        }
-        tokio::task::yield_now().await;
+    // Of its own, since a transaction sees the same activity until its end.
+    let mut observer = PgConnection::connect(url.reveal()).await.unwrap();
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut observer).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
     let epoch = renewing.await.unwrap();
