@@ -111,7 +111,9 @@ function createChats(client: Client): Chats {
         saveSoon();
       },
       changed(chatId, chat) {
-        if (!isStopped) places.get(chatId)?.owned.update({ chat });
+        const place = isStopped ? undefined : places.get(chatId);
+        place?.owned.update({ chat });
+        if (chat) place?.thread?.changed(chat.version);
       },
       cleared: (chatId, isGone) => places.get(chatId)?.thread?.clear(isGone),
       heard: (chatId, seq) => places.get(chatId)?.thread?.heard(seq),

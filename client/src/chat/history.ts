@@ -35,6 +35,15 @@ export function withNewest(history: History, { items, complete }: MessagePage): 
   };
 }
 
+/** Whether messages before those of a page are known, without a gap between, and the server has such. */
+export const isOlderThan = (history: History, page: History): boolean =>
+  page.hasMore && firstSeq(history) < firstSeq(page) && lastSeq(history) >= firstSeq(page) - 1;
+
+/** The history with what was read anew up to its end. What is older than that is dropped, since it may be outdated. */
+export function withReread(history: History, page: History & MessagePage): History {
+  return withNewest({ ...history, items: history.items.filter(({ seq }) => seq >= firstSeq(page)) }, page);
+}
+
 /** The history with a page before it. */
 export function withOlder(history: History, { items, complete }: MessagePage): History {
   const first = firstSeq(history);

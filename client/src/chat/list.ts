@@ -66,7 +66,10 @@ export function createList(host: ListHost): List {
   }
 
   function set(chat: Chat): Chat {
+    const known = chats.get(chat.id);
     chats.set(chat.id, chat);
+    // Some of its messages may be erased. A thread that shows them writes a copy again.
+    if (known && chat.version > known.version) kept.set(`${COPY}${chat.id}`, undefined);
     others.delete(chat.id);
     host.changed(chat.id, chat);
     show();
@@ -214,8 +217,12 @@ export function createList(host: ListHost): List {
     },
     shared(chat) {
       const known = chats.get(chat.id);
-      if (known && chat.lastSeq <= known.lastSeq) set(withShared(known, chat));
-      else want(chat.id);
+      if (!known || chat.lastSeq > known.lastSeq) return want(chat.id);
+      set(withShared(known, chat));
+      // The frame leaves the last message out. It can be erased only if its sender is a member no more.
+      const senderId = known.lastMessage?.senderId;
+      const isMember = chat.participants.some((member) => member.userId === senderId);
+      if (senderId && !isMember && chat.version > known.version) want(chat.id);
     },
     message(message, isOwn) {
       const known = chats.get(message.chatId);

@@ -8,7 +8,9 @@ import type { Chat, Message, Participant } from "./types.js";
 export function merge(known: Chat | undefined, other: Chat): Chat {
   if (!known) return other;
   const chat = withShared(withRead(known, other.readSeq, other.lastSeq - other.unread, other.lastSeq), other);
-  const isNewer = (other.lastMessage?.seq ?? 0) >= (known.lastMessage?.seq ?? 0);
+  const ahead = (other.lastMessage?.seq ?? 0) - (known.lastMessage?.seq ?? 0);
+  // Of the same message, the earlier version does not know whether it was erased.
+  const isNewer = ahead >= (other.version < known.version ? 1 : 0);
   return { ...chat, lastMessage: isNewer ? other.lastMessage : known.lastMessage, hidden: other.hidden };
 }
 
@@ -31,8 +33,9 @@ export function withMessage(known: Chat, message: Message, isOwn: boolean): Chat
     return isNews ? { ...known, lastMessage: message } : known;
   }
   const chat = withRead(known, isOwn ? seq : 0, isOwn ? seq : 0, seq);
-  // Once more what a hidden chat ended with does not bring it back.
-  if (seq < known.lastSeq || (seq === known.lastSeq && known.hidden)) return chat;
+  // Once more what a hidden chat ended with does not bring it back, nor a late copy what was erased.
+  const isOver = known.hidden || known.lastMessage?.erased;
+  if (seq < known.lastSeq || (seq === known.lastSeq && isOver)) return chat;
   return { ...chat, lastMessage: message, hidden: false };
 }
 

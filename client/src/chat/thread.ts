@@ -6,11 +6,13 @@ import {
   emptyHistory,
   firstSeq,
   type History,
+  isOlderThan,
   lastSeq,
   type MessagePage,
   withNewest,
   withNext,
   withOlder,
+  withReread,
 } from "./history.js";
 import type { Host } from "./host.js";
 import { COPY } from "./kept.js";
@@ -22,6 +24,8 @@ const GAP_MS = 250;
 const MAX_GAP_ROUNDS = 7;
 const PAGE = 50;
 const CATCH_UP = 200;
+/** So many older pages are read again. What is before them has to be loaded again. */
+const MAX_REREAD = 5;
 const MAX_COPIED = 30;
 /** So many messages are remembered by their place. A provisional copy of a message may be late by less. */
 const MAX_PLACED = 500;
@@ -58,6 +62,8 @@ export interface Thread extends Omit<OpenChat, "store" | "dismissError"> {
   accept(message: Message): void;
   /** The chat has messages up to here. */
   heard(seq: number): void;
+  /** The chat has this version. A later one than that of the history may have erased messages in it. */
+  changed(version: number): void;
   typing(userId: string, isOn: boolean): void;
   /** Shows nothing of what was said. `isGone`: and asks for nothing either. */
   clear(isGone: boolean): void;
@@ -72,7 +78,16 @@ export function createThread(host: ThreadHost): Thread {
   const { chatId, kept, line, userId } = host;
   const path = `/api/chats/${chatId}`;
   const copy = kept.get(`${COPY}${chatId}`);
-  let history: History = isListOf(isStored, copy) ? { items: copy.items, hasMore: true } : emptyHistory;
+  let history = emptyHistory;
+  /** The latest version of the chat that was told. 0 if none was. */
+  let toldVersion = host.chat()?.version ?? 0;
+  /** The one that had been told when the history was read. */
+  let version = toldVersion;
+  const copied = Number((copy as { version?: unknown } | undefined)?.version);
+  if (copied >= toldVersion && isListOf(isStored, copy)) {
+    version = toldVersion = copied;
+    history = { items: copy.items, hasMore: true };
+  }
   /** Messages that arrived before one in front of them. */
   let waiting = new Map<number, StoredMessage>();
   /**
@@ -207,18 +222,29 @@ export function createThread(host: ThreadHost): Thread {
     return { items: answer.items, complete, hasMore: !complete };
   }
 
-  /** Asks for the messages after the last one. At the first time, or after many, for the newest ones. */
+  /**
+   * Asks for the messages after the last one. At the first time, or after many, for the newest ones; if the chat has a
+   * later version, for all that are known.
+   */
   async function ask(): Promise<void> {
     const last = lastSeq(history);
-    if (isCurrent && last > 0) {
+    const asked = toldVersion;
+    const isOutdated = asked > version;
+    if (isCurrent && last > 0 && !isOutdated) {
       const after = await page(`after=${last}&limit=${CATCH_UP}`);
       for (const message of after.items) change(withNext(history, message) ?? history);
       // If it does not begin where the history ends, what is between was cleared.
       if (after.complete && lastSeq(after) <= lastSeq(history)) return;
     }
-    const newest = await page(`limit=${PAGE}`);
+    let newest = await page(`limit=${PAGE}`);
+    for (let pages = 0; isOutdated && pages < MAX_REREAD && isOlderThan(history, newest); pages++) {
+      const older = await page(`before=${firstSeq(newest)}&limit=${CATCH_UP}`);
+      newest = { ...older, items: [...older.items, ...newest.items] };
+    }
     isCurrent = true;
-    change(withNewest(history, newest));
+    // The first version that is told may have become that of the history meanwhile.
+    version = Math.max(version, asked);
+    change(isOutdated ? withReread(history, newest) : withNewest(history, newest));
     render();
     const next = waiting.get(lastSeq(history) + 1);
     if (next) accept(next);
@@ -247,9 +273,10 @@ export function createThread(host: ThreadHost): Thread {
     update({ loadingMore: true });
     try {
       const before = firstSeq(history);
+      const asked = toldVersion;
       const older = await page(`before=${before}&limit=${PAGE}`);
-      // The history may have begun anew meanwhile.
-      if (firstSeq(history) === before) change(withOlder(history, older));
+      // The history may have begun anew meanwhile, or been read for a later version.
+      if (firstSeq(history) === before && version <= asked) change(withOlder(history, older));
     } finally {
       update({ loadingMore: false });
     }
@@ -328,11 +355,18 @@ export function createThread(host: ThreadHost): Thread {
       render();
     },
     heard,
+    changed(told) {
+      if (told <= toldVersion) return;
+      // A history without a version was read, or is being read, at the same time as the chat.
+      if (toldVersion === 0) version = told;
+      toldVersion = told;
+      if (isHeld && told > version) catchUp();
+    },
     typing,
     hold(is) {
       isHeld = is;
       if (is) {
-        if (!isCurrent) catchUp();
+        if (!isCurrent || toldVersion > version) catchUp();
         return;
       }
       for (const who of typers.keys()) typing(who, false);
@@ -356,7 +390,9 @@ export function createThread(host: ThreadHost): Thread {
       if (readSeq > 0) void read();
     },
     save() {
-      if (hasChanged) kept.set(`${COPY}${chatId}`, { items: history.items.slice(-MAX_COPIED) });
+      // What is outdated is not kept.
+      if (!hasChanged || toldVersion > version) return;
+      kept.set(`${COPY}${chatId}`, { version, items: history.items.slice(-MAX_COPIED) });
       hasChanged = false;
     },
     stop() {

@@ -68,7 +68,7 @@ export interface Chat {
   readonly memberCount: number;
   readonly createdBy: string | null;
   readonly createdAt: string;
-  /** Grows with every change of title, members or status. */
+  /** Grows with every change of title, members or status, and when messages are erased. */
   readonly version: number;
   readonly lastMessage: Message | null;
   readonly lastSeq: number;

@@ -91,6 +91,21 @@ export class FakeChats {
     for (const { row, message } of due) this.store(row, { ...message, seq: lastSeq(row) + 1, durability: "durable" });
   }
 
+  /** Erases a user: its messages say nothing, and the version of their chat grows. */
+  erase(user: string, isTold = true): void {
+    for (const row of this.rows.values()) {
+      const { members, messages } = row;
+      members.delete(user);
+      for (const [index, message] of messages.entries()) {
+        const erased = { ...message, senderId: null, clientId: null, body: "", erased: true };
+        if (message.senderId === user) messages[index] = erased;
+      }
+      const [first = ""] = members.keys();
+      if (isTold) this.changed(row, first);
+      else row.version++;
+    }
+  }
+
   bodies(chatId: string): string[] {
     return this.rows.get(chatId)?.messages.map(({ body }) => body) ?? [];
   }

@@ -99,9 +99,9 @@ test("the bell, the inbox and the toasts in one language are at most 12.4 KB wit
 });
 
 /** The aim is 4 KB. Chats have a queue, a history and drafts of their own, all loaded at once. */
-const CHATS = 6 * KB;
+const CHATS = 6.25 * KB;
 
-test("chats and their hooks are at most 6 KB more, and only for pages that use them", async () => {
+test("chats and their hooks are at most 6.25 KB more, and only for pages that use them", async () => {
   const all = ["src/index.ts", "src/react.tsx", "src/chat.ts", "src/chat-react.ts"];
   const [without, chats, presence] = await Promise.all([
     sizeOf(["src/index.ts", "src/react.tsx"]),

@@ -1,7 +1,7 @@
 // What is known of a chat grows only: answers and frames in any order lead to the same.
 
 import { describe, expect, test } from "vitest";
-import { emptyHistory, type History, withNewest, withNext, withOlder } from "../../src/chat/history.js";
+import { emptyHistory, type History, withNewest, withNext, withOlder, withReread } from "../../src/chat/history.js";
 import { compareActivity, merge, withMessage, withRead, withShared } from "../../src/chat/merge.js";
 import type { Chat, StoredMessage } from "../../src/chat/types.js";
 
@@ -72,6 +72,17 @@ describe("a chat", () => {
     expect(later).toMatchObject({ title: "newer", participants: [{ readSeq: 5 }] });
   });
 
+  test("loses its last message to an erasure, whatever comes late", () => {
+    const said = chat({ version: 4, lastSeq: 2, lastMessage: message(2) });
+    const gone = message(2, { senderId: null, body: "", erased: true });
+    const erased = chat({ version: 5, lastSeq: 2, lastMessage: gone });
+    expect(merge(said, erased).lastMessage).toEqual(gone);
+    expect(merge(erased, said).lastMessage).toEqual(gone);
+    expect(withMessage(said, gone, false).lastMessage).toEqual(gone);
+    expect(withMessage(erased, message(2), false).lastMessage).toEqual(gone);
+    expect(withMessage(erased, message(3), false).lastMessage).toEqual(message(3));
+  });
+
   test("stays hidden when its last message is told once more", () => {
     const hidden = chat({ lastSeq: 2, hidden: true });
     expect(withMessage(hidden, message(2), false)).toMatchObject({ hidden: true, lastMessage: null });
@@ -121,6 +132,17 @@ describe("a history", () => {
     for (const cleared of [known, { items: from(1, 2), hasMore: false }]) {
       expect(withNewest(cleared, { items: [], complete: true })).toEqual(emptyHistory);
     }
+  });
+
+  test("that is read again keeps nothing older, and what has arrived since", () => {
+    const page = from(15, 18).map(({ seq }) => message(seq, { body: "", erased: true }));
+    const read = withReread(known, { items: page, complete: false, hasMore: true });
+    expect([seqs(read), read.hasMore]).toEqual([from(15, 20).map(({ seq }) => seq), true]);
+    expect(read.items.slice(0, 4)).toEqual(page);
+    const all = withReread(known, { items: from(1, 20), complete: true, hasMore: false });
+    expect([seqs(all), all.hasMore]).toEqual([from(1, 20).map(({ seq }) => seq), false]);
+    const empty = { items: [], complete: true, hasMore: false };
+    expect(withReread(known, empty)).toMatchObject({ items: [], hasMore: false });
   });
 
   test("takes older pages once", () => {
