@@ -13,9 +13,22 @@ const styleSheets: Plugin = {
   },
 };
 
+/**
+ * The entry `ui` stays what it is in the sources, exports of other files with a "use client" each. For Next each of them
+ * is one unit, of which a page downloads everything.
+ */
+const clientParts: Plugin = {
+  name: "client-parts",
+  enforce: "pre",
+  resolveId(id, importer) {
+    if (!importer?.endsWith("/src/ui/index.ts")) return;
+    return { id: id === "./components.js" ? "./components.js" : "./chat-ui.js", external: true };
+  },
+};
+
 // The library: an entry for each environment, with shared chunks.
 const config: UserConfig = defineConfig({
-  plugins: [styleSheets],
+  plugins: [styleSheets, clientParts],
   build: {
     // The oldest browsers that have all of ES2022, as the README states. The build rewrites newer syntax, and
     // tsconfig.build.json rejects newer built-ins.
@@ -28,12 +41,14 @@ const config: UserConfig = defineConfig({
     lib: {
       entry: {
         index: "src/index.ts",
-        react: "src/react.tsx",
+        react: "src/react.ts",
         chat: "src/chat.ts",
         "chat-react": "src/chat-react.ts",
         preferences: "src/preferences.ts",
         server: "src/server.ts",
         ui: "src/ui/index.ts",
+        // No entry of the package, but a part of `ui`.
+        components: "src/ui/components.ts",
         "chat-ui": "src/chat-ui/index.ts",
         element: "src/element.ts",
         svelte: "src/svelte.ts",

@@ -15,7 +15,7 @@ export default defineConfig({
   plugins: [react()],
   resolve: {
     alias: [
-      { find: "@carillon/client/react", replacement: here("../src/react.tsx") },
+      { find: "@carillon/client/react", replacement: here("../src/react.ts") },
       { find: "@carillon/client/chat-react", replacement: here("../src/chat-react.ts") },
       { find: "@carillon/client/chat-ui", replacement: here("../src/chat-ui/index.ts") },
       { find: "@carillon/client/ui", replacement: here("../src/ui/index.ts") },

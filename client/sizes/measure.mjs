@@ -51,7 +51,7 @@ const ROWS = [
   ],
 ];
 
-/** The compressed bytes of the files that load at once, and of all files. */
+/** The compressed bytes of the files that load at once, and of all that the page can load. */
 async function sizeOf(contents) {
   const { outputFiles, metafile } = await build({
     stdin: { contents, resolveDir: new URL(".", import.meta.url).pathname },
@@ -72,16 +72,25 @@ async function sizeOf(contents) {
   const bytes = new Map(outputFiles.map((file) => [file.path, gzipSync(file.contents, { level: 9 }).length]));
   const outputs = Object.entries(metafile.outputs);
   const bytesOf = (path) => [...bytes].find(([absolute]) => absolute.endsWith(`/${path}`))?.[1] ?? 0;
-  const first = new Set(
-    outputs.filter(([path, { entryPoint }]) => entryPoint === "<stdin>" || path.endsWith(".css")).map(([path]) => path),
-  );
-  for (const path of first) {
-    for (const { path: imported, kind, external } of metafile.outputs[path].imports) {
-      if (kind === "import-statement" && !external) first.add(imported);
+  /** The files of the page, and what they import in these ways. esbuild also writes files that nothing imports. */
+  const reached = (kinds) => {
+    const paths = new Set(
+      outputs
+        .filter(([path, { entryPoint }]) => entryPoint === "<stdin>" || path.endsWith(".css"))
+        .map(([path]) => path),
+    );
+    for (const path of paths) {
+      for (const { path: imported, kind, external } of metafile.outputs[path].imports) {
+        if (kinds.includes(kind) && !external) paths.add(imported);
+      }
     }
-  }
+    return paths;
+  };
   const sum = (paths) => [...paths].reduce((total, path) => total + bytesOf(path), 0);
-  return { first: sum(first), all: sum(Object.keys(metafile.outputs)) };
+  return {
+    first: sum(reached(["import-statement"])),
+    all: sum(reached(["import-statement", "dynamic-import"])),
+  };
 }
 
 const kb = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;

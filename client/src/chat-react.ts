@@ -6,7 +6,7 @@ import { useMemo, useSyncExternalStore } from "react";
 import { chatsOf } from "./chat/chats.js";
 import { presenceOf } from "./chat/presence.js";
 import type { ChatState, Chats, ChatsState, OpenChat, PresenceMap } from "./chat/types.js";
-import { useClient } from "./react.js";
+import { useClient } from "./provider.js";
 import type { Store } from "./types.js";
 
 export type {

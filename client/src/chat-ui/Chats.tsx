@@ -2,7 +2,7 @@
 
 import { type ReactElement, useEffect, useId, useMemo, useRef, useState } from "react";
 import { useChats, usePresence } from "../chat-react.js";
-import { useCarillon } from "../react.js";
+import { useCarillon } from "../hooks.js";
 import { ChatAnnouncer } from "./ChatAnnouncer.js";
 import { ChatList } from "./ChatList.js";
 import { Conversation } from "./Conversation.js";

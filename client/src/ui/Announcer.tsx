@@ -1,7 +1,7 @@
 // Announces arrivals to screen readers: a single one by its title, a burst by its count.
 
 import { type ReactElement, useEffect, useRef, useState } from "react";
-import { useClient } from "../react.js";
+import { useClient } from "../provider.js";
 import type { Client, Notification } from "../types.js";
 import { named } from "./format.js";
 import { counted, type Labels } from "./labels.js";

@@ -1,7 +1,7 @@
 // The bell: how many are unread, and the inbox on top of the page.
 
 import { type KeyboardEvent, type ReactElement, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
-import { useCarillon } from "../react.js";
+import { useCarillon } from "../hooks.js";
 import { Announcer } from "./Announcer.js";
 import { Panel } from "./Inbox.js";
 import { BellIcon } from "./icons.js";

@@ -1,7 +1,8 @@
 // The inbox: tabs, the list, and what there is to say about it.
 
 import { type HTMLAttributes, type ReactElement, type Ref, useId, useMemo, useRef, useState } from "react";
-import { useCarillon, useClient } from "../react.js";
+import { useCarillon } from "../hooks.js";
+import { useClient } from "../provider.js";
 import type { Notification } from "../types.js";
 import { Announcer } from "./Announcer.js";
 import { Failure } from "./Failure.js";

@@ -3,8 +3,8 @@
 /// <reference path="./css.d.ts" />
 
 import { type ReactElement, type ReactNode, useId } from "react";
+import { usePreferences, usePush } from "../hooks.js";
 import type { QuietHours, UserPreferences } from "../preferences.js";
-import { usePreferences, usePush } from "../react.js";
 import type { PushOptions, PushState } from "../types.js";
 import { Failure } from "./Failure.js";
 import { named } from "./format.js";

@@ -1,7 +1,8 @@
 // Arrivals, each for a few seconds, in a corner of the page.
 
 import { type ReactElement, useEffect, useRef, useState } from "react";
-import { useCarillon, useClient } from "../react.js";
+import { useCarillon } from "../hooks.js";
+import { useClient } from "../provider.js";
 import type { Notification } from "../types.js";
 import { Announcer } from "./Announcer.js";
 import { named, shown } from "./format.js";

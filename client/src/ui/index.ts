@@ -1,21 +1,6 @@
-"use client";
+// Ready-made components for React. Without "use client": its parts have it, so that a server component with a bell alone
+// refers to no chats.
 
-// Ready-made components for React: a bell, an inbox, toasts and preferences.
-
-export { Bell, BellButton } from "./Bell.js";
-export { Inbox } from "./Inbox.js";
-export { type Counted, de, en, es, type Labels } from "./labels.js";
-export type { Link } from "./links.js";
-export { Preferences, type PreferencesProps, type PreferenceType } from "./Preferences.js";
-export { type PreferenceLabels, preferencesDe, preferencesEn, preferencesEs } from "./preferenceLabels.js";
-export { Toasts } from "./Toasts.js";
-export type {
-  BellButtonProps,
-  BellProps,
-  InboxOptions,
-  InboxProps,
-  InboxTab,
-  RowActions,
-  Slots,
-  ToastsProps,
-} from "./types.js";
+export type { ChatLabels, ChatSlots, ChatsProps } from "../chat-ui/index.js";
+export { Chats } from "../chat-ui/index.js";
+export * from "./components.js";

@@ -1,7 +1,7 @@
 // Notifications as they arrive and ring.
 
 import { useEffect, useRef } from "react";
-import { useClient } from "../react.js";
+import { useClient } from "../provider.js";
 import type { Notification } from "../types.js";
 import { ringOf } from "./rings.js";
 

@@ -1,7 +1,8 @@
 // The list of a tab. The server filters it, so it has what the inbox has, and not only what is loaded.
 
 import { useMemo } from "react";
-import { useCarillon, useClient } from "../react.js";
+import { useCarillon } from "../hooks.js";
+import { useClient } from "../provider.js";
 import type { Notification, Problem, State, View } from "../types.js";
 import { useView } from "../useView.js";
 import type { InboxTab } from "./types.js";

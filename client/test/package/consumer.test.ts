@@ -68,6 +68,40 @@ test("every entry can be imported and required without a page", async () => {
   await run(consumer, "node", ["--no-warnings", "required.cjs"]);
 });
 
+/** What the contract names of each entry that has values. */
+const CONTRACT: Readonly<Record<string, readonly string[]>> = {
+  "@carillon/client": ["createClient"],
+  "@carillon/client/react": [
+    "CarillonProvider",
+    "useNotifications",
+    "useChats",
+    "useChat",
+    "usePresence",
+    "usePreferences",
+    "signOut",
+  ],
+  "@carillon/client/ui": ["Bell", "Inbox", "Toasts", "Chats"],
+  "@carillon/client/server": [
+    "sendNotification",
+    "createNotification",
+    "queueNotification",
+    "emitNotification",
+    "emitDashboardUpdate",
+    "emitEvent",
+    "getMetrics",
+    "getHistory",
+  ],
+};
+
+test("the entries export what the contract names, as code and as types", async () => {
+  const consumer = await newConsumer(tarball, FRAMEWORKS);
+  const imports = Object.entries(CONTRACT).map(([entry, names]) => `import { ${names.join(", ")} } from "${entry}";`);
+  const source = `${imports.join("\n")}\nexport const all = [${Object.values(CONTRACT).flat().join(", ")}];\n`;
+  await check(consumer, source, "NodeNext", "NodeNext");
+  await writeFile(join(consumer, "contract.mjs"), `${source}console.log(new Set(all.map((one) => typeof one)));`);
+  expect(await run(consumer, "node", ["contract.mjs"])).toBe("Set(1) { 'function' }\n");
+});
+
 test("package.json can be read by tools", async () => {
   const consumer = await newConsumer(tarball);
   const source =

@@ -86,7 +86,7 @@ test("a source map contains the source, so that a debugger can show it", async (
     if (
       code
         .replace(/^"use client";/, "")
-        .replace(/(import|export) \{[^}]*\}( from "[^"]+")?;/g, "")
+        .replace(/(import|export) (\{[^}]*\}|\*)( from "[^"]+")?;/g, "")
         .trim() === ""
     )
       continue;
@@ -107,14 +107,30 @@ async function needsReact(file: string): Promise<boolean> {
   return (await Promise.all(imported.map(needsReact))).includes(true);
 }
 
-test('exactly the entries for React begin with "use client"', async () => {
+/** The files that a built file passes on, if it does nothing else. */
+function passedOn(code: string): string[] {
+  const lines = code.trim().split("\n");
+  const files = lines.map((line) => /^export (?:\*|\{[^}]*\}) from "\.\/([^"]+)";$/.exec(line)?.[1]);
+  return files.every((file) => file !== undefined) ? files.map((file) => `dist/${file}`) : [];
+}
+
+/** The files behind an entry that begin with "use client": itself, or all that it passes on. */
+async function markedOf(file: string): Promise<string[]> {
+  const code = await readFile(join(root, file), "utf8");
+  if (code.startsWith('"use client";')) return [file];
+  const marked = await Promise.all(passedOn(code).map(markedOf));
+  return marked.some(({ length }) => length === 0) ? [] : marked.flat();
+}
+
+test('exactly the entries for React begin with "use client", or pass on files that do', async () => {
   const marked: string[] = [];
   for (const { code } of await entries()) {
-    const isMarked = (await readFile(join(root, code), "utf8")).startsWith('"use client";');
-    expect([code, isMarked]).toEqual([code, await needsReact(code)]);
-    if (isMarked) marked.push(code);
+    const files = await markedOf(code);
+    expect([code, files.length > 0]).toEqual([code, await needsReact(code)]);
+    marked.push(...files);
   }
-  expect(marked).toEqual(["dist/react.js", "dist/chat-react.js", "dist/ui.js", "dist/chat-ui.js"]);
+  const ui = ["dist/chat-ui.js", "dist/components.js"];
+  expect(marked).toEqual(["dist/react.js", "dist/chat-react.js", ...ui, "dist/chat-ui.js"]);
 });
 
 test("the lock file refers only to the public registry", async () => {

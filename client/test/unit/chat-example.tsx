@@ -1,4 +1,4 @@
-import { useChat, useChats } from "../../src/chat-react.js";
+import { useChat, useChats } from "../../src/react.js";
 import { type ReactElement, useState } from "react";
 
 export function Chats(): ReactElement {

@@ -177,7 +177,7 @@ test("a server renders the initial state", () => {
 test("the example in the README works, word for word", async () => {
   const url = `file://${import.meta.filename}`;
   const read = (path: string): string => readFileSync(new URL(path, url), "utf8");
-  const example = read("chat-example.tsx").replace("../../src/chat-react.js", "@carillon/client/chat-react");
+  const example = read("chat-example.tsx").replace("../../src/react.js", "@carillon/client/react");
   expect(read("../../README.md")).toContain(`\`\`\`tsx\n${example}\`\`\``);
 
   const user = userEvent.setup();

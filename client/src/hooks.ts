@@ -1,22 +1,10 @@
-// The hooks: a thin bridge between a client's store and React.
+// The hooks for all but chats: a thin bridge between a client's store and React.
 
-"use client";
-
-import {
-  createContext,
-  type ReactElement,
-  type ReactNode,
-  useContext,
-  useEffect,
-  useMemo,
-  useRef,
-  useState,
-  useSyncExternalStore,
-} from "react";
+import { useEffect, useMemo, useRef, useSyncExternalStore } from "react";
 import { groupByDay, type NotificationGroup } from "./grouping.js";
 import { heardOf } from "./heard.js";
-import { hold } from "./hold.js";
 import { type PreferencesState, preferencesOf, type UserPreferences } from "./preferences.js";
+import { useClient, useProvided } from "./provider.js";
 import { shallow } from "./shallow.js";
 import type {
   Client,
@@ -31,9 +19,6 @@ import type {
   ViewFilter,
 } from "./types.js";
 import { useView } from "./useView.js";
-
-export type { NotificationGroup } from "./grouping.js";
-export type { Channel, Preferences, PreferencesState, QuietHours, UserPreferences } from "./preferences.js";
 
 /** What `useNotifications` returns. */
 export interface Notifications {
@@ -68,33 +53,6 @@ export interface Notifications {
   readonly loadMore: () => Promise<void>;
   readonly wsStatus: Status;
   readonly transport: Transport | null;
-}
-
-interface Provided {
-  readonly client: Client;
-  readonly activeTab: string;
-  readonly setActiveTab: (tab: string) => void;
-}
-
-const Context = createContext<Provided | null>(null);
-
-/** Keeps the client connected while at least one provider of it is mounted. */
-export function CarillonProvider({ client, children }: { client: Client; children?: ReactNode }): ReactElement {
-  const [activeTab, setActiveTab] = useState("all");
-  useEffect(() => hold(client), [client]);
-  const provided = useMemo(() => ({ client, activeTab, setActiveTab }), [client, activeTab]);
-  return <Context.Provider value={provided}>{children}</Context.Provider>;
-}
-
-function useProvided(): Provided {
-  const provided = useContext(Context);
-  if (!provided) throw new Error("no CarillonProvider above this component");
-  return provided;
-}
-
-/** The client of the nearest provider. */
-export function useClient(): Client {
-  return useProvided().client;
 }
 
 /**
