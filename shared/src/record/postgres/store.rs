@@ -197,7 +197,10 @@ impl PostgresRecord {
         }
         let options = self.pool.connect_options();
         // A pooler may let a client in although the server is away, so the server is asked something.
-        let asking = async { PgConnection::connect_with(&options).await?.execute("SELECT 1").await };
+        let asking = async {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            with_timeout(connection.execute("SELECT 1")).await
+        };
         let answers = match tokio::time::timeout(PROBE_TIMEOUT, asking).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => has_too_many_clients(&error),

@@ -18,12 +18,6 @@ impl Epochs for SqliteRecord {
     }
 }
 
-/// Chooses an epoch at random if the file has none yet.
-pub(super) fn choose(db: &Connection) -> rusqlite::Result<()> {
-    db.execute("INSERT INTO epoch (only_row, epoch) VALUES (1, random()) ON CONFLICT DO NOTHING", [])?;
-    Ok(())
-}
-
 fn renew(db: &Connection) -> Result<Epoch, Failure> {
     execute(db, "UPDATE epoch SET epoch = random()", [])?;
     execute(db, "UPDATE inboxes SET epoch = (SELECT epoch FROM epoch)", [])?;

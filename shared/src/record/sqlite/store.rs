@@ -8,7 +8,6 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OpenFlags};
 
 use super::connection::connect;
-use super::epoch;
 use super::failure::Failure;
 use super::migrate;
 use super::readers::Readers;
@@ -78,7 +77,9 @@ impl SqliteRecord {
         let mut writer = connect(file, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)
             .map_err(|error| unreadable(error.to_string()))?;
         let last_migration = migrate::migrate(&mut writer).map_err(|error| unreadable(error.to_string()))?;
-        epoch::choose(&writer).map_err(|error| unreadable(error.to_string()))?;
+        // An epoch at random if the file has none yet.
+        let choose = "INSERT INTO epoch (only_row, epoch) VALUES (1, random()) ON CONFLICT DO NOTHING";
+        writer.execute(choose, []).map_err(|error| unreadable(error.to_string()))?;
         let writer = Writer::start(writer, lock).map_err(|error| unreadable(error.to_string()))?;
         Ok(Self { writer, readers: Readers::new(file), last_migration, accesses: AtomicUsize::new(0) })
     }
