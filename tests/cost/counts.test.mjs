@@ -7,8 +7,8 @@ import { data } from "../../deploy/cost/estimate.mjs";
 import { countActs } from "./acts.mjs";
 import { System } from "./system.mjs";
 
-/** Bytes differ with ids and times, and with how full pages are. */
-const ADMITTED = { bytesOut: 0.1, storedBytes: 0.15 };
+/** Bytes differ with ids and times. Tables and indexes grow by whole pages, and vacuum frees some when it likes. */
+const ADMITTED = { bytesOut: 0.1, storedBytes: 0.5 };
 
 let system;
 before(async () => {
