@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use shared::error::with_causes;
 
 use crate::client::BoxError;
 
@@ -34,31 +37,35 @@ impl Answer {
     }
 }
 
-/// Reads a path at a URL, which is of `http` or `https`.
-pub(crate) async fn get(url: &str, path: &str, token: Option<&str>) -> Result<Answer, BoxError> {
-    let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
-    let client = Client::builder(TokioExecutor::new()).build(connector);
-    let mut request = http::Request::get(format!("{}{path}", url.trim_end_matches('/')));
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
-    let request = request.body(Empty::<bytes::Bytes>::new())?;
-    let asking = async {
-        let answer = client.request(request).await?;
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await?.to_bytes();
-        Ok::<_, BoxError>(Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() })
-    };
-    let asked = tokio::time::timeout(TIMEOUT, asking).await.map_err(|_| format!("{url} does not answer in time"))?;
-    asked.map_err(|error| format!("cannot read {url} (is it running?): {}", with_causes(&*error)).into())
+/// The HTTP API at one URL, which is of `http` or `https`.
+pub(crate) struct Api {
+    url: String,
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
 }
 
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+impl Api {
+    pub(crate) fn at(url: &str) -> Result<Self, BoxError> {
+        let connector = HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), client })
     }
-    text
+
+    /// The answer to a `GET` of this path, with this token if there is one.
+    pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Result<Answer, BoxError> {
+        let Self { url, client } = self;
+        let mut request = http::Request::get(format!("{url}{path}"));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Empty::new())?;
+        let asking = async {
+            let answer = client.request(request).await?;
+            let status = answer.status().as_u16();
+            let body = answer.into_body().collect().await?.to_bytes();
+            Ok::<_, BoxError>(Answer { status, body: serde_json::from_slice(&body).unwrap_or_default() })
+        };
+        let asked =
+            tokio::time::timeout(TIMEOUT, asking).await.map_err(|_| format!("{url} does not answer in time"))?;
+        asked.map_err(|error| format!("cannot read {url} (is it running?): {}", with_causes(&*error)).into())
+    }
 }

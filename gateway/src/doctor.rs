@@ -9,7 +9,7 @@ use shared::clock::Clock;
 use shared::config::{Config, Origins};
 use shared::doctor::extent::Extent;
 use shared::doctor::finding::{Finding, State};
-use shared::doctor::variables;
+use shared::doctor::{remedies, variables};
 use shared::function;
 
 use crate::local::{self, VAPID_FILE};
@@ -59,7 +59,7 @@ pub async fn examine(variables: &HashMap<String, String>, data: &Path) -> Examin
         is_config_valid = false;
         let text = error.to_string();
         let (name, required) = text.split_once(' ').unwrap_or((text.as_str(), "cannot be used"));
-        findings.push(Finding::problem(name, required, "set a port that is free, or leave it out for 3000"));
+        findings.push(Finding::problem(name, required, remedies::of(name)));
     }
     if let Some(config) = &config {
         findings.extend(function::doctor::of_config(config, &Clock::system()).await);

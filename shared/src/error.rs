@@ -261,7 +261,7 @@ impl From<StoreError> for Error {
 }
 
 /// The text of an error and its causes: that of an HTTP client says only that connecting failed.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -16,25 +16,7 @@ use tempfile::TempDir;
 
 use crate::record::{LATE_MS, Record, Send, at, id, user, users};
 
-/// The same test for each store, with a connection that can write to its tables.
-macro_rules! on_each {
-    ($($behaviour:ident),* $(,)?) => {$(
-        mod $behaviour {
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn sqlite() {
-                let (record, database, _guard) = super::sqlite().await;
-                super::$behaviour(record, database).await;
-            }
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn postgres() {
-                let (record, database) = super::postgres().await;
-                super::$behaviour(record, database).await;
-            }
-        }
-    )*};
-}
-
-on_each! {
+on_each_database! {
     a_refused_recipient_does_not_hold_up_the_others,
     each_refused_recipient_is_dead_lettered,
     a_recipient_gets_their_row_by_a_redrive_once_the_inbox_is_repaired,

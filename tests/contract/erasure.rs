@@ -13,28 +13,10 @@ use shared::inbox::sends::Appended;
 use shared::users::erasures::{Erased, MAX_CHANGED};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
-use crate::broken_rows::{Database, postgres, sqlite};
+use crate::broken_rows::Database;
 use crate::record::{Record, Send, at, concurrently, user, users};
 
-/// The same test for each store, with a connection that reads its tables.
-macro_rules! on_each {
-    ($($behaviour:ident),* $(,)?) => {$(
-        mod $behaviour {
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn sqlite() {
-                let (record, database, _guard) = super::sqlite().await;
-                super::$behaviour(record, database).await;
-            }
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn postgres() {
-                let (record, database) = super::postgres().await;
-                super::$behaviour(record, database).await;
-            }
-        }
-    )*};
-}
-
-on_each! {
+on_each_database! {
     nothing_names_the_user_and_others_keep_what_is_theirs,
     an_erasure_goes_on_where_it_stopped,
     chats_of_which_no_one_else_is_a_member_end,

@@ -6,8 +6,8 @@
 /// Runs behaviours on each store of the record. To add a store, write a function in `stores.rs` that opens a fresh one,
 /// and add a line here: the name of the store's test module and that function.
 ///
-/// Suites that need more than the promise, such as a second connection to the database, and the models list their
-/// stores themselves, in macros named `on_each!`.
+/// Suites that need more than the promise and a second connection to the database, and the models, list their stores
+/// themselves, in macros named `on_each!`.
 macro_rules! on_each_record {
     ($($behaviour:ident),* $(,)?) => {
         tests_on! { [$($behaviour)*]
@@ -15,6 +15,24 @@ macro_rules! on_each_record {
             postgres => crate::stores::postgres,
         }
     };
+}
+
+/// Runs behaviours on each store of the record, with a connection to its database beside it.
+macro_rules! on_each_database {
+    ($($behaviour:ident),* $(,)?) => {$(
+        mod $behaviour {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn sqlite() {
+                let (record, database, _guard) = crate::broken_rows::sqlite().await;
+                super::$behaviour(record, database).await;
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn postgres() {
+                let (record, database) = crate::broken_rows::postgres().await;
+                super::$behaviour(record, database).await;
+            }
+        }
+    )*};
 }
 
 /// Runs behaviours on each store of the moment: of its limits, its telemetry or its queue. A store is added as in

@@ -196,7 +196,7 @@ async fn a_forgotten_user_is_offline_and_no_one_is_told(store: Store) {
         renew(&store, name, "phone", 0).await;
     }
     store.forget_user(&user("alice")).await;
-    store.forget_user(&user("nobody")).await;
+    store.forget_user(&user("stranger")).await;
     assert!(!is_online(&store, "alice", 1).await && is_online(&store, "bob", 1).await);
     assert_eq!(settle(&store, "alice", LEASE_MS).await, Settled::Unknown);
     assert_eq!(renew(&store, "alice", "phone", LEASE_MS).await, Renewed::CameOnline);

@@ -48,11 +48,7 @@ async fn curl_does_not_retry_a_refused_send() {
     if Tool::Curl.is_skipped() {
         return;
     }
-    let world = World::new().await;
-    let url = format!("http://{}", world.address());
-    let error = run_failing(program(Tool::Curl, &["examples/send.sh", "alice", &"x".repeat(201)], &url)).await;
-    assert!(error.contains("validation_failed") && error.contains("refused with 422"), "{error}");
-    world.stops().await;
+    does_not_repeat_a_refused_send(Tool::Curl, &["examples/send.sh"]).await;
 }
 
 #[tokio::test]
@@ -66,23 +62,8 @@ async fn node_sends_once_although_an_answer_is_lost() {
         variants = vec![vec!["--experimental-websocket"], vec!["--no-experimental-websocket"]];
     }
     for options in variants {
-        let world = World::new().await;
-        let proxy = LossyProxy::to(world.address()).await;
-        let alice = world.user("alice");
-        world.service("shop").rings(&["alice"], "Before").await;
-
-        let arguments: Vec<&str> = options.iter().copied().chain(NAMED_EVENT).collect();
-        let printed = run(program(Tool::Node, &arguments, &proxy.url())).await;
-        assert_eq!(proxy.keys(), ["report-123-approved"; 3]);
-        let inbox = alice.inbox().await;
-        let [sent, before] = &inbox[..] else { panic!("{inbox:?}") };
-        let received: Vec<&String> = printed.iter().filter(|line| !line.starts_with("sent ")).collect();
-        assert_eq!(
-            received,
-            [&shown("Before", "greeting", before), &shown("Report approved", "REPORT_APPROVED", sent)],
-            "{options:?}"
-        );
-        world.stops().await;
+        let command: Vec<&str> = options.into_iter().chain(["examples/ring.mjs"]).collect();
+        sends_once_and_prints_everything(Tool::Node, &command).await;
     }
 }
 
@@ -91,11 +72,7 @@ async fn node_does_not_retry_a_refused_send() {
     if Tool::Node.is_skipped() {
         return;
     }
-    let world = World::new().await;
-    let url = format!("http://{}", world.address());
-    let error = run_failing(program(Tool::Node, &["examples/ring.mjs", "alice", &"x".repeat(201)], &url)).await;
-    assert!(error.contains("refused with 422") && error.contains("validation_failed"), "{error}");
-    world.stops().await;
+    does_not_repeat_a_refused_send(Tool::Node, &["examples/ring.mjs"]).await;
 }
 
 #[tokio::test]
@@ -103,23 +80,7 @@ async fn go_sends_once_although_an_answer_is_lost() {
     if Tool::Go.is_skipped() {
         return;
     }
-    let world = World::new().await;
-    let proxy = LossyProxy::to(world.address()).await;
-    let alice = world.user("alice");
-    world.service("shop").rings(&["alice"], "Before").await;
-
-    let arguments = ["run", "examples/ring.go", "alice", "Report approved", "report-123-approved"];
-    let printed = run(program(Tool::Go, &arguments, &proxy.url())).await;
-    assert_eq!(proxy.keys(), ["report-123-approved"; 3]);
-    let inbox = alice.inbox().await;
-    let [sent, before] = &inbox[..] else { panic!("{inbox:?}") };
-    let received: Vec<&String> = printed.iter().filter(|line| !line.starts_with("sent ")).collect();
-    assert_eq!(
-        received,
-        [&shown("Before", "greeting", before), &shown("Report approved", "REPORT_APPROVED", sent)],
-        "{printed:?}"
-    );
-    world.stops().await;
+    sends_once_and_prints_everything(Tool::Go, &["run", "examples/ring.go"]).await;
 }
 
 #[tokio::test]
@@ -127,11 +88,7 @@ async fn go_does_not_retry_a_refused_send() {
     if Tool::Go.is_skipped() {
         return;
     }
-    let world = World::new().await;
-    let url = format!("http://{}", world.address());
-    let error = run_failing(program(Tool::Go, &["run", "examples/ring.go", "alice", &"x".repeat(201)], &url)).await;
-    assert!(error.contains("refused with 422") && error.contains("validation_failed"), "{error}");
-    world.stops().await;
+    does_not_repeat_a_refused_send(Tool::Go, &["run", "examples/ring.go"]).await;
 }
 
 #[tokio::test]
@@ -198,7 +155,37 @@ async fn only_connection(world: &World) -> String {
 }
 
 /// The arguments with which ring.mjs sends once, however often it runs.
-const NAMED_EVENT: [&str; 4] = ["examples/ring.mjs", "alice", "Report approved", "report-123-approved"];
+/// Runs an example that sends with a key and prints what alice has received: answers are lost, and it arrives once.
+async fn sends_once_and_prints_everything(tool: Tool, command: &[&str]) {
+    let world = World::new().await;
+    let proxy = LossyProxy::to(world.address()).await;
+    let alice = world.user("alice");
+    world.service("shop").rings(&["alice"], "Before").await;
+
+    let arguments: Vec<&str> =
+        command.iter().copied().chain(["alice", "Report approved", "report-123-approved"]).collect();
+    let printed = run(program(tool, &arguments, &proxy.url())).await;
+    assert_eq!(proxy.keys(), ["report-123-approved"; 3]);
+    let inbox = alice.inbox().await;
+    let [sent, before] = &inbox[..] else { panic!("{inbox:?}") };
+    let received: Vec<&String> = printed.iter().filter(|line| !line.starts_with("sent ")).collect();
+    assert_eq!(
+        received,
+        [&shown("Before", "greeting", before), &shown("Report approved", "REPORT_APPROVED", sent)],
+        "{command:?}"
+    );
+    world.stops().await;
+}
+
+/// Runs an example with a title that is too long: it says why, and does not repeat the call.
+async fn does_not_repeat_a_refused_send(tool: Tool, command: &[&str]) {
+    let world = World::new().await;
+    let (url, title) = (format!("http://{}", world.address()), "x".repeat(201));
+    let arguments: Vec<&str> = command.iter().copied().chain(["alice", title.as_str()]).collect();
+    let error = run_failing(program(tool, &arguments, &url)).await;
+    assert!(error.contains("refused with 422") && error.contains("validation_failed"), "{error}");
+    world.stops().await;
+}
 
 /// A notification as the examples print it.
 fn shown(title: &str, kind: &str, id: &str) -> String {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use shared::app::App;
 use shared::http::call::Route;
 use shared::sockets::push::Outcome;
+use shared::telemetry::invocation::{self, Origin};
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -183,6 +184,19 @@ fn content(route: &str) -> Value {
         "/api/users/revoke" => json!({"userId": "canary-3"}),
         _ => json!({"canary": text(5)}),
     }
+}
+
+#[tokio::test]
+async fn an_invocation_that_panics_leaves_its_line_and_panics() {
+    let (log, _guard) = Log::start();
+    let panicking = async { panic!("by the test") };
+    let invoked = tokio::spawn(invocation::run(Origin::internal("drain"), panicking, |&()| None));
+    assert!(invoked.await.unwrap_err().is_panic());
+    let line = log.line("a panic");
+    assert_eq!(
+        (&line["function"], &line["code"], &line["serverErrors"]),
+        (&json!("drain"), &json!("internal"), &json!(1))
+    );
 }
 
 #[tokio::test]

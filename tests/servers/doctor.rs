@@ -117,6 +117,7 @@ async fn mistakes_in_variables_are_found() {
         (&[("REDIS_KEY_PREFIX", "{a}")], "REDIS_KEY_PREFIX", Problem, "without braces"),
         (&[("PRESENCE_LEASE_MS", "60000")], "PRESENCE_LEASE_MS", Problem, "PING_EVERY_MS"),
         (&[("PORT", PASSWORD)], "PORT", Problem, "0 to 65535"),
+        (&[("WS_ENDPOINT", "https://127.0.0.1:1/live")], "sockets", Warning, "no AWS credentials"),
     ] {
         finds(&deployment.with(&addresses, replaced), check, state, words).await;
     }

@@ -80,7 +80,7 @@ async fn health(app: &App) -> Reply {
     let health = |status| Health { status, dependencies: Dependencies { database, redis }, schema, warnings };
     match record {
         // Taking this process out of service would leave more work to the others.
-        Err(error) if database == "overloaded" => {
+        Err(error @ StoreError::Overloaded(_)) if !is_outdated => {
             tracing::warn!(%error, "the database works, and has no connection left");
             Reply::ok(&health("degraded"))
         }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use shared::ids::NotificationId;
 
 use self::story::{DeadLetter, Known, Notification, Queue, QuietHours, Step};
-use crate::api::{Answer, get};
+use crate::api::{Answer, Api};
 use crate::client::BoxError;
 
 /// How many pages of dead letters are searched, of 200 each.
@@ -31,35 +31,36 @@ pub struct Question {
 /// Tells what became of a notification, and what to do if it has not arrived.
 pub async fn tell(question: &Question) -> Result<String, BoxError> {
     let Question { id, url, user, now_ms, .. } = question;
+    let api = &Api::at(url)?;
     let token = match &question.token {
         Some(token) => token.clone(),
-        None => signed(url, "carillon", "notify:admin").await?,
+        None => signed(api, "carillon", "notify:admin").await?,
     };
-    let traced = get(url, &format!("/api/notifications/{id}/trace"), Some(&token)).await?;
+    let traced = api.get(&format!("/api/notifications/{id}/trace"), Some(&token)).await?;
     let trace: Trace = match traced.status {
         200 => serde_json::from_value(traced.body)?,
         404 => return Err(story::unknown(*id).into()),
         _ => return Err(format!("the trace of {id} cannot be read: {}", traced.reason()).into()),
     };
-    let dead_letter = dead_letter(url, &token, *id).await?;
-    let metrics = get(url, "/api/notifications/metrics/redis", Some(&token)).await?.found();
+    let dead_letter = dead_letter(api, &token, *id).await?;
+    let metrics = api.get("/api/notifications/metrics/redis", Some(&token)).await?.found();
     let user = user.clone().or_else(|| dead_letter.as_ref()?.user_id.clone());
     let is_online = match &user {
-        Some(user) => is_online(url, &token, user).await?,
+        Some(user) => is_online(api, &token, user).await?,
         None => None,
     };
     // Only its owner may read a notification, so a local gateway signs a token for the owner.
     let owner = match (&question.token, &user) {
         (Some(token), _) => Some(token.clone()),
-        (None, Some(user)) => Some(signed(url, user, "").await?),
+        (None, Some(user)) => Some(signed(api, user, "").await?),
         (None, None) => None,
     };
     let (mut notification, mut quiet_hours) = (None, None);
     if let Some(owner) = &owner {
-        notification = read::<Notification>(get(url, &format!("/api/notifications/{id}"), Some(owner)).await?);
+        notification = read::<Notification>(api.get(&format!("/api/notifications/{id}"), Some(owner)).await?);
     }
     if let (Some(owner), true) = (&owner, notification.is_some()) {
-        let preferences = get(url, "/api/preferences", Some(owner)).await?.found();
+        let preferences = api.get("/api/preferences", Some(owner)).await?.found();
         quiet_hours = preferences
             .and_then(|preferences| {
                 serde_json::from_value::<Option<QuietHours>>(preferences["quietHours"].clone()).ok()
@@ -88,14 +89,14 @@ struct Trace {
 }
 
 /// A token that a local gateway signs.
-async fn signed(url: &str, sub: &str, scope: &str) -> Result<String, BoxError> {
+async fn signed(api: &Api, sub: &str, scope: &str) -> Result<String, BoxError> {
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let path = format!("/_gateway/token?sub={}&scope={}", encoded(sub), encoded(scope));
-    let answer = get(url, &path, None).await?;
+    let answer = api.get(&path, None).await?;
     match answer.body["token"].as_str() {
         Some(token) => Ok(token.to_owned()),
         None => Err(format!(
-            "{url} signs no token: set CARILLON_TOKEN to one with the scope notify:admin, which `carillon token` or the \
+            "the gateway signs no token: set CARILLON_TOKEN to one with the scope notify:admin, which `carillon token` or the \
              identity provider signs ({})",
             answer.reason()
         )
@@ -104,10 +105,10 @@ async fn signed(url: &str, sub: &str, scope: &str) -> Result<String, BoxError> {
 }
 
 /// The dead letter of a notification. `None` too if the token may not read dead letters.
-async fn dead_letter(url: &str, token: &str, id: NotificationId) -> Result<Option<DeadLetter>, BoxError> {
+async fn dead_letter(api: &Api, token: &str, id: NotificationId) -> Result<Option<DeadLetter>, BoxError> {
     let mut path = "/api/dead-letters?limit=200".to_owned();
     for _ in 0..MAX_PAGES {
-        let Some(page) = get(url, &path, Some(token)).await?.found() else { return Ok(None) };
+        let Some(page) = api.get(&path, Some(token)).await?.found() else { return Ok(None) };
         let letters: Vec<DeadLetter> = serde_json::from_value(page["items"].clone())?;
         let wanted = id.to_string();
         if let Some(letter) = letters.into_iter().find(|letter| letter.notification_id.as_ref() == Some(&wanted)) {
@@ -120,9 +121,9 @@ async fn dead_letter(url: &str, token: &str, id: NotificationId) -> Result<Optio
 }
 
 /// Whether a user is connected; `None` if the token does not let us know.
-async fn is_online(url: &str, token: &str, user: &str) -> Result<Option<bool>, BoxError> {
-    let path = format!("/api/presence?userIds={}", utf8_percent_encode(user, NON_ALPHANUMERIC));
-    let presence = get(url, &path, Some(token)).await?.found();
+async fn is_online(api: &Api, token: &str, user: &str) -> Result<Option<bool>, BoxError> {
+    let path = format!("/api/presence?userId={}", utf8_percent_encode(user, NON_ALPHANUMERIC));
+    let presence = api.get(&path, Some(token)).await?.found();
     Ok(presence.and_then(|presence| presence["users"][0]["online"].as_bool()))
 }
 

@@ -161,15 +161,7 @@ fn pushed<'a>(connection: &'a str, status: Option<&str>, failures: &mut BTreeMap
 
 /// How it ended, and what to do next.
 fn ending(known: &Known, age_ms: i64) -> (String, Vec<String>) {
-    let Known { steps, is_complete, dead_letter, queue, is_online, notification, quiet_hours, .. } = known;
-    let has = |name: &str| steps.iter().any(|step| step.step == name);
-    let by_web_push =
-        |name: &str| steps.iter().any(|step| step.step == name && step.status.as_deref() == Some("web_push"));
-    let failed = steps.iter().rev().find(|step| step.step == "pushed" && step.connection_id.is_some());
-    let failed =
-        failed.and_then(|step| step.status.as_deref()).filter(|status| ["failed", "throttled"].contains(status));
-
-    if let Some(DeadLetter { id, .. }) = dead_letter {
+    if let Some(DeadLetter { id, .. }) = &known.dead_letter {
         let next = format!(
             "Find the reason above and in the log of the drain, end it, and then: POST /api/dead-letters/{id}/redrive"
         );
@@ -182,10 +174,22 @@ fn ending(known: &Known, age_ms: i64) -> (String, Vec<String>) {
         ("collapsed", "A newer one stands in its place."),
         ("expired", "It expired before it was read: its expiresAt, or RETENTION_DAYS."),
     ] {
-        if has(step) {
+        if known.steps.iter().any(|one| one.step == step) {
             return (ending.into(), Vec::new());
         }
     }
+    unread(known, age_ms)
+}
+
+/// Where a notification is that the user has not dealt with, and what to do next.
+fn unread(known: &Known, age_ms: i64) -> (String, Vec<String>) {
+    let Known { steps, is_complete, queue, is_online, notification, quiet_hours, .. } = known;
+    let has = |name: &str| steps.iter().any(|step| step.step == name);
+    let by_web_push =
+        |name: &str| steps.iter().any(|step| step.step == name && step.status.as_deref() == Some("web_push"));
+    let failed = steps.iter().rev().find(|step| step.step == "pushed" && step.connection_id.is_some());
+    let failed =
+        failed.and_then(|step| step.status.as_deref()).filter(|status| ["failed", "throttled"].contains(status));
     let mut next = Vec::new();
     if notification.as_ref().is_some_and(|notification| notification.silent) {
         next.push("It is silent: preferences of the user, or `channels` of the send, keep it from ringing. It is in the inbox.".into());

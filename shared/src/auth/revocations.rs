@@ -13,7 +13,7 @@ use crate::ids::{ConnectionId, UserId};
 /// How long a revocation is kept, in milliseconds: as long as a token may live.
 pub const REVOCATION_RETENTION_MS: i64 = 400 * 24 * 60 * 60 * 1_000;
 /// How old the list of a process may be, in milliseconds.
-const MAX_AGE_MS: i64 = 10_000;
+pub(crate) const MAX_AGE_MS: i64 = 10_000;
 /// The pause after an attempt to read the list that failed, in milliseconds.
 const RETRY_AFTER_MS: i64 = 1_000;
 /// How far back the list is read again, in milliseconds: longer than any revocation takes to commit.

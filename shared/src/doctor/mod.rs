@@ -8,6 +8,6 @@ pub mod finding;
 pub mod identity;
 pub mod instances;
 pub mod management;
-mod remedies;
+pub mod remedies;
 pub mod variables;
 mod weak;

@@ -1,7 +1,7 @@
 //! What to do about a variable.
 
 /// What to do about a variable that is missing or does not meet its requirement.
-pub(super) fn of(variable: &str) -> &'static str {
+pub fn of(variable: &str) -> &'static str {
     match variable {
         "JWT_SECRET" | "JWT_ENCRYPTION_KEY" | "JWT_SECRET_PREVIOUS" => {
             "make a secret with `openssl rand -hex 32`; all functions and the signer of tokens share it"

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 
+use strsim::levenshtein;
+
 use super::extent::Extent;
 use super::finding::Finding;
 use super::{remedies, weak};
@@ -73,7 +75,7 @@ fn misspelt(variables: &HashMap<String, String>) -> Vec<Finding> {
     given.sort_unstable();
     let alike = |name: &str| {
         let near = known.iter().filter(|known| known.len() >= MIN_COMPARED && name.len() >= MIN_COMPARED);
-        near.map(|known| (distance(name, known), known)).filter(|(distance, _)| *distance <= MAX_DISTANCE).min()
+        near.map(|known| (levenshtein(name, known), known)).filter(|(distance, _)| *distance <= MAX_DISTANCE).min()
     };
     let found = given.into_iter().filter_map(|name| Some((name, alike(name)?.1)));
     let found = found.map(|(name, meant)| {
@@ -96,22 +98,6 @@ fn known() -> BTreeSet<String> {
         let _ = Config::read(variable, &[], Origins::Loopback);
     }
     asked.into_inner()
-}
-
-/// How many characters have to be added, left out or exchanged to make one text of the other (Levenshtein).
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (n, character) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = n + 1;
-        for m in 0..other.len() {
-            let replaced = diagonal + usize::from(character != other[m]);
-            diagonal = row[m + 1];
-            row[m + 1] = replaced.min(row[m] + 1).min(row[m + 1] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

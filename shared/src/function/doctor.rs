@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::{self, Config, RedisConfig};
 use crate::doctor::extent::Extent;
 use crate::doctor::finding::Finding;
-use crate::doctor::{database, identity, instances, management, variables};
+use crate::doctor::{database, identity, instances, management, remedies, variables};
 use crate::moment::redis::RedisMoment;
 use crate::moment::redis::examine::examine;
 use crate::sockets::api_gateway::ApiGatewayPush;
@@ -44,8 +44,7 @@ async fn database_of(config: &Config, clock: &Clock) -> Vec<Finding> {
         Err(error) => {
             let what = error.to_string();
             let what = what.strip_prefix("DATABASE_URL ").unwrap_or(&what);
-            let remedy = "set it to postgres://user:password@host/database, with the user and password percent-encoded";
-            return vec![Finding::problem("DATABASE_URL", what, remedy)];
+            return vec![Finding::problem("DATABASE_URL", what, remedies::of("DATABASE_URL"))];
         }
     };
     let found = match record.examine(clock).await {

@@ -28,9 +28,12 @@ pub async fn publish(app: &App) {
         return;
     }
     PUBLISHED_MS.store(now_ms, Ordering::Relaxed);
-    let asking = async { tokio::join!(metrics::metrics(app), app.moment.health.check()) };
+    let has_fast = app.fast_use.may_have_logs(&*app.record.fast, &app.clock);
+    let asking = async { tokio::join!(metrics::metrics(app), app.moment.health.check(), has_fast) };
     match tokio::time::timeout(TIMEOUT, asking).await {
-        Ok((metrics, health)) => cloud_watch::write(&line(namespace, &gauges(&metrics, &health))),
+        Ok((metrics, health, has_fast)) => {
+            cloud_watch::write(&line(namespace, &gauges(&metrics, &health, has_fast.unwrap_or(true))));
+        }
         Err(_) => tracing::warn!("the stores did not tell their state within {} s", TIMEOUT.as_secs()),
     }
 }
@@ -38,8 +41,8 @@ pub async fn publish(app: &App) {
 /// A metric, with its value for each of its names in CloudWatch; `None` if it is unknown.
 pub type Gauge = (&'static Metric, Vec<Option<f64>>);
 
-/// Every metric of the deployment.
-pub fn gauges(metrics: &Metrics, health: &Status) -> Vec<Gauge> {
+/// Every metric of the deployment. `has_fast`: whether something accepted fast may wait in Redis.
+pub fn gauges(metrics: &Metrics, health: &Status, has_fast: bool) -> Vec<Gauge> {
     let one = |metric: &'static Metric, value: u64| (metric, vec![Some(value as f64)]);
     let flag = |metric: &'static Metric, value: bool| (metric, vec![Some(f64::from(u8::from(value)))]);
     // What only the database knows is unknown while it is away.
@@ -57,6 +60,7 @@ pub fn gauges(metrics: &Metrics, health: &Status) -> Vec<Gauge> {
         Status::Warned(warnings) => warnings.len(),
         Status::Ok | Status::Unavailable | Status::Off => 0,
     };
+    let warnings = warnings + if has_fast { metrics.redis.without_append_only_file().len() } else { 0 };
     vec![
         one(&names::ACCEPTED, metrics.accepted),
         one(&names::DELIVERED, metrics.delivered),

@@ -110,7 +110,7 @@ metrics! {
     ONLINE_USERS = Some("online_users"), ["onlineUsers"], Count,
         "Users with an open socket";
     DEGRADED = Some("degraded"), ["degraded"], Flag,
-        "Whether counts of the last hour are missing because Redis is away";
+        "Whether counts of the last hour are missing because Redis is away; in OpenMetrics also if there is none";
     DATABASE_HEALTHY = Some("database_healthy"), ["databaseHealthy"], Flag,
         "Whether the database answered this scrape";
     ACCEPT = Some("accept_seconds"), ["acceptP50Ms", "acceptP99Ms"], Time,

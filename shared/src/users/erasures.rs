@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
+use crate::auth::REVOCATIONS_MAX_AGE_MS;
 use crate::clock::At;
 use crate::delivery::work::{EmitPage, Work};
 use crate::error::StoreError;
@@ -22,9 +23,9 @@ pub const MAX_CHANGED_TEXTS: usize = 100;
 pub const MAX_SENDS: usize = 100;
 /// The most chats that a step takes the user out of: it holds them until its end, and their members wait.
 pub const MAX_CHATS: usize = 10;
-/// Until when after a revocation a token may still be taken, in milliseconds: a process reads the list every 10 s, and what
-/// it let in then has some time to end.
-const REVOKED_MS: i64 = 15_000;
+/// Until when after a revocation a call with a revoked token may still run, in milliseconds: a process that admitted it may
+/// not have heard of the revocation, and the call takes some time.
+const REVOKED_MS: i64 = REVOCATIONS_MAX_AGE_MS + 5_000;
 /// How an answer names a user who was erased.
 pub const ERASED_IN_ANSWER: &str = r#""userId":null"#;
 
@@ -133,17 +134,17 @@ impl Stage {
 pub enum Reached {
     /// Nothing of the stage is left.
     End,
+    /// Some of what the stage deletes is left, so the next step begins as this one did.
+    Part,
     /// More may follow the row with this key, whose second part is 0 if it has none.
     Row(Uuid, i64),
 }
 
 impl Reached {
-    /// More is left of what the stage deletes as it goes, so that the next step begins as this one did.
-    pub const PART: Self = Self::Row(Uuid::nil(), 0);
-
     /// The stage of the next step, and the key after which it goes on; `None` after the last one.
     pub fn next(self, stage: Stage) -> Option<(Stage, Uuid, i64)> {
         match self {
+            Self::Part => Some((stage, Uuid::nil(), 0)),
             Self::Row(id, n) => Some((stage, id, n)),
             Self::End => stage.next().map(|next| (next, Uuid::nil(), 0)),
         }
@@ -194,8 +195,18 @@ pub fn without(recipients: &str, user: &UserId) -> Option<Vec<UserId>> {
     (left.len() < before).then_some(left)
 }
 
+/// Whom a dead letter is still about without this user: empty if it goes, `None` if it stays as it is. `is_own`: the letter is
+/// about this user alone; `recipients`: how many its payload lists, which is otherwise what the queue or a log held.
+pub fn left_of_letter(is_own: bool, recipients: i64, payload: &str, user: &UserId) -> Option<Vec<UserId>> {
+    match recipients {
+        _ if is_own => Some(Vec::new()),
+        0 => concerns(payload, user).then(Vec::new),
+        _ => without(payload, user),
+    }
+}
+
 /// Whether what the queue or a log held is by, to or about a user.
-pub fn concerns(held: &str, user: &UserId) -> bool {
+fn concerns(held: &str, user: &UserId) -> bool {
     match Entry::parse(held.as_bytes()) {
         Some(Entry::Send(send)) => return send.sender == *user || send.recipient == *user,
         Some(Entry::Message(message)) => return message.sender == *user,
@@ -209,7 +220,6 @@ pub fn concerns(held: &str, user: &UserId) -> bool {
             EmitPage::All { .. } => false,
         },
         Ok(Work::Persist(_)) => false,
-        // It cannot be processed, so nothing is lost with it.
         Ok(Work::Unknown(_)) | Err(_) => match serde_json::from_str(held) {
             Ok(value) => names(&value, user),
             Err(_) => held.contains(&in_json(user)),
@@ -242,6 +252,7 @@ mod tests {
         }
         assert_eq!(Stage::from_number(9), None);
         assert_eq!(Reached::End.next(Stage::Own), Some((Stage::Chunks, Uuid::nil(), 0)));
+        assert_eq!(Reached::Part.next(Stage::Inbox), Some((Stage::Inbox, Uuid::nil(), 0)));
         assert_eq!(Reached::Row(Uuid::max(), 7).next(Stage::Own), Some((Stage::Own, Uuid::max(), 7)));
         assert_eq!(Reached::End.next(Stage::Answers), None);
     }
@@ -266,6 +277,15 @@ mod tests {
             assert_eq!(without(list, &user(",")), None, "{list}");
         }
         assert_eq!(without(r#"["a \"quoted\" one"]"#, &user("a \"quoted\" one")), Some(vec![]));
+    }
+
+    #[test]
+    fn a_letter_stays_goes_or_loses_a_recipient() {
+        let left = |is_own, recipients, payload| left_of_letter(is_own, recipients, payload, &user("b"));
+        assert_eq!(left(true, 0, ""), Some(vec![]));
+        assert_eq!((left(false, 0, r#""b""#), left(false, 0, r#""c""#)), (Some(vec![]), None));
+        assert_eq!((left(false, 1, r#"["b"]"#), left(false, 1, r#"["c"]"#)), (Some(vec![]), None));
+        assert_eq!(left(false, 2, r#"["b","c"]"#), Some(vec![user("c")]));
     }
 
     #[test]

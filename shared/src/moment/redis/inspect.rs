@@ -82,13 +82,13 @@ impl RedisMoment {
         for _ in concerned {
             kinds.push((read(answers.next()?)?, read(answers.next()?)?));
         }
-        let reading = concerned.iter().zip(&kinds).flat_map(|(concerned, (kind, _))| reading(concerned, kind));
-        let reading: Vec<Step> = reading.collect();
-        let mut answers = self.router.ask_at(instance, &reading, Retry::AfterProbe).await.into_iter();
-        let found = concerned.iter().zip(kinds).map(|(concerned, (kind, ttl_ms))| {
-            let steps = reading_count(concerned, &kind);
-            let size = (steps > 0).then(|| answers.next().flatten()).flatten();
-            let elements = (steps > 1).then(|| answers.next().flatten()).flatten();
+        let readings: Vec<Vec<Step>> =
+            concerned.iter().zip(&kinds).map(|(concerned, (kind, _))| reading(concerned, kind)).collect();
+        let answers = self.router.ask_at(instance, &readings.concat(), Retry::AfterProbe).await;
+        let mut answers = answers.into_iter();
+        let found = concerned.iter().zip(kinds).zip(&readings).map(|((concerned, (kind, ttl_ms)), reading)| {
+            let mut answers = answers.by_ref().take(reading.len());
+            let (size, elements) = (answers.next().flatten(), answers.next().flatten());
             let value = (kind != "none").then(|| Content {
                 size: read(size).unwrap_or_default(),
                 elements: elements_of(&kind, elements),
@@ -159,15 +159,6 @@ fn reading(Concerned { key, is_shared, .. }: &Concerned, kind: &str) -> Vec<Step
         _ => return Vec::new(),
     };
     if *is_shared { vec![size] } else { vec![size, elements] }
-}
-
-/// How many steps [`reading`] has.
-fn reading_count(Concerned { is_shared, .. }: &Concerned, kind: &str) -> usize {
-    match kind {
-        "string" | "hash" | "list" | "zset" | "stream" if *is_shared => 1,
-        "string" | "hash" | "list" | "zset" | "stream" => 2,
-        _ => 0,
-    }
 }
 
 /// The value has been replaced between the two questions.
@@ -259,17 +250,6 @@ mod tests {
         assert!(of_alice.contains(&"carillon:{p0207}:log".to_owned()), "{of_alice:?}");
         let chat = ChatId::parse("d9a24cc6-f5c2-8bb7-a2a6-3e0d1d39d4b1").unwrap();
         assert_eq!(names(&Subject::Chat(chat))[0], "carillon:{p0126}:messages:lIGUrk1ILBCbIwjq");
-    }
-
-    #[test]
-    fn every_type_is_read_by_as_many_steps_as_are_taken_from_the_answers() {
-        let key = Keys::new("carillon").unwrap().events(None);
-        for is_shared in [false, true] {
-            let concerned = Concerned { purpose: String::new(), key: key.clone(), is_shared };
-            for kind in ["string", "hash", "list", "zset", "stream", "set", "none", "?"] {
-                assert_eq!(reading(&concerned, kind).len(), reading_count(&concerned, kind), "{kind} {is_shared}");
-            }
-        }
     }
 
     #[test]

@@ -220,7 +220,6 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let _waiting = wait_for(Place::Moment);
         match retry {
             Retry::Never => self.ask(&question).await,
             Retry::AfterProbe => {
@@ -277,6 +276,7 @@ impl Link {
 
     /// Whether the breaker is closed, after any probe that is running has ended.
     pub(crate) async fn is_back(&self) -> bool {
+        let _waiting = wait_for(Place::Moment);
         let mut state = self.state.subscribe();
         // The sender lives in `self`, so the channel cannot close while this waits.
         state.wait_for(|state| !state.is_connecting).await.is_ok_and(|state| !state.breaker.is_open())

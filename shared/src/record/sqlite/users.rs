@@ -14,7 +14,7 @@ use crate::record::sqlite::statement::{all, execute, first, one, value};
 use crate::record::sqlite::store::SqliteRecord;
 use crate::users::erasures::{
     ERASED_IN_ANSWER, Erased, Erasures, MAX_CHANGED, MAX_CHANGED_TEXTS, MAX_CHATS, MAX_EXAMINED, MAX_EXAMINED_TEXTS,
-    MAX_SENDS, Reached, Stage, concerns, goes_round_again, in_answer, in_json, reach, without,
+    MAX_SENDS, Reached, Stage, goes_round_again, in_answer, in_json, left_of_letter, reach, without,
 };
 
 #[async_trait]
@@ -106,7 +106,7 @@ fn own(db: &Connection, user: &UserId, erased: &mut Erased) -> Result<Reached, F
     let sql = "DELETE FROM connections WHERE user_id = ?1 RETURNING id";
     let closed = all(db, sql, params![user.as_str()], value::<String>)?;
     erased.connections.extend(closed.into_iter().map(ConnectionId::new));
-    Ok(if digests < MAX_CHANGED { Reached::End } else { Reached::PART })
+    Ok(if digests < MAX_CHANGED { Reached::End } else { Reached::Part })
 }
 
 fn chunks(db: &Connection, user: &UserId, after: &Key) -> Result<Reached, Failure> {
@@ -145,23 +145,12 @@ fn dead_letters(db: &Connection, user: &UserId, after: &Key) -> Result<Reached, 
             let payload: Option<String> = row.get("payload")?;
             Ok((send, row.get::<_, bool>("is_own")?, row.get::<_, i64>("recipients")?, payload.unwrap_or_default()))
         })?;
-        // `None`: it stays as it is.
-        let left = if is_own || recipients == 0 && concerns(&payload, user) {
-            Some(Vec::new())
-        } else if recipients == 0 {
-            None
+        let Some(left) = left_of_letter(is_own, recipients, &payload, user) else { continue };
+        if left.is_empty() {
+            execute(db, "DELETE FROM dead_letters WHERE id = ?1", params![id])?;
         } else {
-            without(&payload, user)
-        };
-        match left {
-            None => {}
-            Some(left) if left.is_empty() => {
-                execute(db, "DELETE FROM dead_letters WHERE id = ?1", params![id])?;
-            }
-            Some(left) => {
-                let sql = "UPDATE dead_letters SET recipients = ?2, payload = ?3 WHERE id = ?1";
-                execute(db, sql, params![id, limit(left.len()), json_list(&left)])?;
-            }
+            let sql = "UPDATE dead_letters SET recipients = ?2, payload = ?3 WHERE id = ?1";
+            execute(db, sql, params![id, limit(left.len()), json_list(&left)])?;
         }
         if let Some(send) = send {
             empty_unneeded(db, &send)?;
@@ -184,7 +173,7 @@ fn inbox(db: &Connection, user: &UserId) -> Result<Reached, Failure> {
         empty_unneeded(db, send)?;
     }
     if deleted.len() >= MAX_CHANGED {
-        return Ok(Reached::PART);
+        return Ok(Reached::Part);
     }
     execute(db, "DELETE FROM inboxes WHERE user_id = ?1", params![user.as_str()])?;
     Ok(Reached::End)
@@ -203,7 +192,7 @@ fn empty_unneeded(db: &Connection, send: &[u8]) -> Result<(), Failure> {
 /// Whether a send is in an inbox, or may still get into one.
 fn is_needed(db: &Connection, send: &[u8]) -> Result<bool, Failure> {
     let sql = "SELECT EXISTS (SELECT 1 FROM notifications WHERE send_id = ?1)
-                   OR EXISTS (SELECT 1 FROM send_chunks 
+                   OR EXISTS (SELECT 1 FROM send_chunks
                                WHERE send_id = ?1 AND state = 'waiting' AND recipients <> '[]')
                    OR EXISTS (SELECT 1 FROM dead_letters WHERE send_id = ?1 AND recipients > 0)";
     one(db, sql, params![send], value)
@@ -223,7 +212,7 @@ fn sends(db: &Connection, user: &UserId) -> Result<Reached, Failure> {
         };
         execute(db, sql, params![send])?;
     }
-    Ok(if found.len() < MAX_SENDS { Reached::End } else { Reached::PART })
+    Ok(if found.len() < MAX_SENDS { Reached::End } else { Reached::Part })
 }
 
 fn leave_chats(db: &Connection, user: &UserId, erased: &mut Erased) -> Result<Reached, Failure> {
@@ -232,10 +221,10 @@ fn leave_chats(db: &Connection, user: &UserId, erased: &mut Erased) -> Result<Re
     for chat in &found {
         erased.chats.push(ChatId::from_uuid(*chat));
         if !leave(db, chat.as_bytes().as_slice(), user)? {
-            return Ok(Reached::PART);
+            return Ok(Reached::Part);
         }
     }
-    Ok(if found.len() < MAX_CHATS { Reached::End } else { Reached::PART })
+    Ok(if found.len() < MAX_CHATS { Reached::End } else { Reached::Part })
 }
 
 /// Leaves a group, and stays in a direct chat as a member without an id. A chat without any other member ends, after its

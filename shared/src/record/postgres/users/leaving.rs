@@ -17,10 +17,10 @@ pub(super) async fn leave_chats(db: &mut Db<'_>, user: &UserId, erased: &mut Era
         let chat: Uuid = column(row, "chat_id")?;
         erased.chats.push(ChatId::from_uuid(chat));
         if !leave(db, chat, user).await? {
-            return Ok(Reached::PART);
+            return Ok(Reached::Part);
         }
     }
-    Ok(if found.len() < MAX_CHATS { Reached::End } else { Reached::PART })
+    Ok(if found.len() < MAX_CHATS { Reached::End } else { Reached::Part })
 }
 
 /// Leaves a group, and stays in a direct chat as a member without an id. A chat without any other member ends, after its

@@ -147,7 +147,7 @@ async fn own(db: &mut Db<'_>, user: &UserId, erased: &mut Erased) -> Result<Reac
     let connections = column::<Option<Vec<String>>>(&row, "connections")?.unwrap_or_default();
     erased.connections.extend(connections.into_iter().map(ConnectionId::new));
     let digests: i64 = column(&row, "digests")?;
-    Ok(if digests < limit(MAX_CHANGED) { Reached::End } else { Reached::PART })
+    Ok(if digests < limit(MAX_CHANGED) { Reached::End } else { Reached::Part })
 }
 
 /// Deletes notifications, and at last the inbox. The head is locked first, so nothing arrives meanwhile; what arrives
@@ -170,7 +170,7 @@ async fn inbox(db: &mut Db<'_>, user: &UserId) -> Result<Reached, Failure> {
     letters.bind(sends.clone()).bind(user.as_str()).run(db).await?;
     sends::empty(db, sends).await?;
     if deleted.len() >= MAX_CHANGED {
-        return Ok(Reached::PART);
+        return Ok(Reached::Part);
     }
     sqlx::query("DELETE FROM inboxes WHERE user_id = $1").bind(user.as_str()).run(db).await?;
     Ok(Reached::End)

@@ -7,7 +7,7 @@ use crate::ids::UserId;
 use crate::record::postgres::failure::Failure;
 use crate::record::postgres::rows::{column, json_list, limit};
 use crate::record::postgres::timeout::{Db, Run};
-use crate::users::erasures::{MAX_CHANGED_TEXTS, MAX_EXAMINED_TEXTS, Reached, concerns, in_json, reach, without};
+use crate::users::erasures::{MAX_CHANGED_TEXTS, MAX_EXAMINED_TEXTS, Reached, in_json, left_of_letter, reach, without};
 
 /// In chunks. Those that a drain is materialising are waited for, and have put their row into the inbox then.
 pub(super) async fn in_chunks(
@@ -74,23 +74,17 @@ pub(super) async fn in_dead_letters(db: &mut Db<'_>, user: &UserId, after: Uuid)
     let (mut deleted, mut sends) = (Vec::<Uuid>::new(), Vec::<Uuid>::new());
     let (mut ids, mut counts, mut lists) = (Vec::new(), Vec::new(), Vec::new());
     for row in &locked {
-        let id: Uuid = column(row, "id")?;
-        sends.extend(column::<Option<Uuid>>(row, "send_id")?);
         let payload = column::<Option<&str>>(row, "payload")?.unwrap_or_default();
-        if column::<bool>(row, "is_own")? {
+        let (is_own, recipients) = (column(row, "is_own")?, column(row, "recipients")?);
+        let Some(left) = left_of_letter(is_own, recipients, payload, user) else { continue };
+        sends.extend(column::<Option<Uuid>>(row, "send_id")?);
+        let id: Uuid = column(row, "id")?;
+        if left.is_empty() {
             deleted.push(id);
-        } else if column::<i64>(row, "recipients")? == 0 {
-            if concerns(payload, user) {
-                deleted.push(id);
-            }
-        } else if let Some(left) = without(payload, user) {
-            if left.is_empty() {
-                deleted.push(id);
-            } else {
-                ids.push(id);
-                counts.push(limit(left.len()));
-                lists.push(json_list(&left));
-            }
+        } else {
+            ids.push(id);
+            counts.push(limit(left.len()));
+            lists.push(json_list(&left));
         }
     }
     sqlx::query("DELETE FROM dead_letters WHERE id = ANY ($1)").bind(deleted).run(db).await?;
