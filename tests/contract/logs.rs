@@ -29,6 +29,7 @@ on_each_moment! {
     a_claim_can_be_taken_over,
     any_text_is_kept_as_it_is,
     a_log_has_one_writer_at_a_time,
+    who_waits_for_a_writer_sees_when_what_there_was_is_written,
     a_lease_lapses_and_does_not_outlive_a_clock_that_goes_back,
     a_writer_without_a_lease_waits_for_no_other_and_leaves_its_lease,
 }
@@ -266,29 +267,53 @@ async fn any_text_is_kept_as_it_is(store: Store) {
     }
 }
 
+async fn is_busy(store: &Store, writer: WriterId, after_ms: i64) -> bool {
+    let read = store.read(&[log("alice")], ALL, writer, at(after_ms)).await;
+    assert!(read.busy.is_empty() || read.entries.is_empty());
+    read.busy.iter().any(|busy| busy.log == log("alice"))
+}
+
 async fn a_log_has_one_writer_at_a_time(store: Store) {
     append_all(&store, "alice", &["first", "second"]).await;
     append_all(&store, "bob", &["other"]).await;
     let (one, other, logs) = (WriterId(1), WriterId(2), [log("alice"), log("bob")]);
     let read = store.read(&[log("alice")], up_to(1), one, at(0)).await;
-    assert_eq!((texts(&read.entries), read.is_busy), (vec!["first"], false));
-    // The other gets what is not busy, and the first goes on.
+    assert_eq!((texts(&read.entries), read.busy.len()), (vec!["first"], 0));
+    // The other gets what is not busy.
     let rest = store.read(&logs, up_to(9), other, at(1)).await;
-    assert_eq!((texts(&rest.entries), rest.is_busy), (vec!["other"], true));
-    assert!(store.remove(&read.entries, one).await.is_some());
-    let busy = ReadLogs { is_busy: true, ..ReadLogs::default() };
-    assert_eq!(store.read(&[log("alice")], up_to(9), other, at(2)).await, busy);
-    let read = store.read(&[log("alice")], up_to(9), one, at(3)).await;
-    assert!(store.remove(&read.entries, one).await.is_some());
-    // It is empty, so it is free.
-    assert_eq!(store.read(&[log("alice")], up_to(9), other, at(4)).await, ReadLogs::default());
-    append(&store, "alice", 5, "third", 5).await;
-    assert_eq!(texts(&store.read(&[log("alice")], up_to(9), other, at(6)).await.entries), ["third"]);
+    assert_eq!((texts(&rest.entries), rest.busy[0].log), (vec!["other"], log("alice")));
+    // When one has written what it read, it is the turn of others, though the log has more.
+    assert_eq!(store.remove(&read.entries, one).await, Some(vec![log("alice")]));
+    let read = store.read(&[log("alice")], up_to(9), other, at(2)).await;
+    assert_eq!((texts(&read.entries), read.busy.len()), (vec!["second"], 0));
+    assert!(is_busy(&store, one, 3).await);
+    // A writer that removes ends no other's lease.
+    store.remove(&read.entries[..0], one).await;
+    assert!(is_busy(&store, one, 4).await);
+    assert!(store.remove(&read.entries, other).await.is_some());
+    assert_eq!(store.read(&[log("alice")], up_to(9), one, at(5)).await, ReadLogs::default());
+}
+
+async fn who_waits_for_a_writer_sees_when_what_there_was_is_written(store: Store) {
+    let (one, other) = (WriterId(1), WriterId(2));
+    let busy = async |after_ms| store.read(&[log("alice")], ALL, other, at(after_ms)).await.busy[0];
+    append_all(&store, "alice", &["first", "second"]).await;
+    let read = store.read(&[log("alice")], up_to(1), one, at(0)).await;
+    let before = busy(1).await;
+    append(&store, "alice", 2, "third", 2).await;
+    assert!(!busy(3).await.is_past(&before));
+    store.remove(&read.entries, one).await;
+    let read = store.read(&[log("alice")], up_to(1), one, at(4)).await;
+    assert!(!busy(5).await.is_past(&before));
+    store.remove(&read.entries, one).await;
+    let rest = store.read(&[log("alice")], up_to(1), one, at(6)).await;
+    assert_eq!(texts(&rest.entries), ["third"]);
+    assert!(busy(7).await.is_past(&before));
 }
 
 async fn a_lease_lapses_and_does_not_outlive_a_clock_that_goes_back(store: Store) {
     let (one, other) = (WriterId(1), WriterId(2));
-    let is_busy = async |writer, after_ms| store.read(&[log("alice")], ALL, writer, at(after_ms)).await.is_busy;
+    let is_busy = async |writer, after_ms| is_busy(&store, writer, after_ms).await;
     append(&store, "alice", 0, "first", 0).await;
     assert!(!is_busy(one, 0).await);
     assert!(is_busy(other, WRITER_LEASE_MS - 1).await);
@@ -304,11 +329,11 @@ async fn a_writer_without_a_lease_waits_for_no_other_and_leaves_its_lease(store:
     append(&store, "alice", 0, "first", 0).await;
     store.read(&[log("alice")], ALL, one, at(0)).await;
     let read = store.read(&[log("alice")], ALL, WriterId::WITHOUT_LEASE, at(1)).await;
-    assert_eq!((texts(&read.entries), read.is_busy), (vec!["first"], false));
-    assert!(store.read(&[log("alice")], ALL, other, at(2)).await.is_busy);
+    assert_eq!((texts(&read.entries), read.busy.len()), (vec!["first"], 0));
+    assert!(is_busy(&store, other, 2).await);
     append(&store, "alice", 1, "second", 3).await;
     store.remove(&read.entries, WriterId::WITHOUT_LEASE).await;
-    assert!(store.read(&[log("alice")], ALL, other, at(4)).await.is_busy);
+    assert!(is_busy(&store, other, 4).await);
     let read = store.read(&[log("alice")], ALL, one, at(5)).await;
     assert_eq!(texts(&read.entries), ["second"]);
 }

@@ -42,11 +42,11 @@ pub trait Logs: Send + Sync {
     async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs;
 
     /// Entries of each of these logs, the oldest first, within bounds for each: none without all that were accepted before it,
-    /// except what is in a store that gives no answer. Gives the writer a lease on these logs, which ends when the log is empty or
-    /// after [`WRITER_LEASE_MS`]; until then they are busy for other writers.
+    /// except what is in a store that gives no answer. Gives the writer a lease on these logs until it removes entries of theirs,
+    /// or for [`WRITER_LEASE_MS`]; until then they are busy for other writers.
     async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs;
 
-    /// Removes what a writer has written. Returns those of its logs that have more entries; `None` without an answer: what was
+    /// Removes what a writer has written, and ends its lease on these logs. Returns those of its logs that have more entries; `None` without an answer: what was
     /// written is read again then, which is harmless.
     async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> Option<Vec<LogId>>;
 
@@ -90,10 +90,31 @@ pub struct ReadLogs {
     pub more: Vec<LogId>,
     /// Others that have more, which came while they were read.
     pub grown: Vec<LogId>,
-    /// Whether another writer has one of them.
-    pub is_busy: bool,
+    /// Those that another writer has.
+    pub busy: Vec<BusyLog>,
     /// Whether one of them gave no answer.
     pub is_silent: bool,
+}
+
+/// A log that another writer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BusyLog {
+    /// Which log.
+    pub log: LogId,
+    /// The place of its oldest entry; places only grow.
+    pub(crate) first: Place,
+    /// The place of its newest entry.
+    pub(crate) last: Place,
+}
+
+/// When an entry was appended, in milliseconds since 1970, and its number in that millisecond.
+pub(crate) type Place = (u64, u64);
+
+impl BusyLog {
+    /// Whether all that it had at an earlier reading is written.
+    pub fn is_past(&self, earlier: &Self) -> bool {
+        self.first > earlier.last
+    }
 }
 
 /// Which log.

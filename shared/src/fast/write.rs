@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::FastRecord;
-use super::log::{LogEntry, LogId, Logs, ReadLogs, Share, WriterId};
+use super::log::{BusyLog, LogEntry, LogId, Logs, ReadLogs, Share, WRITER_LEASE_MS, WriterId};
 use super::logged::{Entry, LoggedMessage, LoggedSend};
 use crate::clock::At;
 use crate::delivery::dead_letters::{Dead, DeadLetters, Reason};
@@ -21,8 +21,9 @@ const MAX_WRITTEN_BYTES: usize = 2 * 1_024 * 1_024;
 const MAX_LOGS: usize = 50;
 /// How long to wait for another writer before looking again: twice as long each time, up to the second.
 const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50)];
-/// How long a call waits for another writer, which may have died or be writing without end, before it writes the same.
-const WAIT_FOR_OTHERS: Duration = Duration::from_millis(100);
+/// How long a call waits for other writers before it writes the same: by then every lease has lapsed, unless the clock stands still.
+/// Were all to write the same at once, they would stand in each other's way in the database.
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(2 * WRITER_LEASE_MS as u64);
 
 /// Writes logs.
 ///
@@ -105,10 +106,12 @@ impl LogWriter {
     ) {
         let (mut writer, [mut pause, longest]) = (WriterId(random()), LOOK_AGAIN);
         let waits_until = Instant::now() + WAIT_FOR_OTHERS;
+        // The logs that others had when they were first looked at.
+        let mut awaited: HashMap<LogId, BusyLog> = HashMap::new();
         while !logs.is_empty() {
             // Every log has a share of the batch.
             let share = Share { entries: MAX_WRITTEN / logs.len(), bytes: MAX_WRITTEN_BYTES / logs.len() };
-            let ReadLogs { entries, more, grown, is_busy, is_silent } = self.logs.read(&logs, share, writer, at).await;
+            let ReadLogs { entries, more, grown, busy, is_silent } = self.logs.read(&logs, share, writer, at).await;
             written.is_silent |= is_silent;
             let mut left = Some(Vec::new());
             if !entries.is_empty() {
@@ -127,18 +130,21 @@ impl LogWriter {
             if is_silent {
                 break;
             }
-            if !is_busy {
-                logs = match extent {
-                    Extent::Present => more,
-                    Extent::Everything => [more, grown, left].concat(),
-                };
-                logs.sort_unstable();
-                logs.dedup();
-            }
+            let is_awaited = |busy: &BusyLog| {
+                extent == Extent::Everything || !busy.is_past(awaited.entry(busy.log).or_insert(*busy))
+            };
+            let busy: Vec<LogId> = busy.into_iter().filter(is_awaited).map(|busy| busy.log).collect();
+            let is_stuck = !busy.is_empty() && extent == Extent::Present && Instant::now() >= waits_until;
+            logs = match extent {
+                Extent::Present => [more, busy].concat(),
+                Extent::Everything => [more, busy, grown, left].concat(),
+            };
+            logs.sort_unstable();
+            logs.dedup();
             if Instant::now() >= until {
                 break;
             }
-            if is_busy && extent == Extent::Present && Instant::now() >= waits_until {
+            if is_stuck {
                 writer = WriterId::WITHOUT_LEASE;
             } else if entries.is_empty() && !logs.is_empty() {
                 tokio::time::sleep(pause).await;

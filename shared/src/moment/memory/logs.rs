@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
 use crate::fast::log::{
-    KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs, Share,
-    Unwritten, WRITER_LEASE_MS, WriterId,
+    BusyLog, KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs,
+    Share, Unwritten, WRITER_LEASE_MS, WriterId,
 };
 use crate::ids::SendId;
 
@@ -93,7 +93,13 @@ impl MemoryLogs {
             self.logs.get(log).is_some_and(|all| all.len() > read)
         };
         let more = own.iter().copied().filter(has_more).collect();
-        ReadLogs { entries, more, is_busy: !busy.is_empty(), ..ReadLogs::default() }
+        let busy = busy.into_iter().filter_map(|log| self.busy(log)).collect();
+        ReadLogs { entries, more, busy, ..ReadLogs::default() }
+    }
+
+    fn busy(&self, log: LogId) -> Option<BusyLog> {
+        let entries = self.logs.get(&log)?;
+        Some(BusyLog { log, first: (entries.first()?.place, 0), last: (entries.last()?.place, 0) })
     }
 
     fn oldest(&self, logs: &[LogId], share: Share) -> Vec<LogEntry> {
@@ -122,9 +128,8 @@ impl MemoryLogs {
             }
         }
         self.logs.retain(|_, entries| !entries.is_empty());
-        let logs = &self.logs;
-        self.writers.retain(|log, (own, _)| *own != writer || logs.contains_key(log));
         let left: BTreeSet<LogId> = removed.iter().map(|entry| entry.log).collect();
+        self.writers.retain(|log, (own, _)| *own != writer || !left.contains(log));
         self.unwritten(&left.into_iter().collect::<Vec<_>>())
     }
 

@@ -9,13 +9,15 @@
 -- ARGV[4]  the writer, a number; 0: one that no log is busy for, and that takes no lease
 -- ARGV[5]  how long its lease lasts from now on, in milliseconds
 --
--- Returns { foreign, busy, more, place, id, text, place, id, text, ... }
+-- Returns { foreign, 0, more, place, id, text, place, id, text, ... }, or { foreign, 1, first, last }
 --   foreign  1 if the log was a foreign value, which is removed; or else 0
---   busy     1 if another writer has the log; then nothing follows
+--   0 or 1   1 if another writer has the log
 --   more     1 if there are more entries than those that follow
 --   place    of an entry in the log, the oldest first
 --   id       under which it was appended; empty if it was added by hand
 --   text     its text
+--   first    the place of the oldest entry
+--   last     the place of the newest one
 
 local length = count_or_clear('XLEN', KEYS[1])
 if length == 0 then
@@ -27,7 +29,8 @@ local writer, ends = string.match(type(kept) == 'string' and kept or '', '^(%d+)
 -- A lease that ends later than one from now on was given before the clock went back.
 local takes_lease = ARGV[4] ~= '0'
 if takes_lease and writer and writer ~= ARGV[4] and tonumber(ends) > now and tonumber(ends) <= now + lease then
-  return { foreign, 1, 0 }
+  local first, last = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1), redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+  return { foreign, 1, first[1][1], last[1][1] }
 end
 if takes_lease then
   redis.pcall('SET', KEYS[2], ARGV[4] .. ' ' .. whole(now + lease), 'PX', whole(2 * lease))

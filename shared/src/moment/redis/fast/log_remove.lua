@@ -1,5 +1,4 @@
--- Removes entries from a log. Those that are not there any more are skipped. Removing the last entry also ends the writer's
--- lease.
+-- Removes entries from a log, and ends the writer's lease. Entries that are not there any more are skipped.
 --
 -- KEYS[1]          the log
 -- KEYS[2]          its index
@@ -35,9 +34,9 @@ local left = count_or_clear('XLEN', KEYS[1])
 if left == 0 then
   -- An empty log begins anew, whatever its index said.
   redis.call('DEL', KEYS[1], KEYS[2])
-  local writer = redis.pcall('GET', KEYS[3])
-  if type(writer) == 'table' or writer and string.match(writer, '^%d+') == ARGV[2] then
-    redis.call('DEL', KEYS[3])
-  end
+end
+local writer = redis.pcall('GET', KEYS[3])
+if type(writer) == 'table' or writer and string.match(writer, '^%d+') == ARGV[2] then
+  redis.call('DEL', KEYS[3])
 end
 return { foreign, left }

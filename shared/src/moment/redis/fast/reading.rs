@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use redis::Value;
 
 use crate::clock::At;
-use crate::fast::log::{LogEntry, LogId, ReadLogs, Share, WRITER_LEASE_MS, WriterId};
+use crate::fast::log::{BusyLog, LogEntry, LogId, Place, ReadLogs, Share, WRITER_LEASE_MS, WriterId};
 use crate::moment::redis::keys::Keys;
 use crate::moment::redis::link::Retry;
 use crate::moment::redis::routing::Router;
@@ -49,9 +49,6 @@ fn read_log(keys: &Keys, log: LogId, share: Share, writer: WriterId, at: At) -> 
     step.arg(share.entries).arg(share.bytes).arg(writer.0).arg(WRITER_LEASE_MS)
 }
 
-/// When an entry was appended, in milliseconds since 1970, and its number in that millisecond.
-type Place = (u64, u64);
-
 fn place(text: &[u8]) -> Option<Place> {
     let (ms, n) = std::str::from_utf8(text).ok()?.split_once('-')?;
     Some((ms.parse().ok()?, n.parse().ok()?))
@@ -65,16 +62,19 @@ struct Ends {
 
 /// Where a log ended before it was read at any instance.
 struct End {
-    /// The place of the last entry, as far as clocks of instances agree.
+    /// The place of the last entry, as far as clocks of instances agree, or [`UNBOUNDED`].
     last: Place,
     /// The first instance that has entries. The lease is taken there alone, so that no two writers wait for each other.
     instance: usize,
 }
 
+/// After every place.
+const UNBOUNDED: Place = (u64::MAX, u64::MAX);
+
 impl Ends {
     /// At a single instance, whatever is read comes before what is not.
     fn unbounded(logs: &[LogId]) -> Self {
-        let by_log = logs.iter().map(|log| (*log, End { last: (u64::MAX, u64::MAX), instance: 0 })).collect();
+        let by_log = logs.iter().map(|log| (*log, End { last: UNBOUNDED, instance: 0 })).collect();
         Self { by_log, is_silent: false }
     }
 
@@ -124,8 +124,10 @@ impl End {
 
     /// Takes of a log what comes before all that may be left anywhere. `parts`: of the instances that answered.
     fn take(self, log: LogId, parts: Vec<Part>, read: &mut ReadLogs) {
-        if parts.iter().any(|part| part.is_busy) {
-            read.is_busy = true;
+        if let Some((_, newest)) = parts.iter().find_map(|part| part.busy) {
+            let first = parts.iter().filter_map(Part::first).min().unwrap_or(newest);
+            let last = if self.last == UNBOUNDED { newest } else { self.last };
+            read.busy.push(BusyLog { log, first, last });
             return;
         }
         // What follows the share of one instance may come before what others have.
@@ -150,7 +152,8 @@ impl End {
 struct Part {
     entries: Vec<LogEntry>,
     has_more: bool,
-    is_busy: bool,
+    /// Its oldest and its newest place, if another writer has it there.
+    busy: Option<(Place, Place)>,
 }
 
 impl Part {
@@ -158,8 +161,14 @@ impl Part {
     fn read(log: LogId, instance: usize, answer: Answer) -> Option<(Self, u64)> {
         let mut values = read::<Vec<Value>>(answer)?.into_iter();
         let mut number = || values.next().and_then(|number| read::<u64>(Some(Ok(number)))).unwrap_or(0);
-        let (foreign, is_busy, has_more) = (number(), number() == 1, number() == 1);
+        let (foreign, is_busy) = (number(), number() == 1);
+        let has_more = !is_busy && number() == 1;
         let texts: Vec<Vec<u8>> = values.filter_map(|value| read(Some(Ok(value)))).collect();
+        if is_busy {
+            let [first, last] = texts.as_slice() else { return None };
+            let part = Self { entries: Vec::new(), has_more, busy: Some((place(first)?, place(last)?)) };
+            return Some((part, foreign));
+        }
         let (entries, _) = texts.as_chunks();
         let entry = |[place, id, text]: &[Vec<u8>; 3]| LogEntry {
             log,
@@ -168,7 +177,12 @@ impl Part {
             instance,
             place: place.clone(),
         };
-        Some((Self { entries: entries.iter().map(entry).collect(), has_more, is_busy }, foreign))
+        Some((Self { entries: entries.iter().map(entry).collect(), has_more, busy: None }, foreign))
+    }
+
+    /// The place of its oldest entry.
+    fn first(&self) -> Option<Place> {
+        self.busy.map(|(first, _)| first).or_else(|| place(&self.entries.first()?.place))
     }
 }
 
@@ -197,8 +211,8 @@ mod tests {
         )
     }
 
-    fn busy() -> Answer {
-        answer([0, 1, 0].map(Value::Int).to_vec())
+    fn busy(first: &str, last: &str) -> Answer {
+        answer(vec![Value::Int(0), Value::Int(1), text(first), text(last)])
     }
 
     fn log(number: u16) -> LogId {
@@ -224,7 +238,7 @@ mod tests {
         );
         assert_eq!(places(&read), ["9-0", "10-0", "10-1", "90-0", "100-0"]);
         assert_eq!(read.entries.iter().map(|entry| entry.instance).collect::<Vec<_>>(), [0, 1, 1, 0, 1]);
-        assert_eq!((read.more, read.grown, read.is_busy, read.is_silent), (vec![], vec![], false, false));
+        assert_eq!(ReadLogs { entries: vec![], ..read }, ReadLogs::default());
     }
 
     #[test]
@@ -242,12 +256,28 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_of_a_log_that_another_writer_has_at_one_instance() {
-        let read = read_one([end("90-0"), end("100-0")], [busy(), part(false, &["100-0"])]);
-        assert_eq!(read, ReadLogs { is_busy: true, ..ReadLogs::default() });
+        let read = read_one([end("90-0"), end("100-0")], [busy("80-0", "90-0"), part(false, &["70-0", "100-0"])]);
+        let waited_for = BusyLog { log: log(7), first: (70, 0), last: (100, 0) };
+        assert_eq!(read, ReadLogs { busy: vec![waited_for], ..ReadLogs::default() });
         // Other logs are not held up by it.
         let (ends, _) = Ends::read(&[log(7), log(8)], vec![vec![end("90-0"), end("80-0")]]);
-        let (read, _) = ends.together(vec![vec![busy(), part(false, &["80-0"])]]);
-        assert_eq!((places(&read), read.is_busy), (vec!["80-0"], true));
+        let (read, _) = ends.together(vec![vec![busy("90-0", "90-0"), part(false, &["80-0"])]]);
+        assert_eq!((places(&read), read.busy.len()), (vec!["80-0"], 1));
+    }
+
+    #[test]
+    fn a_busy_log_is_past_what_it_had_when_that_is_gone_from_every_instance() {
+        let read = |ends, parts| read_one(ends, parts).busy[0];
+        let before = read([end("90-0"), end("100-0")], [busy("80-0", "90-0"), part(false, &["70-0", "100-0"])]);
+        assert!(!before.is_past(&before));
+        let ahead = read([end("110-0"), end("100-0")], [busy("110-0", "110-0"), part(false, &["100-0"])]);
+        assert!(!ahead.is_past(&before));
+        let past = read([end("110-0"), end("120-0")], [busy("110-0", "110-0"), part(false, &["120-0"])]);
+        assert!(past.is_past(&before));
+        // At a single instance, the newest entry is told along with the log.
+        let single = |busy| Ends::unbounded(&[log(7)]).together(vec![vec![busy]]).0.busy[0];
+        let before = single(busy("80-0", "90-0"));
+        assert!(!single(busy("90-0", "95-0")).is_past(&before) && single(busy("90-1", "95-0")).is_past(&before));
     }
 
     #[test]
