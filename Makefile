@@ -25,7 +25,7 @@ test: ## Run every test; install missing tools first, unless NO_INSTALL=1
 	tests/run $(ARGS)
 
 faults: ## Inject faults on real servers and count losses (ONLY=F03,F24; SEED=1 DURATION_S=600 for a random mix; INSTANCES=3; CLUSTER=true; ACCEPT=fast)
-	cargo test --locked --package tests --test faults -- all
+	FUNCTIONS=optimised cargo test --locked --profile faults --package tests --test faults -- all
 
 overlap: ## Run the release before the newest migration beside this one, migrate, and roll back (BASE=commit)
 	cargo test --locked --package tests --test overlap

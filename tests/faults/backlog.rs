@@ -64,7 +64,8 @@ pub(crate) async fn after_an_outage(testbed: &mut Testbed) {
         .require(busy_ms <= bound, format!("accept p99 was {busy_ms:.0} ms, compared with {calm_ms:.0} ms when calm"));
 }
 
-/// Inserts the rows that sends would have left behind a minute ago.
+/// Inserts the rows that sends would have left behind a minute ago. Inboxes are locked meanwhile: what was accepted fast may
+/// still be written to them.
 async fn insert_backlog(testbed: &Testbed) {
     let each = NOTIFICATIONS / USERS;
     let statements = [
@@ -77,13 +78,16 @@ async fn insert_backlog(testbed: &Testbed) {
             "INSERT INTO inboxes (user_id, epoch) SELECT 'user-' || u, epoch.epoch FROM generate_series(0, {USERS} - 1) AS u, epoch
              ON CONFLICT DO NOTHING"
         ),
+        "SELECT FROM inboxes ORDER BY user_id FOR UPDATE".to_owned(),
         "INSERT INTO notifications (user_id, \"offset\", version, id, send_id, type, created_at, push_at)
          SELECT i.user_id, i.head + n, i.head + n, gen_random_uuid(), s.id, s.type, s.created_at, s.created_at
            FROM inboxes i, (SELECT *, split_part(title, '/', 2)::bigint AS n FROM sends WHERE sender = 'outage') AS s"
             .to_owned(),
         format!("UPDATE inboxes SET head = head + {each}, unread = unread + {each}"),
     ];
+    let mut transaction = testbed.database.begin().await.unwrap();
     for statement in statements {
-        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&testbed.database).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await.unwrap();
     }
+    transaction.commit().await.unwrap();
 }

@@ -13,6 +13,8 @@ use crate::testbed::{PRESENCE_LEASE, Testbed, pause};
 
 /// The age in seconds at which a connection that API Gateway calls gone is believed to be gone, and a little more.
 const TRUST_GONE_AFTER_S: f64 = 11.0;
+/// How long a drain on a busy machine may take to tell that somebody is offline.
+const TELLING: Duration = Duration::from_secs(15);
 /// The number of sockets in the record. A stream lasts longer than its client, as on Lambda.
 const SOCKETS: &str = "SELECT count(*) FROM connections WHERE NOT starts_with(id, 'stream/')";
 
@@ -68,6 +70,7 @@ pub(crate) async fn failing(testbed: &mut Testbed) {
 
 /// F46: 200, but the frame is dropped. The next frame or the next pong reveals the gap.
 pub(crate) async fn dropping(testbed: &mut Testbed) {
+    let from = Instant::now();
     testbed.management.set_behaviour(Behaviour::Dropping(0.1));
     testbed.run_for(8.0).await;
     testbed.end_fault();
@@ -89,7 +92,9 @@ pub(crate) async fn dropping(testbed: &mut Testbed) {
     testbed.require(count > 0, "no dropped frame had to be recovered");
     // What was accepted fast has its place, and is shown, only once a drain has written it.
     let heartbeats = if testbed.accepts_fast { 3.0 } else { 2.0 };
-    let bound = heartbeats * HEARTBEAT.as_secs_f64();
+    // On a busy machine, the call that fetches it takes as long as any.
+    let [_, call_ms] = testbed.accept_ms(from, Instant::now());
+    let bound = heartbeats * HEARTBEAT.as_secs_f64() + 2.0 * call_ms / 1_000.0;
     testbed.require(p99 <= bound, format!("recovery took {p99:.1} s, more than {bound:.1} s"));
 }
 
@@ -139,8 +144,15 @@ async fn require_offline(testbed: &mut Testbed, user: &str, since: Instant) {
     testbed.note(format!("{user} was offline {:.0} s after its socket had broken", took.as_secs_f64()));
     testbed.require(!is_online, format!("{user} is still online {took:?} after its last socket broke"));
     // The drain tells of it, once and at best effort.
+    let told =
+        |testbed: &Testbed| -> Vec<usize> { testbed.devices.iter().map(|device| times_told(device, user)).collect() };
+    let offline_at = Instant::now();
+    while told(testbed).iter().all(|times| *times == 0) && offline_at.elapsed() < TELLING {
+        pause(200).await;
+    }
+    // Should it be told twice.
     pause(3_000).await;
-    let told: Vec<usize> = testbed.devices.iter().map(|device| times_told(device, user)).collect();
+    let told = told(testbed);
     let is_told_once = told.contains(&1) && told.iter().all(|times| *times <= 1);
     testbed.require(is_told_once, format!("devices were told {told:?} times that {user} went offline"));
 }

@@ -17,6 +17,14 @@ use serde_json::{Value, json};
 /// The maximum number of sandboxes for one function; further calls wait.
 const MAX_IN_FLIGHT: usize = 10;
 
+/// The profile that the functions are built with: `FUNCTIONS=optimised`, which `make faults` sets, or that of the tests.
+pub(crate) fn profile() -> Profile {
+    match std::env::var("FUNCTIONS") {
+        Ok(functions) if functions == "optimised" => Profile::Faults,
+        _ => Profile::Dev,
+    }
+}
+
 /// All functions of the template.
 pub(crate) struct Lambda {
     functions: BTreeMap<String, Arc<Deployed>>,
@@ -39,7 +47,7 @@ impl Lambda {
     /// All functions of the template, by the name of their binary, with these environment variables. A process starts
     /// at the first call.
     pub(crate) async fn new(template: &Template, variables: impl Fn(&str) -> Variables) -> Self {
-        let built = binaries::built(Profile::Dev);
+        let built = binaries::built(profile());
         let api = Arc::new(RuntimeApi::start().await.unwrap());
         let deployed = |function: &gateway::template::FunctionDefinition| {
             let name = function.binary.clone()?;

@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let seed = env_number("SEED").unwrap_or(1);
-    harness::binaries::built(harness::binaries::Profile::Dev);
+    harness::binaries::built(lambda::profile());
     let mut servers = Some(Servers::start(redis).await);
     let (mut reports, mut passed): (Vec<Report>, bool) = (Vec::new(), true);
     for scenario in &scenarios {

@@ -171,8 +171,11 @@ pub(crate) async fn transactions_lost(testbed: &mut Testbed) {
     testbed.end_fault();
     testbed.note(format!("{deadlocks} deadlocks, {lost} serialization failures"));
     testbed.require(deadlocks > 0 && lost > 0, "no transaction was lost");
-    let refused = testbed.calls_with_status(from, Instant::now(), |status| !(200..300).contains(&status));
-    testbed.require(refused == 0, format!("{refused} calls were refused because of lost transactions"));
+    let refused = testbed.refusals_since(from);
+    testbed.require(
+        refused.is_empty(),
+        format!("calls were refused because of lost transactions: {}", refused.join(", ")),
+    );
 }
 
 /// Performs a statement on each table whose writers are to lose. Each is a transaction, which has no lock while it waits for one:

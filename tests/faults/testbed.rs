@@ -31,7 +31,7 @@ use crate::lambda::Lambda;
 use crate::management_api::{Behaviour, ManagementApi};
 use crate::proxy::{Mode, Proxy};
 use crate::report;
-use crate::sender::{Load, Log, Service};
+use crate::sender::{Attempt, Load, Log, Service};
 use crate::servers::Servers;
 use crate::talk::{Chat, PAIR, Talked, Writer};
 
@@ -412,6 +412,16 @@ impl Testbed {
         let (sends, messages) = (self.service.log.attempts.lock().unwrap(), self.talked.attempts.lock().unwrap());
         let calls = sends.iter().chain(messages.iter());
         calls.filter(|call| (from..to).contains(&call.at) && status(call.status)).count()
+    }
+
+    /// The calls of services and users since then that were not answered with 2xx, each with how long it took.
+    pub(crate) fn refusals_since(&self, from: Instant) -> Vec<String> {
+        let (sends, messages) = (self.service.log.attempts.lock().unwrap(), self.talked.attempts.lock().unwrap());
+        let calls = sends.iter().map(|call| ("send", call)).chain(messages.iter().map(|call| ("message", call)));
+        let refused = calls.filter(|(_, call)| call.at >= from && !(200..300).contains(&call.status));
+        let text =
+            |(kind, call): (&str, &Attempt)| format!("{kind} {} {} after {:.1?}", call.status, call.code, call.took);
+        refused.map(text).collect()
     }
 }
 

@@ -12,6 +12,8 @@ use serde_json::Value;
 pub enum Profile {
     /// The profile of the tests.
     Dev,
+    /// The profile of `make faults`.
+    Faults,
     /// The profile of a deployment.
     Release,
 }
@@ -31,9 +33,11 @@ pub fn functions() -> Vec<String> {
 /// `cargo test` builds along with the gateway contain SQLite. Built without the gateway, they are what is deployed.
 pub fn built(profile: Profile) -> &'static BTreeMap<String, PathBuf> {
     static DEV: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
+    static FAULTS: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
     static RELEASE: OnceLock<BTreeMap<String, PathBuf>> = OnceLock::new();
     match profile {
         Profile::Dev => DEV.get_or_init(|| build(&[])),
+        Profile::Faults => FAULTS.get_or_init(|| build(&["--profile", "faults"])),
         Profile::Release => RELEASE.get_or_init(|| build(&["--release"])),
     }
 }
