@@ -21,6 +21,7 @@ pub mod redis_server;
 pub mod sandbox;
 pub mod watch;
 pub mod world;
+pub mod yaml;
 
 pub use app::{Counted, FakePush, HttpAnswer, TestApp, body, event, request, socket_event};
 pub use device::Device;

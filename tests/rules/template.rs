@@ -1,7 +1,7 @@
-//! template.yaml as JSON values: short tags of CloudFormation such as `!Ref` become their long forms.
+//! Templates of CloudFormation as JSON values, and what rules look for in them.
 
-use saphyr::{LoadableYamlNode, ScalarOwned, YamlOwned};
-use serde_json::{Map, Value, json};
+pub(crate) use harness::yaml::parse;
+use serde_json::{Value, json};
 
 /// The resources of one type in a template, by logical id.
 pub(crate) fn of_type<'t>(template: &'t Value, kind: &'t str) -> impl Iterator<Item = (&'t str, &'t Value)> {
@@ -20,38 +20,6 @@ pub(crate) fn list(value: &Value) -> Vec<&Value> {
         Value::Null => Vec::new(),
         Value::Array(items) => items.iter().collect(),
         one => vec![one],
-    }
-}
-
-pub(crate) fn parse(text: &str) -> Value {
-    let documents = YamlOwned::load_from_str(text).unwrap();
-    lower(documents.into_iter().next().unwrap())
-}
-
-fn lower(node: YamlOwned) -> Value {
-    match node {
-        YamlOwned::Value(ScalarOwned::Null) => Value::Null,
-        YamlOwned::Value(ScalarOwned::Boolean(truth)) => truth.into(),
-        YamlOwned::Value(ScalarOwned::Integer(number)) => number.into(),
-        YamlOwned::Value(ScalarOwned::FloatingPoint(number)) => (*number).into(),
-        YamlOwned::Value(ScalarOwned::String(text)) => text.into(),
-        YamlOwned::Sequence(items) => items.into_iter().map(lower).collect(),
-        YamlOwned::Mapping(members) => {
-            let members = members.into_iter().map(|(key, value)| match lower(key) {
-                Value::String(key) => (key, lower(value)),
-                key => panic!("a key must be a string, found {key}"),
-            });
-            Value::Object(members.collect::<Map<_, _>>())
-        }
-        YamlOwned::Tagged(tag, inner) => match (tag.suffix.as_str(), lower(*inner)) {
-            (name @ ("Ref" | "Condition"), inner) => json!({ name: inner }),
-            ("GetAtt", Value::String(path)) => {
-                let (resource, attribute) = path.split_once('.').unwrap();
-                json!({ "Fn::GetAtt": [resource, attribute] })
-            }
-            (name, inner) => json!({ format!("Fn::{name}"): inner }),
-        },
-        other => panic!("unexpected YAML node: {other:?}"),
     }
 }
 
