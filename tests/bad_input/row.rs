@@ -222,7 +222,7 @@ impl Call {
         let mut headers: Vec<(&str, &str)> = Vec::new();
         headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
         headers.extend(self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        harness::http::call(world.address(), self.method, &self.path, &headers, self.body.clone()).await
+        world.call(self.method, &self.path, &headers, &self.body).await
     }
 }
 

@@ -8,6 +8,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use crate::api::Exchange;
+
 /// The response to a call.
 #[derive(Debug)]
 pub struct Answer {
@@ -43,7 +45,23 @@ impl Answer {
     }
 }
 
-/// Makes a call on its own connection.
+/// Makes a call on its own connection. Panics unless call and answer are as described.
+pub async fn described_call(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl AsRef<[u8]>,
+) -> Answer {
+    let body = Bytes::copy_from_slice(body.as_ref());
+    let answer = call(address, method, path, headers, body.clone()).await;
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let Answer { status, headers, text } = &answer;
+    Exchange { method, path, query, body: &body, status: *status, headers, answer: text }.check();
+    answer
+}
+
+/// The same for tests that measure, or whose answers come from elsewhere too: nothing is checked.
 pub async fn call(
     address: SocketAddr,
     method: &str,

@@ -9,6 +9,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use crate::api::Exchange;
+
 /// Longer than any event takes; a test that waits this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -24,7 +26,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Opens a stream with this query and these headers, or returns the status of the refusal.
+    /// Opens a stream with this query and these headers, or returns the status of the refusal. Panics unless the answer is
+    /// as described.
     pub async fn open(address: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Result<Self, u16> {
         let stream = TcpStream::connect(address).await.unwrap();
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -34,10 +37,21 @@ impl Listener {
             request = request.header(*name, *value);
         }
         let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
-        match response.status().as_u16() {
-            200 => Ok(Self { body: response.into_body(), text: String::new(), last_id: None, driver }),
-            status => Err(status),
+        let (head, body) = response.into_parts();
+        let status = head.status.as_u16();
+        let check = |answer: &str| {
+            let (path, query) = ("/api/events", query.trim_start_matches('?'));
+            Exchange { method: "GET", path, query, body: b"", status, headers: &head.headers, answer }.check();
+        };
+        if status == 200 {
+            check("");
+            return Ok(Self { body, text: String::new(), last_id: None, driver });
         }
+        // A refusal that is cut off says nothing.
+        if let Ok(refusal) = body.collect().await {
+            check(std::str::from_utf8(&refusal.to_bytes()).unwrap());
+        }
+        Err(status)
     }
 
     /// The next event; `None` once the stream has ended or was cut off. Panics if there is none for long.

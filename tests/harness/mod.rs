@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
+pub mod api;
 pub mod app;
 pub mod binaries;
 pub mod conversation;

@@ -182,8 +182,8 @@ impl World {
     }
 
     /// Makes a call without a token.
-    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        http::call(self.address(), method, path, headers, body.to_owned()).await
+    pub async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
+        http::described_call(self.address(), method, path, headers, body).await
     }
 }
 
@@ -258,7 +258,7 @@ impl Caller {
     pub async fn calls(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut all = vec![("authorization", self.authorization.as_str())];
         all.extend_from_slice(headers);
-        http::call(self.address, method, path, &all, body.to_owned()).await
+        http::described_call(self.address, method, path, &all, body).await
     }
 
     /// Sends a plain notification to these users; returns the id of the first recipient's notification.

@@ -6,6 +6,7 @@
 mod access;
 mod agreement;
 mod circles;
+mod described;
 mod imports;
 mod manifests;
 mod metric_names;
