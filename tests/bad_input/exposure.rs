@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use futures_util::FutureExt;
 use harness::push_service::Reply;
-use harness::{TestApp, World, body, event, request};
+use harness::{TestApp, World, body, event, invoke};
 use serde_json::{Value, json};
 use shared::config::{Config, Origins};
 use shared::web_push::vapid;
@@ -140,7 +140,7 @@ async fn failing_database() {
     send["headers"]["authorization"] = test.bearer("shop", "notify:send").into();
     let mut list = event("list");
     list["headers"]["authorization"] = test.bearer("alice", "").into();
-    for answer in [send::handle(&test.app, request(send)).await, inbox::handle(&test.app, request(list)).await] {
+    for answer in [invoke(&test.app, send::handle, send).await, invoke(&test.app, inbox::handle, list).await] {
         assert_eq!(answer.status(), 503);
         assert!(answer.headers().contains_key("retry-after"));
         let error = &body(&answer)["error"];
@@ -202,13 +202,13 @@ async fn headers(world: &World) {
     let over = |name: &str, protocol: &str| {
         let mut event = event(name);
         event["headers"]["x-forwarded-proto"] = protocol.into();
-        request(event)
+        event
     };
     for protocol in ["https", "http"] {
         for answer in [
-            inbox::handle(&test.app, over("list", protocol)).await,
-            health::handle(&test.app, over("health", protocol)).await,
-            notfound::handle(over("notfound", protocol)).await,
+            invoke(&test.app, inbox::handle, over("list", protocol)).await,
+            invoke(&test.app, health::handle, over("health", protocol)).await,
+            invoke(&test.app, |_, request| notfound::handle(request), over("notfound", protocol)).await,
         ] {
             let promised = answer.headers().contains_key("strict-transport-security");
             assert_eq!(promised, protocol == "https", "{answer:?}");

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use futures_util::FutureExt;
-use harness::{TestApp, World, event};
+use harness::{TestApp, World, event, invoke};
 use serde_json::json;
 use shared::delivery::queue::Entry;
 use shared::delivery::work::PushWork;
@@ -106,7 +106,7 @@ async fn edited_work() {
     let mut send = event("send");
     send["headers"]["authorization"] = test.bearer("shop", "notify:send").into();
     send["body"] = json!({"type": "like", "userId": "alice", "title": "Private"}).to_string().into();
-    send::handle(&test.app, harness::request(send)).await;
+    invoke(&test.app, send::handle, send).await;
     assert_eq!(test.push.taken().len(), 1);
     // Work for rows that are not due, do not exist, or belong to another user.
     let work = |user: &str, offset: i64, fence_ms: i64| Entry {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use harness::{Answer, Caller, TestApp, World, body, event, request};
+use harness::{Answer, Caller, TestApp, World, body, event, invoke};
 use serde_json::{Value, json};
 use shared::moment::none::NoMoment;
 
@@ -276,7 +276,7 @@ async fn without_redis() {
         send["headers"]["authorization"] = test.bearer("shop", "notify:send").into();
         send["headers"].as_object_mut().unwrap().remove("idempotency-key");
         send["body"] = like("alice").to_string().into();
-        let answer = send::handle(&test.app, request(send)).await;
+        let answer = invoke(&test.app, send::handle, send).await;
         if answer.status() == 429 {
             assert_eq!(body(&answer)["error"]["code"], "rate_limited");
         }

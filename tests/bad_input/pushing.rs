@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drain::Drained;
 use harness::push_service::{Browser, PushService, Pushed};
-use harness::{TestApp, World, body, event, request};
+use harness::{TestApp, World, body, event, invoke};
 use serde_json::{Value, json};
 use shared::function;
 use shared::ids::{NotificationId, UserId};
@@ -85,7 +85,7 @@ impl Deployment {
         call["headers"]["authorization"] = self.test.bearer("shop", "notify:send").into();
         call["headers"].as_object_mut().unwrap().remove("idempotency-key");
         call["body"] = members.to_string().into();
-        let sent = send::handle(&self.test.app, request(call)).await;
+        let sent = invoke(&self.test.app, send::handle, call).await;
         assert_eq!(sent.status(), 202, "{}", body(&sent));
         body(&sent)["notifications"][0]["id"].as_str().unwrap().to_owned()
     }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use harness::{TestApp, event, postgres_server, redis_server, request};
+use harness::app::request;
+use harness::{TestApp, event, postgres_server, redis_server};
 use serde_json::json;
 use shared::chat::Kind;
 use shared::chat::chats::{Chats, NewChat};

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use harness::{TestApp, event, postgres_server, redis_server, request};
+use harness::app::request;
+use harness::{TestApp, event, postgres_server, redis_server};
 use serde_json::json;
 use shared::clock::{At, Clock};
 use shared::delivery::queue::{Entry, Queue, Resolution};

@@ -5,8 +5,9 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Instant;
 
+use harness::app::request;
 use harness::push_service::{Browser, PushService};
-use harness::{TestApp, event, postgres_server, request};
+use harness::{TestApp, event, postgres_server};
 use serde_json::{Value, json};
 use shared::config::{Config, Origins, VapidKeys};
 use shared::function;

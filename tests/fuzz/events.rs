@@ -5,7 +5,8 @@ use std::time::Duration;
 use aws_lambda_events::apigw::ApiGatewayWebsocketProxyRequest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use harness::{TestApp, body, request};
+use harness::app::request;
+use harness::{TestApp, body};
 use serde_json::Value;
 use shared::ids::ConnectionId;
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::{TestApp, event, request};
+use harness::app::request;
+use harness::{TestApp, event};
 use serde_json::json;
 use shared::clock::{At, Clock};
 use shared::ids::{DeadLetterId, NotificationId, SendId, UserId};

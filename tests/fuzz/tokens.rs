@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use harness::{START_MS, TestApp, body, event, request};
+use harness::app::request;
+use harness::{START_MS, TestApp, body, event};
 use serde_json::json;
 
 use crate::target::{Target, runtime, signature};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::{TestApp, body, event, request, socket_event};
+use harness::{TestApp, body, event, invoke, socket_event};
 use serde_json::{Value, json};
 use shared::chat::draft::Draft;
 use shared::chat::message::Said;
@@ -115,7 +115,7 @@ async fn a_durable_request_that_takes_a_key_over_before_the_entry_is_appended_is
         "idempotencyKey": "k"})
     };
     sending["body"] = body_of("mine").to_string().into();
-    let answer = send::handle(&overtaken, request(sending)).await;
+    let answer = invoke(&overtaken, send::handle, sending).await;
     assert_eq!(logs.claims.load(Ordering::Relaxed), 1);
     // It is stored durably, or from the log: once, and under its key.
     assert_eq!(answer.status(), 202);
@@ -180,7 +180,7 @@ async fn an_answer_that_was_lost_on_the_way_makes_no_repeat_of_a_send_without_a_
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = json!({"type": "like", "userId": "alice", "title": "a", "accept": "fast"}).to_string().into();
-    let answer = send::handle(&again, request(sending)).await;
+    let answer = invoke(&again, send::handle, sending).await;
     assert_eq!((answer.status().as_u16(), answer.headers().get("idempotency-replayed")), (202, None));
     assert_eq!(test.push.taken().len(), 1);
     assert_eq!(drain(&test).await.persisted, 1);
@@ -203,7 +203,7 @@ async fn whoever_reads_an_inbox_finds_what_was_accepted_fast_in_its_order() {
     let id = sent["notifications"][0]["id"].as_str().unwrap();
     reading["rawPath"] = format!("/api/notifications/{id}/read").into();
     reading["pathParameters"]["id"] = id.into();
-    assert_eq!(inbox::handle(&test.app, request(reading)).await.status(), 204);
+    assert_eq!(invoke(&test.app, inbox::handle, reading).await.status(), 204);
     let position = test.app.record.inbox.position(&user("alice"), test.app.clock.at()).await.unwrap();
     assert_eq!((position.head, position.unread), (5, 3));
 }
@@ -258,7 +258,7 @@ async fn what_cannot_be_accepted_fast_is_durable_and_says_so() {
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     let to_two = json!({"type": "like", "userIds": ["alice", "bob"], "title": "Hi", "accept": "fast"});
     sending["body"] = to_two.to_string().into();
-    assert_eq!(body(&send::handle(&test.app, request(sending)).await)["durability"], "durable");
+    assert_eq!(body(&invoke(&test.app, send::handle, sending).await)["durability"], "durable");
     assert_eq!(unwritten(&test).await, 0);
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{TestApp, event, request};
+use harness::{TestApp, event, invoke};
 use serde_json::json;
 use shared::delivery::deliveries::MAX_FRAMES_PER_USER;
 use shared::sockets::push::Outcome;
@@ -14,7 +14,7 @@ async fn send_undelivered(test: &TestApp, count: usize) {
         let mut sending = event("send");
         sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
         sending["body"] = json!({"type": format!("news-{n}"), "userId": "alice", "title": "Hi"}).to_string().into();
-        assert_eq!(send::handle(&test.app, request(sending)).await.status(), 202);
+        assert_eq!(invoke(&test.app, send::handle, sending).await.status(), 202);
     }
     test.push.taken();
 }

@@ -1,6 +1,6 @@
 //! The cost of calls in units that do not depend on the machine: round trips to the record, and pushed frames.
 
-use harness::{TestApp, event, request, socket_event};
+use harness::{TestApp, event, invoke, socket_event};
 use serde_json::{Value, json};
 use shared::chat::chats::{Change, NewChat};
 use shared::chat::{Kind, typing};
@@ -10,7 +10,7 @@ async fn send(test: &TestApp, users: &[&str]) -> usize {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = json!({"type": "like", "userIds": users, "title": "Hi"}).to_string().into();
-    assert_eq!(send::handle(&test.app, request(sending)).await.status(), 202);
+    assert_eq!(invoke(&test.app, send::handle, sending).await.status(), 202);
     test.record.round_trips()
 }
 
@@ -18,7 +18,7 @@ async fn read_inbox(test: &TestApp, name: &str, change: impl FnOnce(&mut Value))
     let mut http_event = event(name);
     http_event["headers"]["authorization"] = test.bearer("alice", "").into();
     change(&mut http_event);
-    inbox::handle(&test.app, request(http_event)).await;
+    invoke(&test.app, inbox::handle, http_event).await;
     test.record.round_trips()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{HttpAnswer, TestApp, body, event, request};
+use harness::{HttpAnswer, TestApp, body, event, invoke};
 use serde_json::{Value, json};
 
 const ABSENT: &str = "00000000-0000-8000-8000-000000000000";
@@ -14,7 +14,7 @@ async fn sends(test: &TestApp, sender: &str, delay_ms: i64) -> Value {
     let payload =
         json!({"type": "like", "userId": "alice", "title": "Hi", "delayMs": delay_ms, "idempotencyKey": "key"});
     sending["body"] = payload.to_string().into();
-    let sent = send::handle(&test.app, request(sending)).await;
+    let sent = invoke(&test.app, send::handle, sending).await;
     assert_eq!(sent.status(), 202);
     body(&sent)
 }
@@ -35,7 +35,7 @@ fn cancelling(test: &TestApp, caller: &str, scope: &str, id: &str) -> Value {
 }
 
 async fn answers(test: &TestApp, call: Value) -> HttpAnswer {
-    send::handle(&test.app, request(call)).await
+    invoke(&test.app, send::handle, call).await
 }
 
 async fn cancels(test: &TestApp, caller: &str, id: &str) -> (u16, Value) {

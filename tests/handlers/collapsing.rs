@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{TestApp, body, event, request};
+use harness::{TestApp, body, event, invoke};
 use serde_json::{Value, json};
 
 use crate::sending::sends;
@@ -18,7 +18,7 @@ async fn listed(test: &TestApp) -> Value {
     let mut list = event("list");
     list["headers"]["authorization"] = test.bearer("alice", "").into();
     (list["rawQueryString"], list["queryStringParameters"]) = ("".into(), json!({}));
-    body(&inbox::handle(&test.app, request(list)).await)
+    body(&invoke(&test.app, inbox::handle, list).await)
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::{HttpAnswer, TestApp, body, event, request};
+use harness::{HttpAnswer, TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::delivery::dead_letters::{Dead, Reason};
 use shared::delivery::wake::Wake;
@@ -30,7 +30,7 @@ async fn call(test: &TestApp, scope: &str, method: &str, path: &str, id: &str, q
     let pairs = query.as_object().unwrap().iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap()));
     http_event["rawQueryString"] = pairs.collect::<Vec<_>>().join("&").into();
     http_event["queryStringParameters"] = query;
-    deadletters::handle(&test.app, request(http_event)).await
+    invoke(&test.app, deadletters::handle, http_event).await
 }
 
 const LIST: &str = "/api/dead-letters";
@@ -50,7 +50,7 @@ async fn dead_letter(test: &TestApp) -> (String, Value) {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = json!({"type": "like", "userId": "alice", "title": "Hi"}).to_string().into();
-    let sent = body(&send::handle(&test.app, request(sending)).await);
+    let sent = body(&invoke(&test.app, send::handle, sending).await);
     test.push.taken();
     let dead = Dead::Push { user: &UserId::new("alice").unwrap(), offset: 1 };
     test.app.record.dead_letters.dead_letter(&dead, Reason::Poisoned, test.app.clock.at()).await.unwrap();

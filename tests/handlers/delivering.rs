@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::{Counted, TestApp, event, request};
+use harness::{Counted, TestApp, event, invoke};
 use serde_json::json;
 use shared::clock::At;
 use shared::delivery::Delivery;
@@ -19,7 +19,7 @@ async fn send(test: &TestApp) {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = json!({"type": "like", "userIds": ["alice"], "title": "Hi"}).to_string().into();
-    assert_eq!(send::handle(&test.app, request(sending)).await.status(), 202);
+    assert_eq!(invoke(&test.app, send::handle, sending).await.status(), 202);
 }
 
 async fn is_known(test: &TestApp, connection: &str) -> bool {

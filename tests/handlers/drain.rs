@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drain::Drained;
-use harness::{TestApp, event, request};
+use harness::{TestApp, event, invoke};
 use serde_json::json;
 use shared::inbox::bounds::Bounds;
 use shared::inbox::{Change, Page};
@@ -13,7 +13,7 @@ async fn send_to(test: &TestApp, recipients: usize) {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = json!({"type": "news", "userIds": users, "title": "Hi"}).to_string().into();
-    assert_eq!(send::handle(&test.app, request(sending)).await.status(), 202);
+    assert_eq!(invoke(&test.app, send::handle, sending).await.status(), 202);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drain::Drained;
-use harness::{HttpAnswer, TestApp, body, event, request};
+use harness::{HttpAnswer, TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::emit::KEPT_MS;
 use shared::moment::none::NoMoment;
@@ -13,7 +13,7 @@ async fn emits(test: &TestApp, scope: &str, payload: Value) -> HttpAnswer {
     let mut emitting = event("emit");
     emitting["headers"]["authorization"] = test.bearer("ops", scope).into();
     emitting["body"] = payload.to_string().into();
-    emit::handle(&test.app, request(emitting)).await
+    invoke(&test.app, emit::handle, emitting).await
 }
 
 /// The id of an event that was accepted.
@@ -46,7 +46,7 @@ async fn syncs(test: &TestApp, name: &str, tag: Option<&str>) -> HttpAnswer {
     if let Some(tag) = tag {
         syncing["headers"]["if-none-match"] = tag.into();
     }
-    inbox::handle(&test.app, request(syncing)).await
+    invoke(&test.app, inbox::handle, syncing).await
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn only_the_second_part_of_the_etag_changes_with_an_event() {
     syncing["queryStringParameters"] = json!({});
     for (tag, status) in [(after.as_str(), 304), (before.as_str(), 304), ("\"other.0\"", 200)] {
         syncing["headers"]["if-none-match"] = tag.into();
-        assert_eq!(inbox::handle(&away, request(syncing.clone())).await.status(), status, "{tag}");
+        assert_eq!(invoke(&away, inbox::handle, syncing.clone()).await.status(), status, "{tag}");
     }
 }
 

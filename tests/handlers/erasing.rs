@@ -1,6 +1,6 @@
 //! Erasing a user.
 
-use harness::{HttpAnswer, TestApp, body, event, request};
+use harness::{HttpAnswer, TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::ids::UserId;
 use shared::users::erasing::erase;
@@ -9,7 +9,7 @@ async fn erases(test: &TestApp, scope: &str, payload: Value) -> HttpAnswer {
     let mut erasing = event("erase");
     erasing["headers"]["authorization"] = test.bearer("ops", scope).into();
     erasing["body"] = payload.to_string().into();
-    users::handle(&test.app, request(erasing)).await
+    invoke(&test.app, users::handle, erasing).await
 }
 
 #[tokio::test]
@@ -36,7 +36,7 @@ async fn an_erasure_closes_sockets_revokes_tokens_and_is_complete() {
     assert_eq!(test.push.closed().len(), 1);
     let mut listing = event("list");
     listing["headers"]["authorization"] = bearer.into();
-    assert_eq!(inbox::handle(&test.app, request(listing)).await.status(), 401);
+    assert_eq!(invoke(&test.app, inbox::handle, listing).await.status(), 401);
 }
 
 #[tokio::test]

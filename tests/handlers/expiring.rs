@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{HttpAnswer, START_MS, TestApp, body, event, request};
+use harness::{HttpAnswer, START_MS, TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::clock::{Clock, Time};
 
@@ -16,7 +16,7 @@ async fn call_inbox(test: &TestApp, name: &str, query: &str, tag: Option<&str>) 
     if let Some(tag) = tag {
         http_event["headers"]["if-none-match"] = tag.into();
     }
-    inbox::handle(&test.app, request(http_event)).await
+    invoke(&test.app, inbox::handle, http_event).await
 }
 
 fn instant(after_ms: i64) -> Value {
@@ -131,7 +131,7 @@ async fn the_etag_changes_when_a_read_notification_expires() {
     let mut reading = event("read");
     reading["headers"]["authorization"] = test.bearer("alice", "").into();
     reading["pathParameters"]["id"] = sent["notifications"][0]["id"].clone();
-    assert_eq!(inbox::handle(&test.app, request(reading)).await.status(), 204);
+    assert_eq!(invoke(&test.app, inbox::handle, reading).await.status(), 204);
     let tag = body(&call_inbox(&test, "sync", "", None).await)["etag"].as_str().unwrap().to_owned();
     test.clock.advance(Duration::from_secs(1));
     let synced = call_inbox(&test, "sync", "", Some(&tag)).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::{HttpAnswer, TestApp, body, event, request};
+use harness::{HttpAnswer, TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::moment::none::NoMoment;
 use shared::sockets::push::Outcome;
@@ -15,7 +15,7 @@ async fn sends(test: &TestApp, sub: &str, kind: &str, users: &[&str]) -> (Value,
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer(sub, "notify:send").into();
     sending["body"] = json!({"type": kind, "userIds": users, "title": "Hi"}).to_string().into();
-    let answer = send::handle(&test.app, request(sending)).await;
+    let answer = invoke(&test.app, send::handle, sending).await;
     assert_eq!(answer.status(), 202, "{answer:?}");
     let sent = body(&answer);
     (sent["sendId"].clone(), sent["notifications"][0]["id"].clone())
@@ -26,7 +26,7 @@ async fn history(test: &TestApp, sub: &str, scope: &str, query: &str) -> HttpAns
     let mut http_event = event("history");
     http_event["headers"]["authorization"] = test.bearer(sub, scope).into();
     http_event["rawQueryString"] = query.into();
-    history::handle(&test.app, request(http_event)).await
+    invoke(&test.app, history::handle, http_event).await
 }
 
 async fn read_history(test: &TestApp, sub: &str, scope: &str, query: &str) -> Value {
@@ -40,7 +40,7 @@ async fn trace(test: &TestApp, sub: &str, scope: &str, id: &str, query: &str) ->
     http_event["headers"]["authorization"] = test.bearer(sub, scope).into();
     http_event["rawQueryString"] = query.into();
     http_event["pathParameters"]["id"] = id.into();
-    history::handle(&test.app, request(http_event)).await
+    invoke(&test.app, history::handle, http_event).await
 }
 
 fn refusal(answer: &HttpAnswer) -> (u16, String) {
@@ -98,7 +98,7 @@ async fn a_history_is_filtered_by_user_type_and_state() {
     let mut reading = event("read");
     reading["headers"]["authorization"] = test.bearer("alice", "").into();
     reading["pathParameters"]["id"] = id;
-    assert_eq!(inbox::handle(&test.app, request(reading)).await.status(), 204);
+    assert_eq!(invoke(&test.app, inbox::handle, reading).await.status(), 204);
     for (query, expected) in [
         ("userId=alice", vec![&both]),
         ("type=reply", vec![&bobs]),
@@ -156,7 +156,7 @@ async fn a_trace_lists_the_steps_in_order() {
     let mut reading = event("read");
     reading["headers"]["authorization"] = test.bearer("alice", "").into();
     reading["pathParameters"]["id"] = id.into();
-    assert_eq!(inbox::handle(&test.app, request(reading.clone())).await.status(), 204);
+    assert_eq!(invoke(&test.app, inbox::handle, reading.clone()).await.status(), 204);
     let traced = trace(&test, "alice", "", id, "").await;
     assert_eq!((traced.status().as_u16(), &body(&traced)["id"]), (200, &json!(id)));
     let accepted = json!({"step": "accepted", "at": START});
@@ -172,7 +172,7 @@ async fn a_trace_lists_the_steps_in_order() {
     reading["routeKey"] = "ANY /api/notifications/{id}".into();
     reading["requestContext"]["routeKey"] = "ANY /api/notifications/{id}".into();
     reading["requestContext"]["http"]["method"] = "DELETE".into();
-    assert_eq!(inbox::handle(&test.app, request(reading)).await.status(), 204);
+    assert_eq!(invoke(&test.app, inbox::handle, reading).await.status(), 204);
     steps.push(json!({"step": "deleted", "at": "2027-01-15T08:00:01.501Z"}));
     for (sub, scope) in [("alice", ""), ("ops", "notify:admin")] {
         let traced = trace(&test, sub, scope, id, "").await;
@@ -249,7 +249,7 @@ async fn an_administrator_finds_a_notification_whose_chunk_is_waiting() {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("shop", "notify:send").into();
     sending["body"] = json!({"type": "like", "userIds": users, "title": "Hi"}).to_string().into();
-    let sent = body(&send::handle(&test.app, request(sending)).await);
+    let sent = body(&invoke(&test.app, send::handle, sending).await);
     let id = sent["notifications"][200]["id"].as_str().unwrap();
     assert_eq!(trace(&test, "user 200", "", id, "").await.status(), 404);
     let traced = body(&trace(&test, "ops", "notify:admin", id, "").await);

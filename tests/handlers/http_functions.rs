@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use harness::{TestApp, body, event, request};
+use harness::{TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::record::postgres::PostgresRecord;
 
@@ -16,13 +16,13 @@ fn by(bearer: &str, name: &str) -> Value {
 #[tokio::test]
 async fn a_send_is_accepted_and_listed() {
     let test = TestApp::new().await;
-    let sent = send::handle(&test.app, request(by(&test.bearer("reports", "notify:send"), "send"))).await;
+    let sent = invoke(&test.app, send::handle, by(&test.bearer("reports", "notify:send"), "send")).await;
     assert_eq!(sent.status(), 202);
     assert_eq!(sent.headers()["x-request-id"], "ATfSmjLgPHcESJw=");
     let answer = body(&sent);
     assert_eq!((&answer["status"], &answer["durability"]), (&json!("accepted"), &json!("durable")));
 
-    let listed = inbox::handle(&test.app, request(by(&test.bearer("user-123", ""), "list"))).await;
+    let listed = invoke(&test.app, inbox::handle, by(&test.bearer("user-123", ""), "list")).await;
     let list = body(&listed);
     let item = &list["items"][0];
     assert_eq!(item["id"], answer["notifications"][0]["id"]);
@@ -35,10 +35,10 @@ async fn the_key_may_be_repeated_in_the_header_if_both_are_equal() {
     let test = TestApp::new().await;
     let mut event = by(&test.bearer("reports", "notify:send"), "send");
     event["headers"]["idempotency-key"] = "another".into();
-    let refused = send::handle(&test.app, request(event.clone())).await;
+    let refused = invoke(&test.app, send::handle, event.clone()).await;
     assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["fields"]), (422, &json!(["idempotencyKey"])));
     event["headers"]["idempotency-key"] = "report-123-approved".into();
-    assert_eq!(send::handle(&test.app, request(event)).await.status(), 202);
+    assert_eq!(invoke(&test.app, send::handle, event).await.status(), 202);
 }
 
 #[tokio::test]
@@ -47,21 +47,21 @@ async fn a_body_may_be_base64_encoded() {
     let mut event = by(&test.bearer("reports", "notify:send"), "send");
     event["body"] = "eyJ0eXBlIjoibGlrZSIsInVzZXJJZCI6ImFsaWNlIiwidGl0bGUiOiJIaSJ9".into();
     event["isBase64Encoded"] = true.into();
-    assert_eq!(send::handle(&test.app, request(event)).await.status(), 202);
+    assert_eq!(invoke(&test.app, send::handle, event).await.status(), 202);
 }
 
 #[tokio::test]
 async fn marking_as_read_changes_a_notification_and_an_unknown_one_is_not_found() {
     let test = TestApp::new().await;
-    let sent = send::handle(&test.app, request(by(&test.bearer("reports", "notify:send"), "send"))).await;
+    let sent = invoke(&test.app, send::handle, by(&test.bearer("reports", "notify:send"), "send")).await;
     let id = body(&sent)["notifications"][0]["id"].clone();
     let bearer = test.bearer("user-123", "");
-    let unknown = inbox::handle(&test.app, request(by(&bearer, "read"))).await;
+    let unknown = invoke(&test.app, inbox::handle, by(&bearer, "read")).await;
     assert_eq!(unknown.status(), 404);
     let mut event = by(&bearer, "read");
     event["pathParameters"]["id"] = id;
-    assert_eq!(inbox::handle(&test.app, request(event)).await.status(), 204);
-    let sync = inbox::handle(&test.app, request(by(&bearer, "sync"))).await;
+    assert_eq!(invoke(&test.app, inbox::handle, event).await.status(), 204);
+    let sync = invoke(&test.app, inbox::handle, by(&bearer, "sync")).await;
     assert_eq!(body(&sync)["unreadCount"], 0);
     assert_eq!(body(&sync)["notifications"][0]["readAt"], "2027-01-15T08:00:00.000Z");
 }
@@ -70,7 +70,7 @@ async fn marking_as_read_changes_a_notification_and_an_unknown_one_is_not_found(
 async fn a_ticket_expires_no_later_than_its_token() {
     let test = TestApp::new().await;
     let bearer = test.bearer("alice", "");
-    let issued = tickets::handle(&test.app, request(by(&bearer, "ticket"))).await;
+    let issued = invoke(&test.app, tickets::handle, by(&bearer, "ticket")).await;
     assert_eq!(issued.status(), 201);
     let ticket = body(&issued);
     assert_eq!(
@@ -79,7 +79,7 @@ async fn a_ticket_expires_no_later_than_its_token() {
     );
     assert_eq!(ticket["ticket"].as_str().unwrap().len(), 22);
     test.clock.advance(std::time::Duration::from_secs(3_590));
-    let late = tickets::handle(&test.app, request(by(&bearer, "ticket"))).await;
+    let late = invoke(&test.app, tickets::handle, by(&bearer, "ticket")).await;
     assert_eq!(body(&late)["expiresAt"], "2027-01-15T09:00:00.000Z");
 }
 
@@ -89,14 +89,14 @@ async fn health_names_the_migration_that_the_database_lacks() {
     let database = harness::postgres_server::database().await;
     test.uses_record(Arc::new(PostgresRecord::new(&database, 2).unwrap()));
     harness::postgres_server::does(&database, "DELETE FROM _sqlx_migrations WHERE version = 2").await;
-    let answer = health::handle(&test.app, request(event("health"))).await;
+    let answer = invoke(&test.app, health::handle, event("health")).await;
     let (status, health) = (answer.status().as_u16(), body(&answer));
     assert_eq!((status, &health["dependencies"]["database"]), (503, &json!("outdated")), "{health}");
     assert_eq!(health["schema"]["missing"], "0002_history", "{health}");
     let undone = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
         VALUES (2, 'history', true, '', 0)";
     harness::postgres_server::does(&database, undone).await;
-    let answer = health::handle(&test.app, request(event("health"))).await;
+    let answer = invoke(&test.app, health::handle, event("health")).await;
     assert_eq!((answer.status().as_u16(), &body(&answer)["schema"]["missing"]), (200, &Value::Null));
 }
 
@@ -113,19 +113,19 @@ async fn a_database_that_takes_no_more_clients_is_overloaded_and_not_away() {
     let as_functions = harness::postgres_server::as_functions(&database).await;
     test.uses_record(Arc::new(PostgresRecord::new(&as_functions, 2).unwrap()));
     limit(0).await;
-    let refused = send::handle(&test.app, request(by(&test.bearer("reports", "notify:send"), "send"))).await;
+    let refused = invoke(&test.app, send::handle, by(&test.bearer("reports", "notify:send"), "send")).await;
     assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["code"]), (503, &json!("overloaded")));
     assert_eq!(
         (refused.headers()["retry-after"].as_bytes(), body(&refused)["error"]["retryAfterMs"].as_i64()),
         (&b"1"[..], Some(1_000))
     );
-    let answer = health::handle(&test.app, request(event("health"))).await;
+    let answer = invoke(&test.app, health::handle, event("health")).await;
     let (status, health) = (answer.status().as_u16(), body(&answer));
     let database = &health["dependencies"]["database"];
     assert_eq!((status, &health["status"], database), (200, &json!("degraded"), &json!("overloaded")));
     limit(-1).await;
     test.clock.advance(std::time::Duration::from_secs(1));
-    let accepted = send::handle(&test.app, request(by(&test.bearer("reports", "notify:send"), "send"))).await;
+    let accepted = invoke(&test.app, send::handle, by(&test.bearer("reports", "notify:send"), "send")).await;
     assert_eq!(accepted.status(), 202);
     assert!(!accepted.headers().contains_key("idempotency-replayed"), "the refused one was not stored");
 }
@@ -133,12 +133,12 @@ async fn a_database_that_takes_no_more_clients_is_overloaded_and_not_away() {
 #[tokio::test]
 async fn health_and_unknown_paths_need_no_token() {
     let test = TestApp::new().await;
-    let answer = health::handle(&test.app, request(event("health"))).await;
+    let answer = invoke(&test.app, health::handle, event("health")).await;
     assert_eq!(answer.status(), 200);
     let schema = &body(&answer)["schema"];
     assert!(schema["needed"].as_i64().is_some_and(|needed| needed > 0), "{schema}");
     assert_eq!((&schema["found"], &schema["missing"]), (&schema["needed"], &Value::Null));
-    let missing = notfound::handle(request(event("notfound"))).await;
+    let missing = invoke(&test.app, |_, request| notfound::handle(request), event("notfound")).await;
     assert_eq!((missing.status().as_u16(), &body(&missing)["error"]["code"]), (404, &json!("not_found")));
 }
 
@@ -177,7 +177,7 @@ async fn an_error_is_small_however_large_the_body() {
     for text in hostile_bodies() {
         let mut sending = by(&test.bearer("reports", "notify:send"), "send");
         sending["body"] = text.clone().into();
-        let refused = send::handle(&test.app, request(sending)).await;
+        let refused = invoke(&test.app, send::handle, sending).await;
         let lambda_http::Body::Text(error) = refused.body() else { panic!() };
         let fields = body(&refused)["error"]["fields"].as_array().map_or(0, Vec::len);
         assert_eq!(refused.status(), 422, "{text:.100}");
@@ -194,7 +194,7 @@ async fn the_path_of_a_refused_string_is_printable() {
     let test = TestApp::new().await;
     let mut sending = by(&test.bearer("reports", "notify:send"), "send");
     sending["body"] = r#"{"type":"like","title":"Hi","userId":"a","data":{"a":[1,{"\u202eb":{"c":"\u0001"}}]}}"#.into();
-    let refused = send::handle(&test.app, request(sending)).await;
+    let refused = invoke(&test.app, send::handle, sending).await;
     assert_eq!(body(&refused)["error"]["fields"], json!(["data.a[1].(unprintable name).c"]));
 }
 
@@ -202,9 +202,9 @@ async fn the_path_of_a_refused_string_is_printable() {
 async fn only_who_came_by_tls_is_told_to_keep_to_it() {
     let test = TestApp::new().await;
     let mut listing = by(&test.bearer("alice", ""), "list");
-    let answer = inbox::handle(&test.app, request(listing.clone())).await;
+    let answer = invoke(&test.app, inbox::handle, listing.clone()).await;
     assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
     listing["headers"]["x-forwarded-proto"] = "http".into();
-    let answer = inbox::handle(&test.app, request(listing)).await;
+    let answer = invoke(&test.app, inbox::handle, listing).await;
     assert!(!answer.headers().contains_key("strict-transport-security"));
 }

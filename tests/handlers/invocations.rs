@@ -5,7 +5,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use harness::{TestApp, body, event, request, socket_event};
+use harness::app::request;
+use harness::{TestApp, body, event, invoke, socket_event};
 use serde_json::{Value, json};
 use shared::app::App;
 use shared::http::call::Route;
@@ -123,24 +124,23 @@ impl<'a> MakeWriter<'a> for Log {
 
 /// Calls a function of the HTTP API; returns the status of its answer.
 async fn call(app: &App, function: &str, event: Value) -> u16 {
-    let request = request(event);
     let answer = match function {
-        "chats" => chats::handle(app, request).await,
-        "deadletters" => deadletters::handle(app, request).await,
-        "emit" => emit::handle(app, request).await,
-        "health" => health::handle(app, request).await,
-        "history" => history::handle(app, request).await,
-        "inbox" => inbox::handle(app, request).await,
-        "metrics" => metrics::handle(app, request).await,
-        "notfound" => notfound::handle(request).await,
-        "page" => page::handle(&app.config, request).await,
-        "presence" => presence::handle(app, request).await,
-        "push" => push::handle(app, request).await,
-        "send" => send::handle(app, request).await,
-        "stream" => return stream::handle(app, request).await.status().as_u16(),
-        "testing" => testing::handle(app, request).await,
-        "tickets" => tickets::handle(app, request).await,
-        "users" => users::handle(app, request).await,
+        "chats" => invoke(app, chats::handle, event).await,
+        "deadletters" => invoke(app, deadletters::handle, event).await,
+        "emit" => invoke(app, emit::handle, event).await,
+        "health" => invoke(app, health::handle, event).await,
+        "history" => invoke(app, history::handle, event).await,
+        "inbox" => invoke(app, inbox::handle, event).await,
+        "metrics" => invoke(app, metrics::handle, event).await,
+        "notfound" => invoke(app, |_, request| notfound::handle(request), event).await,
+        "page" => invoke(app, |app, request| page::handle(&app.config, request), event).await,
+        "presence" => invoke(app, presence::handle, event).await,
+        "push" => invoke(app, push::handle, event).await,
+        "send" => invoke(app, send::handle, event).await,
+        "stream" => return stream::handle(app, request(event)).await.status().as_u16(),
+        "testing" => invoke(app, testing::handle, event).await,
+        "tickets" => invoke(app, tickets::handle, event).await,
+        "users" => invoke(app, users::handle, event).await,
         other => panic!("{other}"),
     };
     answer.status().as_u16()
@@ -237,9 +237,9 @@ async fn a_line_names_what_the_call_was_about() {
     let (log, _guard) = Log::start();
     let all = test.bearer(USER, "notify:send");
     let sending = |route| marked(route, "POST", REAL_ID, &all, &content(route));
-    let sent = send::handle(&test.app, request(sending("/api/notifications/send"))).await;
+    let sent = invoke(&test.app, send::handle, sending("/api/notifications/send")).await;
     assert_eq!(log.line("a send")["sendId"], body(&sent)["sendId"]);
-    let created = chats::handle(&test.app, request(sending("/api/chats"))).await;
+    let created = invoke(&test.app, chats::handle, sending("/api/chats")).await;
     let (line, chat) = (log.line("a chat"), body(&created)["id"].as_str().unwrap().to_owned());
     assert_eq!((&line["status"], &line["chatId"]), (&json!(201), &Value::Null));
     let saying = marked("/api/chats/{id}/messages", "POST", &chat, &all, &content("/api/chats/{id}/messages"));
@@ -261,7 +261,7 @@ async fn a_trace_goes_from_a_send_to_the_drain_that_finishes_its_pushes() {
     let (route, bearer) = ("/api/notifications/send", test.bearer(USER, "notify:send"));
     let mut sending = marked(route, "POST", REAL_ID, &bearer, &content(route));
     sending["headers"]["traceparent"] = format!("00-{TRACE}-b7ad6b7169203331-01").into();
-    let sent = send::handle(&test.app, request(sending)).await;
+    let sent = invoke(&test.app, send::handle, sending).await;
     assert_eq!(log.line("a send")["traceId"], TRACE);
     test.clock.advance(Duration::from_secs(1));
     drain::handle(&test.app, test.clock.now_ms() + 10_000).await;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use harness::{HttpAnswer, TestApp, event, request, socket_event};
+use harness::{HttpAnswer, TestApp, event, invoke, socket_event};
 use serde_json::{Value, json};
 
 /// The bounds of the contract.
@@ -25,7 +25,7 @@ async fn full_inbox() -> TestApp {
     sending["headers"].as_object_mut().unwrap().remove("idempotency-key");
     sending["body"] = send.to_string().into();
     for _ in 0..SENDS {
-        assert_eq!(send::handle(&test.app, request(sending.clone())).await.status(), 202);
+        assert_eq!(invoke(&test.app, send::handle, sending.clone()).await.status(), 202);
     }
     test
 }
@@ -43,7 +43,7 @@ async fn asks(test: &TestApp, name: &str, query: &[(&str, &str)]) -> Value {
         query.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&").into();
     let parameters = query.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
     asking["queryStringParameters"] = Value::Object(parameters.collect());
-    let answer = inbox::handle(&test.app, request(asking)).await;
+    let answer = invoke(&test.app, inbox::handle, asking).await;
     let text = text(&answer);
     assert!(text.len() <= MAX_ANSWER_BYTES, "{} bytes", text.len());
     // Bounded, and not needlessly short.

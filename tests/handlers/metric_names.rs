@@ -1,6 +1,6 @@
 //! OpenMetrics and CloudWatch have the metrics of the one list, and no others.
 
-use harness::{TestApp, event, request};
+use harness::{TestApp, event, invoke};
 use lambda_http::Body;
 use shared::telemetry::gauges::{Gauge, gauges};
 use shared::telemetry::health::{Instance, Persistence, Status, Warning, WarningName};
@@ -16,7 +16,7 @@ async fn openmetrics_has_every_metric_of_the_list_with_its_meaning() {
     let mut asking = event("metrics");
     asking["headers"]["authorization"] = test.bearer("ops", "notify:admin").into();
     asking["requestContext"]["routeKey"] = "ANY /metrics".into();
-    let answer = ::metrics::handle(&test.app, request(asking)).await;
+    let answer = invoke(&test.app, ::metrics::handle, asking).await;
     let Body::Text(text) = answer.into_body() else { panic!("the answer has no text") };
     let found: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# HELP carillon_")).collect();
     let listed = ALL.iter().filter_map(|metric| Some(format!("{} {}", metric.open_metrics?, metric.meaning)));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harness::redis_server::RedisServer;
-use harness::{HttpAnswer, TestApp, body, event, request, socket_event};
+use harness::{HttpAnswer, TestApp, body, event, invoke, socket_event};
 use lambda_http::Body;
 use serde_json::{Value, json};
 use shared::clock::Clock;
@@ -20,7 +20,7 @@ async fn get(test: &TestApp, path: &str, scope: &str, query: &str) -> HttpAnswer
     http_event["requestContext"]["routeKey"] = format!("ANY {path}").into();
     http_event["rawPath"] = path.into();
     http_event["rawQueryString"] = query.into();
-    metrics::handle(&test.app, request(http_event)).await
+    invoke(&test.app, metrics::handle, http_event).await
 }
 
 async fn metrics_json(test: &TestApp) -> Value {
@@ -54,7 +54,7 @@ async fn send(test: &TestApp, users: &[&str], key: Option<&str>) -> HttpAnswer {
         payload["idempotencyKey"] = key.into();
     }
     sending["body"] = payload.to_string().into();
-    send::handle(&test.app, request(sending)).await
+    invoke(&test.app, send::handle, sending).await
 }
 
 /// The id of the first notification of a send.
@@ -111,10 +111,10 @@ async fn only_admins_may_read_metrics_and_unknown_parameters_are_refused() {
         assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["fields"]), (422, &json!(["since"])));
         let mut anonymous = event("metrics");
         anonymous["requestContext"]["routeKey"] = format!("ANY {path}").into();
-        let refused = metrics::handle(&test.app, request(anonymous.clone())).await;
+        let refused = invoke(&test.app, metrics::handle, anonymous.clone()).await;
         assert_eq!((refused.status().as_u16(), &body(&refused)["error"]["code"]), (401, &json!("token_missing")));
         anonymous["requestContext"]["http"]["method"] = "POST".into();
-        let refused = metrics::handle(&test.app, request(anonymous)).await;
+        let refused = invoke(&test.app, metrics::handle, anonymous).await;
         assert_eq!((refused.status().as_u16(), &refused.headers()["allow"]), (405, &"GET".parse().unwrap()));
     }
     assert_eq!(counts(&test).await, [0; 5]);
@@ -229,12 +229,12 @@ async fn without_the_database_errors_are_counted_and_metrics_are_still_answered(
         let mut http_event = event(name);
         http_event["headers"]["authorization"] = test.bearer("alice", "").into();
         let answer = match name {
-            "list" => inbox::handle(&test.app, request(http_event)).await,
-            _ => tickets::handle(&test.app, request(http_event)).await,
+            "list" => invoke(&test.app, inbox::handle, http_event).await,
+            _ => invoke(&test.app, tickets::handle, http_event).await,
         };
         assert_eq!(answer.status(), 503, "{name}");
     }
-    assert_eq!(health::handle(&test.app, request(event("health"))).await.status(), 503);
+    assert_eq!(invoke(&test.app, health::handle, event("health")).await.status(), 503);
     let reply = message::handle(&test.app, socket_event(event("message"))).await;
     assert!(serde_json::to_string(&reply).unwrap().contains("store_unavailable"));
     let metrics = metrics_json(&test).await;
@@ -255,7 +255,7 @@ async fn mistakes_of_callers_are_not_counted_as_errors() {
     wrong["body"] = "{".into();
     let reply = message::handle(&test.app, socket_event(wrong)).await;
     assert!(serde_json::to_string(&reply).unwrap().contains("invalid_json"));
-    assert_eq!(notfound::handle(request(event("notfound"))).await.status(), 404);
+    assert_eq!(invoke(&test.app, |_, request| notfound::handle(request), event("notfound")).await.status(), 404);
     assert_eq!(send(&test, &[], None).await.status(), 422);
     assert_eq!(counts(&test).await, [0; 5]);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drain::Drained;
-use harness::{TestApp, body, event, request, socket_event};
+use harness::{TestApp, body, event, invoke, socket_event};
 use serde_json::{Value, json};
 use shared::chat::Kind;
 use shared::chat::chats::{Change, NewChat};
@@ -32,7 +32,7 @@ async fn know_each_other(test: &TestApp, one: &str, other: &str) {
 pub(crate) async fn opens(test: &TestApp, name: &str, connection: &str) {
     let mut asking = event("ticket");
     asking["headers"]["authorization"] = test.bearer(name, "").into();
-    let ticket = body(&tickets::handle(&test.app, request(asking)).await)["ticket"].clone();
+    let ticket = body(&invoke(&test.app, tickets::handle, asking).await)["ticket"].clone();
     let mut opening = event("connect");
     opening["queryStringParameters"]["ticket"] = ticket.clone();
     opening["multiValueQueryStringParameters"]["ticket"] = json!([ticket]);
@@ -83,7 +83,7 @@ async fn asks(test: &TestApp, name: &str, scope: &str, query: &str) -> Value {
     let mut asking = event("presence");
     asking["headers"]["authorization"] = test.bearer(name, scope).into();
     asking["rawQueryString"] = query.into();
-    body(&presence::handle(&test.app, request(asking)).await)
+    body(&invoke(&test.app, presence::handle, asking).await)
 }
 
 async fn pair() -> TestApp {

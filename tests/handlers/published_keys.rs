@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use harness::identity_provider::{Behaviour, IdentityProvider, SigningKey};
-use harness::{HttpAnswer, START_MS, TestApp, body, event, request};
+use harness::{HttpAnswer, START_MS, TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use shared::error::Error;
@@ -28,7 +28,7 @@ fn claims(provider: &IdentityProvider) -> Value {
 async fn list(test: &TestApp, token: &str) -> HttpAnswer {
     let mut event = event("list");
     event["headers"]["authorization"] = format!("Bearer {token}").into();
-    inbox::handle(&test.app, request(event)).await
+    invoke(&test.app, inbox::handle, event).await
 }
 
 /// The status of a call with this token.
@@ -297,7 +297,7 @@ async fn tokens_in_the_shape_of_auth0_are_valid() {
     let send = async |token: String| {
         let mut event = event("send");
         event["headers"]["authorization"] = format!("Bearer {token}").into();
-        send::handle(&test.app, request(event)).await.status().as_u16()
+        invoke(&test.app, send::handle, event).await.status().as_u16()
     };
     assert_eq!(send(token("shop@clients", "notify:send")).await, 202);
     assert_eq!(send(token("shop@clients", "openid")).await, 403);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drain::Drained;
-use harness::{FakePush, TestApp, event, request};
+use harness::{FakePush, TestApp, event, invoke};
 use serde_json::json;
 use shared::delivery::dead_letters::{Reason, Redriven};
 use shared::delivery::deliveries::MAX_FRAMES_PER_USER;
@@ -26,7 +26,7 @@ async fn send_with(test: &TestApp, user: &str, priority: &str) {
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     let kind = format!("news-{}", test.app.record.inbox.position(&name(user), test.app.clock.at()).await.unwrap().head);
     sending["body"] = json!({"type": kind, "userId": user, "title": "Hi", "priority": priority}).to_string().into();
-    assert_eq!(send::handle(&test.app, request(sending)).await.status(), 202);
+    assert_eq!(invoke(&test.app, send::handle, sending).await.status(), 202);
 }
 
 async fn send(test: &TestApp, user: &str) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::{HttpAnswer, TestApp, body, event, request, socket_event};
+use harness::{HttpAnswer, TestApp, body, event, invoke, socket_event};
 use serde_json::{Value, json};
 use shared::app::App;
 
@@ -11,13 +11,13 @@ async fn revokes(test: &TestApp, scope: &str, payload: Value) -> HttpAnswer {
     let mut revoking = event("revoke");
     revoking["headers"]["authorization"] = test.bearer("ops", scope).into();
     revoking["body"] = payload.to_string().into();
-    users::handle(&test.app, request(revoking)).await
+    invoke(&test.app, users::handle, revoking).await
 }
 
 async fn lists(app: &App, bearer: &str) -> (u16, Value) {
     let mut listing = event("list");
     listing["headers"]["authorization"] = bearer.into();
-    let answer = inbox::handle(app, request(listing)).await;
+    let answer = invoke(app, inbox::handle, listing).await;
     (answer.status().as_u16(), body(&answer)["error"]["code"].clone())
 }
 
@@ -81,7 +81,7 @@ async fn sockets_are_closed_at_once_and_tickets_spent() {
     let issues = async |app: &App, bearer: &str| {
         let mut asking = event("ticket");
         asking["headers"]["authorization"] = bearer.into();
-        tickets::handle(app, request(asking)).await
+        invoke(app, tickets::handle, asking).await
     };
     let bearer = test.bearer("alice", "");
     let ticket = body(&issues(&test.app, &bearer).await)["ticket"].clone();

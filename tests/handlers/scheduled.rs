@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harness::{HttpAnswer, START_MS, TestApp, body, event, request};
+use harness::{HttpAnswer, START_MS, TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::clock::{Clock, Time};
 use shared::delivery::wake::Wake;
@@ -31,7 +31,7 @@ async fn sends(test: &TestApp, key: Option<&str>, name: &str, value: Value) -> H
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = payload.to_string().into();
-    send::handle(&test.app, request(sending)).await
+    invoke(&test.app, send::handle, sending).await
 }
 
 /// The ids in alice's inbox.
@@ -39,7 +39,7 @@ async fn listed(test: &TestApp) -> Vec<Value> {
     let mut list = event("list");
     list["headers"]["authorization"] = test.bearer("alice", "").into();
     (list["rawQueryString"], list["queryStringParameters"]) = ("".into(), json!({}));
-    let listed = body(&inbox::handle(&test.app, request(list)).await);
+    let listed = body(&invoke(&test.app, inbox::handle, list).await);
     listed["items"].as_array().unwrap().iter().map(|item| item["id"].clone()).collect()
 }
 

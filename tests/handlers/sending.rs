@@ -1,6 +1,6 @@
 //! The send that several modules of these tests share.
 
-use harness::{HttpAnswer, TestApp, event, request};
+use harness::{HttpAnswer, TestApp, event, invoke};
 use serde_json::{Value, json};
 
 /// Sends to alice, with these additional members.
@@ -10,5 +10,5 @@ pub(crate) async fn sends(test: &TestApp, members: Value) -> HttpAnswer {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = payload.to_string().into();
-    send::handle(&test.app, request(sending)).await
+    invoke(&test.app, send::handle, sending).await
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drain::Drained;
-use harness::{HttpAnswer, START_MS, TestApp, body, event, request};
+use harness::{HttpAnswer, START_MS, TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::clock::Time;
 use shared::delivery::wake::Wake;
@@ -28,7 +28,7 @@ async fn calls(test: &TestApp, user: &str, method: &str, route: &str, id: &str, 
     call["pathParameters"] = json!({"id": id});
     call["headers"]["authorization"] = test.bearer(user, "").into();
     call["body"] = payload.into();
-    inbox::handle(&test.app, request(call)).await
+    invoke(&test.app, inbox::handle, call).await
 }
 
 /// Snoozes alice's notification until this many milliseconds after the beginning.
@@ -314,7 +314,7 @@ async fn its_trace_stays_and_its_latency_counts_from_its_new_arrival() {
         let mut call = event("trace");
         call["headers"]["authorization"] = test.bearer("alice", "").into();
         (call["pathParameters"], call["rawQueryString"]) = (json!({"id": id}), "".into());
-        let answer = history::handle(&test.app, request(call)).await;
+        let answer = invoke(&test.app, history::handle, call).await;
         assert_eq!(answer.status(), 200);
         let steps = body(&answer)["steps"].as_array().unwrap().clone();
         let name = |step: &Value| (step["step"].as_str().unwrap().to_owned(), step["at"].as_str().unwrap().to_owned());
@@ -330,6 +330,6 @@ async fn its_trace_stays_and_its_latency_counts_from_its_new_arrival() {
 
     let mut call = event("metrics");
     call["headers"]["authorization"] = test.bearer("ops", "notify:admin").into();
-    let metrics = body(&metrics::handle(&test.app, request(call)).await);
+    let metrics = body(&invoke(&test.app, metrics::handle, call).await);
     assert_eq!((&metrics["delivered"], &metrics["latency"]["deliverMs"]["p99"]), (&json!(2), &json!(0)));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{TestApp, body, event, request, socket_event};
+use harness::{TestApp, body, event, invoke, socket_event};
 use serde_json::{Value, json};
 use shared::http::reply::SocketReply;
 use shared::ids::ConnectionId;
@@ -18,7 +18,7 @@ fn answer(reply: &SocketReply) -> (u64, Value) {
 async fn ticket(test: &TestApp) -> Value {
     let mut http_event = event("ticket");
     http_event["headers"]["authorization"] = test.bearer("alice", "").into();
-    body(&tickets::handle(&test.app, request(http_event)).await)["ticket"].clone()
+    body(&invoke(&test.app, tickets::handle, http_event).await)["ticket"].clone()
 }
 
 async fn connect(test: &TestApp, ticket: &Value) -> (u64, Value) {

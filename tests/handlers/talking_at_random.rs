@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::{TestApp, body, event, postgres_server, redis_server, request, socket_event};
+use harness::{TestApp, body, event, invoke, postgres_server, redis_server, socket_event};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shared::clock::Clock;
@@ -191,7 +191,7 @@ impl Room {
         call["rawPath"] = path.into();
         call["rawQueryString"] = query.into();
         call["body"] = if sent.is_null() { Value::Null } else { sent.to_string().into() };
-        let answer = chats::handle(&self.test.app, request(call)).await;
+        let answer = invoke(&self.test.app, chats::handle, call).await;
         (answer.status().as_u16(), body(&answer))
     }
 

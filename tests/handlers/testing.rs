@@ -1,6 +1,6 @@
 //! The test page and the test sends, which exist only while `ENABLE_TEST_ENDPOINTS` is on.
 
-use harness::{TestApp, body, event, request};
+use harness::{TestApp, body, event, invoke};
 use serde_json::{Value, json};
 
 const PATHS: [&str; 3] = ["/api/test/redis-notification", "/api/notifications/test", "/api/test/sse-notification"];
@@ -26,7 +26,7 @@ async fn a_test_notification_goes_to_its_caller_or_to_the_named_user() {
         (r#"{"userIds":["bob"],"title":"Hello","type":"X","priority":"low"}"#, "bob", "Hello", "X"),
         (r#"{"data":{"title":"Inside"}}"#, "operator", "Inside", "TEST"),
     ] {
-        let sent = testing::handle(&test.app, request(posted(PATHS[0], &admin, payload))).await;
+        let sent = invoke(&test.app, testing::handle, posted(PATHS[0], &admin, payload)).await;
         assert_eq!(sent.status(), 202, "{payload}: {sent:?}");
         let sent = body(&sent);
         assert_eq!(sent["notifications"][0]["userId"], user, "{payload}");
@@ -34,7 +34,7 @@ async fn a_test_notification_goes_to_its_caller_or_to_the_named_user() {
         list["headers"]["authorization"] = test.bearer(user, "").into();
         // The query of the recorded event would filter the list.
         (list["rawQueryString"], list["queryStringParameters"]) = ("".into(), json!({}));
-        let listed = body(&inbox::handle(&test.app, request(list)).await);
+        let listed = body(&invoke(&test.app, inbox::handle, list).await);
         let newest = &listed["items"][0];
         assert_eq!(newest["id"], sent["notifications"][0]["id"], "{payload}");
         assert_eq!((&newest["title"], &newest["type"]), (&json!(title), &json!(kind)), "{payload}");
@@ -45,7 +45,7 @@ async fn a_test_notification_goes_to_its_caller_or_to_the_named_user() {
 async fn a_test_send_behaves_like_any_send() {
     let test = TestApp::new().await;
     let admin = test.bearer("operator", "notify:admin");
-    let call = async |payload: &str| testing::handle(&test.app, request(posted(PATHS[1], &admin, payload))).await;
+    let call = async |payload: &str| invoke(&test.app, testing::handle, posted(PATHS[1], &admin, payload)).await;
     let payload = r#"{"type":"like","userId":"alice","title":"Hi","idempotencyKey":"k"}"#;
     let first = call(payload).await;
     assert_eq!(first.status(), 202);
@@ -66,10 +66,10 @@ async fn a_test_send_behaves_like_any_send() {
 async fn the_test_endpoint_also_returns_the_metrics() {
     let test = TestApp::new().await;
     let admin = test.bearer("operator", "notify:admin");
-    testing::handle(&test.app, request(posted(PATHS[0], &admin, ""))).await;
+    invoke(&test.app, testing::handle, posted(PATHS[0], &admin, "")).await;
     let mut http_event = posted(PATHS[0], &admin, "");
     http_event["requestContext"]["http"]["method"] = "GET".into();
-    let metrics = testing::handle(&test.app, request(http_event)).await;
+    let metrics = invoke(&test.app, testing::handle, http_event).await;
     assert_eq!((metrics.status().as_u16(), &body(&metrics)["accepted"]), (200, &json!(1)));
 }
 
@@ -84,7 +84,7 @@ async fn a_test_over_event_streams_is_checked_like_an_emitted_event() {
         (json!({"userIds": []}), json!(["userIds"])),
         (json!({"type": "like", "title": "a\nb", "delayMs": 1}), json!(["type", "title", "delayMs"])),
     ] {
-        let answer = testing::handle(&test.app, request(posted(PATHS[2], &admin, &payload.to_string()))).await;
+        let answer = invoke(&test.app, testing::handle, posted(PATHS[2], &admin, &payload.to_string())).await;
         let mut fields = body(&answer)["error"]["fields"].as_array().unwrap().clone();
         fields.sort_by_key(|field| refused.as_array().unwrap().iter().position(|wanted| wanted == field));
         assert_eq!((answer.status().as_u16(), json!(fields)), (422, refused), "{payload}");
@@ -96,12 +96,12 @@ async fn only_admins_may_use_the_test_endpoints() {
     let test = TestApp::new().await;
     for path in PATHS {
         for (bearer, status) in [("", 401), (test.bearer("shop", "notify:send").as_str(), 403)] {
-            let refused = testing::handle(&test.app, request(posted(path, bearer, "{}"))).await;
+            let refused = invoke(&test.app, testing::handle, posted(path, bearer, "{}")).await;
             assert_eq!(refused.status(), status, "{path}");
         }
         let mut other = posted(path, "", "");
         other["requestContext"]["http"]["method"] = "DELETE".into();
-        assert_eq!(testing::handle(&test.app, request(other)).await.status(), 405, "{path}");
+        assert_eq!(invoke(&test.app, testing::handle, other).await.status(), 405, "{path}");
     }
 }
 
@@ -114,10 +114,10 @@ async fn switched_off_test_endpoints_are_not_found() {
     config.test_endpoints = false;
     test.app.config = config.into();
     for path in PATHS {
-        let nothing = testing::handle(&test.app, request(posted(path, &admin, "{}"))).await;
+        let nothing = invoke(&test.app, testing::handle, posted(path, &admin, "{}")).await;
         assert_eq!((nothing.status().as_u16(), &body(&nothing)["error"]["code"]), (404, &json!("not_found")), "{path}");
     }
-    assert_eq!(page::handle(&test.app.config, request(event("page"))).await.status(), 404);
+    assert_eq!(invoke(&test.app, |app, request| page::handle(&app.config, request), event("page")).await.status(), 404);
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn the_page_takes_its_user_from_the_query_and_no_other_parameter() {
         event["routeKey"] = format!("ANY /test/redis-notification{path}").into();
         event["requestContext"]["routeKey"] = event["routeKey"].clone();
         event["rawQueryString"] = query.into();
-        let answer = page::handle(&test.app.config, request(event)).await;
+        let answer = invoke(&test.app, |app, request| page::handle(&app.config, request), event).await;
         assert_eq!(answer.status(), status, "{path}?{query}");
     }
 }
@@ -144,7 +144,7 @@ async fn the_page_may_run_only_its_own_scripts_and_call_only_its_own_server() {
     let test = TestApp::new().await;
     let mut config = (*test.app.config).clone();
     config.events_url = Some("https://streams.example/events/api/events".into());
-    let page = page::handle(&config, request(event("page"))).await;
+    let page = invoke(&test.app, |_, request| page::handle(&config, request), event("page")).await;
     assert_eq!(page.status(), 200);
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
@@ -166,7 +166,7 @@ async fn the_page_may_run_only_its_own_scripts_and_call_only_its_own_server() {
         let mut event = event("page");
         event["routeKey"] = format!("ANY /test/redis-notification/{file}").into();
         event["requestContext"]["routeKey"] = event["routeKey"].clone();
-        let answer = page::handle(&test.app.config, request(event)).await;
+        let answer = invoke(&test.app, |app, request| page::handle(&app.config, request), event).await;
         assert_eq!((answer.status().as_u16(), answer.headers()["content-type"].to_str().unwrap()), (200, kind));
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! The clock of a world does not advance until a test advances it. A ping proves that nothing was pushed: a frame that was
 //! pushed before the ping arrives before its pong.
+//!
+//! Every call of a [`World`] and of [`invoke`] must be as docs/openapi.yaml describes it. No test has to ask for that.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
@@ -11,6 +13,7 @@ pub mod app;
 pub mod binaries;
 pub mod conversation;
 pub mod device;
+pub mod function;
 pub mod http;
 pub mod identity_provider;
 pub mod listener;
@@ -24,8 +27,9 @@ pub mod watch;
 pub mod world;
 pub mod yaml;
 
-pub use app::{Counted, FakePush, HttpAnswer, TestApp, body, event, request, socket_event};
+pub use app::{Counted, FakePush, HttpAnswer, TestApp, body, event, socket_event};
 pub use device::Device;
+pub use function::invoke;
 pub use http::Answer;
 pub use listener::Listener;
 pub use world::{Caller, START_MS, World};

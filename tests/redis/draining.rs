@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use harness::redis_server::RedisServer;
-use harness::{FakePush, TestApp};
+use harness::{FakePush, TestApp, invoke};
 use shared::clock::Clock;
 use shared::delivery::queue::Entry;
 use shared::delivery::work::PushWork;
@@ -36,7 +36,7 @@ async fn send_undelivered(test: &TestApp) {
         let mut sending = harness::event("send");
         sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
         sending["body"] = format!(r#"{{"type":"like","userId":"user-{n}","title":"Hi"}}"#).into();
-        assert_eq!(send::handle(&test.app, harness::request(sending)).await.status(), 202);
+        assert_eq!(invoke(&test.app, send::handle, sending).await.status(), 202);
     }
     test.push.taken();
 }
@@ -109,7 +109,7 @@ async fn unreadable_entries_are_dead_lettered_and_their_neighbours_are_pushed() 
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = r#"{"type":"like","userId":"alice","title":"Hi"}"#.into();
     test.push.will("phone", &[shared::sockets::push::Outcome::Failed]);
-    assert_eq!(send::handle(&test.app, harness::request(sending)).await.status(), 202);
+    assert_eq!(invoke(&test.app, send::handle, sending).await.status(), 202);
     // The row's entry, with an unreadable entry on each side of it.
     let work = PushWork {
         user: UserId::new("alice").unwrap(),

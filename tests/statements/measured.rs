@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::{TestApp, body, event, postgres_server, request, socket_event};
+use harness::app::request;
+use harness::{TestApp, body, event, postgres_server, socket_event};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use shared::config::{Pooler, Secret};

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use harness::app::request;
 use harness::redis_server::RedisServer;
-use harness::{TestApp, event, request, socket_event};
+use harness::{TestApp, event, socket_event};
 use serde_json::json;
 use shared::clock::Clock;
 use shared::moment::redis::RedisMoment;

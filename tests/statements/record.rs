@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use harness::{body, event, postgres_server, request};
+use harness::app::request;
+use harness::{body, event, postgres_server};
 use serde_json::{Value, json};
 use shared::clock::Time;
 use shared::config::Pooler;

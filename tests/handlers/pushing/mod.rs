@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drain::Drained;
-use harness::{HttpAnswer, TestApp, body, event, request};
+use harness::{HttpAnswer, TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::chat::chats::Change;
 use shared::chat::draft::Draft;
@@ -144,8 +144,8 @@ impl Pushing {
         call["requestContext"]["routeKey"] = call["routeKey"].clone();
         call["body"] = if payload.is_null() { Value::Null } else { payload.to_string().into() };
         match path {
-            "/api/notifications/send" | "/api/push/send" => send::handle(&self.test.app, request(call)).await,
-            _ => push::handle(&self.test.app, request(call)).await,
+            "/api/notifications/send" | "/api/push/send" => invoke(&self.test.app, send::handle, call).await,
+            _ => invoke(&self.test.app, push::handle, call).await,
         }
     }
 
@@ -177,7 +177,7 @@ impl Pushing {
         call["requestContext"]["http"]["method"] = method.into();
         call["requestContext"]["routeKey"] = call["routeKey"].clone();
         call["pathParameters"] = json!({"id": id});
-        assert_eq!(inbox::handle(&self.test.app, request(call)).await.status(), 204);
+        assert_eq!(invoke(&self.test.app, inbox::handle, call).await.status(), 204);
     }
 
     /// Lets so much time pass, and the drain do what is due then.
