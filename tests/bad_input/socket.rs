@@ -117,7 +117,11 @@ impl Socket {
         loop {
             let message = tokio::time::timeout(TIMEOUT, self.stream.next()).await.expect("no frame arrived in time");
             match message {
-                Some(Ok(Message::Text(text))) => return Heard::Frame(serde_json::from_str(&text).unwrap()),
+                Some(Ok(Message::Text(text))) => {
+                    let frame: Value = serde_json::from_str(&text).unwrap();
+                    harness::api::check_frame(&frame);
+                    return Heard::Frame(frame);
+                }
                 Some(Ok(Message::Close(Some(frame)))) => return Heard::Closing(frame.code.into()),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Heard::End,

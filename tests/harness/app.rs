@@ -24,6 +24,7 @@ use shared::sockets::connections::{Opened, Opening, Ticket};
 use shared::sockets::push::{Outcome, Push};
 use tempfile::TempDir;
 
+use crate::api;
 use crate::world::START_MS;
 
 /// An app whose clock, sockets and stores a test can inspect and set.
@@ -159,9 +160,11 @@ impl FakePush {
         self.most_at_once.load(Ordering::Relaxed)
     }
 
-    /// The frames pushed since the last call, each with its connection.
+    /// The frames pushed since the last call, each with its connection. Panics if one is not as described.
     pub fn taken(&self) -> Vec<(String, Value)> {
-        std::mem::take(&mut self.frames.lock().unwrap())
+        let taken = std::mem::take(&mut *self.frames.lock().unwrap());
+        taken.iter().for_each(|(_, frame)| api::check_frame(frame));
+        taken
     }
 
     /// The connections that were closed so far.

@@ -11,6 +11,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::api;
+
 /// Longer than any frame takes; a test that waits this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -106,6 +108,10 @@ impl Device {
 
     async fn message(&mut self) -> Option<Message> {
         let next = tokio::time::timeout(TIMEOUT, self.socket.next()).await.expect("no message arrived in time");
-        next.transpose().unwrap_or(None)
+        let message = next.transpose().unwrap_or(None);
+        if let Some(Message::Text(text)) = &message {
+            api::check_frame(&serde_json::from_str(text).unwrap());
+        }
+        message
     }
 }

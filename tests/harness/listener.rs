@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::api::Exchange;
+use crate::api::{Exchange, check_event};
 
 /// Longer than any event takes; a test that waits this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -54,12 +54,16 @@ impl Listener {
         Err(status)
     }
 
-    /// The next event; `None` once the stream has ended or was cut off. Panics if there is none for long.
+    /// The next event, which must be described; `None` once the stream has ended or was cut off. Panics if there is none
+    /// for long.
     pub async fn next(&mut self) -> Option<Value> {
-        tokio::time::timeout(TIMEOUT, self.heard()).await.expect("the stream is silent")
+        let event = tokio::time::timeout(TIMEOUT, self.heard()).await.expect("the stream is silent");
+        event.iter().for_each(check_event);
+        event
     }
 
-    /// The next event, however long it takes; `None` once the stream has ended or was cut off. Safe to cancel.
+    /// The next event, however long it takes; `None` once the stream has ended or was cut off. Safe to cancel. Unchecked, for
+    /// tests that measure.
     pub async fn heard(&mut self) -> Option<Value> {
         loop {
             while let Some((block, rest)) = self.text.split_once("\n\n") {

@@ -4,7 +4,8 @@
 //! The clock of a world does not advance until a test advances it. A ping proves that nothing was pushed: a frame that was
 //! pushed before the ping arrives before its pong.
 //!
-//! Every call of a [`World`] and of [`invoke`] must be as docs/openapi.yaml describes it. No test has to ask for that.
+//! Whatever passes through a [`World`], a [`Device`], a [`Listener`], [`invoke`] or [`FakePush`] must be as docs/openapi.yaml
+//! and docs/asyncapi.yaml describe it. No test has to ask for that.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 

@@ -1,6 +1,7 @@
-//! The comparison of calls with docs/openapi.yaml, which the harness makes for all suites: what is not as described is found.
+//! The comparison of calls and frames with docs/openapi.yaml and docs/asyncapi.yaml, which the harness makes for all
+//! suites: what is not as described is found.
 
-use harness::api::Exchange;
+use harness::api::{Exchange, check_frame};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
@@ -67,4 +68,21 @@ fn headers_that_an_answer_needs_are_missed() {
     let exchange = Exchange { method, path: COUNT, query: "", body: b"", status: 200, headers, answer };
     let found = exchange.problems();
     assert!(found.contains(&"countUnread: header x-request-id: is missing".to_owned()), "{found:?}");
+}
+
+#[test]
+fn a_described_frame_passes() {
+    check_frame(&json!({"type": "resync"}));
+}
+
+#[test]
+#[should_panic(expected = "resync: ")]
+fn a_frame_with_an_unknown_member_is_found() {
+    check_frame(&json!({"type": "resync", "x": 1}));
+}
+
+#[test]
+#[should_panic(expected = "[] of channel live")]
+fn a_frame_of_an_unknown_type_is_found() {
+    check_frame(&json!({"type": "reconnect"}));
 }

@@ -1,9 +1,10 @@
-//! Whether calls are as docs/openapi.yaml describes them. The harness checks all that pass through it, so that neither the
-//! code nor the document can change alone.
+//! Whether calls and frames are as docs/openapi.yaml and docs/asyncapi.yaml describe them. The harness checks all that pass
+//! through it, so that neither the code nor the documents can change alone.
 //!
 //! `client/test/api` does the same with another validator, from outside of a gateway.
 
 mod description;
+mod frames;
 mod schemas;
 
 use http::HeaderMap;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use self::description::{Described, Operation};
+pub use self::frames::{check_event, check_frame};
 use self::schemas::{OPENAPI_ADDRESS, json_problems, members, problems, resolved};
 
 /// A call and its answer.

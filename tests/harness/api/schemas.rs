@@ -1,4 +1,4 @@
-//! The document that describes the API, and what is wrong with a value by one of its schemas.
+//! The documents that describe the API, and what is wrong with a value by one of their schemas.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -7,8 +7,12 @@ use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Registry, ValidationError, Validator};
 use serde_json::Value;
 
+use crate::yaml;
+
 /// The address of docs/openapi.yaml in references.
 pub(super) const OPENAPI_ADDRESS: &str = "file:///openapi.yaml";
+/// The address of docs/asyncapi.yaml in references.
+const ASYNCAPI_ADDRESS: &str = "file:///asyncapi.yaml";
 
 /// What docs/openapi.yaml says, of which docs/openapi.json is a copy.
 pub(super) static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
@@ -16,9 +20,15 @@ pub(super) static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
     with_addresses(document, OPENAPI_ADDRESS)
 });
 
+/// What docs/asyncapi.yaml says.
+pub(super) static ASYNCAPI: LazyLock<Value> =
+    LazyLock::new(|| with_addresses(yaml::parse(&read("asyncapi.yaml")), ASYNCAPI_ADDRESS));
+
 /// Where schemas find each other.
-static REGISTRY: LazyLock<Registry<'static>> =
-    LazyLock::new(|| Registry::new().add(OPENAPI_ADDRESS, &*OPENAPI).unwrap().prepare().unwrap());
+static REGISTRY: LazyLock<Registry<'static>> = LazyLock::new(|| {
+    let documents = [(OPENAPI_ADDRESS, &*OPENAPI), (ASYNCAPI_ADDRESS, &*ASYNCAPI)];
+    Registry::new().extend(documents).unwrap().prepare().unwrap()
+});
 
 /// The schemas that were needed so far, by their text. To compile one takes much longer than to use it.
 static COMPILED: Mutex<BTreeMap<String, Arc<Validator>>> = Mutex::new(BTreeMap::new());
@@ -45,8 +55,9 @@ pub(super) fn resolved(value: &'static Value) -> &'static Value {
     let Some(reference) = value["$ref"].as_str() else {
         return value;
     };
-    let (_, pointer) = reference.split_once('#').unwrap();
-    resolved(OPENAPI.pointer(pointer).unwrap_or_else(|| panic!("{reference} leads nowhere")))
+    let (address, pointer) = reference.split_once('#').unwrap();
+    let document: &'static Value = if address == OPENAPI_ADDRESS { &OPENAPI } else { &ASYNCAPI };
+    resolved(document.pointer(pointer).unwrap_or_else(|| panic!("{reference} leads nowhere")))
 }
 
 /// The members of an object; none of any other value.
@@ -70,6 +81,7 @@ fn with_addresses(mut value: Value, own: &str) -> Value {
                     Value::String(inside) if name == "$ref" && inside.starts_with('#') => {
                         format!("{own}{inside}").into()
                     }
+                    Value::String(beside) if name == "$ref" => beside.replacen("./", "file:///", 1).into(),
                     other => with_addresses(other, own),
                 };
             }
