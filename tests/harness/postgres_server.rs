@@ -226,8 +226,8 @@ fn signal(name: &str, processes: &str) {
     let _ = Command::new("sh").args(["-c", &format!("kill -{name} {processes}")]).stderr(Stdio::null()).status();
 }
 
-/// The folder of the server's programs: on the PATH, or where Debian installs them.
-fn binaries() -> PathBuf {
+/// The folder of the server's programs, and of its clients: on the PATH, or where Debian installs them.
+pub fn binaries() -> PathBuf {
     let on_path =
         std::env::var_os("PATH").into_iter().flat_map(|path| std::env::split_paths(&path).collect::<Vec<_>>());
     let debians = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

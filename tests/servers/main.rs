@@ -1,5 +1,5 @@
-//! Whole systems on Postgres and Redis: shared by several gateways, killed, hung, emptied and misconfigured; and the
-//! gateway without file handles.
+//! Whole systems on Postgres and Redis: shared by several gateways, killed, hung, emptied, misconfigured and restored; and
+//! the gateway without file handles.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
@@ -11,6 +11,7 @@ mod pooler;
 mod postgres_outage;
 mod pub_sub;
 mod redis_outage;
+mod restore;
 mod startup;
 mod stores;
 mod two_gateways;
