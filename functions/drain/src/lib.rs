@@ -41,6 +41,8 @@ const NET_INTERVAL: Duration = Duration::from_millis(100);
 const EXTRA_LINGER: f64 = 0.3;
 /// How long an ending drain still processes work that was enqueued at the last moment, in milliseconds.
 const LAST_ROUND_MS: i64 = 2_000;
+/// How long a drain works at least if there is work, in milliseconds: `DRAIN_LINGER_MS` may be less than a statement takes.
+const MIN_WORK_MS: i64 = 2_000;
 /// How long before its deadline a drain stops starting work, in milliseconds.
 const DEADLINE_MARGIN_MS: i64 = 10_000;
 
@@ -99,10 +101,11 @@ struct Deadlines {
 
 impl Deadlines {
     fn new(app: &App, deadline_ms: i64) -> Self {
-        let (linger, last_ms) = (app.config.drain_linger, deadline_ms.saturating_sub(DEADLINE_MARGIN_MS));
+        let (now_ms, linger) = (app.clock.now_ms(), app.config.drain_linger);
+        let last_ms = deadline_ms.saturating_sub(DEADLINE_MARGIN_MS);
         let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let after = |time| app.clock.now_ms().saturating_add(ms(time)).min(last_ms);
-        Self { work_ms: after(linger), wait_ms: after(linger.mul_f64(1.0 + EXTRA_LINGER)) }
+        let after = |ms| now_ms.saturating_add(ms).min(last_ms);
+        Self { work_ms: after(ms(linger).max(MIN_WORK_MS)), wait_ms: after(ms(linger.mul_f64(1.0 + EXTRA_LINGER))) }
     }
 }
 
