@@ -96,6 +96,7 @@ function createChats(client: Client): Chats {
       request,
       repeat,
       call: (...call) => repeat(() => request(...call)),
+      random: environment.random,
       tell: (frame) => wire.send(frame),
       stored(message) {
         list.message(message, true);
@@ -113,7 +114,7 @@ function createChats(client: Client): Chats {
       changed(chatId, chat) {
         const place = isStopped ? undefined : places.get(chatId);
         place?.owned.update({ chat });
-        if (chat) place?.thread?.changed(chat.version);
+        if (chat) place?.thread?.changed(chat);
       },
       cleared: (chatId, isGone) => places.get(chatId)?.thread?.clear(isGone),
       heard: (chatId, seq) => places.get(chatId)?.thread?.heard(seq),

@@ -17,6 +17,8 @@ export interface Host {
   repeat<T>(run: () => Promise<T>): Promise<T>;
   /** Calls the API so. */
   call(method: string, path: string, body?: unknown): Promise<unknown>;
+  /** A number from 0 up to, but not including, 1. */
+  random(): number;
   /** Sends a frame that expects no reply. */
   tell(frame: ClientFrame): void;
   /** A message of the user was accepted. */

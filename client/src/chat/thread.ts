@@ -24,6 +24,8 @@ const GAP_MS = 250;
 const MAX_GAP_ROUNDS = 7;
 const PAGE = 50;
 const CATCH_UP = 200;
+/** All members hear of a later version at once, and read again within so long for each of them: 200 a second. */
+const SPREAD_MS = 5;
 /** So many older pages are read again. What is before them has to be loaded again. */
 const MAX_REREAD = 5;
 const MAX_COPIED = 30;
@@ -63,7 +65,7 @@ export interface Thread extends Omit<OpenChat, "store" | "dismissError"> {
   /** The chat has messages up to here. */
   heard(seq: number): void;
   /** The chat has this version. A later one than that of the history may have erased messages in it. */
-  changed(version: number): void;
+  changed(chat: Pick<Chat, "version" | "memberCount">): void;
   typing(userId: string, isOn: boolean): void;
   /** Shows nothing of what was said. `isGone`: and asks for nothing either. */
   clear(isGone: boolean): void;
@@ -99,6 +101,8 @@ export function createThread(host: ThreadHost): Thread {
   const placed = new Map<string, number>();
   let gapTimer: ReturnType<typeof setTimeout> | undefined;
   let gapRounds = 0;
+  /** Until the history is read for a later version. */
+  let spreadTimer: ReturnType<typeof setTimeout> | undefined;
   let isHeld = false;
   /** Whether the history ends where the chat did when the server was last asked. */
   let isCurrent = false;
@@ -229,6 +233,8 @@ export function createThread(host: ThreadHost): Thread {
   async function ask(): Promise<void> {
     const last = lastSeq(history);
     const asked = toldVersion;
+    // Whatever asked, this is the read that the timer is for.
+    endSpread();
     const isOutdated = asked > version;
     if (isCurrent && last > 0 && !isOutdated) {
       const after = await page(`after=${last}&limit=${CATCH_UP}`);
@@ -248,6 +254,11 @@ export function createThread(host: ThreadHost): Thread {
     render();
     const next = waiting.get(lastSeq(history) + 1);
     if (next) accept(next);
+  }
+
+  function endSpread(): void {
+    clearTimeout(spreadTimer);
+    spreadTimer = undefined;
   }
 
   function catchUp(): void {
@@ -355,12 +366,12 @@ export function createThread(host: ThreadHost): Thread {
       render();
     },
     heard,
-    changed(told) {
+    changed({ version: told, memberCount }) {
       if (told <= toldVersion) return;
       // A history without a version was read, or is being read, at the same time as the chat.
       if (toldVersion === 0) version = told;
       toldVersion = told;
-      if (isHeld && told > version) catchUp();
+      if (isHeld && told > version) spreadTimer ??= setTimeout(catchUp, host.random() * SPREAD_MS * memberCount);
     },
     typing,
     hold(is) {
@@ -369,6 +380,7 @@ export function createThread(host: ThreadHost): Thread {
         if (!isCurrent || toldVersion > version) catchUp();
         return;
       }
+      endSpread();
       for (const who of typers.keys()) typing(who, false);
       if (history.items.length > PAGE) change({ items: history.items.slice(-PAGE), hasMore: true });
     },
@@ -377,6 +389,7 @@ export function createThread(host: ThreadHost): Thread {
       waiting = new Map();
       provisional = [];
       isCurrent = isGone;
+      endSpread();
       kept.set(`${COPY}${chatId}`, undefined);
       hasChanged = false;
       render();
@@ -398,6 +411,7 @@ export function createThread(host: ThreadHost): Thread {
     stop() {
       isStopped = true;
       clearTimeout(gapTimer);
+      endSpread();
       for (const timer of typers.values()) clearTimeout(timer);
       outbox.stop();
     },

@@ -33,6 +33,9 @@ async function readsOf(run: () => unknown, ms = 1_000): Promise<string[]> {
   return reads().slice(before);
 }
 
+/** Later than any of the three reads again. */
+const TURN_MS = 20;
+
 /** Holds answers to alice's calls for messages back, until they are released one by one. */
 function hold(): () => Promise<void> {
   const held: (() => void)[] = [];
@@ -221,10 +224,10 @@ describe("a later version of a chat", () => {
     const release = hold();
     const before = reads().length;
     await carol.chats.rename(group, "Lunch");
-    await settle();
+    await advance(TURN_MS);
     server.chats.erase("bob");
     for (const title of ["Dinner", "Supper"]) await carol.chats.rename(group, title);
-    await settle();
+    await advance(TURN_MS);
     expect(reads().length - before).toBe(1);
     // This one was read before the erasure.
     await release();
@@ -234,6 +237,38 @@ describe("a later version of a chat", () => {
     await release();
     await advance(1_000);
     expect(reads().length - before).toBe(2);
+  });
+
+  describe("of a group of 400", () => {
+    beforeEach(() => {
+      const members = new URL(`http://carillon.test/api/chats/${group}/members`);
+      const userIds = numbered(397);
+      server.chats.serve("alice", { method: "POST", body: { userIds } }, members);
+      say("bob", "secret");
+    });
+
+    test("is read for within 5 ms for each member, by each client in its own time", async () => {
+      const early = (await opens({ environment: { random: () => 0 } })).shows(group);
+      const late = (await opens({ sub: "carol", environment: { random: () => 0.9 } })).shows(group);
+      await settle();
+      expect(await readsOf(() => server.chats.erase("bob"), TURN_MS)).toHaveLength(1);
+      expect([early.bodies(), late.bodies()]).toEqual([[""], ["secret"]]);
+      expect(await readsOf(() => {}, 1_700)).toEqual([]);
+      expect(await readsOf(() => {}, 200)).toHaveLength(1);
+      expect(late.bodies()).toEqual([""]);
+    });
+
+    test("is read for at once by a page that opens the chat meanwhile, and not by one that closes it", async () => {
+      const alice = await opens({ environment: { random: () => 0.9 } });
+      const open = alice.shows(group);
+      await settle();
+      expect(await readsOf(() => server.chats.erase("bob"), TURN_MS)).toEqual([]);
+      open.hide();
+      expect(await readsOf(() => {}, 5_000)).toEqual([]);
+      expect(await readsOf(() => alice.shows(group), TURN_MS)).toHaveLength(1);
+      const carol = await opens({ sub: "carol" });
+      expect(await readsOf(() => carol.chats.rename(group, "Lunch"), 5_000)).toHaveLength(1);
+    });
   });
 
   test("asks for the chat only if the last message may be erased", async () => {
@@ -270,7 +305,7 @@ describe("a later version of a chat", () => {
     const release = hold();
     const seen = pictures(open);
     server.chats.erase("bob");
-    await settle();
+    await advance(TURN_MS);
     open.send("sent meanwhile", {}, { accept: "fast" });
     await settle();
     await release();
