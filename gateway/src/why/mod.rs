@@ -37,12 +37,18 @@ pub async fn tell(question: &Question) -> Result<String, BoxError> {
         None => signed(api, "carillon", "notify:admin").await?,
     };
     let traced = api.get(&format!("/api/notifications/{id}/trace"), Some(&token)).await?;
-    let trace: Trace = match traced.status {
-        200 => serde_json::from_value(traced.body)?,
-        404 => return Err(story::unknown(*id).into()),
+    let trace: Option<Trace> = match traced.status {
+        200 => Some(serde_json::from_value(traced.body)?),
+        404 => None,
         _ => return Err(format!("the trace of {id} cannot be read: {}", traced.reason()).into()),
     };
     let dead_letter = dead_letter(api, &token, *id).await?;
+    let Trace { steps, complete } = match (trace, &dead_letter) {
+        (Some(trace), _) => trace,
+        // The database refuses its row, so nothing else is known of it.
+        (None, Some(_)) => Trace { steps: Vec::new(), complete: true },
+        (None, None) => return Err(story::unknown(*id).into()),
+    };
     let metrics = api.get("/api/notifications/metrics/redis", Some(&token)).await?.found();
     let user = user.clone().or_else(|| dead_letter.as_ref()?.user_id.clone());
     let is_online = match &user {
@@ -68,7 +74,6 @@ pub async fn tell(question: &Question) -> Result<String, BoxError> {
             .flatten();
     }
     let queue = metrics.and_then(|metrics| serde_json::from_value::<Queue>(metrics["queue"].clone()).ok());
-    let Trace { steps, complete } = trace;
     Ok(story::told(&Known {
         id: *id,
         now_ms: *now_ms,

@@ -117,7 +117,7 @@ fn events(steps: &[Step]) -> Vec<(i64, String)> {
         let event = match (step.as_str(), connection_id.as_deref(), status.as_deref()) {
             ("accepted", ..) => "It was accepted: its send is in the database.".to_owned(),
             ("materialised", ..) => format!(
-                "It arrived in the inbox, {} after it was accepted: it was delayed, or the drain had many recipients.",
+                "It arrived in the inbox, {} after it was accepted: it was delayed or redriven, or its send is large.",
                 duration(at_ms - accepted_ms)
             ),
             ("unsnoozed", ..) => "Its snooze ended, and it arrived anew.".to_owned(),
@@ -382,10 +382,14 @@ mod tests {
             "error": "the database refuses its row", "attempts": 5, "at": Time(ACCEPTED_MS + 20).to_string(),
         });
         let letter: DeadLetter = serde_json::from_value(letter).unwrap();
+        let without_row = told(&Known { steps: Vec::new(), dead_letter: Some(letter.clone()), ..known(&[]) });
         let story = told(&Known { dead_letter: Some(letter), ..known(&[push(30, "A=", "failed")]) });
         let lines: Vec<&str> = story.lines().collect();
         assert!(lines[3].ends_with("dead letter after 5 attempts: the database refuses its row."), "{story}");
         assert!(story.contains("POST /api/dead-letters/7d4c0ffe-0000-8000-8000-000000000000/redrive"), "{story}");
+        let lines: Vec<&str> = without_row.lines().collect();
+        assert!(lines[2].ends_with("dead letter after 5 attempts: the database refuses its row."), "{without_row}");
+        assert!(lines[4].starts_with("It has not arrived"), "{without_row}");
     }
 
     #[test]
