@@ -11,6 +11,7 @@
 //   <!-- needs: redis -->             is run where there is a Redis
 //   <!-- from: examples/ring.mjs -->  is part of that file, which a test of its own runs
 //   <!-- gateway: NAME=VALUE … -->    at the top of a document: the variables of its gateway
+//   <!-- run by: FILE -->             at the top of a document: the test that runs it, on servers of its own
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -22,6 +23,8 @@ export const root: string = fileURLToPath(new URL("../../../", import.meta.url))
 interface Place {
   /** The file and the line, as a terminal links it. */
   readonly at: string;
+  /** The heading above it. */
+  readonly section: string;
   readonly text: string;
 }
 
@@ -40,6 +43,8 @@ export type Step =
 export interface Document {
   readonly path: string;
   readonly gateway: Readonly<Record<string, string>>;
+  /** The file of the test that runs it, if that is a test of its own. */
+  readonly runBy: string | null;
   readonly steps: readonly Step[];
 }
 
@@ -51,6 +56,8 @@ const MARK = /^<!-- (not run|needs|from): (.+) -->$/;
 export async function read(path: string): Promise<Document> {
   const lines = (await readFile(join(root, path), "utf8")).split("\n");
   const gateway: Record<string, string> = {};
+  let runBy: string | null = null;
+  let section = "";
   const steps: Step[] = [];
   for (let at = 0; at < lines.length; at++) {
     const [, variables] = /^<!-- gateway: (.+) -->$/.exec(lines[at] ?? "") ?? [];
@@ -58,25 +65,30 @@ export async function read(path: string): Promise<Document> {
       const [name = "", value = ""] = variable.split("=");
       gateway[name] = value;
     }
+    runBy ??= /^<!-- run by: (.+) -->$/.exec(lines[at] ?? "")?.[1] ?? null;
+    section = /^#+ (.+)$/.exec(lines[at] ?? "")?.[1] ?? section;
     // Blocks may stand in lists.
     const [, indent, language, title = null] = /^( *)```(\w*)(?: title="(.+)")?$/.exec(lines[at] ?? "") ?? [];
     if (indent === undefined || language === undefined) continue;
     const end = lines.findIndex((line, number) => number > at && line === `${indent}\`\`\``);
     if (end < 0) throw new Error(`${path}:${at + 1} has no end`);
     const text = lines.slice(at + 1, end).map((line) => line.slice(indent.length));
-    const place = { at: `${path}:${at + 1}`, text: `${text.join("\n")}\n` };
+    const place = { at: `${path}:${at + 1}`, section, text: `${text.join("\n")}\n` };
     const [, name, value = ""] = MARK.exec(lines[at - 1]?.trim() ?? "") ?? [];
-    // A block without a language is a quotation.
-    if (language !== "") steps.push(step(place, language, title, name, value));
     at = end;
+    // A block without a language is a quotation.
+    if (language === "") continue;
+    const next = step(place, language, title, name, value);
+    if (next.kind === "run" && runBy === null && FAR.test(next.text))
+      throw new Error(`${next.at} must say that it is not run, and why`);
+    steps.push(next);
   }
-  return { path, gateway, steps };
+  return { path, gateway, runBy, steps };
 }
 
 function step(place: Place, language: string, title: string | null, mark: string | undefined, value: string): Step {
   if (mark === "not run") return { ...place, kind: "read", reason: value };
   if (mark === "from") return { ...place, kind: "part", of: value };
-  if (language === "sh" && FAR.test(place.text)) throw new Error(`${place.at} must say that it is not run, and why`);
   const needsRedis = mark === "needs" && value === "redis";
   if (mark === "needs" && !needsRedis) throw new Error(`${place.at} needs ${value}, which is unknown`);
   if (language === "sh") return { ...place, kind: "run", terminal: title, needsRedis };

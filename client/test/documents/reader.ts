@@ -1,12 +1,9 @@
-// Does what a document says, from its first block to its last, with a gateway of its own.
+// Does what a document says, block by block, in terminals of its own at a gateway.
 
 import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Gateway } from "../gateway/gateway.js";
-import { unpack } from "../package/run.js";
-import { type Document, root, type Step } from "./document.js";
-import { hasRedis, Redis } from "./redis.js";
+import { root, type Step } from "./document.js";
 import { findPrinted, isPrinted } from "./shown.js";
 import { Terminal } from "./terminal.js";
 
@@ -35,29 +32,25 @@ export interface Left {
 
 export class Reader {
   readonly left: Left[] = [];
-  readonly #folder: string;
-  readonly #gateway: Gateway;
-  readonly #redis: Redis | null;
+  /** Where the commands run. */
+  readonly folder: string;
+  readonly #host: string;
+  readonly #hasRedis: boolean;
   readonly #env: NodeJS.ProcessEnv;
   readonly #terminals: Map<string, Terminal> = new Map();
   /** What the last block printed, until it is compared. */
   #printed = "";
 
-  private constructor(folder: string, gateway: Gateway, redis: Redis | null) {
-    this.#folder = folder;
-    this.#gateway = gateway;
-    this.#redis = redis;
-    this.#env = {
-      ...process.env,
-      PATH: `${join(folder, ".bin")}:${process.env["PATH"]}`,
-      CARILLON_URL: gateway.url,
-      JWT_SECRET: SECRET,
-      ...(redis && { REDIS_URL: redis.url }),
-    };
+  private constructor(folder: string, url: string, env: NodeJS.ProcessEnv) {
+    this.folder = folder;
+    this.#host = new URL(url).host;
+    this.#hasRedis = env["REDIS_URL"] !== undefined;
+    const { PATH } = { ...process.env, ...env };
+    this.#env = { ...process.env, ...env, PATH: `${join(folder, ".bin")}:${PATH}`, CARILLON_URL: url };
   }
 
-  /** Starts what the document needs. */
-  static async of({ gateway: variables, steps }: Document, tarball: string): Promise<Reader> {
+  /** At the gateway of this address. `env` has its JWT_SECRET, and the REDIS_URL of its Redis if it has one. */
+  static async at(url: string, env: NodeJS.ProcessEnv): Promise<Reader> {
     await mkdir(APPS, { recursive: true });
     const folder = await mkdtemp(join(APPS, "reader-"));
     const programs = join(folder, ".bin");
@@ -67,29 +60,16 @@ export class Reader {
       await chmod(join(programs, name), 0o755);
     }
     for (const name of ["deploy", "examples"]) await symlink(join(root, name), join(folder, name));
-    if (steps.some(({ kind }) => kind === "file")) await unpack(tarball, folder);
-    const needsRedis = steps.some((step) => "needsRedis" in step && step.needsRedis);
-    const redis = needsRedis && hasRedis ? await Redis.start() : null;
-    // The limits are those of a deployment.
-    const limits = { RATE_LIMIT_SEND_TYPES: "", RATE_LIMIT_CHAT: "" };
-    const stores = redis ? { REDIS_URL: redis.url } : {};
-    try {
-      const gateway = await Gateway.start({ ...limits, JWT_SECRET: SECRET, ...stores, ...variables });
-      return new Reader(folder, gateway, redis);
-    } catch (error) {
-      await redis?.stop();
-      await rm(folder, { recursive: true, force: true });
-      throw error;
-    }
+    return new Reader(folder, url, env);
   }
 
   async does(step: Step): Promise<void> {
     if (step.kind === "read") return this.#leaves(step.at, step.reason);
-    if ("needsRedis" in step && step.needsRedis && !this.#redis)
+    if ("needsRedis" in step && step.needsRedis && !this.#hasRedis)
       return this.#leaves(step.at, "redis-server is missing");
     try {
       if (step.kind === "run") await this.#runs(step.text, step.terminal);
-      else if (step.kind === "file") await writeFile(join(this.#folder, step.name), this.#here(step.text));
+      else if (step.kind === "file") await writeFile(join(this.folder, step.name), this.#here(step.text));
       else if (step.kind === "part") await isPart(step.text, step.of);
       else await this.#sees(step.text, step.isJson, step.terminal);
     } catch (error) {
@@ -99,9 +79,7 @@ export class Reader {
 
   async stops(): Promise<void> {
     for (const terminal of this.#terminals.values()) await terminal.stop();
-    await this.#gateway.stop();
-    await this.#redis?.stop();
-    await rm(this.#folder, { recursive: true, force: true });
+    await rm(this.folder, { recursive: true, force: true });
   }
 
   #leaves(at: string, reason: string): void {
@@ -141,20 +119,17 @@ export class Reader {
   #terminal(name: string | null): Terminal {
     const known = this.#terminals.get(name ?? "");
     if (known) return known;
-    const opened = new Terminal(this.#folder, this.#env);
+    const opened = new Terminal(this.folder, this.#env);
     this.#terminals.set(name ?? "", opened);
     return opened;
   }
 
   /** A text of the document, with the address at which the gateway is here. */
-  readonly #here = (text: string): string => text.replaceAll(DOCUMENTED, new URL(this.#gateway.url).host);
+  readonly #here = (text: string): string => text.replaceAll(DOCUMENTED, this.#host);
 
   /** What was printed, with the address that is documented. */
-  readonly #there = (text: string): string => text.replaceAll(new URL(this.#gateway.url).host, DOCUMENTED);
+  readonly #there = (text: string): string => text.replaceAll(this.#host, DOCUMENTED);
 }
-
-/** Signs tokens here and verifies them in the gateway. */
-const SECRET = "documents-documents-documents-32";
 
 async function isPart(text: string, path: string): Promise<void> {
   if (!(await readFile(join(root, path), "utf8")).includes(text)) throw new Error(`is not part of ${path}`);

@@ -34,14 +34,18 @@ export class Redis {
   }
 
   async stop(): Promise<void> {
-    const exit = once(this.#child, "exit");
-    this.#child.kill("SIGKILL");
-    await exit;
+    // A test may have killed it.
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      const exit = once(this.#child, "exit");
+      this.#child.kill("SIGKILL");
+      await exit;
+    }
     await rm(this.#folder, { recursive: true, force: true });
   }
 }
 
-async function freePort(): Promise<number> {
+/** A port on which nothing listens just now. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
