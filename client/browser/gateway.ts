@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Network } from "./network.js";
 
-const PROGRAM =
+export const PROGRAM: string =
   process.env["CARILLON_GATEWAY"] ?? fileURLToPath(new URL("../../target/debug/carillon", import.meta.url));
 
 export interface SendBody {
@@ -23,22 +23,26 @@ export interface SendBody {
 
 export class Gateway {
   readonly network: Network;
+  /** All that it has logged. */
+  log = "";
   #data: string;
   #env: Record<string, string>;
+  #args: readonly string[];
   #child: ChildProcess | null = null;
   #directUrl = "";
 
-  private constructor(network: Network, data: string, env: Record<string, string>) {
+  private constructor(network: Network, data: string, env: Record<string, string>, args: readonly string[]) {
     this.network = network;
     this.#data = data;
     this.#env = env;
+    this.#args = args;
   }
 
   /** Starts a gateway with empty data, and waits until it is ready. */
-  static async launch(env: Record<string, string> = {}): Promise<Gateway> {
+  static async launch(env: Record<string, string> = {}, args: readonly string[] = []): Promise<Gateway> {
     const network = await Network.start();
     const data = await mkdtemp(join(tmpdir(), "carillon-browser-"));
-    const gateway = new Gateway(network, data, { RATE_LIMIT_SEND: "100000/60s", ...env });
+    const gateway = new Gateway(network, data, { RATE_LIMIT_SEND: "100000/60s", ...env }, args);
     await gateway.start();
     return gateway;
   }
@@ -49,25 +53,28 @@ export class Gateway {
   }
 
   async start(): Promise<void> {
-    const child = spawn(PROGRAM, ["--port", "0", "--data", this.#data], {
+    const child = spawn(PROGRAM, ["--port", "0", "--data", this.#data, ...this.#args], {
       env: {
         ...process.env,
         WS_URL: `ws://127.0.0.1:${this.network.port}/live`,
         EVENTS_URL: `${this.url}/api/events`,
+        // Functions in processes of their own know only the origin of the gateway itself.
+        ...(this.#args.includes("spawn") && { ALLOWED_ORIGINS: this.url }),
         ...this.#env,
       },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.#child = child;
-    let log = "";
     child.stderr.on("data", (chunk: Buffer) => {
-      log += chunk;
+      this.log += chunk;
     });
     this.#directUrl = await new Promise<string>((resolve, reject) => {
       createInterface(child.stdout).on("line", (line) => {
         if (line.startsWith("ready ")) resolve(line.slice("ready ".length).trim());
       });
-      child.once("exit", (code) => reject(new Error(`the gateway exited with ${code} before it was ready: ${log}`)));
+      child.once("exit", (code) =>
+        reject(new Error(`the gateway exited with ${code} before it was ready: ${this.log}`)),
+      );
       child.once("error", reject);
     });
     this.network.target = Number(new URL(this.#directUrl).port);
@@ -91,6 +98,11 @@ export class Gateway {
   async send(body: SendBody): Promise<string[]> {
     const sent = await this.call("shop", "POST", "/api/notifications/send", { type: "NEWS", ...body });
     return (sent as { notifications: { id: string }[] }).notifications.map(({ id }) => id);
+  }
+
+  /** Runs the drain, as its schedule does each minute, and waits for its end. */
+  async drain(): Promise<void> {
+    await fetch(`${this.#directUrl}/_gateway/schedules/drainEveryMinute/fire`, { method: "POST" });
   }
 
   /** A token of the user with both scopes. */

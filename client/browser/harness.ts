@@ -19,8 +19,9 @@ export class Harness {
     this.#browser = browser;
   }
 
-  static async start(env: Record<string, string> = {}): Promise<Harness> {
-    const gateway = await Gateway.launch(env);
+  /** Starts both. `env` and `args` are variables and arguments of the gateway. */
+  static async start(env: Record<string, string> = {}, args: readonly string[] = []): Promise<Harness> {
+    const gateway = await Gateway.launch(env, args);
     try {
       return new Harness(gateway, await launch());
     } catch (thrown) {
