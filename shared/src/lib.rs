@@ -14,6 +14,7 @@
 
 pub mod app;
 pub mod auth;
+mod aws;
 pub mod chat;
 pub mod clock;
 pub mod config;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use aws_credential_types::Credentials;
 
 use crate::app::App;
+use crate::aws;
 use crate::config::{Config, ConfigError};
 use crate::delivery::lambda::LambdaWake;
 use crate::function::process::{begin, exit};
@@ -86,14 +87,9 @@ fn push(config: &Config) -> Arc<dyn Push> {
 }
 
 pub(super) fn credentials(config: &Config) -> Credentials {
-    match &config.credentials {
-        Some((id, key, session)) => {
-            let session = session.as_ref().map(|session| session.reveal().to_owned());
-            Credentials::new(id, key.reveal(), session, None, "environment")
-        }
-        // The local gateway needs none, but the SDK signs every request.
-        None => Credentials::new("local", "local", None, None, "local"),
-    }
+    // The local gateway needs none, but the SDK signs every request.
+    let local = || Credentials::new("local", "local", None, None, "local");
+    config.credentials.as_ref().map_or_else(local, aws::credentials)
 }
 
 /// Takes the place of the sockets if `WS_ENDPOINT` is not set.

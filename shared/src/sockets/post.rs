@@ -9,20 +9,16 @@ use bytes::Bytes;
 use http::header::{HOST, RETRY_AFTER};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::timeout;
 
+use crate::aws::{self, HttpClient};
 use crate::clock::Clock;
 use crate::error::with_causes;
 use crate::ids::{ConnectionId, hex, sha256};
 use crate::protocol::Frame;
 use crate::sockets::signature::Signer;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 /// Of one attempt, from its first packet to the last.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a path contains as it is (RFC 3986, unreserved).
@@ -35,11 +31,9 @@ pub(super) struct Poster {
     host: String,
     signer: Signer,
     clock: Clock,
-    /// Made with the first frame: reading the system's certificates takes longer than the rest of a cold start.
+    /// Made with the first frame, since that takes long.
     client: LazyLock<Result<HttpClient, String>>,
 }
-
-type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// A frame, ready to be sent to any number of devices.
 #[derive(Clone)]
@@ -92,7 +86,7 @@ impl Poster {
         let (_, rest) = endpoint.split_once("://").unwrap_or(("", &endpoint));
         let host = rest.split('/').next().unwrap_or_default().to_owned();
         let signer = Signer::new(credentials, region, host.clone());
-        Self { endpoint, host, signer, clock, client: LazyLock::new(client) }
+        Self { endpoint, host, signer, clock, client: LazyLock::new(aws::client) }
     }
 
     /// Sends a frame to a connection. An HTTP connection may have died while the sandbox was frozen, so a second attempt
@@ -129,20 +123,6 @@ impl Poster {
         self.signer.sign(&mut request, &payload.hash, &self.clock)?;
         Ok(request)
     }
-}
-
-fn client() -> Result<HttpClient, String> {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let connector = HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .map_err(|error| format!("the certificate authorities cannot be read: {error}"))?
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(connector);
-    Ok(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
 }
 
 /// What an answer that is no success says.
