@@ -29,11 +29,12 @@ use crate::web_push::endpoint::PushHosts;
 /// The configuration of a process.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `DATABASE_URL`.
+    /// `DATABASE_URL`, with `DATABASE_PASSWORD` if it has no password.
     pub database_url: Option<Secret>,
     /// `DATABASE_POOLER`: what stands between this process and Postgres.
     pub database_pooler: Pooler,
-    /// `FUNCTIONS_DATABASE_URL`: the URL by which the functions reach the database, whose role `migrate` makes for them.
+    /// `FUNCTIONS_DATABASE_URL`, with `FUNCTIONS_DATABASE_PASSWORD` if it has no password: the URL by which the functions reach
+    /// the database, whose role `migrate` makes for them.
     pub functions_role: Option<DatabaseRole>,
     /// How to reach Redis; `None` if it is not used.
     pub redis: Option<RedisConfig>,
@@ -155,7 +156,7 @@ impl Config {
         let days: i64 = vars.parsed("RETENTION_DAYS", 90, |days| (1..=3_650).contains(days), "1 to 3650");
         let linger_ms: u64 = vars.parsed("DRAIN_LINGER_MS", 50_000, |ms| *ms <= 840_000, "0 to 840000");
         let config = Self {
-            database_url: vars.get("DATABASE_URL").map(Secret::new),
+            database_url: vars.database_url(),
             database_pooler: vars.pooler(),
             functions_role: vars.functions_role(),
             redis: vars.redis(),
@@ -348,6 +349,30 @@ mod tests {
     }
 
     #[test]
+    fn a_password_fills_what_the_url_of_a_database_lacks() {
+        let url = |url, password| {
+            let read = read(&[("DATABASE_URL", url), ("DATABASE_PASSWORD", password)], &[]).unwrap();
+            read.database_url.map(|url| url.reveal().to_owned()).unwrap_or_default()
+        };
+        for (given, filled) in [
+            ("postgres://u@h:5432/x?sslmode=require", "postgres://u:p%40ss@h:5432/x?sslmode=require"),
+            ("postgresql://u@h", "postgresql://u:p%40ss@h"),
+            ("postgres://h/x?options=a@b", "postgres://:p%40ss@h/x?options=a@b"),
+            ("postgres://u:own@h/x", "postgres://u:own@h/x"),
+            ("sqlite:///x.db", "sqlite:///x.db"),
+            ("hunter2", "hunter2"),
+        ] {
+            assert_eq!(url(given, "p@ss"), filled);
+            assert_eq!(url(given, ""), given);
+        }
+        let functions = [("FUNCTIONS_DATABASE_URL", "postgres://f@h/x"), ("FUNCTIONS_DATABASE_PASSWORD", "p@ss")];
+        let role = read(&functions, &[]).unwrap().functions_role.unwrap();
+        assert_eq!((role.name.as_str(), role.password.reveal()), ("f", "p@ss"));
+        let error = read(&functions[..1], &[]).unwrap_err().to_string();
+        assert_eq!(error, "FUNCTIONS_DATABASE_URL must contain a password of visible ASCII characters");
+    }
+
+    #[test]
     fn redis_is_configured_by_url_or_by_parts_or_disabled() {
         let url = |vars: &[(&str, &str)]| {
             read(vars, &[]).unwrap().redis.map(|redis| redis.instances[0].url.reveal().to_owned())
@@ -359,6 +384,8 @@ mod tests {
         assert_eq!(url(&filled).as_deref(), Some("redis://u:p%40ss@h:1/2"));
         let full = [("REDIS_URL", "redis://a:b@h:1"), ("REDIS_PASSWORD", "other")];
         assert_eq!(url(&full).as_deref(), Some("redis://a:b@h:1"));
+        let named = [("REDIS_URL", "redis://a@h:1"), ("REDIS_USERNAME", "u"), ("REDIS_PASSWORD", "p")];
+        assert_eq!(url(&named).as_deref(), Some("redis://a:p@h:1"));
         assert!(read(&[("QUEUE_REDIS_ENABLED", "false")], &["REDIS_URL"]).is_ok());
         assert!(read(&[("REDIS_HOST", "h")], &["REDIS_URL"]).is_ok());
         for bad in

@@ -12,7 +12,7 @@ const DEFAULT_PORT: &str = "6379";
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
     /// The instances, at least one, among which everything is divided: those of `REDIS_URLS`, or the one of `REDIS_URL`, or of
-    /// `REDIS_HOST`, `REDIS_PORT` and `REDIS_TLS`. `REDIS_USERNAME` and `REDIS_PASSWORD` are added to URLs without credentials.
+    /// `REDIS_HOST`, `REDIS_PORT` and `REDIS_TLS`. `REDIS_USERNAME` and `REDIS_PASSWORD` are added to URLs that lack them.
     pub instances: Vec<RedisInstance>,
     /// `REDIS_CLUSTER`: the instance is a server of a cluster, or the endpoint at which a cluster is found.
     pub is_cluster: bool,

@@ -166,10 +166,20 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         hosts.map_err(|required| self.problem(NAME, required)).ok().flatten().unwrap_or_default()
     }
 
-    /// `FUNCTIONS_DATABASE_URL`.
+    /// `DATABASE_URL`, with `DATABASE_PASSWORD` if it has no password.
+    pub(super) fn database_url(&self) -> Option<Secret> {
+        let (url, password) = (self.get("DATABASE_URL"), self.get("DATABASE_PASSWORD"));
+        url.map(|url| match url.starts_with("postgres") {
+            true => Secret::new(with_credentials(url, None, password)),
+            false => Secret::new(url),
+        })
+    }
+
+    /// `FUNCTIONS_DATABASE_URL`, with `FUNCTIONS_DATABASE_PASSWORD` if it has no password.
     pub(super) fn functions_role(&mut self) -> Option<DatabaseRole> {
         const NAME: &str = "FUNCTIONS_DATABASE_URL";
-        let role = self.get(NAME).map(|url| DatabaseRole::of_url(&url)).transpose();
+        let (url, password) = (self.get(NAME), self.get("FUNCTIONS_DATABASE_PASSWORD"));
+        let role = url.map(|url| DatabaseRole::of_url(&with_credentials(url, None, password))).transpose();
         role.map_err(|required| self.problem(NAME, required)).ok().flatten()
     }
 
@@ -319,15 +329,19 @@ fn is_trustworthy(url: &Uri) -> bool {
         }
 }
 
-/// The URL with this user and password, unless it has its own or there is no password.
+/// The URL with this password, and with this user if it has none. A URL with a password of its own stays as it is.
 fn with_credentials(url: String, user: Option<String>, password: Option<String>) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     let encoded = |text: String| utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();
-    match url.split_once("://") {
-        Some((scheme, rest)) if !rest.split('/').next().unwrap_or_default().contains('@') && password.is_some() => {
-            let (user, password) = (user.map(encoded).unwrap_or_default(), password.map(encoded).unwrap_or_default());
-            format!("{scheme}://{user}:{password}@{rest}")
-        }
-        _ => url,
+    let Some(((scheme, rest), password)) = url.split_once("://").zip(password) else { return url };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (own, place) = match authority.rsplit_once('@') {
+        Some((own, _)) => (own, &rest[own.len() + 1..]),
+        None => ("", rest),
+    };
+    if own.contains(':') {
+        return url;
     }
+    let user = if own.is_empty() { user.map(encoded).unwrap_or_default() } else { own.to_owned() };
+    format!("{scheme}://{user}:{}@{place}", encoded(password))
 }
