@@ -6,6 +6,7 @@ mod origins;
 mod pooler;
 mod redis_url;
 mod secret;
+mod secret_names;
 mod vapid;
 mod variables;
 
@@ -19,6 +20,7 @@ pub use self::origins::Origins;
 pub use self::pooler::Pooler;
 pub use self::redis_url::{RedisConfig, RedisInstance};
 pub use self::secret::Secret;
+pub use self::secret_names::{SecretName, SecretNames};
 pub use self::vapid::VapidKeys;
 use self::variables::Variables;
 use crate::chat::cache::Room;
@@ -205,10 +207,7 @@ impl Config {
             retention_ms: days * 24 * 60 * 60 * 1_000,
             metrics_namespace: vars.metrics_namespace(),
             region: vars.get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
-            credentials: vars
-                .get("AWS_ACCESS_KEY_ID")
-                .zip(vars.get("AWS_SECRET_ACCESS_KEY"))
-                .map(|(id, key)| (id, Secret::new(key), vars.get("AWS_SESSION_TOKEN").map(Secret::new))),
+            credentials: vars.credentials(),
         };
         if vars.problems.is_empty() { Ok(config) } else { Err(ConfigError(vars.problems)) }
     }
@@ -239,6 +238,22 @@ mod tests {
     fn read(vars: &[(&str, &str)], needed: &[&str]) -> Result<Config, ConfigError> {
         let vars: HashMap<&str, &str> = vars.iter().copied().collect();
         Config::read(|name| vars.get(name).map(|value| (*value).to_owned()), needed, Origins::Loopback)
+    }
+
+    #[test]
+    fn every_variable_that_may_name_a_secret_is_read() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        for answer in [None, Some("1".repeat(40))] {
+            let variable = |name: &str| {
+                asked.borrow_mut().push(name.to_owned());
+                answer.clone()
+            };
+            // Only the names matter here.
+            let _ = Config::read(variable, &[], Origins::Loopback);
+        }
+        for name in secret_names::VARIABLES {
+            assert!(asked.borrow().iter().any(|asked| asked == name), "{name}");
+        }
     }
 
     #[test]

@@ -166,6 +166,12 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         hosts.map_err(|required| self.problem(NAME, required)).ok().flatten().unwrap_or_default()
     }
 
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
+    pub(super) fn credentials(&self) -> Option<(String, Secret, Option<Secret>)> {
+        let (id, key) = self.get("AWS_ACCESS_KEY_ID").zip(self.get("AWS_SECRET_ACCESS_KEY"))?;
+        Some((id, Secret::new(key), self.get("AWS_SESSION_TOKEN").map(Secret::new)))
+    }
+
     /// `DATABASE_URL`, with `DATABASE_PASSWORD` if it has no password.
     pub(super) fn database_url(&self) -> Option<Secret> {
         let (url, password) = (self.get("DATABASE_URL"), self.get("DATABASE_PASSWORD"));
