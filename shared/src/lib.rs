@@ -6,8 +6,8 @@
 //!   the moment has before the record), [`presence`] (who is connected), [`preferences`] (what rings for whom), [`web_push`]
 //!   (pushes to browsers that are not connected), [`users`] (erasing one), [`limits`] (rate limits), [`telemetry`] (counts
 //!   and health), [`doctor`] (what is wrong with a deployment).
-//! - Every domain uses [`app`], [`clock`], [`config`], [`cursor`], [`error`], [`ids`], [`page_key`], [`protocol`] and
-//!   [`text`].
+//! - Every domain uses [`app`], [`clock`], [`config`], [`cursor`], [`error`], [`ids`], [`page_key`], [`protocol`],
+//!   [`secrets`] and [`text`].
 //! - *Stores* keep the promises: [`record`] for what must outlive everything (Postgres, SQLite), [`moment`] for what may
 //!   vanish without loss (Redis, memory).
 //! - [`function`] starts a deployed function.
@@ -35,6 +35,7 @@ pub mod preferences;
 pub mod presence;
 pub mod protocol;
 pub mod record;
+pub mod secrets;
 pub mod sockets;
 pub mod telemetry;
 pub mod text;
