@@ -5,6 +5,6 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start_waking(chats::NEEDS);
+    let app = function::start_waking(chats::NEEDS).await;
     run(service_fn(|request| async { Ok::<_, Error>(chats::handle(&app, request).await) })).await
 }

@@ -5,6 +5,6 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start_waking(connect::NEEDS);
+    let app = function::start_waking(connect::NEEDS).await;
     run(service_fn(|event: LambdaEvent<_>| async { Ok::<_, Error>(connect::handle(&app, event.payload).await) })).await
 }

@@ -5,7 +5,7 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start_waking(disconnect::NEEDS);
+    let app = function::start_waking(disconnect::NEEDS).await;
     run(service_fn(|event: LambdaEvent<_>| async { Ok::<_, Error>(disconnect::handle(&app, event.payload).await) }))
         .await
 }

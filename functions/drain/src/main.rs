@@ -6,7 +6,7 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let mut app = function::start(drain::NEEDS);
+    let mut app = function::start(drain::NEEDS).await;
     app.push_services = function::push_services(&app.config);
     let app = &app;
     run(service_fn(|LambdaEvent { payload, context }: LambdaEvent<Value>| async move {

@@ -5,6 +5,6 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start(health::NEEDS);
+    let app = function::start(health::NEEDS).await;
     run(service_fn(|request| async { Ok::<_, Error>(health::handle(&app, request).await) })).await
 }

@@ -5,6 +5,6 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start(history::NEEDS);
+    let app = function::start(history::NEEDS).await;
     run(service_fn(|request| async { Ok::<_, Error>(history::handle(&app, request).await) })).await
 }

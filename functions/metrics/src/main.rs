@@ -5,6 +5,6 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start(metrics::NEEDS);
+    let app = function::start(metrics::NEEDS).await;
     run(service_fn(|request| async { Ok::<_, Error>(metrics::handle(&app, request).await) })).await
 }

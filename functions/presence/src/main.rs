@@ -5,6 +5,6 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start(presence::NEEDS);
+    let app = function::start(presence::NEEDS).await;
     run(service_fn(|request| async { Ok::<_, Error>(presence::handle(&app, request).await) })).await
 }

@@ -5,7 +5,7 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start_waking(stream::NEEDS);
+    let app = function::start_waking(stream::NEEDS).await;
     run_with_streaming_response(service_fn(|request| async { Ok::<_, Error>(stream::handle(&app, request).await) }))
         .await
 }

@@ -5,6 +5,6 @@ use shared::function;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = function::start_waking(users::NEEDS);
+    let app = function::start_waking(users::NEEDS).await;
     run(service_fn(|request| async { Ok::<_, Error>(users::handle(&app, request).await) })).await
 }

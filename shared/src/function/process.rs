@@ -2,21 +2,37 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, ConfigError};
+use crate::clock::Clock;
+use crate::config::{self, Config, ConfigError, Origins};
+use crate::secrets::{self, Secrets};
 use crate::telemetry::cloud_watch;
 
 /// The exit status for an invalid configuration, by convention (sysexits.h, EX_CONFIG).
 const EX_CONFIG: i32 = 78;
 
-/// Starts logging, and returns the configuration of a function that requires these variables. If a variable is missing or
-/// invalid, logs which and exits. From then on, metrics are published if the configuration says where.
+/// Starts logging, and returns the configuration of a function that requires these variables and whose variables name no secrets.
+/// If a variable is missing or invalid, logs which and exits. From then on, metrics are published if the configuration says where.
 pub fn begin(needed: &[&str]) -> Config {
     log();
     let config = Config::from_env(needed).unwrap_or_else(|error| exit(&error));
+    publish_metrics(&config);
+    config
+}
+
+/// The same for a function whose variables may name secrets, which it reads.
+pub async fn begin_with_secrets(needed: &[&str]) -> (Config, Secrets) {
+    log();
+    let resolved = secrets::resolve(&config::environment(), &Clock::system()).await;
+    let (config, secrets) =
+        resolved.configured(needed, Origins::Exact(Vec::new())).unwrap_or_else(|error| exit(&error));
+    publish_metrics(&config);
+    (config, secrets)
+}
+
+fn publish_metrics(config: &Config) {
     if let Some(namespace) = &config.metrics_namespace {
         cloud_watch::publish_in(namespace);
     }
-    config
 }
 
 /// Starts logging to standard output, one JSON object per line, as Lambda expects it. `RUST_LOG` sets the filter; the

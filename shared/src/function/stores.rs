@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::aws;
 use crate::config::{Config, ConfigError};
 use crate::delivery::lambda::LambdaWake;
-use crate::function::process::{begin, exit};
+use crate::function::process::{begin_with_secrets, exit};
 use crate::ids::ConnectionId;
 use crate::moment::Moment;
 use crate::moment::none::NoMoment;
@@ -26,16 +26,17 @@ use crate::web_push::service::PushServices;
 const DATABASE_CONNECTIONS: u32 = 2;
 
 /// Starts logging and returns the app of a function that requires these variables. If a variable is missing or invalid,
-/// logs which and exits. Connects to nothing: the first call does.
+/// logs which and exits. Asks only for the secrets that variables name: the stores are connected to by the first call.
 #[cfg(feature = "redis")]
-pub fn start(needed: &[&str]) -> App {
-    app(begin(needed)).unwrap_or_else(|error| exit(&error))
+pub async fn start(needed: &[&str]) -> App {
+    let (config, secrets) = begin_with_secrets(needed).await;
+    app(config).unwrap_or_else(|error| exit(&secrets.naming(&error)))
 }
 
 /// As [`start`], for a function that may enqueue work: it wakes the function `DRAIN_FUNCTION`, if that is set.
 #[cfg(feature = "redis")]
-pub fn start_waking(needed: &[&str]) -> App {
-    let mut app = start(needed);
+pub async fn start_waking(needed: &[&str]) -> App {
+    let mut app = start(needed).await;
     if let Some(function) = app.config.drain_function.clone() {
         let Config { lambda_endpoint, region, .. } = &*app.config;
         app.wake = Some(LambdaWake::new(function, lambda_endpoint.clone(), region.clone(), credentials(&app.config)));
@@ -44,8 +45,9 @@ pub fn start_waking(needed: &[&str]) -> App {
 }
 
 /// As [`start`], for a function that does not use the moment, and so does not link the Redis client.
-pub fn start_without_moment(needed: &[&str]) -> App {
-    app_without_moment(begin(needed)).unwrap_or_else(|error| exit(&error))
+pub async fn start_without_moment(needed: &[&str]) -> App {
+    let (config, secrets) = begin_with_secrets(needed).await;
+    app_without_moment(config).unwrap_or_else(|error| exit(&secrets.naming(&error)))
 }
 
 /// The way to the push services of browsers; `None` without keys for Web Push.
