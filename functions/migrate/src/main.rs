@@ -1,5 +1,7 @@
 //! The function `migrate` on Lambda.
 
+use std::time::Duration;
+
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use shared::function;
@@ -9,9 +11,18 @@ use shared::telemetry::invocation::{self, Origin};
 async fn main() -> Result<(), Error> {
     let (config, secrets) = function::begin_with_secrets(migrate::NEEDS).await;
     let record = function::record(&config).unwrap_or_else(|error| function::exit(&secrets.naming(&error)));
-    let (record, functions_role) = (&record, config.functions_role.as_ref());
+    let record = &record.renewed_by(secrets.of_database());
+    let (config, renewal) = (&config, &secrets.of_functions_role());
     run(service_fn(|LambdaEvent { payload, .. }: LambdaEvent<Value>| async move {
-        let migrating = migrate::handle(record, functions_role, &payload);
+        let migrating = async {
+            // The role gets the password that its secret has now: invoking this function is how another one is taken up.
+            let renewed = match renewal {
+                Some(renewal) => Some(renewal.config(Duration::ZERO).await),
+                None => None,
+            };
+            let role = renewed.as_deref().unwrap_or(config).functions_role.as_ref();
+            migrate::handle(record, role, &payload).await
+        };
         invocation::run(Origin::internal("migrate"), migrating, |_| None).await
     }))
     .await

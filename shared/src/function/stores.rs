@@ -17,6 +17,7 @@ use crate::moment::none::NoMoment;
 use crate::protocol::Frame;
 use crate::record::Record;
 use crate::record::postgres::PostgresRecord;
+use crate::secrets::Secrets;
 use crate::sockets::api_gateway::ApiGatewayPush;
 use crate::sockets::push::{Outcome, Push};
 use crate::web_push::http_service::HttpPushServices;
@@ -30,7 +31,7 @@ const DATABASE_CONNECTIONS: u32 = 2;
 #[cfg(feature = "redis")]
 pub async fn start(needed: &[&str]) -> App {
     let (config, secrets) = begin_with_secrets(needed).await;
-    app(config).unwrap_or_else(|error| exit(&secrets.naming(&error)))
+    app(config, &secrets).unwrap_or_else(|error| exit(&secrets.naming(&error)))
 }
 
 /// As [`start`], for a function that may enqueue work: it wakes the function `DRAIN_FUNCTION`, if that is set.
@@ -47,7 +48,7 @@ pub async fn start_waking(needed: &[&str]) -> App {
 /// As [`start`], for a function that does not use the moment, and so does not link the Redis client.
 pub async fn start_without_moment(needed: &[&str]) -> App {
     let (config, secrets) = begin_with_secrets(needed).await;
-    app_without_moment(config).unwrap_or_else(|error| exit(&secrets.naming(&error)))
+    app_without_moment(config, &secrets).unwrap_or_else(|error| exit(&secrets.naming(&error)))
 }
 
 /// The way to the push services of browsers; `None` without keys for Web Push.
@@ -66,16 +67,20 @@ pub fn record(config: &Config) -> Result<PostgresRecord, ConfigError> {
 }
 
 #[cfg(feature = "redis")]
-fn app(config: Config) -> Result<App, ConfigError> {
-    let Some(redis) = config.redis.clone() else { return app_without_moment(config) };
-    let (record, push) = (Record::new(Arc::new(record(&config)?)), push(&config));
+fn app(config: Config, secrets: &Secrets) -> Result<App, ConfigError> {
+    let Some(redis) = config.redis.clone() else { return app_without_moment(config, secrets) };
+    let (record, push) = (renewed_record(&config, secrets)?, push(&config));
     let moment = crate::moment::redis::RedisMoment::new(&redis, crate::clock::Clock::system()).map_err(wrong)?;
     Ok(App::new(config, record, Moment::new(Arc::new(moment)), push))
 }
 
-fn app_without_moment(config: Config) -> Result<App, ConfigError> {
-    let (record, push) = (Record::new(Arc::new(record(&config)?)), push(&config));
+fn app_without_moment(config: Config, secrets: &Secrets) -> Result<App, ConfigError> {
+    let (record, push) = (renewed_record(&config, secrets)?, push(&config));
     Ok(App::new(config, record, Moment::new(Arc::new(NoMoment::default())), push))
+}
+
+fn renewed_record(config: &Config, secrets: &Secrets) -> Result<Record, ConfigError> {
+    Ok(Record::new(Arc::new(record(config)?.renewed_by(secrets.of_database()))))
 }
 
 fn wrong(problem: impl Display) -> ConfigError {

@@ -16,6 +16,7 @@ use super::timeout::{GuardedConnection, Mode, with_timeout};
 use crate::clock::At;
 use crate::config::{Pooler, Secret};
 use crate::error::StoreError;
+use crate::secrets::Renewal;
 use crate::telemetry::health::{Migrations, Schema};
 use crate::telemetry::invocation::wait_for;
 use crate::telemetry::waits::Place;
@@ -46,6 +47,8 @@ const UNTESTED_IDLE_MS: i64 = 1_000;
 pub struct PostgresRecord {
     pool: PgPool,
     pooler: Pooler,
+    /// Reads the password again; `None` if no secret has it.
+    renewal: Option<Renewal>,
     /// Set once the database is known to have our migrations; checked with the first call.
     checked: Arc<OnceCell<Mode>>,
     /// When a call that got no connection last asked whether the server answers, in milliseconds since 1970, and whether it
@@ -98,13 +101,19 @@ impl PostgresRecord {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { pool, pooler: Pooler::None, checked: Arc::default(), probed: Arc::default() })
+        Ok(Self { pool, pooler: Pooler::None, renewal: None, checked: Arc::default(), probed: Arc::default() })
     }
 
     /// The same database behind this pooler, which the URL must name.
     #[must_use]
     pub fn behind(self, pooler: Pooler) -> Self {
         Self { pooler, ..self }
+    }
+
+    /// The same database with a password that may be replaced while it is in use.
+    #[must_use]
+    pub fn renewed_by(self, renewal: Option<Renewal>) -> Self {
+        Self { renewal, ..self }
     }
 
     /// Applies all missing migrations; returns the number of the last one that the database has. Concurrent runs wait
@@ -130,7 +139,7 @@ impl PostgresRecord {
             sqlx::Error::Database(error) => OpenError::Unreachable(error.message().to_owned()),
             other => OpenError::Unreachable(other.to_string()),
         };
-        let mut connection = self.pool.acquire().await.map_err(unreachable)?;
+        let mut connection = self.acquire().await.map_err(unreachable)?;
         let applied = applied(&mut connection).await.map_err(unreachable)?;
         missing(&applied).map_or(Ok(()), |name| Err(OpenError::Older(name)))
     }
@@ -141,7 +150,7 @@ impl PostgresRecord {
     }
 
     async fn migrate_without_timeouts(&self) -> Result<i64, MigrateError> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.acquire().await?;
         let no_timeouts =
             "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0";
         with_timeout(sqlx::raw_sql(no_timeouts).execute(&mut *connection)).await?;
@@ -169,9 +178,27 @@ impl PostgresRecord {
     /// A connection to whatever the database has.
     pub(super) async fn pooled(&self) -> Result<PoolConnection<Postgres>, Failure> {
         let _waiting = wait_for(Place::Record);
-        match self.pool.acquire().await {
+        match self.acquire().await {
             Ok(connection) => Ok(connection),
             Err(error) => Err(self.without_connection(error).await),
+        }
+    }
+
+    /// A connection of the pool. If the server refuses the password, it may have been replaced: it is read again, and a further
+    /// connection is tried. Connections that are open are not affected by a new password.
+    async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        match (self.pool.acquire().await, &self.renewal) {
+            (Err(error), Some(renewal)) if is_access_refused(&error) => {
+                let config = renewal.after_refusal().await;
+                // If there is none that can be used, the one from before is tried again, and its refusal told.
+                if let Some(url) = &config.database_url
+                    && let Ok(options) = options(url)
+                {
+                    self.pool.set_connect_options(options);
+                }
+                self.pool.acquire().await
+            }
+            (acquired, _) => acquired,
         }
     }
 
@@ -298,6 +325,14 @@ fn options(url: &Secret) -> Result<PgConnectOptions, OpenError> {
 fn has_too_many_clients(error: &sqlx::Error) -> bool {
     const TOO_MANY_CONNECTIONS: &str = "53300";
     matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some(TOO_MANY_CONNECTIONS))
+}
+
+/// Whether a server does not let a role in, or not with this password.
+fn is_access_refused(error: &sqlx::Error) -> bool {
+    const INVALID_AUTHORIZATION: &str = "28000";
+    const INVALID_PASSWORD: &str = "28P01";
+    let code = error.as_database_error().and_then(|error| error.code());
+    matches!(code.as_deref(), Some(INVALID_AUTHORIZATION | INVALID_PASSWORD))
 }
 
 fn is_rds(host: &str) -> bool {
