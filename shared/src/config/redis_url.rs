@@ -55,11 +55,17 @@ impl RedisInstance {
 
     /// The same at another host and port.
     pub fn at(&self, host: &str, port: u16) -> Self {
-        let url = self.url.reveal();
-        let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
-        let credentials = rest.rsplit_once('@').map(|(credentials, _)| format!("{credentials}@")).unwrap_or_default();
+        let (scheme, credentials, _) = self.parts();
+        let credentials = credentials.map(|credentials| format!("{credentials}@")).unwrap_or_default();
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         Self { url: Secret::new(format!("{scheme}://{credentials}{host}:{port}")), weight: self.weight }
+    }
+
+    /// The same with the credentials of another instance.
+    pub fn with_credentials_of(&self, other: &Self) -> Self {
+        let ((scheme, _, place), (_, credentials, _)) = (self.parts(), other.parts());
+        let credentials = credentials.map(|credentials| format!("{credentials}@")).unwrap_or_default();
+        Self { url: Secret::new(format!("{scheme}://{credentials}{place}")), weight: self.weight }
     }
 
     /// Its host, without brackets.
@@ -82,14 +88,22 @@ impl RedisInstance {
 
     /// Host, port and database: what tells it from other instances, whatever its credentials and weight are.
     pub fn address(&self) -> String {
-        let url = self.url.reveal();
-        let (_, rest) = url.split_once("://").unwrap_or(("", url));
-        let (_, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+        let (_, _, place) = self.parts();
         let (host, database) = place.split_once('/').unwrap_or((place, ""));
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
         let port = if has_port { String::new() } else { format!(":{DEFAULT_PORT}") };
         let database = if database.is_empty() { "0" } else { database };
         format!("{}{port}/{database}", host.to_ascii_lowercase())
+    }
+
+    /// The scheme of the URL, its credentials, and what follows.
+    fn parts(&self) -> (&str, Option<&str>, &str) {
+        let url = self.url.reveal();
+        let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+        match rest.rsplit_once('@') {
+            Some((credentials, place)) => (scheme, Some(credentials), place),
+            None => (scheme, None, rest),
+        }
     }
 }
 
@@ -118,6 +132,19 @@ mod tests {
         assert_eq!(at("redis://h", "::1"), "redis://[::1]:7001");
         let host = |url| RedisInstance::parse(url).unwrap().host();
         assert_eq!((host("redis://u:p@H:1/0"), host("redis://[::1]")), ("h".to_owned(), "::1".to_owned()));
+    }
+
+    #[test]
+    fn an_instance_may_get_the_credentials_of_another() {
+        let instance = |url| RedisInstance::parse(url).unwrap();
+        for (own, other, expected) in [
+            ("rediss://u:old@h:1/2?weight=3", "redis://v:new@other", "rediss://v:new@h:1/2"),
+            ("redis://h", "redis://:new@other:7", "redis://:new@h"),
+            ("redis://u:old@h", "redis://other", "redis://h"),
+        ] {
+            let renewed = instance(own).with_credentials_of(&instance(other));
+            assert_eq!((renewed.url.reveal(), renewed.weight), (expected, instance(own).weight));
+        }
     }
 
     #[test]

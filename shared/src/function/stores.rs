@@ -70,7 +70,8 @@ pub fn record(config: &Config) -> Result<PostgresRecord, ConfigError> {
 fn app(config: Config, secrets: &Secrets) -> Result<App, ConfigError> {
     let Some(redis) = config.redis.clone() else { return app_without_moment(config, secrets) };
     let (record, push) = (renewed_record(&config, secrets)?, push(&config));
-    let moment = crate::moment::redis::RedisMoment::new(&redis, crate::clock::Clock::system()).map_err(wrong)?;
+    let clock = crate::clock::Clock::system();
+    let moment = crate::moment::redis::RedisMoment::with_renewal(&redis, clock, secrets.of_redis()).map_err(wrong)?;
     Ok(App::new(config, record, Moment::new(Arc::new(moment)), push))
 }
 

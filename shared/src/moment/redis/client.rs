@@ -1,5 +1,6 @@
 //! How to connect to an instance, as the configuration says.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 #[cfg(target_os = "linux")]
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use redis::{
 };
 
 use crate::config::{RedisConfig, RedisInstance};
+use crate::secrets::Renewal;
 
 /// How long the kernel keeps a connection whose peer acknowledges nothing.
 #[cfg(target_os = "linux")]
@@ -28,6 +30,56 @@ pub enum SetupError {
     /// The authorities that `rediss://` is to trust cannot be read.
     #[error("SSL_CERT_FILE must name a readable file of PEM certificates")]
     Authorities,
+}
+
+/// The way to an instance whose credentials may be replaced while they are in use.
+pub(super) struct Access {
+    config: RedisConfig,
+    protocol: ProtocolVersion,
+    /// Reads the credentials again; `None` if no secret has them.
+    renewal: Option<Renewal>,
+    /// The instance with the last credentials, and what opens connections with them.
+    current: Mutex<(RedisInstance, Client)>,
+}
+
+impl Access {
+    pub(super) fn new(
+        config: &RedisConfig,
+        instance: &RedisInstance,
+        protocol: ProtocolVersion,
+        renewal: Option<Renewal>,
+    ) -> Result<Self, SetupError> {
+        let current = (instance.clone(), client(config, instance, protocol)?);
+        Ok(Self { config: config.clone(), protocol, renewal, current: Mutex::new(current) })
+    }
+
+    /// Opens connections with the last credentials.
+    pub(super) fn client(&self) -> Client {
+        self.lock().1.clone()
+    }
+
+    /// Reads the credentials again, since the server has refused them. Whether there are others, which the client has from now on.
+    pub(super) async fn is_renewed(&self) -> bool {
+        let Some(renewal) = &self.renewal else { return false };
+        let config = renewal.after_refusal().await;
+        let Some(redis) = &config.redis else { return false };
+        let mut current = self.lock();
+        let instance = &current.0;
+        let own = redis.instances.iter().find(|other| other.address() == instance.address());
+        // All servers of a cluster have the credentials of the one that the configuration names.
+        let named = redis.instances.first().filter(|_| self.config.is_cluster);
+        let Some(renewed) = own.or(named).map(|other| instance.with_credentials_of(other)) else { return false };
+        if renewed.url == instance.url {
+            return false;
+        }
+        let Ok(client) = client(&self.config, &renewed, self.protocol) else { return false };
+        *current = (renewed, client);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (RedisInstance, Client)> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Opens connections with this protocol: RESP3 lets the server send first, so a connection that it closed is noticed;

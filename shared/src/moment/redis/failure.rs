@@ -30,6 +30,11 @@ impl Failure {
     }
 }
 
+/// Whether a server denies us access.
+pub(crate) fn is_refusal(error: &RedisError) -> bool {
+    Failure::of(error) == Failure::Refused
+}
+
 /// An error as text for the log: the server's code, or what the system reported. Never contains an address.
 pub(crate) fn log_text(error: &RedisError) -> String {
     match error.code() {

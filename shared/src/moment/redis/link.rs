@@ -6,19 +6,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ProtocolVersion, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, ProtocolVersion, RedisError, RedisResult};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::breaker::{Breaker, Cooldown, Permit};
-use super::client::{SetupError, client};
-use super::failure::{self, Failure, log_text};
+use super::client::{Access, SetupError};
+use super::failure::{self, Failure, is_refusal, log_text};
 use super::keys::{Keys, Partition};
 use super::setup::{self, Setups};
 use super::steps::{Step, perform};
 use super::timeouts::Timeouts;
 use crate::clock::Clock;
 use crate::config::{RedisConfig, RedisInstance};
+use crate::secrets::Renewal;
 use crate::telemetry::health::BreakerState;
 use crate::telemetry::histogram::Histogram;
 use crate::telemetry::invocation::wait_for;
@@ -47,6 +48,8 @@ pub(crate) enum Retry {
 #[derive(Debug, Clone)]
 pub(crate) struct Linking {
     pub(crate) config: RedisConfig,
+    /// Reads the credentials again; `None` if no secret has them.
+    pub(crate) renewal: Option<Renewal>,
     pub(crate) timeouts: Timeouts,
     pub(crate) clock: Clock,
     /// What this process knows of the instances.
@@ -68,7 +71,7 @@ impl Linking {
     /// breaker closes.
     pub(crate) fn link(&self, name: String, instance: &RedisInstance, probe: Step) -> Result<Link, SetupError> {
         let config = &self.config;
-        let client = client(config, instance, ProtocolVersion::RESP3)?;
+        let access = Access::new(config, instance, ProtocolVersion::RESP3, self.renewal.clone())?;
         // Each call has its own timeout.
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.connect_timeout))
@@ -85,7 +88,7 @@ impl Linking {
         Ok(Link {
             name,
             meanwhile: self.meanwhile,
-            client,
+            access,
             settings,
             attempts: config.attempts,
             timeouts: self.timeouts,
@@ -105,7 +108,7 @@ pub(crate) struct Link {
     name: String,
     /// What happens while it is away.
     meanwhile: &'static str,
-    client: Client,
+    access: Access,
     settings: AsyncConnectionConfig,
     /// How often connecting is attempted.
     attempts: u32,
@@ -378,15 +381,23 @@ impl Link {
                 Err(error) => error,
             };
             self.failed(&error);
-            if Failure::of(&error) == Failure::Refused {
+            if is_refusal(&error) {
                 return;
             }
         }
     }
 
-    /// One attempt to connect. While the breaker is open, the attempt includes the probe.
+    /// One attempt to connect, and another one if the server refuses credentials that have been replaced. Calls wait for both.
     async fn attempt(&self) -> RedisResult<MultiplexedConnection> {
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&self.settings).await?;
+        let attempted = self.attempt_as_known().await;
+        let is_refused = attempted.as_ref().is_err_and(is_refusal);
+        if is_refused && self.access.is_renewed().await { self.attempt_as_known().await } else { attempted }
+    }
+
+    /// One attempt with the credentials that are known. While the breaker is open, the attempt includes the probe.
+    async fn attempt_as_known(&self) -> RedisResult<MultiplexedConnection> {
+        let client = self.access.client();
+        let mut connection = client.get_multiplexed_async_connection_with_config(&self.settings).await?;
         let mut is_probed = false;
         loop {
             let (mut was_open, mut needs_probe) = (false, false);
@@ -433,7 +444,7 @@ impl Link {
     }
 
     fn failed(&self, error: &RedisError) {
-        let cooldown = if Failure::of(error) == Failure::Refused { Cooldown::Long } else { Cooldown::Short };
+        let cooldown = if is_refusal(error) { Cooldown::Long } else { Cooldown::Short };
         let reason = if error.is_timeout() { SILENT.to_owned() } else { log_text(error) };
         let public = failure::public_text(error).unwrap_or_else(|| SILENT.to_owned());
         self.disconnect(&reason, &public, |breaker, now_ms, jitter| breaker.open(now_ms, cooldown, jitter));

@@ -60,6 +60,7 @@ use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
 use crate::presence::{Left, Presence, Renewed, Settled};
 use crate::protocol::Frame;
+use crate::secrets::Renewal;
 use crate::sockets::push::Outcome;
 use crate::sockets::streams::{Listening, Streams};
 use crate::telemetry::health::{Health, Instances, Mode, Status};
@@ -93,21 +94,32 @@ pub struct RedisMoment {
 impl RedisMoment {
     /// Touches no network: the first call connects. `clock` measures how long Redis has been away.
     pub fn new(config: &RedisConfig, clock: Clock) -> Result<Self, SetupError> {
-        Self::with_timeouts(config, clock, Timeouts::REQUEST)
+        Self::with_renewal(config, clock, None)
+    }
+
+    /// The same with credentials that may be replaced while they are in use.
+    pub fn with_renewal(config: &RedisConfig, clock: Clock, renewal: Option<Renewal>) -> Result<Self, SetupError> {
+        Self::with_timeouts(config, clock, Timeouts::REQUEST, renewal)
     }
 
     /// Waits this long for every answer: for tests of the answers, on a busy machine.
     pub fn with_timeout(config: &RedisConfig, clock: Clock, timeout: Duration) -> Result<Self, SetupError> {
-        Self::with_timeouts(config, clock, Timeouts::all(timeout))
+        Self::with_timeouts(config, clock, Timeouts::all(timeout), None)
     }
 
-    fn with_timeouts(config: &RedisConfig, clock: Clock, timeouts: Timeouts) -> Result<Self, SetupError> {
+    fn with_timeouts(
+        config: &RedisConfig,
+        clock: Clock,
+        timeouts: Timeouts,
+        renewal: Option<Renewal>,
+    ) -> Result<Self, SetupError> {
         let keys = Arc::new(Keys::new(&config.prefix).ok_or(SetupError::Prefix)?);
         let router = || {
             let (config, clock, keys) = (config.clone(), clock.clone(), Arc::clone(&keys));
             let meanwhile = meanwhile(mode(&config));
             Router::new(Linking {
                 config,
+                renewal: renewal.clone(),
                 timeouts,
                 clock,
                 setups: Arc::default(),
@@ -119,7 +131,7 @@ impl RedisMoment {
         let (router, drain_router) = (router()?, router()?);
         Ok(Self {
             mode: mode(config),
-            listeners: Listeners::new(config, &router)?,
+            listeners: Listeners::new(config, renewal.as_ref(), &router)?,
             fair_shares: router.instances().map(|_| FairShare::default()).collect(),
             router,
             drain_router,

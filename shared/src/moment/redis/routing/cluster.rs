@@ -313,7 +313,7 @@ impl Cluster {
         if let Some(server) = servers.get(address) {
             return Some(Arc::clone(server));
         }
-        let Linking { config, .. } = &self.linking;
+        let Linking { config, renewal, .. } = &self.linking;
         let instance: RedisInstance = config.instances[0].at(&address.host, address.port);
         let is_own = |partition: &Partition| {
             let slot = slot(*partition);
@@ -324,7 +324,7 @@ impl Cluster {
         let probe = self.linking.probe(own).tolerating(is_redirection);
         let name = format!("redis-{}", self.seen.fetch_add(1, Ordering::Relaxed) + 1);
         let made = self.linking.link(name, &instance, probe).and_then(|link| {
-            Ok(Arc::new(Server { link: Arc::new(link), listener: Listener::new(config, &instance)? }))
+            Ok(Arc::new(Server { link: Arc::new(link), listener: Listener::new(config, &instance, renewal.clone())? }))
         });
         let server =
             made.inspect_err(|error| tracing::error!(%error, "a server of the Redis Cluster cannot be used")).ok()?;

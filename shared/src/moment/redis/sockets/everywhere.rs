@@ -14,6 +14,7 @@ use crate::config::RedisConfig;
 use crate::moment::redis::client::SetupError;
 use crate::moment::redis::keys::Key;
 use crate::protocol::Frame;
+use crate::secrets::Renewal;
 use crate::sockets::streams::Listening;
 
 /// How often listening is tried at an instance that was away. Sooner than anything is published there again.
@@ -26,8 +27,8 @@ const HASTE: Duration = Duration::from_millis(500);
 pub(crate) struct Listeners(Arc<[Listener]>);
 
 impl Listeners {
-    pub(super) fn new(config: &RedisConfig) -> Result<Self, SetupError> {
-        let listeners = config.instances.iter().map(|instance| Listener::new(config, instance));
+    pub(super) fn new(config: &RedisConfig, renewal: Option<&Renewal>) -> Result<Self, SetupError> {
+        let listeners = config.instances.iter().map(|instance| Listener::new(config, instance, renewal.cloned()));
         Ok(Self(listeners.collect::<Result<_, SetupError>>()?))
     }
 

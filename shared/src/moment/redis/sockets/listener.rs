@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use redis::aio::{PubSubSink, PubSubStream};
-use redis::{Client, Msg, ProtocolVersion};
+use redis::aio::{PubSub, PubSubSink, PubSubStream};
+use redis::{Msg, ProtocolVersion, RedisError, RedisResult};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio::time::{interval, timeout};
 
 use crate::config::{RedisConfig, RedisInstance};
-use crate::moment::redis::client::{SetupError, client};
+use crate::moment::redis::client::{Access, SetupError};
+use crate::moment::redis::failure::is_refusal;
 use crate::moment::redis::keys::Key;
 use crate::protocol::Frame;
+use crate::secrets::Renewal;
 use crate::sockets::streams::MAX_WAITING;
 use crate::telemetry::invocation::wait_for;
 use crate::telemetry::waits::Place;
@@ -25,7 +27,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 /// The connection on which this process listens, made with the first stream.
 pub(crate) struct Listener {
-    client: Client,
+    access: Access,
     connect_timeout: Duration,
     live: AsyncMutex<Option<Live>>,
 }
@@ -49,9 +51,13 @@ impl fmt::Debug for Listener {
 }
 
 impl Listener {
-    pub(crate) fn new(config: &RedisConfig, instance: &RedisInstance) -> Result<Self, SetupError> {
-        let client = client(config, instance, ProtocolVersion::RESP2)?;
-        Ok(Self { client, connect_timeout: config.connect_timeout, live: AsyncMutex::default() })
+    pub(crate) fn new(
+        config: &RedisConfig,
+        instance: &RedisInstance,
+        renewal: Option<Renewal>,
+    ) -> Result<Self, SetupError> {
+        let access = Access::new(config, instance, ProtocolVersion::RESP2, renewal)?;
+        Ok(Self { access, connect_timeout: config.connect_timeout, live: AsyncMutex::default() })
     }
 
     /// Listens to a channel from now on. `None` if the instance is unavailable.
@@ -62,10 +68,15 @@ impl Listener {
         for _ in 0..2 {
             let live = self.live().await?;
             let heard = live.channels.clone();
-            if let Some(listening) = live.subscribe(&channel).await {
-                return Some(listening);
-            }
+            let refused = match live.subscribe(&channel).await {
+                Ok(listening) => return Some(listening),
+                Err(refused) => refused,
+            };
             end(&heard);
+            // A server without a password that got one lets us in, and refuses what we ask.
+            if refused.as_ref().is_some_and(is_refusal) {
+                self.access.is_renewed().await;
+            }
         }
         None
     }
@@ -76,24 +87,40 @@ impl Listener {
         if let Some(live) = live.as_ref().filter(|live| channels(&live.channels).is_some()) {
             return Some(live.clone());
         }
-        let connecting = timeout(self.connect_timeout, self.client.get_async_pubsub());
-        let (sink, stream) = connecting.await.ok()?.ok()?.split();
+        let mut connected = self.connected().await?;
+        let is_refused = connected.as_ref().is_err_and(is_refusal);
+        if is_refused && self.access.is_renewed().await {
+            connected = self.connected().await?;
+        }
+        let (sink, stream) = connected.ok()?.split();
         let new = Live { sink: sink.clone(), channels: Arc::new(Mutex::new(Some(HashMap::new()))) };
         // It ends with the connection or with those who may listen on it.
         tokio::spawn(hear(sink, stream, Arc::downgrade(&new.channels)));
         *live = Some(new.clone());
         Some(new)
     }
+
+    /// A new connection; `None` if there is none in time.
+    async fn connected(&self) -> Option<RedisResult<PubSub>> {
+        let client = self.access.client();
+        timeout(self.connect_timeout, client.get_async_pubsub()).await.ok()
+    }
 }
 
 impl Live {
-    async fn subscribe(mut self, channel: &str) -> Option<RedisListening> {
+    /// Listens to a channel. The error is what the server answered; `None` if it did not.
+    async fn subscribe(mut self, channel: &str) -> Result<RedisListening, Option<RedisError>> {
         let (sender, frames) = mpsc::channel(MAX_WAITING);
         // Before subscribing, so that the first frame already finds it.
-        channels(&self.channels).as_mut()?.insert(channel.to_owned(), sender);
+        match channels(&self.channels).as_mut() {
+            Some(heard) => drop(heard.insert(channel.to_owned(), sender)),
+            None => return Err(None),
+        }
         let listening = RedisListening { frames, channel: channel.to_owned(), live: self.clone() };
-        let subscribed = timeout(ANSWER_TIMEOUT, self.sink.subscribe(channel)).await;
-        matches!(subscribed, Ok(Ok(()))).then_some(listening)
+        match timeout(ANSWER_TIMEOUT, self.sink.subscribe(channel)).await {
+            Ok(subscribed) => subscribed.map(|()| listening).map_err(Some),
+            Err(_) => Err(None),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::moment::redis::routing::Router;
 use crate::moment::redis::steps::{Answer, Script, Step, count_listeners, read};
 use crate::moment::redis::telemetry::is_forbidden;
 use crate::protocol::Frame;
+use crate::secrets::Renewal;
 use crate::sockets::push::Outcome;
 use crate::sockets::streams::Listening;
 
@@ -65,9 +66,9 @@ pub(crate) enum Listeners {
 }
 
 impl Listeners {
-    pub(crate) fn new(config: &RedisConfig, router: &Router) -> Result<Self, SetupError> {
+    pub(crate) fn new(config: &RedisConfig, renewal: Option<&Renewal>, router: &Router) -> Result<Self, SetupError> {
         let Router::Cluster(cluster) = router else {
-            return Ok(Self::Everywhere(everywhere::Listeners::new(config)?));
+            return Ok(Self::Everywhere(everywhere::Listeners::new(config, renewal)?));
         };
         Ok(Self::InCluster(in_cluster::Listeners::new(Arc::clone(cluster))))
     }
