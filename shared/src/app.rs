@@ -15,6 +15,7 @@ use crate::fast::write::LogWriter;
 use crate::moment::Moment;
 use crate::presence::renewals::Renewals;
 use crate::record::Record;
+use crate::secrets::Secrets;
 use crate::sockets::flood::Flood;
 use crate::sockets::push::Push;
 use crate::telemetry::{Counts, Report};
@@ -80,6 +81,13 @@ impl App {
             push_services: None,
             wake: None,
         }
+    }
+
+    /// The same, verifying tokens with secrets that may be replaced while they are in use.
+    #[must_use]
+    pub fn with_secrets(self, secrets: &Secrets) -> Self {
+        let tokens = Tokens::with_renewal(&self.config, secrets.of_tokens());
+        Self { tokens: tokens.map(Arc::new), ..self }
     }
 
     /// Enqueues work and wakes the drain if none is awake. Without entries it only wakes, for work that the record alone

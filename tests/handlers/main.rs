@@ -29,6 +29,7 @@ mod presence_at_random;
 mod published_keys;
 mod pushing;
 mod queue;
+mod renewed_secrets;
 mod repeating;
 mod revoking;
 mod scheduled;

@@ -24,6 +24,7 @@ pub mod push_service;
 pub mod redis_cluster;
 pub mod redis_server;
 pub mod sandbox;
+pub mod secrets_manager;
 pub mod watch;
 pub mod world;
 pub mod yaml;

@@ -3,6 +3,7 @@
 mod fetch;
 mod key_set;
 pub mod published_keys;
+mod renewed_secrets;
 mod revocations;
 mod tickets;
 mod tokens;

@@ -3,17 +3,19 @@
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
 use super::key_set::{KeySet, KeysUnavailable};
 use super::published_keys::is_key_id;
-use super::verifying_key::VerifyingKey;
+use super::renewed_secrets::RenewedSecrets;
+use super::verifying_key::{VerifyingKey, of_secrets, verify_with_any};
 use crate::clock::Clock;
 use crate::config::{Config, Secret};
 use crate::error::Error;
 use crate::ids::UserId;
+use crate::secrets::Renewal;
 
 /// The longest life of a token (`exp - iat`): as long as revocations are kept, so that no token outlives one. In seconds.
 pub const MAX_TOKEN_LIFE_S: i64 = 400 * 24 * 60 * 60;
@@ -55,6 +57,8 @@ pub struct Tokens {
 enum Keys {
     /// Shared secrets, for HS256: the current one, and the previous one while it is being replaced.
     Secrets(Vec<VerifyingKey>),
+    /// The same, as Secrets Manager keeps them.
+    Renewed(RenewedSecrets),
     /// The keys that an identity provider publishes.
     Published(KeySet),
 }
@@ -101,12 +105,17 @@ impl Tokens {
     /// Verifies tokens signed with `JWT_SECRET` or `JWT_SECRET_PREVIOUS`, or with the keys at `JWT_JWKS_URL`; `None` if
     /// neither is configured. The keys are fetched with the first token.
     pub fn new(config: &Config) -> Option<Self> {
-        let shared =
-            |secret: &Secret| VerifyingKey::new(Algorithm::HS256, DecodingKey::from_secret(secret.reveal().as_bytes()));
-        let keys = match (&config.jwt_secret, &config.jwks_url) {
-            (Some(secret), _) => {
-                Keys::Secrets([secret].into_iter().chain(&config.jwt_secret_previous).map(shared).collect())
-            }
+        Self::with_renewal(config, None)
+    }
+
+    /// The same with shared secrets that may be replaced while they are in use.
+    pub fn with_renewal(config: &Config, renewal: Option<Renewal>) -> Option<Self> {
+        let Config { jwt_secret, jwt_secret_previous, .. } = config;
+        let keys = match (jwt_secret, &config.jwks_url) {
+            (Some(secret), _) => match renewal {
+                Some(renewal) => Keys::Renewed(RenewedSecrets::new(config, renewal)),
+                None => Keys::Secrets(of_secrets(Some(secret), jwt_secret_previous.as_ref())),
+            },
             (None, Some(url)) => Keys::Published(KeySet::new(url.clone())),
             (None, None) => return None,
         };
@@ -119,7 +128,7 @@ impl Tokens {
     }
 
     /// Verifies the value of an `Authorization` header. Fails with [`Error::KeysUnavailable`] if the keys cannot be
-    /// fetched, which takes up to 2 s.
+    /// fetched, which takes up to 2 s. Reading secrets again takes up to 4 s, and is seldom done.
     pub async fn verify(&self, authorization: Option<&str>, clock: &Clock) -> Result<Caller, Error> {
         let token = authorization.and_then(bearer).ok_or(Error::TokenMissing)?;
         let now_ms = clock.now_ms();
@@ -177,7 +186,10 @@ impl Tokens {
             return Err(Rejection::Token("unsupported critical header members"));
         }
         match &self.keys {
-            Keys::Secrets(secrets) => secrets.iter().find_map(|secret| secret.verify(token)).ok_or(BAD),
+            Keys::Secrets(secrets) => verify_with_any(secrets, token).ok_or(BAD),
+            // A token that no secret can have signed must not have one read.
+            Keys::Renewed(_) if header.alg != Algorithm::HS256 => Err(BAD),
+            Keys::Renewed(secrets) => secrets.verify(token).await.ok_or(BAD),
             Keys::Published(set) => {
                 // A token that no published key can have signed must not cause a fetch.
                 if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256 | Algorithm::EdDSA) {

@@ -3,6 +3,8 @@
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::de::DeserializeOwned;
 
+use crate::config::Secret;
+
 /// A key and its algorithm. The algorithm never comes from a token, which could name a weaker one.
 pub struct VerifyingKey {
     key: DecodingKey,
@@ -23,4 +25,16 @@ impl VerifyingKey {
     pub(super) fn verify<C: DeserializeOwned>(&self, token: &str) -> Option<C> {
         jsonwebtoken::decode(token, &self.key, &self.validation).ok().map(|decoded| decoded.claims)
     }
+}
+
+/// The keys of a shared secret, and of the one before it, which verifies too while it is being replaced.
+pub(super) fn of_secrets(secret: Option<&Secret>, previous: Option<&Secret>) -> Vec<VerifyingKey> {
+    let key =
+        |secret: &Secret| VerifyingKey::new(Algorithm::HS256, DecodingKey::from_secret(secret.reveal().as_bytes()));
+    secret.into_iter().chain(previous).map(key).collect()
+}
+
+/// The claims of a token that one of these keys signed.
+pub(super) fn verify_with_any<C: DeserializeOwned>(keys: &[VerifyingKey], token: &str) -> Option<C> {
+    keys.iter().find_map(|key| key.verify(token))
 }

@@ -72,12 +72,12 @@ fn app(config: Config, secrets: &Secrets) -> Result<App, ConfigError> {
     let (record, push) = (renewed_record(&config, secrets)?, push(&config));
     let clock = crate::clock::Clock::system();
     let moment = crate::moment::redis::RedisMoment::with_renewal(&redis, clock, secrets.of_redis()).map_err(wrong)?;
-    Ok(App::new(config, record, Moment::new(Arc::new(moment)), push))
+    Ok(App::new(config, record, Moment::new(Arc::new(moment)), push).with_secrets(secrets))
 }
 
 fn app_without_moment(config: Config, secrets: &Secrets) -> Result<App, ConfigError> {
     let (record, push) = (renewed_record(&config, secrets)?, push(&config));
-    Ok(App::new(config, record, Moment::new(Arc::new(NoMoment::default())), push))
+    Ok(App::new(config, record, Moment::new(Arc::new(NoMoment::default())), push).with_secrets(secrets))
 }
 
 fn renewed_record(config: &Config, secrets: &Secrets) -> Result<Record, ConfigError> {
