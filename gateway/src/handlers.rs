@@ -21,6 +21,7 @@ use shared::moment::redis::RedisMoment;
 use shared::record::Record;
 use shared::record::postgres::PostgresRecord;
 use shared::record::sqlite::{self, SqliteRecord};
+use shared::secrets::Secrets;
 use shared::sockets::api_gateway::ApiGatewayPush;
 use tokio::sync::{Notify, watch};
 
@@ -65,21 +66,30 @@ pub(crate) enum OpenError {
 
 impl Handlers {
     /// Opens the stores, and migrates the record, except behind a pooler.
-    pub(crate) async fn open(config: &Config, data: &Path, clock: &Clock) -> Result<Self, OpenError> {
-        let record_store = RecordStore::open(config, data).await?;
+    pub(crate) async fn open(
+        config: &Config,
+        secrets: &Secrets,
+        data: &Path,
+        clock: &Clock,
+    ) -> Result<Self, OpenError> {
+        let record_store = RecordStore::open(config, secrets, data).await?;
         let record = match &record_store {
             RecordStore::Sqlite(record) => Record::new(record.clone()),
             RecordStore::Postgres(record) => Record::new(Arc::new(record.clone())),
         };
         let moment = match &config.redis {
-            Some(redis) => Moment::new(Arc::new(RedisMoment::new(redis, clock.clone()).map_err(config_error)?)),
+            Some(redis) => {
+                let moment = RedisMoment::with_renewal(redis, clock.clone(), secrets.of_redis());
+                Moment::new(Arc::new(moment.map_err(|error| config_error(secrets, error))?))
+            }
             None => Moment::new(Arc::new(MemoryMoment::default())),
         };
         let credentials = aws_credential_types::Credentials::new("local", "local", None, None, "local");
         let endpoint = config.ws_endpoint.as_deref().unwrap_or_default();
         let push = Arc::new(ApiGatewayPush::new(endpoint, config.region.clone(), credentials));
         let wake_signal = Arc::new(Notify::new());
-        let mut app = App::with_clock(config.clone(), record, moment, push, clock.clone());
+        let app = App::with_clock(config.clone(), record, moment, push, clock.clone());
+        let mut app = app.with_secrets(secrets);
         app.wake = Some(Arc::new(WakeByNotify(wake_signal.clone())));
         app.push_services = function::push_services(config);
         Ok(Self { app, record_store, wake_signal, is_stopping: watch::Sender::new(false) })
@@ -124,51 +134,56 @@ impl Handlers {
 }
 
 /// Migrates the record for functions in other processes; behind a pooler, checks that it is migrated.
-pub(crate) async fn migrate(config: &Config, data: &Path) -> Result<(), OpenError> {
-    RecordStore::open(config, data).await?.close().await;
+pub(crate) async fn migrate(config: &Config, secrets: &Secrets, data: &Path) -> Result<(), OpenError> {
+    RecordStore::open(config, secrets, data).await?.close().await;
     Ok(())
 }
 
 /// Begins another epoch of the record. On Postgres, the schema stays as it is.
-pub(crate) async fn renew_epoch(config: &Config, data: &Path) -> Result<(), OpenError> {
-    let record_store = RecordStore::named(config, data).await?;
+pub(crate) async fn renew_epoch(config: &Config, secrets: &Secrets, data: &Path) -> Result<(), OpenError> {
+    let record_store = RecordStore::named(config, secrets, data).await?;
     let renewed = match &record_store {
         RecordStore::Sqlite(record) => record.renew_epoch().await,
         RecordStore::Postgres(record) => record.renew_epoch().await,
     };
     record_store.close().await;
-    renewed.map(drop).map_err(config_error)
+    renewed.map(drop).map_err(|error| config_error(secrets, error))
 }
 
 impl RecordStore {
     /// Opens the record and migrates it, except behind a pooler.
-    async fn open(config: &Config, data: &Path) -> Result<Self, OpenError> {
-        let record_store = Self::named(config, data).await?;
+    async fn open(config: &Config, secrets: &Secrets, data: &Path) -> Result<Self, OpenError> {
+        let record_store = Self::named(config, secrets, data).await?;
         if let Self::Postgres(record) = &record_store {
-            match config.database_pooler {
-                Pooler::None => record.migrate().await.map(drop).map_err(config_error)?,
+            let opened = match config.database_pooler {
+                Pooler::None => record.migrate().await.map(drop),
                 // Migrations go past the pooler.
-                Pooler::Transaction => record.check().await.map_err(config_error)?,
-            }
+                Pooler::Transaction => record.check().await,
+            };
+            opened.map_err(|error| config_error(secrets, error))?;
         }
         Ok(record_store)
     }
 
     /// The record that the configuration names. A SQLite file is opened and migrated; Postgres is connected to by the first
     /// call.
-    async fn named(config: &Config, data: &Path) -> Result<Self, OpenError> {
+    async fn named(config: &Config, secrets: &Secrets, data: &Path) -> Result<Self, OpenError> {
         let url = config.database_url.as_ref();
         let text = url.map(Secret::reveal);
         if let (Some(url), Some(text)) = (url, text)
             && (text.starts_with("postgres://") || text.starts_with("postgresql://"))
         {
-            let record = PostgresRecord::new(url, DATABASE_CONNECTIONS).map_err(config_error)?;
-            return Ok(Self::Postgres(record.behind(config.database_pooler)));
+            let record =
+                PostgresRecord::new(url, DATABASE_CONNECTIONS).map_err(|error| config_error(secrets, error))?;
+            return Ok(Self::Postgres(record.behind(config.database_pooler).renewed_by(secrets.of_database())));
         }
         let file = match text.map(|text| text.strip_prefix("sqlite://")) {
             None => data.join("carillon.db"),
             Some(Some(file)) if !file.is_empty() => file.into(),
-            Some(_) => return Err(config_error("DATABASE_URL must be postgres://… or sqlite:// and a path")),
+            Some(_) => {
+                let problem = "DATABASE_URL must be postgres://… or sqlite:// and a path";
+                return Err(config_error(secrets, problem));
+            }
         };
         Ok(Self::Sqlite(Arc::new(SqliteRecord::open(&file).await.map_err(OpenError::Record)?)))
     }
@@ -181,8 +196,8 @@ impl RecordStore {
     }
 }
 
-fn config_error(problem: impl Display) -> OpenError {
-    OpenError::Config(ConfigError(vec![problem.to_string()]))
+fn config_error(secrets: &Secrets, problem: impl Display) -> OpenError {
+    OpenError::Config(secrets.naming(&ConfigError(vec![problem.to_string()])))
 }
 
 fn functions(app: &App, stopping: watch::Receiver<bool>) -> Functions {

@@ -12,6 +12,7 @@ use shared::auth;
 use shared::clock::{Clock, Time};
 use shared::config::{Config, ConfigError, Origins, Secret};
 use shared::record::sqlite::OpenError;
+use shared::secrets::{self, Secrets};
 use tokio::task::JoinHandle;
 
 use crate::forward::{self, LambdaUrl};
@@ -139,15 +140,24 @@ pub fn port(variables: &HashMap<String, String>) -> Result<u16, StartError> {
 }
 
 /// Begins another epoch of the record that the configuration names, or of the file in the data folder.
-pub async fn renew_epoch(config: &Config, data: &Path) -> Result<(), StartError> {
-    Ok(handlers::renew_epoch(config, data).await?)
+pub async fn renew_epoch(config: &Config, secrets: &Secrets, data: &Path) -> Result<(), StartError> {
+    Ok(handlers::renew_epoch(config, secrets, data).await?)
+}
+
+/// The configuration that these variables make, with the secrets that they name.
+pub async fn configured(
+    variables: &HashMap<String, String>,
+    needed: &[&str],
+    clock: &Clock,
+) -> Result<(Config, Secrets), StartError> {
+    Ok(secrets::resolve(variables, clock).await.configured(needed, Origins::Loopback)?)
 }
 
 impl Local {
     /// Opens the stores if the functions run in this process, and serves. Requests are answered when this returns.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         let Settings { host, port, data, template, mut variables, clock, lambda, cancel_on_disconnect } = settings;
-        let mut config = Config::read(|name| variables.get(name).cloned(), &[], Origins::Loopback)?;
+        let (mut config, secrets) = configured(&variables, &[], &clock).await?;
         let spawns = matches!(lambda, Some(Lambda::Spawn(_)));
         if spawns {
             spawned::check(&config, &variables)?;
@@ -180,12 +190,12 @@ impl Local {
 
         let (running, functions) = match &lambda {
             None => {
-                let handlers = Handlers::open(&config, &data, &clock).await?;
+                let handlers = Handlers::open(&config, &secrets, &data, &clock).await?;
                 let functions = handlers.functions();
                 (Running::InProcess(Box::new(handlers)), functions)
             }
             Some(Lambda::Spawn(settings)) => {
-                handlers::migrate(&config, &data).await?;
+                handlers::migrate(&config, &secrets, &data).await?;
                 let address = listener.address();
                 let sandboxes = spawned::prepare(&template, settings, &config, &variables, address).await?;
                 let functions = sandboxes.functions();

@@ -17,9 +17,10 @@ use gateway::local::{self, Lambda, Local, Settings, StartError};
 use gateway::{DEFAULT_URL, client, console, doctor, keys, sandboxes, vapid, why};
 use shared::auth;
 use shared::clock::Clock;
-use shared::config::{self, Config, ConfigError, Origins};
+use shared::config::{self, Config, ConfigError};
 use shared::function;
 use shared::ids::{ChatId, NotificationId, UserId};
+use shared::secrets::Secrets;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -216,7 +217,7 @@ async fn main() -> ExitCode {
     let Arguments { command, serve } = Arguments::parse();
     let outcome = match command {
         None => run(serve).await,
-        Some(Command::Token { sub, scope, ttl }) => token(&serve.data, &sub, &scope, ttl),
+        Some(Command::Token { sub, scope, ttl }) => token(&serve.data, &sub, &scope, ttl).await,
         Some(Command::Vapid { subject }) => new_keys(&subject),
         Some(Command::Migrate) => migrate().await,
         Some(Command::Epoch { act: EpochAct::Renew }) => renew_epoch(&serve.data).await,
@@ -283,28 +284,33 @@ fn own_folder() -> std::io::Result<PathBuf> {
     Ok(std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default())
 }
 
+/// The configuration of the environment, with the secrets that it names.
+async fn configured(needed: &[&str]) -> Result<(Config, Secrets), StartError> {
+    local::configured(&config::environment(), needed, &Clock::system()).await
+}
+
 async fn migrate() -> Result<(), client::BoxError> {
-    let config = Config::read(|name| std::env::var(name).ok(), &["DATABASE_URL"], Origins::Loopback);
-    let config = config.map_err(StartError::from)?;
-    let record = function::record(&config).map_err(StartError::from)?;
-    let version = record.migrate().await.map_err(|error| StartError::from(ConfigError(vec![error.to_string()])))?;
+    let (config, secrets) = configured(&["DATABASE_URL"]).await?;
+    let failed = |error: ConfigError| StartError::from(secrets.naming(&error));
+    let record = function::record(&config).map_err(failed)?.renewed_by(secrets.of_database());
+    let version = record.migrate().await.map_err(|error| failed(ConfigError(vec![error.to_string()])))?;
     console::print_line(&format!("the database is up to date: its last migration is {version}"))?;
     if let Some(role) = &config.functions_role {
         let given = record.give_functions_role(role).await;
-        given.map_err(|error| StartError::from(ConfigError(vec![error.to_string()])))?;
+        given.map_err(|error| failed(ConfigError(vec![error.to_string()])))?;
         console::print_line(&format!("the functions have the role {}", role.name))?;
     }
     Ok(())
 }
 
 async fn renew_epoch(data: &Path) -> Result<(), client::BoxError> {
-    let config = Config::read(|name| std::env::var(name).ok(), &[], Origins::Loopback).map_err(StartError::from)?;
-    local::renew_epoch(&config, data).await?;
+    let (config, secrets) = configured(&[]).await?;
+    local::renew_epoch(&config, &secrets, data).await?;
     Ok(console::print_line("the database has another epoch: every cursor of before is expired")?)
 }
 
-fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::BoxError> {
-    let mut config = Config::read(|name| std::env::var(name).ok(), &[], Origins::Loopback).map_err(StartError::from)?;
+async fn token(data: &Path, sub: &str, scope: &str, ttl_s: u32) -> Result<(), client::BoxError> {
+    let (mut config, _) = configured(&[]).await?;
     if config.jwks_url.is_none() {
         config.jwt_secret = Some(local::existing_secret(&config, data)?);
     }
@@ -336,7 +342,7 @@ async fn tell(id: NotificationId, url: String, user: Option<String>) -> Result<(
 }
 
 async fn list_keys(user: Option<String>, chat: Option<ChatId>, types: &[String]) -> Result<(), client::BoxError> {
-    let config = Config::read(|name| std::env::var(name).ok(), &[], Origins::Loopback).map_err(StartError::from)?;
+    let (config, _) = configured(&[]).await?;
     let listed = match (user, chat) {
         (_, Some(chat)) => keys::of_chat(&config, chat).await?,
         (user, None) => {

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use shared::config::{Config, ConfigError, Secret};
+use shared::config::{Config, ConfigError, Secret, SecretNames};
 
 use crate::sandboxes::{Log, SandboxError, Sandboxes, Settings, Variables};
 use crate::template::{FunctionDefinition, Template};
 
 /// Variables of this process that every function gets too. They are about the machine, so no template has them.
 const OF_THE_MACHINE: [&str; 5] = ["PATH", "RUST_BACKTRACE", "RUST_LOG", "SSL_CERT_DIR", "SSL_CERT_FILE"];
+
+/// By what functions read the secrets that their variables name, in place of the credentials that every sandbox has.
+const OF_SECRETS: [&str; 4] =
+    ["AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// Refuses stores that belong to one process.
 pub(crate) fn check(config: &Config, variables: &HashMap<String, String>) -> Result<(), ConfigError> {
@@ -77,7 +81,16 @@ fn of_this_gateway(
         ("WS_ENDPOINT", config.ws_endpoint.clone()),
         ("WS_URL", config.ws_url.clone()),
     ];
-    own.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    // What a variable names, functions read themselves.
+    let naming = naming_secrets(variables);
+    let own = own.into_iter().filter(|(name, _)| !naming.contains(name));
+    own.filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// The variables that name a secret.
+fn naming_secrets(variables: &HashMap<String, String>) -> Vec<&'static str> {
+    let SecretNames { names, .. } = SecretNames::read(|name| variables.get(name).cloned());
+    names.into_iter().map(|(variable, _)| variable).collect()
 }
 
 /// The variables that the template gives a function. Their values are those of this gateway, else those of the
@@ -89,13 +102,15 @@ fn variables_of(
 ) -> Result<Variables, SandboxError> {
     let of_the_machine =
         OF_THE_MACHINE.iter().filter_map(|name| Some(((*name).to_owned(), variables.get(*name)?.clone())));
+    let of_secrets: &[&str] = if naming_secrets(variables).is_empty() { &[] } else { &OF_SECRETS };
+    let of_secrets = of_secrets.iter().map(|name| ((*name).to_owned(), given(variables, name).unwrap_or_default()));
     let of_the_template = function.environment.iter().map(|(name, value)| {
         let value = own.get(name.as_str()).cloned().or_else(|| given(variables, name)).or_else(|| value.clone());
         let value =
             value.ok_or_else(|| SandboxError::NoValue { function: function.name.clone(), variable: name.clone() })?;
         Ok((name.clone(), value))
     });
-    of_the_machine.map(Ok).chain(of_the_template).collect()
+    of_the_machine.chain(of_secrets).map(Ok).chain(of_the_template).collect()
 }
 
 /// A variable that is set. An empty one counts as missing.
@@ -185,6 +200,14 @@ mod tests {
             ("WS_URL", "ws://127.0.0.1:7/live"),
         ];
         assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+
+        let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:jwt-AbCdEf";
+        variables.extend([("JWT_SECRET", arn), ("AWS_ACCESS_KEY_ID", "id")].map(|(n, v)| (n.to_owned(), v.to_owned())));
+        let own = of_this_gateway(&config(&variables), &variables, ([127, 0, 0, 1], 7).into());
+        let found: BTreeMap<_, _> = variables_of(&function, &own, &variables).unwrap().into_iter().collect();
+        assert_eq!((found["JWT_SECRET"].as_str(), found["AWS_ACCESS_KEY_ID"].as_str()), (arn, "id"));
+        // A token of another role would make the signature invalid.
+        assert_eq!(found["AWS_SESSION_TOKEN"], "");
 
         variables.remove("REDIS_URL");
         let error = variables_of(&function, &own, &variables).unwrap_err().to_string();
