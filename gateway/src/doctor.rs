@@ -6,11 +6,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use shared::clock::Clock;
-use shared::config::{Config, Origins};
+use shared::config::Config;
 use shared::doctor::extent::Extent;
 use shared::doctor::finding::{Finding, State};
-use shared::doctor::{remedies, variables};
+use shared::doctor::remedies;
 use shared::function;
+use shared::function::doctor::Examined;
 
 use crate::local::{self, VAPID_FILE};
 use crate::vapid;
@@ -51,10 +52,9 @@ impl Examination {
 
 /// Examines the variables, what they name, and what is in the data folder in their place. Changes nothing.
 pub async fn examine(variables: &HashMap<String, String>, data: &Path) -> Examination {
-    let (config, mut findings) = variables::examine(variables, Extent::Deployment);
-    // As a start reads it.
-    let read = Config::read(|name| variables.get(name).cloned(), &[], Origins::Loopback);
-    let mut is_config_valid = read.is_ok();
+    let clock = Clock::system();
+    let examined = function::doctor::of_variables(variables, Extent::Deployment, &clock).await;
+    let Examined { config, found: mut findings, are_valid: mut is_config_valid } = examined;
     if let Err(error) = local::port(variables) {
         is_config_valid = false;
         let text = error.to_string();
@@ -62,7 +62,7 @@ pub async fn examine(variables: &HashMap<String, String>, data: &Path) -> Examin
         findings.push(Finding::problem(name, required, remedies::of(name)));
     }
     if let Some(config) = &config {
-        findings.extend(function::doctor::of_config(config, &Clock::system()).await);
+        findings.extend(function::doctor::of_config(config, &clock).await);
         // What stands in place of a variable that cannot be used says nothing.
         let has_problem = |prefix: &str| {
             findings.iter().any(|finding| finding.state == State::Problem && finding.check.starts_with(prefix))
@@ -76,8 +76,10 @@ pub async fn examine(variables: &HashMap<String, String>, data: &Path) -> Examin
 /// What a local gateway uses where no variable names anything: files of the data folder, and its memory.
 fn in_place_of_servers(config: &Config, data: &Path, has_problem: impl Fn(&str) -> bool) -> Vec<Finding> {
     let mut found = Vec::new();
-    if config.database_url.as_ref().is_none_or(|url| url.reveal().starts_with("sqlite://")) {
-        found.push(of_sqlite(&sqlite_file(config, data)));
+    match &config.database_url {
+        Some(url) if !url.reveal().starts_with("sqlite://") => {}
+        None if has_problem("DATABASE_URL") => {}
+        _ => found.push(of_sqlite(&sqlite_file(config, data))),
     }
     if config.redis.is_none() && !has_problem("REDIS_") {
         found.push(Finding::ok("redis", "none is configured: a local gateway keeps the moment in its memory"));

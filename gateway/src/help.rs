@@ -22,6 +22,9 @@ Environment:
                  Keys for Web Push, see `carillon vapid` (default: generated in the data folder)
   RUST_LOG       Log messages to print to standard error (default: info)
 
+A variable whose value is secret may be the ARN of a secret in AWS Secrets Manager instead,
+with #MEMBER for a member of its JSON.
+
 Examples:
   carillon                            Serve on http://127.0.0.1:3000
   carillon --port 0                   Serve on a free port; the last line of output names it
@@ -94,10 +97,10 @@ Example:
 
 pub(crate) const DOCTOR_LONG_ABOUT: &str = "\
 Read the configuration from the environment, reach what it names, and say what is wrong
-and what to do: variables that are missing, malformed, misspelt or weak; the database, its
-migrations and the rights of the role; Redis, its eviction policy and persistence; clocks;
-the keys of the identity provider; whether sockets can be pushed to. Changes nothing, and
-prints no secret.
+and what to do: variables that are missing, malformed, misspelt or weak; secrets that cannot
+be read; the database, its migrations and the rights of the role; Redis, its eviction policy
+and persistence; clocks; the keys of the identity provider; whether sockets can be pushed to.
+Changes nothing, and prints no secret.
 
 Without variables it examines the data folder of a local gateway. In a deployment, the
 function drain answers the event {\"doctor\": true} with the same findings.

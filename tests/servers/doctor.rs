@@ -7,6 +7,7 @@ use std::process::Stdio;
 use gateway::doctor::{Examination, examine};
 use harness::identity_provider::{Behaviour, IdentityProvider, SigningKey};
 use harness::redis_server::{RedisServer, free_address};
+use harness::secrets_manager::{Kept, SecretsManager};
 use harness::{World, binaries, pgbouncer, postgres_server};
 use serde_json::Value;
 use shared::clock::Clock;
@@ -206,6 +207,41 @@ async fn mistakes_in_a_redis_are_found() {
     finds(&[("REDIS_URL", &url)], "redis", State::Problem, "REDIS_CLUSTER is not true").await;
     let both = format!("{},redis://:hunter2@{}", own.1, free_address());
     finds(&[("REDIS_URLS", &both)], "redis", State::Problem, "redis-2 cannot be used").await;
+}
+
+#[tokio::test]
+async fn secrets_that_cannot_be_read_or_used_are_found() {
+    use State::Problem;
+    let manager = SecretsManager::start().await;
+    let access = manager.access();
+    let with = async |name: &str, secret: &str, check: &str, state: State, words: &str| {
+        let mut variables: Vec<(&str, &str)> = access.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        variables.push((name, secret));
+        finds(&variables, check, state, words).await;
+    };
+    let jwt = manager.keeps_text("jwt", SECRET);
+    with("JWT_SECRET", &jwt, "secrets", State::Ok, "has what variables name: jwt-AbCdEf").await;
+    with("JWT_SECRET", &jwt, "tokens", State::Ok, "JWT_SECRET signs").await;
+    let database = manager.keeps_text("database", r#"{"password":"hunter2"}"#);
+    manager.keeps("binary", Kept::Binary);
+    manager.keeps("forbidden", Kept::Forbidden);
+    for (name, secret, words) in [
+        ("DATABASE_URL", "arn:aws:ssm:eu-west-1:123456789012:parameter/x".to_owned(), "must be the value itself"),
+        ("DATABASE_URL", manager.arn("absent"), "names the secret absent-AbCdEf, which does not exist"),
+        ("DATABASE_PASSWORD", manager.arn("forbidden"), "forbidden-AbCdEf, which this role may not read"),
+        ("REDIS_URL", manager.arn("binary"), "binary-AbCdEf, which is binary"),
+        ("REDIS_PASSWORD", format!("{database}#url"), "database-AbCdEf, which has no member url"),
+        ("JWT_SECRET", format!("{jwt}#value"), "jwt-AbCdEf, which is not a JSON object"),
+        ("JWT_SECRET", format!("{database}#password"), "(its value is from the secret database-AbCdEf)"),
+        ("DATABASE_URL", format!("{database}#password"), "must begin with postgres://"),
+        ("REDIS_URL", format!("{database}#password"), "must begin with redis://"),
+    ] {
+        with(name, &secret, name, Problem, words).await;
+    }
+    let without_credentials = [("JWT_SECRET", jwt.as_str())];
+    finds(&without_credentials, "JWT_SECRET", Problem, "AWS_ACCESS_KEY_ID").await;
+    let (status, text) = run(&["doctor"], &without_credentials).await;
+    assert_eq!(status, Some(78), "{text}");
 }
 
 #[tokio::test]

@@ -9,5 +9,6 @@ pub mod identity;
 pub mod instances;
 pub mod management;
 pub mod remedies;
+pub mod secrets;
 pub mod variables;
 mod weak;

@@ -8,8 +8,10 @@ use strsim::levenshtein;
 use super::extent::Extent;
 use super::finding::Finding;
 use super::{remedies, weak};
-use crate::config::{Config, ConfigError, Origins};
+use crate::config::{Config, ConfigError, Origins, SecretNames};
 
+/// The check of those of which nothing is to be said.
+pub(crate) const CHECK: &str = "variables";
 /// What production cannot do without, whatever the function.
 const OF_PRODUCTION: [&str; 3] = ["DATABASE_URL", "REDIS_URL", "JWT_SECRET"];
 /// Names shorter than this are too easily alike.
@@ -38,7 +40,7 @@ pub fn examine(variables: &HashMap<String, String>, extent: Extent) -> (Option<C
         findings.extend(weak::findings(variables, config, is_production, extent));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok("variables", "every variable that is set can be used"));
+        findings.push(Finding::ok(CHECK, "every variable that is set can be used"));
     }
     (config, findings)
 }
@@ -96,6 +98,7 @@ fn known() -> BTreeSet<String> {
         };
         // Only the names matter here, so errors about the values are ignored.
         let _ = Config::read(variable, &[], Origins::Loopback);
+        let _ = SecretNames::read(variable);
     }
     asked.into_inner()
 }

@@ -1,17 +1,19 @@
-//! Asks everything that a configuration names what is wrong with it: the database, Redis, the sockets, the identity
+//! Asks everything that a configuration names what is wrong with it: its secrets, the database, Redis, the sockets, the identity
 //! provider. What the answers mean is in [`doctor`](crate::doctor).
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::stores::{credentials, record};
 use crate::auth;
 use crate::clock::Clock;
-use crate::config::{self, Config, RedisConfig};
+use crate::config::{self, Config, Origins, RedisConfig};
 use crate::doctor::extent::Extent;
 use crate::doctor::finding::Finding;
-use crate::doctor::{database, identity, instances, management, remedies, variables};
+use crate::doctor::{database, identity, instances, management, remedies, secrets, variables};
 use crate::moment::redis::RedisMoment;
 use crate::moment::redis::examine::examine;
+use crate::secrets::resolve;
 use crate::sockets::api_gateway::ApiGatewayPush;
 use crate::telemetry::health::{Health, Migrations, Role, Status};
 
@@ -20,11 +22,40 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What is wrong with this function: its variables, and what they name.
 pub async fn of_this_function() -> Vec<Finding> {
-    let (config, mut found) = variables::examine(&config::environment(), Extent::Function);
+    let clock = Clock::system();
+    let Examined { config, mut found, .. } = of_variables(&config::environment(), Extent::Function, &clock).await;
     if let Some(config) = config {
-        found.extend(of_config(&config, &Clock::system()).await);
+        found.extend(of_config(&config, &clock).await);
     }
     found
+}
+
+/// What variables are like.
+pub struct Examined {
+    /// What they configure, as far as it can be read; `None` if it cannot.
+    pub config: Option<Config>,
+    /// What is wrong with them, and with the secrets that they name.
+    pub found: Vec<Finding>,
+    /// Whether a start that requires none of them accepts them.
+    pub are_valid: bool,
+}
+
+/// Reads the secrets that variables name, and examines the values.
+pub async fn of_variables(variables: &HashMap<String, String>, extent: Extent, clock: &Clock) -> Examined {
+    let resolved = resolve(variables, clock).await;
+    let (config, mut found) = variables::examine(&resolved.variables, extent);
+    if !resolved.unusable.is_empty() {
+        // A variable whose value cannot be had is not missing, and then not every variable can be used.
+        let is_unusable = |check: &str| resolved.unusable.iter().any(|unusable| unusable.variable == check);
+        found.retain(|finding| !is_unusable(&finding.check) && finding.check != variables::CHECK);
+    }
+    for finding in &mut found {
+        if let Some(secret) = resolved.secret_of(&finding.check) {
+            finding.what.push_str(&format!(" (its value is from the secret {secret})"));
+        }
+    }
+    found.extend(secrets::of_resolved(&resolved));
+    Examined { config, found, are_valid: resolved.configured(&[], Origins::Loopback).is_ok() }
 }
 
 /// What is wrong with what a configuration names. Changes nothing. What it does not name is not asked.

@@ -92,6 +92,11 @@ impl Resolved {
         Ok((config, secrets))
     }
 
+    /// The name of the secret that the value of a variable is from.
+    pub fn secret_of(&self, variable: &str) -> Option<&str> {
+        self.sources.secret_of(variable)
+    }
+
     /// The names of the secrets that were read.
     pub fn secrets(&self) -> Vec<&str> {
         let is_usable = |variable: &str| !self.unusable.iter().any(|unusable| unusable.variable == variable);
@@ -120,10 +125,16 @@ impl Sources {
         read.collect()
     }
 
+    /// The name of the secret of a variable.
+    fn secret_of(&self, variable: &str) -> Option<&str> {
+        let named = self.names.iter().find(|(name, _)| *name == variable);
+        named.map(|(_, secret)| secret.name.as_str())
+    }
+
     /// A problem of a variable, with the secret that its value is from.
     fn named(&self, problem: &str) -> String {
-        match self.names.iter().find(|(variable, _)| *variable == subject(problem)) {
-            Some((_, secret)) => format!("{problem} (its value is from the secret {})", secret.name),
+        match self.secret_of(subject(problem)) {
+            Some(secret) => format!("{problem} (its value is from the secret {secret})"),
             None => problem.to_owned(),
         }
     }
