@@ -107,6 +107,30 @@ async fn a_read_that_fails_is_tried_once_more() {
 }
 
 #[tokio::test]
+async fn a_value_that_a_server_refuses_is_read_again_at_most_every_five_seconds() {
+    let (manager, clock) = (SecretsManager::start().await, Clock::manual(START_MS));
+    let secret = manager.keeps_text("database", r#"{"password":"first"}"#);
+    let password = format!("{secret}#password");
+    let variables = [("DATABASE_URL", "postgres://u@h/x"), ("DATABASE_PASSWORD", &password)];
+    let (config, secrets) = resolved(&manager, &variables, &clock).await.configured(&[], Origins::Loopback).unwrap();
+    assert_eq!(config.database_url.unwrap().reveal(), "postgres://u:first@h/x");
+    let renewal = secrets.of_database().unwrap();
+    let url = async || renewal.after_refusal().await.database_url.as_ref().unwrap().reveal().to_owned();
+
+    // The read at start does not count, and calls at the same time share one.
+    manager.keeps_text("database", r#"{"password":"second"}"#);
+    let urls = join_all((0..20).map(|_| url())).await;
+    assert!(urls.iter().all(|url| url == "postgres://u:second@h/x"), "{urls:?}");
+    assert_eq!(manager.reads(), 2);
+
+    manager.keeps_text("database", r#"{"password":"third"}"#);
+    clock.advance(Duration::from_millis(4_999));
+    assert_eq!((url().await.as_str(), manager.reads()), ("postgres://u:second@h/x", 2));
+    clock.advance(Duration::from_millis(1));
+    assert_eq!((url().await.as_str(), manager.reads()), ("postgres://u:third@h/x", 3));
+}
+
+#[tokio::test]
 async fn another_secret_is_taken_up_after_five_minutes_and_with_its_first_token() {
     let manager = SecretsManager::start().await;
     let test = app(&manager, &[("JWT_SECRET", &manager.keeps_text("jwt", OLD))]).await;

@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 
 /// How the ARNs of all secrets begin.
 const ARNS: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:";
-/// The headers that have to be signed.
-const SIGNED: &str = "SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=";
+/// The headers that have to be signed. Between them is the token of a role that has one.
+const SIGNED: [&str; 2] = ["SignedHeaders=content-type;host;x-amz-date;", "x-amz-target, Signature="];
 
 /// What a secret is.
 #[derive(Debug, Clone)]
@@ -125,7 +125,7 @@ async fn answer(request: Request<Incoming>, state: &Mutex<State>) -> Response<Fu
     let authorization = header("authorization");
     let is_signed = authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
         && authorization.contains("/eu-west-1/secretsmanager/aws4_request, ")
-        && authorization.contains(SIGNED)
+        && SIGNED.iter().all(|signed| authorization.contains(signed))
         && !header("x-amz-date").is_empty();
     let is_asked = head.method == "POST"
         && head.uri.path() == "/"

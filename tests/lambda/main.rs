@@ -9,4 +9,5 @@ mod linked;
 mod metrics;
 mod published_keys;
 mod refusals;
+mod secrets;
 mod waking;

@@ -13,6 +13,7 @@ mod postgres_outage;
 mod pub_sub;
 mod redis_outage;
 mod restore;
+mod secrets;
 mod startup;
 mod stores;
 mod two_gateways;

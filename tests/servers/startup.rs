@@ -23,7 +23,7 @@ fn gateway(arguments: &[&str], variables: &[(&str, &str)]) -> (Command, tempfile
 }
 
 /// Asserts that the gateway exits with 78 (`EX_CONFIG`) and one line, which contains the variable and the reason.
-async fn is_refused(arguments: &[&str], variables: &[(&str, &str)], names: &str, why: &str) {
+pub(crate) async fn is_refused(arguments: &[&str], variables: &[(&str, &str)], names: &str, why: &str) {
     let (mut command, _data) = gateway(arguments, variables);
     let Output { status, stdout, stderr } =
         tokio::time::timeout(TIMEOUT, command.output()).await.expect("the gateway did not end").unwrap();
