@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::template::list;
+use crate::template::{list, members};
 use crate::{paths, tokens};
 
 /// The right to push to sockets and to close them.
@@ -95,6 +95,36 @@ pub(crate) fn ungranted(name: &str, policies: &Value, used: &BTreeSet<&'static s
     let spare = granted.difference(used).map(|verb| format!("{name}: has an unused right: {verb}"));
     let missing = used.difference(&granted).map(|verb| format!("{name}: lacks a right: {verb}"));
     wide.chain(spare).chain(missing).collect()
+}
+
+/// What is wrong with the secrets that a function may read: those of the parameters that its variables have the values of, and no
+/// others.
+pub(crate) fn unreadable(name: &str, template: &Value) -> Vec<String> {
+    let resource = &template["Resources"][name]["Properties"];
+    let is_secret = |parameter: &str| template["Parameters"][parameter]["NoEcho"] == true;
+    let variables = members(&resource["Environment"]["Variables"]);
+    let read: BTreeSet<&str> =
+        variables.flat_map(|(_, value)| references(value)).filter(|name| is_secret(name)).collect();
+    // The policies of the function, the managed ones that these name, and those of its own role.
+    let named = references(&resource["Policies"]).into_iter().map(|policy| &template["Resources"][policy]);
+    let role = resource["Role"]["Fn::GetAtt"][0].as_str().map(|role| &template["Resources"][role]);
+    let granted: BTreeSet<&str> =
+        named.chain(role).flat_map(|policy| references(&policy["Properties"])).filter(|name| is_secret(name)).collect();
+    let missing = read.difference(&granted).map(|secret| format!("{name}: may not read the secret of {secret}"));
+    let spare = granted.difference(&read).map(|secret| format!("{name}: may read the secret of {secret}"));
+    missing.chain(spare).collect()
+}
+
+/// What a value refers to.
+fn references(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(references).collect(),
+        Value::Object(object) => match object.get("Ref") {
+            Some(name) => name.as_str().into_iter().collect(),
+            None => object.values().flat_map(references).collect(),
+        },
+        _ => Vec::new(),
+    }
 }
 
 #[test]

@@ -50,6 +50,12 @@ const SOCKET_ROUTES: [(&str, &str); 3] =
 /// functions accept the same ones.
 const OF_TOKENS: [&str; 6] =
     ["JWT_SECRET", "JWT_SECRET_PREVIOUS", "JWT_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_SCOPE_PREFIX"];
+/// The variables that fill what a URL lacks.
+const PASSWORDS: [(&str, &str); 3] = [
+    ("DATABASE_URL", "DATABASE_PASSWORD"),
+    ("FUNCTIONS_DATABASE_URL", "FUNCTIONS_DATABASE_PASSWORD"),
+    ("REDIS_URL", "REDIS_PASSWORD"),
+];
 /// Variables that describe a deployment to operators and that no function reads.
 const NOT_READ: [&str; 1] = ["ENV"];
 
@@ -57,10 +63,12 @@ const fn function(name: &'static str, routes: &'static [Route], needs: &'static 
     Function { name, routes, needs }
 }
 
-/// template.yaml, with the resources of migrate.yaml, which is a stack of its own only to be deployed first.
+/// template.yaml, with the parameters and resources of migrate.yaml, which is a stack of its own only to be deployed first.
 fn parsed() -> Value {
     let mut template = template::parse(&tree::read("template.yaml"));
     let migrate = template::parse(&tree::read("migrate.yaml"));
+    let parameters = template["Parameters"].as_object_mut().unwrap();
+    parameters.extend(members(&migrate["Parameters"]).map(|(name, parameter)| (name.to_owned(), parameter.clone())));
     let resources = template["Resources"].as_object_mut().unwrap();
     for (name, resource) in members(&migrate["Resources"]) {
         let replaced = resources.insert(name.to_owned(), resource.clone());
@@ -230,6 +238,12 @@ fn variable_problems(template: &Value, functions: &[Function], readable: &BTreeS
         let of_tokens: &[&str] = if needs.contains(&"JWT_SECRET") { &OF_TOKENS[1..] } else { &[] };
         let missing = needs.iter().chain(of_tokens).filter(|needed| !set.contains(*needed));
         problems.extend(missing.map(|needed| format!("{name}: {needed} is not set")));
+        // Each URL has its password, which may be apart.
+        for (url, password) in PASSWORDS {
+            if set.contains(url) != set.contains(password) {
+                problems.push(format!("{name}: {password} belongs to {url}"));
+            }
+        }
         // Migrations go past the pooler.
         if set.contains("DATABASE_URL") && set.contains("DATABASE_POOLER") == (*name == "migrate") {
             problems.push(format!("{name}: DATABASE_POOLER belongs to DATABASE_URL, except for migrations"));
@@ -252,6 +266,7 @@ fn problems(template: &Value, functions: &[Function]) -> Vec<String> {
     for Function { name, .. } in functions {
         let policies = &template["Resources"][name]["Properties"]["Policies"];
         problems.extend(access::ungranted(name, policies, &access::used(&source_of(name))));
+        problems.extend(access::unreadable(name, template));
     }
     problems
 }
@@ -380,6 +395,22 @@ fn every_disagreement_is_reported() {
             "health: has an unused right: POST",
         ),
         (set("/Resources/inbox/Properties/Policies", json!([])), "inbox: lacks a right: POST"),
+        (set("/Resources/history/Properties/Policies", json!([])), "history: may not read the secret of DatabaseUrl"),
+        (
+            set(
+                "/Resources/TokenSecrets/Properties/PolicyDocument/Statement/0/Resource",
+                json!([{ "Ref": "JwtSecret" }]),
+            ),
+            "send: may not read the secret of JwtSecretPrevious",
+        ),
+        (
+            set("/Resources/health/Properties/Policies", json!([{ "Ref": "StoreSecrets" }, { "Ref": "TokenSecrets" }])),
+            "health: may read the secret of JwtSecret",
+        ),
+        (
+            set("/Resources/users/Properties/Environment/Variables", json!({"REDIS_URL": "x"})),
+            "users: REDIS_PASSWORD belongs to REDIS_URL",
+        ),
         (set("/Resources/connect/Properties/Policies", json!([])), "connect: lacks a right: DELETE"),
         (added("/Resources/send/Properties", "Policies", manage("x/live/*")), "send: has more rights than it needs"),
     ] {
