@@ -2,7 +2,7 @@
 
 The order makes every step safe for the functions that are still running: data, migrate, which also makes the functions'
 role in the database, the functions, alarms, a dashboard. A step that changes nothing takes seconds, so running it again
-after a failure, or to take up a new version of a secret, is always right.
+after a failure is always right. A secret is never passed on: the functions get its name, and read it by themselves.
 """
 
 import argparse
@@ -157,12 +157,14 @@ class Deployment:
         # Deployments of one account have metrics and a dashboard each. Dashboards are of no region.
         named = {"MetricsNamespace": self.stack, "DashboardName": f"{self.stack}-{self.region}"}
         values = {**named, **size_parameters(self.size, template), **(given or {}), **self.own}
-        secrets = {name.removesuffix("Secret"): arn for name, arn in values.items() if name.endswith("Secret")}
-        values = {name: value for name, value in values.items() if name in declared}
-        if values.get("JwtJwksUrl"):
-            secrets.pop("JwtSecret", None)
         if complete:
-            values |= {name: self.reference(arn) for name, arn in secrets.items() if name in declared and name not in values}
+            secrets = {name.removesuffix("Secret"): secret for name, secret in self.own.items() if name.endswith("Secret")}
+            values |= {name: self.reference(secret) for name, secret in secrets.items() if name in declared}
+        if values.get("JwtJwksUrl"):
+            # Then only the identity provider signs.
+            values = {name: value for name, value in values.items() if name not in ("JwtSecret", "JwtSecretPrevious")}
+        values = {name: value for name, value in values.items() if name in declared}
+        if complete:
             missing = [name for name, about in declared.items() if "Default" not in about and name not in values]
             # All of them: CloudFormation would keep the value before of one that is left out.
             values = {name: text(about["Default"]) for name, about in declared.items() if "Default" in about} | values
@@ -171,21 +173,20 @@ class Deployment:
         return values
 
     def reference(self, secret):
-        """What CloudFormation replaces by the secret's value. With its version, a new one is a change of the stack."""
+        """What a function replaces by the value: the ARN of a secret, and the member that has the value."""
+        name, _, member = secret.partition("#")
         try:
-            secret = self.client("secretsmanager").describe_secret(SecretId=secret)
+            secret = self.client("secretsmanager").describe_secret(SecretId=name)
         except self.client("secretsmanager").exceptions.ResourceNotFoundException:
-            raise Refused(f"Secrets Manager has no secret {secret}") from None
-        stages = secret.get("VersionIdsToStages", {})
-        current = [version for version, stages in stages.items() if "AWSCURRENT" in stages]
-        if not current:
+            raise Refused(f"Secrets Manager has no secret {name}") from None
+        if not any("AWSCURRENT" in stages for stages in secret.get("VersionIdsToStages", {}).values()):
             raise Refused(f"the secret {secret['Name']} has no value")
-        return f"{{{{resolve:secretsmanager:{secret['ARN']}:SecretString:value::{current[0]}}}}}"
+        return f"{secret['ARN']}#{member or 'value'}"
 
     def given(self, data):
-        """Outputs of the data stack that are parameters of others, or secrets of such parameters."""
+        """Outputs of the data stack that are parameters of others."""
         declared = {*parameters_of("app"), *parameters_of("migrate")}
-        return {name: value for name, value in data.items() if name.removesuffix("Secret") in declared or name in declared}
+        return {name: value for name, value in data.items() if name in declared}
 
     def urls(self):
         domain = self.own.get("Domain")

@@ -98,11 +98,11 @@ const LINES = [
     amount: ({ month, hasNewVpc }) => (hasNewVpc ? month.natGb : 0),
   },
   {
-    name: "Endpoint of Lambda",
-    formula: "hours × 2 zones",
+    name: "Endpoints",
+    formula: "`LambdaEndpoint` and `SecretsEndpoint`: hours × 2 zones",
     price: "endpointHours",
-    amount: ({ parameters, instances, nodes }) =>
-      parameters.LambdaEndpoint === "true" && instances + nodes > 0 ? HOURS * 2 : 0,
+    amount: ({ parameters: { LambdaEndpoint, SecretsEndpoint }, instances, nodes }) =>
+      instances + nodes > 0 ? [LambdaEndpoint, SecretsEndpoint].filter((one) => one === "true").length * HOURS * 2 : 0,
   },
   { name: "Secrets", formula: "those of `deploy/data.yaml`", price: "secretMonths", amount: ({ secrets }) => secrets },
   {

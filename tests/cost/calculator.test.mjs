@@ -30,7 +30,7 @@ test("the sizes are those of deploy/*.toml", () => {
   assert.deepEqual([small.nodes, medium.nodes, large.nodes], [1, 2, 6]);
   assert.deepEqual([small.instances, medium.instances, large.instances], [1, 2, 2]);
   assert.deepEqual([small.parameters.PingEveryMs, large.parameters.PingEveryMs], ["60000", "240000"]);
-  assert.deepEqual([small.memoryGb, small.secrets], [0.25, 7]);
+  assert.deepEqual([small.memoryGb, small.secrets], [0.25, 5]);
   for (const { size, users } of [small, medium, large]) {
     const [, stated] = /^# ([\d,]+) daily users/m.exec(readFileSync(`${root}deploy/${size}.toml`, "utf8"));
     assert.equal(Number(stated.replaceAll(",", "")), users);

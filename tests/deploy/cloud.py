@@ -41,6 +41,7 @@ class Sam:
     def __init__(self):
         self.calls = []
         self.templates = {}
+        self.stacks = {}
         # The types of the resources whose conditions hold, by stack.
         self.types = {}
 
@@ -55,6 +56,7 @@ class Sam:
         wanted = Stack(template, values, region, stack)
         body = json.dumps(wanted.for_moto())
         self.types[stack] = wanted.types
+        self.stacks[stack] = wanted
         client = boto3.client("cloudformation", region_name=region)
         known = client.describe_stacks()["Stacks"]
         apply = client.update_stack if any(one["StackName"] == stack for one in known) else client.create_stack
@@ -132,6 +134,8 @@ class Stack:
                 return self.values[name]
             case {"Fn::Join": [_, {"Ref": name}]}:
                 return self.values[name].replace(",", "")
+            case {"Fn::Select": [index, {"Fn::Split": [separator, whole]}]}:
+                return self.text(whole).split(separator)[int(index)]
             case {"Fn::Sub": str() as pattern}:
                 for name, known in self.values.items():
                     pattern = pattern.replace(f"${{{name}}}", known)
@@ -153,6 +157,8 @@ class Stack:
                 return [str(network) for network in itertools.islice(networks, int(count))]
             case {"Fn::Select": [index, {"Fn::Cidr": _} as blocks]}:
                 return self.replaced(blocks)[int(index)]
+            case {"Fn::Select": [_, {"Fn::Split": _}]}:
+                return self.text(value)
             case {"Fn::If": [condition, yes, no]}:
                 return self.replaced(yes if self.holds({"Condition": condition}) else no)
             case {"Fn::Sub": str() as pattern}:
