@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use harness::secrets_manager::{Kept, SecretsManager};
-use harness::{START_MS, TestApp, event, request};
+use harness::{START_MS, TestApp, event, invoke};
 use shared::auth;
 use shared::clock::Clock;
 use shared::config::{Config, ConfigError, Origins};
@@ -43,7 +43,7 @@ async fn status(test: &TestApp, secret: &str) -> u16 {
     let token = auth::sign(&config, "alice", "", now_s, now_s + 86_400).unwrap();
     let mut event = event("list");
     event["headers"]["authorization"] = format!("Bearer {token}").into();
-    inbox::handle(&test.app, request(event)).await.status().as_u16()
+    invoke(&test.app, inbox::handle, event).await.status().as_u16()
 }
 
 #[tokio::test]

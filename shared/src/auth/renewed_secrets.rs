@@ -21,8 +21,14 @@ pub(super) struct RenewedSecrets {
     renewal: Renewal,
     /// The secret of a gateway that has made one, since no variable has it.
     own: Option<Secret>,
-    /// The keys of the secrets that were read last, and the configuration that has them.
-    known: Mutex<Option<(Arc<Config>, Arc<[VerifyingKey]>)>>,
+    known: Mutex<Option<Known>>,
+}
+
+/// The keys of the secrets that were read last.
+struct Known {
+    /// What has these secrets.
+    config: Arc<Config>,
+    keys: Arc<[VerifyingKey]>,
 }
 
 impl RenewedSecrets {
@@ -47,11 +53,11 @@ impl RenewedSecrets {
         // A panic while the lock was held left what was known.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {
-            Some((of, keys)) if Arc::ptr_eq(of, &config) => Arc::clone(keys),
+            Some(known) if Arc::ptr_eq(&known.config, &config) => Arc::clone(&known.keys),
             _ => {
                 let secret = config.jwt_secret.as_ref().or(self.own.as_ref());
                 let keys: Arc<[VerifyingKey]> = of_secrets(secret, config.jwt_secret_previous.as_ref()).into();
-                *known = Some((config, Arc::clone(&keys)));
+                *known = Some(Known { config, keys: Arc::clone(&keys) });
                 keys
             }
         }
