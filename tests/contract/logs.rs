@@ -290,8 +290,13 @@ async fn a_log_has_one_writer_at_a_time(store: Store) {
     // A writer that removes ends no other's lease.
     store.remove(&read.entries[..0], one).await;
     assert!(is_busy(&store, one, 4).await);
-    assert!(store.remove(&read.entries, other).await.is_some());
-    assert_eq!(store.read(&[log("alice")], up_to(9), one, at(5)).await, ReadLogs::default());
+    // Nor does one that gives up.
+    store.release(&logs, one).await;
+    assert!(is_busy(&store, one, 5).await);
+    store.release(&logs, other).await;
+    assert!(!is_busy(&store, one, 6).await && is_busy(&store, other, 6).await);
+    assert!(store.remove(&read.entries, one).await.is_some());
+    assert_eq!(store.read(&[log("alice")], up_to(9), other, at(7)).await, ReadLogs::default());
 }
 
 async fn who_waits_for_a_writer_sees_when_what_there_was_is_written(store: Store) {

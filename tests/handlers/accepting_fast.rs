@@ -166,6 +166,10 @@ impl Logs for Overtaken {
         self.logs.remove(entries, writer).await
     }
 
+    async fn release(&self, logs: &[LogId], writer: WriterId) {
+        self.logs.release(logs, writer).await;
+    }
+
     async fn unwritten_total(&self, at: At) -> Option<Unwritten> {
         self.logs.unwritten_total(at).await
     }

@@ -53,6 +53,10 @@ impl Logs for Growing {
         self.logs.remove(entries, writer).await
     }
 
+    async fn release(&self, logs: &[LogId], writer: WriterId) {
+        self.logs.release(logs, writer).await;
+    }
+
     async fn unwritten_total(&self, at: At) -> Option<Unwritten> {
         self.logs.unwritten_total(at).await
     }

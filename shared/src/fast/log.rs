@@ -42,13 +42,16 @@ pub trait Logs: Send + Sync {
     async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs;
 
     /// Entries of each of these logs, the oldest first, within bounds for each: none without all that were accepted before it,
-    /// except what is in a store that gives no answer. Gives the writer a lease on these logs until it removes entries of theirs,
-    /// or for [`WRITER_LEASE_MS`]; until then they are busy for other writers.
+    /// except what is in a store that gives no answer. Gives the writer a lease on these logs until it removes entries of theirs
+    /// or releases them, or for [`WRITER_LEASE_MS`]; until then they are busy for other writers.
     async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs;
 
     /// Removes what a writer has written, and ends its lease on these logs. Returns those of its logs that have more entries; `None` without an answer: what was
     /// written is read again then, which is harmless.
     async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> Option<Vec<LogId>>;
+
+    /// Ends the leases of a writer that could not write, on these logs, as far as they answer.
+    async fn release(&self, logs: &[LogId], writer: WriterId);
 
     /// How much waits in all logs; `None` without an answer.
     async fn unwritten_total(&self, at: At) -> Option<Unwritten>;

@@ -118,6 +118,8 @@ impl LogWriter {
                 if let Err(error) = self.write_entries(&entries, at).await {
                     tracing::error!(%error, "logs could not be written");
                     written.failure = Some(error);
+                    // Others need not wait to find out the same.
+                    self.logs.release(&logs, writer).await;
                     break;
                 }
                 written.entries += entries.len();

@@ -192,6 +192,8 @@ impl Logs for NoMoment {
         None
     }
 
+    async fn release(&self, _: &[LogId], _: WriterId) {}
+
     async fn unwritten_total(&self, _: At) -> Option<Unwritten> {
         None
     }

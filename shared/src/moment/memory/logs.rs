@@ -133,6 +133,10 @@ impl MemoryLogs {
         self.unwritten(&left.into_iter().collect::<Vec<_>>())
     }
 
+    pub(super) fn release(&mut self, logs: &[LogId], writer: WriterId) {
+        self.writers.retain(|log, (own, _)| *own != writer || !logs.contains(log));
+    }
+
     pub(super) fn unwritten_total(&self, now_ms: i64) -> Unwritten {
         let entries = self.logs.values().flatten();
         entries.fold(Unwritten::default(), |sum, entry| {

@@ -294,6 +294,10 @@ impl Logs for MemoryMoment {
         Some(self.logs().remove(entries, writer))
     }
 
+    async fn release(&self, logs: &[LogId], writer: WriterId) {
+        self.logs().release(logs, writer);
+    }
+
     async fn unwritten_total(&self, at: At) -> Option<Unwritten> {
         Some(self.logs().unwritten_total(at.process_ms()))
     }

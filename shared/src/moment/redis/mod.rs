@@ -494,6 +494,10 @@ impl Logs for RedisMoment {
         Some(left.concat())
     }
 
+    async fn release(&self, logs: &[LogId], writer: WriterId) {
+        self.drain_router.ask_everywhere(&fast::release(&self.keys, logs, writer), Retry::Never).await;
+    }
+
     async fn unwritten_total(&self, at: At) -> Option<Unwritten> {
         let answers = self.router.ask_everywhere(&fast::size(&self.keys, at), Retry::AfterProbe).await;
         let sizes = answers.into_iter().filter_map(fast::read_size).map(|size| self.counted(size));

@@ -98,13 +98,22 @@ pub(crate) fn remove(keys: &Keys, entries: &[&LogEntry], writer: WriterId) -> Ve
         by_log.entry(entry.log).or_default().push(entry);
     }
     let remove = |(log, entries): (LogId, Vec<&LogEntry>)| {
-        let [own, index] = keys.log(log);
-        let step = Step::script(&REMOVE, vec![own, index, keys.log_writer(log)]).arg(entries.len()).arg(writer.0);
+        let step = removing(keys, log, entries.len(), writer);
         entries
             .into_iter()
             .fold(step, |step, entry| step.arg(entry.place.as_slice()).arg(entry.id.as_slice()).arg(entry.text.len()))
     };
     by_log.into_iter().map(remove).collect()
+}
+
+/// Ends the leases of a writer: a step for each log, which removes nothing.
+pub(crate) fn release(keys: &Keys, logs: &[LogId], writer: WriterId) -> Vec<Step> {
+    logs.iter().map(|log| removing(keys, *log, 0, writer)).collect()
+}
+
+fn removing(keys: &Keys, log: LogId, count: usize, writer: WriterId) -> Step {
+    let [own, index] = keys.log(log);
+    Step::script(&REMOVE, vec![own, index, keys.log_writer(log)]).arg(count).arg(writer.0)
 }
 
 /// Those of the logs of these entries that have more, and how many values were foreign; `None` without an answer.
