@@ -1,7 +1,5 @@
 //! The function `migrate` on Lambda.
 
-use std::time::Duration;
-
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use shared::function;
@@ -17,7 +15,7 @@ async fn main() -> Result<(), Error> {
         let migrating = async {
             // The role gets the password that its secret has now: invoking this function is how another one is taken up.
             let renewed = match renewal {
-                Some(renewal) => Some(renewal.config(Duration::ZERO).await),
+                Some(renewal) => Some(renewal.present().await?),
                 None => None,
             };
             let role = renewed.as_deref().unwrap_or(config).functions_role.as_ref();

@@ -39,17 +39,16 @@ impl RenewedSecrets {
     /// The claims of a token that one of the secrets has signed. If none has, it may be signed with one that is newer than what is
     /// known.
     pub(super) async fn verify<C: DeserializeOwned>(&self, token: &str) -> Option<C> {
-        let known = self.keys(FRESH).await;
+        let known = self.keys(self.renewal.known(FRESH).await);
         if let Some(claims) = verify_with_any(&known, token) {
             return Some(claims);
         }
-        let newer = self.keys(AFTER_UNKNOWN).await;
+        let newer = self.keys(self.renewal.younger_than(AFTER_UNKNOWN).await);
         if Arc::ptr_eq(&known, &newer) { None } else { verify_with_any(&newer, token) }
     }
 
-    /// The keys of secrets that are so old at most, as far as Secrets Manager answers.
-    async fn keys(&self, max_age: Duration) -> Arc<[VerifyingKey]> {
-        let config = self.renewal.config(max_age).await;
+    /// The keys of these secrets.
+    fn keys(&self, config: Arc<Config>) -> Arc<[VerifyingKey]> {
         // A panic while the lock was held left what was known.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         match &*known {

@@ -6,12 +6,12 @@ mod secrets_manager;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 pub use self::refusal::{Refusal, Unusable};
 use self::secrets_manager::SecretsManager;
@@ -23,10 +23,8 @@ use crate::config::{Config, ConfigError, Origins, Secret, SecretName, SecretName
 /// server that refuses whatever it is given must not cost a call of Secrets Manager for each call of ours.
 const AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
-const OF_DATABASE: &[&str] = &["DATABASE_URL", "DATABASE_PASSWORD"];
-const OF_FUNCTIONS_ROLE: &[&str] = &["FUNCTIONS_DATABASE_URL", "FUNCTIONS_DATABASE_PASSWORD"];
-const OF_REDIS: &[&str] = &["REDIS_URL", "REDIS_URLS", "REDIS_USERNAME", "REDIS_PASSWORD"];
-const OF_TOKENS: &[&str] = &["JWT_SECRET", "JWT_ENCRYPTION_KEY", "JWT_SECRET_PREVIOUS"];
+/// How long reading takes at most, with all repeats.
+const MAX_READING: Duration = Duration::from_secs(5);
 
 /// The variables of a process, after the secrets that they name were read.
 pub struct Resolved {
@@ -50,7 +48,7 @@ struct Sources {
 /// Different secrets, by their ARNs.
 type Different<'a> = BTreeMap<&'a str, &'a SecretName>;
 
-/// Reads every secret that these variables name, each once. Asks nothing if they name none. Takes 4 s at most.
+/// Reads every secret that these variables name, each once. Asks nothing if they name none. Each read takes 4.1 s at most, with its repeat.
 pub async fn resolve(variables: &HashMap<String, String>, clock: &Clock) -> Resolved {
     let SecretNames { names, endpoint, credentials } = SecretNames::read(|name| variables.get(name).cloned());
     let malformed = names.iter().filter(|(_, secret)| secret.is_none());
@@ -88,7 +86,12 @@ impl Resolved {
         let at_start = Read { at_ms: read_at_ms, is_at_start: true };
         let reads = sources.named_by(|_| true).keys().map(|arn| ((*arn).to_owned(), at_start)).collect();
         let state = State { variables, config: Arc::new(config.clone()), reads };
-        let secrets = Secrets(Arc::new(Shared { sources, default_origins, state: Mutex::new(state) }));
+        let secrets = Secrets(Arc::new(Shared {
+            sources,
+            default_origins,
+            state: Mutex::new(state),
+            reading: Default::default(),
+        }));
         Ok((config, secrets))
     }
 
@@ -169,8 +172,9 @@ pub struct Secrets(Arc<Shared>);
 struct Shared {
     sources: Sources,
     default_origins: Origins,
-    /// Held while secrets are read, so that calls which need them at the same time read them once.
     state: Mutex<State>,
+    /// Of each [`Group`]: held while its secrets are read, so that calls which need them at the same time read them once.
+    reading: [Arc<AsyncMutex<()>>; 4],
 }
 
 struct State {
@@ -184,37 +188,67 @@ struct State {
 
 #[derive(Clone, Copy)]
 struct Read {
-    /// In milliseconds since 1970.
+    /// When it began, in milliseconds since 1970.
     at_ms: i64,
     is_at_start: bool,
 }
 
-impl Read {
-    /// Whether it was so long ago. A clock that was set back must not make values last longer.
-    fn is_past(self, age: Duration, now_ms: i64) -> bool {
-        u128::from(now_ms.abs_diff(self.at_ms)) >= age.as_millis()
+/// Secrets that are read again for the same reason.
+#[derive(Debug, Clone, Copy)]
+enum Group {
+    Database,
+    FunctionsRole,
+    Redis,
+    Tokens,
+}
+
+impl Group {
+    fn variables(self) -> &'static [&'static str] {
+        match self {
+            Self::Database => &["DATABASE_URL", "DATABASE_PASSWORD"],
+            Self::FunctionsRole => &["FUNCTIONS_DATABASE_URL", "FUNCTIONS_DATABASE_PASSWORD"],
+            Self::Redis => &["REDIS_URL", "REDIS_URLS", "REDIS_USERNAME", "REDIS_PASSWORD"],
+            Self::Tokens => &["JWT_SECRET", "JWT_ENCRYPTION_KEY", "JWT_SECRET_PREVIOUS"],
+        }
+    }
+}
+
+/// Which values are too old.
+#[derive(Clone, Copy)]
+struct TooOld {
+    /// Those that were read so long ago.
+    age: Duration,
+    /// Whether those of the start are, too, whatever their age.
+    are_of_start: bool,
+}
+
+impl TooOld {
+    /// A clock that was set back must not make values last longer.
+    fn is(self, read: Read, now_ms: i64) -> bool {
+        let is_past = u128::from(now_ms.abs_diff(read.at_ms)) >= self.age.as_millis();
+        is_past || (self.are_of_start && read.is_at_start)
     }
 }
 
 impl Secrets {
     /// Those by which the database is reached; `None` if no variable names one, as with the others.
     pub fn of_database(&self) -> Option<Renewal> {
-        self.of(OF_DATABASE)
+        self.of(Group::Database)
     }
 
     /// Those of the role that `migrate` makes.
     pub fn of_functions_role(&self) -> Option<Renewal> {
-        self.of(OF_FUNCTIONS_ROLE)
+        self.of(Group::FunctionsRole)
     }
 
     /// Those by which Redis is reached.
     pub fn of_redis(&self) -> Option<Renewal> {
-        self.of(OF_REDIS)
+        self.of(Group::Redis)
     }
 
     /// Those that sign tokens.
     pub fn of_tokens(&self) -> Option<Renewal> {
-        self.of(OF_TOKENS)
+        self.of(Group::Tokens)
     }
 
     /// The same problems, each with the secret that the value of its variable is from.
@@ -222,82 +256,152 @@ impl Secrets {
         ConfigError(problems.iter().map(|problem| self.0.sources.named(problem)).collect())
     }
 
-    fn of(&self, variables: &'static [&'static str]) -> Option<Renewal> {
-        let names_any = self.0.sources.names.iter().any(|(variable, _)| variables.contains(variable));
-        names_any.then(|| Renewal { secrets: self.clone(), variables })
+    fn of(&self, group: Group) -> Option<Renewal> {
+        let names_any = self.0.sources.names.iter().any(|(variable, _)| group.variables().contains(variable));
+        names_any.then(|| Renewal { secrets: self.clone(), group })
+    }
+
+    /// A panic while the lock was held left what was known.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads some secrets of a process again.
+/// Reads some secrets of a process again. What takes time takes 5 s at most.
 #[derive(Clone)]
 pub struct Renewal {
     secrets: Secrets,
-    variables: &'static [&'static str],
+    group: Group,
 }
 
 impl Renewal {
     /// The configuration after a server has refused a value of these secrets: with their values as they are now, unless they were
-    /// read for that reason a moment ago. Takes 4 s at most.
+    /// read for that reason a moment ago. Waits for a read that is under way.
     pub async fn after_refusal(&self) -> Arc<Config> {
-        self.read_if(|read, now_ms| read.is_at_start || read.is_past(AFTER_REFUSAL, now_ms)).await
+        self.newer(TooOld { age: AFTER_REFUSAL, are_of_start: true }).await
     }
 
-    /// The configuration with values of these secrets that are younger than `max_age`. Takes 4 s at most, and nothing if no value is
-    /// too old.
-    pub async fn config(&self, max_age: Duration) -> Arc<Config> {
-        self.read_if(|read, now_ms| read.is_past(max_age, now_ms)).await
+    /// The configuration with values of these secrets that are younger than `max_age`. Waits for a read that is under way, and for
+    /// nothing if no value is too old.
+    pub async fn younger_than(&self, max_age: Duration) -> Arc<Config> {
+        self.newer(TooOld { age: max_age, are_of_start: false }).await
     }
 
-    /// The configuration after those of these secrets were read again whose last read is too old. A secret that cannot be read keeps
-    /// the value that it had, and counts as read.
-    async fn read_if(&self, is_too_old: impl Fn(Read, i64) -> bool) -> Arc<Config> {
-        let Shared { sources, default_origins, state } = &*self.secrets.0;
-        let mut state = state.lock().await;
+    /// The configuration with the values that are known, after those which are older than `max_age` were read again, unless another
+    /// call is reading them.
+    pub async fn known(&self, max_age: Duration) -> Arc<Config> {
+        let too_old = TooOld { age: max_age, are_of_start: false };
+        match self.reading().try_lock_owned() {
+            Ok(reading) if self.has_old(too_old) => drop(self.read(too_old, reading).await),
+            _ => {}
+        }
+        self.config()
+    }
+
+    /// The configuration with these secrets as they are now.
+    ///
+    /// # Errors
+    ///
+    /// Says of which variable the value cannot be had or used.
+    pub async fn present(&self) -> Result<Arc<Config>, ConfigError> {
+        let reading = self.reading().lock_owned().await;
+        let problems = self.read(TooOld { age: Duration::ZERO, are_of_start: true }, reading).await;
+        if problems.is_empty() { Ok(self.config()) } else { Err(ConfigError(problems)) }
+    }
+
+    async fn newer(&self, too_old: TooOld) -> Arc<Config> {
+        if self.has_old(too_old) {
+            let reading = self.reading().lock_owned().await;
+            self.read(too_old, reading).await;
+        }
+        self.config()
+    }
+
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.secrets.state().config)
+    }
+
+    fn reading(&self) -> Arc<AsyncMutex<()>> {
+        Arc::clone(&self.secrets.0.reading[self.group as usize])
+    }
+
+    fn has_old(&self, too_old: TooOld) -> bool {
+        !self.old(&self.secrets.state(), too_old).is_empty()
+    }
+
+    /// Those of these secrets that are too old.
+    fn old(&self, state: &State, too_old: TooOld) -> Different<'_> {
+        let sources = &self.secrets.0.sources;
         let now_ms = sources.clock.now_ms();
-        let mut old = sources.named_by(|variable| self.variables.contains(&variable));
-        old.retain(|arn, _| state.reads.get(*arn).is_none_or(|read| is_too_old(*read, now_ms)));
+        let mut old = sources.named_by(|variable| self.group.variables().contains(&variable));
+        old.retain(|arn, _| state.reads.get(*arn).is_none_or(|read| too_old.is(*read, now_ms)));
+        old
+    }
+
+    /// Reads those that are too old. Goes on if its caller does not wait for it, so that it counts; a value that cannot be had or
+    /// used keeps the one before. Returns the problems.
+    async fn read(&self, too_old: TooOld, reading: OwnedMutexGuard<()>) -> Vec<String> {
+        let renewal = self.clone();
+        let read = tokio::spawn(async move {
+            let _reading = reading;
+            renewal.read_alone(too_old).await
+        });
+        read.await.unwrap_or_else(|_| vec!["reading secrets has failed".to_owned()])
+    }
+
+    async fn read_alone(&self, too_old: TooOld) -> Vec<String> {
+        let sources = &self.secrets.0.sources;
+        let old = {
+            let mut state = self.secrets.state();
+            let old = self.old(&state, too_old);
+            let read = Read { at_ms: sources.clock.now_ms(), is_at_start: false };
+            state.reads.extend(old.keys().map(|arn| ((*arn).to_owned(), read)));
+            old
+        };
         if old.is_empty() {
-            return Arc::clone(&state.config);
+            return Vec::new();
         }
-        let read = sources.read(&old).await;
-        let again = Read { at_ms: now_ms, is_at_start: false };
-        state.reads.extend(old.keys().map(|arn| ((*arn).to_owned(), again)));
-        let mut variables = state.variables.clone();
-        for (variable, value) in read {
-            match value {
-                Ok(value) => drop(variables.insert(variable.to_owned(), value)),
-                Err(unusable) => tracing::warn!("{unusable}; its last value is used on"),
-            }
-        }
-        if variables != state.variables {
-            match Config::read(|name| variables.get(name).cloned(), &[], default_origins.clone()) {
-                Ok(config) => {
-                    let changed = changed(&state.variables, &variables).join(", ");
-                    tracing::info!("secrets have other values, of {changed}");
-                    (state.variables, state.config) = (variables, Arc::new(config));
-                }
-                Err(ConfigError(problems)) => {
-                    for problem in problems {
-                        tracing::warn!("{}; the last values are used on", sources.named(&problem));
+        let mut problems = Vec::new();
+        match tokio::time::timeout(MAX_READING, sources.read(&old)).await {
+            Ok(read) => {
+                for (variable, value) in read {
+                    match value {
+                        Ok(value) => problems.extend(self.take(variable, value)),
+                        Err(unusable) => problems.push(unusable.to_string()),
                     }
                 }
             }
+            Err(_) => problems.extend(old.values().map(|secret| format!("{} could not be read in time", secret.name))),
         }
-        Arc::clone(&state.config)
+        for problem in &problems {
+            tracing::warn!("{problem}; the last value is used on");
+        }
+        problems
     }
-}
 
-/// The variables whose values differ.
-fn changed<'a>(before: &HashMap<String, String>, now: &'a HashMap<String, String>) -> Vec<&'a str> {
-    let mut changed: Vec<&str> =
-        now.iter().filter(|(name, value)| before.get(*name) != Some(*value)).map(|(name, _)| name.as_str()).collect();
-    changed.sort_unstable();
-    changed
+    /// Uses another value of a variable, or says why it cannot be used.
+    fn take(&self, variable: &str, value: String) -> Vec<String> {
+        let Shared { sources, default_origins, .. } = &*self.secrets.0;
+        let mut state = self.secrets.state();
+        if state.variables.get(variable) == Some(&value) {
+            return Vec::new();
+        }
+        let mut variables = state.variables.clone();
+        variables.insert(variable.to_owned(), value);
+        match Config::read(|name| variables.get(name).cloned(), &[], default_origins.clone()) {
+            Ok(config) => {
+                tracing::info!("{variable} has another value");
+                (state.variables, state.config) = (variables, Arc::new(config));
+                Vec::new()
+            }
+            Err(ConfigError(problems)) => problems.iter().map(|problem| sources.named(problem)).collect(),
+        }
+    }
 }
 
 impl fmt::Debug for Renewal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Renewal").field("variables", &self.variables).finish_non_exhaustive()
+        f.debug_struct("Renewal").field("group", &self.group).finish_non_exhaustive()
     }
 }
 

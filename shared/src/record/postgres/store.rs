@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use sqlx::migrate::{MigrateError, Migration, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions, PgRow, PgSslMode, Postgres};
-use sqlx::{Connection, Executor, PgPool, Row};
+use sqlx::{ConnectOptions, Connection, Executor, PgPool, Row};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::failure::Failure;
@@ -187,14 +187,15 @@ impl PostgresRecord {
     /// A connection of the pool. If the server refuses the password, it may have been replaced: it is read again, and a further
     /// connection is tried. Connections that are open are not affected by a new password.
     async fn acquire(&self) -> Result<PoolConnection<Postgres>, sqlx::Error> {
+        let tried = self.pool.connect_options();
         match (self.pool.acquire().await, &self.renewal) {
             (Err(error), Some(renewal)) if is_access_refused(&error) => {
                 let config = renewal.after_refusal().await;
-                // If there is none that can be used, the one from before is tried again, and its refusal told.
-                if let Some(url) = &config.database_url
-                    && let Ok(options) = options(url)
-                {
-                    self.pool.set_connect_options(options);
+                let options = config.database_url.as_ref().and_then(|url| options(url).ok());
+                // Another call may have taken up the same one meanwhile.
+                match options.filter(|options| options.to_url_lossy() != tried.to_url_lossy()) {
+                    Some(options) => self.pool.set_connect_options(options),
+                    None => return Err(error),
                 }
                 self.pool.acquire().await
             }
