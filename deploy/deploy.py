@@ -23,6 +23,14 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLES = ROOT / "target/lambda/arm64"
+# The parameters that are URLs, and the one that has the password of each.
+PASSWORDS = {
+    "DatabaseUrl": "DatabasePassword",
+    "MigrateDatabaseUrl": "MigrateDatabasePassword",
+    "FunctionsDatabaseUrl": "FunctionsDatabasePassword",
+    "RedisUrl": "RedisPassword",
+    "RedisUrls": "RedisPassword",
+}
 TEMPLATES = {
     "data": ROOT / "deploy/data.yaml",
     "migrate": ROOT / "migrate.yaml",
@@ -157,6 +165,10 @@ class Deployment:
         # Deployments of one account have metrics and a dashboard each. Dashboards are of no region.
         named = {"MetricsNamespace": self.stack, "DashboardName": f"{self.stack}-{self.region}"}
         values = {**named, **size_parameters(self.size, template), **(given or {}), **self.own}
+        # A URL of the settings has its own password, or none.
+        own = {name.removesuffix("Secret") for name in self.own}
+        foreign = {password for url, password in PASSWORDS.items() if url in own} - own
+        values = {name: value for name, value in values.items() if name not in foreign}
         if complete:
             secrets = {name.removesuffix("Secret"): secret for name, secret in self.own.items() if name.endswith("Secret")}
             values |= {name: self.reference(secret) for name, secret in secrets.items() if name in declared}

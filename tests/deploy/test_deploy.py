@@ -278,6 +278,16 @@ class Rehearsal(unittest.TestCase):
         values = {one["ParameterKey"]: one["ParameterValue"] for one in parameters}
         self.assertEqual(values["FunctionsDatabaseUrl"], "")
 
+    def test_a_url_of_ones_own_does_not_get_the_password_of_another_store(self):
+        settings = self.folder / "settings.toml"
+        parameters = SETTINGS["parameters"] | {"RedisUrlSecret": "redis"}
+        settings.write_text(tomlkit.dumps(SETTINGS | {"parameters": parameters}))
+        deployment = Deployment("small", settings, self.sam, self.bundles)
+        given = {"RedisUrl": "rediss://valkey", "RedisPassword": "arn#password", "DatabasePassword": "arn#password"}
+        values = deployment.values("app", given, complete=False)
+        self.assertNotIn("RedisPassword", values)
+        self.assertEqual(values["DatabasePassword"], "arn#password")
+
     def test_a_domain_is_told_to_clients(self):
         certificate = "arn:aws:acm:us-east-1:123456789012:certificate/1"
         printed = self.deploy(Domain="notify.example.com", CertificateArn=certificate, Firewall="true")

@@ -373,13 +373,20 @@ mod tests {
             ("postgres://u@h:5432/x?sslmode=require", "postgres://u:p%40ss@h:5432/x?sslmode=require"),
             ("postgresql://u@h", "postgresql://u:p%40ss@h"),
             ("postgres://h/x?options=a@b", "postgres://:p%40ss@h/x?options=a@b"),
-            ("postgres://u:own@h/x", "postgres://u:own@h/x"),
-            ("sqlite:///x.db", "sqlite:///x.db"),
-            ("hunter2", "hunter2"),
         ] {
             assert_eq!(url(given, "p@ss"), filled);
             assert_eq!(url(given, ""), given);
         }
+        for (name, of) in
+            [("DATABASE_PASSWORD", "DATABASE_URL"), ("FUNCTIONS_DATABASE_PASSWORD", "FUNCTIONS_DATABASE_URL")]
+        {
+            let unused = read(&[(of, "postgres://u:own@h/x"), (name, "p@ss")], &[]).unwrap_err().to_string();
+            assert_eq!(
+                unused,
+                format!("{name} must only be set with a {of} of a Postgres, without a password of its own")
+            );
+        }
+        assert!(read(&[("DATABASE_URL", "sqlite:///x.db"), ("DATABASE_PASSWORD", "p@ss")], &[]).is_err());
         let functions = [("FUNCTIONS_DATABASE_URL", "postgres://f@h/x"), ("FUNCTIONS_DATABASE_PASSWORD", "p@ss")];
         let role = read(&functions, &[]).unwrap().functions_role.unwrap();
         assert_eq!((role.name.as_str(), role.password.reveal()), ("f", "p@ss"));

@@ -173,19 +173,26 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
     }
 
     /// `DATABASE_URL`, with `DATABASE_PASSWORD` if it has no password.
-    pub(super) fn database_url(&self) -> Option<Secret> {
-        let (url, password) = (self.get("DATABASE_URL"), self.get("DATABASE_PASSWORD"));
-        url.map(|url| match url.starts_with("postgres") {
-            true => Secret::new(with_credentials(url, None, password)),
-            false => Secret::new(url),
-        })
+    pub(super) fn database_url(&mut self) -> Option<Secret> {
+        let password = self.password("DATABASE_PASSWORD", "DATABASE_URL");
+        Some(Secret::new(with_credentials(self.get("DATABASE_URL")?, None, password)))
+    }
+
+    /// The password that belongs into a URL. One that would not be used is a problem: were it replaced, nothing would happen.
+    fn password(&mut self, name: &str, of: &str) -> Option<String> {
+        let (password, url) = self.get(name).zip(self.get(of))?;
+        if url.starts_with("postgres") && !own_credentials(&url).contains(':') {
+            return Some(password);
+        }
+        self.problem(name, format!("must only be set with a {of} of a Postgres, without a password of its own"));
+        None
     }
 
     /// `FUNCTIONS_DATABASE_URL`, with `FUNCTIONS_DATABASE_PASSWORD` if it has no password.
     pub(super) fn functions_role(&mut self) -> Option<DatabaseRole> {
         const NAME: &str = "FUNCTIONS_DATABASE_URL";
-        let (url, password) = (self.get(NAME), self.get("FUNCTIONS_DATABASE_PASSWORD"));
-        let role = url.map(|url| DatabaseRole::of_url(&with_credentials(url, None, password))).transpose();
+        let password = self.password("FUNCTIONS_DATABASE_PASSWORD", NAME);
+        let role = self.get(NAME).map(|url| DatabaseRole::of_url(&with_credentials(url, None, password))).transpose();
         role.map_err(|required| self.problem(NAME, required)).ok().flatten()
     }
 
@@ -335,19 +342,23 @@ fn is_trustworthy(url: &Uri) -> bool {
         }
 }
 
+/// What a URL has before its host: nothing, `user` or `user:password`.
+fn own_credentials(url: &str) -> &str {
+    let (_, rest) = url.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once('@').map_or("", |(own, _)| own)
+}
+
 /// The URL with this password, and with this user if it has none. A URL with a password of its own stays as it is.
 fn with_credentials(url: String, user: Option<String>, password: Option<String>) -> String {
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     let encoded = |text: String| utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();
     let Some(((scheme, rest), password)) = url.split_once("://").zip(password) else { return url };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let (own, place) = match authority.rsplit_once('@') {
-        Some((own, _)) => (own, &rest[own.len() + 1..]),
-        None => ("", rest),
-    };
+    let own = own_credentials(&url);
     if own.contains(':') {
         return url;
     }
+    let place = if own.is_empty() { rest } else { &rest[own.len() + 1..] };
     let user = if own.is_empty() { user.map(encoded).unwrap_or_default() } else { own.to_owned() };
     format!("{scheme}://{user}:{}@{place}", encoded(password))
 }
