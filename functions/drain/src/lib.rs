@@ -153,7 +153,8 @@ async fn linger(
             () = tokio::time::sleep(POLL_INTERVAL), if is_held => {}
             () = app.clock.sleep_until(next_ms), if !is_held => {}
             sent = sending.done(), if sending.is_running() => drained.web_pushed += sent?,
-            () = new_work(app, found.generation, &mut news) => {}
+            // Past its time it only waits for what it sends.
+            () = new_work(app, found.generation, &mut news), if app.clock.now_ms() <= until_ms => {}
             () = &mut ending => {
                 app.moment.queue.sign_off(app.clock.at()).await;
                 return Ok(());
