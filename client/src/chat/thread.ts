@@ -261,6 +261,11 @@ export function createThread(host: ThreadHost): Thread {
     spreadTimer = undefined;
   }
 
+  function onSpread(): void {
+    endSpread();
+    catchUp();
+  }
+
   function catchUp(): void {
     isWanted = true;
     if (!isAsking) void keepAsking();
@@ -371,7 +376,7 @@ export function createThread(host: ThreadHost): Thread {
       // A history without a version was read, or is being read, at the same time as the chat.
       if (toldVersion === 0) version = told;
       toldVersion = told;
-      if (isHeld && told > version) spreadTimer ??= setTimeout(catchUp, host.random() * SPREAD_MS * memberCount);
+      if (isHeld && told > version) spreadTimer ??= setTimeout(onSpread, host.random() * SPREAD_MS * memberCount);
     },
     typing,
     hold(is) {

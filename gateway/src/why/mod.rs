@@ -45,8 +45,8 @@ pub async fn tell(question: &Question) -> Result<String, BoxError> {
     let dead_letter = dead_letter(api, &token, *id).await?;
     let Trace { steps, complete } = match (trace, &dead_letter) {
         (Some(trace), _) => trace,
-        // The database refuses its row, so nothing else is known of it.
-        (None, Some(_)) => Trace { steps: Vec::new(), complete: true },
+        // The database refuses its row, or has it no more, so nothing else is known of it.
+        (None, Some(_)) => Trace { steps: Vec::new(), complete: false },
         (None, None) => return Err(story::unknown(*id).into()),
     };
     let metrics = api.get("/api/notifications/metrics/redis", Some(&token)).await?.found();

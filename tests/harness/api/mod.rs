@@ -70,7 +70,8 @@ impl Exchange<'_> {
         // The local gateway's own routes, which no deployment has.
         self.path.starts_with("/_gateway/")
             // Opening and managing sockets is API Gateway's part. What they carry is in docs/asyncapi.yaml.
-            || self.path.starts_with("/live")
+            || self.path == "/live"
+            || self.path.starts_with("/live/")
             // API Gateway answers preflights.
             || self.method == "OPTIONS"
             // Headers that are too large are refused without a body, before there is a call.
