@@ -75,7 +75,8 @@ export class Postgres {
 async function findPrograms(): Promise<string> {
   const versions = await readdir(DEBIAN).catch((): string[] => []);
   const folders = [...(process.env["PATH"] ?? "").split(delimiter), ...versions.map((one) => join(DEBIAN, one, "bin"))];
-  const has = (folder: string): boolean => ["postgres", "initdb", "pg_isready", "psql"].every((name) => existsSync(join(folder, name)));
+  const has = (folder: string): boolean =>
+    ["postgres", "initdb", "pg_isready", "psql"].every((name) => existsSync(join(folder, name)));
   const found = folders.find(has);
   if (!found) throw new Error("Postgres is needed: apt-get install postgresql");
   return found;
