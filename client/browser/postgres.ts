@@ -11,8 +11,8 @@ import { promisify } from "node:util";
 import { freePort } from "../test/documents/redis.js";
 
 const run = promisify(execFile);
-/** An account without rights: Postgres refuses to run as root. */
-const NOBODY = 65_534;
+/** The user id under which a root starts Postgres, which refuses to run as root. */
+const UNPRIVILEGED = 65_534;
 /** Debian installs the programs of the server outside the PATH. */
 const DEBIAN = "/usr/lib/postgresql";
 const START_MS = 30_000;
@@ -37,8 +37,8 @@ export class Postgres {
     // Its programs refuse a current folder that their account cannot enter.
     let account: { cwd: string; uid?: number; gid?: number } = { cwd: folder };
     if (process.getuid?.() === 0) {
-      await chown(folder, NOBODY, NOBODY);
-      account = { ...account, uid: NOBODY, gid: NOBODY };
+      await chown(folder, UNPRIVILEGED, UNPRIVILEGED);
+      account = { ...account, uid: UNPRIVILEGED, gid: UNPRIVILEGED };
     }
     const data = join(folder, "data");
     const cluster = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"];

@@ -13,7 +13,7 @@ use crate::testbed::{PRESENCE_LEASE, Testbed, pause};
 
 /// The age in seconds at which a connection that API Gateway calls gone is believed to be gone, and a little more.
 const TRUST_GONE_AFTER_S: f64 = 11.0;
-/// How long a drain on a busy machine may take to tell that somebody is offline.
+/// The longest time until a drain on a busy machine pushes that a user went offline.
 const TELLING: Duration = Duration::from_secs(15);
 /// The number of sockets in the record. A stream lasts longer than its client, as on Lambda.
 const SOCKETS: &str = "SELECT count(*) FROM connections WHERE NOT starts_with(id, 'stream/')";

@@ -147,7 +147,7 @@ async fn orders(world: &World, number: u32) -> Answer {
     answer
 }
 
-/// Says something in a chat that nobody has said before; returns its `seq`.
+/// Sends a message with this body as alice; returns its `seq`.
 async fn says(world: &World, chat: &str, body: &str) -> Value {
     let message = json!({"clientId": body, "body": body});
     let path = format!("/api/chats/{chat}/messages");

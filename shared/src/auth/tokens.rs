@@ -128,7 +128,7 @@ impl Tokens {
     }
 
     /// Verifies the value of an `Authorization` header. Fails with [`Error::KeysUnavailable`] if the keys cannot be
-    /// fetched, which takes up to 2 s. Reading secrets again takes up to 4 s, and is seldom done.
+    /// fetched, which takes up to 2 s. Reading secrets again takes up to 5 s, and is seldom done.
     pub async fn verify(&self, authorization: Option<&str>, clock: &Clock) -> Result<Caller, Error> {
         let token = authorization.and_then(bearer).ok_or(Error::TokenMissing)?;
         let now_ms = clock.now_ms();

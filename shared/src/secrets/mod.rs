@@ -267,7 +267,7 @@ impl Secrets {
     }
 }
 
-/// Reads some secrets of a process again. What takes time takes 5 s at most.
+/// Reads some secrets of a process again. A read takes 5 s at most, and so does waiting for one that is under way.
 #[derive(Clone)]
 pub struct Renewal {
     secrets: Secrets,

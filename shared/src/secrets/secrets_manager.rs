@@ -66,7 +66,7 @@ impl SecretsManager {
         Self { endpoint, credentials, clock, client: LazyLock::new(aws::client) }
     }
 
-    /// The text of a secret, in its current version. Takes 4 s at most.
+    /// The text of a secret, in its current version. Takes 4.1 s at most, with its repeat.
     pub(super) async fn text(&self, secret: &SecretName) -> Result<Secret, Refusal> {
         let credentials = self.credentials.as_ref().ok_or(Refusal::NoCredentials)?;
         let client = self.client.as_ref().map_err(|error| Refusal::Unreadable(error.clone()))?;
