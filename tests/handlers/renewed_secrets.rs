@@ -131,6 +131,28 @@ async fn a_value_that_a_server_refuses_is_read_again_at_most_every_five_seconds(
 }
 
 #[tokio::test]
+async fn whoever_asks_during_a_read_gets_its_value() {
+    let manager = SecretsManager::start().await;
+    let arn = manager.keeps_text("redis", "redis://first");
+    let resolved = resolved(&manager, &[("REDIS_URL", &arn)], &Clock::system()).await;
+    let (_, secrets) = resolved.configured(&[], Origins::Loopback).unwrap();
+    let renewal = secrets.of_redis().unwrap();
+    manager.keeps_text("redis", "redis://second");
+    let first = tokio::spawn({
+        let renewal = renewal.clone();
+        async move { renewal.after_refusal().await }
+    });
+    while manager.reads() == 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!first.is_finished());
+    for config in [renewal.after_refusal().await, first.await.unwrap()] {
+        assert_eq!(config.redis.as_ref().unwrap().instances[0].url.reveal(), "redis://second");
+    }
+    assert_eq!(manager.reads(), 2);
+}
+
+#[tokio::test]
 async fn another_secret_is_taken_up_after_five_minutes_and_with_its_first_token() {
     let manager = SecretsManager::start().await;
     let test = app(&manager, &[("JWT_SECRET", &manager.keeps_text("jwt", OLD))]).await;

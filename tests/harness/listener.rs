@@ -84,9 +84,14 @@ impl Listener {
 
     /// The next event of this type; pongs in between are skipped.
     pub async fn hears(&mut self, kind: &str) -> Value {
+        self.hears_one_of(&[kind]).await
+    }
+
+    /// The next event of these types; pongs in between are skipped.
+    pub async fn hears_one_of(&mut self, kinds: &[&str]) -> Value {
         loop {
             let event = self.next().await.expect("the stream has ended");
-            if event["type"] == kind {
+            if kinds.iter().any(|kind| event["type"] == *kind) {
                 return event;
             }
             assert_eq!(event["type"], "pong", "{event}");

@@ -351,16 +351,11 @@ impl Renewal {
 
     async fn read_alone(&self, too_old: TooOld) -> Vec<String> {
         let sources = &self.secrets.0.sources;
-        let old = {
-            let mut state = self.secrets.state();
-            let old = self.old(&state, too_old);
-            let read = Read { at_ms: sources.clock.now_ms(), is_at_start: false };
-            state.reads.extend(old.keys().map(|arn| ((*arn).to_owned(), read)));
-            old
-        };
+        let old = self.old(&self.secrets.state(), too_old);
         if old.is_empty() {
             return Vec::new();
         }
+        let read_now = Read { at_ms: sources.clock.now_ms(), is_at_start: false };
         let mut problems = Vec::new();
         match tokio::time::timeout(MAX_READING, sources.read(&old)).await {
             Ok(read) => {
@@ -373,6 +368,8 @@ impl Renewal {
             }
             Err(_) => problems.extend(old.values().map(|secret| format!("{} could not be read in time", secret.name))),
         }
+        // Not before: whoever finds them young enough takes the values as they are.
+        self.secrets.state().reads.extend(old.keys().map(|arn| ((*arn).to_owned(), read_now)));
         for problem in &problems {
             tracing::warn!("{problem}; the last value is used on");
         }
