@@ -41,8 +41,9 @@ pub fn log_first(record: Record, writer: &LogWriter, in_use: &Arc<FastUse>, cloc
     }
 }
 
-/// How long an act waits for its logs at most.
-const MAX_WRITING: Duration = Duration::from_secs(2);
+/// How long an act waits for its logs at most: as long as a statement may take, so that an act which waits for the same row as the
+/// writer of its log is not refused sooner than it would be without a log.
+const MAX_WRITING: Duration = Duration::from_secs(5);
 
 /// How long an erasure waits for all logs at most.
 const MAX_WRITING_ALL: Duration = Duration::from_secs(8);
