@@ -28,7 +28,7 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
             }
         }
     };
-    let origin = Origin { function: "connect", method: None, request_id };
+    let origin = Origin::socket("connect", request_id);
     invocation::run(origin, opening, |reply| Some(reply.status())).await
 }
 

@@ -14,7 +14,7 @@ pub const NEEDS: &[&str] = &["DATABASE_URL", "REDIS_URL"];
 /// Removes the connection of a closed socket. A failure is only logged, because the sweep cleans up.
 pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> SocketReply {
     let request_id = event.request_context.request_id.as_deref();
-    let origin = Origin { function: "disconnect", method: None, request_id };
+    let origin = Origin::socket("disconnect", request_id);
     let forgetting = forget(app, event.request_context.connection_id.as_deref());
     invocation::run(origin, forgetting, |reply| Some(reply.status())).await
 }

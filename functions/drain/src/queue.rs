@@ -333,7 +333,7 @@ async fn offer_rows(app: &App, pushes: Vec<Push<'_>>) -> Vec<Resolution> {
     let resolve = |(push, left): (Push<'_>, Option<Entry>)| {
         if let Some(trace) = push.work.trace {
             let (id, is_finished) = (push.row.notification.id, left.is_none());
-            tracing::info!(traceId = %trace, notificationId = %id, isFinished = is_finished, "a notification of a trace was pushed");
+            tracing::info!(traceId = %trace.trace, notificationId = %id, isFinished = is_finished, "a notification of a trace was pushed");
         }
         match left {
             Some(entry) => Resolution::Retry(push.claim, entry),

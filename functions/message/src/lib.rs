@@ -38,7 +38,7 @@ pub async fn handle(app: &App, event: ApiGatewayWebsocketProxyRequest) -> Socket
     let context = event.request_context;
     // API Gateway sets the connection id in every WebSocket event.
     let id = ConnectionId::new(context.connection_id.unwrap_or_default());
-    let origin = Origin { function: "message", method: None, request_id: context.request_id.as_deref() };
+    let origin = Origin::socket("message", context.request_id.as_deref());
     let answering = answer(app, id, event.body.as_deref().unwrap_or_default());
     invocation::run(origin, answering, |reply| Some(reply.status())).await
 }

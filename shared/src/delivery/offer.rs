@@ -12,7 +12,7 @@ use crate::protocol::{self, Event, Frame, MAX_FRAME_BYTES, MAX_IDS};
 use crate::sockets::connections::Connection;
 use crate::sockets::outgoing::{self, Outgoing, PushResult};
 use crate::sockets::push::Outcome;
-use crate::telemetry::trace::TraceId;
+use crate::telemetry::trace::TraceParent;
 use crate::telemetry::{Report, invocation};
 
 /// The minimum delay if an immediate retry cannot succeed, in milliseconds: for a connection that is not open yet, and for
@@ -34,7 +34,7 @@ pub struct Offer<'a> {
     /// How many attempts in a row were throttled before this one.
     pub throttled: u32,
     /// The trace of the call that left it to the drain; `None` if that is this invocation.
-    pub trace: Option<TraceId>,
+    pub trace: Option<TraceParent>,
 }
 
 impl<'a> From<&'a Delivery> for Offer<'a> {

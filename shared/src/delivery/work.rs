@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::fast::log::LogId;
 use crate::ids::{ChatId, ConnectionId, EventId, UserId, sha256};
 use crate::inbox::notification::Priority;
-use crate::telemetry::trace::TraceId;
+use crate::telemetry::trace::TraceParent;
 
 /// The number of shards of the queue; all work of one user is in one of them. Never changes in a deployment.
 pub const SHARDS: usize = 16;
@@ -47,7 +47,7 @@ pub struct PushWork {
     /// The connections that have not accepted it; empty means all that the user has.
     pub left: Vec<ConnectionId>,
     /// The trace of the call that left it, for the log.
-    pub trace: Option<TraceId>,
+    pub trace: Option<TraceParent>,
 }
 
 /// An emitted event that is to be pushed to a page of connections.
@@ -230,7 +230,7 @@ impl PushWork {
         let user = UserId::new(members.user).ok()?;
         let left = members.left.into_iter().map(ConnectionId::new).collect();
         // One that cannot be read is no reason not to push.
-        let trace = members.trace.as_deref().and_then(TraceId::parse);
+        let trace = members.trace.as_deref().and_then(TraceParent::parse);
         let PushMembers { offset, fence: fence_ms, throttled, .. } = members;
         Some(Self { user, offset, fence_ms, priority, throttled, left, trace })
     }
@@ -367,11 +367,12 @@ mod tests {
 
     #[test]
     fn the_trace_of_a_push_is_kept_and_one_that_cannot_be_read_is_dropped() {
-        let traced = PushWork { trace: TraceId::parse("0af7651916cd43dd8448eb211c80319c"), ..push() };
-        let text =
-            r#"1 high {"user":"alice b","offset":7,"fence":1800000005000,"trace":"0af7651916cd43dd8448eb211c80319c"}"#;
-        assert_eq!((traced.text().as_str(), Work::parse(text.as_bytes())), (text, Ok(Work::Push(traced))));
-        let unreadable = text.replace("0af7", "canary");
+        const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let traced = PushWork { trace: TraceParent::parse(PARENT), ..push() };
+        let text = format!(r#"1 high {{"user":"alice b","offset":7,"fence":1800000005000,"trace":"{PARENT}"}}"#);
+        assert_eq!((traced.text(), Work::parse(text.as_bytes())), (text.clone(), Ok(Work::Push(traced))));
+        // A release of before wrote the id of the trace alone.
+        let unreadable = text.replace(PARENT, "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(Work::parse(unreadable.as_bytes()), Ok(Work::Push(push())));
     }
 

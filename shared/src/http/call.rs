@@ -16,7 +16,7 @@ use crate::http::json;
 use crate::http::reply::{self, Reply};
 use crate::ids::{ChatId, DeadLetterId, NotificationId, SendId, SubscriptionId};
 use crate::telemetry::invocation::{self, Fact, Origin, note, note_error};
-use crate::telemetry::trace::TraceId;
+use crate::telemetry::trace::TraceParent;
 
 /// The most bytes of a request body.
 pub const MAX_BODY_BYTES: usize = 256 * 1_024;
@@ -101,9 +101,6 @@ impl Call {
             Err(error) => reply::status(error),
         };
         let acting = async {
-            if let Some(trace) = self.header("traceparent").and_then(|header| TraceId::of_parent(&header)) {
-                note(Fact::Trace(trace));
-            }
             let result = act.await;
             if let Err(error) = &result {
                 note_error(error);
@@ -116,7 +113,8 @@ impl Call {
         };
         let method = METHODS.into_iter().find(|method| *method == self.request.method().as_str());
         let request_id = Some(self.request_id.as_str()).filter(|id| !id.is_empty());
-        let origin = Origin { function: self.function, method, request_id };
+        let trace = self.header("traceparent").and_then(|header| TraceParent::parse(&header));
+        let origin = Origin { function: self.function, method, request_id, trace };
         invocation::run(origin, acting, |result| Some(status(result))).await
     }
 

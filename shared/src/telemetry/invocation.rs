@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::ids::{ChatId, ConnectionId, NotificationId, SendId};
 use crate::telemetry::cloud_watch::{self, Directive};
 use crate::telemetry::names;
-use crate::telemetry::trace::TraceId;
+use crate::telemetry::trace::{TraceId, TraceParent};
 use crate::telemetry::waits::{Place, Waits};
 
 tokio::task_local! {
@@ -27,6 +27,7 @@ static IS_WARM: AtomicBool = AtomicBool::new(false);
 
 #[derive(Debug, Default)]
 struct Current {
+    trace: Option<TraceParent>,
     facts: RefCell<Facts>,
     waits: RefCell<Waits>,
 }
@@ -40,12 +41,19 @@ pub struct Origin<'a> {
     pub method: Option<&'static str>,
     /// API Gateway's id of the request, if it has one.
     pub request_id: Option<&'a str>,
+    /// The caller's span, if the call names one.
+    pub trace: Option<TraceParent>,
 }
 
-impl Origin<'_> {
+impl<'a> Origin<'a> {
+    /// An event of a socket.
+    pub fn socket(function: &'static str, request_id: Option<&'a str>) -> Self {
+        Self { function, method: None, request_id, trace: None }
+    }
+
     /// An invocation that is no call of a client.
     pub fn internal(function: &'static str) -> Self {
-        Self { function, method: None, request_id: None }
+        Self { function, method: None, request_id: None, trace: None }
     }
 }
 
@@ -64,8 +72,6 @@ pub enum Fact {
     Notification(NotificationId),
     /// The chat that it is about.
     Chat(ChatId),
-    /// The trace of its caller.
-    Trace(TraceId),
 }
 
 #[derive(Debug, Default)]
@@ -78,7 +84,6 @@ struct Facts {
     send: Option<SendId>,
     notification: Option<NotificationId>,
     chat: Option<ChatId>,
-    trace: Option<TraceId>,
 }
 
 impl Facts {
@@ -90,7 +95,6 @@ impl Facts {
             Fact::Send(send) => self.send = Some(send),
             Fact::Notification(notification) => self.notification = Some(notification),
             Fact::Chat(chat) => self.chat = Some(chat),
-            Fact::Trace(trace) => self.trace = Some(trace),
         }
     }
 }
@@ -108,7 +112,8 @@ pub async fn run<T>(origin: Origin<'_>, act: impl Future<Output = T>, status: im
         }
         (result, CURRENT.with(|current| (current.facts.take(), *current.waits.borrow())))
     };
-    let (result, (facts, waits)) = CURRENT.scope(Current::default(), acting).await;
+    let current = Current { trace: origin.trace, ..Current::default() };
+    let (result, (facts, waits)) = CURRENT.scope(current, acting).await;
     let line = Line::new(origin, &facts, &waits, begun.elapsed(), result.as_ref().ok().and_then(status), is_cold);
     match cloud_watch::namespace() {
         Some(namespace) => cloud_watch::write(&line.with_metrics(namespace)),
@@ -122,9 +127,9 @@ pub fn note(fact: Fact) {
     let _ = CURRENT.try_with(|current| current.facts.borrow_mut().note(fact));
 }
 
-/// The trace of the caller of the current invocation.
-pub(crate) fn trace() -> Option<TraceId> {
-    CURRENT.try_with(|current| current.facts.borrow().trace).ok().flatten()
+/// The span that is the parent of what the current invocation leaves to others; `None` without a trace.
+pub(crate) fn trace() -> Option<TraceParent> {
+    CURRENT.try_with(|current| current.trace).ok().flatten()
 }
 
 /// Notes the error that the current invocation ends with. Without one, has no effect.
@@ -214,7 +219,7 @@ impl<'a> Line<'a> {
             send_id: facts.send,
             notification_id: facts.notification,
             chat_id: facts.chat,
-            trace_id: facts.trace,
+            trace_id: origin.trace.map(|parent| parent.trace),
             duration_ms: ms(duration),
             record_ms: ms(waits.total(Place::Record)),
             moment_ms: ms(waits.total(Place::Moment)),
@@ -306,7 +311,8 @@ mod tests {
         waits.begin(Place::Record, now);
         waits.end(Place::Record, now + Duration::from_micros(1_260));
         let facts = Facts { route: Some("/health"), ..Facts::default() };
-        let origin = Origin { function: "health", method: Some("GET"), request_id: Some("ATfSmjLgPHcESJw=") };
+        let request_id = Some("ATfSmjLgPHcESJw=");
+        let origin = Origin { method: Some("GET"), ..Origin::socket("health", request_id) };
         let line = Line::new(origin, &facts, &waits, Duration::from_millis(2), Some(503), true);
         let mut line: Value = serde_json::from_str(&line.with_metrics("Carillon")).unwrap();
         let directives = line["_aws"]["CloudWatchMetrics"].take();
