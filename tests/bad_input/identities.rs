@@ -117,7 +117,6 @@ async fn edited_work() {
             priority: Priority::Normal,
             throttled: 0,
             left: vec![shared::ids::ConnectionId::new("mallorys-phone")],
-            trace: None,
         }
         .into(),
         wait_ms: 0,

@@ -197,6 +197,7 @@ impl Bench {
             collapse_key: None,
             channels: Channels::All,
             digest_ms: None,
+            trace: None,
         });
         let mut bytes = 0;
         let numbers: Vec<usize> = (0..WRITTEN).collect();

@@ -125,7 +125,6 @@ fn entry(n: usize) -> Entry {
         priority: Priority::Normal,
         throttled: 0,
         left: vec![ConnectionId::new("PJqB0fHsqRcCHlw=")],
-        trace: None,
     };
     Entry { work: work.into(), wait_ms: 0 }
 }

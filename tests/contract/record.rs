@@ -25,6 +25,7 @@ use shared::inbox::{Change, Changed, Changes, CurrentState, Inbox, Page, Positio
 use shared::preferences::AllPreferences;
 use shared::presence::acquaintances::Acquaintances;
 use shared::sockets::connections::{Connections, Opened, Opening, Ticket};
+use shared::telemetry::trace::TraceParent;
 use shared::users::erasures::Erasures;
 use shared::web_push::pushes::WebPushes;
 use shared::web_push::subscriptions::Subscriptions;
@@ -40,6 +41,11 @@ pub(crate) const RETENTION_MS: i64 = 90 * 24 * 60 * 60 * 1_000;
 /// This many milliseconds after the beginning.
 pub(crate) fn at(after_ms: i64) -> At {
     At::Fixed(START_MS + after_ms)
+}
+
+/// A span of a caller.
+pub(crate) fn trace() -> TraceParent {
+    TraceParent::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap()
 }
 
 pub(crate) fn user(name: &str) -> UserId {
@@ -87,6 +93,7 @@ impl Send {
                 collapse_key: None,
                 channels: Channels::All,
                 digest_ms: None,
+                trace: None,
             }),
             due: Due::Now,
         }
@@ -105,6 +112,12 @@ impl Send {
     /// Gives it a collapse key: a newer send with the same one replaces it.
     pub(crate) fn collapsing(self, key: &str) -> Self {
         let content = Content { collapse_key: Some(key.into()), ..Content::clone(&self.content) };
+        Self { content: Arc::new(content), ..self }
+    }
+
+    /// Lets it come with a trace.
+    pub(crate) fn traced(self) -> Self {
+        let content = Content { trace: Some(trace()), ..Content::clone(&self.content) };
         Self { content: Arc::new(content), ..self }
     }
 

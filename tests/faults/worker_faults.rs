@@ -119,7 +119,6 @@ pub(crate) async fn poisoned(testbed: &mut Testbed) {
             priority: Priority::High,
             throttled: 0,
             left: Vec::new(),
-            trace: None,
         }
         .into(),
         wait_ms: 0,

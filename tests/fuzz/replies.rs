@@ -98,7 +98,6 @@ async fn attempt(moment: &RedisMoment, clock: &Clock) -> u64 {
         priority: Priority::Normal,
         throttled: 0,
         left: Vec::new(),
-        trace: None,
     };
     let entries = [Entry { work: work.into(), wait_ms: 0 }];
     let added = moment.add(&entries, at).await;

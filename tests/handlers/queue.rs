@@ -275,7 +275,6 @@ async fn duplicate_and_stale_entries_are_pushed_once() {
         priority: Priority::Critical,
         throttled: 0,
         left: Vec::new(),
-        trace: None,
     };
     let doubled = [0, 1, 6_000].map(|wait_ms| Entry { work: work.clone().into(), wait_ms });
     test.app.moment.queue.add(&doubled, test.app.clock.at()).await;

@@ -118,7 +118,6 @@ async fn unreadable_entries_are_dead_lettered_and_their_neighbours_are_pushed() 
         priority: shared::inbox::notification::Priority::High,
         throttled: 0,
         left: Vec::new(),
-        trace: None,
     };
     server.does(&["XADD", "carillon:{q11}:high", "1-1", "w", "2 high {\"of\":\"tomorrow\"}"]);
     test.app.moment.queue.add(&[Entry { work: work.into(), wait_ms: 0 }], test.app.clock.at()).await;

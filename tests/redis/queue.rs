@@ -20,7 +20,6 @@ pub(crate) fn entry(name: &str, offset: i64, wait_ms: i64) -> Entry {
         priority: Priority::High,
         throttled: 0,
         left: Vec::new(),
-        trace: None,
     };
     Entry { work: work.into(), wait_ms }
 }

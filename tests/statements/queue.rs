@@ -27,7 +27,6 @@ fn entry(n: i64, wait_ms: i64) -> Entry {
         priority: Priority::Normal,
         throttled: 0,
         left: vec![ConnectionId::new("PJqB0fHsqRcCHlw=")],
-        trace: None,
     };
     Entry { work: work.into(), wait_ms }
 }

@@ -323,15 +323,12 @@ async fn offer_rows(app: &App, pushes: Vec<Push<'_>>) -> Vec<Resolution> {
     if pushes.is_empty() {
         return Vec::new();
     }
-    let offers = pushes.iter().map(|Push { work, row, .. }| {
-        let PushWork { throttled, trace, .. } = **work;
-        Offer { delivery: row, throttled, trace }
-    });
+    let offers = pushes.iter().map(|Push { work, row, .. }| Offer { delivery: row, throttled: work.throttled });
     let offers: Vec<Offer<'_>> = offers.collect();
     let counts = Counts { retried: offers.len() as u64, ..Counts::default() };
     let left = offer::offer(app, &offers, Report { counts, ..Report::default() }).await;
     let resolve = |(push, left): (Push<'_>, Option<Entry>)| {
-        if let Some(trace) = push.work.trace {
+        if let Some(trace) = push.row.notification.content.trace {
             let (id, is_finished) = (push.row.notification.id, left.is_none());
             tracing::info!(traceId = %trace.trace, notificationId = %id, isFinished = is_finished, "a notification of a trace was pushed");
         }

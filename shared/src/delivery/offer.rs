@@ -12,8 +12,7 @@ use crate::protocol::{self, Event, Frame, MAX_FRAME_BYTES, MAX_IDS};
 use crate::sockets::connections::Connection;
 use crate::sockets::outgoing::{self, Outgoing, PushResult};
 use crate::sockets::push::Outcome;
-use crate::telemetry::trace::TraceParent;
-use crate::telemetry::{Report, invocation};
+use crate::telemetry::Report;
 
 /// The minimum delay if an immediate retry cannot succeed, in milliseconds: for a connection that is not open yet, and for
 /// one that was throttled so often that it gets a resync instead.
@@ -33,13 +32,11 @@ pub struct Offer<'a> {
     pub delivery: &'a Delivery,
     /// How many attempts in a row were throttled before this one.
     pub throttled: u32,
-    /// The trace of the call that left it to the drain; `None` if that is this invocation.
-    pub trace: Option<TraceParent>,
 }
 
 impl<'a> From<&'a Delivery> for Offer<'a> {
     fn from(delivery: &'a Delivery) -> Self {
-        Self { delivery, throttled: 0, trace: None }
+        Self { delivery, throttled: 0 }
     }
 }
 
@@ -119,7 +116,6 @@ impl<'a> Attempt<'a> {
     /// What is left to do: a push to the pending connections, after the longest of their waits and the backoff.
     fn retry(&self) -> Option<Entry> {
         let mut work = untouched(self.offer.delivery);
-        work.trace = self.offer.trace.or_else(invocation::trace);
         let mut wait_ms = backoff_ms(self.offer.delivery.attempt);
         // One connection that asks for a long wait must not delay the others.
         let may_wait_long = self.pending().all(|(_, outcome)| asks_for_long_wait(outcome));
@@ -154,7 +150,6 @@ fn untouched(delivery: &Delivery) -> PushWork {
         priority: delivery.notification.content.priority,
         throttled: 0,
         left: Vec::new(),
-        trace: None,
     }
 }
 

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use crate::fast::log::LogId;
 use crate::ids::{ChatId, ConnectionId, EventId, UserId, sha256};
 use crate::inbox::notification::Priority;
-use crate::telemetry::trace::TraceParent;
 
 /// The number of shards of the queue; all work of one user is in one of them. Never changes in a deployment.
 pub const SHARDS: usize = 16;
@@ -46,8 +45,6 @@ pub struct PushWork {
     pub throttled: u32,
     /// The connections that have not accepted it; empty means all that the user has.
     pub left: Vec<ConnectionId>,
-    /// The trace of the call that left it, for the log.
-    pub trace: Option<TraceParent>,
 }
 
 /// An emitted event that is to be pushed to a page of connections.
@@ -137,8 +134,6 @@ struct PushMembers {
     throttled: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     left: Vec<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    trace: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -216,7 +211,6 @@ impl PushWork {
             fence: self.fence_ms,
             throttled: self.throttled,
             left: self.left.iter().map(ToString::to_string).collect(),
-            trace: self.trace.as_ref().map(ToString::to_string),
         };
         let members = serde_json::to_string(&members).expect("strings and numbers are JSON");
         format!("{PUSH} {} {members}", self.priority.name())
@@ -229,10 +223,8 @@ impl PushWork {
         let members: PushMembers = serde_json::from_str(members).ok()?;
         let user = UserId::new(members.user).ok()?;
         let left = members.left.into_iter().map(ConnectionId::new).collect();
-        // One that cannot be read is no reason not to push.
-        let trace = members.trace.as_deref().and_then(TraceParent::parse);
         let PushMembers { offset, fence: fence_ms, throttled, .. } = members;
-        Some(Self { user, offset, fence_ms, priority, throttled, left, trace })
+        Some(Self { user, offset, fence_ms, priority, throttled, left })
     }
 }
 
@@ -350,7 +342,6 @@ mod tests {
             priority: Priority::High,
             throttled: 0,
             left: Vec::new(),
-            trace: None,
         }
     }
 
@@ -363,17 +354,6 @@ mod tests {
         let text =
             r#"1 high {"user":"alice b","offset":7,"fence":1800000005000,"throttled":1,"left":["PJqB0fHsqRcCHlw="]}"#;
         assert_eq!(again.text(), text);
-    }
-
-    #[test]
-    fn the_trace_of_a_push_is_kept_and_one_that_cannot_be_read_is_dropped() {
-        const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        let traced = PushWork { trace: TraceParent::parse(PARENT), ..push() };
-        let text = format!(r#"1 high {{"user":"alice b","offset":7,"fence":1800000005000,"trace":"{PARENT}"}}"#);
-        assert_eq!((traced.text(), Work::parse(text.as_bytes())), (text.clone(), Ok(Work::Push(traced))));
-        // A release of before wrote the id of the trace alone.
-        let unreadable = text.replace(PARENT, "0af7651916cd43dd8448eb211c80319c");
-        assert_eq!(Work::parse(unreadable.as_bytes()), Ok(Work::Push(push())));
     }
 
     #[test]
@@ -417,9 +397,11 @@ mod tests {
                 assert_eq!(Work::parse(work.text().as_bytes()), Ok(work));
             }
         }
-        // A later version that only adds members.
-        let more = r#"1 high {"user":"alice b","offset":7,"fence":1800000005000,"more":{"a":[1]}}"#;
-        assert_eq!(Work::parse(more.as_bytes()), Ok(Work::Push(push())));
+        // A later version that only adds members, and an earlier one that kept the trace here.
+        for more in [r#""more":{"a":[1]}"#, r#""trace":"0af7651916cd43dd8448eb211c80319c""#] {
+            let text = format!(r#"1 high {{"user":"alice b","offset":7,"fence":1800000005000,{more}}}"#);
+            assert_eq!(Work::parse(text.as_bytes()), Ok(Work::Push(push())));
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::clock::Time;
 use crate::cursor::Cursor;
 use crate::ids::NotificationId;
+use crate::telemetry::trace::TraceParent;
 
 /// How urgent a notification is. Decides the order in which waiting deliveries are claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -105,6 +106,8 @@ pub struct Content {
     pub channels: Channels,
     /// For how long, in milliseconds, the first Web Push of this type to a user waits for others to be told with it.
     pub digest_ms: Option<i64>,
+    /// The span of the call that sent it, below which what is done for it later belongs. Told to no recipient.
+    pub trace: Option<TraceParent>,
 }
 
 impl Content {

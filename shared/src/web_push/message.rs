@@ -286,6 +286,7 @@ mod tests {
                 collapse_key: collapse_key.map(str::to_owned),
                 channels: Channels::All,
                 digest_ms: None,
+                trace: None,
             }),
             cursor: Cursor { epoch: Epoch(1), offset: 3 },
             created_at: Time(0),

@@ -1,12 +1,14 @@
 //! Sends that are due later: in no inbox before that, and exactly once in each inbox from then on.
 
-use shared::delivery::deliveries::Backlog;
+use shared::delivery::Delivery;
+use shared::delivery::deliveries::{Backlog, RowKey};
 use shared::ids::UserId;
 use shared::inbox::history::{SendQuery, States};
 use shared::inbox::send::Due;
 use shared::inbox::sends::{Appended, CHUNK_RECIPIENTS};
+use shared::telemetry::trace::TraceParent;
 
-use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, user, users};
+use crate::record::{LATE_MS, Record, START_MS, Send, at, concurrently, id, trace, user, users};
 
 on_each_record! {
     a_delayed_send_arrives_at_its_due_time_and_not_a_millisecond_earlier,
@@ -15,6 +17,7 @@ on_each_record! {
     concurrent_drains_start_a_send_once,
     a_repeat_gets_the_first_answer_before_and_after_the_due_time,
     recipients_of_a_delayed_send_are_waiting,
+    the_trace_of_a_send_stays_with_its_rows,
 }
 
 pub(super) fn delayed(key: &str, delay_ms: i64) -> Send {
@@ -136,4 +139,25 @@ async fn recipients_of_a_delayed_send_are_waiting(record: Record) {
     assert!(materialises(&record, 1_007).await);
     assert_eq!(states().await, waiting);
     assert_eq!(trace().await.materialised_at_ms, Some(START_MS + 1_007));
+}
+
+/// The traces of what is pushed.
+fn traces(deliveries: &[Delivery]) -> Vec<Option<TraceParent>> {
+    deliveries.iter().map(|delivery| delivery.notification.content.trace).collect()
+}
+
+async fn the_trace_of_a_send_stays_with_its_rows(record: Record) {
+    let many: Vec<UserId> = (0..CHUNK_RECIPIENTS).map(|n| user(&format!("user {n}"))).chain([user("alice")]).collect();
+    record.connect("alice", "tab", at(0)).await;
+    for (send, to) in [(Send::new("1"), &many[..]), (delayed("2", 0), &many[CHUNK_RECIPIENTS..])] {
+        record.send(&send.traced(), to, at(0)).await;
+        let arrived = record.materialise_next(at(0)).await.unwrap().unwrap();
+        assert_eq!(traces(&arrived), [Some(trace())]);
+        let [Delivery { user, notification, fence_ms, .. }] = &arrived[..] else { panic!("{arrived:?}") };
+        let key = RowKey { user, offset: notification.cursor.offset, fence_ms: *fence_ms };
+        let taken = record.deliveries().take(&[key], at(1)).await.unwrap();
+        assert_eq!(traces(&taken), [Some(trace())]);
+    }
+    let due = record.deliveries().take_due(10, at(1_000_000)).await.unwrap().deliveries;
+    assert_eq!(traces(&due), [Some(trace()); 2]);
 }

@@ -8,7 +8,7 @@ use shared::inbox::notification::{Channels, Content, Priority};
 use shared::inbox::sends::CHUNK_RECIPIENTS;
 use shared::inbox::{Change, CurrentState};
 
-use crate::record::{LATE_MS, Record, START_MS, Send, at, id, user};
+use crate::record::{LATE_MS, Record, START_MS, Send, at, id, trace, user};
 
 on_each_record! {
     content_comes_back_byte_for_byte_on_every_path,
@@ -87,6 +87,7 @@ fn contents() -> Vec<Content> {
             expires_at: (n % 2 == 0).then_some(Time(START_MS + 2 * LATE_MS)),
             channels: [Channels::All, Channels::Realtime, Channels::Push, Channels::All][n],
             digest_ms: (n % 2 == 1).then_some(60_000),
+            trace: (n % 2 == 0).then(trace),
         })
         .collect()
 }
@@ -102,6 +103,7 @@ fn assert_same(found: &Content, sent: &Content) {
     assert_eq!(found.collapse_key, sent.collapse_key);
     assert_eq!(found.channels, sent.channels);
     assert_eq!(found.digest_ms, sent.digest_ms);
+    assert_eq!(found.trace, sent.trace);
 }
 
 async fn content_comes_back_byte_for_byte_on_every_path(record: Record) {

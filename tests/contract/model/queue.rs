@@ -129,7 +129,7 @@ impl Model {
     fn work(&mut self, name: &str, priority: Priority) -> PushWork {
         self.next += 1;
         let (throttled, left) = (0, Vec::new());
-        PushWork { user: user(name), offset: self.next, fence_ms: 1, priority, throttled, left, trace: None }
+        PushWork { user: user(name), offset: self.next, fence_ms: 1, priority, throttled, left }
     }
 
     fn state(&self, wait_ms: i64, is_due: bool) -> State {

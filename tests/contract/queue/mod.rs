@@ -27,7 +27,6 @@ pub(crate) fn work(name: &str, offset: i64) -> PushWork {
         priority: Priority::Normal,
         throttled: 0,
         left: vec![ConnectionId::new("phone")],
-        trace: None,
     }
 }
 

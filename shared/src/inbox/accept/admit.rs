@@ -10,7 +10,7 @@ use crate::inbox::notification::Content;
 use crate::inbox::send::{Due, EXPIRY_RULE, MAX_DELAY_MS, NewSend};
 use crate::inbox::sends::FirstAnswer;
 use crate::limits::{Spend, Verdict};
-use crate::telemetry::{Counts, Report};
+use crate::telemetry::{Counts, Report, invocation};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
@@ -71,7 +71,8 @@ pub(super) async fn admit(app: &App, id: SendId, send: NewSend, now_ms: i64) -> 
         return Err(all_limited(&verdicts));
     }
     let NewSend { content, recipients: requested, fingerprint, accept, .. } = send;
-    let (content, accept) = (Arc::new(content), accept.unwrap_or(app.config.accept));
+    let content = Arc::new(Content { trace: invocation::trace(), ..content });
+    let accept = accept.unwrap_or(app.config.accept);
     Ok(Admission::Admitted(Admitted { id, content, fingerprint, accept, due, due_ms, requested, verdicts }))
 }
 

@@ -40,7 +40,19 @@ pub(super) fn content(fields: &mut Fields) -> Option<Content> {
     let channels = channels(fields);
     let digest_ms = digest(fields);
     let (kind, title, data, priority, channels) = (kind?, title?, data?, priority?, channels?);
-    Some(Content { kind, title, body, data, action_url, priority, expires_at, collapse_key, channels, digest_ms })
+    Some(Content {
+        kind,
+        title,
+        body,
+        data,
+        action_url,
+        priority,
+        expires_at,
+        collapse_key,
+        channels,
+        digest_ms,
+        trace: None,
+    })
 }
 
 /// Takes `channels`; all if it is absent.

@@ -14,6 +14,7 @@ use crate::ids::{ConnectionId, NotificationId, UserId};
 use crate::inbox::Position;
 use crate::inbox::notification::{Channels, Content, Notification, Priority};
 use crate::sockets::connections::Connection;
+use crate::telemetry::trace::TraceParent;
 
 /// $1 of most statements: null means the server's clock.
 pub(crate) fn at_ms(at: At) -> Option<i64> {
@@ -49,7 +50,7 @@ pub(crate) fn epoch(row: &PgRow) -> Result<Epoch, StoreError> {
     Ok(Epoch(column::<i64>(row, "epoch")?.cast_unsigned()))
 }
 
-/// Columns: type, title, body, data, action_url, priority, expires_at, collapse_key, channels, digest_ms.
+/// Columns: type, title, body, data, action_url, priority, expires_at, collapse_key, channels, digest_ms, traceparent.
 pub(crate) fn content(row: &PgRow) -> Result<Content, StoreError> {
     Ok(Content {
         kind: column(row, "type")?,
@@ -62,7 +63,13 @@ pub(crate) fn content(row: &PgRow) -> Result<Content, StoreError> {
         collapse_key: column(row, "collapse_key")?,
         channels: Channels::stored(column(row, "channels")?),
         digest_ms: column(row, "digest_ms")?,
+        trace: trace(row)?,
     })
+}
+
+/// Column: traceparent.
+pub(crate) fn trace(row: &PgRow) -> Result<Option<TraceParent>, StoreError> {
+    Ok(column::<Option<&str>>(row, "traceparent")?.and_then(TraceParent::parse))
 }
 
 /// A row of `notifications` joined with its send. Columns: those of [`content`], and id, offset, created_at, read_at,

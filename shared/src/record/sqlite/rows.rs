@@ -15,6 +15,7 @@ use crate::inbox::notification::{Channels, Content, Notification, Priority};
 use crate::record::sqlite::failure::{Failure, broken};
 use crate::record::sqlite::statement::{all, one};
 use crate::sockets::connections::Connection;
+use crate::telemetry::trace::TraceParent;
 
 /// A column that is a count.
 pub(crate) fn count(row: &Row<'_>, name: &str) -> Result<u64, Failure> {
@@ -71,7 +72,7 @@ pub(crate) fn all_within<T: Item>(
 }
 
 /// The content of a row of `sends`. Columns: type, title, body, data, action_url, priority, expires_at, collapse_key,
-/// channels, digest_ms.
+/// channels, digest_ms, traceparent.
 pub(crate) fn content(row: &Row<'_>) -> Result<Content, Failure> {
     let data: String = row.get("data")?;
     let priority = text(row, "priority")?;
@@ -86,7 +87,14 @@ pub(crate) fn content(row: &Row<'_>) -> Result<Content, Failure> {
         collapse_key: row.get("collapse_key")?,
         channels: Channels::stored(row.get::<_, Option<String>>("channels")?.as_deref()),
         digest_ms: row.get("digest_ms")?,
+        trace: trace(row)?,
     })
+}
+
+/// Column: traceparent.
+pub(crate) fn trace(row: &Row<'_>) -> Result<Option<TraceParent>, Failure> {
+    let text: Option<String> = row.get("traceparent")?;
+    Ok(text.as_deref().and_then(TraceParent::parse))
 }
 
 /// Selects the columns of [`notification`] and some more, without the content of tombstones. `?2` is the time.
@@ -97,7 +105,7 @@ macro_rules! select_notifications {
                       n.deleted_at IS NOT NULL OR coalesce(n.expires_at <= ?2, FALSE) AS is_gone,
                       coalesce(n.unsnoozed_at, n.created_at) AS arrived_at,
                       s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key,
-                      s.channels, s.digest_ms, i.unread
+                      s.channels, s.digest_ms, s.traceparent, i.unread
                  FROM notifications n LEFT JOIN sends s ON s.id = n.send_id AND n.deleted_at IS NULL
                       JOIN inboxes i ON i.user_id = n.user_id "#,
             $rest

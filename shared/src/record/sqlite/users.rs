@@ -205,7 +205,7 @@ fn sends(db: &Connection, user: &UserId) -> Result<Reached, Failure> {
     for send in &found {
         let sql = if is_needed(db, send)? {
             // No request has this fingerprint, so one with the same key is refused.
-            "UPDATE sends SET sender = '', fingerprint = zeroblob(32), answer = '{}' WHERE id = ?1"
+            "UPDATE sends SET sender = '', fingerprint = zeroblob(32), answer = '{}', traceparent = NULL WHERE id = ?1"
         } else {
             // With its chunks and dead letters, by foreign keys.
             "DELETE FROM sends WHERE id = ?1"

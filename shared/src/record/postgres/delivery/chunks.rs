@@ -113,7 +113,7 @@ impl PostgresRecord {
 async fn lock(db: &mut Db<'_>, max_chunks: usize, at: At) -> Result<Vec<Chunk>, Failure> {
     let found = sqlx::query(sql!(
         (" SELECT c.send_id, c.n, c.recipients, s.state, s.type, s.title, s.body, s.data, s.action_url, s.priority,
-                s.expires_at, s.collapse_key, s.channels, s.digest_ms,
+                s.expires_at, s.collapse_key, s.channels, s.digest_ms, s.traceparent,
                 coalesce(s.expires_at <= (SELECT now_ms FROM clock), false) AS is_expired
            FROM send_chunks c JOIN sends s ON s.id = c.send_id
           WHERE c.state = 'waiting' AND c.due_at <= (SELECT now_ms FROM clock)

@@ -36,7 +36,7 @@ SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, n.silent, n.push_at
             WHERE e.user_id = n.user_id AND e.deleted_at IS NULL AND e.read_at IS NULL AND e.expires_at <= clock.now_ms
        ) AS unread,
        s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key,
-       s.channels, s.digest_ms,
+       s.channels, s.digest_ms, s.traceparent,
        live_connections.id AS connection_id, live_connections.connected_at, live_connections.token_expires_at
   FROM clock CROSS JOIN taken n
   JOIN inboxes ON inboxes.user_id = n.user_id

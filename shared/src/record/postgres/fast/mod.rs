@@ -140,7 +140,8 @@ impl PostgresRecord {
             .bind(sends.iter().map(|send| send.notification().as_uuid()).collect::<Vec<Uuid>>())
             .bind(sends.iter().map(|send| send.retention_ms).collect::<Vec<i64>>())
             .bind(optional(|send| send.content.channels.name()))
-            .bind(sends.iter().map(|send| send.content.digest_ms).collect::<Vec<Option<i64>>>());
+            .bind(sends.iter().map(|send| send.content.digest_ms).collect::<Vec<Option<i64>>>())
+            .bind(sends.iter().map(|send| send.content.trace.map(|trace| trace.to_string())).collect::<Vec<_>>());
         let known = query.all(&mut *self.connection().await?).await?;
         let mut conflicts = Vec::new();
         for row in &known {

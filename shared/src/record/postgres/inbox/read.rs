@@ -42,7 +42,7 @@ macro_rules! with_position {
             r#") AS p LEFT JOIN LATERAL (
             SELECT * FROM (
                 SELECT n.*, s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key,
-                       s.channels, s.digest_ms,
+                       s.channels, s.digest_ms, s.traceparent,
                        sum(least_bytes) OVER earlier - least_bytes AS bytes_before, row_number() OVER earlier AS place
                   FROM (
                       SELECT n.send_id, n."offset", n.version, n.id, n.created_at, n.read_at, n.silent,

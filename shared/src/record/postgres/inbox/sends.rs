@@ -158,7 +158,8 @@ async fn insert(db: &mut Db<'_>, append: &Append<'_>, recipients: &[UserId], at:
     Ok(bind_content(query, &append.content).optional(db).await?.is_some())
 }
 
-/// Binds type, title, body, data, action_url, priority, expires_at, collapse_key, channels and digest_ms, in this order.
+/// Binds type, title, body, data, action_url, priority, expires_at, collapse_key, channels, digest_ms and traceparent, in this
+/// order.
 fn bind_content<'q>(query: Query<'q, Postgres, PgArguments>, content: &'q Content) -> Query<'q, Postgres, PgArguments> {
     query
         .bind(&content.kind)
@@ -171,4 +172,5 @@ fn bind_content<'q>(query: Query<'q, Postgres, PgArguments>, content: &'q Conten
         .bind(content.collapse_key.as_deref())
         .bind(content.channels.name())
         .bind(content.digest_ms)
+        .bind(content.trace.map(|trace| trace.to_string()))
 }

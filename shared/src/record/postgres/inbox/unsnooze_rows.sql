@@ -41,7 +41,7 @@ SELECT counted.snoozes,
             WHERE e.user_id = n.user_id AND e.deleted_at IS NULL AND e.read_at IS NULL AND e.expires_at <= clock.now_ms
        ) AS unread,
        s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key,
-       s.channels, s.digest_ms,
+       s.channels, s.digest_ms, s.traceparent,
        live_connections.id AS connection_id, live_connections.connected_at, live_connections.token_expires_at
   FROM clock CROSS JOIN (SELECT count(*) AS snoozes FROM ended) AS counted
   LEFT JOIN arrived n ON true

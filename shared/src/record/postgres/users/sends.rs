@@ -24,7 +24,9 @@ pub(super) async fn forget(db: &mut Db<'_>, user: &UserId) -> Result<Reached, Fa
     // With their chunks and dead letters, by foreign keys.
     sqlx::query("DELETE FROM sends WHERE id = ANY ($1)").bind(unneeded).run(db).await?;
     // No request has this fingerprint, so one with the same key is refused.
-    let kept = sqlx::query("UPDATE sends SET sender = '', fingerprint = $2, answer = '{}' WHERE id = ANY ($1)");
+    let kept = sqlx::query(
+        "UPDATE sends SET sender = '', fingerprint = $2, answer = '{}', traceparent = NULL WHERE id = ANY ($1)",
+    );
     kept.bind(sends).bind([0_u8; 32].to_vec()).run(db).await?;
     Ok(if found.len() < MAX_SENDS { Reached::End } else { Reached::Part })
 }

@@ -38,6 +38,7 @@ SELECT d.user_id, d.tag, d.due_at AS fence, d.arrivals, d.attempts - 1 AS attemp
             WHERE e.user_id = d.user_id AND e.deleted_at IS NULL AND e.read_at IS NULL AND e.expires_at <= clock.now_ms
        ) AS unread,
        s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key, s.channels, s.digest_ms,
+       s.traceparent,
        -- The newest message.
        m.body AS message_body, said.senders, said.chat_title,
        EXISTS (SELECT FROM connections c

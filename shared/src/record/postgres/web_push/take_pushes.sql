@@ -68,6 +68,7 @@ SELECT n.user_id, n."offset", n.id, n.created_at, n.read_at, n.silent, n.web_pus
             WHERE e.user_id = n.user_id AND e.deleted_at IS NULL AND e.read_at IS NULL AND e.expires_at <= clock.now_ms
        ) AS unread,
        s.type, s.title, s.body, s.data, s.action_url, s.priority, s.expires_at, s.collapse_key, s.channels, s.digest_ms,
+       s.traceparent,
        p.types, p.quiet_hours, p.muted_chats,
        subscriptions.endpoint, subscriptions.p256dh, subscriptions.auth
   FROM clock CROSS JOIN taken n

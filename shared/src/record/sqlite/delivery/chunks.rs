@@ -130,7 +130,8 @@ fn materialise_chunk(
 fn due(db: &Connection, limit: usize, now_ms: i64) -> Result<Vec<Chunk>, Failure> {
     let sql =
         "SELECT c.send_id, c.n, c.recipients, CAST(c.recipients AS BLOB) AS text, s.state, s.type, s.title, s.body,
-                s.data, s.action_url, s.priority, s.expires_at, s.collapse_key, s.channels, s.digest_ms, s.due_at, s.created_at
+                s.data, s.action_url, s.priority, s.expires_at, s.collapse_key, s.channels, s.digest_ms, s.traceparent,
+                s.due_at, s.created_at
            FROM send_chunks c JOIN sends s ON s.id = c.send_id
           WHERE c.state = 'waiting' AND c.due_at <= ?1 ORDER BY c.due_at, c.send_id, c.n LIMIT ?2";
     all(db, sql, params![now_ms, rows::limit(limit)], |row| Chunk::read(row, now_ms))

@@ -121,8 +121,8 @@ pub(crate) fn insert_send(db: &Connection, append: &Append<'_>, now_ms: i64, due
     let expires_ms = content.expires_at.map(|end| end.0);
     let sql = "INSERT INTO sends (id, sender, fingerprint, answer, state, created_at, due_at, keep_until,
                                   type, title, body, data, action_url, priority, expires_at, collapse_key, channels,
-                                  digest_ms)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+                                  digest_ms, traceparent)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
                ON CONFLICT (id) DO NOTHING";
     let params = params![
         append.id.as_bytes().as_slice(),
@@ -143,6 +143,7 @@ pub(crate) fn insert_send(db: &Connection, append: &Append<'_>, now_ms: i64, due
         content.collapse_key,
         content.channels.name(),
         content.digest_ms,
+        content.trace.map(|trace| trace.to_string()),
     ];
     Ok(execute(db, sql, params)? == 1)
 }
