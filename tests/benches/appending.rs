@@ -118,6 +118,7 @@ async fn append(record: &impl Messages) -> [Vec<Duration>; 2] {
                 client_id: &client_id,
                 body: "Tomorrow before noon, says the carrier.",
                 data: "{}",
+                trace: None,
             };
             let began = Instant::now();
             let appended = record.append(&new, At::Server).await.unwrap();

@@ -84,6 +84,7 @@ async fn check(record: &Record, message: &LoggedMessage, body: &str) -> CheckedM
         client_id: &message.client_id,
         body,
         data: "{}",
+        trace: None,
     };
     record.fast().check_message(&new, at(0)).await.unwrap()
 }

@@ -70,7 +70,7 @@ fn user(n: u32) -> UserId {
 
 async fn says(record: &PostgresRecord, chat: ChatId, sender: &UserId, client_id: &str) -> i64 {
     let id = MessageId::of(chat, sender, client_id);
-    let new = NewMessage { id, chat, sender, client_id, body: "Hi", data: "{}" };
+    let new = NewMessage { id, chat, sender, client_id, body: "Hi", data: "{}", trace: None };
     match record.append(&new, NOW).await.unwrap() {
         Appended::Stored { message, .. } => message.seq,
         other => panic!("{other:?}"),

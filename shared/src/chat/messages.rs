@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::ids::{ChatId, MessageId, UserId};
 use crate::inbox::bounds::Bounds;
 use crate::sockets::connections::Connection;
+use crate::telemetry::trace::TraceParent;
 
 /// How many connected members a message is pushed to at once; the drain pushes it to the others.
 pub const MAX_PUSHED_MEMBERS: usize = 20;
@@ -79,6 +80,8 @@ pub struct NewMessage<'a> {
     pub body: &'a str,
     /// A compact JSON object.
     pub data: &'a str,
+    /// The span of the call that it came with.
+    pub trace: Option<TraceParent>,
 }
 
 /// The result of appending.
@@ -168,4 +171,6 @@ pub struct DueMessage {
     pub message: Message,
     /// Whom to push it to.
     pub recipients: Recipients,
+    /// The span of the call that it came with.
+    pub trace: Option<TraceParent>,
 }

@@ -19,7 +19,7 @@ use crate::protocol::{self, Event, Frame, MAX_FRAME_BYTES};
 use crate::sockets::connections::Connection;
 use crate::sockets::outgoing::{self, Outgoing, PushResult};
 use crate::sockets::push::MAX_AT_ONCE;
-use crate::telemetry::{Hint, Report};
+use crate::telemetry::{Hint, Report, invocation};
 
 /// How many parts of what is to be pushed are under way, so that one socket that does not answer holds up only its own.
 const PARTS_AT_ONCE: usize = 2;
@@ -45,6 +45,7 @@ pub async fn write(app: &App, sender: &UserId, chat: ChatId, draft: &Draft) -> R
         client_id: &draft.client_id,
         body: &draft.body,
         data: draft.data.get(),
+        trace: invocation::trace(),
     };
     let spends = [Spend::of_chat(sender, app.config.rate_limit_chat)];
     if let [Verdict::Limited { retry_after_ms }] = app.moment.limits.spend(&spends, app.clock.at()).await[..] {

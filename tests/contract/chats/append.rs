@@ -56,7 +56,15 @@ async fn a_message_is_stored_as_it_was_given(record: Record) {
     let (sender, body) = (user("bob"), "a line\nand 🔔 \"quotes\"");
     // Its members stay in this order, and its numbers as they are written.
     let data = r#"{"b":1e100000,"a":[null,"\u00fc"],"b2":{}}"#;
-    let new = NewMessage { id: MessageId::of(chat, &sender, "1"), chat, sender: &sender, client_id: "1", body, data };
+    let new = NewMessage {
+        id: MessageId::of(chat, &sender, "1"),
+        chat,
+        sender: &sender,
+        client_id: "1",
+        body,
+        data,
+        trace: None,
+    };
     let appended = record.messages().append(&new, at(5)).await.unwrap();
     let Appended::Stored { message, .. } = appended else { panic!("{appended:?}") };
     let stored = record.messages_in(chat, "alice", Range::Last, Bounds::default()).await.messages;
@@ -135,7 +143,7 @@ async fn another_body_or_data_is_no_repeat(record: Record) {
     assert!(matches!(another_body, Appended::Reused), "{another_body:?}");
     let sender = user("alice");
     let (id, data) = (MessageId::of(chat, &sender, "one"), r#"{"a":1}"#);
-    let new = NewMessage { id, chat, sender: &sender, client_id: "one", body: "one", data };
+    let new = NewMessage { id, chat, sender: &sender, client_id: "one", body: "one", data, trace: None };
     let another_data = record.messages().append(&new, at(1)).await.unwrap();
     assert!(matches!(another_data, Appended::Reused), "{another_data:?}");
     assert_eq!(record.texts(chat, "bob").await, ["one"]);
@@ -222,7 +230,7 @@ async fn a_repeat_is_looked_up_without_writing(record: Record) {
     let sender = user("bob");
     let first = async |client_id: &str, body: &str| {
         let id = MessageId::of(chat, &sender, client_id);
-        let new = NewMessage { id, chat, sender: &sender, client_id, body, data: "{}" };
+        let new = NewMessage { id, chat, sender: &sender, client_id, body, data: "{}", trace: None };
         record.messages().first(&new).await.unwrap()
     };
     let found = first("one", "one").await;

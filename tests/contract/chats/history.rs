@@ -91,7 +91,7 @@ async fn pages_neither_skip_nor_repeat(record: Record) {
 async fn say_large(record: &Record, chat: ChatId, client_id: &str, bytes: usize) -> usize {
     let (sender, data) = (user("alice"), format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes)));
     let id = MessageId::of(chat, &sender, client_id);
-    let new = NewMessage { id, chat, sender: &sender, client_id, body: client_id, data: &data };
+    let new = NewMessage { id, chat, sender: &sender, client_id, body: client_id, data: &data, trace: None };
     record.messages().append(&new, at(0)).await.unwrap();
     record.chat(chat, "alice").await.last_message.unwrap().json_bytes()
 }

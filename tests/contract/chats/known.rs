@@ -93,7 +93,7 @@ async fn what_is_known_counts_towards_the_bytes(record: Record) {
     let (sender, data) = (user("alice"), format!(r#"{{"text":"{}"}}"#, "x".repeat(900)));
     for client_id in ["1", "2", "3", "4"] {
         let id = MessageId::of(chat, &sender, client_id);
-        let new = NewMessage { id, chat, sender: &sender, client_id, body: client_id, data: &data };
+        let new = NewMessage { id, chat, sender: &sender, client_id, body: client_id, data: &data, trace: None };
         record.messages().append(&new, at(0)).await.unwrap();
     }
     let messages = all(&record, chat).await;

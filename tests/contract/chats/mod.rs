@@ -137,6 +137,7 @@ impl Record {
             client_id,
             body,
             data: "{}",
+            trace: None,
         };
         self.messages().append(&new, at).await.unwrap()
     }

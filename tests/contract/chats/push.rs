@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use shared::chat::chats::Change;
-use shared::chat::messages::{DueMessage, MAX_PUSHED_MEMBERS, Recipients};
-use shared::ids::{ChatId, ConnectionId};
+use shared::chat::messages::{DueMessage, MAX_PUSHED_MEMBERS, NewMessage, Recipients};
+use shared::ids::{ChatId, ConnectionId, MessageId};
 
 use super::ids;
-use crate::record::{Record, START_MS, at, concurrently, users};
+use crate::record::{Record, START_MS, at, concurrently, trace, user, users};
 
 on_each_record! {
     a_message_goes_to_the_sender_and_the_connected_members,
@@ -24,6 +24,7 @@ on_each_record! {
     messages_of_a_chat_are_taken_in_its_order,
     two_takers_never_get_the_same,
     a_removed_member_is_not_pushed_to,
+    the_trace_of_a_message_comes_with_each_push,
 }
 
 pub(super) async fn take(record: &Record, now_ms: i64) -> Vec<DueMessage> {
@@ -253,4 +254,17 @@ async fn a_removed_member_is_not_pushed_to(record: Record) {
     record.changed(chat, "carol", Change::Leave).await;
     assert!(due(&record, 1_000_000).await.is_empty());
     assert_eq!(next_due(&record).await, None);
+}
+
+async fn the_trace_of_a_message_comes_with_each_push(record: Record) {
+    let (chat, sender) = (record.accepted().await, user("alice"));
+    record.connect("bob", "phone", at(0)).await;
+    record.say(chat, "alice", "one", at(0)).await;
+    let (id, trace) = (MessageId::of(chat, &sender, "two"), Some(trace()));
+    let new = NewMessage { id, chat, sender: &sender, client_id: "two", body: "two", data: "{}", trace };
+    record.messages().append(&new, at(0)).await.unwrap();
+    for now_ms in [5_000, 20_000] {
+        let traces: Vec<_> = take(&record, now_ms).await.into_iter().map(|due| due.trace).collect();
+        assert_eq!(traces, [None, trace]);
+    }
 }

@@ -281,7 +281,8 @@ fn messages(db: &Connection, user: &UserId, after: &Key, now_ms: i64, erased: &m
     for (chat, seq) in named {
         // What was not pushed yet says nothing any more.
         let sql = "UPDATE messages
-                      SET sender_id = NULL, client_id = NULL, body = '', data = '{}', erased_at = ?3, push_at = NULL
+                      SET sender_id = NULL, client_id = NULL, body = '', data = '{}', traceparent = NULL, erased_at = ?3,
+                          push_at = NULL
                     WHERE chat_id = ?1 AND seq = ?2";
         execute(db, sql, params![chat.as_bytes().as_slice(), seq, now_ms])?;
         let chat = ChatId::from_uuid(chat);

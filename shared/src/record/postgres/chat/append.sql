@@ -3,7 +3,7 @@
 -- $2 chat  $3 sender  $4 message id  $5 client id  $6 body  $7 data
 -- $8 the most messages of a pending chat  $9 the grace period of pushes in ms  $10 the most members to push to
 -- $11 the most members of a small chat  $12 the least time in ms between two pushed messages of a larger one
--- $13 how long messages are collected for Web Push in ms
+-- $13 how long messages are collected for Web Push in ms  $14 traceparent, or null
 -- The sender's membership first, then the chat: every statement locks in this order. A lock that was waited for returns
 -- the row as it is then, so a removal that committed meanwhile is seen.
 , sender AS MATERIALIZED (
@@ -31,8 +31,8 @@ pace AS MATERIALIZED (
 ),
 -- The chat's lock makes the `seq` free. A message with this id was stored before, and then nothing takes one.
 stored AS (
-    INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, created_at, push_at)
-    SELECT chat.id, chat.last_seq + 1, $4, $3, $5, $6, $7, clock.now_ms,
+    INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, traceparent, created_at, push_at)
+    SELECT chat.id, chat.last_seq + 1, $4, $3, $5, $6, $7, $14, clock.now_ms,
            CASE WHEN NOT pace.has_hearers THEN NULL
                 WHEN pace.waits THEN chat.pushed_at + $12
                 ELSE clock.now_ms + $9 END

@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::ids::{ChatId, UserId};
 use crate::inbox::bounds::Bounds;
 use crate::record::postgres::failure::Failure;
-use crate::record::postgres::rows::{at_ms, broken, column, connection, limit};
+use crate::record::postgres::rows::{at_ms, broken, column, connection, limit, trace};
 use crate::record::postgres::sql::{retried, sql};
 use crate::record::postgres::store::PostgresRecord;
 use crate::record::postgres::timeout::Run;
@@ -94,7 +94,8 @@ impl PostgresRecord {
             .bind(limit(MAX_PUSHED_MEMBERS))
             .bind(MAX_SMALL)
             .bind(MIN_PUSH_INTERVAL_MS)
-            .bind(CHAT_DIGEST_MS);
+            .bind(CHAT_DIGEST_MS)
+            .bind(new.trace.map(|trace| trace.to_string()));
         let found = query.all(&mut *self.connection().await?).await?;
         let Some(first) = found.first() else { return Ok(Attempt::NotAMember) };
         let Some(seq) = column::<Option<i64>>(first, "seq")? else {
@@ -196,8 +197,9 @@ impl PostgresRecord {
             rest = others;
             let (chat, seq) = of_one[0];
             let recipients = rows::recipients(rows_of_one, MAX_PUSHED_MEMBERS)?;
+            let trace = trace(&rows_of_one[0])?;
             match rows::message(&rows_of_one[0], chat, "created_at") {
-                Ok(message) => due.push(DueMessage { message, recipients }),
+                Ok(message) => due.push(DueMessage { message, recipients, trace }),
                 // The others must not wait for it. It cannot be read in the history either.
                 Err(error) => tracing::error!(%chat, seq, %error, "a message cannot be read, and so is not pushed"),
             }

@@ -82,7 +82,7 @@ paced AS (
      WHERE chats.id = decided.chat_id AND decided.is_large AND decided.step = 'push'
 )
 SELECT taken.chat_id, taken.seq, taken.id AS message_id, taken.sender_id, taken.client_id, taken.body, taken.data,
-       taken.created_at, taken.erased_at, connected.member, connected.place,
+       taken.created_at, taken.erased_at, taken.traceparent, connected.member, connected.place,
        c.id, c.user_id, c.connected_at, c.token_expires_at
   FROM clock, taken
   JOIN connected ON connected.chat_id = taken.chat_id AND connected.seq = taken.seq

@@ -16,7 +16,8 @@ locked AS MATERIALIZED (
 -- What was not pushed yet says nothing any more.
 changed AS (
     UPDATE messages AS m
-       SET sender_id = NULL, client_id = NULL, body = '', data = '{}', erased_at = clock.now_ms, push_at = NULL
+       SET sender_id = NULL, client_id = NULL, body = '', data = '{}', traceparent = NULL, erased_at = clock.now_ms,
+           push_at = NULL
       FROM locked, clock
      WHERE m.chat_id = locked.chat_id AND m.seq = locked.seq
     RETURNING m.chat_id

@@ -18,6 +18,7 @@ use crate::record::sqlite::rows::connection;
 use crate::record::sqlite::statement::{all, execute, first};
 use crate::record::sqlite::store::SqliteRecord;
 use crate::record::sqlite::web_push::absent;
+use crate::telemetry::trace::TraceParent;
 
 #[async_trait]
 impl Messages for SqliteRecord {
@@ -107,6 +108,7 @@ pub(crate) struct Owned {
     client_id: String,
     body: String,
     data: String,
+    trace: Option<TraceParent>,
 }
 
 impl From<&NewMessage<'_>> for Owned {
@@ -118,6 +120,7 @@ impl From<&NewMessage<'_>> for Owned {
             client_id: new.client_id.to_owned(),
             body: new.body.to_owned(),
             data: new.data.to_owned(),
+            trace: new.trace,
         }
     }
 }
@@ -131,6 +134,7 @@ impl Owned {
             client_id: &self.client_id,
             body: &self.body,
             data: &self.data,
+            trace: self.trace,
         }
     }
 }
@@ -213,11 +217,12 @@ fn insert(
 ) -> Result<Message, Failure> {
     let (chat, seq) = (new.chat.as_bytes().as_slice(), sender.last_seq + 1);
     let id = new.id.as_bytes().as_slice();
+    let trace = new.trace.map(|trace| trace.to_string());
     execute(
         db,
-        "INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, created_at, push_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        params![chat, seq, id, new.sender.as_str(), new.client_id, new.body, new.data, now_ms, push_at],
+        "INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, created_at, push_at, traceparent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![chat, seq, id, new.sender.as_str(), new.client_id, new.body, new.data, now_ms, push_at, trace],
     )?;
     let sql = "UPDATE chats SET last_seq = ?2, active_at = max(active_at, ?3) WHERE id = ?1";
     execute(db, sql, params![chat, seq, now_ms])?;

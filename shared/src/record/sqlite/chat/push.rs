@@ -13,10 +13,11 @@ use crate::clock::At;
 use crate::ids::{ChatId, UserId};
 use crate::record::sqlite::delivery::due::delay_when_due_ms;
 use crate::record::sqlite::failure::Failure;
-use crate::record::sqlite::rows::{connection, json_list, limit, one_more_than};
+use crate::record::sqlite::rows::{connection, json_list, limit, one_more_than, trace};
 use crate::record::sqlite::statement::{all, execute, first};
 use crate::record::sqlite::store::SqliteRecord;
 use crate::record::sqlite::web_push::absent::{self, Span};
+use crate::telemetry::trace::TraceParent;
 
 impl SqliteRecord {
     pub(super) async fn try_mark_pushed(&self, messages: &[(ChatId, i64)]) -> Result<(), Failure> {
@@ -57,7 +58,7 @@ impl SqliteRecord {
         let taken = self.write(move |db| {
             let now_ms = at.process_ms();
             let sql = "SELECT chat_id, seq, pushed_through, push_attempts,
-                              id AS message_id, sender_id, client_id, body, data, created_at, erased_at
+                              id AS message_id, sender_id, client_id, body, data, created_at, erased_at, traceparent
                          FROM messages WHERE push_at <= ?1 ORDER BY push_at, chat_id, seq LIMIT ?2";
             let found = all(db, sql, params![now_ms, limit(max)], found)?;
             let steps = decide(db, &found, now_ms)?;
@@ -86,6 +87,7 @@ struct Found {
     push_attempts: i64,
     /// An error if it cannot be read, which is no matter unless it is to be pushed.
     message: Result<Message, Failure>,
+    trace: Option<TraceParent>,
 }
 
 fn found(row: &Row<'_>) -> Result<Found, Failure> {
@@ -96,6 +98,7 @@ fn found(row: &Row<'_>) -> Result<Found, Failure> {
         pushed_through: row.get("pushed_through")?,
         push_attempts: row.get("push_attempts")?,
         message: rows::message(row, chat, "created_at"),
+        trace: trace(row)?,
     })
 }
 
@@ -195,7 +198,7 @@ fn take(db: &Connection, found: Found, now_ms: i64) -> Result<Option<DueMessage>
         return Ok(None);
     }
     match found.message {
-        Ok(message) => Ok(Some(DueMessage { message, recipients })),
+        Ok(message) => Ok(Some(DueMessage { message, recipients, trace: found.trace })),
         Err(error) => {
             // The others must not wait for it. It cannot be read in the history either.
             tracing::error!(%chat, seq, ?error, "a message cannot be read, and so is not pushed");
