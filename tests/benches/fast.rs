@@ -251,6 +251,7 @@ impl Bench {
                     body: "Tomorrow before noon, says the carrier.".into(),
                     data: serde_json::value::RawValue::from_string("{}".into()).unwrap(),
                     accepted_at: Time(1_800_000_000_000),
+                    trace: None,
                 };
                 async move {
                     let (log, text) = (LogId::of_chat(message.chat), message.text());

@@ -11,7 +11,7 @@ use shared::ids::{ChatId, MessageId, NotificationId};
 use shared::inbox::bounds::Bounds;
 use shared::inbox::sends;
 
-use crate::record::{RETENTION_MS, Record, START_MS, Send, at, concurrently, user, users};
+use crate::record::{RETENTION_MS, Record, START_MS, Send, at, concurrently, trace, user, users};
 
 on_each_record! {
     fast_accepts_are_in_use_from_the_first_note,
@@ -48,7 +48,7 @@ impl Record {
 
 /// A send that was accepted fast, this many milliseconds after the beginning.
 fn logged(key: &str, name: &str, after_ms: i64) -> LoggedSend {
-    let Send { id, fingerprint, answer, content, .. } = Send::new(key);
+    let Send { id, fingerprint, answer, content, .. } = Send::new(key).traced();
     LoggedSend {
         id,
         sender: user("billing"),
@@ -73,6 +73,7 @@ fn said(chat: ChatId, name: &str, text: &str) -> LoggedMessage {
         body: text.into(),
         data: RawValue::from_string("{}".into()).unwrap(),
         accepted_at: Time(START_MS + 50),
+        trace: Some(trace()),
     }
 }
 
@@ -166,6 +167,7 @@ async fn sends_are_written_in_order_and_are_due_at_once(record: Record) {
     assert_eq!((position.head, position.unread), (3, 3));
     // Bob has no connection. What was appended before is in its grace period.
     let due = record.deliveries().take_due(10, at(100)).await.unwrap().deliveries;
+    assert!(due.iter().all(|row| row.notification.content.trace == Some(trace())), "{due:?}");
     let due: Vec<(&str, i64)> = due.iter().map(|row| (row.user.as_str(), row.notification.cursor.offset)).collect();
     assert_eq!(due, [("alice", 2), ("alice", 3)]);
     record.ring(&["after"], "alice", at(200)).await;
@@ -271,6 +273,7 @@ async fn a_written_message_marks_as_read_for_its_sender_and_is_due_at_once(recor
     };
     assert_eq!((own("alice").await.unread, own("bob").await.unread), (0, 1));
     let due = record.messages().take_due_messages(10, at(100)).await.unwrap();
+    assert_eq!(due[0].trace, Some(trace()));
     let due: Vec<(i64, &str)> =
         due.iter().map(|due| (due.message.seq, due.recipients.connections[0].id.as_str())).collect();
     assert_eq!(due, [(1, "tablet")]);

@@ -203,7 +203,7 @@ fn said() -> Message {
 fn logged_message() -> LoggedMessage {
     let Message { id, chat, sender, client_id, body, data, created_at, .. } = said();
     let (sender, client_id) = (sender.unwrap(), client_id.unwrap());
-    LoggedMessage { id, chat, sender, client_id, body, data, accepted_at: created_at }
+    LoggedMessage { id, chat, sender, client_id, body, data, accepted_at: created_at, trace: None }
 }
 
 /// A chat with every member, one of whose participants was erased.

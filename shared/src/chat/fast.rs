@@ -42,6 +42,7 @@ pub async fn log(app: &App, new: &NewMessage<'_>) -> Result<Option<Logging>, Sto
         body: new.body.to_owned(),
         data: RawValue::from_string(new.data.to_owned()).unwrap_or_default(),
         accepted_at: Time(app.clock.now_ms()),
+        trace: new.trace,
     };
     let frame = protocol::frame(&Event::LoggedMessage { chat_id: new.chat, seq: (), message: &message });
     if frame.len() > MAX_LOGGED_FRAME_BYTES {

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::clock::Time;
 use crate::ids::{ChatId, MessageId, NotificationId, SendId, UserId, sha256};
 use crate::inbox::notification::{Channels, Content, NotificationWire, Priority};
+use crate::telemetry::trace::TraceParent;
 
 /// An entry of a log.
 #[derive(Debug, Clone)]
@@ -62,6 +63,8 @@ pub struct LoggedMessage {
     pub data: Box<RawValue>,
     /// When it was accepted.
     pub accepted_at: Time,
+    /// The span of the call that it came with.
+    pub trace: Option<TraceParent>,
 }
 
 /// The text of an entry as JSON: either member.
@@ -97,6 +100,8 @@ struct SendText {
     digest_ms: Option<i64>,
     kept: i64,
     at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -109,6 +114,8 @@ struct MessageText {
     body: String,
     data: Box<RawValue>,
     at: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 impl Entry {
@@ -174,6 +181,7 @@ impl LoggedSend {
             digest_ms: content.digest_ms,
             kept: self.retention_ms,
             at: self.accepted_at.0,
+            trace: content.trace.map(|trace| trace.to_string()),
         }))
     }
 }
@@ -189,6 +197,7 @@ impl LoggedMessage {
             body: self.body.clone(),
             data: self.data.clone(),
             at: self.accepted_at.0,
+            trace: self.trace.map(|trace| trace.to_string()),
         }))
     }
 }
@@ -216,7 +225,7 @@ impl SendText {
                 collapse_key: None,
                 channels: Channels::stored(self.channels.as_deref()),
                 digest_ms: self.digest_ms,
-                trace: None,
+                trace: read_trace(self.trace),
             }),
             silent: false,
             retention_ms: self.kept,
@@ -235,8 +244,14 @@ impl MessageText {
             body: self.body,
             data: self.data,
             accepted_at: Time(self.at),
+            trace: read_trace(self.trace),
         })
     }
+}
+
+/// One that cannot be read is no reason not to write the entry.
+fn read_trace(text: Option<String>) -> Option<TraceParent> {
+    text.as_deref().and_then(TraceParent::parse)
 }
 
 impl Serialize for LoggedSend {
@@ -280,6 +295,8 @@ impl Serialize for LoggedMessage {
 mod tests {
     use super::*;
 
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
     fn send() -> LoggedSend {
         let data = RawValue::from_string(r#"{"n":1e400,"s":"\u00e4"}"#.into()).unwrap();
         LoggedSend {
@@ -299,7 +316,7 @@ mod tests {
                 collapse_key: None,
                 channels: Channels::Push,
                 digest_ms: Some(60_000),
-                trace: None,
+                trace: TraceParent::parse(TRACE),
             }),
             silent: true,
             retention_ms: 1_000,
@@ -319,6 +336,7 @@ mod tests {
             body: "hi".into(),
             data: RawValue::from_string("{}".into()).unwrap(),
             accepted_at: Time(6),
+            trace: TraceParent::parse(TRACE),
         };
         let Some(Entry::Message(read)) = Entry::parse(message.text().as_bytes()) else { panic!() };
         assert_eq!(read.text(), message.text());
@@ -330,6 +348,12 @@ mod tests {
     fn members_of_later_versions_are_ignored_and_other_texts_are_no_entries() {
         let later = send().text().replacen("\"by\"", "\"later\":[1],\"by\"", 1);
         assert!(matches!(Entry::parse(later.as_bytes()), Some(Entry::Send(_))));
+        // An earlier one wrote no trace, and one that cannot be read is ignored.
+        for (text, with) in [(format!(",\"trace\":\"{TRACE}\""), ""), (TRACE.to_owned(), "canary")] {
+            let other = send().text().replacen(&text, with, 1);
+            let Some(Entry::Send(read)) = Entry::parse(other.as_bytes()) else { panic!("{other}") };
+            assert_eq!((read.content.trace, other.contains(TRACE)), (None, false), "{other}");
+        }
         for text in ["", "{}", "null", r#"{"other":{}}"#, r#"{"send":{"id":"x"}}"#, "\u{0}"] {
             assert!(Entry::parse(text.as_bytes()).is_none(), "{text}");
         }

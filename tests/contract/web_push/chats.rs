@@ -85,6 +85,7 @@ fn logged(chat: ChatId, name: &str, text: &str) -> LoggedMessage {
         body: text.into(),
         data: serde_json::value::RawValue::from_string("{}".into()).unwrap(),
         accepted_at: Time(START_MS),
+        trace: None,
     }
 }
 

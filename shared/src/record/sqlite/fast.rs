@@ -183,12 +183,13 @@ fn has_hearers(db: &Connection, chat: ChatId, now_ms: i64) -> Result<bool, Failu
 /// message.
 fn write_message(db: &Connection, message: &LoggedMessage, push_at: Option<i64>, now_ms: i64) -> Result<bool, Failure> {
     let (id, chat) = (message.id.as_bytes().as_slice(), message.chat.as_bytes().as_slice());
-    let LoggedMessage { sender, client_id, body, data, accepted_at, .. } = message;
-    let (data, accepted_ms) = (data.get(), accepted_at.0);
-    let sql = "INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, created_at, push_at)
-               SELECT id, last_seq + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM chats WHERE id = ?1
+    let LoggedMessage { sender, client_id, body, data, accepted_at, trace, .. } = message;
+    let (data, accepted_ms, trace) = (data.get(), accepted_at.0, trace.map(|trace| trace.to_string()));
+    let sql =
+        "INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, created_at, push_at, traceparent)
+               SELECT id, last_seq + 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 FROM chats WHERE id = ?1
                    ON CONFLICT (id) DO NOTHING RETURNING seq";
-    let params = params![chat, id, sender.as_str(), client_id, body, data, accepted_ms, push_at];
+    let params = params![chat, id, sender.as_str(), client_id, body, data, accepted_ms, push_at, trace];
     let Some(seq) = first(db, sql, params, value::<i64>)? else {
         let sql = "SELECT EXISTS (SELECT 1 FROM messages
                                    WHERE id = ?1 AND erased_at IS NULL AND (body <> ?2 OR data <> ?3))";

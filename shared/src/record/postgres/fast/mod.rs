@@ -182,7 +182,8 @@ impl PostgresRecord {
             .bind(messages.iter().map(|message| message.body.as_str()).collect::<Vec<&str>>())
             .bind(messages.iter().map(|message| message.data.get()).collect::<Vec<&str>>())
             .bind(messages.iter().map(|message| message.accepted_at.0).collect::<Vec<i64>>())
-            .bind(CHAT_DIGEST_MS);
+            .bind(CHAT_DIGEST_MS)
+            .bind(messages.iter().map(|message| message.trace.map(|trace| trace.to_string())).collect::<Vec<_>>());
         let conflicts = query.all(&mut transaction).await?;
         commit(transaction).await?;
         conflicts.iter().map(|row| Ok(MessageId::from_uuid(column(row, "id")?))).collect()

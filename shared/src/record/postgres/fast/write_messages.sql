@@ -1,11 +1,12 @@
 -- Stores messages at the ends of their chats, in the order of the lists. The transaction has locked the chats and the members
 -- who wrote, so no other message takes a `seq` meanwhile. Returns the ids that other messages have.
 -- $2 message ids, each once  $3 chats  $4 senders  $5 client ids  $6 bodies  $7 data  $8 when each was accepted
--- $9 how long messages are collected for Web Push in ms
+-- $9 how long messages are collected for Web Push in ms  $10 traceparents, or null
 , logged AS MATERIALIZED (
     SELECT *
-      FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[]) WITH ORDINALITY
-           AS l (id, chat_id, sender_id, client_id, body, data, accepted_at, n)
+      FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+                  $10::text[]) WITH ORDINALITY
+           AS l (id, chat_id, sender_id, client_id, body, data, accepted_at, traceparent, n)
 ),
 fresh AS MATERIALIZED (
     SELECT logged.*, chats.last_seq + row_number() OVER (PARTITION BY chat_id ORDER BY n) AS seq
@@ -16,8 +17,8 @@ fresh AS MATERIALIZED (
 ),
 -- Due at once, if a member is connected: the drain pushes them.
 stored AS (
-    INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, created_at, push_at)
-    SELECT chat_id, seq, id, sender_id, client_id, body, data, accepted_at,
+    INSERT INTO messages (chat_id, seq, id, sender_id, client_id, body, data, traceparent, created_at, push_at)
+    SELECT chat_id, seq, id, sender_id, client_id, body, data, traceparent, accepted_at,
            CASE WHEN EXISTS (SELECT FROM chat_members m JOIN connections c ON c.user_id = m.user_id
                               WHERE m.chat_id = fresh.chat_id AND c.token_expires_at > clock.now_ms)
                 THEN clock.now_ms END
