@@ -96,7 +96,7 @@ async fn to_rows() {
     let draft = Draft::read(&UserId::new("ops").unwrap(), event, None).unwrap();
     test.app.moment.emitted.keep(draft.id, &draft.event, test.app.clock.at()).await.expect("Redis is there");
     let page = EmitPage::All { after: None, until_ms: test.app.clock.now_ms() };
-    let mut next = Some(EmitWork { event: draft.id, page });
+    let mut next = Some(EmitWork { event: draft.id, page, trace: None });
     let (mut pages, began) = (Vec::new(), Instant::now());
     while let Some(work) = next {
         let page_began = Instant::now();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::fast::log::LogId;
 use crate::ids::{ChatId, ConnectionId, EventId, UserId, sha256};
 use crate::inbox::notification::Priority;
+use crate::telemetry::trace::TraceParent;
 
 /// The number of shards of the queue; all work of one user is in one of them. Never changes in a deployment.
 pub const SHARDS: usize = 16;
@@ -54,6 +55,8 @@ pub struct EmitWork {
     pub event: EventId,
     /// The connections.
     pub page: EmitPage,
+    /// The span of the call that emitted it.
+    pub trace: Option<TraceParent>,
 }
 
 /// A page of connections.
@@ -103,6 +106,8 @@ struct EmitMembers {
     until: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<(i64, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
 }
 
 /// The members of [`Work::Persist`] behind kind and priority, as JSON.
@@ -236,7 +241,8 @@ impl EmitWork {
                 (Vec::new(), Some(*until_ms), after.as_ref().map(|(ms, id)| (*ms, id.to_string())))
             }
         };
-        let members = EmitMembers { event: self.event.to_string(), users, until, after };
+        let trace = self.trace.map(|trace| trace.to_string());
+        let members = EmitMembers { event: self.event.to_string(), users, until, after, trace };
         let members = serde_json::to_string(&members).expect("strings and numbers are JSON");
         format!("{EMIT} {} {members}", Priority::Normal.name())
     }
@@ -244,13 +250,15 @@ impl EmitWork {
     /// Reads what follows the kind. Its priority does not matter.
     fn parse(text: &str) -> Option<Self> {
         let (_, members) = text.split_once(' ')?;
-        let EmitMembers { event, users, until, after } = serde_json::from_str(members).ok()?;
+        let EmitMembers { event, users, until, after, trace } = serde_json::from_str(members).ok()?;
         let page = match until {
             Some(until_ms) => EmitPage::All { after: after.map(|(ms, id)| (ms, ConnectionId::new(id))), until_ms },
             None if users.is_empty() => return None,
             None => EmitPage::Users(users.into_iter().map(UserId::new).collect::<Result<_, _>>().ok()?),
         };
-        Some(Self { event: EventId::parse(&event)?, page })
+        // A trace that cannot be read is no reason not to push the event.
+        let trace = trace.as_deref().and_then(TraceParent::parse);
+        Some(Self { event: EventId::parse(&event)?, page, trace })
     }
 }
 
@@ -381,10 +389,17 @@ mod tests {
             ),
         ];
         for (page, end) in pages {
-            let work = Work::Emit(EmitWork { event, page });
+            let work = Work::Emit(EmitWork { event, page, trace: None });
             assert_eq!(work.text(), format!("{start}{end}"));
             assert_eq!(Work::parse(work.text().as_bytes()), Ok(work));
         }
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let page = EmitPage::All { after: None, until_ms: 7 };
+        let work = EmitWork { event, page, trace: TraceParent::parse(trace) };
+        assert_eq!(work.text(), format!(r#"{start}"until":7,"trace":"{trace}"}}"#));
+        assert_eq!(Work::parse(work.text().as_bytes()), Ok(Work::Emit(work.clone())));
+        let other = work.text().replace(trace, "canary");
+        assert_eq!(Work::parse(other.as_bytes()), Ok(Work::Emit(EmitWork { trace: None, ..work })));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::ids::UserId;
 use crate::protocol::Frame;
 use crate::sockets::outgoing::{self, Outgoing, PushResult};
 use crate::sockets::push::MAX_AT_ONCE;
-use crate::telemetry::{Hint, Report};
+use crate::telemetry::{Hint, Report, invocation};
 
 /// The most users whose sockets the call itself pushes to.
 const MAX_TOLD_AT_ONCE: usize = 20;
@@ -69,7 +69,7 @@ async fn tell(app: &App, draft: &Draft) -> Result<(), Error> {
 }
 
 fn work(draft: &Draft, page: EmitPage) -> EmitWork {
-    EmitWork { event: draft.id, page }
+    EmitWork { event: draft.id, page, trace: invocation::trace() }
 }
 
 /// Pushes an event that the moment keeps to a page of connections. Returns the next page, if there is one. An event that the
@@ -99,6 +99,7 @@ async fn perform(app: &App, event: &RawValue, work: &EmitWork) -> Result<Option<
             let next = page.next.map(|after| EmitWork {
                 event: work.event,
                 page: EmitPage::All { after: Some(after), until_ms: *until_ms },
+                trace: work.trace,
             });
             (page.connections, next)
         }
