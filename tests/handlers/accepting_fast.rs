@@ -310,7 +310,7 @@ async fn asks(test: &TestApp, name: &str) -> ChatId {
 }
 
 /// A chat of alice and bob, who has accepted it.
-async fn chat(test: &TestApp) -> ChatId {
+pub(crate) async fn chat(test: &TestApp) -> ChatId {
     let chat = asks(test, "alice").await;
     joining::change(&test.app, &user("bob"), chat, &shared::chat::chats::Change::Accept).await.unwrap();
     test.push.taken();

@@ -3,14 +3,12 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use harness::app::request;
 use harness::{TestApp, body, event, invoke, socket_event};
 use serde_json::{Value, json};
 use shared::app::App;
 use shared::http::call::Route;
-use shared::sockets::push::Outcome;
 use shared::telemetry::invocation::{self, Origin};
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
@@ -63,10 +61,10 @@ const REAL_ID: &str = "6f1d8a04-7b52-8c9e-a3d1-52c7e0b94f18";
 
 /// The log of this thread, as functions write it.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    fn start() -> (Self, DefaultGuard) {
+    pub(crate) fn start() -> (Self, DefaultGuard) {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .json()
@@ -78,7 +76,7 @@ impl Log {
     }
 
     /// What was written since the last call.
-    fn taken(&self) -> String {
+    pub(crate) fn taken(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
     }
 
@@ -249,27 +247,6 @@ async fn a_line_names_what_the_call_was_about() {
     assert_eq!(call(&test.app, "inbox", reading).await, 404);
     let line = log.line("an unknown notification");
     assert_eq!((&line["notificationId"], &line["code"]), (&json!(REAL_ID), &json!("not_found")));
-}
-
-#[tokio::test]
-async fn a_trace_goes_from_a_send_to_the_drain_that_finishes_its_pushes() {
-    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-    let test = TestApp::new().await;
-    test.connect(USER, &["phone"]).await;
-    test.push.will("phone", &[Outcome::Failed]);
-    let (log, _guard) = Log::start();
-    let (route, bearer) = ("/api/notifications/send", test.bearer(USER, "notify:send"));
-    let mut sending = marked(route, "POST", REAL_ID, &bearer, &content(route));
-    sending["headers"]["traceparent"] = format!("00-{TRACE}-b7ad6b7169203331-01").into();
-    let sent = invoke(&test.app, send::handle, sending).await;
-    assert_eq!(log.line("a send")["traceId"], TRACE);
-    test.clock.advance(Duration::from_secs(1));
-    drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
-    let text = log.taken();
-    let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let pushed = lines.find(|line| line["fields"]["traceId"] == TRACE).unwrap_or_else(|| panic!("{text}"));
-    let id = &body(&sent)["notifications"][0]["id"];
-    assert_eq!((&pushed["fields"]["notificationId"], &pushed["fields"]["isFinished"]), (id, &json!(true)));
 }
 
 /// A frame of the connection in `tests/events`.

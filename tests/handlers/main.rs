@@ -39,5 +39,6 @@ mod socket_functions;
 mod streaming;
 mod talking_at_random;
 mod testing;
+mod traces;
 mod web_push;
 mod writing_logs;

@@ -5,6 +5,7 @@ mod backlog;
 mod drained;
 mod queue;
 mod record;
+mod traced;
 mod web_push;
 
 use std::pin::{Pin, pin};

@@ -24,6 +24,7 @@ use shared::telemetry::{Counts, Report};
 
 use crate::backlog::{has_backlog, resync_each, split_backlogged};
 use crate::drained::Drained;
+use crate::traced::Traced;
 
 /// How many entries are claimed at once.
 const MAX_CLAIMED: usize = 64;
@@ -167,7 +168,9 @@ async fn process(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<
                 resolutions.push(again.map_or(Resolution::Done(id.clone()), retry));
             }
             Ok(Work::Emit(emit)) => {
+                let traced = Traced::begin("event", std::iter::once(emit.trace));
                 let next = telling::tell_page(app, emit).await?;
+                traced.end();
                 let retry = |next| Resolution::Retry(id.clone(), Entry { work: Work::Emit(next), wait_ms: 0 });
                 resolutions.push(next.map_or(Resolution::Done(id.clone()), retry));
             }
@@ -326,16 +329,12 @@ async fn offer_rows(app: &App, pushes: Vec<Push<'_>>) -> Vec<Resolution> {
     let offers = pushes.iter().map(|Push { work, row, .. }| Offer { delivery: row, throttled: work.throttled });
     let offers: Vec<Offer<'_>> = offers.collect();
     let counts = Counts { retried: offers.len() as u64, ..Counts::default() };
+    let traced = Traced::begin("notifications", pushes.iter().map(|push| push.row.notification.content.trace));
     let left = offer::offer(app, &offers, Report { counts, ..Report::default() }).await;
-    let resolve = |(push, left): (Push<'_>, Option<Entry>)| {
-        if let Some(trace) = push.row.notification.content.trace {
-            let (id, is_finished) = (push.row.notification.id, left.is_none());
-            tracing::info!(traceId = %trace.trace, notificationId = %id, isFinished = is_finished, "a notification of a trace was pushed");
-        }
-        match left {
-            Some(entry) => Resolution::Retry(push.claim, entry),
-            None => push.done(),
-        }
+    traced.end();
+    let resolve = |(push, left): (Push<'_>, Option<Entry>)| match left {
+        Some(entry) => Resolution::Retry(push.claim, entry),
+        None => push.done(),
     };
     pushes.into_iter().zip(left).map(resolve).collect()
 }

@@ -24,6 +24,7 @@ use shared::telemetry::{Counts, Report};
 
 use crate::backlog::{resync_each, split_backlogged};
 use crate::drained::Drained;
+use crate::traced::Traced;
 
 /// How many rows are taken at once. Those that a dying drain had taken are delayed by 5 s.
 const MAX_TAKEN: usize = 100;
@@ -103,7 +104,9 @@ pub(crate) async fn push_due(app: &App, drained: &mut Drained) -> Result<bool, S
 /// Offers rows of the record. What is left is enqueued, for any drain.
 async fn offer_rows<'a>(app: &App, deliveries: &'a [Delivery], report: Report<'a>) {
     let offers: Vec<Offer<'_>> = deliveries.iter().map(Offer::from).collect();
+    let traced = Traced::begin("notifications", deliveries.iter().map(|delivery| delivery.notification.content.trace));
     let left: Vec<Entry> = offer::offer(app, &offers, report).await.into_iter().flatten().collect();
+    traced.end();
     if !left.is_empty() {
         app.moment.queue.add(&left, app.clock.at()).await;
     }
@@ -114,7 +117,9 @@ pub(crate) async fn push_messages(app: &App, drained: &mut Drained) -> Result<bo
     let due = app.record.messages.take_due_messages(MAX_TAKEN, app.clock.at()).await?;
     drained.messages += due.len();
     let messages: Vec<_> = due.iter().map(|due| (&due.message, &due.recipients)).collect();
+    let traced = Traced::begin("messages", due.iter().map(|due| due.trace));
     writing::push(app, &messages).await;
+    traced.end();
     Ok(!due.is_empty())
 }
 
