@@ -114,7 +114,7 @@ impl Call {
         let method = METHODS.into_iter().find(|method| *method == self.request.method().as_str());
         let request_id = Some(self.request_id.as_str()).filter(|id| !id.is_empty());
         let trace = self.header("traceparent").and_then(|header| TraceParent::parse(&header));
-        let origin = Origin { function: self.function, method, request_id, trace };
+        let origin = Origin { function: self.function, is_call: true, method, request_id, trace };
         invocation::run(origin, acting, |result| Some(status(result))).await
     }
 

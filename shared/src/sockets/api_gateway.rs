@@ -19,7 +19,7 @@ use crate::doctor::management::NotGone;
 use crate::ids::ConnectionId;
 use crate::protocol::Frame;
 use crate::sockets::push::{MAX_AT_ONCE, Outcome, Push};
-use crate::telemetry::invocation::wait_for;
+use crate::telemetry::invocation::{act_on, wait_for};
 use crate::telemetry::waits::Place;
 
 /// The most requests in flight.
@@ -102,7 +102,7 @@ fn outcome_of(refusal: &Refusal) -> Outcome {
 #[async_trait]
 impl Push for ApiGatewayPush {
     async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
-        let _waiting = wait_for(Place::Pushes);
+        let (_acting, _waiting) = (act_on(Place::Pushes), wait_for(Place::Pushes));
         let until = Instant::now() + START_WINDOW;
         let posts = payloads(frames).into_iter().zip(frames).enumerate().map(
             |(index, (payload, (connection, _)))| async move {
@@ -116,7 +116,7 @@ impl Push for ApiGatewayPush {
     }
 
     async fn close(&self, connections: &[ConnectionId]) {
-        let _waiting = wait_for(Place::Pushes);
+        let (_acting, _waiting) = (act_on(Place::Pushes), wait_for(Place::Pushes));
         stream::iter(connections)
             .for_each_concurrent(MAX_IN_FLIGHT, |connection| async move {
                 let closed = self.client.delete_connection().connection_id(connection.as_str()).send().await;

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use serde::Serialize;
+use tracing::{Instrument, Span};
 
 use crate::error::Error;
 use crate::ids::{ChatId, ConnectionId, NotificationId, SendId};
 use crate::telemetry::cloud_watch::{self, Directive};
-use crate::telemetry::names;
 use crate::telemetry::trace::{TraceId, TraceParent};
 use crate::telemetry::waits::{Place, Waits};
+use crate::telemetry::{names, otlp, spans};
 
 tokio::task_local! {
     /// The invocation that this task performs. Tasks that it spawns are no part of it.
@@ -28,6 +29,7 @@ static IS_WARM: AtomicBool = AtomicBool::new(false);
 #[derive(Debug, Default)]
 struct Current {
     trace: Option<TraceParent>,
+    is_call: bool,
     facts: RefCell<Facts>,
     waits: RefCell<Waits>,
 }
@@ -37,6 +39,8 @@ struct Current {
 pub struct Origin<'a> {
     /// The name of the function.
     pub function: &'static str,
+    /// Whether a client has called: by HTTP, or by an event of its socket.
+    pub is_call: bool,
     /// The method, if it is an HTTP call.
     pub method: Option<&'static str>,
     /// API Gateway's id of the request, if it has one.
@@ -48,12 +52,12 @@ pub struct Origin<'a> {
 impl<'a> Origin<'a> {
     /// An event of a socket.
     pub fn socket(function: &'static str, request_id: Option<&'a str>) -> Self {
-        Self { function, method: None, request_id, trace: None }
+        Self { function, is_call: true, method: None, request_id, trace: None }
     }
 
     /// An invocation that is no call of a client.
     pub fn internal(function: &'static str) -> Self {
-        Self { function, method: None, request_id: None, trace: None }
+        Self { function, is_call: false, method: None, request_id: None, trace: None }
     }
 }
 
@@ -99,9 +103,12 @@ impl Facts {
     }
 }
 
-/// Performs an invocation and writes its line. `status` is the HTTP status of the result, if it has one.
+/// Performs an invocation, writes its line, and exports its span. `status` is the HTTP status of the result, if it has one.
 pub async fn run<T>(origin: Origin<'_>, act: impl Future<Output = T>, status: impl FnOnce(&T) -> Option<u16>) -> T {
     let (begun, is_cold) = (Instant::now(), !IS_WARM.swap(true, Ordering::Relaxed));
+    let span = spans::invocation(origin.function, origin.method, origin.is_call, origin.trace);
+    // What it leaves to others is a part of its own span, if that is exported.
+    let origin = Origin { trace: otlp::parent_of(&span).or(origin.trace), ..origin };
     // On the heap, since each function that passes a future on has its whole size again.
     let act = Box::pin(act);
     let acting = async {
@@ -112,13 +119,15 @@ pub async fn run<T>(origin: Origin<'_>, act: impl Future<Output = T>, status: im
         }
         (result, CURRENT.with(|current| (current.facts.take(), *current.waits.borrow())))
     };
-    let current = Current { trace: origin.trace, ..Current::default() };
-    let (result, (facts, waits)) = CURRENT.scope(current, acting).await;
+    let current = Current { trace: origin.trace, is_call: origin.is_call, ..Current::default() };
+    let (result, (facts, waits)) = CURRENT.scope(current, acting).instrument(span.clone()).await;
     let line = Line::new(origin, &facts, &waits, begun.elapsed(), result.as_ref().ok().and_then(status), is_cold);
     match cloud_watch::namespace() {
         Some(namespace) => cloud_watch::write(&line.with_metrics(namespace)),
         None => line.log(),
     }
+    line.end(span);
+    otlp::flush().await;
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
@@ -130,6 +139,13 @@ pub fn note(fact: Fact) {
 /// The span that is the parent of what the current invocation leaves to others; `None` without a trace.
 pub(crate) fn trace() -> Option<TraceParent> {
     CURRENT.try_with(|current| current.trace).ok().flatten()
+}
+
+/// The span of one use of a store or of the sockets by the current invocation, until the result is dropped. Only calls have
+/// such spans: the drain asks again and again whether there is something to do, and has spans of what it does.
+pub(crate) fn act_on(place: Place) -> Span {
+    let is_call = CURRENT.try_with(|current| current.is_call).unwrap_or(false);
+    if is_call { spans::act(place) } else { Span::none() }
 }
 
 /// Notes the error that the current invocation ends with. Without one, has no effect.
@@ -268,6 +284,23 @@ impl<'a> Line<'a> {
             "invoked"
         );
     }
+
+    /// Ends the span of the invocation, which has a name as in the API: `POST /api/notifications/send`.
+    fn end(&self, span: Span) {
+        if span.is_disabled() {
+            return;
+        }
+        let name: Vec<&str> = [self.method, self.route, self.action].into_iter().flatten().collect();
+        otlp::rename(&span, if name.is_empty() { self.function.to_owned() } else { name.join(" ") });
+        span.record("http.route", self.route);
+        // What is unsigned would be exported as text.
+        span.record("http.response.status_code", self.status.map(i64::from));
+        span.record("error.type", self.code);
+        span.record("faas.coldstart", self.cold);
+        if self.server_errors > 0 {
+            span.record("otel.status_code", "error");
+        }
+    }
 }
 
 /// Milliseconds, to a tenth.
@@ -332,6 +365,7 @@ mod tests {
         note(Fact::Route("/health"));
         note_error(&Error::Internal);
         drop(wait_for(Place::Record));
+        assert!(act_on(Place::Record).is_none());
         assert!(CURRENT.try_with(|_| ()).is_err());
     }
 }

@@ -8,6 +8,9 @@ pub mod histogram;
 pub mod invocation;
 pub mod metrics;
 pub mod names;
+#[cfg_attr(not(feature = "otlp"), path = "no_otlp.rs")]
+pub mod otlp;
+pub mod spans;
 pub mod trace;
 pub(crate) mod waits;
 

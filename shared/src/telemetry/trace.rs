@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+/// The target of every span that may be exported.
+pub const TARGET: &str = "carillon";
+
 /// A span of a trace, as its children name it: the value of the header `traceparent`. Its text is what stores keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TraceParent {

@@ -22,7 +22,7 @@ use crate::config::{RedisConfig, RedisInstance};
 use crate::secrets::Renewal;
 use crate::telemetry::health::BreakerState;
 use crate::telemetry::histogram::Histogram;
-use crate::telemetry::invocation::wait_for;
+use crate::telemetry::invocation::{act_on, wait_for};
 use crate::telemetry::waits::Place;
 
 /// The pause before the second attempt to connect; doubled for each further one.
@@ -186,7 +186,7 @@ impl Link {
             }
         };
         let begun = Instant::now();
-        let _waiting = wait_for(Place::Moment);
+        let (_acting, _waiting) = (act_on(Place::Moment), wait_for(Place::Moment));
         let answer = tokio::select! {
             biased;
             answer = self.answer(&question) => answer.map_err(NoAnswer::Failed),

@@ -18,7 +18,7 @@ use crate::config::{Pooler, Secret};
 use crate::error::StoreError;
 use crate::secrets::Renewal;
 use crate::telemetry::health::{Migrations, Schema};
-use crate::telemetry::invocation::wait_for;
+use crate::telemetry::invocation::{act_on, wait_for};
 use crate::telemetry::waits::Place;
 
 /// Migrations of a newer release are left alone: the code of two releases runs side by side on its schema.
@@ -170,9 +170,11 @@ impl PostgresRecord {
 
     /// A connection to a database that has our migrations.
     pub(crate) async fn connection(&self) -> Result<GuardedConnection, Failure> {
+        let acting = act_on(Place::Record);
         let mut connection = self.pooled().await?;
         let mode = self.checked.get_or_try_init(|| async { self.mode(&mut connection).await }).await;
-        Ok(GuardedConnection::new(connection, *mode.map_err(|error| StoreError::Unavailable(error.to_string()))?))
+        let mode = *mode.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(GuardedConnection::new(connection, mode, acting))
     }
 
     /// A connection to whatever the database has.

@@ -9,6 +9,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgRow, Postgres};
 use sqlx::query::Query;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::failure::Failure;
 use crate::config::Pooler;
@@ -47,11 +48,13 @@ pub(crate) type Db<'a> = Session<dyn DerefMut<Target = PgConnection> + Send + 'a
 pub(crate) struct GuardedConnection {
     session: Session<PoolConnection<Postgres>>,
     since: Instant,
+    /// The span of all statements on it.
+    _acting: Span,
 }
 
 impl GuardedConnection {
-    pub(crate) fn new(connection: PoolConnection<Postgres>, mode: Mode) -> Self {
-        Self { session: Session { mode, connection }, since: Instant::now() }
+    pub(crate) fn new(connection: PoolConnection<Postgres>, mode: Mode, acting: Span) -> Self {
+        Self { session: Session { mode, connection }, since: Instant::now(), _acting: acting }
     }
 }
 

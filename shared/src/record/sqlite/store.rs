@@ -14,7 +14,7 @@ use super::readers::Readers;
 use super::writer::Writer;
 use crate::error::StoreError;
 use crate::telemetry::health::{Migrations, Schema};
-use crate::telemetry::invocation::wait_for;
+use crate::telemetry::invocation::{act_on, wait_for};
 use crate::telemetry::waits::Place;
 
 /// The record in a SQLite file.
@@ -104,7 +104,7 @@ impl SqliteRecord {
         act: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         self.accesses.fetch_add(1, Ordering::Relaxed);
-        let _waiting = wait_for(Place::Record);
+        let (_acting, _waiting) = (act_on(Place::Record), wait_for(Place::Record));
         self.writer.run(act).await
     }
 
@@ -114,7 +114,7 @@ impl SqliteRecord {
         act: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         self.accesses.fetch_add(1, Ordering::Relaxed);
-        let _waiting = wait_for(Place::Record);
+        let (_acting, _waiting) = (act_on(Place::Record), wait_for(Place::Record));
         self.readers.run(act).await
     }
 }
