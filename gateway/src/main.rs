@@ -21,8 +21,9 @@ use shared::config::{self, Config, ConfigError};
 use shared::function;
 use shared::ids::{ChatId, NotificationId, UserId};
 use shared::secrets::Secrets;
+use shared::telemetry::{otlp, spans};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::help::{
     ABOUT, AFTER_LONG_HELP, DOCTOR_EXAMPLES, DOCTOR_LONG_ABOUT, EPOCH_EXAMPLE, EPOCH_LONG_ABOUT, KEYS_EXAMPLES,
@@ -243,10 +244,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(serve: Serve) -> Result<(), client::BoxError> {
-    // During migrations Postgres sends a notice for everything that exists already, and invocations are many.
-    let default = "info,sqlx::postgres::notice=warn,invocation=warn";
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let variables: HashMap<String, String> = std::env::vars().collect();
+    log(&variables);
     // Installed before the `ready` line is printed, so that a program that waits for that line can stop the gateway.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let lambda = match serve.lambda {
@@ -258,7 +257,6 @@ async fn run(serve: Serve) -> Result<(), client::BoxError> {
             max_idle: MAX_IDLE,
         })),
     };
-    let variables: HashMap<String, String> = std::env::vars().collect();
     let settings = Settings {
         host: serve.host,
         port: serve.port.map_or_else(|| local::port(&variables), Ok)?,
@@ -277,6 +275,24 @@ async fn run(serve: Serve) -> Result<(), client::BoxError> {
     }
     local.stop().await;
     Ok(())
+}
+
+/// Starts logging to standard error, and exporting spans if the variables name a collector.
+fn log(variables: &HashMap<String, String>) {
+    // During migrations Postgres sends a notice for everything that exists already, and invocations are many.
+    let default = "info,sqlx::postgres::notice=warn,invocation=warn";
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let collector = config::collector(variables);
+    match &collector {
+        Some(collector) if spans::CAN_EXPORT => {
+            let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            otlp::start(lines.with_filter(filter), collector);
+        }
+        _ => tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init(),
+    }
+    if collector.is_some() && !spans::CAN_EXPORT {
+        tracing::warn!("OTEL_EXPORTER_OTLP_ENDPOINT: {}", spans::CANNOT_EXPORT);
+    }
 }
 
 /// Where `cargo build` puts the binaries of all functions too.

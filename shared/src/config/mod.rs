@@ -101,6 +101,8 @@ pub struct Config {
     pub retention_ms: i64,
     /// `METRICS_NAMESPACE`: the namespace of CloudWatch in which functions publish metrics; without it they publish none.
     pub metrics_namespace: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: the base URL of the collector that spans are exported to, if this binary can.
+    pub otlp_endpoint: Option<Uri>,
     /// `AWS_REGION`; `us-east-1` if it is missing.
     pub region: String,
     /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
@@ -117,6 +119,12 @@ pub fn environment() -> HashMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// `OTEL_EXPORTER_OTLP_ENDPOINT`: the base URL of the collector that spans are exported to. `None` also if it cannot be used, which
+/// [`Config`] tells: logging begins before the rest can be read.
+pub fn collector(variables: &HashMap<String, String>) -> Option<Uri> {
+    Variables::new(|name: &str| variables.get(name).cloned()).otlp_endpoint()
 }
 
 impl Config {
@@ -206,6 +214,7 @@ impl Config {
             digest_types: vars.digest_types(),
             retention_ms: days * 24 * 60 * 60 * 1_000,
             metrics_namespace: vars.metrics_namespace(),
+            otlp_endpoint: vars.otlp_endpoint(),
             region: vars.get("AWS_REGION").unwrap_or_else(|| "us-east-1".into()),
             credentials: vars.credentials(),
         };
@@ -542,6 +551,36 @@ mod tests {
         for bad in ["AWS/Lambda", "a b", "a\"b", "x".repeat(256).as_str()] {
             let error = namespace(bad).unwrap_err().to_string();
             assert!(error.starts_with("METRICS_NAMESPACE must be"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn spans_are_exported_over_plain_http() {
+        let endpoint =
+            |value: &str| read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", value)], &[]).map(|config| config.otlp_endpoint);
+        assert_eq!(endpoint(""), Ok(None));
+        for good in ["http://localhost:4318", "http://[::1]:4318/", "HTTP://collector/base"] {
+            assert!(endpoint(good).unwrap().is_some(), "{good}");
+        }
+        for bad in [
+            "https://localhost:4318",
+            "localhost:4318",
+            "localhost",
+            "/v1/traces",
+            "http://",
+            "http://user:hunter2@localhost:4318",
+            "http://localhost:4318?key=hunter2",
+            "http://local host",
+            "grpc://localhost:4317",
+        ] {
+            let read = endpoint(bad);
+            if !cfg!(feature = "otlp") {
+                assert_eq!(read, Ok(None), "{bad}");
+                continue;
+            }
+            let error = read.unwrap_err().to_string();
+            assert!(error.starts_with("OTEL_EXPORTER_OTLP_ENDPOINT must be an http:// URL"), "{bad}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
         }
     }
 

@@ -159,6 +159,25 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         Some(namespace)
     }
 
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`. Many programs read this variable, so a value that only they can use is no problem of a binary
+    /// that exports nothing.
+    pub(super) fn otlp_endpoint(&mut self) -> Option<Uri> {
+        const NAME: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        let is_plain = |url: &Uri| {
+            let has_host = url.host().is_some_and(|host| !host.is_empty());
+            let has_user = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+            url.scheme_str() == Some("http") && has_host && !has_user && url.query().is_none()
+        };
+        let url = self.get(NAME)?.parse().ok().filter(is_plain);
+        if url.is_none() && cfg!(feature = "otlp") {
+            self.problem(
+                NAME,
+                "must be an http:// URL such as http://localhost:4318, without a password and without a query",
+            );
+        }
+        url
+    }
+
     /// `WEB_PUSH_HOSTS`.
     pub(super) fn push_hosts(&mut self) -> PushHosts {
         const NAME: &str = "WEB_PUSH_HOSTS";

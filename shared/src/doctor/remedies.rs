@@ -16,6 +16,9 @@ pub fn of(variable: &str) -> &'static str {
         "ALLOWED_ORIGINS" => "list the origin of each page as https://app.example.com, with commas between and no path",
         "ENABLE_TEST_ENDPOINTS" => "set it to false, or leave it out: test pages are never part of production",
         "RATE_LIMIT_SEND" | "RATE_LIMIT_CHAT" | "RATE_LIMIT_FRAMES" => "write a count and a window, such as 30/60s",
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => {
+            "set the address of a collector beside the function, http://localhost:4318, or leave it out"
+        }
         "PORT" | "WS_PORT" => "set a port that is free, or leave it out for 3000",
         name if name.starts_with("VAPID_") => {
             "run `carillon vapid` once and set its three variables; browsers subscribe with the public key, so keep it"

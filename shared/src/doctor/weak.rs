@@ -8,6 +8,7 @@ use super::remedies;
 use crate::config::{Config, Origins, Secret};
 use crate::fast::accept::Accept;
 use crate::limits::Rate;
+use crate::telemetry::spans::{CAN_EXPORT, CANNOT_EXPORT};
 
 /// The fewest different bytes of a secret: 32 random hexadecimal digits practically never have fewer.
 const MIN_DIFFERENT_BYTES: usize = 6;
@@ -36,8 +37,15 @@ pub(super) fn findings(
     extent: Extent,
 ) -> Vec<Finding> {
     let given = Given { variables, config, is_production, extent };
-    let found =
-        [environment(&given), secrets(&given), origins(&given), addresses(&given), stores(&given), web_push(&given)];
+    let found = [
+        environment(&given),
+        secrets(&given),
+        origins(&given),
+        addresses(&given),
+        stores(&given),
+        web_push(&given),
+        spans(&given),
+    ];
     found.into_iter().flatten().chain(numbers(config)).collect()
 }
 
@@ -188,6 +196,13 @@ fn web_push(given: &Given<'_>) -> Vec<Finding> {
     found
 }
 
+fn spans(given: &Given<'_>) -> Vec<Finding> {
+    const NAME: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    let is_without = given.config.otlp_endpoint.is_some() && !CAN_EXPORT;
+    let found = is_without.then(|| Finding::warning(NAME, CANNOT_EXPORT, "build with FEATURES=otlp, or leave it out"));
+    found.into_iter().collect()
+}
+
 /// Numbers within their ranges that do not fit each other, or the clients.
 fn numbers(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
@@ -245,6 +260,14 @@ mod tests {
     #[test]
     fn what_is_sound_is_ok() {
         assert_eq!(in_production(&[]), [("variables".to_owned(), State::Ok)]);
+    }
+
+    #[test]
+    fn a_collector_is_of_use_only_to_a_binary_that_exports() {
+        let found = in_production(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")]);
+        let expected =
+            if CAN_EXPORT { ("variables", State::Ok) } else { ("OTEL_EXPORTER_OTLP_ENDPOINT", State::Warning) };
+        assert_eq!(found, [(expected.0.to_owned(), expected.1)]);
     }
 
     #[test]
