@@ -20,7 +20,9 @@ use shared::fast::write::Extent;
 use shared::ids::{ConnectionId, UserId};
 use shared::presence::telling::settle;
 use shared::sockets::connections::Connection;
+use shared::telemetry::trace::TARGET;
 use shared::telemetry::{Counts, Report};
+use tracing::instrument;
 
 use crate::backlog::{has_backlog, resync_each, split_backlogged};
 use crate::drained::Drained;
@@ -96,6 +98,7 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
 }
 
 /// Writes the logs that these claims name.
+#[instrument(target = TARGET, level = "trace", skip_all)]
 async fn persist(app: &App, claimed: &[Claimed], drained: &mut Drained) -> Vec<Resolution> {
     let log = |claimed: &Claimed| match claimed.work {
         Ok(Work::Persist(log)) => Some(log),
@@ -147,6 +150,7 @@ async fn give_back(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Resul
     Ok(resolutions)
 }
 
+#[instrument(target = TARGET, level = "trace", skip_all)]
 async fn process(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Resolution>, StoreError> {
     let (mut pushes, mut left, mut resolutions) = (Vec::new(), Vec::new(), Vec::new());
     for claimed in chunk {

@@ -20,7 +20,9 @@ use shared::inbox::{ChangeKind, Changed};
 use shared::protocol::{self, ReplyFrame};
 use shared::sockets::connections::MAX_SWEPT;
 use shared::sockets::outgoing;
+use shared::telemetry::trace::TARGET;
 use shared::telemetry::{Counts, Report};
+use tracing::instrument;
 
 use crate::backlog::{resync_each, split_backlogged};
 use crate::drained::Drained;
@@ -38,6 +40,7 @@ const MAX_SWEEP: Duration = Duration::from_secs(10);
 
 /// Writes all logs that have entries. Some may have no work in the queue: the call that appended died before it enqueued, or the
 /// queue lost the work.
+#[instrument(target = TARGET, level = "trace", skip_all)]
 pub(crate) async fn persist_all(app: &App, drained: &mut Drained) {
     // If the record fails, nothing can be written to it.
     if app.fast_use.may_have_logs(&*app.record.fast, &app.clock).await.unwrap_or(false) {
@@ -48,6 +51,7 @@ pub(crate) async fn persist_all(app: &App, drained: &mut Drained) {
 
 /// Materialises up to `limit` due chunks and pushes the notifications. Returns how many chunks there were, and when the first
 /// Web Push is due, in milliseconds since 1970.
+#[instrument(target = TARGET, level = "trace", skip_all)]
 pub(crate) async fn materialise(
     app: &App,
     limit: usize,
@@ -62,6 +66,7 @@ pub(crate) async fn materialise(
 
 /// Ends snoozes that are over and pushes the notifications. Returns how many there were, and when the first Web Push is due, in
 /// milliseconds since 1970.
+#[instrument(target = TARGET, level = "trace", skip_all)]
 pub(crate) async fn unsnooze(app: &App, drained: &mut Drained) -> Result<(usize, Option<i64>), StoreError> {
     let Unsnoozed { snoozes, deliveries, web_push_at_ms } =
         app.record.snoozes.unsnooze(MAX_UNSNOOZED, app.clock.at()).await?;
@@ -82,6 +87,7 @@ async fn push_arrivals(app: &App, deliveries: Vec<Delivery>, drained: &mut Drain
 }
 
 /// Pushes rows whose `push_at` has passed. Returns whether there were any.
+#[instrument(target = TARGET, level = "trace", skip_all)]
 pub(crate) async fn push_due(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
     let taken = app.record.deliveries.take_due(MAX_TAKEN, app.clock.at()).await?;
     if taken.is_empty() {
@@ -113,6 +119,7 @@ async fn offer_rows<'a>(app: &App, deliveries: &'a [Delivery], report: Report<'a
 }
 
 /// Pushes messages of chats that are due. Returns whether there were any.
+#[instrument(target = TARGET, level = "trace", skip_all)]
 pub(crate) async fn push_messages(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
     let due = app.record.messages.take_due_messages(MAX_TAKEN, app.clock.at()).await?;
     drained.messages += due.len();
@@ -124,6 +131,7 @@ pub(crate) async fn push_messages(app: &App, drained: &mut Drained) -> Result<bo
 }
 
 /// Makes tombstones of expired notifications and tells their users. Returns whether there were any.
+#[instrument(target = TARGET, level = "trace", skip_all)]
 pub(crate) async fn expire(app: &App, drained: &mut Drained) -> Result<bool, StoreError> {
     let expired = app.record.retention.expire(MAX_EXPIRED, app.clock.at()).await?;
     let changes: Vec<&Changed> = expired.iter().map(|(_, changed)| changed).collect();
@@ -134,6 +142,7 @@ pub(crate) async fn expire(app: &App, drained: &mut Drained) -> Result<bool, Sto
 }
 
 /// Purges what is too old, until `until_ms`; at least some of it.
+#[instrument(target = TARGET, level = "trace", skip_all)]
 pub(crate) async fn purge(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
     loop {
         let purged = app.record.retention.purge(app.config.retention_ms, app.clock.at()).await?;
@@ -145,6 +154,7 @@ pub(crate) async fn purge(app: &App, until_ms: i64, drained: &mut Drained) -> Re
 }
 
 /// Tells connections that their token has expired, and closes them.
+#[instrument(target = TARGET, level = "trace", skip_all)]
 pub(crate) async fn close_expired(app: &App, until_ms: i64, drained: &mut Drained) -> Result<(), StoreError> {
     loop {
         let expired = app.record.connections.sweep(app.clock.at()).await?;

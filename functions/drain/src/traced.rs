@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use shared::telemetry::spans;
 use shared::telemetry::trace::TraceParent;
+use tracing::Span;
 
 /// A push of things that belong to traces.
 pub(crate) struct Traced {
     what: &'static str,
     /// How many of the things belong to each.
     counts: BTreeMap<TraceParent, u64>,
+    /// The span of the push in each.
+    _spans: Vec<Span>,
 }
 
 impl Traced {
@@ -16,7 +20,8 @@ impl Traced {
     pub(crate) fn begin(what: &'static str, traces: impl Iterator<Item = Option<TraceParent>>) -> Self {
         let mut counts: BTreeMap<TraceParent, u64> = BTreeMap::new();
         traces.flatten().for_each(|trace| *counts.entry(trace).or_default() += 1);
-        Self { what, counts }
+        let spans = counts.iter().map(|(trace, count)| spans::left_push(*trace, what, *count)).collect();
+        Self { what, counts, _spans: spans }
     }
 
     /// After they were pushed: writes a line for each trace, and not for each thing, since a send may have 1,000 recipients.
