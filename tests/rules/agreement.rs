@@ -56,8 +56,9 @@ const PASSWORDS: [(&str, &str); 3] = [
     ("FUNCTIONS_DATABASE_URL", "FUNCTIONS_DATABASE_PASSWORD"),
     ("REDIS_URL", "REDIS_PASSWORD"),
 ];
-/// Variables that describe a deployment to operators and that no function reads.
-const NOT_READ: [&str; 1] = ["ENV"];
+/// Variables that no code of ours reads: one describes a deployment to operators, and those of sampling are read by the library that
+/// exports spans.
+const NOT_READ: [&str; 3] = ["ENV", "OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG"];
 
 const fn function(name: &'static str, routes: &'static [Route], needs: &'static [&'static str]) -> Function {
     Function { name, routes, needs }

@@ -1,4 +1,4 @@
-//! The traces that end in the drain: of calls that are over and left something to push.
+//! The traces that end in the drain: those of calls that have returned and left something to push.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,17 @@ use shared::telemetry::spans;
 use shared::telemetry::trace::TraceParent;
 use tracing::Span;
 
-/// A push of things that belong to traces.
+/// A push of what traced calls have left.
 pub(crate) struct Traced {
     what: &'static str,
-    /// How many of the things belong to each.
+    /// How many items each call has left.
     counts: BTreeMap<TraceParent, u64>,
-    /// The span of the push in each.
+    /// The span of the push in the trace of each call.
     _spans: Vec<Span>,
 }
 
 impl Traced {
-    /// Before things are pushed that calls with these traces have left.
+    /// Begins a push of items that came with these traces.
     pub(crate) fn begin(what: &'static str, traces: impl Iterator<Item = Option<TraceParent>>) -> Self {
         let mut counts: BTreeMap<TraceParent, u64> = BTreeMap::new();
         traces.flatten().for_each(|trace| *counts.entry(trace).or_default() += 1);
@@ -24,10 +24,10 @@ impl Traced {
         Self { what, counts, _spans: spans }
     }
 
-    /// After they were pushed: writes a line for each trace, and not for each thing, since a send may have 1,000 recipients.
+    /// Ends the push and writes one line per call, not per item: a send may have 1,000 recipients.
     pub(crate) fn end(self) {
         for (TraceParent { trace, .. }, count) in self.counts {
-            tracing::info!(traceId = %trace, what = self.what, count, "something of a trace was pushed");
+            tracing::info!(traceId = %trace, what = self.what, count, "pushed what a traced call had left");
         }
     }
 }

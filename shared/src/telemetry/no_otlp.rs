@@ -1,4 +1,4 @@
-//! What takes the place of the export of spans in a binary without the cargo feature `otlp`: nothing.
+//! Takes the place of `otlp.rs` in a binary without the cargo feature `otlp`: nothing is exported.
 
 use http::Uri;
 use tracing::Span;
@@ -6,7 +6,7 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::telemetry::trace::TraceParent;
 
-/// Is never called.
+/// Is not called, since [`CAN_EXPORT`](super::spans::CAN_EXPORT) is false.
 pub fn start(_lines: impl Layer<Registry> + Send + Sync, _collector: &Uri) {}
 
 /// Has no effect.

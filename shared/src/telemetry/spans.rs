@@ -1,6 +1,6 @@
-//! The spans of an invocation: itself, and below it what an operator looks for, which is what it waits for. They name functions,
-//! routes and errors of this code, and nothing of what a caller sent. Each is of the level TRACE, which no log has by default, so
-//! without an exporter it costs a comparison.
+//! The spans that are exported: one for each invocation, with a child for each use of a store or of the sockets. Their attributes
+//! are names of this code, never anything that a caller sent. All are of the level TRACE, which logs leave out by default, so a
+//! span that is not exported costs one comparison.
 
 use tracing::field::Empty;
 use tracing::{Span, trace_span};
@@ -11,10 +11,10 @@ use crate::telemetry::waits::Place;
 
 /// Whether this binary can export spans: it was built with the cargo feature `otlp`.
 pub const CAN_EXPORT: bool = cfg!(feature = "otlp");
-/// What to know of a collector that is configured if it cannot.
+/// What an operator is told who configures a collector for a binary that cannot export.
 pub const CANNOT_EXPORT: &str = "it has no effect: this binary was built without the cargo feature otlp";
 
-/// The span of an invocation, as a child of its caller's if it has one. What becomes of it is recorded at its end.
+/// The span of an invocation, as a child of the caller's if there is one. The empty fields are recorded at its end.
 pub(crate) fn invocation(
     function: &'static str,
     method: Option<&'static str>,
@@ -40,7 +40,7 @@ pub(crate) fn invocation(
     span
 }
 
-/// One use of a store or of the sockets, within the current span.
+/// One use of a store or of the sockets, as a child of the current span.
 pub(crate) fn act(place: Place) -> Span {
     match place {
         Place::Record => trace_span!(target: TARGET, "record", otel.kind = "client"),
@@ -49,7 +49,7 @@ pub(crate) fn act(place: Place) -> Span {
     }
 }
 
-/// A push of so many things that a call has left to the drain, as a child of the span of that call, which has ended.
+/// A push by the drain of `count` items that a call has left, as a child of that call's span, which has ended.
 pub fn left_push(caller: TraceParent, what: &'static str, count: u64) -> Span {
     let span = trace_span!(
         target: TARGET,
