@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use shared::chat::chats::{Created, NewChat};
 use shared::chat::messages::Range;
 use shared::chat::{Kind, Role};
-use shared::delivery::dead_letters::{Dead, Reason};
+use shared::delivery::dead_letters::{Dead, Reason, Redriven};
 use shared::delivery::work::Work;
 use shared::ids::{ChatId, ConnectionId, UserId, sha256};
 use shared::inbox::bounds::Bounds;
@@ -17,6 +17,7 @@ use crate::broken_rows::Database;
 use crate::record::{Record, Send, at, concurrently, user, users};
 
 on_each_database! {
+    a_list_that_cannot_be_read_loses_the_id_and_stays_for_others,
     nothing_names_the_user_and_others_keep_what_is_theirs,
     an_erasure_goes_on_where_it_stopped,
     chats_of_which_no_one_else_is_a_member_end,
@@ -202,6 +203,50 @@ async fn nothing_names_the_user_and_others_keep_what_is_theirs(record: Record, d
     // Bob, too, may be erased.
     erase(&record, "bob").await;
     assert_eq!(mentions(&database, "bob").await, [""; 0]);
+}
+
+async fn a_list_that_cannot_be_read_loses_the_id_and_stays_for_others(record: Record, database: Database) {
+    const DAMAGED: &str = r#"["bob", "mallory", 7, "carol""#;
+    const LEFT: &str = r#"["bob", null, 7, "carol""#;
+    let to = users(&["bob", "mallory", "carol"]);
+    record.send(&Send::due("in a letter", Due::After(1_000)), &to, at(0)).await;
+    record.send(&Send::due("in a chunk", Due::After(5_000)), &to, at(0)).await;
+    database.execute(&format!("UPDATE send_chunks SET recipients = '{DAMAGED}'")).await;
+    assert!(record.materialise_next(at(1_000)).await.unwrap().is_some());
+    let places = ["dead_letters.payload", "send_chunks.recipients"];
+    assert_eq!(mentions(&database, "mallory").await, places);
+    erase(&record, "mallory").await;
+    assert_eq!(mentions(&database, "mallory").await, [""; 0]);
+    assert_eq!(mentions(&database, LEFT).await, places);
+
+    // What an operator repairs reaches the others as it was sent.
+    for (place, name) in [("dead_letters", "payload"), ("send_chunks", "recipients")] {
+        database.execute(&format!(r#"UPDATE {place} SET {name} = '["bob","carol"]'"#)).await;
+    }
+    let letters = record.dead_letters().page(None, 10).await.unwrap().letters;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(record.dead_letters().redrive(letters[0].key.id, at(2_000)).await.unwrap(), Redriven::Done);
+    while record.materialise_next(at(5_000)).await.unwrap().is_some() {}
+    for name in ["bob", "carol"] {
+        assert_eq!(titles(&record, name).await, ["in a chunk", "in a letter"]);
+    }
+    assert_eq!(record.position("mallory").await.head, 0);
+}
+
+/// A text of Postgres is always UTF-8.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sqlite_erases_in_lists_that_are_no_utf_8() {
+    let (record, database, _guard) = crate::broken_rows::sqlite().await;
+    for (key, after_ms) in [("in a letter", 1_000), ("in a chunk", 5_000)] {
+        record.send(&Send::due(key, Due::After(after_ms)), &users(&["bob", "mallory"]), at(0)).await;
+    }
+    database.execute("UPDATE send_chunks SET recipients = recipients || CAST(x'ff' AS TEXT)").await;
+    assert!(record.materialise_next(at(1_000)).await.unwrap().is_some());
+    let places = ["dead_letters.payload", "send_chunks.recipients"];
+    assert_eq!(mentions(&database, "mallory").await, places);
+    erase(&record, "mallory").await;
+    assert_eq!(mentions(&database, "mallory").await, [""; 0]);
+    assert_eq!(mentions(&database, r#"["bob",null]"#).await, places);
 }
 
 /// As many messages as that, all of the same sender.

@@ -185,22 +185,80 @@ pub fn in_answer(user: &UserId) -> String {
     format!(r#""userId":{}"#, in_json(user))
 }
 
-/// A list of recipients without this user; `None` if the user is not among them, or the list cannot be read.
-///
-/// The element goes, rather than becoming null: drains of an earlier release read a list of strings.
-pub fn without(recipients: &str, user: &UserId) -> Option<Vec<UserId>> {
-    let all: Vec<String> = serde_json::from_str(recipients).ok()?;
-    let before = all.len();
-    let left: Vec<UserId> = all.into_iter().map(UserId::stored).filter(|recipient| recipient != user).collect();
-    (left.len() < before).then_some(left)
+/// What is left of a stored list of recipients without the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Left {
+    /// These recipients.
+    Recipients(Vec<UserId>),
+    /// A list that cannot be read, without the id. It stays, since an operator may find other recipients in it.
+    Unreadable(String),
 }
 
-/// Whom a dead letter is still about without this user: empty if it goes, `None` if it stays as it is. `is_own`: the letter is
-/// about this user alone; `recipients`: how many its payload lists, which is otherwise what the queue or a log held.
-pub fn left_of_letter(is_own: bool, recipients: i64, payload: &str, user: &UserId) -> Option<Vec<UserId>> {
+impl Left {
+    /// Nothing.
+    pub const NOTHING: Self = Self::Recipients(Vec::new());
+
+    /// How many recipients it counts as, of so many before.
+    pub fn count(&self, before: i64) -> i64 {
+        match self {
+            Self::Recipients(left) => i64::try_from(left.len()).unwrap_or(i64::MAX),
+            Self::Unreadable(_) => before,
+        }
+    }
+
+    /// As it is stored.
+    pub fn into_text(self) -> String {
+        match self {
+            Self::Recipients(left) => serde_json::to_string(&left).expect("a list of strings is JSON"),
+            Self::Unreadable(text) => text,
+        }
+    }
+}
+
+/// A list of recipients without this user; `None` if it does not name the user.
+///
+/// The element goes, rather than becoming null: drains of an earlier release read a list of strings.
+pub fn without(recipients: &str, user: &UserId) -> Option<Left> {
+    let Ok(all) = serde_json::from_str::<Vec<String>>(recipients) else {
+        return nulled(recipients, user).map(Left::Unreadable);
+    };
+    let before = all.len();
+    let left: Vec<UserId> = all.into_iter().map(UserId::stored).filter(|recipient| recipient != user).collect();
+    (left.len() < before).then_some(Left::Recipients(left))
+}
+
+/// A text that cannot be read, with null for each string that is the user's id. Everything else stays as it is, since it may
+/// name others. `None` if there is no such string.
+fn nulled(text: &str, user: &UserId) -> Option<String> {
+    let id = in_json(user);
+    let is_between = |c: char| c.is_whitespace() || ",:[]{}".contains(c);
+    // In its quotation marks, an id like `,` is also what stands between two strings, where characters of these surround it. A
+    // quotation mark after a backslash is part of another id.
+    let is_ambiguous = user.as_str().starts_with(is_between) && user.as_str().ends_with(is_between);
+    let (mut nulled, mut done, mut from) = (String::with_capacity(text.len()), 0, 0);
+    while let Some(found) = text[from..].find(&id) {
+        let (start, end) = (from + found, from + found + id.len());
+        let around = [text[..start].chars().next_back(), text[end..].chars().next()];
+        let is_within = around[0] == Some('\\');
+        if is_within || is_ambiguous && !around.into_iter().flatten().all(is_between) {
+            // The next one may begin within this one.
+            from = start + 1;
+            continue;
+        }
+        nulled.push_str(&text[done..start]);
+        nulled.push_str("null");
+        (done, from) = (end, end);
+    }
+    nulled.push_str(&text[done..]);
+    (done > 0).then_some(nulled)
+}
+
+/// Whom a dead letter is still about without this user: no recipients if it goes, `None` if it stays as it is. `is_own`: the
+/// letter is about this user alone; `recipients`: how many its payload lists, which is otherwise what the queue or a log held.
+pub fn left_of_letter(is_own: bool, recipients: i64, payload: &str, user: &UserId) -> Option<Left> {
     match recipients {
-        _ if is_own => Some(Vec::new()),
-        0 => concerns(payload, user).then(Vec::new),
+        _ if is_own => Some(Left::NOTHING),
+        0 => concerns(payload, user).then_some(Left::NOTHING),
         _ => without(payload, user),
     }
 }
@@ -269,23 +327,43 @@ mod tests {
 
     #[test]
     fn only_the_same_user_is_taken_from_a_list() {
-        assert_eq!(without(r#"["a","b","c"]"#, &user("b")), Some(vec![user("a"), user("c")]));
-        assert_eq!(without(r#"["b"]"#, &user("b")), Some(vec![]));
+        let left = |names: &[&str]| Some(Left::Recipients(names.iter().map(|name| user(name)).collect()));
+        assert_eq!(without(r#"["a","b","c"]"#, &user("b")), left(&["a", "c"]));
+        assert_eq!(without(r#"["b"]"#, &user("b")), left(&[]));
         // Their JSON contains that of the user.
         for list in [r#"["x,",",y"]"#, r#"["x\"b"]"#, r#"["B","bb"]"#, "[]", "broken", "[1]"] {
             assert_eq!(without(list, &user("b")), None, "{list}");
             assert_eq!(without(list, &user(",")), None, "{list}");
         }
-        assert_eq!(without(r#"["a \"quoted\" one"]"#, &user("a \"quoted\" one")), Some(vec![]));
+        assert_eq!(without(r#"["a \"quoted\" one"]"#, &user("a \"quoted\" one")), left(&[]));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_stays_without_the_id() {
+        let left = |text, name| match without(text, &user(name)) {
+            Some(Left::Unreadable(text)) => text,
+            other => panic!("{text}, {name}: {other:?}"),
+        };
+        assert_eq!(left(r#"["a","b","c""#, "b"), r#"["a",null,"c""#);
+        assert_eq!(left(r#"["b", 7, "a","b"]"#, "b"), r#"[null, 7, "a",null]"#);
+        assert_eq!(left(r#"[{"id":"b"},{"id":"a"}]"#, "b"), r#"[{"id":null},{"id":"a"}]"#);
+        assert_eq!(left(r#"no list of ["a \"quoted\" one""#, "a \"quoted\" one"), "no list of [null");
+        assert_eq!(left(r#"["a,","b",",",",c""#, ","), r#"["a,","b",null,",c""#);
+        // Their JSON contains that of the user, or none of it.
+        for list in [r#"["x","y"#, r#"["x\"b"#, r#"["x\"b", 7]"#, r#"["B","bb"#, "[1]", ""] {
+            assert_eq!((without(list, &user("b")), without(list, &user(","))), (None, None), "{list}");
+        }
     }
 
     #[test]
     fn a_letter_stays_goes_or_loses_a_recipient() {
         let left = |is_own, recipients, payload| left_of_letter(is_own, recipients, payload, &user("b"));
-        assert_eq!(left(true, 0, ""), Some(vec![]));
-        assert_eq!((left(false, 0, r#""b""#), left(false, 0, r#""c""#)), (Some(vec![]), None));
-        assert_eq!((left(false, 1, r#"["b"]"#), left(false, 1, r#"["c"]"#)), (Some(vec![]), None));
-        assert_eq!(left(false, 2, r#"["b","c"]"#), Some(vec![user("c")]));
+        assert_eq!(left(true, 0, ""), Some(Left::NOTHING));
+        assert_eq!((left(false, 0, r#""b""#), left(false, 0, r#""c""#)), (Some(Left::NOTHING), None));
+        assert_eq!((left(false, 1, r#"["b"]"#), left(false, 1, r#"["c"]"#)), (Some(Left::NOTHING), None));
+        assert_eq!(left(false, 2, r#"["b","c"]"#), Some(Left::Recipients(vec![user("c")])));
+        let unreadable = left(false, 1, r#"["b","c""#).unwrap();
+        assert_eq!((unreadable.count(1), unreadable.into_text()), (1, r#"[null,"c""#.to_owned()));
     }
 
     #[test]

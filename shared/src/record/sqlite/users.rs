@@ -9,12 +9,13 @@ use crate::clock::At;
 use crate::error::StoreError;
 use crate::ids::{ChatId, ConnectionId, UserId};
 use crate::record::sqlite::failure::{Failure, broken};
-use crate::record::sqlite::rows::{blob, json_list, limit, text};
+use crate::record::sqlite::rows::{blob, limit, text};
 use crate::record::sqlite::statement::{all, execute, first, one, value};
 use crate::record::sqlite::store::SqliteRecord;
 use crate::users::erasures::{
-    ERASED_IN_ANSWER, Erased, Erasures, MAX_CHANGED, MAX_CHANGED_TEXTS, MAX_CHATS, MAX_EXAMINED, MAX_EXAMINED_TEXTS,
-    MAX_SENDS, Reached, Stage, goes_round_again, in_answer, in_json, left_of_letter, reach, without,
+    ERASED_IN_ANSWER, Erased, Erasures, Left, MAX_CHANGED, MAX_CHANGED_TEXTS, MAX_CHATS, MAX_EXAMINED,
+    MAX_EXAMINED_TEXTS, MAX_SENDS, Reached, Stage, goes_round_again, in_answer, in_json, left_of_letter, reach,
+    without,
 };
 
 #[async_trait]
@@ -119,11 +120,12 @@ fn chunks(db: &Connection, user: &UserId, after: &Key) -> Result<Reached, Failur
     let (named, last) = reach(page, MAX_EXAMINED_TEXTS, MAX_CHANGED_TEXTS);
     for (send, n) in named {
         let send = send.as_bytes().as_slice();
-        let sql = "SELECT recipients FROM send_chunks WHERE send_id = ?1 AND n = ?2";
-        let recipients = one(db, sql, params![send, n], value::<String>)?;
-        if let Some(left) = without(&recipients, user) {
+        // As bytes, since what cannot be read may be no UTF-8 either.
+        let sql = "SELECT CAST(recipients AS BLOB) FROM send_chunks WHERE send_id = ?1 AND n = ?2";
+        let recipients = one(db, sql, params![send, n], value::<Vec<u8>>)?;
+        if let Some(left) = without(&String::from_utf8_lossy(&recipients), user) {
             let sql = "UPDATE send_chunks SET recipients = ?3 WHERE send_id = ?1 AND n = ?2";
-            execute(db, sql, params![send, n, json_list(&left)])?;
+            execute(db, sql, params![send, n, left.into_text()])?;
             empty_unneeded(db, send)?;
         }
     }
@@ -139,18 +141,20 @@ fn dead_letters(db: &Connection, user: &UserId, after: &Key) -> Result<Reached, 
     let (named, last) = reach(page, MAX_EXAMINED_TEXTS, MAX_CHANGED_TEXTS);
     for id in named {
         let id = id.as_bytes().as_slice();
-        let sql = "SELECT send_id, user_id IS ?2 AS is_own, recipients, payload FROM dead_letters WHERE id = ?1";
+        let sql = "SELECT send_id, user_id IS ?2 AS is_own, recipients, CAST(payload AS BLOB) AS payload
+                     FROM dead_letters WHERE id = ?1";
         let (send, is_own, recipients, payload) = one(db, sql, params![id, user.as_str()], |row| {
             let send: Option<Vec<u8>> = row.get("send_id")?;
-            let payload: Option<String> = row.get("payload")?;
+            let payload: Option<Vec<u8>> = row.get("payload")?;
             Ok((send, row.get::<_, bool>("is_own")?, row.get::<_, i64>("recipients")?, payload.unwrap_or_default()))
         })?;
+        let payload = String::from_utf8_lossy(&payload);
         let Some(left) = left_of_letter(is_own, recipients, &payload, user) else { continue };
-        if left.is_empty() {
+        if left == Left::NOTHING {
             execute(db, "DELETE FROM dead_letters WHERE id = ?1", params![id])?;
         } else {
             let sql = "UPDATE dead_letters SET recipients = ?2, payload = ?3 WHERE id = ?1";
-            execute(db, sql, params![id, limit(left.len()), json_list(&left)])?;
+            execute(db, sql, params![id, left.count(recipients), left.into_text()])?;
         }
         if let Some(send) = send {
             empty_unneeded(db, &send)?;

@@ -5,9 +5,11 @@ use uuid::Uuid;
 use super::sends;
 use crate::ids::UserId;
 use crate::record::postgres::failure::Failure;
-use crate::record::postgres::rows::{column, json_list, limit};
+use crate::record::postgres::rows::{column, limit};
 use crate::record::postgres::timeout::{Db, Run};
-use crate::users::erasures::{MAX_CHANGED_TEXTS, MAX_EXAMINED_TEXTS, Reached, in_json, left_of_letter, reach, without};
+use crate::users::erasures::{
+    Left, MAX_CHANGED_TEXTS, MAX_EXAMINED_TEXTS, Reached, in_json, left_of_letter, reach, without,
+};
 
 /// In chunks. Those that a drain is materialising are waited for, and have put their row into the inbox then.
 pub(super) async fn in_chunks(
@@ -41,7 +43,7 @@ pub(super) async fn in_chunks(
         if let Some(left) = without(column(row, "recipients")?, user) {
             sends.push(column::<Uuid>(row, "send_id")?);
             numbers.push(column::<i32>(row, "n")?);
-            lists.push(json_list(&left));
+            lists.push(left.into_text());
         }
     }
     let query = sqlx::query(
@@ -75,16 +77,16 @@ pub(super) async fn in_dead_letters(db: &mut Db<'_>, user: &UserId, after: Uuid)
     let (mut ids, mut counts, mut lists) = (Vec::new(), Vec::new(), Vec::new());
     for row in &locked {
         let payload = column::<Option<&str>>(row, "payload")?.unwrap_or_default();
-        let (is_own, recipients) = (column(row, "is_own")?, column(row, "recipients")?);
+        let (is_own, recipients): (bool, i64) = (column(row, "is_own")?, column(row, "recipients")?);
         let Some(left) = left_of_letter(is_own, recipients, payload, user) else { continue };
         sends.extend(column::<Option<Uuid>>(row, "send_id")?);
         let id: Uuid = column(row, "id")?;
-        if left.is_empty() {
+        if left == Left::NOTHING {
             deleted.push(id);
         } else {
             ids.push(id);
-            counts.push(limit(left.len()));
-            lists.push(json_list(&left));
+            counts.push(left.count(recipients));
+            lists.push(left.into_text());
         }
     }
     sqlx::query("DELETE FROM dead_letters WHERE id = ANY ($1)").bind(deleted).run(db).await?;
