@@ -46,6 +46,9 @@ test("a bill is the sum of quantities times prices", () => {
     one.usd,
     one.lines.reduce((sum, { usd }) => sum + usd, 0),
   );
+  const logs = line(estimate({ size: "large", users: 3e6 }), "Logs");
+  assert.ok(logs.quantity > 10_240 && logs.quantity < 30_720);
+  assert.equal(logs.usd.toFixed(4), (5_120 + (logs.quantity - 10_240) * 0.25).toFixed(4));
   // Beyond the first billion, messages cost less.
   const much = line(estimate({ size: "large" }), "Socket messages");
   assert.ok(much.quantity > 1e9);
