@@ -5,6 +5,7 @@
 //   node deploy/cost/main.mjs --users 250000 --notifications-per-user 12
 //   node deploy/cost/main.mjs --size small --set Database=rds    a parameter of the size or of the templates
 //   node deploy/cost/main.mjs --price natHours=0.052             a price of docs/cost.json
+//   node deploy/cost/main.mjs --prices                           the prices, and who confirms each of them
 //   node deploy/cost/main.mjs --json                             all figures, as JSON
 //   node deploy/cost/main.mjs --write                            puts the tables into docs/cost.md
 
@@ -13,7 +14,7 @@ import { parseArgs } from "node:util";
 import { SIZES } from "./deployment.mjs";
 import { data, estimate } from "./estimate.mjs";
 import { page, written } from "./page.mjs";
-import { billTable, busyTable, monthTable, option, printed } from "./tables.mjs";
+import { billTable, busyTable, monthTable, option, priceTable, printed } from "./tables.mjs";
 
 const names = Object.keys(data.assumptions);
 
@@ -31,12 +32,14 @@ function main() {
       size: { type: "string" },
       set: { type: "string", multiple: true, default: [] },
       price: { type: "string", multiple: true, default: [] },
+      prices: { type: "boolean" },
       json: { type: "boolean" },
       write: { type: "boolean" },
       ...Object.fromEntries(names.map((name) => [option(name), { type: "string" }])),
     },
   });
   if (values.write) return writeFileSync(page, written());
+  if (values.prices) return console.log(printed(priceTable()));
   if (values.size && !SIZES[values.size]) throw new Error(`--size must be ${Object.keys(SIZES).join(", ")}`);
   const given = names.filter((name) => values[option(name)] !== undefined);
   const changes = {

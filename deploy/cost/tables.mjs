@@ -97,18 +97,30 @@ export const priceTable = () => [
       : usd.map(([to, each]) => (to ? `${each} up to ${number(to)}` : `${each} after`)).join(", "),
     per === 1 ? unit : `${number(per)} ${unit}`,
     `[${new URL(source).pathname.split("/").filter(Boolean).slice(0, -1).join(" ")}](${source})`,
-    checked ?? "no",
+    checked?.map(({ on, at }) => `[${confirmer(at)}, ${on}](${at})`).join("<br>") ?? "no",
   ]),
 ];
+
+/** Who wrote a page: the owner of a repository, or the site. */
+function confirmer(at) {
+  const { hostname, pathname } = new URL(at);
+  const isRepository = ["github.com", "raw.githubusercontent.com"].includes(hostname);
+  return isRepository ? pathname.split("/")[1] : hostname.replace(/^www\./, "");
+}
 
 /** `visibleHoursPerUser` as an option: `visible-hours-per-user`. */
 export const option = (name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 export const markdown = (rows) => rows.map((row) => `| ${row.join(" | ")} |`).join("\n");
 
-/** The same for a terminal: columns of equal width, without marks. */
+/** The same for a terminal: columns of equal width, without marks and addresses. */
 export function printed(rows) {
-  const lines = rows.filter((_, n) => n !== 1).map((row) => row.map((cell) => cell.replaceAll(/[*`]/g, "")));
+  const plain = (cell) =>
+    cell
+      .replaceAll(/\[(.*?)\]\(.*?\)/g, "$1")
+      .replaceAll("<br>", "; ")
+      .replaceAll(/[*`]/g, "");
+  const lines = rows.filter((_, n) => n !== 1).map((row) => row.map(plain));
   const widths = lines[0].map((_, n) => Math.max(...lines.map((line) => line[n].length)));
   const isLeft = rows[1].map((cell) => cell === "---");
   const pad = (cell, n) => (isLeft[n] ? cell.padEnd(widths[n]) : cell.padStart(widths[n]));

@@ -18,11 +18,24 @@ test("docs/cost.md shows what the calculator says", () => {
   assert.equal(readFileSync(page, "utf8"), written(), "run: node deploy/cost/main.mjs --write");
 });
 
-test("the prices and their date are told in docs/cost.md", () => {
+test("docs/cost.md tells the date of the prices, and how many are confirmed", () => {
   const text = readFileSync(page, "utf8");
-  assert.ok(text.includes(`${data.region} as generally known on ${data.date}`));
-  const isAny = Object.values(data.prices).some(({ checked }) => checked !== null);
-  assert.ok(!isAny || !text.includes("None of them was compared"), "a price was checked: say so in docs/cost.md");
+  const prices = Object.values(data.prices);
+  const confirmed = prices.filter(({ checked }) => checked !== null);
+  assert.ok(text.includes(`list prices of ${data.region} on ${data.date}`));
+  assert.ok(text.includes(`${confirmed.length} of ${prices.length} are confirmed`), `${confirmed.length} are`);
+});
+
+test("a confirmed price names pages and their dates", () => {
+  for (const [name, { checked }] of Object.entries(data.prices)) {
+    if (checked === null) continue;
+    assert.ok(checked.length > 0, name);
+    for (const { on, at } of checked) {
+      assert.match(on, /^\d{4}(-\d\d(-\d\d)?)?$/, name);
+      assert.ok(on <= data.date, name);
+      assert.match(at, /^https:\/\//, name);
+    }
+  }
 });
 
 test("the sizes are those of deploy/*.toml", () => {
@@ -100,6 +113,10 @@ test("the command takes options, and says what is wrong with them", async () => 
   const [found, ...others] = JSON.parse(stdout);
   assert.deepEqual([found.size, found.users, found.is.notificationsPerUser, others.length], ["large", 250_000, 12, 0]);
   assert.match((await prints()).stdout, /^a month +small: 100 users +medium: 10,000 users +large: 1 million users\n/);
+  const { stdout: prices } = await prints("--prices");
+  assert.match(prices, /^price +USD +for +where to check +checked\n/);
+  assert.match(prices, /^acuHours +0\.12 +ACU-hours.* +rds aurora +aws, \d{4}-\d\d-\d\d/m);
+  assert.ok(!prices.includes("https://"));
   for (const [args, told] of [
     [["--users", "many"], /users must be a number from 0, is many/],
     [["--size", "huge"], /--size must be small, medium, large/],
