@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,12 +32,16 @@ const CONSUMER: i32 = 5;
 
 /// What a collector has received and a test has not taken.
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<Span>>>);
+struct Received {
+    spans: Arc<Mutex<Vec<Span>>>,
+    /// Whether the collector refuses everything.
+    is_refused: Arc<AtomicBool>,
+}
 
 impl Received {
     /// The spans since the last call, none of which has anything that a client decides.
     fn taken(&self) -> Vec<Span> {
-        let spans = std::mem::take(&mut *self.0.lock().unwrap());
+        let spans = std::mem::take(&mut *self.spans.lock().unwrap());
         let text = format!("{spans:?}");
         assert!(!text.contains("canary"), "{text}");
         spans
@@ -63,9 +68,13 @@ async fn collector() -> (http::Uri, Received) {
 async fn receive(keeping: Received, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
     assert_eq!((request.method().as_str(), request.uri().path()), ("POST", "/v1/traces"));
     let body = request.into_body().collect().await?.to_bytes();
+    if keeping.is_refused.load(Ordering::Relaxed) {
+        let refusal = Response::builder().status(503).body(Full::default());
+        return Ok(refusal.unwrap());
+    }
     let export = ExportTraceServiceRequest::decode(body).unwrap();
     let of_scopes = export.resource_spans.into_iter().flat_map(|of_resource| of_resource.scope_spans);
-    keeping.0.lock().unwrap().extend(of_scopes.flat_map(|of_scope| of_scope.spans));
+    keeping.spans.lock().unwrap().extend(of_scopes.flat_map(|of_scope| of_scope.spans));
     Ok(Response::new(Full::default()))
 }
 
@@ -145,5 +154,12 @@ async fn a_call_and_what_it_leaves_are_one_tree() {
 
     // A caller that does not record its own part does not want this one either.
     sends(&test, Some(format!("00-{TRACE}-{CALLER}-00"))).await;
+    assert!(received.taken().is_empty());
+
+    // A collector that takes nothing costs no call its answer, and the next calls do not wait for it.
+    received.is_refused.store(true, Ordering::Relaxed);
+    sends(&test, None).await;
+    received.is_refused.store(false, Ordering::Relaxed);
+    sends(&test, None).await;
     assert!(received.taken().is_empty());
 }
