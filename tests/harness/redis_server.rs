@@ -144,8 +144,8 @@ impl RedisServer {
         let client = redis::Client::open(format!("redis://127.0.0.1:{}", self.port))?;
         let (name, arguments) = command.split_first().expect("a command has a name");
         loop {
-            let mut connection = client.get_connection_with_timeout(Duration::from_secs(10))?;
-            match redis::cmd(name).arg(arguments).query(&mut connection) {
+            let connected = client.get_connection_with_timeout(Duration::from_secs(10));
+            match connected.and_then(|mut connection| redis::cmd(name).arg(arguments).query(&mut connection)) {
                 // By the signal of a child process that ended.
                 Err(error) if is_interrupted(&error) => {}
                 answer => return answer,
