@@ -16,6 +16,8 @@ use crate::row::{Call, Expected, Group, Row, SEND, Who, admin, invalid, refused,
 const REUSED: Expected = refused(422, "idempotency_key_reused");
 const LIMITED: Expected = refused(429, "rate_limited");
 const KEY: &[&str] = &["idempotencyKey"];
+/// How many calls of a hundred Redis may not answer in time.
+const MAX_UNCOUNTED: usize = 5;
 
 pub(crate) fn group() -> Group {
     Group {
@@ -122,7 +124,14 @@ async fn hundredfold() {
     for n in 0..99 {
         status(202).check(&other.posts(SEND, like("hundred")).await, &format!("send {n} after a hundred repeats"));
     }
-    LIMITED.check(&other.posts(SEND, like("hundred")).await, "one too many");
+    // What Redis does not answer in time is decided by this process, and costs the budget in Redis nothing: few calls, if any.
+    let mut further = other.posts(SEND, like("hundred")).await;
+    for _ in 0..MAX_UNCOUNTED {
+        if further.status == 202 {
+            further = other.posts(SEND, like("hundred")).await;
+        }
+    }
+    LIMITED.check(&further, "one too many");
     world.stops().await;
 }
 
