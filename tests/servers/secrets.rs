@@ -73,9 +73,10 @@ async fn a_role_that_is_still_refused_does_not_cost_a_read_for_each_call() {
     let alice = world.user("alice");
     alice.gets("/api/notifications").await.expect(200);
 
-    let barred = "ALTER ROLE guarded NOLOGIN;
-        SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'guarded'";
-    postgres_server::does(&owner, barred).await;
+    // Apart, since both together are one transaction: until it ends, the role may still log in.
+    postgres_server::does(&owner, "ALTER ROLE guarded NOLOGIN").await;
+    let ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'guarded'";
+    postgres_server::does(&owner, ended).await;
     let began = Instant::now();
     for _ in 0..20 {
         alice.gets("/api/notifications").await.expect(503);
