@@ -46,8 +46,8 @@ pub trait Logs: Send + Sync {
     /// or releases them, or for [`WRITER_LEASE_MS`]; until then they are busy for other writers.
     async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs;
 
-    /// Removes what a writer has written, and ends its lease on these logs. Returns those of its logs that have more entries; `None` without an answer: what was
-    /// written is read again then, which is harmless.
+    /// Removes what a writer has written, and ends its lease on the logs of these entries. Returns those of them that have more
+    /// entries. `None` without an answer: the entries are then read and written again, which changes nothing.
     async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> Option<Vec<LogId>>;
 
     /// Ends the leases of a writer that could not write, on these logs, as far as they answer.

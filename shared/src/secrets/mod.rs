@@ -368,7 +368,7 @@ impl Renewal {
             }
             Err(_) => problems.extend(old.values().map(|secret| format!("{} could not be read in time", secret.name))),
         }
-        // Not before: whoever finds them young enough takes the values as they are.
+        // Only now, after the values were taken: a call that finds a recent read does not wait, and uses the values that are known.
         self.secrets.state().reads.extend(old.keys().map(|arn| ((*arn).to_owned(), read_now)));
         for problem in &problems {
             tracing::warn!("{problem}; the last value is used on");
