@@ -170,10 +170,23 @@ export class PushVisit {
     });
   }
 
-  /** The push service delivers a push. */
+  /**
+   * The push service delivers a push. Waits until the worker is done with it, because Chromium forgets a notification that
+   * is asked for between being stored and being on the screen.
+   */
   async push(payload: object): Promise<void> {
     this.#tools ??= await PushTools.attach(this.page, this.#origin);
+    await this.worker.evaluate(() => {
+      const scope = globalThis as unknown as ServiceWorkerScope;
+      scope.handled = new Promise((resolve) => {
+        scope.PushEvent.prototype.waitUntil = function (act) {
+          scope.ExtendableEvent.prototype.waitUntil.call(this, act);
+          act.then(resolve, resolve);
+        };
+      });
+    });
     await this.#tools.deliver(payload);
+    await this.worker.evaluate(() => (globalThis as unknown as ServiceWorkerScope).handled);
   }
 
   /** What the system shows of this site. */
@@ -195,8 +208,16 @@ export class PushVisit {
   }
 }
 
+interface ExtendableEvent extends Event {
+  waitUntil(act: Promise<unknown>): void;
+}
+
 /** The part of a worker's global scope that the tests use. */
 interface ServiceWorkerScope extends EventTarget {
+  readonly ExtendableEvent: { readonly prototype: ExtendableEvent };
+  readonly PushEvent: { readonly prototype: ExtendableEvent };
+  /** Resolves when the next push has been handled. Set by the tests. */
+  handled: Promise<unknown>;
   readonly clients: { matchAll(options: { includeUncontrolled: true }): Promise<{ readonly url: string }[]> };
   readonly registration: ServiceWorkerRegistration;
   readonly NotificationEvent: new (type: string, init: { notification: Notification | undefined }) => Event;
