@@ -5,13 +5,16 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use harness::redis_server::{RedisServer, several};
 use shared::clock::{At, Clock};
-use shared::fast::log::{LogId, Logs, ReadLogs, Share, UnwrittenLogs, WriterId};
-use shared::ids::UserId;
+use shared::fast::log::{KeyClaim, LogId, Logged, Logs, ReadLogs, Share, UnwrittenLogs, WriterId};
+use shared::ids::{SendId, UserId};
+use shared::limits::Verdict;
 use shared::moment::redis::RedisMoment;
+use sqlx::types::Uuid;
 
-use crate::moment::{Moment, PREFIX};
+use crate::moment::{Moment, PLENTY, PREFIX};
 
 /// The log of alice.
 const KEY: &str = "carillon:{p0207}:log";
@@ -157,4 +160,50 @@ async fn clocks_that_disagree_hold_up_nothing() {
     }
     let read = servers.reads(1, ALL).await;
     assert_eq!((texts(&read), &read.more[..], &read.grown[..]), (vec!["behind", "ahead"], &[][..], &[][..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_appends_or_claims_waits_for_a_slow_server_while_who_can_do_without_it_does_not() {
+    let server = RedisServer::start();
+    let (timeout, concurrent) = (Duration::from_secs(30), Duration::from_millis(20));
+    let config = server.config(PREFIX);
+    let moment = RedisMoment::with_timeout_of_one(&config, Clock::system(), timeout, concurrent).unwrap();
+    let moment = Moment(Arc::new(moment));
+    moment.becomes_healthy_within(Duration::from_secs(10)).await;
+    server.hangs();
+    let spend = || {
+        let moment = moment.clone();
+        tokio::spawn(async move { moment.spends("send A alice", PLENTY).await })
+    };
+    // One waits on, and all others would give up.
+    let patient = spend();
+    tokio::time::sleep(10 * concurrent).await;
+    let append = |n: u128| {
+        let moment = moment.clone();
+        tokio::spawn(async move { moment.0.append(alice(), Uuid::from_u128(n), "entry", At::Server).await })
+    };
+    let appends = [1, 2, 3].map(append);
+    let claim = |n: u8| {
+        let moment = moment.clone();
+        tokio::spawn(async move {
+            let claim = KeyClaim::new(None, &[n; 32]);
+            let send = SendId::of_key(&UserId::new("alice").unwrap(), "send", "key");
+            let claimed = moment.0.claim_key(send, claim, At::Server).await;
+            (claim, claimed)
+        })
+    };
+    let claims = [1, 2].map(claim);
+    for _ in 0..3 {
+        // Its verdict is one of this process.
+        assert_eq!(spend().await.unwrap(), Verdict::Admitted);
+    }
+    assert!(!patient.is_finished() && appends.iter().all(|append| !append.is_finished()));
+    server.goes_on();
+    for append in appends {
+        assert!(matches!(append.await.unwrap(), Some(Logged::Added { .. })));
+    }
+    let [(one, first), (other, second)] = <[_; 2]>::try_from(join_all(claims).await).unwrap().map(Result::unwrap);
+    assert_eq!(first, second);
+    assert!(first == Some(one) || first == Some(other));
+    assert_eq!(patient.await.unwrap(), Verdict::Admitted);
 }

@@ -5,7 +5,7 @@ use redis::{RedisError, Value};
 
 use super::RedisMoment;
 use super::keys::{Key, Keys};
-use super::link::Retry;
+use super::link::Patience;
 use super::steps::{Answer, Step, read};
 use crate::delivery::work::shard;
 use crate::fast::log::LogId;
@@ -77,14 +77,14 @@ impl RedisMoment {
             .iter()
             .flat_map(|Concerned { key, .. }| [Step::command("TYPE", key.clone()), Step::command("PTTL", key.clone())]);
         let asking: Vec<Step> = asking.collect();
-        let mut answers = self.router.ask_at(instance, &asking, Retry::AfterProbe).await.into_iter();
+        let mut answers = self.router.ask_at(instance, &asking, Patience::Retrying).await.into_iter();
         let mut kinds: Vec<(String, i64)> = Vec::with_capacity(concerned.len());
         for _ in concerned {
             kinds.push((read(answers.next()?)?, read(answers.next()?)?));
         }
         let readings: Vec<Vec<Step>> =
             concerned.iter().zip(&kinds).map(|(concerned, (kind, _))| reading(concerned, kind)).collect();
-        let answers = self.router.ask_at(instance, &readings.concat(), Retry::AfterProbe).await;
+        let answers = self.router.ask_at(instance, &readings.concat(), Patience::Retrying).await;
         let mut answers = answers.into_iter();
         let found = concerned.iter().zip(kinds).zip(&readings).map(|((concerned, (kind, ttl_ms)), reading)| {
             let mut answers = answers.by_ref().take(reading.len());

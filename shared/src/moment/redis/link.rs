@@ -32,16 +32,23 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// move them each time.
 const WATCHED: Duration = Duration::from_secs(5);
 
+/// A timer that is later than this tells that the process had no processor.
+const LATE: Duration = Duration::from_millis(10);
+/// How long a process that had none reads what has arrived.
+const READING: Duration = Duration::from_millis(2);
+
 /// The reason for an open breaker when there was no error, only silence.
 const SILENT: &str = "no answer in time";
 
-/// Whether an instance that gives no answer is asked again.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Retry {
-    /// No: the call can go on without an answer.
-    Never,
-    /// Once more if a probe finds the instance back, within the timeout of one call: for callers that only read.
-    AfterProbe,
+/// How long a caller waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It can go on without one, and gives up early while another call waits already.
+    Short,
+    /// The whole timeout: an order or a key depends on the answer.
+    Long,
+    /// The same, and it asks once more if a probe finds the instance back meanwhile: for callers that only read.
+    Retrying,
 }
 
 /// What the links of a process have in common.
@@ -168,9 +175,34 @@ enum NoAnswer {
 }
 
 impl Link {
-    /// The answer to a question, within the timeout; `None` if there is none or the breaker did not permit asking. If the
-    /// connection turns out to be useless, the question is asked once more on a new one.
-    pub(crate) async fn ask<T, F>(self: &Arc<Self>, question: impl Fn(MultiplexedConnection) -> F) -> Option<T>
+    /// The answer to a question, within the timeout; `None` if there is none or the breaker did not permit asking.
+    pub(crate) async fn ask<T, F>(
+        self: &Arc<Self>,
+        question: impl Fn(MultiplexedConnection) -> F,
+        patience: Patience,
+    ) -> Option<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        if patience != Patience::Retrying {
+            return self.ask_once(&question, patience).await;
+        }
+        let answer = async {
+            match self.ask_once(&question, patience).await {
+                None if self.is_back().await => self.ask_once(&question, patience).await,
+                answer => answer,
+            }
+        };
+        timeout(self.bound(), answer).await.ok().flatten()
+    }
+
+    /// The same, without looking for a probe. If the connection turns out to be useless, the question is asked once more on a new
+    /// one.
+    async fn ask_once<T, F>(
+        self: &Arc<Self>,
+        question: impl Fn(MultiplexedConnection) -> F,
+        patience: Patience,
+    ) -> Option<T>
     where
         F: Future<Output = RedisResult<T>>,
     {
@@ -191,7 +223,7 @@ impl Link {
             biased;
             answer = self.answer(&question) => answer.map_err(NoAnswer::Failed),
             () = self.breaker_opens() => Err(NoAnswer::GaveUp),
-            no_answer = self.times_out(call_timeout) => Err(no_answer),
+            no_answer = self.times_out(call_timeout, patience) => Err(no_answer),
         };
         self.count(begun.elapsed(), answer.is_ok());
         match answer {
@@ -210,29 +242,6 @@ impl Link {
             Err(NoAnswer::Failed(error)) => {
                 self.failed(&error);
                 None
-            }
-        }
-    }
-
-    /// The same, with a second attempt if that is wanted.
-    pub(crate) async fn ask_with<T, F>(
-        self: &Arc<Self>,
-        question: impl Fn(MultiplexedConnection) -> F,
-        retry: Retry,
-    ) -> Option<T>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        match retry {
-            Retry::Never => self.ask(&question).await,
-            Retry::AfterProbe => {
-                let answer = async {
-                    match self.ask(&question).await {
-                        None if self.is_back().await => self.ask(&question).await,
-                        answer => answer,
-                    }
-                };
-                timeout(self.bound(), answer).await.ok().flatten()
             }
         }
     }
@@ -343,17 +352,22 @@ impl Link {
         let _ = self.state.subscribe().wait_for(|state| state.breaker.is_open()).await;
     }
 
-    /// Returns when a call must stop waiting.
-    async fn times_out(&self, call_timeout: Duration) -> NoAnswer {
+    /// Returns when a call must stop waiting. Of concurrent calls only one tells the breaker, for one stall is no outage.
+    async fn times_out(&self, call_timeout: Duration, patience: Patience) -> NoAnswer {
         let begun = Instant::now();
         let is_another_waiting = self.patient_call.available_permits() == 0;
         let short = if is_another_waiting { self.timeouts.suspicious } else { self.timeouts.concurrent };
         sleep_until(begun + short.min(call_timeout)).await;
-        let Ok(_patient) = self.patient_call.try_acquire() else {
+        let tells = self.patient_call.try_acquire();
+        if tells.is_err() && patience == Patience::Short {
             return NoAnswer::GaveUp;
-        };
+        }
         sleep_until(begun + call_timeout).await;
-        NoAnswer::TimedOut
+        if begun.elapsed() > call_timeout + LATE {
+            // This process did not run, and what Redis has answered meanwhile has not been read yet.
+            sleep(READING).await;
+        }
+        if tells.is_ok() { NoAnswer::TimedOut } else { NoAnswer::GaveUp }
     }
 
     /// Begins to connect, unless there is a connection or another task is connecting.

@@ -39,7 +39,7 @@ use self::emit::{self as emitting, Finding};
 use self::health::{meanwhile, mode};
 use self::keys::{Channel, Keys};
 use self::limits::gcra::{self, Spending};
-use self::link::{Linking, Retry};
+use self::link::{Linking, Patience};
 use self::presence::Asking;
 use self::routing::Router;
 use self::sockets::Listeners;
@@ -107,6 +107,17 @@ impl RedisMoment {
         Self::with_timeouts(config, clock, Timeouts::all(timeout), None)
     }
 
+    /// The same, but of concurrent calls that can go on without an answer all save one wait only for `concurrent`.
+    pub fn with_timeout_of_one(
+        config: &RedisConfig,
+        clock: Clock,
+        timeout: Duration,
+        concurrent: Duration,
+    ) -> Result<Self, SetupError> {
+        let timeouts = Timeouts { concurrent, suspicious: concurrent, ..Timeouts::all(timeout) };
+        Self::with_timeouts(config, clock, timeouts, None)
+    }
+
     fn with_timeouts(
         config: &RedisConfig,
         clock: Clock,
@@ -167,14 +178,14 @@ impl RedisMoment {
     /// Those of these events that are kept, in the same order.
     async fn find_events(&self, ids: &[EventId], at: At) -> Vec<Box<RawValue>> {
         let finding = Finding::new(&self.keys, ids, at);
-        let answers = self.router.ask(&finding.steps, Retry::Never).await;
+        let answers = self.router.ask(&finding.steps, Patience::Short).await;
         self.counted(finding.result(answers))
     }
 
     /// Keeps a drain counted as awake for so long, or ends that with 0; returns the generation.
     async fn keep_awake(&self, awake_ms: i64, at: At) -> Option<u64> {
         let steps = [queueing::heartbeat(&self.keys, awake_ms, at)];
-        let answers = self.drain_router.ask_everywhere(&steps, Retry::Never).await;
+        let answers = self.drain_router.ask_everywhere(&steps, Patience::Short).await;
         let generations = answers.into_iter().filter_map(|mut answers| queueing::read_heartbeat(answers.pop()?));
         generations.map(|generation| self.counted(generation)).reduce(u64::wrapping_add)
     }
@@ -182,7 +193,7 @@ impl RedisMoment {
     /// Claims at one instance, where this was found.
     async fn claim_at(&self, instance: usize, inspected: Inspected, limit: usize, at: At) -> Claims {
         let claim = async |plan: &Plan| {
-            let answers = self.drain_router.ask_at(instance, &plan.steps(&self.keys, at), Retry::Never).await;
+            let answers = self.drain_router.ask_at(instance, &plan.steps(&self.keys, at), Patience::Short).await;
             self.counted(plan.claimed(instance, answers))
         };
         let fair_share = &self.fair_shares[instance];
@@ -202,7 +213,7 @@ impl RedisMoment {
 impl Limits for RedisMoment {
     async fn spend(&self, spends: &[Spend], at: At) -> Vec<Verdict> {
         let spending = Spending::new(&self.keys, spends, at);
-        let answers = self.router.ask(&spending.steps, Retry::Never).await;
+        let answers = self.router.ask(&spending.steps, Patience::Short).await;
         let spent = spending.result(answers);
         self.count_foreign(spent.foreign);
         // What no instance decided, this process does.
@@ -215,7 +226,7 @@ impl Limits for RedisMoment {
 
     async fn give_back(&self, spends: &[Spend], at: At) {
         let refund = Spending::refund(&self.keys, spends, at);
-        let answers = self.router.ask(&refund.steps, Retry::Never).await;
+        let answers = self.router.ask(&refund.steps, Patience::Short).await;
         let given = refund.result(answers);
         self.count_foreign(given.foreign);
         let not_given = spends.iter().zip(&given.verdicts).filter(|(_, verdict)| verdict.is_none());
@@ -228,7 +239,7 @@ impl Limits for RedisMoment {
 impl Telemetry for RedisMoment {
     async fn report(&self, report: &Report<'_>, at: At) {
         let reporting = Reporting::new(&self.keys, report, at);
-        let answers = self.router.ask(&reporting.steps, Retry::Never).await;
+        let answers = self.router.ask(&reporting.steps, Patience::Short).await;
         let reported = reporting.result(answers);
         self.count_foreign(reported.foreign);
         if reported.forbidden > 0 && self.forbidden.fetch_add(reported.forbidden, Ordering::Relaxed) == 0 {
@@ -242,7 +253,7 @@ impl Telemetry for RedisMoment {
 
     async fn counts(&self, at: At) -> Option<Counts> {
         // While an instance is away, others count in its place.
-        let answers = self.router.ask_everywhere(&telemetry::counts(&self.keys, at), Retry::AfterProbe).await;
+        let answers = self.router.ask_everywhere(&telemetry::counts(&self.keys, at), Patience::Retrying).await;
         let counts = answers.into_iter().filter_map(telemetry::read_counts).map(|counts| self.counted(counts));
         counts.reduce(|mut sum, other| {
             sum.add_all(&other);
@@ -252,7 +263,7 @@ impl Telemetry for RedisMoment {
 
     async fn outcomes(&self, id: NotificationId, at: At) -> Option<Vec<PushAttempt>> {
         let steps = [telemetry::outcomes(&self.keys, id)];
-        let answers = self.router.ask_everywhere(&steps, Retry::AfterProbe).await;
+        let answers = self.router.ask_everywhere(&steps, Patience::Retrying).await;
         let outcomes = answers.into_iter().filter_map(|mut answers| telemetry::read_outcomes(answers.pop()?, at));
         let mut outcomes = outcomes.map(|outcomes| self.counted(outcomes)).reduce(|mut all, other| {
             all.extend(other);
@@ -268,30 +279,30 @@ impl Telemetry for RedisMoment {
 impl Presence for RedisMoment {
     async fn renew(&self, user: &UserId, connection: &ConnectionId, lease_ms: i64, at: At) -> Option<Renewed> {
         let steps = [presence::renew(&self.keys, user, connection, lease_ms, at)];
-        let answer = self.router.ask(&steps, Retry::Never).await.pop()?;
+        let answer = self.router.ask(&steps, Patience::Short).await.pop()?;
         presence::read_renewed(answer).map(|renewed| self.counted(renewed))
     }
 
     async fn leave(&self, user: &UserId, connection: &ConnectionId, at: At) -> Option<Left> {
         let steps = [presence::leave(&self.keys, user, connection, at)];
-        let answer = self.router.ask(&steps, Retry::Never).await.pop()?;
+        let answer = self.router.ask(&steps, Patience::Short).await.pop()?;
         presence::read_left(answer).map(|left| self.counted(left))
     }
 
     async fn settle(&self, user: &UserId, at: At) -> Option<Settled> {
         let steps = [presence::settle(&self.keys, user, at)];
-        let answer = self.router.ask(&steps, Retry::Never).await.pop()?;
+        let answer = self.router.ask(&steps, Patience::Short).await.pop()?;
         presence::read_settled(answer).map(|settled| self.counted(settled))
     }
 
     async fn forget_user(&self, user: &UserId) {
         let steps = [presence::forget(&self.keys, user)];
-        self.router.ask(&steps, Retry::Never).await;
+        self.router.ask(&steps, Patience::Short).await;
     }
 
     async fn online(&self, users: &[UserId], at: At) -> Option<Vec<bool>> {
         let asking = Asking::new(&self.keys, users, at);
-        let answers = self.router.ask(&asking.steps, Retry::AfterProbe).await;
+        let answers = self.router.ask(&asking.steps, Patience::Retrying).await;
         asking.result(answers).map(|online| self.counted(online))
     }
 }
@@ -300,19 +311,19 @@ impl Presence for RedisMoment {
 impl MessageCache for RedisMoment {
     async fn keep(&self, chat: ChatId, messages: &[&Message], room: Room, _: At) {
         let steps = [cached_messages::keep(&self.keys, chat, messages, room)];
-        let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
+        let answer = self.router.ask(&steps, Patience::Short).await.pop().flatten();
         self.count_foreign(cached_messages::read_kept(answer));
     }
 
     async fn run(&self, chat: ChatId, range: Range, limit: usize, _: At) -> Vec<Message> {
         let steps = [cached_messages::run(&self.keys, chat, range, limit)];
-        let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
+        let answer = self.router.ask(&steps, Patience::Short).await.pop().flatten();
         self.counted(cached_messages::read_run(answer, chat))
     }
 
     async fn forget(&self, chat: ChatId) {
         let steps = [cached_messages::forget(&self.keys, chat)];
-        self.router.ask(&steps, Retry::Never).await;
+        self.router.ask(&steps, Patience::Short).await;
     }
 }
 
@@ -320,13 +331,13 @@ impl MessageCache for RedisMoment {
 impl Emitted for RedisMoment {
     async fn keep(&self, id: EventId, event: &RawValue, at: At) -> Option<Kept> {
         let steps = [emitting::keep(&self.keys, id, event, at)];
-        let answer = self.router.ask(&steps, Retry::Never).await.pop()?;
+        let answer = self.router.ask(&steps, Patience::Short).await.pop()?;
         emitting::read_kept(answer).map(|kept| self.counted(kept))
     }
 
     async fn address(&self, id: EventId, audience: Addressees<'_>, at: At) {
         let steps = emitting::address(&self.keys, id, audience, at);
-        self.count_foreign(emitting::read_addressed(self.router.ask(&steps, Retry::Never).await));
+        self.count_foreign(emitting::read_addressed(self.router.ask(&steps, Patience::Short).await));
     }
 
     async fn find(&self, id: EventId, at: At) -> Option<Box<RawValue>> {
@@ -334,13 +345,13 @@ impl Emitted for RedisMoment {
     }
 
     async fn newest(&self, user: &UserId, at: At) -> Option<Newest> {
-        let answers = self.router.ask(&emitting::list(&self.keys, user, 1, at), Retry::Never).await;
+        let answers = self.router.ask(&emitting::list(&self.keys, user, 1, at), Patience::Short).await;
         emitting::read_list(answers).map(|list| emitting::newest(&self.counted(list)))
     }
 
     /// One round trip for the ids, and one for the events if there are any.
     async fn list(&self, user: &UserId, at: At) -> Vec<Box<RawValue>> {
-        let answers = self.router.ask(&emitting::list(&self.keys, user, MAX_KEPT, at), Retry::Never).await;
+        let answers = self.router.ask(&emitting::list(&self.keys, user, MAX_KEPT, at), Patience::Short).await;
         let ids = emitting::read_list(answers).map(|list| self.counted(list)).unwrap_or_default();
         let mut events = if ids.is_empty() { Vec::new() } else { self.find_events(&ids, at).await };
         events.reverse();
@@ -352,19 +363,19 @@ impl Emitted for RedisMoment {
 impl Audiences for RedisMoment {
     async fn remember(&self, chat: ChatId, read: &Audience, age_ms: i64, at: At) {
         let steps = [audience::remember(&self.keys, chat, read, age_ms, at)];
-        let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
+        let answer = self.router.ask(&steps, Patience::Short).await.pop().flatten();
         self.count_foreign(audience::read_written(answer));
     }
 
     async fn recall(&self, chat: ChatId, max_age_ms: i64, at: At) -> Option<Audience> {
         let steps = [audience::recall(&self.keys, chat, at)];
-        let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
+        let answer = self.router.ask(&steps, Patience::Short).await.pop().flatten();
         self.counted(audience::read_recalled(answer, max_age_ms))
     }
 
     async fn change(&self, chat: ChatId, version: i64, at: At) {
         let steps = [audience::change(&self.keys, chat, version, at)];
-        let answer = self.router.ask(&steps, Retry::Never).await.pop().flatten();
+        let answer = self.router.ask(&steps, Patience::Short).await.pop().flatten();
         self.count_foreign(audience::read_written(answer));
     }
 }
@@ -375,7 +386,7 @@ impl Streams for RedisMoment {
         let is_cluster = self.mode == Mode::Cluster;
         let steps = frames.iter().map(|(stream, frame)| sockets::publish(&self.keys, stream, frame, is_cluster));
         let steps: Vec<steps::Step> = steps.collect();
-        let answers = self.router.ask(&steps, Retry::Never).await;
+        let answers = self.router.ask(&steps, Patience::Short).await;
         let mut outcomes: Vec<Outcome> = answers.into_iter().map(sockets::read_published).collect();
         if is_cluster && outcomes.contains(&Outcome::Gone) {
             let unheard = outcomes.iter_mut().zip(frames).filter(|(outcome, _)| **outcome == Outcome::Gone);
@@ -396,13 +407,13 @@ impl Streams for RedisMoment {
 impl Queue for RedisMoment {
     async fn add(&self, entries: &[Entry], at: At) -> Added {
         let adding = Adding::new(&self.keys, entries, at);
-        let answers = self.router.ask(&adding.steps, Retry::Never).await;
+        let answers = self.router.ask(&adding.steps, Patience::Short).await;
         self.counted(adding.result(answers))
     }
 
     /// One round trip to look at all shards of all instances, and one more to those that have something.
     async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
-        let answers = self.drain_router.ask_everywhere(&queueing::inspect(&self.keys, at), Retry::Never).await;
+        let answers = self.drain_router.ask_everywhere(&queueing::inspect(&self.keys, at), Patience::Short).await;
         let found = answers.into_iter().zip(0..).filter_map(|(answers, n)| Some((n, Inspected::read(answers)?)));
         let mut found: Vec<(usize, Inspected)> = found.map(|(n, inspected)| (n, self.counted(inspected))).collect();
         // Each is the first in turn, which matters if less may be claimed than there are instances.
@@ -419,7 +430,7 @@ impl Queue for RedisMoment {
         let settling = self.drain_router.instances().map(|instance| async move {
             let own = resolutions.iter().filter(|resolution| resolution.id().instance == instance);
             let steps = queueing::settle(&self.keys, &own.collect::<Vec<_>>(), at);
-            self.counted(queueing::read_settled(self.drain_router.ask_at(instance, &steps, Retry::Never).await))
+            self.counted(queueing::read_settled(self.drain_router.ask_at(instance, &steps, Patience::Short).await))
         });
         join_all(settling).await.into_iter().all(|is_settled| is_settled)
     }
@@ -437,7 +448,7 @@ impl Queue for RedisMoment {
     }
 
     async fn depth(&self, at: At) -> Option<Depth> {
-        let answers = self.router.ask_everywhere(&queueing::depth(&self.keys, at), Retry::AfterProbe).await;
+        let answers = self.router.ask_everywhere(&queueing::depth(&self.keys, at), Patience::Retrying).await;
         let depths = answers.into_iter().filter_map(queueing::read_depth).map(|depth| self.counted(depth));
         depths.reduce(queueing::add_depth)
     }
@@ -447,29 +458,29 @@ impl Queue for RedisMoment {
 impl Logs for RedisMoment {
     async fn append(&self, log: LogId, id: Uuid, text: &str, at: At) -> Option<Logged> {
         let steps = [fast::append(&self.keys, log, id, text, at)];
-        let answer = self.router.ask(&steps, Retry::Never).await.pop()?;
+        let answer = self.router.ask(&steps, Patience::Long).await.pop()?;
         fast::read_appended(answer).map(|appended| self.counted(appended))
     }
 
     async fn claim_key(&self, send: SendId, claim: KeyClaim, _: At) -> Option<KeyClaim> {
         let steps = [fast::claim_key(&self.keys, send, &claim)];
-        let before = fast::read_claim(self.router.ask(&steps, Retry::Never).await.pop()?)?;
+        let before = fast::read_claim(self.router.ask(&steps, Patience::Long).await.pop()?)?;
         Some(before.unwrap_or(claim))
     }
 
     async fn take_key(&self, send: SendId, claim: KeyClaim, _: At) -> Option<KeyClaim> {
         let steps = [fast::take_key(&self.keys, send, &claim)];
-        fast::read_claim(self.router.ask(&steps, Retry::Never).await.pop()?)?
+        fast::read_claim(self.router.ask(&steps, Patience::Long).await.pop()?)?
     }
 
     async fn claimed_key(&self, send: SendId, _: At) -> Option<KeyClaim> {
         let steps = [fast::claimed_key(&self.keys, send)];
-        fast::read_claim(self.router.ask(&steps, Retry::AfterProbe).await.pop()?)?
+        fast::read_claim(self.router.ask(&steps, Patience::Retrying).await.pop()?)?
     }
 
     /// Like all that empties logs, over the links of drains: a full Redis refuses what others append.
     async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs {
-        let answers = self.drain_router.ask_everywhere(&fast::exist(&self.keys, logs), Retry::AfterProbe).await;
+        let answers = self.drain_router.ask_everywhere(&fast::exist(&self.keys, logs), Patience::Retrying).await;
         let mut unwritten = UnwrittenLogs::default();
         for answers in answers {
             fast::read_exist(logs, answers, &mut unwritten);
@@ -487,7 +498,7 @@ impl Logs for RedisMoment {
         let removing = self.drain_router.instances().map(|instance| async move {
             let own: Vec<&LogEntry> = entries.iter().filter(|entry| entry.instance == instance).collect();
             let steps = fast::remove(&self.keys, &own, writer);
-            let answers = self.drain_router.ask_at(instance, &steps, Retry::Never).await;
+            let answers = self.drain_router.ask_at(instance, &steps, Patience::Long).await;
             self.counted(fast::read_removed(&own, answers))
         });
         let left = join_all(removing).await.into_iter().collect::<Option<Vec<Vec<LogId>>>>()?;
@@ -495,11 +506,11 @@ impl Logs for RedisMoment {
     }
 
     async fn release(&self, logs: &[LogId], writer: WriterId) {
-        self.drain_router.ask_everywhere(&fast::release(&self.keys, logs, writer), Retry::Never).await;
+        self.drain_router.ask_everywhere(&fast::release(&self.keys, logs, writer), Patience::Long).await;
     }
 
     async fn unwritten_total(&self, at: At) -> Option<Unwritten> {
-        let answers = self.router.ask_everywhere(&fast::size(&self.keys, at), Retry::AfterProbe).await;
+        let answers = self.router.ask_everywhere(&fast::size(&self.keys, at), Patience::Retrying).await;
         let sizes = answers.into_iter().filter_map(fast::read_size).map(|size| self.counted(size));
         sizes.reduce(Unwritten::and)
     }

@@ -11,7 +11,7 @@ use redis::Value;
 use crate::clock::At;
 use crate::fast::log::{BusyLog, LogEntry, LogId, Place, ReadLogs, Share, WRITER_LEASE_MS, WriterId};
 use crate::moment::redis::keys::Keys;
-use crate::moment::redis::link::Retry;
+use crate::moment::redis::link::Patience;
 use crate::moment::redis::routing::Router;
 use crate::moment::redis::steps::{self, Answer, Script, Step, read};
 
@@ -31,13 +31,13 @@ pub(crate) async fn read_logs(
         1 => (Ends::unbounded(logs), 0),
         _ => {
             let steps: Vec<Step> = logs.iter().map(|log| Step::script(&END, keys.log(*log)[..1].to_vec())).collect();
-            Ends::read(logs, router.ask_everywhere(&steps, Retry::Never).await)
+            Ends::read(logs, router.ask_everywhere(&steps, Patience::Long).await)
         }
     };
     let read = join_all(router.instances().map(|instance| {
         let read = |(log, end): (&LogId, &End)| read_log(keys, *log, share, end.writer_at(instance, writer), at);
         let steps: Vec<Step> = ends.by_log.iter().map(read).collect();
-        async move { router.ask_at(instance, &steps, Retry::Never).await }
+        async move { router.ask_at(instance, &steps, Patience::Long).await }
     }));
     let (read, foreign) = ends.together(read.await);
     (read, strange.saturating_add(foreign))

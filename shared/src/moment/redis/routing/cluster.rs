@@ -19,7 +19,7 @@ use crate::config::RedisInstance;
 use crate::moment::redis::client::SetupError;
 use crate::moment::redis::failure::log_text;
 use crate::moment::redis::keys::Partition;
-use crate::moment::redis::link::{Link, Linking, Retry};
+use crate::moment::redis::link::{Link, Linking, Patience};
 use crate::moment::redis::setup;
 use crate::moment::redis::sockets::listener::Listener;
 use crate::moment::redis::steps::{Answer, Step, is_redirection, perform_in_cluster};
@@ -127,7 +127,7 @@ impl Cluster {
     }
 
     /// Performs steps, in one pipeline per server. A step that finds its partition moved is asked for again where it went.
-    pub(crate) async fn ask(self: &Arc<Self>, steps: &[Step], retry: Retry) -> Vec<Answer> {
+    pub(crate) async fn ask(self: &Arc<Self>, steps: &[Step], patience: Patience) -> Vec<Answer> {
         let mut answers: Vec<Answer> = steps.iter().map(|_| None).collect();
         let begun = Instant::now();
         let Some(map) = self.map().await else { return answers };
@@ -144,7 +144,7 @@ impl Cluster {
         for _ in 0..ATTEMPTS {
             let groups = groups(open).into_iter().map(|(place, places)| async {
                 let group: Vec<&Step> = places.iter().map(|n| &steps[*n]).collect();
-                let performed = timeout_at(deadline, perform_at(&place, &group, retry)).await.ok().flatten();
+                let performed = timeout_at(deadline, perform_at(&place, &group, patience)).await.ok().flatten();
                 (place, places, performed)
             });
             let performed = join_all(groups).await;
@@ -269,7 +269,7 @@ impl Cluster {
                 answer => answer.map(Ok),
             }
         };
-        let asked = links.iter().map(|link| async move { link.ask(question).await });
+        let asked = links.iter().map(|link| async move { link.ask(question, Patience::Short).await });
         let said = join_all(asked).await.into_iter().flatten();
         let ranges = said.filter_map(|answer| match answer {
             Ok(answer) => slots::parse(answer, &host, needs_names),
@@ -387,9 +387,13 @@ fn groups(open: Vec<(usize, Place)>) -> Vec<(Place, Vec<usize>)> {
     groups
 }
 
-async fn perform_at(place: &Place, steps: &[&Step], retry: Retry) -> Option<Vec<redis::RedisResult<redis::Value>>> {
+async fn perform_at(
+    place: &Place,
+    steps: &[&Step],
+    patience: Patience,
+) -> Option<Vec<redis::RedisResult<redis::Value>>> {
     let question = |mut connection: MultiplexedConnection| async move {
         perform_in_cluster(&mut connection, steps, place.is_asking).await
     };
-    place.server.link.ask_with(question, retry).await
+    place.server.link.ask(question, patience).await
 }

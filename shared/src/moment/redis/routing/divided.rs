@@ -10,7 +10,7 @@ use redis::aio::MultiplexedConnection;
 use super::balance::{self, Candidate};
 use crate::moment::redis::client::SetupError;
 use crate::moment::redis::keys::Partition;
-use crate::moment::redis::link::{Link, Linking, Retry};
+use crate::moment::redis::link::{Link, Linking, Patience};
 use crate::moment::redis::steps::{Answer, Step, perform};
 use crate::telemetry::health::BreakerState;
 
@@ -38,19 +38,19 @@ impl Divided {
 
     /// Performs steps, in one pipeline per instance. The answers are in the order of the steps. If an instance gives no answer, its
     /// steps are performed by those that take over: a step may be performed twice.
-    pub(crate) async fn ask(&self, steps: &[Step], retry: Retry) -> Vec<Answer> {
+    pub(crate) async fn ask(&self, steps: &[Step], patience: Patience) -> Vec<Answer> {
         let mut answers: Vec<Answer> = steps.iter().map(|_| None).collect();
         if self.links.len() > 1 {
             // Later calls will ask the others too: a burst of them that waits for a connection would give up.
             self.links.iter().for_each(Link::warm_up);
         }
         let homes: Vec<usize> = steps.iter().map(|step| self.home(step.partition(), None)).collect();
-        self.ask_at_homes(steps, homes.iter().copied().enumerate(), retry, &mut answers).await;
+        self.ask_at_homes(steps, homes.iter().copied().enumerate(), patience, &mut answers).await;
         if self.links.len() > 1 && answers.iter().any(Option::is_none) {
             let unanswered = (0..steps.len()).filter(|n| answers[*n].is_none());
             let moved = unanswered.map(|n| (n, self.home(steps[n].partition(), Some(homes[n]))));
             let moved: Vec<(usize, usize)> = moved.collect();
-            self.ask_at_homes(steps, moved.into_iter(), retry, &mut answers).await;
+            self.ask_at_homes(steps, moved.into_iter(), patience, &mut answers).await;
         }
         answers
     }
@@ -60,7 +60,7 @@ impl Divided {
         &self,
         steps: &[Step],
         places: impl Iterator<Item = (usize, usize)>,
-        retry: Retry,
+        patience: Patience,
         answers: &mut [Answer],
     ) {
         let mut by_instance: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -69,7 +69,7 @@ impl Divided {
         }
         let groups = by_instance.iter().map(|(instance, places)| async move {
             let group: Vec<&Step> = places.iter().map(|n| &steps[*n]).collect();
-            (places, self.perform_at(*instance, &group, retry).await)
+            (places, self.perform_at(*instance, &group, patience).await)
         });
         for (places, answered) in join_all(groups).await {
             for (n, answer) in places.iter().zip(answered) {
@@ -79,16 +79,16 @@ impl Divided {
     }
 
     /// Performs steps at one instance, whatever partitions they are of.
-    pub(crate) async fn ask_at(&self, instance: usize, steps: &[Step], retry: Retry) -> Vec<Answer> {
-        self.perform_at(instance, &steps.iter().collect::<Vec<_>>(), retry).await
+    pub(crate) async fn ask_at(&self, instance: usize, steps: &[Step], patience: Patience) -> Vec<Answer> {
+        self.perform_at(instance, &steps.iter().collect::<Vec<_>>(), patience).await
     }
 
-    async fn perform_at(&self, instance: usize, steps: &[&Step], retry: Retry) -> Vec<Answer> {
+    async fn perform_at(&self, instance: usize, steps: &[&Step], patience: Patience) -> Vec<Answer> {
         if steps.is_empty() {
             return Vec::new();
         }
         let question = |mut connection: MultiplexedConnection| async move { perform(&mut connection, steps).await };
-        match self.links[instance].ask_with(question, retry).await {
+        match self.links[instance].ask(question, patience).await {
             Some(answers) => answers.into_iter().map(Some).collect(),
             None => steps.iter().map(|_| None).collect(),
         }

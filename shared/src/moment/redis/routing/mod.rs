@@ -15,7 +15,7 @@ use redis::aio::MultiplexedConnection;
 use self::cluster::Cluster;
 use self::divided::Divided;
 use super::client::SetupError;
-use super::link::{Link, Linking, Retry};
+use super::link::{Link, Linking, Patience};
 use super::steps::{Answer, Step};
 
 /// Routes steps by their partitions. A whole cluster counts as one instance: it alone decides where a partition is.
@@ -44,24 +44,24 @@ impl Router {
 
     /// Performs steps, in one pipeline per server, where their partitions are. The answers are in the order of the steps. A
     /// step may be performed twice.
-    pub(crate) async fn ask(&self, steps: &[Step], retry: Retry) -> Vec<Answer> {
+    pub(crate) async fn ask(&self, steps: &[Step], patience: Patience) -> Vec<Answer> {
         match self {
-            Self::Divided(divided) => divided.ask(steps, retry).await,
-            Self::Cluster(cluster) => cluster.ask(steps, retry).await,
+            Self::Divided(divided) => divided.ask(steps, patience).await,
+            Self::Cluster(cluster) => cluster.ask(steps, patience).await,
         }
     }
 
     /// Performs steps at one instance, whatever partitions they are of.
-    pub(crate) async fn ask_at(&self, instance: usize, steps: &[Step], retry: Retry) -> Vec<Answer> {
+    pub(crate) async fn ask_at(&self, instance: usize, steps: &[Step], patience: Patience) -> Vec<Answer> {
         match self {
-            Self::Divided(divided) => divided.ask_at(instance, steps, retry).await,
-            Self::Cluster(cluster) => cluster.ask(steps, retry).await,
+            Self::Divided(divided) => divided.ask_at(instance, steps, patience).await,
+            Self::Cluster(cluster) => cluster.ask(steps, patience).await,
         }
     }
 
     /// Performs the same steps at every instance. The answers of each are in the order of the steps.
-    pub(crate) async fn ask_everywhere(&self, steps: &[Step], retry: Retry) -> Vec<Vec<Answer>> {
-        join_all(self.instances().map(|instance| self.ask_at(instance, steps, retry))).await
+    pub(crate) async fn ask_everywhere(&self, steps: &[Step], patience: Patience) -> Vec<Vec<Answer>> {
+        join_all(self.instances().map(|instance| self.ask_at(instance, steps, patience))).await
     }
 
     /// Asks every server the same question; each with its link, and `None` from one that does not answer.
@@ -82,7 +82,7 @@ impl Router {
         let question = &question;
         let asked = links.into_iter().map(|link| async move {
             let asking = |connection| question(Arc::clone(&link), connection);
-            let answer = link.ask_with(asking, Retry::AfterProbe).await;
+            let answer = link.ask(asking, Patience::Retrying).await;
             (link, answer)
         });
         join_all(asked).await
