@@ -152,6 +152,17 @@ async fn a_replica_that_takes_over_by_force_is_found_with_all_it_has() {
         }
         cluster.agrees_within(FAILOVER);
     }
+    // What is at its place again has the name that it had.
+    let begun = Instant::now();
+    loop {
+        let instances = other.0.instances().await.instances;
+        let names: BTreeSet<String> = instances.into_iter().map(|instance| instance.name).collect();
+        if names.iter().eq(["redis-1", "redis-2", "redis-3"]) {
+            break;
+        }
+        assert!(begun.elapsed() < FAILOVER, "{names:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -80,6 +80,7 @@ impl Setups {
     /// Adds a server; returns what there is to say about it, also compared with the others.
     pub(crate) fn add(&self, instance: &str, server: Server) -> Vec<Warning> {
         let mut setups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        setups.retain(|(name, _)| name != instance);
         setups.push((instance.to_owned(), server));
         let setups: Vec<(&str, &Server)> = setups.iter().map(|(name, server)| (name.as_str(), server)).collect();
         warnings(&setups).into_iter().filter(|warning| warning.instance == instance).collect()

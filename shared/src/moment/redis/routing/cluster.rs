@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,8 +47,8 @@ pub(crate) struct Cluster {
     entry: Arc<Link>,
     /// All servers that hold slots, or to which one is moving.
     servers: Mutex<HashMap<Address, Arc<Server>>>,
-    /// How many servers there have been.
-    seen: AtomicUsize,
+    /// All servers that there have been; the place of each gives it its name.
+    known: Mutex<Vec<Address>>,
     state: watch::Sender<State>,
     /// Whether it was logged that a server does not say who holds what.
     is_refusal_logged: AtomicBool,
@@ -120,7 +120,7 @@ impl Cluster {
             linking,
             entry: Arc::new(entry),
             servers: Mutex::default(),
-            seen: AtomicUsize::new(0),
+            known: Mutex::default(),
             state: watch::Sender::new(state),
             is_refusal_logged: AtomicBool::new(false),
         })
@@ -322,14 +322,23 @@ impl Cluster {
         // Of a partition that it holds. If its slot has moved, the server says so, which tells that it serves.
         let own = Partition::hashed().find(is_own).unwrap_or(Partition::FIRST);
         let probe = self.linking.probe(own).tolerating(is_redirection);
-        let name = format!("redis-{}", self.seen.fetch_add(1, Ordering::Relaxed) + 1);
-        let made = self.linking.link(name, &instance, probe).and_then(|link| {
+        let made = self.linking.link(self.name(address), &instance, probe).and_then(|link| {
             Ok(Arc::new(Server { link: Arc::new(link), listener: Listener::new(config, &instance, renewal.clone())? }))
         });
         let server =
             made.inspect_err(|error| tracing::error!(%error, "a server of the Redis Cluster cannot be used")).ok()?;
         servers.insert(address.clone(), Arc::clone(&server));
         Some(server)
+    }
+
+    /// What a server is called, also when it comes back: `redis-1` and so on.
+    fn name(&self, address: &Address) -> String {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = known.iter().position(|other| other == address).unwrap_or_else(|| {
+            known.push(address.clone());
+            known.len() - 1
+        });
+        format!("redis-{}", place + 1)
     }
 
     /// Where a step that a server did not perform is to be asked for; `None` if the server did not say.
