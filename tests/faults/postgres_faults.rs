@@ -150,6 +150,8 @@ pub(crate) async fn transactions_lost(testbed: &mut Testbed) {
     let mut deadlocks = 0;
     for _ in 0..15 {
         deadlocks += usize::from(cross(&testbed.database, &testbed.chats[EVERYONE].id).await);
+        // Who waited gets through before the next one: a chat that stays locked refuses (F30).
+        pause(300).await;
     }
     let lose = format!(
         "CREATE SEQUENCE statements;
