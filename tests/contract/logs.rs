@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use shared::fast::log::{
-    KeyClaim, LogEntry, LogId, Logged, Logs, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs, Share,
+    Claimed, KeyClaim, LogEntry, LogId, Logged, Logs, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs, Share,
     Unwritten, WRITER_LEASE_MS, WriterId,
 };
 use shared::ids::{ChatId, SendId, sha256};
@@ -235,15 +235,15 @@ async fn a_key_belongs_to_its_first_claim(store: Store) {
     let send = |key: &str| SendId::of_key(&user("billing"), "/send", key);
     assert_eq!(store.claimed_key(send("a"), at(0)).await, None);
     let first = claim(Some("alice"), "one");
-    assert_eq!(store.claim_key(send("a"), first, at(0)).await, Some(first));
-    assert_eq!(store.claim_key(send("a"), first, at(1)).await, Some(first));
+    assert_eq!(store.claim_key(send("a"), first, at(0)).await, Some(Claimed::Now));
+    assert_eq!(store.claim_key(send("a"), first, at(1)).await, Some(Claimed::Before(first)));
     for other in [claim(Some("bob"), "one"), claim(Some("alice"), "two"), claim(None, "one")] {
-        assert_eq!(store.claim_key(send("a"), other, at(1)).await, Some(first));
+        assert_eq!(store.claim_key(send("a"), other, at(1)).await, Some(Claimed::Before(first)));
     }
     assert_eq!(store.claimed_key(send("a"), at(1)).await, Some(first));
     let durable = claim(None, "one");
-    assert_eq!(store.claim_key(send("b"), durable, at(1)).await, Some(durable));
-    assert_eq!(store.claim_key(send("b"), first, at(1)).await, Some(durable));
+    assert_eq!(store.claim_key(send("b"), durable, at(1)).await, Some(Claimed::Now));
+    assert_eq!(store.claim_key(send("b"), first, at(1)).await, Some(Claimed::Before(durable)));
 }
 
 async fn a_claim_can_be_taken_over(store: Store) {
@@ -255,7 +255,7 @@ async fn a_claim_can_be_taken_over(store: Store) {
     store.claim_key(send, first, at(0)).await;
     assert_eq!(store.take_key(send, durable, at(0)).await, Some(first));
     assert_eq!(store.claimed_key(send, at(0)).await, Some(durable));
-    assert_eq!(store.claim_key(send, first, at(0)).await, Some(durable));
+    assert_eq!(store.claim_key(send, first, at(0)).await, Some(Claimed::Before(durable)));
 }
 
 async fn any_text_is_kept_as_it_is(store: Store) {

@@ -12,13 +12,15 @@ use shared::chat::message::Said;
 use shared::chat::messages::Range;
 use shared::chat::{joining, writing};
 use shared::clock::At;
-use shared::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId};
-use shared::ids::{ChatId, SendId, UserId};
+use shared::fast::log::{Claimed, KeyClaim, LogId, Logged, Logs, Share, WriterId};
+use shared::fast::write::{Extent, LogWriter};
+use shared::ids::{ChatId, SendId, UserId, Uuid};
 use shared::inbox::Page;
 use shared::inbox::bounds::Bounds;
 use shared::sockets::push::MAX_AT_ONCE;
 
 use crate::sending::sends;
+use crate::strange_logs::{Strange, StrangeLogs};
 
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
@@ -105,7 +107,8 @@ async fn a_user_alone_does_not_bring_fast_accepts_into_use() {
 async fn a_durable_request_that_takes_a_key_over_before_the_entry_is_appended_is_the_first() {
     let test = fast_app().await;
     // As another process would have, between this one's claim and its append.
-    let logs = Arc::new(Overtaken { logs: test.app.moment.logs.clone(), claims: AtomicUsize::new(0) });
+    let logs = Overtaken { logs: test.app.moment.logs.clone(), claims: AtomicUsize::new(0) };
+    let logs = Arc::new(StrangeLogs(logs));
     let mut overtaken = test.app.clone();
     overtaken.moment.logs = logs.clone();
     let mut sending = event("send");
@@ -116,7 +119,7 @@ async fn a_durable_request_that_takes_a_key_over_before_the_entry_is_appended_is
     };
     sending["body"] = body_of("mine").to_string().into();
     let answer = invoke(&overtaken, send::handle, sending).await;
-    assert_eq!(logs.claims.load(Ordering::Relaxed), 1);
+    assert_eq!(logs.0.claims.load(Ordering::Relaxed), 1);
     // It is stored durably, or from the log: once, and under its key.
     assert_eq!(answer.status(), 202);
     assert_eq!(titles(&test).await, ["mine"]);
@@ -132,46 +135,40 @@ struct Overtaken {
 }
 
 #[async_trait]
-impl Logs for Overtaken {
+impl Strange for Overtaken {
+    fn logs(&self) -> &Arc<dyn Logs> {
+        &self.logs
+    }
+
     /// Twice, as after a connection that broke before its answer.
-    async fn append(&self, log: LogId, id: shared::ids::Uuid, text: &str, at: At) -> Option<Logged> {
+    async fn append(&self, log: LogId, id: Uuid, text: &str, at: At) -> Option<Logged> {
         self.logs.append(log, id, text, at).await;
         self.logs.append(log, id, text, at).await
     }
 
-    async fn claim_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim> {
+    async fn claim_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<Claimed> {
         let claimed = self.logs.claim_key(send, claim, at).await;
         self.claims.fetch_add(1, Ordering::Relaxed);
         self.logs.take_key(send, KeyClaim { log: None, ..claim }, at).await;
         claimed
     }
+}
 
-    async fn take_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim> {
-        self.logs.take_key(send, claim, at).await
+/// Logs of which a drain writes everything just before something is appended.
+struct JustWritten {
+    logs: Arc<dyn Logs>,
+    writer: LogWriter,
+}
+
+#[async_trait]
+impl Strange for JustWritten {
+    fn logs(&self) -> &Arc<dyn Logs> {
+        &self.logs
     }
 
-    async fn claimed_key(&self, send: SendId, at: At) -> Option<KeyClaim> {
-        self.logs.claimed_key(send, at).await
-    }
-
-    async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs {
-        self.logs.unwritten(logs).await
-    }
-
-    async fn read(&self, logs: &[LogId], share: Share, writer: WriterId, at: At) -> ReadLogs {
-        self.logs.read(logs, share, writer, at).await
-    }
-
-    async fn remove(&self, entries: &[LogEntry], writer: WriterId) -> Option<Vec<LogId>> {
-        self.logs.remove(entries, writer).await
-    }
-
-    async fn release(&self, logs: &[LogId], writer: WriterId) {
-        self.logs.release(logs, writer).await;
-    }
-
-    async fn unwritten_total(&self, at: At) -> Option<Unwritten> {
-        self.logs.unwritten_total(at).await
+    async fn append(&self, log: LogId, id: Uuid, text: &str, at: At) -> Option<Logged> {
+        self.writer.write(&[log], Extent::Everything, Duration::from_secs(10), at).await;
+        self.logs.append(log, id, text, at).await
     }
 }
 
@@ -180,7 +177,8 @@ async fn an_answer_that_was_lost_on_the_way_makes_no_repeat_of_a_send_without_a_
     let test = fast_app().await;
     test.connect("alice", &["phone"]).await;
     let mut again = test.app.clone();
-    again.moment.logs = Arc::new(Overtaken { logs: test.app.moment.logs.clone(), claims: AtomicUsize::new(0) });
+    let logs = Overtaken { logs: test.app.moment.logs.clone(), claims: AtomicUsize::new(0) };
+    again.moment.logs = Arc::new(StrangeLogs(logs));
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = json!({"type": "like", "userId": "alice", "title": "a", "accept": "fast"}).to_string().into();
@@ -227,6 +225,21 @@ async fn a_repeat_gets_its_first_answer_before_and_after_it_was_written() {
     let repeat = sends(&test, json!({"accept": "fast", "idempotencyKey": "b"})).await;
     assert_eq!((repeat.body(), body(&first)["durability"].as_str()), (first.body(), Some("durable")));
     assert_eq!(titles(&test).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_repeat_gets_its_first_answer_although_that_is_written_meanwhile() {
+    let mut test = fast_app().await;
+    let first = sends(&test, json!({"accept": "fast", "idempotencyKey": "a"})).await;
+    let (logs, record) = (test.app.moment.logs.clone(), &test.app.record);
+    let writer = LogWriter::new(record.fast.clone(), record.dead_letters.clone(), logs.clone());
+    test.uses_logs(Arc::new(StrangeLogs(JustWritten { logs, writer })));
+    test.accepts_fast().await;
+    let repeat = sends(&test, json!({"accept": "fast", "idempotencyKey": "a"})).await;
+    assert_eq!(repeat.body(), first.body());
+    assert_eq!(repeat.headers().get("idempotency-replayed").map(|value| value.as_bytes()), Some(&b"true"[..]));
+    drain(&test).await;
+    assert_eq!(titles(&test).await.len(), 1);
 }
 
 #[tokio::test]

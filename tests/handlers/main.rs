@@ -36,6 +36,7 @@ mod scheduled;
 mod sending;
 mod snoozing;
 mod socket_functions;
+mod strange_logs;
 mod streaming;
 mod talking_at_random;
 mod testing;

@@ -13,6 +13,7 @@ use shared::auth;
 use shared::clock::{At, Clock};
 use shared::config::{Config, Origins};
 use shared::fast::FastRecord;
+use shared::fast::log::Logs;
 use shared::ids::{ConnectionId, UserId};
 use shared::moment::memory::MemoryMoment;
 use shared::moment::none::NoMoment;
@@ -83,6 +84,11 @@ impl TestApp {
     pub fn uses_fast_record(&mut self, record: Arc<dyn FastRecord>) {
         self.bare.fast = record;
         self.assemble(self.app.moment.clone());
+    }
+
+    /// Replaces the logs of fast accepts.
+    pub fn uses_logs(&mut self, logs: Arc<dyn Logs>) {
+        self.assemble(Moment { logs, ..self.app.moment.clone() });
     }
 
     /// Lets fast accepts be in use for long enough that each may be made.

@@ -35,7 +35,8 @@ const CHUNK: usize = 16;
 
 /// How long logs are written at most before other work gets its turn.
 const MAX_PERSISTING: Duration = Duration::from_secs(5);
-/// The pause before a log is written again that the record refused, in milliseconds.
+/// The pause before a log is written again that the record refused, or that may have more where Redis gives no answer, in
+/// milliseconds.
 const PERSIST_AGAIN_MS: i64 = 1_000;
 
 /// What a look at the queue found.
@@ -109,8 +110,9 @@ async fn persist(app: &App, claimed: &[Claimed], drained: &mut Drained) -> Vec<R
     // Until they are empty: an append enqueues its log only if the log was empty.
     let written = app.log_writer.write(&logs, Extent::Everything, MAX_PERSISTING, app.clock.at()).await;
     drained.persisted += written.entries;
-    let wait_ms = if written.failure.is_some() { PERSIST_AGAIN_MS } else { 0 };
-    let resolve = |claimed: &Claimed| match log(claimed).filter(|log| written.unfinished.contains(log)) {
+    let wait_ms = if written.failure.is_some() || written.is_silent { PERSIST_AGAIN_MS } else { 0 };
+    let has_more = |log: &LogId| written.is_silent || written.unfinished.contains(log);
+    let resolve = |claimed: &Claimed| match log(claimed).filter(has_more) {
         Some(log) => Resolution::Retry(claimed.id.clone(), Entry { work: Work::Persist(log), wait_ms }),
         None => Resolution::Done(claimed.id.clone()),
     };

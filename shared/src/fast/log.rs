@@ -28,9 +28,8 @@ pub trait Logs: Send + Sync {
     /// Appends an entry, unless the log has one of this id. `None` without an answer: the entry may be there.
     async fn append(&self, log: LogId, id: Uuid, text: &str, at: At) -> Option<Logged>;
 
-    /// Claims the id of a keyed send, for [`KEY_CLAIM_MS`], unless another request has claimed it. Returns whose claim it is then.
-    /// `None` without an answer.
-    async fn claim_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim>;
+    /// Claims the id of a keyed send, for [`KEY_CLAIM_MS`], unless it was claimed before. `None` without an answer.
+    async fn claim_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<Claimed>;
 
     /// The same, but takes the claim over from another request. Returns whose claim it was; `None` too without an answer.
     async fn take_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim>;
@@ -171,6 +170,15 @@ impl KeyClaim {
         let [first, ..] = fingerprint.as_chunks().0 else { unreachable!("32 bytes have a first 8") };
         Self { log, fingerprint: *first }
     }
+}
+
+/// The result of claiming a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// It was free.
+    Now,
+    /// This claim was there, perhaps by an earlier call with the same request.
+    Before(KeyClaim),
 }
 
 /// The result of appending to a log.

@@ -72,16 +72,16 @@ impl LogsBefore {
         if unwritten.is_empty() {
             return Ok(false);
         }
-        let Written { unfinished, failure, is_silent, .. } =
+        let Written { unfinished, failure, .. } =
             self.writer.write(&unwritten, Extent::Present, MAX_WRITING, self.clock.at()).await;
         let why = format!("{} logs could not be written before an act", unfinished.len());
         match failure {
             Some(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => Err(StoreError::Unavailable(why)),
             Some(StoreError::Overloaded(_)) => Err(StoreError::Overloaded(why)),
-            // What the record can never take must not hold up everything else.
             None if unfinished.is_empty() => Ok(true),
-            None if !is_silent => Err(StoreError::Unavailable(why)),
-            _ => {
+            None => Err(StoreError::Unavailable(why)),
+            // What the record can never take must not hold up everything else.
+            Some(_) => {
                 tracing::warn!("{why}");
                 Ok(true)
             }

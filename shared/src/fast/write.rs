@@ -49,11 +49,11 @@ pub enum Extent {
 pub struct Written {
     /// How many entries.
     pub entries: usize,
-    /// Logs that may have more: the time was over, the moment gave no answer, or the record failed.
+    /// Logs that have more, as far as the moment answers: the time was over, or the record failed.
     pub unfinished: Vec<LogId>,
     /// Why the record failed, if it did.
     pub failure: Option<StoreError>,
-    /// Whether the moment gave no answer about a log.
+    /// Whether a part of the moment gave no answer: it may have more of any of these logs.
     pub is_silent: bool,
 }
 
@@ -113,7 +113,7 @@ impl LogWriter {
             let share = Share { entries: MAX_WRITTEN / logs.len(), bytes: MAX_WRITTEN_BYTES / logs.len() };
             let ReadLogs { entries, more, grown, busy, is_silent } = self.logs.read(&logs, share, writer, at).await;
             written.is_silent |= is_silent;
-            let mut left = Some(Vec::new());
+            let mut removed = Some(Vec::new());
             if !entries.is_empty() {
                 if let Err(error) = self.write_entries(&entries, at).await {
                     tracing::error!(%error, "logs could not be written");
@@ -123,20 +123,17 @@ impl LogWriter {
                     break;
                 }
                 written.entries += entries.len();
-                left = self.logs.remove(&entries, writer).await;
+                removed = self.logs.remove(&entries, writer).await;
+                written.is_silent |= removed.is_none();
             }
-            let Some(left) = left else {
-                written.is_silent = true;
-                break;
-            };
-            if is_silent {
-                break;
-            }
+            // What answers is written whatever else gives no answer: it was accepted before what comes after this.
             let is_awaited = |busy: &BusyLog| {
                 extent == Extent::Everything || !busy.is_past(awaited.entry(busy.log).or_insert(*busy))
             };
             let busy: Vec<LogId> = busy.into_iter().filter(is_awaited).map(|busy| busy.log).collect();
             let is_stuck = !busy.is_empty() && extent == Extent::Present && Instant::now() >= waits_until;
+            let is_held_up = entries.is_empty() || removed.is_none();
+            let left = removed.unwrap_or_default();
             logs = match extent {
                 Extent::Present => [more, busy].concat(),
                 Extent::Everything => [more, busy, grown, left].concat(),
@@ -148,7 +145,7 @@ impl LogWriter {
             }
             if is_stuck {
                 writer = WriterId::WITHOUT_LEASE;
-            } else if entries.is_empty() && !logs.is_empty() {
+            } else if is_held_up && !logs.is_empty() {
                 tokio::time::sleep(pause).await;
                 pause = longest.min(2 * pause);
             }

@@ -12,7 +12,9 @@ use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId};
+use crate::fast::log::{
+    Claimed, KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId,
+};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -168,7 +170,7 @@ impl Logs for NoMoment {
         Some(Logged::Full)
     }
 
-    async fn claim_key(&self, _: SendId, _: KeyClaim, _: At) -> Option<KeyClaim> {
+    async fn claim_key(&self, _: SendId, _: KeyClaim, _: At) -> Option<Claimed> {
         None
     }
 

@@ -7,7 +7,7 @@ use crate::auth::Caller;
 use crate::clock::Time;
 use crate::error::Error;
 use crate::fast::accept::Accept;
-use crate::fast::log::{KeyClaim, LogId, Logged};
+use crate::fast::log::{Claimed, KeyClaim, LogId, Logged};
 use crate::fast::logged::{Entry, LoggedSend};
 use crate::inbox::send::Due;
 use crate::inbox::sends::FirstAnswer;
@@ -48,18 +48,21 @@ pub(super) async fn log(
         return Ok(None);
     }
     let (log, at) = (LogId::of_user(recipient), app.clock.at());
-    let (checked, is_ours) = tokio::join!(
+    let (checked, key) = tokio::join!(
         app.record.fast.check_send(send.id, recipient, &send.content.kind, at),
-        claims_key(app, &send, log)
+        claim_key(app, &send, log)
     );
     let checked = checked?;
     if let Some(first) = checked.first {
         return Ok(Some(Outcome::Known(first)));
     }
-    if !is_ours {
-        return Ok(None);
-    }
+    let Some(key) = key else { return Ok(None) };
     let oldest_ms = match app.moment.logs.append(log, send.id.as_uuid(), &send.text(), at).await {
+        Some(Logged::Added { oldest_ms }) if key == Key::Repeated => {
+            // The first one may have been written since the record was asked, and storing finds out.
+            app.have_log_written(log, oldest_ms).await;
+            return Ok(None);
+        }
         Some(Logged::Added { oldest_ms }) => oldest_ms,
         // Without a key it is this one, whose answer was lost on the way.
         Some(Logged::Known(_)) if send.id.is_random() => None,
@@ -91,10 +94,25 @@ fn claim(send: &LoggedSend, log: LogId) -> KeyClaim {
     KeyClaim::new(Some(log), &send.fingerprint)
 }
 
-/// True if this request owns the key from now on, or has none; false also without an answer.
-async fn claims_key(app: &App, send: &LoggedSend, log: LogId) -> bool {
+/// Whose key it is.
+#[derive(Debug, PartialEq, Eq)]
+enum Key {
+    /// This call's, or it has none.
+    Own,
+    /// That of an earlier call with the same request.
+    Repeated,
+}
+
+/// Claims the key of a send. `None`: another request has it, or there is no answer.
+async fn claim_key(app: &App, send: &LoggedSend, log: LogId) -> Option<Key> {
+    if send.id.is_random() {
+        return Some(Key::Own);
+    }
     let claim = claim(send, log);
-    send.id.is_random() || app.moment.logs.claim_key(send.id, claim, app.clock.at()).await == Some(claim)
+    match app.moment.logs.claim_key(send.id, claim, app.clock.at()).await? {
+        Claimed::Now => Some(Key::Own),
+        Claimed::Before(before) => (before == claim).then_some(Key::Repeated),
+    }
 }
 
 /// True if it has owned the key until now.

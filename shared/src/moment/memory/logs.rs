@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
 use crate::fast::log::{
-    BusyLog, KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES, ReadLogs,
-    Share, Unwritten, WRITER_LEASE_MS, WriterId,
+    BusyLog, Claimed, KEY_CLAIM_MS, KeyClaim, LogEntry, LogId, Logged, MAX_LOG_AGE_MS, MAX_LOG_BYTES, MAX_LOG_ENTRIES,
+    ReadLogs, Share, Unwritten, WRITER_LEASE_MS, WriterId,
 };
 use crate::ids::SendId;
 
@@ -50,15 +50,15 @@ impl MemoryLogs {
         Logged::Added { oldest_ms }
     }
 
-    pub(super) fn claim_key(&mut self, send: SendId, claim: KeyClaim, now_ms: i64) -> KeyClaim {
-        if let Some(claimed) = self.claimed_key(send, now_ms) {
-            return claimed;
+    pub(super) fn claim_key(&mut self, send: SendId, claim: KeyClaim, now_ms: i64) -> Claimed {
+        if let Some(before) = self.claimed_key(send, now_ms) {
+            return Claimed::Before(before);
         }
         if self.claims.len() >= SWEEP_AT {
             self.claims.retain(|_, (_, until_ms)| *until_ms > now_ms);
         }
         self.claims.insert(send, (claim, now_ms + KEY_CLAIM_MS));
-        claim
+        Claimed::Now
     }
 
     pub(super) fn take_key(&mut self, send: SendId, claim: KeyClaim, now_ms: i64) -> Option<KeyClaim> {

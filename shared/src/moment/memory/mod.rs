@@ -33,7 +33,9 @@ use crate::chat::messages::Range;
 use crate::clock::At;
 use crate::delivery::queue::{Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId};
+use crate::fast::log::{
+    Claimed, KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId,
+};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -270,7 +272,7 @@ impl Logs for MemoryMoment {
         Some(self.logs().append(log, id, text, at.process_ms()))
     }
 
-    async fn claim_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<KeyClaim> {
+    async fn claim_key(&self, send: SendId, claim: KeyClaim, at: At) -> Option<Claimed> {
         Some(self.logs().claim_key(send, claim, at.process_ms()))
     }
 

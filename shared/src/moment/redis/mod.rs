@@ -54,7 +54,9 @@ use crate::config::RedisConfig;
 use crate::delivery::fair_share::FairShare;
 use crate::delivery::queue::{AWAKE_MS, Added, Claims, Depth, Entry, Queue, Resolution};
 use crate::emit::{Addressees, Emitted, Kept, MAX_KEPT, Newest};
-use crate::fast::log::{KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId};
+use crate::fast::log::{
+    Claimed, KeyClaim, LogEntry, LogId, Logged, Logs, ReadLogs, Share, Unwritten, UnwrittenLogs, WriterId,
+};
 use crate::ids::{ChatId, ConnectionId, EventId, NotificationId, SendId, UserId};
 use crate::limits::gcra::Buckets;
 use crate::limits::{Limits, Spend, Verdict};
@@ -462,10 +464,10 @@ impl Logs for RedisMoment {
         fast::read_appended(answer).map(|appended| self.counted(appended))
     }
 
-    async fn claim_key(&self, send: SendId, claim: KeyClaim, _: At) -> Option<KeyClaim> {
+    async fn claim_key(&self, send: SendId, claim: KeyClaim, _: At) -> Option<Claimed> {
         let steps = [fast::claim_key(&self.keys, send, &claim)];
         let before = fast::read_claim(self.router.ask(&steps, Patience::Long).await.pop()?)?;
-        Some(before.unwrap_or(claim))
+        Some(before.map_or(Claimed::Now, Claimed::Before))
     }
 
     async fn take_key(&self, send: SendId, claim: KeyClaim, _: At) -> Option<KeyClaim> {
@@ -475,12 +477,12 @@ impl Logs for RedisMoment {
 
     async fn claimed_key(&self, send: SendId, _: At) -> Option<KeyClaim> {
         let steps = [fast::claimed_key(&self.keys, send)];
-        fast::read_claim(self.router.ask(&steps, Patience::Retrying).await.pop()?)?
+        fast::read_claim(self.router.ask(&steps, Patience::Long).await.pop()?)?
     }
 
     /// Like all that empties logs, over the links of drains: a full Redis refuses what others append.
     async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs {
-        let answers = self.drain_router.ask_everywhere(&fast::exist(&self.keys, logs), Patience::Retrying).await;
+        let answers = self.drain_router.ask_everywhere(&fast::exist(&self.keys, logs), Patience::Long).await;
         let mut unwritten = UnwrittenLogs::default();
         for answers in answers {
             fast::read_exist(logs, answers, &mut unwritten);
