@@ -115,14 +115,18 @@ export class Gateway {
 
   /** Calls the API as a user, bypassing the simulated network. */
   async call(user: string, method: string, path: string, body?: unknown): Promise<unknown> {
-    const token = await this.token(user);
-    const response = await fetch(this.#directUrl + path, {
+    const response = await this.request(await this.token(user), method, path, body);
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path} failed with ${response.status}: ${text}`);
+    return text === "" ? undefined : JSON.parse(text);
+  }
+
+  /** The same with a token. Returns the response, whatever its status is. */
+  request(token: string, method: string, path: string, body?: unknown): Promise<Response> {
+    return fetch(this.#directUrl + path, {
       method,
       headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json" },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
-    const text = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path} failed with ${response.status}: ${text}`);
-    return text === "" ? undefined : JSON.parse(text);
   }
 }

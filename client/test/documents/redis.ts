@@ -1,4 +1,5 @@
-// A Redis on a free port, without a file, stopped by its pid.
+// A Redis on a free port, without a configuration file, stopped by its pid. It can be killed and started again with the
+// same data.
 
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -12,34 +13,49 @@ export const hasRedis: boolean = spawnSync("redis-server", ["--version"]).status
 
 export class Redis {
   readonly url: string;
+  readonly #port: number;
   readonly #folder: string;
-  readonly #child: ChildProcess;
+  #child: ChildProcess | null = null;
 
-  private constructor(url: string, folder: string, child: ChildProcess) {
-    this.url = url;
+  private constructor(port: number, folder: string) {
+    this.url = `redis://127.0.0.1:${port}`;
+    this.#port = port;
     this.#folder = folder;
-    this.#child = child;
   }
 
   static async start(): Promise<Redis> {
-    const port = await freePort();
-    const folder = await mkdtemp(join(tmpdir(), "carillon-redis-"));
-    const args = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "yes"];
+    const redis = new Redis(await freePort(), await mkdtemp(join(tmpdir(), "carillon-redis-")));
+    await redis.start();
+    return redis;
+  }
+
+  /** Starts the process, which begins with what an earlier one has written, and waits until it is ready. */
+  async start(): Promise<void> {
+    const files = ["--dir", this.#folder, "--save", "", "--appendonly", "yes"];
+    const args = ["--port", String(this.#port), "--bind", "127.0.0.1", ...files];
     const child = spawn("redis-server", args, { stdio: ["ignore", "pipe", "inherit"] });
+    this.#child = child;
+    let isReady = false;
     for await (const line of createInterface({ input: child.stdout })) {
-      if (line.includes("Ready to accept connections")) break;
+      isReady = line.includes("Ready to accept connections");
+      if (isReady) break;
     }
+    if (!isReady) throw new Error(`Redis did not start on port ${this.#port}`);
     child.stdout.resume();
-    return new Redis(`redis://127.0.0.1:${port}`, folder, child);
+  }
+
+  /** Kills the process, like a crash. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    // A test may have killed it.
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = once(child, "exit");
+    child.kill("SIGKILL");
+    await exit;
   }
 
   async stop(): Promise<void> {
-    // A test may have killed it.
-    if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const exit = once(this.#child, "exit");
-      this.#child.kill("SIGKILL");
-      await exit;
-    }
+    await this.kill();
     await rm(this.#folder, { recursive: true, force: true });
   }
 }
