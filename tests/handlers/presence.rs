@@ -126,6 +126,23 @@ async fn coming_online_is_told_once_and_going_offline_once_after_the_grace() {
 }
 
 #[tokio::test]
+async fn going_offline_is_told_later_if_the_moment_gave_no_answer() {
+    let mut test = pair().await;
+    opens(&test, "alice", "phone").await;
+    closes(&test, "phone").await;
+    test.push.taken();
+    passes(&test, GRACE_MS);
+    let silent = std::sync::Arc::new(NoMoment::default());
+    let answers = std::mem::replace(&mut test.app.moment.presence, silent);
+    drains(&test).await;
+    assert_eq!(told(&test), []);
+    test.app.moment.presence = answers;
+    passes(&test, 5_000);
+    drains(&test).await;
+    assert_eq!(told(&test), telling("bob's phone", "alice", false));
+}
+
+#[tokio::test]
 async fn a_reload_within_the_grace_is_told_to_no_one() {
     let test = pair().await;
     opens(&test, "alice", "tab").await;

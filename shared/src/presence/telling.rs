@@ -14,6 +14,9 @@ use crate::sockets::connections::Connection;
 use crate::sockets::outgoing::{self, Outgoing};
 use crate::telemetry::{Hint, Report};
 
+/// When it is asked again whether a user went offline, if the moment gave no answer, in milliseconds.
+const ASK_AGAIN_MS: i64 = 5_000;
+
 /// Whether those of these users whom `viewer` knows are online; without a viewer all of them.
 pub async fn ask(app: &App, viewer: Option<&UserId>, among: &[UserId]) -> Result<Vec<UserPresence>, StoreError> {
     let (visible, online) = tokio::join!(
@@ -51,7 +54,7 @@ async fn renew(app: &App, user: &UserId, connection: &ConnectionId) {
 }
 
 /// For each of these users who has gone offline, notes when it was last connected and tells those who may know. Returns, in
-/// their order, after how many milliseconds that is to be asked again, if the user goes offline soon.
+/// their order, after how many milliseconds that is to be asked again, if the user goes offline soon or may have gone.
 pub async fn settle(app: &App, users: &[&UserId]) -> Vec<Option<i64>> {
     join_all(users.iter().map(|user| settle_one(app, user))).await
 }
@@ -64,7 +67,9 @@ async fn settle_one(app: &App, user: &UserId) -> Option<i64> {
         }
         // Another clock is ahead, or the last lease lapses: nothing else would tell of that.
         Some(Settled::Online { lasts_ms }) if lasts_ms <= GRACE_MS => Some(lasts_ms),
-        Some(Settled::Online { .. } | Settled::Unknown) | None => None,
+        Some(Settled::Online { .. } | Settled::Unknown) => None,
+        // Nothing else would ask again.
+        None => Some(ASK_AGAIN_MS),
     }
 }
 
