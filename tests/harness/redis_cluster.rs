@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use redis::{Value, from_redis_value};
 use shared::config::RedisConfig;
 
-use crate::redis_server::{Authority, RedisServer, free_port, new_prefix, remove_folders_of_ended_processes};
+use crate::redis_server::{Authority, RedisServer, config, free_port, new_prefix, remove_folders_of_ended_processes};
 
 const SLOTS: usize = 16_384;
 /// After how long without an answer a server counts as away, in milliseconds.
@@ -207,8 +207,15 @@ fn waits_for(what: &str, longest: Duration, mut is_there: impl FnMut() -> bool) 
     }
 }
 
-/// The configuration of a moment on the cluster of three primaries that all tests of this process share. Every call returns
-/// a new prefix.
+/// What the user of [`own_prefix_on_cluster`] may do: all that Carillon needs, and nothing that ElastiCache Serverless lacks.
+const RIGHTS: &str = "~* &* -@all +auth +hello +asking +cluster|slots +info +time \
+    +eval +evalsha +script|load +publish +spublish +subscribe +unsubscribe +ssubscribe +sunsubscribe +pubsub|numsub \
+    +get +set +incr +del +unlink +exists +type +pttl +pexpire +hget +hset +hdel +hlen +hincrby +hgetall \
+    +rpush +llen +lrange +ltrim +xadd +xdel +xlen +xrange +xrevrange \
+    +zadd +zcard +zcount +zrange +zrangebyscore +zrem +zremrangebyrank +zremrangebyscore +zscore";
+
+/// The configuration of a moment on the cluster of three primaries that all tests of this process share, as a user with few
+/// rights. Every call returns a new prefix.
 pub fn own_prefix_on_cluster() -> RedisConfig {
     static CONFIG: OnceLock<RedisConfig> = OnceLock::new();
     let config = CONFIG.get_or_init(|| {
@@ -217,7 +224,12 @@ pub fn own_prefix_on_cluster() -> RedisConfig {
         // Servers die with the thread that started them, so that thread must outlive every test.
         std::thread::spawn(move || {
             let cluster = RedisCluster::start(3, 0);
-            sender.send(cluster.config("")).unwrap();
+            for server in &cluster.servers {
+                let user = ["ACL", "SETUSER", "carillon", "on", ">p"];
+                server.does(&user.into_iter().chain(RIGHTS.split_whitespace()).collect::<Vec<_>>());
+            }
+            let url = format!("redis://carillon:p@127.0.0.1:{}", cluster.servers[0].port());
+            sender.send(RedisConfig { is_cluster: true, ..config(&url, "") }).unwrap();
             loop {
                 std::thread::park();
             }
