@@ -23,13 +23,15 @@ use crate::sending::sends;
 struct Failing {
     record: Arc<dyn FastRecord>,
     failure: Mutex<Option<StoreError>>,
+    /// The title of a send that it refuses, and with it each batch in which that is.
+    refused: Option<&'static str>,
     asked: AtomicUsize,
 }
 
 impl Failing {
     /// It does not fail yet.
     fn new(record: Arc<dyn FastRecord>) -> Self {
-        Self { record, failure: Mutex::default(), asked: AtomicUsize::new(0) }
+        Self { record, failure: Mutex::default(), refused: None, asked: AtomicUsize::new(0) }
     }
 
     fn fails_with(&self, failure: StoreError) {
@@ -78,6 +80,9 @@ impl FastRecord for Failing {
 
     async fn write_sends(&self, sends: &[LoggedSend], at: At) -> Result<Vec<SendId>, StoreError> {
         self.check()?;
+        if sends.iter().any(|send| Some(send.content.title.as_str()) == self.refused) {
+            return Err(StoreError::Refused("by the test".into()));
+        }
         self.record.write_sends(sends, at).await
     }
 
@@ -139,6 +144,25 @@ async fn what_the_record_can_never_take_holds_up_nothing_else() {
     sends(&test, json!({"accept": "fast", "title": "a"})).await;
     record.fails_with(StoreError::Broken("by the test".into()));
     assert_eq!(sends(&test, json!({"title": "b"})).await.status(), 202);
+}
+
+#[tokio::test]
+async fn one_that_the_record_refuses_is_dead_lettered_and_all_others_keep_their_order() {
+    let mut test = TestApp::new().await;
+    test.accepts_fast().await;
+    let record = Failing { refused: Some("5"), ..Failing::new(Arc::clone(&test.app.record.fast)) };
+    test.uses_fast_record(Arc::new(record));
+    for n in 0..9 {
+        let fast = sends(&test, json!({"accept": "fast", "title": n.to_string()})).await;
+        assert_eq!(body(&fast)["durability"], "redis");
+    }
+    let listed =
+        test.app.record.inbox.list(&UserId::new("alice").unwrap(), &Page::default(), test.app.clock.at()).await;
+    let titles: Vec<String> = listed.unwrap().notifications.iter().map(|listed| listed.content.title.clone()).collect();
+    assert_eq!(titles, ["8", "7", "6", "4", "3", "2", "1", "0"]);
+    let dead = test.app.record.dead_letters.page(None, 10).await.unwrap().letters;
+    let errors: Vec<&str> = dead.iter().map(|letter| letter.error.as_str()).collect();
+    assert_eq!(errors, ["the database refuses its row"]);
 }
 
 #[tokio::test]
