@@ -180,7 +180,8 @@ function Share({ of }: { of: number | null | undefined }): ReactElement {
 
 function state({ role, healthy, lastError }: RedisInstance, awaySince: Date | undefined): string {
   const health = healthy ? "healthy" : awaySince ? `away since ${atSecond(awaySince)}` : "away";
-  return `${role ? `${role} ` : ""}${health}${lastError ? `: ${lastError}` : ""}`;
+  const error = lastError && (healthy ? ` (last error: ${lastError})` : `: ${lastError}`);
+  return `${role ? `${role} ` : ""}${health}${error ?? ""}`;
 }
 
 // Since when each instance that is away has been seen away.
