@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use harness::{TestApp, body, event, invoke};
 use serde_json::{Value, json};
 use shared::record::postgres::PostgresRecord;
+use shared::telemetry::health::{BreakerState, Health, Instance, Instances, Mode, Persistence, Server, Status};
 
 /// A recorded event of `tests/events` with this `Authorization` header.
 fn by(bearer: &str, name: &str) -> Value {
@@ -128,6 +130,51 @@ async fn a_database_that_takes_no_more_clients_is_overloaded_and_not_away() {
     let accepted = invoke(&test.app, send::handle, by(&test.bearer("reports", "notify:send"), "send")).await;
     assert_eq!(accepted.status(), 202);
     assert!(!accepted.headers().contains_key("idempotency-replayed"), "the refused one was not stored");
+}
+
+#[tokio::test]
+async fn health_warns_of_a_redis_that_loses_fast_accepts_with_a_restart() {
+    let warnings = async |test: &TestApp| {
+        let health = body(&invoke(&test.app, health::handle, event("health")).await);
+        let warnings = health["warnings"].as_array().cloned().unwrap_or_default();
+        (health["status"].clone(), warnings.iter().map(|warning| warning["name"].clone()).collect::<Vec<_>>())
+    };
+    let mut test = TestApp::new().await;
+    test.app.moment.health = Arc::new(Snapshotting { replication_lag_ms: None });
+    assert_eq!(warnings(&test).await, (json!("ok"), vec![]), "fast accepts are not in use");
+    test.accepts_fast().await;
+    assert_eq!(warnings(&test).await, (json!("degraded"), vec![json!("no_append_only_file")]));
+    test.app.moment.health = Arc::new(Snapshotting { replication_lag_ms: Some(1_000) });
+    assert_eq!(warnings(&test).await, (json!("ok"), vec![]), "a replica takes over");
+}
+
+/// A Redis that writes snapshots alone.
+struct Snapshotting {
+    replication_lag_ms: Option<u64>,
+}
+
+#[async_trait]
+impl Health for Snapshotting {
+    async fn check(&self) -> Status {
+        Status::Ok
+    }
+
+    async fn instances(&self) -> Instances {
+        let persistence = Some(Persistence::Snapshots);
+        let instance = Instance {
+            name: "redis-1".into(),
+            healthy: true,
+            server: Server { persistence, replication_lag_ms: self.replication_lag_ms, ..Server::default() },
+            share: 1.0,
+            operations: 0,
+            errors: 0,
+            p50_ms: 0.0,
+            p99_ms: 0.0,
+            breaker: BreakerState::Closed,
+            last_error: None,
+        };
+        Instances { mode: Mode::Single, instances: vec![instance] }
+    }
 }
 
 #[tokio::test]

@@ -128,9 +128,11 @@ fn of_warning(Warning { instance, name, text }: &Warning) -> Finding {
             Finding::warning(CHECK, what, "raise maxclients, or limit the concurrency of functions")
         }
         WarningName::Persistence => Finding::problem(CHECK, what, "look at its log and at the space on its disk"),
-        WarningName::NoAppendOnlyFile => {
-            Finding::problem(CHECK, what, "CONFIG SET appendonly yes, and in its file; or set ACCEPT=durable")
-        }
+        WarningName::NoAppendOnlyFile => Finding::problem(
+            CHECK,
+            what,
+            "CONFIG SET appendonly yes, and in its file, or give it a replica; or set ACCEPT=durable",
+        ),
         WarningName::ReplicationLag => {
             Finding::warning(CHECK, what, "look at the replica: a failover loses what it lacks")
         }

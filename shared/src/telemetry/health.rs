@@ -97,14 +97,18 @@ pub struct Instances {
 }
 
 impl Instances {
-    /// The instances that would lose with a restart what was accepted fast.
+    /// The instances that would lose with a restart what was accepted fast: it is in no file, and there is no replica to take over.
     pub fn without_append_only_file(&self) -> Vec<Warning> {
-        let warned =
-            self.instances.iter().filter(|instance| instance.server.persistence == Some(Persistence::Snapshots));
-        let warn = |instance: &Instance| Warning {
+        let loses = |Server { persistence, replication_lag_ms, .. }: &Server| {
+            *persistence == Some(Persistence::Snapshots) && replication_lag_ms.is_none()
+        };
+        let warned = self.instances.iter().filter(|instance| loses(&instance.server));
+        let warn = |instance: &Instance| {
+            Warning {
             instance: instance.name.clone(),
             name: WarningName::NoAppendOnlyFile,
-            text: "fast accepts wait in it, and a restart loses them: appendonly should be yes".into(),
+            text: "fast accepts wait in it, and a restart loses them: appendonly should be yes, or there should be a replica".into(),
+        }
         };
         warned.map(warn).collect()
     }
