@@ -24,9 +24,8 @@ pub(crate) async fn overload(testbed: &mut Testbed) {
     let to = Instant::now();
     let [p50, p99] = testbed.accept_ms(from, to);
     testbed.note(format!("accept p50/p99 {p50:.0}/{p99:.0} ms under overload"));
-    let other =
-        testbed.calls_with_status(from, to, |status| !(200..300).contains(&status) && ![429, 503].contains(&status));
-    testbed.require(other == 0, format!("{other} calls were neither accepted nor refused with 429 or 503"));
+    let other = testbed.refusals(from, to, |_, call| ![429, 503].contains(&call.status));
+    testbed.require_no_refusal(&other, "otherwise than with 429 or 503");
 }
 
 /// F55: four concurrent calls with the same key, on four processes, while Redis comes and goes; and a message with the same
@@ -35,14 +34,14 @@ pub(crate) async fn one_key_at_once(testbed: &mut Testbed) {
     let modes = [Mode::Hold, Mode::Pass, Mode::Reset, Mode::LoseAnswers(0.5), Mode::Pass];
     for n in 0..40 {
         testbed.redis.set_mode(modes[n % modes.len()]);
-        let request = send_body("parallel", n, testbed.few_users());
+        let (request, asked_at) = (send_body("parallel", n, testbed.few_users()), Instant::now());
         let service = testbed.service.clone();
         let answers = join_all((0..4).map(|_| service.attempt(&request, false))).await;
         let answers: Vec<Answer> = answers.into_iter().flatten().collect();
         let accepted: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 202).collect();
         let same = accepted.windows(2).all(|pair| durable(&pair[0].text) == durable(&pair[1].text));
         testbed.require(same, format!("calls with the key parallel/{n} got different answers"));
-        testbed.require(accepted.len() == 4, format!("parallel/{n}: only {} of 4 calls were accepted", accepted.len()));
+        require_all_accepted(testbed, &format!("the send parallel/{n}"), accepted.len(), asked_at);
         if let Some(first) = accepted.first() {
             let (answer, accepted_at) = (first.text.clone(), Instant::now());
             testbed.service.log.accepted.lock().unwrap().push(Sent { request, answer, accepted_at });
@@ -51,6 +50,12 @@ pub(crate) async fn one_key_at_once(testbed: &mut Testbed) {
         pause(60).await;
     }
     testbed.end_fault();
+}
+
+/// Requires that all four calls with one key were accepted; says what was refused meanwhile.
+fn require_all_accepted(testbed: &mut Testbed, what: &str, accepted: usize, asked_at: Instant) {
+    let refused = testbed.refusals_since(asked_at).join("; ");
+    testbed.require(accepted == 4, format!("{what}: {accepted} of 4 calls were accepted, and refused were: {refused}"));
 }
 
 /// An answer as if it were durable: who does not reach Redis stores what others have in a log.
@@ -66,7 +71,7 @@ async fn say_at_once(testbed: &mut Testbed, n: usize) {
     let answers = join_all(calls.map(|(writer, way)| writer.attempt(&message, way, false))).await;
     let accepted: Vec<&Value> =
         answers.iter().filter(|(status, _)| (200..300).contains(status)).map(|(_, answer)| answer).collect();
-    testbed.require(accepted.len() == 4, format!("the message parallel/{n}: {} of 4 were accepted", accepted.len()));
+    require_all_accepted(testbed, &format!("the message parallel/{n}"), accepted.len(), asked_at);
     let same = accepted.windows(2).all(|pair| match testbed.accepts_fast {
         // It has its place in some of them.
         true => pair[0]["id"] == pair[1]["id"],

@@ -120,10 +120,8 @@ pub(crate) async fn chat_locked(testbed: &mut Testbed) {
         calm[1]
     ));
     testbed.require(elsewhere > 0, "no message to another chat was accepted meanwhile");
-    let sends = testbed.service.log.attempts.lock().unwrap();
-    let failed = sends.iter().filter(|call| (from..to).contains(&call.at) && call.status != 202).count();
-    drop(sends);
-    testbed.require(failed == 0, format!("{failed} sends were refused because a chat was locked"));
+    let refused = testbed.refusals(from, to, |kind, _| kind == "send");
+    testbed.require_no_refusal(&refused, "because a chat was locked");
 }
 
 /// Holds a chat's row for this many seconds.
@@ -174,10 +172,7 @@ pub(crate) async fn transactions_lost(testbed: &mut Testbed) {
     testbed.note(format!("{deadlocks} deadlocks, {lost} serialization failures"));
     testbed.require(deadlocks > 0 && lost > 0, "no transaction was lost");
     let refused = testbed.refusals_since(from);
-    testbed.require(
-        refused.is_empty(),
-        format!("calls were refused because of lost transactions: {}", refused.join(", ")),
-    );
+    testbed.require_no_refusal(&refused, "because of lost transactions");
 }
 
 /// Performs a statement on each table whose writers are to lose. Each is a transaction, which has no lock while it waits for one:

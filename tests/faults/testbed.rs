@@ -400,13 +400,6 @@ impl Testbed {
         said.iter().filter(|said| (from..to).contains(&said.answered_at) && is_there(&said.chat)).count()
     }
 
-    /// How many sends and messages between two instants were refused, or not answered, with a matching code.
-    pub(crate) fn refusals(&self, from: Instant, to: Instant, code: impl Fn(&str) -> bool) -> usize {
-        let (sends, messages) = (self.service.log.attempts.lock().unwrap(), self.talked.attempts.lock().unwrap());
-        let calls = sends.iter().chain(messages.iter()).filter(|call| (from..to).contains(&call.at));
-        calls.filter(|call| !(200..300).contains(&call.status) && code(&call.code)).count()
-    }
-
     /// How many sends and messages between two instants have a matching status; 0 means no answer.
     pub(crate) fn calls_with_status(&self, from: Instant, to: Instant, status: impl Fn(u16) -> bool) -> usize {
         let (sends, messages) = (self.service.log.attempts.lock().unwrap(), self.talked.attempts.lock().unwrap());
@@ -414,14 +407,33 @@ impl Testbed {
         calls.filter(|call| (from..to).contains(&call.at) && status(call.status)).count()
     }
 
-    /// The calls of services and users since then that were not answered with 2xx, each with how long it took.
-    pub(crate) fn refusals_since(&self, from: Instant) -> Vec<String> {
+    /// The sends and messages between two instants that were not answered with 2xx, as far as they match, in their order.
+    /// Each says what was answered, how long that took, and how long after the first instant it was asked for.
+    pub(crate) fn refusals(&self, from: Instant, to: Instant, matches: impl Fn(&str, &Attempt) -> bool) -> Vec<String> {
         let (sends, messages) = (self.service.log.attempts.lock().unwrap(), self.talked.attempts.lock().unwrap());
         let calls = sends.iter().map(|call| ("send", call)).chain(messages.iter().map(|call| ("message", call)));
-        let refused = calls.filter(|(_, call)| call.at >= from && !(200..300).contains(&call.status));
-        let text =
-            |(kind, call): (&str, &Attempt)| format!("{kind} {} {} after {:.1?}", call.status, call.code, call.took);
-        refused.map(text).collect()
+        let refused = calls.filter(|(_, call)| (from..to).contains(&call.at) && !(200..300).contains(&call.status));
+        let mut refused: Vec<(&str, &Attempt)> = refused.filter(|(kind, call)| matches(kind, call)).collect();
+        refused.sort_by_key(|(_, call)| call.at);
+        let text = |(kind, call): (&str, &Attempt)| {
+            let Attempt { at, took, status, code, .. } = call;
+            let answer = if *status == 0 { "not answered".to_owned() } else { format!("{status} {code}") };
+            format!("{kind} {answer} after {took:.1?}, asked for at {:.1} s", (*at - from).as_secs_f64())
+        };
+        refused.into_iter().map(text).collect()
+    }
+
+    /// The same for all since then.
+    pub(crate) fn refusals_since(&self, from: Instant) -> Vec<String> {
+        self.refusals(from, Instant::now(), |_, _| true)
+    }
+
+    /// Records a violation that lists these refusals, unless there are none.
+    pub(crate) fn require_no_refusal(&mut self, refused: &[String], why: &str) {
+        const MAX_LISTED: usize = 10;
+        let listed = refused[..refused.len().min(MAX_LISTED)].join("; ");
+        let more = if refused.len() > MAX_LISTED { "; …" } else { "" };
+        self.require(refused.is_empty(), format!("{} calls were refused {why}: {listed}{more}", refused.len()));
     }
 }
 
