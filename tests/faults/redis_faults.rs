@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use shared::telemetry::health::{Health, Status, WarningName};
 
 use crate::proxy::Mode;
-use crate::testbed::{Duplicates, Testbed, pause};
+use crate::testbed::{Duplicates, LIMIT_WINDOW, Testbed, pause};
 
 /// Twice the contract's bound for a call that encounters a slow or silent Redis.
 const SLOW_MS: f64 = 400.0;
@@ -43,7 +43,8 @@ pub(crate) async fn power_lost(testbed: &mut Testbed) {
     require_unnoticed(testbed, from);
 }
 
-/// F53: the clock of Redis jumps an hour ahead and back, and an hour behind and back.
+/// F53: the clock of Redis jumps an hour ahead and back, and an hour behind and back. A caller that is refused
+/// because its budget seems empty is admitted again after one window.
 pub(crate) async fn clock_jumps(testbed: &mut Testbed) {
     testbed.servers.redis.gets_own_clock();
     testbed.run_for(1.5).await;
@@ -52,13 +53,19 @@ pub(crate) async fn clock_jumps(testbed: &mut Testbed) {
     let start = (redis_s(testbed), Instant::now());
     for ahead_s in [3_600, 0, -3_600, 0] {
         testbed.servers.redis.sets_clock(ahead_s);
-        testbed.run_for(3.0).await;
+        // A budget is empty when the clock has gone back, and full again after its window.
+        testbed.run_for(1.25 * LIMIT_WINDOW.as_secs_f64()).await;
+        let full_at = Instant::now();
+        testbed.run_for(2.0).await;
+        let refused = testbed.refusals_since(full_at);
+        testbed.require_no_refusal(&refused, &format!("a window after the clock was set {ahead_s} s ahead"));
+        let accepted = testbed.calls_with_status(full_at, Instant::now(), |status| (200..300).contains(&status));
+        testbed.require(accepted > 0, format!("no call was accepted with the clock {ahead_s} s ahead"));
         let expected = start.0 + start.1.elapsed().as_secs().cast_signed() + ahead_s;
         let off = redis_s(testbed) - expected;
         testbed.require(off.abs() <= 2, format!("the clock of Redis is {off} s off from what was set"));
     }
     testbed.end_fault();
-    // A budget is empty when the clock has gone back.
     let refused = testbed.refusals(from, Instant::now(), |_, call| call.code != "rate_limited");
     testbed.require_no_refusal(&refused, "although Postgres was available");
 }

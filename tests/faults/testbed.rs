@@ -43,6 +43,8 @@ const DRAIN_INTERVAL: Duration = Duration::from_millis(700);
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// How long a user counts as online after its last frame: the shortest time that can be configured.
 pub(crate) const PRESENCE_LEASE: Duration = Duration::from_secs(60);
+/// The window of each rate limit, of which no scenario reaches the count.
+pub(crate) const LIMIT_WINDOW: Duration = Duration::from_secs(1);
 /// The maximum time until no work is left after a scenario.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
@@ -122,6 +124,7 @@ impl Testbed {
         let variables = |postgres: u16, redis: u16| {
             let ports = std::iter::once(&redis).chain(&more_redis);
             let urls = ports.map(|port| format!("redis://127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
+            let limit = format!("100000/{}s", LIMIT_WINDOW.as_secs());
             // An empty variable counts as unset.
             let (one, several) = if more_redis.is_empty() { (urls, String::new()) } else { (String::new(), urls) };
             variables_with(&[
@@ -133,9 +136,9 @@ impl Testbed {
                 ("WS_ENDPOINT", format!("http://{}/live", management.address)),
                 ("WS_URL", format!("ws://{}/live", listener.address())),
                 ("ACCEPT", if accepts_fast { "fast" } else { "durable" }.to_owned()),
-                ("RATE_LIMIT_SEND", "100000/1s".to_owned()),
-                ("RATE_LIMIT_CHAT", "100000/1s".to_owned()),
-                ("RATE_LIMIT_FRAMES", "100000/1s".to_owned()),
+                ("RATE_LIMIT_SEND", limit.clone()),
+                ("RATE_LIMIT_CHAT", limit.clone()),
+                ("RATE_LIMIT_FRAMES", limit),
                 ("PRESENCE_LEASE_MS", PRESENCE_LEASE.as_millis().to_string()),
                 ("DRAIN_LINGER_MS", "500".to_owned()),
                 ("RUST_LOG", "warn".to_owned()),
