@@ -35,8 +35,10 @@ pub(crate) struct Found {
     pub(crate) durable: usize,
     /// Accepted notifications that are missing from the database or from a device of their user.
     pub(crate) lost: usize,
-    /// Notifications and messages that were accepted fast and that Redis lost, where that is not promised otherwise.
-    pub(crate) lost_by_redis: usize,
+    /// Sends that were accepted fast and that Redis lost, where that is not promised otherwise. Each has one recipient.
+    pub(crate) sends_lost_by_redis: usize,
+    /// Messages of which the same is true.
+    pub(crate) messages_lost_by_redis: usize,
     pub(crate) frames: usize,
     pub(crate) duplicate_frames: usize,
     pub(crate) shown_twice: usize,
@@ -161,7 +163,7 @@ impl Found {
                 let shown = screens.iter().filter(|(owner, _)| *owner == user).all(|(_, shown)| shown.contains(&id));
                 let key = (user, id);
                 if sent.is_fast() && fast == Some(FastPromise::BestEffort) && !stored.contains_key(&key) {
-                    self.lost_by_redis += 1;
+                    self.sends_lost_by_redis += 1;
                     continue;
                 }
                 if !stored.contains_key(&key) || !shown {

@@ -17,6 +17,7 @@ pub(crate) async fn killed(testbed: &mut Testbed) {
     testbed.run_for(1.5).await;
     let from = Instant::now();
     for is_first in [true, false] {
+        testbed.expect_losses(1).await;
         let died = Instant::now();
         server(testbed, is_first).is_killed();
         let replica = if is_first { &testbed.servers.more_redis[2] } else { &testbed.servers.redis };
@@ -81,6 +82,7 @@ pub(crate) async fn taken_over(testbed: &mut Testbed) {
     for _ in 0..4 {
         let replicas = testbed.servers.all_redis().filter(|server| is_replica(server));
         for replica in replicas {
+            testbed.expect_losses(1).await;
             replica.does(&["CLUSTER", "FAILOVER", "TAKEOVER"]);
             taken += 1;
         }
@@ -99,6 +101,7 @@ pub(crate) async fn isolated(testbed: &mut Testbed) {
     let bus = Bus::of(&servers).await;
     testbed.run_for(1.5).await;
     let from = Instant::now();
+    testbed.expect_losses(1).await;
     bus.isolate(Some(&testbed.servers.redis));
     let cut = Instant::now();
     let (mut refused, mut replaced) = (None, None);

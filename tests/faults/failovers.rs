@@ -20,6 +20,7 @@ pub(crate) async fn behind(testbed: &mut Testbed) {
     let from = Instant::now();
     replica.does(&["REPLICAOF", "127.0.0.1", "1"]);
     testbed.run_for(3.0).await;
+    testbed.expect_losses(1).await;
     testbed.servers.redis.is_killed();
     testbed.run_for(1.0).await;
     takes_over(testbed, &replica);
@@ -47,6 +48,7 @@ pub(crate) async fn split(testbed: &mut Testbed) {
     }
     let used = [&testbed.servers.redis, &replica].map(|server| server.answers::<i64>(&["DBSIZE"]).unwrap() > 0);
     testbed.require(used == [true, true], "one of the two primaries was not used");
+    testbed.expect_losses(1).await;
     testbed.redis.lead_to(&[replica.port()]);
     testbed.servers.redis.does(&["REPLICAOF", "127.0.0.1", &replica.port().to_string()]);
     testbed.run_for(2.0).await;
@@ -64,6 +66,7 @@ pub(crate) async fn switched(testbed: &mut Testbed) {
         let (old, new) =
             if turn % 2 == 0 { (&testbed.servers.redis, &replica) } else { (&replica, &testbed.servers.redis) };
         copied(new).await;
+        testbed.expect_losses(1).await;
         new.does(&["REPLICAOF", "NO", "ONE"]);
         old.does(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
         testbed.redis.lead_to(&[new.port()]);
@@ -106,6 +109,12 @@ async fn new_replica(testbed: &Testbed) -> RedisServer {
     testbed.servers.redis.does(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
     replica.does(&["REPLICAOF", "127.0.0.1", &testbed.servers.redis.port().to_string()]);
     copied(&replica).await;
+    if testbed.accepts_fast {
+        // Clients may be at either of them, and the testbed's own at the other.
+        for server in [&testbed.servers.redis, &replica] {
+            testbed.watch_logs(&server.config(&testbed.name));
+        }
+    }
     replica
 }
 
@@ -123,8 +132,10 @@ fn takes_over(testbed: &Testbed, replica: &RedisServer) {
     testbed.redis.lead_to(&[replica.port()]);
 }
 
-/// The endpoint leads to the first instance again, which is the primary, with whatever it still has.
+/// The endpoint leads to the first instance again, which is the primary, with whatever it still has. What the other one has is
+/// lost with it.
 async fn returns(testbed: &mut Testbed) {
+    testbed.expect_losses(1).await;
     testbed.servers.redis.is_back();
     testbed.redis.lead_to(&[testbed.servers.redis.port()]);
     testbed.run_for(1.0).await;

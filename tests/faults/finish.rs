@@ -24,8 +24,20 @@ use crate::testbed::{Duplicates, IDLE_TIMEOUT, Testbed, pause};
 const SEND_AFTER_FAULT: Duration = Duration::from_secs(3);
 /// How long work may wait for its next attempt. After that it is made due, because the backoff can reach five minutes.
 const MAX_BACKOFF_WAIT: Duration = Duration::from_secs(9);
+/// How many sends and messages more than were seen in logs may be there when Redis loses its memory: as many as are accepted
+/// between two looks.
+const MAX_UNSEEN: u64 = 20;
 /// How many accepted sends are repeated to compare the answers.
 const REPLAYED_KEYS: usize = 60;
+
+/// How many messages were accepted fast.
+struct FastMessages {
+    accepted: usize,
+    /// Those that are not in the record.
+    lost: usize,
+    /// Those that are only required to be there.
+    unordered: usize,
+}
 
 impl Testbed {
     /// Waits until no work is left and every device shows everything, at most for `IDLE_TIMEOUT`.
@@ -50,14 +62,13 @@ impl Testbed {
     }
 
     /// How many entries wait in logs.
-    async fn logged(&self) -> u64 {
+    pub(crate) async fn logged(&self) -> u64 {
         self.queue.unwritten_total(At::Server).await.map_or(0, |unwritten| unwritten.entries)
     }
 
-    /// Gives messages that were accepted fast the places that they have in the record, so that they are compared like others.
-    /// Returns how many have none. If their order is not promised, they are only required to be there, and how many there are
-    /// is the second number.
-    async fn place_fast_messages(&self, fast: Option<FastPromise>) -> [usize; 2] {
+    /// Gives messages that were accepted fast the places that they have in the record, so that they are compared like others,
+    /// unless their order is not promised.
+    async fn place_fast_messages(&self, fast: Option<FastPromise>) -> FastMessages {
         let stored: Vec<(String, i64)> =
             sqlx::query_as("SELECT id::text, seq FROM messages").fetch_all(&self.database).await.unwrap();
         let stored: HashMap<String, i64> = stored.into_iter().collect();
@@ -71,7 +82,8 @@ impl Testbed {
             said.seq > 0 && (is_ordered || !fast_ids.contains(&said.id))
         });
         let lost = fast_ids.iter().filter(|id| !stored.contains_key(*id)).count();
-        [lost, if is_ordered { 0 } else { fast_ids.len() - lost }]
+        let unordered = if is_ordered { 0 } else { fast_ids.len() - lost };
+        FastMessages { accepted: fast_ids.len(), lost, unordered }
     }
 
     async fn is_idle(&self) -> bool {
@@ -166,12 +178,34 @@ impl Testbed {
             let answer = call.await;
             // What Redis lost is accepted anew, under the same ids.
             let is_replayed =
-                answer.header("idempotency-replayed") == "true" || found.lost_by_redis > 0 && sent.is_fast();
+                answer.header("idempotency-replayed") == "true" || found.sends_lost_by_redis > 0 && sent.is_fast();
             if answer.text != sent.answer || !is_replayed {
                 let how =
                     format!("{} was answered {} first and {} later", sent.request["title"], sent.answer, answer.text);
                 found.violated("I4", how);
             }
+        }
+    }
+
+    /// Checks that sends and messages were accepted fast, so many of each, and that Redis lost no more than waited in it whenever
+    /// it lost its memory.
+    fn check_fast(&mut self, scenario: &Scenario, [sends, messages]: [usize; 2], found: &mut Found) {
+        let (most, losses) = (self.most_logged.load(Ordering::Relaxed), self.losses.load(Ordering::Relaxed));
+        let (sends_lost, messages_lost) = (found.sends_lost_by_redis, found.messages_lost_by_redis);
+        self.note(format!(
+            "{sends} sends and {messages} messages were accepted fast, of which at most {most} waited in Redis at once; it lost \
+             its memory {losses} times, and with it {sends_lost} sends and {messages_lost} messages"
+        ));
+        for (what, accepted, must) in
+            [("send", sends, scenario.sends_fast()), ("message", messages, scenario.talks_fast())]
+        {
+            if must && accepted == 0 {
+                found.violated("fast", format!("no {what} was accepted fast"));
+            }
+        }
+        let (lost, bound) = ((sends_lost + messages_lost) as u64, (most + MAX_UNSEEN) * losses);
+        if lost > bound {
+            found.violated("fast", format!("Redis lost {lost} sends and messages, more than {bound}"));
         }
     }
 
@@ -201,22 +235,21 @@ impl Testbed {
         let accepted = self.service.log.accepted.lock().unwrap().clone();
         let fast = self.accepts_fast.then(|| scenario.fast_promise());
         let mut found = checker::compare(&self.database, &accepted, &self.devices, fast).await;
-        let [unplaced, unordered] = self.place_fast_messages(fast).await;
+        let messages = self.place_fast_messages(fast).await;
         match fast {
-            Some(FastPromise::BestEffort) => found.lost_by_redis += unplaced,
-            _ if unplaced > 0 => found.violated("chats", format!("{unplaced} messages without a place are not stored")),
+            Some(FastPromise::BestEffort) => found.messages_lost_by_redis = messages.lost,
+            _ if messages.lost > 0 => {
+                found.violated("chats", format!("{} messages without a place are not stored", messages.lost));
+            }
             _ => {}
         }
         if self.accepts_fast {
-            let fast = accepted.iter().filter(|sent| sent.is_fast()).count();
-            let (lost, most) = (found.lost_by_redis, self.most_logged.load(Ordering::Relaxed));
-            self.note(format!(
-                "{fast} sends were accepted fast; Redis lost {lost}; at most {most} waited in it at once"
-            ));
+            let sends = accepted.iter().filter(|sent| sent.is_fast()).count();
+            self.check_fast(scenario, [sends, messages.accepted], &mut found);
         }
         self.repeat_messages().await;
         found.check_chats(&self.database, &self.devices, self.conversation().await).await;
-        found.chats.accepted += unordered;
+        found.chats.accepted += messages.unordered;
         self.check_read_marks(&mut found).await;
         self.check_replays(&mut found).await;
         // Entries that fall due only now, or were claimed, are found to be stale and leave the queue.

@@ -76,6 +76,9 @@ pub(crate) async fn run(testbed: &mut Testbed) {
 /// Injects one fault for a random time and ends it.
 async fn inject(testbed: &mut Testbed, fault: Fault, random: &Random) {
     let duration_ms = 300 + random.below(2_000) as u64;
+    if loses_memory(testbed, fault) {
+        testbed.expect_losses(1).await;
+    }
     match fault {
         Fault::RedisKilled | Fault::RedisWiped => {
             if fault == Fault::RedisKilled {
@@ -143,6 +146,16 @@ async fn inject(testbed: &mut Testbed, fault: Fault, random: &Random) {
             let device = random.below(testbed.devices.len());
             testbed.devices[device].cut_off();
         }
+    }
+}
+
+/// Whether a Redis server may lose what it has: one that is killed loses what it could not write to its file yet, while the disk is
+/// busy, and one that is away for longer is replaced in a cluster.
+fn loses_memory(testbed: &Testbed, fault: Fault) -> bool {
+    match fault {
+        Fault::RedisKilled | Fault::RedisWiped | Fault::RedisFlushed => true,
+        Fault::RedisHangs => testbed.servers.is_cluster,
+        _ => false,
     }
 }
 

@@ -43,6 +43,16 @@ impl Scenario {
             FastPromise::InOrder
         }
     }
+
+    /// Whether sends must be accepted fast if that is asked for. Redis serves before the fault, or comes back.
+    pub(crate) fn sends_fast(&self) -> bool {
+        !WITHOUT_SENDS.contains(&self.id)
+    }
+
+    /// The same of messages.
+    pub(crate) fn talks_fast(&self) -> bool {
+        self.sends_fast() && self.id != WITHOUT_TALK
+    }
 }
 
 type Run = for<'a> fn(&'a mut Testbed) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -142,6 +152,10 @@ const LOSING_REDIS: [&str; 11] = ["F02", "F03", "F08", "F09", "F10", "F11", "F13
 /// Those in which Redis is away, or cannot be written to, and loses nothing.
 const MISSING_REDIS: [&str; 15] =
     ["F01", "F04", "F05", "F06", "F07", "F12", "F15", "F17", "F18", "F21", "F22", "F23", "moved", "F53", "F55"];
+/// Other designs, whose senders do not call Carillon.
+const WITHOUT_SENDS: [&str; 2] = ["list", "first"];
+/// The one in which no user talks.
+const WITHOUT_TALK: &str = "F57";
 /// The one that needs several instances.
 const ON_SEVERAL: &str = "F23";
 /// Those that only a Redis Cluster can have.

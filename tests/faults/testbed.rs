@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use shared::app::App;
 use shared::auth;
 use shared::clock::{At, Clock};
-use shared::config::{Config, Origins};
+use shared::config::{Config, Origins, RedisConfig};
 use shared::fast::log::Logs;
 use shared::moment::Moment;
 use shared::moment::redis::RedisMoment;
@@ -94,6 +94,8 @@ pub(crate) struct Testbed {
     pub(crate) accepts_fast: bool,
     /// The most entries that were seen to wait in logs at once.
     pub(crate) most_logged: Arc<AtomicU64>,
+    /// How many times a Redis server lost its memory, at most.
+    pub(crate) losses: AtomicU64,
     pub(crate) started_at: Instant,
 }
 
@@ -191,13 +193,14 @@ impl Testbed {
             baseline: None,
             accepts_fast,
             most_logged: Arc::default(),
+            losses: AtomicU64::default(),
             started_at,
         };
         if accepts_fast {
             // For so long that every process knows.
             let note = "INSERT INTO fast_accepts (only_row, since) VALUES (1, 0)";
             sqlx::query(note).execute(&testbed.database).await.unwrap();
-            testbed.watch_logs();
+            testbed.watch_logs(testbed.config.redis.as_ref().expect("REDIS_URL is set"));
         }
         testbed.create_chats().await;
         let users = testbed.users.clone();
@@ -214,9 +217,8 @@ impl Testbed {
         testbed
     }
 
-    /// Keeps in mind how much waits in logs, at most.
-    fn watch_logs(&self) {
-        let redis = self.config.redis.as_ref().expect("REDIS_URL is set");
+    /// Keeps in mind how much waits in the logs of this Redis, at most.
+    pub(crate) fn watch_logs(&self, redis: &RedisConfig) {
         let (logs, most) = (RedisMoment::new(redis, Clock::system()).unwrap(), Arc::downgrade(&self.most_logged));
         tokio::spawn(async move {
             while let Some(most) = most.upgrade() {
@@ -226,6 +228,14 @@ impl Testbed {
                 pause(25).await;
             }
         });
+    }
+
+    /// Counts that a Redis server loses its memory now, so many times, and with it what waits in its logs.
+    pub(crate) async fn expect_losses(&self, times: u64) {
+        self.losses.fetch_add(times, Ordering::Relaxed);
+        if self.accepts_fast {
+            self.most_logged.fetch_max(self.logged().await, Ordering::Relaxed);
+        }
     }
 
     /// Connects another device of a user. Every second user reads what it shows.
