@@ -33,6 +33,14 @@ pub(crate) enum Redis {
     Cluster,
 }
 
+/// How often a server has performed a command since its statistics were reset, in scripts too.
+pub(crate) fn calls(server: &RedisServer, command: &str) -> u64 {
+    let stats: String = server.answers(&["INFO", "commandstats"]).unwrap();
+    let own = format!("cmdstat_{command}:calls=");
+    let counted = stats.lines().find_map(|line| line.strip_prefix(own.as_str())?.split(',').next()?.parse().ok());
+    counted.unwrap_or(0)
+}
+
 impl Servers {
     /// Starts Postgres and Redis.
     pub(crate) async fn start(redis: Redis) -> Self {
