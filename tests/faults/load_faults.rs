@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::proxy::Mode;
 use crate::sender::{Sent, send_body};
+use crate::servers::{PRIMARIES, cut_off};
 use crate::talk::{EVERYONE, Way, Writer, message};
 use crate::testbed::{Testbed, pause};
 
@@ -31,9 +32,8 @@ pub(crate) async fn overload(testbed: &mut Testbed) {
 /// F55: four concurrent calls with the same key, on four processes, while Redis comes and goes; and a message with the same
 /// `clientId`, twice over HTTP and over both sockets of its sender. One row, one answer.
 pub(crate) async fn one_key_at_once(testbed: &mut Testbed) {
-    let modes = [Mode::Hold, Mode::Pass, Mode::Reset, Mode::LoseAnswers(0.5), Mode::Pass];
     for n in 0..40 {
-        testbed.redis.set_mode(modes[n % modes.len()]);
+        flap(testbed, n);
         let (request, asked_at) = (send_body("parallel", n, testbed.few_users()), Instant::now());
         let service = testbed.service.clone();
         let answers = join_all((0..4).map(|_| service.attempt(&request, false))).await;
@@ -50,6 +50,23 @@ pub(crate) async fn one_key_at_once(testbed: &mut Testbed) {
         pause(60).await;
     }
     testbed.end_fault();
+}
+
+/// Takes the n-th of the steps in which Redis comes and goes. After every fifth it is there.
+fn flap(testbed: &Testbed, n: usize) {
+    let step = n % 5;
+    if !testbed.servers.is_cluster {
+        testbed.redis.set_mode([Mode::Hold, Mode::Pass, Mode::Reset, Mode::LoseAnswers(0.5), Mode::Pass][step]);
+        return;
+    }
+    // Clients reach the servers of a cluster without the proxy. Each primary has a part of the keys, so they take turns.
+    let server = testbed.servers.first_primary(n / 5 % PRIMARIES);
+    match step {
+        0 => server.hangs(),
+        2 => cut_off(server),
+        1 | 3 => server.goes_on(),
+        _ => {}
+    }
 }
 
 /// Requires that all four calls with one key were accepted; says what was refused meanwhile.

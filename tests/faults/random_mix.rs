@@ -10,6 +10,7 @@ use crate::management_api::Behaviour;
 use crate::postgres_faults::lock_chat;
 use crate::proxy::Mode;
 use crate::random::Random;
+use crate::servers::{PRIMARIES, cut_off};
 use crate::testbed::{Testbed, pause};
 
 /// The duration if `DURATION_S` is not set.
@@ -104,6 +105,13 @@ async fn inject(testbed: &mut Testbed, fault: Fault, random: &Random) {
             pause(duration_ms).await;
             testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", "0"]);
         }
+        Fault::RedisCut if testbed.servers.is_cluster => {
+            // Clients reach the servers of a cluster without the proxy.
+            let server = testbed.servers.first_primary(random.below(PRIMARIES));
+            cut_off(server);
+            pause(duration_ms).await;
+            server.goes_on();
+        }
         Fault::RedisCut => {
             testbed.redis.set_mode(mode(random));
             pause(duration_ms).await;
@@ -154,7 +162,7 @@ async fn inject(testbed: &mut Testbed, fault: Fault, random: &Random) {
 fn loses_memory(testbed: &Testbed, fault: Fault) -> bool {
     match fault {
         Fault::RedisKilled | Fault::RedisWiped | Fault::RedisFlushed => true,
-        Fault::RedisHangs => testbed.servers.is_cluster,
+        Fault::RedisHangs | Fault::RedisCut => testbed.servers.is_cluster,
         _ => false,
     }
 }

@@ -22,15 +22,24 @@ pub(crate) struct Servers {
     pub(crate) redis: RedisServer,
     /// Further instances, which take over from it. Without any, there is no other.
     pub(crate) more_redis: Vec<RedisServer>,
-    /// Whether they are a cluster: three primaries, and then a replica of each.
+    /// Whether they are a cluster: its primaries, and then a replica of each.
     pub(crate) is_cluster: bool,
 }
+
+/// How many primaries a cluster has.
+pub(crate) const PRIMARIES: usize = 3;
 
 /// How many Redis servers there are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Redis {
     Instances(usize),
     Cluster,
+}
+
+/// Ends all connections of clients, and answers no new ones until the server goes on.
+pub(crate) fn cut_off(server: &RedisServer) {
+    server.does(&["CLIENT", "KILL", "TYPE", "normal"]);
+    server.hangs();
 }
 
 /// How often a server has performed a command since its statistics were reset, in scripts too.
@@ -46,7 +55,7 @@ impl Servers {
     pub(crate) async fn start(redis: Redis) -> Self {
         let mut all: Vec<RedisServer> = match redis {
             Redis::Instances(count) => (0..count).map(|_| RedisServer::with(&REDIS_OPTIONS)).collect(),
-            Redis::Cluster => RedisCluster::with_options(3, 1, &REDIS_OPTIONS).servers,
+            Redis::Cluster => RedisCluster::with_options(PRIMARIES, 1, &REDIS_OPTIONS).servers,
         };
         let more_redis = all.split_off(1);
         let redis_server = all.pop().expect("there is a first one");
@@ -58,6 +67,11 @@ impl Servers {
 
     pub(crate) fn all_redis(&self) -> impl Iterator<Item = &RedisServer> {
         [&self.redis].into_iter().chain(&self.more_redis)
+    }
+
+    /// One of the servers of a cluster that were its primaries at first.
+    pub(crate) fn first_primary(&self, n: usize) -> &RedisServer {
+        if n == 0 { &self.redis } else { &self.more_redis[n - 1] }
     }
 
     /// Empties every Redis server. In a cluster all are there before, and the first one is a primary.
