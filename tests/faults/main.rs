@@ -4,8 +4,8 @@
 //! and compares what senders were promised with the database and with what every device shows. Without arguments, the
 //! scenarios of every test run are run; `all` runs all of them; other arguments choose scenarios by id. `ONLY=F03,F24`
 //! chooses as well, and `SEED=n DURATION_S=n` runs only the random mix, for that many seconds. `INSTANCES=3` runs them on so
-//! many Redis instances, of which faults are injected into one, and `CLUSTER=true` on a Redis Cluster of six, which leaves out
-//! those that say so. With `ACCEPT=fast`, Redis has sends and messages before the database; what it loses then is counted apart.
+//! many Redis instances, of which faults are injected into one, and `CLUSTER=true` on a Redis Cluster of six. The table at the end
+//! says what was left out because it makes no sense there; a run of nothing else fails. With `ACCEPT=fast`, Redis has sends and messages before the database; what it loses then is counted apart.
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the scenario")]
 #![allow(clippy::print_stdout, reason = "the report goes to stdout")]
@@ -55,9 +55,27 @@ async fn main() -> ExitCode {
         _ if std::env::var("CLUSTER").is_ok_and(|cluster| cluster == "true") => Redis::Cluster,
         instances => Redis::Instances(instances.unwrap_or(1).clamp(1, 16) as usize),
     };
-    let scenarios: Vec<Scenario> = chosen().into_iter().filter(|scenario| scenario.runs_on(redis)).collect();
+    let scenarios = match chosen() {
+        Ok(scenarios) => scenarios,
+        Err(why) => {
+            println!("{why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    // A test runner asks for a list, or for tests of another name.
     if scenarios.is_empty() {
         return ExitCode::SUCCESS;
+    }
+    let (scenarios, left_out): (Vec<Scenario>, Vec<Scenario>) =
+        scenarios.into_iter().partition(|scenario| scenario.left_out_on(redis).is_none());
+    // Without a report: the scenario and why.
+    let mut others: Vec<(&Scenario, String)> = left_out
+        .iter()
+        .filter_map(|scenario| Some((scenario, format!("left out: {}", scenario.left_out_on(redis)?))))
+        .collect();
+    if scenarios.is_empty() {
+        report::print_table(&[], &others);
+        return ExitCode::FAILURE;
     }
     let seed = env_number("SEED").unwrap_or(1);
     harness::binaries::built(lambda::profile());
@@ -78,11 +96,12 @@ async fn main() -> ExitCode {
             }
             Err(_) => {
                 println!("{} {}: the harness itself failed", scenario.id, scenario.title);
+                others.push((scenario, "FAILED: the harness itself".to_owned()));
                 passed = false;
             }
         }
     }
-    report::print_table(&reports);
+    report::print_table(&reports, &others);
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -98,19 +117,24 @@ async fn run(scenario: &Scenario, servers: Servers, seed: u64) -> (Servers, Repo
     testbed.finish(scenario).await
 }
 
-/// The scenarios that the environment and the arguments choose. `--list`, which test runners pass, chooses
-/// none.
-fn chosen() -> Vec<Scenario> {
+/// The scenarios that the environment and the arguments choose, or why that cannot be done. `--list`, which test runners pass,
+/// chooses none. Neither do arguments that name none: runners pass the name of a test to every program.
+fn chosen() -> Result<Vec<Scenario>, String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let is_listing = arguments.iter().any(|argument| argument == "--list");
-    let ids: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    if arguments.iter().any(|argument| argument == "--list") {
+        return Ok(Vec::new());
+    }
+    let mut scenarios = scenarios::all();
     let only = std::env::var("ONLY").unwrap_or_default();
     let only: Vec<&str> = only.split(',').map(str::trim).filter(|id| !id.is_empty()).collect();
-    let mut scenarios = scenarios::all();
+    let is_one = |id: &&&str| scenarios.iter().any(|scenario| id.eq_ignore_ascii_case(scenario.id));
+    let unknown: Vec<&str> = only.iter().filter(|id| !is_one(id)).copied().collect();
+    if !unknown.is_empty() {
+        return Err(format!("ONLY must name scenarios, and there is none of this name: {}", unknown.join(", ")));
+    }
+    let ids: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     scenarios.retain(|scenario| {
-        if is_listing {
-            false
-        } else if only.is_empty() && env_number("DURATION_S").is_some() {
+        if only.is_empty() && env_number("DURATION_S").is_some() {
             scenario.id == RANDOM_MIX
         } else if !only.is_empty() {
             only.iter().any(|id| id.eq_ignore_ascii_case(scenario.id))
@@ -120,7 +144,10 @@ fn chosen() -> Vec<Scenario> {
             ids.iter().any(|id| *id == "all" || id.eq_ignore_ascii_case(scenario.id))
         }
     });
-    scenarios
+    if scenarios.is_empty() {
+        println!("no fault scenario has the name of an argument");
+    }
+    Ok(scenarios)
 }
 
 /// A whole number from the environment; `None` if the variable is unset or empty.

@@ -7,6 +7,7 @@ use harness::conversation::Findings;
 
 use crate::checker::Found;
 use crate::device::Device;
+use crate::scenarios::Scenario;
 use crate::sender::{Attempt, Sent};
 
 /// The maximum time between the answer to a send and its frame for the delivery to count as live.
@@ -102,8 +103,8 @@ impl Report {
     }
 }
 
-/// Prints one line for each scenario, and the totals without the other designs.
-pub(crate) fn print_table(reports: &[Report]) {
+/// Prints one line for each scenario, and the totals without the other designs. `others` have no report, but say why.
+pub(crate) fn print_table(reports: &[Report], others: &[(&Scenario, String)]) {
     let heads = [
         "accepted",
         "messages",
@@ -151,6 +152,9 @@ pub(crate) fn print_table(reports: &[Report]) {
             refused,
         ];
         print_row(report.id, report.title, figures, report.verdict());
+    }
+    for (scenario, why) in others {
+        println!("{:<5} {:<52} {why}", scenario.id, scenario.title);
     }
     let ours: Vec<&Report> = reports.iter().filter(|report| !report.is_baseline).collect();
     let sum = |count: fn(&Found) -> usize| ours.iter().map(|report| count(&report.found)).sum::<usize>();

@@ -23,12 +23,13 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Whether it makes sense on such servers.
-    pub(crate) fn runs_on(&self, redis: Redis) -> bool {
+    /// Why it makes no sense on such servers; `None` if it does.
+    pub(crate) fn left_out_on(&self, redis: Redis) -> Option<&'static str> {
         match redis {
-            Redis::Instances(1) => !ON_CLUSTERS.contains(&self.id) && self.id != ON_SEVERAL,
-            Redis::Instances(_) => !ON_CLUSTERS.contains(&self.id),
-            Redis::Cluster => !NOT_ON_CLUSTERS.contains(&self.id) && self.id != ON_SEVERAL,
+            Redis::Instances(_) if ON_CLUSTERS.contains(&self.id) => Some("only on a cluster"),
+            Redis::Cluster if NOT_ON_CLUSTERS.contains(&self.id) => Some("not on a cluster"),
+            Redis::Instances(1) | Redis::Cluster if self.id == ON_SEVERAL => Some("only on several instances"),
+            Redis::Instances(_) | Redis::Cluster => None,
         }
     }
 }
