@@ -28,8 +28,7 @@ pub(crate) async fn after_an_outage(testbed: &mut Testbed) {
     let [_, calm_ms] = testbed.accept_ms(calm, Instant::now());
     testbed.stop_senders().await;
     insert_backlog(testbed).await;
-    testbed.start_senders("later", 4, PAUSE_AFTER_SEND);
-    testbed.start_talk();
+    testbed.resume_load();
     let drain_started = Instant::now();
     testbed.end_fault();
     // One drain at a time: while one is awake, no other is woken, and several at once would each send instructions to

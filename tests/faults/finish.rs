@@ -13,15 +13,18 @@ use shared::fast::log::Logs;
 
 use crate::checker::{self, FastPromise, Found, WAITING};
 use crate::device::Device;
-use crate::report::{self, Report};
+use crate::report::{self, Recovery, Report};
 use crate::scenarios::Scenario;
 use crate::sender::Sent;
 use crate::servers::Servers;
 use crate::talk::{Chat, Way};
 use crate::testbed::{Duplicates, IDLE_TIMEOUT, Testbed, pause};
 
-/// How long senders go on after the fault.
+/// How long senders go on after the fault at least.
 const SEND_AFTER_FAULT: Duration = Duration::from_secs(3);
+/// How long they go on at most until deliveries are live again. A process asks Redis again up to ten seconds after a long outage,
+/// and only if it is called.
+const MAX_RECOVERY: Duration = Duration::from_secs(20);
 /// How long work may wait for its next attempt. After that it is made due, because the backoff can reach five minutes.
 const MAX_BACKOFF_WAIT: Duration = Duration::from_secs(9);
 /// How many sends and messages more than were seen in logs may be there when Redis loses its memory: as many as are accepted
@@ -46,6 +49,23 @@ impl Testbed {
         while started.elapsed() < IDLE_TIMEOUT && !self.is_idle().await {
             if started.elapsed() > MAX_BACKOFF_WAIT {
                 self.make_due().await;
+            }
+            pause(300).await;
+        }
+    }
+
+    /// Lets senders go on after the fault until deliveries are live again.
+    async fn recovers(&self, fault_ended: Instant) -> Recovery {
+        let began = Instant::now();
+        tokio::time::sleep(SEND_AFTER_FAULT).await;
+        loop {
+            let accepted: Vec<Sent> = {
+                let accepted = self.service.log.accepted.lock().unwrap();
+                accepted.iter().filter(|sent| sent.accepted_at >= fault_ended).cloned().collect()
+            };
+            let recovery = report::recovery(&accepted, &self.devices, fault_ended);
+            if matches!(recovery, Recovery::After(_)) || began.elapsed() >= MAX_RECOVERY {
+                return recovery;
             }
             pause(300).await;
         }
@@ -227,9 +247,8 @@ impl Testbed {
         }
         let fault_ended = self.fault_ended.unwrap_or(self.started_at);
         self.start_schedule();
-        if !self.load.is_empty() {
-            tokio::time::sleep(SEND_AFTER_FAULT).await;
-        }
+        let goes_on = !self.load.is_empty();
+        let recovery = if goes_on { self.recovers(fault_ended).await } else { Recovery::Unknown };
         self.stop_senders().await;
         self.wait_until_idle().await;
         let accepted = self.service.log.accepted.lock().unwrap().clone();
@@ -272,10 +291,14 @@ impl Testbed {
         if let Some([accepted, lost]) = self.baseline {
             (found.accepted, found.lost) = (accepted, lost);
         }
+        if goes_on && !matches!(recovery, Recovery::After(_)) {
+            let how = format!("deliveries were not live again while senders went on for {MAX_RECOVERY:?}");
+            found.violated("recovery", how);
+        }
         for failure in &self.failures {
             found.violated(scenario.id, failure.clone());
         }
-        let report = self.report(scenario, found, &accepted, fault_ended);
+        let report = self.report(scenario, found, recovery);
         self.schedule.abort();
         self.devices.clear();
         self.gateway.stop().await;
@@ -285,23 +308,24 @@ impl Testbed {
         (self.servers, report)
     }
 
-    fn report(&mut self, scenario: &Scenario, mut found: Found, accepted: &[Sent], fault_ended: Instant) -> Report {
+    fn report(&mut self, scenario: &Scenario, mut found: Found, recovery: Recovery) -> Report {
         let attempts = self.service.log.attempts.lock().unwrap();
         let talked = self.talked.attempts.lock().unwrap();
         let calls = attempts.iter().chain(talked.iter());
         for call in calls.filter(|call| (400..500).contains(&call.status) && call.status != 429) {
             found.violated("answers", format!("a valid send was answered with {} {}", call.status, call.code));
         }
-        let refused = attempts.iter().filter(|call| !(200..300).contains(&call.status)).count();
+        let share = |calls: usize| calls as f64 / attempts.len().max(1) as f64;
         Report {
             id: scenario.id,
             title: scenario.title,
             is_baseline: self.baseline.is_some(),
             accept_ms: report::accept_ms(attempts.iter()),
             message_ms: report::accept_ms(talked.iter()),
-            recovery: report::recovery(accepted, &self.devices, fault_ended),
+            recovery,
             retries: attempts.iter().filter(|call| call.is_retry).count(),
-            refused: refused as f64 / attempts.len().max(1) as f64,
+            refused: share(attempts.iter().filter(|call| !(200..300).contains(&call.status)).count()),
+            slow: share(attempts.iter().filter(|call| call.took > report::SLOW).count()),
             notes: std::mem::take(&mut self.notes),
             took: self.started_at.elapsed(),
             found,

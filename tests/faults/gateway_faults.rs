@@ -96,6 +96,7 @@ pub(crate) async fn dropping(testbed: &mut Testbed) {
     let [_, call_ms] = testbed.accept_ms(from, Instant::now());
     let bound = heartbeats * HEARTBEAT.as_secs_f64() + 2.0 * call_ms / 1_000.0;
     testbed.require(p99 <= bound, format!("recovery took {p99:.1} s, more than {bound:.1} s"));
+    testbed.resume_load();
 }
 
 /// F47: half of the frames come late, and a third come twice.

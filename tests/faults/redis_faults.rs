@@ -241,6 +241,7 @@ pub(crate) async fn loading(testbed: &mut Testbed) {
     testbed.wait_until_idle().await;
     // In a cluster the replica may have taken over meanwhile.
     testbed.servers.empty_redis();
+    testbed.resume_load();
 }
 
 /// F19: Redis forgets its scripts and functions repeatedly.

@@ -12,10 +12,14 @@ use crate::sender::{Attempt, Sent};
 
 /// The maximum time between the answer to a send and its frame for the delivery to count as live.
 const LIVE_WITHIN: Duration = Duration::from_millis(250);
+/// For how long deliveries have to be live until they count as live again.
+const MIN_LIVE: Duration = Duration::from_secs(1);
+/// The duration of a call from which it counts as slow.
+pub(crate) const SLOW: Duration = Duration::from_millis(250);
 
 /// When deliveries were live again.
 pub(crate) enum Recovery {
-    /// No send was accepted after the fault.
+    /// No service sent until the end, or no send was accepted after the fault.
     Unknown,
     /// This long after the end of the fault, and from then on.
     After(Duration),
@@ -36,6 +40,8 @@ pub(crate) struct Report {
     pub(crate) retries: usize,
     /// The share of calls that were refused or not answered.
     pub(crate) refused: f64,
+    /// The share of calls that took longer than [`SLOW`].
+    pub(crate) slow: f64,
     /// Additional figures of the scenario.
     pub(crate) notes: Vec<String>,
     pub(crate) took: Duration,
@@ -60,7 +66,9 @@ impl Report {
         println!(
             "    accepted {accepted} (durable {durable}) · lost {lost} · frames {frames} · duplicate frames \
              {duplicate_frames} · shown twice {shown_twice} · order violations {order_violations} · accept p50/p99 \
-             {p50:.0}/{p99:.0} ms · recovery {} · client retries {} · refused {:.1} %",
+             {p50:.0}/{p99:.0} ms · slower than {} ms {:.1} % · recovery {} · client retries {} · refused {:.1} %",
+            SLOW.as_millis(),
+            self.slow * 100.0,
             self.recovery_text(),
             self.retries,
             self.refused * 100.0
@@ -204,11 +212,13 @@ pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
     sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(0.0)
 }
 
-/// The time from `fault_ended` until 99 % of the deliveries were live for the rest of the scenario.
+/// The time from `fault_ended` until 99 % of the deliveries were live, for at least [`MIN_LIVE`] and until now.
 pub(crate) fn recovery(accepted: &[Sent], devices: &[Arc<Device>], fault_ended: Instant) -> Recovery {
+    // The frames of what was accepted later may still be on their way.
+    let until = Instant::now() - LIVE_WITHIN;
     // When each notification was accepted, and whether every device of its user got it live.
     let mut arrivals: Vec<(Instant, bool)> = Vec::new();
-    for sent in accepted.iter().filter(|sent| sent.accepted_at > fault_ended) {
+    for sent in accepted.iter().filter(|sent| (fault_ended..until).contains(&sent.accepted_at)) {
         for (user, id) in sent.promised() {
             let live = devices.iter().filter(|device| device.user == user).all(|device| {
                 let seen = device.seen.lock().unwrap();
@@ -220,17 +230,14 @@ pub(crate) fn recovery(accepted: &[Sent], devices: &[Arc<Device>], fault_ended: 
         }
     }
     arrivals.sort_by_key(|(at, _)| *at);
+    let Some((last, _)) = arrivals.last().copied() else { return Recovery::Unknown };
     let (mut late, mut from) = (0, None);
     // From the end backwards: the longest tail in which 99 % were live.
     for (count, (at, live)) in (1..).zip(arrivals.iter().rev()) {
         late += usize::from(!live);
-        if late * 100 <= count {
+        if late * 100 <= count && last - *at >= MIN_LIVE {
             from = Some(*at);
         }
     }
-    match from {
-        Some(from) => Recovery::After(from.saturating_duration_since(fault_ended)),
-        None if arrivals.is_empty() => Recovery::Unknown,
-        None => Recovery::Never,
-    }
+    from.map_or(Recovery::Never, |from| Recovery::After(from.saturating_duration_since(fault_ended)))
 }

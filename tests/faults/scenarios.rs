@@ -60,7 +60,7 @@ type Run = for<'a> fn(&'a mut Testbed) -> Pin<Box<dyn Future<Output = ()> + 'a>>
 
 pub(crate) const RANDOM_MIX: &str = "F60";
 /// The default number of services, and how long each pauses after a send.
-const SERVICES: usize = 4;
+pub(crate) const SERVICES: usize = 4;
 pub(crate) const PAUSE_AFTER_SEND: Duration = Duration::from_millis(25);
 
 macro_rules! scenario {

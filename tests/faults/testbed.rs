@@ -31,6 +31,7 @@ use crate::lambda::Lambda;
 use crate::management_api::{Behaviour, ManagementApi};
 use crate::proxy::{Mode, Proxy};
 use crate::report;
+use crate::scenarios::{PAUSE_AFTER_SEND, SERVICES};
 use crate::sender::{Attempt, Load, Log, Service};
 use crate::servers::Servers;
 use crate::talk::{Chat, PAIR, Talked, Writer};
@@ -302,6 +303,12 @@ impl Testbed {
     /// Starts services that send, each with a pause after every send.
     pub(crate) fn start_senders(&mut self, name: &str, services: usize, pause: Duration) {
         self.load.push(Load::start(name, services, pause, &self.service, &self.users));
+    }
+
+    /// Starts services and users again after they were stopped.
+    pub(crate) fn resume_load(&mut self) {
+        self.start_senders("later", SERVICES, PAUSE_AFTER_SEND);
+        self.start_talk();
     }
 
     /// Stops all services; returns when all started sends are answered.
