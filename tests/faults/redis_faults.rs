@@ -2,13 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use shared::delivery::work::SHARDS;
 use shared::telemetry::health::{Health, Status, WarningName};
 
 use crate::proxy::Mode;
+use crate::servers::calls;
 use crate::testbed::{Duplicates, LIMIT_WINDOW, Testbed, pause};
 
 /// Twice the contract's bound for a call that encounters a slow or silent Redis.
 const SLOW_MS: f64 = 400.0;
+/// How often drains may look for work in a second in which there is none to do: as often as a drain does that waits for another.
+const MAX_LOOKS_PER_S: f64 = 40.0;
+/// A look counts what is delayed and what is claimed in each shard of the queue. Little else uses ZCARD without load.
+const ZCARDS_OF_A_LOOK: u64 = 2 * SHARDS as u64;
 /// How many keys of no meaning there are where keys are evicted.
 const BALLAST: u64 = 20_000;
 
@@ -292,15 +298,34 @@ pub(crate) async fn no_more_clients(testbed: &mut Testbed) {
 }
 
 /// F23: one of several instances is down for long. Only its partitions move, and what it still had is drained when it is back.
+/// Drains that cannot finish without it wait for it.
 pub(crate) async fn one_of_several_down(testbed: &mut Testbed) {
     testbed.run_for(1.5).await;
     let from = Instant::now();
     testbed.servers.redis.is_killed();
-    testbed.run_for(20.0).await;
+    testbed.run_for(12.0).await;
+    // Without load there is nothing else to do.
+    testbed.stop_senders().await;
+    testbed.run_for(2.0).await;
+    let (quiet, before) = (Instant::now(), looks(testbed));
+    testbed.run_for(6.0).await;
+    let per_s = looks(testbed).saturating_sub(before) as f64 / quiet.elapsed().as_secs_f64();
+    testbed.note(format!("without load, drains looked for work {per_s:.0} times a second"));
+    testbed.require(
+        per_s <= MAX_LOOKS_PER_S,
+        format!("drains looked for work {per_s:.0} times a second, more than {MAX_LOOKS_PER_S}"),
+    );
+    testbed.resume_load();
     testbed.servers.redis.is_back();
     testbed.run_for(7.0).await;
     testbed.end_fault();
     require_unnoticed(testbed, from);
+}
+
+/// How often drains have looked for work so far, at the healthy instance that was asked most.
+fn looks(testbed: &Testbed) -> u64 {
+    let zcards = testbed.servers.more_redis.iter().map(|server| calls(server, "zcard"));
+    zcards.max().unwrap_or(0) / ZCARDS_OF_A_LOOK
 }
 
 /// A connection to Redis that outlasts the others.
