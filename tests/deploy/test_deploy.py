@@ -318,6 +318,21 @@ class Rehearsal(unittest.TestCase):
             self.deploy(Database="none")
 
 
+class Written(unittest.TestCase):
+    """Templates as they are written."""
+
+    def of_type(self, template, kind):
+        """The properties of the resources of one type, by logical id."""
+        resources = deploy.yaml_parse(deploy.TEMPLATES[template].read_text())["Resources"]
+        found = {name: one.get("Properties", {}) for name, one in resources.items() if one["Type"] == kind}
+        self.assertTrue(found, f"{template} has no {kind}")
+        return found
+
+    def test_no_database_has_a_public_address(self):
+        for name, properties in self.of_type("data", "AWS::RDS::DBInstance").items():
+            self.assertIs(properties.get("PubliclyAccessible"), False, name)
+
+
 class Transformed(unittest.TestCase):
     """template.yaml as CloudFormation sees it."""
 
