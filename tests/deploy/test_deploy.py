@@ -54,6 +54,11 @@ class Parameters(unittest.TestCase):
                             self.assertGreaterEqual(float(value), about.get("MinValue", float("-inf")))
                             self.assertLessEqual(float(value), about.get("MaxValue", float("inf")))
 
+    def test_where_a_zone_may_fail_functions_start_without_the_nat_gateway(self):
+        for size in SIZES:
+            values = size_parameters(size, "data")
+            self.assertEqual(values["SecretsEndpoint"], values["DatabaseStandby"], size)
+
     def test_outputs_of_the_data_stack_are_parameters_of_others(self):
         declared = {*parameters_of("app"), *parameters_of("migrate"), *parameters_of("alarms")}
         for name in outputs_of("data") - FOR_THE_SCRIPT:
