@@ -23,13 +23,10 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLES = ROOT / "target/lambda/arm64"
-# The parameters that are URLs, and the one that has the password of each.
-PASSWORDS = {
-    "DatabaseUrl": "DatabasePassword",
-    "MigrateDatabaseUrl": "MigrateDatabasePassword",
-    "FunctionsDatabaseUrl": "FunctionsDatabasePassword",
-    "RedisUrl": "RedisPassword",
-    "RedisUrls": "RedisPassword",
+# The parameters of deploy/data.yaml that create a store, and those of the others that are its URLs.
+STORES = {
+    "Database": ("DatabaseUrl", "MigrateDatabaseUrl", "FunctionsDatabaseUrl"),
+    "Redis": ("RedisUrl", "RedisUrls"),
 }
 TEMPLATES = {
     "data": ROOT / "deploy/data.yaml",
@@ -88,6 +85,7 @@ class Deployment:
         self.sam = sam or run_sam
         self.session = boto3.Session(region_name=self.region)
         self.refuse_unknown()
+        self.refuse_contradictions()
 
     def run(self):
         self.refuse_without_bundles()
@@ -118,8 +116,17 @@ class Deployment:
         plain = [name for name in self.own if self.is_secret(name)]
         if plain:
             raise Refused(f"secrets do not belong in the settings: set {', '.join(f'{name}Secret' for name in plain)}")
+
+    def refuse_contradictions(self):
         if "Domain" in self.own and {"SocketUrl", "EventsUrl"} & set(self.own):
             raise Refused("Domain decides SocketUrl and EventsUrl: set it, or them")
+        data = self.chosen("data")
+        for store, urls in STORES.items():
+            # Functions would use one store, while migrations, alarms and the bill go on with the other.
+            named = ", ".join(f"{url}Secret" for url in urls if f"{url}Secret" in self.own)
+            if named and data[store] != "none":
+                created = f'{store} = "{data[store]}"'
+                raise Refused(f'{created} creates one beside that of {named}: set {store} = "none", or remove {named}')
 
     def is_secret(self, name):
         return any(parameters_of(template).get(name, {}).get("NoEcho") for template in TEMPLATES)
@@ -132,9 +139,8 @@ class Deployment:
 
     def refuse_without_concurrency(self):
         """Accounts begin with as few as 10 concurrent executions, of which none can be reserved."""
-        values = self.values("app", complete=False)
-        defaults = parameters_of("app")
-        reserved = sum(int(values.get(name, defaults[name]["Default"])) for name in ("MaxStreams", "MaxDrains"))
+        values = self.chosen("app")
+        reserved = sum(int(values[name]) for name in ("MaxStreams", "MaxDrains"))
         limit = self.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
         # AWS keeps 100 for functions that reserve nothing.
         if limit < reserved + 100:
@@ -165,10 +171,6 @@ class Deployment:
         # Deployments of one account have metrics and a dashboard each. Dashboards are of no region.
         named = {"MetricsNamespace": self.stack, "DashboardName": f"{self.stack}-{self.region}"}
         values = {**named, **size_parameters(self.size, template), **(given or {}), **self.own}
-        # A URL of the settings has its own password, or none.
-        own = {name.removesuffix("Secret") for name in self.own}
-        foreign = {password for url, password in PASSWORDS.items() if url in own} - own
-        values = {name: value for name, value in values.items() if name not in foreign}
         if complete:
             secrets = {name.removesuffix("Secret"): secret for name, secret in self.own.items() if name.endswith("Secret")}
             values |= {name: self.reference(secret) for name, secret in secrets.items() if name in declared}
@@ -183,6 +185,11 @@ class Deployment:
             if missing:
                 raise Refused(f"{TEMPLATES[template].name} needs {', '.join(missing)}: set them in the settings")
         return values
+
+    def chosen(self, template):
+        """The parameters of a template as far as they are known before anything is deployed."""
+        defaults = {name: text(about["Default"]) for name, about in parameters_of(template).items() if "Default" in about}
+        return defaults | self.values(template, complete=False)
 
     def reference(self, secret):
         """What a function replaces by the value: the ARN of a secret, and the member that has the value."""

@@ -282,16 +282,9 @@ class Rehearsal(unittest.TestCase):
         parameters = client.describe_stacks(StackName="carillon-migrate")["Stacks"][0]["Parameters"]
         values = {one["ParameterKey"]: one["ParameterValue"] for one in parameters}
         self.assertEqual(values["FunctionsDatabaseUrl"], "")
-
-    def test_a_url_of_ones_own_does_not_get_the_password_of_another_store(self):
-        settings = self.folder / "settings.toml"
-        parameters = SETTINGS["parameters"] | {"RedisUrlSecret": "redis"}
-        settings.write_text(tomlkit.dumps(SETTINGS | {"parameters": parameters}))
-        deployment = Deployment("small", settings, self.sam, self.bundles)
-        given = {"RedisUrl": "rediss://valkey", "RedisPassword": "arn#password", "DatabasePassword": "arn#password"}
-        values = deployment.values("app", given, complete=False)
-        self.assertNotIn("RedisPassword", values)
-        self.assertEqual(values["DatabasePassword"], "arn#password")
+        # A URL of one's own has its own password, or none.
+        app = self.sam.stacks["carillon"].values
+        self.assertEqual((app["DatabasePassword"], app["RedisPassword"]), ("", ""))
 
     def test_a_domain_is_told_to_clients(self):
         certificate = "arn:aws:acm:us-east-1:123456789012:certificate/1"
@@ -304,6 +297,10 @@ class Rehearsal(unittest.TestCase):
             ({"parameters": {"DatabaseUri": "x"}}, "no template has the parameters DatabaseUri"),
             ({"parameters": {"JwtSecret": 64 * "x"}}, "secrets do not belong in the settings: set JwtSecretSecret"),
             ({"parameters": {"Domain": "a.b", "SocketUrl": "wss://a.b"}}, "Domain decides SocketUrl"),
+            ({"parameters": {"RedisUrlSecret": "x"}}, 'Redis = "single" creates one beside that of RedisUrlSecret'),
+            ({"parameters": {"Redis": "cluster", "RedisUrlsSecret": "x"}}, 'Redis = "cluster" creates one'),
+            ({"parameters": {"DatabaseUrlSecret": "x"}}, 'Database = "aurora" creates one beside that of DatabaseUrlSecret'),
+            ({"parameters": {"Redis": "none", "MigrateDatabaseUrlSecret": "x"}}, "remove MigrateDatabaseUrlSecret"),
             ({"concurrency": 10}, "allows 10 concurrent executions, and 122 are needed.*increase"),
             ({"missing": "send"}, "make build ARGS=arm64 first: send"),
         ]:
