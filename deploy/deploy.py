@@ -128,6 +128,15 @@ class Deployment:
                 created = f'{store} = "{data[store]}"'
                 raise Refused(f'{created} creates one beside that of {named}: set {store} = "none", or remove {named}')
 
+        # The threshold of a size is for its own database. With a smaller one, connections run out before they reach it.
+        decides = "AuroraMaxCapacity" if data["Database"] == "aurora" else "Database"
+        is_other = data["Database"] != "none" and data[decides] != size_parameters(self.size, "data")[decides]
+        if is_other and "MaxDatabaseConnections" not in self.own:
+            raise Refused(
+                f'MaxDatabaseConnections of {self.size} does not fit {decides} = "{data[decides]}": set it to four fifths of '
+                "the max_connections of the database; docs/deploying.md has examples"
+            )
+
     def is_secret(self, name):
         return any(parameters_of(template).get(name, {}).get("NoEcho") for template in TEMPLATES)
 

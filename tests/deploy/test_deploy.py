@@ -159,7 +159,7 @@ class Rehearsal(unittest.TestCase):
         for database in ("aurora", "rds"):
             with self.subTest(database=database):
                 self.setUp()
-                self.deploy(Database=database)
+                self.deploy(Database=database, MaxDatabaseConnections=60)
                 client = boto3.client("cloudformation", region_name=REGION)
 
                 def given(stack, name, client=client):
@@ -301,6 +301,8 @@ class Rehearsal(unittest.TestCase):
             ({"parameters": {"Redis": "cluster", "RedisUrlsSecret": "x"}}, 'Redis = "cluster" creates one'),
             ({"parameters": {"DatabaseUrlSecret": "x"}}, 'Database = "aurora" creates one beside that of DatabaseUrlSecret'),
             ({"parameters": {"Redis": "none", "MigrateDatabaseUrlSecret": "x"}}, "remove MigrateDatabaseUrlSecret"),
+            ({"parameters": {"Database": "rds"}}, 'MaxDatabaseConnections of small does not fit Database = "rds"'),
+            ({"parameters": {"AuroraMaxCapacity": 4}}, 'of small does not fit AuroraMaxCapacity = "4"'),
             ({"concurrency": 10}, "allows 10 concurrent executions, and 122 are needed.*increase"),
             ({"missing": "send"}, "make build ARGS=arm64 first: send"),
         ]:
