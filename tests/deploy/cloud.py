@@ -126,6 +126,9 @@ class Stack:
             case "Fn::Equals":
                 left, right = map(self.text, argument)
                 return left == right
+            case "Fn::Contains":
+                listed, item = argument
+                return item in self.values[listed["Ref"]].split(",")
         return True
 
     def text(self, value):

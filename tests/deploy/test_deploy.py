@@ -337,6 +337,47 @@ class Written(unittest.TestCase):
             self.assertIs(properties.get("PubliclyAccessible"), False, name)
 
 
+class Rules(unittest.TestCase):
+    """What a stack refuses before it creates anything."""
+
+    def refusals(self, template, values):
+        document = deploy.yaml_parse(deploy.TEMPLATES[template].read_text())
+        stack = cloud.Stack(document, values, REGION, "x")
+        return [
+            assertion["AssertDescription"]
+            for rule in document["Rules"].values()
+            if stack.holds(rule.get("RuleCondition", {}))
+            for assertion in rule["Assertions"]
+            if not stack.holds(assertion["Assert"])
+        ]
+
+    def test_rules_use_only_functions_that_cloudformation_supports_in_them(self):
+        # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-rules.html
+        supported = {"Ref", "Fn::And", "Fn::Contains", "Fn::Equals", "Fn::Not", "Fn::Or"}
+
+        def functions(value):
+            match value:
+                case list():
+                    return set().union(*map(functions, value))
+                case dict():
+                    return set(value).union(*map(functions, value.values()))
+            return set()
+
+        for template, path in deploy.TEMPLATES.items():
+            for name, rule in deploy.yaml_parse(path.read_text()).get("Rules", {}).items():
+                for condition in [rule.get("RuleCondition", {}), *(one["Assert"] for one in rule["Assertions"])]:
+                    self.assertEqual(functions(condition) - supported, set(), (template, name))
+
+    def test_contradictory_parameters_are_refused(self):
+        for template, values, told in [
+            ("data", {}, []),
+            ("data", {"VpcId": "vpc-1"}, ["VpcId needs VpcSubnetIds"]),
+            ("data", {"VpcId": "vpc-1", "VpcSubnetIds": "subnet-1,subnet-2"}, []),
+        ]:
+            with self.subTest(template=template, values=values):
+                self.assertEqual(self.refusals(template, values), told)
+
+
 class Transformed(unittest.TestCase):
     """template.yaml as CloudFormation sees it."""
 
