@@ -120,7 +120,7 @@ class Deployment:
     def refuse_contradictions(self):
         if "Domain" in self.own and {"SocketUrl", "EventsUrl"} & set(self.own):
             raise Refused("Domain decides SocketUrl and EventsUrl: set it, or them")
-        data = self.chosen("data")
+        data, app = self.chosen("data"), self.chosen("app")
         for store, urls in STORES.items():
             # Functions would use one store, while migrations, alarms and the bill go on with the other.
             named = ", ".join(f"{url}Secret" for url in urls if f"{url}Secret" in self.own)
@@ -135,6 +135,13 @@ class Deployment:
             raise Refused(
                 f'MaxDatabaseConnections of {self.size} does not fit {decides} = "{data[decides]}": set it to four fifths of '
                 "the max_connections of the database; docs/deploying.md has examples"
+            )
+
+        lease_ms, ping_every_ms = app["PresenceLeaseMs"], app["PingEveryMs"]
+        if int(lease_ms) <= int(ping_every_ms):
+            raise Refused(
+                f"PresenceLeaseMs ({lease_ms}) must be longer than PingEveryMs ({ping_every_ms}): every user would go offline "
+                "between two pings"
             )
 
     def is_secret(self, name):

@@ -303,6 +303,7 @@ class Rehearsal(unittest.TestCase):
             ({"parameters": {"Redis": "none", "MigrateDatabaseUrlSecret": "x"}}, "remove MigrateDatabaseUrlSecret"),
             ({"parameters": {"Database": "rds"}}, 'MaxDatabaseConnections of small does not fit Database = "rds"'),
             ({"parameters": {"AuroraMaxCapacity": 4}}, 'of small does not fit AuroraMaxCapacity = "4"'),
+            ({"parameters": {"PresenceLeaseMs": 60000}}, r"PresenceLeaseMs \(60000\) must be longer than PingEveryMs"),
             ({"concurrency": 10}, "allows 10 concurrent executions, and 122 are needed.*increase"),
             ({"missing": "send"}, "make build ARGS=arm64 first: send"),
         ]:
@@ -369,7 +370,25 @@ class Rules(unittest.TestCase):
                     self.assertEqual(functions(condition) - supported, set(), (template, name))
 
     def test_contradictory_parameters_are_refused(self):
+        keys = {"JwtSecret": 32 * "x"}
+        network = {"SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"}
         for template, values, told in [
+            ("app", {}, ["Set JwtSecret, or JwtJwksUrl with JwtIssuer and JwtAudience, not both"]),
+            ("app", keys, []),
+            ("app", {**keys, **network, "RedisUrl": "rediss://a", "RedisCluster": "true"}, []),
+            ("app", {**keys, "RedisUrls": "rediss://a,rediss://b"}, []),
+            ("app", {**keys, "RedisUrl": "rediss://a", "RedisUrls": "rediss://b"}, ["Set RedisUrl or RedisUrls, not both"]),
+            (
+                "app",
+                {**keys, "RedisUrls": "rediss://a", "RedisCluster": "true"},
+                ["RedisCluster needs RedisUrl instead of RedisUrls, since one server of a cluster knows the others"],
+            ),
+            ("migrate", network, []),
+            *(
+                (template, {**keys, name: network[name]}, ["Set SubnetIds and SecurityGroupIds, or neither of them"])
+                for template in ("app", "migrate")
+                for name in network
+            ),
             ("data", {}, []),
             ("data", {"VpcId": "vpc-1"}, ["VpcId needs VpcSubnetIds"]),
             ("data", {"VpcId": "vpc-1", "VpcSubnetIds": "subnet-1,subnet-2"}, []),
