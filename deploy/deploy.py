@@ -236,7 +236,8 @@ class Deployment:
             for resource in page["StackResourceSummaries"]
             if resource["ResourceType"] == "AWS::Lambda::Function"
         ]
-        watched = {**app, "Functions": ",".join(sorted(functions))}
+        called = [name for name in functions if name != app["DrainFunction"]]
+        watched = {**app, "Functions": ",".join(sorted(functions)), "CalledFunctions": ",".join(sorted(called))}
         watched |= {name: data[name] for name in ("DatabaseCluster", "DatabaseInstance") if name in data}
         if "RedisGroupId" in data:
             groups = self.client("elasticache").describe_replication_groups(ReplicationGroupId=data["RedisGroupId"])

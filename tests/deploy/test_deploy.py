@@ -65,7 +65,7 @@ class Parameters(unittest.TestCase):
             self.assertTrue(name in declared or name.removesuffix("Secret") in declared, name)
 
     def test_each_parameter_without_a_default_comes_from_somewhere(self):
-        computed = {"DashboardName", "Functions"}
+        computed = {"DashboardName", "Functions", "CalledFunctions"}
         secrets = {name.removesuffix("Secret") for name in outputs_of("data") if name.endswith("Secret")}
         sources = {
             "data": set(),
@@ -199,6 +199,20 @@ class Rehearsal(unittest.TestCase):
         parameters = client.describe_stacks(StackName="carillon")["Stacks"][0]["Parameters"]
         values = {one["ParameterKey"]: one["ParameterValue"] for one in parameters}
         self.assertEqual((values["Accept"], values["EnableTestEndpoints"], values["Env"]), ("durable", "false", "production"))
+
+    def test_every_function_but_the_drain_alarms_when_it_is_throttled(self):
+        self.deploy()
+        values = self.sam.stacks["carillon-alarms"].values
+        functions, drain = values["Functions"].split(","), values["DrainFunction"]
+        self.assertIn(drain, functions)
+        resources = self.sam.templates["carillon-alarms"]["Resources"]
+
+        def watched(kind):
+            alarms = [one["Properties"] for name, one in resources.items() if name.startswith(kind)]
+            return sorted(one["Value"]["Fn::Sub"] for alarm in alarms for one in alarm.get("Dimensions", []))
+
+        self.assertEqual(watched("Throttles"), sorted(set(functions) - {drain}))
+        self.assertEqual(sum(name.startswith("Errors") for name in resources), len(functions))
 
     def test_a_restored_database_is_not_replaced_by_an_empty_one(self):
         restore = {"RestoreFrom": "cluster", "RestoreTime": "2026-11-20T10:15:00Z"}
