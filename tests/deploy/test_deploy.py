@@ -89,6 +89,13 @@ class Parameters(unittest.TestCase):
         for name in named:
             self.assertTrue(name in known or name.removesuffix("Secret") in known, name)
 
+    def test_the_documents_read_outputs_that_exist(self):
+        text = "".join((ROOT / f"docs/{name}.md").read_text() for name in ("deploying", "operating"))
+        read = re.findall(r"output carillon(?:-staging)?(?:-(data|migrate))? (\w+)", text)
+        self.assertGreater(len(read), 5)
+        for stack, name in read:
+            self.assertIn(name, outputs_of(stack or "app"))
+
 
 class Rehearsal(unittest.TestCase):
     """Deploys to moto, with functions that remember their calls."""
