@@ -1,8 +1,8 @@
 """Deploys Carillon to AWS: `make deploy SIZE=small`. docs/deploying.md describes each step.
 
 The order makes every step safe for the functions that are still running: data, migrate, which also makes the functions'
-role in the database, the functions, alarms, a dashboard. A step that changes nothing takes seconds, so running it again
-after a failure is always right. A secret is never passed on: the functions get its name, and read it by themselves.
+role in the database, the functions, a domain, alarms, a dashboard. A step that changes nothing takes seconds, so running it
+again after a failure is always right. A secret is never passed on: the functions get its name, and read it by themselves.
 """
 
 import argparse
@@ -32,9 +32,9 @@ TEMPLATES = {
     "data": ROOT / "deploy/data.yaml",
     "migrate": ROOT / "migrate.yaml",
     "app": ROOT / "template.yaml",
+    "edge": ROOT / "deploy/edge.yaml",
     "alarms": ROOT / "deploy/alarms.yaml",
     "dashboard": ROOT / "deploy/dashboard.yaml",
-    "edge": ROOT / "deploy/edge.yaml",
 }
 # Parameters of deploy/data.yaml.
 RESTORE = ("RestoreSnapshot", "RestoreFrom", "RestoreTime")
