@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::telemetry::names::{ALL, Metric, Unit};
 
 use crate::template::{self, members, of_type};
@@ -11,6 +11,26 @@ use crate::tree;
 /// How templates refer to the namespace of Carillon's metrics, in a reference and in a text.
 const NAMESPACE: &str = "MetricsNamespace";
 const NAMESPACE_IN_TEXT: &str = "${MetricsNamespace}";
+
+/// Every alarm of the templates, by its id as it is written. Those that `Fn::ForEach` makes have a variable in it.
+const ALARMS: [&str; 16] = [
+    "DatabaseAway",
+    "DatabaseConnections",
+    "DeadLetters",
+    "Degraded",
+    "DrainFailures",
+    "DrainMissing",
+    "Errors&{Function}",
+    "FunctionErrors",
+    "HttpErrors",
+    "Memory&{Node}",
+    "OldestDue",
+    "PersistLag",
+    "RedisMemory",
+    "RedisWarnings",
+    "ServerErrors",
+    "Throttles&{Called}",
+];
 
 /// The row of a metric in the table of the documents.
 fn row(metric: &Metric) -> String {
@@ -27,11 +47,20 @@ fn documented(document: &str) -> Vec<&str> {
     section.lines().filter(|line| line.starts_with('|')).skip(2).collect()
 }
 
+/// The alarms of a template, by their ids as they are written, also those that `Fn::ForEach` makes.
+fn alarms_in(template: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let resources = &template["Resources"];
+    let loops = members(resources).filter(|(id, _)| id.starts_with("Fn::ForEach::"));
+    // A loop has a variable, its values, and what is made for each of them.
+    let made = loops.flat_map(|(_, repeated)| members(&repeated[2]));
+    members(resources).chain(made).filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm")
+}
+
 /// Carillon's metrics that the alarms of a template watch.
 fn watched(template: &Value) -> BTreeSet<String> {
     let is_own = |metric: &Value| metric["Namespace"]["Ref"] == NAMESPACE;
     let mut names = BTreeSet::new();
-    for (_, alarm) in of_type(template, "AWS::CloudWatch::Alarm") {
+    for (_, alarm) in alarms_in(template) {
         let properties = &alarm["Properties"];
         let of_expressions =
             properties["Metrics"].as_array().into_iter().flatten().map(|one| &one["MetricStat"]["Metric"]);
@@ -80,8 +109,47 @@ fn alarms_watch_metrics_that_exist() {
     let watched = watched(&template::parse(&tree::read("deploy/alarms.yaml")));
     let unknown: Vec<_> = watched.difference(&in_cloud_watch()).cloned().collect();
     assert_eq!(unknown, [""; 0]);
-    for required in ["queueOldestMs", "queueDeadLetters", "persistLagMs", "degraded", "serverErrors", "redisWarnings"] {
-        assert!(watched.contains(required), "no alarm watches {required}");
+    let required = [
+        "databaseHealthy",
+        "degraded",
+        "persistLagMs",
+        "queueDeadLetters",
+        "queueOldestMs",
+        "redisMemoryPercent",
+        "redisWarnings",
+        "serverErrors",
+    ];
+    assert_eq!(watched, required.map(str::to_owned).into());
+}
+
+#[test]
+fn no_alarm_is_missing() {
+    let stacks = tree::texts_under("deploy").into_iter().filter(|text| text.path.ends_with(".yaml"));
+    let texts = stacks.map(|stack| stack.text).chain(["template.yaml", "migrate.yaml"].map(tree::read));
+    let mut found = Vec::new();
+    for text in texts {
+        let template = template::parse(&text);
+        found.extend(alarms_in(&template).map(|(id, _)| id.to_owned()));
+    }
+    found.sort_unstable();
+    assert_eq!(found, ALARMS);
+}
+
+#[test]
+fn a_drain_that_does_not_start_alarms_after_three_minutes() {
+    let template = template::parse(&tree::read("deploy/alarms.yaml"));
+    let alarm = &template["Resources"]["DrainMissing"]["Properties"];
+    for (name, expected) in [
+        ("MetricName", json!("Invocations")),
+        ("Statistic", json!("Sum")),
+        ("ComparisonOperator", json!("LessThanThreshold")),
+        ("Threshold", json!(1)),
+        ("Period", json!(60)),
+        ("EvaluationPeriods", json!(3)),
+        // AWS publishes no metric of a function that is not invoked.
+        ("TreatMissingData", json!("breaching")),
+    ] {
+        assert_eq!(alarm[name], expected, "{name}");
     }
 }
 
@@ -94,6 +162,11 @@ fn every_alarm_and_widget_in_the_documents_and_templates_is_found() {
          { Namespace: !Ref MetricsNamespace, MetricName: c } } }] } }\n",
     );
     assert_eq!(watched(&alarms), ["a", "c"].map(str::to_owned).into());
+    let repeated = template::parse(
+        "Resources:\n  Fn::ForEach::Each: [Node, !Ref Nodes, { 'E&{Node}': { Type: 'AWS::CloudWatch::Alarm' } }]\n  \
+         F: { Type: 'AWS::SNS::Topic' }\n",
+    );
+    assert_eq!(alarms_in(&repeated).map(|(id, _)| id).collect::<Vec<_>>(), ["E&{Node}"]);
     let dashboard = template::parse(
         "Resources:\n  D:\n    Type: AWS::CloudWatch::Dashboard\n    Properties:\n      DashboardBody: !Sub |\n        \
          {\"widgets\": [{\"properties\": {\"metrics\": [[\"${MetricsNamespace}\", \"a\"], [\"AWS/Lambda\", \"b\"], \
@@ -108,10 +181,10 @@ fn every_alarm_and_widget_in_the_documents_and_templates_is_found() {
 #[test]
 fn every_alarm_is_in_the_documents() {
     let document = tree::read("docs/deploying.md");
-    let alarms = template::parse(&tree::read("deploy/alarms.yaml"));
-    for (id, resource) in members(&alarms["Resources"]) {
-        if resource["Type"] == "AWS::CloudWatch::Alarm" {
-            assert!(document.contains(&format!("\n| `{id}` |")), "{id} is not in docs/deploying.md");
-        }
+    let template = template::parse(&tree::read("deploy/alarms.yaml"));
+    for (id, _) in alarms_in(&template) {
+        // The row `Errors…` is for all that a loop makes.
+        let name = id.split_once('&').map_or_else(|| id.to_owned(), |(begin, _)| format!("{begin}…"));
+        assert!(document.contains(&format!("\n| `{name}` |")), "{id} is not in docs/deploying.md");
     }
 }
