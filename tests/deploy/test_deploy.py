@@ -314,8 +314,9 @@ class Rehearsal(unittest.TestCase):
         stacks = [call for call in self.calls if call != "invoke migrate"]
         guide = (ROOT / "docs/deploying.md").read_text()
         self.assertEqual(re.findall(r"^\| `(carillon[a-z-]*)` \|", guide, re.MULTILINE), stacks)
-        example = re.search(r"^# The stacks are called (.+)\.$", (ROOT / "deploy/settings.example.toml").read_text(), re.MULTILINE)
-        self.assertEqual(re.split(", | and ", example[1]), stacks)
+        example = (ROOT / "deploy/settings.example.toml").read_text()
+        named = re.search(r"^# The stacks are called (.+)\.$", example, re.MULTILINE)[1]
+        self.assertEqual(re.split(", | and ", named), stacks)
         self.assertIn("point notify.example.com to", printed)
 
     def test_what_cannot_succeed_is_refused_before_anything_is_deployed(self):
@@ -358,6 +359,28 @@ class Written(unittest.TestCase):
         found = {name: one.get("Properties", {}) for name, one in resources.items() if one["Type"] == kind}
         self.assertTrue(found, f"{template} has no {kind}")
         return found
+
+    def test_no_log_is_kept_for_ever(self):
+        for template, days in [("data", 30), ("migrate", 30), ("app", {"Ref": "LogRetentionDays"})]:
+            for name, properties in self.of_type(template, "AWS::Logs::LogGroup").items():
+                self.assertEqual(properties.get("RetentionInDays"), days, (template, name))
+
+    def test_all_that_is_private_shares_one_nat_gateway(self):
+        # The cost page counts one, and SecretsEndpoint is for the time in which its zone fails.
+        self.assertEqual(list(self.of_type("data", "AWS::EC2::NatGateway")), ["Nat"])
+        routes = self.of_type("data", "AWS::EC2::Route").values()
+        self.assertEqual([one["NatGatewayId"] for one in routes if "NatGatewayId" in one], [{"Ref": "Nat"}])
+
+    def test_network_interfaces_are_granted_only_in_a_vpc(self):
+        for template, name in [("app", "Boundary"), ("migrate", "MigrateRole")]:
+            document = deploy.yaml_parse(deploy.TEMPLATES[template].read_text())
+            for subnets in ("", "subnet-1,subnet-2"):
+                with self.subTest(template=template, subnets=subnets):
+                    urls = {"DatabaseUrl": "x", "MigrateDatabaseUrl": "x"}
+                    stack = cloud.Stack(document, {**urls, "SubnetIds": subnets}, REGION, "x")
+                    granted = json.dumps(stack.replaced(document["Resources"][name]))
+                    self.assertIn("logs:PutLogEvents", granted)
+                    self.assertEqual("ec2:CreateNetworkInterface" in granted, subnets != "")
 
     def test_no_database_has_a_public_address(self):
         for name, properties in self.of_type("data", "AWS::RDS::DBInstance").items():
@@ -450,6 +473,24 @@ class Transformed(unittest.TestCase):
                 self.assertEqual(one["Properties"]["PermissionsBoundary"], {"Ref": "Boundary"}, name)
             if one["Type"] == "AWS::CodeDeploy::DeploymentGroup":
                 self.assertEqual(len(one["Properties"]["AlarmConfiguration"]["Alarms"]), 2, name)
+
+    def test_a_run_of_the_drain_that_failed_goes_to_a_queue(self):
+        configs = [one["Properties"] for one in self.resources().values() if one["Type"] == "AWS::Lambda::EventInvokeConfig"]
+        queue = {"OnFailure": {"Destination": {"Fn::GetAtt": ["DrainFailures", "Arn"]}}}
+        self.assertEqual([(one["FunctionName"], one["DestinationConfig"]) for one in configs], [({"Ref": "drain"}, queue)])
+        # The next run does its work.
+        self.assertEqual(configs[0]["MaximumRetryAttempts"], 0)
+
+    def test_every_function_has_the_parameters_of_traces(self):
+        functions = {name: one for name, one in self.resources().items() if one["Type"] == "AWS::Lambda::Function"}
+        self.assertGreater(len(functions), 15)
+        for name, one in functions.items():
+            variables = one["Properties"]["Environment"]["Variables"]
+            self.assertEqual(variables["OTEL_EXPORTER_OTLP_ENDPOINT"], {"Ref": "OtlpEndpoint"}, name)
+            self.assertEqual(variables["OTEL_TRACES_SAMPLER_ARG"], {"Ref": "OtlpShare"}, name)
+            self.assertEqual(variables["OTEL_TRACES_SAMPLER"], "parentbased_traceidratio", name)
+            layer = {"Fn::If": ["HasOtlpLayer", {"Ref": "OtlpLayer"}, {"Ref": "AWS::NoValue"}]}
+            self.assertEqual(one["Properties"]["Layers"], [layer], name)
 
     def test_the_test_page_exists_only_where_it_is_enabled(self):
         for name, one in self.resources().items():
