@@ -363,8 +363,11 @@ async fn repeat_commands(testbed: &mut Testbed, commands: &[&[&str]], interval_m
     require_unnoticed(testbed, from);
 }
 
-/// Requires that no call was refused because of the fault, and forbids duplicate frames.
+/// Requires that no call was refused because of the fault, which began at `from`, and forbids duplicate frames. Notes how soon calls
+/// and frames went on.
 pub(crate) fn require_unnoticed(testbed: &mut Testbed, from: Instant) {
+    let went_on = testbed.went_on_after(from);
+    testbed.note(went_on);
     testbed.duplicates = Duplicates::Forbidden;
     let refused = testbed.refusals_since(from);
     testbed.require_no_refusal(&refused, "although Postgres was available");

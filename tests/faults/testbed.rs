@@ -1,6 +1,7 @@
 //! The environment of a scenario: real servers behind proxies, the gateway, functions as processes, services and
 //! devices, and the operations that inject faults and record results.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +33,7 @@ use crate::management_api::{Behaviour, ManagementApi};
 use crate::proxy::{Mode, Proxy};
 use crate::report;
 use crate::scenarios::{PAUSE_AFTER_SEND, SERVICES};
-use crate::sender::{Attempt, Load, Log, Service};
+use crate::sender::{Attempt, Load, Log, Sent, Service};
 use crate::servers::Servers;
 use crate::talk::{Chat, PAIR, Talked, Writer};
 
@@ -446,6 +447,34 @@ impl Testbed {
     /// The same for all since then.
     pub(crate) fn refusals_since(&self, from: Instant) -> Vec<String> {
         self.refusals(from, Instant::now(), |_, _| true)
+    }
+
+    /// How soon the first send that was begun after a fault was accepted and shown, and how long all of them took.
+    pub(crate) fn went_on_after(&self, fault_began: Instant) -> String {
+        let attempts = self.service.log.attempts.lock().unwrap();
+        let begun: Vec<&Attempt> = attempts.iter().filter(|call| call.at >= fault_began).collect();
+        let accepted = begun.iter().filter(|call| (200..300).contains(&call.status)).map(|call| call.at + call.took);
+        let first_accepted = accepted.min();
+        let sent = self.service.log.accepted.lock().unwrap();
+        let sent = sent.iter().filter(|sent| first_accepted.is_some_and(|first| sent.accepted_at >= first));
+        let ids: HashSet<String> = sent.flat_map(Sent::promised).map(|(_, id)| id).collect();
+        let shown = self.devices.iter().filter_map(|device| {
+            let seen = device.seen.lock().unwrap();
+            seen.first_frame_at.iter().filter(|(id, _)| ids.contains(*id)).map(|(_, at)| *at).min()
+        });
+        let after = |at: Option<Instant>| {
+            at.map_or_else(|| "never".to_owned(), |at| format!("{} ms", (at - fault_began).as_millis()))
+        };
+        let slow = begun.iter().filter(|call| call.took > report::SLOW).count();
+        format!(
+            "after the fault began, the first send was accepted after {} and shown after {}; {:.2} % of calls took longer than {} \
+             ms, the slowest {} ms",
+            after(first_accepted),
+            after(shown.min()),
+            slow as f64 / begun.len().max(1) as f64 * 100.0,
+            report::SLOW.as_millis(),
+            begun.iter().map(|call| call.took).max().unwrap_or_default().as_millis()
+        )
     }
 
     /// Records a violation that lists these refusals, unless there are none.
