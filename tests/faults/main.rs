@@ -4,8 +4,9 @@
 //! and compares what senders were promised with the database and with what every device shows. Without arguments, the
 //! scenarios of every test run are run; `all` runs all of them; other arguments choose scenarios by id. `ONLY=F03,F24`
 //! chooses as well, and `SEED=n DURATION_S=n` runs only the random mix, for that many seconds. `INSTANCES=3` runs them on so
-//! many Redis instances, of which faults are injected into one, and `CLUSTER=true` on a Redis Cluster of six. The table at the end
-//! says what was left out because it makes no sense there; a run of nothing else fails. With `ACCEPT=fast`, Redis has sends and messages before the database; what it loses then is counted apart.
+//! many Redis instances, of which faults are injected into one, and `CLUSTER=true` on a Redis Cluster of six. The table at the
+//! end says what was left out because it makes no sense there; a run of nothing else fails. With `ACCEPT=fast`, Redis has sends
+//! and messages before the database; what it loses then is counted apart.
 
 #![allow(clippy::unwrap_used, reason = "a panic fails the scenario")]
 #![allow(clippy::print_stdout, reason = "the report goes to stdout")]
