@@ -330,7 +330,7 @@ pub(crate) async fn chat(test: &TestApp) -> ChatId {
     chat
 }
 
-async fn say(test: &TestApp, chat: ChatId, name: &str, text: &str, accept: &str) -> Said {
+pub(crate) async fn say(test: &TestApp, chat: ChatId, name: &str, text: &str, accept: &str) -> Said {
     let draft = json!({"clientId": text, "body": text, "accept": accept});
     let draft = Draft::read(draft.as_object().unwrap().clone()).unwrap();
     writing::write(&test.app, &user(name), chat, &draft).await.unwrap().message

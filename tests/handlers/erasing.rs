@@ -2,8 +2,12 @@
 
 use harness::{HttpAnswer, TestApp, body, event, invoke};
 use serde_json::{Value, json};
-use shared::ids::UserId;
+use shared::chat::messages::Range;
+use shared::ids::{ConnectionId, UserId};
+use shared::presence::Settled;
 use shared::users::erasing::erase;
+
+use crate::accepting_fast::{chat, say};
 
 async fn erases(test: &TestApp, scope: &str, payload: Value) -> HttpAnswer {
     let mut erasing = event("erase");
@@ -49,4 +53,22 @@ async fn a_call_whose_time_is_over_takes_one_step_and_a_repeat_goes_on() {
     assert!(!erase(&test.app, &alice, 0).await.unwrap());
     let answer = erases(&test, "notify:admin", json!({"userId": "alice"})).await;
     assert_eq!(body(&answer), json!({"complete": true}));
+}
+
+#[tokio::test]
+async fn the_moment_forgets_the_leases_of_the_user_and_the_messages_of_the_chats() {
+    let test = TestApp::new().await;
+    let (chat, alice, tab) = (chat(&test).await, UserId::new("alice").unwrap(), ConnectionId::new("tab"));
+    say(&test, chat, "alice", "mine", "durable").await;
+    let kept = async || {
+        let run = test.app.moment.message_cache.run(chat, Range::Last, 10, test.app.clock.at()).await;
+        run.iter().map(|message| message.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(kept().await, [1]);
+    test.app.moment.presence.renew(&alice, &tab, 60_000, test.app.clock.at()).await.unwrap();
+    let erased = erases(&test, "notify:admin", json!({"userId": "alice"})).await;
+    assert_eq!(body(&erased), json!({"complete": true}));
+    assert_eq!(kept().await, [0_i64; 0]);
+    test.clock.advance(std::time::Duration::from_secs(120));
+    assert_eq!(test.app.moment.presence.settle(&alice, test.app.clock.at()).await, Some(Settled::Unknown));
 }
