@@ -164,9 +164,12 @@ pub(crate) async fn evicting(testbed: &mut Testbed) {
     // So much more than our own keys that buffers of clients may grow without leaving nothing to evict.
     testbed.servers.redis.does(&["DEBUG", "POPULATE", &BALLAST.to_string(), "ballast", "64"]);
     let memory: String = testbed.servers.redis.answers(&["INFO", "memory"]).unwrap();
-    let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap_or_default().trim();
-    // Less than it has, because what clients use of it may shrink.
-    let most = (used.parse::<u64>().unwrap() - 500_000).to_string();
+    let bytes = |name: &str| {
+        let value = memory.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or_default()
+    };
+    // Less than it has, because what clients use of it may shrink. What waits for replicas and for the disk does not count.
+    let most = (bytes("used_memory") - bytes("mem_not_counted_for_evict") - 500_000).to_string();
     testbed.servers.redis.does(&["CONFIG", "RESETSTAT"]);
     testbed.servers.redis.does(&["CONFIG", "SET", "maxmemory", &most, "maxmemory-policy", "allkeys-random"]);
     testbed.run_for(5.0).await;
