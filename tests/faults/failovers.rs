@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use harness::redis_cluster::is_replica;
 use harness::redis_server::RedisServer;
+use shared::clock::{At, Clock};
+use shared::config::RedisConfig;
+use shared::fast::log::Logs;
+use shared::moment::redis::RedisMoment;
 
 use crate::redis_faults::require_unnoticed;
 use crate::servers::{REDIS_OPTIONS, calls};
@@ -92,7 +96,11 @@ pub(crate) async fn list_changed(testbed: &mut Testbed) {
     testbed.run_for(1.5).await;
     let from = Instant::now();
     let more = [&own[..], std::slice::from_ref(&added_url)].concat();
+    let accept = testbed.accept();
     for list in [&more, &more[1..].to_vec(), &own] {
+        if testbed.accepts_fast && list.len() < more.len() {
+            writes_logs(testbed, &added).await;
+        }
         let changed = [("REDIS_URL", String::new()), ("REDIS_URLS", list.join(","))];
         for first in ["send", "drain"] {
             testbed.lambda.deploy(first, &changed);
@@ -101,12 +109,36 @@ pub(crate) async fn list_changed(testbed: &mut Testbed) {
         for function in testbed.lambda.names().filter(|name| !["send", "drain"].contains(name)) {
             testbed.lambda.deploy(function, &changed);
         }
+        deploy_everywhere(testbed, "ACCEPT", accept);
         testbed.run_for(2.0).await;
     }
     let used = added.answers::<i64>(&["DBSIZE"]).unwrap();
     testbed.require(used > 0, "the added instance was not used");
     testbed.end_fault();
     require_unnoticed(testbed, from);
+}
+
+/// What an operator does before an instance is taken away: nothing more is accepted fast, and what was is written.
+async fn writes_logs(testbed: &mut Testbed, added: &RedisServer) {
+    deploy_everywhere(testbed, "ACCEPT", "durable");
+    // Calls that have begun end as they are.
+    testbed.run_for(1.0).await;
+    let own = testbed.redis_config().clone();
+    let each = own.instances.iter().map(|instance| RedisConfig { instances: vec![instance.clone()], ..own.clone() });
+    let each: Vec<RedisConfig> = each.chain([added.config(&testbed.name)]).collect();
+    for config in each {
+        let (logs, began) = (RedisMoment::new(&config, Clock::system()).unwrap(), Instant::now());
+        while logs.unwritten_total(At::Server).await.is_none_or(|unwritten| unwritten.entries > 0) {
+            assert!(began.elapsed() < Duration::from_secs(20), "logs were not written");
+            pause(50).await;
+        }
+    }
+}
+
+fn deploy_everywhere(testbed: &Testbed, variable: &str, value: &str) {
+    for function in testbed.lambda.names() {
+        testbed.lambda.deploy(function, &[(variable, value.to_owned())]);
+    }
 }
 
 /// A replica of the first Redis instance, with a complete copy.

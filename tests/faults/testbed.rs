@@ -139,7 +139,7 @@ impl Testbed {
                 ("REDIS_KEY_PREFIX", name.to_owned()),
                 ("WS_ENDPOINT", format!("http://{}/live", management.address)),
                 ("WS_URL", format!("ws://{}/live", listener.address())),
-                ("ACCEPT", if accepts_fast { "fast" } else { "durable" }.to_owned()),
+                ("ACCEPT", accept(accepts_fast).to_owned()),
                 ("RATE_LIMIT_SEND", limit.clone()),
                 ("RATE_LIMIT_CHAT", limit.clone()),
                 ("RATE_LIMIT_FRAMES", limit),
@@ -202,7 +202,7 @@ impl Testbed {
             // For so long that every process knows.
             let note = "INSERT INTO fast_accepts (only_row, since) VALUES (1, 0)";
             sqlx::query(note).execute(&testbed.database).await.unwrap();
-            testbed.watch_logs(testbed.config.redis.as_ref().expect("REDIS_URL is set"));
+            testbed.watch_logs(testbed.redis_config());
         }
         testbed.create_chats().await;
         let users = testbed.users.clone();
@@ -232,6 +232,11 @@ impl Testbed {
         });
     }
 
+    /// The value of `ACCEPT`.
+    pub(crate) fn accept(&self) -> &'static str {
+        accept(self.accepts_fast)
+    }
+
     /// Counts that a Redis server loses its memory now, so many times, and with it what waits in its logs.
     pub(crate) async fn expect_losses(&self, times: u64) {
         self.losses.fetch_add(times, Ordering::Relaxed);
@@ -256,10 +261,14 @@ impl Testbed {
         bearer(&self.config, user, "")
     }
 
+    /// Redis as the functions have it.
+    pub(crate) fn redis_config(&self) -> &RedisConfig {
+        self.config.redis.as_ref().expect("REDIS_URL is set")
+    }
+
     /// The URLs of the Redis instances, as the functions have them.
     pub(crate) fn redis_urls(&self) -> Vec<String> {
-        let instances = &self.config.redis.as_ref().expect("REDIS_URL is set").instances;
-        instances.iter().map(|instance| instance.url.reveal().to_owned()).collect()
+        self.redis_config().instances.iter().map(|instance| instance.url.reveal().to_owned()).collect()
     }
 
     /// Creates the chats in which users talk.
@@ -531,4 +540,8 @@ fn variables_with(values: &[(&str, String)]) -> Variables {
 fn bearer(config: &Config, sub: &str, scope: &str) -> String {
     let now_s = Clock::system().now_ms() / 1_000;
     format!("Bearer {}", auth::sign(config, sub, scope, now_s, now_s + 3_600).unwrap())
+}
+
+fn accept(is_fast: bool) -> &'static str {
+    if is_fast { "fast" } else { "durable" }
 }
