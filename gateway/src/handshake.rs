@@ -14,10 +14,11 @@ use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::connections::{Closing, Connection, Outbox};
+use crate::connections::{Connection, Outbox};
 use crate::function_output;
 use crate::http_event::header_text;
 use crate::ids;
+use crate::outgoing::Closing;
 use crate::request::Client;
 use crate::response::{self, GatewayResponse};
 use crate::site::{Site, WebSocketApi};

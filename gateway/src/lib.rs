@@ -104,6 +104,7 @@ mod connections;
 mod handshake;
 mod in_flight;
 mod management;
+mod outgoing;
 mod route_selection;
 mod socket;
 mod websocket;

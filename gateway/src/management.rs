@@ -10,8 +10,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use uuid::Uuid;
 
 use crate::body::BodyError;
-use crate::connections::{Closing, Connection, MAX_MESSAGE_BYTES, QueueOutcome};
+use crate::connections::{Connection, MAX_MESSAGE_BYTES};
 use crate::ids;
+use crate::outgoing::{Closing, QueueOutcome};
 use crate::request::percent_decode;
 use crate::response::{self, GatewayResponse};
 use crate::site::Site;

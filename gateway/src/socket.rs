@@ -1,6 +1,6 @@
 //! One open socket: a single task reads, writes and closes it.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,8 +20,9 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::client_stream::ClientStream;
-use crate::connections::{Closing, Connection, Outbox};
+use crate::connections::{Connection, Outbox};
 use crate::in_flight::InFlight;
+use crate::outgoing::Closing;
 use crate::site::{Site, WebSocketApi};
 use crate::websocket::{disconnected, receive};
 
@@ -62,7 +63,7 @@ pub(crate) async fn serve(
     let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
 
     let in_flight = Arc::new(InFlight::default());
-    let mut open = OpenSocket { socket, outbox, connection: Arc::clone(&connection), in_flight, has_unflushed: false };
+    let mut open = OpenSocket { socket, outbox, in_flight, has_unflushed: false };
     let ending = loop {
         match open.next().await {
             SocketEvent::Received(text) => {
@@ -81,7 +82,6 @@ pub(crate) async fn serve(
 struct OpenSocket {
     socket: WebSocketStream<TcpStream>,
     outbox: Outbox,
-    connection: Arc<Connection>,
     in_flight: Arc<InFlight>,
     has_unflushed: bool,
 }
@@ -120,7 +120,7 @@ impl OpenSocket {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<SocketEvent> {
         // After a failed write the socket is still read: the client's close frame may have arrived before.
         let mut is_broken = matches!(self.poll_send(context), Poll::Ready(Err(_)));
-        if let Poll::Ready(Ok(closing)) = Pin::new(&mut self.outbox.closing).poll(context) {
+        if let Poll::Ready(closing) = self.outbox.poll_closing(context) {
             return Poll::Ready(SocketEvent::Ended(Ending::by_gateway(closing)));
         }
         std::task::ready!(self.in_flight.poll_room(context));
@@ -152,9 +152,9 @@ impl OpenSocket {
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             std::task::ready!(self.socket.poll_ready_unpin(context))?;
-            match self.outbox.queue.poll_recv(context) {
-                Poll::Ready(Some(text)) => self.start_send(text)?,
-                Poll::Ready(None) | Poll::Pending => break,
+            match self.outbox.poll_message(context) {
+                Poll::Ready(text) => self.start_send(text)?,
+                Poll::Pending => break,
             }
         }
         if self.has_unflushed {
@@ -165,7 +165,6 @@ impl OpenSocket {
     }
 
     fn start_send(&mut self, text: Utf8Bytes) -> Result<(), Error> {
-        self.connection.dequeued(text.len());
         self.has_unflushed = true;
         for frame in frames(text) {
             self.socket.start_send_unpin(frame)?;
@@ -174,11 +173,14 @@ impl OpenSocket {
     }
 
     /// Sends the remaining messages and the close frame. If the client closed first, only flushes the reply to it.
+    /// When it returns, messages for the client are refused.
     async fn send_close(&mut self, ending: &Ending) {
+        if !ending.must_send_close {
+            self.outbox.end();
+        }
         let closing = async {
             if ending.must_send_close {
-                while let Ok(text) = self.outbox.queue.try_recv() {
-                    self.connection.dequeued(text.len());
+                while let Some(text) = self.outbox.take_or_end() {
                     for frame in frames(text) {
                         self.socket.feed(frame).await?;
                     }
@@ -191,6 +193,7 @@ impl OpenSocket {
         };
         // Best effort: the client may be gone, and one that does not read is not waited for.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+        self.outbox.end();
     }
 
     /// Closes the TCP connection so that the close frame arrives.

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::connections::{Closing, Connection, MAX_MESSAGE_BYTES};
+use crate::connections::{Connection, MAX_MESSAGE_BYTES};
 use crate::function_output;
 use crate::ids;
 use crate::in_flight::MessageInFlight;
+use crate::outgoing::Closing;
 use crate::site::{Site, WebSocketApi, WebSocketIntegration};
 use crate::websocket_event::SocketContext;
 

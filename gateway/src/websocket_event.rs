@@ -7,9 +7,10 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::connections::{Closing, Connection};
+use crate::connections::Connection;
 use crate::ids;
 use crate::multi_value::MultiValues;
+use crate::outgoing::Closing;
 use crate::site::WebSocketApi;
 use crate::timestamps;
 
