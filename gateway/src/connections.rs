@@ -1,9 +1,10 @@
 //! The table of open connections, each with what is on its way to its socket.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -20,12 +21,13 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 
 /// One open socket, as seen outside the task that owns it.
 pub(crate) struct Connection {
-    pub(crate) id: String,
+    /// Shared with the table.
+    pub(crate) id: Arc<str>,
     pub(crate) connected_at_ms: i64,
-    pub(crate) source_ip: String,
+    pub(crate) source_ip: IpAddr,
     pub(crate) user_agent: Option<String>,
-    /// The Host header of the handshake.
-    pub(crate) host: String,
+    /// The Host header of the handshake, from [`Connections::shared_host`].
+    pub(crate) host: Arc<str>,
     last_active_ms: AtomicI64,
     outgoing: Outgoing,
 }
@@ -50,18 +52,18 @@ impl Drop for Outbox {
 impl Connection {
     /// A connection opened at `now_ms`, and the receiving end for its task.
     pub(crate) fn new(
-        id: String,
+        id: Arc<str>,
         now_ms: i64,
-        source_ip: &str,
+        source_ip: IpAddr,
         user_agent: Option<String>,
-        host: &str,
+        host: Arc<str>,
     ) -> (Arc<Self>, Outbox) {
         let connection = Arc::new(Self {
             id,
             connected_at_ms: now_ms,
-            source_ip: source_ip.to_owned(),
+            source_ip,
             user_agent,
-            host: host.to_owned(),
+            host,
             last_active_ms: AtomicI64::new(now_ms),
             outgoing: Outgoing::default(),
         });
@@ -101,14 +103,15 @@ impl Connection {
 /// All open connections by id.
 #[derive(Default)]
 pub(crate) struct Connections {
-    table: RwLock<HashMap<String, Arc<Connection>>>,
+    table: RwLock<HashMap<Arc<str>, Arc<Connection>>>,
+    last_host: Mutex<Arc<str>>,
     opened: Notify,
 }
 
 impl Connections {
     /// Makes a connection reachable: pushes to its id succeed from here on.
     pub(crate) fn insert(&self, connection: Arc<Connection>) {
-        self.write().insert(connection.id.clone(), connection);
+        self.write().insert(Arc::clone(&connection.id), connection);
         self.opened.notify_one();
     }
 
@@ -119,6 +122,16 @@ impl Connections {
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Connection>> {
         self.read().get(id).cloned()
+    }
+
+    /// A Host header. It is shared with the connection before if that had the same, as nearly all have.
+    pub(crate) fn shared_host(&self, host: &str) -> Arc<str> {
+        // A poisoned lock is usable: no change under it can panic halfway through.
+        let mut last = self.last_host.lock().unwrap_or_else(PoisonError::into_inner);
+        if **last != *host {
+            *last = host.into();
+        }
+        Arc::clone(&last)
     }
 
     /// All open connections, oldest first.
@@ -154,24 +167,25 @@ impl Connections {
         self.opened.notified().await;
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Arc<Connection>>> {
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<Arc<str>, Arc<Connection>>> {
         // A poisoned lock is usable: no change under it can panic halfway through.
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Arc<Connection>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Arc<str>, Arc<Connection>>> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::task::{Context, Poll, Waker};
 
     use super::*;
 
     fn connection() -> (Arc<Connection>, Outbox) {
-        Connection::new("AAAAAAAAAAAAAAA=".into(), 0, "127.0.0.1", None, "localhost")
+        Connection::new("AAAAAAAAAAAAAAA=".into(), 0, Ipv4Addr::LOCALHOST.into(), None, "localhost".into())
     }
 
     #[test]
@@ -181,6 +195,25 @@ mod tests {
         drop(outbox);
         assert_eq!(connection.enqueue("x".into(), 2), QueueOutcome::Gone);
         assert_eq!(connection.last_active_ms(), 1);
+    }
+
+    #[test]
+    fn a_connection_is_found_by_its_id_until_it_is_removed() {
+        let connections = Connections::default();
+        let (connection, _outbox) = connection();
+        connections.insert(connection);
+        let id = "AAAAAAAAAAAAAAA=";
+        assert_eq!(connections.get(id).map(|found| found.id.to_string()).as_deref(), Some(id));
+        assert!(connections.remove(id).is_some());
+        assert!(connections.get(id).is_none() && connections.remove(id).is_none());
+    }
+
+    #[test]
+    fn connections_to_the_same_host_share_it() {
+        let connections = Connections::default();
+        let hosts = ["a:1", "a:1", "b:1"].map(|host| connections.shared_host(host));
+        assert_eq!(hosts.each_ref().map(|host| &**host), ["a:1", "a:1", "b:1"]);
+        assert!(Arc::ptr_eq(&hosts[0], &hosts[1]));
     }
 
     #[test]

@@ -21,8 +21,7 @@ pub(crate) async fn answer(site: Arc<Site>, source: IpAddr, request: Request<Inc
     let Some(host) = request::host(request.headers()).map(str::to_owned) else {
         return response::message(StatusCode::BAD_REQUEST, "Bad Request").map(Either::Left);
     };
-    let source_ip = source.to_canonical().to_string();
-    let client = Client { host: &host, source_ip: &source_ip };
+    let client = Client { host: &host, source_ip: source.to_canonical() };
     let path = request.uri().path().to_owned();
 
     if let Some(own) = gateway_routes::path(&site, &client, &path, request.headers()) {

@@ -83,7 +83,7 @@ fn connections(site: &Site) -> GatewayResponse {
         .iter()
         .map(|connection| {
             json!({
-                "connectionId": connection.id,
+                "connectionId": &*connection.id,
                 "connectedAt": timestamps::with_milliseconds(connection.connected_at_ms),
                 "lastActiveAt": timestamps::with_milliseconds(connection.last_active_ms()),
                 "sourceIp": connection.source_ip,

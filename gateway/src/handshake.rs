@@ -41,9 +41,9 @@ pub(crate) async fn answer(
         Err(refusal) => return refusal,
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let id = ids::gateway_id();
+    let (id, host) = (ids::gateway_id().into(), site.connections.shared_host(client.host));
     let user_agent = request.headers().get(header::USER_AGENT).map(header_text);
-    let (connection, outbox) = Connection::new(id, site.clock.now_ms(), client.source_ip, user_agent, client.host);
+    let (connection, outbox) = Connection::new(id, site.clock.now_ms(), client.source_ip, user_agent, host);
     let (answer, answered) = oneshot::channel();
     let handshake = Handshake { site: Arc::clone(site), api: Arc::clone(api), connection, outbox, upgrade, answer };
     // In a task of its own: after $connect has accepted, $disconnect must follow even if the client leaves meanwhile.

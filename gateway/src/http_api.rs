@@ -72,7 +72,7 @@ async fn route(
         headers: &head.headers,
         body: &body,
         host: client.host,
-        source_ip: client.source_ip,
+        source_ip: &client.source_ip.to_string(),
         port: site.address.port(),
         route_key: route.key,
         path_parameters: route.parameters,

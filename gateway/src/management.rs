@@ -1,6 +1,8 @@
 //! The management API, `/{stage}/@connections/{id}`: `PostToConnection`, `GetConnection` and `DeleteConnection`.
 //! It is called for every frame that functions push, so it reads little and holds no lock while it waits.
 
+use std::net::IpAddr;
+
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
@@ -91,11 +93,11 @@ fn connection_info(connection: &Connection) -> GatewayResponse {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Identity<'a> {
-        source_ip: &'a str,
+        source_ip: IpAddr,
         #[serde(skip_serializing_if = "Option::is_none")]
         user_agent: Option<&'a str>,
     }
-    let identity = Identity { source_ip: &connection.source_ip, user_agent: connection.user_agent.as_deref() };
+    let identity = Identity { source_ip: connection.source_ip, user_agent: connection.user_agent.as_deref() };
     response::json(
         StatusCode::OK,
         &ConnectionInfo {

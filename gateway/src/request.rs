@@ -1,5 +1,7 @@
 //! Reads the heads of HTTP requests safely: a valid Host, decoded text.
 
+use std::net::IpAddr;
+
 use http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -8,7 +10,7 @@ use url::Url;
 pub(crate) struct Client<'a> {
     /// The Host header.
     pub(crate) host: &'a str,
-    pub(crate) source_ip: &'a str,
+    pub(crate) source_ip: IpAddr,
 }
 
 /// The Host header, `name` or `name:port`; `None` unless there is exactly one that can be part of a URL.

@@ -113,7 +113,7 @@ async fn route(
         headers: &head.headers,
         body: &body,
         host: client.host,
-        source_ip: client.source_ip,
+        source_ip: &client.source_ip.to_string(),
         port: site.address.port(),
         resource: route.path,
         path_parameters: route.parameters,

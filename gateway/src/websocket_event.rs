@@ -1,6 +1,7 @@
 //! The events of a WebSocket API: CONNECT, MESSAGE and DISCONNECT.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -62,7 +63,7 @@ struct RequestContext<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Identity<'a> {
-    source_ip: &'a str,
+    source_ip: IpAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<&'a str>,
 }
@@ -79,7 +80,7 @@ pub(crate) struct SocketContext<'a> {
 impl<'a> SocketContext<'a> {
     /// The event for a handshake.
     pub(crate) fn connect(&self, headers: &HeaderMap, query: &str, port: u16) -> Bytes {
-        let all = MultiValues::of_headers(headers, &self.connection.source_ip, port, self.now_ms);
+        let all = MultiValues::of_headers(headers, &self.connection.source_ip.to_string(), port, self.now_ms);
         let query = MultiValues::of_query(query);
         let mut event = self.event("$connect", "CONNECT");
         event.request_context.identity.user_agent = self.connection.user_agent.as_deref();
@@ -100,7 +101,7 @@ impl<'a> SocketContext<'a> {
 
     /// The event for a connection that has ended.
     pub(crate) fn disconnect(&self, closing: &Closing) -> Bytes {
-        let host = &self.connection.host;
+        let host: &str = &self.connection.host;
         let mut event = self.event("$disconnect", "DISCONNECT");
         event.headers = Some(json!({ "Host": host, "x-api-key": "", "X-Forwarded-For": "", "x-restapi": "" }));
         event.multi_value_headers =
@@ -129,7 +130,7 @@ impl<'a> SocketContext<'a> {
                 stage: &self.api.stage,
                 connected_at: self.connection.connected_at_ms,
                 request_time_epoch: self.now_ms,
-                identity: Identity { source_ip: &self.connection.source_ip, user_agent: None },
+                identity: Identity { source_ip: self.connection.source_ip, user_agent: None },
                 request_id: self.request_id,
                 domain_name: &self.connection.host,
                 connection_id: &self.connection.id,
