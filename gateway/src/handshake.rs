@@ -99,7 +99,7 @@ impl Handshake {
         };
         let query = request.uri().query().unwrap_or_default();
         let event = context.connect(request.headers(), query, self.site.address.port());
-        match websocket::call(&self.site, integration, event, ()).await {
+        match websocket::call(&self.site, integration, event).await {
             Outcome::Answered(output) => read_connect_output(&output),
             Outcome::Failed => Err(bad_gateway()),
             Outcome::TimedOut => Err(response::message(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out")),

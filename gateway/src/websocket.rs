@@ -1,9 +1,11 @@
 //! Routes the messages of open sockets to functions, and calls `$disconnect` when a connection has ended.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::connections::{Connection, MAX_MESSAGE_BYTES};
@@ -23,19 +25,10 @@ pub(crate) enum Outcome {
 }
 
 /// Calls a route's function in a task of its own, which continues if the client leaves or the timeout passes.
-/// `held` is dropped when the function has ended.
-pub(crate) async fn call(
-    site: &Site,
-    integration: &WebSocketIntegration,
-    event: Bytes,
-    held: impl Send + 'static,
-) -> Outcome {
+pub(crate) async fn call(site: &Site, integration: &WebSocketIntegration, event: Bytes) -> Outcome {
     let function = integration.function.clone();
-    let call = site.invocations.spawn(async move {
-        let _held = held;
-        function.call(event).await
-    });
-    match tokio::time::timeout(integration.timeout, call).await {
+    let call = site.invocations.spawn(async move { function.call(event).await });
+    match timeout(integration.timeout, call).await {
         Ok(Ok(Ok(output))) => Outcome::Answered(output),
         Ok(Ok(Err(_))) => Outcome::Failed,
         // The first case, a cancelled task, occurs only when the process ends.
@@ -62,29 +55,30 @@ pub(crate) fn receive(
     message: Utf8Bytes,
     in_flight: MessageInFlight,
 ) {
-    let (site, api, connection) = (Arc::clone(site), Arc::clone(api), Arc::clone(connection));
     let task = {
-        let site = Arc::clone(&site);
-        async move { handle(&site, &api, &connection, &message, &Arc::new(in_flight)).await }
+        let (site, api, connection) = (Arc::clone(site), Arc::clone(api), Arc::clone(connection));
+        async move {
+            handle(&site, &api, &connection, message).await;
+            drop(in_flight);
+        }
     };
     site.invocations.spawn(task);
 }
 
-async fn handle(
-    site: &Site,
-    api: &WebSocketApi,
-    connection: &Connection,
-    message: &str,
-    in_flight: &Arc<MessageInFlight>,
-) {
+/// Returns when the function has ended. The function is not called in a task of its own: nothing cancels this one.
+async fn handle(site: &Site, api: &WebSocketApi, connection: &Connection, message: Utf8Bytes) {
     let request_id = ids::gateway_id();
-    let Some((route_key, integration)) = route(api, message) else {
+    let Some((route_key, integration)) = route(api, &message) else {
         send(site, connection, error_frame("Forbidden", connection, &request_id));
         return;
     };
     let context = SocketContext { api, connection, request_id: &request_id, now_ms: site.clock.now_ms() };
-    match call(site, integration, context.message(route_key, message), Arc::clone(in_flight)).await {
-        Outcome::Answered(output) if integration.two_way => match answer_text(&output) {
+    let event = context.message(route_key, &message);
+    // The event has a copy, and the function may take long.
+    drop(message);
+    let mut call = pin!(integration.function.call(event));
+    match timeout(integration.timeout, call.as_mut()).await {
+        Ok(Ok(output)) if integration.two_way => match answer_text(&output) {
             Some(text) if text.len() > MAX_MESSAGE_BYTES => {
                 tracing::error!(route_key, "the answer to a message is longer than {MAX_MESSAGE_BYTES} bytes");
                 send(site, connection, error_frame("Internal server error", connection, &request_id));
@@ -92,10 +86,13 @@ async fn handle(
             Some(text) => send(site, connection, text),
             None => {}
         },
-        Outcome::Answered(_) => {}
-        Outcome::Failed => send(site, connection, error_frame("Internal server error", connection, &request_id)),
-        Outcome::TimedOut => {
+        Ok(Ok(_)) => {}
+        // The failure has already been logged.
+        Ok(Err(_)) => send(site, connection, error_frame("Internal server error", connection, &request_id)),
+        Err(_) => {
             send(site, connection, error_frame("Endpoint request timed out", connection, &request_id));
+            // The function continues, as on Lambda. Its answer comes too late.
+            let _ = call.await;
         }
     }
 }

@@ -165,6 +165,23 @@ async fn at_most_8_messages_of_a_connection_are_in_flight() {
 }
 
 #[tokio::test]
+async fn a_function_outlives_the_timeout_of_its_route_and_its_message_is_in_flight_until_it_ends() {
+    let tell = "tell: { FunctionArn: !GetAtt Socket.Arn";
+    let template = include_str!("template.yaml").replace(tell, &format!("{tell}, IntegrationTimeout: 50"));
+    let served = Served::start_with(&template, |options| options).await;
+    let mut alice = served.connects().await;
+    let permits = Arc::new(Semaphore::new(0));
+    tell_waits_for(&permits, &served);
+    floods(&served, &mut alice, 9).await;
+    for _ in 0..8 {
+        assert!(alice.sees().await.starts_with(r#"{"message": "Endpoint request timed out""#));
+    }
+    assert!(served.socket.has_no_events().await, "a message began although 8 functions are still running");
+    permits.add_permits(1);
+    assert_eq!(served.socket.event().await["requestContext"]["connectionId"], alice.id);
+}
+
+#[tokio::test]
 async fn a_connection_that_is_not_read_is_closed_by_the_gateway_at_once() {
     let served = Served::start().await;
     let (mut alice, mut bob) = (served.connects().await, served.connects().await);
