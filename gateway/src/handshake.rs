@@ -41,7 +41,7 @@ pub(crate) async fn answer(
         Err(refusal) => return refusal,
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let (id, host) = (ids::gateway_id().into(), site.connections.shared_host(client.host));
+    let (id, host) = (ids::connection_id().into(), site.connections.shared_host(client.host));
     let user_agent = request.headers().get(header::USER_AGENT).map(header_text);
     let (connection, outbox) = Connection::new(id, site.clock.now_ms(), client.source_ip, user_agent, host);
     let (answer, answered) = oneshot::channel();
@@ -94,7 +94,7 @@ impl Handshake {
         let context = SocketContext {
             api: &self.api,
             connection: &self.connection,
-            request_id: &ids::gateway_id(),
+            request_id: &ids::request_id(),
             now_ms: self.connection.connected_at_ms,
         };
         let query = request.uri().query().unwrap_or_default();

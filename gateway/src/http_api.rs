@@ -23,7 +23,7 @@ pub(crate) async fn answer(
     client: &Client<'_>,
     request: Request<Incoming>,
 ) -> GatewayResponse {
-    let request_id = ids::gateway_id();
+    let request_id = ids::request_id();
     let origin = request.headers().get(header::ORIGIN).cloned();
     let preflight = api.cors.as_ref().and_then(|cors| cors.preflight(request.method(), request.headers()));
     let mut response = match preflight {

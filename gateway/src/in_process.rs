@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use shared::clock::Clock;
 
 use crate::functions::{Chunks, DEFAULT_CONTENT_TYPE, Function, FunctionError, StreamedAnswer};
+use crate::ids;
 use crate::invocation::gathered;
 use crate::prelude;
 
@@ -148,7 +149,7 @@ fn context(remaining: Duration) -> Context {
     let deadline_ms =
         Clock::system().now_ms().unsigned_abs() + u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX / 2);
     let mut context = Context::default();
-    context.request_id = uuid::Uuid::new_v4().to_string();
+    context.request_id = ids::request_uuid();
     context.deadline = deadline_ms;
     context
 }

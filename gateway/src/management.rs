@@ -9,7 +9,6 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
-use uuid::Uuid;
 
 use crate::body::BodyError;
 use crate::connections::{Connection, MAX_MESSAGE_BYTES};
@@ -45,8 +44,8 @@ pub(crate) async fn answer(site: &Site, encoded_id: &str, request: Request<Incom
     };
     let mut response = outcome.unwrap_or_else(Failure::into_response);
     let headers = response.headers_mut();
-    headers.insert(HeaderName::from_static("x-amzn-requestid"), header_value(Uuid::new_v4().to_string()));
-    headers.insert(HeaderName::from_static("x-amz-apigw-id"), header_value(ids::gateway_id()));
+    headers.insert(HeaderName::from_static("x-amzn-requestid"), header_value(ids::request_uuid()));
+    headers.insert(HeaderName::from_static("x-amz-apigw-id"), header_value(ids::request_id()));
     response
 }
 

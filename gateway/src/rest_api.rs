@@ -9,7 +9,6 @@ use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
 
 use crate::body::{BodyError, Room};
 use crate::functions::StreamedAnswer;
@@ -52,7 +51,7 @@ pub(crate) async fn answer(
     path: &str,
     request: Request<Incoming>,
 ) -> Answer {
-    let ids = Ids { request: Uuid::new_v4().to_string(), extended: ids::gateway_id() };
+    let ids = Ids { request: ids::request_uuid(), extended: ids::request_id() };
     let mut answer = match route(site, api, client, path, request, &ids).await {
         Ok(streamed) => streamed.map(Either::Right),
         Err(refusal) => refusal.map(Either::Left),

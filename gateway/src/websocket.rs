@@ -67,7 +67,7 @@ pub(crate) fn receive(
 
 /// Returns when the function has ended. The function is not called in a task of its own: nothing cancels this one.
 async fn handle(site: &Site, api: &WebSocketApi, connection: &Connection, message: Utf8Bytes) {
-    let request_id = ids::gateway_id();
+    let request_id = ids::request_id();
     let Some((route_key, integration)) = route(api, &message) else {
         send(site, connection, error_frame("Forbidden", connection, &request_id));
         return;
@@ -103,7 +103,7 @@ pub(crate) fn disconnected(site: &Site, api: &WebSocketApi, connection: &Connect
         return;
     };
     let now_ms = site.clock.now_ms();
-    let event = SocketContext { api, connection, request_id: &ids::gateway_id(), now_ms }.disconnect(closing);
+    let event = SocketContext { api, connection, request_id: &ids::request_id(), now_ms }.disconnect(closing);
     let function = integration.function.clone();
     site.invocations.spawn(async move { function.call(event).await });
 }

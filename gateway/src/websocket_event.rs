@@ -94,7 +94,7 @@ impl<'a> SocketContext<'a> {
     /// The event for a client's message.
     pub(crate) fn message(&self, route_key: &str, body: &str) -> Bytes {
         let mut event = self.event(route_key, "MESSAGE");
-        event.request_context.message_id = Some(ids::gateway_id());
+        event.request_context.message_id = Some(ids::request_id());
         event.body = Some(body);
         to_json(&event)
     }
