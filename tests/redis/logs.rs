@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use harness::redis_server::{RedisServer, several};
@@ -14,7 +14,7 @@ use shared::limits::Verdict;
 use shared::moment::redis::RedisMoment;
 use sqlx::types::Uuid;
 
-use crate::moment::{Moment, PLENTY, PREFIX};
+use crate::moment::{MAX_IN_FLIGHT, Moment, PLENTY, PREFIX};
 
 /// The log of alice.
 const KEY: &str = "carillon:{p0207}:log";
@@ -210,4 +210,19 @@ async fn who_appends_or_claims_waits_for_a_slow_server_while_who_can_do_without_
     };
     assert_eq!((first, second), expected);
     assert_eq!(patient.await.unwrap(), Verdict::Admitted);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_has_waited_for_a_server_does_not_wait_for_its_logs_too() {
+    let server = RedisServer::start();
+    let moment = Moment::on(&server).await;
+    assert_eq!(moment.0.unwritten(&[alice()]).await, UnwrittenLogs::default());
+    server.hangs();
+    for _ in 0..2 {
+        moment.spends("send A alice", PLENTY).await;
+    }
+    let begun = Instant::now();
+    assert!(moment.0.unwritten(&[alice()]).await.is_silent);
+    assert!(begun.elapsed() < MAX_IN_FLIGHT, "{:?}", begun.elapsed());
+    server.goes_on();
 }

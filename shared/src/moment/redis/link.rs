@@ -47,6 +47,8 @@ pub(crate) enum Patience {
     Short,
     /// The whole timeout: an order or a key depends on the answer.
     Long,
+    /// Hardly at all: another link to the same server has just had no answer.
+    Brief,
     /// The same, and it asks once more if a probe finds the instance back meanwhile: for callers that only read.
     Retrying,
 }
@@ -257,6 +259,12 @@ impl Link {
         !state.breaker.is_open() && state.back_since.is_none_or(|at| at.elapsed() >= WATCHED)
     }
 
+    /// Whether it is known to give no answer at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        let state = self.state.borrow();
+        state.breaker.is_open() && state.reason == SILENT
+    }
+
     /// Begins to connect if this process never has.
     pub(crate) fn warm_up(self: &Arc<Self>) {
         let is_new = {
@@ -355,6 +363,10 @@ impl Link {
     /// Returns when a call must stop waiting. Of concurrent calls only one tells the breaker, for one stall is no outage.
     async fn times_out(&self, call_timeout: Duration, patience: Patience) -> NoAnswer {
         let begun = Instant::now();
+        if patience == Patience::Brief {
+            sleep_until(begun + self.timeouts.suspicious.min(call_timeout)).await;
+            return NoAnswer::GaveUp;
+        }
         let is_another_waiting = self.patient_call.available_permits() == 0;
         let short = if is_another_waiting { self.timeouts.suspicious } else { self.timeouts.concurrent };
         sleep_until(begun + short.min(call_timeout)).await;

@@ -482,7 +482,13 @@ impl Logs for RedisMoment {
 
     /// Like all that empties logs, over the links of drains: a full Redis refuses what others append.
     async fn unwritten(&self, logs: &[LogId]) -> UnwrittenLogs {
-        let answers = self.drain_router.ask_everywhere(&fast::exist(&self.keys, logs), Patience::Long).await;
+        let steps = fast::exist(&self.keys, logs);
+        // A call that has waited for the same server already waits no longer than an outage may delay it.
+        let asked = self.drain_router.instances().map(|instance| {
+            let patience = self.router.patience(instance);
+            self.drain_router.ask_at(instance, &steps, patience)
+        });
+        let answers = join_all(asked).await;
         let mut unwritten = UnwrittenLogs::default();
         for answers in answers {
             fast::read_exist(logs, answers, &mut unwritten);

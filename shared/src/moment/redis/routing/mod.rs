@@ -59,6 +59,14 @@ impl Router {
         }
     }
 
+    /// How long another router waits for an instance to which this one has links, if its answer matters.
+    pub(crate) fn patience(&self, instance: usize) -> Patience {
+        match self {
+            Self::Divided(divided) if divided.links()[instance].is_silent() => Patience::Brief,
+            Self::Divided(_) | Self::Cluster(_) => Patience::Long,
+        }
+    }
+
     /// Performs the same steps at every instance. The answers of each are in the order of the steps.
     pub(crate) async fn ask_everywhere(&self, steps: &[Step], patience: Patience) -> Vec<Vec<Answer>> {
         join_all(self.instances().map(|instance| self.ask_at(instance, steps, patience))).await
