@@ -1,6 +1,6 @@
 //! A log that is at two instances, as after one of them was away: what was accepted before is read before.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -76,8 +76,12 @@ async fn an_answer_that_was_given_before_an_entry_came_does_not_let_a_later_one_
     let servers = Arc::new(Servers::start().await);
     // The second one answers only after it has taken the later entry, which comes before the question.
     let mut to_second = TcpStream::connect(("127.0.0.1", servers.all[1].port())).unwrap();
+    // What a connection says that was not yet accepted comes after what others say.
+    to_second.write_all(b"PING\r\n").unwrap();
+    to_second.read_exact(&mut [0; b"+PONG\r\n".len()]).unwrap();
     servers.all[1].hangs();
-    write!(to_second, "{}\r\n", append(200, "later")).unwrap();
+    // In one piece: a second one would wait until the first is acknowledged, which a server that hangs may not do at once.
+    to_second.write_all(format!("{}\r\n", append(200, "later")).as_bytes()).unwrap();
     servers.all[0].does(&["CONFIG", "RESETSTAT"]);
     let reading = tokio::spawn({
         let servers = Arc::clone(&servers);
