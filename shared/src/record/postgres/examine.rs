@@ -57,9 +57,23 @@ fn read(row: &PgRow, now_ms: i64, front: Front) -> Result<Examined, sqlx::Error>
     })
 }
 
-/// What stands in front of the server: another connection takes the process that this one had just now, and holds it. A pooler in
-/// transaction mode then gives this connection another process, which may not know the statement that was prepared.
+/// How often it is looked for a pooler: of the processes that it has, the other connection may be given another one.
+const LOOKS: usize = 3;
+
+/// What stands in front of the server.
 async fn front(connection: &mut PgConnection, options: &PgConnectOptions) -> Front {
+    for _ in 1..LOOKS {
+        let front = look_ahead(connection, options).await;
+        if front != Front::Session {
+            return front;
+        }
+    }
+    look_ahead(connection, options).await
+}
+
+/// What seems to stand in front of the server: another connection takes the process that this one had just now, and holds it. A pooler in
+/// transaction mode then gives this connection another process, which may not know the statement that was prepared.
+async fn look_ahead(connection: &mut PgConnection, options: &PgConnectOptions) -> Front {
     let before = match backend(connection).await {
         Ok(before) => before,
         // The connection has a statement of the same name already, from another client.
