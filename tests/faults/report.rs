@@ -11,7 +11,9 @@ use crate::scenarios::Scenario;
 use crate::sender::{Attempt, Sent};
 
 /// The maximum time between the answer to a send and its frame for the delivery to count as live.
-const LIVE_WITHIN: Duration = Duration::from_millis(250);
+pub(crate) const LIVE_WITHIN: Duration = Duration::from_millis(250);
+/// The same on a machine so slow that calm deliveries take longer.
+pub(crate) const LATE_WITHIN: Duration = Duration::from_secs(2);
 /// For how long deliveries have to be live until they count as live again.
 const MIN_LIVE: Duration = Duration::from_secs(1);
 /// The duration of a call from which it counts as slow.
@@ -213,9 +215,14 @@ pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
 }
 
 /// The time from `fault_ended` until 99 % of the deliveries were live, for at least [`MIN_LIVE`] and until now.
-pub(crate) fn recovery(accepted: &[Sent], devices: &[Arc<Device>], fault_ended: Instant) -> Recovery {
+pub(crate) fn recovery(
+    accepted: &[Sent],
+    devices: &[Arc<Device>],
+    fault_ended: Instant,
+    live_within: Duration,
+) -> Recovery {
     // The frames of what was accepted later may still be on their way.
-    let until = Instant::now() - LIVE_WITHIN;
+    let until = Instant::now() - live_within;
     // When each notification was accepted, and whether every device of its user got it live.
     let mut arrivals: Vec<(Instant, bool)> = Vec::new();
     for sent in accepted.iter().filter(|sent| (fault_ended..until).contains(&sent.accepted_at)) {
@@ -224,7 +231,7 @@ pub(crate) fn recovery(accepted: &[Sent], devices: &[Arc<Device>], fault_ended: 
                 let seen = device.seen.lock().unwrap();
                 seen.first_frame_at
                     .get(&id)
-                    .is_some_and(|at| at.saturating_duration_since(sent.accepted_at) < LIVE_WITHIN)
+                    .is_some_and(|at| at.saturating_duration_since(sent.accepted_at) < live_within)
             });
             arrivals.push((sent.accepted_at, live));
         }
