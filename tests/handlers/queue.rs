@@ -8,16 +8,20 @@ use async_trait::async_trait;
 use drain::Drained;
 use harness::{FakePush, TestApp, event, invoke};
 use serde_json::json;
+use shared::clock::At;
 use shared::delivery::dead_letters::{Reason, Redriven};
 use shared::delivery::deliveries::MAX_FRAMES_PER_USER;
-use shared::delivery::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MAX_ATTEMPTS, MAX_UNKNOWN_AGE_MS, RETURN_MS};
+use shared::delivery::queue::{
+    AWAKE_MS, Added, CLAIM_MS, Claims, Depth, Entry, MAX_ATTEMPTS, MAX_UNKNOWN_AGE_MS, Queue, RETURN_MS, Resolution,
+};
 use shared::delivery::wake::Wake;
 use shared::delivery::work::{PushWork, UnknownWork, Work};
 use shared::ids::{ConnectionId, UserId};
 use shared::inbox::Change;
 use shared::inbox::notification::Priority;
 use shared::protocol::Frame;
-use shared::sockets::push::{Outcome, Push};
+use shared::sockets::push::{MAX_AT_ONCE, Outcome, Push};
+use shared::sockets::streams::Listening;
 
 const THROTTLED: Outcome = Outcome::Throttled { retry_after_ms: 0 };
 
@@ -477,6 +481,86 @@ async fn work_that_crashes_its_workers_does_not_affect_its_neighbours() {
     test.app.push = test.push.clone();
     advance(&test, 600_000).await;
     assert_eq!(pushes(&test).await, frames(&[("deadly", "notification")]));
+}
+
+/// A queue whose claims are those of two at once, as with several instances.
+struct Several(Arc<dyn Queue>);
+
+#[async_trait]
+impl Queue for Several {
+    async fn add(&self, entries: &[Entry], at: At) -> Added {
+        self.0.add(entries, at).await
+    }
+
+    async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
+        let first = self.0.claim(limit, at).await?;
+        let mut both = self.0.claim(limit, at).await?;
+        both.claimed.extend(first.claimed);
+        Some(both)
+    }
+
+    async fn settle(&self, resolutions: &[Resolution], at: At) -> bool {
+        self.0.settle(resolutions, at).await
+    }
+
+    async fn heartbeat(&self, at: At) -> Option<u64> {
+        self.0.heartbeat(at).await
+    }
+
+    async fn hear_of_work(&self) -> Option<Box<dyn Listening>> {
+        self.0.hear_of_work().await
+    }
+
+    async fn sign_off(&self, at: At) -> Option<u64> {
+        self.0.sign_off(at).await
+    }
+
+    async fn depth(&self, at: At) -> Option<Depth> {
+        self.0.depth(at).await
+    }
+}
+
+#[tokio::test]
+async fn an_entry_whose_claim_lapsed_is_processed_alone_after_those_that_are_claimed_with_it() {
+    let mut test = TestApp::new().await;
+    test.connect("bob", &["deadly"]).await;
+    test.push.will("deadly", &[Outcome::Failed]);
+    send(&test, "bob").await;
+    advance(&test, 100).await;
+    // As a drain does that crashes then.
+    assert_eq!(test.app.moment.queue.claim(64, test.app.clock.at()).await.unwrap().claimed.len(), 1);
+    advance(&test, CLAIM_MS.unsigned_abs()).await;
+    for user in ["alice", "carol"] {
+        test.connect(user, &[&format!("{user}'s")]).await;
+        test.push.will(&format!("{user}'s"), &[Outcome::Failed]);
+        send(&test, user).await;
+    }
+    advance(&test, 100).await;
+    test.push.taken();
+    test.app.moment.queue = Arc::new(Several(test.app.moment.queue.clone()));
+    test.app.push = Arc::new(Deadly(test.push.clone()));
+    let app = test.app.clone();
+    assert!(tokio::spawn(async move { drain::handle(&app, i64::MAX).await }).await.unwrap_err().is_panic());
+    let mut pushed: Vec<String> = test.push.taken().into_iter().map(|(to, _)| to).collect();
+    pushed.sort();
+    assert_eq!(pushed, ["alice's", "carol's"]);
+    assert_eq!(depth(&test).await, [0, 1, 0], "the others are settled");
+}
+
+#[tokio::test]
+async fn a_push_gets_no_more_frames_than_it_attempts() {
+    const USERS: usize = 30;
+    let test = TestApp::new().await;
+    for user in (0..USERS).map(|n| format!("user-{n}")) {
+        let devices = ["phone", "laptop", "tablet"].map(|device| format!("{user}'s {device}"));
+        test.connect(&user, &devices.each_ref().map(String::as_str)).await;
+        devices.iter().for_each(|device| test.push.will(device, &[Outcome::Failed]));
+        send(&test, &user).await;
+    }
+    advance(&test, 100).await;
+    assert_eq!(pushes(&test).await.len(), 3 * USERS);
+    assert!(test.push.most_at_once() <= MAX_AT_ONCE);
+    assert_eq!(depth(&test).await, [0, 0, 0]);
 }
 
 /// Adds work of a kind that this version does not know, as a later version does.

@@ -255,6 +255,29 @@ async fn a_retry_costs_taking_the_row_marking_it_as_offered_and_a_push_to_each_r
 }
 
 #[tokio::test]
+async fn retries_that_are_claimed_together_cost_as_many_statements_as_one() {
+    let measured = Measured::new().await;
+    let names: Vec<String> = (0..64).map(|n| format!("user {n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for name in &names {
+        measured.test.connect(name, &[name]).await;
+    }
+    let send_undelivered = async || {
+        for name in &names {
+            measured.test.push.will(name, &[Outcome::Failed]);
+        }
+        measured.sends(&names, None).await;
+        measured.test.clock.advance(Duration::from_secs(1));
+        measured.test.push.taken();
+    };
+    send_undelivered().await;
+    measured.drains().await;
+    send_undelivered().await;
+    measured.costs_prepared(IDLE_DRAIN + 2, measured.drains()).await;
+    assert_eq!(measured.test.push.taken().len(), names.len());
+}
+
+#[tokio::test]
 async fn expiries_cost_one_transaction_of_two_statements_in_any_number_of_inboxes() {
     let measured = Measured::new().await;
     measured.test.connect("alice", &["phone"]).await;

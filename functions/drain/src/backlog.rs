@@ -8,13 +8,6 @@ use shared::delivery::deliveries::{MAX_FRAMES_PER_USER, Resync};
 use shared::delivery::resync::resync;
 use shared::ids::UserId;
 
-/// The users who appear too often for a frame each time.
-pub(crate) fn has_backlog<'a>(users: impl Iterator<Item = &'a UserId>) -> BTreeSet<UserId> {
-    let mut counts: HashMap<&UserId, usize> = HashMap::new();
-    users.for_each(|user| *counts.entry(user).or_default() += 1);
-    counts.into_iter().filter(|(_, count)| *count > MAX_FRAMES_PER_USER).map(|(user, _)| user.clone()).collect()
-}
-
 /// Splits items with a row each into those of users with a backlog, by user, and the others.
 pub(crate) fn split_backlogged<T>(items: Vec<T>, row: impl Fn(&T) -> &Delivery) -> (BTreeMap<UserId, Vec<T>>, Vec<T>) {
     let users = has_backlog(items.iter().map(|item| &row(item).user));
@@ -41,4 +34,11 @@ pub(crate) async fn resync_each<T>(
     };
     let resyncs: Vec<Resync> = backlogged.iter().map(resync_of).collect();
     resync(app, &resyncs).await
+}
+
+/// The users who appear too often for a frame each time.
+fn has_backlog<'a>(users: impl Iterator<Item = &'a UserId>) -> BTreeSet<UserId> {
+    let mut counts: HashMap<&UserId, usize> = HashMap::new();
+    users.for_each(|user| *counts.entry(user).or_default() += 1);
+    counts.into_iter().filter(|(_, count)| *count > MAX_FRAMES_PER_USER).map(|(user, _)| user.clone()).collect()
 }

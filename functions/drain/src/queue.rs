@@ -20,17 +20,20 @@ use shared::fast::write::Extent;
 use shared::ids::{ConnectionId, UserId};
 use shared::presence::telling::settle;
 use shared::sockets::connections::Connection;
+use shared::sockets::push::MAX_AT_ONCE;
 use shared::telemetry::trace::TARGET;
 use shared::telemetry::{Counts, Report};
 use tracing::instrument;
 
-use crate::backlog::{has_backlog, resync_each, split_backlogged};
+use crate::backlog::{resync_each, split_backlogged};
 use crate::drained::Drained;
 use crate::traced::Traced;
 
-/// How many entries are claimed at once.
+/// How many entries are claimed at once. The pushes among them are taken, pushed and settled together, so at most this
+/// many are left half done if a drain crashes.
 const MAX_CLAIMED: usize = 64;
-/// How many of them are processed before they are settled: at most this many are left half done if a drain crashes.
+/// How many entries of other kinds are processed before they are settled. Events and receipts are told one after the
+/// other, and after a crash at most this many are told again.
 const CHUNK: usize = 16;
 
 /// How long logs are written at most before other work gets its turn.
@@ -52,10 +55,9 @@ pub(crate) struct Found {
     pub(crate) generation: Option<u64>,
 }
 
-/// Claims once and processes the claimed entries in chunks. After `until_ms` it returns claims instead.
+/// Claims once and processes the claimed entries. After `until_ms` it returns claims instead.
 pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Result<Found, StoreError> {
-    let is_late = |app: &App| app.clock.now_ms() > until_ms;
-    if is_late(app) {
+    if is_late(app, until_ms) {
         return Ok(Found::default());
     }
     // What the queue says of the time until then is true from here on, however long the claimed entries take.
@@ -75,15 +77,15 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
         app.moment.queue.settle(&resolutions, app.clock.at()).await;
         has_more |= resolutions.iter().filter_map(retry_in_ms).any(|retry_in_ms| retry_in_ms <= 0);
     }
-    // All entries of a user with a backlog become one frame, so they are processed together.
-    let (backlogged, others): (Vec<Claimed>, Vec<Claimed>) = {
-        let has_backlog = has_backlog(claimed.iter().filter_map(user));
-        claimed.into_iter().partition(|claimed| user(claimed).is_some_and(|user| has_backlog.contains(user)))
-    };
-    let backlogged = (!backlogged.is_empty()).then_some(backlogged.as_slice());
-    for chunk in others.chunks(CHUNK).chain(backlogged) {
-        let resolutions =
-            if is_late(app) { give_back(app, chunk, drained).await? } else { process(app, chunk, drained).await? };
+    // An entry that was claimed before may be what ended its worker. The queue gives it alone, but each of several
+    // instances may give one beside entries of the others: it comes last, and on its own.
+    let (suspects, claimed): (Vec<Claimed>, Vec<Claimed>) =
+        claimed.into_iter().partition(|claimed| claimed.attempts > 1);
+    let (pushes, others): (Vec<Claimed>, Vec<Claimed>) =
+        claimed.into_iter().partition(|claimed| matches!(claimed.work, Ok(Work::Push(_))));
+    let chunks = [pushes.as_slice()].into_iter().chain(others.chunks(CHUNK)).chain(suspects.chunks(1));
+    for chunk in chunks.filter(|chunk| !chunk.is_empty()) {
+        let resolutions = process(app, chunk, until_ms, drained).await?;
         if !resolutions.is_empty() {
             // If the moment is unavailable, the entries come back when their claims lapse, and are stale by then.
             app.moment.queue.settle(&resolutions, app.clock.at()).await;
@@ -96,6 +98,11 @@ pub(crate) async fn work(app: &App, until_ms: i64, drained: &mut Drained) -> Res
         }
     }
     Ok(Found { next_ms, has_more, has_written, generation: Some(generation) })
+}
+
+/// Whether nothing more may begin.
+fn is_late(app: &App, until_ms: i64) -> bool {
+    app.clock.now_ms() > until_ms
 }
 
 /// Writes the logs that these claims name.
@@ -119,16 +126,6 @@ async fn persist(app: &App, claimed: &[Claimed], drained: &mut Drained) -> Vec<R
     claimed.iter().map(resolve).collect()
 }
 
-/// The user whose push it is.
-fn user(claimed: &Claimed) -> Option<&UserId> {
-    match &claimed.work {
-        Ok(Work::Push(push)) => Some(&push.user),
-        Ok(Work::Presence(_) | Work::Receipt(..) | Work::Emit(_) | Work::Persist(_) | Work::Unknown(_)) | Err(_) => {
-            None
-        }
-    }
-}
-
 fn retry_in_ms(resolution: &Resolution) -> Option<i64> {
     match resolution {
         Resolution::Retry(_, entry) => Some(entry.wait_ms),
@@ -136,28 +133,32 @@ fn retry_in_ms(resolution: &Resolution) -> Option<i64> {
     }
 }
 
-/// Lets other drains process these claims at once. Malformed entries cannot be given back and are dead-lettered.
-async fn give_back(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Resolution>, StoreError> {
-    let mut resolutions = Vec::new();
-    for claimed in chunk {
-        let id = claimed.id.clone();
-        resolutions.push(match &claimed.work {
-            Ok(work @ (Work::Push(_) | Work::Presence(_) | Work::Receipt(..) | Work::Emit(_) | Work::Persist(_))) => {
-                Resolution::Retry(id, Entry { work: work.clone(), wait_ms: 0 })
-            }
-            Ok(Work::Unknown(unknown)) => return_unknown(app, claimed, unknown, drained).await?,
-            Err(malformed) => dead_letter_malformed(app, id, malformed, drained).await?,
-        });
-    }
-    Ok(resolutions)
+/// Lets other drains process this claim at once. A malformed entry cannot be given back and is dead-lettered.
+async fn give_back(app: &App, claimed: &Claimed, drained: &mut Drained) -> Result<Resolution, StoreError> {
+    let id = claimed.id.clone();
+    Ok(match &claimed.work {
+        Ok(work @ (Work::Push(_) | Work::Presence(_) | Work::Receipt(..) | Work::Emit(_) | Work::Persist(_))) => {
+            Resolution::Retry(id, Entry { work: work.clone(), wait_ms: 0 })
+        }
+        Ok(Work::Unknown(unknown)) => return_unknown(app, claimed, unknown, drained).await?,
+        Err(malformed) => dead_letter_malformed(app, id, malformed, drained).await?,
+    })
 }
 
+/// Processes entries, or gives them back once `until_ms` has passed.
 #[instrument(target = TARGET, level = "trace", skip_all)]
-async fn process(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<Vec<Resolution>, StoreError> {
+async fn process(
+    app: &App,
+    chunk: &[Claimed],
+    until_ms: i64,
+    drained: &mut Drained,
+) -> Result<Vec<Resolution>, StoreError> {
     let (mut pushes, mut left, mut resolutions) = (Vec::new(), Vec::new(), Vec::new());
     for claimed in chunk {
         let id = claimed.id.clone();
         match &claimed.work {
+            // Asked for each, since telling an event to many devices takes long.
+            _ if is_late(app, until_ms) => resolutions.push(give_back(app, claimed, drained).await?),
             Ok(Work::Push(push)) if claimed.is_poisoned() => {
                 dead_letter_poisoned(app, push, drained).await?;
                 resolutions.push(Resolution::Done(id));
@@ -188,7 +189,7 @@ async fn process(app: &App, chunk: &[Claimed], drained: &mut Drained) -> Result<
     }
     resolutions.extend(settle_presence(app, left).await);
     if !pushes.is_empty() {
-        resolutions.extend(push(app, pushes, drained).await?);
+        resolutions.extend(push(app, pushes, until_ms, drained).await?);
     }
     Ok(resolutions)
 }
@@ -256,19 +257,29 @@ impl Push<'_> {
         Resolution::Done(self.claim)
     }
 
-    /// Retries the same push of the row, whose fence has moved.
     fn retry(self) -> Resolution {
-        let work = PushWork { fence_ms: self.row.fence_ms, ..self.work.clone() };
         let wait_ms = MIN_RETRY_MS + backoff_ms(self.row.attempt);
+        self.retry_in(wait_ms)
+    }
+
+    /// Lets other drains push the row at once.
+    fn give_back(self) -> Resolution {
+        self.retry_in(0)
+    }
+
+    /// Retries the same push of the row, whose fence has moved.
+    fn retry_in(self, wait_ms: i64) -> Resolution {
+        let work = PushWork { fence_ms: self.row.fence_ms, ..self.work.clone() };
         Resolution::Retry(self.claim, Entry { work: work.into(), wait_ms })
     }
 }
 
-/// Pushes rows: one resync for each user with a backlog, one for each connection that was throttled again and again, and a
-/// frame for each other row.
+/// Pushes rows: a frame for each, or one resync for each user with a backlog and for each connection that was throttled
+/// again and again. What is left after `until_ms` is given back.
 async fn push(
     app: &App,
     claims: Vec<(ClaimId, &PushWork)>,
+    until_ms: i64,
     drained: &mut Drained,
 ) -> Result<Vec<Resolution>, StoreError> {
     let keys: Vec<RowKey<'_>> = claims.iter().map(|(_, work)| (*work).into()).collect();
@@ -284,19 +295,48 @@ async fn push(
         }
     }
     let (backlogged, mut pushes) = split_backlogged(pushes, |push| &push.row);
-    drained.resynced += backlogged.len();
-    resolutions.extend(resync_users(app, backlogged).await);
-
     for Push { work, row, .. } in &mut pushes {
         // Other connections have accepted it, or came later and have synced.
         row.connections.retain(|connection| work.left.is_empty() || work.left.contains(&connection.id));
     }
     let (throttled, pushes): (Vec<_>, Vec<_>) =
         pushes.into_iter().partition(|push| push.work.throttled >= MAX_THROTTLED);
+    for part in parts(pushes) {
+        if is_late(app, until_ms) {
+            resolutions.extend(part.into_iter().map(Push::give_back));
+        } else {
+            drained.pushed += part.len();
+            resolutions.extend(offer_rows(app, part).await);
+        }
+    }
+    // These come last: their devices did not keep up, and the others must not wait for them.
+    if is_late(app, until_ms) {
+        let left = throttled.into_iter().chain(backlogged.into_values().flatten());
+        resolutions.extend(left.map(Push::give_back));
+        return Ok(resolutions);
+    }
     resolutions.extend(resync_connections(app, throttled).await);
-    drained.pushed += pushes.len();
-    resolutions.extend(offer_rows(app, pushes).await);
+    drained.resynced += backlogged.len();
+    resolutions.extend(resync_users(app, backlogged).await);
     Ok(resolutions)
+}
+
+/// Rows in parts of at most [`MAX_AT_ONCE`] frames, in the same order. Of more frames, one push may leave out the last
+/// if devices are slow, which would cost the rows of other users an attempt.
+fn parts(pushes: Vec<Push<'_>>) -> Vec<Vec<Push<'_>>> {
+    let (mut parts, mut room): (Vec<Vec<Push<'_>>>, _) = (Vec::new(), 0);
+    for push in pushes {
+        let frames = push.row.connections.len();
+        match parts.last_mut() {
+            Some(part) if frames <= room => part.push(push),
+            _ => {
+                parts.push(vec![push]);
+                room = MAX_AT_ONCE;
+            }
+        }
+        room = room.saturating_sub(frames);
+    }
+    parts
 }
 
 /// Tells users with a backlog to sync on all their connections. That covers everything that has arrived so far, so waiting
