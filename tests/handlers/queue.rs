@@ -483,40 +483,68 @@ async fn work_that_crashes_its_workers_does_not_affect_its_neighbours() {
     assert_eq!(pushes(&test).await, frames(&[("deadly", "notification")]));
 }
 
-/// A queue whose claims are those of two at once, as with several instances.
-struct Several(Arc<dyn Queue>);
+/// How many frames wait for a drain that listens to [`Several`].
+const STALE_FRAMES: usize = 100;
+
+/// A queue whose claims are those of two at once, as with several instances. A drain that listens hears of earlier work
+/// first.
+struct Several {
+    queue: Arc<dyn Queue>,
+    claims: AtomicUsize,
+}
+
+impl Several {
+    fn new(queue: Arc<dyn Queue>) -> Arc<Self> {
+        Arc::new(Self { queue, claims: AtomicUsize::new(0) })
+    }
+}
+
+/// So many frames, and no more.
+struct Stale(usize);
+
+#[async_trait]
+impl Listening for Stale {
+    async fn next(&mut self) -> Option<Frame> {
+        match self.0.checked_sub(1) {
+            Some(left) => self.0 = left,
+            None => std::future::pending().await,
+        }
+        Some(Frame::from(""))
+    }
+}
 
 #[async_trait]
 impl Queue for Several {
     async fn add(&self, entries: &[Entry], at: At) -> Added {
-        self.0.add(entries, at).await
+        self.queue.add(entries, at).await
     }
 
     async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
-        let first = self.0.claim(limit, at).await?;
-        let mut both = self.0.claim(limit, at).await?;
+        self.claims.fetch_add(1, Ordering::Relaxed);
+        let first = self.queue.claim(limit, at).await?;
+        let mut both = self.queue.claim(limit, at).await?;
         both.claimed.extend(first.claimed);
         Some(both)
     }
 
     async fn settle(&self, resolutions: &[Resolution], at: At) -> bool {
-        self.0.settle(resolutions, at).await
+        self.queue.settle(resolutions, at).await
     }
 
     async fn heartbeat(&self, at: At) -> Option<u64> {
-        self.0.heartbeat(at).await
+        self.queue.heartbeat(at).await
     }
 
     async fn hear_of_work(&self) -> Option<Box<dyn Listening>> {
-        self.0.hear_of_work().await
+        Some(Box::new(Stale(STALE_FRAMES)))
     }
 
     async fn sign_off(&self, at: At) -> Option<u64> {
-        self.0.sign_off(at).await
+        self.queue.sign_off(at).await
     }
 
     async fn depth(&self, at: At) -> Option<Depth> {
-        self.0.depth(at).await
+        self.queue.depth(at).await
     }
 }
 
@@ -537,7 +565,7 @@ async fn an_entry_whose_claim_lapsed_is_processed_alone_after_those_that_are_cla
     }
     advance(&test, 100).await;
     test.push.taken();
-    test.app.moment.queue = Arc::new(Several(test.app.moment.queue.clone()));
+    test.app.moment.queue = Several::new(test.app.moment.queue.clone());
     test.app.push = Arc::new(Deadly(test.push.clone()));
     let app = test.app.clone();
     assert!(tokio::spawn(async move { drain::handle(&app, i64::MAX).await }).await.unwrap_err().is_panic());
@@ -545,6 +573,30 @@ async fn an_entry_whose_claim_lapsed_is_processed_alone_after_those_that_are_cla
     pushed.sort();
     assert_eq!(pushed, ["alice's", "carol's"]);
     assert_eq!(depth(&test).await, [0, 1, 0], "the others are settled");
+}
+
+#[tokio::test]
+async fn what_a_waiting_drain_hears_of_earlier_work_costs_one_claim() {
+    let mut test = TestApp::new().await;
+    let queue = Several::new(test.app.moment.queue.clone());
+    test.app.moment.queue = queue.clone();
+    test.connect("alice", &["phone"]).await;
+    test.push.will("phone", &[Outcome::Throttled { retry_after_ms: 4_000 }]);
+    send(&test, "alice").await;
+    let (app, deadline_ms) = (test.app.clone(), test.clock.now_ms() + 60_000);
+    let waiting = tokio::spawn(async move { drain::handle(&app, deadline_ms).await });
+    let claims = || queue.claims.load(Ordering::Relaxed);
+    let hearing = async {
+        while claims() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), hearing).await.unwrap();
+    // Real time passes for further claims.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(claims(), 2);
+    advance(&test, 4_000).await;
+    assert_eq!(waiting.await.unwrap().pushed, 1);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod web_push;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use shared::app::App;
 use shared::delivery::deliveries::NextDue;
 use shared::error::StoreError;
@@ -250,7 +251,8 @@ impl IsDue {
     }
 }
 
-/// Returns once work was enqueued after `generation`; never without a queue. `news` is kept from one wait to the next.
+/// Returns once work was enqueued after `generation`, and sometimes if it was enqueued shortly before; never without a
+/// queue. `news` is kept from one wait to the next.
 async fn new_work(app: &App, generation: Option<u64>, news: &mut Option<Box<dyn Listening>>) {
     if news.is_none() {
         *news = app.moment.queue.hear_of_work().await;
@@ -259,15 +261,21 @@ async fn new_work(app: &App, generation: Option<u64>, news: &mut Option<Box<dyn 
         // At first at once: it may have been enqueued before this listened.
         let current = app.moment.queue.heartbeat(app.clock.at()).await;
         if current.is_some() && current != generation {
-            return;
+            break;
         }
         match news {
-            Some(listening) => {
-                if let Ok(None) = tokio::time::timeout(NET_INTERVAL, listening.next()).await {
-                    *news = None;
-                }
-            }
+            Some(listening) => match tokio::time::timeout(NET_INTERVAL, listening.next()).await {
+                // The claim that follows need not wait for the generation. If the last claim gave none, the next one
+                // may not either, and each message would cost one.
+                Ok(Some(_)) if generation.is_some() => break,
+                Ok(Some(_)) | Err(_) => {}
+                Ok(None) => *news = None,
+            },
             None => tokio::time::sleep(POLL_INTERVAL).await,
         }
+    }
+    if let Some(listening) = news {
+        // The claim that follows finds what they tell of. Otherwise each would end a wait, and cost an empty claim.
+        while let Some(Some(_)) = listening.next().now_or_never() {}
     }
 }
