@@ -37,6 +37,9 @@ const MAX_PERSISTING: Duration = Duration::from_secs(30);
 const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the local drain may run: its timeout in the template.
 const DRAIN_TIMEOUT_MS: i64 = 90_000;
+/// How long the local drain listens for new work once it has none. To start another costs several statements, and waits
+/// for [`MIN_WAKE_INTERVAL`].
+const DRAIN_IDLE: Duration = Duration::from_millis(100);
 
 /// The functions and the stores that they work on.
 pub(crate) struct Handlers {
@@ -257,7 +260,8 @@ fn functions(app: &App, stopping: watch::Receiver<bool>) -> Functions {
         let (app, mut stopping) = draining.clone();
         async move {
             let stopped = async { drop(stopping.wait_for(|is_stopping| *is_stopping).await) };
-            Ok(drain::handle_until(&app, app.clock.now_ms() + DRAIN_TIMEOUT_MS, stopped).await)
+            let deadline_ms = app.clock.now_ms() + DRAIN_TIMEOUT_MS;
+            Ok(drain::handle_until(&app, deadline_ms, DRAIN_IDLE, stopped).await)
         }
     });
     functions.insert("drain", drain);

@@ -438,6 +438,50 @@ async fn a_waiting_drain_picks_up_new_work() {
     assert_eq!(lingering.await.unwrap(), Drained { pushed: 2, ..Drained::default() });
 }
 
+#[tokio::test]
+async fn an_idle_drain_picks_up_new_work_until_its_process_ends() {
+    let test = TestApp::new().await;
+    test.connect("alice", &["phone"]).await;
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let app = test.app.clone();
+    let idling = tokio::spawn(async move {
+        let ending = async {
+            let _ = ended.await;
+        };
+        drain::handle_until(&app, i64::MAX, Duration::from_secs(30), ending).await
+    });
+    for _ in 0..2 {
+        // Real time passes for the drain to find that there is nothing to do.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!idling.is_finished());
+        test.push.will("phone", &[Outcome::Failed]);
+        send(&test, "alice").await;
+        advance(&test, 100).await;
+        let pushing = async {
+            // By the call itself, and by the drain.
+            let mut pushed = 0;
+            while pushed < 2 {
+                pushed += test.push.taken().len();
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), pushing).await.expect("no drain listens");
+    }
+    drop(end);
+    assert_eq!(idling.await.unwrap(), Drained { pushed: 2, ..Drained::default() });
+    assert_eq!(depth(&test).await, [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_drain_that_may_not_linger_is_not_idle_either() {
+    let secret = ("JWT_SECRET", "a secret of at least thirty-two bytes");
+    let test = TestApp::with(&[secret, ("DRAIN_LINGER_MS", "0")]).await;
+    let idle = Duration::from_secs(30);
+    let ending = drain::handle_until(&test.app, i64::MAX, idle, std::future::pending());
+    let run = tokio::time::timeout(Duration::from_secs(10), ending).await;
+    assert_eq!(run.expect("it waits"), Drained::default());
+}
+
 /// Sockets of which one panics when it is pushed to.
 struct Deadly(Arc<FakePush>);
 

@@ -203,7 +203,7 @@ async fn a_drain_stops_waiting_when_its_process_ends() {
     let mut test = TestApp::new().await;
     assert_eq!(sends(&test, None, "delayMs", json!(30_000)).await.status(), 202);
     // The clock does not advance, so a drain that ignored the end of the process would wait forever.
-    let run = drain::handle_until(&test.app, i64::MAX, std::future::ready(())).await;
+    let run = drain::handle_until(&test.app, i64::MAX, Duration::ZERO, std::future::ready(())).await;
     assert_eq!(run, drain::Drained::default());
     let bell = Arc::new(Counting(AtomicUsize::new(0)));
     test.app.wake = Some(bell.clone());

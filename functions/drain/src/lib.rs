@@ -51,14 +51,16 @@ const DEADLINE_MARGIN_MS: i64 = 10_000;
 /// Works until nothing is due soon: for at most `DRAIN_LINGER_MS` if there is always work, and a third longer if it waits for
 /// what falls due. Ends well before `deadline_ms` (milliseconds since 1970).
 pub async fn handle(app: &App, deadline_ms: i64) -> Drained {
-    handle_until(app, deadline_ms, std::future::pending()).await
+    handle_until(app, deadline_ms, Duration::ZERO, std::future::pending()).await
 }
 
-/// The same in a process that may end before: once `ending` returns, it waits for nothing more.
-pub async fn handle_until(app: &App, deadline_ms: i64, ending: impl Future<Output = ()>) -> Drained {
+/// The same in a process that lasts longer. Once it has no work, it listens for more for `idle`, so that work which
+/// follows soon does not start another run; zero where each run is billed. Once `ending` returns, it waits for nothing
+/// more.
+pub async fn handle_until(app: &App, deadline_ms: i64, idle: Duration, ending: impl Future<Output = ()>) -> Drained {
     let draining = async {
         let mut drained = Drained::default();
-        if let Err(error) = drain(app, deadline_ms, pin!(ending), &mut drained).await {
+        if let Err(error) = drain(app, deadline_ms, idle, pin!(ending), &mut drained).await {
             // Rows that were taken become due again, and the schedule starts another run.
             tracing::error!(%error, "the drain stopped before its work was done");
             note_error(&error.as_told());
@@ -73,12 +75,13 @@ pub async fn handle_until(app: &App, deadline_ms: i64, ending: impl Future<Outpu
 async fn drain(
     app: &App,
     deadline_ms: i64,
+    idle: Duration,
     ending: Pin<&mut impl Future<Output = ()>>,
     drained: &mut Drained,
 ) -> Result<(), StoreError> {
     record::persist_all(app, drained).await;
     // After the logs, which may have taken as long as all the rest is given.
-    let deadlines = Deadlines::new(app, deadline_ms);
+    let deadlines = Deadlines::new(app, deadline_ms, idle);
     record::close_expired(app, deadlines.work_ms, drained).await?;
     let mut sending = Sending::default();
     let lingered = linger(app, &deadlines, ending, &mut sending, drained).await;
@@ -93,22 +96,34 @@ async fn drain(
     record::purge(app, deadlines.wait_ms, drained).await
 }
 
-/// When a run ends, in milliseconds since 1970.
+/// When a run ends.
 struct Deadlines {
-    /// If there is always work.
+    /// If there is always work, in milliseconds since 1970.
     work_ms: i64,
-    /// If it waits for what falls due.
+    /// If it waits for what falls due, in milliseconds since 1970.
     wait_ms: i64,
+    /// How long it listens for new work once it has none.
+    idle: Duration,
 }
 
 impl Deadlines {
-    fn new(app: &App, deadline_ms: i64) -> Self {
+    fn new(app: &App, deadline_ms: i64, idle: Duration) -> Self {
         let (now_ms, linger) = (app.clock.now_ms(), app.config.drain_linger);
         let last_ms = deadline_ms.saturating_sub(DEADLINE_MARGIN_MS);
-        let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         let after = |ms| now_ms.saturating_add(ms).min(last_ms);
-        Self { work_ms: after(ms(linger).max(MIN_WORK_MS)), wait_ms: after(ms(linger.mul_f64(1.0 + EXTRA_LINGER))) }
+        let (work_ms, wait_ms) = (whole_ms(linger).max(MIN_WORK_MS), whole_ms(linger.mul_f64(1.0 + EXTRA_LINGER)));
+        Self { work_ms: after(work_ms), wait_ms: after(wait_ms), idle }
     }
+
+    /// Whether it may listen for new work. There must be time left to do it, since its callers count on
+    /// this run.
+    fn may_idle(&self, now_ms: i64, until_ms: i64) -> bool {
+        !self.idle.is_zero() && now_ms.saturating_add(whole_ms(self.idle)) < until_ms.min(self.wait_ms)
+    }
+}
+
+fn whole_ms(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Does what is due, as long as more falls due soon.
@@ -137,6 +152,17 @@ async fn linger(
         let next_ms = [next.first(), found.next_ms].into_iter().flatten().min();
         let next_ms = next_ms.filter(|next_ms| *next_ms <= deadlines.wait_ms && now_ms <= until_ms);
         if next_ms.is_none() && !sending.is_running() {
+            // Without a queue, nothing could be heard.
+            if found.generation.is_some() && deadlines.may_idle(now_ms, until_ms) {
+                tokio::select! {
+                    () = new_work(app, found.generation, &mut news) => continue,
+                    () = tokio::time::sleep(deadlines.idle) => {}
+                    () = &mut ending => {
+                        app.moment.queue.sign_off(app.clock.at()).await;
+                        return Ok(());
+                    }
+                }
+            }
             // A caller that enqueues work from now on wakes another drain; until now it counted on this one.
             let generation = app.moment.queue.sign_off(app.clock.at()).await;
             if generation == found.generation || generation.is_none() {
