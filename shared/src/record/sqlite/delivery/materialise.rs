@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rusqlite::{Connection, params};
-use serde_json::json;
 
 use crate::clock::Time;
 use crate::cursor::{Cursor, Epoch};
@@ -36,7 +35,31 @@ struct Collapse {
     older: HashMap<UserId, Vec<(i64, NotificationId)>>,
 }
 
-/// Gives these users their rows of a send. Returns what can be pushed: no delivery for users without a connection.
+/// Assigns an inbox its next offsets: one for each tombstone and one for the arrival, which takes the new head. Returns
+/// `unread` without expired notifications that are not tombstones yet.
+const RAISE_HEAD: &str = "
+    INSERT INTO inboxes (user_id, epoch, head, unread) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (user_id) DO UPDATE SET head = head + excluded.head, unread = unread + excluded.unread
+    RETURNING epoch, head, unread - (
+        SELECT count(*) FROM notifications n
+         WHERE n.user_id = inboxes.user_id AND n.deleted_at IS NULL AND n.read_at IS NULL AND n.expires_at <= ?5
+    ) AS unread";
+
+/// Makes a tombstone of what an arrival replaces.
+const REPLACE: &str = r#"
+    UPDATE notifications
+       SET version = ?3, deleted_at = ?4, collapsed_at = ?4, push_at = NULL, web_push_at = NULL
+     WHERE user_id = ?1 AND "offset" = ?2"#;
+
+/// Stores an arrival.
+const INSERT: &str = r#"
+    INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, expires_at, push_at,
+                               collapse_key, send_due_at, send_accepted_at, deleted_at, collapsed_at, silent,
+                               web_push_at)
+    VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13, ?14)"#;
+
+/// Gives these users their rows of a send, in their order. Returns what can be pushed: no delivery for users without a
+/// connection.
 pub(crate) fn materialise(
     db: &Connection,
     epoch: Epoch,
@@ -46,64 +69,59 @@ pub(crate) fn materialise(
 ) -> Result<Stored, Failure> {
     let StoredSend { id: send_id, content, due_and_accepted_ms, .. } = send;
     let expires_ms = content.expires_at.map(|end| end.0);
-    let mut connections = rows::live_connections(db, &rows::json_list(users), now_ms)?;
+    let list = rows::json_list(users);
+    let mut connections = rows::live_connections(db, &list, now_ms)?;
     if expires_ms.is_some_and(|end_ms| end_ms <= now_ms) {
         // It has expired meanwhile: its rows are stored, but not pushed.
         connections.clear();
     }
-    let rings = Rings::read(db, &rows::json_list(users))?;
+    let rings = Rings::read(db, &list)?;
     let Collapse { late, mut older } = match &content.collapse_key {
-        Some(key) => collapse(db, send, key, &rows::json_list(users), now_ms)?,
+        Some(key) => collapse(db, send, key, &list, now_ms)?,
         None => Collapse::default(),
     };
-    let steps: Vec<serde_json::Value> = users
-        .iter()
-        .map(|user| {
-            let replaced = older.get(user).map_or(0, Vec::len);
-            let more_unread = i64::from(!late.contains(user)) - i64::try_from(replaced).unwrap_or(0);
-            json!({"user": user, "steps": 1 + replaced, "moreUnread": more_unread})
-        })
-        .collect();
-    // Assigns each inbox its offsets: one for each tombstone and one for the arrival, which takes the new head.
-    // `unread` is returned without expired notifications that are not tombstones yet.
-    let heads = all(
-        db,
-        "INSERT INTO inboxes (user_id, epoch, head, unread)
-         SELECT value ->> 'user', ?2, value ->> 'steps', value ->> 'moreUnread' FROM json_each(?1) WHERE true
-         ON CONFLICT (user_id) DO UPDATE SET head = head + excluded.head, unread = unread + excluded.unread
-         RETURNING user_id, epoch, head, unread - (
-             SELECT count(*) FROM notifications n
-              WHERE n.user_id = inboxes.user_id AND n.deleted_at IS NULL AND n.read_at IS NULL AND n.expires_at <= ?3
-         ) AS unread",
-        params![rows::json_list(&steps), epoch.0.cast_signed(), now_ms],
-        |row| {
-            let epoch = Epoch(row.get::<_, i64>("epoch")?.cast_unsigned());
-            let (offset, unread): (i64, i64) = (row.get("head")?, row.get("unread")?);
-            Ok((UserId::stored(row.get("user_id")?), epoch, offset, unread))
-        },
-    )?;
+    // Only needed to decide whether a send of the same key that is materialised afterwards is late.
+    let due_and_accepted_ms = content.collapse_key.as_ref().map(|_| due_and_accepted_ms);
 
-    let (mut new_rows, mut tombstones) = (Vec::with_capacity(heads.len()), Vec::new());
+    // A statement for each row costs no hand-over to another thread here, and less than one for all rows, which would
+    // read their values from JSON.
+    let (mut raise_head, mut insert) = (db.prepare_cached(RAISE_HEAD)?, db.prepare_cached(INSERT)?);
     let mut stored = Stored::default();
-    for (user, epoch, offset, unread) in heads {
-        let id = NotificationId::of(*send_id, &user);
-        let is_late = late.contains(&user);
-        let connections = connections.remove(&user).filter(|_| !is_late).unwrap_or_default();
-        let Ring { is_silent, web_push_at } = rings.of(&user, content, !connections.is_empty(), now_ms);
-        let web_push_at = web_push_at.filter(|_| !is_late);
-        stored.web_push_at_ms = [stored.web_push_at_ms, web_push_at].into_iter().flatten().min();
-        let push_at = (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS);
-        let tombstone_at = is_late.then_some(now_ms);
-        new_rows.push(json!({
-            "user": user, "offset": offset, "id": rows::hex(&id), "pushAt": push_at, "tombstoneAt": tombstone_at,
-            "silent": is_silent, "webPushAt": web_push_at,
-        }));
+    for user in users {
+        let id = NotificationId::of(*send_id, user);
+        let is_late = late.contains(user);
+        let replaced = older.remove(user).unwrap_or_default();
+        let tombstones = i64::try_from(replaced.len()).unwrap_or(0);
+        let (steps, more_unread) = (1 + tombstones, i64::from(!is_late) - tombstones);
+        let params = params![user.as_str(), epoch.0.cast_signed(), steps, more_unread, now_ms];
+        let (epoch, offset, unread): (Epoch, i64, i64) = raise_head.query_row(params, |row| {
+            Ok((Epoch(row.get::<_, i64>("epoch")?.cast_unsigned()), row.get("head")?, row.get("unread")?))
+        })?;
         // The tombstones take the offsets directly before that of the new notification, so that its frame reports all
         // of them.
-        let replaced = older.remove(&user).unwrap_or_default();
         for ((old_offset, _), version) in replaced.iter().rev().zip((1..offset).rev()) {
-            tombstones.push(json!({"user": user, "offset": old_offset, "version": version}));
+            execute(db, REPLACE, params![user.as_str(), old_offset, version, now_ms])?;
         }
+        let connections = connections.remove(user).filter(|_| !is_late).unwrap_or_default();
+        let Ring { is_silent, web_push_at } = rings.of(user, content, !connections.is_empty(), now_ms);
+        let web_push_at = web_push_at.filter(|_| !is_late);
+        stored.web_push_at_ms = [stored.web_push_at_ms, web_push_at].into_iter().flatten().min();
+        insert.execute(params![
+            user.as_str(),
+            offset,
+            id.as_bytes().as_slice(),
+            send_id.as_bytes().as_slice(),
+            content.kind,
+            now_ms,
+            expires_ms,
+            (!connections.is_empty()).then_some(now_ms + PUSH_GRACE_MS),
+            content.collapse_key.as_deref(),
+            due_and_accepted_ms.map(|(due_ms, _)| due_ms),
+            due_and_accepted_ms.map(|(_, accepted_ms)| accepted_ms),
+            is_late.then_some(now_ms),
+            is_silent,
+            web_push_at,
+        ])?;
         if !connections.is_empty() {
             let notification = Notification {
                 id,
@@ -115,7 +133,7 @@ pub(crate) fn materialise(
             };
             let replaces = replaced.into_iter().map(|(_, id)| id).collect();
             stored.deliveries.push(Delivery {
-                user,
+                user: user.clone(),
                 notification,
                 arrived_at_ms: now_ms,
                 unread,
@@ -126,35 +144,6 @@ pub(crate) fn materialise(
             });
         }
     }
-    if !tombstones.is_empty() {
-        let sql = r#"UPDATE notifications
-                        SET version = j.value ->> 'version', deleted_at = ?2, collapsed_at = ?2, push_at = NULL,
-                            web_push_at = NULL
-                       FROM json_each(?1) j WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#;
-        execute(db, sql, params![rows::json_list(&tombstones), now_ms])?;
-    }
-    // Only needed to decide whether a send of the same key that is materialised afterwards is late.
-    let due_and_accepted_ms = content.collapse_key.as_ref().map(|_| due_and_accepted_ms);
-    execute(
-        db,
-        r#"INSERT INTO notifications (user_id, "offset", version, id, send_id, type, created_at, expires_at, push_at,
-                                      collapse_key, send_due_at, send_accepted_at, deleted_at, collapsed_at, silent,
-                                      web_push_at)
-           SELECT value ->> 'user', value ->> 'offset', value ->> 'offset', unhex(value ->> 'id'), ?2, ?3, ?4, ?5,
-                  value ->> 'pushAt', ?6, ?7, ?8, value ->> 'tombstoneAt', value ->> 'tombstoneAt',
-                  value ->> 'silent', value ->> 'webPushAt'
-             FROM json_each(?1)"#,
-        params![
-            rows::json_list(&new_rows),
-            send_id.as_bytes().as_slice(),
-            content.kind,
-            now_ms,
-            expires_ms,
-            content.collapse_key.as_deref(),
-            due_and_accepted_ms.map(|(due_ms, _)| due_ms),
-            due_and_accepted_ms.map(|(_, accepted_ms)| accepted_ms),
-        ],
-    )?;
     Ok(stored)
 }
 

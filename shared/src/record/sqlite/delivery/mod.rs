@@ -9,7 +9,6 @@ pub(crate) mod rings;
 
 use async_trait::async_trait;
 use rusqlite::{Row, params};
-use serde_json::{Value, json};
 
 use crate::clock::At;
 use crate::delivery::Delivery;
@@ -18,7 +17,7 @@ use crate::error::StoreError;
 use crate::ids::UserId;
 use crate::record::sqlite::failure::Failure;
 use crate::record::sqlite::rows;
-use crate::record::sqlite::statement::{execute, one};
+use crate::record::sqlite::statement::one;
 use crate::record::sqlite::store::SqliteRecord;
 
 #[async_trait]
@@ -58,13 +57,15 @@ impl Deliveries for SqliteRecord {
 
 impl SqliteRecord {
     async fn try_mark_offered(&self, offered: &[(&UserId, i64)], at: At) -> Result<(), Failure> {
-        let offered: Vec<Value> =
-            offered.iter().map(|(user, offset)| json!({"user": user, "offset": offset})).collect();
-        let offered = rows::json_list(&offered);
+        let offered: Vec<(UserId, i64)> = offered.iter().map(|(user, offset)| ((*user).clone(), *offset)).collect();
         self.write(move |db| {
-            let sql = r#"UPDATE notifications SET offered_at = ?2, push_at = NULL FROM json_each(?1) j
-                          WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#;
-            execute(db, sql, params![offered, at.process_ms()])?;
+            let now_ms = at.process_ms();
+            let sql = r#"UPDATE notifications SET offered_at = ?3, push_at = NULL
+                          WHERE user_id = ?1 AND "offset" = ?2"#;
+            let mut mark = db.prepare_cached(sql)?;
+            for (user, offset) in &offered {
+                mark.execute(params![user.as_str(), offset, now_ms])?;
+            }
             Ok(())
         })
         .await
