@@ -170,7 +170,10 @@ fn take_found(
     let users = rows::json_list(&users);
     let connections = rows::live_connections(db, &users, now_ms)?;
     let expired = rows::expired_unread(db, &users, now_ms)?;
-    let (mut deliveries, mut next) = (Vec::new(), Vec::new());
+    let sql = r#"UPDATE notifications SET push_at = ?3, push_attempts = push_attempts + 1
+                  WHERE user_id = ?1 AND "offset" = ?2"#;
+    let mut take = db.prepare_cached(sql)?;
+    let mut deliveries = Vec::new();
     for Found { user, offset, notification, arrived_at_ms, is_gone, attempts, unread } in found {
         let Ok(notification) = notification else {
             dead_letter_push(db, &user, offset, Reason::Unreadable, now_ms)?;
@@ -180,7 +183,7 @@ fn take_found(
         let connections = connections.get(&user).filter(|_| is_pushable).cloned().unwrap_or_default();
         let fence_ms = now_ms + delay_ms(attempts);
         let push_at = (!connections.is_empty()).then_some(fence_ms);
-        next.push(json!({"user": user, "offset": notification.cursor.offset, "pushAt": push_at}));
+        take.execute(params![user.as_str(), offset, push_at])?;
         if !connections.is_empty() {
             let unread = unread - expired.get(&user).copied().unwrap_or(0);
             let attempt = u32::try_from(attempts.saturating_add(1)).unwrap_or(u32::MAX);
@@ -196,7 +199,6 @@ fn take_found(
             });
         }
     }
-    set_push_at(db, &next)?;
     Ok(deliveries)
 }
 
@@ -237,11 +239,4 @@ fn delay_by_key_ms(attempts: i64) -> i64 {
 /// The delay until a row or message that was taken as due is due again, in milliseconds, after `attempts` earlier attempts.
 pub(crate) fn delay_when_due_ms(attempts: i64) -> i64 {
     PUSH_GRACE_MS.saturating_mul(1 << attempts.clamp(0, 16)).min(MAX_PUSH_DELAY_MS)
-}
-
-fn set_push_at(db: &Connection, next: &[Value]) -> Result<(), Failure> {
-    let sql = r#"UPDATE notifications SET push_at = j.value ->> 'pushAt', push_attempts = push_attempts + 1
-                   FROM json_each(?1) j WHERE user_id = j.value ->> 'user' AND "offset" = j.value ->> 'offset'"#;
-    execute(db, sql, params![rows::json_list(next)])?;
-    Ok(())
 }
