@@ -136,7 +136,8 @@ async fn a_server_that_hangs_delays_two_calls() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_takes_over_by_force_is_found_with_all_it_has() {
     let cluster = RedisCluster::start(3, 1);
-    let (one, other) = (moment(&cluster).await, moment(&cluster).await);
+    let config = cluster.config(PREFIX);
+    let (one, other) = (Moment::patient(&config).await, Moment::patient(&config).await);
     for name in names(40) {
         assert_eq!(one.spends(&name, ONE).await, Verdict::Admitted);
     }

@@ -43,8 +43,12 @@ impl Moment {
 
     /// A moment with a timeout that even a busy machine does not exceed, for tests of answers rather than of timing.
     pub(crate) async fn with_long_timeout(server: &RedisServer) -> Self {
-        let config = server.config(PREFIX);
-        let moment = RedisMoment::with_timeout(&config, Clock::system(), Duration::from_secs(30)).unwrap();
+        Self::patient(&server.config(PREFIX)).await
+    }
+
+    /// The same on any servers.
+    pub(crate) async fn patient(config: &RedisConfig) -> Self {
+        let moment = RedisMoment::with_timeout(config, Clock::system(), Duration::from_secs(30)).unwrap();
         let moment = Self(Arc::new(moment));
         moment.becomes_healthy_within(Duration::from_secs(10)).await;
         moment
