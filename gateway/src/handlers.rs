@@ -37,8 +37,8 @@ const MAX_PERSISTING: Duration = Duration::from_secs(30);
 const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(20);
 /// How long the local drain may run: its timeout in the template.
 const DRAIN_TIMEOUT_MS: i64 = 90_000;
-/// How long the local drain listens for new work once it has none. To start another costs several statements, and waits
-/// for [`MIN_WAKE_INTERVAL`].
+/// How long the local drain listens for new work once it has none. Starting another one takes several statements and up to
+/// [`MIN_WAKE_INTERVAL`].
 const DRAIN_IDLE: Duration = Duration::from_millis(100);
 
 /// The functions and the stores that they work on.

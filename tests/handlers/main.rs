@@ -24,6 +24,7 @@ mod large_answers;
 mod logs_first;
 mod metric_names;
 mod metrics;
+mod neighbours;
 mod presence;
 mod presence_at_random;
 mod published_keys;

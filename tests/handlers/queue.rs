@@ -6,22 +6,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drain::Drained;
-use harness::{FakePush, TestApp, event, invoke};
+use harness::{TestApp, event, invoke};
 use serde_json::json;
-use shared::clock::At;
 use shared::delivery::dead_letters::{Reason, Redriven};
 use shared::delivery::deliveries::MAX_FRAMES_PER_USER;
-use shared::delivery::queue::{
-    AWAKE_MS, Added, CLAIM_MS, Claims, Depth, Entry, MAX_ATTEMPTS, MAX_UNKNOWN_AGE_MS, Queue, RETURN_MS, Resolution,
-};
+use shared::delivery::queue::{AWAKE_MS, CLAIM_MS, Depth, Entry, MAX_ATTEMPTS, MAX_UNKNOWN_AGE_MS, RETURN_MS};
 use shared::delivery::wake::Wake;
 use shared::delivery::work::{PushWork, UnknownWork, Work};
-use shared::ids::{ConnectionId, UserId};
+use shared::ids::UserId;
 use shared::inbox::Change;
 use shared::inbox::notification::Priority;
-use shared::protocol::Frame;
-use shared::sockets::push::{MAX_AT_ONCE, Outcome, Push};
-use shared::sockets::streams::Listening;
+use shared::sockets::push::Outcome;
 
 const THROTTLED: Outcome = Outcome::Throttled { retry_after_ms: 0 };
 
@@ -33,38 +28,38 @@ async fn send_with(test: &TestApp, user: &str, priority: &str) {
     assert_eq!(invoke(&test.app, send::handle, sending).await.status(), 202);
 }
 
-async fn send(test: &TestApp, user: &str) {
+pub(crate) async fn send(test: &TestApp, user: &str) {
     send_with(test, user, "normal").await;
 }
 
-fn name(user: &str) -> UserId {
+pub(crate) fn name(user: &str) -> UserId {
     UserId::new(user).unwrap()
 }
 
 /// Runs a drain that has no time to linger: it does only what is due.
-async fn run(test: &TestApp) -> Drained {
+pub(crate) async fn run(test: &TestApp) -> Drained {
     let run = drain::handle(&test.app, test.clock.now_ms() + 10_000).await;
     assert!(!run.failed);
     run
 }
 
 /// Runs a drain; returns the connection and the type of each frame that it pushes.
-async fn pushes(test: &TestApp) -> Vec<(String, String)> {
+pub(crate) async fn pushes(test: &TestApp) -> Vec<(String, String)> {
     test.push.taken();
     run(test).await;
     let with_type = |(to, frame): (String, serde_json::Value)| (to, frame["type"].as_str().unwrap().to_owned());
     test.push.taken().into_iter().map(with_type).collect()
 }
 
-fn frames(to: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn frames(to: &[(&str, &str)]) -> Vec<(String, String)> {
     to.iter().map(|(to, kind)| ((*to).to_owned(), (*kind).to_owned())).collect()
 }
 
-async fn advance(test: &TestApp, ms: u64) {
+pub(crate) async fn advance(test: &TestApp, ms: u64) {
     test.clock.advance(Duration::from_millis(ms));
 }
 
-async fn depth(test: &TestApp) -> [u64; 3] {
+pub(crate) async fn depth(test: &TestApp) -> [u64; 3] {
     let Depth { waiting, processing, delayed, .. } = test.app.moment.queue.depth(test.app.clock.at()).await.unwrap();
     [waiting, processing, delayed]
 }
@@ -451,8 +446,9 @@ async fn an_idle_drain_picks_up_new_work_until_its_process_ends() {
         drain::handle_until(&app, i64::MAX, Duration::from_secs(30), ending).await
     });
     for _ in 0..2 {
-        // Real time passes for the drain to find that there is nothing to do.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        while !test.app.moment.queue.add(&[], test.app.clock.at()).await.drain_is_awake.unwrap() {
+            tokio::task::yield_now().await;
+        }
         assert!(!idling.is_finished());
         test.push.will("phone", &[Outcome::Failed]);
         send(&test, "alice").await;
@@ -480,183 +476,6 @@ async fn a_drain_that_may_not_linger_is_not_idle_either() {
     let ending = drain::handle_until(&test.app, i64::MAX, idle, std::future::pending());
     let run = tokio::time::timeout(Duration::from_secs(10), ending).await;
     assert_eq!(run.expect("it waits"), Drained::default());
-}
-
-/// Sockets of which one panics when it is pushed to.
-struct Deadly(Arc<FakePush>);
-
-#[async_trait]
-impl Push for Deadly {
-    async fn push(&self, frames: &[(ConnectionId, Frame)]) -> Vec<Outcome> {
-        assert!(frames.iter().all(|(connection, _)| connection.as_str() != "deadly"), "the push panics on purpose");
-        self.0.push(frames).await
-    }
-
-    async fn close(&self, connections: &[ConnectionId]) {
-        self.0.close(connections).await;
-    }
-}
-
-#[tokio::test]
-async fn work_that_crashes_its_workers_does_not_affect_its_neighbours() {
-    let mut test = TestApp::new().await;
-    test.loses_its_queue();
-    test.connect("bob", &["deadly"]).await;
-    test.push.will("deadly", &[Outcome::Failed; 7]);
-    send(&test, "bob").await;
-    for _ in 0..MAX_ATTEMPTS {
-        advance(&test, 300_000).await;
-        assert_eq!(pushes(&test).await, frames(&[("deadly", "notification")]));
-    }
-    for user in ["alice", "carol"] {
-        test.connect(user, &[&format!("{user}'s")]).await;
-        test.push.will(&format!("{user}'s"), &[Outcome::Failed]);
-        send(&test, user).await;
-    }
-    advance(&test, 300_000).await;
-    test.push.taken();
-    test.app.push = Arc::new(Deadly(test.push.clone()));
-    let app = test.app.clone();
-    assert!(tokio::spawn(async move { drain::handle(&app, i64::MAX).await }).await.unwrap_err().is_panic());
-    let mut pushed: Vec<String> = test.push.taken().into_iter().map(|(to, _)| to).collect();
-    pushed.sort();
-    assert_eq!(pushed, ["alice's", "carol's"]);
-    // The neighbours were marked as offered before the crash, so only the deadly row is retried.
-    test.app.push = test.push.clone();
-    advance(&test, 600_000).await;
-    assert_eq!(pushes(&test).await, frames(&[("deadly", "notification")]));
-}
-
-/// How many frames wait for a drain that listens to [`Several`].
-const STALE_FRAMES: usize = 100;
-
-/// A queue whose claims are those of two at once, as with several instances. A drain that listens hears of earlier work
-/// first.
-struct Several {
-    queue: Arc<dyn Queue>,
-    claims: AtomicUsize,
-}
-
-impl Several {
-    fn new(queue: Arc<dyn Queue>) -> Arc<Self> {
-        Arc::new(Self { queue, claims: AtomicUsize::new(0) })
-    }
-}
-
-/// So many frames, and no more.
-struct Stale(usize);
-
-#[async_trait]
-impl Listening for Stale {
-    async fn next(&mut self) -> Option<Frame> {
-        match self.0.checked_sub(1) {
-            Some(left) => self.0 = left,
-            None => std::future::pending().await,
-        }
-        Some(Frame::from(""))
-    }
-}
-
-#[async_trait]
-impl Queue for Several {
-    async fn add(&self, entries: &[Entry], at: At) -> Added {
-        self.queue.add(entries, at).await
-    }
-
-    async fn claim(&self, limit: usize, at: At) -> Option<Claims> {
-        self.claims.fetch_add(1, Ordering::Relaxed);
-        let first = self.queue.claim(limit, at).await?;
-        let mut both = self.queue.claim(limit, at).await?;
-        both.claimed.extend(first.claimed);
-        Some(both)
-    }
-
-    async fn settle(&self, resolutions: &[Resolution], at: At) -> bool {
-        self.queue.settle(resolutions, at).await
-    }
-
-    async fn heartbeat(&self, at: At) -> Option<u64> {
-        self.queue.heartbeat(at).await
-    }
-
-    async fn hear_of_work(&self) -> Option<Box<dyn Listening>> {
-        Some(Box::new(Stale(STALE_FRAMES)))
-    }
-
-    async fn sign_off(&self, at: At) -> Option<u64> {
-        self.queue.sign_off(at).await
-    }
-
-    async fn depth(&self, at: At) -> Option<Depth> {
-        self.queue.depth(at).await
-    }
-}
-
-#[tokio::test]
-async fn an_entry_whose_claim_lapsed_is_processed_alone_after_those_that_are_claimed_with_it() {
-    let mut test = TestApp::new().await;
-    test.connect("bob", &["deadly"]).await;
-    test.push.will("deadly", &[Outcome::Failed]);
-    send(&test, "bob").await;
-    advance(&test, 100).await;
-    // As a drain does that crashes then.
-    assert_eq!(test.app.moment.queue.claim(64, test.app.clock.at()).await.unwrap().claimed.len(), 1);
-    advance(&test, CLAIM_MS.unsigned_abs()).await;
-    for user in ["alice", "carol"] {
-        test.connect(user, &[&format!("{user}'s")]).await;
-        test.push.will(&format!("{user}'s"), &[Outcome::Failed]);
-        send(&test, user).await;
-    }
-    advance(&test, 100).await;
-    test.push.taken();
-    test.app.moment.queue = Several::new(test.app.moment.queue.clone());
-    test.app.push = Arc::new(Deadly(test.push.clone()));
-    let app = test.app.clone();
-    assert!(tokio::spawn(async move { drain::handle(&app, i64::MAX).await }).await.unwrap_err().is_panic());
-    let mut pushed: Vec<String> = test.push.taken().into_iter().map(|(to, _)| to).collect();
-    pushed.sort();
-    assert_eq!(pushed, ["alice's", "carol's"]);
-    assert_eq!(depth(&test).await, [0, 1, 0], "the others are settled");
-}
-
-#[tokio::test]
-async fn what_a_waiting_drain_hears_of_earlier_work_costs_one_claim() {
-    let mut test = TestApp::new().await;
-    let queue = Several::new(test.app.moment.queue.clone());
-    test.app.moment.queue = queue.clone();
-    test.connect("alice", &["phone"]).await;
-    test.push.will("phone", &[Outcome::Throttled { retry_after_ms: 4_000 }]);
-    send(&test, "alice").await;
-    let (app, deadline_ms) = (test.app.clone(), test.clock.now_ms() + 60_000);
-    let waiting = tokio::spawn(async move { drain::handle(&app, deadline_ms).await });
-    let claims = || queue.claims.load(Ordering::Relaxed);
-    let hearing = async {
-        while claims() < 2 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), hearing).await.unwrap();
-    // Real time passes for further claims.
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(claims(), 2);
-    advance(&test, 4_000).await;
-    assert_eq!(waiting.await.unwrap().pushed, 1);
-}
-
-#[tokio::test]
-async fn a_push_gets_no_more_frames_than_it_attempts() {
-    const USERS: usize = 30;
-    let test = TestApp::new().await;
-    for user in (0..USERS).map(|n| format!("user-{n}")) {
-        let devices = ["phone", "laptop", "tablet"].map(|device| format!("{user}'s {device}"));
-        test.connect(&user, &devices.each_ref().map(String::as_str)).await;
-        devices.iter().for_each(|device| test.push.will(device, &[Outcome::Failed]));
-        send(&test, &user).await;
-    }
-    advance(&test, 100).await;
-    assert_eq!(pushes(&test).await.len(), 3 * USERS);
-    assert!(test.push.most_at_once() <= MAX_AT_ONCE);
-    assert_eq!(depth(&test).await, [0, 0, 0]);
 }
 
 /// Adds work of a kind that this version does not know, as a later version does.

@@ -115,8 +115,7 @@ impl Deadlines {
         Self { work_ms: after(work_ms), wait_ms: after(wait_ms), idle }
     }
 
-    /// Whether it may listen for new work. There must be time left to do it, since its callers count on
-    /// this run.
+    /// Whether there is time to listen for new work and still do it: callers count on this run.
     fn may_idle(&self, now_ms: i64, until_ms: i64) -> bool {
         !self.idle.is_zero() && now_ms.saturating_add(whole_ms(self.idle)) < until_ms.min(self.wait_ms)
     }
@@ -277,31 +276,42 @@ impl IsDue {
     }
 }
 
-/// Returns once work was enqueued after `generation`, and sometimes if it was enqueued shortly before; never without a
-/// queue. `news` is kept from one wait to the next.
+/// Returns once work was enqueued after `generation`; never without a queue. It may also return for work that the last claim has
+/// found already. `news` is kept from one wait to the next.
 async fn new_work(app: &App, generation: Option<u64>, news: &mut Option<Box<dyn Listening>>) {
     if news.is_none() {
         *news = app.moment.queue.hear_of_work().await;
+    }
+    // What was told until now is in the generation that is read next; heard later, it would end the wait.
+    if news.as_mut().is_some_and(|news| is_over(news.as_mut())) {
+        *news = None;
     }
     loop {
         // At first at once: it may have been enqueued before this listened.
         let current = app.moment.queue.heartbeat(app.clock.at()).await;
         if current.is_some() && current != generation {
-            break;
+            return;
         }
         match news {
             Some(listening) => match tokio::time::timeout(NET_INTERVAL, listening.next()).await {
-                // The claim that follows need not wait for the generation. If the last claim gave none, the next one
-                // may not either, and each message would cost one.
-                Ok(Some(_)) if generation.is_some() => break,
+                // The claim that follows need not wait for the generation. If the last claim gave none, the next one may not
+                // either, and each message would cost one.
+                Ok(Some(_)) if generation.is_some() => return,
                 Ok(Some(_)) | Err(_) => {}
                 Ok(None) => *news = None,
             },
             None => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
-    if let Some(listening) = news {
-        // The claim that follows finds what they tell of. Otherwise each would end a wait, and cost an empty claim.
-        while let Some(Some(_)) = listening.next().now_or_never() {}
+}
+
+/// Takes what is there to be heard; returns whether nothing more will come.
+fn is_over(news: &mut dyn Listening) -> bool {
+    loop {
+        match news.next().now_or_never() {
+            Some(Some(_)) => {}
+            Some(None) => return true,
+            None => return false,
+        }
     }
 }

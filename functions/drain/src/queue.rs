@@ -36,6 +36,10 @@ const MAX_CLAIMED: usize = 64;
 /// other, and after a crash at most this many are told again.
 const CHUNK: usize = 16;
 
+/// How long parts of rows that were taken together are begun, in milliseconds. With the longest that a part takes and a resync
+/// after it, that is less than until the rows are due again, when any drain pushes them to all connections.
+const MAX_PUSHING_MS: i64 = 1_000;
+
 /// How long logs are written at most before other work gets its turn.
 const MAX_PERSISTING: Duration = Duration::from_secs(5);
 /// The pause before a log is written again that the record refused, or that may have more where Redis gives no answer, in
@@ -157,6 +161,8 @@ async fn process(
     for claimed in chunk {
         let id = claimed.id.clone();
         match &claimed.work {
+            // Its claim lapses, so that its attempts go on counting and it is claimed alone again.
+            _ if is_late(app, until_ms) && claimed.attempts > 1 => {}
             // Asked for each, since telling an event to many devices takes long.
             _ if is_late(app, until_ms) => resolutions.push(give_back(app, claimed, drained).await?),
             Ok(Work::Push(push)) if claimed.is_poisoned() => {
@@ -284,13 +290,21 @@ async fn push(
 ) -> Result<Vec<Resolution>, StoreError> {
     let keys: Vec<RowKey<'_>> = claims.iter().map(|(_, work)| (*work).into()).collect();
     let taken = app.record.deliveries.take(&keys, app.clock.at()).await?;
+    // Counted from here, so that the first part always begins, however long the record took.
+    let parts_until_ms = until_ms.min(app.clock.now_ms().saturating_add(MAX_PUSHING_MS));
     let mut taken: HashMap<(UserId, i64), Delivery> =
         taken.into_iter().map(|row| ((row.user.clone(), row.notification.cursor.offset), row)).collect();
+    let mut newest: HashMap<(&UserId, i64), i64> = HashMap::new();
+    for (_, work) in &claims {
+        let fence_ms = newest.entry((&work.user, work.offset)).or_insert(work.fence_ms);
+        *fence_ms = work.fence_ms.max(*fence_ms);
+    }
     let (mut pushes, mut resolutions) = (Vec::new(), Vec::new());
     for (claim, work) in claims {
-        match taken.remove(&(work.user.clone(), work.offset)) {
+        let is_newest = newest.get(&(&work.user, work.offset)) == Some(&work.fence_ms);
+        match is_newest.then(|| taken.remove(&(work.user.clone(), work.offset))).flatten() {
             Some(row) => pushes.push(Push { claim, work, row }),
-            // Stale: another worker has the row, or there is nothing left to push.
+            // Stale: another worker has the row, a later entry is for it, or there is nothing left to push.
             None => resolutions.push(Resolution::Done(claim)),
         }
     }
@@ -302,7 +316,7 @@ async fn push(
     let (throttled, pushes): (Vec<_>, Vec<_>) =
         pushes.into_iter().partition(|push| push.work.throttled >= MAX_THROTTLED);
     for part in parts(pushes) {
-        if is_late(app, until_ms) {
+        if is_late(app, parts_until_ms) {
             resolutions.extend(part.into_iter().map(Push::give_back));
         } else {
             drained.pushed += part.len();
@@ -315,14 +329,15 @@ async fn push(
         resolutions.extend(left.map(Push::give_back));
         return Ok(resolutions);
     }
-    resolutions.extend(resync_connections(app, throttled).await);
     drained.resynced += backlogged.len();
-    resolutions.extend(resync_users(app, backlogged).await);
+    let (connections, users) = tokio::join!(resync_connections(app, throttled), resync_users(app, backlogged));
+    resolutions.extend(connections);
+    resolutions.extend(users);
     Ok(resolutions)
 }
 
-/// Rows in parts of at most [`MAX_AT_ONCE`] frames, in the same order. Of more frames, one push may leave out the last
-/// if devices are slow, which would cost the rows of other users an attempt.
+/// Rows in parts of at most [`MAX_AT_ONCE`] frames, unless one row has more, in the same order. Of more frames, one push may
+/// leave out the last if devices are slow, which would cost the rows of other users an attempt.
 fn parts(pushes: Vec<Push<'_>>) -> Vec<Vec<Push<'_>>> {
     let (mut parts, mut room): (Vec<Vec<Push<'_>>>, _) = (Vec::new(), 0);
     for push in pushes {

@@ -98,8 +98,11 @@ pub(crate) async fn push_due(app: &App, drained: &mut Drained) -> Result<bool, S
     drained.resynced += resyncs.len();
     resync(app, &resyncs).await;
     // A row that was taken this often may be what ends its workers: it comes last, and on its own.
-    let (suspects, others): (Vec<_>, Vec<_>) =
+    let (mut suspects, others): (Vec<_>, Vec<_>) =
         deliveries.into_iter().partition(|delivery| delivery.attempt > MAX_ATTEMPTS);
+    // Rows that were taken together fall due together: in a fixed order, one that ends its workers would always come before the
+    // same others.
+    fastrand::shuffle(&mut suspects);
     for rows in [others.as_slice()].into_iter().chain(suspects.chunks(1)).filter(|rows| !rows.is_empty()) {
         let counts = Counts { retried: rows.len() as u64, ..Counts::default() };
         offer_rows(app, rows, Report { counts, ..Report::default() }).await;

@@ -409,7 +409,7 @@ impl Streams for RedisMoment {
 impl Queue for RedisMoment {
     async fn add(&self, entries: &[Entry], at: At) -> Added {
         let adding = Adding::new(&self.keys, entries, at);
-        let answers = self.router.ask(&adding.steps, Patience::Short).await;
+        let answers = self.router.ask_in_order(&adding.steps, Patience::Short).await;
         self.counted(adding.result(answers))
     }
 
