@@ -1,8 +1,9 @@
 //! The final comparison of the logs of accepted sends and messages, the devices and the database.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use harness::conversation::{Conversation, Findings, Screen, Stored as StoredMessage};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
@@ -80,6 +81,9 @@ struct Stored {
     title: String,
 }
 
+/// The rows of each user's inbox, by notification id.
+type Inboxes = HashMap<String, HashMap<String, Stored>>;
+
 /// Checks the invariants. I1: every accepted notification is in the database and on every device of its user. I2:
 /// nothing is shown twice. I3: offsets have no gaps; devices show notifications in offset order, and the sends of each
 /// service in the order in which it sent them. I5: a device shows what is in its user's inbox and nothing else. I8: no
@@ -105,43 +109,56 @@ pub(crate) async fn compare(
     found
 }
 
-async fn stored(database: &PgPool, found: &mut Found) -> HashMap<(String, String), Stored> {
+async fn stored(database: &PgPool, found: &mut Found) -> Inboxes {
     let query = r#"SELECT n.user_id, n.id::text AS id, n."offset", n.version, s.title FROM notifications n
                      JOIN sends s ON s.id = n.send_id ORDER BY n.user_id, n."offset""#;
-    let rows = sqlx::query(query).fetch_all(database).await.unwrap();
-    let position = |row: &PgRow, name| (row.get::<String, _>("user_id"), row.get::<i64, _>(name));
-    // A position of an inbox that nothing arrived at is that of a change, such as a reading.
-    let changes: HashSet<(String, i64)> = rows.iter().map(|row| position(row, "version")).collect();
-    let mut stored = HashMap::new();
-    let mut titles: HashSet<(String, String)> = HashSet::new();
-    let mut heads: BTreeMap<String, i64> = BTreeMap::new();
-    for row in rows {
-        let (user, id): (String, String) = (row.get("user_id"), row.get("id"));
-        let (offset, title): (i64, String) = (row.get("offset"), row.get("title"));
-        if !titles.insert((user.clone(), title.clone())) {
-            found.shown_twice += 1;
-            found.violated("I2", format!("{title} appears twice in the inbox of {user}"));
+    let user_of = |row: &PgRow| row.get::<String, _>("user_id");
+    let (mut inboxes, mut inbox): (Inboxes, Vec<PgRow>) = Default::default();
+    let mut rows = sqlx::query(query).fetch(database);
+    // Takes one inbox after the other: all rows of a soak at once would need gigabytes.
+    while let Some(row) = rows.try_next().await.unwrap() {
+        if let Some(user) = inbox.first().map(user_of).filter(|user| *user != user_of(&row)) {
+            inboxes.insert(user.clone(), found.check_inbox(&user, &inbox));
+            inbox.clear();
         }
-        let head = heads.entry(user.clone()).or_default();
-        *head += 1;
-        while *head < offset && changes.contains(&(user.clone(), *head)) {
-            *head += 1;
-        }
-        if *head != offset {
-            found.order_violations += 1;
-            found.violated("I3", format!("the inbox of {user} has offset {offset} instead of {head}"));
-            *head = offset;
-        }
-        stored.insert((user, id), Stored { offset, title });
+        inbox.push(row);
     }
-    stored
+    if let Some(user) = inbox.first().map(user_of) {
+        inboxes.insert(user.clone(), found.check_inbox(&user, &inbox));
+    }
+    inboxes
 }
 
 impl Found {
+    /// Checks the rows of one inbox, which are in the order of their offsets; returns them by notification id.
+    fn check_inbox(&mut self, user: &str, rows: &[PgRow]) -> HashMap<String, Stored> {
+        // A position of an inbox that nothing arrived at is that of a change, such as a reading.
+        let changes: HashSet<i64> = rows.iter().map(|row| row.get("version")).collect();
+        let (mut stored, mut titles, mut head) = (HashMap::new(), HashSet::new(), 0_i64);
+        for row in rows {
+            let (offset, title): (i64, String) = (row.get("offset"), row.get("title"));
+            if !titles.insert(title.clone()) {
+                self.shown_twice += 1;
+                self.violated("I2", format!("{title} appears twice in the inbox of {user}"));
+            }
+            head += 1;
+            while head < offset && changes.contains(&head) {
+                head += 1;
+            }
+            if head != offset {
+                self.order_violations += 1;
+                self.violated("I3", format!("the inbox of {user} has offset {offset} instead of {head}"));
+                head = offset;
+            }
+            stored.insert(row.get("id"), Stored { offset, title });
+        }
+        stored
+    }
+
     fn check_accepted(
         &mut self,
         accepted: &[Sent],
-        stored: &HashMap<(String, String), Stored>,
+        stored: &Inboxes,
         devices: &[Arc<Device>],
         fast: Option<FastPromise>,
     ) {
@@ -161,26 +178,23 @@ impl Found {
             for (user, id) in promised {
                 self.accepted += 1;
                 let shown = screens.iter().filter(|(owner, _)| *owner == user).all(|(_, shown)| shown.contains(&id));
-                let key = (user, id);
-                if sent.is_fast() && fast == Some(FastPromise::BestEffort) && !stored.contains_key(&key) {
+                let is_stored = stored.get(&user).is_some_and(|inbox| inbox.contains_key(&id));
+                if sent.is_fast() && fast == Some(FastPromise::BestEffort) && !is_stored {
                     self.sends_lost_by_redis += 1;
                     continue;
                 }
-                if !stored.contains_key(&key) || !shown {
+                if !is_stored || !shown {
                     self.lost += 1;
                     let missing_from = if shown { "the database" } else { "a device" };
-                    self.violated(
-                        "I1",
-                        format!("{} to {} is missing from {missing_from}", sent.request["title"], key.0),
-                    );
+                    self.violated("I1", format!("{} to {user} is missing from {missing_from}", sent.request["title"]));
                 }
             }
         }
     }
 
     /// `unordered`: titles whose place among those of their sender is not promised.
-    fn check_device(&mut self, device: &Device, stored: &HashMap<(String, String), Stored>, unordered: &HashSet<&str>) {
-        let seen = device.seen.lock().unwrap();
+    fn check_device(&mut self, device: &Device, stored: &Inboxes, unordered: &HashSet<&str>) {
+        let (seen, inbox) = (device.seen.lock().unwrap(), stored.get(&device.user));
         self.frames += seen.frames.values().sum::<usize>();
         self.duplicate_frames += seen.frames.values().map(|count| count - 1).sum::<usize>();
         // A stream follows the cursor of its client, so a push that is repeated is not told again.
@@ -192,7 +206,7 @@ impl Found {
             self.order_violations += 1;
             self.violated("I3", format!("a device of {}: {error}", device.user));
         }
-        let (shown, all) = (seen.shown.len(), stored.keys().filter(|(user, _)| *user == device.user).count());
+        let (shown, all) = (seen.shown.len(), inbox.map_or(0, HashMap::len));
         if shown != all {
             self.violated("I1", format!("a device of {} shows {shown} of {all} notifications", device.user));
         }
@@ -204,7 +218,7 @@ impl Found {
                 self.shown_twice += 1;
                 self.violated("I2", format!("{title} is shown twice to {}", device.user));
             }
-            match stored.get(&(device.user.clone(), id.clone())) {
+            match inbox.and_then(|inbox| inbox.get(id)) {
                 Some(stored) if stored.offset == *offset && stored.title == *title => {}
                 _ => self.violated("I5", format!("{title} is shown to {} but is not in its inbox", device.user)),
             }

@@ -188,9 +188,12 @@ impl Testbed {
 
     /// Checks I4: a repeated key gets its first answer again.
     async fn check_replays(&self, found: &mut Found) {
-        let accepted = self.service.log.accepted.lock().unwrap().clone();
-        let step = accepted.len().div_ceil(REPLAYED_KEYS).max(1);
-        for sent in accepted.iter().step_by(step) {
+        let some: Vec<Sent> = {
+            let accepted = self.service.log.accepted.lock().unwrap();
+            let step = accepted.len().div_ceil(REPLAYED_KEYS).max(1);
+            accepted.iter().step_by(step).cloned().collect()
+        };
+        for sent in &some {
             let headers =
                 [("authorization", self.service.authorization.as_str()), ("content-type", "application/json")];
             let path = "/api/notifications/send";
