@@ -3,8 +3,8 @@
 //! A scenario injects faults while services send, users talk and devices listen, ends the faults, waits until no work is left,
 //! and compares what senders were promised with the database and with what every device shows. Without arguments, the
 //! scenarios of every test run are run; `all` runs all of them; other arguments choose scenarios by id. `ONLY=F03,F24`
-//! chooses as well, and `SEED=n DURATION_S=n` runs only the random mix, for that many seconds. `INSTANCES=3` runs them on so
-//! many Redis instances, of which faults are injected into one, and `CLUSTER=true` on a Redis Cluster of six. The table at the
+//! chooses as well, `SEED=n DURATION_S=n` runs only the random mix, for that many seconds, and `ACCEPTED=n` only the soak, until
+//! so many notifications are accepted; `all` does not include the soak. `INSTANCES=3` runs them on so many Redis instances, of which faults are injected into one, and `CLUSTER=true` on a Redis Cluster of six. The table at the
 //! end says what was left out because it makes no sense there; a run of nothing else fails. With `ACCEPT=fast`, Redis has sends
 //! and messages before the database; what it loses then is counted apart.
 
@@ -34,6 +34,7 @@ mod report;
 mod scenarios;
 mod sender;
 mod servers;
+mod soak;
 mod steps;
 mod talk;
 mod testbed;
@@ -46,7 +47,7 @@ use std::process::ExitCode;
 use futures_util::FutureExt;
 
 use crate::report::Report;
-use crate::scenarios::{PAUSE_AFTER_SEND, RANDOM_MIX, Scenario};
+use crate::scenarios::{PAUSE_AFTER_SEND, RANDOM_MIX, SOAK, Scenario};
 use crate::servers::{Redis, Servers};
 use crate::testbed::Testbed;
 
@@ -135,14 +136,17 @@ fn chosen() -> Result<Vec<Scenario>, String> {
     }
     let ids: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     scenarios.retain(|scenario| {
-        if only.is_empty() && env_number("DURATION_S").is_some() {
+        if only.is_empty() && env_number("ACCEPTED").is_some() {
+            scenario.id == SOAK
+        } else if only.is_empty() && env_number("DURATION_S").is_some() {
             scenario.id == RANDOM_MIX
         } else if !only.is_empty() {
             only.iter().any(|id| id.eq_ignore_ascii_case(scenario.id))
         } else if ids.is_empty() {
             scenario.is_selected
         } else {
-            ids.iter().any(|id| *id == "all" || id.eq_ignore_ascii_case(scenario.id))
+            let is_in_all = scenario.id != SOAK;
+            ids.iter().any(|id| is_in_all && *id == "all" || id.eq_ignore_ascii_case(scenario.id))
         }
     });
     if scenarios.is_empty() {

@@ -56,22 +56,43 @@ const FUNCTIONS: [&str; 5] = ["send", "drain", "message", "inbox", "chats"];
 
 /// F60: injects random faults for `DURATION_S` seconds.
 pub(crate) async fn run(testbed: &mut Testbed) {
-    let (random, started) = (Random::new(testbed.seed), Instant::now());
+    let (mut mix, started) = (Mix::new(testbed.seed), Instant::now());
     let duration = Duration::from_secs(crate::env_number("DURATION_S").unwrap_or(DURATION_S));
-    let mut injected: BTreeMap<Fault, usize> = BTreeMap::new();
     while started.elapsed() < duration {
-        let fault = FAULTS[random.below(FAULTS.len())];
-        *injected.entry(fault).or_default() += 1;
-        if random.chance(0.5) {
-            testbed.management.set_behaviour(behaviour(&random));
-        }
-        inject(testbed, fault, &random).await;
-        testbed.management.set_behaviour(Behaviour::Normal);
-        pause(random.below(1_500) as u64).await;
+        mix.inject_one(testbed).await;
+        pause(mix.random.below(1_500) as u64).await;
     }
     testbed.end_fault();
-    let injected: Vec<String> = injected.iter().map(|(fault, times)| format!("{fault:?} {times}")).collect();
-    testbed.note(format!("seed {}, {} s, faults: {}", testbed.seed, duration.as_secs(), injected.join(", ")));
+    testbed.note(format!("seed {}, {} s, faults: {}", testbed.seed, duration.as_secs(), mix.injected()));
+}
+
+/// A random sequence of faults.
+pub(crate) struct Mix {
+    pub(crate) random: Random,
+    injected: BTreeMap<Fault, usize>,
+}
+
+impl Mix {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { random: Random::new(seed), injected: BTreeMap::new() }
+    }
+
+    /// Injects one fault for a random time and ends it. Half of the time, pushes fail meanwhile, too.
+    pub(crate) async fn inject_one(&mut self, testbed: &mut Testbed) {
+        let fault = FAULTS[self.random.below(FAULTS.len())];
+        *self.injected.entry(fault).or_default() += 1;
+        if self.random.chance(0.5) {
+            testbed.management.set_behaviour(behaviour(&self.random));
+        }
+        inject(testbed, fault, &self.random).await;
+        testbed.management.set_behaviour(Behaviour::Normal);
+    }
+
+    /// How many faults of each kind were injected.
+    pub(crate) fn injected(&self) -> String {
+        let each = self.injected.iter().map(|(fault, times)| format!("{fault:?} {times}"));
+        each.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// Injects one fault for a random time and ends it.

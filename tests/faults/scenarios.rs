@@ -8,7 +8,7 @@ use crate::servers::Redis;
 use crate::testbed::Testbed;
 use crate::{
     backlog, baseline, cluster_faults, failovers, gateway_faults, load_faults, postgres_faults, random_mix,
-    redis_faults, web_push_faults, worker_faults,
+    redis_faults, soak, web_push_faults, worker_faults,
 };
 
 /// A fault test.
@@ -59,6 +59,8 @@ impl Scenario {
 type Run = for<'a> fn(&'a mut Testbed) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 pub(crate) const RANDOM_MIX: &str = "F60";
+/// Takes an hour, so it runs only if it is chosen.
+pub(crate) const SOAK: &str = "soak";
 /// The default number of services, and how long each pauses after a send.
 pub(crate) const SERVICES: usize = 4;
 pub(crate) const PAUSE_AFTER_SEND: Duration = Duration::from_millis(25);
@@ -138,6 +140,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario!("F56", "one key in four calls at once, different bodies", load_faults::one_key_other_body),
         scenario!("F57", "push services refuse, hang and redirect", web_push_faults::answers_in_turn, 0),
         scenario!(RANDOM_MIX, "a random mix of all faults", random_mix::run),
+        scenario!(SOAK, "the random mix until a million are accepted", soak::run),
     ];
     scenarios
         .into_iter()
@@ -149,7 +152,8 @@ pub(crate) fn all() -> Vec<Scenario> {
 const SELECTED: [&str; 9] = ["list", "first", "calm", "F03", "F24", "F28", "F36", "F46", "F47"];
 
 /// Those in which Redis loses data: emptied, or replaced by a replica that was behind.
-const LOSING_REDIS: [&str; 11] = ["F02", "F03", "F08", "F09", "F10", "F11", "F13", "F14", "F16", "F20", RANDOM_MIX];
+const LOSING_REDIS: [&str; 12] =
+    ["F02", "F03", "F08", "F09", "F10", "F11", "F13", "F14", "F16", "F20", RANDOM_MIX, SOAK];
 /// Those in which Redis is away, or cannot be written to, and loses nothing.
 const MISSING_REDIS: [&str; 15] =
     ["F01", "F04", "F05", "F06", "F07", "F12", "F15", "F17", "F18", "F21", "F22", "F23", "moved", "F53", "F55"];

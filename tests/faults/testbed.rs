@@ -536,10 +536,10 @@ fn variables_with(values: &[(&str, String)]) -> Variables {
     variables
 }
 
-/// An `Authorization` header whose token is valid for an hour.
+/// An `Authorization` header whose token is valid for a day, which is longer than any run.
 fn bearer(config: &Config, sub: &str, scope: &str) -> String {
     let now_s = Clock::system().now_ms() / 1_000;
-    format!("Bearer {}", auth::sign(config, sub, scope, now_s, now_s + 3_600).unwrap())
+    format!("Bearer {}", auth::sign(config, sub, scope, now_s, now_s + 24 * 3_600).unwrap())
 }
 
 fn accept(is_fast: bool) -> &'static str {
