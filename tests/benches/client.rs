@@ -33,6 +33,13 @@ impl Service {
 
     /// Makes a send, which must be answered with 202; returns the body of the answer.
     pub(crate) async fn sends(&mut self, body: Bytes) -> Bytes {
+        let (status, answer) = self.attempts(body).await;
+        assert_eq!(status, 202, "{}", String::from_utf8_lossy(&answer));
+        answer
+    }
+
+    /// Makes a send, whatever is answered; returns the status and the body of the answer.
+    pub(crate) async fn attempts(&mut self, body: Bytes) -> (u16, Bytes) {
         let request = http::Request::post("/api/notifications/send")
             .header("host", self.address.to_string())
             .header("authorization", &self.authorization)
@@ -42,9 +49,7 @@ impl Service {
         self.sender.ready().await.unwrap();
         let response = self.sender.send_request(request).await.unwrap();
         let status = response.status().as_u16();
-        let answer = response.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(status, 202, "{}", String::from_utf8_lossy(&answer));
-        answer
+        (status, response.into_body().collect().await.unwrap().to_bytes())
     }
 }
 

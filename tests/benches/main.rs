@@ -25,6 +25,7 @@ mod report;
 mod ringing;
 mod sending;
 mod size;
+mod soak;
 mod start;
 mod stores;
 mod strangers;
@@ -37,7 +38,7 @@ use std::process::ExitCode;
 use crate::stores::Stores;
 
 /// The topics, each a module of the same name; the ones ending in `-servers` are measured on Postgres and Redis.
-const TOPICS: [&str; 29] = [
+const TOPICS: [&str; 30] = [
     "ringing",
     "sending",
     "lateness",
@@ -67,7 +68,11 @@ const TOPICS: [&str; 29] = [
     "failover",
     "fast",
     "web_push",
+    SOAK,
 ];
+
+/// The topic that is measured only if it is named, since it takes a quarter of an hour.
+const SOAK: &str = "soak";
 
 /// The topics that do not need the gateway.
 const WITHOUT_GATEWAY: [&str; 12] = [
@@ -90,7 +95,10 @@ const WITHOUT_GATEWAY: [&str; 12] = [
 async fn main() -> ExitCode {
     // Cargo adds `--bench` to the arguments.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let chosen = |topic: &str| words.is_empty() || words.iter().any(|word| topic.contains(word.as_str()));
+    let chosen = |topic: &str| match words.is_empty() {
+        true => topic != SOAK,
+        false => words.iter().any(|word| topic.contains(word.as_str())),
+    };
     if !TOPICS.into_iter().any(chosen) {
         eprintln!("no such topic; the topics are {}", TOPICS.join(", "));
         return ExitCode::FAILURE;
@@ -134,6 +142,7 @@ async fn main() -> ExitCode {
             "failover" => failover::measure().await,
             "fast" => fast::measure().await,
             "web_push" => web_push::measure().await,
+            SOAK => soak::measure(&gateway).await,
             other => unreachable!("{other} is not a topic"),
         }
     }
