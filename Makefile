@@ -5,7 +5,7 @@ release := $(if $(filter release,$(PROFILE)),--release)
 
 templates := template.yaml migrate.yaml $(wildcard deploy/*.yaml)
 
-.PHONY: help run watch build test faults overlap fuzz bench compare cost validate deploy docs fmt lint clean
+.PHONY: help run watch build test faults soak overlap fuzz bench compare cost validate deploy docs fmt lint clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: ## Run every test; install missing tools first, unless NO_INSTALL=1
 
 faults: ## Inject faults on real servers and count losses (ONLY=F03,F24; SEED=1 DURATION_S=600 for a random mix; INSTANCES=3; CLUSTER=true; ACCEPT=fast)
 	FUNCTIONS=optimised cargo test --locked --profile faults --package tests --test faults -- all
+
+soak: ## Accept a million notifications under random faults, then hold the highest rate to 10,000 sockets (ACCEPTED=1000000 SEED=1; SOAK_S=600 SOAK_RATE=500; SKIP=faults or rate)
+	$(if $(filter faults,$(SKIP)),,FUNCTIONS=optimised cargo test --locked --profile faults --package tests --test faults -- soak)
+	$(if $(filter rate,$(SKIP)),,cargo bench --locked --package tests -- soak)
 
 overlap: ## Run the release before the newest migration beside this one, migrate, and roll back (BASE=commit)
 	cargo test --locked --package tests --test overlap
