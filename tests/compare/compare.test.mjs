@@ -7,6 +7,7 @@ import test from "node:test";
 import { Deliveries } from "./deliveries.mjs";
 import { judge } from "./rows.mjs";
 import { number, percentile } from "./statistics.mjs";
+import { summary, verdicts } from "./verdicts.mjs";
 
 const latency = { name: "p50", unit: "ms", metric: "p50", ours: "a", peer: "b", limit: "c", better: "lower" };
 const rate = { name: "rate", unit: "/s", metric: "rate", ours: "a", peer: "b", better: "higher" };
@@ -35,6 +36,32 @@ test("a side that failed fails its rows, and one that is left out does not", () 
   assert.equal(judge(latency, {}, { b: "lost: 1\nat …" }).failed, "lost: 1");
   const row = judge(latency, {}, { a: { leftOut: "not built" } });
   assert.deepEqual([row.failed, row.leftOut], [undefined, "not built"]);
+});
+
+test("a figure is met if every row with a target meets it", () => {
+  const row = (name, checks) => ({ name, target: 2, checks: checks.map((isMet) => ({ isMet })) });
+  const [met, missed, informative] = [row("a", [true, true]), row("b", [true, false]), { name: "c", checks: [] }];
+  const states = (...rows) => {
+    const [{ isMet, rows: counts }] = verdicts([{ number: "5", title: "Lateness", rows }]);
+    return [isMet, counts];
+  };
+  assert.deepEqual(states(met, informative), [true, { met: 1 }]);
+  assert.deepEqual(states(met, missed), [false, { met: 1, missed: 1 }]);
+  assert.deepEqual(states(met, { name: "d", target: 2, leftOut: "not built" }), [false, { met: 1, "left out": 1 }]);
+  assert.deepEqual(states(met, { name: "c", failed: "lost: 1" }), [false, { met: 1, failed: 1 }]);
+  assert.deepEqual(states(met, { name: "c", leftOut: "not built" }), [true, { met: 1 }]);
+  assert.deepEqual(states(informative), [false, {}]);
+});
+
+test("the summary counts each number of a module, in order", () => {
+  const row = (name, isMet) => ({ name, ceiling: 1, checks: [{ isMet }] });
+  const figures = [
+    { number: "15, 16", title: "CPU", rows: [row("15: send", true), row("16: frame", false)] },
+    { number: "1", title: "Queue", rows: [row("enqueued", true)] },
+  ];
+  const [total, ...lines] = summary(figures).split("\n");
+  assert.match(total, /^2 of 3 figures met: /);
+  assert.deepEqual(lines, [" 1. Queue: met (1 met)", "15. CPU: met (1 met)", "16. CPU: not met (1 missed)"]);
 });
 
 test("what is lost, repeated or was never sent fails the check", async () => {

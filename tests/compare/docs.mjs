@@ -6,6 +6,7 @@ import { chart } from "./chart.mjs";
 import { figures } from "./figures.mjs";
 import { root } from "./peer-packages.mjs";
 import { markdown } from "./table.mjs";
+import { summary, verdicts } from "./verdicts.mjs";
 
 const page = join(root, "docs/performance.md");
 
@@ -17,11 +18,18 @@ export function writeDocs(machine, measured) {
   const all = figures.map(newest).filter(Boolean);
   // A line for each figure, so that a change of one is a change of one line.
   const lines = all.map((figure) => JSON.stringify(figure)).join(",\n");
-  writeFileSync(file, `{"machine": ${JSON.stringify(machine)},\n"figures": [\n${lines}\n]}\n`);
+  const head = `"machine": ${JSON.stringify(machine)},\n"verdicts": ${JSON.stringify(verdicts(all))}`;
+  writeFileSync(file, `{${head},\n"figures": [\n${lines}\n]}\n`);
   writeFileSync(page.replace(/md$/, "svg"), chart(all));
   const dates = [...new Set(all.map((figure) => figure.date))].sort();
   const when = `Measured on ${dates.join(" and ")}. The machine is as the last run found it`;
-  const about = `${when}; each figure has the load of its own run.\n\n\`\`\`\n${machine.text}\n\`\`\`\n\n${markdown(all)}`;
+  const preformatted = (text) => `\`\`\`\n${text}\n\`\`\``;
+  const about = [
+    `${when}; each figure has the load of its own run.`,
+    preformatted(machine.text),
+    markdown(all),
+    preformatted(summary(all)),
+  ].join("\n\n");
   const text = readFileSync(page, "utf8");
   writeFileSync(
     page,

@@ -13,14 +13,17 @@ export function load() {
 /** What this run is measured on; `text` has it in lines. */
 export async function machine(carillon, reps) {
   const first = async (command, ...args) => (await run(command, args, { cwd: root })).split("\n")[0].trim();
-  const commit = await first("git", "rev-parse", "--short", "HEAD");
+  const head = await first("git", "rev-parse", "--short", "HEAD");
+  // What an earlier run has written changes nothing that is measured.
+  const changes = await run("git", ["status", "--porcelain", "--", ".", ":(exclude)docs/performance.*"], { cwd: root });
   const about = {
     date: new Date().toISOString().slice(0, 10),
     cpu: `${cpus().length} × ${cpus()[0].model.trim()}`,
     memoryGib: Math.round(totalmem() / 2 ** 30),
     linux: readFileSync("/proc/sys/kernel/osrelease", "utf8").trim(),
-    // Whatever build was named may be of another commit.
-    carillon: `${await first(carillon, "--version")}, ${process.env.CARILLON ? "a build that was named" : `commit ${commit}`}`,
+    carillon: await first(carillon, "--version"),
+    commit: `${head}${changes === "" ? "" : "-dirty"}`,
+    isNamed: Boolean(process.env.CARILLON),
     node: process.version,
     redis: /v=(\S+)/.exec(await first("redis-server", "--version"))[1],
     postgres: await first("psql", "--version"),
@@ -28,9 +31,10 @@ export async function machine(carillon, reps) {
     loadBefore: load(),
     reps,
   };
-  const { date, cpu, memoryGib, linux, node, redis, postgres, peers, loadBefore } = about;
+  const { commit, date, cpu, memoryGib, linux, node, redis, postgres, peers, loadBefore } = about;
   about.text = [
-    `${about.carillon}; ${date}`,
+    // Whatever build was named may be of another commit.
+    `${about.carillon}, ${about.isNamed ? "a build that was named, compared at " : ""}commit ${commit}; ${date}`,
     `${cpu}, ${memoryGib} GiB, Linux ${linux}, node ${node}, Redis ${redis}, ${postgres}`,
     `${peers}`,
     `load before: ${loadBefore}; ${reps} repetitions, the sides in turn; medians [least..most]; CPU is of all processes, for each operation`,

@@ -20,6 +20,7 @@ import { run } from "./processes.mjs";
 import { judge } from "./rows.mjs";
 import { startStores } from "./stores.mjs";
 import { printed } from "./table.mjs";
+import { summary, verdicts } from "./verdicts.mjs";
 
 /** Longer than a side takes, unless something is lost. */
 const SIDE_TIMEOUT_MS = 300_000;
@@ -51,13 +52,14 @@ const results = [];
 for (const figure of chosen) results.push(await compare(figure));
 await stores.stop();
 
-console.log(printed(results));
+console.log(`${printed(results)}\n\n${summary(results)}\n`);
 const runs = results.flatMap((figure) => Object.values(figure.runs)).reduce((sum, some) => sum + some.length, 0);
 const failed = results.flatMap((figure) => figure.rows.filter((row) => row.failed)).length;
 console.log(`${runs} runs were exact: nothing lost, nothing twice; ${failed} figures failed; load after: ${load()}`);
 const output = join(root, "target/compare");
 mkdirSync(output, { recursive: true });
-writeFileSync(join(output, "results.json"), `${JSON.stringify({ machine: about, figures: results }, null, 2)}\n`);
+const all = { machine: about, verdicts: verdicts(results), figures: results };
+writeFileSync(join(output, "results.json"), `${JSON.stringify(all, null, 2)}\n`);
 console.log(`written: ${join(output, "results.json")}`);
 if (process.env.WRITE) writeDocs(about, results);
 process.exit(failed > 0 ? 1 : 0);
