@@ -2,9 +2,12 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import test from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Deliveries } from "./deliveries.mjs";
+import { meterFunction, onCpuUs, usedBetween } from "./function-cpu.mjs";
+import { printed, start, stop } from "./processes.mjs";
 import { judge } from "./rows.mjs";
 import { number, percentile } from "./statistics.mjs";
 import { summary, verdicts } from "./verdicts.mjs";
@@ -62,6 +65,33 @@ test("the summary counts each number of a module, in order", () => {
   const [total, ...lines] = summary(figures).split("\n");
   assert.match(total, /^2 of 3 figures met: /);
   assert.deepEqual(lines, [" 1. Queue: met (1 met)", "15. CPU: met (1 met)", "16. CPU: not met (1 missed)"]);
+});
+
+test("a ceiling needs no peer", () => {
+  const row = { name: "send", unit: "µs", metric: "us", ours: "a", better: "lower", ceiling: 150 };
+  const check = (us) => judge(row, { a: [{ us }] }, {}).checks;
+  assert.deepEqual(check(150), [{ what: "≤ 150 µs", isMet: true }]);
+  assert.deepEqual(check(151), [{ what: "≤ 150 µs", isMet: false }]);
+});
+
+test("the CPU time of a thread is the first number of its schedstat, in nanoseconds", () => {
+  assert.equal(onCpuUs("127630 173138 2\n"), 127.63);
+});
+
+test("CPU time is that of all threads, also of new ones, and unknown if one has ended", () => {
+  const before = new Map([["1", 100]]);
+  assert.equal(usedBetween(before, new Map([["1", 130], ["2", 7]])), 37);
+  assert.throws(() => usedBetween(before, new Map([["2", 7]])), /threads have ended .*: 1$/);
+});
+
+test("the CPU time of a function is that of its processes only", async () => {
+  const child = start("sh", ["-c", `"${process.execPath}" -e "console.log('busy'); for (;;);" & sleep 60; true`]);
+  await printed(child, /^(busy)$/);
+  const [busy, idle] = [basename(process.execPath), "sleep"].map((name) => meterFunction(child.pid, name));
+  while (busy() < 20_000) await sleep(1);
+  assert.ok(idle() < 20_000);
+  assert.throws(() => meterFunction(child.pid, "send"), /no process of send is running/);
+  await stop(child);
 });
 
 test("what is lost, repeated or was never sent fails the check", async () => {

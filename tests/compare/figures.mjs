@@ -12,4 +12,5 @@ export const figures = [
   { id: "online", numbers: [14] },
   { id: "cold-start", numbers: [12] },
   { id: "echo", numbers: [8] },
+  { id: "cost", numbers: [15, 16] },
 ];

@@ -80,10 +80,22 @@ export function freePort() {
   });
 }
 
+/** A process and its descendants. */
+export function descendants(pid) {
+  const children = new Map();
+  for (const id of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    const parent = Number(fields(id)[1]);
+    children.set(parent, [...(children.get(parent) ?? []), Number(id)]);
+  }
+  const found = [pid];
+  for (const id of found) found.push(...(children.get(id) ?? []));
+  return found;
+}
+
 /** User and system time of a process and its descendants so far, in microseconds, in steps of 10 ms. */
 export function cpuOf(pid) {
   // The times of descendants that have ended are in those of the parent that waited for them.
-  return tree(pid).reduce(
+  return descendants(pid).reduce(
     (sum, id) =>
       sum +
       fields(id)
@@ -96,7 +108,7 @@ export function cpuOf(pid) {
 
 /** Resident memory of a process and its descendants, in KiB. */
 export function residentKib(pid) {
-  return tree(pid).reduce((sum, id) => sum + Number(/VmRSS:\s+(\d+)/.exec(read(id, "status"))?.[1] ?? 0), 0);
+  return descendants(pid).reduce((sum, id) => sum + Number(/VmRSS:\s+(\d+)/.exec(read(id, "status"))?.[1] ?? 0), 0);
 }
 
 /**
@@ -128,17 +140,6 @@ function signal(child, name) {
   } catch {
     // It has ended already.
   }
-}
-
-function tree(pid) {
-  const children = new Map();
-  for (const id of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    const parent = Number(fields(id)[1]);
-    children.set(parent, [...(children.get(parent) ?? []), Number(id)]);
-  }
-  const found = [pid];
-  for (const id of found) found.push(...(children.get(id) ?? []));
-  return found;
 }
 
 /** The fields of /proc/PID/stat after the name, which may contain spaces; none if the process has ended. */
