@@ -31,7 +31,7 @@ export async function startCarillon(context, stores, variables = {}) {
   const functions = stores === "spawned" ? ["--lambda", "spawn"] : [];
   const child = start(context.carillon, ["--port", "0", "--data", data, ...functions], { env });
   const port = Number(await printed(child, /^ready http:\/\/127\.0\.0\.1:(\d+)/));
-  return new Carillon(child, port, beganAt, env.DATABASE_URL, () => rmSync(data, { recursive: true, force: true }));
+  return new Carillon(child, port, beganAt, env, () => rmSync(data, { recursive: true, force: true }));
 }
 
 /**
@@ -45,8 +45,16 @@ export async function buildFunctions({ carillon }) {
 }
 
 class Carillon {
-  constructor(child, port, beganAt, databaseUrl, removeData) {
-    Object.assign(this, { child, pid: child.pid, port, beganAt, databaseUrl, removeData });
+  constructor(child, port, beganAt, variables, removeData) {
+    const databaseUrl = variables.DATABASE_URL;
+    Object.assign(this, { child, pid: child.pid, port, beganAt, variables, databaseUrl, removeData });
+  }
+
+  /** What a function needs to run beside this gateway: the same stores, and its sockets. It invokes no other function. */
+  functionVariables() {
+    const host = `127.0.0.1:${this.port}`;
+    const sockets = { WS_ENDPOINT: `http://${host}/live`, WS_URL: `ws://${host}/live` };
+    return { ...this.variables, ...sockets, DRAIN_FUNCTION: "drain", AWS_ENDPOINT_URL_LAMBDA: "http://127.0.0.1:1" };
   }
 
   /** The processes whose CPU time is counted. */

@@ -9,6 +9,7 @@ import { Deliveries } from "./deliveries.mjs";
 import { meterFunction, onCpuUs, usedBetween } from "./function-cpu.mjs";
 import { printed, start, stop } from "./processes.mjs";
 import { judge } from "./rows.mjs";
+import { invokeOnce } from "./runtime-api.mjs";
 import { number, percentile } from "./statistics.mjs";
 import { summary, verdicts } from "./verdicts.mjs";
 
@@ -92,6 +93,17 @@ test("the CPU time of a function is that of its processes only", async () => {
   assert.ok(idle() < 20_000);
   assert.throws(() => meterFunction(child.pid, "send"), /no process of send is running/);
   await stop(child);
+});
+
+test("a function is timed until it asks for work and until it answers", async () => {
+  const program = join(import.meta.dirname, "peers/node-function.mjs");
+  const { asksMs, answersMs, answer } = await invokeOnce([process.execPath, program], {}, {});
+  assert.ok(asksMs > 0 && answersMs >= asksMs, `${asksMs}, ${answersMs}`);
+  assert.equal(JSON.parse(answer).statusCode, 200);
+});
+
+test("a function that ends without an answer is not timed", async () => {
+  await assert.rejects(invokeOnce(["sh", "-c", "echo broken; exit 1"], {}, {}), /sh ended: broken/);
 });
 
 test("what is lost, repeated or was never sent fails the check", async () => {

@@ -1,13 +1,13 @@
-// The CPU time of a function, which is what Lambda bills: that of its processes alone, in nanoseconds instead of the ticks
-// of `meter`.
+// The CPU time of a function, which is what Lambda bills: that of its processes alone. The kernel counts it in nanoseconds,
+// where `meter` reads ticks.
 
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { basename } from "node:path";
 import { descendants } from "./processes.mjs";
 
 /**
- * Measures the CPU time of a function's processes below this one from now on: of those whose executable has the name of the
- * function. The result of the returned function is in microseconds.
+ * Measures the CPU time of a function from now on: of the processes below this one whose executable has its name. The
+ * result of the returned function is in microseconds.
  */
 export function meterFunction(pid, name) {
   const before = threadTimes(pid, name);
