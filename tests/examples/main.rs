@@ -3,7 +3,6 @@
 //! A test is skipped only if `tests/run` found its tool missing.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot continue has failed")]
-#![allow(clippy::print_stdout, reason = "a skipped test reports why")]
 
 mod compatibility;
 mod hearing;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use harness::tools;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
@@ -32,13 +33,7 @@ impl Tool {
             Self::Node => "node",
             Self::Python => "python",
         };
-        let skipped = std::env::var("CARILLON_SKIP").unwrap_or_default();
-        let is_skipped =
-            skipped.split_whitespace().any(|tool| tool == name) && std::env::var("CI").as_deref() != Ok("true");
-        if is_skipped {
-            println!("skipped: {name} is missing");
-        }
-        is_skipped
+        tools::is_skipped(name)
     }
 
     fn command(self) -> Command {

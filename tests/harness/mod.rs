@@ -25,6 +25,7 @@ pub mod redis_cluster;
 pub mod redis_server;
 pub mod sandbox;
 pub mod secrets_manager;
+pub mod tools;
 pub mod watch;
 pub mod world;
 pub mod yaml;

@@ -22,18 +22,6 @@ pub fn pooled(database: &Secret) -> Secret {
     Secret::new(format!("postgres://postgres@127.0.0.1:{}/{name}", shared_port()))
 }
 
-/// Whether PgBouncer is missing, which only `make test` may decide, and says. Never in CI.
-#[allow(clippy::print_stdout, reason = "a skipped test says so")]
-pub fn is_skipped() -> bool {
-    let skipped = std::env::var("CARILLON_SKIP").unwrap_or_default();
-    let is_skipped =
-        skipped.split_whitespace().any(|tool| tool == "pgbouncer") && std::env::var("CI").as_deref() != Ok("true");
-    if is_skipped {
-        println!("skipped: pgbouncer is missing");
-    }
-    is_skipped
-}
-
 /// The port of the pooler that all tests of this process share.
 fn shared_port() -> u16 {
     static PORT: OnceLock<u16> = OnceLock::new();

@@ -8,7 +8,7 @@ use gateway::doctor::{Examination, examine};
 use harness::identity_provider::{Behaviour, IdentityProvider, SigningKey};
 use harness::redis_server::{RedisServer, free_address};
 use harness::secrets_manager::{Kept, SecretsManager};
-use harness::{World, binaries, pgbouncer, postgres_server};
+use harness::{World, binaries, pgbouncer, postgres_server, tools};
 use serde_json::Value;
 use shared::clock::Clock;
 use shared::config::Secret;
@@ -161,7 +161,7 @@ async fn mistakes_in_a_database_are_found() {
 
 #[tokio::test]
 async fn a_pooler_that_the_configuration_does_not_know_of_is_found() {
-    if pgbouncer::is_skipped() {
+    if tools::is_skipped("pgbouncer") {
         return;
     }
     let database = pgbouncer::pooled(&postgres_server::database().await);

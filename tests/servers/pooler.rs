@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use harness::{World, pgbouncer, postgres_server};
+use harness::{World, pgbouncer, postgres_server, tools};
 use shared::clock::{At, Clock};
 use shared::config::Pooler;
 use shared::delivery::deliveries::Deliveries;
@@ -16,7 +16,7 @@ use shared::record::postgres::PostgresRecord;
 /// give the connection to another client in between, and that client's statement is executed instead.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn statements_of_concurrent_clients_are_not_mixed_up() {
-    if pgbouncer::is_skipped() {
+    if tools::is_skipped("pgbouncer") {
         return;
     }
     let database = pgbouncer::pooled(&postgres_server::database().await);
@@ -44,7 +44,7 @@ async fn statements_of_concurrent_clients_are_not_mixed_up() {
 
 #[tokio::test]
 async fn a_gateway_behind_a_pooler_serves_and_tells_its_health() {
-    if pgbouncer::is_skipped() {
+    if tools::is_skipped("pgbouncer") {
         return;
     }
     let database = pgbouncer::pooled(&postgres_server::database().await);
