@@ -133,7 +133,7 @@ impl PostgresRecord {
                 AND ticket.expires_at > clock.now_ms AND ticket.token_expires_at > clock.now_ms
                 AND NOT EXISTS (
                     SELECT FROM revocations r
-                     WHERE r.user_id = ticket.user_id
+                     WHERE r.user_id = ticket.user_id COLLATE \"default\" -- as in open.sql
                        AND coalesce(ticket.token_issued_at <= r.revoked_at / 1000, true))
              RETURNING c.token_expires_at")
         ));
@@ -149,7 +149,8 @@ impl PostgresRecord {
             "SELECT c.id, c.user_id, c.connected_at, c.token_expires_at FROM connections c
               WHERE c.id = $1 AND NOT EXISTS (
                   SELECT FROM revocations r
-                   WHERE r.user_id = c.user_id AND coalesce(c.token_issued_at <= r.revoked_at / 1000, true))",
+                   WHERE r.user_id = c.user_id COLLATE \"default\" -- as in open.sql
+                     AND coalesce(c.token_issued_at <= r.revoked_at / 1000, true))",
         );
         let row = query.bind(connection.as_str()).read_optional(&mut *self.connection().await?).await?;
         row.map_or(Ok(None), |row| Ok(rows::connection(&row, "id")?))

@@ -11,7 +11,9 @@ valid AS MATERIALIZED (
      WHERE ticket.expires_at > clock.now_ms AND ticket.token_expires_at > clock.now_ms
        AND NOT EXISTS (
            SELECT FROM revocations r
-            WHERE r.user_id = ticket.user_id AND coalesce(ticket.token_issued_at <= r.revoked_at / 1000, true))
+            -- Its index has the collation of the database, unlike the user ids of other tables.
+            WHERE r.user_id = ticket.user_id COLLATE "default"
+              AND coalesce(ticket.token_issued_at <= r.revoked_at / 1000, true))
 ),
 -- A ticket without an origin is for clients that send none, hence not `=`, which is never true for nulls.
 opened AS (
