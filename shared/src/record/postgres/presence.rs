@@ -60,7 +60,8 @@ impl PostgresRecord {
                    FROM chat_members own JOIN chats ON chats.id = own.chat_id
                   WHERE own.user_id = $2 AND chats.status = 'ACCEPTED'
                     AND (chats.kind = 'direct' OR own.involved)
-                    AND (SELECT count(*) FROM chat_members m WHERE m.chat_id = chats.id) <= $4
+                    AND (SELECT count(*) FROM (SELECT FROM chat_members m WHERE m.chat_id = chats.id LIMIT $4 + 1) AS counted)
+                        <= $4
                   ORDER BY chats.active_at DESC, chats.id LIMIT $5
              ), neighbour AS ( -- those who are connected, so that no one else takes a place
                  SELECT other.user_id, max(small.active_at) AS active_at

@@ -3,7 +3,10 @@
 -- $2 chat  $3 member  $4 the message to mark  $5 the most members of a chat that gets receipts
 -- `web_push_is_due`: Web Push has shown messages that are read now, and closes them.
 , before AS MATERIALIZED (
-    SELECT m.member, m.read_seq, m.cleared_seq, m.involved, c.id, c.kind, c.status, c.last_seq
+    SELECT m.member, m.read_seq, m.cleared_seq, m.involved, c.id, c.kind, c.status, c.last_seq,
+           -- Here, so that they are counted once and not for each member.
+           (SELECT count(*) FROM (SELECT FROM chat_members o WHERE o.chat_id = c.id LIMIT $5 + 1) AS counted) <= $5
+               AS is_small
       FROM chat_members m JOIN chats c ON c.id = m.chat_id
      WHERE m.chat_id = $2 AND m.user_id = $3
        FOR UPDATE OF m
@@ -30,8 +33,7 @@ hearers AS (
       FROM chat_members m, before
      WHERE m.chat_id = before.id AND (SELECT moved.read_seq FROM moved) > before.read_seq
        AND (m.user_id = $3
-            OR before.status = 'ACCEPTED' AND m.involved
-               AND (SELECT count(*) FROM chat_members WHERE chat_id = before.id) <= $5)
+            OR before.status = 'ACCEPTED' AND m.involved AND before.is_small)
 )
 SELECT coalesce(moved.read_seq, before.read_seq) AS read_seq, before.last_seq, before.cleared_seq,
        coalesce(moved.read_seq > before.read_seq, false) AS has_moved,
