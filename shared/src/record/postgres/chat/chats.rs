@@ -131,8 +131,10 @@ impl PostgresRecord {
         let query = sqlx::query(
             "SELECT m.* FROM chat_members own LEFT JOIN LATERAL (
                  SELECT m.member, m.user_id, m.user_id = c.owner AS is_owner, m.read_seq, m.joined_at
-                   FROM chat_members m JOIN chats c ON c.id = m.chat_id
-                  WHERE m.chat_id = $1 AND m.member > $3 ORDER BY m.member LIMIT $4) AS m ON true
+                   -- With `OFFSET 0`, since to have them in order the planner might look for them among the members of all
+                   -- chats.
+                   FROM (SELECT * FROM chat_members WHERE chat_id = $1 OFFSET 0) AS m JOIN chats c ON c.id = m.chat_id
+                  WHERE m.member > $3 ORDER BY m.member LIMIT $4) AS m ON true
               WHERE own.chat_id = $1 AND own.user_id = $2
               ORDER BY m.member",
         )
