@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::postgres_server;
+use harness::postgres_server::{self, without_timeout};
 use rusqlite::Connection;
 use shared::chat::Kind;
 use shared::chat::chats::{Chats, NewChat};
@@ -14,7 +14,7 @@ use shared::record::sqlite::SqliteRecord;
 
 use crate::machine;
 use crate::report::{figure, in_ms, number, percentile};
-use crate::stores::{Stores, without_timeout};
+use crate::stores::Stores;
 
 /// How many messages the chats have.
 const LENGTHS: [usize; 2] = [10, 1_000_000];

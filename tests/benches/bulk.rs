@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{postgres_server, redis_server};
+use harness::postgres_server::{self, without_timeout};
+use harness::redis_server;
 use shared::chat::chats::Chats;
 use shared::config::Secret;
 use shared::ids::UserId;
@@ -12,7 +13,6 @@ use shared::record::postgres::PostgresRecord;
 use sqlx::{Connection, PgConnection};
 
 use crate::report::{figure, in_ms, number, percentile};
-use crate::stores::without_timeout;
 
 /// How many chats a user has, and how many of them have unread messages.
 const CHATS: usize = 100;

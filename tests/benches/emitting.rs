@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 use harness::http::call;
-use harness::{TestApp, postgres_server, redis_server};
+use harness::postgres_server::{self, without_timeout};
+use harness::{TestApp, redis_server};
 use http::Response;
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -32,7 +33,7 @@ use crate::carillon::Carillon;
 use crate::client::token;
 use crate::machine;
 use crate::report::{figure, in_ms, number, percentile, spread};
-use crate::stores::{Stores, without_timeout};
+use crate::stores::Stores;
 
 /// The real sockets, each of a user of its own.
 const SOCKETS: usize = 5_000;

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use harness::{postgres_server, redis_server};
-use shared::config::Secret;
 
 use crate::carillon::{Carillon, unlimited};
 
@@ -50,9 +49,4 @@ impl Stores {
             Self::Servers => format!("servers: {figure}"),
         }
     }
-}
-
-/// The same database for statements that take longer than those of functions may.
-pub(crate) fn without_timeout(database: &Secret) -> Secret {
-    Secret::new(format!("{}?options=-c%20statement_timeout%3D0", database.reveal()))
 }

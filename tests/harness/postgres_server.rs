@@ -35,6 +35,11 @@ pub async fn as_functions(database: &Secret) -> Secret {
     Secret::new(database.reveal().replace("postgres@", "carillon_functions@"))
 }
 
+/// The same database for statements that take longer than those of functions may.
+pub fn without_timeout(database: &Secret) -> Secret {
+    Secret::new(format!("{}?options=-c%20statement_timeout%3D0", database.reveal()))
+}
+
 /// Creates the role `guarded` on the shared server, whose password is `right`.
 pub async fn has_guarded_role(database: &Secret) {
     static ROLE: OnceCell<()> = OnceCell::const_new();
@@ -99,6 +104,11 @@ impl PostgresServer {
     /// The port on the loopback interface that it listens on.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
     /// Drops a database, even if it is in use.
