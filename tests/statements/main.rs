@@ -8,6 +8,8 @@
 
 mod cached;
 mod connections;
+mod explained;
+mod growth;
 mod measured;
 mod moment;
 mod plans;
