@@ -16,6 +16,7 @@ mod emitting;
 mod failover;
 mod fanout;
 mod fast;
+mod growth;
 mod lateness;
 mod machine;
 mod memory;
@@ -38,7 +39,7 @@ use std::process::ExitCode;
 use crate::stores::Stores;
 
 /// The topics, each a module of the same name; the ones ending in `-servers` are measured on Postgres and Redis.
-const TOPICS: [&str; 30] = [
+const TOPICS: [&str; 31] = [
     "ringing",
     "sending",
     "lateness",
@@ -68,6 +69,7 @@ const TOPICS: [&str; 30] = [
     "failover",
     "fast",
     "web_push",
+    "growth",
     SOAK,
 ];
 
@@ -75,7 +77,7 @@ const TOPICS: [&str; 30] = [
 const SOAK: &str = "soak";
 
 /// The topics that do not need the gateway.
-const WITHOUT_GATEWAY: [&str; 12] = [
+const WITHOUT_GATEWAY: [&str; 13] = [
     "queue",
     "queue-servers",
     "reading",
@@ -88,6 +90,7 @@ const WITHOUT_GATEWAY: [&str; 12] = [
     "failover",
     "fast",
     "web_push",
+    "growth",
 ];
 
 // One thread, so that the clients take at most one core away from the gateway.
@@ -142,6 +145,7 @@ async fn main() -> ExitCode {
             "failover" => failover::measure().await,
             "fast" => fast::measure().await,
             "web_push" => web_push::measure().await,
+            "growth" => growth::measure().await,
             SOAK => soak::measure(&gateway).await,
             other => unreachable!("{other} is not a topic"),
         }

@@ -49,9 +49,9 @@ pub(crate) async fn measure(stores: Stores) {
 
 /// Fake sockets that count the frames that they accept, and accept none until they are switched on.
 #[derive(Default)]
-struct Sockets {
-    is_on: AtomicBool,
-    accepted: AtomicUsize,
+pub(crate) struct Sockets {
+    pub(crate) is_on: AtomicBool,
+    pub(crate) accepted: AtomicUsize,
     pushed_at: Option<mpsc::UnboundedSender<Instant>>,
 }
 
@@ -90,7 +90,7 @@ fn moment() -> RedisMoment {
 }
 
 /// Sends to these users.
-async fn sends(test: &TestApp, users: &[String]) {
+pub(crate) async fn sends(test: &TestApp, users: &[String]) {
     let mut sending = event("send");
     sending["headers"]["authorization"] = test.bearer("reports", "notify:send").into();
     sending["body"] = json!({"type": "like", "userIds": users, "title": "Hi"}).to_string().into();
@@ -117,7 +117,8 @@ async fn backlog(stores: Stores) {
     figure(&stores.named("backlog, one drain"), number(total as f64 / seconds, 0), "entries/s", &how);
 }
 
-fn entry(n: usize) -> Entry {
+/// An entry as a send adds it when the only device of a user did not take the frame.
+pub(crate) fn entry(n: usize) -> Entry {
     let work = PushWork {
         user: UserId::new(format!("user-{n}")).unwrap(),
         offset: 1,
