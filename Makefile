@@ -39,7 +39,7 @@ fuzz: ## Give random input to parsers and handlers (TARGET=frames,tokens; SECOND
 	$(if $(filter-out client_frames,$(TARGET)),,\
 		cd client && FUZZ_SECONDS=$(or $(SECONDS),180) SEED=$(SEED) npm run --silent test -- test/unit/fuzz.test.ts)
 
-bench: ## Run the benchmarks and print the figures (ARGS="ringing size")
+bench: ## Run the benchmarks and print the figures (ARGS="ringing size"; ARGS=growth GROWTH=queue,rows)
 	cargo bench --locked --package tests -- $(ARGS)
 
 compare: ## Compare with peers and with the limits of this machine (ONLY=chat,7; REPS=3; WRITE=1 updates docs/performance.md)
