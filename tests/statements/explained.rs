@@ -92,7 +92,8 @@ pub(crate) fn problems(plan: &Value) -> Vec<String> {
         let number = |name: &str| step[name].as_f64().unwrap_or(0.0);
         let each = number("Actual Rows") + number("Rows Removed by Filter") + number("Rows Removed by Index Recheck");
         let rows = each * number("Actual Loops");
-        let is_whole = kind == "Seq Scan" && !SMALL.contains(&table);
+        // The catalog is read by this test itself.
+        let is_whole = kind == "Seq Scan" && !SMALL.contains(&table) && !table.starts_with("pg_");
         if is_whole || (kind.ends_with("Scan") && rows > MAX_ROWS) {
             problems.push(format!("{kind} on {table}, {rows} rows:\n{}", statement(plan)));
         }

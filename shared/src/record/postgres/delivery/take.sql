@@ -5,7 +5,9 @@
 , locked AS MATERIALIZED (
     SELECT n.user_id, n."offset"
       FROM unnest($2::text[], $3::bigint[], $4::bigint[]) AS key (user_id, "offset", fence)
-      JOIN notifications n ON n.user_id = key.user_id AND n."offset" = key."offset" AND n.push_at = key.fence
+      -- Not `=` for the fence, by whose index the planner might look for the rows: many have the same.
+      JOIN notifications n
+        ON n.user_id = key.user_id AND n."offset" = key."offset" AND n.push_at IS NOT DISTINCT FROM key.fence
        FOR UPDATE OF n SKIP LOCKED
 ),
 live_connections AS MATERIALIZED (
