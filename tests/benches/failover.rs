@@ -84,6 +84,10 @@ async fn throughput(instances: usize, config: &RedisConfig) {
     let calls = call_for(&moment, THROUGHPUT, Duration::ZERO).await;
     let rate = calls.len() as f64 / THROUGHPUT.as_secs_f64();
     figure(&format!("calls, {instances} Redis"), number(rate, 0), "/s", &format!("one budget each, {CALLERS} at once"));
+    let shares: Vec<f64> = moment.instances().await.instances.iter().map(|instance| instance.share * 100.0).collect();
+    let (least, most) = (percentile(&shares, 0.0), percentile(&shares, 1.0));
+    let moved = format!("{} to {}", number(least, 1), number(most, 1));
+    figure(&format!("partitions of each, {instances} Redis"), moved, "%", "which is what moves when it leaves");
 }
 
 async fn started(config: &RedisConfig) -> Arc<RedisMoment> {

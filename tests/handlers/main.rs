@@ -42,5 +42,6 @@ mod streaming;
 mod talking_at_random;
 mod testing;
 mod traces;
+mod waiting;
 mod web_push;
 mod writing_logs;
